@@ -1,0 +1,1 @@
+"""Follow an Omni AI job in one Slack message."""

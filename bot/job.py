@@ -1,0 +1,134 @@
+"""What an Omni AI job is: its id, its states, one frozen reading of it, and how people refer to it."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+JobId = NewType("JobId", str)
+"""A job's UUID, lower case with dashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """An Omni chat, which holds one or more jobs. `id` is its UUID, lower case with dashes."""
+
+    id: str
+
+
+class JobState(StrEnum):
+    """Where a job stands. Names and meanings are Omni's (`GET /api/v1/ai/jobs/{jobId}`, key `state`).
+
+    QUEUED, EXECUTING and DELIVERING usually follow each other, but a poll may skip any of them and
+    Omni does not promise that a job never goes back, so nothing here relies on the order.
+    """
+
+    QUEUED = "QUEUED"
+    """Accepted; no worker has taken it yet."""
+    EXECUTING = "EXECUTING"
+    """A worker thinks and queries; only now is there progress to report."""
+    DELIVERING = "DELIVERING"
+    """The answer exists and is being finalised; too late to cancel."""
+    COMPLETE = "COMPLETE"
+    """Final: the answer is there. (Not `COMPLETED`.)"""
+    FAILED = "FAILED"
+    """Final: Omni gave up; `error` says why."""
+    CANCELLED = "CANCELLED"
+    """Final: a person stopped it."""
+    UNKNOWN = "UNKNOWN"
+    """Not Omni's: a state this version has never heard of. Counts as still running."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether Omni will never change the job again."""
+        return self in (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the AI is doing now. Omni reports it while EXECUTING, and not from the first moment."""
+
+    message: str
+    iteration: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job FAILED. Only the message is promised by Omni."""
+
+    message: str
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One reading of a job's status. Times are aware UTC; what Omni left out or sent as null is None."""
+
+    id: JobId
+    state: JobState
+    raw_state: str
+    """The state as Omni spelt it; differs from `state` only for UNKNOWN."""
+    prompt: str = field(default="", repr=False)
+    chat_url: str | None = field(default=None, repr=False)
+    """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""
+    topic: str | None = None
+    progress: Progress | None = field(default=None, repr=False)
+    answer: str | None = field(default=None, repr=False)
+    """`resultSummary`, Markdown. COMPLETE only, and even then Omni may leave it out."""
+    error: JobError | None = field(default=None, repr=False)
+    created_at: datetime | None = None
+    execution_started_at: datetime | None = None
+    completed_at: datetime | None = None
+    """COMPLETE and FAILED only."""
+    cancelled_at: datetime | None = None
+    cancelled_by: str | None = None
+    """The Omni user id of whoever cancelled, where known."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From creation to the end, or None while that is not known."""
+        ended_at = self.completed_at or self.cancelled_at
+        if ended_at is None or self.created_at is None:
+            return None
+        return max(0.0, (ended_at - self.created_at).total_seconds())
+
+
+class NotAReference(ValueError):
+    """What the person typed names no Omni job. `str(error)` is a sentence to show them."""
+
+
+_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_BARE_ID = re.compile(_UUID)
+_CHAT_URL = re.compile(rf"https://[^/\s?#@]+/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
+_WRAPPING = "`'\"“”‘’<>()[]*_., \t\r\n"
+_LONGEST_REFERENCE = 2_000
+
+
+def parse_reference(text: str) -> JobId | Conversation:
+    """Read what follows `/omni-job`: a job's UUID, or the address of an Omni chat.
+
+    Accepts what Slack and people wrap around an id: backticks, quotes, `<…>`, `<url|label>`, capitals.
+    The host of a chat address is not judged: only the UUID in it is ever used.
+
+    Returns:
+        The job's id, or the conversation where a chat address was given.
+
+    Raises:
+        NotAReference: anything else; says what to type instead.
+    """
+    if len(text) > _LONGEST_REFERENCE:
+        raise NotAReference("That is too long for a job id.")
+    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    reference = visible.strip(_WRAPPING).split("|", 1)[0].strip(_WRAPPING)
+    if _BARE_ID.fullmatch(reference):
+        return JobId(reference.lower())
+    if chat := _CHAT_URL.fullmatch(reference):
+        return Conversation(chat.group(1).lower())
+    if len(reference.split()) > 1:
+        raise NotAReference("One job at a time, please: that was more than one word.")
+    if reference.lower().startswith(("http://", "https://")):
+        raise NotAReference("That address is not an Omni chat: it has no `/chat/<id>` in it.")
+    raise NotAReference("That is not an Omni job id.")

@@ -1,0 +1,227 @@
+"""What the core asks of the world, the message it hands over, and every way the world can refuse.
+
+    OmniError                     Omni gave no status
+    ├── JobNotFound               final: say so and stop following
+    ├── KeyRefused                the operator must act: say so, keep asking, slowly
+    ├── OmniBusy                  429: everybody waits, nothing ends
+    └── OmniUnreachable           network, 5xx, nonsense in the body: ask again later
+
+    BoardError                    Slack did not do it
+    ├── NotAllowedHere            the bot can't post in this place: use the person's DM
+    ├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
+    ├── PayloadRefused            Slack won't show this content: try a plainer form
+    ├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
+    ├── BoardUnreachable          certainly not done: do it again later
+    ├── Unanswered                perhaps done: look before doing it again
+    ├── ScopeMissing              the app was installed without a scope: do without, or tell the operator
+    └── TokenRefused              the app was uninstalled or its token revoked: the operator must act
+
+    StoreUnavailable              the database did not answer: nothing was accepted, try again later
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from bot.job import Conversation, Job, JobId
+from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+
+Block = dict[str, Any]
+"""One Block Kit block, as Slack's JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What Slack is to show: `text` is what notifications and screen readers read, `blocks` what eyes see."""
+
+    text: str = field(repr=False)
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for messages that look the same; short enough to store."""
+        content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+class OmniError(Exception):
+    """Omni gave no status. The message is for the log; people are told by `render`."""
+
+
+class JobNotFound(OmniError):
+    """No such job for this key: it never was, it is gone, or it is another organisation's."""
+
+
+class KeyRefused(OmniError):
+    """Omni refuses the API key (401) or what it asks for (403)."""
+
+
+class OmniBusy(OmniError):
+    """Omni answered 429: the key's requests of this minute are used up."""
+
+
+class OmniUnreachable(OmniError):
+    """No usable answer: no connection, a time-out, 5xx, or a body that is not what Omni documents."""
+
+
+class BoardError(Exception):
+    """Slack did not do what was asked. `code` is Slack's own word for it, for the log."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class NotAllowedHere(BoardError):
+    """The bot can't post in this place: no member, archived, or forbidden by an admin."""
+
+
+class MessageGone(BoardError):
+    """The message was deleted or can no longer be edited."""
+
+
+class PayloadRefused(BoardError):
+    """Slack won't show this content; a plainer form of it may pass."""
+
+
+class BoardBusy(BoardError):
+    """Slack answered 429 (`ratelimited`, `rate_limited`) and did nothing."""
+
+    def __init__(self, code: str, retry_after_seconds: float) -> None:
+        super().__init__(code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BoardUnreachable(BoardError):
+    """The request certainly had no effect: it did not reach Slack, or Slack said it was down."""
+
+
+class Unanswered(BoardError):
+    """The request may have had its effect: the connection broke, timed out, or answered 5xx."""
+
+
+class ScopeMissing(BoardError):
+    """The app was installed without the scope that this call needs."""
+
+
+class TokenRefused(BoardError):
+    """The bot's token is no longer good: the app was uninstalled or the token revoked."""
+
+
+class StoreUnavailable(Exception):
+    """The database did not answer. What it was asked to do may or may not have been done."""
+
+
+class Omni(Protocol):
+    """Omni's AI jobs, behind the one request budget of the key. Every call may raise any OmniError."""
+
+    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
+        """Ask for the job's state. `urgent` requests, made for a waiting person, go before polls."""
+        ...
+
+    async def newest_job(self, conversation: Conversation) -> JobId | None:
+        """The id of the newest job in a chat, or None where the chat shows none. Always urgent."""
+        ...
+
+
+class Board(Protocol):
+    """Slack's messages. Every call may raise any BoardError."""
+
+    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
+        """Post once, marked with the watch's id; never repeated by itself. `thread`: as a reply to that ts."""
+        ...
+
+    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+        """Replace a message of ours. Doing it twice does no harm."""
+        ...
+
+    async def find(self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None) -> Ts | None:
+        """Look for what `post` may have posted. None: it is certainly not there.
+
+        Raises:
+            ScopeMissing: the bot may not read this place's history, so nobody can tell.
+        """
+        ...
+
+    async def permalink(self, place: Place, ts: Ts) -> str:
+        """The address of a message. MessageGone where it no longer is."""
+        ...
+
+    async def direct(self, place: Place, user: UserId) -> Place:
+        """The person's direct message with the bot, in the same workspace as `place`."""
+        ...
+
+
+class Watches(Protocol):
+    """The table of watches: the truth about who follows what. Every call may raise StoreUnavailable."""
+
+    async def add(self, watch: Watch) -> Watch:
+        """Store a new watch, or let its requester follow the one that its job has in its place already.
+
+        A closed watch is opened again, for the new follower only. Returns the watch as it now stands; its
+        id equals `watch.id` only if it is new.
+        """
+        ...
+
+    async def get(self, watch: WatchId) -> Watch | None:
+        """One watch, open or closed."""
+        ...
+
+    async def open_watches(self, job: JobId) -> Sequence[Watch]:
+        """The job's watches that still have something to be shown or told, oldest first."""
+        ...
+
+    async def open_jobs(self) -> Sequence[JobId]:
+        """Every job with an open watch, oldest first."""
+        ...
+
+    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+        """What a person follows now, newest first."""
+        ...
+
+    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
+        """Take one person off. How many are left; None if the person did not follow."""
+        ...
+
+    async def card_tried(self, watch: WatchId, at: datetime) -> None:
+        """The card is about to be posted."""
+        ...
+
+    async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
+        """Slack holds the card, and in which look where that is known."""
+        ...
+
+    async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
+        """Slack holds this message as the card."""
+        ...
+
+    async def card_is_gone(self, watch: WatchId) -> None:
+        """The card can't be edited any more; the watch goes on without it."""
+        ...
+
+    async def notice_tried(self, watch: WatchId, at: datetime) -> None:
+        """The thread reply is about to be posted."""
+        ...
+
+    async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
+        """Slack holds the thread reply."""
+        ...
+
+    async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
+        """Put other watches in the place of one whose place the bot can't post in, all at once."""
+        ...
+
+    async def start_over(self, watch: WatchId) -> None:
+        """Forget the card and the reply: the next thing to do is to post the card anew."""
+        ...
+
+    async def close(self, watch: WatchId, at: datetime) -> None:
+        """Nothing is left to show or tell."""
+        ...
+
+    async def remove(self, watch: WatchId) -> None:
+        """Forget a watch that never came to anything."""
+        ...

@@ -1,0 +1,55 @@
+"""What is known of a job at one moment: the newest reading, and what stood in the way of a newer one."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+
+from bot.job import Job
+from bot.ports import JobNotFound, OmniError
+
+LOST_AFTER_ANSWERS = 3
+LOST_AFTER_SECONDS = 60.0
+"""A job that was seen counts as gone once Omni has said "not found" this often over this long: a single
+404 from a server that is being replaced must not end a follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known of a job right now. Times are aware UTC."""
+
+    job: Job | None = None
+    """The newest reading; None before the first."""
+    seen_at: datetime | None = None
+    """When that reading was made."""
+    trouble: OmniError | None = None
+    """Why the latest question got no answer; None if it got one."""
+    trouble_since: datetime | None = None
+    """When the first of the questions in a row that got no answer was asked."""
+    failures: int = 0
+    """How many questions in a row got no answer."""
+    not_found: int = 0
+    """How many answers in a row said that there is no such job."""
+    not_found_since: datetime | None = None
+    """When the first of those came."""
+    missing: bool = False
+    """Omni says that the job does not exist, which is final."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.missing or (self.job is not None and self.job.state.is_final)
+
+    def read(self, job: Job, now: datetime) -> Self:
+        """What is known after an answer."""
+        return type(self)(job=job, seen_at=now)
+
+    def unanswered(self, error: OmniError, now: datetime) -> Self:
+        """What is known after a question that failed."""
+        since = self.trouble_since or now
+        failed = replace(self, trouble=error, trouble_since=since, failures=self.failures + 1)
+        if not isinstance(error, JobNotFound):
+            return replace(failed, not_found=0, not_found_since=None)
+        since = self.not_found_since or now
+        answers = self.not_found + 1
+        lost = answers >= LOST_AFTER_ANSWERS and (now - since).total_seconds() >= LOST_AFTER_SECONDS
+        return replace(failed, not_found=answers, not_found_since=since, missing=self.job is None or lost)

@@ -1,0 +1,59 @@
+"""Who follows which job where, and what they have been shown and told of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+from bot.job import JobId
+
+TeamId = NewType("TeamId", str)
+"""A Slack workspace, `T…`."""
+ChannelId = NewType("ChannelId", str)
+"""A Slack conversation: `C…`, `G…`, or `D…` for a direct message."""
+UserId = NewType("UserId", str)
+"""A Slack person, `U…` or `W…`."""
+Ts = NewType("Ts", str)
+"""A Slack message's timestamp, which is also its id within the channel."""
+WatchId = NewType("WatchId", str)
+"""Ours: a random UUID, also written into the metadata of what is posted for the watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a card is or goes. There is at most one watch of a job in a place."""
+
+    team: TeamId
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One card: a job followed in one place by one or more people.
+
+    Each fact that can't be taken back in Slack is stored as an intent before it is tried and as a
+    timestamp after it, so that whoever takes the watch up again knows what may have happened.
+    """
+
+    id: WatchId
+    job: JobId
+    place: Place
+    requester: UserId
+    """Who followed first."""
+    followers: tuple[UserId, ...]
+    """Who is told, in the order they came; holds the requester until they stop following."""
+    asked_at: datetime
+    """When the command came, aware UTC."""
+    card_tried_at: datetime | None = None
+    """When posting the card was last begun."""
+    card: Ts | None = None
+    """The card's ts, once Slack has answered."""
+    card_gone: bool = False
+    """Slack says that the card was deleted or can't be edited any more."""
+    shown: str | None = None
+    """The fingerprint of the message that Slack holds now."""
+    notice_tried_at: datetime | None = None
+    """When posting the thread reply was last begun."""
+    notice: Ts | None = None
+    """The thread reply's ts, once Slack has answered."""
+    closed_at: datetime | None = None
+    """When there was nothing left to show or tell."""
