@@ -1,0 +1,209 @@
+"""Slack's messages over the Web API, and what each of Slack's error codes asks of us.
+
+Source of codes and limits: the method pages at docs.slack.dev/reference/methods.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.ports import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    TokenRefused,
+    Unanswered,
+)
+from bot.watch import ChannelId, Place, Ts, UserId, WatchId
+
+EVENT_TYPE = "omni_job_watch"
+"""The metadata event type that marks what this bot posts; its payload names the watch."""
+TIMEOUT_SECONDS = 10
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+SEARCHED_MESSAGES = 200
+"""How many of the newest messages are searched for a post that was not answered; it is minutes old at most."""
+
+METHOD_SCOPES = {
+    "chat.postMessage": {"chat:write"},
+    "chat.update": {"chat:write"},
+    "chat.getPermalink": set[str](),
+    "conversations.open": {"im:write"},
+    "conversations.history": {"channels:history", "groups:history", "im:history", "mpim:history"},
+    "conversations.replies": {"channels:history", "groups:history", "im:history", "mpim:history"},
+}
+"""Every Web API method used here, with the scopes it needs; `manifest.yml` asks for just these."""
+
+OPTIONAL_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
+"""Scopes that the bot runs without: it then can't look whether an unanswered post arrived."""
+
+_MEANINGS: dict[type[BoardError], str] = {
+    NotAllowedHere: """
+        not_in_channel channel_not_found no_permission is_archived is_inactive restricted_action
+        restricted_action_read_only_channel restricted_action_thread_only_channel
+        restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
+        cannot_dm_bot user_not_found user_disabled user_not_visible posting_to_channel_denied
+        not_in_dm channel_is_archived method_not_supported_for_channel_type access_denied
+        app_access_restricted ekm_access_denied team_access_not_granted
+    """,
+    MessageGone: """
+        message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
+        thread_not_found
+    """,
+    PayloadRefused: """
+        invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long invalid_attachments
+        too_many_attachments attachment_payload_limit_exceeded no_text markdown_text_conflict
+        invalid_arguments invalid_metadata_format
+    """,
+    ScopeMissing: "missing_scope",
+    TokenRefused: """
+        account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
+        org_login_required
+    """,
+    BoardUnreachable: "team_added_to_org external_channel_migrating message_limit_exceeded",
+}
+_BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
+_BUSY_CODES = {"ratelimited", "rate_limited"}
+
+
+def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
+    """What one of Slack's refusals asks of us.
+
+    Args:
+        code: the `error` of the body, or "" where there was none.
+        status: the HTTP status.
+        retry_after: the header of that name, in seconds.
+
+    Returns:
+        The error to raise. A code that is not in the table may have had its effect ("part of the action may
+        have happened", say the docs of `fatal_error`), so it is `Unanswered`.
+    """
+    if status == 429 or code in _BUSY_CODES:
+        return BoardBusy(code or "ratelimited", _seconds(retry_after))
+    if code in _BY_CODE:
+        return _BY_CODE[code](code)
+    return Unanswered(code or f"http_{status}")
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return min(max(float(retry_after or ""), 0.1), LONGEST_RETRY_AFTER_SECONDS)
+    except ValueError:
+        return 1.0
+
+
+class SlackBoard:
+    """`Board` over Slack's Web API."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        """`client` comes from `slack_client`: one that never posts again by itself."""
+        self._client = client
+
+    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
+        """See `Board.post`."""
+        answer = await _call(
+            lambda: self._client.chat_postMessage(
+                channel=place.channel,
+                text=message.text,
+                blocks=list(message.blocks),
+                thread_ts=thread,
+                metadata={"event_type": EVENT_TYPE, "event_payload": {"watch": watch}},
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+        )
+        return Ts(str(answer["ts"]))
+
+    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+        """See `Board.update`. Text and blocks always go together: text alone would remove the blocks."""
+        await _call(
+            lambda: self._client.chat_update(
+                channel=place.channel, ts=ts, text=message.text, blocks=list(message.blocks)
+            )
+        )
+
+    async def find(
+        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
+    ) -> Ts | None:
+        """See `Board.find`."""
+        page: dict[str, Any] = {
+            "channel": place.channel,
+            "oldest": f"{since.timestamp():.6f}",
+            "limit": SEARCHED_MESSAGES,
+            "include_all_metadata": True,
+        }
+        if thread is None:
+            answer = await _call(lambda: self._client.conversations_history(**page))
+        else:
+            answer = await _call(lambda: self._client.conversations_replies(ts=thread, **page))
+        for found in answer["messages"]:
+            is_parent = found.get("ts") == thread
+            if not is_parent and _watch_of(found) == watch:
+                return Ts(str(found["ts"]))
+        return None
+
+    async def permalink(self, place: Place, ts: Ts) -> str:
+        """See `Board.permalink`."""
+        answer = await _call(
+            lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts)
+        )
+        return str(answer["permalink"])
+
+    async def direct(self, place: Place, user: UserId) -> Place:
+        """See `Board.direct`."""
+        answer = await _call(lambda: self._client.conversations_open(users=user))
+        return Place(place.team, ChannelId(str(answer["channel"]["id"])))
+
+
+def slack_client(token: str, base_url: str) -> AsyncWebClient:
+    """A Web API client without retries of its own.
+
+    The SDK's default repeats a request whose connection broke, which posts a message twice when only the
+    answer was lost. What may be repeated is decided by our callers.
+    """
+    return AsyncWebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+
+
+def socket_client(token: str, base_url: str) -> AsyncWebClient:
+    """A Web API client that may repeat: it only asks where to connect."""
+    return AsyncWebClient(
+        token=token,
+        base_url=base_url,
+        timeout=TIMEOUT_SECONDS,
+        retry_handlers=[AsyncConnectionErrorRetryHandler(max_retry_count=1)],
+    )
+
+
+async def _call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
+    try:
+        return await request()
+    except SlackApiError as error:
+        answer = error.response
+        code = answer.get("error") if isinstance(answer.data, dict) else ""
+        headers = answer.headers or {}
+        raise meaning(
+            str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After")
+        ) from error
+    except aiohttp.ClientConnectorError as error:
+        raise BoardUnreachable("no_connection") from error
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise Unanswered(type(error).__name__) from error
+
+
+def _watch_of(found: dict[str, Any]) -> str | None:
+    metadata = found.get("metadata") or {}
+    if metadata.get("event_type") != EVENT_TYPE:
+        return None
+    watch = metadata.get("event_payload", {}).get("watch")
+    return watch if isinstance(watch, str) else None
