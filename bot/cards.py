@@ -1,0 +1,181 @@
+"""A card's life: posted once, redrawn while the job runs, given its last look, and told of in its thread."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from uuid import uuid4
+
+import structlog
+
+from bot import render
+from bot.arrivals import Arrival, Arrivals
+from bot.drawing import Drawing
+from bot.job import JobState
+from bot.ports import Board, KeyRefused, Message, MessageGone, NotAllowedHere, ScopeMissing, Watches
+from bot.posting import CannotTell, Post, Posting
+from bot.sight import Sight
+from bot.watch import Ts, Watch, WatchId
+
+log = structlog.get_logger()
+
+
+def notice_is_due(watch: Watch, sight: Sight, now: datetime, notify_after_seconds: float) -> bool:
+    """Whether the end of a job is worth a thread reply, which rings where an edit does not.
+
+    A failure, a cancellation and a lost job always are; an answer is when it took so long, counted from the
+    command, that the person has turned to something else.
+    """
+    if sight.job is not None and sight.job.state is JobState.COMPLETE:
+        return (now - watch.asked_at).total_seconds() > notify_after_seconds
+    return sight.is_final
+
+
+class Cards:
+    """What can be done to the card of one watch. Each method may be repeated after a crash at any point."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        watches: Watches,
+        drawing: Drawing,
+        posting: Posting,
+        arrivals: Arrivals,
+        now: Callable[[], datetime],
+        tenant: str,
+        notify_after_seconds: float,
+    ) -> None:
+        """`tenant`: Omni's address; only chats on it become links."""
+        self._board = board
+        self._watches = watches
+        self._drawing = drawing
+        self._posting = posting
+        self._arrivals = arrivals
+        self._now = now
+        self._tenant = tenant
+        self._notify_after_seconds = notify_after_seconds
+
+    async def post(self, watch: Watch, sight: Sight) -> None:
+        """Post the card in the look that the job has now, or tell its person why there is none."""
+        if (refusal := self._refusal(watch, sight)) is not None:
+            await self._give_up(watch, refusal)
+            return
+        try:
+            await self._posting.post_once(
+                Post(
+                    place=watch.place,
+                    forms=self._look(watch, sight),
+                    watch=watch.id,
+                    thread=None,
+                    tried_at=watch.card_tried_at,
+                    store_try=partial(self._watches.card_tried, watch.id),
+                    store_ts=partial(self._watches.card_posted, watch.id),
+                )
+            )
+        except NotAllowedHere as error:
+            log.info("place closed to the bot", watch=watch.id, code=error.code)
+            await self._move_to_direct_messages(watch)
+        except CannotTell:
+            await self._give_up(watch, Arrival.UNCONFIRMED)
+        else:
+            self._arrivals.came(watch.id, Arrival.POSTED)
+
+    def redraw(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        """Let the card show how the job stands, if that looks different from what it shows."""
+        if not watch.card_gone:
+            self._drawing.show(watch, ts, self._look(watch, sight))
+
+    async def finish(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        """Give the card its last look, tell the people in its thread where that is due, and close the watch."""
+        taken = not watch.card_gone and await self._drawing.finish(watch, ts, self._look(watch, sight))
+        newest = await self._watches.get(watch.id)
+        if newest is None:
+            return
+        if taken and await self._tell_in_thread(newest, ts, sight):
+            await self._watches.close(watch.id, self._now())
+        else:
+            # The card is gone, and the outcome must still reach its people: it gets a card of its own.
+            await self._watches.start_over(watch.id)
+
+    async def retire(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        """Close a watch that nobody follows any more, and let its card say so."""
+        if not watch.card_gone:
+            await self._drawing.finish(watch, ts, (render.unfollowed(watch, sight, self._tenant),))
+        newest = await self._watches.get(watch.id)
+        if newest is not None and not newest.followers:
+            await self._watches.close(watch.id, self._now())
+
+    def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
+        return render.card(watch, sight, self._now(), self._tenant)
+
+    def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
+        """Why there should be no card at all, where the person who asked can still be told so privately."""
+        if watch.card_tried_at is not None or not self._arrivals.is_awaited(watch.id):
+            return None
+        if sight.missing:
+            return Arrival.NO_SUCH_JOB
+        if sight.job is None and isinstance(sight.trouble, KeyRefused):
+            return Arrival.KEY_REFUSED
+        return None
+
+    async def _give_up(self, watch: Watch, arrival: Arrival) -> None:
+        log.info("watch given up", watch=watch.id, job=watch.job, why=arrival.name)
+        await self._watches.remove(watch.id)
+        self._arrivals.came(watch.id, arrival)
+
+    async def _move_to_direct_messages(self, watch: Watch) -> None:
+        """Put a watch per follower, each in that person's direct messages, in the place of this one."""
+        newest = await self._watches.get(watch.id) or watch
+        moved = []
+        for follower in newest.followers:
+            try:
+                place = await self._board.direct(watch.place, follower)
+            except (NotAllowedHere, ScopeMissing) as error:
+                log.warning("no direct message", user=follower, code=error.code)
+                continue
+            if place != watch.place:
+                own = Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
+                moved.append(own)
+        if moved:
+            await self._watches.move(watch.id, moved)
+            self._arrivals.came(watch.id, Arrival.MOVED)
+        else:
+            await self._give_up(watch, Arrival.NOWHERE)
+
+    async def _tell_in_thread(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
+        """Post the thread reply if one is due. False if there is no thread any more."""
+        message = render.notice(watch, sight, self._tenant)
+        due = notice_is_due(watch, sight, self._now(), self._notify_after_seconds)
+        if message is None or watch.notice is not None or not (due or watch.notice_tried_at):
+            return True
+        post = Post(
+            place=watch.place,
+            forms=(message,),
+            watch=watch.id,
+            thread=ts,
+            tried_at=watch.notice_tried_at,
+            store_try=partial(self._watches.notice_tried, watch.id),
+            store_ts=partial(self._watches.notice_posted, watch.id),
+        )
+        try:
+            await self._posting.post_once(post)
+        except (NotAllowedHere, MessageGone) as error:
+            log.info("thread gone", watch=watch.id, code=error.code)
+            return False
+        except CannotTell:
+            await self._repeat_after_a_crash(post)
+        return True
+
+    async def _repeat_after_a_crash(self, post: Post) -> None:
+        """Without the history nobody knows whether a reply arrived that a process died over: better told
+        twice than never. A reply that this process tried itself is not repeated."""
+        if post.tried_at is None:
+            log.warning("reply unconfirmed", watch=post.watch)
+            return
+        again = Post(
+            post.place, post.forms, post.watch, post.thread, None, post.store_try, post.store_ts
+        )
+        try:
+            await self._posting.post_once(again)
+        except CannotTell:
+            log.warning("reply unconfirmed", watch=post.watch)

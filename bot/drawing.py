@@ -1,0 +1,208 @@
+"""Keeps the cards in Slack as they should look, inside the workspace's budget of edits.
+
+Cards are wanted faster than Slack takes edits, so this holds one wish per card: a newer one replaces an
+older one that was not sent. The queue therefore grows with the number of cards, never with time.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from bot.budget import Gate
+from bot.ports import (
+    Board,
+    BoardBusy,
+    BoardError,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    StoreUnavailable,
+    Watches,
+)
+from bot.watch import Ts, Watch, WatchId
+
+log = structlog.get_logger()
+
+BETWEEN_EDITS_SECONDS = 3.0
+"""Slack advises at most one edit of a message in 3 s. Source: docs.slack.dev/ai/developing-agents."""
+LONGEST_BACK_OFF_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Card:
+    """One card: what it shows, what it should show, and when it may be edited next."""
+
+    watch: Watch
+    ts: Ts
+    shown: str | None
+    """The fingerprint of what Slack holds; None if nobody can tell."""
+    wanted: tuple[Message, ...] = ()
+    """The forms of the newest wish, richest first; empty when the card looks as it should."""
+    fingerprints: tuple[str, ...] = ()
+    plainer: int = 0
+    """How many of the forms Slack has refused."""
+    last: asyncio.Future[bool] | None = None
+    """Set once the wish is the last one; resolved when Slack has taken it."""
+    not_before: float = 0.0
+    failures: int = 0
+    in_flight: bool = False
+
+    def want(self, forms: tuple[Message, ...]) -> None:
+        fingerprints = tuple(form.fingerprint for form in forms)
+        if self.wanted and fingerprints == self.fingerprints:
+            return
+        self.wanted, self.fingerprints, self.plainer = forms, fingerprints, 0
+        self.rest_if_right()
+
+    def rest_if_right(self) -> None:
+        """Drop the wish if Slack holds it; while an edit is under way nobody can tell."""
+        if not self.in_flight and self.shown in self.fingerprints:
+            self.wanted = ()
+
+    def settle(self, taken: bool) -> None:
+        if self.last is not None and not self.last.done():
+            self.last.set_result(taken)
+
+
+class Drawing:
+    """Edits cards. `show` is a wish that a later one may replace, `finish` one that is seen through."""
+
+    def __init__(self, board: Board, watches: Watches, gate: Gate) -> None:
+        self._board = board
+        self._watches = watches
+        self._gate = gate
+        self._cards: dict[WatchId, _Card] = {}
+        self._changed = asyncio.Event()
+
+    def show(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> None:
+        """Wish the card to look like the first of `forms` that Slack takes. Costs nothing if it does already."""
+        card = self._cards.get(watch.id)
+        if card is None:
+            card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
+        if card.last is None:
+            card.want(forms)
+            self._changed.set()
+
+    async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> bool:
+        """Give the card its last look and wait, however long, until Slack has taken it.
+
+        Returns whether the card shows it; False if the card can't be edited any more.
+        """
+        self.show(watch, ts, forms)
+        card = self._cards[watch.id]
+        if not card.wanted:
+            self.forget(watch.id)
+            return True
+        card.last = asyncio.get_running_loop().create_future()
+        try:
+            return await card.last
+        finally:
+            self.forget(watch.id)
+
+    def forget(self, watch: WatchId) -> None:
+        """Stop drawing a card."""
+        self._cards.pop(watch, None)
+
+    async def run(self) -> None:
+        """Draw until cancelled; what is not drawn by then is drawn after the next start."""
+        async with asyncio.TaskGroup() as edits:
+            while True:
+                await self._wait_for_a_due_card()
+                try:
+                    await self._gate.turn()
+                except StoreUnavailable as error:
+                    log.warning("edit budget not reached", reason=str(error))
+                    await asyncio.sleep(1.0)
+                    continue
+                if (card := self._next_due()) is not None:
+                    card.in_flight = True
+                    edits.create_task(self._edit(card), name=f"edit {card.watch.id}")
+
+    async def _wait_for_a_due_card(self) -> None:
+        while self._next_due() is None:
+            self._changed.clear()
+            times = [card.not_before for card in self._cards.values() if card.wanted and not card.in_flight]
+            wait_seconds = min(times) - _loop_time() if times else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._changed.wait()
+
+    def _next_due(self) -> _Card | None:
+        """The card to edit now: last looks first, then the one that has waited longest."""
+        now = _loop_time()
+        due = (c for c in self._cards.values() if c.wanted and not c.in_flight and c.not_before <= now)
+        return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
+
+    async def _edit(self, card: _Card) -> None:
+        forms = card.wanted
+        message = forms[card.plainer]
+        try:
+            await self._board.update(card.watch.place, card.ts, message)
+        except PayloadRefused as error:
+            self._try_plainer(card, forms, error)
+        except (MessageGone, NotAllowedHere) as error:
+            await self._gone(card, error)
+        except BoardBusy as error:
+            await self._pause(card, error)
+        except BoardError as error:
+            # It may have been taken all the same, so what the card shows is no longer known.
+            card.shown = None
+            self._back_off(card, error)
+        else:
+            await self._taken(card, message)
+        finally:
+            card.in_flight = False
+            card.rest_if_right()
+            if not card.wanted:
+                card.settle(True)
+            self._changed.set()
+
+    async def _taken(self, card: _Card, message: Message) -> None:
+        card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
+        card.failures = 0
+        card.shown = message.fingerprint
+        try:
+            await self._watches.card_shows(card.watch.id, message.fingerprint)
+        except StoreUnavailable as error:
+            # Costs one needless edit after a restart.
+            log.warning("look not stored", watch=card.watch.id, reason=str(error))
+
+    async def _gone(self, card: _Card, error: BoardError) -> None:
+        log.info("card gone", watch=card.watch.id, code=error.code)
+        card.wanted = ()
+        card.settle(False)
+        self.forget(card.watch.id)
+        try:
+            await self._watches.card_is_gone(card.watch.id)
+        except StoreUnavailable as unavailable:
+            # Slack says so again at the next edit.
+            log.warning("gone card not stored", watch=card.watch.id, reason=str(unavailable))
+
+    async def _pause(self, card: _Card, error: BoardBusy) -> None:
+        card.not_before = _loop_time() + error.retry_after_seconds
+        try:
+            await self._gate.pause(error.retry_after_seconds)
+        except StoreUnavailable as unavailable:
+            log.warning("edit budget not paused", reason=str(unavailable))
+
+    def _try_plainer(self, card: _Card, forms: tuple[Message, ...], error: PayloadRefused) -> None:
+        log.warning("card refused", watch=card.watch.id, code=error.code, form=card.plainer)
+        if forms is not card.wanted:
+            return  # a newer wish has come meanwhile, and starts with its richest form
+        if card.plainer + 1 < len(forms):
+            card.plainer += 1
+        else:
+            self._back_off(card, error)
+
+    def _back_off(self, card: _Card, error: BoardError) -> None:
+        card.failures += 1
+        seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0 ** min(card.failures, 6))
+        card.not_before = _loop_time() + seconds
+        log.warning("card not drawn", watch=card.watch.id, code=error.code, again_in_seconds=seconds)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

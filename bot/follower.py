@@ -1,0 +1,208 @@
+"""The heart: one coroutine per Omni job asks how it stands and keeps every card of it current to the end.
+
+    follow(job) ──looks──► Omni             once per job, however many cards
+        └─ tends each watch:
+             no card yet ──► post it once
+             running     ──► wish for the newest look (the drawing decides when)
+             nobody left ──► last look, close
+             ended       ──► last look, thread reply where one is due, close
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import structlog
+
+from bot.cadence import pause_seconds
+from bot.cards import Cards
+from bot.job import JobId
+from bot.ports import BoardError, Omni, OmniError, OmniUnreachable, StoreUnavailable, Watches
+from bot.sight import Sight
+from bot.watch import Watch, WatchId
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 2.0
+"""How long a first answer from Omni is waited for before a card is posted without one."""
+TROUBLE_SHOWS_AFTER_SECONDS = 60.0
+"""How long Omni may be silent before a card that a former process drew is replaced by one that says so."""
+RETRY_SECONDS = 5.0
+"""How long a watch rests after a chore failed, and a job after the database did."""
+
+
+class _Follow:
+    """One followed job: what is known of it and what is under way for it."""
+
+    def __init__(self, job: JobId, wake: asyncio.Event) -> None:
+        self.job = job
+        self.wake = wake
+        self.sight = Sight()
+        self.look: asyncio.Task[Sight] | None = None
+        self.chores: dict[WatchId, asyncio.Task[None]] = {}
+        self.started = asyncio.get_running_loop().time()
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether a first answer may still come before a card has to be posted."""
+        unknown = self.sight.job is None and self.sight.trouble is None and not self.sight.missing
+        return unknown and asyncio.get_running_loop().time() < self.started + PATIENCE_SECONDS
+
+
+class Follower:
+    """Follows jobs. Start and stop are the runner's; the table of watches says what is to be done."""
+
+    def __init__(
+        self,
+        *,
+        omni: Omni,
+        watches: Watches,
+        cards: Cards,
+        now: Callable[[], datetime],
+        random: Random,
+        requests_per_minute: int,
+    ) -> None:
+        self._omni = omni
+        self._watches = watches
+        self._cards = cards
+        self._now = now
+        self._random = random
+        self._requests_per_minute = requests_per_minute
+        self._follows: dict[JobId, _Follow] = {}
+
+    def sight(self, job: JobId) -> Sight:
+        """What is known of a job here and now; nothing, if it is not followed."""
+        follow = self._follows.get(job)
+        return follow.sight if follow else Sight()
+
+    async def follow(self, job: JobId, wake: asyncio.Event) -> None:
+        """Follow a job until none of its watches is open.
+
+        Args:
+            job: which.
+            wake: set by whoever changed the job's watches; set here when something else is to be done.
+        """
+        follow = self._follows[job] = _Follow(job, wake)
+        try:
+            while await self._tend_all(follow):
+                await wake.wait()
+                self._take_in(follow)
+        finally:
+            del self._follows[job]
+            for task in (follow.look, *follow.chores.values()):
+                if task is not None:
+                    task.cancel()
+
+    async def _tend_all(self, follow: _Follow) -> bool:
+        """Start what is to be done now for each open watch; False once there is nothing left."""
+        follow.wake.clear()
+        try:
+            watches = await self._watches.open_watches(follow.job)
+        except StoreUnavailable as error:
+            log.warning("watches not read", job=follow.job, reason=str(error))
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, follow.wake.set)
+            return True
+        if not watches and not follow.chores:
+            # Whoever adds a watch from here on sets the event, now or before the runner sees us return.
+            return follow.wake.is_set()
+        self._look_again(follow, watches)
+        for watch in watches:
+            if watch.id not in follow.chores:
+                self._tend(follow, watch)
+        return True
+
+    def _tend(self, follow: _Follow, watch: Watch) -> None:
+        sight = follow.sight
+        if watch.card is None:
+            if not watch.followers:
+                self._start(follow, watch, self._watches.remove(watch.id))
+            elif not follow.is_patient:
+                self._start(follow, watch, self._cards.post(watch, sight))
+        elif not watch.followers:
+            self._start(follow, watch, self._cards.retire(watch, watch.card, sight))
+        elif sight.is_final:
+            self._start(follow, watch, self._cards.finish(watch, watch.card, sight))
+        elif sight.job is not None or self._silent_for_long(sight):
+            self._cards.redraw(watch, watch.card, sight)
+
+    def _silent_for_long(self, sight: Sight) -> bool:
+        since = sight.trouble_since
+        return since is not None and (self._now() - since).total_seconds() > TROUBLE_SHOWS_AFTER_SECONDS
+
+    def _start(self, follow: _Follow, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
+        """Run what takes its time for one watch; it is tended again when that is done."""
+        task = asyncio.create_task(self._see_through(watch, chore), name=f"tend {watch.id}")
+        follow.chores[watch.id] = task
+
+        def done(_: asyncio.Task[None]) -> None:
+            follow.chores.pop(watch.id, None)
+            follow.wake.set()
+
+        task.add_done_callback(done)
+
+    async def _see_through(self, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
+        """Let no failure of one watch touch the others; the table says what is left to do after a rest."""
+        try:
+            await chore
+        except (StoreUnavailable, BoardError) as error:
+            log.warning("watch not tended", watch=watch.id, reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:
+            log.exception("watch not tended", watch=watch.id)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _look_again(self, follow: _Follow, watches: Sequence[Watch]) -> None:
+        """Plan the next question to Omni unless one is planned or none is needed."""
+        if follow.look is not None or follow.sight.is_final:
+            return
+        is_first = follow.sight == Sight()
+        urgent = is_first and any(watch.card is None for watch in watches)
+        pause = 0.0 if is_first else self._pause_seconds(follow)
+        look = asyncio.create_task(self._look(follow, pause, urgent=urgent), name=f"look {follow.job}")
+        look.add_done_callback(lambda _: follow.wake.set())
+        follow.look = look
+        if is_first:
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
+
+    def _pause_seconds(self, follow: _Follow) -> float:
+        now = self._now()
+        job = follow.sight.job
+        began_at = job.created_at if job is not None and job.created_at is not None else now
+        pause = pause_seconds(
+            age_seconds=max(0.0, (now - began_at).total_seconds()),
+            jobs=len(self._follows),
+            failures=follow.sight.failures,
+            requests_per_minute=self._requests_per_minute,
+        )
+        # Jitter, so that jobs resumed together do not go on asking together.
+        return pause * (1.0 + 0.1 * self._random.random())
+
+    async def _look(self, follow: _Follow, pause: float, *, urgent: bool) -> Sight:
+        await asyncio.sleep(pause)
+        try:
+            job = await self._omni.status(follow.job, urgent=urgent)
+        except OmniError as error:
+            log.info("no status", job=follow.job, error=type(error).__name__, reason=str(error))
+            return follow.sight.unanswered(error, self._now())
+        except StoreUnavailable as error:
+            return follow.sight.unanswered(OmniUnreachable(f"budget not reached: {error}"), self._now())
+        return follow.sight.read(job, self._now())
+
+    def _take_in(self, follow: _Follow) -> None:
+        """Learn from a question that has been answered since."""
+        if follow.look is not None and follow.look.done():
+            before, follow.sight = follow.sight, follow.look.result()
+            follow.look = None
+            _log_change(follow.job, before, follow.sight)
+
+
+def _log_change(job: JobId, before: Sight, after: Sight) -> None:
+    """One line per change of state, one when trouble begins and one when it is over."""
+    if after.job is not None and (before.job is None or before.job.state is not after.job.state):
+        log.info("job state", job=job, state=after.job.raw_state)
+    if after.trouble is not None and before.trouble is None:
+        log.warning("omni trouble begins", job=job, error=type(after.trouble).__name__)
+    if after.trouble is None and before.trouble is not None:
+        log.info("omni trouble over", job=job)

@@ -1,0 +1,159 @@
+"""Posts a message once. Slack has no idempotency key, so what is not known to have arrived is looked for.
+
+A post is begun by storing that it is tried and ended by storing its ts; between the two nobody can know,
+without looking, whether Slack holds it. Every post carries the id of its watch as metadata to be found by.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.ports import (
+    Board,
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    TokenRefused,
+    Unanswered,
+)
+from bot.watch import Place, Ts, WatchId
+
+log = structlog.get_logger()
+
+CLOCKS_DIFFER_BY_SECONDS = 120.0
+"""How far Slack's clock, which dates messages, is trusted to be from ours."""
+FIRST_BACK_OFF_SECONDS = 1.0
+LONGEST_BACK_OFF_SECONDS = 60.0
+
+
+class CannotTell(Exception):
+    """A post was not answered and the bot may not read the history: it may be there or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message that is to be posted once."""
+
+    place: Place
+    forms: tuple[Message, ...]
+    """Richest first; a later one is used when Slack refuses those before it."""
+    watch: WatchId
+    thread: Ts | None
+    tried_at: datetime | None
+    """When an earlier try was begun of which the outcome is not known."""
+    store_try: Callable[[datetime], Awaitable[None]]
+    """Called before each try."""
+    store_ts: Callable[[Ts, str | None], Awaitable[None]]
+    """Called with what Slack holds: its ts, and its fingerprint where that is known."""
+
+
+class Posting:
+    """Posts, waits and looks, until Slack holds the message exactly once or it is clear that it can't."""
+
+    def __init__(
+        self,
+        board: Board,
+        now: Callable[[], datetime],
+        *,
+        looks_after_seconds: Sequence[float] = (1.0, 4.0, 12.0),
+    ) -> None:
+        """`looks_after_seconds`: when to look for a post that was not answered. The last one is later than
+        Slack can still be busy with it, so what is not there by then never arrived."""
+        self._board = board
+        self._now = now
+        self._looks_after_seconds = looks_after_seconds
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def post_once(self, post: Post) -> None:
+        """Post the message and store its ts, unless an earlier try turns out to have arrived.
+
+        Raises:
+            CannotTell: it may or may not be there, and can't be looked for.
+            NotAllowedHere, MessageGone: it can't be posted in this place, or this thread.
+            StoreUnavailable: the database did not take the intent or the ts. In the second case Slack holds
+                the message, and the next `post_once` with the stored intent finds it.
+        """
+        plainer = 0
+        failures = 0
+        unknown_since = post.tried_at
+        while True:
+            if unknown_since is not None:
+                if (ts := await self._look(post, unknown_since)) is not None:
+                    await post.store_ts(ts, None)
+                    return
+                unknown_since = None
+            started_at = self._now()
+            await post.store_try(started_at)
+            try:
+                await self._send(post, post.forms[plainer])
+                return
+            except Unanswered as error:
+                log.warning("post unanswered", watch=post.watch, code=error.code)
+                unknown_since = started_at
+            except PayloadRefused as error:
+                log.warning("post refused", watch=post.watch, code=error.code, form=plainer)
+                if plainer + 1 < len(post.forms):
+                    plainer += 1
+                else:
+                    failures = await self._back_off(error, failures)
+            except BoardBusy as error:
+                await asyncio.sleep(error.retry_after_seconds)
+            except (BoardUnreachable, ScopeMissing, TokenRefused) as error:
+                failures = await self._back_off(error, failures)
+
+    async def settle(self) -> None:
+        """Wait for the posts that are on their way. For the end of the process, after cancelling who posts."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _send(self, post: Post, message: Message) -> None:
+        """Post and store the ts as one step that a cancelled caller does not tear apart."""
+        step = asyncio.create_task(self._post_and_store(post, message), name=f"post {post.watch}")
+        self._under_way.add(step)
+        step.add_done_callback(self._under_way.discard)
+        await asyncio.shield(step)
+
+    async def _post_and_store(self, post: Post, message: Message) -> None:
+        ts = await self._board.post(post.place, message, watch=post.watch, thread=post.thread)
+        await post.store_ts(ts, message.fingerprint)
+
+    async def _look(self, post: Post, since: datetime) -> Ts | None:
+        """Find an earlier try. None: it certainly never arrived."""
+        for seconds in self._looks_after_seconds:
+            wait_seconds = (since + timedelta(seconds=seconds) - self._now()).total_seconds()
+            is_last = seconds == self._looks_after_seconds[-1]
+            if wait_seconds <= 0 and not is_last:
+                continue
+            await asyncio.sleep(max(0.0, wait_seconds))
+            if (ts := await self._find(post, since)) is not None:
+                log.info("post found", watch=post.watch)
+                return ts
+        return None
+
+    async def _find(self, post: Post, since: datetime) -> Ts | None:
+        failures = 0
+        since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
+        while True:
+            try:
+                return await self._board.find(post.place, watch=post.watch, since=since, thread=post.thread)
+            except BoardBusy as error:
+                await asyncio.sleep(error.retry_after_seconds)
+            except (ScopeMissing, NotAllowedHere) as error:
+                raise CannotTell from error
+            except MessageGone:
+                return None
+            except BoardError as error:
+                failures = await self._back_off(error, failures)
+
+    async def _back_off(self, error: BoardError, failures: int) -> int:
+        seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
+        log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
+        await asyncio.sleep(seconds)
+        return failures + 1
