@@ -1,0 +1,164 @@
+"""The settings: the environment, or `.env` in the working folder, read into values with a meaning and a unit."""
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+HINTS = {
+    "SLACK_BOT_TOKEN": "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
+    "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
+    "App-Level Tokens, with the scope connections:write",
+    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information",
+    "SLACK_API_URL": "leave it out, except for tests: https://slack.com/api/",
+    "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
+    "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
+    "OMNI_REQUESTS_PER_MINUTE": "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",
+    "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, or sqlite:////an/absolute/path",
+    "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
+    "HOST": "the address that /healthz listens on: 127.0.0.1, or 0.0.0.0 in a container",
+    "PORT": "a port from 1 to 65535, or nothing for no /healthz",
+    "LOG_LEVEL": "one of debug, info, warning, error",
+}
+"""What to set and where to get it, told when a setting is missing or malformed."""
+
+
+class SettingsError(Exception):
+    """The settings can't be used. `problems` has one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """Every setting, named in the environment as here but in capitals. Empty counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True
+    )
+
+    slack_bot_token: SecretStr
+    """The bot's token, `xoxb-…`."""
+    slack_app_token: SecretStr
+    """The app-level token for Socket Mode, `xapp-…`."""
+    slack_signing_secret: SecretStr | None = None
+    """For HTTP mode, which is still to come."""
+    slack_api_url: str = "https://slack.com/api/"
+    """Slack's Web API; another only for tests."""
+    omni_base_url: str
+    """Omni's address without `/api` and without a slash at its end."""
+    omni_api_token: SecretStr
+    """Omni's API key."""
+    omni_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 60
+    """What Omni allows the key. Source: docs.omni.co/api/rate-limits."""
+    database_url: str = "sqlite+aiosqlite:///omni-job-bot.sqlite3"
+    """Where follows are kept; by default a file in the working folder."""
+    notify_after_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """An answer that took longer, counted from the command, is announced in the card's thread."""
+    host: str = "127.0.0.1"
+    """The address that `port` listens on."""
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Where `/healthz` and `/readyz` answer; nowhere if not set."""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+
+    @field_validator("slack_bot_token", "slack_app_token")
+    @classmethod
+    def _right_token(cls, value: SecretStr, info: object) -> SecretStr:
+        prefix = {"slack_bot_token": "xoxb-", "slack_app_token": "xapp-"}[getattr(info, "field_name", "")]
+        if not value.get_secret_value().startswith(prefix):
+            raise ValueError(f"does not start with {prefix}")
+        return value
+
+    @field_validator("slack_signing_secret")
+    @classmethod
+    def _hexadecimal(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[0-9a-f]{32}", value.get_secret_value()):
+            raise ValueError("is not 32 hexadecimal digits")
+        return value
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _slash_at_the_end(cls, value: str) -> str:
+        return _web_address(value) + "/"
+
+    @field_validator("omni_base_url")
+    @classmethod
+    def _without_api(cls, value: str) -> str:
+        return _web_address(value).removesuffix("/api").rstrip("/")
+
+    @field_validator("omni_api_token")
+    @classmethod
+    def _a_key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("has characters that no key has")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _async_driver(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError as error:
+            raise ValueError("is not a database address") from error
+        if url.get_backend_name() != "sqlite":
+            raise ValueError("names a database other than SQLite, which is the only one yet")
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("names no file, so follows would be lost at every restart")
+        return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
+def read_settings() -> Settings:
+    """The settings from the environment and `.env`; the environment wins.
+
+    Raises:
+        SettingsError: with one line per missing or malformed setting. No line holds a value.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # the values come from the environment
+    except ValidationError as error:
+        raise SettingsError([_problem(part["loc"], part["msg"], part["type"]) for part in error.errors()]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([".env is not UTF-8 text"]) from error
+
+
+def _problem(location: tuple[int | str, ...], message: str, kind: str) -> str:
+    name = str(location[0]).upper() if location else "?"
+    what = "is not set" if kind == "missing" else message.removeprefix("Value error, ").removeprefix("Input ")
+    return f"{name} {what}: set it to {HINTS.get(name, 'a proper value')}"
+
+
+def _web_address(value: str) -> str:
+    """An https address (http on loopback only) without query, fragment, user or slash at its end."""
+    try:
+        url = urlsplit(value.strip())
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise ValueError("is not a web address") from error
+    if url.scheme not in ("http", "https") or not host:
+        raise ValueError("is not a web address that starts with https://")
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("has more in it than a host and a path")
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ValueError("is not https, and a key must not travel unencrypted")
+    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,39 @@
+"""Health over HTTP, for whatever restarts the bot: `/healthz` and `/readyz`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+Problem = Callable[[], Awaitable[str | None]]
+"""Why the bot can't do its work right now, in a word or two; None if it can."""
+
+
+@asynccontextmanager
+async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
+    """Answer while the context lasts.
+
+    - `/healthz`: 200 as long as the event loop turns. Restart the process if it does not answer.
+    - `/readyz`: 200 while Slack is connected and the database answers, else 503 and why. Restarting does not
+      help against that.
+
+    Raises:
+        OSError: the port is taken or not allowed.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        why_not = await problem()
+        return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
+
+    application = web.Application()
+    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()
