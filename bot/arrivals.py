@@ -29,21 +29,21 @@ class Arrivals:
     def __init__(self) -> None:
         self._expected: dict[WatchId, asyncio.Future[Arrival]] = {}
 
+    def expect(self, watch: WatchId) -> asyncio.Future[Arrival]:
+        """Something to wait for; shared with everybody who waits for the same watch."""
+        if watch not in self._expected:
+            self._expected[watch] = asyncio.get_running_loop().create_future()
+        return self._expected[watch]
+
     def is_awaited(self, watch: WatchId) -> bool:
         """Whether anybody waits to be told."""
         return watch in self._expected
 
     def came(self, watch: WatchId, arrival: Arrival) -> None:
         """Tell everybody who waits."""
-        if (future := self._expected.pop(watch, None)) is not None and not future.done():
+        if (future := self._expected.pop(watch, None)) is not None:
             future.set_result(arrival)
 
-    async def expect(self, watch: WatchId, timeout_seconds: float) -> Arrival | None:
-        """Wait to be told; None if that takes too long. The place in the queue is taken at the first step."""
-        future = self._expected.setdefault(watch, asyncio.get_running_loop().create_future())
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            self._expected.pop(watch, None)
-            return None
+    def forget(self, watch: WatchId) -> None:
+        """Nobody waits any more."""
+        self._expected.pop(watch, None)

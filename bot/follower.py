@@ -72,11 +72,6 @@ class Follower:
         self._requests_per_minute = requests_per_minute
         self._follows: dict[JobId, _Follow] = {}
 
-    def sight(self, job: JobId) -> Sight:
-        """What is known of a job here and now; nothing, if it is not followed."""
-        follow = self._follows.get(job)
-        return follow.sight if follow else Sight()
-
     async def follow(self, job: JobId, wake: asyncio.Event) -> None:
         """Follow a job until none of its watches is open.
 

@@ -57,7 +57,7 @@ Time = Annotated[datetime | None, BeforeValidator(_time_or_none)]
 Number = Annotated[int | None, BeforeValidator(_number_or_none)]
 
 
-class _Body(BaseModel, alias_generator=to_camel, extra="ignore"):
+class _Body(BaseModel, alias_generator=to_camel, extra="ignore", hide_input_in_errors=True):
     pass
 
 

@@ -25,6 +25,7 @@ from bot.ports import (
     Unanswered,
 )
 from bot.watch import Place, Ts, WatchId
+from bot.whole import WholeSteps
 
 log = structlog.get_logger()
 
@@ -70,7 +71,8 @@ class Posting:
         self._board = board
         self._now = now
         self._looks_after_seconds = looks_after_seconds
-        self._under_way: set[asyncio.Task[None]] = set()
+        self.steps = WholeSteps()
+        """The posts under way; settle them before the process ends."""
 
     async def post_once(self, post: Post) -> None:
         """Post the message and store its ts, unless an earlier try turns out to have arrived.
@@ -93,7 +95,7 @@ class Posting:
             started_at = self._now()
             await post.store_try(started_at)
             try:
-                await self._send(post, post.forms[plainer])
+                await self.steps.run(self._post_and_store(post, post.forms[plainer]))
                 return
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)
@@ -108,17 +110,6 @@ class Posting:
                 await asyncio.sleep(error.retry_after_seconds)
             except (BoardUnreachable, ScopeMissing, TokenRefused) as error:
                 failures = await self._back_off(error, failures)
-
-    async def settle(self) -> None:
-        """Wait for the posts that are on their way. For the end of the process, after cancelling who posts."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-
-    async def _send(self, post: Post, message: Message) -> None:
-        """Post and store the ts as one step that a cancelled caller does not tear apart."""
-        step = asyncio.create_task(self._post_and_store(post, message), name=f"post {post.watch}")
-        self._under_way.add(step)
-        step.add_done_callback(self._under_way.discard)
-        await asyncio.shield(step)
 
     async def _post_and_store(self, post: Post, message: Message) -> None:
         ts = await self._board.post(post.place, message, watch=post.watch, thread=post.thread)

@@ -18,6 +18,10 @@ class Runner(Protocol):
         """See that the job is followed, and that who follows it looks at its watches again."""
         ...
 
+    def ensure(self, job: JobId) -> None:
+        """See that the job is followed; leave who follows it alone."""
+        ...
+
     async def stop(self) -> None:
         """Stop following; every follow can be taken up again from the table of watches."""
         ...
@@ -33,10 +37,16 @@ class TaskRunner:
 
     def start(self, job: JobId) -> None:
         """See `Runner.start`."""
-        if self._stopped:
-            return
-        if (running := self._running.get(job)) is not None and not running[0].done():
+        running = self._running.get(job)
+        if running is not None and not running[0].done():
             running[1].set()
+        else:
+            self.ensure(job)
+
+    def ensure(self, job: JobId) -> None:
+        """See `Runner.ensure`."""
+        running = self._running.get(job)
+        if self._stopped or (running is not None and not running[0].done()):
             return
         wake = asyncio.Event()
         task = asyncio.create_task(self._run(job, wake), name=f"follow {job}")

@@ -5,12 +5,12 @@ Source of codes and limits: the method pages at docs.slack.dev/reference/methods
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
@@ -26,7 +26,7 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
-from bot.watch import ChannelId, Place, Ts, UserId, WatchId
+from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 EVENT_TYPE = "omni_job_watch"
 """The metadata event type that marks what this bot posts; its payload names the watch."""
@@ -36,6 +36,8 @@ SEARCHED_MESSAGES = 200
 """How many of the newest messages are searched for a post that was not answered; it is minutes old at most."""
 
 METHOD_SCOPES = {
+    "auth.test": set[str](),
+    "apps.connections.open": set[str](),
     "chat.postMessage": {"chat:write"},
     "chat.update": {"chat:write"},
     "chat.getPermalink": set[str](),
@@ -45,8 +47,13 @@ METHOD_SCOPES = {
 }
 """Every Web API method used here, with the scopes it needs; `manifest.yml` asks for just these."""
 
+COMMANDS_SCOPE = "commands"
+"""What receiving `/omni-job` needs."""
 OPTIONAL_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
 """Scopes that the bot runs without: it then can't look whether an unanswered post arrived."""
+
+REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
+"""Scopes without which the bot can't do its work."""
 
 _MEANINGS: dict[type[BoardError], str] = {
     NotAllowedHere: """
@@ -166,23 +173,47 @@ class SlackBoard:
         return Place(place.team, ChannelId(str(answer["channel"]["id"])))
 
 
-def slack_client(token: str, base_url: str) -> AsyncWebClient:
-    """A Web API client without retries of its own.
+def slack_client(token: str, base_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """A Web API client without retries of its own, over a session from `slack_session`.
 
     The SDK's default repeats a request whose connection broke, which posts a message twice when only the
     answer was lost. What may be repeated is decided by our callers.
     """
-    return AsyncWebClient(token=token, base_url=base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+    return AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[])
 
 
-def socket_client(token: str, base_url: str) -> AsyncWebClient:
-    """A Web API client that may repeat: it only asks where to connect."""
-    return AsyncWebClient(
-        token=token,
-        base_url=base_url,
-        timeout=TIMEOUT_SECONDS,
-        retry_handlers=[AsyncConnectionErrorRetryHandler(max_retry_count=1)],
+def slack_session() -> aiohttp.ClientSession:
+    """Connections to Slack, kept open between requests; no request takes longer than the time-out."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is in Slack, and what it may do there."""
+
+    team: TeamId
+    team_name: str
+    user: UserId
+    bot_id: str
+    scopes: frozenset[str]
+
+
+async def identify(client: AsyncWebClient) -> Identity:
+    """Ask Slack who the bot token belongs to. Raises any BoardError."""
+    answer = await _call(client.auth_test)
+    granted = str((answer.headers or {}).get("x-oauth-scopes") or "")
+    return Identity(
+        team=TeamId(str(answer["team_id"])),
+        team_name=str(answer.get("team") or answer["team_id"]),
+        user=UserId(str(answer["user_id"])),
+        bot_id=str(answer.get("bot_id") or ""),
+        scopes=frozenset(scope.strip() for scope in granted.split(",") if scope.strip()),
     )
+
+
+async def may_connect(client: AsyncWebClient) -> None:
+    """Ask Slack for a Socket Mode address, which proves the app token. Raises any BoardError."""
+    await _call(lambda: client.apps_connections_open(app_token=str(client.token)))
 
 
 async def _call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:

@@ -1,9 +1,10 @@
 """The watches and the budgets in SQL, one short transaction per call. No prompt and no answer is stored."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,7 @@ from bot.job import JobId
 from bot.ports import StoreUnavailable
 from bot.tables import Database, budgets, followers, watches
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.whole import WholeSteps
 
 LONGEST_PAUSE_SECONDS = 600.0
 """No budget is paused for longer. A theoretical arrival time further ahead is the trace of a clock that was
@@ -22,12 +24,30 @@ set back, and counts as now."""
 _still_open = watches.c.closed_at.is_(None)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _whole(
+    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
+    """Let no cancelled caller tear a transaction."""
+
+    @wraps(method)
+    async def run(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.steps.run(method(store, *args, **kwargs))
+
+    return run
+
+
 class Store:
     """`Watches` and `Ledger` over one database."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._engine = database.engine
         self._now = now
+        self.steps = WholeSteps()
+        """The transactions under way; settle them before the database is closed."""
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -37,6 +57,7 @@ class Store:
         except SQLAlchemyError as error:
             raise StoreUnavailable(str(getattr(error, "orig", None) or type(error).__name__)) from error
 
+    @_whole
     async def answers(self) -> None:
         """Raise StoreUnavailable if the database can't be read."""
         async with self._transaction() as connection:
@@ -44,20 +65,24 @@ class Store:
 
     # Watches
 
+    @_whole
     async def add(self, watch: Watch) -> Watch:
         async with self._transaction() as connection:
             await _add(connection, watch)
             return (await _select(connection, _same_place(watch)))[0]
 
+    @_whole
     async def get(self, watch: WatchId) -> Watch | None:
         async with self._transaction() as connection:
             found = await _select(connection, watches.c.id == watch)
         return found[0] if found else None
 
+    @_whole
     async def open_watches(self, job: JobId) -> Sequence[Watch]:
         async with self._transaction() as connection:
             return await _select(connection, and_(watches.c.job == job, _still_open))
 
+    @_whole
     async def open_jobs(self) -> Sequence[JobId]:
         by_age = (
             select(watches.c.job)
@@ -68,12 +93,14 @@ class Store:
         async with self._transaction() as connection:
             return [JobId(job) for job in await connection.scalars(by_age)]
 
+    @_whole
     async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
         followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
         async with self._transaction() as connection:
             found = await _select(connection, and_(watches.c.team == team, _still_open, followed))
         return found[::-1]
 
+    @_whole
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
         mine = delete(followers).where(followers.c.watch == watch, followers.c.user == follower)
         left = select(func.count()).select_from(followers).where(followers.c.watch == watch)
@@ -82,38 +109,48 @@ class Store:
                 return None
             return (await connection.execute(left)).scalar_one()
 
+    @_whole
     async def card_tried(self, watch: WatchId, at: datetime) -> None:
         await self._set(watch, card_tried_at=at.timestamp())
 
+    @_whole
     async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
         await self._set(watch, card=ts, shown=fingerprint)
 
+    @_whole
     async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
         await self._set(watch, shown=fingerprint)
 
+    @_whole
     async def card_is_gone(self, watch: WatchId) -> None:
         await self._set(watch, card_gone=1)
 
+    @_whole
     async def notice_tried(self, watch: WatchId, at: datetime) -> None:
         await self._set(watch, notice_tried_at=at.timestamp())
 
+    @_whole
     async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:  # noqa: ARG002
         await self._set(watch, notice=ts)
 
+    @_whole
     async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
         async with self._transaction() as connection:
             await connection.execute(delete(watches).where(watches.c.id == watch))
             for elsewhere in to:
                 await _add(connection, elsewhere)
 
+    @_whole
     async def start_over(self, watch: WatchId) -> None:
         await self._set(
             watch, card_tried_at=None, card=None, card_gone=0, shown=None, notice_tried_at=None, notice=None
         )
 
+    @_whole
     async def close(self, watch: WatchId, at: datetime) -> None:
         await self._set(watch, closed_at=at.timestamp())
 
+    @_whole
     async def remove(self, watch: WatchId) -> None:
         async with self._transaction() as connection:
             await connection.execute(delete(watches).where(watches.c.id == watch))
@@ -124,6 +161,7 @@ class Store:
 
     # Ledger
 
+    @_whole
     async def take(self, budget: str, rate: Rate) -> float:
         now = self._now().timestamp()
         arrival = budgets.c.arrival
@@ -143,6 +181,7 @@ class Store:
                 return 0.0
             return max(0.001, float(found) - rate.tolerance_seconds - now)
 
+    @_whole
     async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
         now = self._now().timestamp()
         until = now + min(seconds, LONGEST_PAUSE_SECONDS) + rate.tolerance_seconds
@@ -174,7 +213,7 @@ async def _add(connection: AsyncConnection, watch: Watch) -> None:
         await _let_follow(connection, watch.id, watch.followers)
         return
     kept = there[0]
-    if kept.closed_at is not None:
+    if kept.closed_at is not None or not kept.followers:
         again = {"closed_at": None, "requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
         await connection.execute(delete(followers).where(followers.c.watch == kept.id))

@@ -9,6 +9,10 @@ Problem = Callable[[], Awaitable[str | None]]
 """Why the bot can't do its work right now, in a word or two; None if it can."""
 
 
+class PortTaken(Exception):
+    """The port is taken, or not ours to listen on."""
+
+
 @asynccontextmanager
 async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
     """Answer while the context lasts.
@@ -18,7 +22,7 @@ async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
       help against that.
 
     Raises:
-        OSError: the port is taken or not allowed.
+        PortTaken: the port can't be listened on; the message says why.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -33,7 +37,10 @@ async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise PortTaken(f"{host}:{port}: {error.strerror}") from error
         yield
     finally:
         await runner.cleanup()

@@ -1,0 +1,52 @@
+"""The few Block Kit blocks that the cards are made of.
+
+Limits and shapes: docs.slack.dev/reference/block-kit/blocks. `block_id` is left to Slack, which wants a
+new one with every update.
+"""
+
+from bot.ports import Block
+from bot.watch import WatchId
+
+OPEN_CHAT = "open_chat"
+"""The action id of the link button. Slack reports its clicks, too; they only want an ack."""
+STOP_FOLLOWING = "stop_following"
+"""The action id of the button that ends a person's following; its value is the watch's id."""
+LONGEST_SECTION = 3_000
+"""Characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
+
+
+def section(mrkdwn: str) -> Block:
+    """Text that is shown in full, and in which Slack finds no links or names of its own."""
+    text = {"type": "mrkdwn", "text": mrkdwn, "verbatim": True}
+    return {"type": "section", "expand": True, "text": text}
+
+
+def context(mrkdwn: str) -> Block:
+    """A small grey line."""
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": mrkdwn, "verbatim": True}]}
+
+
+def quote(text: str) -> Block:
+    """Text set off as somebody's words and shown as it is: rich text has no markup to escape."""
+    said = {"type": "rich_text_quote", "elements": [{"type": "text", "text": text}]}
+    return {"type": "rich_text", "elements": [said]}
+
+
+def markdown(text: str) -> Block:
+    """Markdown as Omni writes it; `answer` says what may be in it."""
+    return {"type": "markdown", "text": text}
+
+
+def buttons(link: str | None, watch: WatchId | None = None) -> list[Block]:
+    """A row of buttons: to Omni where there is a link, and to stop following `watch` where one is given."""
+    elements: list[Block] = []
+    if link is not None:
+        elements.append({**_button("Open in Omni", OPEN_CHAT), "url": link})
+    if watch is not None:
+        elements.append({**_button("Stop following", STOP_FOLLOWING), "value": watch})
+    return [{"type": "actions", "elements": elements}] if elements else []
+
+
+def _button(label: str, action_id: str) -> Block:
+    text = {"type": "plain_text", "text": label, "emoji": False}
+    return {"type": "button", "text": text, "action_id": action_id}

@@ -1,0 +1,126 @@
+"""`python -m bot check`: does everything outside answer, and what to do where it does not."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from random import Random
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.budget import Gate, Rate
+from bot.job import JobId
+from bot.omni import OmniApi, omni_client
+from bot.ports import BoardError, JobNotFound, KeyRefused, OmniBusy, OmniError, StoreUnavailable, TokenRefused
+from bot.settings import HINTS, Settings
+from bot.slack import (
+    OPTIONAL_SCOPES,
+    REQUIRED_SCOPES,
+    Identity,
+    identify,
+    may_connect,
+    slack_client,
+    slack_session,
+)
+from bot.tables import Database, DatabaseInUse
+
+NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
+"""A job that does not exist: a good key is told so, a bad one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check."""
+
+    good: bool
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'ok  ' if self.good else 'FAIL'}  {self.what}"
+        return f"{line}\n      {self.remedy}" if self.remedy else line
+
+
+async def check(settings: Settings) -> AsyncIterator[Finding]:
+    """Try each thing outside in turn. Posts nothing and follows nothing."""
+    async with slack_session() as session:
+        bot_token = settings.slack_bot_token.get_secret_value()
+        for finding in await _bot_token(slack_client(bot_token, settings.slack_api_url, session)):
+            yield finding
+        app_token = settings.slack_app_token.get_secret_value()
+        yield await _app_token(slack_client(app_token, settings.slack_api_url, session))
+    yield await _omni(settings)
+    yield await _database(settings)
+
+
+async def _bot_token(client: AsyncWebClient) -> list[Finding]:
+    try:
+        identity = await identify(client)
+    except TokenRefused as error:
+        return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
+    except BoardError as error:
+        return [Finding(False, f"Slack does not answer ({error.code})", "Is slack.com reachable from here?")]
+    return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity)]
+
+
+def _scopes(identity: Identity) -> list[Finding]:
+    findings = []
+    if missing := REQUIRED_SCOPES - identity.scopes:
+        remedy = "Update the app from manifest.yml and install it to the workspace again."
+        findings.append(Finding(False, f"Slack scopes missing: {', '.join(sorted(missing))}", remedy))
+    else:
+        findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(REQUIRED_SCOPES))}"))
+    if absent := OPTIONAL_SCOPES - identity.scopes:
+        what = f"Slack scopes done without: {', '.join(sorted(absent))}"
+        remedy = "Without them the bot can't look for a message whose answer from Slack was lost."
+        findings.append(Finding(True, what, remedy))
+    return findings
+
+
+async def _app_token(client: AsyncWebClient) -> Finding:
+    try:
+        await may_connect(client)
+    except TokenRefused as error:
+        return Finding(False, f"Slack refuses SLACK_APP_TOKEN ({error.code})", _set("SLACK_APP_TOKEN"))
+    except BoardError as error:
+        remedy = "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
+        return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
+    return Finding(True, "Slack app token: Socket Mode opens")
+
+
+async def _omni(settings: Settings) -> Finding:
+    async with omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value()) as client:
+        omni = OmniApi(client, Gate(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
+        try:
+            await omni.status(NOBODYS_JOB)
+        except (JobNotFound, OmniBusy):
+            pass
+        except KeyRefused as error:
+            return Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))
+        except OmniError as error:
+            what = f"Omni does not answer at {settings.omni_base_url} ({error})"
+            return Finding(False, what, _set("OMNI_BASE_URL"))
+    return Finding(True, f"Omni: {settings.omni_base_url} takes the key")
+
+
+async def _database(settings: Settings) -> Finding:
+    try:
+        database = await Database.open(settings.database_url)
+    except DatabaseInUse:
+        return Finding(True, "Database: in use by the running bot")
+    except StoreUnavailable as error:
+        return Finding(False, f"Database does not open: {error}", _set("DATABASE_URL"))
+    await database.close()
+    return Finding(True, "Database: opens")
+
+
+class _Unmetered:
+    """A ledger for the one request of the check, which is made whether or not the bot is running."""
+
+    async def take(self, _budget: str, _rate: Rate) -> float:
+        return 0.0
+
+    async def pause(self, _budget: str, _rate: Rate, _seconds: float) -> None:
+        """One request needs no pause after it."""
+
+
+def _set(name: str) -> str:
+    return f"Set {name} to {HINTS[name]}."

@@ -1,0 +1,1 @@
+"""The world in small: a simulated Omni, a simulated Slack, and a page to play with them."""

@@ -1,0 +1,95 @@
+"""Ways for a simulated service to fail on demand: planned beforehand, met request by request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How one request goes wrong.
+
+    - "status": answered with `status` and `body` before it takes effect.
+    - "reset_before": the connection is dropped and nothing took effect.
+    - "reset_after": the request takes effect, then the connection is dropped unanswered.
+    - "delay": answered normally, `delay_seconds` later.
+    """
+
+    kind: Literal["status", "reset_before", "reset_after", "delay"]
+    status: int = 500
+    body: str = ""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    delay_seconds: float = 0.0
+
+
+HTML_500 = Fault("status", 500, "<html><body><h1>500 Internal Server Error</h1></body></html>", "text/html")
+"""What a load balancer says when the service behind it is down."""
+RESET_BEFORE = Fault("reset_before")
+RESET_AFTER = Fault("reset_after")
+
+
+@dataclass(slots=True)
+class _Plan:
+    fault: Fault
+    on: str
+    skip: int
+    times: int | None
+
+
+class Faults:
+    """The faults still to come, first planned first met."""
+
+    def __init__(self) -> None:
+        self._plans: list[_Plan] = []
+
+    def plan(self, fault: Fault, *, on: str = "*", times: int | None = 1, skip: int = 0) -> None:
+        """Let the next `times` requests whose name matches `on` fail, after `skip` that don't.
+
+        `on` is a shell pattern over the service's own name for a request: `chat.update`,
+        `GET /api/v1/ai/jobs/*`. `times=None` means until `lift`.
+        """
+        self._plans.append(_Plan(fault, on, skip, times))
+
+    def lift(self, on: str = "*") -> None:
+        """Forget what was planned for names that match `on` (a pattern over the planned patterns)."""
+        self._plans = [plan for plan in self._plans if not fnmatchcase(plan.on, on)]
+
+    def take(self, name: str) -> Fault | None:
+        """The fault that this request meets, if any; it is used up."""
+        for plan in self._plans:
+            if not fnmatchcase(name, plan.on):
+                continue
+            if plan.skip > 0:
+                plan.skip -= 1
+                continue
+            if plan.times is not None:
+                plan.times -= 1
+                if plan.times == 0:
+                    self._plans.remove(plan)
+            return plan.fault
+        return None
+
+
+async def meet(
+    fault: Fault | None, request: web.Request, serve: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer a request through a fault; None serves it as it is."""
+    if fault is None:
+        return await serve()
+    if fault.kind == "status":
+        return web.Response(
+            status=fault.status, text=fault.body, content_type=fault.content_type, headers=dict(fault.headers)
+        )
+    if fault.kind == "delay":
+        await asyncio.sleep(fault.delay_seconds)
+        return await serve()
+    if fault.kind == "reset_after":
+        await serve()
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("a planned fault dropped the connection")

@@ -1,0 +1,100 @@
+"""One job inside the simulated Omni: what was asked, where it stands, and how tests bend what it says."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.demo.timeline import FINAL_STATES, Complete, Moment, Script, Stop, past, status_body, timestamp
+
+ORGANIZATION = "880e8400-e29b-41d4-a716-446655440003"
+MODEL = "770e8400-e29b-41d4-a716-446655440002"
+KEY_OWNER = "990e8400-e29b-41d4-a716-446655440004"
+"""The Omni user in whose name the API key acts."""
+
+RESULTS_KEPT_SECONDS = 14 * 86_400.0
+"""Source: docs.omni.co, "Stream AI job results": retained for 14 days after completion."""
+
+
+@dataclass(slots=True)
+class SimulatedJob:
+    """A job and its script. Every `now` is Unix seconds."""
+
+    id: str
+    conversation_id: str
+    chat_url: str
+    user_id: str
+    prompt: str
+    topic: str | None
+    script: Script
+    created_at: float
+    stop: Stop | None = None
+    changed: dict[str, Any] = field(default_factory=dict)
+    omitted: set[str] = field(default_factory=set)
+    raw: bytes | None = None
+
+    def moment(self, now: float) -> Moment:
+        """Where the job stands."""
+        return self._moments(now)[-1]
+
+    def is_final(self, now: float) -> bool:
+        """Whether the job has ended."""
+        return self.moment(now).state in FINAL_STATES
+
+    def cancel(self, now: float, by: str | None) -> None:
+        """Note the wish to cancel; its effect depends on the state. A second one changes nothing."""
+        if self.stop is None:
+            self.stop = Stop(now - self.created_at, by)
+
+    def status(self, now: float) -> bytes:
+        """The body of `GET …/jobs/{jobId}`."""
+        if self.raw is not None:
+            return self.raw
+        body = status_body(
+            self._moments(now),
+            created_at=self.created_at,
+            job_id=self.id,
+            conversation_id=self.conversation_id,
+            chat_url=self.chat_url,
+            prompt=self.prompt,
+            topic=self.topic,
+            user_id=self.user_id,
+            organization_id=ORGANIZATION,
+            model_id=MODEL,
+        )
+        body |= self.changed
+        return json.dumps({name: value for name, value in body.items() if name not in self.omitted}).encode()
+
+    def result(self, now: float) -> bytes | None:
+        """The body of `GET …/jobs/{jobId}/result`, or None where Omni has none: not COMPLETE, or too old."""
+        last = self.moment(now)
+        ended_at = self.created_at + last.since_seconds
+        if not isinstance(last.end, Complete) or now - ended_at > RESULTS_KEPT_SECONDS:
+            return None
+        answer = last.end.markdown
+        summary = {"type": "summarize", "message": answer or "", "timestamp": timestamp(ended_at)}
+        body = {
+            "message": answer,
+            "resultSummary": answer,
+            "topic": self.topic,
+            "omniChatUrl": self.chat_url,
+            "actions": [summary],
+        }
+        return json.dumps(body).encode()
+
+    def turns(self, now: float, *, running_too: bool) -> list[dict[str, Any]]:
+        """What the job's conversation shows of it: the question, and the assistant's turn if there is one."""
+        last = self.moment(now)
+        asked = {"role": "user", "content": self.prompt, "timestamp": timestamp(self.created_at)}
+        if last.state not in FINAL_STATES and not running_too:
+            return [asked]
+        answered = {
+            "role": "assistant",
+            "content": (last.end.markdown or "") if isinstance(last.end, Complete) else "",
+            "timestamp": timestamp(self.created_at + last.since_seconds),
+            "jobId": self.id,
+            "omniChatUrl": self.chat_url,
+        }
+        return [asked, answered]
+
+    def _moments(self, now: float) -> tuple[Moment, ...]:
+        return past(self.script, now - self.created_at, self.stop)

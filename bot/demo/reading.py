@@ -1,0 +1,70 @@
+"""How a request to the Web API carries its token and arguments."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+_JSON_ARGUMENTS = ("blocks", "metadata", "attachments")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request as read. `error` is Slack's code where the body can't be read."""
+
+    token: str | None
+    args: dict[str, Any]
+    error: str | None = None
+
+
+async def read(request: web.Request) -> Read:
+    """Take a request apart: GET query, form or JSON body; the token from the header, else from the form.
+
+    A token inside a JSON body does not count. Source: docs.slack.dev/apis/web-api (evaluating responses,
+    post bodies).
+    """
+    token = request.headers.get("Authorization", "").removeprefix("Bearer").strip() or None
+    args: dict[str, Any] = dict(request.query)
+    error = None
+    if request.can_read_body:
+        kind = request.content_type
+        if kind == "application/json":
+            body, error = _json(await request.text())
+            args |= {name: value for name, value in body.items() if name != "token"}
+        elif kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+            args |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        else:
+            error = "invalid_post_type"
+    token = token or args.get("token")
+    args.pop("token", None)
+    return Read(token, _unpacked(args), error)
+
+
+def _json(text: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}, "invalid_json"
+    if not isinstance(body, dict):
+        return {}, "json_not_object"
+    return body, None
+
+
+def _unpacked(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Blocks and metadata may come as JSON in a string; what is no JSON is left for the judge."""
+    unpacked = dict(args)
+    for name in _JSON_ARGUMENTS:
+        if isinstance(unpacked.get(name), str):
+            body, error = _any_json(unpacked[name])
+            if error is None:
+                unpacked[name] = body
+    return unpacked
+
+
+def _any_json(text: str) -> tuple[Any, str | None]:
+    try:
+        return json.loads(text), None
+    except ValueError:
+        return None, "invalid_json"

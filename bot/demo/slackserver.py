@@ -1,0 +1,175 @@
+"""The simulated Slack's side of the wire: one loopback port for Web API, response_urls and Socket Mode."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from bot.demo import webapi
+from bot.demo.call import Answer, Call, Refused
+from bot.demo.faults import Faults, meet
+from bot.demo.limits import Limits
+from bot.demo.reading import Read, read
+from bot.demo.responseurl import ResponseUrls
+from bot.demo.socketmode import SocketMode
+from bot.demo.workspace import Workspace
+
+Serve = Callable[[], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class Request:
+    """One request to the Web API or to a response_url, from its arrival on."""
+
+    at: float
+    method: str
+    """The Web API method, or "response_url"."""
+    args: dict[str, Any]
+    """As sent, without the token."""
+    ok: bool = False
+    """Whether it took effect; also true where its answer was lost on purpose."""
+    error: str | None = None
+    http_status: int | None = None
+    """What was answered; None where nothing was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask for what. Changed in place while the service runs."""
+
+    tokens: dict[str, str]
+    """Token to kind: "bot", "app" or "revoked"."""
+    scopes: set[str]
+
+
+class SlackServer:
+    """Serves a workspace from `start` to `close`."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        access: Access,
+        *,
+        now: Callable[[], float],
+        limits: Limits | None,
+        announce: Callable[[dict[str, Any]], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.faults = Faults()
+        self.requests: list[Request] = []
+        self.socket_mode = SocketMode(workspace.app, changed)
+        self.response_urls = ResponseUrls(workspace)
+        self._workspace = workspace
+        self._access = access
+        self._now = now
+        self._limits = limits
+        self._announce = announce
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen on 127.0.0.1; port 0 is any free one. The workspace's address follows.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        app = web.Application()
+        app.router.add_route("*", "/api/{method}", self._serve_api)
+        app.router.add_post("/response/{secret}", self._serve_response_url)
+        app.router.add_get("/link", self._serve_socket)
+        app.router.add_get("/archives/{channel}/{message}", self._serve_archive)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        host, bound = self._runner.addresses[0][:2]
+        self._workspace.url = f"http://{host}:{bound}/"
+
+    async def close(self) -> None:
+        """Close every connection and stop listening."""
+        await self.socket_mode.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _serve_api(self, request: web.Request) -> web.StreamResponse:
+        body = await read(request)
+        record = self._record(request.match_info["method"], body)
+
+        async def serve() -> web.StreamResponse:
+            headers = self._scope_headers(body.token)
+            try:
+                answer = self._answer(record.method, body)
+            except Refused as refused:
+                record.error = refused.error
+                if refused.retry_after is None:
+                    return web.json_response(refused.body(), headers=headers)
+                headers["Retry-After"] = str(refused.retry_after)
+                return web.json_response(refused.body(), status=429, headers=headers)
+            record.ok = True
+            return web.json_response(answer, headers=headers)
+
+        return await self._through_faults(record, request, serve)
+
+    def _answer(self, method: str, body: Read) -> Answer:
+        if body.error is not None:
+            raise Refused(body.error)
+        scopes = frozenset(self._access.scopes)
+        call = Call(self._workspace, body.args, scopes, self._limits, self._now(), self._socket_url)
+        return webapi.answer(method, body.token, self._access.tokens, call)
+
+    def _scope_headers(self, token: str | None) -> dict[str, str]:
+        """Slack tells with every answer what the bot's token was granted."""
+        if token is None or self._access.tokens.get(token) != "bot":
+            return {}
+        return {"x-oauth-scopes": ",".join(sorted(self._access.scopes))}
+
+    async def _serve_response_url(self, request: web.Request) -> web.StreamResponse:
+        body = await read(request)
+        record = self._record("response_url", body)
+
+        async def serve() -> web.StreamResponse:
+            try:
+                if body.error is not None:
+                    raise Refused(body.error)
+                self.response_urls.use(request.match_info["secret"], body.args, self._now())
+            except Refused as refused:
+                record.error = refused.error
+                status = 404 if refused.error in ("used_url", "expired_url") else 400
+                return web.json_response(refused.body(), status=status)
+            record.ok = True
+            return web.json_response({"ok": True})
+
+        return await self._through_faults(record, request, serve)
+
+    def _record(self, method: str, body: Read) -> Request:
+        record = Request(self._now(), method, body.args)
+        self.requests.append(record)
+        return record
+
+    async def _through_faults(
+        self, record: Request, request: web.Request, serve: Serve
+    ) -> web.StreamResponse:
+        try:
+            response = await meet(self.faults.take(record.method), request, serve)
+            record.http_status = response.status
+        finally:
+            self._announce(
+                {
+                    "kind": "request",
+                    "method": record.method,
+                    "ok": record.ok,
+                    "error": record.error,
+                    "http_status": record.http_status,
+                }
+            )
+        return response
+
+    def _socket_url(self) -> str:
+        address = self._workspace.url.replace("http", "ws", 1)
+        return f"{address}link?ticket={self.socket_mode.ticket()}&app_id={self._workspace.app}"
+
+    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
+        return await meet(self.faults.take("socket"), request, lambda: self.socket_mode.serve(request))
+
+    async def _serve_archive(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text="In Slack, this address opens the message.")

@@ -1,0 +1,105 @@
+"""Stored messages as the demo page draws them: blocks whose texts are trees, never HTML."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bot.demo.richtext import rich_text, table
+from bot.demo.text import Names, Node, markdown, mrkdwn
+
+View = dict[str, Any]
+
+
+def message(stored: Mapping[str, Any], names: Names) -> View:
+    """A message for the page; the text stands in where there are no blocks, as in Slack."""
+    blocks = [block(each, names) for each in stored["blocks"]]
+    return {
+        "ts": stored["ts"],
+        "channel": stored["channel"],
+        "thread_ts": stored["thread_ts"],
+        "author": stored["user"],
+        "by_bot": stored["by_bot"],
+        "edits": stored["edits"],
+        "only_for": stored["only_for"],
+        "text": stored["text"],
+        "mentions": _mentions([stored["text"], stored["blocks"]]),
+        "blocks": blocks or [{"type": "section", "text": mrkdwn(stored["text"], names), "fields": []}],
+    }
+
+
+def block(raw: Mapping[str, Any], names: Names) -> View:
+    """One block; of a type that the page can't draw, only its name."""
+    kind = str(raw.get("type", ""))
+    match kind:
+        case "section":
+            return {
+                "type": kind,
+                "text": _text(raw.get("text"), names),
+                "fields": [_text(field, names) for field in raw.get("fields", [])],
+                "accessory": _element(raw.get("accessory"), names),
+            }
+        case "context" | "actions":
+            return {"type": kind, "elements": [_element(each, names) for each in raw.get("elements", [])]}
+        case "header":
+            return {"type": kind, "text": _text(raw.get("text"), names)}
+        case "markdown":
+            return {"type": kind, "text": markdown(str(raw.get("text", "")), names)}
+        case "rich_text":
+            return {"type": "markdown", "text": rich_text(raw, names)}
+        case "table":
+            return {"type": "markdown", "text": table(raw, names)}
+        case "image":
+            return _image(raw) | {"title": _text(raw.get("title"), names)}
+        case "divider":
+            return {"type": kind}
+        case _:
+            return {"type": "unknown", "name": kind}
+
+
+def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
+    if raw is None:
+        return None
+    match raw.get("type"):
+        case "button":
+            return {
+                "type": "button",
+                "text": _text(raw.get("text"), names),
+                "action_id": raw.get("action_id", ""),
+                "value": raw.get("value"),
+                "url": raw.get("url"),
+                "style": raw.get("style"),
+                "confirm": _confirm(raw.get("confirm"), names),
+            }
+        case "image":
+            return _image(raw)
+        case "mrkdwn" | "plain_text":
+            return {"type": "text", "text": _text(raw, names)}
+        case kind:
+            return {"type": "unknown", "name": str(kind)}
+
+
+def _confirm(raw: Mapping[str, Any] | None, names: Names) -> View | None:
+    if raw is None:
+        return None
+    return {part: _text(raw.get(part), names) for part in ("title", "text", "confirm", "deny")}
+
+
+def _image(raw: Mapping[str, Any]) -> View:
+    return {"type": "image", "url": raw.get("image_url"), "alt": raw.get("alt_text", "")}
+
+
+def _text(raw: Mapping[str, Any] | None, names: Names) -> list[Node]:
+    if raw is None:
+        return []
+    text = str(raw.get("text", ""))
+    return mrkdwn(text, names) if raw.get("type") == "mrkdwn" else [text]
+
+
+def _mentions(raw: Any) -> list[str]:
+    """The ids of the people whom a message mentions, wherever it does."""
+    if isinstance(raw, str):
+        return [part.partition(">")[0].partition("|")[0] for part in raw.split("<@")[1:]]
+    if isinstance(raw, Mapping):
+        return sorted({name for each in raw.values() for name in _mentions(each)})
+    if isinstance(raw, list):
+        return sorted({name for each in raw for name in _mentions(each)})
+    return []

@@ -1,0 +1,184 @@
+"""What a person can ask of the bot, and the private line it answers. Says nothing of how Slack delivers it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from itertools import zip_longest
+from uuid import uuid4
+
+import structlog
+
+from bot import lines
+from bot.arrivals import Arrival, Arrivals
+from bot.job import Conversation, JobId, NotAReference, parse_reference
+from bot.ports import (
+    Board,
+    BoardError,
+    JobNotFound,
+    KeyRefused,
+    MessageGone,
+    Omni,
+    OmniBusy,
+    OmniError,
+    StoreUnavailable,
+    Watches,
+)
+from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+
+log = structlog.get_logger()
+
+ARRIVES_WITHIN_SECONDS = 20.0
+"""How long a person hears nothing before being told that the card is late."""
+LINKED_FOLLOWS = 20
+"""How many of a person's follows are listed with a link, each of which costs a request."""
+
+
+class Desk:
+    """Takes requests from people. Every method returns the line to tell them privately, and raises nothing
+    that a person or the world around can cause."""
+
+    def __init__(
+        self,
+        *,
+        omni: Omni,
+        board: Board,
+        watches: Watches,
+        arrivals: Arrivals,
+        start: Callable[[JobId], None],
+        now: Callable[[], datetime],
+        bot_user: UserId,
+    ) -> None:
+        """`start` sees that a job is followed."""
+        self._omni = omni
+        self._board = board
+        self._watches = watches
+        self._arrivals = arrivals
+        self._start = start
+        self._now = now
+        self._bot_user = bot_user
+
+    async def follow(self, text: str, place: Place, person: UserId) -> str | None:
+        """Follow the job that the text names, in this place. None where the card speaks for itself."""
+        try:
+            reference = parse_reference(text)
+        except NotAReference as error:
+            return lines.usage(str(error))
+        try:
+            job = await self._job(reference)
+            if job is None:
+                return lines.chat_without_job()
+            return await self._follow_job(job, place, person)
+        except OmniError as error:
+            return _omni_line(error)
+        except StoreUnavailable as error:
+            log.error("follow not stored", reason=str(error))
+            return lines.storage_down()
+
+    async def stop_following(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str:
+        """Take a person off a watch. The watch, named by a button, must be the one of that card."""
+        try:
+            known = await self._watches.get(watch)
+            if known is None or known.place != place or known.card != card or known.closed_at is not None:
+                return lines.not_following()
+            left = await self._watches.unfollow(watch, person)
+        except StoreUnavailable as error:
+            log.error("unfollow not stored", reason=str(error))
+            return lines.storage_down()
+        if left is None:
+            return lines.not_following()
+        log.info("unfollowed", watch=watch, user=person, left=left)
+        self._start(known.job)
+        return lines.unfollowed(left)
+
+    async def follows(self, team: TeamId, person: UserId) -> str:
+        """What the person follows now, with links to the cards."""
+        try:
+            followed = await self._watches.open_watches_of(team, person)
+        except StoreUnavailable as error:
+            log.error("follows not read", reason=str(error))
+            return lines.storage_down()
+        links = await asyncio.gather(*(self._link(watch) for watch in followed[:LINKED_FOLLOWS]))
+        return lines.follows(list(zip_longest(followed, links)))
+
+    async def _job(self, reference: JobId | Conversation) -> JobId | None:
+        if isinstance(reference, Conversation):
+            return await self._omni.newest_job(reference)
+        return reference
+
+    async def _follow_job(self, job: JobId, place: Place, person: UserId) -> str | None:
+        mine = Watch(WatchId(str(uuid4())), job, place, person, (person,), self._now())
+        # Expected before it is stored: whoever follows the job already may be faster than we are.
+        arrival = self._arrivals.expect(mine.id)
+        watch = await self._watches.add(mine)
+        log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
+        if watch.id != mine.id:
+            self._arrivals.forget(mine.id)
+            arrival = self._arrivals.expect(watch.id)
+            if (line := await self._already_there(watch.id)) is not None:
+                self._start(job)
+                return line
+        self._start(job)
+        return await self._tell_arrival(watch.id, arrival, is_first=watch.id == mine.id)
+
+    async def _already_there(self, watch: WatchId) -> str | None:
+        """The line that leads to a card that was posted before; None where it is still to be posted."""
+        there = await self._watches.get(watch)
+        if there is None or there.card is None:
+            return None
+        try:
+            link = None if there.card_gone else await self._board.permalink(there.place, there.card)
+        except MessageGone:
+            await self._watches.start_over(watch)
+            return None
+        except BoardError as error:
+            log.warning("no permalink", watch=watch, code=error.code)
+            link = None
+        self._arrivals.forget(watch)
+        return lines.already_followed(link)
+
+    async def _tell_arrival(
+        self, watch: WatchId, arrival: asyncio.Future[Arrival], *, is_first: bool
+    ) -> str | None:
+        try:
+            async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
+                came = await asyncio.shield(arrival)
+        except TimeoutError:
+            self._arrivals.forget(watch)
+            return await self._already_there(watch) or lines.card_is_late()
+        if came is Arrival.POSTED:
+            return None if is_first else await self._already_there(watch)
+        return self._line(came)
+
+    def _line(self, arrival: Arrival) -> str:
+        match arrival:
+            case Arrival.MOVED:
+                return lines.moved_to_dm(None, self._bot_user)
+            case Arrival.NOWHERE:
+                return lines.not_allowed_anywhere(self._bot_user)
+            case Arrival.NO_SUCH_JOB:
+                return lines.no_such_job()
+            case Arrival.KEY_REFUSED:
+                return lines.key_refused()
+            case _:
+                return lines.unconfirmed_card()
+
+    async def _link(self, watch: Watch) -> str | None:
+        if watch.card is None or watch.card_gone:
+            return None
+        try:
+            return await self._board.permalink(watch.place, watch.card)
+        except BoardError as error:
+            log.warning("no permalink", watch=watch.id, code=error.code)
+            return None
+
+
+def _omni_line(error: OmniError) -> str:
+    match error:
+        case JobNotFound():
+            return lines.no_such_job()
+        case KeyRefused():
+            return lines.key_refused()
+        case OmniBusy():
+            return lines.omni_busy()
+        case _:
+            return lines.omni_down()

@@ -1,0 +1,109 @@
+"""How a job stands, in words: the title of its card and what is to be said under it."""
+
+from dataclasses import dataclass
+
+from bot.job import Job, JobError, JobState
+from bot.mrkdwn import code, plain, shortened
+from bot.sight import Sight
+from bot.when import duration, moment
+
+_LONGEST_PROGRESS = 500
+_LONGEST_REASON = 900
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a card says about its job. All mrkdwn, ready to be shown."""
+
+    sign: str
+    """One emoji; never the only carrier of a meaning."""
+    title: str
+    """The state in words, without an end mark."""
+    aside: str = ""
+    """Follows the title: since when, by whom."""
+    details: tuple[str, ...] = ()
+    """What stands under it, the most important first."""
+
+    @property
+    def heading(self) -> str:
+        """The card's first line."""
+        return " ".join(filter(None, [self.sign, f"*{self.title}*", self.aside]))
+
+    @property
+    def spoken(self) -> str:
+        """The same and the details for those who hear the card."""
+        first = " ".join(filter(None, [self.title, self.aside]))
+        return "\n".join([first + ".", *self.details])
+
+
+def face(sight: Sight) -> Face:
+    """How the job stands, as far as anyone knows."""
+    job = sight.job
+    if sight.missing:
+        return _missing(job)
+    if job is None:
+        return Face("🔎", "Looking the job up in Omni")
+    match job.state:
+        case JobState.QUEUED:
+            return Face("⏳", "Queued in Omni", _since(job))
+        case JobState.EXECUTING:
+            return Face("⚙️", "Omni is working on it", _since(job), _progress(job))
+        case JobState.DELIVERING:
+            return Face("📬", "Omni is delivering the answer", _since(job))
+        case JobState.COMPLETE:
+            return _complete(job)
+        case JobState.FAILED:
+            at = moment(job.completed_at) if job.completed_at else ""
+            return Face("❌", "The job failed", at, _reason(job.error))
+        case JobState.CANCELLED:
+            return Face("🚫", "The job was cancelled", _cancellation(job))
+        case _:
+            return Face("▶️", f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})", _since(job))
+
+
+def _missing(job: Job | None) -> Face:
+    title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
+    why = "It may be gone, or belong to another Omni organisation. The bot stops asking for it."
+    return Face("❔", title, details=(why,))
+
+
+def _since(job: Job) -> str:
+    """Since when the state lasts, where Omni says so; else since when the job exists."""
+    if job.state is JobState.EXECUTING and job.execution_started_at:
+        return f"since {moment(job.execution_started_at)}"
+    if job.created_at is None:
+        return ""
+    return f"{'since' if job.state is JobState.QUEUED else '· started'} {moment(job.created_at)}"
+
+
+def _progress(job: Job) -> tuple[str, ...]:
+    if job.progress is None:
+        return ()
+    step = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
+    message = shortened(" ".join(plain(job.progress.message).split()), _LONGEST_PROGRESS)
+    line = ": ".join(filter(None, [step, message]))
+    return (line,) if line else ()
+
+
+def _complete(job: Job) -> Face:
+    seconds = job.duration_seconds
+    title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
+    topic = shortened(" ".join((job.topic or "").split()), _LONGEST_NAME)
+    return Face("✅", title, f"· topic {topic}" if topic else "")
+
+
+def _reason(error: JobError | None) -> tuple[str, ...]:
+    if error is None:
+        return ("Omni gave no reason.",)
+    message = shortened(error.message.strip(), _LONGEST_REASON)
+    name = code(error.code or "", _LONGEST_NAME)
+    detail = shortened((error.detail or "").strip(), _LONGEST_REASON)
+    reason = (message or "Omni gave no reason.") + (f"\nCode: {name}" if name else "")
+    return (reason, detail) if detail and detail != message else (reason,)
+
+
+def _cancellation(job: Job) -> str:
+    at = moment(job.cancelled_at) if job.cancelled_at else ""
+    who = code(job.cancelled_by or "", _LONGEST_NAME)
+    return " ".join(filter(None, [at, f"by Omni user {who}" if who else ""]))

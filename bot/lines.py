@@ -1,0 +1,145 @@
+"""What the bot tells one person privately, as mrkdwn. What went wrong is said in words, with what to do next.
+
+A job that is not there and a job that is somebody else's read the same. Nothing here comes from an API's
+own texts, and no address but Slack's permalinks appears.
+"""
+
+from collections.abc import Sequence
+
+from bot.mrkdwn import code
+from bot.watch import UserId, Watch
+from bot.when import moment
+
+COMMAND = "/omni-job"
+_MOST_LISTED = 20
+
+
+def help_text() -> str:
+    """What the command can do."""
+    return "\n".join(
+        [
+            "I follow an Omni AI job in one message: what it is doing now, and in the end its answer.",
+            f"• `{COMMAND} &lt;id&gt;`: follow a job. The address of an Omni chat works as well.",
+            f"• `{COMMAND} list`: the jobs you follow that are still running.",
+            f"• `{COMMAND} help`: this text.",
+            "*Stop following* under a card ends it for you; the others there keep following.",
+        ]
+    )
+
+
+def usage(reason: str | None = None) -> str:
+    """What to type. `reason` is a sentence of our own on what was wrong with what was typed."""
+    typed = f"`{COMMAND} 550e8400-e29b-41d4-a716-446655440000`"
+    say = f"Type the id of an Omni AI job, like this: {typed}. `{COMMAND} help` tells more."
+    return f"{reason} {say}" if reason else say
+
+
+def already_followed(permalink: str | None) -> str:
+    """A second command for the same job in the same place."""
+    here = f"<{permalink}|its card>" if permalink else "its card in this conversation"
+    return f"This job is already followed here, and you follow it too now: see {here}."
+
+
+def moved_to_dm(permalink: str | None, bot_user: UserId) -> str:
+    """The card had to go to the person's direct messages."""
+    card = f"<{permalink}|the card>" if permalink else "the card"
+    return (
+        f"I'm not a member of this conversation, so {card} is in your direct messages with me. "
+        f"To have it here, type `/invite` <@{bot_user}> and then the command again."
+    )
+
+
+def not_allowed_anywhere(bot_user: UserId) -> str:
+    """The card could be posted neither here nor in the person's direct messages."""
+    return (
+        "I can't post here or in your direct messages. "
+        f"In a channel, type `/invite` <@{bot_user}> and then the command again; "
+        "otherwise ask an admin of this workspace to let the app post."
+    )
+
+
+def no_such_job() -> str:
+    """Omni does not know the job, or it belongs to somebody else."""
+    return (
+        "Omni knows no such job. Check the id: it has to be the id of an AI job in the Omni organisation "
+        "that this bot was set up for."
+    )
+
+
+def chat_without_job() -> str:
+    """A chat's address was given, and the chat shows no job."""
+    return (
+        "I found no AI job in that Omni chat. If one has only just begun, try again in a moment, "
+        f"or use the job's own id: `{COMMAND} &lt;id&gt;`."
+    )
+
+
+def key_refused() -> str:
+    """Omni refuses the bot's key."""
+    return "Omni refuses this bot's key, so nothing can be looked up. Please tell whoever operates the bot."
+
+
+def omni_down() -> str:
+    """Omni gives no usable answer."""
+    return "Omni does not answer at the moment. Please try again in a minute."
+
+
+def omni_busy() -> str:
+    """Omni limits the bot's requests."""
+    return "Omni is limiting this bot's requests at the moment. Please try again in a minute."
+
+
+def storage_down() -> str:
+    """The bot can't reach its own database."""
+    return (
+        "I can't reach my own storage at the moment, so nothing was changed. Please try again in a minute; "
+        "if that does not help, tell whoever operates the bot."
+    )
+
+
+def unconfirmed_card() -> str:
+    """Slack gave no answer to the post of the card, and nobody can look."""
+    return "Slack did not confirm that it took the card. If you don't see it in a minute, type the command again."
+
+
+def unfollowed(n_left: int) -> str:
+    """The person stopped following; `n_left` others still do."""
+    if n_left == 0:
+        return "You no longer follow this job, and nobody else does. It goes on in Omni."
+    others = "One other person still follows it" if n_left == 1 else f"{n_left} others still follow it"
+    return f"You no longer follow this job. {others}, so the card stays current."
+
+
+def not_following() -> str:
+    """Somebody who does not follow the job pressed *Stop following*."""
+    return f"You don't follow this job. To follow it, type `{COMMAND}` with the id on the card."
+
+
+def follows(open_follows: Sequence[tuple[Watch, str | None]]) -> str:
+    """A person's running follows, each with the permalink of its card where there is one."""
+    if not open_follows:
+        return f"You follow no running job. To follow one, type `{COMMAND} &lt;id&gt;`."
+    lines = [_follow(watch, permalink) for watch, permalink in open_follows[:_MOST_LISTED]]
+    if len(open_follows) > _MOST_LISTED:
+        lines.append(f"and {len(open_follows) - _MOST_LISTED} more.")
+    return "\n".join(["You follow these running jobs:", *lines])
+
+
+def _follow(watch: Watch, permalink: str | None) -> str:
+    card = f" · <{permalink}|card>" if permalink else ""
+    return f"• {code(watch.job, 60)} in {_place(watch)}, since {moment(watch.asked_at)}{card}"
+
+
+def _place(watch: Watch) -> str:
+    channel = watch.place.channel
+    return "direct messages" if channel.startswith("D") else f"<#{channel}>"
+
+
+def card_is_late() -> str:
+    """The follow is stored, and its card could not be posted yet."""
+    return "Noted. Slack or Omni is slow at the moment; the card comes as soon as they let me."
+
+
+def broken() -> str:
+    """A defect of the bot."""
+    return "Something in me broke over this, and it is in my log. Please tell whoever operates the bot."

@@ -1,0 +1,207 @@
+"""The messages about a job: its card at one moment, the thread reply at its end, the card nobody follows.
+
+Every form of a card stays under 10,000 characters in all, its text under 3,000: above about 11,000 Slack
+has refused messages (`msg_blocks_too_long`, slackapi/bolt-js#2867), and chat.update takes 4,000 of text.
+"""
+
+from datetime import datetime
+
+from bot.answer import first_piece, pieces
+from bot.blocks import LONGEST_SECTION, buttons, context, markdown, quote, section
+from bot.face import face
+from bot.job import Job, JobState
+from bot.link import chat_link
+from bot.mrkdwn import MOST_READ, code, escape, excerpt, from_markdown, plain, shortened
+from bot.neutral import clean
+from bot.ports import Block, JobNotFound, KeyRefused, Message, OmniBusy
+from bot.sight import Sight
+from bot.watch import UserId, Watch
+from bot.when import moment
+
+TROUBLE_SHOWN_AFTER_SECONDS = 60.0
+"""How long Omni may leave questions unanswered before the card says so."""
+
+_LONGEST_ANSWER = 7_000
+_LONGEST_HEARD = 1_000
+_LONGEST_PROMPT = 300
+_LONGEST_PROMPT_WITH_ANSWER = 150
+_LONGEST_PROMPT_TOLD = 100
+_MOST_DETAILS_TOLD = 1
+_PROMPT_LINES = 3
+_SECTION_PIECE = 1_500
+_SHORTEST_CUT = 250
+_MOST_NAMED = 3
+_MOST_MENTIONED = 60
+_LONGEST_TEXT_LINK = 300
+_CHECK_IT = "AI-generated: check before you decide."
+_NO_ANSWER = "Omni finished without a written answer."
+
+
+def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Message, ...]:
+    """The card's forms, richest first; Slack is more certain to take a later one. Never empty.
+
+    An unchanged job gives equal messages at any `now`, except that trouble is told once it has lasted.
+
+    Args:
+        watch: whose card it is.
+        sight: what is known of its job.
+        now: aware UTC.
+        tenant: Omni's address without `/api`; only links to it become links.
+    """
+    job = sight.job
+    if job is not None and job.state is JobState.COMPLETE and not sight.missing:
+        return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
+    link = chat_link(job.chat_url, tenant) if job else None
+    told = [*face(sight).details, *_trouble(sight, now)]
+    blocks = [section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT)]
+    if told:
+        blocks.append(section("\n".join(told)))
+    blocks.append(context(_people(watch)))
+    blocks += buttons(link, None if sight.is_final else watch.id)
+    text = "\n".join([face(sight).spoken, *_trouble(sight, now), *_spoken_prompt(job, _LONGEST_PROMPT)])
+    return Message(text, tuple(blocks)), _text_only(text, watch, link)
+
+
+def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
+    """The reply in the card's thread that tells every follower how the job ended; None if nobody is to be told."""
+    if not sight.is_final or not watch.followers:
+        return None
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    ended = face(sight)
+    news = [f"{_mentions(watch.followers)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
+    news += [*ended.details[:_MOST_DETAILS_TOLD], *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
+    text = "\n".join([*news, *_text_link(link)])
+    return Message(text, (section(text),))
+
+
+def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card once its last follower has stopped."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    goes_on = "The job has ended in Omni." if sight.is_final else "The job goes on in Omni."
+    again = f"To follow it again, type {code(f'/omni-job {watch.job}', 100)}."
+    title = "The bot no longer follows this job"
+    blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
+    blocks += [context(_people(watch)), *buttons(link)]
+    text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    return Message(text, tuple(blocks))
+
+
+def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
+    """The card that has become the answer: as Markdown, as mrkdwn, as its beginning in plain words."""
+    answer = clean(job.answer or "").strip()
+    heard = _heard(answer, link) if answer else _NO_ANSWER
+    question = _spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)
+    text = "\n".join([face(sight).spoken, *question, heard, *[_CHECK_IT] * bool(answer)])
+    before = [section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)]
+    about = context(" ".join([*[_CHECK_IT] * bool(answer), _people(watch)]))
+    forms = []
+    for shown, is_cut in (_as_markdown(answer), _as_sections(answer)) if answer else [_no_answer()]:
+        cut = [context(_cut_short(link))] if is_cut else []
+        forms.append(Message(text, (*before, *shown, *cut, *buttons(link), about)))
+    return *forms, _text_only(text, watch, link)
+
+
+def _heard(answer: str, link: str | None) -> str:
+    """The beginning of the answer for those who hear it, and for notifications."""
+    words = escape(plain(answer))
+    if len(words) <= _LONGEST_HEARD and len(answer) <= MOST_READ:
+        return words
+    return f"{shortened(plain(answer), _LONGEST_HEARD)}\n{_cut_short(link)}"
+
+
+def _no_answer() -> tuple[list[Block], bool]:
+    return [section(_NO_ANSWER)], False
+
+
+def _as_markdown(answer: str) -> tuple[list[Block], bool]:
+    piece, is_cut = first_piece(answer, _LONGEST_ANSWER)
+    return [markdown(piece)] if piece else [section(_NO_ANSWER)], is_cut
+
+
+def _as_sections(answer: str) -> tuple[list[Block], bool]:
+    beginning, is_cut = first_piece(answer, _LONGEST_ANSWER)
+    shown: list[Block] = []
+    length = 0
+    for text in _mrkdwn_pieces(beginning, _SECTION_PIECE):
+        length += len(text)
+        if length > _LONGEST_ANSWER:
+            return shown, True
+        shown.append(section(text))
+    return shown or [section(_NO_ANSWER)], is_cut
+
+
+def _mrkdwn_pieces(markdown: str, limit: int) -> list[str]:
+    """The Markdown as texts that fit in sections; smaller pieces where escaping has made one too long."""
+    texts: list[str] = []
+    for piece in pieces(markdown, limit):
+        text = from_markdown(piece)
+        if len(text) <= LONGEST_SECTION:
+            texts += [text] if text.strip() else []
+        elif limit > _SHORTEST_CUT * 2:
+            texts += _mrkdwn_pieces(piece, limit // 2)
+        else:
+            texts.append(shortened(piece, LONGEST_SECTION))
+    return texts
+
+
+def _cut_short(link: str | None) -> str:
+    return "Shortened here; the whole answer is in Omni." if link else "Shortened here."
+
+
+def _text_only(text: str, watch: Watch, link: str | None) -> Message:
+    return Message("\n".join([text, *_text_link(link), _people(watch)]))
+
+
+def _text_link(link: str | None) -> list[str]:
+    return (
+        [f"<{link.replace('&', '&amp;')}|Open in Omni>"] if link and len(link) <= _LONGEST_TEXT_LINK else []
+    )
+
+
+def _prompt(job: Job | None, limit: int) -> list[Block]:
+    start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
+    return [quote(start)] if start else []
+
+
+def _spoken_prompt(job: Job | None, limit: int) -> list[str]:
+    start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
+    return [f"Question: {shortened(start, 2 * limit)}"] if start else []
+
+
+def _trouble(sight: Sight, now: datetime) -> list[str]:
+    """What to say about questions that Omni leaves unanswered, once that has lasted."""
+    since = sight.trouble_since
+    if sight.trouble is None or sight.is_final or since is None:
+        return []
+    if (now - since).total_seconds() <= TROUBLE_SHOWN_AFTER_SECONDS:
+        return []
+    match sight.trouble:
+        case KeyRefused():
+            told = f"Omni has refused the bot's key since {moment(since)}; the bot's operator has to act."
+        case OmniBusy():
+            told = f"Omni has been limiting the bot's requests since {moment(since)}; still trying."
+        case JobNotFound():
+            told = f"Omni has not found this job since {moment(since)}; still trying."
+        case _:
+            told = f"Omni has not answered since {moment(since)}; still trying."
+    return [f"⚠️ {told}"]
+
+
+def _people(watch: Watch) -> str:
+    """Who asked, who else follows, and the id that support asks for."""
+    others = [follower for follower in watch.followers if follower != watch.requester]
+    also = f", also followed by {_listed(others)}" if others else ""
+    return f"Asked by <@{watch.requester}>{also} · job {code(watch.job, 60)}"
+
+
+def _listed(people: list[UserId]) -> str:
+    named = [f"<@{person}>" for person in people[:_MOST_NAMED]]
+    if len(people) > _MOST_NAMED:
+        return f"{', '.join(named)} and {len(people) - _MOST_NAMED} more"
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def _mentions(people: tuple[UserId, ...]) -> str:
+    names = " ".join(f"<@{person}>" for person in people[:_MOST_MENTIONED])
+    more = len(people) - _MOST_MENTIONED
+    return f"{names} and {more} more:" if more > 0 else f"{names}:"

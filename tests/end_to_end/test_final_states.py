@@ -1,0 +1,89 @@
+"""From the typed command to exactly what Slack holds at the end, for each way a job can end."""
+
+from bot.demo.timeline import Cancelled, Complete, Failed, Script
+from tests.end_to_end.world import World
+
+ANSWER = "### Top 5 products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
+RUNNING = ((3.0, "Running query: Top products", 2),)
+
+
+async def test_the_card_becomes_the_answer_and_a_quick_one_rings_nobody(world: World) -> None:
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), topic="order_items")
+    async with world.bot():
+        await world.type(job)
+        running = await world.card("Step 2: Running query: Top products")
+        card = await world.card("Answered in 3 s")
+
+    assert card.ts == running.ts
+    assert "topic order_items" in card.text
+    (markdown,) = [block for block in card.blocks if block["type"] == "markdown"]
+    assert markdown["text"] == ANSWER
+    (button,) = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
+    assert button["url"] == world.omni.jobs[job].chat_url
+    assert world.replies(card) == []
+    assert world.slack.private(world.ada) == []
+
+
+async def test_an_answer_that_took_long_is_announced_to_everybody_in_one_reply(world: World) -> None:
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)))
+    async with world.bot(notify_after_seconds=1.0):
+        await world.type(job)
+        await world.card("Omni is working on it")
+        await world.type(job, user=world.grace)
+        card = await world.card("Answered")
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    (reply,) = world.replies(card)
+    assert reply.text.startswith(f"<@{world.ada}> <@{world.grace}>: Answered in 3 s")
+
+
+async def test_a_failure_shows_its_reason_and_is_told_once_with_the_link(world: World) -> None:
+    failed = Failed("Column 'revenue' not found", "QUERY_EXECUTION_ERROR", "timed out after 300 seconds")
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, failed))
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("The job failed")
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    shown = str(card.blocks)
+    assert "Column &#39;revenue&#39; not found" in shown or "Column 'revenue' not found" in shown
+    assert "QUERY_EXECUTION_ERROR" in shown
+    assert "timed out after 300 seconds" in shown
+    (reply,) = world.replies(card)
+    assert reply.text.startswith(f"<@{world.ada}>:")
+    assert "Column" in reply.text
+    assert world.omni.jobs[job].chat_url in reply.text
+
+
+async def test_a_cancelled_job_says_when_and_by_whom_and_tells_those_who_waited(world: World) -> None:
+    someone = "990e8400-e29b-41d4-a716-446655440004"
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, Cancelled(someone)))
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("The job was cancelled")
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    assert "<!date^" in card.text
+    assert someone in card.text
+    (reply,) = world.replies(card)
+    assert reply.text.startswith(f"<@{world.ada}>:")
+
+
+async def test_a_job_that_is_finished_already_is_shown_in_its_final_form_at_once(world: World) -> None:
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), age_seconds=3600)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Answered")
+
+    assert card.edits == 0
+    assert len(world.omni.requests) == 1
+    assert world.replies(card) == []
+
+
+async def test_an_answer_without_text_is_not_taken_for_a_failure(world: World) -> None:
+    job = world.omni.add(Script(0.0, (), 0.0, Complete(None)), age_seconds=60)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni finished without a written answer")
+
+    assert world.replies(card) == []

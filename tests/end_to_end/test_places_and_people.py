@@ -1,0 +1,162 @@
+"""Where a card goes, who follows it, and what is told privately."""
+
+from bot.demo.timeline import Complete, Failed, Script
+from bot.demo.workspace import User
+from tests.end_to_end.world import World
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
+
+
+async def test_a_second_person_follows_the_same_card_and_is_led_to_it(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.type(job, user=world.grace)
+        line = await world.told(world.grace, "already followed here")
+        await world.card(f"Asked by <@{world.ada}>, also followed by <@{world.grace}>")
+
+    assert card.permalink in line
+    assert len(world.slack.messages(world.channel)) == 1
+
+
+async def test_two_people_at_the_same_moment_share_one_card(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        await world.type(job, user=world.grace)
+        await world.told(world.grace, "already followed here")
+
+    assert len(world.slack.messages(world.channel)) == 1
+
+
+async def test_a_command_that_slack_delivers_twice_makes_one_card_and_no_remark(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.slack.command(job, user=world.ada, channel=world.channel, deliveries=2)
+        await world.card("Omni is working on it")
+
+    assert len(world.slack.messages(world.channel)) == 1
+    assert world.slack.private(world.ada) == []
+
+
+async def test_where_the_bot_is_no_member_the_card_goes_to_the_direct_messages(world: World) -> None:
+    job = world.omni.add(LONG)
+    for place in ("random", "leadership", "ada-grace"):
+        channel = world.slack.workspace.channel(place).id
+        async with world.bot():
+            await world.type(job, channel=channel)
+            line = await world.told(world.ada, "direct messages")
+            await world.card("Omni is working on it", channel=world.slack.dm(world.ada))
+
+        assert "/invite" in line
+        assert world.slack.messages(channel) == []
+        assert len(world.slack.messages(world.slack.dm(world.ada))) == 1
+
+
+async def test_each_of_two_people_in_a_foreign_channel_gets_a_card_of_their_own(world: World) -> None:
+    job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Failed("No such column")))
+    channel = world.slack.workspace.channel("leadership").id
+    async with world.bot():
+        await world.type(job, channel=channel)
+        await world.type(job, channel=channel, user=world.grace)
+        hers = await world.card("The job failed", channel=world.slack.dm(world.ada))
+        other = await world.card("The job failed", channel=world.slack.dm(world.grace))
+        await world.slack.until(lambda: bool(world.replies(hers) and world.replies(other)))
+
+    assert world.replies(hers)[0].text.startswith(f"<@{world.ada}>:")
+    assert world.replies(other)[0].text.startswith(f"<@{world.grace}>:")
+
+
+async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.type(job, user=world.grace)
+        await world.told(world.grace, "already followed here")
+
+        await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
+        assert "One other person still follows it" in await world.told(world.ada, "no longer follow")
+        await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following")
+        await world.told(world.grace, "no longer follow")
+        await world.card("The bot no longer follows this job")
+        asked = len(world.omni.requests)
+        await world.type("list")
+        await world.told(world.ada, "You follow no running job")
+
+    assert len(world.omni.requests) == asked
+    assert world.replies(card) == []
+
+
+async def test_a_stranger_and_a_forged_button_stop_nothing(world: World) -> None:
+    job = world.omni.add(LONG)
+    elsewhere = world.slack.workspace.channel("sales").id
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.type(job, channel=elsewhere, user=world.grace)
+        other = await world.card("Omni is working on it", channel=elsewhere)
+        await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following")
+        await world.told(world.grace, "You don't follow this job")
+        (hers,) = [e["value"] for b in other.blocks if b["type"] == "actions" for e in b["elements"] if "value" in e]
+        await world.slack.click(
+            user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following", value=hers
+        )
+        await world.slack.until(lambda: len(world.slack.private(world.grace)) == 2)
+        await world.type("list", user=world.grace)
+        listed = await world.told(world.grace, "You follow these running jobs")
+
+    assert other.permalink in listed
+
+
+async def test_a_job_can_be_followed_again_after_everybody_stopped(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
+        await world.card("The bot no longer follows this job")
+        await world.type(job, user=world.grace)
+        again = await world.card("Omni is working on it")
+
+    assert again.ts == card.ts
+    assert f"Asked by <@{world.grace}>" in str(again.blocks)
+
+
+async def test_help_list_and_the_bare_command_answer_privately(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type("help")
+        await world.told(world.ada, "I follow an Omni AI job in one message")
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.type("", user=world.grace)
+        assert "You follow no running job" in await world.told(world.grace, "I follow an Omni AI job")
+        await world.type("list")
+        listed = await world.told(world.ada, "You follow these running jobs")
+
+    assert card.permalink in listed
+    assert job in listed
+    assert len(world.slack.messages(world.channel)) == 1
+
+
+async def test_fifty_followers_cost_omni_the_same_as_one(world: World) -> None:
+    jobs = []
+    for followers in (1, 50):
+        job = world.omni.add(Script(0.0, ((5.0, "Thinking", 1),), 0.0, Complete("Done.")))
+        channel = world.slack.workspace.channel("data-team" if followers == 1 else "sales")
+        async with world.bot():
+            for number in range(followers):
+                person = User(f"U0PERSON{number:02}", f"person{number}", f"Person {number}")
+                world.slack.workspace.users[person.id] = person
+                channel.members.add(person.id)
+                await world.type(job, user=person.id, channel=channel.id)
+            await world.card("Answered", channel=channel.id)
+        jobs.append(job)
+
+    def asked(job: str) -> int:
+        return sum(request.path.endswith(job) for request in world.omni.requests)
+
+    assert abs(asked(jobs[0]) - asked(jobs[1])) <= 1  # a poll may or may not fall before the end
+    assert asked(jobs[1]) <= 5

@@ -1,0 +1,386 @@
+"""Markdown from Omni becomes pieces that Slack takes, that ping nobody and lead nowhere unexpected."""
+
+import html
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from bot.answer import MOST_BLOCKS, SHORTEST_PIECE, first_piece, pieces
+from bot.demo.payload import judge
+from bot.neutral import BREAK, clean, neutral
+
+LIVE = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
+HOSTILE = (
+    "<!channel>",
+    "<!here|here>",
+    "<@U0ADA>",
+    "<#C0DATA|data>",
+    "<!subteam^S1>",
+    "<!date^1^{time}|x>",
+    "@here",
+    "@Channel",
+    "@everyone",
+    "&lt;!channel&gt;",
+    "&#60;!channel>",
+    "&#x3C;@U0ADA>",
+    "&amp;lt;!here>",
+    "&LT;&excl;here>",
+    "<\\!channel>",
+    "\\<!channel>",
+    "&commat;here",
+    "@h&#101;re",
+    "@\\here",
+    "<&#33;here>",
+    "<\u200b!channel>",
+    "@\u2060here",
+    "<\u202e@U0ADA>",
+    "<\ufe0f!here>",
+    "@\u200dhere",
+)
+LEADING_ASTRAY = (
+    "[x](javascript:alert(1))",
+    "[x](<javascript:alert(1)>)",
+    "[x]( data:text/html,x)",
+    "[x](slack://open)",
+    "[x](java&#115;cript:alert(1))",
+    "[x](\njavascript:alert(1))",
+    "![x](file:///etc/passwd)",
+    "[x]: javascript:alert(1)\n\n[x]",
+    "[x]:\n<slack://open>\n\n[y][x]",
+    "<javascript:alert(1)>",
+    "<slack://open>",
+    "[x](/relative)",
+)
+MARKUP = (
+    *("# ", "- ", "1. ", "> ", "```", "```sql\n", "~~~\n", "`", "**", "_", "~~", "[", "](", ")", "<", ">"),
+    *("|", "| a | b |\n|---|---|\n| 1 |  |\n", "---\n", "    ", "\t", "\n", "\n\n", "&", "&amp;", "\\", "!"),
+    *(
+        "[docs](https://omni.co/docs)",
+        "https://omni.co/@here",
+        "word",
+        "two words",
+        "naïve",
+        "日本",
+        "👩\u200d💻",
+    ),
+    *(
+        "\x00",
+        "\u202e",
+        "\u200d",
+        "\ufe0f",
+        "1\ufe0f\u20e3",
+        "\r\n",
+        "\u2028",
+        "می\u200cخواهم",
+        "&shy;",
+        "&#8238;",
+    ),
+)
+fragments = st.lists(st.one_of(st.sampled_from([*HOSTILE, *LEADING_ASTRAY, *MARKUP]), st.text(max_size=8)))
+documents = fragments.map("".join)
+
+
+def as_anybody_reads_it(text: str) -> str:
+    """With every entity decoded, also those of entities, and escapes and joiners taken away."""
+    for _ in range(4):
+        text = html.unescape(text)
+    return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
+
+
+def parsed(text: str) -> list[Token]:
+    """Every token, by a parser that takes any address for a link."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]
+    tokens = parser.parse(text)
+    return [*tokens, *[child for token in tokens for child in token.children or ()]]
+
+
+def addresses(text: str) -> list[str]:
+    found = [token.attrs.get("href") or token.attrs.get("src") for token in parsed(text)]
+    return [str(address) for address in found if address is not None]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.replace(BREAK, "").replace("%40", "@"))
+
+
+def count(text: str, kind: str) -> int:
+    return sum(token.type == kind for token in parsed(text))
+
+
+@pytest.mark.parametrize("ping", HOSTILE)
+@pytest.mark.parametrize(
+    "around", ["{}", "so {}, they say", "`{}`", "```\n{}\n```", "| {} | b |\n|---|---|\n", "**{}**"]
+)
+def test_nothing_pings_wherever_it_stands(ping: str, around: str) -> None:
+    assert not LIVE.search(as_anybody_reads_it(neutral(around.format(ping))))
+
+
+@pytest.mark.parametrize("link", LEADING_ASTRAY)
+def test_a_link_that_leads_anywhere_but_to_the_web_or_mail_becomes_text(link: str) -> None:
+    assert addresses(neutral(f"see {link} there\n\n{link}")) == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[a](https://x.y/z)",
+        "<http://x.y>",
+        "[a](mailto:a@x.y)",
+        "[a][1]\n\n[1]: https://x.y",
+        "![a](https://x.y/z.png)",
+    ],
+)
+def test_links_to_the_web_and_mail_stay_as_they_are(link: str) -> None:
+    assert neutral(link) == link
+
+
+@pytest.mark.parametrize("address", ["slack://open?team=T1", "javascript:alert(1)"])
+def test_a_bare_address_that_a_client_might_open_is_broken(address: str) -> None:
+    scheme, rest = address.split(":", 1)
+    assert neutral(f"see {address} there") == f"see {scheme}{BREAK}:{rest} there"
+
+
+def test_slacks_own_link_syntax_can_not_lend_an_address_another_name() -> None:
+    assert "<https" not in neutral("<https://evil.example|https://bank.example>")
+
+
+def test_an_address_that_holds_a_mention_still_leads_there() -> None:
+    assert neutral("https://medium.com/@channel/post") == "https://medium.com/%40channel/post"
+
+
+def test_code_in_a_fence_is_not_touched_where_nothing_in_it_could_ping() -> None:
+    code = "```js\nhandlers[name](event)\nif (a <@ b) x[1]: y\n<xs:schema>\n```"
+    assert neutral(code) == code
+
+
+def test_what_only_hides_or_reverses_is_dropped() -> None:
+    assert neutral("pay\u202epal \u2066x\u2069 a\u200bb c\x07d \ufeffe") == "paypal x ab cd e"
+
+
+def test_line_ends_of_every_kind_are_line_ends() -> None:
+    assert clean("a\r\nb\rc\u2028d") == "a\nb\nc\nd"
+
+
+@pytest.mark.parametrize(
+    "text", ["👩\u200d💻", "❤\ufe0f\u200d🔥", "می\u200cخواهم", "1\ufe0f\u20e3", "✅\ufe0f done", "שלום"]
+)
+def test_joiners_that_writing_needs_stay(text: str) -> None:
+    assert clean(text) == text
+
+
+def test_an_invisible_character_written_as_an_entity_is_shown() -> None:
+    assert neutral("a&#8238;b") == "a\ufffdb"
+
+
+@given(documents)
+def test_a_neutral_text_is_neutral_already(text: str) -> None:
+    assert neutral(neutral(text)) == neutral(text)
+
+
+@given(documents)
+def test_the_words_stay_and_stay_in_order(text: str) -> None:
+    assume("&shy;" not in clean(text) and "&#8238;" not in clean(text))
+    assert words(neutral(text)) == words(clean(text))
+
+
+@given(documents, st.integers(SHORTEST_PIECE, 2_000))
+def test_no_piece_of_any_text_pings_misleads_or_is_too_long(text: str, limit: int) -> None:
+    for piece in pieces(text, limit):
+        assert 0 < len(piece) <= limit
+        assert not LIVE.search(as_anybody_reads_it(piece))
+        assert all(re.match(r"(?i)https?://|mailto:", address) for address in addresses(piece))
+        assert count(piece, "table_open") <= 1
+
+
+@given(documents)
+def test_an_answer_that_fits_is_one_piece_with_all_its_words(text: str) -> None:
+    assume("&shy;" not in clean(text) and "&#8238;" not in clean(text))
+    found = pieces(text, 100_000)
+    assume(len(found) < 2)
+    assert words("".join(found)) == words(clean(text))
+    assert first_piece(text, 100_000) == ("".join(found), False)
+
+
+@given(
+    st.lists(st.sampled_from(["word ", "longer ", "- item\n", "\n\n", "> said\n", "# Title\n\n", "`code` "]))
+)
+def test_an_answer_in_many_pieces_loses_and_doubles_no_word(parts: list[str]) -> None:
+    text = "".join(parts * 20)
+    assert words("\n".join(pieces(text, SHORTEST_PIECE))) == words(text)
+
+
+@given(documents, st.integers(SHORTEST_PIECE, 2_000))
+def test_the_first_piece_is_the_beginning_and_says_whether_there_is_more(text: str, limit: int) -> None:
+    everything = pieces(text, limit)
+    assert first_piece(text, limit) == (everything[0] if everything else "", len(everything) > 1)
+
+
+def test_nothing_at_all_makes_no_piece() -> None:
+    assert pieces(" \n\u200b\n ", 500) == []
+    assert first_piece("", 500) == ("", False)
+
+
+def test_a_piece_ends_between_blocks() -> None:
+    paragraphs = [f"Paragraph {n} " + "tells something " * 8 for n in range(9)]
+    found = pieces("\n\n".join(paragraphs), 600)
+    assert all(piece.startswith("Paragraph") for piece in found)
+    assert len(found) == 3
+
+
+def test_a_heading_goes_with_what_it_heads() -> None:
+    found = pieces(f"{'word ' * 60}\n\n## Next\n\n{'word ' * 60}", 350)
+    assert [piece.split("\n")[0][:7] for piece in found] == ["word wo", "## Next"]
+
+
+def test_a_fence_that_is_cut_is_closed_and_opened_again_in_its_language() -> None:
+    code = "".join(f"SELECT {n} FROM orders\n" for n in range(100))
+    found = pieces(f"Before\n\n```sql\n{code}```\n\nAfter", 500)
+    fences = [token for piece in found for token in parsed(piece) if token.type == "fence"]
+    assert "".join(fence.content for fence in fences) == code
+    assert {fence.info for fence in fences} == {"sql"}
+    assert found[0].startswith("Before") and found[-1].endswith("After")
+
+
+def test_a_fence_that_the_answer_never_closed_is_closed() -> None:
+    assert pieces("```json\n{}", 500) == ["```json\n{}\n```"]
+
+
+def test_code_about_fences_stays_inside_its_own() -> None:
+    (piece,) = pieces("````md\n```sql\nSELECT 1\n```\n````\n\nafter", 500)
+    (fence,) = [token for token in parsed(piece) if token.type == "fence"]
+    assert words(fence.content) == ["sql", "SELECT", "1"]
+    assert piece.endswith("\n\nafter")
+
+
+def test_backticks_that_come_to_begin_a_piece_open_no_fence() -> None:
+    text = "some words ```before more words " * 60
+    for limit in range(SHORTEST_PIECE, SHORTEST_PIECE + 40):
+        assert all(count(piece, "fence") == 0 for piece in pieces(text, limit))
+
+
+def test_code_inside_a_list_that_is_cut_stays_code() -> None:
+    code = "".join(f"  SELECT {n}\n" for n in range(60))
+    found = pieces(f"- query:\n\n  ```sql\n{code}  ```\n- done", 300)
+    content = "".join(token.content for piece in found for token in parsed(piece) if token.type == "fence")
+    assert content == code.replace("  SELECT", "SELECT")
+
+
+def test_a_table_that_is_cut_repeats_its_heading_and_keeps_its_rows_whole() -> None:
+    rows = [f"| region {n} | {n} |" for n in range(60)]
+    found = pieces("\n".join(["| Region | Sales |", "| --- | ---: |", *rows]), 400)
+    assert all(piece.startswith("| Region | Sales |\n| --- | ---: |\n") for piece in found)
+    assert [line for piece in found for line in piece.split("\n")[2:]] == rows
+
+
+def test_a_second_table_becomes_aligned_text() -> None:
+    table = "| a | b |\n|---|---|\n| one | 2 |\n"
+    (piece,) = pieces(f"{table}\n\nand\n\n{table}", 1_000)
+    assert count(piece, "table_open") == 1
+    assert "a   | b\n----+--\none | 2" in piece
+
+
+def test_a_second_table_that_is_too_wide_as_text_goes_to_the_next_piece() -> None:
+    wide = f"| {'b' * 40} | a |\n|---|---|\n" + "| 1 | 2 |\n" * 9
+    found = pieces(f"{wide}\n{wide}", 400)
+    assert [count(piece, "table_open") for piece in found] == [1, 1]
+
+
+def test_a_table_with_rows_longer_than_a_piece_becomes_text() -> None:
+    row = "| " + "word " * 60 + "| 2 |\n"
+    found = pieces("| a | b |\n|---|---|\n" + row * 3, 250)
+    assert all(len(piece) <= 250 and count(piece, "table_open") == 0 for piece in found)
+    assert words("".join(found)).count("word") == 180
+
+
+def test_tables_inside_lists_do_not_count_as_another_table() -> None:
+    table = "| a | b |\n|---|---|\n| one | 2 |\n"
+    nested = "".join(f"  {line}\n" for line in table.splitlines())
+    (piece,) = pieces(f"{table}\n\n- here:\n\n{nested}", 1_000)
+    assert count(piece, "table_open") == 1
+    assert words(piece) == ["a", "b", "one", "2", "here", "a", "b", "one", "2"]
+
+
+def test_an_empty_cell_holds_something_that_is_not_trimmed_away() -> None:
+    (piece,) = pieces("| a | b |\n|---|---|\n| 1 |  |\n| |2|", 500)
+    cells = [cell for row in piece.split("\n") for cell in row.strip("|").split("|")]
+    assert all(cell.strip() for cell in cells)
+
+
+def test_cells_beyond_the_heading_widen_the_table_instead_of_being_lost() -> None:
+    (piece,) = pieces("| a |\n|---|\n| 1 | 2 | three |", 500)
+    assert words(piece) == ["a", "1", "2", "three"]
+    assert "three" in [token.content for token in parsed(piece) if token.type == "text"]
+
+
+def test_a_pipe_inside_a_cell_stays_inside() -> None:
+    (piece,) = pieces("| a | b |\n|---|---|\n| x \\| y | 2 |", 500)
+    assert "x | y" in [token.content for token in parsed(piece) if token.type == "text"]
+
+
+@pytest.mark.parametrize("rows, columns", [(101, 3), (3, 21)])
+def test_a_table_that_slack_would_not_draw_becomes_text(rows: int, columns: int) -> None:
+    lines = ["|" + " x |" * columns, "|" + "---|" * columns, *["|" + " y |" * columns] * (rows - 1)]
+    found = pieces("\n".join(lines), 7_000)
+    assert all(count(piece, "table_open") == 0 for piece in found)
+    assert len(words("".join(found))) == rows * columns
+
+
+def test_no_piece_becomes_too_many_blocks_in_slack() -> None:
+    found = pieces("# Title\n\ntext\n\n---\n\n- item\n\n" * 60, 7_000)
+    assert len(found) == 60 * 4 // MOST_BLOCKS
+    assert all(judge("text", [{"type": "markdown", "text": piece}]) is None for piece in found)
+
+
+@given(documents)
+def test_slack_takes_every_piece(text: str) -> None:
+    for piece in pieces(text, 7_000):
+        assert judge("text", [{"type": "markdown", "text": piece}]) is None
+
+
+def test_only_a_word_longer_than_a_piece_is_cut_inside() -> None:
+    found = pieces("short " + "x" * 1_000 + " short", 400)
+    assert "".join(found).count("x") == 1_000
+    assert all(len(piece) <= 400 for piece in found)
+
+
+def test_a_link_in_a_long_line_is_not_cut() -> None:
+    link = "[the whole report](https://omni.co/report)"
+    for padding in range(0, 60, 7):
+        text = "x" * padding + " " + f"some words {link} " * 60
+        assert sum(piece.count(link) for piece in pieces(text, 500)) == 60
+
+
+def test_a_piece_that_is_too_short_to_hold_anything_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 200"):
+        pieces("text", SHORTEST_PIECE - 1)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "unit",
+    ["[a](", "*a ", ">", "| a | b |\n|---|---|\n", "|||||\n", "`", "```\n", "<!", "&amp;", "@h", "<https://", "a\n\n",
+     "- a\n", "](", "> - ", "\u200d\ufe0f", "\t- a\n", "x", "[a]: b\n", "&lt;https://a"],
+)  # fmt: skip
+def test_a_quarter_of_a_megabyte_of_anything_costs_no_more_than_its_length(unit: str) -> None:
+    text = unit * (250_000 // len(unit))
+    assert all(len(piece) <= 7_000 for piece in pieces(text, 7_000))
+
+
+@pytest.mark.timeout(20)
+def test_a_table_of_one_wide_row_and_many_short_ones_does_not_blow_up() -> None:
+    text = "|" * 5_000 + "\n" + "|---" * 5_000 + "|\n" + "|\n" * 100_000
+    assert sum(map(len, pieces(text, 7_000))) < 2 * len(text)
+
+
+def test_the_answers_that_omni_documents_come_through_unchanged() -> None:
+    answer = "### Top 5 Products by Revenue\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
+    assert first_piece(answer, 7_000) == (answer, False)
+
+
+def test_entities_stay_what_they_are() -> None:
+    assert neutral("a &amp; b &lt; c") == "a &amp; b &lt; c"
