@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="{check,demo}")
     commands.add_parser("check", help="try the tokens, Omni and the database, and say what to do")
-    demo = commands.add_parser("demo", help="the whole bot with a simulated Slack and Omni, no account needed")
+    demo = commands.add_parser(
+        "demo", help="the whole bot with a simulated Slack and Omni, no account needed"
+    )
     demo.add_argument("--port", type=int, default=8000, help="the page's port; the next free one if taken")
     demo.add_argument("--no-browser", action="store_true", help="do not open the page")
     return parser

@@ -42,7 +42,7 @@ class _Block:
     units: tuple[str, ...]
     """What is never cut; each ends with its own line end or blank."""
     head: str = ""
-    """Begins the block, and every piece that goes on with it: a fence with its language, a table's heading."""
+    """Begins the block and every piece that goes on with it: a fence and its language, a table's heading."""
     tail: str = ""
     """Ends the block."""
     close: str = ""
@@ -282,7 +282,7 @@ def _container(kind: _Kind, tokens: list[Token], lines: list[str], limit: int, g
 
 
 def _without_tables(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
-    """The lines with tables inside a list or quote made plain: Slack may count them as the message's tables."""
+    """The lines with tables inside a list or quote made plain: Slack may count them as tables too."""
     dashes = {_span(token)[0] + 1 - origin for token in tokens if token.type == "table_open"}
     return [
         _DASHES.sub(f"{BREAK}\\g<0>", line, count=1) if number in dashes else line

@@ -172,9 +172,7 @@ class Cards:
         if post.tried_at is None:
             log.warning("reply unconfirmed", watch=post.watch)
             return
-        again = Post(
-            post.place, post.forms, post.watch, post.thread, None, post.store_try, post.store_ts
-        )
+        again = Post(post.place, post.forms, post.watch, post.thread, None, post.store_try, post.store_ts)
         try:
             await self._posting.post_once(again)
         except CannotTell:

@@ -81,7 +81,9 @@ async def _app_token(client: AsyncWebClient) -> Finding:
     except TokenRefused as error:
         return Finding(False, f"Slack refuses SLACK_APP_TOKEN ({error.code})", _set("SLACK_APP_TOKEN"))
     except BoardError as error:
-        remedy = "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
+        remedy = (
+            "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
+        )
         return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
     return Finding(True, "Slack app token: Socket Mode opens")
 

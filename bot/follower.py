@@ -1,11 +1,11 @@
 """The heart: one coroutine per Omni job asks how it stands and keeps every card of it current to the end.
 
-    follow(job) ──looks──► Omni             once per job, however many cards
-        └─ tends each watch:
-             no card yet ──► post it once
-             running     ──► wish for the newest look (the drawing decides when)
-             nobody left ──► last look, close
-             ended       ──► last look, thread reply where one is due, close
+follow(job) ──looks──► Omni             once per job, however many cards
+    └─ tends each watch:
+         no card yet ──► post it once
+         running     ──► wish for the newest look (the drawing decides when)
+         nobody left ──► last look, close
+         ended       ──► last look, thread reply where one is due, close
 """
 
 import asyncio

@@ -47,7 +47,7 @@ class Handlers:
         await asyncio.gather(*self._errands, return_exceptions=True)
 
     async def on_command(self, ack: AsyncAck, command: dict[str, Any], respond: AsyncRespond) -> None:
-        """`/omni-job …`"""
+        """`/omni-job …` was typed."""
         words = str(command.get("text") or "").strip()
         if words.lower() == "help":
             await ack(lines.help_text())

@@ -99,7 +99,7 @@ def storage_down() -> str:
 
 def unconfirmed_card() -> str:
     """Slack gave no answer to the post of the card, and nobody can look."""
-    return "Slack did not confirm that it took the card. If you don't see it in a minute, type the command again."
+    return "Slack did not confirm the card. If you don't see it in a minute, type the command again."
 
 
 def unfollowed(n_left: int) -> str:

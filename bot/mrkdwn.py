@@ -50,7 +50,7 @@ def code(text: str, limit: int) -> str:
 
 
 def excerpt(text: str, limit: int, lines: int) -> str:
-    """The beginning of a text as it is: its first `lines` lines that say something, `limit` characters at most.
+    """The beginning of a text as it is: its first `lines` lines that say something, within `limit` characters.
 
     Not for mrkdwn as it is: `escape` it, or put it where Slack formats nothing.
     """
@@ -145,7 +145,7 @@ class _Writer:
             case "table_close" if self._rows is not None:
                 aligned, self._rows = table_of(self._rows).aligned(), None
                 self._code(aligned)
-        if token.nesting == -1 and token.level == 0 or token.type in ("fence", "hr"):
+        if (token.nesting == -1 and token.level == 0) or token.type in ("fence", "hr"):
             self._lines.append("")
 
     def _inline(self, token: Token) -> None:
@@ -206,4 +206,4 @@ def _image(token: Token) -> str:
 
 def _address(address: str) -> str:
     """The address as it stands in mrkdwn, or nothing where it is not one that people may be led to."""
-    return address
+    return address.replace("&", "&amp;") if _SAFE_ADDRESS.fullmatch(address) else ""

@@ -1,4 +1,4 @@
-"""Text from elsewhere made harmless: it can't ping, can't hide anything, and links only to the web and to mail.
+"""Text from elsewhere made harmless: it can't ping, can't hide anything, and links only to web and mail.
 
 Everything that Slack might take for live is broken by one zero-width space, so it looks as it was written.
 Whether Slack's `markdown` block honours `<!channel>` or its entity forms is documented nowhere; all of

@@ -231,4 +231,3 @@ def _retry_after_seconds(response: httpx.Response) -> float | None:
         return max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:
         return None
-

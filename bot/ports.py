@@ -1,22 +1,22 @@
 """What the core asks of the world, the message it hands over, and every way the world can refuse.
 
-    OmniError                     Omni gave no status
-    ├── JobNotFound               final: say so and stop following
-    ├── KeyRefused                the operator must act: say so, keep asking, slowly
-    ├── OmniBusy                  429: everybody waits, nothing ends
-    └── OmniUnreachable           network, 5xx, nonsense in the body: ask again later
+OmniError                     Omni gave no status
+├── JobNotFound               final: say so and stop following
+├── KeyRefused                the operator must act: say so, keep asking, slowly
+├── OmniBusy                  429: everybody waits, nothing ends
+└── OmniUnreachable           network, 5xx, nonsense in the body: ask again later
 
-    BoardError                    Slack did not do it
-    ├── NotAllowedHere            the bot can't post in this place: use the person's DM
-    ├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
-    ├── PayloadRefused            Slack won't show this content: try a plainer form
-    ├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
-    ├── BoardUnreachable          certainly not done: do it again later
-    ├── Unanswered                perhaps done: look before doing it again
-    ├── ScopeMissing              the app was installed without a scope: do without, or tell the operator
-    └── TokenRefused              the app was uninstalled or its token revoked: the operator must act
+BoardError                    Slack did not do it
+├── NotAllowedHere            the bot can't post in this place: use the person's DM
+├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
+├── PayloadRefused            Slack won't show this content: try a plainer form
+├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
+├── BoardUnreachable          certainly not done: do it again later
+├── Unanswered                perhaps done: look before doing it again
+├── ScopeMissing              the app was installed without a scope: do without, or tell the operator
+└── TokenRefused              the app was uninstalled or its token revoked: the operator must act
 
-    StoreUnavailable              the database did not answer: nothing was accepted, try again later
+StoreUnavailable              the database did not answer: nothing was accepted, try again later
 """
 
 import hashlib
@@ -138,7 +138,9 @@ class Board(Protocol):
         """Replace a message of ours. Doing it twice does no harm."""
         ...
 
-    async def find(self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None) -> Ts | None:
+    async def find(
+        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
+    ) -> Ts | None:
         """Look for what `post` may have posted. None: it is certainly not there.
 
         Raises:

@@ -63,7 +63,7 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
 
 
 def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
-    """The reply in the card's thread that tells every follower how the job ended; None if nobody is to be told."""
+    """The reply in the card's thread that tells every follower how the job ended; None if there is no news."""
     if not sight.is_final or not watch.followers:
         return None
     link = chat_link(sight.job.chat_url, tenant) if sight.job else None

@@ -128,7 +128,9 @@ def read_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]  # the values come from the environment
     except ValidationError as error:
-        raise SettingsError([_problem(part["loc"], part["msg"], part["type"]) for part in error.errors()]) from None
+        raise SettingsError(
+            [_problem(part["loc"], part["msg"], part["type"]) for part in error.errors()]
+        ) from None
     except UnicodeDecodeError as error:
         raise SettingsError([".env is not UTF-8 text"]) from error
 

@@ -162,9 +162,7 @@ class SlackBoard:
 
     async def permalink(self, place: Place, ts: Ts) -> str:
         """See `Board.permalink`."""
-        answer = await _call(
-            lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts)
-        )
+        answer = await _call(lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts))
         return str(answer["permalink"])
 
     async def direct(self, place: Place, user: UserId) -> Place:

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 
 MOST_ROWS = 100
-"""Rows that Slack draws, the heading among them. Source: docs.slack.dev/reference/block-kit/blocks/table-block."""
+"""Rows that Slack draws, with the heading. Source: docs.slack.dev/reference/block-kit/blocks/table-block."""
 MOST_COLUMNS = 20
 """Columns that Slack draws. Source: the same page."""
 

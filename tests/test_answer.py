@@ -220,6 +220,10 @@ def test_the_first_piece_is_the_beginning_and_says_whether_there_is_more(text: s
     assert first_piece(text, limit) == (everything[0] if everything else "", len(everything) > 1)
 
 
+def test_what_comes_after_a_long_gap_is_not_forgotten() -> None:
+    assert first_piece("a" + "\n" * 10_000 + "b", 500) == ("a", True)
+
+
 def test_nothing_at_all_makes_no_piece() -> None:
     assert pieces(" \n\u200b\n ", 500) == []
     assert first_piece("", 500) == ("", False)
@@ -360,12 +364,26 @@ def test_a_piece_that_is_too_short_to_hold_anything_is_refused() -> None:
         pieces("text", SHORTEST_PIECE - 1)
 
 
+HOSTILE_UNITS = (
+    *(
+        "[a](",
+        "*a ",
+        ">",
+        "| a | b |\n|---|---|\n",
+        "|||||\n",
+        "`",
+        "```\n",
+        "<!",
+        "&amp;",
+        "@h",
+        "<https://",
+    ),
+    *("a\n\n", "- a\n", "](", "> - ", "\u200d\ufe0f", "\t- a\n", "x", "[a]: b\n", "&lt;https://a"),
+)
+
+
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize(
-    "unit",
-    ["[a](", "*a ", ">", "| a | b |\n|---|---|\n", "|||||\n", "`", "```\n", "<!", "&amp;", "@h", "<https://", "a\n\n",
-     "- a\n", "](", "> - ", "\u200d\ufe0f", "\t- a\n", "x", "[a]: b\n", "&lt;https://a"],
-)  # fmt: skip
+@pytest.mark.parametrize("unit", HOSTILE_UNITS)
 def test_a_quarter_of_a_megabyte_of_anything_costs_no_more_than_its_length(unit: str) -> None:
     text = unit * (250_000 // len(unit))
     assert all(len(piece) <= 7_000 for piece in pieces(text, 7_000))

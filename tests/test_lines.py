@@ -40,6 +40,8 @@ ALL = {
     "omni busy": lines.omni_busy(),
     "storage down": lines.storage_down(),
     "unconfirmed": lines.unconfirmed_card(),
+    "card is late": lines.card_is_late(),
+    "broken": lines.broken(),
     "unfollowed": lines.unfollowed(0),
     "not following": lines.not_following(),
     "follows nothing": lines.follows([]),

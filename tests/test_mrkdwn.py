@@ -29,7 +29,7 @@ def test_a_name_with_underscores_can_still_be_copied() -> None:
     assert escape("order_items") == "order_items"
 
 
-@given(st.text(), st.integers(2, 200))
+@given(st.text("&<>*_ab ") | st.text(), st.integers(2, 200))
 def test_shortened_text_is_never_too_long_and_never_ends_in_half_an_entity(text: str, limit: int) -> None:
     result = shortened(text, limit)
     assert len(result) <= limit
@@ -56,7 +56,8 @@ def test_an_excerpt_says_that_there_is_more() -> None:
 
 
 def test_plain_words_have_no_markup() -> None:
-    markdown = "## Title\n\n**Bold** and [a link](https://x.y) `code`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sql\nSELECT 1\n```"
+    prose = "## Title\n\n**Bold** and [a link](https://x.y) `code`"
+    markdown = f"{prose}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sql\nSELECT 1\n```"
     assert plain(markdown) == "Title\nBold and a link code\na, b\n1, 2\nSELECT 1"
 
 
@@ -88,6 +89,10 @@ def test_plain_words_do_not_ping() -> None:
 )
 def test_markdown_becomes_mrkdwn(markdown: str, mrkdwn: str) -> None:
     assert from_markdown(markdown) == mrkdwn
+
+
+def test_code_can_not_end_its_own_fence() -> None:
+    assert from_markdown("~~~\n```\n*a*\n~~~").count("```") == 2
 
 
 def test_what_markdown_escapes_does_not_format_in_mrkdwn_either() -> None:

@@ -277,6 +277,17 @@ def test_the_plainer_answer_has_neither_a_markdown_block_nor_a_raw_table() -> No
     assert "EMEA   | 41" in shown(plainer) and "*Sunglasses* - $678,994" in shown(plainer)
 
 
+def test_the_plainer_answer_loses_nothing_where_escaping_makes_it_longer() -> None:
+    sight = Sight(replace(COMPLETE, answer="R&D <b>\n" * 250), NOW)
+    plainer = card(WATCH, sight, NOW, TENANT)[1]
+    assert shown(plainer).count("R&amp;D &lt;b&gt;") == 250
+
+
+def test_a_text_that_does_not_hold_the_end_of_the_answer_says_so() -> None:
+    sight = Sight(replace(COMPLETE, answer="start" + "\n" * 13_000 + "end"), NOW)
+    assert "start\nShortened here" in card(WATCH, sight, NOW, TENANT)[0].text
+
+
 def test_the_last_form_is_text_alone_and_leads_to_omni() -> None:
     last = MESSAGES["complete"][-1]
     assert last.blocks == ()

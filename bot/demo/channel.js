@@ -36,7 +36,7 @@ function replyLink(message, replies, world) {
 function drawMessage(message, replies, world, inThread) {
   const author = world.author(message.author);
   const context = world.contextOf(message);
-  return element("li", { class: "message", "data-ts": message.ts, "data-by-bot": message.by_bot },
+  return element("li", { class: "message", "data-ts": message.ts, "data-by-bot": String(message.by_bot) },
     avatar(author), element("div", { class: "content" }, byline(message, author), body(message, context), inThread ? null : replyLink(message, replies, world)));
 }
 

@@ -101,6 +101,7 @@ def _starts_table(line: str, following: str) -> bool:
     return (
         "|" in line
         and _DELIMITERS.match(following) is not None
+        and not _CONTAINER.match(following)
         and len(_cells(line)) == len(_cells(following))
     )
 
@@ -110,8 +111,12 @@ def _table(lines: list[str], at: int) -> tuple[Piece, int]:
     characters = sum(map(len, head))
     rows = 1
     at += 2
-    while at < len(lines) and lines[at].strip() and not _interrupts(lines[at]):
+    while at < len(lines) and lines[at].strip() and not _ends_table(lines[at]):
         characters += sum(map(len, _cells(lines[at])[: len(head)]))
         rows += 1
         at += 1
     return Piece("table", rows, len(head), characters), at
+
+
+def _ends_table(line: str) -> bool:
+    return line.startswith("    ") or _interrupts(line)

@@ -40,6 +40,7 @@ class BotProcess:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -47,7 +48,11 @@ class BotProcess:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it, unless it lives."""
+        """Start it, unless it lives. One that is being ended is waited for."""
+        async with self._one_at_a_time:
+            await self._start()
+
+    async def _start(self) -> None:
         if self.pid is not None:
             return
         self.last_lines.clear()
@@ -72,11 +77,13 @@ class BotProcess:
 
     async def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
-        await self._end("killed", grace_seconds=0.0)
+        async with self._one_at_a_time:
+            await self._end("killed", grace_seconds=0.0)
 
     async def stop(self, *, grace_seconds: float) -> None:
         """SIGTERM, then SIGKILL if it is still there after `grace_seconds`."""
-        await self._end("stopped", grace_seconds=grace_seconds)
+        async with self._one_at_a_time:
+            await self._end("stopped", grace_seconds=grace_seconds)
 
     async def _end(self, state: ProcessState, *, grace_seconds: float) -> None:
         if self._process is None or self._watcher is None or self.pid is None:

@@ -129,11 +129,13 @@ class Tab:
             "return [Math.min(...all.map((b) => b.left)), Math.min(...all.map((b) => b.top)),"
             "Math.max(...all.map((b) => b.right)), Math.max(...all.map((b) => b.bottom))]; })()"
         )
+        # The browser forgets a clip that begins outside the window.
+        left, top = max(0, left - margin), max(0, top - margin)
         clip = {
-            "x": left - margin,
-            "y": top - margin,
-            "width": right - left + 2 * margin,
-            "height": bottom - top + 2 * margin,
+            "x": left,
+            "y": top,
+            "width": right + margin - left,
+            "height": bottom + margin - top,
             "scale": scale,
         }
         shot = await self.call("Page.captureScreenshot", format="png", clip=clip)

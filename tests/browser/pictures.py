@@ -74,7 +74,7 @@ async def _take_card(
     for scheme in ("light", "dark"):
         await tab.look(WIDTH, TALL, dark=scheme == "dark")
         await asyncio.sleep(0.5)
-        await tab.picture(folder / f"{state}-{scheme}.png", selector=selector, margin=6, scale=2)
+        await tab.picture(folder / f"{state}-{scheme}.png", selector=selector, scale=2)
     if state == "failed":
         await tab.press("Escape")
 

@@ -9,6 +9,7 @@ import pytest
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack import too_many_requests
+from bot.demo.webapi import METHODS
 from tests.demo.slackapi import Api, running
 
 Block = dict[str, Any]
@@ -360,11 +361,12 @@ async def test_a_thread_outlives_its_deleted_parent_while_it_has_replies(api: Ap
     assert [message.text for message in api.slack.replies("data-team", parent)] == ["first", "second"]
     thread = await api("conversations.replies", channel=api.channel("data-team"), ts=parent)
     assert [m["text"] for m in thread.body["messages"]] == ["This message was deleted.", "first", "second"]
-    for message in list(api.slack.replies("data-team", parent)):
-        await api.slack.delete_message("data-team", message.ts)
+    await api.slack.delete_message("data-team", reply)
+    assert (await api("conversations.replies", channel=api.channel("data-team"), ts=parent)).ok
+    (last,) = api.slack.replies("data-team", parent)
+    await api.slack.delete_message("data-team", last.ts)
     gone = await api("conversations.replies", channel=api.channel("data-team"), ts=parent)
     assert gone.error == "thread_not_found"
-    assert reply != parent
 
 
 # Updating
@@ -571,6 +573,22 @@ async def test_reading_needs_membership(api: Api) -> None:
 
 
 # Rates
+
+
+def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
+    assert {name: (method.per_minute, method.scope, method.token) for name, method in METHODS.items()} == {
+        "apps.connections.open": (50, None, "app"),
+        "auth.test": (300, None, "bot"),
+        "chat.delete": (50, "chat:write", "bot"),
+        "chat.getPermalink": (300, None, "bot"),
+        "chat.postEphemeral": (100, "chat:write", "bot"),
+        "chat.postMessage": (300, "chat:write", "bot"),
+        "chat.update": (50, "chat:write", "bot"),
+        "conversations.history": (50, None, "bot"),
+        "conversations.open": (50, "im:write", "bot"),
+        "conversations.replies": (50, None, "bot"),
+        "users.info": (100, "users:read", "bot"),
+    }
 
 
 async def test_updates_are_limited_to_fifty_a_minute_over_all_channels(limited: Api, clock: Clock) -> None:

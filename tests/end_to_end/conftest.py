@@ -13,4 +13,6 @@ from tests.end_to_end.world import World
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with SimulatedSlack() as slack, SimulatedOmni() as omni:
-        yield World(slack, omni, tmp_path)
+        world = World(slack, omni, tmp_path)
+        yield world
+        await world.close()

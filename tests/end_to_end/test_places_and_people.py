@@ -144,7 +144,7 @@ async def test_help_list_and_the_bare_command_answer_privately(world: World) -> 
 async def test_fifty_followers_cost_omni_the_same_as_one(world: World) -> None:
     jobs = []
     for followers in (1, 50):
-        job = world.omni.add(Script(0.0, ((5.0, "Thinking", 1),), 0.0, Complete("Done.")))
+        job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Complete("Done.")))
         channel = world.slack.workspace.channel("data-team" if followers == 1 else "sales")
         async with world.bot():
             for number in range(followers):

@@ -1,6 +1,8 @@
 """The whole bot, in this process, between a simulated Slack and a simulated Omni: real sockets everywhere."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,9 @@ from bot.demo.workspace import StoredMessage
 from bot.settings import Settings
 
 
+ROOT = Path(__file__).parents[2]
+
+
 class World:
     """Both services, and the bot as often as a test starts it."""
 
@@ -20,6 +25,7 @@ class World:
         self.slack = slack
         self.omni = omni
         self.folder = folder
+        self.processes: list[asyncio.subprocess.Process] = []
         self.ada = slack.workspace.user("ada").id
         self.grace = slack.workspace.user("grace").id
         self.channel = slack.workspace.channel("data-team").id
@@ -73,3 +79,39 @@ class World:
 
     def replies(self, card: StoredMessage) -> list[StoredMessage]:
         return self.slack.replies(card.channel, card.ts)
+
+    async def told_nothing_to_follow(self, user: str) -> None:
+        """Wait until `list` says that nothing is left open for a person."""
+        async with asyncio.timeout(15):
+            while True:
+                seen = len(self.slack.private(user))
+                await self.type("list", user=user)
+                await self.slack.until(lambda: len(self.slack.private(user)) > seen)
+                if "You follow no running job" in self.slack.private(user)[-1].text:
+                    return
+                await asyncio.sleep(0.2)
+
+    async def bot_process(self) -> asyncio.subprocess.Process:
+        """The bot as a process of its own, connected; for tests that kill it. Dies with the test."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_APP_TOKEN": self.slack.app_token,
+            "SLACK_API_URL": self.slack.api_url,
+            "OMNI_BASE_URL": self.omni.base_url,
+            "OMNI_API_TOKEN": self.omni.api_key,
+            "DATABASE_URL": f"sqlite:///{self.folder / 'follows.sqlite3'}",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", cwd=self.folder, env=environment
+        )
+        self.processes.append(process)
+        await self.slack.connected(timeout=20)
+        return process
+
+    async def close(self) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

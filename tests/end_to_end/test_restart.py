@@ -1,0 +1,108 @@
+"""The bot stops, is killed, comes back: the same follows, in the same messages, told once."""
+
+import asyncio
+
+from bot.demo.timeline import Complete, Failed, Script
+from tests.end_to_end.world import World
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),))
+
+
+async def test_a_restart_goes_on_in_the_same_message(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Thinking")
+    async with world.bot():
+        world.omni.set(job, state="COMPLETE", resultSummary="The answer.")
+        again = await world.card("The answer.")
+
+    assert again.ts == card.ts
+
+
+async def test_a_job_that_failed_while_the_bot_was_away_is_told_once(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Thinking")
+    world.omni.set(job, state="FAILED", error={"message": "No such column"})
+    for _ in range(2):
+        async with world.bot():
+            card = await world.card("The job failed")
+            await world.slack.until(lambda: bool(world.replies(card)))
+            await world.told_nothing_to_follow(world.ada)
+
+    assert len(world.replies(card)) == 1
+
+
+async def test_a_restart_with_nothing_new_costs_no_edit(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Thinking")
+    async with world.bot():
+        asked = len(world.omni.requests)
+        async with asyncio.timeout(10):
+            while len(world.omni.requests) == asked:
+                await asyncio.sleep(0.05)
+        await world.type("list")
+        await world.told(world.ada, job)
+
+    assert world.slack.calls("chat.update") == []
+
+
+async def test_killed_again_and_again_it_never_spends_more_than_the_minute_allows(world: World) -> None:
+    for _ in range(6):
+        world.omni.add(LONG)
+    for number in range(5):
+        bot = await world.bot_process()
+        if number == 0:
+            for job in list(world.omni.jobs):
+                await world.type(job)
+        await asyncio.sleep(0.5)
+        bot.kill()
+        await bot.wait()
+
+    assert world.omni.worst_minute() <= 60
+    assert world.omni.answered_429 == 0
+
+
+async def test_after_kill_9_the_card_is_finished_by_the_next_process(world: World) -> None:
+    job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Failed("No such column")))
+    bot = await world.bot_process()
+    await world.type(job)
+    card = await world.card("Thinking")
+    bot.kill()
+    await bot.wait()
+    bot = await world.bot_process()
+    again = await world.card("The job failed", timeout=30)
+    await world.slack.until(lambda: bool(world.replies(again)))
+    bot.terminate()
+
+    assert await bot.wait() == 0
+    assert again.ts == card.ts
+    assert len(world.replies(again)) == 1
+
+
+async def test_sigterm_ends_it_within_ten_seconds_with_many_follows(world: World) -> None:
+    jobs = [world.omni.add(LONG) for _ in range(20)]
+    bot = await world.bot_process()
+    for job in jobs:
+        await world.type(job)
+    await world.slack.until(lambda: len(world.slack.messages(world.channel)) >= 3)
+    bot.terminate()
+    async with asyncio.timeout(10):
+        assert await bot.wait() == 0
+
+
+async def test_the_answer_of_a_quick_job_comes_however_late_the_bot_returns(world: World) -> None:
+    job = world.omni.add(Script(0.0, ((2.5, "Thinking", 1),), 0.0, Complete("The answer.")))
+    async with world.bot():
+        await world.type(job)
+        await world.card("Thinking")
+    await asyncio.sleep(1.0)
+    async with world.bot(notify_after_seconds=0.0):
+        card = await world.card("The answer.")
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    assert len(world.replies(card)) == 1

@@ -1,0 +1,211 @@
+"""Omni and Slack fail in every way they can; the follow ends right all the same, in one card."""
+
+import asyncio
+import json
+
+import pytest
+
+from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.slack import SimulatedSlack, too_many_requests
+from bot.demo.timeline import Complete, Failed, Script
+from tests.end_to_end.world import World
+
+STATUS = "GET /api/v1/ai/jobs/*"
+SHORT = Script(0.0, ((3.0, "Running query", 1),), 0.0, Complete("The answer."))
+FAILING = Script(0.0, ((1.0, "Running query", 1),), 0.0, Failed("No such column"))
+LONG = Script(0.0, ((60.0, "Thinking", 1),))
+TOO_MANY = Fault("status", 429, '{"detail": "Too Many Requests", "status": 429}')
+
+
+def refusal(code: str) -> Fault:
+    """Slack's way of saying no: HTTP 200 and a code."""
+    return Fault("status", 200, json.dumps({"ok": False, "error": code}))
+
+
+def refused(slack: SimulatedSlack) -> list[str]:
+    """What Slack found wrong with our requests, apart from what a test planned."""
+    return [f"{request.method}: {request.error}" for request in slack.requests if not request.ok]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [TOO_MANY, HTML_500, RESET_BEFORE, RESET_AFTER, Fault("status", 200, "<html>log in</html>", "text/html")],
+    ids=["429", "500", "reset before", "reset after", "html"],
+)
+async def test_no_trouble_with_omni_ends_a_follow(world: World, fault: Fault) -> None:
+    job = world.omni.add(SHORT)
+    world.omni.faults.plan(fault, on=STATUS, skip=1, times=1)
+    async with world.bot():
+        await world.type(job)
+        await world.card("The answer.", timeout=25)
+
+    assert len(world.slack.calls("chat.postMessage")) == 1
+
+
+async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_becomes_the_answer(world: World) -> None:
+    job = world.omni.add(SHORT)
+    world.omni.faults.plan(HTML_500, on=STATUS, times=1)
+    async with world.bot():
+        await world.type(job)
+        looking = await world.card("Looking the job up in Omni")
+        card = await world.card("The answer.", timeout=25)
+
+    assert card.ts == looking.ts
+
+
+async def test_a_state_never_seen_before_counts_as_running_and_is_shown(world: World) -> None:
+    job = world.omni.add(LONG)
+    world.omni.set(job, state="REVIEWING")
+    async with world.bot():
+        await world.type(job)
+        await world.card("Still running (REVIEWING)")
+        world.omni.set(job, state="COMPLETE", resultSummary="The answer.")
+        await world.card("The answer.")
+
+
+async def test_a_body_with_nothing_but_a_state_is_enough(world: World) -> None:
+    job = world.omni.add(LONG)
+    world.omni.raw(job, {"state": "EXECUTING", "progress": None, "prompt": None, "omniChatUrl": None})
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        world.omni.raw(job, {"state": "FAILED"})
+        await world.card("The job failed")
+
+
+async def test_a_prompt_of_50000_and_an_answer_of_30000_characters_are_taken_by_slack(world: World) -> None:
+    row = "| EMEA | $1,200,000 | 41% |\n"
+    answer = "# Report\n\n" + "| Region | Revenue | Share |\n|---|---:|---:|\n" + row * 500 + "word " * 3_000
+    job = world.omni.add(
+        Script(0.0, ((2.5, "Running query", 1),), 0.0, Complete(answer)), prompt="why? " * 10_000
+    )
+    async with world.bot():
+        await world.type(job)
+        await world.card("Answered")
+
+    assert refused(world.slack) == []
+
+
+async def test_text_from_omni_pings_nobody(world: World) -> None:
+    ping = "<!channel> <!here> <@U0GRACEHOP> @everyone &lt;!channel&gt; <!subteam^S123>"
+    job = world.omni.add(
+        Script(0.0, ((2.5, ping, 1),), 0.0, Failed(ping, ping, f"{ping} more")), prompt=ping, topic=ping
+    )
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        card = await world.card("The job failed")
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    everything = json.dumps([request.args for request in world.slack.requests], ensure_ascii=False)
+    for live in ("<!channel", "<!here", "<@U0GRACEHOP", "<!subteam", "&lt;!channel"):
+        assert live not in everything.replace("\\u200b", "\u200b")
+
+
+async def test_a_refused_look_is_followed_by_a_plainer_one(world: World) -> None:
+    job = world.omni.add(SHORT)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        world.slack.faults.plan(refusal("invalid_blocks"), on="chat.update", times=2)
+        card = await world.card("The answer.")
+
+    assert card.blocks == []
+    assert world.replies(card) == []
+
+
+@pytest.mark.parametrize("fault", [too_many_requests(2), RESET_AFTER], ids=["429", "reset after"])
+async def test_the_last_look_is_repeated_until_slack_has_taken_it(world: World, fault: Fault) -> None:
+    job = world.omni.add(SHORT)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        world.slack.faults.plan(fault, on="chat.update")
+        await world.slack.until(lambda: len(world.slack.calls("chat.update")) >= 2, timeout=20)
+        await world.card("The answer.")
+
+    assert len(world.slack.calls("chat.postMessage")) == 1
+
+
+@pytest.mark.parametrize("fault", [too_many_requests(1), RESET_AFTER], ids=["429", "reset after"])
+async def test_a_card_whose_post_was_not_answered_is_not_posted_twice(world: World, fault: Fault) -> None:
+    job = world.omni.add(LONG)
+    world.slack.faults.plan(fault, on="chat.postMessage")
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it", timeout=20)
+        await world.type("list")
+        await world.told(world.ada, job)
+
+
+async def test_a_reply_whose_post_was_not_answered_is_not_posted_twice(world: World) -> None:
+    job = world.omni.add(FAILING)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
+        card = await world.card("The job failed")
+        await world.slack.until(lambda: bool(world.slack.calls("conversations.replies")))
+        await world.told_nothing_to_follow(world.ada)
+
+    assert len(world.replies(card)) == 1
+
+
+async def test_without_the_history_an_unconfirmed_card_is_given_up_and_the_person_told(world: World) -> None:
+    world.slack.granted_scopes.difference_update(
+        {"channels:history", "groups:history", "im:history", "mpim:history"}
+    )
+    job = world.omni.add(LONG)
+    world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
+    async with world.bot():
+        await world.type(job)
+        await world.told(world.ada, "Slack did not confirm")
+        await world.told_nothing_to_follow(world.ada)
+
+
+async def test_a_deleted_card_comes_back_once_with_the_outcome(world: World) -> None:
+    job = world.omni.add(SHORT)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.slack.delete_message(world.channel, card.ts)
+        again = await world.card("The answer.")
+        await world.told_nothing_to_follow(world.ada)
+
+    assert again.ts != card.ts
+    assert len(world.slack.calls("chat.postMessage")) == 2
+
+
+async def test_an_outcome_that_can_no_longer_be_shown_in_its_channel_goes_to_the_direct_messages(
+    world: World,
+) -> None:
+    job = world.omni.add(FAILING)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        await world.slack.archive(world.channel)
+        card = await world.card("The job failed", channel=world.slack.dm(world.ada))
+        await world.slack.until(lambda: bool(world.replies(card)))
+
+    assert world.replies(card)[0].text.startswith(f"<@{world.ada}>:")
+
+
+async def test_after_slack_closes_the_connection_commands_arrive_again(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.slack.disconnect("refresh_requested")
+        await world.slack.connected()
+        await world.type(job)
+        await world.card("Omni is working on it")
+
+
+async def test_an_unchanged_job_costs_no_edit(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Omni is working on it")
+        async with asyncio.timeout(15):
+            while len(world.omni.requests) < 4:
+                await asyncio.sleep(0.1)
+
+    assert world.slack.calls("chat.update") == []

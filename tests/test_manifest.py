@@ -1,0 +1,196 @@
+"""`manifest.yml` asks Slack for what the code registers and calls: no less, and nothing besides.
+
+Slack's own schema of manifests (github.com/slackapi/manifest-schema, v2) judges it too where the file lies beside
+the checkout, in `../shared/facts`.
+"""
+
+import ast
+import copy
+import inspect
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import blocks, slack
+from bot.desk import Desk
+from bot.handlers import Handlers
+
+ROOT = Path(__file__).parents[1]
+SOURCE = (ROOT / "manifest.yml").read_text("utf-8")
+MANIFEST: dict[str, Any] = yaml.safe_load(SOURCE)
+SLACKS_SCHEMA = ROOT.parent / "shared" / "facts" / "slack-manifest.schema.2.0.0.json"
+
+
+def text(shortest: int, longest: int) -> dict[str, Any]:
+    return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+OUR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["display_information", "features", "oauth_config", "settings"],
+    "properties": {
+        "display_information": {
+            "properties": {
+                "name": text(1, 35),
+                "description": text(1, 140),
+                "long_description": text(175, 4_000),
+            },
+        },
+        "features": {
+            "properties": {
+                "bot_user": {"required": ["display_name"], "properties": {"display_name": text(1, 80)}},
+                "slash_commands": {
+                    "items": {
+                        "required": ["command", "description"],
+                        "properties": {
+                            "command": {**text(2, 32), "pattern": "^/"},
+                            "description": text(1, 2_000),
+                            "usage_hint": text(1, 1_000),
+                            "should_escape": {"type": "boolean"},
+                        },
+                        "additionalProperties": False,
+                    }
+                },
+            },
+        },
+        "settings": {"properties": {"socket_mode_enabled": {"type": "boolean"}}},
+    },
+}
+"""The limits that matter here, for checkouts that have not got Slack's schema."""
+
+SCHEMAS = [OUR_SCHEMA, *([json.loads(SLACKS_SCHEMA.read_text("utf-8"))] if SLACKS_SCHEMA.exists() else [])]
+
+
+class RememberingApp:
+    """Bolt's app as far as `register` uses it: keeps each route's kind and what it is for."""
+
+    def __init__(self) -> None:
+        self.routes: set[tuple[str, str]] = set()
+
+    def __getattr__(self, kind: str) -> Callable[[Any], Any]:
+        def route(what: Any) -> Any:
+            self.routes.add((kind, what if isinstance(what, str) else ""))
+            return lambda listener: listener
+
+        return route
+
+
+def routes() -> set[tuple[str, str]]:
+    app = RememberingApp()
+    Handlers(cast(Desk, None)).register(cast(AsyncApp, app))
+    return app.routes
+
+
+def web_api_methods() -> set[str]:
+    """Every Web API method as the SDK spells it, such as `chat_postMessage`."""
+    return {
+        name for name, _ in inspect.getmembers(AsyncWebClient, inspect.iscoroutinefunction) if name[0] != "_"
+    }
+
+
+def web_api_calls(module: Path) -> set[str]:
+    """The Web API methods that a module names as an attribute of anything."""
+    tree = ast.parse(module.read_text("utf-8"))
+    named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return named & web_api_methods()
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_slack_takes_the_manifest(schema: dict[str, Any]) -> None:
+    problems = [error.message for error in Draft7Validator(schema).iter_errors(MANIFEST)]
+
+    assert problems == []
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("display_information name", "x" * 36),
+        ("display_information long_description", "Too short."),
+        ("features slash_commands 0 command", "omni-job"),
+        ("features slash_commands 0 usage", "<job id>"),
+        ("settings socket_mode_enabled", "yes"),
+    ],
+)
+def test_a_manifest_that_slack_refuses_is_noticed(schema: dict[str, Any], path: str, wrong: object) -> None:
+    broken = copy.deepcopy(MANIFEST)
+    *way, last = path.split()
+    place: Any = broken
+    for step in way:
+        place = place[int(step) if step.isdigit() else step]
+    place[last] = wrong
+
+    assert not Draft7Validator(schema).is_valid(broken)
+
+
+def test_its_commands_are_those_that_the_code_answers() -> None:
+    offered = {command["command"] for command in MANIFEST["features"]["slash_commands"]}
+
+    assert offered == {what for kind, what in routes() if kind == "command"}
+
+
+def test_every_button_of_a_card_has_a_listener() -> None:
+    shown = {blocks.OPEN_CHAT, blocks.STOP_FOLLOWING}
+
+    assert shown == {what for kind, what in routes() if kind == "action"}
+    assert MANIFEST["settings"]["interactivity"]["is_enabled"] is True
+
+
+def test_it_subscribes_to_no_event_because_no_listener_waits_for_one() -> None:
+    assert {kind for kind, _ in routes()} == {"command", "action", "error"}
+    assert "event_subscriptions" not in MANIFEST["settings"]
+
+
+def test_its_scopes_are_those_that_the_code_uses() -> None:
+    scopes = MANIFEST["oauth_config"]["scopes"]
+
+    assert set(scopes["bot"]) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
+    assert set(scopes["bot_optional"]) == slack.OPTIONAL_SCOPES
+    assert len(scopes["bot"]) == len(set(scopes["bot"]))
+    assert set(scopes) == {"bot", "bot_optional"}
+
+
+def test_every_scope_has_its_reason_beside_it() -> None:
+    lines = SOURCE.splitlines()
+    asked = lines[lines.index("    bot:") + 1 : lines.index("    bot_optional:")]
+    bare = [line for before, line in pairwise(asked) if "- " in line and "#" not in before]
+
+    assert asked[0].strip().startswith("#")
+    assert bare == []
+
+
+def test_every_web_api_method_that_is_called_has_its_scopes_in_the_table() -> None:
+    called = web_api_calls(ROOT / "bot" / "slack.py")
+
+    assert called == {method.replace(".", "_") for method in slack.METHOD_SCOPES}
+
+
+def test_only_one_module_calls_the_web_api() -> None:
+    others = [path for path in (ROOT / "bot").glob("*.py") if path.name != "slack.py"]
+
+    assert {path.name: calls for path in others if (calls := web_api_calls(path))} == {}
+    assert [path.name for path in others if re.search(r"\bapi_call\b", path.read_text("utf-8"))] == []
+
+
+def test_it_connects_by_socket_mode_and_listens_in_its_own_direct_messages() -> None:
+    assert MANIFEST["settings"] == {
+        "socket_mode_enabled": True,
+        "interactivity": {"is_enabled": True},
+        "org_deploy_enabled": False,
+        "token_rotation_enabled": False,
+    }
+    assert MANIFEST["features"]["app_home"] == {
+        "home_tab_enabled": False,
+        "messages_tab_enabled": True,
+        "messages_tab_read_only_enabled": False,
+    }
