@@ -1,0 +1,263 @@
+"""Stand-ins for the world that remember what was done to them, for tests in virtual time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from bot.budget import Rate
+from bot.job import Conversation, Job, JobId, JobState
+from bot.ports import BoardError, Message, MessageGone, NotAllowedHere, OmniError
+from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+
+ADA = UserId("U0ADA")
+GRACE = UserId("U0GRACE")
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+HERE = Place(TeamId("T0"), ChannelId("C0HERE"))
+START = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """The time of day that belongs to the loop's virtual clock."""
+    return START + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+def a_watch(name: str = "watch", place: Place = HERE, person: UserId = ADA) -> Watch:
+    return Watch(WatchId(name), JOB, place, person, (person,), START)
+
+
+def a_job(state: JobState = JobState.EXECUTING, **more: object) -> Job:
+    return replace(Job(id=JOB, state=state, raw_state=state.value, prompt="Top products?"), **more)  # type: ignore[arg-type]
+
+
+class FreeLedger:
+    """A budget without end that remembers who was let through when, and how long it was paused."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+        self.paused_until = 0.0
+
+    async def take(self, _budget: str, _rate: Rate) -> float:
+        time = asyncio.get_running_loop().time()
+        if time < self.paused_until:
+            return self.paused_until - time
+        self.taken.append(time)
+        return 0.0
+
+    async def pause(self, _budget: str, _rate: Rate, seconds: float) -> None:
+        self.paused_until = asyncio.get_running_loop().time() + seconds
+
+
+@dataclass
+class Posted:
+    """A message as the board holds it."""
+
+    place: Place
+    message: Message
+    watch: WatchId
+    thread: Ts | None
+    edits: list[tuple[float, Message]] = field(default_factory=list)
+
+
+class FakeBoard:
+    """Slack as a dictionary. `plan` makes the next calls of a method fail, before or after their effect."""
+
+    def __init__(self) -> None:
+        self.posted: dict[Ts, Posted] = {}
+        self.closed: set[Place] = set()
+        self.calls: list[tuple[float, str]] = []
+        self._ts = count(1)
+        self._plans: dict[str, deque[tuple[BoardError, bool]]] = {}
+
+    def plan(self, method: str, *errors: BoardError, after_effect: bool = False) -> None:
+        self._plans.setdefault(method, deque()).extend((error, after_effect) for error in errors)
+
+    def top_level(self, place: Place = HERE) -> list[Posted]:
+        return [posted for posted in self.posted.values() if posted.thread is None and posted.place == place]
+
+    def replies(self) -> list[Posted]:
+        return [posted for posted in self.posted.values() if posted.thread is not None]
+
+    def times(self, method: str) -> list[float]:
+        return [time for time, name in self.calls if name == method]
+
+    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
+        late = self._begin("post")
+        if place in self.closed:
+            raise NotAllowedHere("not_in_channel")
+        ts = Ts(f"{next(self._ts)}.0")
+        self.posted[ts] = Posted(place, message, watch, thread)
+        _raise(late)
+        return ts
+
+    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+        late = self._begin("update")
+        if ts not in self.posted or self.posted[ts].place != place:
+            raise MessageGone("message_not_found")
+        self.posted[ts].message = message
+        self.posted[ts].edits.append((asyncio.get_running_loop().time(), message))
+        _raise(late)
+
+    async def find(
+        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
+    ) -> Ts | None:
+        late = self._begin("find")
+        _raise(late)
+        for ts, posted in self.posted.items():
+            if posted.watch == watch and posted.place == place and posted.thread == thread:
+                return ts
+        return None
+
+    async def permalink(self, _place: Place, ts: Ts) -> str:
+        late = self._begin("permalink")
+        _raise(late)
+        if ts not in self.posted:
+            raise MessageGone("message_not_found")
+        return f"https://example.slack.com/{ts}"
+
+    async def direct(self, place: Place, user: UserId) -> Place:
+        late = self._begin("direct")
+        _raise(late)
+        return Place(place.team, ChannelId(f"D{user}"))
+
+    def _begin(self, method: str) -> BoardError | None:
+        """Fail before the effect where that is planned; else the error to raise after it."""
+        self.calls.append((asyncio.get_running_loop().time(), method))
+        plans = self._plans.get(method)
+        if not plans:
+            return None
+        error, after_effect = plans.popleft()
+        if not after_effect:
+            raise error
+        return error
+
+
+def _raise(error: BoardError | None) -> None:
+    if error is not None:
+        raise error
+
+
+class FakeOmni:
+    """Omni with one job, which is what the test says at each moment; remembers when it was asked."""
+
+    def __init__(self, job: Job) -> None:
+        self.answer: Job | OmniError = job
+        self.delay_seconds = 0.0
+        self.asked: list[tuple[float, bool]] = []
+        self.on_asked: Callable[[], None] = lambda: None
+
+    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
+        assert job == JOB
+        self.asked.append((asyncio.get_running_loop().time(), urgent))
+        self.on_asked()
+        await asyncio.sleep(self.delay_seconds)
+        if isinstance(self.answer, OmniError):
+            raise self.answer
+        return self.answer
+
+    async def newest_job(self, _conversation: Conversation) -> JobId | None:
+        return JOB
+
+
+class FakeWatches:
+    """The table of watches in memory. Set `error` to make every call fail; remembers every write."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self.rows = {watch.id: watch for watch in watches}
+        self.writes: list[str] = []
+        self.error: Exception | None = None
+
+    async def _turn(self, write: str = "") -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        if write:
+            self.writes.append(write)
+
+    def _set(self, watch: WatchId, **facts: object) -> None:
+        if watch in self.rows:
+            self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+
+    async def add(self, watch: Watch) -> Watch:
+        await self._turn("add")
+        for row in self.rows.values():
+            if (row.place, row.job) == (watch.place, watch.job):
+                merged = tuple(dict.fromkeys((*row.followers, *watch.followers)))
+                self._set(row.id, followers=merged, closed_at=None)
+                return self.rows[row.id]
+        self.rows[watch.id] = watch
+        return watch
+
+    async def get(self, watch: WatchId) -> Watch | None:
+        await self._turn()
+        return self.rows.get(watch)
+
+    async def open_watches(self, job: JobId) -> Sequence[Watch]:
+        await self._turn()
+        return [row for row in self.rows.values() if row.job == job and row.closed_at is None]
+
+    async def open_jobs(self) -> Sequence[JobId]:
+        await self._turn()
+        return list(dict.fromkeys(row.job for row in self.rows.values() if row.closed_at is None))
+
+    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+        await self._turn()
+        return [
+            row
+            for row in reversed(self.rows.values())
+            if row.place.team == team and follower in row.followers and row.closed_at is None
+        ]
+
+    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
+        await self._turn("unfollow")
+        row = self.rows[watch]
+        if follower not in row.followers:
+            return None
+        left = tuple(user for user in row.followers if user != follower)
+        self._set(watch, followers=left)
+        return len(left)
+
+    async def card_tried(self, watch: WatchId, at: datetime) -> None:
+        await self._turn("card_tried")
+        self._set(watch, card_tried_at=at)
+
+    async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
+        await self._turn("card_posted")
+        self._set(watch, card=ts, shown=fingerprint)
+
+    async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
+        await self._turn("card_shows")
+        self._set(watch, shown=fingerprint)
+
+    async def card_is_gone(self, watch: WatchId) -> None:
+        await self._turn("card_is_gone")
+        self._set(watch, card_gone=True)
+
+    async def notice_tried(self, watch: WatchId, at: datetime) -> None:
+        await self._turn("notice_tried")
+        self._set(watch, notice_tried_at=at)
+
+    async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
+        await self._turn("notice_posted")
+        self._set(watch, notice=ts)
+
+    async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
+        await self._turn("move")
+        del self.rows[watch]
+        for elsewhere in to:
+            await self.add(elsewhere)
+
+    async def start_over(self, watch: WatchId) -> None:
+        await self._turn("start_over")
+        fresh: dict[str, object] = {"card_tried_at": None, "card": None, "card_gone": False, "shown": None}
+        self._set(watch, notice_tried_at=None, notice=None, **fresh)
+
+    async def close(self, watch: WatchId, at: datetime) -> None:
+        await self._turn("close")
+        self._set(watch, closed_at=at)
+
+    async def remove(self, watch: WatchId) -> None:
+        await self._turn("remove")
+        self.rows.pop(watch, None)

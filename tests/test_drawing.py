@@ -1,0 +1,214 @@
+"""Edits: only what changed, the newest look wins, last looks first, inside the budget."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from bot.budget import Gate, Rate
+from bot.drawing import BETWEEN_EDITS_SECONDS, Drawing
+from bot.ports import (
+    BoardBusy,
+    BoardUnreachable,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    StoreUnavailable,
+    Unanswered,
+)
+from bot.watch import Ts, Watch
+from tests.fakes import HERE, FakeBoard, FakeWatches, FreeLedger, a_watch
+
+pytestmark = pytest.mark.looptime
+
+
+def look(text: str) -> tuple[Message, ...]:
+    return (Message(text),)
+
+
+class Easel:
+    """A drawing over a fake Slack, with as many cards as asked for."""
+
+    def __init__(self, cards: int = 1, edits_per_minute: int | None = None) -> None:
+        self.board = FakeBoard()
+        self.watches = FakeWatches()
+        self.ledger = FreeLedger() if edits_per_minute is None else SlowLedger(60 / edits_per_minute)
+        self.drawing = Drawing(self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)))
+        self.cards: list[tuple[Watch, Ts]] = []
+        self.number = cards
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Easel"]:
+        for number in range(self.number):
+            watch = a_watch(f"watch{number}")
+            ts = await self.board.post(HERE, Message("first"), watch=watch.id)
+            watch = replace(watch, card=ts, shown=Message("first").fingerprint)
+            self.watches.rows[watch.id] = watch
+            self.cards.append((watch, ts))
+        task = asyncio.create_task(self.drawing.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def show(self, text: str, card: int = 0) -> None:
+        self.drawing.show(*self.cards[card], look(text))
+
+    async def finish(self, text: str, card: int = 0) -> bool:
+        return await self.drawing.finish(*self.cards[card], look(text))
+
+    def edits(self, card: int = 0) -> list[str]:
+        return [message.text for _, message in self.board.posted[self.cards[card][1]].edits]
+
+    def edited_at(self, card: int = 0) -> list[float]:
+        return [time for time, _ in self.board.posted[self.cards[card][1]].edits]
+
+
+class SlowLedger(FreeLedger):
+    """One request every so many seconds."""
+
+    def __init__(self, interval_seconds: float) -> None:
+        super().__init__()
+        self._interval_seconds = interval_seconds
+
+    async def take(self, budget: str, rate: Rate) -> float:
+        time = asyncio.get_running_loop().time()
+        due = self.taken[-1] + self._interval_seconds if self.taken else time
+        return due - time if due > time else await super().take(budget, rate)
+
+
+async def test_a_look_that_slack_holds_already_costs_nothing() -> None:
+    async with Easel().running() as easel:
+        easel.show("first")
+        await asyncio.sleep(60)
+        assert await easel.finish("first")
+    assert easel.edits() == []
+
+
+async def test_the_newest_look_wins_and_an_overtaken_one_is_never_sent() -> None:
+    async with Easel().running() as easel:
+        for number in range(100):
+            easel.show(f"step {number}")
+        await asyncio.sleep(60)
+    assert easel.edits() == ["step 99"]
+
+
+async def test_a_card_is_edited_at_most_every_three_seconds() -> None:
+    async with Easel().running() as easel:
+        for number in range(40):
+            easel.show(f"step {number}")
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5)
+    times = easel.edited_at()
+    assert all(later - sooner >= BETWEEN_EDITS_SECONDS for sooner, later in zip(times, times[1:], strict=False))
+    assert easel.edits()[-1] == "step 39"
+
+
+async def test_going_back_to_what_is_shown_withdraws_the_wish() -> None:
+    async with Easel().running() as easel:
+        easel.show("second")
+        easel.show("first")
+        await asyncio.sleep(10)
+    assert easel.edits() == []
+
+
+async def test_going_back_while_the_edit_is_under_way_draws_it_back() -> None:
+    async with Easel().running() as easel:
+        slow = asyncio.Event()
+        update = easel.board.update
+
+        async def slowly(*args: object) -> None:
+            await slow.wait()
+            await update(*args)  # type: ignore[arg-type]
+
+        easel.board.update = slowly  # type: ignore[method-assign]
+        easel.show("second")
+        await asyncio.sleep(1)
+        easel.show("first")
+        slow.set()
+        await asyncio.sleep(10)
+    assert easel.edits() == ["second", "first"]
+
+
+async def test_last_looks_go_before_all_others() -> None:
+    async with Easel(cards=20, edits_per_minute=60).running() as easel:
+        for card in range(19):
+            easel.show("running", card)
+        await asyncio.sleep(2.5)
+        started = asyncio.get_running_loop().time()
+        assert await easel.finish("done", card=19)
+        assert asyncio.get_running_loop().time() - started <= 2.0
+
+
+async def test_the_queue_grows_with_the_cards_and_not_with_time() -> None:
+    async with Easel(cards=10, edits_per_minute=10).running() as easel:
+        for number in range(600):
+            for card in range(10):
+                easel.show(f"step {number}", card)
+            await asyncio.sleep(1)
+        started = asyncio.get_running_loop().time()
+        await asyncio.gather(*(easel.finish("done", card) for card in range(10)))
+        assert asyncio.get_running_loop().time() - started <= 10 * 6 + 6
+    assert all(easel.edits(card)[-1] == "done" for card in range(10))
+
+
+async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
+    async with Easel(cards=2).running() as easel:
+        easel.board.plan("update", BoardBusy("ratelimited", 20.0))
+        easel.show("second", 0)
+        await asyncio.sleep(1)
+        easel.show("second", 1)
+        await asyncio.sleep(40)
+    assert [round(time) for card in (0, 1) for time in easel.edited_at(card)] == [20, 20]
+
+
+@pytest.mark.parametrize("error", [BoardUnreachable("no_connection"), Unanswered("fatal_error")])
+async def test_the_last_look_is_tried_until_slack_has_taken_it(error: Exception) -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", *([error] * 30))  # type: ignore[list-item]
+        assert await easel.finish("done")
+    assert easel.edits() == ["done"]
+
+
+async def test_an_edit_that_was_not_answered_is_repeated_even_if_it_was_taken() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        assert await easel.finish("done")
+    assert easel.edits() == ["done", "done"]
+
+
+async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_again() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", PayloadRefused("invalid_blocks"), PayloadRefused("msg_too_long"))
+        forms = (Message("rich"), Message("plain"), Message("words"))
+        watch, ts = easel.cards[0]
+        assert await easel.drawing.finish(watch, ts, forms)
+        easel.drawing.show(replace(watch, shown=Message("words").fingerprint), ts, forms)
+        await asyncio.sleep(30)
+    assert easel.edits() == ["words"]
+    assert easel.board.times("update")[-1] < 1.0
+
+
+@pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])
+async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: Exception) -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", error)  # type: ignore[arg-type]
+        assert not await easel.finish("done")
+    assert easel.watches.rows[easel.cards[0][0].id].card_gone
+
+
+async def test_a_database_that_is_down_does_not_keep_a_look_from_being_drawn() -> None:
+    async with Easel().running() as easel:
+        easel.watches.error = StoreUnavailable("locked")
+        assert await easel.finish("done")
+    assert easel.edits() == ["done"]
+
+
+async def test_what_is_shown_is_remembered_for_the_next_start() -> None:
+    async with Easel().running() as easel:
+        assert await easel.finish("done")
+    assert easel.watches.rows[easel.cards[0][0].id].shown == Message("done").fingerprint

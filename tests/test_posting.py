@@ -1,0 +1,194 @@
+"""Posting once: whatever happens to the answer, Slack holds the message exactly once."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.ports import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    Message,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    StoreUnavailable,
+    TokenRefused,
+    Unanswered,
+)
+from bot.posting import CannotTell, Post, Posting
+from bot.watch import Ts, WatchId
+from tests.fakes import HERE, START, FakeBoard, now
+
+pytestmark = pytest.mark.looptime
+
+
+class Desk:
+    """A fake Slack, a posting over it, and what was stored on the way."""
+
+    def __init__(self) -> None:
+        self.board = FakeBoard()
+        self.posting = Posting(self.board, now)
+        self.tries: list[datetime] = []
+        self.stored: list[tuple[Ts, str | None]] = []
+
+    async def post(self, *forms: str, tried_at: datetime | None = None) -> None:
+        async def store_try(at: datetime) -> None:
+            self.tries.append(at)
+
+        async def store_ts(ts: Ts, fingerprint: str | None) -> None:
+            await asyncio.sleep(0.01)
+            self.stored.append((ts, fingerprint))
+
+        messages = tuple(Message(form) for form in forms or ("hello",))
+        await self.posting.post_once(
+            Post(HERE, messages, WatchId("watch"), None, tried_at, store_try, store_ts)
+        )
+
+    @property
+    def held(self) -> list[str]:
+        return [posted.message.text for posted in self.board.top_level()]
+
+
+async def test_a_try_is_stored_before_it_is_made_and_its_ts_after() -> None:
+    desk = Desk()
+    await desk.post()
+    assert desk.held == ["hello"]
+    assert desk.tries == [START]
+    assert desk.stored == [(Ts("1.0"), Message("hello").fingerprint)]
+
+
+async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> None:
+    desk = Desk()
+    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    await desk.post()
+    assert desk.held == ["hello"]
+    assert desk.stored == [(Ts("1.0"), None)]
+
+
+async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer_arrive() -> None:
+    desk = Desk()
+    desk.board.plan("post", Unanswered("ServerDisconnectedError"))
+    await desk.post()
+    first, second = desk.board.times("post")
+    assert second - first >= 12
+    assert desk.held == ["hello"]
+
+
+async def test_without_the_history_an_unanswered_post_is_not_repeated() -> None:
+    desk = Desk()
+    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("find", ScopeMissing("missing_scope"))
+    with pytest.raises(CannotTell):
+        await desk.post()
+    assert desk.held == ["hello"]
+
+
+async def test_a_try_of_a_former_process_is_looked_for_before_anything_is_posted() -> None:
+    desk = Desk()
+    await desk.post()
+    await desk.post(tried_at=START - timedelta(minutes=5))
+    assert desk.held == ["hello"]
+
+
+async def test_a_try_of_a_former_process_that_never_arrived_is_made_again() -> None:
+    desk = Desk()
+    await desk.post(tried_at=START - timedelta(minutes=5))
+    assert desk.held == ["hello"]
+
+
+async def test_the_look_itself_may_fail_and_is_repeated() -> None:
+    desk = Desk()
+    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("find", BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection"), Unanswered("x"))
+    await desk.post()
+    assert desk.held == ["hello"]
+
+
+async def test_when_slack_asks_to_wait_it_is_waited_for() -> None:
+    desk = Desk()
+    desk.board.plan("post", BoardBusy("rate_limited", 30.0))
+    await desk.post()
+    assert desk.board.times("post") == [0.0, 30.0]
+
+
+async def test_a_refused_form_gives_way_to_a_plainer_one() -> None:
+    desk = Desk()
+    desk.board.plan("post", PayloadRefused("invalid_blocks"))
+    await desk.post("rich", "plain")
+    assert desk.held == ["plain"]
+    assert desk.stored == [(Ts("1.0"), Message("plain").fingerprint)]
+
+
+async def test_a_revoked_token_is_waited_out_at_an_easy_pace() -> None:
+    desk = Desk()
+    desk.board.plan("post", *[TokenRefused("token_revoked")] * 20)
+    await desk.post()
+    times = desk.board.times("post")
+    assert desk.held == ["hello"]
+    assert times[-1] - times[-2] == 60.0
+
+
+async def test_a_place_that_is_closed_to_the_bot_is_told_at_once() -> None:
+    desk = Desk()
+    desk.board.closed.add(HERE)
+    with pytest.raises(NotAllowedHere):
+        await desk.post()
+
+
+async def test_a_cancelled_caller_leaves_a_post_under_way_to_its_end() -> None:
+    desk = Desk()
+    task = asyncio.create_task(desk.post())
+    while not desk.held:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await desk.posting.steps.settle()
+    assert len(desk.stored) == 1
+
+
+async def test_nothing_is_posted_when_the_try_can_not_be_stored() -> None:
+    desk = Desk()
+
+    async def store_try(_at: datetime) -> None:
+        raise StoreUnavailable("locked")
+
+    async def store_ts(_ts: Ts, _fingerprint: str | None) -> None:
+        raise AssertionError
+
+    with pytest.raises(StoreUnavailable):
+        await desk.posting.post_once(
+            Post(HERE, (Message("hello"),), WatchId("watch"), None, None, store_try, store_ts)
+        )
+    assert desk.held == []
+
+
+FAILURES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                Unanswered("TimeoutError"),
+                BoardBusy("ratelimited", 2.0),
+                BoardUnreachable("no_connection"),
+                PayloadRefused("invalid_blocks"),
+            ]
+        ),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(failures=FAILURES)
+async def test_whatever_fails_in_whatever_order_slack_holds_it_exactly_once(
+    failures: list[tuple[BoardError, bool]],
+) -> None:
+    desk = Desk()
+    for error, took_effect in failures:
+        desk.board.plan("post", error, after_effect=took_effect and isinstance(error, Unanswered))
+    await desk.post("rich", "plain")
+    assert len(desk.held) == 1
+    assert len(desk.stored) == 1
