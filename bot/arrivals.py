@@ -41,7 +41,8 @@ class Arrivals:
 
     def came(self, watch: WatchId, arrival: Arrival) -> None:
         """Tell everybody who waits."""
-        if (future := self._expected.pop(watch, None)) is not None:
+        future = self._expected.pop(watch, None)
+        if future is not None and not future.done():
             future.set_result(arrival)
 
     def forget(self, watch: WatchId) -> None:

@@ -130,5 +130,7 @@ def parse_reference(text: str) -> JobId | Conversation:
     if len(reference.split()) > 1:
         raise NotAReference("One job at a time, please: that was more than one word.")
     if reference.lower().startswith(("http://", "https://")):
-        raise NotAReference("That address is not an Omni chat: it has no `/chat/<id>` in it.")
+        raise NotAReference(
+            "That address is not an Omni chat: those begin with `https://` and have `/chat/` and an id at the end."
+        )
     raise NotAReference("That is not an Omni job id.")

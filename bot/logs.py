@@ -7,14 +7,14 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRETS = re.compile(r"\b(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+")
+_SECRETS = re.compile(r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+")
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank out whatever looks like a token in any text of the event."""
+    """Blank out whatever looks like a token in the event, also inside lists and exceptions."""
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _SECRETS.sub("[redacted]", value)
+        if not isinstance(value, bool | int | float | None):
+            event[key] = _SECRETS.sub("[redacted]", str(value))
     return event
 
 

@@ -5,9 +5,13 @@ Bodies are read tolerantly: fields may be missing or null, states may be new, an
 counts as no answer.
 """
 
+import asyncio
+import json
+import re
 from datetime import UTC, datetime
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 import httpx
 import structlog
@@ -21,27 +25,41 @@ from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 10.0
-"""A status is a small body; whoever has not answered by then is better asked again."""
+"""A status is a small body; whoever has not answered it in full by then is better asked again."""
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
 """More than any status seen (an answer of 50,000 characters is rare); a bound for what we hold in memory."""
 LONGEST_PAUSE_SECONDS = 60.0
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
 
 
 def _time_or_none(value: object) -> datetime | None:
-    """An ISO 8601 time, aware; None for anything else, since no time is worth losing a status over."""
+    """An ISO 8601 time, in UTC; None for anything else, since no time is worth losing a status over."""
     if not isinstance(value, str):
         return None
     try:
         time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole_text(value: object) -> object:
+    """A text without halves of characters, which JSON may hold where a text was cut, but UTF-8 can't."""
+    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _text_or_none(value: object) -> object:
+    """A text with something in it; None for anything else."""
+    return _whole_text(value) if isinstance(value, str) and value.strip() else None
+
+
+def _job_id_or_none(value: object) -> JobId | None:
+    """A job's id as we write it; None for what is no UUID."""
+    try:
+        return JobId(str(UUID(value))) if isinstance(value, str) else None
     except ValueError:
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _text_or_none(value: object) -> str | None:
-    """A text with something in it; None for anything else."""
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def _number_or_none(value: object) -> int | None:
@@ -75,7 +93,7 @@ class _Error(_Body):
 class _Status(_Body):
     """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is insisted on."""
 
-    state: str
+    state: Annotated[str, BeforeValidator(_whole_text)]
     prompt: Text = None
     omni_chat_url: Text = None
     topic_name: Text = None
@@ -90,11 +108,13 @@ class _Status(_Body):
 
 
 class _Turn(_Body):
-    job_id: Text = None
+    job_id: Annotated[str | None, BeforeValidator(_job_id_or_none)] = None
 
 
 class _Conversation(_Body):
-    messages: list[_Turn]
+    """The body of `GET /api/v1/ai/conversations/{conversationId}`."""
+
+    messages: list[Annotated[_Turn, BeforeValidator(_object_or_empty)]]
 
 
 def read_status(job: JobId, body: bytes) -> Job:
@@ -104,7 +124,7 @@ def read_status(job: JobId, body: bytes) -> Job:
         OmniUnreachable: it is not a JSON object with a `state`.
     """
     try:
-        status = _Status.model_validate_json(body)
+        status = _Status.model_validate(_decoded(body))
     except ValidationError as error:
         raise OmniUnreachable(f"not a job status: {error.error_count()} problems in the body") from error
     state = JobState(status.state) if status.state in _OMNI_STATES else JobState.UNKNOWN
@@ -133,6 +153,14 @@ def read_status(job: JobId, body: bytes) -> Job:
     )
 
 
+def _decoded(body: bytes) -> Any:
+    """A body as JSON. Raises OmniUnreachable where it is none, or nested deeper than any of Omni's."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise OmniUnreachable(f"not JSON: {type(error).__name__}") from error
+
+
 class OmniApi:
     """`Omni` over httpx. Each request takes a turn of the gate, so the key's limit holds for all of them."""
 
@@ -151,19 +179,20 @@ class OmniApi:
         """See `Omni.newest_job`. Source: docs.omni.co/api/ai/get-conversation."""
         body = await self._request(f"/api/v1/ai/conversations/{conversation.id}", urgent=True)
         try:
-            turns = _Conversation.model_validate_json(body).messages
+            turns = _Conversation.model_validate(_decoded(body)).messages
         except ValidationError as error:
             raise OmniUnreachable("not a conversation") from error
         with_job = [turn.job_id for turn in turns if turn.job_id is not None]
-        return JobId(with_job[-1].lower()) if with_job else None
+        return JobId(with_job[-1]) if with_job else None
 
     async def _request(self, path: str, *, urgent: bool) -> bytes:
         """GET a path. Raises any OmniError."""
         await self._gate.turn(urgent=urgent)
         try:
-            async with self._client.stream("GET", path) as response:
+            # httpx bounds each wait, but not how many of them a dripping body takes.
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._client.stream("GET", path) as response:
                 body = await _read(response)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise OmniUnreachable(type(error).__name__) from error
         if response.status_code == 429:
             await self._slow_down(response)

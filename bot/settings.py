@@ -28,6 +28,10 @@ HINTS = {
 """What to set and where to get it, told when a setting is missing or malformed."""
 
 
+_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
+_PATH = re.compile(r"[A-Za-z0-9._~%/+-]*")
+
+
 class SettingsError(Exception):
     """The settings can't be used. `problems` has one line for each."""
 
@@ -75,6 +79,14 @@ class Settings(BaseSettings):
             raise ValueError(f"does not start with {prefix}")
         return value
 
+    @field_validator("slack_bot_token", "slack_app_token", "omni_api_token")
+    @classmethod
+    def _fits_in_a_header(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value()
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("has characters that no key has")
+        return value
+
     @field_validator("slack_signing_secret")
     @classmethod
     def _hexadecimal(cls, value: SecretStr | None) -> SecretStr | None:
@@ -92,25 +104,19 @@ class Settings(BaseSettings):
     def _without_api(cls, value: str) -> str:
         return _web_address(value).removesuffix("/api").rstrip("/")
 
-    @field_validator("omni_api_token")
-    @classmethod
-    def _a_key(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value()
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError("has characters that no key has")
-        return value
-
     @field_validator("database_url")
     @classmethod
     def _async_driver(cls, value: str) -> str:
         try:
             url = make_url(value)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise ValueError("is not a database address") from error
         if url.get_backend_name() != "sqlite":
             raise ValueError("names a database other than SQLite, which is the only one yet")
         if url.database in (None, "", ":memory:"):
             raise ValueError("names no file, so follows would be lost at every restart")
+        if url.host or url.query:
+            raise ValueError("has more in it than three slashes and a path")
         return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
 
     @field_validator("log_level", mode="before")
@@ -146,11 +152,14 @@ def _web_address(value: str) -> str:
     try:
         url = urlsplit(value.strip())
         host, _ = url.hostname, url.port
+        (host or "").encode("ascii").decode("idna")
     except ValueError as error:
         raise ValueError("is not a web address") from error
     if url.scheme not in ("http", "https") or not host:
         raise ValueError("is not a web address that starts with https://")
-    if url.username or url.password or url.query or url.fragment:
+    if not (_HOST.fullmatch(host) and _PATH.fullmatch(url.path)):
+        raise ValueError("has characters that no web address has")
+    if "@" in url.netloc or url.query or url.fragment:
         raise ValueError("has more in it than a host and a path")
     if url.scheme == "http" and not _is_loopback(host):
         raise ValueError("is not https, and a key must not travel unencrypted")

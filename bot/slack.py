@@ -32,8 +32,9 @@ EVENT_TYPE = "omni_job_watch"
 """The metadata event type that marks what this bot posts; its payload names the watch."""
 TIMEOUT_SECONDS = 10
 LONGEST_RETRY_AFTER_SECONDS = 300.0
-SEARCHED_MESSAGES = 200
-"""How many of the newest messages are searched for a post that was not answered; it is minutes old at most."""
+MESSAGES_PER_PAGE = 200
+"""How many messages are asked for at once when a post that was not answered is looked for.
+Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
 
 METHOD_SCOPES = {
     "auth.test": set[str](),
@@ -62,7 +63,7 @@ _MEANINGS: dict[type[BoardError], str] = {
         restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
         cannot_dm_bot user_not_found user_disabled user_not_visible posting_to_channel_denied
         not_in_dm channel_is_archived method_not_supported_for_channel_type access_denied
-        app_access_restricted ekm_access_denied team_access_not_granted
+        app_access_restricted ekm_access_denied team_access_not_granted accesslimited user_not_in_channel
     """,
     MessageGone: """
         message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
@@ -76,9 +77,10 @@ _MEANINGS: dict[type[BoardError], str] = {
     ScopeMissing: "missing_scope",
     TokenRefused: """
         account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
-        org_login_required
     """,
-    BoardUnreachable: "team_added_to_org external_channel_migrating message_limit_exceeded",
+    BoardUnreachable: """
+        team_added_to_org org_login_required external_channel_migrating message_limit_exceeded
+    """,
 }
 _BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
 _BUSY_CODES = {"ratelimited", "rate_limited"}
@@ -105,7 +107,7 @@ def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
 
 def _seconds(retry_after: str | None) -> float:
     try:
-        return min(max(float(retry_after or ""), 0.1), LONGEST_RETRY_AFTER_SECONDS)
+        return max(0.1, min(float(retry_after or ""), LONGEST_RETRY_AFTER_SECONDS))
     except ValueError:
         return 1.0
 
@@ -144,21 +146,31 @@ class SlackBoard:
         self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
     ) -> Ts | None:
         """See `Board.find`."""
+        cursor = ""
+        while True:
+            answer = await self._messages(place, since, thread, cursor)
+            for found in answer["messages"]:
+                is_parent = found.get("ts") == thread
+                if not is_parent and _watch_of(found) == watch:
+                    return Ts(str(found["ts"]))
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return None
+
+    async def _messages(
+        self, place: Place, since: datetime, thread: Ts | None, cursor: str
+    ) -> AsyncSlackResponse:
+        """One page of a channel's messages, or of a thread's, that are newer than `since`."""
         page: dict[str, Any] = {
             "channel": place.channel,
             "oldest": f"{since.timestamp():.6f}",
-            "limit": SEARCHED_MESSAGES,
+            "limit": MESSAGES_PER_PAGE,
             "include_all_metadata": True,
+            "cursor": cursor or None,
         }
         if thread is None:
-            answer = await _call(lambda: self._client.conversations_history(**page))
-        else:
-            answer = await _call(lambda: self._client.conversations_replies(ts=thread, **page))
-        for found in answer["messages"]:
-            is_parent = found.get("ts") == thread
-            if not is_parent and _watch_of(found) == watch:
-                return Ts(str(found["ts"]))
-        return None
+            return await _call(lambda: self._client.conversations_history(**page))
+        return await _call(lambda: self._client.conversations_replies(ts=thread, **page))
 
     async def permalink(self, place: Place, ts: Ts) -> str:
         """See `Board.permalink`."""
@@ -218,16 +230,23 @@ async def _call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSl
     try:
         return await request()
     except SlackApiError as error:
-        answer = error.response
-        code = answer.get("error") if isinstance(answer.data, dict) else ""
-        headers = answer.headers or {}
-        raise meaning(
-            str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After")
-        ) from error
+        raise _refusal(error.response) from error
     except aiohttp.ClientConnectorError as error:
         raise BoardUnreachable("no_connection") from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise Unanswered(type(error).__name__) from error
+    except (AttributeError, UnicodeDecodeError) as error:
+        # The SDK trips over a body that is no JSON object: a proxy's line of text, say.
+        raise Unanswered("nonsense") from error
+
+
+def _refusal(answer: Any) -> BoardError:
+    """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
+    if not isinstance(answer, AsyncSlackResponse):
+        return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))
+    code = answer.get("error") if isinstance(answer.data, dict) else ""
+    headers = answer.headers or {}
+    return meaning(str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After"))
 
 
 def _watch_of(found: dict[str, Any]) -> str | None:

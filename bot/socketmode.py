@@ -51,7 +51,9 @@ class SocketMode:
                 self._app, self._app_token, web_client=self._client, ping_interval=PING_SECONDS
             )
             try:
-                await self._handler.connect_async()  # type: ignore[no-untyped-call]
+                # The SDK tries the same address again and again, also after its ticket has expired.
+                async with asyncio.timeout(STUCK_AFTER_SECONDS):
+                    await self._handler.connect_async()  # type: ignore[no-untyped-call]
             except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 await self._disconnect()
                 seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)

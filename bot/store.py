@@ -61,7 +61,7 @@ class Store:
     async def answers(self) -> None:
         """Raise StoreUnavailable if the database can't be read."""
         async with self._transaction() as connection:
-            await connection.execute(select(1))
+            await connection.execute(select(watches.c.id).limit(1))
 
     # Watches
 
@@ -186,8 +186,12 @@ class Store:
         now = self._now().timestamp()
         until = now + min(seconds, LONGEST_PAUSE_SECONDS) + rate.tolerance_seconds
         later = update(budgets).where(budgets.c.name == budget, budgets.c.arrival < until)
+        known = select(budgets.c.name).where(budgets.c.name == budget)
         async with self._transaction() as connection:
-            await connection.execute(later.values(arrival=until))
+            if await connection.scalar(known) is None:
+                await connection.execute(insert(budgets).values(name=budget, arrival=until))
+            else:
+                await connection.execute(later.values(arrival=until))
 
 
 def _same_place(watch: Watch) -> ColumnElement[bool]:

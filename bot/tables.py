@@ -6,6 +6,7 @@ from typing import IO, Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -120,16 +122,24 @@ class Database:
     async def _create(self) -> None:
         try:
             async with self.engine.begin() as connection:
+                version = await connection.run_sync(_version)
+                if version is not None and version > SCHEMA_VERSION:
+                    raise DatabaseTooNew(
+                        f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: "
+                        "run the newer bot"
+                    )
                 await connection.run_sync(metadata.create_all)
-                version = await connection.scalar(select(schema_version.c.version))
                 if version is None:
                     await connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
         except SQLAlchemyError as error:
             raise StoreUnavailable(_reason(error)) from error
-        if version is not None and version > SCHEMA_VERSION:
-            raise DatabaseTooNew(
-                f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: run the newer bot"
-            )
+
+
+def _version(connection: Connection) -> int | None:
+    """Which version the tables have; None where there are none yet."""
+    if not inspect(connection).has_table(schema_version.name):
+        return None
+    return connection.scalar(select(schema_version.c.version))
 
 
 def _lock_beside(path: Path) -> IO[str]:

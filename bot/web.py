@@ -39,8 +39,8 @@ async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
     try:
         try:
             await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise PortTaken(f"{host}:{port}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            raise PortTaken(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from error
         yield
     finally:
         await runner.cleanup()

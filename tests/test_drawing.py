@@ -11,6 +11,7 @@ from bot.budget import Gate, Rate
 from bot.drawing import BETWEEN_EDITS_SECONDS, Drawing
 from bot.ports import (
     BoardBusy,
+    BoardError,
     BoardUnreachable,
     Message,
     MessageGone,
@@ -167,9 +168,9 @@ async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
 
 
 @pytest.mark.parametrize("error", [BoardUnreachable("no_connection"), Unanswered("fatal_error")])
-async def test_the_last_look_is_tried_until_slack_has_taken_it(error: Exception) -> None:
+async def test_the_last_look_is_tried_until_slack_has_taken_it(error: BoardError) -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", *([error] * 30))  # type: ignore[list-item]
+        easel.board.plan("update", *([error] * 30))
         assert await easel.finish("done")
     assert easel.edits() == ["done"]
 
@@ -194,9 +195,9 @@ async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_aga
 
 
 @pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])
-async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: Exception) -> None:
+async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: BoardError) -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", error)  # type: ignore[arg-type]
+        easel.board.plan("update", error)
         assert not await easel.finish("done")
     assert easel.watches.rows[easel.cards[0][0].id].card_gone
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 ProcessState = Literal["starting", "running", "killed", "died", "stopped"]
 _LINES_KEPT = 30
+_OUTPUT_SECONDS = 2.0
 
 
 class BotProcess:
@@ -96,7 +97,8 @@ class BotProcess:
                 await asyncio.wait_for(self._process.wait(), grace_seconds)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        await self._watcher
+        # Bounded: a child of its own could still hold its output open.
+        await asyncio.wait({self._watcher}, timeout=_OUTPUT_SECONDS)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

@@ -149,9 +149,11 @@ class SlackServer:
     async def _through_faults(
         self, record: Request, request: web.Request, serve: Serve
     ) -> web.StreamResponse:
+        fault = self.faults.take(record.method)
         try:
-            response = await meet(self.faults.take(record.method), request, serve)
-            record.http_status = response.status
+            response = await meet(fault, request, serve)
+            if fault is None or fault.kind not in ("reset_before", "reset_after"):
+                record.http_status = response.status
         finally:
             self._announce(
                 {

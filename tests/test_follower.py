@@ -1,0 +1,386 @@
+"""One job, its cards and its people, in virtual time: what Omni is asked and what Slack holds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from bot.arrivals import Arrival, Arrivals
+from bot.budget import Gate, Rate
+from bot.cards import Cards
+from bot.drawing import Drawing
+from bot.follower import PATIENCE_SECONDS, Follower
+from bot.job import Job, JobState, Progress
+from bot.ports import (
+    JobNotFound,
+    KeyRefused,
+    MessageGone,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    ScopeMissing,
+    StoreUnavailable,
+    Unanswered,
+)
+from bot.posting import Posting
+from bot.runner import TaskRunner
+from bot.watch import ChannelId, Place, TeamId, Watch
+from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, FakeOmni, FakeWatches, FreeLedger, a_job, a_watch, now
+
+pytestmark = pytest.mark.looptime
+
+FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
+
+
+class Stage:
+    """The core between fakes. The world outlives a bot: start another over the same to play a restart."""
+
+    def __init__(self, job: Job | OmniError, *watches: Watch) -> None:
+        self.omni = FakeOmni(a_job())
+        self.omni.answer = job
+        self.board = FakeBoard()
+        self.watches = FakeWatches(*watches)
+        self.arrivals = Arrivals()
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[TaskRunner]:
+        drawing = Drawing(self.board, self.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)))
+        self.posting = Posting(self.board, now)
+        cards = Cards(
+            board=self.board,
+            watches=self.watches,
+            drawing=drawing,
+            posting=self.posting,
+            arrivals=self.arrivals,
+            now=now,
+            tenant="https://acme.omniapp.co",
+            notify_after_seconds=30.0,
+        )
+        follower = Follower(
+            omni=self.omni, watches=self.watches, cards=cards, now=now, random=Random(1), requests_per_minute=60
+        )
+        runner = TaskRunner(follower.follow)
+        drawing_task = asyncio.create_task(drawing.run())
+        for job in await self.watches.open_jobs():
+            runner.start(job)
+        try:
+            yield runner
+        finally:
+            await runner.stop()
+            await self.posting.steps.settle()
+            drawing_task.cancel()
+            await asyncio.gather(drawing_task, return_exceptions=True)
+
+    def says(self, state: JobState, **more: object) -> None:
+        self.omni.answer = a_job(state, **more)
+
+    def shown(self, place: Place = HERE) -> list[str]:
+        return [posted.message.text for posted in self.board.top_level(place)]
+
+    def told(self) -> list[str]:
+        return [posted.message.text for posted in self.board.replies()]
+
+    @property
+    def all_closed(self) -> bool:
+        return all(watch.closed_at is not None for watch in self.watches.rows.values())
+
+
+async def test_a_job_is_asked_about_until_it_ends_and_not_once_more() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await asyncio.sleep(600)
+    assert len(stage.omni.asked) == asked
+    assert stage.all_closed
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(60)
+    times = [time for time, _ in stage.omni.asked]
+    assert all(later - sooner >= 2.0 for sooner, later in zip(times, times[1:], strict=False))
+    assert len(times) > 20
+
+
+async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+    async with stage.bot():
+        await asyncio.sleep(1)
+    urgent = [urgent for _, urgent in stage.omni.asked]
+    assert urgent[0]
+    assert not any(urgent[1:])
+
+
+async def test_many_watches_of_one_job_are_one_stream_of_questions() -> None:
+    places = [Place(TeamId("T0"), ChannelId(f"C{number}")) for number in range(50)]
+    stage = Stage(a_job(), *(a_watch(f"watch{number}", place) for number, place in enumerate(places)))
+    async with stage.bot():
+        await asyncio.sleep(30)
+    assert len(stage.omni.asked) <= 16
+    assert all(len(stage.board.top_level(place)) == 1 for place in places)
+
+
+async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        writes = list(stage.watches.writes)
+        await asyncio.sleep(600)
+    assert stage.board.times("update") == []
+    assert stage.watches.writes == writes == ["card_tried", "card_posted"]
+
+
+async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_later() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.omni.delay_seconds = 8
+    async with stage.bot():
+        await asyncio.sleep(PATIENCE_SECONDS + 0.5)
+        assert stage.shown() == ["Looking the job up in Omni."]
+        await asyncio.sleep(10)
+    assert "Omni is working on it" in stage.shown()[0]
+
+
+async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+    stage = Stage(JobNotFound("404"), a_watch())
+    waiting = stage.arrivals.expect(a_watch().id)
+    async with stage.bot():
+        assert await waiting is Arrival.NO_SUCH_JOB
+    assert stage.board.posted == {}
+    assert stage.watches.rows == {}
+
+
+async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+    stage = Stage(KeyRefused("401"), a_watch())
+    waiting = stage.arrivals.expect(a_watch().id)
+    async with stage.bot():
+        assert await waiting is Arrival.KEY_REFUSED
+    assert stage.board.posted == {}
+
+
+@pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("500"), KeyRefused("401")])
+async def test_trouble_delays_a_follow_is_shown_once_it_lasts_and_ends_nothing(trouble: OmniError) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.omni.answer = trouble
+        await asyncio.sleep(45)
+        assert stage.board.times("update") == []
+        await asyncio.sleep(180)
+        assert "⚠️" in stage.shown()[0]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(70)
+    assert "The answer." in stage.shown()[0]
+    assert stage.all_closed
+
+
+async def test_failures_are_asked_about_less_and_less_often() -> None:
+    stage = Stage(OmniUnreachable("500"), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(600)
+    assert len(stage.omni.asked) < 20
+
+
+async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(10)
+        stage.says(JobState.EXECUTING)
+        await asyncio.sleep(30)
+        assert not stage.all_closed
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(200)
+    assert stage.all_closed
+    assert "no longer knows this job" in stage.shown()[0]
+    assert len(stage.told()) == 1
+
+
+async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    for _ in range(5):
+        async with stage.bot() as runner:
+            runner.start(JOB)
+            await asyncio.sleep(30)
+    assert len(stage.told()) == 1
+    assert stage.told()[0].startswith(f"<@{ADA}>:")
+
+
+@pytest.mark.parametrize("stop_after_seconds", [0.0, 0.001, 1.0, 2.0, 5.0, 11.0, 13.0])
+async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(stop_after_seconds: float) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        stage.says(JobState.FAILED)
+        while not stage.told():
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(stop_after_seconds)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.told()) == 1
+    assert stage.all_closed
+
+
+async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    stage.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    async with stage.bot():
+        await asyncio.sleep(5)
+    (watch,) = stage.watches.rows.values()
+    stage.watches.rows[watch.id] = replace(watch, notice=None, closed_at=None)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.told()) == 2
+    assert stage.all_closed
+
+
+async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
+    for seconds, replies in ((20, 0), (40, 1)):
+        stage = Stage(a_job(), replace(a_watch(), asked_at=now(), followers=(ADA, GRACE)))
+        async with stage.bot():
+            await asyncio.sleep(seconds)
+            stage.says(JobState.COMPLETE, answer="The answer.")
+            await asyncio.sleep(20)
+        assert len(stage.told()) == replies
+        assert all(f"<@{ADA}> <@{GRACE}>" in text for text in stage.told())
+
+
+async def test_somebody_who_joins_at_the_last_moment_is_told_too() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        stage.omni.on_asked = lambda: stage.watches._set(a_watch().id, followers=(ADA, GRACE))
+        await asyncio.sleep(20)
+    assert f"<@{GRACE}>" in stage.told()[0]
+
+
+async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_too() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot() as runner:
+        while not stage.board.posted:
+            await asyncio.sleep(0)
+        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        runner.start(JOB)
+        await asyncio.sleep(30)
+    assert len(stage.board.top_level(FOREIGN)) == 1
+    assert stage.all_closed
+    assert len(stage.omni.asked) == 1
+
+
+async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
+    for steps in range(60):
+        stage = Stage(a_job(JobState.COMPLETE, answer="The answer."), a_watch())
+        async with stage.bot() as runner:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+            runner.start(JOB)
+            await asyncio.sleep(30)
+        assert stage.all_closed, f"lost when it came after {steps} steps"
+        assert len(stage.board.top_level(FOREIGN)) == 1
+
+
+async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_at_the_end() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.posted.clear()
+        stage.says(JobState.EXECUTING, progress=Progress("Thinking", 2))
+        await asyncio.sleep(10)
+        assert stage.board.posted == {}
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(20)
+    assert len(stage.shown()) == 1
+    assert len(stage.told()) == 1
+    assert stage.all_closed
+
+
+async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_message() -> None:
+    stage = Stage(a_job(JobState.FAILED), replace(a_watch("watch", FOREIGN), followers=(ADA, GRACE)))
+    stage.board.closed.add(FOREIGN)
+    waiting = stage.arrivals.expect(a_watch().id)
+    async with stage.bot():
+        assert await waiting is Arrival.MOVED
+        await asyncio.sleep(20)
+    for person in (ADA, GRACE):
+        direct = Place(FOREIGN.team, ChannelId(f"D{person}"))
+        assert len(stage.board.top_level(direct)) == 1
+    assert sorted(text.split(">")[0] for text in stage.told()) == [f"<@{ADA}", f"<@{GRACE}"]
+    assert stage.all_closed
+
+
+async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_watch_forgotten() -> None:
+    direct = Place(HERE.team, ChannelId(f"D{ADA}"))
+    stage = Stage(a_job(), a_watch("watch", direct))
+    stage.board.closed.add(direct)
+    waiting = stage.arrivals.expect(a_watch().id)
+    async with stage.bot():
+        assert await waiting is Arrival.NOWHERE
+    assert stage.watches.rows == {}
+
+
+async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", MessageGone("thread_not_found"))
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(30)
+    assert len(stage.told()) == 1
+    assert stage.all_closed
+
+
+async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.watches.error = StoreUnavailable("away")
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+        stage.watches.error = None
+        await asyncio.sleep(30)
+    assert len(stage.shown()) == 1
+    assert len(stage.told()) == 1
+    assert stage.all_closed
+
+
+async def test_after_a_restart_an_old_card_is_left_alone_until_omni_answers() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+    stage.omni.answer = OmniUnreachable("500")
+    async with stage.bot():
+        await asyncio.sleep(30)
+        assert stage.board.times("update") == []
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(60)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_defect_over_one_watch_does_not_touch_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch(), a_watch("other", FOREIGN, GRACE))
+    stage.board.plan("post", ZeroDivisionError())  # type: ignore[arg-type]
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed
+    assert len(stage.told()) == 2
+
+
+async def test_the_pause_between_questions_grows_with_the_number_of_jobs_and_with_age() -> None:
+    stage = Stage(a_job(created_at=START - timedelta(minutes=30)), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(300)
+    assert len(stage.omni.asked) <= 11
