@@ -1,6 +1,7 @@
 """The composition root: builds every part once, runs them together, and closes them in reverse."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -248,5 +249,7 @@ def _bolt_app(identity: Identity, slack: AsyncWebClient, api_url: str) -> AsyncA
     async def authorize() -> AuthorizeResult:
         return known
 
-    # Its own client, without a token: Bolt warns of two ways to authorise otherwise.
-    return AsyncApp(client=AsyncWebClient(base_url=api_url), authorize=authorize)
+    # Bolt reads SLACK_BOT_TOKEN from the environment by itself and warns at every start that it is not used.
+    quiet = logging.getLogger("bot.bolt")
+    quiet.setLevel(logging.ERROR)
+    return AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)

@@ -30,11 +30,12 @@ class Rate:
         """The fastest rate of which no window of 60 s ever holds more than `limit` requests.
 
         A window of W seconds holds at most `W / interval + burst` of a cell rate that allows `burst`
-        at once, so the interval follows from the limit. The burst is cut for small limits.
+        at once, so the interval follows from the limit. What may go at once is missing from the steady stream: the
+        burst is cut for small limits, so that at least 85 % of any limit is usable.
         """
         if limit < 1:
             raise ValueError("a budget needs at least one request a minute")
-        burst = max(1, min(burst, limit // 4))
+        burst = max(1, min(burst, limit // 8))
         interval = (WINDOW_SECONDS + JITTER_SECONDS) / (limit - burst + 1)
         return cls(interval, (burst - 1) * interval)
 

@@ -126,7 +126,7 @@ async def test_going_back_while_the_edit_is_under_way_draws_it_back() -> None:
             await slow.wait()
             await update(*args)  # type: ignore[arg-type]
 
-        easel.board.update = slowly  # type: ignore[method-assign]
+        easel.board.update = slowly  # type: ignore[method-assign, assignment]
         easel.show("second")
         await asyncio.sleep(1)
         easel.show("first")

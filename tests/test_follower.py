@@ -84,7 +84,6 @@ class Stage:
     def told(self) -> list[str]:
         return [posted.message.text for posted in self.board.replies()]
 
-    @property
     def all_closed(self) -> bool:
         return all(watch.closed_at is not None for watch in self.watches.rows.values())
 
@@ -98,7 +97,7 @@ async def test_a_job_is_asked_about_until_it_ends_and_not_once_more() -> None:
         asked = len(stage.omni.asked)
         await asyncio.sleep(600)
     assert len(stage.omni.asked) == asked
-    assert stage.all_closed
+    assert stage.all_closed()
     assert "The answer." in stage.shown()[0]
 
 
@@ -181,7 +180,7 @@ async def test_trouble_delays_a_follow_is_shown_once_it_lasts_and_ends_nothing(t
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(70)
     assert "The answer." in stage.shown()[0]
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_failures_are_asked_about_less_and_less_often() -> None:
@@ -199,10 +198,10 @@ async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
         await asyncio.sleep(10)
         stage.says(JobState.EXECUTING)
         await asyncio.sleep(30)
-        assert not stage.all_closed
+        assert not stage.all_closed()
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(200)
-    assert stage.all_closed
+    assert stage.all_closed()
     assert "no longer knows this job" in stage.shown()[0]
     assert len(stage.told()) == 1
 
@@ -230,7 +229,7 @@ async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(st
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.told()) == 1
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
@@ -243,7 +242,7 @@ async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.told()) == 2
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
@@ -276,7 +275,7 @@ async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_to
         runner.start(JOB)
         await asyncio.sleep(30)
     assert len(stage.board.top_level(FOREIGN)) == 1
-    assert stage.all_closed
+    assert stage.all_closed()
     assert len(stage.omni.asked) == 1
 
 
@@ -289,7 +288,7 @@ async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
             await stage.watches.add(a_watch("other", FOREIGN, GRACE))
             runner.start(JOB)
             await asyncio.sleep(30)
-        assert stage.all_closed, f"lost when it came after {steps} steps"
+        assert stage.all_closed(), f"lost when it came after {steps} steps"
         assert len(stage.board.top_level(FOREIGN)) == 1
 
 
@@ -305,7 +304,7 @@ async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_a
         await asyncio.sleep(20)
     assert len(stage.shown()) == 1
     assert len(stage.told()) == 1
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_message() -> None:
@@ -319,7 +318,7 @@ async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_mess
         direct = Place(FOREIGN.team, ChannelId(f"D{person}"))
         assert len(stage.board.top_level(direct)) == 1
     assert sorted(text.split(">")[0] for text in stage.told()) == [f"<@{ADA}", f"<@{GRACE}"]
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_watch_forgotten() -> None:
@@ -340,7 +339,7 @@ async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() ->
         stage.says(JobState.FAILED)
         await asyncio.sleep(30)
     assert len(stage.told()) == 1
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() -> None:
@@ -354,7 +353,7 @@ async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() ->
         await asyncio.sleep(30)
     assert len(stage.shown()) == 1
     assert len(stage.told()) == 1
-    assert stage.all_closed
+    assert stage.all_closed()
 
 
 async def test_after_a_restart_an_old_card_is_left_alone_until_omni_answers() -> None:
@@ -375,7 +374,7 @@ async def test_a_defect_over_one_watch_does_not_touch_the_others(caplog: pytest.
     stage.board.plan("post", ZeroDivisionError())  # type: ignore[arg-type]
     async with stage.bot():
         await asyncio.sleep(60)
-    assert stage.all_closed
+    assert stage.all_closed()
     assert len(stage.told()) == 2
 
 

@@ -80,7 +80,8 @@ class Story:
             )
         elif pulse["bot"] in _BOT:
             style, words = _BOT[pulse["bot"]]
-            self._line("", "", "", words, style)
+            process = f", process {pulse['pid']}" if pulse["pid"] and pulse["bot"] == "running" else ""
+            self._line("", "", "", f"{words}{process}", style)
 
     def _line(self, channel: str, who: str, verb: str, words: str, style: str = "") -> None:
         at = _at(self._now())

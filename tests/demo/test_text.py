@@ -158,7 +158,7 @@ class TestBlocks:
         assert block({"type": "carousel"}, name) == {"type": "unknown", "name": "carousel"}
 
     def test_a_message_without_blocks_shows_its_text(self) -> None:
-        stored = {
+        stored: dict[str, Any] = {
             "ts": "1.2",
             "channel": "C0DATA",
             "thread_ts": None,
