@@ -67,6 +67,7 @@ class FakeBoard:
     def __init__(self) -> None:
         self.posted: dict[Ts, Posted] = {}
         self.closed: set[Place] = set()
+        self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
         self._ts = count(1)
         self._plans: dict[str, deque[tuple[BoardError, bool]]] = {}
@@ -94,6 +95,7 @@ class FakeBoard:
 
     async def update(self, place: Place, ts: Ts, message: Message) -> None:
         late = self._begin("update")
+        self.on_update()
         if ts not in self.posted or self.posted[ts].place != place:
             raise MessageGone("message_not_found")
         self.posted[ts].message = message
@@ -180,6 +182,10 @@ class FakeWatches:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
 
+    def let_follow(self, watch: WatchId, *followers: UserId) -> None:
+        """Somebody joins or leaves, in another task or process."""
+        self._set(watch, followers=followers)
+
     async def add(self, watch: Watch) -> Watch:
         await self._turn("add")
         for row in self.rows.values():
@@ -195,8 +201,9 @@ class FakeWatches:
         return self.rows.get(watch)
 
     async def open_watches(self, job: JobId) -> Sequence[Watch]:
-        await self._turn()
-        return [row for row in self.rows.values() if row.job == job and row.closed_at is None]
+        found = [row for row in self.rows.values() if row.job == job and row.closed_at is None]
+        await self._turn()  # a real answer is on its way for a while too, and old when it comes
+        return found
 
     async def open_jobs(self) -> Sequence[JobId]:
         await self._turn()

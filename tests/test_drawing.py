@@ -119,18 +119,8 @@ async def test_going_back_to_what_is_shown_withdraws_the_wish() -> None:
 
 async def test_going_back_while_the_edit_is_under_way_draws_it_back() -> None:
     async with Easel().running() as easel:
-        slow = asyncio.Event()
-        update = easel.board.update
-
-        async def slowly(*args: object) -> None:
-            await slow.wait()
-            await update(*args)  # type: ignore[arg-type]
-
-        easel.board.update = slowly  # type: ignore[method-assign, assignment]
+        easel.board.on_update = lambda: easel.show("first")
         easel.show("second")
-        await asyncio.sleep(1)
-        easel.show("first")
-        slow.set()
         await asyncio.sleep(10)
     assert easel.edits() == ["second", "first"]
 
@@ -213,3 +203,41 @@ async def test_what_is_shown_is_remembered_for_the_next_start() -> None:
     async with Easel().running() as easel:
         assert await easel.finish("done")
     assert easel.watches.rows[easel.cards[0][0].id].shown == Message("done").fingerprint
+
+
+async def test_after_an_unanswered_edit_nobody_trusts_what_the_card_showed_before() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.show("second")
+        await asyncio.sleep(1)
+        easel.show("first")
+        await asyncio.sleep(10)
+    assert easel.edits() == ["second", "first"]
+
+
+async def test_a_refusal_of_an_overtaken_look_does_not_make_the_newer_one_plainer() -> None:
+    async with Easel().running() as easel:
+        watch, ts = easel.cards[0]
+        newer = (Message("rich"), Message("plain"))
+        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        begin = easel.board._begin
+
+        def overtaken(method: str) -> BoardError | None:
+            easel.drawing.show(watch, ts, newer)
+            return begin(method)
+
+        easel.board._begin = overtaken  # type: ignore[method-assign]
+        easel.drawing.show(watch, ts, (Message("old rich"), Message("old plain")))
+        await asyncio.sleep(10)
+    assert easel.edits() == ["rich"]
+
+
+async def test_after_the_last_look_is_decided_no_other_one_is_drawn() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", BoardUnreachable("no_connection"))
+        finishing = asyncio.create_task(easel.finish("done"))
+        await asyncio.sleep(1)
+        easel.show("running")
+        assert await finishing
+        await asyncio.sleep(10)
+    assert easel.edits() == ["done"]

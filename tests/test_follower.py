@@ -261,7 +261,7 @@ async def test_somebody_who_joins_at_the_last_moment_is_told_too() -> None:
     async with stage.bot():
         await asyncio.sleep(5)
         stage.says(JobState.FAILED)
-        stage.omni.on_asked = lambda: stage.watches._set(a_watch().id, followers=(ADA, GRACE))
+        stage.board.on_update = lambda: stage.watches.let_follow(a_watch().id, ADA, GRACE)
         await asyncio.sleep(20)
     assert f"<@{GRACE}>" in stage.told()[0]
 
@@ -383,3 +383,52 @@ async def test_the_pause_between_questions_grows_with_the_number_of_jobs_and_wit
     async with stage.bot():
         await asyncio.sleep(300)
     assert len(stage.omni.asked) <= 11
+
+
+async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once() -> None:
+    stage = Stage(a_job(created_at=START - timedelta(hours=2)), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        runner.start(JOB)
+        await asyncio.sleep(1)
+        assert len(stage.board.top_level(FOREIGN)) == 1
+    assert len(stage.omni.asked) == asked
+
+
+async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_the_job_later() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        await stage.watches.add(a_watch("later", HERE, GRACE))
+        runner.start(JOB)
+        await asyncio.sleep(10)
+    assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+async def test_a_card_that_nobody_follows_says_so_and_its_job_is_asked_about_no_more() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        stage.watches.let_follow(a_watch().id)
+        runner.start(JOB)
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await asyncio.sleep(100)
+    assert "no longer follows" in stage.shown()[0]
+    assert stage.all_closed()
+    assert len(stage.omni.asked) == asked
+
+
+async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        stage.watches.let_follow(a_watch().id)
+        stage.board.on_update = lambda: stage.watches.let_follow(a_watch().id, GRACE)
+        runner.start(JOB)
+        await asyncio.sleep(20)
+        assert "Omni is working on it" in stage.shown()[0]
+    assert not stage.all_closed()

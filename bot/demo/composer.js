@@ -25,7 +25,7 @@ export class Composer {
       .map((job) => ({ text: `${this.command} ${job.id}`, about: job.title, sends: true }));
     return [
       { text: `${this.command} `, shown: `${this.command} <job id or chat address>`, about: "Follow a job here", sends: false },
-      { text: `${this.command} list`, about: "Who follows what in this channel", sends: true },
+      { text: `${this.command} list`, about: "The jobs you follow that still run", sends: true },
       { text: `${this.command} help`, about: "What the bot can do", sends: true },
       ...jobs,
     ];

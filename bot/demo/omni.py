@@ -198,7 +198,10 @@ class SimulatedOmni:
             except web.HTTPException as refusal:
                 return _problem(refusal.status, refusal.reason)
 
-        response = await meet(self.faults.take(f"{request.method} {request.path}"), request, serve)
+        fault = self.faults.take(f"{request.method} {request.path}")
+        response = await meet(fault, request, serve)
+        if fault is not None and fault.kind.startswith("reset"):
+            return response
         seen.status = response.status
         self.answered_429 += response.status == 429
         return response

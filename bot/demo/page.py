@@ -21,6 +21,7 @@ _FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/blocks.js": ("blocks.js", "text/javascript"),
     "/channel.js": ("channel.js", "text/javascript"),
+    "/gauges.js": ("gauges.js", "text/javascript"),
     "/composer.js": ("composer.js", "text/javascript"),
 }
 _HEADERS = {

@@ -56,13 +56,14 @@ class TestTheWholeDemo:
                 line = (await demo.stdout.readline()).decode()
                 assert line, (lines, await demo.communicate())
                 lines.append(line)
-        (bot,) = [int(found[1]) for line in lines if (found := re.search(r"connected, process (\d+)", line))]
+        story = " ".join("".join(lines).split())
+        bot = int(re.findall(r"connected, process (\d+)", story)[0])
         demo.send_signal(signal.SIGINT)
         async with asyncio.timeout(15):
             _, complaints = await demo.communicate()
         assert (demo.returncode, complaints) == (0, b"")
         assert re.search(r"http://127\.0\.0\.1:\d+", lines[0])
-        assert any(f"types       {COMMAND} " in line for line in lines)
+        assert f"Ada Byron types {COMMAND} " in story
         assert not _lives(bot)
 
     async def test_a_killed_bot_finishes_the_same_card_after_its_restart(self) -> None:

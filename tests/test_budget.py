@@ -1,0 +1,292 @@
+"""The request budget: never too much in any minute, never wasted, people before polls."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import looptime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.budget import LONGEST_NAP_SECONDS, Gate, Ledger, Rate
+from bot.ports import StoreUnavailable
+from bot.store import Store
+from bot.tables import Database
+
+ALMOST_JITTER_SECONDS = 0.999
+"""How late a request may arrive. The whole second is left to the rounding of clocks."""
+
+
+@dataclass
+class MemoryLedger:
+    """A ledger in memory, with the loop's clock; what was taken is kept."""
+
+    arrival: float = float("-inf")
+    taken: list[float] = field(default_factory=list)
+    broken: Exception | None = None
+
+    async def take(self, _budget: str, rate: Rate) -> float:
+        await asyncio.sleep(0)
+        if self.broken is not None:
+            raise self.broken
+        now = asyncio.get_running_loop().time()
+        early_seconds = self.arrival - rate.tolerance_seconds - now
+        if early_seconds > 0.0:
+            return early_seconds
+        self.arrival = max(self.arrival, now) + rate.interval_seconds
+        self.taken.append(now)
+        return 0.0
+
+    async def pause(self, _budget: str, rate: Rate, seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self.arrival = max(self.arrival, now + seconds + rate.tolerance_seconds)
+
+
+def worst_minute(arrivals: Sequence[float]) -> int:
+    """The most requests in any 60 s, its start counted and its end not."""
+    times = sorted(arrivals)
+    return max(sum(start <= time < start + 60.0 for time in times[i:]) for i, start in enumerate(times))
+
+
+def in_virtual_time(test: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(test)
+
+
+_LIMITS = st.integers(1, 80)
+_BURSTS = st.integers(1, 100)
+_SILENCES = st.lists(st.one_of(st.just(0.0), st.floats(0.0, 5.0), st.floats(0.0, 200.0)), max_size=150)
+_LATE = st.lists(
+    st.one_of(st.sampled_from([0.0, ALMOST_JITTER_SECONDS]), st.floats(0.0, ALMOST_JITTER_SECONDS)),
+    min_size=150,
+    max_size=150,
+)
+
+
+@settings(deadline=None)
+@given(_LIMITS, _BURSTS, _SILENCES, _LATE)
+def test_no_minute_holds_more_than_the_limit_however_requests_are_wanted_and_delayed(
+    limit: int, burst: int, silences: list[float], late: list[float]
+) -> None:
+    async def demand() -> None:
+        loop = asyncio.get_running_loop()
+        gate = Gate(MemoryLedger(), "omni", Rate.within(limit, burst=burst))
+        arrived: list[float] = []
+
+        async def request(late_seconds: float) -> None:
+            await gate.turn(urgent=late_seconds > 0.5)
+            arrived.append(loop.time() + late_seconds)
+
+        requests = []
+        for silence, late_seconds in zip(silences, late, strict=False):
+            await asyncio.sleep(silence)
+            requests.append(asyncio.create_task(request(late_seconds)))
+        await asyncio.gather(*requests)
+        assert len(arrived) == len(silences)
+        assert not arrived or worst_minute(arrived) <= limit
+
+    in_virtual_time(demand())
+
+
+@settings(deadline=None, max_examples=25)
+@given(_LIMITS, _BURSTS, _SILENCES, _LATE, st.data())
+def test_no_minute_holds_more_than_the_limit_with_the_ledger_in_the_database_and_restarts(
+    limit: int, burst: int, silences: list[float], late: list[float], data: st.DataObject
+) -> None:
+    restarts = data.draw(st.sets(st.integers(0, 149), max_size=3))
+    rate = Rate.within(limit, burst=burst)
+
+    async def demand(url: str) -> None:
+        clock = 1_777_900_000.0
+        database = await Database.open(url)
+        store = Store(database, lambda: datetime.fromtimestamp(clock, UTC))
+        arrived: list[float] = []
+        for number, (silence, late_seconds) in enumerate(zip(silences, late, strict=False)):
+            if number in restarts:
+                await database.close()
+                database = await Database.open(url)
+                store = Store(database, lambda: datetime.fromtimestamp(clock, UTC))
+            clock += silence
+            while wait_seconds := await store.take("omni", rate):
+                clock += wait_seconds
+            arrived.append(clock + late_seconds)
+        await database.close()
+        assert not arrived or worst_minute(arrived) <= limit
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(demand(f"sqlite+aiosqlite:///{Path(folder) / 'budget.sqlite3'}"))
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_a_steady_stream_uses_at_least_85_percent_of_any_limit(limit: int, burst: int) -> None:
+    rate = Rate.within(limit, burst=burst)
+    assert 60.0 / rate.interval_seconds >= 0.85 * limit
+
+
+@pytest.mark.parametrize("limit, burst", [(60, 4), (50, 5), (500, 4), (12, 4), (1, 1)])
+@pytest.mark.looptime
+async def test_a_full_queue_is_served_at_that_rate(limit: int, burst: int) -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(limit, burst=burst))
+    polls = [asyncio.create_task(gate.turn()) for _ in range(limit * 11)]
+    await asyncio.sleep(600.0)
+    assert 0.85 * limit * 10 <= len(ledger.taken) <= limit * 10
+    assert worst_minute(ledger.taken) <= limit
+    await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError):
+        Rate.within(0, burst=1)
+
+
+@pytest.mark.looptime
+async def test_after_a_silence_a_few_requests_go_at_once() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
+    await asyncio.gather(*(gate.turn() for _ in range(4)))
+    assert asyncio.get_running_loop().time() == 0.0
+    await gate.turn()
+    assert asyncio.get_running_loop().time() > 0.9
+
+
+@pytest.mark.looptime
+async def test_a_waiting_persons_request_goes_before_every_poll_but_the_one_under_way() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    went: list[str] = []
+
+    async def request(name: str, *, urgent: bool) -> None:
+        await gate.turn(urgent=urgent)
+        went.append(name)
+
+    polls = [asyncio.create_task(request(f"poll {n}", urgent=False)) for n in range(5)]
+    await asyncio.sleep(0.1)
+    people = [asyncio.create_task(request(f"person {n}", urgent=True)) for n in range(2)]
+    await asyncio.gather(*polls, *people)
+    assert went == ["poll 0", "person 0", "person 1", "poll 1", "poll 2", "poll 3", "poll 4"]
+
+
+@pytest.mark.looptime
+async def test_equals_go_in_the_order_they_came() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=4))
+    went: list[int] = []
+
+    async def request(number: int) -> None:
+        await gate.turn()
+        went.append(number)
+
+    await asyncio.gather(*(request(number) for number in range(12)))
+    assert went == list(range(12))
+
+
+@pytest.mark.looptime
+async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    await gate.turn()
+    first, middle, last = (asyncio.create_task(gate.turn()) for _ in range(3))
+    await asyncio.sleep(0.1)
+    first.cancel()
+    middle.cancel()
+    await last
+    assert len(ledger.taken) == 2
+    assert asyncio.get_running_loop().time() == pytest.approx(ledger.taken[1])
+    assert asyncio.get_running_loop().time() < 1.1
+
+
+@pytest.mark.looptime
+async def test_when_everybody_has_left_nothing_more_is_taken() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    await gate.turn()
+    waiting = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    for task in waiting:
+        task.cancel()
+    await asyncio.sleep(600.0)
+    assert len(ledger.taken) == 1
+    await gate.turn()
+    assert len(ledger.taken) == 2
+
+
+@pytest.mark.looptime
+async def test_a_pause_lets_nobody_through_not_even_a_waiting_person() -> None:
+    loop = asyncio.get_running_loop()
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
+    await gate.turn()
+    await gate.pause(30.0)
+    await asyncio.gather(gate.turn(), gate.turn(urgent=True))
+    assert ledger.taken[1] == pytest.approx(30.0)
+    assert loop.time() >= 30.0
+
+
+@pytest.mark.looptime
+async def test_a_pause_holds_back_those_who_wait_already() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    polls = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await gate.pause(20.0)
+    await asyncio.gather(*polls)
+    assert ledger.taken[0] == 0.0 and ledger.taken[1] == pytest.approx(20.5)
+
+
+@pytest.mark.looptime
+async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    await gate.pause(40.0)
+    await gate.pause(1.0)
+    await gate.turn()
+    assert ledger.taken == [pytest.approx(40.0)]
+
+
+@pytest.mark.looptime
+async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> None:
+    loop = asyncio.get_running_loop()
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    await gate.pause(500.0)
+    waiting = asyncio.create_task(gate.turn())
+    await asyncio.sleep(100.0)
+    ledger.arrival = 0.0
+    await waiting
+    assert loop.time() <= 100.0 + LONGEST_NAP_SECONDS
+
+
+@pytest.mark.looptime
+async def test_trouble_with_the_ledger_is_told_to_everybody_who_waits_and_the_next_one_tries_anew() -> None:
+    ledger = MemoryLedger(broken=StoreUnavailable("disk full"))
+    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
+    told = await asyncio.gather(gate.turn(), gate.turn(urgent=True), gate.turn(), return_exceptions=True)
+    assert [str(error) for error in told] == ["disk full"] * 3
+    ledger.broken = None
+    await gate.turn()
+    assert len(ledger.taken) == 1
+
+
+@pytest.mark.looptime
+async def test_closing_the_gate_cancels_whoever_waits() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(1, burst=1))
+    await gate.turn()
+    waiting = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    await gate.close()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ended] == [asyncio.CancelledError] * 3
+
+
+async def test_a_gate_that_nobody_used_can_be_closed() -> None:
+    await Gate(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
+
+
+def test_the_stores_ledger_and_the_one_in_memory_keep_to_one_protocol() -> None:
+    ledgers: list[type[Ledger]] = [MemoryLedger, Store]
+    assert all(callable(ledger.take) and callable(ledger.pause) for ledger in ledgers)

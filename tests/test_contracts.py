@@ -1,0 +1,156 @@
+"""What is written beside the code says what the code does: the README, `.env.example`, the Procfile."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import slack
+from bot.__main__ import EPILOG
+from bot.settings import HINTS, Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
+REQUIRED: dict[str, Any] = {
+    "slack_bot_token": "xoxb-1",
+    "slack_app_token": "xapp-1",
+    "omni_base_url": "https://acme.omniapp.co",
+    "omni_api_token": "key",
+}
+FIELDS = [name.upper() for name in Settings.model_fields]
+UNSET = {name for name, field in Settings.model_fields.items() if field.default is None}
+"""Optional settings that have no default."""
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every setting that `.env.example` offers, with its value; one that is commented out is a default."""
+    return re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+
+
+def section(heading: str) -> str:
+    """The text under a heading, to the next heading of any level."""
+    return re.split(r"^#+ ", README.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table, without the tables' headings."""
+    lines = re.findall(r"^\| (.*) \|$", text.replace("| |", "|  |"), re.MULTILINE)
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines]
+    rules = [number for number, row in enumerate(cells) if set(row[0]) == {"-"}]
+    return [row for number, row in enumerate(cells) if number not in rules and number + 1 not in rules]
+
+
+def said_by_the_bot() -> list[str]:
+    """Every piece of text in the code. Adjacent literals are one."""
+    return [
+        node.value
+        for path in (ROOT / "bot").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def quoted_messages() -> Iterator[str]:
+    """What the README quotes of the bot's messages, as far as it is fixed."""
+    for first, *_ in rows(section("Troubleshooting")):
+        if not first.startswith("Slack itself"):
+            for message in re.split(r", (?=[A-Z`])|; ", first):
+                yield from filter(None, (part.strip(" `().:;") for part in message.split("…")))
+
+
+def test_the_example_offers_every_setting_in_order() -> None:
+    assert [name for name, _ in examples()] == FIELDS
+    assert list(HINTS) == FIELDS
+
+
+def test_the_example_shows_the_defaults() -> None:
+    shown = {
+        name.lower(): value
+        for name, value in examples()
+        if name.lower() not in REQUIRED | dict.fromkeys(UNSET)
+    }
+
+    assert Settings(_env_file=None, **REQUIRED, **shown) == Settings(_env_file=None, **REQUIRED)
+
+
+def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
+    empty = set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
+
+    assert empty == {name.upper() for name in REQUIRED}
+    assert empty == {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
+
+
+def test_the_readme_describes_every_setting_in_order() -> None:
+    assert [row[0] for row in rows(section("3. The settings"))] == [f"`{name}`" for name in FIELDS]
+
+
+def test_the_readme_gives_a_reason_for_every_scope() -> None:
+    named = " ".join(row[0] for row in rows(section("1. The Slack app")))
+
+    assert set(re.findall(r"`([a-z:]+)`", named)) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
+
+
+def test_the_readme_tells_the_exit_codes_as_the_command_line_does() -> None:
+    assert EPILOG in README
+
+
+def test_the_readme_names_every_module() -> None:
+    named = {name for row in rows(section("Development")) for name in re.findall(r"`(\w+)/?`", row[0])}
+
+    assert named == {path.stem for path in (ROOT / "bot").glob("*.py")} - {"__init__"} | {"demo"}
+
+
+@pytest.mark.parametrize("message", sorted(set(quoted_messages())))
+def test_every_message_in_the_readme_is_one_of_the_bots(message: str) -> None:
+    assert any(message in said for said in said_by_the_bot())
+
+
+def test_every_file_that_a_document_links_to_exists() -> None:
+    documents = {"README.md": README, ".github/CONTRIBUTING.md": "", "CHANGELOG.md": ""}
+    missing = []
+    for name in documents:
+        text = (ROOT / name).read_text("utf-8")
+        links = re.findall(r"\]\(([^)#:]+)\)|(?:src|srcset)=\"([^\":]+)\"", text)
+        missing += [link for link in map("".join, links) if not (ROOT / link).exists()]
+
+    assert missing == []
+
+
+def test_every_section_that_the_readme_links_to_exists() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
+
+
+def test_the_procfile_has_one_worker_whose_command_runs() -> None:
+    (line,) = (ROOT / "Procfile").read_text("utf-8").splitlines()
+    kind, command = line.split(": ", 1)
+    program, *arguments = shlex.split(command)
+    run = subprocess.run([sys.executable, *arguments, "--help"], cwd=ROOT, capture_output=True, check=False)
+
+    assert (kind, program) == ("worker", "python")
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_heroku_finds_one_lock_file_and_a_python_without_a_patch_version() -> None:
+    locks = {"uv.lock", "poetry.lock", "Pipfile.lock", "requirements.txt"}
+
+    assert [name for name in sorted(locks) if (ROOT / name).exists()] == ["uv.lock"]
+    assert re.fullmatch(r"3\.\d+\n", (ROOT / ".python-version").read_text("utf-8"))
+
+
+def test_every_exception_from_a_lint_rule_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    lint = tomllib.loads(text)["tool"]["ruff"]["lint"]
+    rules = {*lint["ignore"], *(rule for rules in lint["per-file-ignores"].values() for rule in rules)}
+
+    assert [rule for rule in sorted(rules) if not re.search(rf'"{rule}"[,\]] *# \S', text)] == []

@@ -1,0 +1,297 @@
+"""Settings: one line for each that can't be used, and no secret in any of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.settings import HINTS, Settings, SettingsError, read_settings
+
+SECRETS = {
+    "SLACK_BOT_TOKEN": "xoxb-1111-bot-secret",
+    "SLACK_APP_TOKEN": "xapp-1-app-secret",
+    "OMNI_API_TOKEN": "omni_osk_key_secret",
+}
+LEAST = {**SECRETS, "OMNI_BASE_URL": "https://acme.omniapp.co"}
+
+Read = Callable[..., Settings]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Read:
+    """Reads the settings from an environment with the least that is needed, changed by the arguments."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(**changed: str | None) -> Settings:
+        for name in HINTS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {**LEAST, **changed}.items():
+            if value is not None:
+                monkeypatch.setenv(name, value)
+        return read_settings()
+
+    return read
+
+
+def problems(read: Read, **changed: str | None) -> list[str]:
+    with pytest.raises(SettingsError) as error:
+        read(**changed)
+    return error.value.problems
+
+
+def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> None:
+    found = read()
+    assert found.slack_bot_token.get_secret_value() == "xoxb-1111-bot-secret"
+    assert found.slack_app_token.get_secret_value() == "xapp-1-app-secret"
+    assert found.omni_api_token.get_secret_value() == "omni_osk_key_secret"
+    assert found.slack_signing_secret is None
+    assert found.slack_api_url == "https://slack.com/api/"
+    assert found.omni_requests_per_minute == 60
+    assert found.database_url == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
+    assert found.notify_after_seconds == 30.0
+    assert (found.host, found.port, found.log_level) == ("127.0.0.1", None, "info")
+
+
+def test_every_setting_has_a_hint_on_where_to_get_it() -> None:
+    assert {name.upper() for name in Settings.model_fields} == set(HINTS)
+
+
+@pytest.mark.parametrize("name", list(LEAST))
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_needed_setting_that_is_missing_or_empty_gets_one_line(
+    read: Read, name: str, value: str | None
+) -> None:
+    assert problems(read, **{name: value}) == [f"{name} is not set: set it to {HINTS[name]}"]
+
+
+def test_each_problem_has_a_line_of_its_own(read: Read) -> None:
+    lines = problems(read, SLACK_BOT_TOKEN=None, OMNI_BASE_URL="nonsense", PORT="x", LOG_LEVEL="loud")
+    assert [line.split()[0] for line in lines] == ["SLACK_BOT_TOKEN", "OMNI_BASE_URL", "PORT", "LOG_LEVEL"]
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("SLACK_BOT_TOKEN", "xapp-1-swapped-secret"),
+        ("SLACK_BOT_TOKEN", "xoxp-a-users-secret"),
+        ("SLACK_BOT_TOKEN", "xoxb-secret\n"),
+        ("SLACK_BOT_TOKEN", "xoxb-secret "),
+        ("SLACK_BOT_TOKEN", "xoxb-secret…"),
+        ("SLACK_APP_TOKEN", "xoxb-1111-swapped-secret"),
+        ("SLACK_APP_TOKEN", "xapp-secret\r"),
+        ("SLACK_SIGNING_SECRET", "not-hex-secret"),
+        ("SLACK_SIGNING_SECRET", "secret0123456789abcdef0123456789"),
+        ("SLACK_API_URL", "slack.com/api/secret"),
+        ("SLACK_API_URL", "http://slack.com/api/secret"),
+        ("OMNI_BASE_URL", "acme-secret.omniapp.co"),
+        ("OMNI_BASE_URL", "http://secret.omniapp.co"),
+        ("OMNI_BASE_URL", "http://0.0.0.0/secret"),
+        ("OMNI_BASE_URL", "http://192.168.1.4/secret"),
+        ("OMNI_BASE_URL", "ftp://secret.omniapp.co"),
+        ("OMNI_BASE_URL", "https://"),
+        ("OMNI_BASE_URL", "https:///secret"),
+        ("OMNI_BASE_URL", "https://ada:secret@acme.omniapp.co"),
+        ("OMNI_BASE_URL", "https://@secret.omniapp.co"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co?key=secret"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co#secret"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co:secret"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co:99999/secret"),
+        ("OMNI_BASE_URL", "https://[::1/secret"),
+        ("OMNI_BASE_URL", "https://acme secret.omniapp.co"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co/se cret"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co\\secret"),
+        ("OMNI_BASE_URL", "https://acme.omniapp.co/\x7fsecret"),
+        ("OMNI_BASE_URL", "https://xn--/secret"),
+        ("OMNI_API_TOKEN", "sec ret"),
+        ("OMNI_API_TOKEN", "secret\n"),
+        ("OMNI_API_TOKEN", "sécret"),
+        ("OMNI_REQUESTS_PER_MINUTE", "secret"),
+        ("OMNI_REQUESTS_PER_MINUTE", "0"),
+        ("OMNI_REQUESTS_PER_MINUTE", "-1"),
+        ("OMNI_REQUESTS_PER_MINUTE", "10001"),
+        ("OMNI_REQUESTS_PER_MINUTE", "1.5"),
+        ("DATABASE_URL", "secret.sqlite3"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "sqlite:///file::memory:?uri=true&x=secret"),
+        ("DATABASE_URL", "sqlite://secret/bot.sqlite3"),
+        ("DATABASE_URL", "sqlite:///bot.sqlite3?timeout=secret"),
+        ("DATABASE_URL", "postgresql://bot:secret@db/bot"),
+        ("DATABASE_URL", "postgres://bot:pa@ss:secret@db/bot"),
+        ("NOTIFY_AFTER_SECONDS", "secret"),
+        ("NOTIFY_AFTER_SECONDS", "-1"),
+        ("NOTIFY_AFTER_SECONDS", "86401"),
+        ("NOTIFY_AFTER_SECONDS", "nan"),
+        ("NOTIFY_AFTER_SECONDS", "inf"),
+        ("PORT", "secret"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "80.5"),
+        ("LOG_LEVEL", "secret"),
+        ("LOG_LEVEL", "10"),
+    ],
+)
+def test_a_malformed_setting_gets_one_line_that_names_it_and_tells_no_value(
+    read: Read, name: str, value: str
+) -> None:
+    (line,) = problems(read, **{name: value})
+    assert line.startswith(f"{name} ")
+    assert line.endswith(f": set it to {HINTS[name]}")
+    assert "secret" not in line.removesuffix(HINTS[name]).lower().replace("slack_signing_secret", "")
+    assert line.isprintable()
+
+
+def test_no_secret_is_in_the_repr_of_the_settings(read: Read) -> None:
+    shown = f"{read()!r} {read()}"
+    assert not [secret for secret in SECRETS.values() if secret in shown]
+
+
+@pytest.mark.parametrize("name", ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "OMNI_BASE_URL", "OMNI_API_TOKEN"])
+def test_no_secret_is_in_the_error_or_in_what_it_was_raised_from(read: Read, name: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(**{name: None, "PORT": "x"})
+    assert not [secret for secret in SECRETS.values() if secret in f"{error.value!r} {error.value.__cause__!r}"]
+
+
+@pytest.mark.parametrize(
+    "typed, kept",
+    [
+        ("https://acme.omniapp.co", "https://acme.omniapp.co"),
+        ("https://acme.omniapp.co/", "https://acme.omniapp.co"),
+        ("https://acme.omniapp.co/api", "https://acme.omniapp.co"),
+        ("https://acme.omniapp.co/api/", "https://acme.omniapp.co"),
+        ("https://acme.omniapp.co//api//", "https://acme.omniapp.co"),
+        (" https://acme.omniapp.co/api ", "https://acme.omniapp.co"),
+        ("HTTPS://ACME.omniapp.co/api", "https://acme.omniapp.co"),
+        ("https://acme.omniapp.co:8443/api", "https://acme.omniapp.co:8443"),
+        ("https://acme.example/omni/api", "https://acme.example/omni"),
+        ("https://acme.example/api/api", "https://acme.example/api"),
+        ("https://acme.example/myapi", "https://acme.example/myapi"),
+        ("https://api.acme.example", "https://api.acme.example"),
+        ("http://127.0.0.1:8080/api", "http://127.0.0.1:8080"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
+        ("http://localhost:1/", "http://localhost:1"),
+        ("http://[::1]:8080/api/", "http://[::1]:8080"),
+    ],
+)
+def test_omnis_address_is_kept_without_api_and_without_a_slash(read: Read, typed: str, kept: str) -> None:
+    assert read(OMNI_BASE_URL=typed).omni_base_url == kept
+
+
+@pytest.mark.parametrize(
+    "typed, kept",
+    [
+        ("https://slack.com/api", "https://slack.com/api/"),
+        ("https://slack.com/api/", "https://slack.com/api/"),
+        ("http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api/"),
+    ],
+)
+def test_slacks_address_keeps_its_path_and_ends_with_a_slash(read: Read, typed: str, kept: str) -> None:
+    assert read(SLACK_API_URL=typed).slack_api_url == kept
+
+
+@pytest.mark.parametrize(
+    "typed, kept",
+    [
+        ("sqlite:///x", "sqlite+aiosqlite:///x"),
+        ("sqlite:///data/bot.sqlite3", "sqlite+aiosqlite:///data/bot.sqlite3"),
+        ("sqlite:////var/lib/bot.sqlite3", "sqlite+aiosqlite:////var/lib/bot.sqlite3"),
+        ("sqlite+pysqlite:///x", "sqlite+aiosqlite:///x"),
+        ("sqlite+aiosqlite:///x", "sqlite+aiosqlite:///x"),
+    ],
+)
+def test_a_database_is_named_in_any_of_sqlites_spellings(read: Read, typed: str, kept: str) -> None:
+    assert read(DATABASE_URL=typed).database_url == kept
+
+
+@pytest.mark.parametrize("typed", ["debug", "DEBUG", "Warning", "ERROR", "info"])
+def test_the_log_level_is_read_in_any_case(read: Read, typed: str) -> None:
+    assert read(LOG_LEVEL=typed).log_level == typed.lower()
+
+
+def test_numbers_are_read_as_numbers(read: Read) -> None:
+    found = read(OMNI_REQUESTS_PER_MINUTE=" 500 ", NOTIFY_AFTER_SECONDS="0", PORT="8080")
+    assert (found.omni_requests_per_minute, found.notify_after_seconds, found.port) == (500, 0.0, 8080)
+
+
+def test_an_empty_optional_setting_counts_as_not_set(read: Read) -> None:
+    found = read(PORT="", DATABASE_URL="", NOTIFY_AFTER_SECONDS="", SLACK_SIGNING_SECRET="", LOG_LEVEL="")
+    assert found == read()
+
+
+def test_a_signing_secret_of_32_hexadecimal_digits_is_kept_secret(read: Read) -> None:
+    secret = read(SLACK_SIGNING_SECRET="0123456789abcdef" * 2).slack_signing_secret
+    assert secret is not None and secret.get_secret_value() == "0123456789abcdef" * 2
+    assert "0123" not in repr(secret)
+
+
+def test_settings_are_read_from_a_file_in_the_working_folder(read: Read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# ours\nOMNI_BASE_URL=https://file.omniapp.co/api\nPORT=81\n", "utf-8")
+    found = read(OMNI_BASE_URL=None)
+    assert (found.omni_base_url, found.port) == ("https://file.omniapp.co", 81)
+
+
+def test_the_environment_wins_over_the_file(read: Read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OMNI_BASE_URL=https://file.omniapp.co\nPORT=81\n", "utf-8")
+    found = read(PORT="82")
+    assert (found.omni_base_url, found.port) == ("https://acme.omniapp.co", 82)
+
+
+def test_other_lines_in_the_file_are_nobodys_business(read: Read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SOMETHING_ELSE=1\n", "utf-8")
+    assert read() == read()
+
+
+def test_a_file_that_is_no_text_is_one_problem(read: Read, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
+    assert problems(read) == [".env is not UTF-8 text"]
+
+
+_TYPED = st.one_of(
+    st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+    st.lists(
+        st.sampled_from(
+            ["https://", "http://", "acme", ".omni.co", "/", "/api", ":", "8", "?", "#", "@", "xn--", "..", "%", "é"]
+            + ["[", "]", "::1", "\\", " ", "\t", "-"]
+        ),
+        max_size=8,
+    ).map("".join),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(typed=_TYPED)
+def test_whatever_omnis_address_is_it_is_refused_in_one_line_or_a_request_can_be_built_from_it(
+    read: Read, typed: str
+) -> None:
+    try:
+        address = read(OMNI_BASE_URL=typed).omni_base_url
+    except SettingsError as error:
+        (line,) = error.problems
+        assert line.startswith("OMNI_BASE_URL ") and line.isprintable()
+        return
+    request = httpx.Client(base_url=address).build_request("GET", "/api/v1/ai/jobs/x")
+    assert request.url.path.endswith("/api/v1/ai/jobs/x")
+    assert request.url.host and not request.url.query
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    values=st.dictionaries(
+        st.sampled_from(sorted(HINTS)),
+        st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=40),
+    )
+)
+def test_whatever_the_environment_holds_every_setting_has_at_most_one_line(
+    read: Read, values: dict[str, Any]
+) -> None:
+    try:
+        read(**values)
+    except SettingsError as error:
+        names = [line.split(" ", 1)[0] for line in error.problems]
+        assert len(set(names)) == len(names) and set(names) <= set(HINTS)
+        assert "\n" not in "".join(error.problems)

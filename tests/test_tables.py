@@ -1,0 +1,178 @@
+"""The database file: one process at a time, never an older bot on newer tables, plain words when it won't open."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.ports import StoreUnavailable
+from bot.tables import SCHEMA_VERSION, Database, DatabaseInUse, DatabaseTooNew
+
+ROOT = Path(__file__).parents[1]
+HOLD = """
+import asyncio, sys
+from bot.tables import Database, DatabaseInUse
+
+async def hold():
+    try:
+        await Database.open(sys.argv[1])
+    except DatabaseInUse as error:
+        print("refused", error, flush=True)
+        return
+    print("open", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(hold())
+"""
+
+
+def url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bot.sqlite3"
+
+
+@asynccontextmanager
+async def another_process(path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A process that opens the database and keeps it; with its first line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLD, url(path)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, (await process.stdout.readline()).decode().strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_second_process_is_refused(path: Path) -> None:
+    database = await Database.open(url(path))
+    async with another_process(path) as (_, line):
+        assert line == f"refused another process of the bot uses {path}"
+    await database.close()
+
+
+async def test_this_process_is_refused_while_another_one_has_the_database(path: Path) -> None:
+    async with another_process(path) as (_, line):
+        assert line == "open"
+        with pytest.raises(DatabaseInUse):
+            await Database.open(url(path))
+
+
+async def test_a_killed_process_leaves_the_database_free(path: Path) -> None:
+    async with another_process(path) as (process, line):
+        assert line == "open"
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        await (await Database.open(url(path))).close()
+
+
+async def test_a_closed_database_can_be_opened_again(path: Path) -> None:
+    for _ in range(3):
+        await (await Database.open(url(path))).close()
+
+
+async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
+    path.write_bytes(b"This is a letter and no database. " * 100)
+    with pytest.raises(StoreUnavailable):
+        await Database.open(url(path))
+    path.unlink()
+    await (await Database.open(url(path))).close()
+
+
+async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
+    one = await Database.open(url(tmp_path / "one.sqlite3"))
+    two = await Database.open(url(tmp_path / "two.sqlite3"))
+    await one.close()
+    await two.close()
+
+
+def tables(path: Path) -> dict[str, str]:
+    connection = sqlite3.connect(path)
+    try:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+    finally:
+        connection.close()
+
+
+def execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            connection.execute(statement)
+    finally:
+        connection.close()
+
+
+async def test_a_newer_bots_database_is_refused_and_left_as_it_is(path: Path) -> None:
+    execute(path, "CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+    execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION + 1})")
+    before = tables(path)
+    with pytest.raises(DatabaseTooNew, match=f"version {SCHEMA_VERSION + 1}.*run the newer bot"):
+        await Database.open(url(path))
+    assert tables(path) == before
+
+
+async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
+    await (await Database.open(url(path))).close()
+    assert set(tables(path)) == {"schema_version", "watches", "followers", "budgets"}
+    with pytest.raises(sqlite3.IntegrityError):
+        execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
+
+
+async def test_a_creation_that_was_cut_short_is_completed(path: Path) -> None:
+    execute(path, "CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+    await (await Database.open(url(path))).close()
+    assert "watches" in tables(path)
+
+
+async def test_a_missing_folder_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable) as error:
+        await Database.open(url(tmp_path / "missing" / "bot.sqlite3"))
+    assert str(error.value) == f"No such file or directory: {tmp_path / 'missing'}"
+
+
+async def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="Not a directory"):
+        await Database.open(url(tmp_path / "file" / "bot.sqlite3"))
+
+
+async def test_a_lock_that_can_not_be_written_is_told(path: Path) -> None:
+    path.with_name(f"{path.name}.lock").mkdir()
+    with pytest.raises(StoreUnavailable, match="Is a directory"):
+        await Database.open(url(path))
+
+
+async def test_a_folder_in_place_of_the_file_is_told(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+        await Database.open(url(path))
+
+
+async def test_a_file_that_is_no_database_is_told_without_its_content(path: Path) -> None:
+    path.write_bytes(b"Dear diary, our margins are 42 percent. " * 100)
+    with pytest.raises(StoreUnavailable, match="^file is not a database$"):
+        await Database.open(url(path))
+
+
+async def test_what_was_committed_survives_a_crash_of_the_process(path: Path) -> None:
+    database = await Database.open(url(path))
+    async with database.engine.connect() as connection:
+        journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+        keys = (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar_one()
+    await database.close()
+    assert (journal, keys) == ("wal", 1)
