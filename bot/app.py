@@ -134,7 +134,11 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
+    health = Health()
     async with AsyncExitStack() as closing:
+        if settings.port is not None:
+            # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
+            await closing.enter_async_context(web.serve(settings.host, settings.port, health.problem))
         database = await Database.open(settings.database_url)
         closing.push_async_callback(database.close)
         store = Store(database, now)
@@ -146,8 +150,26 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if not await _before(stop, starting):
             return
         bot = await closing.enter_async_context(build(settings, starting.result(), slack, socket, store))
-        await _work(bot, settings, stop)
+        health.bot = bot
+        await _work(bot, stop)
     log.info("stopped")
+
+
+class Health:
+    """Why the bot can't do its work right now, as `/readyz` tells it."""
+
+    def __init__(self) -> None:
+        self.bot: Bot | None = None
+
+    async def problem(self) -> str | None:
+        """A few words, or None if all is well."""
+        if self.bot is None or not await self.bot.socket.is_connected():
+            return "not connected to Slack"
+        try:
+            await self.bot.store.answers()
+        except StoreUnavailable:
+            return "database does not answer"
+        return None
 
 
 async def _introduce(slack: AsyncWebClient, socket: AsyncWebClient) -> Identity:
@@ -180,28 +202,21 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[Identity]) -> bool:
     return True
 
 
-async def _work(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
-    async with AsyncExitStack() as serving:
-        if settings.port is not None:
-
-            async def problem() -> str | None:
-                return await _problem(bot)
-
-            await serving.enter_async_context(web.serve(settings.host, settings.port, problem))
-        async with asyncio.TaskGroup() as parts:
-            drawing = parts.create_task(bot.drawing.run(), name="drawing")
-            sweep = parts.create_task(_sweep(bot), name="sweep")
-            socket = parts.create_task(bot.socket.run(), name="socket")
-            await stop.wait()
-            log.info("stopping")
-            # New requests end first, then those under way, then the follows, then what they had in hand.
-            socket.cancel()
-            await asyncio.wait({socket})
-            await _at_most(ERRANDS_WITHIN_SECONDS, "requests", bot.handlers.drain())
-            sweep.cancel()
-            await bot.runner.stop()
-            await _at_most(POSTS_WITHIN_SECONDS, "posts", bot.posting.steps.settle())
-            drawing.cancel()
+async def _work(bot: Bot, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as parts:
+        drawing = parts.create_task(bot.drawing.run(), name="drawing")
+        sweep = parts.create_task(_sweep(bot), name="sweep")
+        socket = parts.create_task(bot.socket.run(), name="socket")
+        await stop.wait()
+        log.info("stopping")
+        # New requests end first, then those under way, then the follows, then what they had in hand.
+        socket.cancel()
+        await asyncio.wait({socket})
+        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", bot.handlers.drain())
+        sweep.cancel()
+        await bot.runner.stop()
+        await _at_most(POSTS_WITHIN_SECONDS, "posts", bot.posting.steps.settle())
+        drawing.cancel()
 
 
 async def _sweep(bot: Bot) -> None:
@@ -216,16 +231,6 @@ async def _sweep(bot: Bot) -> None:
                 bot.runner.ensure(job)
             log.debug("swept", jobs=len(jobs))
         await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def _problem(bot: Bot) -> str | None:
-    if not await bot.socket.is_connected():
-        return "not connected to Slack"
-    try:
-        await bot.store.answers()
-    except StoreUnavailable:
-        return "database does not answer"
-    return None
 
 
 async def _at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:

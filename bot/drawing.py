@@ -150,7 +150,12 @@ class Drawing:
         except BoardError as error:
             # It may have been taken all the same, so what the card shows is no longer known.
             card.shown = None
-            self._back_off(card, error)
+            self._back_off(card, error.code)
+        except Exception:
+            # A defect of ours over one card must not end the drawing of all the others.
+            log.exception("edit broke", watch=card.watch.id)
+            card.shown = None
+            self._back_off(card, "defect")
         else:
             await self._taken(card, message)
         finally:
@@ -195,13 +200,13 @@ class Drawing:
         if card.plainer + 1 < len(forms):
             card.plainer += 1
         else:
-            self._back_off(card, error)
+            self._back_off(card, error.code)
 
-    def _back_off(self, card: _Card, error: BoardError) -> None:
+    def _back_off(self, card: _Card, code: str) -> None:
         card.failures += 1
         seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0 ** min(card.failures, 6))
         card.not_before = _loop_time() + seconds
-        log.warning("card not drawn", watch=card.watch.id, code=error.code, again_in_seconds=seconds)
+        log.warning("card not drawn", watch=card.watch.id, code=code, again_in_seconds=seconds)
 
 
 def _loop_time() -> float:

@@ -15,14 +15,12 @@ from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
 from slack_sdk.errors import SlackClientError
 
 from bot import lines
+from bot.blocks import OPEN_CHAT, STOP_FOLLOWING
 from bot.desk import Desk
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 log = structlog.get_logger()
 
-COMMAND = "/omni-job"
-STOP_FOLLOWING = "stop_following"
-OPEN_CHAT = "open_chat"
 REMEMBERED_DELIVERIES = 2_000
 """How many commands are remembered, so that one that Slack delivers twice is answered once."""
 
@@ -37,7 +35,7 @@ class Handlers:
 
     def register(self, app: AsyncApp) -> None:
         """The table of routes; `manifest.yml` names the same."""
-        app.command(COMMAND)(self.on_command)
+        app.command(lines.COMMAND)(self.on_command)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(OPEN_CHAT)(self.on_open_chat)
         app.error(self.on_error)

@@ -54,7 +54,7 @@ class SocketMode:
                 # The SDK tries the same address again and again, also after its ticket has expired.
                 async with asyncio.timeout(STUCK_AFTER_SECONDS):
                     await self._handler.connect_async()  # type: ignore[no-untyped-call]
-            except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, only trying again can help
                 await self._disconnect()
                 seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)
                 failures += 1

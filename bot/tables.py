@@ -157,12 +157,17 @@ def _lock_beside(path: Path) -> IO[str]:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    # WAL: a crash of the process loses nothing that was committed, and a commit costs no fsync.
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.close()
+    try:
+        # WAL: a crash of the process loses nothing that was committed, and a commit costs no fsync.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+    except BaseException:
+        # SQLAlchemy drops a connection whose preparation failed, and its thread would stay.
+        connection.close()
+        raise
 
 
 def _reason(error: SQLAlchemyError) -> str:

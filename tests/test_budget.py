@@ -37,7 +37,7 @@ class MemoryLedger:
         now = asyncio.get_running_loop().time()
         early_seconds = self.arrival - rate.tolerance_seconds - now
         if early_seconds > 0.0:
-            return early_seconds
+            return max(0.001, early_seconds)
         self.arrival = max(self.arrival, now) + rate.interval_seconds
         self.taken.append(now)
         return 0.0

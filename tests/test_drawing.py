@@ -241,3 +241,9 @@ async def test_after_the_last_look_is_decided_no_other_one_is_drawn() -> None:
         assert await finishing
         await asyncio.sleep(10)
     assert easel.edits() == ["done"]
+
+
+async def test_a_defect_over_one_card_does_not_end_the_drawing_of_the_others() -> None:
+    async with Easel(cards=2).running() as easel:
+        easel.board.plan("update", ZeroDivisionError())  # type: ignore[arg-type]
+        assert all(await asyncio.gather(easel.finish("done", 0), easel.finish("done", 1)))

@@ -405,6 +405,7 @@ async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_
         runner.start(JOB)
         await asyncio.sleep(10)
     assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.board.times("find") == []
     assert stage.all_closed()
 
 

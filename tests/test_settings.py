@@ -255,8 +255,7 @@ _TYPED = st.one_of(
     st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
     st.lists(
         st.sampled_from(
-            ["https://", "http://", "acme", ".omni.co", "/", "/api", ":", "8", "?", "#", "@", "xn--", "..", "%", "é"]
-            + ["[", "]", "::1", "\\", " ", "\t", "-"]
+            "https:// http:// acme .omni.co / /api : 8 ? # @ xn-- .. % é [ ] ::1 \\ -".split() + [" ", "\t"]
         ),
         max_size=8,
     ).map("".join),
@@ -268,10 +267,13 @@ _TYPED = st.one_of(
 def test_whatever_omnis_address_is_it_is_refused_in_one_line_or_a_request_can_be_built_from_it(
     read: Read, typed: str
 ) -> None:
+    lines: list[str] = []
     try:
         address = read(OMNI_BASE_URL=typed).omni_base_url
     except SettingsError as error:
-        (line,) = error.problems
+        lines = error.problems
+    if lines:
+        (line,) = lines
         assert line.startswith("OMNI_BASE_URL ") and line.isprintable()
         return
     request = httpx.Client(base_url=address).build_request("GET", "/api/v1/ai/jobs/x")
@@ -289,9 +291,11 @@ def test_whatever_omnis_address_is_it_is_refused_in_one_line_or_a_request_can_be
 def test_whatever_the_environment_holds_every_setting_has_at_most_one_line(
     read: Read, values: dict[str, Any]
 ) -> None:
+    lines: list[str] = []
     try:
         read(**values)
     except SettingsError as error:
-        names = [line.split(" ", 1)[0] for line in error.problems]
-        assert len(set(names)) == len(names) and set(names) <= set(HINTS)
-        assert "\n" not in "".join(error.problems)
+        lines = error.problems
+    names = [line.split(" ", 1)[0] for line in lines]
+    assert len(set(names)) == len(names) and set(names) <= set(HINTS)
+    assert "\n" not in "".join(lines)

@@ -46,25 +46,22 @@ async def told(scene: Scene, state: str) -> None:
 class TestTheWholeDemo:
     async def test_tells_its_opening_scene_and_ends_cleanly_on_ctrl_c(self) -> None:
         command = [sys.executable, "-m", "bot", "demo", "--no-browser", "--port", "0"]
-        demo = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        assert demo.stdout is not None
-        lines: list[str] = []
-        async with asyncio.timeout(40):
-            while not (lines and "posts" in lines[-1]):
-                line = (await demo.stdout.readline()).decode()
-                assert line, (lines, await demo.communicate())
-                lines.append(line)
-        story = " ".join("".join(lines).split())
-        bot = int(re.findall(r"connected, process (\d+)", story)[0])
-        demo.send_signal(signal.SIGINT)
-        async with asyncio.timeout(15):
-            _, complaints = await demo.communicate()
+        async with _program(command) as demo:
+            assert demo.stdout is not None
+            lines: list[str] = []
+            async with asyncio.timeout(40):
+                while not (lines and "posts" in lines[-1]):
+                    line = (await demo.stdout.readline()).decode()
+                    assert line, (lines, await demo.communicate())
+                    lines.append(line)
+            demo.send_signal(signal.SIGINT)
+            async with asyncio.timeout(15):
+                _, complaints = await demo.communicate()
         assert (demo.returncode, complaints) == (0, b"")
-        assert re.search(r"http://127\.0\.0\.1:\d+", lines[0])
+        story = " ".join("".join(lines).split())
+        assert re.search(r"http://127\.0\.0\.1:\d+", story)
         assert f"Ada Byron types {COMMAND} " in story
-        assert not _lives(bot)
+        assert not _lives(int(re.findall(r"connected, process (\d+)", story)[0]))
 
     async def test_a_killed_bot_finishes_the_same_card_after_its_restart(self) -> None:
         async with raised(port=0) as real:
@@ -163,6 +160,18 @@ class TestTheVisitor:
             await stage.scene.trouble_omni("none")
             assert (await client.get("/api/v1/models")).status_code == 401
 
+    async def test_trouble_at_slack_comes_and_goes(self, stage: Stage) -> None:
+        slack = stage.scene.slack
+        headers = {"Authorization": f"Bearer {slack.bot_token}"}
+        async with httpx.AsyncClient(base_url=slack.api_url, headers=headers, trust_env=False) as client:
+            await stage.scene.trouble_slack("busy")
+            refused = await client.post("chat.update")
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3")
+            await stage.scene.trouble_slack("none")
+            assert (await client.post("chat.update")).status_code == 200
+        with pytest.raises(Refused):
+            await stage.scene.trouble_slack("gone")
+
 
 @asynccontextmanager
 async def browser(stage: Stage, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
@@ -253,6 +262,20 @@ class TestThePagesServer:
             port = taken.getsockname()[1]
             async with raised(port=port, command=IDLE) as stage:
                 assert port < int(stage.page.url.rpartition(":")[2]) <= port + 50
+
+
+@asynccontextmanager
+async def _program(command: list[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program of the project's, which is not left behind whatever the test finds."""
+    program = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield program
+    finally:
+        if program.returncode is None:
+            program.terminate()  # not killed: it has to end its bot
+            await program.communicate()
 
 
 async def _events(stream: httpx.Response) -> AsyncIterator[dict[str, Any]]:

@@ -474,6 +474,17 @@ async def test_a_markdown_block_is_not_taken_in_an_ephemeral_message(api: Api) -
     assert answer.error == "invalid_blocks"
 
 
+async def test_an_ephemeral_message_takes_no_thread_that_is_none(api: Api) -> None:
+    answer = await api(
+        "chat.postEphemeral",
+        channel=api.channel("data-team"),
+        user=api.user("ada"),
+        text="x",
+        thread_ts="0",
+    )
+    assert answer.error == "invalid_thread_ts"
+
+
 async def test_the_bot_deletes_its_own_messages_only(api: Api) -> None:
     channel = api.channel("data-team")
     said = await api.slack.say("mine", user="ada", channel="data-team")
