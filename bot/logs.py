@@ -1,5 +1,6 @@
 """The log: one line of key=value per event on standard output, without tokens, prompts or answers."""
 
+import io
 import logging
 import re
 import sys
@@ -7,7 +8,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRETS = re.compile(r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+")
+_SECRETS = re.compile(r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+", re.IGNORECASE)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -34,6 +35,9 @@ def configure(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that the output can't hold must not cost the line.
+        sys.stdout.reconfigure(errors="backslashreplace")
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(

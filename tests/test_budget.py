@@ -18,6 +18,9 @@ from bot.ports import StoreUnavailable
 from bot.store import Store
 from bot.tables import Database
 
+# As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
+asyncio.set_event_loop(None)
+
 ALMOST_JITTER_SECONDS = 0.999
 """How late a request may arrive. The whole second is left to the rounding of clocks."""
 
@@ -128,7 +131,7 @@ def test_a_steady_stream_uses_at_least_85_percent_of_any_limit(limit: int, burst
     assert 60.0 / rate.interval_seconds >= 0.85 * limit
 
 
-@pytest.mark.parametrize("limit, burst", [(60, 4), (50, 5), (500, 4), (12, 4), (1, 1)])
+@pytest.mark.parametrize("limit, burst", [(60, 4), (50, 5), (150, 4), (12, 4), (1, 1)])
 @pytest.mark.looptime
 async def test_a_full_queue_is_served_at_that_rate(limit: int, burst: int) -> None:
     ledger = MemoryLedger()

@@ -14,6 +14,7 @@ import pytest
 
 from bot import slack
 from bot.__main__ import EPILOG
+from bot.job import JobState
 from bot.settings import HINTS, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,12 @@ def test_the_readme_tells_the_exit_codes_as_the_command_line_does() -> None:
     assert EPILOG in README
 
 
+def test_the_readme_draws_every_state_of_a_job() -> None:
+    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", README, re.DOTALL)
+
+    assert set(re.findall(r"[A-Z]{5,}", diagram)) == set(JobState) - {JobState.UNKNOWN}
+
+
 def test_the_readme_names_every_module() -> None:
     named = {name for row in rows(section("Development")) for name in re.findall(r"`(\w+)/?`", row[0])}
 
@@ -109,6 +116,20 @@ def test_the_readme_names_every_module() -> None:
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))
 def test_every_message_in_the_readme_is_one_of_the_bots(message: str) -> None:
     assert any(message in said for said in SAID)
+
+
+def test_every_warning_in_the_log_is_explained_in_the_readme() -> None:
+    told = {
+        call.args[0].value
+        for path in (ROOT / "bot").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("log.warning", "log.error", "log.exception")
+        and isinstance(call.args[0], ast.Constant)
+    }
+
+    assert len(told) > 10
+    assert told - set(quoted_messages()) == set()
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:

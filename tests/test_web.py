@@ -1,0 +1,98 @@
+"""Health over HTTP: what a supervisor asks, and what happens when the port is not to be had."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from bot.web import PortTaken, serve
+
+
+def a_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Health:
+    """The answers of a served port, and the trouble that it is told of."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.trouble: str | None = None
+        self.asked = 0
+
+    async def problem(self) -> str | None:
+        self.asked += 1
+        return self.trouble
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return answer.status, await answer.text()
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Health]:
+    health = Health(a_free_port())
+    async with serve("127.0.0.1", health.port, health.problem):
+        yield health
+
+
+async def test_a_bot_that_can_work_is_healthy_and_ready() -> None:
+    async with served() as health:
+        assert await health.get("/healthz") == (200, "ok\n")
+        assert await health.get("/readyz") == (200, "ready\n")
+
+
+async def test_a_bot_that_can_not_work_is_healthy_and_says_why_it_is_not_ready() -> None:
+    async with served() as health:
+        health.trouble = "not connected to Slack"
+        assert await health.get("/healthz") == (200, "ok\n")
+        assert await health.get("/readyz") == (503, "not connected to Slack\n")
+        health.trouble = None
+        assert await health.get("/readyz") == (200, "ready\n")
+
+
+async def test_health_costs_no_look_at_anything_else() -> None:
+    async with served() as health:
+        await health.get("/healthz")
+        assert health.asked == 0
+
+
+async def test_there_is_nothing_else() -> None:
+    async with served() as health:
+        assert (await health.get("/"))[0] == 404
+        assert (await health.get("/metrics"))[0] == 404
+
+
+async def test_the_port_is_free_again_afterwards() -> None:
+    async with served() as health:
+        pass
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await health.get("/healthz")
+    async with serve("127.0.0.1", health.port, health.problem):
+        assert (await health.get("/healthz"))[0] == 200
+
+
+async def test_the_port_is_free_again_after_trouble_inside() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with served() as health:
+            raise ZeroDivisionError
+    async with serve("127.0.0.1", health.port, health.problem):
+        pass
+
+
+async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
+    async with served() as health:
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{health.port}: .*address already in use"):
+            async with serve("127.0.0.1", health.port, health.problem):
+                pass
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "..", "x" * 70, "host.invalid"])
+async def test_an_address_that_is_not_ours_is_told(host: str) -> None:
+    with pytest.raises(PortTaken, match="8123"):
+        async with serve(host, 8123, Health(0).problem):
+            pass
