@@ -8,7 +8,9 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRETS = re.compile(r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+", re.IGNORECASE
+)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

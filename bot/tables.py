@@ -107,6 +107,8 @@ class Database:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         database = cls(engine, lock)
         try:
+            if path and lock is not None:
+                _make_sure_of(Path(path))
             await database._create()
         except BaseException:
             await database.close()
@@ -153,6 +155,14 @@ def _lock_beside(path: Path) -> IO[str]:
         lock.close()
         raise DatabaseInUse(f"another process of the bot uses {path}") from error
     return lock
+
+
+def _make_sure_of(path: Path) -> None:
+    """See that the file can be written. SQLite would only say that it is unable to open it."""
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise StoreUnavailable(f"{error.strerror}: {path}") from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -32,9 +32,10 @@ class MemoryLedger:
     arrival: float = float("-inf")
     taken: list[float] = field(default_factory=list)
     broken: Exception | None = None
+    answers_after_seconds: float = 0.0
 
     async def take(self, _budget: str, rate: Rate) -> float:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.answers_after_seconds)
         if self.broken is not None:
             raise self.broken
         now = asyncio.get_running_loop().time()
@@ -201,6 +202,23 @@ async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> Non
     assert len(ledger.taken) == 2
     assert asyncio.get_running_loop().time() == pytest.approx(ledger.taken[1])
     assert asyncio.get_running_loop().time() < 1.1
+
+
+@pytest.mark.looptime
+async def test_whoever_leaves_while_the_ledger_is_asked_gives_the_request_to_the_next() -> None:
+    ledger = MemoryLedger(answers_after_seconds=0.5)
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    leaving, staying = asyncio.create_task(gate.turn()), asyncio.create_task(gate.turn())
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    await staying
+    assert len(ledger.taken) == 1
+    leaving = asyncio.create_task(gate.turn())
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    await asyncio.sleep(5.0)
+    await gate.turn()
+    assert leaving.cancelled()
 
 
 @pytest.mark.looptime

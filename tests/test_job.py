@@ -101,7 +101,25 @@ def test_anything_else_is_refused_with_a_sentence_that_says_what_is_wrong(typed:
 
 
 _PIECES = st.sampled_from(
-    [ID, ID.upper(), CHAT, "https://", "/chat/", "<", ">", "|", "`", " ", "\n", "\u200b", "@", "?", "#", "-", "٣"]
+    [
+        ID,
+        ID.upper(),
+        CHAT,
+        "https://",
+        "/chat/",
+        "<",
+        ">",
+        "|",
+        "`",
+        " ",
+        "\n",
+        "\u200b",
+        "@",
+        "?",
+        "#",
+        "-",
+        "٣",
+    ]
 )
 
 
@@ -148,7 +166,12 @@ def test_a_job_lasts_from_its_creation_to_its_end_where_both_are_known(
     created: datetime | None, completed: datetime | None, cancelled: datetime | None, seconds: float | None
 ) -> None:
     job = Job(
-        JobId(ID), JobState.COMPLETE, "COMPLETE", created_at=created, completed_at=completed, cancelled_at=cancelled
+        JobId(ID),
+        JobState.COMPLETE,
+        "COMPLETE",
+        created_at=created,
+        completed_at=completed,
+        cancelled_at=cancelled,
     )
     assert job.duration_seconds == seconds
 

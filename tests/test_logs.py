@@ -61,7 +61,13 @@ def test_a_token_is_blanked_out_between_any_other_text(before: str, token: str, 
 
 
 def test_what_is_no_token_stays_as_it_is() -> None:
-    event = {"event": "job state", "job": "550e8400-e29b-41d4-a716-446655440000", "n": 3, "s": 1.5, "ok": True}
+    event = {
+        "event": "job state",
+        "job": "550e8400-e29b-41d4-a716-446655440000",
+        "n": 3,
+        "s": 1.5,
+        "ok": True,
+    }
     assert redact(None, "info", dict(event | {"none": None})) == event | {"none": None}
 
 

@@ -1,6 +1,6 @@
 """`manifest.yml` asks Slack for what the code registers and calls: no less, and nothing besides.
 
-Slack's own schema of manifests (github.com/slackapi/manifest-schema, v2) judges it too where the file lies beside
+Slack's own schema of manifests (github.com/slackapi/manifest-schema) judges it too where the file lies beside
 the checkout, in `../shared/facts`.
 """
 

@@ -154,7 +154,9 @@ def test_no_secret_is_in_the_repr_of_the_settings(read: Read) -> None:
 def test_no_secret_is_in_the_error_or_in_what_it_was_raised_from(read: Read, name: str) -> None:
     with pytest.raises(SettingsError) as error:
         read(**{name: None, "PORT": "x"})
-    assert not [secret for secret in SECRETS.values() if secret in f"{error.value!r} {error.value.__cause__!r}"]
+    assert not [
+        secret for secret in SECRETS.values() if secret in f"{error.value!r} {error.value.__cause__!r}"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ _TYPED = st.one_of(
     st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
     st.lists(
         st.sampled_from(
-            "https:// http:// acme .omni.co / /api : 8 ? # @ xn-- .. % é [ ] ::1 \\ -".split() + [" ", "\t"]
+            [*"https:// http:// acme .omni.co / /api : 8 ? # @ xn-- .. % é [ ] ::1 \\ -".split(), " ", "\t"]
         ),
         max_size=8,
     ).map("".join),

@@ -135,7 +135,9 @@ async def test_what_was_never_stored_is_not_there(store: Stored) -> None:
     assert list(await store.open_watches_of(TEAM, ADA)) == []
 
 
-async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_the_first(store: Stored) -> None:
+async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_the_first(
+    store: Stored,
+) -> None:
     first = await store.add(watch(HERE, ADA))
     merged = await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
     assert merged == replace(first, followers=(ADA, GRACE))

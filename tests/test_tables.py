@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -94,6 +95,16 @@ async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
     await (await Database.open(url(path))).close()
 
 
+async def test_a_database_that_did_not_open_leaves_no_thread_behind(path: Path) -> None:
+    path.write_bytes(b"This is a letter and no database. " * 100)
+    before = set(threading.enumerate())
+    with pytest.raises(StoreUnavailable):
+        await Database.open(url(path))
+    async with asyncio.timeout(5.0):
+        while set(threading.enumerate()) - before:
+            await asyncio.sleep(0.01)
+
+
 async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
     one = await Database.open(url(tmp_path / "one.sqlite3"))
     two = await Database.open(url(tmp_path / "two.sqlite3"))
@@ -160,8 +171,9 @@ async def test_a_lock_that_can_not_be_written_is_told(path: Path) -> None:
 
 async def test_a_folder_in_place_of_the_file_is_told(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+    with pytest.raises(StoreUnavailable) as error:
         await Database.open(url(path))
+    assert str(error.value) == f"Is a directory: {path}"
 
 
 async def test_a_file_that_is_no_database_is_told_without_its_content(path: Path) -> None:

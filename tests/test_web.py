@@ -29,7 +29,10 @@ class Health:
         return self.trouble
 
     async def get(self, path: str) -> tuple[int, str]:
-        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+        ):
             return answer.status, await answer.text()
 
 

@@ -175,7 +175,7 @@ _BUTTON = obj(
 )
 _IMAGE_ELEMENT = obj({**_IMAGE, **_IMAGE_SOURCE})
 
-_STYLE = obj({}, {name: boolean for name in ("bold", "italic", "strike", "code", "underline")})
+_STYLE = obj({}, dict.fromkeys(("bold", "italic", "strike", "code", "underline"), boolean))
 _INLINE = typed(
     {
         "text": obj({"text": string(12_000)}, {"style": _STYLE}),

@@ -17,7 +17,7 @@ TEXT_MOST = 4000
 """`text`, in characters. Source: docs.slack.dev/reference/methods/chat.update (`msg_too_long`).
 chat.postMessage documents 40,000 but answers the same above 4,000 (seratch/ChatGPT-in-Slack#102)."""
 BLOCKS_MOST = 50
-"""Blocks in a message, markdown blocks counted as translated. Source: docs.slack.dev/reference/block-kit/blocks."""
+"""Blocks in a message, markdown blocks counted as translated. Source: docs.slack.dev/reference/block-kit."""
 MARKDOWN_MOST = 12_000
 """Characters over all markdown blocks. Source: docs.slack.dev/reference/block-kit/blocks/markdown-block."""
 TABLE_CHARACTERS_MOST = 10_000
@@ -91,7 +91,10 @@ def _decode(argument: object) -> object:
 
 
 def judge_markdown_text(markdown_text: object, *, alone: bool) -> Refusal | None:
-    """Judge `markdown_text`, which excludes `text` and `blocks`. Source: docs.slack.dev/reference/methods/chat.postMessage."""
+    """Judge `markdown_text`, which excludes `text` and `blocks`.
+
+    Source: docs.slack.dev/reference/methods/chat.postMessage.
+    """
     if not alone:
         return Refusal("markdown_text_conflict")
     if not isinstance(markdown_text, str) or not markdown_text.strip():

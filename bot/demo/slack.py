@@ -1,7 +1,7 @@
 """The simulated Slack: Web API, Socket Mode and response_urls on loopback, and the people who use it.
 
 It is strict. What it takes is meant to pass with Slack itself; what is merely assumed says so where it is
-decided: `payload` (content), `chat_methods` and `conversation_methods`, `limits`, `socketmode`, `responseurl`.
+decided: `payload` (content), `chat_methods`, `conversation_methods`, `limits`, `socketmode`, `responseurl`.
 """
 
 import asyncio

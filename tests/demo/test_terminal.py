@@ -3,7 +3,14 @@
 import io
 from typing import Any
 
+import pytest
+
 from bot.demo.terminal import Story
+
+
+@pytest.fixture(autouse=True)
+def wide_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
 
 
 class Screen(io.StringIO):
