@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -29,7 +30,20 @@ from bot.ports import (
 from bot.posting import Posting
 from bot.runner import TaskRunner
 from bot.watch import ChannelId, Place, TeamId, Watch
-from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, FakeOmni, FakeWatches, FreeLedger, a_job, a_watch, now
+from tests.fakes import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    START,
+    FakeBoard,
+    FakeOmni,
+    FakeWatches,
+    FreeLedger,
+    a_job,
+    a_watch,
+    now,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -61,7 +75,12 @@ class Stage:
             notify_after_seconds=30.0,
         )
         follower = Follower(
-            omni=self.omni, watches=self.watches, cards=cards, now=now, random=Random(1), requests_per_minute=60
+            omni=self.omni,
+            watches=self.watches,
+            cards=cards,
+            now=now,
+            random=Random(1),
+            requests_per_minute=60,
         )
         runner = TaskRunner(follower.follow)
         drawing_task = asyncio.create_task(drawing.run())
@@ -106,7 +125,7 @@ async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None
     async with stage.bot():
         await asyncio.sleep(60)
     times = [time for time, _ in stage.omni.asked]
-    assert all(later - sooner >= 2.0 for sooner, later in zip(times, times[1:], strict=False))
+    assert all(later - sooner >= 2.0 for sooner, later in pairwise(times))
     assert len(times) > 20
 
 
@@ -217,7 +236,9 @@ async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
 
 
 @pytest.mark.parametrize("stop_after_seconds", [0.0, 0.001, 1.0, 2.0, 5.0, 11.0, 13.0])
-async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(stop_after_seconds: float) -> None:
+async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(
+    stop_after_seconds: float,
+) -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)

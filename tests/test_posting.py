@@ -103,7 +103,9 @@ async def test_a_try_of_a_former_process_that_never_arrived_is_made_again() -> N
 async def test_the_look_itself_may_fail_and_is_repeated() -> None:
     desk = Desk()
     desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
-    desk.board.plan("find", BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection"), Unanswered("x"))
+    desk.board.plan(
+        "find", BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection"), Unanswered("x")
+    )
     await desk.post()
     assert desk.held == ["hello"]
 

@@ -44,7 +44,9 @@ async def measure(follows: int, commands: int) -> list[float]:
 
 async def main() -> None:
     """Print a line per load."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--follows", type=int, default=500)
     parser.add_argument("--commands", type=int, default=300)
     options = parser.parse_args()

@@ -24,7 +24,9 @@ async def nothing_posted(world: World) -> bool:
         ("<!channel>", "not an Omni job id"),
     ],
 )
-async def test_what_is_no_id_gets_a_usage_line_and_asks_omni_nothing(world: World, typed: str, told: str) -> None:
+async def test_what_is_no_id_gets_a_usage_line_and_asks_omni_nothing(
+    world: World, typed: str, told: str
+) -> None:
     async with world.bot():
         await world.type(typed)
         line = await world.told(world.ada, told)

@@ -78,7 +78,9 @@ async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> 
 
         await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
         assert "One other person still follows it" in await world.told(world.ada, "no longer follow")
-        await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following")
+        await world.slack.click(
+            user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following"
+        )
         await world.told(world.grace, "no longer follow")
         await world.card("The bot no longer follows this job")
         asked = len(world.omni.requests)
@@ -97,9 +99,13 @@ async def test_a_stranger_and_a_forged_button_stop_nothing(world: World) -> None
         card = await world.card("Omni is working on it")
         await world.type(job, channel=elsewhere, user=world.grace)
         other = await world.card("Omni is working on it", channel=elsewhere)
-        await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following")
+        await world.slack.click(
+            user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following"
+        )
         await world.told(world.grace, "You don't follow this job")
-        (hers,) = [e["value"] for b in other.blocks if b["type"] == "actions" for e in b["elements"] if "value" in e]
+        (hers,) = [
+            e["value"] for b in other.blocks if b["type"] == "actions" for e in b["elements"] if "value" in e
+        ]
         await world.slack.click(
             user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following", value=hers
         )

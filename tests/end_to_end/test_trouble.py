@@ -42,7 +42,9 @@ async def test_no_trouble_with_omni_ends_a_follow(world: World, fault: Fault) ->
     assert len(world.slack.calls("chat.postMessage")) == 1
 
 
-async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_becomes_the_answer(world: World) -> None:
+async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_becomes_the_answer(
+    world: World,
+) -> None:
     job = world.omni.add(SHORT)
     world.omni.faults.plan(HTML_500, on=STATUS, times=1)
     async with world.bot():

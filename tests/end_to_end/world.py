@@ -14,7 +14,6 @@ from bot.demo.slack import SimulatedSlack
 from bot.demo.workspace import StoredMessage
 from bot.settings import Settings
 
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,7 +66,10 @@ class World:
         """Wait for the one card of a channel to say something."""
         place = channel or self.channel
         await self.slack.until(
-            lambda: any(saying in f"{message.text} {message.blocks}" for message in self.slack.messages(place)), timeout=timeout
+            lambda: any(
+                saying in f"{message.text} {message.blocks}" for message in self.slack.messages(place)
+            ),
+            timeout=timeout,
         )
         (card,) = self.slack.messages(place)
         return card
