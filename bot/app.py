@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 
+import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -28,7 +30,7 @@ from bot.ports import BoardBusy, BoardError, StoreUnavailable, TokenRefused
 from bot.posting import Posting
 from bot.runner import Runner, TaskRunner
 from bot.settings import Settings
-from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session
+from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session, whisper
 from bot.socketmode import SocketMode
 from bot.store import Store
 from bot.tables import Database
@@ -43,9 +45,11 @@ REQUESTS_AT_ONCE = 4
 not wait; the more, the slower the rest of that minute."""
 SWEEP_SECONDS = 60.0
 """How often the table is searched for an open watch that nobody follows."""
-ERRANDS_WITHIN_SECONDS = 2.0
-POSTS_WITHIN_SECONDS = 4.0
-"""At the end, how long what was acknowledged may take to be answered, and what is being posted to arrive."""
+ERRANDS_WITHIN_SECONDS = 1.5
+POSTS_WITHIN_SECONDS = 2.5
+WRITES_WITHIN_SECONDS = 2.5
+"""At the end, how long what was acknowledged may take to be answered, what is being posted to arrive, and what
+is being written to be stored. Together with closing the socket they stay under 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,12 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def build(
-    settings: Settings, identity: Identity, slack: AsyncWebClient, socket: AsyncWebClient, store: Store
+    settings: Settings,
+    identity: Identity,
+    session: aiohttp.ClientSession,
+    slack: AsyncWebClient,
+    socket: AsyncWebClient,
+    store: Store,
 ) -> AsyncIterator[Bot]:
     """Put the parts together; on leaving, close what was opened here.
 
@@ -111,7 +120,7 @@ async def build(
             now=now,
             bot_user=identity.user,
         )
-        handlers = Handlers(desk)
+        handlers = Handlers(desk, partial(whisper, session), identity.team)
         app = _bolt_app(identity, slack, settings.slack_api_url)
         handlers.register(app)
         app_token = settings.slack_app_token.get_secret_value()
@@ -142,14 +151,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         database = await Database.open(settings.database_url)
         closing.push_async_callback(database.close)
         store = Store(database, now)
-        closing.push_async_callback(store.steps.settle)
+        closing.push_async_callback(_settle, store)
         session = await closing.enter_async_context(slack_session())
         slack = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
         socket = slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session)
         starting = asyncio.create_task(_introduce(slack, socket))
         if not await _before(stop, starting):
             return
-        bot = await closing.enter_async_context(build(settings, starting.result(), slack, socket, store))
+        bot = await closing.enter_async_context(
+            build(settings, starting.result(), session, slack, socket, store)
+        )
         health.bot = bot
         await _work(bot, stop)
     log.info("stopped")
@@ -231,6 +242,10 @@ async def _sweep(bot: Bot) -> None:
                 bot.runner.ensure(job)
             log.debug("swept", jobs=len(jobs))
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _settle(store: Store) -> None:
+    await _at_most(WRITES_WITHIN_SECONDS, "writes", store.settle())
 
 
 async def _at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,9 @@
 """How a command turned out, handed from the coroutine that follows the job to the one that answers the person."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from bot.watch import WatchId
@@ -23,17 +26,31 @@ class Arrival(Enum):
     """Slack did not say whether it took the card, and it can't be looked for; the watch was given up."""
 
 
+@dataclass(slots=True)
+class _Expected:
+    arrival: asyncio.Future[Arrival]
+    waiting: int = 0
+
+
 class Arrivals:
     """The people who wait to hear what became of a watch. Several may wait for the same one."""
 
     def __init__(self) -> None:
-        self._expected: dict[WatchId, asyncio.Future[Arrival]] = {}
+        self._expected: dict[WatchId, _Expected] = {}
 
-    def expect(self, watch: WatchId) -> asyncio.Future[Arrival]:
-        """Something to wait for; shared with everybody who waits for the same watch."""
-        if watch not in self._expected:
-            self._expected[watch] = asyncio.get_running_loop().create_future()
-        return self._expected[watch]
+    @contextmanager
+    def waiting(self, watch: WatchId) -> Iterator[asyncio.Future[Arrival]]:
+        """What to wait for, as long as the context lasts; shared with everybody who waits for the watch."""
+        expected = self._expected.get(watch)
+        if expected is None:
+            expected = self._expected[watch] = _Expected(asyncio.get_running_loop().create_future())
+        expected.waiting += 1
+        try:
+            yield expected.arrival
+        finally:
+            expected.waiting -= 1
+            if expected.waiting == 0 and self._expected.get(watch) is expected:
+                del self._expected[watch]
 
     def is_awaited(self, watch: WatchId) -> bool:
         """Whether anybody waits to be told."""
@@ -41,10 +58,6 @@ class Arrivals:
 
     def came(self, watch: WatchId, arrival: Arrival) -> None:
         """Tell everybody who waits."""
-        future = self._expected.pop(watch, None)
-        if future is not None and not future.done():
-            future.set_result(arrival)
-
-    def forget(self, watch: WatchId) -> None:
-        """Nobody waits any more."""
-        self._expected.pop(watch, None)
+        expected = self._expected.pop(watch, None)
+        if expected is not None and not expected.arrival.done():
+            expected.arrival.set_result(arrival)

@@ -52,6 +52,27 @@ class Ledger(Protocol):
         ...
 
 
+class LocalLedger:
+    """A ledger of this process alone, for limits that may be forgotten at a restart. Counts the loop's time."""
+
+    def __init__(self) -> None:
+        self._arrival = 0.0
+        self._paused_until = 0.0
+
+    async def take(self, _budget: str, rate: Rate) -> float:
+        """See `Ledger.take`."""
+        now = asyncio.get_running_loop().time()
+        due = max(self._paused_until, self._arrival - rate.tolerance_seconds)
+        if now < due:
+            return due - now
+        self._arrival = max(self._arrival, now) + rate.interval_seconds
+        return 0.0
+
+    async def pause(self, _budget: str, _rate: Rate, seconds: float) -> None:
+        """See `Ledger.pause`."""
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+
 class Gate:
     """Lets requests of one budget through one by one: urgent ones first, then first come first served.
 

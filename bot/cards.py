@@ -14,7 +14,7 @@ from bot.job import JobState
 from bot.ports import Board, KeyRefused, Message, MessageGone, NotAllowedHere, ScopeMissing, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
-from bot.watch import Ts, Watch, WatchId
+from bot.watch import Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -93,17 +93,18 @@ class Cards:
             return
         if taken and await self._tell_in_thread(newest, ts, sight):
             await self._watches.close(watch.id, self._now())
-        else:
+        elif not taken:
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
-            await self._watches.start_over(watch.id)
+            await self._watches.start_over(watch.id, ts)
+        else:
+            # The card is there and its thread is closed to us. A new card would have no better thread.
+            await self._move_to_direct_messages(newest)
 
     async def retire(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Close a watch that nobody follows any more, and let its card say so."""
         if not watch.card_gone:
             await self._drawing.finish(watch, ts, (render.unfollowed(watch, sight, self._tenant),))
-        newest = await self._watches.get(watch.id)
-        if newest is not None and not newest.followers:
-            await self._watches.close(watch.id, self._now())
+        await self._watches.close_if_deserted(watch.id, self._now())
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
         return render.card(watch, sight, self._now(), self._tenant)
@@ -125,22 +126,24 @@ class Cards:
 
     async def _move_to_direct_messages(self, watch: Watch) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""
-        newest = await self._watches.get(watch.id) or watch
-        moved = []
-        for follower in newest.followers:
-            try:
-                place = await self._board.direct(watch.place, follower)
-            except (NotAllowedHere, ScopeMissing) as error:
-                log.warning("no direct message", user=follower, code=error.code)
-                continue
-            if place != watch.place:
-                own = Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
-                moved.append(own)
-        if moved:
-            await self._watches.move(watch.id, moved)
-            self._arrivals.came(watch.id, Arrival.MOVED)
-        else:
-            await self._give_up(watch, Arrival.NOWHERE)
+        while (newest := await self._watches.get(watch.id)) is not None:
+            moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
+            if not moved:
+                await self._give_up(newest, Arrival.NOWHERE)
+            elif await self._watches.move(newest, moved):
+                self._arrivals.came(watch.id, Arrival.MOVED)
+            # Otherwise somebody has come or gone meanwhile, and all of them count.
+
+    async def _own_watch(self, watch: Watch, follower: UserId) -> Watch | None:
+        """A watch of the same job in a follower's direct messages; None if those are closed to the bot, or tried."""
+        try:
+            place = await self._board.direct(watch.place, follower)
+        except (NotAllowedHere, ScopeMissing) as error:
+            log.warning("no direct message", user=follower, code=error.code)
+            return None
+        if place == watch.place:
+            return None
+        return Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
 
     async def _tell_in_thread(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Post the thread reply if one is due. False if there is no thread any more."""

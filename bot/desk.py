@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 ARRIVES_WITHIN_SECONDS = 20.0
 """How long a person hears nothing before being told that the card is late."""
+OMNI_ANSWERS_WITHIN_SECONDS = 15.0
+"""How long a person waits for Omni to say which job a chat's address means; nothing is stored before that."""
 LINKED_FOLLOWS = 20
 """How many of a person's follows are listed with a link, each of which costs a request."""
 
@@ -64,12 +66,15 @@ class Desk:
         except NotAReference as error:
             return lines.usage(str(error))
         try:
-            job = await self._job(reference)
+            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                job = await self._job(reference)
             if job is None:
                 return lines.chat_without_job()
             return await self._follow_job(job, place, person)
         except OmniError as error:
             return _omni_line(error)
+        except TimeoutError:
+            return lines.omni_busy()
         except StoreUnavailable as error:
             log.error("follow not stored", reason=str(error))
             return lines.storage_down()
@@ -108,33 +113,33 @@ class Desk:
     async def _follow_job(self, job: JobId, place: Place, person: UserId) -> str | None:
         mine = Watch(WatchId(str(uuid4())), job, place, person, (person,), self._now())
         # Expected before it is stored: whoever follows the job already may be faster than we are.
-        arrival = self._arrivals.expect(mine.id)
-        watch = await self._watches.add(mine)
-        log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
-        if watch.id != mine.id:
-            self._arrivals.forget(mine.id)
-            arrival = self._arrivals.expect(watch.id)
-            if (line := await self._already_there(watch.id)) is not None:
+        with self._arrivals.waiting(mine.id) as arrival:
+            watch = await self._watches.add(mine)
+            log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
+            if watch.id == mine.id:
                 self._start(job)
-                return line
-        self._start(job)
-        return await self._tell_arrival(watch.id, arrival, is_first=watch.id == mine.id)
+                return await self._tell_arrival(mine.id, arrival, is_first=True)
+        with self._arrivals.waiting(watch.id) as arrival:
+            line = await self._already_there(watch.id)
+            self._start(job)
+            return line or await self._tell_arrival(watch.id, arrival, is_first=False)
 
     async def _already_there(self, watch: WatchId) -> str | None:
         """The line that leads to a card that was posted before; None where it is still to be posted."""
-        there = await self._watches.get(watch)
-        if there is None or there.card is None:
-            return None
-        try:
-            link = None if there.card_gone else await self._board.permalink(there.place, there.card)
-        except MessageGone:
-            await self._watches.start_over(watch)
-            return None
-        except BoardError as error:
-            log.warning("no permalink", watch=watch, code=error.code)
-            link = None
-        self._arrivals.forget(watch)
-        return lines.already_followed(link)
+        while True:
+            there = await self._watches.get(watch)
+            if there is None or there.card is None:
+                return None
+            try:
+                if not there.card_gone:
+                    return lines.already_followed(await self._board.permalink(there.place, there.card))
+            except MessageGone:
+                pass
+            except BoardError as error:
+                log.warning("no permalink", watch=watch, code=error.code)
+                return lines.already_followed(None)
+            # Somebody deleted the card. It is posted anew, unless that has been seen to already.
+            await self._watches.start_over(watch, there.card)
 
     async def _tell_arrival(
         self, watch: WatchId, arrival: asyncio.Future[Arrival], *, is_first: bool
@@ -143,8 +148,7 @@ class Desk:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
                 came = await asyncio.shield(arrival)
         except TimeoutError:
-            self._arrivals.forget(watch)
-            return await self._already_there(watch) or lines.card_is_late()
+            return lines.card_is_late()
         if came is Arrival.POSTED:
             return None if is_first else await self._already_there(watch)
         return self._line(came)

@@ -15,6 +15,7 @@ from bot.ports import (
     Board,
     BoardBusy,
     BoardError,
+    BoardUnreachable,
     Message,
     MessageGone,
     NotAllowedHere,
@@ -80,7 +81,7 @@ class Drawing:
     def show(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> None:
         """Wish the card to look like the first of `forms` that Slack takes. Costs nothing if it does already."""
         card = self._cards.get(watch.id)
-        if card is None:
+        if card is None or card.ts != ts:
             card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
         if card.last is None:
             card.want(forms)
@@ -94,17 +95,17 @@ class Drawing:
         self.show(watch, ts, forms)
         card = self._cards[watch.id]
         if not card.wanted:
-            self.forget(watch.id)
+            self._forget(card)
             return True
         card.last = asyncio.get_running_loop().create_future()
         try:
             return await card.last
         finally:
-            self.forget(watch.id)
+            self._forget(card)
 
-    def forget(self, watch: WatchId) -> None:
-        """Stop drawing a card."""
-        self._cards.pop(watch, None)
+    def _forget(self, card: _Card) -> None:
+        if self._cards.get(card.watch.id) is card:
+            del self._cards[card.watch.id]
 
     async def run(self) -> None:
         """Draw until cancelled; what is not drawn by then is drawn after the next start."""
@@ -148,8 +149,9 @@ class Drawing:
         except BoardBusy as error:
             await self._pause(card, error)
         except BoardError as error:
-            # It may have been taken all the same, so what the card shows is no longer known.
-            card.shown = None
+            if not isinstance(error, BoardUnreachable):
+                # It may have been taken all the same, so what the card shows is no longer known.
+                await self._remember(card, None)
             self._back_off(card, error.code)
         except Exception:
             # A defect of ours over one card must not end the drawing of all the others.
@@ -168,9 +170,12 @@ class Drawing:
     async def _taken(self, card: _Card, message: Message) -> None:
         card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
         card.failures = 0
-        card.shown = message.fingerprint
+        await self._remember(card, message.fingerprint)
+
+    async def _remember(self, card: _Card, fingerprint: str | None) -> None:
+        card.shown = fingerprint
         try:
-            await self._watches.card_shows(card.watch.id, message.fingerprint)
+            await self._watches.card_shows(card.watch.id, card.ts, fingerprint)
         except StoreUnavailable as error:
             # Costs one needless edit after a restart.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
@@ -179,9 +184,9 @@ class Drawing:
         log.info("card gone", watch=card.watch.id, code=error.code)
         card.wanted = ()
         card.settle(False)
-        self.forget(card.watch.id)
+        self._forget(card)
         try:
-            await self._watches.card_is_gone(card.watch.id)
+            await self._watches.card_is_gone(card.watch.id, card.ts)
         except StoreUnavailable as unavailable:
             # Slack says so again at the next edit.
             log.warning("gone card not stored", watch=card.watch.id, reason=str(unavailable))

@@ -29,6 +29,8 @@ PATIENCE_SECONDS = 2.0
 """How long a first answer from Omni is waited for before a card is posted without one."""
 TROUBLE_SHOWS_AFTER_SECONDS = 60.0
 """How long Omni may be silent before a card that a former process drew is replaced by one that says so."""
+TENDED_AT_ONCE = 25
+"""How many cards of one job are rendered before others get the event loop: about 25 ms."""
 RETRY_SECONDS = 5.0
 """How long a watch rests after a chore failed, and a job after the database did."""
 
@@ -40,6 +42,7 @@ class _Follow:
         self.job = job
         self.wake = wake
         self.sight = Sight()
+        self.is_first_look = True
         self.look: asyncio.Task[Sight] | None = None
         self.chores: dict[WatchId, asyncio.Task[None]] = {}
         self.started = asyncio.get_running_loop().time()
@@ -93,6 +96,8 @@ class Follower:
     async def _tend_all(self, follow: _Follow) -> bool:
         """Start what is to be done now for each open watch; False once there is nothing left."""
         follow.wake.clear()
+        # Noted before the table is read: what was under way then has changed what the table says.
+        busy = set(follow.chores)
         try:
             watches = await self._watches.open_watches(follow.job)
         except StoreUnavailable as error:
@@ -103,9 +108,11 @@ class Follower:
             # Whoever adds a watch from here on sets the event, now or before the runner sees us return.
             return follow.wake.is_set()
         self._look_again(follow, watches)
-        for watch in watches:
-            if watch.id not in follow.chores:
+        for number, watch in enumerate(watches, start=1):
+            if watch.id not in busy:
                 self._tend(follow, watch)
+            if number % TENDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return True
 
     def _tend(self, follow: _Follow, watch: Watch) -> None:
@@ -152,8 +159,10 @@ class Follower:
         """Plan the next question to Omni unless one is planned or none is needed."""
         if follow.look is not None or follow.sight.is_final:
             return
-        is_first = follow.sight == Sight()
+        is_first, follow.is_first_look = follow.is_first_look, False
         urgent = is_first and any(watch.card is None for watch in watches)
+        if is_first and any(watch.card is not None for watch in watches):
+            follow.sight = Sight(seen_before=True)
         pause = 0.0 if is_first else self._pause_seconds(follow)
         look = asyncio.create_task(self._look(follow, pause, urgent=urgent), name=f"look {follow.job}")
         look.add_done_callback(lambda _: follow.wake.set())

@@ -6,30 +6,37 @@ does not wait for them at the end.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import aiohttp
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
-from slack_sdk.errors import SlackClientError
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot import lines
 from bot.blocks import OPEN_CHAT, STOP_FOLLOWING
 from bot.desk import Desk
+from bot.ports import BoardBusy, BoardError, BoardUnreachable
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 log = structlog.get_logger()
 
 REMEMBERED_DELIVERIES = 2_000
-"""How many commands are remembered, so that one that Slack delivers twice is answered once."""
+"""How many deliveries are remembered, so that one that Slack makes twice is answered once."""
+TELL_AGAIN_AFTER_SECONDS = 1.0
+TELL_AT_THE_END_WITHIN_SECONDS = 0.8
+
+Whisper = Callable[[str, str], Awaitable[None]]
+"""Tells a private line by a response_url; raises any BoardError."""
 
 
 class Handlers:
     """All that Slack can send us."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, whisper: Whisper, team: TeamId) -> None:
+        """`team`: the workspace of the app, for payloads that name none."""
         self._desk = desk
+        self._whisper = whisper
+        self._team = team
         self._errands: set[asyncio.Task[None]] = set()
         self._delivered: dict[str, None] = {}
 
@@ -44,34 +51,47 @@ class Handlers:
         """Wait for what was acknowledged and is not answered yet."""
         await asyncio.gather(*self._errands, return_exceptions=True)
 
-    async def on_command(self, ack: AsyncAck, command: dict[str, Any], respond: AsyncRespond) -> None:
-        """`/omni-job …` was typed."""
+    async def on_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
+        """The command `/omni-job`."""
         words = str(command.get("text") or "").strip()
+        channel = ChannelId(command.get("channel_id") or "")
+        person = UserId(command.get("user_id") or "")
         if words.lower() == "help":
             await ack(lines.help_text())
             return
-        await ack()
-        if self._is_repeated(str(command.get("trigger_id") or "")):
+        if not channel or not person:
+            log.error("command without channel or person")
+            await ack(lines.broken())
             return
-        team = TeamId(command["team_id"])
-        person = UserId(command["user_id"])
-        place = Place(team, ChannelId(command["channel_id"]))
+        await ack()
+        if self._is_repeated(command):
+            return
+        place = Place(TeamId(command.get("team_id") or self._team), channel)
+        errand: Coroutine[Any, Any, str | None]
         match words.lower():
             case "":
-                self._run(respond, self._help_and_follows(team, person))
+                errand = self._help_and_follows(place.team, person)
             case "list":
-                self._run(respond, self._desk.follows(team, person))
+                errand = self._desk.follows(place.team, person)
             case _:
-                self._run(respond, self._desk.follow(words, place, person))
+                errand = self._desk.follow(words, place, person)
+        self._run(command, errand)
 
-    async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any], respond: AsyncRespond) -> None:
+    async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Stop following`."""
         await ack()
-        place = Place(TeamId(body["team"]["id"]), ChannelId(body["container"]["channel_id"]))
-        card = Ts(body["container"]["message_ts"])
-        watch = WatchId(str(body["actions"][0].get("value") or ""))
-        person = UserId(body["user"]["id"])
-        self._run(respond, self._desk.stop_following(watch, place, card, person))
+        if self._is_repeated(body):
+            return
+        container = body.get("container") or {}
+        place = Place(
+            TeamId((body.get("team") or {}).get("id") or self._team),
+            ChannelId(container.get("channel_id") or ""),
+        )
+        card = Ts(container.get("message_ts") or "")
+        (action, *_) = body.get("actions") or [{}]
+        watch = WatchId(str(action.get("value") or ""))
+        person = UserId((body.get("user") or {}).get("id") or "")
+        self._run(body, self._desk.stop_following(watch, place, card, person))
 
     async def on_open_chat(self, ack: AsyncAck) -> None:
         """A link button: Slack opens the address by itself and only wants to hear that we know."""
@@ -81,8 +101,9 @@ class Handlers:
         """A defect of ours; what can be expected was caught before. The body is not logged: it is people's."""
         log.error("listener broke", exc_info=error)
 
-    def _is_repeated(self, trigger: str) -> bool:
+    def _is_repeated(self, body: dict[str, Any]) -> bool:
         """Whether this delivery has been seen. The trigger id is all that tells deliveries apart."""
+        trigger = str(body.get("trigger_id") or "")
         if not trigger:
             return False
         if trigger in self._delivered:
@@ -96,23 +117,34 @@ class Handlers:
     async def _help_and_follows(self, team: TeamId, person: UserId) -> str:
         return f"{lines.help_text()}\n\n{await self._desk.follows(team, person)}"
 
-    def _run(self, respond: AsyncRespond, errand: Coroutine[Any, Any, str | None]) -> None:
-        task = asyncio.create_task(self._tell_outcome(respond, errand))
+    def _run(self, body: dict[str, Any], errand: Coroutine[Any, Any, str | None]) -> None:
+        task = asyncio.create_task(self._tell_outcome(str(body.get("response_url") or ""), errand))
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    async def _tell_outcome(self, respond: AsyncRespond, errand: Coroutine[Any, Any, str | None]) -> None:
+    async def _tell_outcome(self, response_url: str, errand: Coroutine[Any, Any, str | None]) -> None:
         try:
             line = await errand
+        except asyncio.CancelledError:
+            async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
+                await self._tell(response_url, lines.restarting())
+            raise
         except Exception:
             log.exception("request broke")
             line = lines.broken()
-        if line is None:
+        if line is not None:
+            await self._tell(response_url, line)
+
+    async def _tell(self, response_url: str, line: str) -> None:
+        """Tell the line, and once more where it certainly was not told."""
+        if not response_url:
+            log.warning("private line not told", code="no_response_url")
             return
         try:
-            answer = await respond(text=line, response_type="ephemeral", replace_original=False)
-        except (aiohttp.ClientError, SlackClientError, TimeoutError) as error:
-            log.warning("private line not told", error=type(error).__name__)
-            return
-        if answer.status_code != 200:
-            log.warning("private line not told", status=answer.status_code)
+            try:
+                await self._whisper(response_url, line)
+            except (BoardBusy, BoardUnreachable):
+                await asyncio.sleep(TELL_AGAIN_AFTER_SECONDS)
+                await self._whisper(response_url, line)
+        except BoardError as error:
+            log.warning("private line not told", code=error.code)

@@ -140,6 +140,11 @@ def card_is_late() -> str:
     return "Noted. Slack or Omni is slow at the moment; the card comes as soon as they let me."
 
 
+def restarting() -> str:
+    """The process ends before the request was answered."""
+    return "I'm being restarted. If no card appears in a minute, type the command again."
+
+
 def broken() -> str:
     """A defect of the bot."""
     return "Something in me broke over this, and it is in my log. Please tell whoever operates the bot."

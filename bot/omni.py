@@ -63,7 +63,8 @@ def _job_id_or_none(value: object) -> JobId | None:
 
 
 def _number_or_none(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A whole number of a size that counts something; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else None
 
 
 def _object_or_empty(value: object) -> object:

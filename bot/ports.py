@@ -130,17 +130,15 @@ class Omni(Protocol):
 class Board(Protocol):
     """Slack's messages. Every call may raise any BoardError."""
 
-    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
-        """Post once, marked with the watch's id; never repeated by itself. `thread`: as a reply to that ts."""
+    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+        """Post once, with a mark to be found by; never repeated by itself. `thread`: as a reply to that ts."""
         ...
 
     async def update(self, place: Place, ts: Ts, message: Message) -> None:
         """Replace a message of ours. Doing it twice does no harm."""
         ...
 
-    async def find(
-        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
-    ) -> Ts | None:
+    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
         """Look for what `post` may have posted. None: it is certainly not there.
 
         Raises:
@@ -188,40 +186,50 @@ class Watches(Protocol):
         """Take one person off. How many are left; None if the person did not follow."""
         ...
 
-    async def card_tried(self, watch: WatchId, at: datetime) -> None:
-        """The card is about to be posted."""
+    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
+        """The card is about to be posted; None: it is certain that the try came to nothing."""
         ...
 
     async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
         """Slack holds the card, and in which look where that is known."""
         ...
 
-    async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
-        """Slack holds this message as the card."""
+    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
+        """Slack holds this message as the card; None: nobody knows what it holds."""
         ...
 
-    async def card_is_gone(self, watch: WatchId) -> None:
-        """The card can't be edited any more; the watch goes on without it."""
+    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
+        """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
         ...
 
-    async def notice_tried(self, watch: WatchId, at: datetime) -> None:
-        """The thread reply is about to be posted."""
+    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
+        """The thread reply is about to be posted; None: it is certain that the try came to nothing."""
         ...
 
     async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
         """Slack holds the thread reply."""
         ...
 
-    async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
-        """Put other watches in the place of one whose place the bot can't post in, all at once."""
+    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
+        """Put other watches in the place of one whose place the bot can't post in, all at once.
+
+        False, and nothing changed, if its followers are no longer those of `watch`.
+        """
         ...
 
-    async def start_over(self, watch: WatchId) -> None:
-        """Forget the card and the reply: the next thing to do is to post the card anew."""
+    async def start_over(self, watch: WatchId, card: Ts) -> None:
+        """Forget that card and its reply: the next thing to do is to post the card anew.
+
+        Changes nothing if the watch has another card by now.
+        """
         ...
 
     async def close(self, watch: WatchId, at: datetime) -> None:
         """Nothing is left to show or tell."""
+        ...
+
+    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
+        """Close the watch unless somebody follows it, even if only since a moment ago."""
         ...
 
     async def remove(self, watch: WatchId) -> None:

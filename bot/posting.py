@@ -1,7 +1,7 @@
 """Posts a message once. Slack has no idempotency key, so what is not known to have arrived is looked for.
 
 A post is begun by storing that it is tried and ended by storing its ts; between the two nobody can know,
-without looking, whether Slack holds it. Every post carries the id of its watch as metadata to be found by.
+without looking, whether Slack holds it. Every post carries a mark of its try as metadata to be found by.
 """
 
 import asyncio
@@ -11,17 +11,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.budget import Gate, LocalLedger, Rate
 from bot.ports import (
     Board,
     BoardBusy,
     BoardError,
-    BoardUnreachable,
     Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
-    TokenRefused,
     Unanswered,
 )
 from bot.watch import Place, Ts, WatchId
@@ -29,8 +28,11 @@ from bot.whole import WholeSteps
 
 log = structlog.get_logger()
 
-CLOCKS_DIFFER_BY_SECONDS = 120.0
+CLOCKS_DIFFER_BY_SECONDS = 3_600.0
 """How far Slack's clock, which dates messages, is trusted to be from ours."""
+POSTS_PER_PLACE = Rate(interval_seconds=1.0, tolerance_seconds=1.0)
+"""Slack takes about one message a second in a channel, and short bursts.
+Source: docs.slack.dev/reference/methods/chat.postMessage."""
 FIRST_BACK_OFF_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
 
@@ -50,8 +52,8 @@ class Post:
     thread: Ts | None
     tried_at: datetime | None
     """When an earlier try was begun of which the outcome is not known."""
-    store_try: Callable[[datetime], Awaitable[None]]
-    """Called before each try."""
+    store_try: Callable[[datetime | None], Awaitable[None]]
+    """Called before each try with its time, and with None once the try has certainly come to nothing."""
     store_ts: Callable[[Ts, str | None], Awaitable[None]]
     """Called with what Slack holds: its ts, and its fingerprint where that is known."""
 
@@ -71,6 +73,7 @@ class Posting:
         self._board = board
         self._now = now
         self._looks_after_seconds = looks_after_seconds
+        self._gates: dict[Place, Gate] = {}
         self.steps = WholeSteps()
         """The posts under way; settle them before the process ends."""
 
@@ -92,33 +95,46 @@ class Posting:
                     await post.store_ts(ts, None)
                     return
                 unknown_since = None
+            # Cards go before replies: a person waits for the one, and has waited already for the other.
+            await self._gate(post.place).turn(urgent=post.thread is None)
             started_at = self._now()
             await post.store_try(started_at)
             try:
-                await self.steps.run(self._post_and_store(post, post.forms[plainer]))
+                await self.steps.run(self._post_and_store(post, post.forms[plainer], started_at))
                 return
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)
                 unknown_since = started_at
-            except PayloadRefused as error:
-                log.warning("post refused", watch=post.watch, code=error.code, form=plainer)
-                if plainer + 1 < len(post.forms):
-                    plainer += 1
-                else:
-                    failures = await self._back_off(error, failures)
-            except BoardBusy as error:
-                await asyncio.sleep(error.retry_after_seconds)
-            except (BoardUnreachable, ScopeMissing, TokenRefused) as error:
-                failures = await self._back_off(error, failures)
+                continue
+            except (NotAllowedHere, MessageGone):
+                await post.store_try(None)
+                raise
+            except BoardError as error:
+                refusal = error
+            await post.store_try(None)
+            if isinstance(refusal, BoardBusy):
+                await self._gate(post.place).pause(refusal.retry_after_seconds)
+            elif isinstance(refusal, PayloadRefused) and plainer + 1 < len(post.forms):
+                log.warning("post refused", watch=post.watch, code=refusal.code, form=plainer)
+                plainer += 1
+            else:
+                failures = await self._back_off(refusal, failures)
 
-    async def _post_and_store(self, post: Post, message: Message) -> None:
-        ts = await self._board.post(post.place, message, watch=post.watch, thread=post.thread)
+    def _gate(self, place: Place) -> Gate:
+        if place not in self._gates:
+            self._gates[place] = Gate(LocalLedger(), f"posts {place.channel}", POSTS_PER_PLACE)
+        return self._gates[place]
+
+    async def _post_and_store(self, post: Post, message: Message, tried_at: datetime) -> None:
+        mark = _mark(post.watch, tried_at)
+        ts = await self._board.post(post.place, message, mark=mark, thread=post.thread)
         await post.store_ts(ts, message.fingerprint)
 
     async def _look(self, post: Post, since: datetime) -> Ts | None:
         """Find an earlier try. None: it certainly never arrived."""
         for seconds in self._looks_after_seconds:
             wait_seconds = (since + timedelta(seconds=seconds) - self._now()).total_seconds()
+            wait_seconds = min(wait_seconds, seconds)  # a clock set back must not hold the post back
             is_last = seconds == self._looks_after_seconds[-1]
             if wait_seconds <= 0 and not is_last:
                 continue
@@ -130,14 +146,18 @@ class Posting:
 
     async def _find(self, post: Post, since: datetime) -> Ts | None:
         failures = 0
+        mark = _mark(post.watch, since)
         since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
         while True:
             try:
-                return await self._board.find(post.place, watch=post.watch, since=since, thread=post.thread)
+                return await self._board.find(post.place, mark=mark, since=since, thread=post.thread)
             except BoardBusy as error:
                 await asyncio.sleep(error.retry_after_seconds)
-            except (ScopeMissing, NotAllowedHere) as error:
+            except ScopeMissing as error:
                 raise CannotTell from error
+            except NotAllowedHere:
+                # Whether or not it arrived, nobody can edit it or be told there any more.
+                raise
             except MessageGone:
                 return None
             except BoardError as error:
@@ -148,3 +168,8 @@ class Posting:
         log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
         await asyncio.sleep(seconds)
         return failures + 1
+
+
+def _mark(watch: WatchId, tried_at: datetime) -> str:
+    """What a post is found by: one try of one watch, so that no earlier post of the same watch is taken for it."""
+    return f"{watch}/{tried_at.timestamp():.6f}"

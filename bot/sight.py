@@ -31,6 +31,8 @@ class Sight:
     """How many answers in a row said that there is no such job."""
     not_found_since: datetime | None = None
     """When the first of those came."""
+    seen_before: bool = False
+    """A former process saw the job, or a card of it would not exist."""
     missing: bool = False
     """Omni says that the job does not exist, which is final."""
 
@@ -51,5 +53,6 @@ class Sight:
             return replace(failed, not_found=0, not_found_since=None)
         since = self.not_found_since or now
         answers = self.not_found + 1
+        was_seen = self.seen_before or self.job is not None
         lost = answers >= LOST_AFTER_ANSWERS and (now - since).total_seconds() >= LOST_AFTER_SECONDS
-        return replace(failed, not_found=answers, not_found_since=since, missing=self.job is None or lost)
+        return replace(failed, not_found=answers, not_found_since=since, missing=lost or not was_seen)

@@ -26,10 +26,10 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 
 EVENT_TYPE = "omni_job_watch"
-"""The metadata event type that marks what this bot posts; its payload names the watch."""
+"""The metadata event type that marks what this bot posts; its payload holds the mark of the post."""
 TIMEOUT_SECONDS = 10
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 MESSAGES_PER_PAGE = 200
@@ -119,7 +119,7 @@ class SlackBoard:
         """`client` comes from `slack_client`: one that never posts again by itself."""
         self._client = client
 
-    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
+    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
         """See `Board.post`."""
         answer = await _call(
             lambda: self._client.chat_postMessage(
@@ -127,7 +127,7 @@ class SlackBoard:
                 text=message.text,
                 blocks=list(message.blocks),
                 thread_ts=thread,
-                metadata={"event_type": EVENT_TYPE, "event_payload": {"watch": watch}},
+                metadata={"event_type": EVENT_TYPE, "event_payload": {"mark": mark}},
                 unfurl_links=False,
                 unfurl_media=False,
             )
@@ -142,16 +142,14 @@ class SlackBoard:
             )
         )
 
-    async def find(
-        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
-    ) -> Ts | None:
+    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
         """See `Board.find`."""
         cursor = ""
         while True:
             answer = await self._messages(place, since, thread, cursor)
             for found in answer["messages"]:
                 is_parent = found.get("ts") == thread
-                if not is_parent and _watch_of(found) == watch:
+                if not is_parent and _mark_of(found) == mark:
                     return Ts(str(found["ts"]))
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
@@ -226,6 +224,25 @@ async def may_connect(client: AsyncWebClient) -> None:
     await _call(lambda: client.apps_connections_open(app_token=str(client.token)))
 
 
+async def whisper(session: aiohttp.ClientSession, response_url: str, line: str) -> None:
+    """Tell a person a line that only they see, by the response_url of what they did. Raises a BoardError.
+
+    A 5xx counts as not told: of a line that only one person sees, twice is better than never.
+    """
+    body = {"text": line, "response_type": "ephemeral", "replace_original": False}
+    try:
+        async with session.post(response_url, json=body) as answer:
+            status, retry_after = answer.status, answer.headers.get("Retry-After")
+    except aiohttp.ClientConnectorError as error:
+        raise BoardUnreachable("no_connection") from error
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise Unanswered(type(error).__name__) from error
+    if status >= 500:
+        raise BoardUnreachable(f"http_{status}")
+    if status != 200:
+        raise meaning("", status=status, retry_after=retry_after)
+
+
 async def _call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
     try:
         return await request()
@@ -249,9 +266,9 @@ def _refusal(answer: Any) -> BoardError:
     return meaning(str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After"))
 
 
-def _watch_of(found: dict[str, Any]) -> str | None:
+def _mark_of(found: dict[str, Any]) -> str | None:
     metadata = found.get("metadata") or {}
     if metadata.get("event_type") != EVENT_TYPE:
         return None
-    watch = metadata.get("event_payload", {}).get("watch")
-    return watch if isinstance(watch, str) else None
+    mark = metadata.get("event_payload", {}).get("mark")
+    return mark if isinstance(mark, str) else None

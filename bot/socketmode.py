@@ -16,7 +16,7 @@ PING_SECONDS = 5
 LOOK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 60.0
 """The SDK retries with the address it has, whose ticket may have expired; after so long a new one is asked for."""
-CLOSE_WITHIN_SECONDS = 3.0
+CLOSE_WITHIN_SECONDS = 1.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 
 

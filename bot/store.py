@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,9 +17,8 @@ from bot.tables import Database, budgets, followers, watches
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
 from bot.whole import WholeSteps
 
-LONGEST_PAUSE_SECONDS = 600.0
-"""No budget is paused for longer. A theoretical arrival time further ahead is the trace of a clock that was
-set back, and counts as now."""
+LONGEST_PAUSE_SECONDS = 300.0
+"""No budget is paused for longer."""
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -47,12 +46,19 @@ class Store:
         self._engine = database.engine
         self._now = now
         self.steps = WholeSteps()
-        """The transactions under way; settle them before the database is closed."""
+        self._ending = False
+
+    async def settle(self) -> None:
+        """Let the transaction under way end and none begin after it. For the end of the process."""
+        self._ending = True
+        await self.steps.settle()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         try:
             async with self._engine.begin() as connection:
+                if self._ending:
+                    raise StoreUnavailable("the process ends")
                 yield connection
         except SQLAlchemyError as error:
             raise StoreUnavailable(str(getattr(error, "orig", None) or type(error).__name__)) from error
@@ -110,88 +116,101 @@ class Store:
             return (await connection.execute(left)).scalar_one()
 
     @_whole
-    async def card_tried(self, watch: WatchId, at: datetime) -> None:
-        await self._set(watch, card_tried_at=at.timestamp())
+    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
+        await self._set(watch, card_tried_at=at.timestamp() if at else None)
 
     @_whole
     async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
         await self._set(watch, card=ts, shown=fingerprint)
 
     @_whole
-    async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
-        await self._set(watch, shown=fingerprint)
+    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
+        await self._set(watch, watches.c.card == card, shown=fingerprint)
 
     @_whole
-    async def card_is_gone(self, watch: WatchId) -> None:
-        await self._set(watch, card_gone=1)
+    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
+        await self._set(watch, watches.c.card == card, card_gone=1)
 
     @_whole
-    async def notice_tried(self, watch: WatchId, at: datetime) -> None:
-        await self._set(watch, notice_tried_at=at.timestamp())
+    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
+        await self._set(watch, notice_tried_at=at.timestamp() if at else None)
 
     @_whole
     async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:  # noqa: ARG002
         await self._set(watch, notice=ts)
 
     @_whole
-    async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
+    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         async with self._transaction() as connection:
-            await connection.execute(delete(watches).where(watches.c.id == watch))
+            found = await _select(connection, watches.c.id == watch.id)
+            if [there.followers for there in found] != [watch.followers]:
+                return False
+            await connection.execute(delete(watches).where(watches.c.id == watch.id))
             for elsewhere in to:
                 await _add(connection, elsewhere)
+            return True
 
     @_whole
-    async def start_over(self, watch: WatchId) -> None:
-        await self._set(
-            watch, card_tried_at=None, card=None, card_gone=0, shown=None, notice_tried_at=None, notice=None
-        )
+    async def start_over(self, watch: WatchId, card: Ts) -> None:
+        nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice"))
+        await self._set(watch, watches.c.card == card, card_gone=0, **nothing)
 
     @_whole
     async def close(self, watch: WatchId, at: datetime) -> None:
         await self._set(watch, closed_at=at.timestamp())
 
     @_whole
+    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
+        followed = exists().where(followers.c.watch == watch)
+        await self._set(watch, ~followed, closed_at=at.timestamp())
+
+    @_whole
     async def remove(self, watch: WatchId) -> None:
         async with self._transaction() as connection:
             await connection.execute(delete(watches).where(watches.c.id == watch))
 
-    async def _set(self, watch: WatchId, **columns: object) -> None:
+    async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> None:
         async with self._transaction() as connection:
-            await connection.execute(update(watches).where(watches.c.id == watch).values(**columns))
+            await connection.execute(update(watches).where(watches.c.id == watch, *only_if).values(**columns))
 
     # Ledger
 
     @_whole
     async def take(self, budget: str, rate: Rate) -> float:
         now = self._now().timestamp()
-        arrival = budgets.c.arrival
-        from_the_future = arrival > now + LONGEST_PAUSE_SECONDS + rate.tolerance_seconds
-        fits = or_(arrival <= now + rate.tolerance_seconds, from_the_future)
-        spent = case((or_(arrival < now, from_the_future), now), else_=arrival) + rate.interval_seconds
+        row = select(budgets).where(budgets.c.name == budget)
         async with self._transaction() as connection:
-            taken = await connection.execute(
-                update(budgets).where(budgets.c.name == budget, fits).values(arrival=spent)
-            )
-            if taken.rowcount:
-                return 0.0
-            found = await connection.scalar(select(arrival).where(budgets.c.name == budget))
-            if found is None:
-                first = {"name": budget, "arrival": now + rate.interval_seconds}
-                await connection.execute(insert(budgets).values(first))
-                return 0.0
-            return max(0.001, float(found) - rate.tolerance_seconds - now)
+            await _begin_budget(connection, budget, now)
+            found = (await connection.execute(row)).one()
+            # Times further ahead than anything here puts them are traces of a clock that was set back.
+            if now < found.paused_until <= now + LONGEST_PAUSE_SECONDS:
+                return float(found.paused_until - now)
+            arrival = float(found.arrival)
+            if arrival > now + rate.tolerance_seconds + rate.interval_seconds + 0.001:
+                arrival = now
+            if arrival > now + rate.tolerance_seconds:
+                return arrival - rate.tolerance_seconds - now
+            spent = max(arrival, now) + rate.interval_seconds
+            await connection.execute(update(budgets).where(budgets.c.name == budget).values(arrival=spent))
+            return 0.0
 
     @_whole
-    async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
+    async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
         now = self._now().timestamp()
-        until = now + min(seconds, LONGEST_PAUSE_SECONDS) + rate.tolerance_seconds
-        later = update(budgets).where(budgets.c.name == budget, budgets.c.arrival < until)
-        known = select(budgets.c.name).where(budgets.c.name == budget)
+        until = now + min(seconds, LONGEST_PAUSE_SECONDS)
+        paused = budgets.c.paused_until
+        shorter = or_(paused < until, paused > now + LONGEST_PAUSE_SECONDS)
         async with self._transaction() as connection:
-            if await connection.scalar(known) is None:
-                await connection.execute(insert(budgets).values(name=budget, arrival=until))
-            else:
-                await connection.execute(later.values(arrival=until))
+            await _begin_budget(connection, budget, now)
+            await connection.execute(
+                update(budgets).where(budgets.c.name == budget, shorter).values(paused_until=until)
+            )
+
+
+async def _begin_budget(connection: AsyncConnection, budget: str, now: float) -> None:
+    there = await connection.scalar(select(budgets.c.name).where(budgets.c.name == budget))
+    if there is None:
+        await connection.execute(insert(budgets).values(name=budget, arrival=now, paused_until=0.0))
 
 
 def _same_place(watch: Watch) -> ColumnElement[bool]:

@@ -70,8 +70,9 @@ budgets = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("arrival", Float, nullable=False),
+    Column("paused_until", Float, nullable=False),
 )
-"""The theoretical arrival time of each budget's next request, seconds since 1970."""
+"""The theoretical arrival time of each budget's next request, and until when nothing may go: seconds since 1970."""
 
 
 class DatabaseInUse(StoreUnavailable):
@@ -167,17 +168,12 @@ def _make_sure_of(path: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    try:
-        # WAL: a crash of the process loses nothing that was committed, and a commit costs no fsync.
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA busy_timeout=5000")
-        cursor.close()
-    except BaseException:
-        # SQLAlchemy drops a connection whose preparation failed, and its thread would stay.
-        connection.close()
-        raise
+    # WAL: a crash of the process loses nothing that was committed, and a commit costs no fsync.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=2000")
+    cursor.close()
 
 
 def _reason(error: SQLAlchemyError) -> str:

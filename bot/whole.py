@@ -21,8 +21,14 @@ class WholeSteps:
         """Do the step. If the caller is cancelled meanwhile, the step goes on without it."""
         task = asyncio.create_task(step)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            # Taken here, or asyncio reports a failure that a cancelled caller can no longer hear of.
+            task.exception()
 
     async def settle(self) -> None:
         """Wait for the steps that were left behind. For the end of the process."""

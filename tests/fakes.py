@@ -56,7 +56,7 @@ class Posted:
 
     place: Place
     message: Message
-    watch: WatchId
+    mark: str
     thread: Ts | None
     edits: list[tuple[float, Message]] = field(default_factory=list)
 
@@ -84,12 +84,12 @@ class FakeBoard:
     def times(self, method: str) -> list[float]:
         return [time for time, name in self.calls if name == method]
 
-    async def post(self, place: Place, message: Message, *, watch: WatchId, thread: Ts | None = None) -> Ts:
+    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
         late = self._begin("post")
         if place in self.closed:
             raise NotAllowedHere("not_in_channel")
         ts = Ts(f"{next(self._ts)}.0")
-        self.posted[ts] = Posted(place, message, watch, thread)
+        self.posted[ts] = Posted(place, message, mark, thread)
         _raise(late)
         return ts
 
@@ -102,13 +102,11 @@ class FakeBoard:
         self.posted[ts].edits.append((asyncio.get_running_loop().time(), message))
         _raise(late)
 
-    async def find(
-        self, place: Place, *, watch: WatchId, since: datetime, thread: Ts | None = None
-    ) -> Ts | None:
+    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
         late = self._begin("find")
         _raise(late)
         for ts, posted in self.posted.items():
-            if posted.watch == watch and posted.place == place and posted.thread == thread:
+            if posted.mark == mark and posted.place == place and posted.thread == thread:
                 return ts
         return None
 
@@ -226,7 +224,7 @@ class FakeWatches:
         self._set(watch, followers=left)
         return len(left)
 
-    async def card_tried(self, watch: WatchId, at: datetime) -> None:
+    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
         await self._turn("card_tried")
         self._set(watch, card_tried_at=at)
 
@@ -234,15 +232,17 @@ class FakeWatches:
         await self._turn("card_posted")
         self._set(watch, card=ts, shown=fingerprint)
 
-    async def card_shows(self, watch: WatchId, fingerprint: str) -> None:
+    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
         await self._turn("card_shows")
-        self._set(watch, shown=fingerprint)
+        if self._has(watch, card):
+            self._set(watch, shown=fingerprint)
 
-    async def card_is_gone(self, watch: WatchId) -> None:
+    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._turn("card_is_gone")
-        self._set(watch, card_gone=True)
+        if self._has(watch, card):
+            self._set(watch, card_gone=True)
 
-    async def notice_tried(self, watch: WatchId, at: datetime) -> None:
+    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
         await self._turn("notice_tried")
         self._set(watch, notice_tried_at=at)
 
@@ -250,16 +250,33 @@ class FakeWatches:
         await self._turn("notice_posted")
         self._set(watch, notice=ts)
 
-    async def move(self, watch: WatchId, to: Sequence[Watch]) -> None:
+    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         await self._turn("move")
-        del self.rows[watch]
+        if self.rows[watch.id].followers != watch.followers:
+            return False
+        del self.rows[watch.id]
         for elsewhere in to:
             await self.add(elsewhere)
+        return True
 
-    async def start_over(self, watch: WatchId) -> None:
+    async def start_over(self, watch: WatchId, card: Ts) -> None:
         await self._turn("start_over")
-        fresh: dict[str, object] = {"card_tried_at": None, "card": None, "card_gone": False, "shown": None}
-        self._set(watch, notice_tried_at=None, notice=None, **fresh)
+        if self._has(watch, card):
+            fresh: dict[str, object] = {
+                "card_tried_at": None,
+                "card": None,
+                "card_gone": False,
+                "shown": None,
+            }
+            self._set(watch, notice_tried_at=None, notice=None, **fresh)
+
+    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
+        await self._turn("close")
+        if watch in self.rows and not self.rows[watch].followers:
+            self._set(watch, closed_at=at)
+
+    def _has(self, watch: WatchId, card: Ts) -> bool:
+        return watch in self.rows and self.rows[watch].card == card
 
     async def close(self, watch: WatchId, at: datetime) -> None:
         await self._turn("close")

@@ -46,7 +46,7 @@ class Easel:
     async def running(self) -> AsyncIterator["Easel"]:
         for number in range(self.number):
             watch = a_watch(f"watch{number}")
-            ts = await self.board.post(HERE, Message("first"), watch=watch.id)
+            ts = await self.board.post(HERE, Message("first"), mark=watch.id)
             watch = replace(watch, card=ts, shown=Message("first").fingerprint)
             self.watches.rows[watch.id] = watch
             self.cards.append((watch, ts))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -29,7 +29,7 @@ from bot.ports import (
 )
 from bot.posting import Posting
 from bot.runner import TaskRunner
-from bot.watch import ChannelId, Place, TeamId, Watch
+from bot.watch import ChannelId, Place, TeamId, Watch, WatchId
 from tests.fakes import (
     ADA,
     GRACE,
@@ -59,6 +59,7 @@ class Stage:
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
         self.arrivals = Arrivals()
+        self.waiting = ExitStack()
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[TaskRunner]:
@@ -93,6 +94,10 @@ class Stage:
             await self.posting.steps.settle()
             drawing_task.cancel()
             await asyncio.gather(drawing_task, return_exceptions=True)
+
+    def expects(self, watch: WatchId) -> asyncio.Future[Arrival]:
+        """Somebody waits to hear what becomes of a watch."""
+        return self.waiting.enter_context(self.arrivals.waiting(watch))
 
     def says(self, state: JobState, **more: object) -> None:
         self.omni.answer = a_job(state, **more)
@@ -171,7 +176,7 @@ async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_l
 
 async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() -> None:
     stage = Stage(JobNotFound("404"), a_watch())
-    waiting = stage.arrivals.expect(a_watch().id)
+    waiting = stage.expects(a_watch().id)
     async with stage.bot():
         assert await waiting is Arrival.NO_SUCH_JOB
     assert stage.board.posted == {}
@@ -180,7 +185,7 @@ async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() 
 
 async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> None:
     stage = Stage(KeyRefused("401"), a_watch())
-    waiting = stage.arrivals.expect(a_watch().id)
+    waiting = stage.expects(a_watch().id)
     async with stage.bot():
         assert await waiting is Arrival.KEY_REFUSED
     assert stage.board.posted == {}
@@ -331,7 +336,7 @@ async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_a
 async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_message() -> None:
     stage = Stage(a_job(JobState.FAILED), replace(a_watch("watch", FOREIGN), followers=(ADA, GRACE)))
     stage.board.closed.add(FOREIGN)
-    waiting = stage.arrivals.expect(a_watch().id)
+    waiting = stage.expects(a_watch().id)
     async with stage.bot():
         assert await waiting is Arrival.MOVED
         await asyncio.sleep(20)
@@ -346,7 +351,7 @@ async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_wat
     direct = Place(HERE.team, ChannelId(f"D{ADA}"))
     stage = Stage(a_job(), a_watch("watch", direct))
     stage.board.closed.add(direct)
-    waiting = stage.arrivals.expect(a_watch().id)
+    waiting = stage.expects(a_watch().id)
     async with stage.bot():
         assert await waiting is Arrival.NOWHERE
     assert stage.watches.rows == {}

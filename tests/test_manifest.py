@@ -23,6 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import blocks, slack
 from bot.desk import Desk
 from bot.handlers import Handlers
+from bot.watch import TeamId
 
 ROOT = Path(__file__).parents[1]
 SOURCE = (ROOT / "manifest.yml").read_text("utf-8")
@@ -86,7 +87,7 @@ class RememberingApp:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    Handlers(cast(Desk, None)).register(cast(AsyncApp, app))
+    Handlers(cast(Desk, None), cast(Any, None), TeamId("T0")).register(cast(AsyncApp, app))
     return app.routes
 
 

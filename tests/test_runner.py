@@ -1,6 +1,7 @@
 """One coroutine per job, whatever is asked for how often."""
 
 import asyncio
+import gc
 from collections import Counter
 
 import pytest
@@ -94,22 +95,30 @@ async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
     assert runner._running == {}
 
 
-async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew() -> None:
+async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_once() -> None:
     begun: list[int] = []
-    runner: TaskRunner
 
-    async def follow(_: JobId, __: asyncio.Event) -> None:
+    async def follow(_: JobId, wake: asyncio.Event) -> None:
         begun.append(1)
         if len(begun) == 1:
             asyncio.get_running_loop().call_soon(runner.start, JOB)
+        else:
+            await wake.wait()
 
     runner = TaskRunner(follow)
+    runner.start(JOB)
+    await settled()
+    runner.ensure(JOB)
+    await settled()
+    assert len(begun) == 2
     runner.start(JOB)
     await settled()
     assert len(begun) == 2 and runner._running == {}
 
 
 async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> None:
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     follows = Follows()
     runner = TaskRunner(follows.follow)
     runner.start(OTHER)
@@ -121,6 +130,8 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
     await settled()
     assert follows.begun == {JOB: 2, OTHER: 1} and follows.woken[OTHER] == 1
     await runner.stop()
+    gc.collect()
+    assert unheard == []
 
 
 async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> None:

@@ -165,37 +165,45 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_a_card_is_posted_once_with_its_mark_and_without_unfurling(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
     (posted,) = world.slack.messages("data-team")
     assert (posted.ts, posted.text, posted.blocks) == (ts, CARD.text, [SECTION])
-    assert posted.metadata == {"event_type": "omni_job_watch", "event_payload": {"watch": WATCH}}
+    assert posted.metadata == {"event_type": "omni_job_watch", "event_payload": {"mark": WATCH}}
     (call,) = world.slack.calls("chat.postMessage")
     assert str(call.args["unfurl_links"]).lower() in ("false", "0")
     assert str(call.args["unfurl_media"]).lower() in ("false", "0")
 
 
 async def test_a_reply_goes_into_its_thread(world: World) -> None:
-    parent = await world.board.post(world.here, CARD, watch=WATCH)
-    ts = await world.board.post(world.here, Message("It failed."), watch=WATCH, thread=parent)
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
     (reply,) = world.slack.replies("data-team", parent)
     assert (reply.ts, reply.text) == (ts, "It failed.")
     assert len(world.slack.messages("data-team")) == 1
 
 
+async def test_an_update_brings_its_own_blocks(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    newer = {"type": "section", "text": {"type": "mrkdwn", "text": "*Done*"}}
+    await world.board.update(world.here, ts, Message("Top products: done", (newer,)))
+    (posted,) = world.slack.messages("data-team")
+    assert (posted.text, posted.blocks) == ("Top products: done", [newer])
+
+
 async def test_an_update_replaces_text_and_blocks_and_keeps_the_mark(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
     await world.board.update(world.here, ts, Message("Top products: done"))
     (posted,) = world.slack.messages("data-team")
     assert (posted.text, posted.blocks, posted.edits) == ("Top products: done", [], 1)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
 
 
 _CALLS: dict[str, Callable[[World], Awaitable[object]]] = {
-    "post": lambda world: world.board.post(world.here, CARD, watch=WATCH),
+    "post": lambda world: world.board.post(world.here, CARD, mark=WATCH),
     "update": lambda world: world.board.update(world.here, Ts("1777900000.000100"), CARD),
-    "find": lambda world: world.board.find(world.here, watch=WATCH, since=LONG_AGO),
+    "find": lambda world: world.board.find(world.here, mark=WATCH, since=LONG_AGO),
     "find in a thread": lambda world: world.board.find(
-        world.here, watch=WATCH, since=LONG_AGO, thread=Ts("1777900000.000100")
+        world.here, mark=WATCH, since=LONG_AGO, thread=Ts("1777900000.000100")
     ),
     "permalink": lambda world: world.board.permalink(world.here, Ts("1777900000.000100")),
     "direct": lambda world: world.board.direct(world.here, world.person("ada")),
@@ -261,7 +269,7 @@ async def test_429_without_a_body_still_tells_how_long_to_wait(
 ) -> None:
     world.slack.faults.plan(Fault("status", 429, body, content_type, ((header, "9"),)))
     with pytest.raises(BoardBusy) as raised:
-        await world.board.post(world.here, CARD, watch=WATCH)
+        await world.board.post(world.here, CARD, mark=WATCH)
     assert raised.value.retry_after_seconds == 9.0
 
 
@@ -271,16 +279,16 @@ async def test_429_without_a_body_still_tells_how_long_to_wait(
 async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
     await world.slack.close()
     with pytest.raises(BoardUnreachable):
-        await world.board.post(world.here, CARD, watch=WATCH)
+        await world.board.post(world.here, CARD, mark=WATCH)
 
 
 async def test_a_lost_answer_is_unanswered_and_the_message_is_there_exactly_once(world: World) -> None:
     world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     with pytest.raises(Unanswered):
-        await world.board.post(world.here, CARD, watch=WATCH)
+        await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 1
     (posted,) = world.slack.messages("data-team")
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) == posted.ts
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
 
 
 async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing_is_there(
@@ -288,19 +296,19 @@ async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing
 ) -> None:
     world.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
     with pytest.raises(Unanswered):
-        await world.board.post(world.here, CARD, watch=WATCH)
+        await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 1
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) is None
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
 
 
 @pytest.mark.parametrize("kind", [RESET_BEFORE, RESET_AFTER], ids=["before", "after"])
 async def test_a_connection_lost_on_a_kept_open_socket_is_not_tried_again_by_anybody(
     world: World, kind: Fault
 ) -> None:
-    await world.board.post(world.here, CARD, watch=WATCH)
+    await world.board.post(world.here, CARD, mark=WATCH)
     world.slack.faults.plan(kind, on="chat.postMessage")
     with pytest.raises(Unanswered):
-        await world.board.post(world.here, CARD, watch=WATCH)
+        await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 2
 
 
@@ -311,7 +319,7 @@ async def test_an_answer_that_is_too_late_is_unanswered(
     world.slack.faults.plan(Fault("delay", delay_seconds=0.6))
     async with board_of(world.slack) as hasty:
         with pytest.raises(Unanswered):
-            await hasty.post(world.here, CARD, watch=WATCH)
+            await hasty.post(world.here, CARD, mark=WATCH)
 
 
 # Places
@@ -320,28 +328,28 @@ async def test_an_answer_that_is_too_late_is_unanswered(
 @pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
 async def test_where_the_bot_can_not_post_it_is_not_allowed(world: World, channel: str) -> None:
     with pytest.raises(NotAllowedHere):
-        await world.board.post(world.place(channel), CARD, watch=WATCH)
+        await world.board.post(world.place(channel), CARD, mark=WATCH)
 
 
 async def test_a_message_that_slack_will_not_show_is_refused(world: World) -> None:
     bad = Message("text", ({"type": "section"},))
     with pytest.raises(PayloadRefused):
-        await world.board.post(world.here, bad, watch=WATCH)
+        await world.board.post(world.here, bad, mark=WATCH)
 
 
 async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
     await world.slack.delete_message("data-team", ts)
     with pytest.raises(MessageGone):
         await world.board.update(world.here, ts, CARD)
     with pytest.raises(MessageGone):
         await world.board.permalink(world.here, ts)
     with pytest.raises(MessageGone):
-        await world.board.find(world.here, watch=WATCH, since=LONG_AGO, thread=ts)
+        await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
 async def test_a_permalink_leads_to_the_message(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
     link = await world.board.permalink(world.here, ts)
     assert link.endswith(f"/archives/{world.here.channel}/p{ts.replace('.', '')}")
 
@@ -350,7 +358,7 @@ async def test_the_direct_message_with_a_person_is_a_place_to_post_in(world: Wor
     place = await world.board.direct(world.here, world.person("ada"))
     assert place == Place(world.here.team, ChannelId(world.slack.dm("ada")))
     assert await world.board.direct(world.here, world.person("ada")) == place
-    await world.board.post(place, CARD, watch=WATCH)
+    await world.board.post(place, CARD, mark=WATCH)
     assert len(world.slack.messages(place.channel)) == 1
 
 
@@ -379,66 +387,66 @@ async def test_after_uninstalling_every_call_says_that_the_token_is_refused(worl
 async def test_a_card_is_found_among_other_messages_by_its_mark(world: World) -> None:
     other = WatchId("other")
     await world.slack.say("hello", user="ada", channel="data-team")
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
-    await world.board.post(world.here, CARD, watch=other)
-    await world.board.post(world.here, Message("reply"), watch=other, thread=ts)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) == ts
-    assert await world.board.find(world.here, watch=WatchId("nothing"), since=LONG_AGO) is None
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.board.post(world.here, CARD, mark=other)
+    await world.board.post(world.here, Message("reply"), mark=other, thread=ts)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find(world.here, mark=WatchId("nothing"), since=LONG_AGO) is None
 
 
 async def test_a_reply_is_found_in_its_thread_and_is_not_mistaken_for_the_card(world: World) -> None:
-    card = await world.board.post(world.here, CARD, watch=WATCH)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO, thread=card) is None
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
     await world.slack.say("hm", user="ada", channel="data-team")
-    reply = await world.board.post(world.here, Message("It failed."), watch=WATCH, thread=card)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO, thread=card) == reply
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) == card
+    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == card
 
 
 async def test_what_was_posted_before_is_not_what_is_looked_for(world: World) -> None:
-    await world.board.post(world.here, CARD, watch=WATCH)
+    await world.board.post(world.here, CARD, mark=WATCH)
     soon = datetime.now(UTC) + timedelta(seconds=5)
-    assert await world.board.find(world.here, watch=WATCH, since=soon) is None
+    assert await world.board.find(world.here, mark=WATCH, since=soon) is None
 
 
 @pytest.mark.parametrize("n_later", [0, 1, 199, 200, 450])
 async def test_a_lost_post_is_found_under_however_many_later_messages(world: World, n_later: int) -> None:
-    ts = await world.board.post(world.here, CARD, watch=WATCH)
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
     for _ in range(n_later):
         await world.slack.say("chatter", user="ada", channel="data-team")
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
     assert len(world.slack.calls("conversations.history")) == n_later // 200 + 1
 
 
 async def test_a_lost_reply_is_found_in_a_long_thread(world: World) -> None:
-    card = await world.board.post(world.here, CARD, watch=WATCH)
+    card = await world.board.post(world.here, CARD, mark=WATCH)
     channel = world.slack.workspace.channel("data-team")
     for _ in range(450):
         world.slack.workspace.post(channel, world.person("ada"), "chatter", thread=card)
-    reply = await world.board.post(world.here, Message("It failed."), watch=WATCH, thread=card)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO, thread=card) == reply
+    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
 
 
 async def test_without_the_scope_to_read_nobody_can_tell() -> None:
     async with SimulatedSlack(limits=False, history_scopes=False) as slack, board_of(slack) as board:
         here = World(slack, board).here
-        ts = await board.post(here, CARD, watch=WATCH)
+        ts = await board.post(here, CARD, mark=WATCH)
         with pytest.raises(ScopeMissing):
-            await board.find(here, watch=WATCH, since=LONG_AGO)
+            await board.find(here, mark=WATCH, since=LONG_AGO)
         with pytest.raises(ScopeMissing):
-            await board.find(here, watch=WATCH, since=LONG_AGO, thread=ts)
+            await board.find(here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
 async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
     channel = world.slack.workspace.channel("data-team")
     for metadata in (
-        {"event_type": "other", "event_payload": {"watch": WATCH}},
+        {"event_type": "other", "event_payload": {"mark": WATCH}},
         {"event_type": "omni_job_watch", "event_payload": {}},
-        {"event_type": "omni_job_watch", "event_payload": {"watch": 3}},
+        {"event_type": "omni_job_watch", "event_payload": {"mark": 3}},
         {},
     ):
         world.slack.workspace.post(channel, world.slack.bot_user, "x", metadata=metadata)
-    assert await world.board.find(world.here, watch=WATCH, since=LONG_AGO) is None
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
 
 
 # Who we are
@@ -473,7 +481,7 @@ async def test_no_token_is_in_any_error(world: World) -> None:
     for fault in (*BODIES.values(), RESET_AFTER, too_many_requests(1)):
         world.slack.faults.plan(fault)
         with pytest.raises(BoardError) as raised:
-            await world.board.post(world.here, CARD, watch=WATCH)
+            await world.board.post(world.here, CARD, mark=WATCH)
         chain: BaseException | None = raised.value
         while chain is not None:
             assert world.slack.bot_token not in f"{chain} {chain!r}"

@@ -280,13 +280,13 @@ async def test_every_step_of_a_card_and_its_notice_is_kept(store: Stored, backen
     assert await store.get(mine.id) == (
         mine := replace(mine, card=Ts("1777900000.000100"), shown="first look")
     )
-    await store.card_shows(mine.id, "second look")
+    await store.card_shows(mine.id, Ts("1777900000.000100"), "second look")
     assert await store.get(mine.id) == (mine := replace(mine, shown="second look"))
     await store.notice_tried(mine.id, told)
     assert await store.get(mine.id) == (mine := replace(mine, notice_tried_at=told))
     await store.notice_posted(mine.id, Ts("1777900000.000200"), "reply")
     assert await store.get(mine.id) == (mine := replace(mine, notice=Ts("1777900000.000200")))
-    await store.card_is_gone(mine.id)
+    await store.card_is_gone(mine.id, Ts("1777900000.000100"))
     assert await store.get(mine.id) == (mine := replace(mine, card_gone=True))
     await store.close(mine.id, told)
     assert await store.get(mine.id) == (mine := replace(mine, closed_at=told))
@@ -304,10 +304,10 @@ async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: Sto
     mine = await store.add(watch(HERE, ADA, GRACE))
     await store.card_tried(mine.id, NOON)
     await store.card_posted(mine.id, Ts("1.1"), "look")
-    await store.card_is_gone(mine.id)
+    await store.card_is_gone(mine.id, Ts("1.1"))
     await store.notice_tried(mine.id, NOON)
     await store.notice_posted(mine.id, Ts("1.2"), None)
-    await store.start_over(mine.id)
+    await store.start_over(mine.id, Ts("1.1"))
     assert await store.get(mine.id) == mine
 
 
@@ -331,7 +331,7 @@ async def test_a_removed_watch_leaves_no_follower_behind(store: Stored) -> None:
 async def test_a_watch_moves_to_each_followers_own_place(store: Stored) -> None:
     mine = await store.add(watch(HERE, ADA, GRACE))
     to = [watch(Place(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
-    await store.move(mine.id, to)
+    assert await store.move(mine, to)
     assert await store.get(mine.id) is None
     assert {one.id for one in await store.open_watches(JOB)} == {one.id for one in to}
 
@@ -339,7 +339,7 @@ async def test_a_watch_moves_to_each_followers_own_place(store: Stored) -> None:
 async def test_moving_to_where_the_job_is_followed_already_merges(store: Stored) -> None:
     there = await store.add(watch(THERE, GRACE))
     mine = await store.add(watch(HERE, ADA))
-    await store.move(mine.id, [watch(THERE, ADA), watch(Place(TEAM, ChannelId("D0ADA")), ADA)])
+    assert await store.move(mine, [watch(THERE, ADA), watch(Place(TEAM, ChannelId("D0ADA")), ADA)])
     assert await store.get(there.id) == replace(there, followers=(GRACE, ADA))
     assert len(await store.open_watches(JOB)) == 2
 
@@ -349,8 +349,33 @@ async def test_a_move_is_done_wholly_or_not_at_all(store: Stored) -> None:
     taken = await store.add(watch(HERE, GRACE, job=OTHER_JOB))
     clash = replace(watch(THERE, ADA), id=taken.id)
     with pytest.raises(StoreUnavailable):
-        await store.move(mine.id, [watch(Place(TEAM, ChannelId("D0ADA")), ADA), clash])
+        await store.move(mine, [watch(Place(TEAM, ChannelId("D0ADA")), ADA), clash])
     assert list(await store.open_watches(JOB)) == [mine]
+
+
+async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: Stored) -> None:
+    mine = await store.add(watch(HERE, ADA))
+    both = await store.add(watch(HERE, GRACE))
+    assert not await store.move(mine, [watch(THERE, ADA)])
+    assert list(await store.open_watches(JOB)) == [both]
+
+
+async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: Stored) -> None:
+    mine = await store.add(watch())
+    await store.card_posted(mine.id, Ts("2.2"), "look")
+    await store.card_shows(mine.id, Ts("1.1"), "old look")
+    await store.card_is_gone(mine.id, Ts("1.1"))
+    await store.start_over(mine.id, Ts("1.1"))
+    assert await store.get(mine.id) == replace(mine, card=Ts("2.2"), shown="look")
+
+
+async def test_a_watch_is_closed_as_deserted_only_while_nobody_follows_it(store: Stored) -> None:
+    mine = await store.add(watch())
+    await store.close_if_deserted(mine.id, NOON)
+    assert await store.get(mine.id) == mine
+    await store.unfollow(mine.id, ADA)
+    await store.close_if_deserted(mine.id, NOON)
+    assert await store.get(mine.id) == replace(mine, followers=(), closed_at=NOON)
 
 
 # Cancellation
@@ -479,11 +504,14 @@ def test_whatever_happens_in_whatever_order_the_store_holds_what_the_rules_say(
                     await store.remove(id_)
                     model.watches.pop(id_, None)
                 case "start over":
-                    await store.start_over(id_)
-                    model.set(id_, card=None, shown=None)
+                    there = model.watches.get(id_)
+                    if there is not None and there.card is not None:
+                        await store.start_over(id_, there.card)
+                        model.set(id_, card=None, shown=None)
                 case "move":
-                    await store.move(id_, [new])
-                    model.move(id_, [new])
+                    if (there := await store.get(id_)) is not None:
+                        assert await store.move(there, [new])
+                        model.move(id_, [new])
                 case "post":
                     await store.card_posted(id_, Ts(f"{minute}.0"), "look")
                     model.set(id_, card=Ts(f"{minute}.0"), shown="look")
@@ -631,13 +659,14 @@ _CALLS: list[Callable[[Store], Coroutine[Any, Any, object]]] = [
     lambda store: store.unfollow(WatchId("secret"), ADA),
     lambda store: store.card_tried(WatchId("secret"), NOON),
     lambda store: store.card_posted(WatchId("secret"), Ts("1.1"), "look"),
-    lambda store: store.card_shows(WatchId("secret"), "look"),
-    lambda store: store.card_is_gone(WatchId("secret")),
+    lambda store: store.card_shows(WatchId("secret"), Ts("1.1"), "look"),
+    lambda store: store.card_is_gone(WatchId("secret"), Ts("1.1")),
     lambda store: store.notice_tried(WatchId("secret"), NOON),
     lambda store: store.notice_posted(WatchId("secret"), Ts("1.1"), None),
-    lambda store: store.move(WatchId("secret"), [watch()]),
-    lambda store: store.start_over(WatchId("secret")),
+    lambda store: store.move(watch(), [watch()]),
+    lambda store: store.start_over(WatchId("secret"), Ts("1.1")),
     lambda store: store.close(WatchId("secret"), NOON),
+    lambda store: store.close_if_deserted(WatchId("secret"), NOON),
     lambda store: store.remove(WatchId("secret")),
     lambda store: store.take("omni", RATE),
     lambda store: store.pause("omni", RATE, 1.0),
@@ -691,5 +720,5 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice"),
         },
         "followers": {"number", "watch", "user"},
-        "budgets": {"name", "arrival"},
+        "budgets": {"name", "arrival", "paused_until"},
     }

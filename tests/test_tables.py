@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import sys
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,16 +92,6 @@ async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
         await Database.open(url(path))
     path.unlink()
     await (await Database.open(url(path))).close()
-
-
-async def test_a_database_that_did_not_open_leaves_no_thread_behind(path: Path) -> None:
-    path.write_bytes(b"This is a letter and no database. " * 100)
-    before = set(threading.enumerate())
-    with pytest.raises(StoreUnavailable):
-        await Database.open(url(path))
-    async with asyncio.timeout(5.0):
-        while set(threading.enumerate()) - before:
-            await asyncio.sleep(0.01)
 
 
 async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
