@@ -17,9 +17,19 @@ from pathlib import Path
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from bot.demo.timeline import Script
+from bot.demo.workspace import Channel
 from tests.end_to_end.world import World
 
+PER_CHANNEL = 10
+"""A channel takes one card a second, so the follows are spread for the start not to take long."""
 HOUR = Script(0.0, tuple((1.0, f"Step {number}", number) for number in range(3_600)))
+
+
+def a_channel(slack: SimulatedSlack, number: int) -> str:
+    """A new public channel with everybody in it."""
+    channel = Channel(f"C0BENCH{number:03}", f"bench-{number}", "public", set(slack.workspace.users))
+    slack.workspace.channels[channel.id] = channel
+    return channel.id
 
 
 async def measure(follows: int, commands: int) -> list[float]:
@@ -28,10 +38,10 @@ async def measure(follows: int, commands: int) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             world = World(slack, omni, Path(folder))
             await world.bot_process()
-            for _ in range(follows):
-                await world.type(omni.add(HOUR))
-            if follows:
-                await slack.until(lambda: len(slack.messages(world.channel)) == follows, timeout=300)
+            channels = [a_channel(slack, number) for number in range(follows // PER_CHANNEL)]
+            for number in range(follows):
+                await world.type(omni.add(HOUR), channel=channels[number % len(channels)])
+            await slack.until(lambda: sum(len(slack.messages(c)) for c in channels) == follows, timeout=300)
             milliseconds = []
             for number in range(commands):
                 text = ("help", "list", "", omni.add(HOUR))[number % 4]
