@@ -141,6 +141,9 @@ class Drawing:
         forms = card.wanted
         message = forms[card.plainer]
         try:
+            if card.shown is not None:
+                # Stored first: should the outcome not be stored, nobody may rely on the look before it.
+                await self._watches.card_shows(card.watch.id, card.ts, None)
             await self._board.update(card.watch.place, card.ts, message)
         except PayloadRefused as error:
             self._try_plainer(card, forms, error)
@@ -148,11 +151,14 @@ class Drawing:
             await self._gone(card, error)
         except BoardBusy as error:
             await self._pause(card, error)
-        except BoardError as error:
-            if not isinstance(error, BoardUnreachable):
-                # It may have been taken all the same, so what the card shows is no longer known.
-                await self._remember(card, None)
+        except BoardUnreachable as error:
             self._back_off(card, error.code)
+        except BoardError as error:
+            card.shown = None  # it may have been taken all the same
+            self._back_off(card, error.code)
+        except StoreUnavailable as error:
+            log.warning("edit not begun", watch=card.watch.id, reason=str(error))
+            self._back_off(card, "storage")
         except Exception:
             # A defect of ours over one card must not end the drawing of all the others.
             log.exception("edit broke", watch=card.watch.id)
@@ -170,14 +176,11 @@ class Drawing:
     async def _taken(self, card: _Card, message: Message) -> None:
         card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
         card.failures = 0
-        await self._remember(card, message.fingerprint)
-
-    async def _remember(self, card: _Card, fingerprint: str | None) -> None:
-        card.shown = fingerprint
+        card.shown = message.fingerprint
         try:
-            await self._watches.card_shows(card.watch.id, card.ts, fingerprint)
+            await self._watches.card_shows(card.watch.id, card.ts, card.shown)
         except StoreUnavailable as error:
-            # Costs one needless edit after a restart.
+            # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
 
     async def _gone(self, card: _Card, error: BoardError) -> None:

@@ -193,11 +193,39 @@ async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: Boa
     assert easel.watches.rows[easel.cards[0][0].id].card_gone
 
 
-async def test_a_database_that_is_down_does_not_keep_a_look_from_being_drawn() -> None:
+async def test_while_the_database_is_down_a_look_waits_and_is_drawn_after_it() -> None:
     async with Easel().running() as easel:
         easel.watches.error = StoreUnavailable("locked")
-        assert await easel.finish("done")
+        finishing = asyncio.create_task(easel.finish("done"))
+        await asyncio.sleep(30)
+        assert easel.edits() == []
+        easel.watches.error = None
+        assert await finishing
     assert easel.edits() == ["done"]
+
+
+async def test_a_look_that_was_drawn_and_could_not_be_stored_is_not_taken_for_the_one_before() -> None:
+    async with Easel().running() as easel:
+
+        def database_goes_down() -> None:
+            easel.watches.error = StoreUnavailable("locked")
+
+        easel.board.on_update = database_goes_down
+        assert await easel.finish("nobody follows this")
+        easel.board.on_update = lambda: None
+        easel.watches.error = None
+        watch, ts = easel.cards[0]
+        assert await easel.drawing.finish(easel.watches.rows[watch.id], ts, look("first"))
+    assert easel.edits() == ["nobody follows this", "first"]
+
+
+async def test_while_an_edit_is_under_way_the_table_claims_no_look() -> None:
+    async with Easel().running() as easel:
+        watch, _ = easel.cards[0]
+        claimed: list[str | None] = []
+        easel.board.on_update = lambda: claimed.append(easel.watches.rows[watch.id].shown)
+        assert await easel.finish("done")
+    assert claimed == [None]
 
 
 async def test_what_is_shown_is_remembered_for_the_next_start() -> None:
