@@ -18,6 +18,7 @@ BROKEN = 1
 BAD_SETTINGS = 2
 TOKEN_REFUSED = 3
 NO_DATABASE = 4
+INTERRUPTED = 130
 
 EPILOG = """exit codes:
   0  stopped as asked, or every check passed
@@ -39,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*error.problems, sep="\n", file=sys.stderr)
         return BAD_SETTINGS
     logs.configure(settings.log_level)
-    if options.command == "check":
-        return asyncio.run(_check(settings))
-    return asyncio.run(_run(settings))
+    try:
+        return asyncio.run(_check(settings) if options.command == "check" else _run(settings))
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 async def _check(settings: Settings) -> int:
@@ -67,6 +69,13 @@ async def _run(settings: Settings) -> int:
     return STOPPED
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535, or 0 for any")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bot",
@@ -79,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="the whole bot with a simulated Slack and Omni, no account needed"
     )
-    demo.add_argument("--port", type=int, default=8000, help="the page's port; the next free one if taken")
+    demo.add_argument("--port", type=_port, default=8000, help="the page's port; the next free one if taken")
     demo.add_argument("--no-browser", action="store_true", help="do not open the page")
     return parser
 

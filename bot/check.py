@@ -9,7 +9,16 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.budget import Gate, Rate
 from bot.job import JobId
 from bot.omni import OmniApi, omni_client
-from bot.ports import BoardError, JobNotFound, KeyRefused, OmniBusy, OmniError, StoreUnavailable, TokenRefused
+from bot.ports import (
+    BoardError,
+    BoardUnreachable,
+    JobNotFound,
+    KeyRefused,
+    OmniBusy,
+    OmniError,
+    StoreUnavailable,
+    TokenRefused,
+)
 from bot.settings import HINTS, Settings
 from bot.slack import (
     OPTIONAL_SCOPES,
@@ -84,6 +93,8 @@ async def _app_token(client: AsyncWebClient) -> Finding:
         remedy = (
             "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
         )
+        if isinstance(error, BoardUnreachable):
+            remedy = "Is slack.com reachable from here?"
         return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
     return Finding(True, "Slack app token: Socket Mode opens")
 
@@ -109,7 +120,8 @@ async def _database(settings: Settings) -> Finding:
     except DatabaseInUse:
         return Finding(True, "Database: in use by the running bot")
     except StoreUnavailable as error:
-        return Finding(False, f"Database does not open: {error}", _set("DATABASE_URL"))
+        remedy = f"Mend the folder or its rights. Or: {_set('DATABASE_URL')}"
+        return Finding(False, f"Database does not open: {error}", remedy)
     await database.close()
     return Finding(True, "Database: opens")
 

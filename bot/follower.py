@@ -19,7 +19,7 @@ import structlog
 from bot.cadence import pause_seconds
 from bot.cards import Cards
 from bot.job import JobId
-from bot.ports import BoardError, Omni, OmniError, OmniUnreachable, StoreUnavailable, Watches
+from bot.ports import BoardError, JobNotFound, Omni, OmniError, OmniUnreachable, StoreUnavailable, Watches
 from bot.sight import Sight
 from bot.watch import Watch, WatchId
 
@@ -206,7 +206,9 @@ def _log_change(job: JobId, before: Sight, after: Sight) -> None:
     """One line per change of state, one when trouble begins and one when it is over."""
     if after.job is not None and (before.job is None or before.job.state is not after.job.state):
         log.info("job state", job=job, state=after.job.raw_state)
-    if after.trouble is not None and before.trouble is None:
+    if isinstance(after.trouble, JobNotFound) and after.missing:
+        log.info("no such job", job=job)
+    elif after.trouble is not None and before.trouble is None:
         log.warning("omni trouble begins", job=job, error=type(after.trouble).__name__)
     if after.trouble is None and before.trouble is not None:
         log.info("omni trouble over", job=job)

@@ -37,7 +37,7 @@ def usage(reason: str | None = None) -> str:
 def already_followed(permalink: str | None) -> str:
     """A second command for the same job in the same place."""
     here = f"<{permalink}|its card>" if permalink else "its card in this conversation"
-    return f"This job is already followed here, and you follow it too now: see {here}."
+    return f"This job has its card here already: see {here}. You follow it as long as it runs."
 
 
 def moved_to_dm(permalink: str | None, bot_user: UserId) -> str:

@@ -15,7 +15,7 @@ HINTS = {
     "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
     "App-Level Tokens, with the scope connections:write",
     "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information",
-    "SLACK_API_URL": "leave it out, except for tests: https://slack.com/api/",
+    "SLACK_API_URL": "https://slack.com/api/, or leave it out; another is only for tests",
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
     "OMNI_REQUESTS_PER_MINUTE": "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",

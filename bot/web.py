@@ -1,5 +1,6 @@
 """Health over HTTP, for whatever restarts the bot: `/healthz` and `/readyz`."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -40,7 +41,13 @@ async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
         try:
             await web.TCPSite(runner, host, port).start()
         except (OSError, UnicodeError) as error:
-            raise PortTaken(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from error
+            raise PortTaken(f"{host}:{port}: {_reason(error)}") from error
         yield
     finally:
         await runner.cleanup()
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """In the system's words; asyncio's own repeat the address."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

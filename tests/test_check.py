@@ -174,7 +174,7 @@ async def test_a_database_that_the_running_bot_uses_is_no_failure(world: World) 
 async def test_a_database_that_does_not_open_is_told_with_what_to_set(world: World, tmp_path: Path) -> None:
     bad = await world.bad(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'bot.sqlite3'}")
     assert bad.what == f"Database does not open: No such file or directory: {tmp_path / 'missing'}"
-    assert bad.remedy == remedy("DATABASE_URL")
+    assert bad.remedy == f"Mend the folder or its rights. Or: {remedy('DATABASE_URL')}"
 
 
 async def test_the_check_leaves_the_database_free(world: World) -> None:

@@ -89,7 +89,7 @@ async def test_the_port_is_free_again_after_trouble_inside() -> None:
 
 async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
     async with served() as health:
-        with pytest.raises(PortTaken, match=f"127.0.0.1:{health.port}: .*address already in use"):
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{health.port}: .*(?i:address already in use)"):
             async with serve("127.0.0.1", health.port, health.problem):
                 pass
 

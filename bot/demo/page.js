@@ -22,6 +22,8 @@ function keep(key, value) { try { localStorage.setItem(key, value); } catch { /*
 // ---- asking the server
 
 async function act(deed, more = {}) {
+  // What comes of one's own deed is looked at: at the end of the channel, unless it is about a card in it.
+  if (!more.ts) lines.atEnd = true;
   let response;
   try {
     response = await fetch("/do", { method: "POST", headers: { "Content-Type": "application/json" },

@@ -148,7 +148,7 @@ SAMPLES = (
             end=Failed(
                 "Column 'ad_spend' not found in table 'campaigns'",
                 "QUERY_EXECUTION_ERROR",
-                "The query timed out after 300 seconds",
+                "The table has: campaign_id, spend, clicks, started_at",
             ),
         ),
         topic="campaigns",

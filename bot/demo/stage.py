@@ -24,7 +24,18 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOT = (sys.executable, "-m", "bot")
 _GRACE_SECONDS = 8.0
 """How long the bot may take to end before it is killed."""
-_OURS = ("SLACK_", "OMNI_", "DATABASE_", "NOTIFY_", "HOST", "PORT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_OURS = (
+    "SLACK_",
+    "OMNI_",
+    "DATABASE_",
+    "NOTIFY_",
+    "HOST",
+    "PORT",
+    "LOG_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,10 @@ async def perform(
     command: Sequence[str] = _BOT,
     stream: TextIO | None = None,
 ) -> int:
-    """Run the demo until SIGINT or SIGTERM. Returns the exit code: 0, or 1 where no port is free."""
+    """Run the demo until SIGINT, SIGTERM or SIGHUP, which a closed terminal sends.
+
+    Returns the exit code: 0, or 1 where no port is free.
+    """
     stop = _stop_at_signals()
     stream = stream or sys.stdout
     try:
@@ -143,7 +157,7 @@ def _open(url: str) -> None:
 def _stop_at_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels the task instead.
             loop.add_signal_handler(number, stop.set)
     return stop

@@ -37,7 +37,7 @@ STATES = {
             end=Failed(
                 "Column 'churned_at' not found in table 'customers'",
                 "QUERY_EXECUTION_ERROR",
-                "The query timed out after 300 seconds",
+                "The table has: customer_id, plan, signed_up_at, left_at",
             ),
         ),
         10.0,
