@@ -93,7 +93,7 @@ class Cards:
             return
         if taken and await self._tell_in_thread(newest, ts, sight):
             await self._watches.close(watch.id, self._now())
-        elif not taken:
+        elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
         else:
@@ -144,6 +144,16 @@ class Cards:
         if place == watch.place:
             return None
         return Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
+
+    async def _is_deleted(self, watch: Watch, ts: Ts) -> bool:
+        """Whether the card has been deleted since Slack took its last look."""
+        try:
+            await self._board.permalink(watch.place, ts)
+        except MessageGone:
+            return True
+        except NotAllowedHere:
+            return False
+        return False
 
     async def _tell_in_thread(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Post the thread reply if one is due. False if there is no thread any more."""

@@ -1,0 +1,139 @@
+"""Slack, Omni and the moment of the end at their worst, over real sockets."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.interaction import command_payload
+from bot.demo.slack import Acked, too_many_requests
+from bot.demo.timeline import Script
+from tests.end_to_end.world import World
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),))
+
+
+async def deliver(world: World, typed: str, **changes: str | None) -> Acked:
+    """Deliver a command whose payload has other values in some fields; None: as JSON's null."""
+    workspace = world.slack.workspace
+    ada, channel = workspace.user("ada"), workspace.channel("data-team")
+    body: dict[str, Any] = command_payload(
+        workspace,
+        command="/omni-job",
+        text=typed,
+        user=ada,
+        channel=channel,
+        response_url=world.slack._response_url(channel, ada, None),
+    )
+    return await world.slack.socket_mode.deliver("slash_commands", body | changes, answerable=True)
+
+
+async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: World) -> None:
+    job = world.omni.add(LONG)
+    world.omni.faults.plan(Fault("delay", delay_seconds=4), on="GET /api/v1/ai/conversations/*", times=1)
+    async with world.bot():
+        await world.type(f"https://acme.omniapp.co/chat/{world.omni.jobs[job].conversation_id}")
+        await asyncio.sleep(0.3)
+
+    await world.told(world.ada, "I'm being restarted")
+    assert world.slack.messages(world.channel) == []
+
+
+@pytest.mark.parametrize(
+    "fault", [too_many_requests(1), RESET_BEFORE, HTML_500], ids=["429", "reset before", "500"]
+)
+async def test_a_failure_on_the_way_to_the_direct_messages_loses_no_follow(
+    world: World, fault: Fault
+) -> None:
+    job = world.omni.add(LONG)
+    world.slack.faults.plan(fault, on="conversations.open", times=1)
+    async with world.bot():
+        await world.type(job, channel=world.slack.workspace.channel("leadership").id)
+        await world.card("Thinking", channel=world.slack.dm(world.ada))
+        await world.told(world.ada, "direct messages")
+
+
+@pytest.mark.parametrize(
+    "fault", [HTML_500, too_many_requests(1), RESET_AFTER], ids=["500", "429", "reset after"]
+)
+async def test_a_private_line_is_told_again_only_if_it_was_refused(world: World, fault: Fault) -> None:
+    world.slack.faults.plan(fault, on="response_url", times=1)
+    async with world.bot():
+        await world.type("nonsense")
+        await asyncio.sleep(2.5)
+        await world.type("list", user=world.grace)
+        await world.told(world.grace, "You follow no running job")
+
+    assert len(world.slack.private(world.ada)) == 1
+
+
+async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Thinking")
+        await world.slack.click(
+            user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following", deliveries=2
+        )
+        await world.card("The bot no longer follows this job")
+        await world.type("list", user=world.grace)
+        await world.told(world.grace, "You follow no running job")
+
+    (line,) = world.slack.private(world.ada)
+    assert "You no longer follow this job" in line.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"team_id": None},
+        {"team_id": None, "is_enterprise_install": "true", "enterprise_id": "E1"},
+        {"response_url": None},
+        {"trigger_id": None},
+    ],
+    ids=str,
+)
+async def test_a_command_is_followed_without_the_fields_that_it_can_do_without(
+    world: World, changes: dict[str, str | None]
+) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        assert (await deliver(world, job, **changes)).acked
+        await world.card("Thinking")
+
+
+@pytest.mark.parametrize("field", ["user_id", "channel_id"])
+async def test_a_command_of_nobody_or_from_nowhere_is_answered_with_its_acknowledgement(
+    world: World, field: str
+) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        acked = await deliver(world, job, **{field: None})
+
+    assert "Something in me broke" in str(acked.payload)
+    assert world.omni.requests == []
+
+
+async def test_a_command_whose_text_is_null_is_answered_like_the_bare_one(world: World) -> None:
+    async with world.bot():
+        await deliver(world, "", text=None)
+        await world.told(world.ada, "I follow an Omni AI job in one message")
+
+
+@pytest.mark.parametrize(
+    "body, kind",
+    [("", "application/json"), ("", "text/plain"), ("[]", "application/json"), ("null", "application/json")],
+)
+async def test_an_edit_that_is_answered_with_nonsense_is_made_again(
+    world: World, body: str, kind: str
+) -> None:
+    job = world.omni.add(LONG)
+    world.slack.faults.plan(Fault("status", 200, body, kind), on="chat.update", times=1)
+    async with world.bot():
+        await world.type(job)
+        await world.card("Thinking")
+        world.omni.set(job, state="COMPLETE", resultSummary="The answer.")
+        await world.card("The answer.")
+
+    assert len(world.slack.calls("chat.update")) == 2

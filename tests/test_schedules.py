@@ -1,0 +1,340 @@
+"""Moments that fall badly, in virtual time: who comes, leaves, deletes or restarts while something is under way."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bot.desk import Desk
+from bot.job import JobId, JobState, Progress
+from bot.ports import (
+    BoardBusy,
+    JobNotFound,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    ScopeMissing,
+    StoreUnavailable,
+    Unanswered,
+)
+from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
+from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now
+from tests.test_follower import FOREIGN, Stage
+
+pytestmark = pytest.mark.looptime
+
+MARIE = UserId("U0MARIE")
+WATCH = WatchId("watch")
+
+
+class OddBoard(FakeBoard):
+    """Slack in the moods that these tests need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes_replies = True
+        self.shows_history = True
+        self.is_behind_by = timedelta(0)
+        self.direct_seconds = 0.0
+        self.gone_seconds = 0.0
+        self.permalink_seconds: Callable[[Ts], float] = lambda _: 0.0
+
+    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+        if thread is not None and not self.takes_replies:
+            raise NotAllowedHere("restricted_action_non_threadable_channel")
+        return await super().post(place, message, mark=mark, thread=thread)
+
+    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+        try:
+            await super().update(place, ts, message)
+        except MessageGone:
+            await asyncio.sleep(self.gone_seconds)
+            raise
+
+    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
+        if not self.shows_history:
+            raise ScopeMissing("missing_scope")
+        if place in self.closed:
+            raise NotAllowedHere("not_in_channel")
+        if since > START - self.is_behind_by:
+            return None
+        return await super().find(place, mark=mark, since=since, thread=thread)
+
+    async def permalink(self, place: Place, ts: Ts) -> str:
+        seconds = self.permalink_seconds(ts)
+        try:
+            return await super().permalink(place, ts)
+        finally:
+            await asyncio.sleep(seconds)
+
+    async def direct(self, place: Place, user: UserId) -> Place:
+        await asyncio.sleep(self.direct_seconds)
+        return await super().direct(place, user)
+
+
+def a_stage(*watches: Watch) -> tuple[Stage, OddBoard]:
+    """A stage of a running job, with the odd board."""
+    stage = Stage(a_job(), *watches)
+    stage.board = board = OddBoard()
+    return stage, board
+
+
+def a_desk(stage: Stage, start: Callable[[JobId], None]) -> Desk:
+    return Desk(
+        omni=stage.omni,
+        board=stage.board,
+        watches=stage.watches,
+        arrivals=stage.arrivals,
+        start=start,
+        now=now,
+        bot_user=UserId("U0BOT"),
+    )
+
+
+def direct(person: UserId) -> Place:
+    return Place(HERE.team, ChannelId(f"D{person}"))
+
+
+def step(stage: Stage, number: int) -> None:
+    stage.says(JobState.EXECUTING, progress=Progress(f"step {number}", number))
+
+
+async def test_a_channel_that_takes_cards_but_no_replies_gets_one_card_and_its_person_the_outcome() -> None:
+    stage, board = a_stage(a_watch())
+    board.takes_replies = False
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+    assert "The job failed" in stage.shown(direct(ADA))[0]
+
+
+async def test_a_deleted_card_that_is_asked_for_again_is_the_one_that_becomes_the_answer() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        step(stage, 1)
+        await asyncio.sleep(5)
+        board.posted.clear()
+        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        assert line is not None
+        assert len(stage.shown()) == 1
+        step(stage, 2)
+        await asyncio.sleep(10)
+        assert "step 2" in stage.shown()[0]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+    assert ["The answer." in text for text in stage.shown()] == [True]
+
+
+@pytest.mark.parametrize("place", [HERE, Place(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"])
+async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_with_both(place: Place) -> None:
+    stage, board = a_stage(a_watch(place=place))
+    post = board.post
+
+    async def post_to_a_thread_just_deleted(
+        place: Place, message: Message, *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        if thread is not None and board.posted.pop(Ts("1.0"), None):
+            raise MessageGone("thread_not_found")
+        return await post(place, message, mark=mark, thread=thread)
+
+    board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert ["The job failed" in text for text in stage.shown(place)] == [True]
+    assert [reply.thread for reply in board.replies()] == ["2.0"]
+    assert stage.all_closed()
+
+
+async def test_one_not_found_right_after_a_restart_ends_no_follow() -> None:
+    stage, _ = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(10)
+    stage.omni.answer = JobNotFound("404")
+    async with stage.bot():
+        await asyncio.sleep(1)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(30)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_busy_moment_while_a_watch_moves_to_direct_messages_loses_no_follow() -> None:
+    stage, board = a_stage()
+    board.closed.add(FOREIGN)
+    board.plan("direct", BoardBusy("ratelimited", 1.0))
+    async with stage.bot() as runner:
+        line = await a_desk(stage, runner.start).follow(JOB, FOREIGN, ADA)
+        await asyncio.sleep(60)
+    assert "direct messages" in (line or "")
+    assert len(stage.shown(direct(ADA))) == len(board.posted) == 1
+
+
+async def test_who_joins_a_watch_while_it_moves_to_direct_messages_gets_a_card_too() -> None:
+    stage, board = a_stage()
+    board.closed.add(FOREIGN)
+    board.direct_seconds = 0.3
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        ada = asyncio.create_task(desk.follow(JOB, FOREIGN, ADA))
+        await asyncio.sleep(0.1)
+        told = [await desk.follow(JOB, FOREIGN, GRACE), await ada]
+        await asyncio.sleep(60)
+    assert all("direct messages" in (line or "") for line in told)
+    assert {posted.place for posted in board.posted.values()} == {direct(ADA), direct(GRACE)}
+
+
+async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_the_answer() -> None:
+    stage, _ = a_stage(a_watch())
+    close_if_deserted = stage.watches.close_if_deserted
+
+    async def close_after_grace_came(watch: WatchId, at: datetime) -> None:
+        if not stage.watches.rows[watch].followers:
+            await stage.watches.add(a_watch("another", person=GRACE))
+        await close_if_deserted(watch, at)
+
+    stage.watches.close_if_deserted = close_after_grace_came  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        await stage.watches.unfollow(WATCH, ADA)
+        runner.start(JOB)
+        await asyncio.sleep(10)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(120)
+    assert stage.watches.rows[WATCH].followers == (GRACE,)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_try_stored_by_a_clock_that_was_an_hour_fast_holds_no_card_back() -> None:
+    stage, _ = a_stage(replace(a_watch(), card_tried_at=START + timedelta(hours=1)))
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_clock_ten_minutes_ahead_of_slacks_posts_no_card_twice() -> None:
+    stage, board = a_stage(a_watch())
+    board.is_behind_by = timedelta(minutes=10)
+    board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing_behind() -> None:
+    stage, _ = a_stage()
+    async with stage.bot() as runner:
+        stage.watches.error = StoreUnavailable("disk full")
+        told = {await a_desk(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
+    assert ["storage" in (line or "") for line in told] == [True]
+    assert stage.arrivals._expected == {}
+
+
+async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> None:
+    stage, _ = a_stage()
+    card_posted = stage.watches.card_posted
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        second: list[str | None] = []
+
+        async def posted_as_grace_asks(watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
+            await card_posted(watch, ts, fingerprint)
+            second.append(await desk.follow(JOB, HERE, GRACE))
+
+        stage.watches.card_posted = posted_as_grace_asks  # type: ignore[method-assign]
+        assert await desk.follow(JOB, HERE, ADA) is None
+        assert asyncio.get_running_loop().time() < 15
+    assert "has its card here already" in (second[0] or "")
+
+
+async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_next_who_asks() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        step(stage, 1)
+        await asyncio.sleep(5)
+        assert stage.watches.rows[WATCH].card_gone
+        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(5)
+    assert "its card" in (line or "")
+    assert len(stage.shown()) == 1
+
+
+async def test_a_restart_while_slack_is_busy_loses_no_follow_even_without_the_history() -> None:
+    stage, board = a_stage(a_watch())
+    board.plan("post", BoardBusy("ratelimited", 60.0))
+    board.shows_history = False
+    async with stage.bot():
+        await asyncio.sleep(10)
+        assert board.times("post")
+        assert stage.shown() == []
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_two_who_ask_for_a_deleted_card_at_once_get_one_between_them() -> None:
+    stage, board = a_stage(a_watch())
+
+    def second_look_at_a_gone_card_is_slow(ts: Ts) -> float:
+        return 1.0 if ts not in board.posted and board.times("permalink") else 0.01
+
+    board.permalink_seconds = second_look_at_a_gone_card_is_slow
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        desk = a_desk(stage, runner.start)
+        await asyncio.gather(desk.follow(JOB, HERE, GRACE), desk.follow(JOB, HERE, MARIE))
+        await asyncio.sleep(30)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_card_posted_anew_is_not_mistaken_for_the_one_before() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        board.plan("update", MessageGone("edit_window_closed"))
+        step(stage, 1)
+        await asyncio.sleep(5)
+        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    _, anew = stage.shown()
+    assert "The job failed" in anew
+    assert [reply.thread for reply in board.replies()] == [stage.watches.rows[WATCH].card] == ["2.0"]
+
+
+async def test_a_look_that_slack_took_unanswered_is_not_overlooked_by_the_next_process() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        await stage.watches.unfollow(WATCH, ADA)
+        runner.start(JOB)
+        await asyncio.sleep(1)
+        assert "no longer follows" in stage.shown()[0]
+    stage.watches.let_follow(WATCH, ADA)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert "no longer follows" not in stage.shown()[0]
+
+
+async def test_the_loss_of_a_former_card_noticed_late_does_not_mark_the_new_one_as_gone() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.gone_seconds = 1.0
+        board.posted.clear()
+        step(stage, 1)
+        while not board.times("update"):
+            await asyncio.sleep(0.1)
+        await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(5)
+    assert stage.watches.rows[WATCH].card == "2.0"
+    assert not stage.watches.rows[WATCH].card_gone
