@@ -16,6 +16,8 @@ JITTER_SECONDS = 1.0
 """Requests leave here evenly but arrive bunched by the network; the window is reckoned longer by this."""
 LONGEST_NAP_SECONDS = 1.0
 """How long the queue sleeps before it asks the ledger again: another process may have paused or freed it."""
+SHORTEST_NAP_SECONDS = 0.001
+"""A wait that rounding left over must still let time pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Gate:
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
-                await asyncio.sleep(min(wait_seconds, LONGEST_NAP_SECONDS))
+                await asyncio.sleep(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             elif self._drop_those_who_left():
                 heapq.heappop(self._waiting)[2].set_result(None)
 

@@ -138,7 +138,8 @@ async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_wit
     async def post_to_a_thread_just_deleted(
         place: Place, message: Message, *, mark: str, thread: Ts | None = None
     ) -> Ts:
-        if thread is not None and board.posted.pop(Ts("1.0"), None):
+        if thread is not None and Ts("1.0") in board.posted:
+            del board.posted[Ts("1.0")]
             raise MessageGone("thread_not_found")
         return await post(place, message, mark=mark, thread=thread)
 
