@@ -1,6 +1,7 @@
 """A card's life: posted once, redrawn while the job runs, given its last look, and told of in its thread."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
@@ -152,7 +153,7 @@ class Cards:
         except MessageGone:
             return True
         except NotAllowedHere:
-            return False
+            pass  # not for us to see any more, which is not the same as deleted
         return False
 
     async def _tell_in_thread(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
@@ -185,8 +186,7 @@ class Cards:
         if post.tried_at is None:
             log.warning("reply unconfirmed", watch=post.watch)
             return
-        again = Post(post.place, post.forms, post.watch, post.thread, None, post.store_try, post.store_ts)
         try:
-            await self._posting.post_once(again)
+            await self._posting.post_once(replace(post, tried_at=None))
         except CannotTell:
             log.warning("reply unconfirmed", watch=post.watch)

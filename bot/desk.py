@@ -31,8 +31,6 @@ ARRIVES_WITHIN_SECONDS = 20.0
 """How long a person hears nothing before being told that the card is late."""
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
 """How long a person waits for Omni to say which job a chat's address means; nothing is stored before that."""
-LINKED_FOLLOWS = 20
-"""How many of a person's follows are listed with a link, each of which costs a request."""
 
 
 class Desk:
@@ -102,7 +100,7 @@ class Desk:
         except StoreUnavailable as error:
             log.error("follows not read", reason=str(error))
             return lines.storage_down()
-        links = await asyncio.gather(*(self._link(watch) for watch in followed[:LINKED_FOLLOWS]))
+        links = await asyncio.gather(*(self._link(watch) for watch in followed[: lines.MOST_LISTED]))
         return lines.follows(list(zip_longest(followed, links)))
 
     async def _job(self, reference: JobId | Conversation) -> JobId | None:

@@ -11,7 +11,8 @@ from bot.watch import UserId, Watch
 from bot.when import moment
 
 COMMAND = "/omni-job"
-_MOST_LISTED = 20
+MOST_LISTED = 20
+"""How many of a person's follows are listed, each with a link that costs a request."""
 
 
 def help_text() -> str:
@@ -119,9 +120,9 @@ def follows(open_follows: Sequence[tuple[Watch, str | None]]) -> str:
     """A person's running follows, each with the permalink of its card where there is one."""
     if not open_follows:
         return f"You follow no running job. To follow one, type `{COMMAND} &lt;id&gt;`."
-    lines = [_follow(watch, permalink) for watch, permalink in open_follows[:_MOST_LISTED]]
-    if len(open_follows) > _MOST_LISTED:
-        lines.append(f"and {len(open_follows) - _MOST_LISTED} more.")
+    lines = [_follow(watch, permalink) for watch, permalink in open_follows[:MOST_LISTED]]
+    if len(open_follows) > MOST_LISTED:
+        lines.append(f"and {len(open_follows) - MOST_LISTED} more.")
     return "\n".join(["You follow these running jobs:", *lines])
 
 

@@ -178,14 +178,11 @@ class Store:
     @_whole
     async def take(self, budget: str, rate: Rate) -> float:
         now = self._now().timestamp()
-        row = select(budgets).where(budgets.c.name == budget)
         async with self._transaction() as connection:
-            await _begin_budget(connection, budget, now)
-            found = (await connection.execute(row)).one()
+            arrival, paused_until = await _budget(connection, budget, now)
             # Times further ahead than anything here puts them are traces of a clock that was set back.
-            if now < found.paused_until <= now + LONGEST_PAUSE_SECONDS:
-                return float(found.paused_until - now)
-            arrival = float(found.arrival)
+            if now < paused_until <= now + LONGEST_PAUSE_SECONDS:
+                return paused_until - now
             if arrival > now + rate.tolerance_seconds + rate.interval_seconds + 0.001:
                 arrival = now
             if arrival > now + rate.tolerance_seconds:
@@ -201,16 +198,20 @@ class Store:
         paused = budgets.c.paused_until
         shorter = or_(paused < until, paused > now + LONGEST_PAUSE_SECONDS)
         async with self._transaction() as connection:
-            await _begin_budget(connection, budget, now)
+            await _budget(connection, budget, now)
             await connection.execute(
                 update(budgets).where(budgets.c.name == budget, shorter).values(paused_until=until)
             )
 
 
-async def _begin_budget(connection: AsyncConnection, budget: str, now: float) -> None:
-    there = await connection.scalar(select(budgets.c.name).where(budgets.c.name == budget))
-    if there is None:
+async def _budget(connection: AsyncConnection, budget: str, now: float) -> tuple[float, float]:
+    """When the budget's next request is due and until when it is paused; a new budget begins now."""
+    row = select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.name == budget)
+    found = (await connection.execute(row)).first()
+    if found is None:
         await connection.execute(insert(budgets).values(name=budget, arrival=now, paused_until=0.0))
+        return now, 0.0
+    return float(found.arrival), float(found.paused_until)
 
 
 def _same_place(watch: Watch) -> ColumnElement[bool]:
