@@ -18,33 +18,21 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import web
-from bot.arrivals import Arrivals
-from bot.budget import Gate, Rate
-from bot.cards import Cards
-from bot.desk import Desk
-from bot.drawing import Drawing
-from bot.follower import Follower
-from bot.handlers import Handlers
+from bot.database import Database
+from bot.ledger import StoredLedger
 from bot.omni import OmniApi, omni_client
+from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
 from bot.ports import BoardBusy, BoardError, StoreUnavailable, TokenRefused
-from bot.posting import Posting
-from bot.runner import Runner, TaskRunner
 from bot.settings import Settings
+from bot.sharing import Sharing, sharing
 from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session, whisper
 from bot.socketmode import SocketMode
 from bot.store import Store
-from bot.tables import Database
+from bot.sweep import sweep
+from bot.transactions import Transactions
 
 log = structlog.get_logger()
 
-EDITS_PER_MINUTE = 50
-"""Slack's tier 3, per method and workspace. Source: docs.slack.dev/apis/web-api/rate-limits."""
-EDITS_AT_ONCE = 5
-REQUESTS_AT_ONCE = 4
-"""How many of a minute's requests to Omni may go at once after a silence, so that a person's first answer does
-not wait; the more, the slower the rest of that minute."""
-SWEEP_SECONDS = 60.0
-"""How often the table is searched for an open watch that nobody follows."""
 ERRANDS_WITHIN_SECONDS = 1.5
 POSTS_WITHIN_SECONDS = 2.5
 WRITES_WITHIN_SECONDS = 2.5
@@ -52,79 +40,70 @@ WRITES_WITHIN_SECONDS = 2.5
 is being written to be stored. Together with closing the socket they stay under 10 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bot:
-    """Everything that runs, built and not yet started."""
-
-    store: Store
-    runner: Runner
-    drawing: Drawing
-    posting: Posting
-    handlers: Handlers
-    socket: SocketMode
-
-
 def now() -> datetime:
     """The time, aware UTC."""
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """The ways to Slack."""
+
+    session: aiohttp.ClientSession
+    bot: AsyncWebClient
+    """The Web API with the bot's token."""
+    app: AsyncWebClient
+    """The Web API with the app's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """Everything that runs, built and not yet started."""
+
+    parts: Parts
+    sharing: Sharing
+    board: SlackBoard
+    socket: SocketMode
+
+
 @asynccontextmanager
 async def build(
-    settings: Settings,
-    identity: Identity,
-    session: aiohttp.ClientSession,
-    slack: AsyncWebClient,
-    socket: AsyncWebClient,
-    store: Store,
+    settings: Settings, identity: Identity, slack: Slack, transactions: Transactions
 ) -> AsyncIterator[Bot]:
-    """Put the parts together; on leaving, close what was opened here.
-
-    `slack` and `socket` are the Web API clients of the bot's token and of the app's.
-    """
-    limit = settings.omni_requests_per_minute
+    """Build every part; on leaving, close what was opened here."""
+    rules = Rules(
+        tenant=settings.omni_base_url,
+        requests_per_minute=settings.omni_requests_per_minute,
+        notify_after_seconds=settings.notify_after_seconds,
+        follow_for_seconds=settings.max_follow_hours * 3_600.0,
+    )
     random = Random()
+    ledger = StoredLedger(transactions, now)
     async with AsyncExitStack() as closing:
-        omni_gate = Gate(store, "omni", Rate.within(limit, burst=REQUESTS_AT_ONCE))
-        closing.push_async_callback(omni_gate.close)
-        edit_gate = Gate(store, "chat.update", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))
-        closing.push_async_callback(edit_gate.close)
+        requests, edits = omni_gate(ledger, rules), edit_gate(ledger)
+        closing.push_async_callback(requests.close)
+        closing.push_async_callback(edits.close)
         http = await closing.enter_async_context(
             omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value())
         )
-        omni = OmniApi(http, omni_gate, random)
-        board = SlackBoard(slack)
-        arrivals = Arrivals()
-        drawing = Drawing(board, store, edit_gate)
-        posting = Posting(board, now)
-        cards = Cards(
+        board = SlackBoard(slack.bot)
+        world = World(
+            omni=OmniApi(http, requests, random),
             board=board,
-            watches=store,
-            drawing=drawing,
-            posting=posting,
-            arrivals=arrivals,
+            watches=Store(transactions),
+            whisper=partial(whisper, slack.session),
             now=now,
-            tenant=settings.omni_base_url,
-            notify_after_seconds=settings.notify_after_seconds,
-        )
-        follower = Follower(
-            omni=omni, watches=store, cards=cards, now=now, random=random, requests_per_minute=limit
-        )
-        runner = TaskRunner(follower.follow)
-        desk = Desk(
-            omni=omni,
-            board=board,
-            watches=store,
-            arrivals=arrivals,
-            start=runner.start,
-            now=now,
+            random=random,
+            team=identity.team,
             bot_user=identity.user,
         )
-        handlers = Handlers(desk, partial(whisper, session), identity.team)
-        app = _bolt_app(identity, slack, settings.slack_api_url)
-        handlers.register(app)
+        url = settings.database_url.get_secret_value()
+        shared = await closing.enter_async_context(sharing(transactions, url, random))
+        parts = assemble(world, rules, edits, shared.arrivals, shared.run)
+        bolt = _bolt_app(identity, slack.bot, settings.slack_api_url)
+        parts.handlers.register(bolt)
         app_token = settings.slack_app_token.get_secret_value()
-        yield Bot(store, runner, drawing, posting, handlers, SocketMode(app, app_token, socket))
+        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app))
 
 
 async def run(settings: Settings) -> None:
@@ -148,21 +127,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
             await closing.enter_async_context(web.serve(settings.host, settings.port, health.problem))
-        database = await Database.open(settings.database_url)
+        database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
-        store = Store(database, now)
-        closing.push_async_callback(_settle, store)
-        session = await closing.enter_async_context(slack_session())
-        slack = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
-        socket = slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session)
-        starting = asyncio.create_task(_introduce(slack, socket))
+        transactions = Transactions(database)
+        closing.push_async_callback(_settle, transactions)
+        health.transactions = transactions
+        slack = await closing.enter_async_context(_slack(settings))
+        starting = asyncio.create_task(_introduce(slack))
         if not await _before(stop, starting):
             return
-        bot = await closing.enter_async_context(
-            build(settings, starting.result(), session, slack, socket, store)
+        health.bot = await closing.enter_async_context(
+            build(settings, starting.result(), slack, transactions)
         )
-        health.bot = bot
-        await _work(bot, stop)
+        keep = sweep(
+            Store(transactions), health.bot.parts.runner, now, retention_days=settings.retention_days
+        )
+        await _work(health.bot, keep, stop)
     log.info("stopped")
 
 
@@ -171,25 +151,38 @@ class Health:
 
     def __init__(self) -> None:
         self.bot: Bot | None = None
+        self.transactions: Transactions | None = None
 
     async def problem(self) -> str | None:
         """A few words, or None if all is well."""
-        if self.bot is None or not await self.bot.socket.is_connected():
+        if self.bot is None or self.transactions is None or not await self.bot.socket.is_connected():
             return "not connected to Slack"
+        if self.bot.board.refused is not None:
+            return "Slack refuses the bot's token"
         try:
-            await self.bot.store.answers()
+            await self.transactions.answers()
         except StoreUnavailable:
             return "database does not answer"
         return None
 
 
-async def _introduce(slack: AsyncWebClient, socket: AsyncWebClient) -> Identity:
+@asynccontextmanager
+async def _slack(settings: Settings) -> AsyncIterator[Slack]:
+    async with slack_session() as session:
+        yield Slack(
+            session,
+            slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session),
+            slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session),
+        )
+
+
+async def _introduce(slack: Slack) -> Identity:
     """Make sure of both tokens, for as long as it takes Slack to answer. Raises TokenRefused."""
     failures = 0
     while True:
         try:
-            identity = await identify(slack)
-            await may_connect(socket)
+            identity = await identify(slack.bot)
+            await may_connect(slack.app)
         except TokenRefused:
             raise
         except BoardError as error:
@@ -213,39 +206,31 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[Identity]) -> bool:
     return True
 
 
-async def _work(bot: Bot, stop: asyncio.Event) -> None:
-    async with asyncio.TaskGroup() as parts:
-        drawing = parts.create_task(bot.drawing.run(), name="drawing")
-        sweep = parts.create_task(_sweep(bot), name="sweep")
-        socket = parts.create_task(bot.socket.run(), name="socket")
+async def _work(bot: Bot, keep: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run the parts beside each other; `keep` is the sweep."""
+    parts = bot.parts
+    async with asyncio.TaskGroup() as group:
+        drawing = group.create_task(parts.drawing.run(), name="drawing")
+        listening = group.create_task(bot.sharing.listen(), name="listen")
+        running = group.create_task(parts.runner.run(), name="runner")
+        sweeping = group.create_task(keep, name="sweep")
+        socket = group.create_task(bot.socket.run(), name="socket")
         await stop.wait()
         log.info("stopping")
         # New requests end first, then those under way, then the follows, then what they had in hand.
         socket.cancel()
         await asyncio.wait({socket})
-        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", bot.handlers.drain())
-        sweep.cancel()
-        await bot.runner.stop()
-        await _at_most(POSTS_WITHIN_SECONDS, "posts", bot.posting.steps.settle())
+        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.handlers.drain())
+        sweeping.cancel()
+        await parts.runner.stop()
+        running.cancel()
+        listening.cancel()
+        await _at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
         drawing.cancel()
 
 
-async def _sweep(bot: Bot) -> None:
-    """Take up every open follow: all of them at the start, and later any that was lost on the way."""
-    while True:
-        try:
-            jobs = await bot.store.open_jobs()
-        except StoreUnavailable as error:
-            log.error("open follows not read", reason=str(error))
-        else:
-            for job in jobs:
-                bot.runner.ensure(job)
-            log.debug("swept", jobs=len(jobs))
-        await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def _settle(store: Store) -> None:
-    await _at_most(WRITES_WITHIN_SECONDS, "writes", store.settle())
+async def _settle(transactions: Transactions) -> None:
+    await _at_most(WRITES_WITHIN_SECONDS, "writes", transactions.settle())
 
 
 async def _at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:

@@ -1,12 +1,26 @@
 """How a command turned out, handed from the coroutine that follows the job to the one that answers the person."""
 
 import asyncio
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
+
+import structlog
 
 from bot.watch import WatchId
+
+log = structlog.get_logger()
+
+ANSWERS_WITHIN_SECONDS = 1.0
+"""How long another process may take to say that somebody waits there. A word between two takes milliseconds."""
+
+CAME = "came"
+IS_AWAITED = "is awaited?"
+AWAITED = "awaited"
+"""What the processes tell and ask each other about a watch."""
 
 
 class Arrival(Enum):
@@ -26,6 +40,22 @@ class Arrival(Enum):
     """Slack did not say whether it took the card, and it can't be looked for; the watch was given up."""
 
 
+class Relay(Protocol):
+    """Carries words between the processes of one database. Any word may be lost; none comes back to its sender."""
+
+    def on(self, topic: str, hear: Callable[[Mapping[str, str]], None]) -> None:
+        """Let `hear` be called with the words that other processes tell on this topic."""
+        ...
+
+    def on_gap(self, look: Callable[[], None]) -> None:
+        """Let `look` be called whenever words may have been missed."""
+        ...
+
+    def tell(self, topic: str, **words: str) -> asyncio.Future[None]:
+        """Tell all other processes. Raises nothing; the future is done once the words are sent or given up."""
+        ...
+
+
 @dataclass(slots=True)
 class _Expected:
     arrival: asyncio.Future[Arrival]
@@ -33,10 +63,19 @@ class _Expected:
 
 
 class Arrivals:
-    """The people who wait to hear what became of a watch. Several may wait for the same one."""
+    """The people who wait to hear what became of a watch. Several may wait for the same one.
 
-    def __init__(self) -> None:
+    Given a relay, they may wait in one process while another one follows the job.
+    """
+
+    def __init__(self, relay: Relay | None = None) -> None:
         self._expected: dict[WatchId, _Expected] = {}
+        self._asked: defaultdict[WatchId, set[asyncio.Future[None]]] = defaultdict(set)
+        self._relay = relay
+        if relay is not None:
+            relay.on(CAME, self._hear_came)
+            relay.on(IS_AWAITED, self._hear_question)
+            relay.on(AWAITED, self._hear_answer)
 
     @contextmanager
     def waiting(self, watch: WatchId) -> Iterator[asyncio.Future[Arrival]]:
@@ -52,12 +91,51 @@ class Arrivals:
             if expected.waiting == 0 and self._expected.get(watch) is expected:
                 del self._expected[watch]
 
-    def is_awaited(self, watch: WatchId) -> bool:
-        """Whether anybody waits to be told."""
-        return watch in self._expected
+    async def is_awaited(self, watch: WatchId) -> bool:
+        """Whether anybody waits to be told. Other processes are given a second to say so."""
+        if watch in self._expected:
+            return True
+        if self._relay is None:
+            return False
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked[watch].add(answer)
+        self._relay.tell(IS_AWAITED, watch=watch)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
+                await answer
+        except TimeoutError:
+            return False
+        finally:
+            self._asked[watch].discard(answer)
+            if not self._asked[watch]:
+                del self._asked[watch]
+        return True
 
     def came(self, watch: WatchId, arrival: Arrival) -> None:
         """Tell everybody who waits."""
+        self._settle(watch, arrival)
+        if self._relay is not None:
+            self._relay.tell(CAME, watch=watch, arrival=arrival.name)
+
+    def _settle(self, watch: WatchId, arrival: Arrival) -> None:
         expected = self._expected.pop(watch, None)
         if expected is not None and not expected.arrival.done():
             expected.arrival.set_result(arrival)
+
+    def _hear_came(self, words: Mapping[str, str]) -> None:
+        name = words.get("arrival", "")
+        if name in Arrival.__members__:
+            self._settle(WatchId(words.get("watch", "")), Arrival[name])
+        else:
+            # From a newer version of the bot. Who waits reads the table in the end.
+            log.warning("arrival not understood", arrival=name)
+
+    def _hear_question(self, words: Mapping[str, str]) -> None:
+        watch = WatchId(words.get("watch", ""))
+        if self._relay is not None and watch in self._expected:
+            self._relay.tell(AWAITED, watch=watch)
+
+    def _hear_answer(self, words: Mapping[str, str]) -> None:
+        for answer in self._asked.get(WatchId(words.get("watch", "")), ()):
+            if not answer.done():
+                answer.set_result(None)

@@ -11,6 +11,8 @@ OPEN_CHAT = "open_chat"
 """The action id of the link button. Slack reports its clicks, too; they only want an ack."""
 STOP_FOLLOWING = "stop_following"
 """The action id of the button that ends a person's following; its value is the watch's id."""
+RESUME = "resume_following"
+"""The action id of the button that goes on with a follow that was given up; its value is the watch's id."""
 LONGEST_SECTION = 3_000
 """Characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
 
@@ -37,13 +39,15 @@ def markdown(text: str) -> Block:
     return {"type": "markdown", "text": text}
 
 
-def buttons(link: str | None, watch: WatchId | None = None) -> list[Block]:
-    """A row of buttons: to Omni where there is a link, and to stop following `watch` where one is given."""
+def buttons(link: str | None, *, stop: WatchId | None = None, resume: WatchId | None = None) -> list[Block]:
+    """A row of buttons: to Omni where there is a link, and to stop or resume following where a watch is given."""
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button("Open in Omni", OPEN_CHAT), "url": link})
-    if watch is not None:
-        elements.append({**_button("Stop following", STOP_FOLLOWING), "value": watch})
+    if stop is not None:
+        elements.append({**_button("Stop following", STOP_FOLLOWING), "value": stop})
+    if resume is not None:
+        elements.append({**_button("Resume", RESUME), "value": resume})
     return [{"type": "actions", "elements": elements}] if elements else []
 
 

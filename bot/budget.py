@@ -8,6 +8,7 @@ across restarts; this module decides what fits and keeps the queue.
 import asyncio
 import heapq
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -27,6 +28,12 @@ class Rate:
     interval_seconds: float
     tolerance_seconds: float
 
+    @property
+    def unhurried_tolerance_seconds(self) -> float:
+        """What requests that nobody waits for may use: they leave the last place of a burst to one that
+        somebody does wait for, in this process or another."""
+        return max(0.0, self.tolerance_seconds - self.interval_seconds)
+
     @classmethod
     def within(cls, limit: int, *, burst: int) -> Self:
         """The fastest rate of which no window of 60 s ever holds more than `limit` requests.
@@ -45,8 +52,11 @@ class Rate:
 class Ledger(Protocol):
     """Where the theoretical arrival times are kept, one per budget name, shared by all who spend."""
 
-    async def take(self, budget: str, rate: Rate) -> float:
-        """Take one request if it fits now. Returns 0.0, or the seconds until it is worth trying again."""
+    async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
+        """Take one request if it fits now. Returns 0.0, or the seconds until it is worth trying again.
+
+        `urgent`: whether somebody waits for it. Others leave room, see `Rate.unhurried_tolerance_seconds`.
+        """
         ...
 
     async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
@@ -61,10 +71,11 @@ class LocalLedger:
         self._arrival = 0.0
         self._paused_until = 0.0
 
-    async def take(self, _budget: str, rate: Rate) -> float:
+    async def take(self, _budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `Ledger.take`."""
         now = asyncio.get_running_loop().time()
-        due = max(self._paused_until, self._arrival - rate.tolerance_seconds)
+        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
+        due = max(self._paused_until, self._arrival - ahead)
         if now < due:
             return due - now
         self._arrival = max(self._arrival, now) + rate.interval_seconds
@@ -89,11 +100,14 @@ class Gate:
         self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._opener: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     async def turn(self, *, urgent: bool = False) -> None:
         """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._order), mine))
+        if urgent:
+            self._hurry.set()
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open(), name=f"gate {self._budget}")
         await mine
@@ -112,15 +126,23 @@ class Gate:
 
     async def _open(self) -> None:
         while self._drop_those_who_left():
+            self._hurry.clear()
+            urgent = not self._waiting[0][0]
             try:
-                wait_seconds = await self._ledger.take(self._budget, self._rate)
+                wait_seconds = await self._ledger.take(self._budget, self._rate, urgent=urgent)
             except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
-                await asyncio.sleep(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
+                await self._nap(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             elif self._drop_those_who_left():
                 heapq.heappop(self._waiting)[2].set_result(None)
+
+    async def _nap(self, seconds: float) -> None:
+        """Wait for the next place, or until somebody comes who may have an earlier one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     def _drop_those_who_left(self) -> bool:
         """Forget cancelled waiters at the head of the queue; whether anybody is left."""

@@ -58,7 +58,7 @@ class Cards:
 
     async def post(self, watch: Watch, sight: Sight) -> None:
         """Post the card in the look that the job has now, or tell its person why there is none."""
-        if (refusal := self._refusal(watch, sight)) is not None:
+        if (refusal := await self._refusal(watch, sight)) is not None:
             await self._give_up(watch, refusal)
             return
         try:
@@ -69,7 +69,7 @@ class Cards:
                     watch=watch.id,
                     thread=None,
                     tried_at=watch.card_tried_at,
-                    store_try=partial(self._watches.card_tried, watch.id),
+                    store_try=partial(self._watches.card_tried, watch),
                     store_ts=partial(self._watches.card_posted, watch.id),
                 )
             )
@@ -77,7 +77,9 @@ class Cards:
             log.info("place closed to the bot", watch=watch.id, code=error.code)
             await self._move_to_direct_messages(watch)
         except CannotTell:
-            await self._give_up(watch, Arrival.UNCONFIRMED)
+            newest = await self._watches.newest(watch)
+            if newest is not None and newest.card is None:
+                await self._give_up(watch, Arrival.UNCONFIRMED)
         else:
             self._arrivals.came(watch.id, Arrival.POSTED)
 
@@ -89,11 +91,11 @@ class Cards:
     async def finish(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Give the card its last look, tell the people in its thread where that is due, and close the watch."""
         taken = not watch.card_gone and await self._drawing.finish(watch, ts, self._look(watch, sight))
-        newest = await self._watches.get(watch.id)
+        newest = await self._watches.newest(watch)
         if newest is None:
             return
         if taken and await self._tell_in_thread(newest, ts, sight):
-            await self._watches.close(watch.id, self._now())
+            await self._watches.close(watch, self._now())
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
@@ -105,29 +107,37 @@ class Cards:
         """Close a watch that nobody follows any more, and let its card say so."""
         if not watch.card_gone:
             await self._drawing.finish(watch, ts, (render.unfollowed(watch, sight, self._tenant),))
-        await self._watches.close_if_deserted(watch.id, self._now())
+        await self._watches.close_if_deserted(watch, self._now())
+
+    async def rest(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        """Stop looking after a job that does not end; its card says so and how to go on."""
+        log.info("follow rests", watch=watch.id, job=watch.job)
+        if not watch.card_gone:
+            await self._drawing.finish(watch, ts, (render.rested(watch, sight, self._tenant),))
+        await self._watches.close(watch, self._now())
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
         return render.card(watch, sight, self._now(), self._tenant)
 
-    def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
+    async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
         """Why there should be no card at all, where the person who asked can still be told so privately."""
-        if watch.card_tried_at is not None or not self._arrivals.is_awaited(watch.id):
-            return None
         if sight.missing:
-            return Arrival.NO_SUCH_JOB
-        if sight.job is None and isinstance(sight.trouble, KeyRefused):
-            return Arrival.KEY_REFUSED
-        return None
+            refusal = Arrival.NO_SUCH_JOB
+        elif sight.job is None and isinstance(sight.trouble, KeyRefused):
+            refusal = Arrival.KEY_REFUSED
+        else:
+            return None
+        is_untried = watch.card_tried_at is None
+        return refusal if is_untried and await self._arrivals.is_awaited(watch.id) else None
 
     async def _give_up(self, watch: Watch, arrival: Arrival) -> None:
         log.info("watch given up", watch=watch.id, job=watch.job, why=arrival.name)
-        await self._watches.remove(watch.id)
+        await self._watches.remove(watch)
         self._arrivals.came(watch.id, arrival)
 
     async def _move_to_direct_messages(self, watch: Watch) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""
-        while (newest := await self._watches.get(watch.id)) is not None:
+        while (newest := await self._watches.newest(watch)) is not None:
             moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not moved:
                 await self._give_up(newest, Arrival.NOWHERE)
@@ -168,7 +178,7 @@ class Cards:
             watch=watch.id,
             thread=ts,
             tried_at=watch.notice_tried_at,
-            store_try=partial(self._watches.notice_tried, watch.id),
+            store_try=partial(self._watches.notice_tried, watch),
             store_ts=partial(self._watches.notice_posted, watch.id),
         )
         try:
@@ -177,7 +187,9 @@ class Cards:
             log.info("thread gone", watch=watch.id, code=error.code)
             return False
         except CannotTell:
-            await self._repeat_after_a_crash(post)
+            newest = await self._watches.newest(watch)
+            if newest is not None and newest.notice is None:
+                await self._repeat_after_a_crash(post)
         return True
 
     async def _repeat_after_a_crash(self, post: Post) -> None:

@@ -7,6 +7,7 @@ from random import Random
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.budget import Gate, Rate
+from bot.database import Database, DatabaseInUse
 from bot.job import JobId
 from bot.omni import OmniApi, omni_client
 from bot.ports import (
@@ -29,7 +30,6 @@ from bot.slack import (
     slack_client,
     slack_session,
 )
-from bot.tables import Database, DatabaseInUse
 
 NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
 """A job that does not exist: a good key is told so, a bad one is refused."""
@@ -116,11 +116,11 @@ async def _omni(settings: Settings) -> Finding:
 
 async def _database(settings: Settings) -> Finding:
     try:
-        database = await Database.open(settings.database_url)
+        database = await Database.open(settings.database_url.get_secret_value())
     except DatabaseInUse:
         return Finding(True, "Database: in use by the running bot")
     except StoreUnavailable as error:
-        remedy = f"Mend the folder or its rights. Or: {_set('DATABASE_URL')}"
+        remedy = f"Mend the folder or its rights, or see to the server. Or: {_set('DATABASE_URL')}"
         return Finding(False, f"Database does not open: {error}", remedy)
     await database.close()
     return Finding(True, "Database: opens")
@@ -129,7 +129,7 @@ async def _database(settings: Settings) -> Finding:
 class _Unmetered:
     """A ledger for the one request of the check, which is made whether or not the bot is running."""
 
-    async def take(self, _budget: str, _rate: Rate) -> float:
+    async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:  # noqa: ARG002
         return 0.0
 
     async def pause(self, _budget: str, _rate: Rate, _seconds: float) -> None:

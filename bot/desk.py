@@ -1,7 +1,7 @@
 """What a person can ask of the bot, and the private line it answers. Says nothing of how Slack delivers it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from itertools import zip_longest
 from uuid import uuid4
@@ -44,7 +44,7 @@ class Desk:
         board: Board,
         watches: Watches,
         arrivals: Arrivals,
-        start: Callable[[JobId], None],
+        start: Callable[[JobId], Awaitable[None]],
         now: Callable[[], datetime],
         bot_user: UserId,
     ) -> None:
@@ -90,8 +90,22 @@ class Desk:
         if left is None:
             return lines.not_following()
         log.info("unfollowed", watch=watch, user=person, left=left)
-        self._start(known.job)
+        await self._start(known.job)
         return lines.unfollowed(left)
+
+    async def resume(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str:
+        """Go on with a watch that was given up. The watch, named by a button, must be the one of that card."""
+        try:
+            known = await self._watches.get(watch)
+            if known is None or known.place != place or known.card != card:
+                return lines.not_resumable()
+            await self._watches.resume(watch, person, self._now())
+        except StoreUnavailable as error:
+            log.error("resuming not stored", reason=str(error))
+            return lines.storage_down()
+        log.info("resumed", watch=watch, user=person)
+        await self._start(known.job)
+        return lines.resumed()
 
     async def follows(self, team: TeamId, person: UserId) -> str:
         """What the person follows now, with links to the cards."""
@@ -115,11 +129,11 @@ class Desk:
             watch = await self._watches.add(mine)
             log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
             if watch.id == mine.id:
-                self._start(job)
+                await self._start(job)
                 return await self._tell_arrival(mine.id, arrival, is_first=True)
         with self._arrivals.waiting(watch.id) as arrival:
             line = await self._already_there(watch.id)
-            self._start(job)
+            await self._start(job)
             return line or await self._tell_arrival(watch.id, arrival, is_first=False)
 
     async def _already_there(self, watch: WatchId) -> str | None:
@@ -146,7 +160,11 @@ class Desk:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
                 came = await asyncio.shield(arrival)
         except TimeoutError:
-            return lines.card_is_late()
+            # What another process has to tell may have been lost on the way; the table has not.
+            there = await self._watches.get(watch)
+            if there is None or there.card is None:
+                return lines.card_is_late()
+            came = Arrival.POSTED
         if came is Arrival.POSTED:
             return None if is_first else await self._already_there(watch)
         return self._line(came)

@@ -16,6 +16,7 @@ from bot.ports import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
+    ClaimLost,
     Message,
     MessageGone,
     NotAllowedHere,
@@ -83,6 +84,7 @@ class Drawing:
         card = self._cards.get(watch.id)
         if card is None or card.ts != ts:
             card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
+        card.watch = watch  # with the claim of the follow that wishes
         if card.last is None:
             card.want(forms)
             self._changed.set()
@@ -90,7 +92,7 @@ class Drawing:
     async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> bool:
         """Give the card its last look and wait, however long, until Slack has taken it.
 
-        Returns whether the card shows it; False if the card can't be edited any more.
+        Returns whether the card shows it; False if the card can't be edited any more. Raises ClaimLost.
         """
         self.show(watch, ts, forms)
         card = self._cards[watch.id]
@@ -113,7 +115,7 @@ class Drawing:
             while True:
                 await self._wait_for_a_due_card()
                 try:
-                    await self._gate.turn()
+                    await self._gate.turn(urgent=self._is_a_last_look_due())
                 except StoreUnavailable as error:
                     log.warning("edit budget not reached", reason=str(error))
                     await asyncio.sleep(1.0)
@@ -131,6 +133,10 @@ class Drawing:
                 async with asyncio.timeout(wait_seconds):
                     await self._changed.wait()
 
+    def _is_a_last_look_due(self) -> bool:
+        card = self._next_due()
+        return card is not None and card.last is not None
+
     def _next_due(self) -> _Card | None:
         """The card to edit now: last looks first, then the one that has waited longest."""
         now = _loop_time()
@@ -141,9 +147,9 @@ class Drawing:
         forms = card.wanted
         message = forms[card.plainer]
         try:
-            if card.shown is not None:
-                # Stored first: should the outcome not be stored, nobody may rely on the look before it.
-                await self._watches.card_shows(card.watch.id, card.ts, None)
+            # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
+            # draws whom another process has replaced.
+            await self._watches.card_shows(card.watch, card.ts, None)
             await self._board.update(card.watch.place, card.ts, message)
         except PayloadRefused as error:
             self._try_plainer(card, forms, error)
@@ -156,6 +162,8 @@ class Drawing:
         except BoardError as error:
             card.shown = None  # it may have been taken all the same
             self._back_off(card, error.code)
+        except ClaimLost as error:
+            self._lose(card, error)
         except StoreUnavailable as error:
             log.warning("edit not begun", watch=card.watch.id, reason=str(error))
             self._back_off(card, "storage")
@@ -178,10 +186,20 @@ class Drawing:
         card.failures = 0
         card.shown = message.fingerprint
         try:
-            await self._watches.card_shows(card.watch.id, card.ts, card.shown)
+            await self._watches.card_shows(card.watch, card.ts, card.shown)
+        except ClaimLost as error:
+            self._lose(card, error)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
+
+    def _lose(self, card: _Card, error: ClaimLost) -> None:
+        """Leave the card to whoever follows its job by now."""
+        log.info("card left to another follow", watch=card.watch.id)
+        card.wanted = ()
+        if card.last is not None and not card.last.done():
+            card.last.set_exception(error)
+        self._forget(card)
 
     async def _gone(self, card: _Card, error: BoardError) -> None:
         log.info("card gone", watch=card.watch.id, code=error.code)

@@ -6,6 +6,7 @@ follow(job) ──looks──► Omni             once per job, however many car
          running     ──► wish for the newest look (the drawing decides when)
          nobody left ──► last look, close
          ended       ──► last look, thread reply where one is due, close
+         too long    ──► a look that says so, with a button to go on, close
 """
 
 import asyncio
@@ -19,9 +20,18 @@ import structlog
 from bot.cadence import pause_seconds
 from bot.cards import Cards
 from bot.job import JobId
-from bot.ports import BoardError, JobNotFound, Omni, OmniError, OmniUnreachable, StoreUnavailable, Watches
+from bot.ports import (
+    BoardError,
+    ClaimLost,
+    JobNotFound,
+    Omni,
+    OmniError,
+    OmniUnreachable,
+    StoreUnavailable,
+    Watches,
+)
 from bot.sight import Sight
-from bot.watch import Watch, WatchId
+from bot.watch import Claim, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -38,8 +48,9 @@ RETRY_SECONDS = 5.0
 class _Follow:
     """One followed job: what is known of it and what is under way for it."""
 
-    def __init__(self, job: JobId, wake: asyncio.Event) -> None:
+    def __init__(self, job: JobId, claim: Claim, wake: asyncio.Event) -> None:
         self.job = job
+        self.claim = claim
         self.wake = wake
         self.sight = Sight()
         self.is_first_look = True
@@ -66,13 +77,16 @@ class Follower:
         now: Callable[[], datetime],
         random: Random,
         requests_per_minute: int,
+        follow_for_seconds: float,
     ) -> None:
+        """`follow_for_seconds`: how long a job that does not end is looked after, unless somebody asks for more."""
         self._omni = omni
         self._watches = watches
         self._cards = cards
         self._now = now
         self._random = random
         self._requests_per_minute = requests_per_minute
+        self._follow_for_seconds = follow_for_seconds
         self._follows: dict[JobId, _Follow] = {}
 
     async def follow(self, job: JobId, wake: asyncio.Event) -> None:
@@ -82,16 +96,26 @@ class Follower:
             job: which.
             wake: set by whoever changed the job's watches; set here when something else is to be done.
         """
-        follow = self._follows[job] = _Follow(job, wake)
+        follow = self._follows[job] = _Follow(job, await self._claim(job), wake)
         try:
             while await self._tend_all(follow):
                 await wake.wait()
                 self._take_in(follow)
+        except ClaimLost:
+            log.info("follow left to another", job=job)
         finally:
             del self._follows[job]
             for task in (follow.look, *follow.chores.values()):
                 if task is not None:
                     task.cancel()
+
+    async def _claim(self, job: JobId) -> Claim:
+        while True:
+            try:
+                return await self._watches.claim(job)
+            except StoreUnavailable as error:
+                log.warning("job not claimed", job=job, reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _tend_all(self, follow: _Follow) -> bool:
         """Start what is to be done now for each open watch; False once there is nothing left."""
@@ -99,7 +123,7 @@ class Follower:
         # Noted before the table is read: what was under way then has changed what the table says.
         busy = set(follow.chores)
         try:
-            watches = await self._watches.open_watches(follow.job)
+            watches = await self._watches.open_watches(follow.job, follow.claim)
         except StoreUnavailable as error:
             log.warning("watches not read", job=follow.job, reason=str(error))
             asyncio.get_running_loop().call_later(RETRY_SECONDS, follow.wake.set)
@@ -119,15 +143,22 @@ class Follower:
         sight = follow.sight
         if watch.card is None:
             if not watch.followers:
-                self._start(follow, watch, self._watches.remove(watch.id))
+                self._start(follow, watch, self._watches.remove(watch))
             elif not follow.is_patient:
                 self._start(follow, watch, self._cards.post(watch, sight))
         elif not watch.followers:
             self._start(follow, watch, self._cards.retire(watch, watch.card, sight))
         elif sight.is_final:
             self._start(follow, watch, self._cards.finish(watch, watch.card, sight))
+        elif self._is_followed_for_too_long(watch) and (
+            sight.job is not None or self._silent_for_long(sight)
+        ):
+            self._start(follow, watch, self._cards.rest(watch, watch.card, sight))
         elif sight.job is not None or self._silent_for_long(sight):
             self._cards.redraw(watch, watch.card, sight)
+
+    def _is_followed_for_too_long(self, watch: Watch) -> bool:
+        return (self._now() - watch.looked_after_since).total_seconds() > self._follow_for_seconds
 
     def _silent_for_long(self, sight: Sight) -> bool:
         since = sight.trouble_since
@@ -148,6 +179,8 @@ class Follower:
         """Let no failure of one watch touch the others; the table says what is left to do after a rest."""
         try:
             await chore
+        except ClaimLost:
+            log.info("watch left to another follow", watch=watch.id)
         except (StoreUnavailable, BoardError) as error:
             log.warning("watch not tended", watch=watch.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
@@ -167,7 +200,7 @@ class Follower:
         look = asyncio.create_task(self._look(follow, pause, urgent=urgent), name=f"look {follow.job}")
         look.add_done_callback(lambda _: follow.wake.set())
         follow.look = look
-        if is_first:
+        if urgent:
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
 
     def _pause_seconds(self, follow: _Follow) -> float:

@@ -13,7 +13,7 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot import lines
-from bot.blocks import OPEN_CHAT, STOP_FOLLOWING
+from bot.blocks import OPEN_CHAT, RESUME, STOP_FOLLOWING
 from bot.desk import Desk
 from bot.ports import BoardBusy, BoardError, BoardUnreachable
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
@@ -27,6 +27,9 @@ TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 
 Whisper = Callable[[str, str], Awaitable[None]]
 """Tells a private line by a response_url; raises any BoardError."""
+
+OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, str]]
+"""What a person can do with a card's button; returns the private line to tell."""
 
 
 class Handlers:
@@ -44,6 +47,7 @@ class Handlers:
         """The table of routes; `manifest.yml` names the same."""
         app.command(lines.COMMAND)(self.on_command)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
+        app.action(RESUME)(self.on_resume)
         app.action(OPEN_CHAT)(self.on_open_chat)
         app.error(self.on_error)
 
@@ -79,6 +83,13 @@ class Handlers:
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Stop following`."""
+        await self._on_button(ack, body, self._desk.stop_following)
+
+    async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Resume`."""
+        await self._on_button(ack, body, self._desk.resume)
+
+    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
         await ack()
         if self._is_repeated(body):
             return
@@ -91,7 +102,7 @@ class Handlers:
         (action, *_) = body.get("actions") or [{}]
         watch = WatchId(str(action.get("value") or ""))
         person = UserId((body.get("user") or {}).get("id") or "")
-        self._run(body, self._desk.stop_following(watch, place, card, person))
+        self._run(body, errand(watch, place, card, person))
 
     async def on_open_chat(self, ack: AsyncAck) -> None:
         """A link button: Slack opens the address by itself and only wants to hear that we know."""

@@ -111,6 +111,18 @@ def unfollowed(n_left: int) -> str:
     return f"You no longer follow this job. {others}, so the card stays current."
 
 
+def resumed() -> str:
+    """The person pressed *Resume*, or somebody else had just done so."""
+    return "The job is followed again, and you are told how it ends."
+
+
+def not_resumable() -> str:
+    """The follow that *Resume* was pressed for has been forgotten."""
+    return (
+        f"That was too long ago to go on with. To follow the job, type `{COMMAND}` with the id on the card."
+    )
+
+
 def not_following() -> str:
     """Somebody who does not follow the job pressed *Stop following*."""
     return f"You don't follow this job. To follow it, type `{COMMAND}` with the id on the card."

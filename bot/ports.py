@@ -17,6 +17,7 @@ BoardError                    Slack did not do it
 └── TokenRefused              the app was uninstalled or its token revoked: the operator must act
 
 StoreUnavailable              the database did not answer: nothing was accepted, try again later
+ClaimLost                     another process follows the job by now: change nothing more
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bot.job import Conversation, Job, JobId
-from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 Block = dict[str, Any]
 """One Block Kit block, as Slack's JSON."""
@@ -115,6 +116,10 @@ class StoreUnavailable(Exception):
     """The database did not answer. What it was asked to do may or may not have been done."""
 
 
+class ClaimLost(Exception):
+    """The watch is no longer the follow's that asked: another one has claimed it, or it is gone."""
+
+
 class Omni(Protocol):
     """Omni's AI jobs, behind the one request budget of the key. Every call may raise any OmniError."""
 
@@ -136,6 +141,10 @@ class Board(Protocol):
 
     async def update(self, place: Place, ts: Ts, message: Message) -> None:
         """Replace a message of ours. Doing it twice does no harm."""
+        ...
+
+    async def delete(self, place: Place, ts: Ts) -> None:
+        """Delete a message of ours. Doing it twice does no harm."""
         ...
 
     async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
@@ -170,8 +179,16 @@ class Watches(Protocol):
         """One watch, open or closed."""
         ...
 
-    async def open_watches(self, job: JobId) -> Sequence[Watch]:
-        """The job's watches that still have something to be shown or told, oldest first."""
+    async def claim(self, job: JobId) -> Claim:
+        """Begin to follow a job: from now on no earlier follow of it, in whatever process, can write."""
+        ...
+
+    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+        """The job's watches that still have something to be shown or told, oldest first, all with this claim.
+
+        Raises:
+            ClaimLost: another follow has claimed the job since.
+        """
         ...
 
     async def open_jobs(self) -> Sequence[JobId]:
@@ -186,34 +203,43 @@ class Watches(Protocol):
         """Take one person off. How many are left; None if the person did not follow."""
         ...
 
-    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
-        """The card is about to be posted; None: it is certain that the try came to nothing."""
+    async def newest(self, watch: Watch) -> Watch | None:
+        """The watch as it now stands; None if it is gone. Raises ClaimLost."""
         ...
 
-    async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-        """Slack holds the card, and in which look where that is known."""
+    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
+        """The card is about to be posted; None: it is certain that the try came to nothing. Raises ClaimLost."""
         ...
 
-    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
-        """Slack holds this message as the card; None: nobody knows what it holds."""
+    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+        """Slack holds the card, posted by that try, and in which look where that is known.
+
+        False, and nothing changed, if another try has been begun since.
+        """
+        ...
+
+    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+        """Slack holds this message as the card; None: nobody knows what it holds. Raises ClaimLost."""
         ...
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
         ...
 
-    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
-        """The thread reply is about to be posted; None: it is certain that the try came to nothing."""
+    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost."""
         ...
 
-    async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-        """Slack holds the thread reply."""
+    async def notice_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        """Slack holds the thread reply, posted by that try. As `card_posted`."""
         ...
 
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         """Put other watches in the place of one whose place the bot can't post in, all at once.
 
-        False, and nothing changed, if its followers are no longer those of `watch`.
+        False, and nothing changed, if its followers are no longer those of `watch`. Raises ClaimLost.
         """
         ...
 
@@ -224,14 +250,22 @@ class Watches(Protocol):
         """
         ...
 
-    async def close(self, watch: WatchId, at: datetime) -> None:
-        """Nothing is left to show or tell."""
+    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+        """Open a closed watch again where it stands, for those who followed it and for one person more."""
         ...
 
-    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
-        """Close the watch unless somebody follows it, even if only since a moment ago."""
+    async def close(self, watch: Watch, at: datetime) -> None:
+        """Nothing is left to show or tell, unless somebody has joined or resumed it since. Raises ClaimLost."""
         ...
 
-    async def remove(self, watch: WatchId) -> None:
-        """Forget a watch that never came to anything."""
+    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+        """Close the watch unless somebody follows it, even if only since a moment ago. Raises ClaimLost."""
+        ...
+
+    async def remove(self, watch: Watch) -> None:
+        """Forget a watch that never came to anything. Raises ClaimLost."""
+        ...
+
+    async def forget_closed(self, before: datetime) -> int:
+        """Remove the watches that were closed before then. Returns how many."""
         ...

@@ -21,6 +21,7 @@ from bot.ports import (
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
+    StoreUnavailable,
     Unanswered,
 )
 from bot.watch import Place, Ts, WatchId
@@ -35,6 +36,9 @@ POSTS_PER_PLACE = Rate(interval_seconds=1.0, tolerance_seconds=1.0)
 Source: docs.slack.dev/reference/methods/chat.postMessage."""
 FIRST_BACK_OFF_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
+STORED_WITHIN_SECONDS = 120.0
+"""How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
+looked for, which not every installation may do."""
 
 
 class CannotTell(Exception):
@@ -54,8 +58,9 @@ class Post:
     """When an earlier try was begun of which the outcome is not known."""
     store_try: Callable[[datetime | None], Awaitable[None]]
     """Called before each try with its time, and with None once the try has certainly come to nothing."""
-    store_ts: Callable[[Ts, str | None], Awaitable[None]]
-    """Called with what Slack holds: its ts, and its fingerprint where that is known."""
+    store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
+    """Called with what Slack holds: when its try was begun, its ts, and its fingerprint where that is known.
+    False if another try has been begun since."""
 
 
 class Posting:
@@ -82,6 +87,7 @@ class Posting:
 
         Raises:
             CannotTell: it may or may not be there, and can't be looked for.
+            ClaimLost: it is another process's to post by now.
             NotAllowedHere, MessageGone: it can't be posted in this place, or this thread.
             StoreUnavailable: the database did not take the intent or the ts. In the second case Slack holds
                 the message, and the next `post_once` with the stored intent finds it.
@@ -91,8 +97,8 @@ class Posting:
         unknown_since = post.tried_at
         while True:
             if unknown_since is not None:
-                if (ts := await self._look(post, unknown_since)) is not None:
-                    await post.store_ts(ts, None)
+                if (ts := await self._look_for(post, unknown_since)) is not None:
+                    await post.store_ts(unknown_since, ts, None)
                     return
                 unknown_since = None
             # Cards go before replies: a person waits for the one, and has waited already for the other.
@@ -128,7 +134,41 @@ class Posting:
     async def _post_and_store(self, post: Post, message: Message, tried_at: datetime) -> None:
         mark = _mark(post.watch, tried_at)
         ts = await self._board.post(post.place, message, mark=mark, thread=post.thread)
-        await post.store_ts(ts, message.fingerprint)
+        if not await self._store_ts(post, tried_at, ts, message.fingerprint):
+            await self._take_back(post, ts)
+
+    async def _store_ts(self, post: Post, tried_at: datetime, ts: Ts, fingerprint: str) -> bool:
+        give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
+        failures = 0
+        while True:
+            try:
+                return await post.store_ts(tried_at, ts, fingerprint)
+            except StoreUnavailable as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                log.warning("post not stored", watch=post.watch, reason=str(error))
+                await asyncio.sleep(min(5.0, 2.0**failures))
+                failures += 1
+
+    async def _take_back(self, post: Post, ts: Ts) -> None:
+        """Delete what turned out to be one too many: while this process was paused or cut off, another one took
+        the watch over and posted in its stead."""
+        log.warning("surplus post deleted", watch=post.watch)
+        try:
+            await self._board.delete(post.place, ts)
+        except BoardError as error:
+            log.warning("surplus post not deleted", watch=post.watch, code=error.code)
+
+    async def _look_for(self, post: Post, since: datetime) -> Ts | None:
+        try:
+            return await self._look(post, since)
+        except CannotTell:
+            if since is post.tried_at:
+                # Whoever began it may still be at it, and may yet store what came of it.
+                ends_at = since + timedelta(seconds=self._looks_after_seconds[-1])
+                wait_seconds = (ends_at - self._now()).total_seconds()
+                await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
+            raise
 
     async def _look(self, post: Post, since: datetime) -> Ts | None:
         """Find an earlier try. None: it certainly never arrived."""

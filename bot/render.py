@@ -57,7 +57,7 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
     if told:
         blocks.append(section("\n".join(told)))
     blocks.append(context(_people(watch)))
-    blocks += buttons(link, None if sight.is_final else watch.id)
+    blocks += buttons(link, stop=None if sight.is_final else watch.id)
     text = "\n".join([face(sight).spoken, *_trouble(sight, now), *_spoken_prompt(job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks)), _text_only(text, watch, link)
 
@@ -83,6 +83,18 @@ def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
     blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
     blocks += [context(_people(watch)), *buttons(link)]
     text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    return Message(text, tuple(blocks))
+
+
+def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card of a job that has run for so long that the bot stops looking."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    title = "The bot stopped looking"
+    since = f"This job has not ended since {moment(watch.looked_after_since)}."
+    go_on = "Press *Resume* to have it followed again."
+    blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(sight.job, _LONGEST_PROMPT)]
+    blocks += [context(_people(watch)), *buttons(link, resume=watch.id)]
+    text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
 

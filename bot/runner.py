@@ -1,7 +1,7 @@
-"""Who runs a follow: here, asyncio tasks of this one process."""
+"""Who runs the follows: here, asyncio tasks of this one process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -10,16 +10,26 @@ from bot.job import JobId
 
 log = structlog.get_logger()
 
+BEGUN_AT_ONCE = 50
+"""How many follows begin together after a restart; each reads and writes the database once or twice."""
+
+Follow = Callable[[JobId, asyncio.Event], Awaitable[None]]
+"""Follows one job until nothing is left to do; the event says that its watches have changed."""
+
 
 class Runner(Protocol):
-    """Runs one coroutine per job."""
+    """Runs one coroutine per job. No method raises anything that the world around can cause."""
 
-    def start(self, job: JobId) -> None:
+    async def start(self, job: JobId) -> None:
         """See that the job is followed, and that who follows it looks at its watches again."""
         ...
 
-    def ensure(self, job: JobId) -> None:
-        """See that the job is followed; leave who follows it alone."""
+    async def ensure(self, jobs: Sequence[JobId]) -> None:
+        """See that all these jobs are followed; leave alone who follows them."""
+        ...
+
+    async def run(self) -> None:
+        """Do what has to be done beside the follows, until cancelled."""
         ...
 
     async def stop(self) -> None:
@@ -27,31 +37,35 @@ class Runner(Protocol):
         ...
 
 
+async def _let_others_run() -> None:
+    await asyncio.sleep(0)
+
+
 class TaskRunner:
     """A `Runner` of asyncio tasks, for the only process of a database."""
 
-    def __init__(self, follow: Callable[[JobId, asyncio.Event], Awaitable[None]]) -> None:
+    def __init__(self, follow: Follow, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
+        """`breathe`: awaited between the beginnings of many follows, so that people's requests get between."""
         self._follow = follow
+        self._breathe = breathe
         self._running: dict[JobId, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._stopped = False
 
-    def start(self, job: JobId) -> None:
+    async def start(self, job: JobId) -> None:
         """See `Runner.start`."""
-        running = self._running.get(job)
-        if running is not None and not running[0].done():
-            running[1].set()
-        else:
-            self.ensure(job)
+        if not self.wake(job):
+            self._begin(job)
 
-    def ensure(self, job: JobId) -> None:
+    async def ensure(self, jobs: Sequence[JobId]) -> None:
         """See `Runner.ensure`."""
-        running = self._running.get(job)
-        if self._stopped or (running is not None and not running[0].done()):
-            return
-        wake = asyncio.Event()
-        task = asyncio.create_task(self._run(job, wake), name=f"follow {job}")
-        self._running[job] = (task, wake)
-        task.add_done_callback(lambda ended: self._forget(job, ended))
+        for number, job in enumerate(jobs, start=1):
+            self._begin(job)
+            if number % BEGUN_AT_ONCE == 0:
+                await self._breathe()
+
+    async def run(self) -> None:
+        """See `Runner.run`: tasks need nobody beside them."""
+        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """See `Runner.stop`."""
@@ -60,6 +74,34 @@ class TaskRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def wake(self, job: JobId) -> bool:
+        """Let who follows the job look at its watches again. False if nobody here does."""
+        running = self._running.get(job)
+        if running is None or running[0].done():
+            return False
+        running[1].set()
+        return True
+
+    def wake_all(self) -> None:
+        """Let every follow look at its watches again."""
+        for _, wake in self._running.values():
+            wake.set()
+
+    async def see_through(self, job: JobId) -> None:
+        """Start the job and wait until its follow has ended. Whoever gives up waiting does not end it."""
+        await self.start(job)
+        if (running := self._running.get(job)) is not None:
+            await asyncio.wait({running[0]})
+
+    def _begin(self, job: JobId) -> None:
+        running = self._running.get(job)
+        if self._stopped or (running is not None and not running[0].done()):
+            return
+        wake = asyncio.Event()
+        task = asyncio.create_task(self._run(job, wake), name=f"follow {job}")
+        self._running[job] = (task, wake)
+        task.add_done_callback(lambda ended: self._forget(job, ended))
 
     async def _run(self, job: JobId, wake: asyncio.Event) -> None:
         try:

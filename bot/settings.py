@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 HINTS = {
@@ -19,8 +19,11 @@ HINTS = {
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
     "OMNI_REQUESTS_PER_MINUTE": "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",
-    "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, or sqlite:////an/absolute/path",
+    "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
+    "postgresql://user:password@host/database",
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
+    "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
+    "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
     "HOST": "the address that /healthz listens on: 127.0.0.1, or 0.0.0.0 in a container",
     "PORT": "a port from 1 to 65535, or nothing for no /healthz",
     "LOG_LEVEL": "one of debug, info, warning, error",
@@ -61,10 +64,15 @@ class Settings(BaseSettings):
     """Omni's API key."""
     omni_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 60
     """What Omni allows the key. Source: docs.omni.co/api/rate-limits."""
-    database_url: str = "sqlite+aiosqlite:///omni-job-bot.sqlite3"
-    """Where follows are kept; by default a file in the working folder."""
+    database_url: SecretStr = SecretStr("sqlite+aiosqlite:///omni-job-bot.sqlite3")
+    """Where follows are kept: by default a file in the working folder; PostgreSQL for several processes, or
+    where the disk is lost at a restart."""
     notify_after_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
     """An answer that took longer, counted from the command, is announced in the card's thread."""
+    max_follow_hours: Annotated[float, Field(ge=0.1, le=8_760)] = 24.0
+    """A job that has not ended by then is looked after no more, until somebody presses *Resume*."""
+    retention_days: Annotated[float, Field(ge=0.01, le=3_650)] = 30.0
+    """How long a finished follow is kept in the database; its card stays in Slack."""
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
@@ -106,23 +114,32 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _async_driver(cls, value: str) -> str:
+    def _async_driver(cls, value: SecretStr) -> SecretStr:
         try:
-            url = make_url(value)
+            url = make_url(value.get_secret_value())
         except (ArgumentError, ValueError) as error:
             raise ValueError("is not a database address") from error
+        if url.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+            # What follows the question mark, `sslmode=verify-full` and the like, is the driver's to understand.
+            if not url.database:
+                raise ValueError("names no database after the host")
+            return _address(url, "postgresql+psycopg")
         if url.get_backend_name() != "sqlite":
-            raise ValueError("names a database other than SQLite, which is the only one yet")
+            raise ValueError("names a database other than SQLite and PostgreSQL")
         if url.database in (None, "", ":memory:"):
             raise ValueError("names no file, so follows would be lost at every restart")
         if url.host or url.query:
             raise ValueError("has more in it than three slashes and a path")
-        return url.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+        return _address(url, "sqlite+aiosqlite")
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def _address(url: URL, driver: str) -> SecretStr:
+    return SecretStr(url.set(drivername=driver).render_as_string(hide_password=False))
 
 
 def read_settings() -> Settings:

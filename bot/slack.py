@@ -5,11 +5,13 @@ Source of codes and limits: the method pages at docs.slack.dev/reference/methods
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -28,6 +30,8 @@ from bot.ports import (
 )
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 
+log = structlog.get_logger()
+
 EVENT_TYPE = "omni_job_watch"
 """The metadata event type that marks what this bot posts; its payload holds the mark of the post."""
 TIMEOUT_SECONDS = 10
@@ -41,6 +45,7 @@ METHOD_SCOPES = {
     "apps.connections.open": set[str](),
     "chat.postMessage": {"chat:write"},
     "chat.update": {"chat:write"},
+    "chat.delete": {"chat:write"},
     "chat.getPermalink": set[str](),
     "conversations.open": {"im:write"},
     "conversations.history": {"channels:history", "groups:history", "im:history", "mpim:history"},
@@ -118,10 +123,12 @@ class SlackBoard:
     def __init__(self, client: AsyncWebClient) -> None:
         """`client` comes from `slack_client`: one that never posts again by itself."""
         self._client = client
+        self.refused: str | None = None
+        """Slack's word for why it refuses the token; None while it takes it."""
 
     async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
         """See `Board.post`."""
-        answer = await _call(
+        answer = await self._call(
             lambda: self._client.chat_postMessage(
                 channel=place.channel,
                 text=message.text,
@@ -136,11 +143,16 @@ class SlackBoard:
 
     async def update(self, place: Place, ts: Ts, message: Message) -> None:
         """See `Board.update`. Text and blocks always go together: text alone would remove the blocks."""
-        await _call(
+        await self._call(
             lambda: self._client.chat_update(
                 channel=place.channel, ts=ts, text=message.text, blocks=list(message.blocks)
             )
         )
+
+    async def delete(self, place: Place, ts: Ts) -> None:
+        """See `Board.delete`."""
+        with suppress(MessageGone):  # somebody was faster
+            await self._call(lambda: self._client.chat_delete(channel=place.channel, ts=ts))
 
     async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
         """See `Board.find`."""
@@ -167,18 +179,31 @@ class SlackBoard:
             "cursor": cursor or None,
         }
         if thread is None:
-            return await _call(lambda: self._client.conversations_history(**page))
-        return await _call(lambda: self._client.conversations_replies(ts=thread, **page))
+            return await self._call(lambda: self._client.conversations_history(**page))
+        return await self._call(lambda: self._client.conversations_replies(ts=thread, **page))
 
     async def permalink(self, place: Place, ts: Ts) -> str:
         """See `Board.permalink`."""
-        answer = await _call(lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts))
+        answer = await self._call(
+            lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts)
+        )
         return str(answer["permalink"])
 
     async def direct(self, place: Place, user: UserId) -> Place:
         """See `Board.direct`."""
-        answer = await _call(lambda: self._client.conversations_open(users=user))
+        answer = await self._call(lambda: self._client.conversations_open(users=user))
         return Place(place.team, ChannelId(str(answer["channel"]["id"])))
+
+    async def _call(self, request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
+        try:
+            answer = await _call(request)
+        except TokenRefused as error:
+            if self.refused is None:
+                log.error("slack refuses the token", code=error.code)
+            self.refused = error.code
+            raise
+        self.refused = None
+        return answer
 
 
 def slack_client(token: str, base_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:

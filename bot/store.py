@@ -1,94 +1,80 @@
-"""The watches and the budgets in SQL, one short transaction per call. No prompt and no answer is stored."""
+"""The watches in SQL, one short transaction per call. No prompt and no answer is stored.
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+A write of a follow is a compare-and-set on the watch's row: it counts only with the claim that the row bears.
+So a process that was paused, or cut off, while another took its job over finds out before it changes anything.
+"""
+
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.budget import Rate
 from bot.job import JobId
-from bot.ports import StoreUnavailable
-from bot.tables import Database, budgets, followers, watches
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
-from bot.whole import WholeSteps
-
-LONGEST_PAUSE_SECONDS = 300.0
-"""No budget is paused for longer."""
+from bot.ports import ClaimLost
+from bot.tables import followers, watches
+from bot.transactions import Conflict, Transactions, whole
+from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 _still_open = watches.c.closed_at.is_(None)
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _whole(
-    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
-    """Let no cancelled caller tear a transaction."""
-
-    @wraps(method)
-    async def run(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.steps.run(method(store, *args, **kwargs))
-
-    return run
-
-
 class Store:
-    """`Watches` and `Ledger` over one database."""
+    """`Watches` over one database."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self._engine = database.engine
-        self._now = now
-        self.steps = WholeSteps()
-        self._ending = False
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
 
-    async def settle(self) -> None:
-        """Let the transaction under way end and none begin after it. For the end of the process."""
-        self._ending = True
-        await self.steps.settle()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._engine.begin() as connection:
-                if self._ending:
-                    raise StoreUnavailable("the process ends")
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreUnavailable(str(getattr(error, "orig", None) or type(error).__name__)) from error
-
-    @_whole
-    async def answers(self) -> None:
-        """Raise StoreUnavailable if the database can't be read."""
-        async with self._transaction() as connection:
-            await connection.execute(select(watches.c.id).limit(1))
-
-    # Watches
-
-    @_whole
+    @whole
     async def add(self, watch: Watch) -> Watch:
-        async with self._transaction() as connection:
+        try:
+            return await self._add(watch)
+        except Conflict:
+            return await self._add(watch)
+
+    async def _add(self, watch: Watch) -> Watch:
+        async with self.transactions.begin() as connection:
             await _add(connection, watch)
             return (await _select(connection, _same_place(watch)))[0]
 
-    @_whole
+    @whole
     async def get(self, watch: WatchId) -> Watch | None:
-        async with self._transaction() as connection:
+        async with self.transactions.begin() as connection:
             found = await _select(connection, watches.c.id == watch)
         return found[0] if found else None
 
-    @_whole
-    async def open_watches(self, job: JobId) -> Sequence[Watch]:
-        async with self._transaction() as connection:
-            return await _select(connection, and_(watches.c.job == job, _still_open))
+    @whole
+    async def newest(self, watch: Watch) -> Watch | None:
+        newest = await self.get(watch.id)
+        if newest is not None and newest.claim != watch.claim:
+            raise ClaimLost
+        return newest
 
-    @_whole
+    @whole
+    async def claim(self, job: JobId) -> Claim:
+        claim = Claim(str(uuid4()))
+        async with self.transactions.begin() as connection:
+            await connection.execute(
+                update(watches).where(watches.c.job == job, _still_open).values(claim=claim)
+            )
+        return claim
+
+    @whole
+    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+        mine = and_(watches.c.job == job, _still_open)
+        async with self.transactions.begin() as connection:
+            found = await _select(connection, mine)
+            if any(watch.claim not in (None, claim) for watch in found):
+                raise ClaimLost
+            if any(watch.claim is None for watch in found):
+                new = and_(mine, watches.c.claim.is_(None))
+                await connection.execute(update(watches).where(new).values(claim=claim))
+                found = await _select(connection, and_(mine, watches.c.claim == claim))
+        return found
+
+    @whole
     async def open_jobs(self) -> Sequence[JobId]:
         by_age = (
             select(watches.c.job)
@@ -96,53 +82,67 @@ class Store:
             .group_by(watches.c.job)
             .order_by(func.min(watches.c.asked_at))
         )
-        async with self._transaction() as connection:
+        async with self.transactions.begin() as connection:
             return [JobId(job) for job in await connection.scalars(by_age)]
 
-    @_whole
+    @whole
     async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
         followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
-        async with self._transaction() as connection:
+        async with self.transactions.begin() as connection:
             found = await _select(connection, and_(watches.c.team == team, _still_open, followed))
         return found[::-1]
 
-    @_whole
+    @whole
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
         mine = delete(followers).where(followers.c.watch == watch, followers.c.user == follower)
         left = select(func.count()).select_from(followers).where(followers.c.watch == watch)
-        async with self._transaction() as connection:
+        async with self.transactions.begin() as connection:
             if (await connection.execute(mine)).rowcount == 0:
                 return None
             return (await connection.execute(left)).scalar_one()
 
-    @_whole
-    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
-        await self._set(watch, card_tried_at=at.timestamp() if at else None)
+    @whole
+    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
+        await self._write(watch, card_tried_at=_seconds(at))
 
-    @_whole
-    async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-        await self._set(watch, card=ts, shown=fingerprint)
+    @whole
+    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+        this_try = watches.c.card_tried_at == tried_at.timestamp()
+        if await self._set(watch, this_try, watches.c.card.is_(None), card=ts, shown=fingerprint):
+            return True
+        # Perhaps it is stored already: by a write of ours whose answer was lost, or by whoever found this post.
+        return await self._set(watch, this_try, watches.c.card == ts, card=ts)
 
-    @_whole
-    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
-        await self._set(watch, watches.c.card == card, shown=fingerprint)
+    @whole
+    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+        await self._write(watch, watches.c.card == card, shown=fingerprint)
 
-    @_whole
+    @whole
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._set(watch, watches.c.card == card, card_gone=1)
 
-    @_whole
-    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
-        await self._set(watch, notice_tried_at=at.timestamp() if at else None)
+    @whole
+    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+        await self._write(watch, notice_tried_at=_seconds(at))
 
-    @_whole
-    async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:  # noqa: ARG002
-        await self._set(watch, notice=ts)
+    @whole
+    async def notice_posted(
+        self,
+        watch: WatchId,
+        tried_at: datetime,
+        ts: Ts,
+        fingerprint: str | None,  # noqa: ARG002
+    ) -> bool:
+        this_try = watches.c.notice_tried_at == tried_at.timestamp()
+        none_or_this = or_(watches.c.notice.is_(None), watches.c.notice == ts)
+        return await self._set(watch, this_try, none_or_this, notice=ts)
 
-    @_whole
+    @whole
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
-        async with self._transaction() as connection:
-            found = await _select(connection, watches.c.id == watch.id)
+        async with self.transactions.begin() as connection:
+            found = await _select(connection, watches.c.id == watch.id, lock=True)
+            if [there.claim for there in found] != [watch.claim]:
+                raise ClaimLost
             if [there.followers for there in found] != [watch.followers]:
                 return False
             await connection.execute(delete(watches).where(watches.c.id == watch.id))
@@ -150,68 +150,72 @@ class Store:
                 await _add(connection, elsewhere)
             return True
 
-    @_whole
+    @whole
     async def start_over(self, watch: WatchId, card: Ts) -> None:
         nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice"))
         await self._set(watch, watches.c.card == card, card_gone=0, **nothing)
 
-    @_whole
-    async def close(self, watch: WatchId, at: datetime) -> None:
-        await self._set(watch, closed_at=at.timestamp())
+    @whole
+    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+        async with self.transactions.begin() as connection:
+            found = await _select(connection, watches.c.id == watch, lock=True)
+            if not found:
+                return
+            await _look_after(connection, watch, at)
+            if found[0].closed_at is not None:
+                again = {"closed_at": None, "claim": None}
+                await connection.execute(update(watches).where(watches.c.id == watch).values(again))
+            if follower not in found[0].followers:
+                await _let_follow(connection, watch, [follower])
 
-    @_whole
-    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
-        followed = exists().where(followers.c.watch == watch)
-        await self._set(watch, ~followed, closed_at=at.timestamp())
+    @whole
+    async def close(self, watch: Watch, at: datetime) -> None:
+        since = _seconds(watch.resumed_at)
+        await self._write(watch, watches.c.resumed_at.is_not_distinct_from(since), closed_at=at.timestamp())
 
-    @_whole
-    async def remove(self, watch: WatchId) -> None:
-        async with self._transaction() as connection:
-            await connection.execute(delete(watches).where(watches.c.id == watch))
+    @whole
+    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+        followed = exists().where(followers.c.watch == watch.id)
+        mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim, ~followed)
+        async with self.transactions.begin() as connection:
+            # Locked first: a statement that waits for a joiner would still look at the followers before it.
+            await _select(connection, watches.c.id == watch.id, lock=True)
+            closing = update(watches).where(mine).values(closed_at=at.timestamp())
+            if (await connection.execute(closing)).rowcount == 0:
+                await _make_sure_of_claim(connection, watch)
 
-    async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> None:
-        async with self._transaction() as connection:
-            await connection.execute(update(watches).where(watches.c.id == watch, *only_if).values(**columns))
+    @whole
+    async def remove(self, watch: Watch) -> None:
+        async with self.transactions.begin() as connection:
+            mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim)
+            if (await connection.execute(delete(watches).where(mine))).rowcount == 0:
+                await _make_sure_of_claim(connection, watch)
 
-    # Ledger
+    @whole
+    async def forget_closed(self, before: datetime) -> int:
+        async with self.transactions.begin() as connection:
+            old = delete(watches).where(watches.c.closed_at < before.timestamp())
+            return (await connection.execute(old)).rowcount
 
-    @_whole
-    async def take(self, budget: str, rate: Rate) -> float:
-        now = self._now().timestamp()
-        async with self._transaction() as connection:
-            arrival, paused_until = await _budget(connection, budget, now)
-            # Times further ahead than anything here puts them are traces of a clock that was set back.
-            if now < paused_until <= now + LONGEST_PAUSE_SECONDS:
-                return paused_until - now
-            if arrival > now + rate.tolerance_seconds + rate.interval_seconds + 0.001:
-                arrival = now
-            if arrival > now + rate.tolerance_seconds:
-                return arrival - rate.tolerance_seconds - now
-            spent = max(arrival, now) + rate.interval_seconds
-            await connection.execute(update(budgets).where(budgets.c.name == budget).values(arrival=spent))
-            return 0.0
+    async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> None:
+        """What only the follow that holds the claim may write."""
+        mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim, *only_if)
+        async with self.transactions.begin() as connection:
+            if (await connection.execute(update(watches).where(mine).values(**columns))).rowcount == 0:
+                await _make_sure_of_claim(connection, watch)
 
-    @_whole
-    async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
-        now = self._now().timestamp()
-        until = now + min(seconds, LONGEST_PAUSE_SECONDS)
-        paused = budgets.c.paused_until
-        shorter = or_(paused < until, paused > now + LONGEST_PAUSE_SECONDS)
-        async with self._transaction() as connection:
-            await _budget(connection, budget, now)
-            await connection.execute(
-                update(budgets).where(budgets.c.name == budget, shorter).values(paused_until=until)
-            )
+    async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> bool:
+        """What anybody may write who knows it."""
+        this = and_(watches.c.id == watch, *only_if)
+        async with self.transactions.begin() as connection:
+            return (await connection.execute(update(watches).where(this).values(**columns))).rowcount > 0
 
 
-async def _budget(connection: AsyncConnection, budget: str, now: float) -> tuple[float, float]:
-    """When the budget's next request is due and until when it is paused; a new budget begins now."""
-    row = select(budgets.c.arrival, budgets.c.paused_until).where(budgets.c.name == budget)
-    found = (await connection.execute(row)).first()
-    if found is None:
-        await connection.execute(insert(budgets).values(name=budget, arrival=now, paused_until=0.0))
-        return now, 0.0
-    return float(found.arrival), float(found.paused_until)
+async def _make_sure_of_claim(connection: AsyncConnection, watch: Watch) -> None:
+    """Find out why nothing was written. Raises ClaimLost unless the claim still holds."""
+    claims = await connection.scalars(select(watches.c.claim).where(watches.c.id == watch.id))
+    if list(claims) != [watch.claim]:
+        raise ClaimLost
 
 
 def _same_place(watch: Watch) -> ColumnElement[bool]:
@@ -223,7 +227,7 @@ def _same_place(watch: Watch) -> ColumnElement[bool]:
 
 
 async def _add(connection: AsyncConnection, watch: Watch) -> None:
-    there = await _select(connection, _same_place(watch))
+    there = await _select(connection, _same_place(watch), lock=True)
     if not there:
         row = {
             "id": watch.id,
@@ -238,11 +242,27 @@ async def _add(connection: AsyncConnection, watch: Watch) -> None:
         return
     kept = there[0]
     if kept.closed_at is not None or not kept.followers:
-        again = {"closed_at": None, "requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
+        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
+        again = {
+            "closed_at": None,
+            "claim": None,
+            "requester": watch.requester,
+            "asked_at": watch.asked_at.timestamp(),
+            "resumed_at": None,
+        }
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
         await connection.execute(delete(followers).where(followers.c.watch == kept.id))
         kept = (await _select(connection, watches.c.id == kept.id))[0]
+    else:
+        await _look_after(connection, kept.id, watch.asked_at)
     await _let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
+
+
+async def _look_after(connection: AsyncConnection, watch: WatchId, at: datetime) -> None:
+    """Count from now how long the watch is looked after: somebody has just asked for it."""
+    earlier = or_(watches.c.resumed_at.is_(None), watches.c.resumed_at < at.timestamp())
+    later = update(watches).where(watches.c.id == watch, earlier).values(resumed_at=at.timestamp())
+    await connection.execute(later)
 
 
 async def _let_follow(connection: AsyncConnection, watch: WatchId, users: Sequence[UserId]) -> None:
@@ -250,11 +270,12 @@ async def _let_follow(connection: AsyncConnection, watch: WatchId, users: Sequen
         await connection.execute(insert(followers), [{"watch": watch, "user": user} for user in users])
 
 
-async def _select(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[Watch]:
-    rows = await connection.execute(
-        select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
-    )
-    found = [row._mapping for row in rows]
+async def _select(
+    connection: AsyncConnection, condition: ColumnElement[bool], *, lock: bool = False
+) -> list[Watch]:
+    """`lock`: keep other processes from changing them until the transaction ends. SQLite has but one."""
+    rows = select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
+    found = [row._mapping for row in await connection.execute(rows.with_for_update() if lock else rows)]
     who: dict[str, list[UserId]] = {row["id"]: [] for row in found}
     for watch, user in await connection.execute(
         select(followers.c.watch, followers.c.user)
@@ -280,6 +301,8 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
         notice_tried_at=_time_or_none(row["notice_tried_at"]),
         notice=Ts(row["notice"]) if row["notice"] else None,
         closed_at=_time_or_none(row["closed_at"]),
+        claim=Claim(row["claim"]) if row["claim"] else None,
+        resumed_at=_time_or_none(row["resumed_at"]),
     )
 
 
@@ -289,3 +312,7 @@ def _time(seconds: float) -> datetime:
 
 def _time_or_none(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()

@@ -16,6 +16,8 @@ Ts = NewType("Ts", str)
 """A Slack message's timestamp, which is also its id within the channel."""
 WatchId = NewType("WatchId", str)
 """Ours: a random UUID, also written into the metadata of what is posted for the watch."""
+Claim = NewType("Claim", str)
+"""Ours: a random UUID that each follow of a job writes on the watches it tends. The newest one holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,12 @@ class Watch:
     """The thread reply's ts, once Slack has answered."""
     closed_at: datetime | None = None
     """When there was nothing left to show or tell."""
+    claim: Claim | None = None
+    """Whose writes count: those of the follow with this claim, and no other's."""
+    resumed_at: datetime | None = None
+    """When somebody last joined it or asked to go on with it."""
+
+    @property
+    def looked_after_since(self) -> datetime:
+        """From when the time is counted for which the bot looks after it."""
+        return self.resumed_at or self.asked_at

@@ -1,7 +1,80 @@
 """For every test here."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.database import Database
+from bot.ports import Watches
+from tests import postgres
+from tests.databases import Opened, empty, opened
+from tests.fakes import FakeWatches
 
 # For a test without an event loop, looptime asks asyncio for the current one, and asyncio up to 3.13 then
 # makes one that nobody closes. Once "none" was set, it says that there is none.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def _kept_postgresql() -> Iterator[str]:
+    """A PostgreSQL database with its tables, made once per test process."""
+    with postgres.database() as url:
+        address = url.replace("postgresql://", "postgresql+psycopg://")
+
+        async def create_tables() -> None:
+            await (await Database.open(address)).close()
+
+        asyncio.run(create_tables())
+        yield address
+
+
+@pytest.fixture
+def postgresql(_kept_postgresql: str) -> str:
+    """The address of a PostgreSQL database with empty tables."""
+    empty(_kept_postgresql)
+    return _kept_postgresql
+
+
+@pytest.fixture
+def new_postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL database of the test's own, without a single table."""
+    with postgres.database() as url:
+        yield url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    """The address of a SQLite database that is still to be made."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'bot.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest) -> str:
+    """The address of an empty database of either kind."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+@pytest.fixture
+async def database(address: str) -> AsyncIterator[Opened]:
+    """An empty database of either kind, for processes to open."""
+    async with opened(address) as database:
+        yield database
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def kept_in(request: pytest.FixtureRequest) -> str | None:
+    """Where the table of watches is: at the address of an empty database, or nowhere but in memory."""
+    return None if request.param == "memory" else str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+async def store(kept_in: str | None) -> AsyncIterator[Watches]:
+    """An empty table of watches of each kind."""
+    if kept_in is None:
+        yield FakeWatches()
+    else:
+        async with opened(kept_in) as database:
+            yield await database.store()

@@ -9,8 +9,8 @@ from itertools import count
 
 from bot.budget import Rate
 from bot.job import Conversation, Job, JobId, JobState
-from bot.ports import BoardError, Message, MessageGone, NotAllowedHere, OmniError
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.ports import BoardError, ClaimLost, Message, MessageGone, NotAllowedHere, OmniError
+from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
@@ -39,7 +39,7 @@ class FreeLedger:
         self.taken: list[float] = []
         self.paused_until = 0.0
 
-    async def take(self, _budget: str, _rate: Rate) -> float:
+    async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:
         time = asyncio.get_running_loop().time()
         if time < self.paused_until:
             return self.paused_until - time
@@ -102,6 +102,11 @@ class FakeBoard:
         self.posted[ts].edits.append((asyncio.get_running_loop().time(), message))
         _raise(late)
 
+    async def delete(self, place: Place, ts: Ts) -> None:
+        late = self._begin("delete")
+        self.posted.pop(ts, None)
+        _raise(late)
+
     async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
         late = self._begin("find")
         _raise(late)
@@ -162,12 +167,152 @@ class FakeOmni:
 
 
 class FakeWatches:
-    """The table of watches in memory. Set `error` to make every call fail; remembers every write."""
+    """The table of watches in memory. Set `error` to make every call fail; remembers every write.
+
+    The rules are those of `bot.store.Store`: the store's tests hold one against the other.
+    """
 
     def __init__(self, *watches: Watch) -> None:
         self.rows = {watch.id: watch for watch in watches}
         self.writes: list[str] = []
         self.error: Exception | None = None
+        self._claims = count(1)
+
+    def let_follow(self, watch: WatchId, *followers: UserId) -> None:
+        """Somebody joins or leaves, in another task or process."""
+        self._set(watch, followers=followers)
+
+    async def add(self, watch: Watch) -> Watch:
+        await self._turn("add")
+        return self._add(watch)
+
+    async def get(self, watch: WatchId) -> Watch | None:
+        await self._turn()
+        return self.rows.get(watch)
+
+    async def newest(self, watch: Watch) -> Watch | None:
+        newest = await self.get(watch.id)
+        if newest is not None and newest.claim != watch.claim:
+            raise ClaimLost
+        return newest
+
+    async def claim(self, job: JobId) -> Claim:
+        await self._turn("claim")
+        claim = Claim(f"claim {next(self._claims)}")
+        for row in self._open(job):
+            self._set(row.id, claim=claim)
+        return claim
+
+    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+        found = self._open(job)
+        if any(row.claim not in (None, claim) for row in found):
+            await self._turn()
+            raise ClaimLost
+        for row in found:
+            self._set(row.id, claim=claim)
+        await self._turn()  # a real answer is on its way for a while too, and old when it comes
+        return [replace(row, claim=claim) for row in found]
+
+    async def open_jobs(self) -> Sequence[JobId]:
+        await self._turn()
+        return list(dict.fromkeys(row.job for row in self._open()))
+
+    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+        await self._turn()
+        mine = [row for row in self._open() if row.place.team == team and follower in row.followers]
+        return mine[::-1]
+
+    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
+        await self._turn("unfollow")
+        row = self.rows.get(watch)
+        if row is None or follower not in row.followers:
+            return None
+        left = tuple(user for user in row.followers if user != follower)
+        self._set(watch, followers=left)
+        return len(left)
+
+    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
+        await self._turn("card_tried")
+        self._write(watch, card_tried_at=at)
+
+    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+        await self._turn("card_posted")
+        row = self.rows.get(watch)
+        if row is None or row.card_tried_at != tried_at or row.card not in (None, ts):
+            return False
+        if row.card is None:
+            self._set(watch, card=ts, shown=fingerprint)
+        return True
+
+    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+        await self._turn("card_shows")
+        if self._write(watch).card == card:
+            self._set(watch.id, shown=fingerprint)
+
+    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
+        await self._turn("card_is_gone")
+        if self._has(watch, card):
+            self._set(watch, card_gone=True)
+
+    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+        await self._turn("notice_tried")
+        self._write(watch, notice_tried_at=at)
+
+    async def notice_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        await self._turn("notice_posted")
+        row = self.rows.get(watch)
+        if row is None or row.notice_tried_at != tried_at or row.notice not in (None, ts):
+            return False
+        self._set(watch, notice=ts)
+        return True
+
+    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
+        await self._turn("move")
+        if self._write(watch).followers != watch.followers:
+            return False
+        del self.rows[watch.id]
+        for elsewhere in to:
+            self._add(elsewhere)
+        return True
+
+    async def start_over(self, watch: WatchId, card: Ts) -> None:
+        await self._turn("start_over")
+        if self._has(watch, card):
+            self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
+            self._set(watch, notice_tried_at=None, notice=None)
+
+    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+        await self._turn("resume")
+        row = self.rows.get(watch)
+        if row is not None:
+            followers = tuple(dict.fromkeys((*row.followers, follower)))
+            self._set(watch, resumed_at=at, followers=followers)
+            if row.closed_at is not None:
+                self._set(watch, closed_at=None, claim=None)
+
+    async def close(self, watch: Watch, at: datetime) -> None:
+        await self._turn("close")
+        if self._write(watch).resumed_at == watch.resumed_at:
+            self._set(watch.id, closed_at=at)
+
+    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+        await self._turn("close")
+        if not self._write(watch).followers:
+            self._set(watch.id, closed_at=at)
+
+    async def remove(self, watch: Watch) -> None:
+        await self._turn("remove")
+        self._write(watch)
+        del self.rows[watch.id]
+
+    async def forget_closed(self, before: datetime) -> int:
+        await self._turn("forget_closed")
+        old = [row.id for row in self.rows.values() if row.closed_at is not None and row.closed_at < before]
+        for watch in old:
+            del self.rows[watch]
+        return len(old)
 
     async def _turn(self, write: str = "") -> None:
         await asyncio.sleep(0)
@@ -176,112 +321,37 @@ class FakeWatches:
         if write:
             self.writes.append(write)
 
-    def _set(self, watch: WatchId, **facts: object) -> None:
-        if watch in self.rows:
-            self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+    def _open(self, job: JobId | None = None) -> list[Watch]:
+        """The open watches, of one job or of all, oldest first."""
+        found = [row for row in self.rows.values() if row.closed_at is None and job in (None, row.job)]
+        return sorted(found, key=lambda row: (row.asked_at, row.id))
 
-    def let_follow(self, watch: WatchId, *followers: UserId) -> None:
-        """Somebody joins or leaves, in another task or process."""
-        self._set(watch, followers=followers)
-
-    async def add(self, watch: Watch) -> Watch:
-        await self._turn("add")
+    def _add(self, watch: Watch) -> Watch:
         for row in self.rows.values():
             if (row.place, row.job) == (watch.place, watch.job):
-                merged = tuple(dict.fromkeys((*row.followers, *watch.followers)))
-                self._set(row.id, followers=merged, closed_at=None)
-                return self.rows[row.id]
-        self.rows[watch.id] = watch
-        return watch
-
-    async def get(self, watch: WatchId) -> Watch | None:
-        await self._turn()
-        return self.rows.get(watch)
-
-    async def open_watches(self, job: JobId) -> Sequence[Watch]:
-        found = [row for row in self.rows.values() if row.job == job and row.closed_at is None]
-        await self._turn()  # a real answer is on its way for a while too, and old when it comes
-        return found
-
-    async def open_jobs(self) -> Sequence[JobId]:
-        await self._turn()
-        return list(dict.fromkeys(row.job for row in self.rows.values() if row.closed_at is None))
-
-    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
-        await self._turn()
-        return [
-            row
-            for row in reversed(self.rows.values())
-            if row.place.team == team and follower in row.followers and row.closed_at is None
-        ]
-
-    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
-        await self._turn("unfollow")
-        row = self.rows[watch]
-        if follower not in row.followers:
-            return None
-        left = tuple(user for user in row.followers if user != follower)
-        self._set(watch, followers=left)
-        return len(left)
-
-    async def card_tried(self, watch: WatchId, at: datetime | None) -> None:
-        await self._turn("card_tried")
-        self._set(watch, card_tried_at=at)
-
-    async def card_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-        await self._turn("card_posted")
-        self._set(watch, card=ts, shown=fingerprint)
-
-    async def card_shows(self, watch: WatchId, card: Ts, fingerprint: str | None) -> None:
-        await self._turn("card_shows")
-        if self._has(watch, card):
-            self._set(watch, shown=fingerprint)
-
-    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
-        await self._turn("card_is_gone")
-        if self._has(watch, card):
-            self._set(watch, card_gone=True)
-
-    async def notice_tried(self, watch: WatchId, at: datetime | None) -> None:
-        await self._turn("notice_tried")
-        self._set(watch, notice_tried_at=at)
-
-    async def notice_posted(self, watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-        await self._turn("notice_posted")
-        self._set(watch, notice=ts)
-
-    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
-        await self._turn("move")
-        if self.rows[watch.id].followers != watch.followers:
-            return False
-        del self.rows[watch.id]
-        for elsewhere in to:
-            await self.add(elsewhere)
-        return True
-
-    async def start_over(self, watch: WatchId, card: Ts) -> None:
-        await self._turn("start_over")
-        if self._has(watch, card):
-            fresh: dict[str, object] = {
-                "card_tried_at": None,
-                "card": None,
-                "card_gone": False,
-                "shown": None,
-            }
-            self._set(watch, notice_tried_at=None, notice=None, **fresh)
-
-    async def close_if_deserted(self, watch: WatchId, at: datetime) -> None:
-        await self._turn("close")
-        if watch in self.rows and not self.rows[watch].followers:
-            self._set(watch, closed_at=at)
+                break
+        else:
+            self.rows[watch.id] = watch
+            return watch
+        if row.closed_at is not None or not row.followers:
+            self._set(row.id, closed_at=None, claim=None, resumed_at=None, followers=watch.followers)
+            self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
+        else:
+            self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
+            self._set(row.id, resumed_at=watch.asked_at)
+        return self.rows[row.id]
 
     def _has(self, watch: WatchId, card: Ts) -> bool:
         return watch in self.rows and self.rows[watch].card == card
 
-    async def close(self, watch: WatchId, at: datetime) -> None:
-        await self._turn("close")
-        self._set(watch, closed_at=at)
+    def _write(self, watch: Watch, **facts: object) -> Watch:
+        """Set facts if the claim still holds. The row as it then is."""
+        row = self.rows.get(watch.id)
+        if row is None or row.claim != watch.claim:
+            raise ClaimLost
+        self._set(watch.id, **facts)
+        return self.rows[watch.id]
 
-    async def remove(self, watch: WatchId) -> None:
-        await self._turn("remove")
-        self.rows.pop(watch, None)
+    def _set(self, watch: WatchId, **facts: object) -> None:
+        if watch in self.rows:
+            self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]

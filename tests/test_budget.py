@@ -1,11 +1,7 @@
 """The request budget: never too much in any minute, never wasted, people before polls."""
 
 import asyncio
-import tempfile
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import looptime
@@ -13,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.budget import LONGEST_NAP_SECONDS, Gate, Ledger, Rate
+from bot.budget import LONGEST_NAP_SECONDS, Gate, LocalLedger, Rate
 from bot.ports import StoreUnavailable
-from bot.store import Store
-from bot.tables import Database
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
 asyncio.set_event_loop(None)
@@ -25,30 +19,27 @@ ALMOST_JITTER_SECONDS = 0.999
 """How late a request may arrive. The whole second is left to the rounding of clocks."""
 
 
-@dataclass
-class MemoryLedger:
-    """A ledger in memory, with the loop's clock; what was taken is kept."""
+class MemoryLedger(LocalLedger):
+    """The ledger in memory; what was taken is kept."""
 
-    arrival: float = float("-inf")
-    taken: list[float] = field(default_factory=list)
-    broken: Exception | None = None
-    answers_after_seconds: float = 0.0
+    def __init__(self, broken: Exception | None = None, answers_after_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.taken: list[float] = []
+        self.broken = broken
+        self.answers_after_seconds = answers_after_seconds
 
-    async def take(self, _budget: str, rate: Rate) -> float:
+    async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         await asyncio.sleep(self.answers_after_seconds)
         if self.broken is not None:
             raise self.broken
-        now = asyncio.get_running_loop().time()
-        early_seconds = self.arrival - rate.tolerance_seconds - now
-        if early_seconds > 0.0:
-            return max(0.001, early_seconds)
-        self.arrival = max(self.arrival, now) + rate.interval_seconds
-        self.taken.append(now)
-        return 0.0
+        wait_seconds = await super().take(budget, rate, urgent=urgent)
+        if wait_seconds == 0.0:
+            self.taken.append(asyncio.get_running_loop().time())
+        return wait_seconds
 
-    async def pause(self, _budget: str, rate: Rate, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self.arrival = max(self.arrival, now + seconds + rate.tolerance_seconds)
+    def free(self) -> None:
+        """Another process ends its pause."""
+        self._paused_until = 0.0
 
 
 def worst_minute(arrivals: Sequence[float]) -> int:
@@ -97,35 +88,6 @@ def test_no_minute_holds_more_than_the_limit_however_requests_are_wanted_and_del
     in_virtual_time(demand())
 
 
-@settings(deadline=None, max_examples=25)
-@given(_LIMITS, _BURSTS, _SILENCES, _LATE, st.data())
-def test_no_minute_holds_more_than_the_limit_with_the_ledger_in_the_database_and_restarts(
-    limit: int, burst: int, silences: list[float], late: list[float], data: st.DataObject
-) -> None:
-    restarts = data.draw(st.sets(st.integers(0, 149), max_size=3))
-    rate = Rate.within(limit, burst=burst)
-
-    async def demand(url: str) -> None:
-        clock = 1_777_900_000.0
-        database = await Database.open(url)
-        store = Store(database, lambda: datetime.fromtimestamp(clock, UTC))
-        arrived: list[float] = []
-        for number, (silence, late_seconds) in enumerate(zip(silences, late, strict=False)):
-            if number in restarts:
-                await database.close()
-                database = await Database.open(url)
-                store = Store(database, lambda: datetime.fromtimestamp(clock, UTC))
-            clock += silence
-            while wait_seconds := await store.take("omni", rate):
-                clock += wait_seconds
-            arrived.append(clock + late_seconds)
-        await database.close()
-        assert not arrived or worst_minute(arrived) <= limit
-
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(demand(f"sqlite+aiosqlite:///{Path(folder) / 'budget.sqlite3'}"))
-
-
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
 def test_a_steady_stream_uses_at_least_85_percent_of_any_limit(limit: int, burst: int) -> None:
     rate = Rate.within(limit, burst=burst)
@@ -152,12 +114,66 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 @pytest.mark.looptime
 async def test_after_a_silence_a_few_requests_go_at_once() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=4))
+    await asyncio.gather(*(gate.turn(urgent=True) for _ in range(4)))
+    assert asyncio.get_running_loop().time() == 0.0
+    await gate.turn(urgent=True)
+    assert asyncio.get_running_loop().time() > 0.9
+
+
+@pytest.mark.looptime
+async def test_polls_leave_the_last_place_of_a_burst_to_a_waiting_person() -> None:
+    loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = Gate(ledger, "omni", Rate.within(60, burst=4))
-    await asyncio.gather(*(gate.turn() for _ in range(4)))
-    assert asyncio.get_running_loop().time() == 0.0
+    polls = [asyncio.create_task(gate.turn()) for _ in range(10)]
+    await asyncio.sleep(0.5)
+    assert len(ledger.taken) == 3
+    assert ledger.taken[-1] < 0.01
+    await gate.turn(urgent=True)
+    assert loop.time() == 0.5
+    await asyncio.gather(*polls)
+    assert worst_minute(ledger.taken) == 11
+
+
+@pytest.mark.looptime
+async def test_a_waiting_person_wakes_a_gate_that_naps_for_a_poll() -> None:
+    loop = asyncio.get_running_loop()
+    gate = Gate(MemoryLedger(), "omni", Rate.within(8, burst=1))
     await gate.turn()
-    assert asyncio.get_running_loop().time() > 0.9
+    poll = asyncio.create_task(gate.turn())
+    await asyncio.sleep(7.0)
+    # The next place comes at 7.625 s. Whoever comes now must find the gate awake then, and first.
+    began = loop.time()
+    await gate.turn(urgent=True)
+    assert loop.time() - began == pytest.approx(0.625, abs=0.01)
+    assert not poll.done()
+    await poll
+
+
+@pytest.mark.looptime
+async def test_a_person_who_comes_while_the_ledger_is_asked_for_a_poll_takes_its_place() -> None:
+    gate = Gate(MemoryLedger(answers_after_seconds=0.5), "omni", Rate.within(60, burst=1))
+    poll = asyncio.create_task(gate.turn())
+    await asyncio.sleep(0.1)
+    await gate.turn(urgent=True)
+    assert asyncio.get_running_loop().time() == pytest.approx(0.5)
+    assert not poll.done()
+    await poll
+
+
+@pytest.mark.looptime
+async def test_many_waiting_persons_do_not_keep_the_gate_from_napping() -> None:
+    asked: list[float] = []
+
+    class Asked(MemoryLedger):
+        async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
+            asked.append(asyncio.get_running_loop().time())
+            return await super().take(budget, rate, urgent=urgent)
+
+    gate = Gate(Asked(), "omni", Rate.within(60, burst=4))
+    await asyncio.gather(*(gate.turn(urgent=True) for _ in range(60)))
+    assert len(asked) < 60 * 4
 
 
 @pytest.mark.looptime
@@ -277,7 +293,7 @@ async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> No
     await gate.pause(500.0)
     waiting = asyncio.create_task(gate.turn())
     await asyncio.sleep(100.0)
-    ledger.arrival = 0.0
+    ledger.free()
     await waiting
     assert loop.time() <= 100.0 + LONGEST_NAP_SECONDS
 
@@ -306,8 +322,3 @@ async def test_closing_the_gate_cancels_whoever_waits() -> None:
 
 async def test_a_gate_that_nobody_used_can_be_closed() -> None:
     await Gate(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
-
-
-def test_the_stores_ledger_and_the_one_in_memory_keep_to_one_protocol() -> None:
-    ledgers: list[type[Ledger]] = [MemoryLedger, Store]
-    assert all(callable(ledger.take) and callable(ledger.pause) for ledger in ledgers)

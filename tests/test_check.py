@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from bot.check import NOBODYS_JOB, Finding, check
+from bot.database import Database
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack, too_many_requests
 from bot.settings import HINTS, Settings
-from bot.tables import Database
 
 
 class World:

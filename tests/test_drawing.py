@@ -77,10 +77,10 @@ class SlowLedger(FreeLedger):
         super().__init__()
         self._interval_seconds = interval_seconds
 
-    async def take(self, budget: str, rate: Rate) -> float:
+    async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         time = asyncio.get_running_loop().time()
         due = self.taken[-1] + self._interval_seconds if self.taken else time
-        return due - time if due > time else await super().take(budget, rate)
+        return due - time if due > time else await super().take(budget, rate, urgent=urgent)
 
 
 async def test_a_look_that_slack_holds_already_costs_nothing() -> None:

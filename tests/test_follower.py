@@ -12,10 +12,9 @@ import pytest
 
 from bot.arrivals import Arrival, Arrivals
 from bot.budget import Gate, Rate
-from bot.cards import Cards
-from bot.drawing import Drawing
-from bot.follower import PATIENCE_SECONDS, Follower
+from bot.follower import PATIENCE_SECONDS
 from bot.job import Job, JobState, Progress
+from bot.parts import Rules, World, assemble
 from bot.ports import (
     JobNotFound,
     KeyRefused,
@@ -27,9 +26,8 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.posting import Posting
-from bot.runner import TaskRunner
-from bot.watch import ChannelId, Place, TeamId, Watch, WatchId
+from bot.runner import Runner, TaskRunner
+from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
     ADA,
     GRACE,
@@ -48,6 +46,16 @@ from tests.fakes import (
 pytestmark = pytest.mark.looptime
 
 FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
+RULES = Rules(
+    tenant="https://acme.omniapp.co",
+    requests_per_minute=60,
+    notify_after_seconds=30.0,
+    follow_for_seconds=24 * 3_600.0,
+)
+
+
+async def tell_nobody(_response_url: str, _line: str) -> None:
+    """Nobody waits for a private line here."""
 
 
 class Stage:
@@ -60,40 +68,31 @@ class Stage:
         self.watches = FakeWatches(*watches)
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
+        self.rules = RULES
 
     @asynccontextmanager
-    async def bot(self) -> AsyncIterator[TaskRunner]:
-        drawing = Drawing(self.board, self.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)))
-        self.posting = Posting(self.board, now)
-        cards = Cards(
+    async def bot(self) -> AsyncIterator[Runner]:
+        world = World(
+            omni=self.omni,
             board=self.board,
             watches=self.watches,
-            drawing=drawing,
-            posting=self.posting,
-            arrivals=self.arrivals,
-            now=now,
-            tenant="https://acme.omniapp.co",
-            notify_after_seconds=30.0,
-        )
-        follower = Follower(
-            omni=self.omni,
-            watches=self.watches,
-            cards=cards,
+            whisper=tell_nobody,
             now=now,
             random=Random(1),
-            requests_per_minute=60,
+            team=HERE.team,
+            bot_user=UserId("U0BOT"),
         )
-        runner = TaskRunner(follower.follow)
-        drawing_task = asyncio.create_task(drawing.run())
-        for job in await self.watches.open_jobs():
-            runner.start(job)
+        edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
+        parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)
+        drawing = asyncio.create_task(parts.drawing.run())
+        await parts.runner.ensure(await self.watches.open_jobs())
         try:
-            yield runner
+            yield parts.runner
         finally:
-            await runner.stop()
-            await self.posting.steps.settle()
-            drawing_task.cancel()
-            await asyncio.gather(drawing_task, return_exceptions=True)
+            await parts.runner.stop()
+            await parts.posting.steps.settle()
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
 
     def expects(self, watch: WatchId) -> asyncio.Future[Arrival]:
         """Somebody waits to hear what becomes of a watch."""
@@ -161,7 +160,7 @@ async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
         writes = list(stage.watches.writes)
         await asyncio.sleep(600)
     assert stage.board.times("update") == []
-    assert stage.watches.writes == writes == ["card_tried", "card_posted"]
+    assert stage.watches.writes == writes == ["claim", "card_tried", "card_posted"]
 
 
 async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_later() -> None:
@@ -234,7 +233,7 @@ async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch())
     for _ in range(5):
         async with stage.bot() as runner:
-            runner.start(JOB)
+            await runner.start(JOB)
             await asyncio.sleep(30)
     assert len(stage.told()) == 1
     assert stage.told()[0].startswith(f"<@{ADA}>:")
@@ -298,7 +297,7 @@ async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_to
         while not stage.board.posted:
             await asyncio.sleep(0)
         await stage.watches.add(a_watch("other", FOREIGN, GRACE))
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(30)
     assert len(stage.board.top_level(FOREIGN)) == 1
     assert stage.all_closed()
@@ -312,7 +311,7 @@ async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
             for _ in range(steps):
                 await asyncio.sleep(0)
             await stage.watches.add(a_watch("other", FOREIGN, GRACE))
-            runner.start(JOB)
+            await runner.start(JOB)
             await asyncio.sleep(30)
         assert stage.all_closed(), f"lost when it came after {steps} steps"
         assert len(stage.board.top_level(FOREIGN)) == 1
@@ -417,7 +416,7 @@ async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once()
         await asyncio.sleep(10)
         asked = len(stage.omni.asked)
         await stage.watches.add(a_watch("other", FOREIGN, GRACE))
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(1)
         assert len(stage.board.top_level(FOREIGN)) == 1
     assert len(stage.omni.asked) == asked
@@ -428,7 +427,7 @@ async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_
     async with stage.bot() as runner:
         await asyncio.sleep(10)
         await stage.watches.add(a_watch("later", HERE, GRACE))
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(10)
     assert len(stage.shown()) == len(stage.told()) == 1
     assert stage.board.times("find") == []
@@ -440,7 +439,7 @@ async def test_a_card_that_nobody_follows_says_so_and_its_job_is_asked_about_no_
     async with stage.bot() as runner:
         await asyncio.sleep(10)
         stage.watches.let_follow(a_watch().id)
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(10)
         asked = len(stage.omni.asked)
         await asyncio.sleep(100)
@@ -455,7 +454,7 @@ async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive()
         await asyncio.sleep(10)
         stage.watches.let_follow(a_watch().id)
         stage.board.on_update = lambda: stage.watches.let_follow(a_watch().id, GRACE)
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(20)
         assert "Omni is working on it" in stage.shown()[0]
     assert not stage.all_closed()

@@ -1,6 +1,7 @@
 """The private lines: kind, without secrets, and with what to do next."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,9 @@ ALL = {
     "broken": lines.broken(),
     "unfollowed": lines.unfollowed(0),
     "not following": lines.not_following(),
+    "resumed": lines.resumed(),
+    "not resumable": lines.not_resumable(),
+    "restarting": lines.restarting(),
     "follows nothing": lines.follows([]),
     "follows": lines.follows([(watch(), CARD), (watch("D0ADA"), None)]),
     "follows many": lines.follows([(watch(), CARD)] * 300),
@@ -80,6 +84,10 @@ def test_whoever_stops_hears_whether_the_card_lives_on(left: int, words: str) ->
     assert words in lines.unfollowed(left)
 
 
+def test_whoever_comes_too_late_to_resume_is_told_what_to_type() -> None:
+    assert "`/omni-job`" in ALL["not resumable"] and "id on the card" in ALL["not resumable"]
+
+
 def test_follows_are_listed_with_place_and_time() -> None:
     first, second, third = ALL["follows"].split("\n")
     assert first == "You follow these running jobs:"
@@ -89,3 +97,9 @@ def test_follows_are_listed_with_place_and_time() -> None:
 
 def test_a_long_list_is_cut_and_says_so() -> None:
     assert ALL["follows many"].endswith("and 280 more.")
+
+
+def test_every_line_is_looked_at_here() -> None:
+    made = {name for name, made in vars(lines).items() if getattr(made, "__module__", "") == lines.__name__}
+    said = Path(__file__).read_text("utf-8")
+    assert [name for name in sorted(made) if name[0] != "_" and f"lines.{name}(" not in said] == []

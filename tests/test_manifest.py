@@ -141,7 +141,7 @@ def test_its_commands_are_those_that_the_code_answers() -> None:
 
 
 def test_every_button_of_a_card_has_a_listener() -> None:
-    shown = {blocks.OPEN_CHAT, blocks.STOP_FOLLOWING}
+    shown = {blocks.OPEN_CHAT, blocks.STOP_FOLLOWING, blocks.RESUME}
 
     assert shown == {what for kind, what in routes() if kind == "action"}
     assert MANIFEST["settings"]["interactivity"]["is_enabled"] is True

@@ -265,7 +265,7 @@ class RecordingLedger:
         self.taken = 0
         self.pauses: list[float] = []
 
-    async def take(self, _budget: str, _rate: Rate) -> float:
+    async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:
         self.taken += 1
         return 0.0
 

@@ -39,9 +39,10 @@ class Desk:
         async def store_try(at: datetime | None) -> None:
             self.tries.append(at)
 
-        async def store_ts(ts: Ts, fingerprint: str | None) -> None:
+        async def store_ts(tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
             await asyncio.sleep(0.01)
             self.stored.append((ts, fingerprint))
+            return True
 
         messages = tuple(Message(form) for form in forms or ("hello",))
         await self.posting.post_once(
@@ -158,7 +159,7 @@ async def test_nothing_is_posted_when_the_try_can_not_be_stored() -> None:
     async def store_try(_at: datetime | None) -> None:
         raise StoreUnavailable("locked")
 
-    async def store_ts(_ts: Ts, _fingerprint: str | None) -> None:
+    async def store_ts(_tried_at: datetime, _ts: Ts, _fingerprint: str | None) -> bool:
         raise AssertionError
 
     with pytest.raises(StoreUnavailable):

@@ -17,7 +17,7 @@ from slack_sdk.models.blocks import Block as SdkBlock
 from bot.demo.payload import judge
 from bot.job import Job, JobError, JobId, JobState, Progress
 from bot.ports import JobNotFound, KeyRefused, Message, OmniBusy, OmniError, OmniUnreachable
-from bot.render import card, notice, unfollowed
+from bot.render import card, notice, rested, unfollowed
 from bot.sight import Sight
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 
@@ -104,6 +104,7 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
         **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
         "followed_by_many": card(crowd, SIGHTS["queued"], NOW, TENANT),
         "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
+        "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
     }
 
 
@@ -310,6 +311,28 @@ def test_there_is_no_notice_of_a_running_job_or_for_nobody() -> None:
 def test_whoever_asked_is_still_named_after_they_stopped_following() -> None:
     message = card(replace(WATCH, followers=(GRACE,)), SIGHTS["queued"], NOW, TENANT)[0]
     assert "Asked by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
+
+
+def test_the_card_that_rests_says_since_when_and_how_to_go_on() -> None:
+    (message,) = MESSAGES["rested"]
+    for told in (message.text, shown(message)):
+        assert "The bot stopped looking" in told and "Press *Resume*" in told
+        assert "has not ended since <!date^1777903350^" in told
+    assert "Question: What are the top 5 products" in message.text
+    (link, resume) = buttons(message)
+    assert link["action_id"] == "open_chat"
+    assert (resume["action_id"], resume["value"]) == ("resume_following", WATCH.id)
+
+
+def test_a_card_that_rests_again_counts_from_when_it_was_resumed() -> None:
+    resumed = replace(WATCH, resumed_at=ASKED + timedelta(days=2))
+    assert f"<!date^{1777903350 + 2 * 86_400}^" in rested(resumed, Sight(), TENANT).text
+
+
+def test_a_card_that_rests_before_anything_was_known_still_says_how_to_go_on() -> None:
+    message = rested(WATCH, Sight(), TENANT)
+    assert [b["action_id"] for b in buttons(message)] == ["resume_following"]
+    assert "Question" not in message.text
 
 
 def test_the_card_that_nobody_follows_says_that_the_job_goes_on_and_how_to_follow_again() -> None:

@@ -1,7 +1,7 @@
 """Moments that fall badly, in virtual time: who comes, leaves, deletes or restarts while something is under way."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -81,7 +81,7 @@ def a_stage(*watches: Watch) -> tuple[Stage, OddBoard]:
     return stage, board
 
 
-def a_desk(stage: Stage, start: Callable[[JobId], None]) -> Desk:
+def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> Desk:
     return Desk(
         omni=stage.omni,
         board=stage.board,
@@ -194,8 +194,8 @@ async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_t
     stage, _ = a_stage(a_watch())
     close_if_deserted = stage.watches.close_if_deserted
 
-    async def close_after_grace_came(watch: WatchId, at: datetime) -> None:
-        if not stage.watches.rows[watch].followers:
+    async def close_after_grace_came(watch: Watch, at: datetime) -> None:
+        if not stage.watches.rows[WATCH].followers:
             await stage.watches.add(a_watch("another", person=GRACE))
         await close_if_deserted(watch, at)
 
@@ -203,7 +203,7 @@ async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_t
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         await stage.watches.unfollow(WATCH, ADA)
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(10)
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(120)
@@ -243,9 +243,12 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
         desk = a_desk(stage, runner.start)
         second: list[str | None] = []
 
-        async def posted_as_grace_asks(watch: WatchId, ts: Ts, fingerprint: str | None) -> None:
-            await card_posted(watch, ts, fingerprint)
+        async def posted_as_grace_asks(
+            watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+        ) -> bool:
+            stored = await card_posted(watch, tried_at, ts, fingerprint)
             second.append(await desk.follow(JOB, HERE, GRACE))
+            return stored
 
         stage.watches.card_posted = posted_as_grace_asks  # type: ignore[method-assign]
         assert await desk.follow(JOB, HERE, ADA) is None
@@ -317,7 +320,7 @@ async def test_a_look_that_slack_took_unanswered_is_not_overlooked_by_the_next_p
         await asyncio.sleep(5)
         board.plan("update", Unanswered("TimeoutError"), after_effect=True)
         await stage.watches.unfollow(WATCH, ADA)
-        runner.start(JOB)
+        await runner.start(JOB)
         await asyncio.sleep(1)
         assert "no longer follows" in stage.shown()[0]
     stage.watches.let_follow(WATCH, ADA)

@@ -27,6 +27,11 @@ class Fault:
     delay_seconds: float = 0.0
 
 
+Serve = Callable[[], Awaitable[web.StreamResponse]]
+"""Lets a request take effect; returns what is to be answered."""
+Interference = Callable[[web.Request, Serve], Awaitable[web.StreamResponse]]
+"""Anything else that a test does around one request, before and after its effect or in its place."""
+
 HTML_500 = Fault("status", 500, "<html><body><h1>500 Internal Server Error</h1></body></html>", "text/html")
 """What a load balancer says when the service behind it is down."""
 RESET_BEFORE = Fault("reset_before")
@@ -35,7 +40,7 @@ RESET_AFTER = Fault("reset_after")
 
 @dataclass(slots=True)
 class _Plan:
-    fault: Fault
+    fault: Fault | Interference
     on: str
     skip: int
     times: int | None
@@ -47,7 +52,9 @@ class Faults:
     def __init__(self) -> None:
         self._plans: list[_Plan] = []
 
-    def plan(self, fault: Fault, *, on: str = "*", times: int | None = 1, skip: int = 0) -> None:
+    def plan(
+        self, fault: Fault | Interference, *, on: str = "*", times: int | None = 1, skip: int = 0
+    ) -> None:
         """Let the next `times` requests whose name matches `on` fail, after `skip` that don't.
 
         `on` is a shell pattern over the service's own name for a request: `chat.update`,
@@ -59,7 +66,7 @@ class Faults:
         """Forget what was planned for names that match `on` (a pattern over the planned patterns)."""
         self._plans = [plan for plan in self._plans if not fnmatchcase(plan.on, on)]
 
-    def take(self, name: str) -> Fault | None:
+    def take(self, name: str) -> Fault | Interference | None:
         """The fault that this request meets, if any; it is used up."""
         for plan in self._plans:
             if not fnmatchcase(name, plan.on):
@@ -75,12 +82,23 @@ class Faults:
         return None
 
 
-async def meet(
-    fault: Fault | None, request: web.Request, serve: Callable[[], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+class Unanswered(web.Response):
+    """The answer that goes nowhere: the connection is closed."""
+
+
+def drop(request: web.Request) -> Unanswered:
+    """Drop the connection that a request came on."""
+    if request.transport is not None:
+        request.transport.abort()
+    return Unanswered()
+
+
+async def meet(fault: Fault | Interference | None, request: web.Request, serve: Serve) -> web.StreamResponse:
     """Answer a request through a fault; None serves it as it is."""
     if fault is None:
         return await serve()
+    if not isinstance(fault, Fault):
+        return await fault(request, serve)
     if fault.kind == "status":
         return web.Response(
             status=fault.status, text=fault.body, content_type=fault.content_type, headers=dict(fault.headers)
@@ -90,6 +108,4 @@ async def meet(
         return await serve()
     if fault.kind == "reset_after":
         await serve()
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()  # goes nowhere: the connection is closed
+    return drop(request)

@@ -16,7 +16,7 @@ from uuid import uuid4
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.demo.faults import Faults, meet
+from bot.demo.faults import Faults, Unanswered, meet
 from bot.demo.jobs import KEY_OWNER, MODEL, ORGANIZATION, SimulatedJob
 from bot.demo.timeline import Script, timestamp
 
@@ -198,9 +198,8 @@ class SimulatedOmni:
             except web.HTTPException as refusal:
                 return _problem(refusal.status, refusal.reason)
 
-        fault = self.faults.take(f"{request.method} {request.path}")
-        response = await meet(fault, request, serve)
-        if fault is not None and fault.kind.startswith("reset"):
+        response = await meet(self.faults.take(f"{request.method} {request.path}"), request, serve)
+        if isinstance(response, Unanswered):
             return response
         seen.status = response.status
         self.answered_429 += response.status == 429

@@ -1,6 +1,6 @@
 """The simulated Slack's side of the wire: one loopback port for Web API, response_urls and Socket Mode."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +8,12 @@ from aiohttp import web
 
 from bot.demo import webapi
 from bot.demo.call import Answer, Call, Refused
-from bot.demo.faults import Faults, meet
+from bot.demo.faults import Faults, Serve, Unanswered, meet
 from bot.demo.limits import Limits
 from bot.demo.reading import Read, read
 from bot.demo.responseurl import ResponseUrls
 from bot.demo.socketmode import SocketMode
 from bot.demo.workspace import Workspace
-
-Serve = Callable[[], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -149,10 +147,9 @@ class SlackServer:
     async def _through_faults(
         self, record: Request, request: web.Request, serve: Serve
     ) -> web.StreamResponse:
-        fault = self.faults.take(record.method)
         try:
-            response = await meet(fault, request, serve)
-            if fault is None or fault.kind not in ("reset_before", "reset_after"):
+            response = await meet(self.faults.take(record.method), request, serve)
+            if not isinstance(response, Unanswered):
                 record.http_status = response.status
         finally:
             self._announce(

@@ -1,6 +1,7 @@
-"""One world per test."""
+"""One world per test; for modules that name them in `DATABASES`, one per database."""
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,22 @@ import pytest
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from tests.end_to_end.world import World
+from tests.postgres import database
+
+SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", (SQLITE,))
+        metafunc.parametrize("world", databases, indirect=True, ids=databases)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with SimulatedSlack() as slack, SimulatedOmni() as omni:
-        world = World(slack, omni, tmp_path)
-        yield world
-        await world.close()
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    with ExitStack() as closing:
+        url = closing.enter_context(database()) if request.param == POSTGRESQL else None
+        async with SimulatedSlack() as slack, SimulatedOmni() as omni:
+            world = World(slack, omni, tmp_path, url)
+            yield world
+            await world.close()

@@ -3,6 +3,8 @@
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
 from tests.end_to_end.world import World
 
+DATABASES = ("SQLite", "PostgreSQL")
+
 ANSWER = "### Top 5 products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
 RUNNING = ((3.0, "Running query: Top products", 2),)
 

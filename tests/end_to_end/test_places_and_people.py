@@ -4,6 +4,8 @@ from bot.demo.timeline import Complete, Failed, Script
 from bot.demo.workspace import User
 from tests.end_to_end.world import World
 
+DATABASES = ("SQLite", "PostgreSQL")
+
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
 
 

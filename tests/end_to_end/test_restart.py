@@ -5,6 +5,8 @@ import asyncio
 from bot.demo.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
 
+DATABASES = ("SQLite", "PostgreSQL")
+
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 
 

@@ -17,13 +17,32 @@ from bot.settings import Settings
 ROOT = Path(__file__).parents[2]
 
 
+def environment(slack: SimulatedSlack, omni: SimulatedOmni, database_url: str) -> dict[str, str]:
+    """All of the environment that the bot as a process of its own needs."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "OMNI_BASE_URL": omni.base_url,
+        "OMNI_API_TOKEN": omni.api_key,
+        "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
+        "DATABASE_URL": database_url,
+    }
+
+
 class World:
     """Both services, and the bot as often as a test starts it."""
 
-    def __init__(self, slack: SimulatedSlack, omni: SimulatedOmni, folder: Path) -> None:
+    def __init__(
+        self, slack: SimulatedSlack, omni: SimulatedOmni, folder: Path, database_url: str | None = None
+    ) -> None:
+        """`database_url`: a SQLite file in the folder if not given."""
         self.slack = slack
         self.omni = omni
         self.folder = folder
+        self.database_url = database_url or f"sqlite:///{folder / 'follows.sqlite3'}"
         self.processes: list[asyncio.subprocess.Process] = []
         self.ada = slack.workspace.user("ada").id
         self.grace = slack.workspace.user("grace").id
@@ -37,7 +56,7 @@ class World:
             "omni_base_url": self.omni.base_url,
             "omni_api_token": self.omni.api_key,
             "omni_requests_per_minute": self.omni.requests_per_minute,
-            "database_url": f"sqlite+aiosqlite:///{self.folder / 'follows.sqlite3'}",
+            "database_url": self.database_url,
         }
         return Settings.model_validate(values | more)
 
@@ -103,7 +122,7 @@ class World:
             "SLACK_API_URL": self.slack.api_url,
             "OMNI_BASE_URL": self.omni.base_url,
             "OMNI_API_TOKEN": self.omni.api_key,
-            "DATABASE_URL": f"sqlite:///{self.folder / 'follows.sqlite3'}",
+            "DATABASE_URL": self.database_url,
         }
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot", cwd=self.folder, env=environment

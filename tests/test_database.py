@@ -1,4 +1,4 @@
-"""The database file: one process at a time, never an older bot on newer tables, plain words when it won't open."""
+"""How the database opens: a file for one process at a time or a server for many, and plain words when it won't."""
 
 import asyncio
 import os
@@ -8,16 +8,23 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
+from bot import database as database_module
+from bot.database import Database, DatabaseInUse
+from bot.migrations import SCHEMA_VERSION
 from bot.ports import StoreUnavailable
-from bot.tables import SCHEMA_VERSION, Database, DatabaseInUse, DatabaseTooNew
+from bot.tables import metadata
+from tests.postgres import Cable
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
 import asyncio, sys
-from bot.tables import Database, DatabaseInUse
+from bot.database import Database, DatabaseInUse
 
 async def hold():
     try:
@@ -118,15 +125,6 @@ def execute(path: Path, statement: str) -> None:
         connection.close()
 
 
-async def test_a_newer_bots_database_is_refused_and_left_as_it_is(path: Path) -> None:
-    execute(path, "CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
-    execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION + 1})")
-    before = tables(path)
-    with pytest.raises(DatabaseTooNew, match=f"version {SCHEMA_VERSION + 1}.*run the newer bot"):
-        await Database.open(url(path))
-    assert tables(path) == before
-
-
 async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
     await (await Database.open(url(path))).close()
     assert set(tables(path)) == {"schema_version", "watches", "followers", "budgets"}
@@ -179,3 +177,82 @@ async def test_what_was_committed_survives_a_crash_of_the_process(path: Path) ->
         keys = (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar_one()
     await database.close()
     assert (journal, keys) == ("wal", 1)
+
+
+def test_no_column_could_hold_what_was_asked_or_answered() -> None:
+    columns = {table.name: {column.name for column in table.columns} for table in metadata.sorted_tables}
+    assert columns == {
+        "schema_version": {"version"},
+        "watches": {
+            *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
+            *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice"),
+        },
+        "followers": {"number", "watch", "user"},
+        "budgets": {"name", "arrival", "paused_until"},
+    }
+
+
+# PostgreSQL
+
+
+async def test_several_processes_have_a_server_open_at_once(postgresql: str) -> None:
+    databases = [await Database.open(postgresql) for _ in range(3)]
+    assert all(database.is_shared for database in databases)
+    for database in databases:
+        await database.close()
+
+
+async def test_a_sqlite_file_is_not_shared(path: Path) -> None:
+    database = await Database.open(url(path))
+    assert not database.is_shared
+    await database.close()
+
+
+def at(server: str, **changed: Any) -> str:
+    """A PostgreSQL database's address, changed."""
+    return make_url(server).set(**changed).render_as_string(hide_password=False)
+
+
+async def test_a_server_that_is_not_there_is_told_without_the_password(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable) as error:
+        await Database.open(at(postgresql, port=1, password="s3cret"))
+    assert "127.0.0.1" in str(error.value) and "Connection refused" in str(error.value)
+    assert "s3cret" not in f"{error.value}{error.value.__cause__}"
+
+
+async def test_a_database_that_is_not_there_is_told_by_its_name(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable, match='database "missing" does not exist') as error:
+        await Database.open(at(postgresql, database="missing", password="s3cret"))
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+async def test_the_tls_mode_reaches_the_driver(postgresql: str, mode: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"SSL|root certificate"):
+        await Database.open(at(postgresql, query={"sslmode": mode}))
+    await (await Database.open(at(postgresql, query={"sslmode": "prefer"}))).close()
+
+
+async def test_an_option_that_the_driver_does_not_know_is_told_by_its_name(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable, match="sslmood"):
+        await Database.open(at(postgresql, query={"sslmood": "require"}, password="s3cret"))
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CONNECTS_WITHIN_SECONDS", 2)
+    async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
+        cable.fall_silent()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(Database.open(at(postgresql, port=make_url(cable.url).port)), 10.0)
+
+
+async def test_connections_of_closed_databases_are_given_back(postgresql: str) -> None:
+    for _ in range(3):
+        await (await Database.open(postgresql)).close()
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with psycopg.connect(postgresql.replace("+psycopg", ""), autocommit=True) as connection:
+        async with asyncio.timeout(10.0):
+            while connection.execute(others).fetchone() != (1,):
+                await asyncio.sleep(0.05)

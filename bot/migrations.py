@@ -1,0 +1,52 @@
+"""Brings the tables of an older version up to date. Forward only: there is no way back to an older bot."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, inspect, select, text, update
+
+from bot.tables import metadata, schema_version
+
+
+class TooNew(Exception):
+    """A newer version of the bot has written these tables."""
+
+
+def _claims_and_resuming(connection: Connection) -> None:
+    """Version 2: several processes on one database, and follows that were resumed."""
+    connection.execute(text("ALTER TABLE watches ADD COLUMN claim VARCHAR(36)"))
+    connection.execute(text("ALTER TABLE watches ADD COLUMN resumed_at FLOAT"))
+    connection.execute(text("CREATE INDEX watches_by_closing ON watches (closed_at)"))
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming,)
+"""What led from each version to the next; the first leads from version 1. A step is never changed once
+released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
+
+SCHEMA_VERSION = len(STEPS) + 1
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Create the tables, or lead them through the steps that they lack, within the caller's transaction.
+
+    Raises:
+        TooNew: they are of a later version.
+    """
+    version = _version(connection)
+    if version is not None and version > SCHEMA_VERSION:
+        raise TooNew(
+            f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: run the newer bot"
+        )
+    if version is None:
+        metadata.create_all(connection)
+        connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+    elif version < SCHEMA_VERSION:
+        for step in STEPS[version - 1 :]:
+            step(connection)
+        connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+
+
+def _version(connection: Connection) -> int | None:
+    """Which version the tables have; None where there are none yet."""
+    if not inspect(connection).has_table(schema_version.name):
+        return None
+    return connection.scalar(select(schema_version.c.version))

@@ -1,0 +1,112 @@
+"""How the parts between Slack and Omni are put together, whatever they talk to at either end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+
+from bot.arrivals import Arrivals
+from bot.budget import Gate, Ledger, Rate
+from bot.cards import Cards
+from bot.desk import Desk
+from bot.drawing import Drawing
+from bot.follower import Follower
+from bot.handlers import Handlers, Whisper
+from bot.ports import Board, Omni, Watches
+from bot.posting import Posting
+from bot.runner import Follow, Runner
+from bot.watch import TeamId, UserId
+
+EDITS_PER_MINUTE = 50
+"""Slack's tier 3, per method and workspace. Source: docs.slack.dev/apis/web-api/rate-limits."""
+EDITS_AT_ONCE = 5
+REQUESTS_AT_ONCE = 4
+"""How many of a minute's requests to Omni may go at once after a silence, so that a person's first answer does
+not wait; the more, the slower the rest of that minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decides."""
+
+    tenant: str
+    """Omni's address; only chats on it become links."""
+    requests_per_minute: int
+    """What Omni allows the key."""
+    notify_after_seconds: float
+    """An answer that took longer is announced in the card's thread."""
+    follow_for_seconds: float
+    """A job that has not ended by then is looked after no more, until somebody asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the parts stand in: the two services, the database, and the time."""
+
+    omni: Omni
+    board: Board
+    watches: Watches
+    whisper: Whisper
+    now: Callable[[], datetime]
+    """The time, aware UTC."""
+    random: Random
+    team: TeamId
+    bot_user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs, built and not yet started."""
+
+    runner: Runner
+    drawing: Drawing
+    posting: Posting
+    handlers: Handlers
+
+
+def omni_gate(ledger: Ledger, rules: Rules) -> Gate:
+    """The budget of requests to Omni."""
+    return Gate(ledger, "omni", Rate.within(rules.requests_per_minute, burst=REQUESTS_AT_ONCE))
+
+
+def edit_gate(ledger: Ledger) -> Gate:
+    """The budget of edits in Slack."""
+    return Gate(ledger, "chat.update", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))
+
+
+def assemble(
+    world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
+) -> Parts:
+    """Put the parts together. `run` makes the runner of the follow that is handed to it."""
+    drawing = Drawing(world.board, world.watches, edits)
+    posting = Posting(world.board, world.now)
+    cards = Cards(
+        board=world.board,
+        watches=world.watches,
+        drawing=drawing,
+        posting=posting,
+        arrivals=arrivals,
+        now=world.now,
+        tenant=rules.tenant,
+        notify_after_seconds=rules.notify_after_seconds,
+    )
+    follower = Follower(
+        omni=world.omni,
+        watches=world.watches,
+        cards=cards,
+        now=world.now,
+        random=world.random,
+        requests_per_minute=rules.requests_per_minute,
+        follow_for_seconds=rules.follow_for_seconds,
+    )
+    runner = run(follower.follow)
+    desk = Desk(
+        omni=world.omni,
+        board=world.board,
+        watches=world.watches,
+        arrivals=arrivals,
+        start=runner.start,
+        now=world.now,
+        bot_user=world.bot_user,
+    )
+    return Parts(runner, drawing, posting, Handlers(desk, world.whisper, world.team))

@@ -1,0 +1,43 @@
+"""How the processes on a database share the follows: the only one on SQLite, or one of several on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from bot.arrivals import Arrivals
+from bot.entries import Entries
+from bot.pgnotify import PgNotify
+from bot.pgpool import open_pool
+from bot.queue import QueueRunner
+from bot.queueschema import prepare
+from bot.runner import Follow, Runner, TaskRunner
+from bot.transactions import Transactions
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What differs between one process and several."""
+
+    run: Callable[[Follow], Runner]
+    """Makes the runner of a follow."""
+    arrivals: Arrivals
+    listen: Callable[[], Coroutine[Any, Any, object]]
+    """Hears what other processes have to tell, until cancelled."""
+
+
+@asynccontextmanager
+async def sharing(transactions: Transactions, url: str, random: Random) -> AsyncIterator[Sharing]:
+    """What fits the database. Raises StoreUnavailable."""
+    if not transactions.database.is_shared:
+        yield Sharing(
+            lambda follow: TaskRunner(follow, breathe=transactions.answers), Arrivals(), asyncio.Event().wait
+        )
+        return
+    await prepare(url)
+    async with open_pool(url) as pool:
+        entries = await Entries.over(pool)
+        relay = PgNotify(url, pool)
+        yield Sharing(lambda follow: QueueRunner(follow, entries, relay, random), Arrivals(relay), relay.run)

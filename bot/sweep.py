@@ -1,0 +1,31 @@
+"""The sweep: takes up every open follow at the start, later any that was lost on the way, and forgets old ones."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.ports import StoreUnavailable, Watches
+from bot.runner import Runner
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 60.0
+"""How often the table is searched for an open watch that nobody follows."""
+
+
+async def sweep(
+    watches: Watches, runner: Runner, now: Callable[[], datetime], *, retention_days: float
+) -> None:
+    """Compare the table with what is followed, again and again, until cancelled."""
+    while True:
+        try:
+            jobs = await watches.open_jobs()
+            await runner.ensure(jobs)
+            forgotten = await watches.forget_closed(now() - timedelta(days=retention_days))
+        except StoreUnavailable as error:
+            log.error("open follows not read", reason=str(error))
+        else:
+            log.debug("swept", jobs=len(jobs), forgotten=forgotten)
+        await asyncio.sleep(SWEEP_SECONDS)

@@ -1,0 +1,101 @@
+"""Short transactions on the database: each whole, in bounded time, or refused in our own words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.database import Database, reason
+from bot.ports import StoreUnavailable
+from bot.tables import schema_version
+from bot.whole import WholeSteps
+
+WITHIN_SECONDS = 5.0
+"""How long a transaction may take; a network that swallows everything would otherwise hold it for minutes."""
+
+NO_ANSWER = f"no answer within {WITHIN_SECONDS:.0f} s"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Conflict(StoreUnavailable):
+    """Another process has just stored what was to be stored. Done again, it is found."""
+
+
+class Transactions:
+    """Runs what is to be read or written together."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.steps = WholeSteps()
+        self._ending = False
+
+    async def settle(self) -> None:
+        """Let the transactions under way end and none begin after them. For the end of the process."""
+        self._ending = True
+        await self.steps.settle()
+
+    async def whole(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do a step to its end, even if the caller is cancelled, or has waited for too long.
+
+        Raises:
+            StoreUnavailable: it has taken too long. It may come to its end all the same.
+        """
+        try:
+            async with asyncio.timeout(WITHIN_SECONDS):
+                return await self.steps.run(step)
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_ANSWER) from error
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, which is committed at the end.
+
+        Raises:
+            Conflict: a row is there already that must be there once.
+            StoreUnavailable: the database does not answer, or the process ends.
+        """
+        try:
+            async with asyncio.timeout(WITHIN_SECONDS), self.database.engine.begin() as connection:
+                if self._ending:
+                    raise StoreUnavailable("the process ends")
+                yield connection
+        except IntegrityError as error:
+            raise Conflict(reason(error)) from error
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(reason(error)) from error
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_ANSWER) from error
+
+    async def answers(self) -> None:
+        """Raise StoreUnavailable if the database can't be read."""
+        await self.whole(self._answers())
+
+    async def _answers(self) -> None:
+        async with self.begin() as connection:
+            await connection.execute(select(schema_version.c.version))
+
+
+class _HasTransactions(Protocol):
+    transactions: Transactions
+
+
+S = TypeVar("S", bound=_HasTransactions)
+
+
+def whole(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let no cancelled caller tear a transaction, and none wait for long."""
+
+    @wraps(method)
+    async def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await owner.transactions.whole(method(owner, *args, **kwargs))
+
+    return run

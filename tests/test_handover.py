@@ -1,0 +1,289 @@
+"""Two processes follow one job by accident, or one after the other was paused: one card, one reply, no edit too many."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from bot.job import JobState, Progress
+from bot.ports import Message, StoreUnavailable, Unanswered
+from bot.watch import Place, Ts, WatchId
+from tests.fakes import GRACE, HERE, JOB, FakeBoard, FakeWatches, a_job, a_watch
+from tests.test_follower import FOREIGN, Stage
+from tests.test_schedules import WATCH, OddBoard, direct, step
+
+pytestmark = pytest.mark.looptime
+
+
+class Paused:
+    """Somebody's way to a part of the world, on which every call stops while they are paused."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+        self.awake = asyncio.Event()
+        self.awake.set()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._world, name)
+
+        async def call(*args: Any, **more: Any) -> Any:
+            await self.awake.wait()
+            answer = await method(*args, **more)
+            await self.awake.wait()
+            return answer
+
+        return call
+
+
+class Processes(Stage):
+    """A stage on which one process can be paused, in the middle of anything, and another one comes."""
+
+    @asynccontextmanager
+    async def one_that_can_be_paused(self) -> AsyncIterator[Paused]:
+        """A process whose every way to Slack and to the table leads through the same switch."""
+        watches, board = self.watches, self.board
+        to_watches, to_board = Paused(watches), Paused(board)
+        to_board.awake = to_watches.awake
+        self.watches, self.board = cast(FakeWatches, to_watches), cast(FakeBoard, to_board)
+        try:
+            async with self.bot():
+                self.watches, self.board = watches, board
+                try:
+                    yield to_watches
+                finally:
+                    to_watches.awake.set()
+        finally:
+            self.watches, self.board = watches, board
+
+    def moves_on(self, number: int) -> None:
+        step(self, number)
+
+
+async def test_the_newer_of_two_processes_goes_on_and_the_older_one_ends_quietly(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as older:
+        await asyncio.sleep(10)
+        async with stage.bot():
+            await asyncio.sleep(60)
+            asked = len(stage.omni.asked)
+            await asyncio.sleep(100)
+            assert len(stage.omni.asked) - asked <= 50, "one stream of questions"
+            stage.says(JobState.FAILED)
+            await asyncio.sleep(60)
+        await older.start(JOB)
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.all_closed()
+    log = capsys.readouterr().out
+    assert log.count("follow left to another") == 1
+    assert "error" not in log and "Traceback" not in log
+
+
+@pytest.mark.parametrize("after_steps", range(0, 60, 3))
+async def test_a_second_process_at_any_step_of_the_first_card_leaves_one_card_and_one_reply(
+    after_steps: int,
+) -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot():
+        for _ in range(after_steps):
+            await asyncio.sleep(0)
+        async with stage.bot():
+            await asyncio.sleep(120)
+    assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.5, 2.0, 5.0, 11.0, 12.5, 20.0])
+async def test_a_second_process_while_a_card_is_unanswered_leaves_one_card(after_seconds: float) -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    async with stage.bot():
+        await asyncio.sleep(after_seconds)
+        async with stage.bot():
+            await asyncio.sleep(120)
+    assert len(stage.shown()) == 1
+    assert stage.watches.rows[WATCH].card in stage.board.posted
+
+
+async def test_a_process_paused_before_its_post_posts_nothing_when_it_wakes() -> None:
+    stage = Processes(a_job(JobState.FAILED), a_watch())
+    async with stage.one_that_can_be_paused() as paused:
+        paused.awake.clear()
+        async with stage.bot():
+            await asyncio.sleep(60)
+            paused.awake.set()
+            await asyncio.sleep(60)
+    assert len(stage.shown()) == len(stage.told()) == 1
+
+
+class SlowSlack(OddBoard):
+    """Slack takes some posts only much later than it should, or tells much later that it took them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes_after_seconds = 0.0
+        self.tells_after_seconds = 0.0
+
+    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+        takes, tells = self.takes_after_seconds, self.tells_after_seconds
+        self.takes_after_seconds = self.tells_after_seconds = 0.0
+        await asyncio.sleep(takes)
+        ts = await super().post(place, message, mark=mark, thread=thread)
+        await asyncio.sleep(tells)
+        return ts
+
+
+async def test_a_card_that_came_too_late_is_deleted_by_whoever_posted_it() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.board = board = SlowSlack()
+    board.takes_after_seconds = 60.0
+    async with stage.bot():
+        await asyncio.sleep(2)
+        async with stage.bot():
+            await asyncio.sleep(30)
+            assert list(board.posted) == ["1.0"]
+            await asyncio.sleep(60)
+            stage.says(JobState.COMPLETE, answer="The answer.")
+            await asyncio.sleep(60)
+    assert board.times("delete") != []
+    assert ["The answer." in text for text in stage.shown()] == [True]
+    assert stage.watches.rows[WATCH].card == "1.0"
+
+
+async def test_a_card_that_another_process_found_is_not_deleted_by_whoever_posted_it() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.board = board = SlowSlack()
+    board.tells_after_seconds = 60.0
+    async with stage.bot():
+        await asyncio.sleep(2)
+        async with stage.bot():
+            await asyncio.sleep(30)
+            assert stage.watches.rows[WATCH].card == "1.0"
+            step(stage, 1)
+            await asyncio.sleep(60)
+            assert "step 1" in stage.shown()[0]
+    assert board.times("delete") == []
+    assert list(board.posted) == ["1.0"]
+
+
+async def test_a_reply_that_came_too_late_is_deleted_by_whoever_posted_it() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.board = board = SlowSlack()
+    async with stage.bot():
+        await asyncio.sleep(5)
+        board.takes_after_seconds = 60.0
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(10)
+        async with stage.bot():
+            await asyncio.sleep(90)
+    assert len(stage.told()) == len(stage.shown()) == 1
+    assert stage.watches.rows[WATCH].notice in board.posted
+
+
+async def test_a_surplus_post_that_slack_does_not_delete_disturbs_nobody() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.board = board = SlowSlack()
+    board.takes_after_seconds = 60.0
+    board.plan("delete", Unanswered("fatal_error"))
+    async with stage.bot():
+        await asyncio.sleep(2)
+        async with stage.bot():
+            await asyncio.sleep(120)
+            stage.says(JobState.COMPLETE, answer="The answer.")
+            await asyncio.sleep(60)
+    assert "The answer." in stage.shown()[0]
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("paused_after_steps", range(0, 40, 2))
+async def test_a_process_that_wakes_after_the_end_edits_and_tells_nothing_more(
+    paused_after_steps: int,
+) -> None:
+    stage = Processes(a_job(), a_watch())
+    async with stage.one_that_can_be_paused() as paused:
+        await asyncio.sleep(5)
+        stage.moves_on(1)
+        await asyncio.sleep(2.2)
+        for _ in range(paused_after_steps):
+            await asyncio.sleep(0)
+        paused.awake.clear()
+        async with stage.bot():
+            stage.says(JobState.FAILED)
+            await asyncio.sleep(60)
+            last = stage.board.times("update")
+            assert "The job failed" in stage.shown()[0]
+            paused.awake.set()
+            await asyncio.sleep(120)
+    assert len(stage.board.times("update")) - len(last) <= 1, "no more than what was on its way already"
+    assert len(stage.told()) == len(stage.shown()) == 1
+    assert stage.all_closed()
+
+
+async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
+    stage = Stage(a_job(), a_watch())
+    card_posted, answers_lost = stage.watches.card_posted, [StoreUnavailable("connection lost")] * 3
+
+    async def stored_but_unanswered(
+        watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        taken = await card_posted(watch, tried_at, ts, fingerprint)
+        if answers_lost:
+            raise answers_lost.pop()
+        return taken
+
+    stage.watches.card_posted = stored_but_unanswered  # type: ignore[method-assign]
+    async with stage.bot():
+        await asyncio.sleep(30)
+    assert list(stage.board.posted) == [stage.watches.rows[WATCH].card]
+    assert stage.board.times("delete") == []
+
+
+async def test_who_follows_in_one_process_is_served_by_the_other() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as one, stage.bot():
+        await asyncio.sleep(10)
+        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        await one.start(JOB)
+        await asyncio.sleep(10)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert len(stage.shown(FOREIGN)) == len(stage.shown()) == 1
+    assert len(stage.told()) == 2
+    assert stage.all_closed()
+
+
+async def test_two_processes_move_a_watch_to_direct_messages_once() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch("watch", FOREIGN))
+    stage.board.closed.add(FOREIGN)
+    async with stage.bot():
+        for _ in range(5):
+            await asyncio.sleep(0)
+        async with stage.bot():
+            await asyncio.sleep(120)
+    assert len(stage.shown(direct(a_watch().requester))) == len(stage.told()) == 1
+    assert len(stage.watches.rows) == 1
+
+
+def progress(number: int) -> Progress:
+    return Progress(f"step {number}", number)
+
+
+async def test_processes_that_take_the_job_from_each_other_again_and_again_end_it_once() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as one, stage.bot() as two:
+        for number in range(20):
+            stage.says(JobState.EXECUTING, progress=progress(number))
+            await (one, two)[number % 2].start(JOB)
+            await asyncio.sleep(2.5)
+        stage.says(JobState.FAILED)
+        await one.start(JOB)
+        await two.start(JOB)
+        await asyncio.sleep(120)
+    assert "The job failed" in stage.shown(HERE)[0]
+    assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.all_closed()

@@ -1,0 +1,167 @@
+"""Whatever is done in whatever order, both stores in SQL hold what the table in memory holds."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.job import JobId
+from bot.ports import ClaimLost, Watches
+from bot.watch import Claim, Place, Ts, UserId, Watch, WatchId
+from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
+from tests.fakes import FakeWatches
+
+NOTHING = watch(name="nothing")
+ACTIONS = [
+    *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
+    *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
+    *("move", "close", "close if deserted", "remove"),
+]
+SEQUENCES = st.lists(
+    st.tuples(
+        st.sampled_from(ACTIONS),
+        st.integers(0, 7),
+        st.sampled_from([HERE, THERE]),
+        st.sampled_from([JOB, OTHER_JOB]),
+        st.sampled_from([ADA, GRACE, LINUS]),
+    ),
+    max_size=40,
+)
+Call = Callable[[Watches, Watch], Awaitable[object]]
+
+
+@dataclass
+class Pair:
+    """A store and the table in memory beside it, to which the same is done."""
+
+    store: Watches
+    model: FakeWatches = field(default_factory=FakeWatches)
+    claims: dict[Claim, str] = field(default_factory=dict)
+    """What each claim of either is called in both."""
+    held: list[tuple[Watch, Watch]] = field(default_factory=lambda: [(NOTHING, NOTHING)])
+    """What follows have read, of both, and may still rely on."""
+
+    async def do(self, call: Call, which: int = 1) -> None:
+        """Do the same to both and see that the same comes of it; `which`: with what a follow read how long ago."""
+        real, modelled = self.held[-min(which, len(self.held))]
+        assert await self._outcome(call(self.store, real)) == await self._outcome(call(self.model, modelled))
+
+    async def take_up(self, job: JobId) -> None:
+        claims = await self.store.claim(job), await self.model.claim(job)
+        for claim in claims:
+            self.claims[claim] = f"claim {len(self.claims) // 2}"
+        found = [await self.store.open_watches(job, claims[0]), await self.model.open_watches(job, claims[1])]
+        assert self._plain(found[0]) == self._plain(found[1])
+        self.held += zip(*found, strict=True)
+
+    async def make_sure(self) -> None:
+        """See that both hold the same."""
+        for id_ in {read.id for read, _ in self.held} | self.model.rows.keys():
+            assert self._plain(await self.store.get(id_)) == self._plain(await self.model.get(id_))
+        assert await self.store.open_jobs() == await self.model.open_jobs()
+        for person in (ADA, GRACE, LINUS):
+            found = await self.store.open_watches_of(TEAM, person)
+            assert self._plain(found) == self._plain(await self.model.open_watches_of(TEAM, person))
+
+    async def _outcome(self, call: Awaitable[object]) -> object:
+        try:
+            return self._plain(await call)
+        except ClaimLost:
+            return "claim lost"
+
+    def _plain(self, value: object) -> object:
+        if isinstance(value, Watch):
+            return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None)
+        return [self._plain(one) for one in value] if isinstance(value, list) else value
+
+
+async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
+    """Do one thing to both tables. `new` is what there is to add, at the time that it is."""
+    at, person, ts = new.asked_at, new.requester, Ts(f"{which}.0")
+    ids = [*pair.model.rows, NOTHING.id]
+    id_ = ids[which % len(ids)]
+    row = pair.model.rows.get(id_, NOTHING)
+    calls: dict[str, Call] = {
+        "add": lambda table, _: table.add(new),
+        "unfollow": lambda table, _: table.unfollow(id_, person),
+        "resume": lambda table, _: table.resume(id_, person, at),
+        "forget": lambda table, _: table.forget_closed(at - timedelta(minutes=5)),
+        "card tried": lambda table, mine: table.card_tried(mine, at if which % 3 else None),
+        "card posted": lambda table, _: table.card_posted(id_, row.card_tried_at or at, ts, "look"),
+        "card shows": lambda table, mine: table.card_shows(mine, row.card or ts, f"look {which}"),
+        "card gone": lambda table, _: table.card_is_gone(id_, row.card or ts),
+        "start over": lambda table, _: table.start_over(id_, row.card or ts),
+        "notice tried": lambda table, mine: table.notice_tried(mine, at if which % 3 else None),
+        "notice posted": lambda table, _: table.notice_posted(id_, row.notice_tried_at or at, ts, None),
+        "move": lambda table, mine: table.move(
+            mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
+        ),
+        "close": lambda table, mine: table.close(mine, at),
+        "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
+        "remove": lambda table, mine: table.remove(mine),
+    }
+    if action == "take up":
+        await pair.take_up(new.job)
+    else:
+        # With what was read lately, so that more is done than refused.
+        await pair.do(calls[action], 1 + which // 3)
+
+
+async def play(url: str, actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+    async with opened(url) as database:
+        pair = Pair(await database.store())
+        for minute, (action, which, place, job, person) in enumerate(actions):
+            if action == "restart":
+                await pair.make_sure()
+                await database.close()
+                pair.store = await database.store()
+            else:
+                at = NOON + timedelta(minutes=minute)
+                await act(pair, action, which, watch(place, person, job=job, asked_at=at))
+        await pair.make_sure()
+
+
+@settings(deadline=None, max_examples=40)
+@given(SEQUENCES)
+def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEQUENCES)
+def test_postgresql_holds_what_the_rules_say(
+    postgresql: str, actions: list[tuple[str, int, Place, JobId, UserId]]
+) -> None:
+    empty(postgresql)
+    asyncio.run(play(postgresql, actions))
+
+
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(times=st.lists(TIMES, min_size=1, max_size=20))
+def test_a_time_comes_back_to_the_microsecond(
+    request: pytest.FixtureRequest, kind: str, times: list[datetime]
+) -> None:
+    async def keep(url: str) -> None:
+        async with opened(url) as database:
+            store = await database.store()
+            for at in times:
+                job = JobId(str(uuid4()))
+                await store.add(watch(job=job, asked_at=at))
+                (mine,) = await store.open_watches(job, await store.claim(job))
+                await store.card_tried(mine, at)
+                assert await store.get(mine.id) == replace(mine, asked_at=at, card_tried_at=at)
+                assert await store.card_posted(mine.id, at, Ts("1.1"), "look")
+
+    asyncio.run(keep(request.getfixturevalue(kind)))
