@@ -8,11 +8,20 @@ from uuid import uuid4
 
 import structlog
 
-from bot import render
+from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
 from bot.drawing import Drawing
 from bot.job import JobState
-from bot.ports import Board, KeyRefused, Message, MessageGone, NotAllowedHere, ScopeMissing, Watches
+from bot.ports import (
+    Board,
+    KeyRefused,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    ScopeMissing,
+    Unanswered,
+    Watches,
+)
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.watch import Ts, UserId, Watch, WatchId
@@ -79,7 +88,7 @@ class Cards:
         except CannotTell:
             newest = await self._watches.newest(watch)
             if newest is not None and newest.card is None:
-                await self._give_up(watch, Arrival.UNCONFIRMED)
+                await self._give_up_unconfirmed(newest)
         else:
             self._arrivals.came(watch.id, Arrival.POSTED)
 
@@ -134,6 +143,22 @@ class Cards:
         log.info("watch given up", watch=watch.id, job=watch.job, why=arrival.name)
         await self._watches.remove(watch)
         self._arrivals.came(watch.id, arrival)
+
+    async def _give_up_unconfirmed(self, watch: Watch) -> None:
+        """Nobody knows whether the card is there, and it will not be kept current: its people have to hear it."""
+        if not await self._arrivals.is_awaited(watch.id):
+            # The process that took the command is gone, and with it the way to answer it privately.
+            for follower in watch.followers:
+                await self._tell_directly(watch, follower, lines.unconfirmed_card(watch.job))
+        await self._give_up(watch, Arrival.UNCONFIRMED)
+
+    async def _tell_directly(self, watch: Watch, follower: UserId, line: str) -> None:
+        """Tell a line in a person's direct messages. Raises a BoardError where that is worth another try."""
+        try:
+            place = await self._board.direct(watch.place, follower)
+            await self._board.post(place, Message(line), mark=f"{watch.id}/told")
+        except (NotAllowedHere, ScopeMissing, Unanswered) as error:
+            log.warning("private line not told", code=error.code)
 
     async def _move_to_direct_messages(self, watch: Watch) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""

@@ -1,20 +1,20 @@
 """The queue's entries: which jobs are to be followed, and by which process. Kept by procrastinate in PostgreSQL.
 
 procrastinate claims entries, beats the heart of the worker that holds them, and finds those of a dead one. Here it
-is made to outlive a database that is away for a while, and to give entries back instead of ending them.
+is made to outlive a database that is away for a while, to fetch many entries at once, and to give back what it can't
+see to its end.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import inf
 from time import monotonic
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import structlog
-from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
@@ -22,31 +22,53 @@ from psycopg import errors
 
 from bot.job import JobId
 from bot.pgpool import Pool
+from bot.ports import StoreUnavailable
+from bot.queueconnector import Connector, reason
 
 log = structlog.get_logger()
 
 QUEUE = "follows"
 TASK = "follow"
 
-ANSWERS_WITHIN_SECONDS = 5.0
-"""No statement waits longer for the database."""
-LISTENS_AGAIN_AFTER_SECONDS = 2.0
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-"""When an entry that is given back was due. procrastinate would take this process's clock, and an entry of a
-process whose clock is ahead of the database's would wait until the database has caught up."""
-GIVE_BACK: LiteralString = """
-    SELECT procrastinate_retry_job_v2(held.id, %s, NULL, NULL, NULL)
-    FROM procrastinate_jobs AS held LEFT JOIN procrastinate_workers AS worker ON worker.id = held.worker_id
-    WHERE held.queue_name = %s AND held.status = 'doing'
-        AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %s))
-        AND NOT EXISTS (
-            SELECT FROM procrastinate_jobs AS waiting
-            WHERE waiting.queueing_lock = held.queueing_lock AND waiting.status = 'todo'
-        )
+DOUBTS_FOR_SECONDS = 30.0
+"""How long a statement that nobody waits for any more may still be carried out: the network gives up before."""
+FETCHED_AT_ONCE = 50
+
+FETCH: LiteralString = """
+    WITH RECURSIVE fetched AS (
+        SELECT 1 AS number, procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker)s) AS entry
+        UNION ALL
+        SELECT number + 1, procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker)s)
+        FROM fetched WHERE (entry).id IS NOT NULL AND number < %(most)s
+    )
+    SELECT (entry).* FROM fetched WHERE (entry).id IS NOT NULL
 """
-"""procrastinate's own function for all entries of the dead at once: 1,000 one by one take 4 s."""
-RESCUE_LOCK = 0x72657363
-"""The advisory lock that lets one process at a time give back what dead ones held: "resc" in ASCII."""
+"""procrastinate's own function until nothing is left: one by one, 1,000 entries take a second more."""
+END: LiteralString = """
+    DELETE FROM procrastinate_jobs WHERE id = %(id)s AND worker_id = %(worker)s AND status = 'doing'
+"""
+"""procrastinate's own function would also end what another worker holds by now."""
+GIVE_BACK: LiteralString = """
+    WITH held AS (
+        SELECT entry.id, EXISTS (
+            SELECT FROM procrastinate_jobs AS waiting
+            WHERE waiting.queueing_lock = entry.queueing_lock AND waiting.status = 'todo'
+        ) AS is_queued_again
+        FROM procrastinate_jobs AS entry
+        JOIN unnest(%(ids)s::bigint[], %(workers)s::bigint[]) AS seen (id, worker_id) USING (id)
+        WHERE entry.status = 'doing' AND entry.worker_id IS NOT DISTINCT FROM seen.worker_id
+        ORDER BY entry.id
+        FOR UPDATE OF entry SKIP LOCKED
+    ), ended AS (
+        DELETE FROM procrastinate_jobs AS entry USING held WHERE entry.id = held.id AND held.is_queued_again
+    )
+    UPDATE procrastinate_jobs AS entry SET status = 'todo', worker_id = NULL, attempts = attempts + 1
+    FROM held WHERE entry.id = held.id AND NOT held.is_queued_again
+"""
+"""Only from the worker that was seen to hold the entry, so that nobody gives back what has been fetched since. Where
+the job was queued again while it was followed, that entry does for both."""
+
+Breathe = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,50 +85,41 @@ class Timing:
     stalled_after_seconds: float = 7.5
     rescue_seconds: float = 2.0
     poll_seconds: float = 1.0
-    """How often the queue is read when no message says that it has changed."""
-
-
-class Connector(PsycopgConnector):
-    """procrastinate's statements, each in bounded time. Every failure is a ConnectorException."""
-
-    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        """See the base class."""
-        async with _bounded():
-            await super().execute_query_async(query, **arguments)
-
-    async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
-        """See the base class."""
-        async with _bounded():
-            row: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
-        return row
-
-    async def execute_query_all_async(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
-        """See the base class."""
-        async with _bounded():
-            rows: list[dict[str, Any]] = await super().execute_query_all_async(query, **arguments)
-        return rows
+    """How often the queue is read for what others have added or given back."""
 
 
 class Entries(JobManager):
     """The entries of the queue, as procrastinate's worker and the runner use them."""
 
-    def __init__(self, connector: Connector, timing: Timing) -> None:
+    def __init__(self, connector: Connector, timing: Timing, breathe: Breathe | None) -> None:
         super().__init__(connector)
         self.timing = timing
-        self._held: set[int] = set()
+        self._breathe = breathe
         self._worker: int | None = None
-        self._in_doubt = False
-        self._leaving = False
+        self._held: set[int] = set()
+        self._fetched: deque[Job] = deque()
+        self._is_backlog = False
+        self.is_leaving = False
+        """Whether what ends here is left to others from now on."""
+        self._in_doubt_until = -inf
         self._last_beat = monotonic()
         self._steady_since = -inf
-        self._notice: NotificationCallback | None = None
+        self._is_reached = True
+        self._news = asyncio.Event()
+        self._news_number = 0
 
     @classmethod
-    async def over(cls, pool: Pool, timing: Timing | None = None) -> "Entries":
-        """The entries of the database that the pool leads to."""
+    async def over(
+        cls, pool: Pool, timing: Timing | None = None, breathe: Breathe | None = None
+    ) -> "Entries":
+        """The entries of the database that the pool leads to.
+
+        `breathe` is awaited between many entries, so that their follows begin no faster than the database can
+        answer them, and people's requests get between.
+        """
         connector = Connector()
         await connector.open_async(pool)
-        return cls(connector, timing or Timing())
+        return cls(connector, timing or Timing(), breathe)
 
     # What the runner asks
 
@@ -135,17 +148,35 @@ class Entries(JobManager):
                 for job in jobs
             ]
         )
+        self.look()
 
-    def leave(self) -> None:
-        """From now on, what ends here is not done but left to others. For the end of the process."""
-        self._leaving = True
+    def look(self) -> None:
+        """Let the worker read the queue now."""
+        self._news_number += 1
+        self._news.set()
 
     async def rescue(self) -> None:
-        """Give back what dead processes held, and what this one has lost track of. Raises ConnectorException."""
-        if self._in_doubt:
-            await self._give_back_untracked()
-        if self._can_judge() and await self._stalled():
-            await self._give_back_stalled()
+        """Give back what dead processes held, and what this one has lost track of."""
+        stalled_after = self.timing.stalled_after_seconds
+        try:
+            if monotonic() < self._in_doubt_until:
+                await self._give_back(await self._untracked())
+            if self._can_judge():
+                stalled = await self.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=stalled_after)
+                await self._give_back([(job.id, job.worker_id) for job in stalled])
+        except ConnectorException as error:
+            self._missed("rescue", error)
+
+    def leave(self) -> None:
+        """Fetch and end nothing any more. For the end of the process."""
+        self.is_leaving = True
+
+    async def give_back_all(self) -> None:
+        """Give back what this process holds."""
+        try:
+            await self._give_back([(entry, self._worker) for entry in self._held])
+        except ConnectorException as error:
+            self._missed("give back", error)
 
     # What procrastinate's worker asks
 
@@ -153,6 +184,7 @@ class Entries(JobManager):
         """See the base class."""
         self._worker = await super().register_worker()
         self._held.clear()
+        self._fetched.clear()
         self._last_beat = monotonic()
         return self._worker
 
@@ -162,53 +194,79 @@ class Entries(JobManager):
         try:
             await super().update_heartbeat(worker_id)
         except ConnectorException as error:
-            log.warning("queue not reached", what="heartbeat", reason=reason(error))
+            self._missed("heartbeat", error)
             return
+        if not self._is_reached:
+            log.info("queue reached again")
+            self._is_reached = True
         now = monotonic()
         if now - self._last_beat > self.timing.stalled_after_seconds:
             self._steady_since = now
         self._last_beat = now
 
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        """See the base class."""
-        try:
-            job = await super().fetch_job(queues, worker_id)
-        except UniqueViolation:
-            return None  # two processes had their eye on two entries of one job
-        except ConnectorException as error:
-            if isinstance(error.__cause__, errors.ForeignKeyViolation):
-                # While this process was paused, another took it for dead and forgot it: register anew.
-                raise
-            log.warning("queue not reached", what="fetch", reason=reason(error))
-            self._in_doubt = True
-            return None
-        if job is not None and job.id is not None:
-            self._held.add(job.id)
-        return job
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002
+        """See the base class. Fetches several and hands them out one by one."""
+        news = None
+        while not (self.is_leaving or self._fetched or news == self._news_number):
+            # What is added while the database answers is fetched in the next turn: nobody announces it again.
+            news = self._news_number
+            try:
+                await self._fetch(worker_id)
+            except UniqueViolation:
+                break  # two processes had their eye on two entries of one job
+            except ConnectorException as error:
+                if isinstance(error.__cause__, errors.ForeignKeyViolation):
+                    # While this process was paused, another took it for dead and forgot it: register anew.
+                    raise
+                self._doubt("fetch", error)
+                break
+        return None if self.is_leaving or not self._fetched else self._fetched.popleft()
 
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002
         """See the base class. What was cut off is left to be given back; what is another's by now is let alone."""
+        if self.is_leaving or status is Status.ABORTED:
+            return
+        self._held.discard(job.id or 0)
         try:
-            if not self._leaving and status is not Status.ABORTED and await self._is_ours(job):
-                await super().finish_job(job, status, delete_job)
+            await self.connector.execute_query_async(END, id=job.id, worker=job.worker_id)
         except ConnectorException as error:
-            log.warning("queue not reached", what="finish", reason=reason(error))
-            self._in_doubt = True
-        finally:
-            self._held.discard(job.id or 0)
-        await self._look()  # the job may have been queued again meanwhile, which nobody announces
+            self._doubt("finish", error)
+        self.look()  # the job may have been queued again meanwhile
 
     async def listen_for_jobs(
-        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+        self,
+        *,
+        on_notification: NotificationCallback,
+        queues: Iterable[str] | None = None,  # noqa: ARG002
     ) -> None:
-        """See the base class."""
-        self._notice = on_notification
+        """See the base class. Listens to this process only, which is told when it is to look; the connection is
+        saved."""
         while True:
-            try:
-                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
-            except ConnectorException as error:
-                log.warning("queue not reached", what="listen", reason=reason(error))
-            await asyncio.sleep(LISTENS_AGAIN_AFTER_SECONDS)
+            await self._news.wait()
+            self._news.clear()
+            await on_notification(channel=QUEUE, notification={"type": "job_inserted", "job_id": 0})
+
+    async def _fetch(self, worker: int) -> None:
+        if self._is_backlog and self._breathe is not None:
+            with suppress(StoreUnavailable):
+                await self._breathe()
+        rows = await self.connector.execute_query_all_async(
+            FETCH, queues=[QUEUE], worker=worker, most=FETCHED_AT_ONCE
+        )
+        self._is_backlog = len(rows) == FETCHED_AT_ONCE
+        self._fetched.extend(map(Job.from_row, rows))
+        self._held.update(row["id"] for row in rows)
+
+    def _doubt(self, what: str, error: ConnectorException) -> None:
+        """An answer of the database was lost, and with it perhaps an entry that this process holds unawares."""
+        self._in_doubt_until = monotonic() + DOUBTS_FOR_SECONDS
+        self._missed(what, error)
+
+    def _missed(self, what: str, error: ConnectorException) -> None:
+        """One line when the database goes away; the next when it is back."""
+        if self._is_reached:
+            log.warning("queue not reached", what=what, reason=reason(error))
+        self._is_reached = False
 
     # Giving back
 
@@ -217,73 +275,22 @@ class Entries(JobManager):
         away, or this process paused, those who live need a moment to show it."""
         steady_seconds = monotonic() - self._steady_since
         silent_seconds = monotonic() - self._last_beat
-        stalled_after = self.timing.stalled_after_seconds
-        return silent_seconds < stalled_after <= steady_seconds
+        return silent_seconds < self.timing.stalled_after_seconds <= steady_seconds
 
-    async def _stalled(self) -> list[Job]:
-        found = await self.get_stalled_jobs(
-            queue=QUEUE, seconds_since_heartbeat=self.timing.stalled_after_seconds
-        )
-        return list(found)
+    async def _untracked(self) -> list[tuple[int | None, int | None]]:
+        if self._worker is None:
+            return []
+        mine = await self.list_jobs_async(queue=QUEUE, status="doing", worker_id=self._worker)
+        return [(job.id, job.worker_id) for job in mine if job.id not in self._held]
 
-    async def _give_back_stalled(self) -> None:
-        """One process at a time, so that none gives back what another has fetched in the meantime."""
-        pool: Pool = self.connector.pool  # type: ignore[attr-defined]
+    async def _give_back(self, seen: Collection[tuple[int | None, int | None]]) -> None:
+        """Let others fetch these entries, each seen to be held by this worker, if it still is."""
+        if not seen:
+            return
+        ids, workers = zip(*seen, strict=True)
         try:
-            async with pool.connection() as connection, connection.transaction():
-                taken = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [RESCUE_LOCK])
-                if await taken.fetchone() != (True,):
-                    return
-                given = await connection.execute(
-                    GIVE_BACK, [LONG_AGO, QUEUE, self.timing.stalled_after_seconds]
-                )
-                jobs = given.rowcount
-        except errors.Error as error:
-            raise ConnectorException from error
-        for job in await self._stalled():
-            await self._give_back(job)  # what had been queued again while it was followed
-        log.info("follows taken from the dead", jobs=jobs)
-        await self._look()
-
-    async def _give_back_untracked(self) -> None:
-        """An answer of the database was lost, and with it perhaps an entry that this process was given."""
-        if self._worker is not None:
-            mine = await self.list_jobs_async(queue=QUEUE, status="doing", worker_id=self._worker)
-            for job in mine:
-                if job.id not in self._held:
-                    await self._give_back(job)
-        self._in_doubt = False
-
-    async def _give_back(self, job: Job) -> None:
-        try:
-            await self.retry_job(job, retry_at=LONG_AGO)
+            await self.connector.execute_query_async(GIVE_BACK, ids=list(ids), workers=list(workers))
         except UniqueViolation:
-            # The job was queued again while it was followed: that entry does for both.
-            await self.finish_job_by_id_async(job.id or 0, Status.ABORTED, delete_job=True)
-        except ConnectorException as error:
-            if not isinstance(error.__cause__, errors.RaiseException):
-                raise
-            # Ended since it was listed, by a process that was not dead after all.
-        await self._look()
-
-    async def _is_ours(self, job: Job) -> bool:
-        return bool(list(await self.list_jobs_async(id=job.id, status="doing", worker_id=job.worker_id)))
-
-    async def _look(self) -> None:
-        """Let the worker read the queue now."""
-        if self._notice is not None:
-            await self._notice(channel=QUEUE, notification={"type": "job_inserted", "job_id": 0})
-
-
-@asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise ConnectorException(f"no answer within {ANSWERS_WITHIN_SECONDS:.0f} s") from error
-
-
-def reason(error: ConnectorException) -> str:
-    """What the driver said."""
-    return str(error.__cause__ or error)
+            return  # a job was queued again in this very moment, which the next rescue sees
+        log.info("follows given back", jobs=len(seen))
+        self.look()

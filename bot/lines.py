@@ -6,6 +6,7 @@ own texts, and no address but Slack's permalinks appears.
 
 from collections.abc import Sequence
 
+from bot.job import JobId
 from bot.mrkdwn import code
 from bot.watch import UserId, Watch
 from bot.when import moment
@@ -98,9 +99,13 @@ def storage_down() -> str:
     )
 
 
-def unconfirmed_card() -> str:
-    """Slack gave no answer to the post of the card, and nobody can look."""
-    return "Slack did not confirm the card. If you don't see it in a minute, type the command again."
+def unconfirmed_card(job: JobId | None = None) -> str:
+    """Slack gave no answer to the post of the card, and nobody can look. `job`: where the line stands alone."""
+    which = f" of the job {code(job, 60)}" if job else ""
+    return (
+        f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stands still, "
+        "type the command again."
+    )
 
 
 def unfollowed(n_left: int) -> str:

@@ -8,7 +8,8 @@ from secrets import token_hex
 import psycopg
 import structlog
 
-from bot.pgpool import Pool, conninfo
+from bot.beside import run_beside
+from bot.pgpool import Pool, conninfo, reason
 
 log = structlog.get_logger()
 
@@ -34,6 +35,8 @@ class PgNotify:
         self._own_name = token_hex(8)
         self._hearers: dict[str, Callable[[Words], None]] = {}
         self._lookers: list[Callable[[], None]] = []
+        self.listening = asyncio.Event()
+        """Set while the words of others are heard."""
         self._outbox: asyncio.Queue[tuple[str, asyncio.Future[None]]] = asyncio.Queue(MOST_WAITING)
 
     def on(self, topic: str, hear: Callable[[Words], None]) -> None:
@@ -57,9 +60,9 @@ class PgNotify:
 
     async def run(self) -> None:
         """Listen and send, until cancelled."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._listen(), name="listen")
-            both.create_task(self._send(), name="notify")
+        listening = asyncio.create_task(self._listen(), name="listen")
+        sending = asyncio.create_task(self._send(), name="notify")
+        await run_beside([listening, sending])
 
     async def _send(self) -> None:
         while True:
@@ -69,7 +72,7 @@ class PgNotify:
             try:
                 await self._send_all([payload for payload, _ in waiting])
             except (psycopg.Error, TimeoutError) as error:
-                log.warning("words lost", words=len(waiting), reason=str(error) or type(error).__name__)
+                log.warning("words lost", words=len(waiting), reason=reason(error))
             finally:
                 for _, sent in waiting:
                     if not sent.done():
@@ -83,22 +86,22 @@ class PgNotify:
 
     async def _listen(self) -> None:
         back_off = FIRST_BACK_OFF_SECONDS
-        is_first = True
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     self._conninfo, autocommit=True
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    if not is_first:
-                        log.info("listening again")
-                        for look in self._lookers:
-                            look()
-                    is_first = False
+                    # Whatever was told before now was missed, at the start as after a loss.
+                    for look in self._lookers:
+                        look()
+                    self.listening.set()
                     back_off = FIRST_BACK_OFF_SECONDS
                     await self._hear_all(connection)
-            except psycopg.Error as error:
-                log.warning("not listening", reason=str(error), again_in_seconds=back_off)
+            except (psycopg.Error, TimeoutError) as error:
+                log.warning("not listening", reason=reason(error), again_in_seconds=back_off)
+            finally:
+                self.listening.clear()
             await asyncio.sleep(back_off)
             back_off = min(LONGEST_BACK_OFF_SECONDS, 2.0 * back_off)
 

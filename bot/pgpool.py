@@ -1,5 +1,6 @@
 """What the queue and the messages between processes use of PostgreSQL: few connections, none that hangs unseen."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,8 @@ from sqlalchemy.engine import make_url
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 CONNECTIONS = 2
-"""How many a process holds at most for the queue. Two more listen: the queue's worker and `pgnotify`. With those
-of `database` that makes what one process takes of the plan's connections."""
+"""How many a process holds at most for the queue. One more listens, that of `pgnotify`. With those of `database`
+that makes what one process takes of the plan's connections."""
 CONNECTION_WITHIN_SECONDS = 3.0
 """How long a statement waits for a connection."""
 GIVES_UP_AFTER_SECONDS = 1.0
@@ -46,13 +47,16 @@ def conninfo(url: str) -> str:
 
 
 @asynccontextmanager
-async def open_pool(url: str) -> AsyncIterator[Pool]:
+async def open_pool(url: str, *, within_seconds: float = CONNECTION_WITHIN_SECONDS) -> AsyncIterator[Pool]:
     """Connections for short statements, each its own transaction. Does not wait for the database to answer."""
+    # Who needs a connection and does not get one says so.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     pool: Pool = AsyncConnectionPool(
         conninfo(url),
+        kwargs={"autocommit": True},
         min_size=1,
         max_size=CONNECTIONS,
-        timeout=CONNECTION_WITHIN_SECONDS,
+        timeout=within_seconds,
         reconnect_timeout=GIVES_UP_AFTER_SECONDS,
         configure=_configure,
         # Servers close what is idle, and a lost connection is no lost database.
@@ -67,14 +71,17 @@ async def open_pool(url: str) -> AsyncIterator[Pool]:
         await pool.close(CLOSES_WITHIN_SECONDS)
 
 
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line for the log."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
     """Let a job be fetched by its index, whatever the statistics say.
 
     Where the planner knows little of the table, it sorts all waiting jobs to find the first: measured with
     1,000 of them, 20 to 40 ms for each fetch instead of half of one.
     """
-    # Not among the pool's own arguments: procrastinate adds it itself for the connection on which it listens.
-    await connection.set_autocommit(True)
     await connection.execute("SET enable_sort = off")
     await connection.execute("SET enable_bitmapscan = off")
     await connection.execute("SET enable_seqscan = off")

@@ -8,7 +8,6 @@ dies, or is stopped, leaves entries behind that the others fetch.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from random import Random
 from time import monotonic
 
@@ -17,8 +16,10 @@ from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
 from bot.arrivals import Relay
-from bot.entries import QUEUE, TASK, Entries, reason
+from bot.beside import run_beside
+from bot.entries import QUEUE, TASK, Entries
 from bot.job import JobId
+from bot.queueconnector import reason
 from bot.runner import Follow, TaskRunner
 
 log = structlog.get_logger()
@@ -48,8 +49,7 @@ class QueueRunner:
         self._relay = relay
         self._random = random
         self._timing = entries.timing
-        self._hurry = asyncio.Event()
-        self._parts: list[asyncio.Task[None]] = []
+        self._leaving: asyncio.Task[None] | None = None
         self._app = App(connector=entries.connector)
         self._app.job_manager = entries
         self._app.task(name=TASK, queue=QUEUE)(self._see_through)
@@ -91,24 +91,20 @@ class QueueRunner:
 
     async def run(self) -> None:
         """See `Runner.run`: fetch entries, and take over those of dead processes."""
-        async with asyncio.TaskGroup() as parts:
-            self._parts = [
-                parts.create_task(self._work(), name="queue worker"),
-                parts.create_task(self._rescue(), name="queue rescue"),
-            ]
+        working = asyncio.create_task(self._work(), name="queue worker")
+        rescuing = asyncio.create_task(self._rescue(), name="queue rescue")
+        await run_beside([working, rescuing])
 
     async def stop(self) -> None:
         """See `Runner.stop`. The other processes take over at once."""
         self._entries.leave()
         await self._here.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVES_WITHIN_SECONDS):
-                await self._leave()
+        # Not cancelled when it takes too long: the driver would need seconds to give up a silent connection.
+        self._leaving = asyncio.create_task(self._leave(), name="queue leave")
+        await asyncio.wait({self._leaving}, timeout=LEAVES_WITHIN_SECONDS)
 
     async def _leave(self) -> None:
-        for part in self._parts:
-            part.cancel()
-        await asyncio.gather(*self._parts, return_exceptions=True)
+        await self._entries.give_back_all()
         await self._relay.tell(LEFT)
 
     async def _see_through(self, job: str) -> None:
@@ -118,7 +114,7 @@ class QueueRunner:
     async def _work(self) -> None:
         """Keep procrastinate's worker running; when it breaks off, others or the next one take its entries."""
         back_off = FIRST_BACK_OFF_SECONDS
-        while True:
+        while not self._entries.is_leaving:
             began = monotonic()
             try:
                 await self._app.run_worker_async(
@@ -143,17 +139,11 @@ class QueueRunner:
 
     async def _rescue(self) -> None:
         while True:
-            try:
-                await self._entries.rescue()
-            except ConnectorException as error:
-                log.warning("queue not reached", what="rescue", reason=reason(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.rescue_seconds):
-                    await self._hurry.wait()
-            self._hurry.clear()
+            await self._entries.rescue()
+            await asyncio.sleep(self._timing.rescue_seconds)
 
     def _hear_changed(self, words: Mapping[str, str]) -> None:
         self._here.wake(JobId(words.get("job", "")))
 
     def _hear_left(self, _words: Mapping[str, str]) -> None:
-        self._hurry.set()
+        self._entries.look()

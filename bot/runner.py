@@ -89,8 +89,11 @@ class TaskRunner:
             wake.set()
 
     async def see_through(self, job: JobId) -> None:
-        """Start the job and wait until its follow has ended. Whoever gives up waiting does not end it."""
-        await self.start(job)
+        """Follow the job and wait until that has ended. Whoever gives up waiting does not end it."""
+        if self.wake(job):
+            # Left over from before, it may be about to find that another process has taken the job over.
+            await asyncio.wait({self._running[job][0]})
+        self._begin(job)
         if (running := self._running.get(job)) is not None:
             await asyncio.wait({running[0]})
 

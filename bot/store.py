@@ -5,18 +5,18 @@ So a process that was paused, or cut off, while another took its job over finds 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.job import JobId
 from bot.ports import ClaimLost
+from bot.rows import add_watch, let_follow, look_after, same_place, select_watches
 from bot.tables import followers, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, TeamId, Ts, UserId, Watch, WatchId
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -36,13 +36,13 @@ class Store:
 
     async def _add(self, watch: Watch) -> Watch:
         async with self.transactions.begin() as connection:
-            await _add(connection, watch)
-            return (await _select(connection, _same_place(watch)))[0]
+            await add_watch(connection, watch)
+            return (await select_watches(connection, same_place(watch)))[0]
 
     @whole
     async def get(self, watch: WatchId) -> Watch | None:
         async with self.transactions.begin() as connection:
-            found = await _select(connection, watches.c.id == watch)
+            found = await select_watches(connection, watches.c.id == watch)
         return found[0] if found else None
 
     @whole
@@ -65,13 +65,13 @@ class Store:
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
         mine = and_(watches.c.job == job, _still_open)
         async with self.transactions.begin() as connection:
-            found = await _select(connection, mine)
+            found = await select_watches(connection, mine)
             if any(watch.claim not in (None, claim) for watch in found):
                 raise ClaimLost
             if any(watch.claim is None for watch in found):
                 new = and_(mine, watches.c.claim.is_(None))
                 await connection.execute(update(watches).where(new).values(claim=claim))
-                found = await _select(connection, and_(mine, watches.c.claim == claim))
+                found = await select_watches(connection, and_(mine, watches.c.claim == claim))
         return found
 
     @whole
@@ -89,7 +89,7 @@ class Store:
     async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
         followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
         async with self.transactions.begin() as connection:
-            found = await _select(connection, and_(watches.c.team == team, _still_open, followed))
+            found = await select_watches(connection, and_(watches.c.team == team, _still_open, followed))
         return found[::-1]
 
     @whole
@@ -140,14 +140,14 @@ class Store:
     @whole
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         async with self.transactions.begin() as connection:
-            found = await _select(connection, watches.c.id == watch.id, lock=True)
+            found = await select_watches(connection, watches.c.id == watch.id, lock=True)
             if [there.claim for there in found] != [watch.claim]:
                 raise ClaimLost
             if [there.followers for there in found] != [watch.followers]:
                 return False
             await connection.execute(delete(watches).where(watches.c.id == watch.id))
             for elsewhere in to:
-                await _add(connection, elsewhere)
+                await add_watch(connection, elsewhere)
             return True
 
     @whole
@@ -158,15 +158,15 @@ class Store:
     @whole
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
         async with self.transactions.begin() as connection:
-            found = await _select(connection, watches.c.id == watch, lock=True)
+            found = await select_watches(connection, watches.c.id == watch, lock=True)
             if not found:
                 return
-            await _look_after(connection, watch, at)
+            await look_after(connection, watch, at)
             if found[0].closed_at is not None:
                 again = {"closed_at": None, "claim": None}
                 await connection.execute(update(watches).where(watches.c.id == watch).values(again))
             if follower not in found[0].followers:
-                await _let_follow(connection, watch, [follower])
+                await let_follow(connection, watch, [follower])
 
     @whole
     async def close(self, watch: Watch, at: datetime) -> None:
@@ -179,7 +179,7 @@ class Store:
         mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim, ~followed)
         async with self.transactions.begin() as connection:
             # Locked first: a statement that waits for a joiner would still look at the followers before it.
-            await _select(connection, watches.c.id == watch.id, lock=True)
+            await select_watches(connection, watches.c.id == watch.id, lock=True)
             closing = update(watches).where(mine).values(closed_at=at.timestamp())
             if (await connection.execute(closing)).rowcount == 0:
                 await _make_sure_of_claim(connection, watch)
@@ -216,102 +216,6 @@ async def _make_sure_of_claim(connection: AsyncConnection, watch: Watch) -> None
     claims = await connection.scalars(select(watches.c.claim).where(watches.c.id == watch.id))
     if list(claims) != [watch.claim]:
         raise ClaimLost
-
-
-def _same_place(watch: Watch) -> ColumnElement[bool]:
-    return and_(
-        watches.c.team == watch.place.team,
-        watches.c.channel == watch.place.channel,
-        watches.c.job == watch.job,
-    )
-
-
-async def _add(connection: AsyncConnection, watch: Watch) -> None:
-    there = await _select(connection, _same_place(watch), lock=True)
-    if not there:
-        row = {
-            "id": watch.id,
-            "job": watch.job,
-            "team": watch.place.team,
-            "channel": watch.place.channel,
-            "requester": watch.requester,
-            "asked_at": watch.asked_at.timestamp(),
-        }
-        await connection.execute(insert(watches).values(row))
-        await _let_follow(connection, watch.id, watch.followers)
-        return
-    kept = there[0]
-    if kept.closed_at is not None or not kept.followers:
-        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
-        again = {
-            "closed_at": None,
-            "claim": None,
-            "requester": watch.requester,
-            "asked_at": watch.asked_at.timestamp(),
-            "resumed_at": None,
-        }
-        await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
-        await connection.execute(delete(followers).where(followers.c.watch == kept.id))
-        kept = (await _select(connection, watches.c.id == kept.id))[0]
-    else:
-        await _look_after(connection, kept.id, watch.asked_at)
-    await _let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
-
-
-async def _look_after(connection: AsyncConnection, watch: WatchId, at: datetime) -> None:
-    """Count from now how long the watch is looked after: somebody has just asked for it."""
-    earlier = or_(watches.c.resumed_at.is_(None), watches.c.resumed_at < at.timestamp())
-    later = update(watches).where(watches.c.id == watch, earlier).values(resumed_at=at.timestamp())
-    await connection.execute(later)
-
-
-async def _let_follow(connection: AsyncConnection, watch: WatchId, users: Sequence[UserId]) -> None:
-    if users:
-        await connection.execute(insert(followers), [{"watch": watch, "user": user} for user in users])
-
-
-async def _select(
-    connection: AsyncConnection, condition: ColumnElement[bool], *, lock: bool = False
-) -> list[Watch]:
-    """`lock`: keep other processes from changing them until the transaction ends. SQLite has but one."""
-    rows = select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
-    found = [row._mapping for row in await connection.execute(rows.with_for_update() if lock else rows)]
-    who: dict[str, list[UserId]] = {row["id"]: [] for row in found}
-    for watch, user in await connection.execute(
-        select(followers.c.watch, followers.c.user)
-        .where(followers.c.watch.in_(who))
-        .order_by(followers.c.number)
-    ):
-        who[watch].append(UserId(user))
-    return [_watch(row, tuple(who[row["id"]])) for row in found]
-
-
-def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
-    return Watch(
-        id=WatchId(row["id"]),
-        job=JobId(row["job"]),
-        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
-        requester=UserId(row["requester"]),
-        followers=who,
-        asked_at=_time(row["asked_at"]),
-        card_tried_at=_time_or_none(row["card_tried_at"]),
-        card=Ts(row["card"]) if row["card"] else None,
-        card_gone=bool(row["card_gone"]),
-        shown=row["shown"],
-        notice_tried_at=_time_or_none(row["notice_tried_at"]),
-        notice=Ts(row["notice"]) if row["notice"] else None,
-        closed_at=_time_or_none(row["closed_at"]),
-        claim=Claim(row["claim"]) if row["claim"] else None,
-        resumed_at=_time_or_none(row["resumed_at"]),
-    )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _time_or_none(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)
 
 
 def _seconds(time: datetime | None) -> float | None:

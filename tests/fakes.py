@@ -288,7 +288,8 @@ class FakeWatches:
         row = self.rows.get(watch)
         if row is not None:
             followers = tuple(dict.fromkeys((*row.followers, follower)))
-            self._set(watch, resumed_at=at, followers=followers)
+            self._set(watch, followers=followers)
+            self._look_after(row, at)
             if row.closed_at is not None:
                 self._set(watch, closed_at=None, claim=None)
 
@@ -338,8 +339,11 @@ class FakeWatches:
             self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
         else:
             self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
-            self._set(row.id, resumed_at=watch.asked_at)
+            self._look_after(row, watch.asked_at)
         return self.rows[row.id]
+
+    def _look_after(self, row: Watch, at: datetime) -> None:
+        self._set(row.id, resumed_at=at if row.resumed_at is None else max(row.resumed_at, at))
 
     def _has(self, watch: WatchId, card: Ts) -> bool:
         return watch in self.rows and self.rows[watch].card == card

@@ -21,7 +21,6 @@ from time import monotonic, sleep
 from typing import LiteralString
 
 import psycopg
-import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
@@ -36,16 +35,11 @@ OPTIONS = (
 ).split()
 
 # The server ends and its folder goes when this process closes the pipe, or dies, however it dies.
-KEEPER = 'folder=$1; shift; "$@" & read -r _; kill -QUIT $!; wait $!; rm -rf "$folder"'
+KEEPER = (
+    'folder=$1; shift; "$@" 2>"$folder/log" & read -r _; kill -QUIT $! 2>/dev/null; wait $!; rm -rf "$folder"'
+)
 
 _numbers = count(1)
-
-
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """The address of an empty database of the test's own."""
-    with database() as url:
-        yield url
 
 
 @contextmanager
@@ -132,13 +126,15 @@ class Cable:
 def _server() -> str:
     """Start the server of this test process. Returns its address, without a database."""
     for _ in range(5):
-        if (server := _start(_free_port())) is not None:
-            return server
-    raise RuntimeError("PostgreSQL does not start: its own words are above")
+        try:
+            return _start(_free_port())
+        except RuntimeError as error:
+            reason = error  # most likely, somebody was faster to take the port
+    raise reason
 
 
-def _start(port: int) -> str | None:
-    """Start a server on the port. None if it does not answer, because somebody was faster to take the port."""
+def _start(port: int) -> str:
+    """Start a server on the port. RuntimeError, with its own words, if it does not answer."""
     user = ORDINARY_USER if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if user is not None:
@@ -161,10 +157,11 @@ def _start(port: int) -> str | None:
     deadline = monotonic() + STARTS_WITHIN_SECONDS
     while monotonic() < deadline:
         with suppress(psycopg.OperationalError), psycopg.connect(f"{server}/postgres") as connection:
-            found = connection.execute("SHOW data_directory").fetchone()
-            return server if found == (str(folder / "data"),) else None
+            if connection.execute("SHOW data_directory").fetchone() == (str(folder / "data"),):
+                return server
+            break
         sleep(0.05)
-    return None
+    raise RuntimeError(f"PostgreSQL does not start: {(folder / 'log').read_text()}")
 
 
 def _end(keeper: subprocess.Popen[bytes]) -> None:

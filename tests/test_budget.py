@@ -122,7 +122,7 @@ async def test_after_a_silence_a_few_requests_go_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_polls_leave_the_last_place_of_a_burst_to_a_waiting_person() -> None:
+async def test_polls_leave_the_last_place_of_a_burst_to_a_person_who_takes_it_at_once() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = Gate(ledger, "omni", Rate.within(60, burst=4))
@@ -134,21 +134,6 @@ async def test_polls_leave_the_last_place_of_a_burst_to_a_waiting_person() -> No
     assert loop.time() == 0.5
     await asyncio.gather(*polls)
     assert worst_minute(ledger.taken) == 11
-
-
-@pytest.mark.looptime
-async def test_a_waiting_person_wakes_a_gate_that_naps_for_a_poll() -> None:
-    loop = asyncio.get_running_loop()
-    gate = Gate(MemoryLedger(), "omni", Rate.within(8, burst=1))
-    await gate.turn()
-    poll = asyncio.create_task(gate.turn())
-    await asyncio.sleep(7.0)
-    # The next place comes at 7.625 s. Whoever comes now must find the gate awake then, and first.
-    began = loop.time()
-    await gate.turn(urgent=True)
-    assert loop.time() - began == pytest.approx(0.625, abs=0.01)
-    assert not poll.done()
-    await poll
 
 
 @pytest.mark.looptime
@@ -169,11 +154,12 @@ async def test_many_waiting_persons_do_not_keep_the_gate_from_napping() -> None:
     class Asked(MemoryLedger):
         async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
             asked.append(asyncio.get_running_loop().time())
+            assert len(asked) < 60 * 4
             return await super().take(budget, rate, urgent=urgent)
 
     gate = Gate(Asked(), "omni", Rate.within(60, burst=4))
     await asyncio.gather(*(gate.turn(urgent=True) for _ in range(60)))
-    assert len(asked) < 60 * 4
+    assert len(asked) >= 60
 
 
 @pytest.mark.looptime

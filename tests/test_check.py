@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from bot.check import NOBODYS_JOB, Finding, check
 from bot.database import Database
@@ -12,6 +13,10 @@ from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack, too_many_requests
 from bot.settings import HINTS, Settings
+
+MEND = (
+    f"Mend the folder or its rights, or see to the server. Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
+)
 
 
 class World:
@@ -174,7 +179,27 @@ async def test_a_database_that_the_running_bot_uses_is_no_failure(world: World) 
 async def test_a_database_that_does_not_open_is_told_with_what_to_set(world: World, tmp_path: Path) -> None:
     bad = await world.bad(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'bot.sqlite3'}")
     assert bad.what == f"Database does not open: No such file or directory: {tmp_path / 'missing'}"
-    assert bad.remedy == f"Mend the folder or its rights. Or: {remedy('DATABASE_URL')}"
+    assert bad.remedy == MEND
+
+
+async def test_a_postgresql_database_that_opens_is_told_whoever_uses_it(
+    world: World, postgresql: str
+) -> None:
+    running = await Database.open(postgresql)
+    findings = await world.findings(database_url=postgresql)
+    await running.close()
+    assert str(findings[-1]) == "ok    Database: opens"
+    assert all(finding.good for finding in findings)
+
+
+async def test_a_postgresql_server_that_is_not_there_is_told_without_its_password(
+    world: World, postgresql: str
+) -> None:
+    address = make_url(postgresql).set(port=1, password="s3cret").render_as_string(hide_password=False)
+    bad = await world.bad(database_url=address)
+    assert bad.what.startswith("Database does not open: ") and "Connection refused" in bad.what
+    assert bad.remedy == MEND
+    assert "s3cret" not in f"{bad} {bad!r}"
 
 
 async def test_the_check_leaves_the_database_free(world: World) -> None:

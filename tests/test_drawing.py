@@ -14,6 +14,7 @@ from bot.ports import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
+    ClaimLost,
     Message,
     MessageGone,
     NotAllowedHere,
@@ -21,8 +22,8 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.watch import Ts, Watch
-from tests.fakes import HERE, FakeBoard, FakeWatches, FreeLedger, a_watch
+from bot.watch import Claim, Ts, Watch
+from tests.fakes import HERE, JOB, FakeBoard, FakeWatches, FreeLedger, a_watch
 
 pytestmark = pytest.mark.looptime
 
@@ -276,3 +277,68 @@ async def test_a_defect_over_one_card_does_not_end_the_drawing_of_the_others() -
     async with Easel(cards=2).running() as easel:
         easel.board.plan("update", ZeroDivisionError())  # type: ignore[arg-type]
         assert all(await asyncio.gather(easel.finish("done", 0), easel.finish("done", 1)))
+
+
+async def test_a_card_that_another_process_has_taken_over_is_not_edited() -> None:
+    async with Easel().running() as easel:
+        easel.show("second")
+        await easel.watches.claim(JOB)
+        await asyncio.sleep(30)
+    assert easel.edits() == []
+    assert easel.board.times("update") == []
+
+
+async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the_card() -> None:
+    async with Easel().running() as easel:
+        await easel.watches.claim(JOB)
+        with pytest.raises(ClaimLost):
+            await easel.finish("done")
+        await asyncio.sleep(30)
+    assert easel.edits() == []
+
+
+async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_process() -> None:
+    async with Easel().running() as easel:
+        watch, _ = easel.cards[0]
+
+        def another_process_comes() -> None:
+            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], claim=Claim("another"))
+
+        easel.board.on_update = another_process_comes
+        with pytest.raises(ClaimLost):
+            await easel.finish("done")
+        easel.board.on_update = lambda: None
+        await asyncio.sleep(30)
+    assert easel.edits() == ["done"]
+    assert easel.watches.rows[watch.id].shown is None, "the other process must not rely on it"
+
+
+async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> None:
+    async with Easel().running() as easel:
+        claim = await easel.watches.claim(JOB)
+        with pytest.raises(ClaimLost):
+            await easel.finish("done")
+        (watch,) = await easel.watches.open_watches(JOB, claim)
+        assert await easel.drawing.finish(watch, easel.cards[0][1], look("done"))
+    assert easel.edits() == ["done"]
+
+
+async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", BoardUnreachable("no_connection"))
+        easel.show("second")
+        await asyncio.sleep(0.5)
+        claim = await easel.watches.claim(JOB)
+        (watch,) = await easel.watches.open_watches(JOB, claim)
+        easel.drawing.show(watch, easel.cards[0][1], look("second"))
+        await asyncio.sleep(10)
+    assert easel.edits() == ["second"]
+
+
+async def test_the_loss_of_one_card_does_not_touch_the_others() -> None:
+    async with Easel(cards=2).running() as easel:
+        watch, _ = easel.cards[0]
+        easel.watches.rows[watch.id] = replace(watch, claim=Claim("another"))
+        easel.show("second", 0)
+        assert await easel.finish("done", 1)
+    assert (easel.edits(0), easel.edits(1)) == ([], ["done"])

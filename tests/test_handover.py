@@ -1,4 +1,4 @@
-"""Two processes follow one job by accident, or one after the other was paused: one card, one reply, no edit too many."""
+"""Two processes on one job, by accident or after a pause: one card, one reply, and no edit too many."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.job import JobState, Progress
+from bot.job import JobState
 from bot.ports import Message, StoreUnavailable, Unanswered
 from bot.watch import Place, Ts, WatchId
 from tests.fakes import GRACE, HERE, JOB, FakeBoard, FakeWatches, a_job, a_watch
@@ -58,12 +58,9 @@ class Processes(Stage):
         finally:
             self.watches, self.board = watches, board
 
-    def moves_on(self, number: int) -> None:
-        step(self, number)
-
 
 async def test_the_newer_of_two_processes_goes_on_and_the_older_one_ends_quietly(
-    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as older:
@@ -207,7 +204,7 @@ async def test_a_process_that_wakes_after_the_end_edits_and_tells_nothing_more(
     stage = Processes(a_job(), a_watch())
     async with stage.one_that_can_be_paused() as paused:
         await asyncio.sleep(5)
-        stage.moves_on(1)
+        step(stage, 1)
         await asyncio.sleep(2.2)
         for _ in range(paused_after_steps):
             await asyncio.sleep(0)
@@ -269,15 +266,11 @@ async def test_two_processes_move_a_watch_to_direct_messages_once() -> None:
     assert len(stage.watches.rows) == 1
 
 
-def progress(number: int) -> Progress:
-    return Progress(f"step {number}", number)
-
-
 async def test_processes_that_take_the_job_from_each_other_again_and_again_end_it_once() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as one, stage.bot() as two:
         for number in range(20):
-            stage.says(JobState.EXECUTING, progress=progress(number))
+            step(stage, number)
             await (one, two)[number % 2].start(JOB)
             await asyncio.sleep(2.5)
         stage.says(JobState.FAILED)

@@ -48,6 +48,12 @@ async def test_a_burst_is_let_through_and_then_one_by_one(ledger: StoredLedger, 
     assert await takes(ledger, 2) == [True, False]
 
 
+async def test_a_silence_saves_up_no_more_than_a_burst(ledger: StoredLedger, database: Opened) -> None:
+    await takes(ledger, 1)
+    await database.let_pass(3_600.0)
+    assert await takes(ledger, 5) == [True, True, True, True, False]
+
+
 async def test_a_request_that_did_not_fit_costs_nothing(ledger: StoredLedger) -> None:
     await takes(ledger, 4)
     waits = [await ledger.take("omni", RATE) for _ in range(50)]
@@ -94,6 +100,7 @@ async def test_a_cancelled_taker_leaves_the_ledger_usable(ledger: StoredLedger) 
     for task in taking:
         task.cancel()
     await asyncio.gather(*taking, return_exceptions=True)
+    await ledger.transactions.steps.settle()
     assert await asyncio.wait_for(ledger.take("omni", RATE), 5.0) > 0.0
 
 

@@ -195,6 +195,16 @@ async def test_a_file_that_is_no_database_is_one_line_and_code_4(world: World) -
     assert (ended.code, ended.err) == (4, "DATABASE_URL can't be opened: file is not a database\n")
 
 
+async def test_a_postgresql_server_that_is_not_there_is_one_line_and_code_4_without_its_password(
+    world: World,
+) -> None:
+    ended = await world.run(DATABASE_URL="postgres://bot:s3cret@127.0.0.1:1/bot")
+    assert ended.code == 4
+    (line,) = ended.err.splitlines()
+    assert line.startswith("DATABASE_URL can't be opened: ") and "127.0.0.1" in line
+    assert "s3cret" not in ended.out + ended.err
+
+
 # Code 0 is for a stop as asked
 
 

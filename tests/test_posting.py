@@ -19,7 +19,7 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
-from bot.posting import CannotTell, Post, Posting
+from bot.posting import STORED_WITHIN_SECONDS, CannotTell, Post, Posting
 from bot.watch import Ts, WatchId
 from tests.fakes import HERE, START, FakeBoard, now
 
@@ -34,6 +34,10 @@ class Desk:
         self.posting = Posting(self.board, now)
         self.tries: list[datetime | None] = []
         self.stored: list[tuple[Ts, str | None]] = []
+        self.stored_for: list[datetime] = []
+        self.database_is_away = False
+        self.is_replaced = False
+        """Another try has been begun since, by another process."""
 
     async def post(self, *forms: str, tried_at: datetime | None = None) -> None:
         async def store_try(at: datetime | None) -> None:
@@ -41,7 +45,12 @@ class Desk:
 
         async def store_ts(tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
             await asyncio.sleep(0.01)
+            if self.database_is_away:
+                raise StoreUnavailable("away")
+            if self.is_replaced:
+                return False
             self.stored.append((ts, fingerprint))
+            self.stored_for.append(tried_at)
             return True
 
         messages = tuple(Message(form) for form in forms or ("hello",))
@@ -60,6 +69,81 @@ async def test_a_try_is_stored_before_it_is_made_and_its_ts_after() -> None:
     assert desk.held == ["hello"]
     assert desk.tries == [START]
     assert desk.stored == [(Ts("1.0"), Message("hello").fingerprint)]
+
+
+async def test_a_ts_is_stored_for_the_try_that_it_came_of() -> None:
+    desk = Desk()
+    desk.board.plan("post", BoardUnreachable("no_connection"), BoardUnreachable("no_connection"))
+    await desk.post()
+    assert desk.tries == [START, None, START + timedelta(seconds=1), None, START + timedelta(seconds=3)]
+    assert desk.stored_for == [START + timedelta(seconds=3)]
+    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    await desk.post()
+    assert desk.stored_for[-1:] == desk.tries[-1:]
+
+
+async def test_a_post_found_after_a_former_try_came_to_nothing_is_stored_for_the_later_one() -> None:
+    desk = Desk()
+    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    await desk.post(tried_at=START - timedelta(minutes=5))
+    assert desk.held == ["hello"]
+    assert desk.stored_for == desk.tries == [START]
+
+
+async def test_while_the_database_is_away_the_ts_is_stored_again_and_again() -> None:
+    desk = Desk()
+    desk.database_is_away = True
+    posting = asyncio.create_task(desk.post())
+    await asyncio.sleep(90.0)
+    assert desk.held == ["hello"] and desk.stored == []
+    desk.database_is_away = False
+    await posting
+    assert desk.stored == [(Ts("1.0"), Message("hello").fingerprint)]
+    assert desk.board.times("delete") == []
+
+
+async def test_a_ts_that_is_not_stored_for_minutes_is_left_to_the_next_try_which_finds_the_post() -> None:
+    desk = Desk()
+    desk.database_is_away = True
+    with pytest.raises(StoreUnavailable):
+        await desk.post()
+    assert STORED_WITHIN_SECONDS <= asyncio.get_running_loop().time() <= STORED_WITHIN_SECONDS + 10
+    desk.database_is_away = False
+    await desk.post(tried_at=desk.tries[0])
+    assert desk.held == ["hello"]
+    assert desk.stored == [(Ts("1.0"), None)]
+
+
+async def test_a_post_whose_try_another_process_has_replaced_is_deleted() -> None:
+    desk = Desk()
+    desk.is_replaced = True
+    await desk.post()
+    assert desk.held == [] and desk.board.times("delete") != []
+
+
+async def test_a_surplus_post_that_slack_does_not_delete_is_left() -> None:
+    desk = Desk()
+    desk.is_replaced = True
+    desk.board.plan("delete", BoardUnreachable("no_connection"))
+    await desk.post()
+    assert desk.held == ["hello"] and len(desk.board.times("delete")) == 1
+
+
+async def test_whoever_can_not_look_for_a_former_try_waits_until_its_process_can_no_longer_be_at_it() -> None:
+    desk = Desk()
+    desk.board.plan("find", ScopeMissing("missing_scope"))
+    with pytest.raises(CannotTell):
+        await desk.post(tried_at=START - timedelta(seconds=3))
+    assert asyncio.get_running_loop().time() == pytest.approx(9.0)
+    assert desk.held == []
+
+
+async def test_a_former_try_of_long_ago_that_can_not_be_looked_for_is_told_at_once() -> None:
+    desk = Desk()
+    desk.board.plan("find", ScopeMissing("missing_scope"))
+    with pytest.raises(CannotTell):
+        await desk.post(tried_at=START - timedelta(days=1))
+    assert asyncio.get_running_loop().time() == 0.0
 
 
 async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> None:

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import store as store_module
 from bot.ports import ClaimLost
+from bot.rows import add_watch
 from bot.store import Store
 from bot.watch import ChannelId, Place, Ts, UserId, Watch
 from tests.databases import (
@@ -83,6 +83,21 @@ async def test_the_same_command_delivered_to_two_processes_makes_one_follower(st
     assert kept.followers == (GRACE, ADA)
 
 
+async def test_resume_pressed_twice_by_one_person_in_two_processes_makes_one_follower(
+    stores: list[Store],
+) -> None:
+    one, two, three = stores
+    mine = await followed(one, ADA)
+    await one.close(mine, NOON)
+    async with in_the_middle(three) as connection:
+        await connection.execute(text("LOCK TABLE followers IN SHARE MODE"))
+        resuming = await waiting(*(store.resume(mine.id, GRACE, LATER) for store in (one, two)))
+    for resume in resuming:
+        await resume
+    (kept,) = await taken_up(three)
+    assert kept.followers == (ADA, GRACE)
+
+
 async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[Store]) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
     adding = (stores[number % 3].add(watch(HERE, person)) for number, person in enumerate(people))
@@ -97,7 +112,7 @@ async def test_who_joins_while_a_deserted_watch_is_being_closed_keeps_it_open(st
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
         # Grace's command finds Ada's watch, Ada leaves, and the follow finds nobody.
-        await store_module._add(connection, watch(HERE, GRACE))
+        await add_watch(connection, watch(HERE, GRACE))
         assert await three.unfollow(mine.id, ADA) == 0
         closing = await waiting(one.close_if_deserted(mine, LATER))
     await asyncio.gather(*closing, return_exceptions=True)
@@ -110,7 +125,7 @@ async def test_who_joins_while_a_watch_is_being_closed_keeps_it_open(stores: lis
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await store_module._add(connection, watch(HERE, GRACE, asked_at=LATER))
+        await add_watch(connection, watch(HERE, GRACE, asked_at=LATER))
         (closing,) = await waiting(one.close(mine, LATER))
     await closing
     assert list(await one.open_jobs()) == [JOB]
@@ -134,7 +149,7 @@ async def test_who_comes_to_a_watch_that_is_just_moving_away_gets_one_of_their_o
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
         await connection.execute(text("DELETE FROM watches"))
-        await store_module._add(connection, watch(Place(TEAM, ChannelId("D0ADA")), ADA))
+        await add_watch(connection, watch(Place(TEAM, ChannelId("D0ADA")), ADA))
         (adding,) = await waiting(two.add(watch(HERE, GRACE)))
     await adding
     assert {(kept.place, kept.followers) for kept in await taken_up(two)} == {
@@ -148,7 +163,7 @@ async def test_a_move_counts_who_joins_while_it_begins(stores: list[Store]) -> N
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await store_module._add(connection, watch(HERE, GRACE))
+        await add_watch(connection, watch(HERE, GRACE))
         (moving,) = await waiting(one.move(mine, [watch(THERE, ADA)]))
     assert await moving is False
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from bot.job import JobId
-from bot.runner import TaskRunner
+from bot.runner import BEGUN_AT_ONCE, TaskRunner
 
 pytestmark = pytest.mark.looptime
 
@@ -46,10 +46,10 @@ async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     for _ in range(50):
-        runner.start(JOB)
-        runner.ensure(JOB)
+        await runner.start(JOB)
+        await runner.ensure([JOB, JOB])
     await settled()
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
     assert follows.begun == {JOB: 1}
     await runner.stop()
@@ -58,12 +58,12 @@ async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
 async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    runner.ensure(JOB)
+    await runner.ensure([JOB])
     await settled()
-    runner.ensure(JOB)
+    await runner.ensure([JOB])
     await settled()
     assert follows.woken[JOB] == 0
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
     assert follows.woken[JOB] == 1
     await runner.stop()
@@ -72,13 +72,12 @@ async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
 async def test_jobs_are_followed_beside_each_other() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    runner.start(JOB)
-    runner.start(OTHER)
+    await runner.ensure([JOB, OTHER])
     await settled()
     follows.end[JOB] = None
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
-    runner.start(OTHER)
+    await runner.start(OTHER)
     await settled()
     assert follows.begun == {JOB: 1, OTHER: 1} and follows.woken[OTHER] == 1
     await runner.stop()
@@ -89,7 +88,7 @@ async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
     runner = TaskRunner(follows.follow)
     for _ in range(3):
         follows.end[JOB] = None
-        runner.start(JOB)
+        await runner.start(JOB)
         await settled()
     assert follows.begun[JOB] == 3
     assert runner._running == {}
@@ -97,23 +96,40 @@ async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
 
 async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_once() -> None:
     begun: list[int] = []
+    late: list[asyncio.Task[None]] = []
 
     async def follow(_: JobId, wake: asyncio.Event) -> None:
         begun.append(1)
         if len(begun) == 1:
-            asyncio.get_running_loop().call_soon(runner.start, JOB)
+            late.append(asyncio.create_task(runner.start(JOB)))
         else:
             await wake.wait()
 
     runner = TaskRunner(follow)
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
-    runner.ensure(JOB)
+    await runner.ensure([JOB])
     await settled()
     assert len(begun) == 2
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
     assert len(begun) == 2 and runner._running == {}
+
+
+async def test_many_follows_begin_a_few_at_a_time_so_that_other_work_gets_between() -> None:
+    follows = Follows()
+    begun_at_each_breath: list[int] = []
+
+    async def breathe() -> None:
+        await asyncio.sleep(1.0)
+        begun_at_each_breath.append(len(follows.begun))
+
+    runner = TaskRunner(follows.follow, breathe)
+    await runner.ensure([JobId(str(number)) for number in range(2 * BEGUN_AT_ONCE + 1)])
+    await settled()
+    assert begun_at_each_breath == [BEGUN_AT_ONCE, 2 * BEGUN_AT_ONCE]
+    assert len(follows.begun) == 2 * BEGUN_AT_ONCE + 1
+    await runner.stop()
 
 
 async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> None:
@@ -121,12 +137,12 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    runner.start(OTHER)
+    await runner.start(OTHER)
     follows.end[JOB] = ZeroDivisionError("a defect")
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
-    runner.ensure(JOB)
-    runner.start(OTHER)
+    await runner.ensure([JOB])
+    await runner.start(OTHER)
     await settled()
     assert follows.begun == {JOB: 2, OTHER: 1} and follows.woken[OTHER] == 1
     await runner.stop()
@@ -134,16 +150,83 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
     assert unheard == []
 
 
+async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    assert not seeing.done()
+    follows.end[JOB] = None
+    await runner.start(JOB)
+    await settled()
+    assert seeing.done() and follows.begun == {JOB: 1}
+
+
+async def test_whoever_sees_through_what_is_followed_already_has_its_watches_looked_at_again() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB])
+    await settled()
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    assert follows.begun == {JOB: 1} and follows.woken == {JOB: 1}
+    seeing.cancel()
+    await runner.stop()
+
+
+async def test_a_follow_that_was_there_before_and_ends_is_begun_anew_for_whoever_sees_it_through() -> None:
+    """It may have lost its claim to another process that has given the job back since."""
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB])
+    await settled()
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    follows.end[JOB] = None
+    await settled()
+    assert follows.begun == {JOB: 2} and not seeing.done()
+    follows.end[JOB] = None
+    await runner.start(JOB)
+    await settled()
+    assert follows.begun == {JOB: 2} and seeing.done()
+
+
+async def test_whoever_gives_up_waiting_ends_no_follow() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    seeing.cancel()
+    await settled()
+    assert seeing.cancelled() and follows.cancelled == []
+    assert runner.wake(JOB)
+    await runner.stop()
+
+
+async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    assert not runner.wake(JOB)
+    await runner.ensure([JOB, OTHER])
+    await settled()
+    runner.wake_all()
+    await settled()
+    assert follows.woken == {JOB: 1, OTHER: 1}
+    assert runner.wake(JOB) and not runner.wake(JobId("another"))
+    await settled()
+    assert follows.woken == {JOB: 2, OTHER: 1}
+    await runner.stop()
+
+
 async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    runner.start(JOB)
-    runner.start(OTHER)
+    await runner.ensure([JOB, OTHER])
     await settled()
     await runner.stop()
     assert sorted(follows.cancelled) == [JOB, OTHER]
-    runner.start(JOB)
-    runner.ensure(OTHER)
+    await runner.start(JOB)
+    await runner.ensure([OTHER])
+    await asyncio.wait_for(runner.see_through(JOB), 1.0)
     await settled()
     assert follows.begun == {JOB: 1, OTHER: 1}
     assert runner._running == {}
@@ -160,7 +243,7 @@ async def test_stopping_waits_until_the_follows_have_tidied_up() -> None:
             tidied.append(job)
 
     runner = TaskRunner(follow)
-    runner.start(JOB)
+    await runner.start(JOB)
     await settled()
     await runner.stop()
     assert tidied == [JOB]
@@ -170,3 +253,12 @@ async def test_a_runner_without_follows_stops_at_once() -> None:
     runner = TaskRunner(Follows().follow)
     await runner.stop()
     await runner.stop()
+
+
+async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None:
+    running = asyncio.create_task(TaskRunner(Follows().follow).run())
+    await settled()
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
 from bot.settings import HINTS, Settings, SettingsError, read_settings
 
@@ -51,8 +53,9 @@ def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> No
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"
     assert found.omni_requests_per_minute == 60
-    assert found.database_url == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
+    assert found.database_url.get_secret_value() == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
     assert found.notify_after_seconds == 30.0
+    assert (found.max_follow_hours, found.retention_days) == (24.0, 30.0)
     assert (found.host, found.port, found.log_level) == ("127.0.0.1", None, "info")
 
 
@@ -120,13 +123,25 @@ def test_each_problem_has_a_line_of_its_own(read: Read) -> None:
         ("DATABASE_URL", "sqlite:///file::memory:?uri=true&x=secret"),
         ("DATABASE_URL", "sqlite://secret/bot.sqlite3"),
         ("DATABASE_URL", "sqlite:///bot.sqlite3?timeout=secret"),
-        ("DATABASE_URL", "postgresql://bot:secret@db/bot"),
+        ("DATABASE_URL", "postgresql://bot:secret@db"),
+        ("DATABASE_URL", "mysql://bot:secret@db/bot"),
         ("DATABASE_URL", "postgres://bot:pa@ss:secret@db/bot"),
         ("NOTIFY_AFTER_SECONDS", "secret"),
         ("NOTIFY_AFTER_SECONDS", "-1"),
         ("NOTIFY_AFTER_SECONDS", "86401"),
         ("NOTIFY_AFTER_SECONDS", "nan"),
         ("NOTIFY_AFTER_SECONDS", "inf"),
+        ("MAX_FOLLOW_HOURS", "secret"),
+        ("MAX_FOLLOW_HOURS", "0"),
+        ("MAX_FOLLOW_HOURS", "0.09"),
+        ("MAX_FOLLOW_HOURS", "8761"),
+        ("MAX_FOLLOW_HOURS", "nan"),
+        ("MAX_FOLLOW_HOURS", "inf"),
+        ("RETENTION_DAYS", "secret"),
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "-1"),
+        ("RETENTION_DAYS", "3651"),
+        ("RETENTION_DAYS", "nan"),
         ("PORT", "secret"),
         ("PORT", "0"),
         ("PORT", "65536"),
@@ -207,7 +222,69 @@ def test_slacks_address_keeps_its_path_and_ends_with_a_slash(read: Read, typed: 
     ],
 )
 def test_a_database_is_named_in_any_of_sqlites_spellings(read: Read, typed: str, kept: str) -> None:
-    assert read(DATABASE_URL=typed).database_url == kept
+    assert read(DATABASE_URL=typed).database_url.get_secret_value() == kept
+
+
+@pytest.mark.parametrize(
+    "typed, kept",
+    [
+        ("postgres://bot:pw@db/bot", "postgresql+psycopg://bot:pw@db/bot"),
+        ("postgresql://bot:pw@db/bot", "postgresql+psycopg://bot:pw@db/bot"),
+        ("postgresql+psycopg://bot:pw@db/bot", "postgresql+psycopg://bot:pw@db/bot"),
+        ("postgresql://db:6432/bot", "postgresql+psycopg://db:6432/bot"),
+        ("postgresql://[::1]/bot", "postgresql+psycopg://[::1]/bot"),
+        (
+            "postgres://bot:pw@db/bot?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgresql+psycopg://bot:pw@db/bot?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+        ),
+        (
+            "postgresql:///bot?host=/var/run/postgresql",
+            "postgresql+psycopg:///bot?host=%2Fvar%2Frun%2Fpostgresql",
+        ),
+    ],
+)
+def test_a_database_is_named_in_any_of_postgresqls_spellings(read: Read, typed: str, kept: str) -> None:
+    assert read(DATABASE_URL=typed).database_url.get_secret_value() == kept
+
+
+@pytest.mark.parametrize("password", ["p@ss:w/rd?&#%", "%41", "pässwörd", "a b", "[x]"])
+def test_a_password_of_any_characters_comes_through_as_it_is(read: Read, password: str) -> None:
+    typed = f"postgres://bot:{quote(password, safe='')}@db/bot"
+    assert make_url(read(DATABASE_URL=typed).database_url.get_secret_value()).password == password
+
+
+def test_what_follows_the_question_mark_reaches_the_driver_as_it_is(read: Read) -> None:
+    options = {"sslmode": "require", "target_session_attrs": "read-write", "options": "-c search_path=bot"}
+    typed = f"postgres://db/bot?{urlencode(options)}"
+    assert make_url(read(DATABASE_URL=typed).database_url.get_secret_value()).query == options
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "postgres://bot:s3cret@db",
+        "postgres://bot:s3cret@db/",
+        "postgresql://bot:s3cret@db/?sslmode=require",
+        "postgresql://bot:s3cret@db:port/bot",
+        "postgresql+asyncpg://bot:s3cret@db/bot",
+        "mysql://bot:s3cret@db/bot",
+        "redis://:s3cret@db/0",
+    ],
+)
+def test_an_address_that_names_no_database_of_ours_is_refused_and_its_password_not_told(
+    read: Read, typed: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(DATABASE_URL=typed)
+    (line,) = error.value.problems
+    assert line.startswith("DATABASE_URL ") and line.endswith(f": set it to {HINTS['DATABASE_URL']}")
+    assert "s3cret" not in f"{line}{error.value!r}{error.value.__cause__!r}"
+
+
+def test_the_databases_password_is_in_no_repr_of_the_settings(read: Read) -> None:
+    found = read(DATABASE_URL="postgres://bot:s3cret@db/bot?sslmode=require")
+    shown = f"{found!r} {found} {found.model_dump()} {found.model_dump_json()} {found.database_url!r}"
+    assert "s3cret" not in shown and "@db" not in shown
 
 
 @pytest.mark.parametrize("typed", ["debug", "DEBUG", "Warning", "ERROR", "info"])
@@ -218,6 +295,8 @@ def test_the_log_level_is_read_in_any_case(read: Read, typed: str) -> None:
 def test_numbers_are_read_as_numbers(read: Read) -> None:
     found = read(OMNI_REQUESTS_PER_MINUTE=" 500 ", NOTIFY_AFTER_SECONDS="0", PORT="8080")
     assert (found.omni_requests_per_minute, found.notify_after_seconds, found.port) == (500, 0.0, 8080)
+    found = read(MAX_FOLLOW_HOURS="0.1", RETENTION_DAYS="3650")
+    assert (found.max_follow_hours, found.retention_days) == (0.1, 3650.0)
 
 
 def test_an_empty_optional_setting_counts_as_not_set(read: Read) -> None:

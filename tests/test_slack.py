@@ -205,6 +205,7 @@ _CALLS: dict[str, Callable[[World], Awaitable[object]]] = {
     "find in a thread": lambda world: world.board.find(
         world.here, mark=WATCH, since=LONG_AGO, thread=Ts("1777900000.000100")
     ),
+    "delete": lambda world: world.board.delete(world.here, Ts("1777900000.000100")),
     "permalink": lambda world: world.board.permalink(world.here, Ts("1777900000.000100")),
     "direct": lambda world: world.board.direct(world.here, world.person("ada")),
 }
@@ -348,6 +349,21 @@ async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
         await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
+async def test_a_deleted_message_is_gone_and_deleting_it_twice_does_no_harm(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    kept = await world.board.post(world.here, CARD, mark=WATCH)
+    for _ in range(2):
+        await world.board.delete(world.here, card)
+    assert [posted.ts for posted in world.slack.messages("data-team")] == [kept]
+
+
+async def test_somebody_elses_message_is_not_deleted(world: World) -> None:
+    said = await world.slack.say("hello", user="ada", channel="data-team")
+    with pytest.raises(BoardError):
+        await world.board.delete(world.here, Ts(said.ts))
+    assert len(world.slack.messages("data-team")) == 1
+
+
 async def test_a_permalink_leads_to_the_message(world: World) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     link = await world.board.permalink(world.here, ts)
@@ -379,6 +395,29 @@ async def test_after_uninstalling_every_call_says_that_the_token_is_refused(worl
     for call in _CALLS.values():
         with pytest.raises(TokenRefused):
             await call(world)
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_it_again(
+    world: World, call: Callable[[World], Awaitable[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.board.refused is None
+    for code in ("token_revoked", "account_inactive"):
+        world.refuses(code)
+        with pytest.raises(TokenRefused):
+            await call(world)
+        assert world.board.refused == code
+    assert capsys.readouterr().out.count("slack refuses the token") == 1, "told once, not with every call"
+    await world.board.post(world.here, CARD, mark=WATCH)
+    assert world.board.refused is None
+
+
+@pytest.mark.parametrize("code", ["internal_error", "not_in_channel", "missing_scope", "ratelimited"])
+async def test_another_refusal_is_not_one_of_the_token(world: World, code: str) -> None:
+    world.refuses(code)
+    with pytest.raises(BoardError):
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert world.board.refused is None
 
 
 # Looking for a lost post

@@ -1,16 +1,14 @@
 """What every table of watches must do: the two in SQL, and the one in memory that other tests use."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from bot.job import JobId
-from bot.ports import StoreUnavailable, Watches
+from bot.ports import Watches
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
 from tests.databases import (
     ADA,
@@ -312,151 +310,3 @@ async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store:
 async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: Watches) -> None:
     assert not await store.card_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")
     assert not await store.notice_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")
-
-
-# Moving
-
-
-async def test_a_watch_moves_to_each_followers_own_place(store: Watches) -> None:
-    mine = await followed(store, ADA, GRACE)
-    to = [watch(Place(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
-    assert await store.move(mine, to)
-    assert await store.get(mine.id) is None
-    assert {one.id for one in await taken_up(store)} == {one.id for one in to}
-
-
-async def test_moving_to_where_the_job_is_followed_already_merges(store: Watches) -> None:
-    there = await store.add(watch(THERE, GRACE))
-    mine = await followed(store, ADA)
-    assert await store.move(mine, [watch(THERE, ADA), watch(Place(TEAM, ChannelId("D0ADA")), ADA)])
-    merged = await store.get(there.id)
-    assert merged == replace(there, followers=(GRACE, ADA), claim=mine.claim, resumed_at=NOON)
-    assert len(await taken_up(store)) == 2
-
-
-async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: Watches) -> None:
-    mine = await followed(store, ADA)
-    both = await store.add(watch(HERE, GRACE))
-    assert not await store.move(mine, [watch(THERE, ADA)])
-    assert await store.get(mine.id) == both
-    assert len(await taken_up(store)) == 1
-
-
-async def test_a_move_is_done_wholly_or_not_at_all(database: Opened) -> None:
-    store = await database.store()
-    mine = await followed(store, ADA)
-    taken = await store.add(watch(HERE, GRACE, job=OTHER_JOB))
-    clash = replace(watch(THERE, ADA), id=taken.id)
-    with pytest.raises(StoreUnavailable):
-        await store.move(mine, [watch(Place(TEAM, ChannelId("D0ADA")), ADA), clash])
-    assert list(await store.open_watches_of(TEAM, ADA)) == [mine]
-
-
-# Closing, resuming, forgetting
-
-
-async def test_a_closed_watch_can_still_be_looked_up(store: Watches) -> None:
-    mine = await followed(store)
-    await store.close(mine, NOON)
-    assert await store.get(mine.id) == await store.newest(mine) == replace(mine, closed_at=NOON)
-    assert await taken_up(store) == []
-
-
-async def test_a_watch_is_closed_as_deserted_only_while_nobody_follows_it(store: Watches) -> None:
-    mine = await followed(store)
-    await store.close_if_deserted(mine, NOON)
-    assert await store.get(mine.id) == mine
-    await store.unfollow(mine.id, ADA)
-    await store.close_if_deserted(mine, NOON)
-    assert await store.get(mine.id) == replace(mine, followers=(), closed_at=NOON)
-
-
-async def test_a_removed_watch_leaves_no_follower_behind(store: Watches) -> None:
-    mine = await followed(store, ADA, GRACE)
-    await store.remove(mine)
-    assert await store.get(mine.id) is None
-    assert (await store.add(watch(HERE, LINUS, name=mine.id))).followers == (LINUS,)
-
-
-async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_one_more(
-    store: Watches,
-) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "resting")
-    await store.close(mine, NOON)
-    later = NOON + timedelta(days=2)
-    await store.resume(mine.id, GRACE, later)
-    (again,) = await taken_up(store)
-    assert replace(again, claim=None) == replace(
-        mine,
-        followers=(ADA, GRACE),
-        card_tried_at=NOON,
-        card=Ts("1.1"),
-        shown="resting",
-        resumed_at=later,
-        claim=None,
-    )
-    assert again.looked_after_since == later
-
-
-async def test_whoever_presses_resume_second_joins(store: Watches) -> None:
-    mine = await followed(store, ADA)
-    await store.close(mine, NOON)
-    for person in (ADA, GRACE, GRACE):
-        await store.resume(mine.id, person, NOON)
-    (again,) = await taken_up(store)
-    assert again.followers == (ADA, GRACE)
-
-
-async def joins(store: Watches, mine: Watch) -> None:
-    await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
-
-
-async def asks_again(store: Watches, mine: Watch) -> None:
-    await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(days=1)))
-
-
-async def presses_resume(store: Watches, mine: Watch) -> None:
-    await store.resume(mine.id, ADA, NOON + timedelta(days=1))
-
-
-@pytest.mark.parametrize("come", [joins, asks_again, presses_resume])
-async def test_whoever_comes_in_the_moment_before_a_watch_is_closed_keeps_it_open(
-    store: Watches, come: Callable[[Watches, Watch], Coroutine[Any, Any, None]]
-) -> None:
-    mine = await followed(store, ADA)
-    await come(store, mine)
-    await store.close(mine, NOON + timedelta(days=1))
-    kept = await store.newest(mine)
-    assert kept is not None
-    assert (kept.closed_at, kept.looked_after_since) == (None, NOON + timedelta(days=1))
-    await store.close(kept, NOON + timedelta(days=1))
-    assert list(await store.open_jobs()) == []
-
-
-async def test_resuming_what_was_forgotten_changes_nothing(store: Watches) -> None:
-    await store.resume(WatchId("nothing"), ADA, NOON)
-    assert list(await store.open_jobs()) == []
-
-
-async def test_a_new_command_after_a_resumed_watch_closed_counts_its_time_anew(store: Watches) -> None:
-    mine = await followed(store, ADA)
-    await store.close(mine, NOON)
-    await store.resume(mine.id, ADA, NOON + timedelta(days=2))
-    (again,) = await taken_up(store)
-    await store.close(again, NOON)
-    anew = await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
-    assert anew.looked_after_since == NOON + timedelta(days=1)
-
-
-async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store: Watches) -> None:
-    jobs = [JobId(str(uuid4())) for _ in range(5)]
-    for hours, job in enumerate(jobs):
-        await store.close(await followed(store, ADA, GRACE, job=job), NOON + timedelta(hours=hours))
-    still_open = await store.add(watch(job=JobId(str(uuid4())), asked_at=NOON - timedelta(days=900)))
-    assert await store.forget_closed(NOON + timedelta(hours=3)) == 3
-    assert await store.forget_closed(NOON + timedelta(hours=3)) == 0
-    assert list(await store.open_jobs()) == [still_open.job]
-    again = [await store.add(watch(HERE, LINUS, job=job, name=f"new {job[:8]}")) for job in jobs]
-    assert [one.id.startswith("new") for one in again] == [True, True, True, False, False]

@@ -149,7 +149,7 @@ TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(times=st.lists(TIMES, min_size=1, max_size=20))
+@given(times=st.lists(TIMES, min_size=1, max_size=5))
 def test_a_time_comes_back_to_the_microsecond(
     request: pytest.FixtureRequest, kind: str, times: list[datetime]
 ) -> None:

@@ -192,8 +192,8 @@ async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let transactions give up sooner than they do."""
-    monkeypatch.setattr(transactions, "WITHIN_SECONDS", 0.3)
-    monkeypatch.setattr(database_module, "GETS_CONNECTION_WITHIN_SECONDS", 0.2)
+    monkeypatch.setattr(transactions, "WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr(database_module, "GETS_CONNECTION_WITHIN_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("soon")
@@ -245,6 +245,35 @@ async def test_a_database_that_was_cut_off_is_unavailable_and_answers_at_once_wh
                 assert "\n" not in str(error.value)
             with pytest.raises(StoreUnavailable):
                 await store.transactions.answers()
+            cable.mend()
+            assert await store.get(mine.id) == mine
+
+
+async def test_connections_that_broke_while_nobody_used_them_are_no_reason_to_fail(postgresql: str) -> None:
+    async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
+        async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
+            store = await database.store()
+            mine = await store.add(watch())
+            await asyncio.gather(*(store.get(mine.id) for _ in range(8)))
+            cable.cut()
+            cable.mend()
+            found = await asyncio.gather(*(store.get(mine.id) for _ in range(8)))
+    assert set(found) == {mine}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_database_that_falls_silent_is_unavailable_just_as_soon_each_time(postgresql: str) -> None:
+    loop = asyncio.get_running_loop()
+    async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
+        async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
+            store = await database.store()
+            mine = await store.add(watch())
+            cable.fall_silent()
+            for _ in range(3):
+                began = loop.time()
+                with pytest.raises(StoreUnavailable):
+                    await store.get(mine.id)
+                assert loop.time() - began < 3.0
             cable.mend()
             assert await store.get(mine.id) == mine
 

@@ -108,7 +108,7 @@ class Trial:
         )
 
     async def restart(self, engine: AsyncEngine, follows: int, end: str) -> list[float]:
-        """Let a process follow everything, end it, start another. Seconds: connected, answered, followed; requests asked."""
+        """Follow everything, end, start anew. Returns seconds to connected, answered, followed; then requests."""
         before = await claims(engine)
         process = await self.start()
         await until_followed(engine, before, follows)

@@ -1,0 +1,114 @@
+"""Rows of watches and their followers: read, and added to, within the caller's transaction."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.job import JobId
+from bot.tables import followers, watches
+from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
+
+
+def same_place(watch: Watch) -> ColumnElement[bool]:
+    """The one watch that the job may have there."""
+    return and_(
+        watches.c.team == watch.place.team,
+        watches.c.channel == watch.place.channel,
+        watches.c.job == watch.job,
+    )
+
+
+async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
+    """Store a new watch, or let its followers follow the one that its job has in its place already."""
+    there = await select_watches(connection, same_place(watch), lock=True)
+    if not there:
+        row = {
+            "id": watch.id,
+            "job": watch.job,
+            "team": watch.place.team,
+            "channel": watch.place.channel,
+            "requester": watch.requester,
+            "asked_at": watch.asked_at.timestamp(),
+        }
+        await connection.execute(insert(watches).values(row))
+        await let_follow(connection, watch.id, watch.followers)
+        return
+    kept = there[0]
+    if kept.closed_at is not None or not kept.followers:
+        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
+        again = {
+            "closed_at": None,
+            "claim": None,
+            "requester": watch.requester,
+            "asked_at": watch.asked_at.timestamp(),
+            "resumed_at": None,
+        }
+        await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
+        await connection.execute(delete(followers).where(followers.c.watch == kept.id))
+        kept = (await select_watches(connection, watches.c.id == kept.id))[0]
+    else:
+        await look_after(connection, kept.id, watch.asked_at)
+    await let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
+
+
+async def look_after(connection: AsyncConnection, watch: WatchId, at: datetime) -> None:
+    """Count from now how long the watch is looked after: somebody has just asked for it."""
+    earlier = or_(watches.c.resumed_at.is_(None), watches.c.resumed_at < at.timestamp())
+    later = update(watches).where(watches.c.id == watch, earlier).values(resumed_at=at.timestamp())
+    await connection.execute(later)
+
+
+async def let_follow(connection: AsyncConnection, watch: WatchId, users: Sequence[UserId]) -> None:
+    """Add people who do not follow it yet."""
+    if users:
+        await connection.execute(insert(followers), [{"watch": watch, "user": user} for user in users])
+
+
+async def select_watches(
+    connection: AsyncConnection, condition: ColumnElement[bool], *, lock: bool = False
+) -> list[Watch]:
+    """Watches with their followers, oldest first.
+
+    `lock`: keep other processes from changing them until the transaction ends. SQLite has but one.
+    """
+    rows = select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
+    found = [row._mapping for row in await connection.execute(rows.with_for_update() if lock else rows)]
+    who: dict[str, list[UserId]] = {row["id"]: [] for row in found}
+    for watch, user in await connection.execute(
+        select(followers.c.watch, followers.c.user)
+        .where(followers.c.watch.in_(who))
+        .order_by(followers.c.number)
+    ):
+        who[watch].append(UserId(user))
+    return [_watch(row, tuple(who[row["id"]])) for row in found]
+
+
+def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
+    return Watch(
+        id=WatchId(row["id"]),
+        job=JobId(row["job"]),
+        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
+        requester=UserId(row["requester"]),
+        followers=who,
+        asked_at=_time(row["asked_at"]),
+        card_tried_at=_time_or_none(row["card_tried_at"]),
+        card=Ts(row["card"]) if row["card"] else None,
+        card_gone=bool(row["card_gone"]),
+        shown=row["shown"],
+        notice_tried_at=_time_or_none(row["notice_tried_at"]),
+        notice=Ts(row["notice"]) if row["notice"] else None,
+        closed_at=_time_or_none(row["closed_at"]),
+        claim=Claim(row["claim"]) if row["claim"] else None,
+        resumed_at=_time_or_none(row["resumed_at"]),
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _time_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)

@@ -1,0 +1,80 @@
+"""The bot's table of watches as a test looks at it from outside, and the lock that keeps the bot from writing."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+WATCHES = "SELECT * FROM watches ORDER BY id"
+FOLLOWED = 'SELECT w.job, f."user" FROM watches w JOIN followers f ON f.watch = w.id'
+BETWEEN_CARD = "SELECT job FROM watches WHERE card_tried_at IS NOT NULL AND card IS NULL"
+BETWEEN_REPLY = "SELECT job FROM watches WHERE notice_tried_at IS NOT NULL AND notice IS NULL"
+OPEN = "SELECT job FROM watches WHERE closed_at IS NULL"
+
+
+class Table:
+    """The watches in one database, SQLite or PostgreSQL, beside the bot that writes them."""
+
+    def __init__(self, url: str) -> None:
+        """`url`: as in DATABASE_URL."""
+        self._url = make_url(url)
+        self._is_file = self._url.get_backend_name() == "sqlite"
+        self._reader: sqlite3.Connection | psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def watches(self) -> list[Any]:
+        """Every row, as it is committed now."""
+        return self._rows(WATCHES)
+
+    def followed(self) -> set[tuple[str, str]]:
+        """Which job is followed by whom, open and closed ones."""
+        return {(job, user) for job, user in self._rows(FOLLOWED)}
+
+    def open_jobs(self) -> set[str]:
+        """The jobs with a watch that is still open."""
+        return {job for (job,) in self._rows(OPEN)}
+
+    def jobs_between_card_and_ts(self) -> set[str]:
+        """The jobs of which a card was begun to be posted and its ts is not stored."""
+        return {job for (job,) in self._rows(BETWEEN_CARD)}
+
+    def jobs_between_reply_and_ts(self) -> set[str]:
+        """The jobs of which a thread reply was begun to be posted and its ts is not stored."""
+        return {job for (job,) in self._rows(BETWEEN_REPLY)}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nothing that the bot writes is committed, as long as the context lasts; it can still read."""
+        connection = self._connection()
+        try:
+            if isinstance(connection, sqlite3.Connection):
+                connection.execute("BEGIN IMMEDIATE")
+            else:
+                connection.execute("BEGIN")
+                connection.execute("LOCK TABLE watches IN EXCLUSIVE MODE")
+            yield
+        finally:
+            connection.close()
+
+    def _rows(self, statement: str) -> list[Any]:
+        if self._reader is None:
+            self._reader = self._connection()
+        try:
+            return list(self._reader.execute(statement))
+        except (sqlite3.OperationalError, psycopg.errors.UndefinedTable) as error:
+            if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+                raise
+            return []  # no process has come to make it yet
+
+    def _connection(self) -> "sqlite3.Connection | psycopg.Connection[Any]":
+        if self._is_file:
+            return sqlite3.connect(str(self._url.database), timeout=10.0, isolation_level=None)
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True)

@@ -1,0 +1,136 @@
+"""Three processes on one PostgreSQL: whichever of them dies, is stopped or stands still, every follow goes on.
+
+With `--log-cli-level=INFO` the figures are shown.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tests.crash.fleet import Fleet, Process, fleet
+from tests.postgres import database
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]
+
+log = logging.getLogger(__name__)
+
+REQUESTS_PER_MINUTE = 2_400
+"""So many that jobs are asked about every few seconds, and a longer silence is the bot's."""
+AFTER_A_DEATH_SECONDS = 15.0
+AFTER_A_STOP_SECONDS = 2.0
+FEW = 24
+MANY = 200
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with database() as url:
+        yield url
+
+
+@pytest.fixture
+async def bots(tmp_path: Path, url: str) -> AsyncIterator[Fleet]:
+    """Three processes, and no job yet."""
+    async with fleet(tmp_path, url, requests_per_minute=REQUESTS_PER_MINUTE) as bots:
+        for _ in range(3):
+            await bots.start()
+        yield bots
+
+
+async def test_after_kill_9_all_that_a_process_followed_is_asked_about_by_others_within_15_s(
+    bots: Fleet,
+) -> None:
+    await bots.follow(FEW)
+    victim = bots.busiest()
+    seconds = await _go_on_elsewhere(bots, victim, since=await victim.kill())
+
+    assert max(seconds) < AFTER_A_DEATH_SECONDS
+    await _ends_well(bots)
+
+
+async def test_after_sigterm_all_that_a_process_followed_is_asked_about_by_others_within_2_s(
+    bots: Fleet,
+) -> None:
+    await bots.follow(FEW)
+    victim = bots.busiest()
+    seconds = await _go_on_elsewhere(bots, victim, since=victim.terminate())
+
+    assert max(seconds) < AFTER_A_STOP_SECONDS
+    assert await victim.running.wait() == 0
+    await _ends_well(bots)
+
+
+async def test_a_process_that_wakes_after_others_have_taken_over_changes_nothing(bots: Fleet) -> None:
+    await bots.follow(FEW)
+    victim = bots.busiest()
+    seconds = await _go_on_elsewhere(bots, victim, since=victim.pause())
+    claims = await bots.claims()
+    victim.wake()
+    await asyncio.sleep(3)  # what it was about to ask, it may
+    awake = time.time()
+    await asyncio.sleep(5)
+
+    assert max(seconds) < AFTER_A_DEATH_SECONDS
+    assert await bots.claims() == claims
+    assert not [asked for asked in bots.omni.questions if asked.at > awake and asked.by == victim.name]
+    assert bots.living == bots.processes
+    await _ends_well(bots)
+
+
+async def test_with_200_jobs_and_one_process_after_another_killed_every_job_ends_as_it_should(
+    bots: Fleet,
+) -> None:
+    await bots.follow(MANY)
+    for number in range(6):
+        typing = asyncio.create_task(bots.follow(2))
+        sleeper = bots.busiest()
+        sleeper.pause()
+        await asyncio.sleep(0.2)
+        victim = next(process for process in bots.living if process is not sleeper)
+        await victim.kill()
+        await bots.start()
+        # Now and then somebody is killed before others have noticed the death before.
+        if number % 2:
+            await _go_on_elsewhere(bots, sleeper, since=time.time())
+        sleeper.wake()
+        await typing
+
+    await _ends_well(bots)
+
+
+async def test_a_job_is_asked_about_as_often_as_any_other_whoever_follows_it(
+    tmp_path: Path, url: str
+) -> None:
+    async with fleet(tmp_path, url, requests_per_minute=240) as bots:
+        await bots.start()
+        await bots.follow(40)
+        await bots.start()
+        while not bots.followed_by(bots.processes[1], at=time.time()):
+            await bots.follow(2)
+        began = time.time()
+        await asyncio.sleep(40)
+        often = Counter(question.job for question in bots.omni.questions if question.at > began)
+
+    assert max(often.values()) <= 3 * min(often[job] for job in bots.jobs)
+
+
+async def _go_on_elsewhere(bots: Fleet, victim: Process, *, since: float) -> list[float]:
+    """Wait until others have asked about all that a process followed. Returns after how many seconds, per job."""
+    asked = await bots.asked_by_others(victim, since=since, within_seconds=60)
+    seconds = list(asked.values())
+    log.info("%d follows: median %.1f s, at most %.1f s", len(seconds), median(seconds), max(seconds))
+    return seconds
+
+
+async def _ends_well(bots: Fleet) -> None:
+    """Let all jobs end; nothing that anybody sees, and nothing that was spent, may tell of what happened."""
+    await bots.end_all(within_seconds=60)
+    assert bots.omni.worst_minute() <= REQUESTS_PER_MINUTE
+    assert bots.omni.answered_429 == 0
+    assert bots.defects() == []

@@ -1,0 +1,303 @@
+"""Draws the scenario of a seed. What nobody can decide beforehand, such as a delay on the way, is drawn as it goes."""
+
+import math
+from dataclasses import replace
+from random import Random
+
+from bot.demo.timeline import Cancelled, Complete, End, Failed, Script
+from tests.simulation.scenario import (
+    ACTIVE_SECONDS,
+    CLOSED_PLACES,
+    MORE_PLACES,
+    OPEN_PLACES,
+    PEOPLE,
+    Action,
+    JobPlan,
+    Scenario,
+    Upset,
+)
+from tests.simulation.weather import DISK_TROUBLE, OMNI_TROUBLE, SLACK_TROUBLE, Front
+
+
+def plan(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    random = Random(f"scenario {seed}")
+    theme = random.random()
+    is_busy = theme < 0.08
+    changes_mind = theme > 0.96
+    has_slow_edits = 0.92 < theme <= 0.96
+    is_shared = 0.84 < theme <= 0.92
+    jobs = tuple(
+        _job(random, seed, number) for number in range(random.randint(8, 14) if is_busy else _few(random))
+    )
+    places = _places(random, is_busy)
+    actions = _busy_actions(random, jobs, places) if is_busy else _actions(random, jobs, places)
+    upsets = _upsets(random)
+    if changes_mind:
+        jobs = (_waiting(jobs[0]),)
+        actions = _change_of_mind(random)
+        upsets = [Upset("kill", 20.0, "arrived chat.update", random.randint(0, 3), 0.3)]
+    if is_shared:
+        jobs = (_long_and_failing(random, jobs[0]), *jobs[1:])
+        actions += [
+            Action(random.uniform(2, 20), "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES))
+            for _ in range(2)
+        ]
+        upsets.append(
+            Upset(
+                "pause",
+                random.uniform(20, 150),
+                random.choice(_POINTS),
+                back_after=random.choice((5.0, 30.0, 70.0)),
+            )
+        )
+    fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
+    if has_slow_edits:
+        jobs = tuple(replace(job, script=_quick_steps(job.script)) for job in jobs)
+        fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.6, ("slow",), "chat.update"))
+    actions.sort(key=lambda action: action.at)
+    return Scenario(
+        seed=seed,
+        history_scopes=random.random() < 0.65,
+        requests_per_minute=_requests_per_minute(random, is_busy=is_busy, is_quick=has_slow_edits),
+        notify_after_seconds=random.choice((0.0, 30.0, 30.0)),
+        max_follow_hours=random.choice((0.1, 0.1, 0.2)),
+        retention_days=random.choice((0.01, 30.0)),
+        jobs=jobs,
+        actions=tuple(actions),
+        fronts=tuple(fronts),
+        upsets=tuple(upsets),
+        clock_steps=tuple(_clock_steps(random)),
+        closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
+        processes=2 if is_shared else 1,
+    )
+
+
+def _requests_per_minute(random: Random, *, is_busy: bool, is_quick: bool) -> int:
+    if is_quick:
+        return 300
+    return random.choice((6, 12, 60) if is_busy else (6, 12, 30, 60, 60, 300))
+
+
+def _few(random: Random) -> int:
+    return random.choice((1, 1, 2, 2, 3, 5))
+
+
+def _job(random: Random, seed: int, number: int) -> JobPlan:
+    begins = random.choice((0.0, 0.0, random.uniform(0, 60)))
+    token = f"answer-{number}-{seed}"
+    is_endless = random.random() < 0.08
+    steps = []
+    for step in range(random.choice((0, 1, 2, 4, 8))):
+        message = random.choice((None, f"Looking at table {step}", "Running a query <!channel> & more"))
+        steps.append((random.choice((0.5, 3.0, 10.0, 30.0)), message, step + 1))
+    end: End = random.choice(
+        (
+            Complete(f"{token}: revenue was **12** in May."),
+            Complete(f"{token}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n" + "long words here. " * 900),
+            Complete(None),
+            Failed(f"{token}: the query failed", "QUERY_ERROR", "timeout"),
+            Failed(f"{token}: no such table"),
+            Failed(f"{token}: again", "X"),
+            Cancelled("someone"),
+        )
+    )
+    delivering = 0.0 if isinstance(end, Cancelled) else random.choice((0.0, 2.0))
+    script = Script(
+        queued_seconds=math.inf if is_endless else random.choice((0.0, 1.0, 5.0)),
+        steps=tuple(steps),
+        delivering_seconds=delivering,
+        end=end,
+    )
+    odd = random.uniform(0, 40)
+    return JobPlan(
+        id=f"{number:08d}-0000-4000-8000-{seed:012d}",
+        conversation=f"{number:08d}-1111-4000-8000-{seed:012d}",
+        begins=begins,
+        script=script,
+        token=token,
+        vanishes_at=begins + random.uniform(1, 120) if random.random() < 0.1 else None,
+        cancelled_at=begins + random.uniform(1, 90) if random.random() < 0.1 else None,
+        odd_state=(odd, odd + random.uniform(3, 60)) if random.random() < 0.1 else None,
+        exists=random.random() > 0.06,
+    )
+
+
+def _places(random: Random, is_busy: bool) -> list[str]:
+    if is_busy:
+        return [*MORE_PLACES, *OPEN_PLACES]
+    places = random.sample(OPEN_PLACES + MORE_PLACES[:2], random.choice((1, 1, 2, 3)))
+    if random.random() < 0.3:
+        places.append(random.choice(CLOSED_PLACES))
+    if random.random() < 0.2:
+        places.append("dm")
+    return places
+
+
+def _busy_actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) -> list[Action]:
+    """Many cards at once, for the budgets."""
+    return [
+        Action(random.uniform(0, 60), "follow", random.choice(PEOPLE), random.choice(places), job)
+        for job in range(len(jobs))
+        for _ in range(random.randint(1, 4))
+    ]
+
+
+def _waiting(job: JobPlan) -> JobPlan:
+    script = Script(queued_seconds=300.0)
+    return replace(
+        job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None, odd_state=None
+    )
+
+
+def _long_and_failing(random: Random, job: JobPlan) -> JobPlan:
+    """So that each process has looked for open follows more than once before the job ends."""
+    steps = tuple(
+        (random.uniform(5, 20), f"Step {number}", number) for number in range(random.randint(6, 12))
+    )
+    script = Script(steps=steps, end=Failed(f"{job.token}: the query failed"))
+    return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
+
+
+def _quick_steps(script: Script) -> Script:
+    """So that an edit is due every few seconds, the last one soon after the last but one."""
+    if script.queued_seconds == math.inf or isinstance(script.end, Cancelled):
+        return script
+    steps = tuple((3.0, f"Step {number}", number) for number in range(6))
+    return replace(script, steps=steps, delivering_seconds=2.5)
+
+
+_SWEEP_FAILS = Front("disk", 20.0, 60.0, 1.0, ("locked",), "GROUP BY watches.job")
+"""The table can't be searched for what is open, so the next process takes up nothing for a minute."""
+
+
+def _change_of_mind(random: Random) -> list[Action]:
+    """Somebody follows a job that has long to wait, stops, and follows it again."""
+    person, place = random.choice(PEOPLE), random.choice(OPEN_PLACES)
+    return [
+        Action(1.0, "follow", person, place),
+        Action(20.0, "stop", person, place),
+        Action(random.uniform(65, 80), "follow", person, place),
+    ]
+
+
+_KINDS = {
+    "follow": 30,
+    "chat": 3,
+    "stop": 9,
+    "forge": 1,
+    "list": 2,
+    "help": 1,
+    "nonsense": 1,
+    "delete": 4,
+    "archive": 1,
+    "expel": 2,
+    "invite": 2,
+    "revoke": 1,
+}
+
+
+def _actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) -> list[Action]:
+    people = random.sample(PEOPLE, random.choice((1, 2, 3)))
+    actions = [Action(random.uniform(0, 20), "follow", people[0], places[0], 0, _deliveries(random))]
+    clusters = [random.uniform(0, ACTIVE_SECONDS - 20) for _ in range(3)]
+    for _ in range(random.choice((1, 3, 6, 12))):
+        near = random.choice(clusters) + random.choice((0.0, 0.0, 0.01, 0.2, 2.0))
+        kind = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
+        action = Action(
+            random.choice((near, random.uniform(0, ACTIVE_SECONDS - 20))),
+            kind,
+            random.choice(people),
+            random.choice(places),
+            random.randrange(len(jobs)),
+            _deliveries(random),
+        )
+        actions.append(action)
+        if kind == "revoke":
+            actions.append(
+                Action(action.at + random.uniform(1, 40), "reinstall", action.person, action.place)
+            )
+        if kind == "archive":
+            actions.append(
+                Action(action.at + random.uniform(1, 60), "unarchive", action.person, action.place)
+            )
+    if any(job.script.queued_seconds == math.inf for job in jobs):
+        actions += [
+            Action(random.uniform(400, 900), "resume", random.choice(people), place, job)
+            for place in places
+            for job in range(len(jobs))
+            if random.random() < 0.3
+        ]
+    return actions
+
+
+def _deliveries(random: Random) -> tuple[float, ...]:
+    first = random.choice((0.0, 0.0, 0.05, 1.0, 3.0))
+    if random.random() < 0.15:
+        return first, first + random.choice((0.0, 0.05, 1.0, 15.0))
+    return (first,)
+
+
+def _fronts(random: Random) -> list[Front]:
+    fronts: list[Front] = []
+    if random.random() < 0.2:
+        return fronts
+    if random.random() < 0.15:
+        fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.4, ("slow",), "chat.update"))
+    for _ in range(random.choice((1, 2, 3, 5))):
+        service = random.choice(("slack", "slack", "slack", "omni", "omni", "disk", "whisper"))
+        kinds = {"omni": OMNI_TROUBLE, "disk": DISK_TROUBLE}.get(service, SLACK_TROUBLE)
+        begins = random.uniform(0, ACTIVE_SECONDS - 70)
+        on = ""
+        if service == "slack":
+            on = random.choice(("", "", "chat.postMessage", "chat.update", "conversations", "Permalink"))
+        fronts.append(
+            Front(
+                service,
+                begins,
+                begins + random.choice((3.0, 15.0, 60.0)),
+                random.choice((0.2, 0.5, 0.5, 1.0)),
+                tuple(random.sample(kinds, random.choice((1, 2, len(kinds))))),
+                on,
+            )
+        )
+    return fronts
+
+
+_POINTS = (
+    "left chat.postMessage",
+    "arrived chat.postMessage",
+    "answered chat.postMessage",
+    "left chat.update",
+    "arrived chat.update",
+    "answered chat.update",
+    "answered GET",
+    "left conversations",
+    "answered conversations",
+    "committed",
+    "delivered",
+)
+
+
+def _upsets(random: Random) -> list[Upset]:
+    if random.random() < 0.25:
+        return []
+    return [
+        Upset(
+            random.choice(("kill", "kill", "kill", "kill", "stop", "pause")),
+            random.uniform(0, ACTIVE_SECONDS - 20),
+            random.choice(("", *_POINTS)),
+            random.choice((0, 1, 2, 3, 5, 8, 13, 30, 100)),
+            random.choice((0.3, 0.5, 3.0, 15.0, 40.0)),
+        )
+        for _ in range(random.choice((1, 1, 2, 4)))
+    ]
+
+
+def _clock_steps(random: Random) -> list[tuple[float, float]]:
+    if random.random() > 0.15:
+        return []
+    return [
+        (random.uniform(0, ACTIVE_SECONDS), random.choice((-60.0, -5.0, -0.5, 0.5, 5.0, 60.0)))
+        for _ in range(random.choice((1, 2)))
+    ]

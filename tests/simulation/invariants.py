@@ -1,0 +1,259 @@
+"""What must hold at the end of every seed, whatever happened in it. `judged` says by what it is told."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from bot import lines
+from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
+from tests.simulation.judged import Seen
+from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
+from tests.simulation.replies import the_end_is_told_once
+from tests.simulation.scenario import JobPlan
+from tests.simulation.slackside import Posted
+from tests.simulation.world import World
+
+SHOWN_WITHIN_SECONDS = 100.0
+"""How long a card may lag behind in fair weather, with the smallest budgets."""
+
+
+def broken_invariants(world: World) -> list[str]:
+    """Every invariant that does not hold, with what broke it."""
+    seen = Seen(world)
+    return [f"{name}: {what}" for name, judge in INVARIANTS.items() for what in judge(seen)]
+
+
+def _answered(seen: Seen) -> Iterator[str]:
+    """Everybody hears: each acknowledged command led to a private line, or to a card in its place."""
+    for asked in seen.world.people.asked:
+        if not seen.is_acked(asked):
+            continue
+        if asked.action.kind == "help" or seen.told(asked) is not None or seen.died_over(asked):
+            continue
+        job = seen.job_of(asked)
+        if asked.action.kind in ("follow", "chat") and seen.cards[job.id, asked.place]:
+            continue
+        yield f"{asked.person} heard nothing of {asked.action}"
+
+
+def _not_broken(seen: Seen) -> Iterator[str]:
+    """Nobody is told that the bot is broken."""
+    for sent in seen.slack.told.values():
+        yield from (line for _, line in sent if line == lines.broken())
+
+
+def _one_right_card(seen: Seen) -> Iterator[str]:
+    """Every accepted follow has its card in the right final form."""
+    for asked in seen.staying:
+        job = seen.job_of(asked)
+        right = seen.right_looks(job, since=asked.action.at)
+        if "unknown" in right:
+            right.add("missing")
+        cards = [card for place in seen.places_of(asked) for card in seen.cards[job.id, place]]
+        if seen.may_be_unconfirmed(asked) and seen.was_told_unconfirmed(asked):
+            continue
+        shown = [look_of(look) for card in cards for look in card.looks]
+        if not right & set(shown):
+            yield f"{asked.person} follows {job.id[:8]} in {asked.place}, {sorted(right)} expected, cards show {shown}"
+        elif not _is_lasting(seen, cards, right):
+            yield f"the card of {job.id[:8]} in {asked.place} for {asked.person} does not stay right: {shown}"
+
+
+def _is_lasting(seen: Seen, cards: list[Posted], right: set[str]) -> bool:
+    """Whether some card that reached a right look still has one, or was taken from the bot after that."""
+    return any(look_of(card.looks[-1]) in right for card in cards)
+
+
+def _one_card(seen: Seen) -> Iterator[str]:
+    """No job has two cards in one place, unless a person deleted the first or the bot could not reach it."""
+    for (job, channel), cards in seen.cards.items():
+        kept = [card for card in cards if not seen.is_out_of_reach(card)]
+        if len(kept) > 1:
+            yield f"{len(kept)} cards of {job[:8]} in {channel}: {[card.ts for card in kept]}"
+
+
+def _no_orphan(seen: Seen) -> Iterator[str]:
+    """No card is left that says that the job runs, no follow is left open, and no card is anybody's but those
+    who asked."""
+    for row in seen.world.disk.rows.execute("SELECT job, channel, card FROM watches WHERE closed_at IS NULL"):
+        yield f"open follow {row}"
+    for (job, channel), cards in seen.cards.items():
+        if job not in seen.plans:
+            yield f"a card of no job in {channel}: {cards[-1].looks[-1].text[:60]!r}"
+            continue
+        for card in cards:
+            if not seen.is_out_of_reach(card) and look_of(card.looks[-1]) == "running":
+                yield f"card {card.ts} of {job[:8]} in {channel} still says {card.looks[-1].text[:60]!r}"
+        if not any(
+            asked.action.kind in ("follow", "chat")
+            and seen.job_of(asked).id == job
+            and channel in seen.places_of(asked)
+            for asked in seen.world.people.asked
+        ):
+            yield f"nobody asked for a card of {job[:8]} in {channel}"
+
+
+def _right_looks_only(seen: Seen) -> Iterator[str]:
+    """No card says of its job what is not so."""
+    for (job, channel), cards in seen.cards.items():
+        plan = seen.plans.get(job)
+        for card in cards if plan else ():
+            yield from _wrong_looks(seen, plan, card, channel)  # type: ignore[arg-type]
+
+
+def _wrong_looks(seen: Seen, plan: JobPlan, card: Posted, channel: str) -> Iterator[str]:
+    right = seen.right_looks(plan, since=seen.seconds(card.looks[0].at))
+    for look in card.looks:
+        shown = look_of(look)
+        if shown in FINAL and shown not in right:
+            if shown == "missing" and "unknown" in right and "Omni does not know" in look.text:
+                continue
+            yield f"card {card.ts} of {plan.id[:8]} in {channel} shows {shown!r}, right is {sorted(right)}"
+        word = _word(plan)
+        if shown in ("answered", "failed") and word and word not in f"{look.text} {look.blocks}":
+            yield f"card {card.ts} of {plan.id[:8]} in {channel} does not show its job's answer"
+
+
+def _word(plan: JobPlan) -> str | None:
+    end = plan.script.end
+    text = getattr(end, "markdown", None) or getattr(end, "message", None)
+    return plan.token if text and plan.cancelled_at is None else None
+
+
+def _final_is_final(seen: Seen) -> Iterator[str]:
+    """No edit follows the final one, except by another final one."""
+    for cards in seen.cards.values():
+        for card in cards:
+            final = None
+            for look in card.looks:
+                shown = look_of(look)
+                if final is not None and shown != final:
+                    yield f"card {card.ts} in {card.channel} shows {shown!r} after {final!r}"
+                    break
+                if shown in FINAL and shown != "missing":
+                    final = shown
+
+
+def _unfollowed_if_so(seen: Seen) -> Iterator[str]:
+    """A card says that nobody follows only if somebody has stopped to."""
+    stopped = {
+        (click.card_job, click.place)
+        for click in seen.world.people.asked
+        if click.action.kind == "stop" and click.deliveries
+    }
+    for (job, channel), cards in seen.cards.items():
+        for card in cards:
+            if any(look_of(look) == LEFT_ALONE for look in card.looks) and (job, channel) not in stopped:
+                yield f"card {card.ts} of {job[:8]} in {channel} says that nobody follows"
+
+
+def _followed_is_shown(seen: Seen) -> Iterator[str]:
+    """A card does not go on saying that nobody follows when somebody does again."""
+    scenario = seen.world.scenario
+    calm = max(
+        [front.ends for front in scenario.fronts] + [upset.at + 60.0 for upset in scenario.upsets] + [0.0]
+    )
+    for asked in seen.staying:
+        for card in seen.cards[seen.job_of(asked).id, asked.place]:
+            if seen.is_out_of_reach(card):
+                continue
+            ends = [look.at for look in card.looks[1:]] + [seen.world.now()]
+            for look, end in zip(card.looks, ends, strict=True):
+                if look_of(look) == LEFT_ALONE:
+                    since = max(asked.action.at + max(asked.action.deliveries), calm, seen.seconds(look.at))
+                    if seen.seconds(end) - since > SHOWN_WITHIN_SECONDS:
+                        yield f"{asked.person} follows {card.ts}, which says from {since:.0f} s that nobody does"
+
+
+def _budgets(seen: Seen) -> Iterator[str]:
+    """No 60 seconds hold more requests than allowed, nor more edits. A clock that is set may forget what was
+    spent, which lets one more burst through."""
+    scenario = seen.world.scenario
+    omni = [e.at for e in seen.world.wire.log if e.service == "omni"]
+    edits = [e.at for e in seen.world.wire.log if e.name == "chat.update"]
+    for what, times, limit, burst in (
+        ("requests to Omni", omni, scenario.requests_per_minute, REQUESTS_AT_ONCE),
+        ("edits", edits, EDITS_PER_MINUTE, EDITS_AT_ONCE),
+    ):
+        first = 0
+        for last, at in enumerate(times):
+            while at - times[first] >= 60.0:
+                first += 1
+            steps = sum(times[first] - 60.0 <= step <= at for step, _ in scenario.clock_steps)
+            if last - first + 1 > limit + burst * steps:
+                yield f"{last - first + 1} {what} in the 60 s before {at:.3f}, allowed are {limit}"
+                break
+
+
+def _payloads(seen: Seen) -> Iterator[str]:
+    """Slack understands all that it is sent."""
+    wrong = {
+        "invalid_blocks",
+        "invalid_arguments",
+        "msg_too_long",
+        "msg_blocks_too_long",
+        "no_text",
+        "invalid_metadata_format",
+        "unknown_method",
+        "invalid_thread_ts",
+        "cannot_reply_to_message",
+        "cant_delete_message",
+        "used_url",
+    }
+    for exchange in seen.world.wire.log:
+        if exchange.outcome in wrong:
+            yield f"{exchange.name} is refused: {exchange.outcome}"
+
+
+def _true_denials(seen: Seen) -> Iterator[str]:
+    """Nobody is told that there is no such job unless Omni said so."""
+    for asked in seen.world.people.asked:
+        job = seen.job_of(asked)
+        is_true = not job.exists or seen.was_denied(job) or asked.action.kind == "chat"
+        if seen.told(asked) == lines.no_such_job() and not is_true:
+            yield f"{asked.person} is told that {job.id[:8]} does not exist"
+
+
+def _answered_once(seen: Seen) -> Iterator[str]:
+    """What Slack delivers twice to one process is answered once."""
+    answers: Counter[tuple[str, int]] = Counter()
+    for exchange in seen.world.wire.log:
+        if exchange.service == "whisper" and exchange.status == 200 and exchange.answered_at is not None:
+            answers[exchange.args["secret"], id(exchange.process)] += 1
+    yield from (f"{count} answers to {secret}" for (secret, _), count in answers.items() if count > 1)
+
+
+def _no_false_lead(seen: Seen) -> Iterator[str]:
+    """Nobody is sent to a card in direct messages that are closed to the bot."""
+    for asked in seen.world.people.asked:
+        told = seen.told(asked) or ""
+        if "is in your direct messages with me" in told and asked.person in seen.slack.closed_to_bot:
+            yield f"{asked.person} is told that the card is in closed direct messages"
+
+
+def _nothing_left_running(seen: Seen) -> Iterator[str]:
+    """When all is done, nothing is left running in the process."""
+    for running in seen.world.machine.running:
+        names = [task.get_name() for task in seen.world.machine.tasks_of(running.process)]
+        left = [name for name in names if name.split()[0] in ("follow", "look", "tend", "edit")]
+        if left:
+            yield f"{running.process.name} still runs {left}"
+
+
+INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
+    "everybody hears": _answered,
+    "nobody is told of a defect": _not_broken,
+    "every accepted follow has its right final card": _one_right_card,
+    "one card per job and place": _one_card,
+    "no orphan": _no_orphan,
+    "no card says what is not so": _right_looks_only,
+    "no edit after the final one": _final_is_final,
+    "nobody is taken off": _unfollowed_if_so,
+    "who follows is shown to": _followed_is_shown,
+    "the end is told once": the_end_is_told_once,
+    "no window over a budget": _budgets,
+    "Slack understands": _payloads,
+    "no job is denied": _true_denials,
+    "answered once": _answered_once,
+    "nobody is sent astray": _no_false_lead,
+    "nothing is left running": _nothing_left_running,
+}

@@ -1,0 +1,228 @@
+"""What a seed is judged by: what the simulated Slack and Omni saw, put in order.
+
+That is their messages, with all that these ever showed, and the requests that reached them. The bot's own tables are
+looked at only for what is left open in them, and at the moment of a kill, to tell whether it came between Slack's
+taking a post and the commit that stores it.
+"""
+
+from collections import defaultdict
+from functools import cached_property
+
+from bot import lines
+from bot.demo.socketmode import ACK_SECONDS
+from bot.job import JobId
+from tests.simulation.looks import FINAL, NOTE, job_of, look_of
+from tests.simulation.people import Asked
+from tests.simulation.scenario import JobPlan
+from tests.simulation.slackside import Posted
+from tests.simulation.wire import Exchange
+from tests.simulation.world import BEGINNING, World
+
+IN_FLIGHT_SECONDS = 40.0
+"""For so long after a command its answer may still be on its way."""
+
+
+class Seen:
+    """What is to be judged, put in order."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.slack = world.slack
+        self.plans = {job.id: job for job in world.scenario.jobs}
+
+    @cached_property
+    def cards(self) -> dict[tuple[str, str], list[Posted]]:
+        """All cards by job and channel, in the order in which they came."""
+        cards = defaultdict(list)
+        for posted in self.slack.posted.values():
+            if posted.thread is None and look_of(posted.looks[0]) != NOTE:
+                cards[job_of(posted.looks[-1]), posted.channel].append(posted)
+        return cards
+
+    @cached_property
+    def replies(self) -> dict[tuple[str, str], list[Posted]]:
+        """All thread replies by channel and the ts of their card."""
+        replies = defaultdict(list)
+        for posted in self.slack.posted.values():
+            if posted.thread is not None and not posted.deleted_by_bot:
+                replies[posted.channel, posted.thread].append(posted)
+        return replies
+
+    @cached_property
+    def reply_tries(self) -> dict[tuple[str, str], list[Exchange]]:
+        """All requests to post a thread reply, by channel and the ts of the card."""
+        tries = defaultdict(list)
+        for exchange in self.world.wire.log:
+            if exchange.name == "chat.postMessage" and exchange.args.get("thread_ts"):
+                tries[exchange.args["channel"], exchange.args["thread_ts"]].append(exchange)
+        return tries
+
+    def is_uncertain(self, posted: Posted) -> bool:
+        """Whether nobody who may not read the history can know of this post."""
+        unknown = posted.is_doubtful or posted.exchange.answered_at is None
+        may_look = self.world.scenario.history_scopes and posted.channel not in self.world.people.ever_closed
+        return unknown and not may_look
+
+    def is_out_of_reach(self, posted: Posted) -> bool:
+        """Whether the card is gone, or closed to the bot."""
+        return posted.deleted_at is not None or posted.written_off or self.is_uncertain(posted)
+
+    def told(self, asked: Asked) -> str | None:
+        """The first private line that was sent in answer."""
+        sent = self.slack.told.get(asked.secret)
+        return sent[0][1] if sent else None
+
+    def is_acked(self, asked: Asked) -> bool:
+        """Whether the person has not been told by Slack that the app did not answer."""
+        return any(
+            delivery.acked_at is not None and delivery.acked_at - delivery.at < ACK_SECONDS
+            for delivery in asked.deliveries
+        )
+
+    def died_over(self, asked: Asked) -> bool:
+        """Whether a process that was to answer ended before it had."""
+        return any(
+            delivery.ended_at is not None and delivery.ended_at - delivery.at < IN_FLIGHT_SECONDS
+            for delivery in asked.deliveries
+        )
+
+    def may_be_unconfirmed(self, asked: Asked) -> bool:
+        """Whether a post to where the card may be was left unanswered, and nobody may look for it."""
+        may_look = self.world.scenario.history_scopes and asked.place not in self.world.people.ever_closed
+        return not may_look and any(
+            exchange.name == "chat.postMessage"
+            and exchange.answered_at is None
+            and exchange.args["channel"] in self.places_of(asked)
+            for exchange in self.world.wire.log
+        )
+
+    def was_told_unconfirmed(self, asked: Asked) -> bool:
+        """Whether the person has heard, or was to hear, that nobody knows whether the card is there."""
+        job = self.job_of(asked).id
+        return asked.person in self.slack.closed_to_bot or any(
+            other.person == asked.person and self.job_of(other).id == job and self._heard_unconfirmed(other)
+            for other in self.world.people.asked
+        )
+
+    def _heard_unconfirmed(self, asked: Asked) -> bool:
+        if any(line == lines.unconfirmed_card() for _, line in self.slack.told.get(asked.secret, ())):
+            return True
+        direct = self.slack.workspace.direct(asked.person).id
+        note = lines.unconfirmed_card(JobId(self.job_of(asked).id))
+        return any(
+            exchange.args.get("channel") == direct and exchange.args.get("text") == note
+            for exchange in self.world.wire.log
+        )
+
+    def job_of(self, asked: Asked) -> JobPlan:
+        """The job that was meant."""
+        return self.world.scenario.jobs[asked.action.job]
+
+    def places_of(self, asked: Asked) -> tuple[str, str]:
+        """Where the card may be: the place itself, and the person's direct message with the bot."""
+        return asked.place, self.slack.workspace.direct(asked.person).id
+
+    def seconds(self, unix: float) -> float:
+        """A time of Slack's as seconds since the beginning."""
+        return unix - BEGINNING
+
+    @cached_property
+    def commands(self) -> list[Asked]:
+        """The commands to follow a job that were acknowledged."""
+        return [
+            asked
+            for asked in self.world.people.asked
+            if asked.action.kind in ("follow", "chat") and self.is_acked(asked)
+        ]
+
+    @cached_property
+    def accepted(self) -> list[Asked]:
+        """Those whose follow the bot has taken on."""
+        return [asked for asked in self.commands if self._is_accepted(asked)]
+
+    def _is_accepted(self, asked: Asked) -> bool:
+        told = self.told(asked)
+        if told is not None:
+            return not is_refusal(told)
+        if not self.died_over(asked):
+            return True
+        # Its process died over it. What had become visible by then counts.
+        ended = min(d.ended_at for d in asked.deliveries if d.ended_at is not None)
+        return any(
+            card.exchange.answered_at is not None and asked.action.at <= card.exchange.answered_at <= ended
+            for card in self.cards[self.job_of(asked).id, asked.place]
+            if not self.is_uncertain(card)
+        )
+
+    def left(self, asked: Asked) -> bool:
+        """Whether the person has, or may have, stopped following since."""
+        return any(
+            click.action.kind == "stop"
+            and click.person == asked.person
+            and click.place in self.places_of(asked)
+            and click.card_job == self.job_of(asked).id
+            and click.action.at > asked.action.at - IN_FLIGHT_SECONDS
+            for click in self.world.people.asked
+        )
+
+    @cached_property
+    def staying(self) -> list[Asked]:
+        """The accepted commands of people who certainly never stopped following, and can be reached."""
+        return [asked for asked in self.accepted if not self.left(asked) and not self._is_cut_off(asked)]
+
+    def _is_cut_off(self, asked: Asked) -> bool:
+        """Whether the bot was shut out of the place, and of the person's direct messages as well."""
+        return asked.person in self.slack.closed_to_bot and asked.place in self.world.people.ever_closed
+
+    def right_looks(self, job: JobPlan, *, since: float) -> set[str]:
+        """The looks that a card of the job may have at the end. `since`: when it was asked for."""
+        omni = self.world.omni
+        known = omni.jobs.get(job.id)
+        if known is None:
+            ended = {look for look in FINAL if job.id in omni.removed and self._ended_before_it_vanished(job)}
+            return {"missing", *ended}
+        moment = known.moment(self.world.now())
+        right = set()
+        ends_at = known.created_at + moment.since_seconds if known.is_final(self.world.now()) else None
+        if ends_at is not None:
+            right.add({"COMPLETE": "answered", "FAILED": "failed", "CANCELLED": "cancelled"}[moment.state])
+        if ends_at is None or self.seconds(ends_at) - since > self.world.scenario.max_follow_seconds - 70.0:
+            right.add("rested")
+        if self.was_denied(job):
+            right.add("unknown")
+        return right
+
+    def _ended_before_it_vanished(self, job: JobPlan) -> bool:
+        return any(
+            exchange.outcome in ("COMPLETE", "FAILED", "CANCELLED")
+            for exchange in self.world.wire.log
+            if exchange.name.endswith(job.id)
+        )
+
+    def was_denied(self, job: JobPlan) -> bool:
+        """Whether Omni has ever said that it knows no such job."""
+        return job.id in self.world.omni.denied
+
+    def ends_at(self, job: JobPlan) -> float | None:
+        """When the job ended in Omni; None if it did not, or is gone."""
+        known = self.world.omni.jobs.get(job.id)
+        if known is None or not known.is_final(self.world.now()):
+            return None
+        return self.seconds(known.created_at + known.moment(self.world.now()).since_seconds)
+
+
+_REFUSALS = {
+    lines.no_such_job(),
+    lines.chat_without_job(),
+    lines.key_refused(),
+    lines.omni_down(),
+    lines.omni_busy(),
+    lines.storage_down(),
+    lines.unconfirmed_card(),
+    lines.restarting(),
+}
+
+
+def is_refusal(line: str) -> bool:
+    """Whether a private line says that nothing, or nothing certain, came of a command."""
+    return line in _REFUSALS or "can't post here or in your direct messages" in line or "Type the id" in line

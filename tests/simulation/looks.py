@@ -1,0 +1,38 @@
+"""What a card says, told by its words alone."""
+
+import json
+import re
+
+from tests.simulation.slackside import Look
+
+LEFT_ALONE = "unfollowed"
+NOTE = "note"
+"""No card, but a line about one in somebody's direct messages."""
+FINAL = ("answered", "failed", "cancelled", "missing")
+"""The looks that tell how the job ended."""
+
+_BEGINNINGS = {
+    "Answered": "answered",
+    "The job failed": "failed",
+    "The job was cancelled": "cancelled",
+    "Omni does not know this job": "missing",
+    "Omni no longer knows this job": "missing",
+    "The bot no longer follows this job": LEFT_ALONE,
+    "The bot stopped looking": "rested",
+    "Slack did not confirm the card": NOTE,
+}
+_JOB = re.compile(r"job `([0-9a-f-]{36})`")
+
+
+def look_of(look: Look) -> str:
+    """answered, failed, cancelled, missing, unfollowed, rested, note, or running."""
+    for beginning, name in _BEGINNINGS.items():
+        if look.text.startswith(beginning):
+            return name
+    return "running"
+
+
+def job_of(look: Look) -> str:
+    """The id of the card's job; empty if it names none."""
+    named = _JOB.search(json.dumps(look.blocks)) or _JOB.search(look.text)
+    return named.group(1) if named else ""

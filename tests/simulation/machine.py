@@ -1,0 +1,229 @@
+"""The machine that the bot runs on: starts it, stops it, kills it, and starts it again.
+
+What runs is `bot.app.serve`, the composition root itself. Only what touches the outside is put in the place of
+the real thing: the database's driver, the two transports, the socket, the clock and chance.
+"""
+
+import asyncio
+import os
+import random as random_module
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import httpx
+
+from bot import app
+from bot.ports import StoreUnavailable, TokenRefused
+from bot.settings import Settings
+from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
+from tests.simulation.omniside import API_KEY, BASE_URL, OmniSide
+from tests.simulation.slackside import API_URL, APP_TOKEN, BOT_TOKEN, Session, SlackSide
+from tests.simulation.sqlite import Disk
+from tests.simulation.trace import Trace
+from tests.simulation.wire import Wire
+
+STOPS_WITHIN_SECONDS = 10.0
+"""After that, whoever stopped the process would kill it."""
+
+Route = Callable[..., Awaitable[None]]
+
+
+class Routes:
+    """Stands in for Bolt: the table that the bot's handlers write themselves into."""
+
+    def __init__(self) -> None:
+        self.commands: dict[str, Route] = {}
+        self.actions: dict[str, Route] = {}
+
+    def command(self, name: str) -> Callable[[Route], None]:
+        """See `AsyncApp.command`."""
+        return lambda listener: self.commands.__setitem__(name, listener)
+
+    def action(self, name: str) -> Callable[[Route], None]:
+        """See `AsyncApp.action`."""
+        return lambda listener: self.actions.__setitem__(name, listener)
+
+    def error(self, _listener: Any) -> None:
+        """A listener's failure is noted by the simulation itself."""
+
+
+@dataclass(eq=False)
+class Running:
+    """A process of the bot."""
+
+    process: Process
+    stop: asyncio.Event
+    routes: Routes | None = None
+    """Set while Slack can reach it."""
+    main: asyncio.Task[None] | None = None
+    ends_meant: bool = False
+
+
+@dataclass
+class Machine:
+    """Runs the bot, one process after the other."""
+
+    loop: SimulatedLoop
+    trace: Trace
+    disk: Disk
+    wire: Wire
+    slack: SlackSide
+    omni: OmniSide
+    random: Random
+    bot_now: Callable[[], datetime]
+    settings: Settings
+    defects: list[str]
+    running: list[Running] = field(default_factory=list)
+    dead: list[Any] = field(default_factory=list)
+    """The tasks of processes that were killed; they are kept, so that nothing of them runs in a clean-up."""
+    ended: Callable[[Running], None] = lambda _: None
+    """Called when a process has ended in whatever way."""
+    started: int = 0
+
+    def start(self) -> Running:
+        """Start a process."""
+        self.started += 1
+        process = Process(f"bot{self.started}", self._died)
+        running = Running(process, asyncio.Event())
+        self.running.append(running)
+        self.trace.note(process.name, "STARTS")
+        running.main = self.loop.create_task(
+            self._main(running), name=process.name, context=process.context.copy()
+        )
+        return running
+
+    def kill(self, running: Running) -> None:
+        """SIGKILL: no chance to tidy up."""
+        if running.process.is_alive:
+            running.process.is_alive = False
+            self._died(running.process)
+
+    async def stop(self, running: Running) -> None:
+        """SIGTERM, and SIGKILL if that takes too long."""
+        if not running.process.is_alive or running.main is None:
+            return
+        self.trace.note(running.process.name, "STOPS")
+        running.ends_meant = True
+        running.stop.set()
+        await asyncio.wait({running.main}, timeout=STOPS_WITHIN_SECONDS)
+        if running.process.is_alive and not running.process.is_paused:
+            self.defects.append(f"{running.process.name} does not stop within {STOPS_WITHIN_SECONDS:.0f} s")
+        self.kill(running)
+
+    def reachable(self) -> Running | None:
+        """The process that Slack can reach."""
+        connected = [r for r in self.running if r.process.is_alive and r.routes is not None]
+        return connected[self.random.randrange(len(connected))] if connected else None
+
+    def tasks_of(self, process: Process) -> list[asyncio.Task[Any]]:
+        """What a process still has to do, oldest first."""
+        tasks = [
+            t for t in asyncio.all_tasks(self.loop) if isinstance(t, SimulatedTask) and t.process is process
+        ]
+        return sorted(tasks, key=hash)
+
+    async def _main(self, running: Running) -> None:
+        try:
+            await app.serve(self.settings, running.stop)
+        except (StoreUnavailable, TokenRefused) as error:
+            self.trace.note(running.process.name, f"ENDS: {error!r}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
+            self.trace.note(running.process.name, f"BREAKS: {error!r}")
+            self.defects.append(f"{running.process.name} breaks: {error!r}")
+        else:
+            if not running.ends_meant:
+                self.defects.append(f"{running.process.name} ends by itself")
+        # As asyncio.run does.
+        left = [t for t in self.tasks_of(running.process) if t is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        running.process.is_alive = False
+        self._gone(running, "ENDED")
+
+    def _died(self, process: Process) -> None:
+        running = next(r for r in self.running if r.process is process)
+        self.dead += self.tasks_of(process)
+        self._gone(running, f"KILLED after {process.callbacks} callbacks")
+
+    def _gone(self, running: Running, how: str) -> None:
+        self.trace.note(running.process.name, how)
+        running.routes = None
+        self.wire.cut(running.process)
+        self.disk.drop(running.process)
+        self.running.remove(running)
+        self.ended(running)
+
+    @contextmanager
+    def seams(self) -> Iterator[None]:
+        """Put the simulation in the place of the world."""
+        chance = Random(self.random.random())
+        with ExitStack() as seams:
+            for name, stand_in in {
+                "Database": SimpleNamespace(open=lambda _url: self.disk.open()),
+                "slack_session": lambda: Session(self.slack),
+                "omni_client": self._omni_client,
+                "SocketMode": self._socket,
+                "_bolt_app": lambda *_: Routes(),
+                "now": self.bot_now,
+                "Random": lambda: Random(chance.random()),
+            }.items():
+                seams.enter_context(patch.object(app, name, stand_in))
+            seams.enter_context(patch.object(os, "urandom", chance.randbytes))
+            seams.enter_context(patch.object(random_module, "_urandom", chance.randbytes))
+            yield
+
+    def _omni_client(self, base_url: str, token: str) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return httpx.AsyncClient(base_url=base_url, headers=headers, transport=self.omni, trust_env=False)
+
+    def _socket(self, routes: Routes, _token: str, _client: Any) -> "_Socket":
+        process = current_process()
+        running = next(r for r in self.running if r.process is process)
+        return _Socket(running, routes, self.random.uniform(0.05, 1.0))
+
+
+class _Socket:
+    """Stands in for Socket Mode: from when to when Slack can reach the process."""
+
+    def __init__(self, running: Running, routes: Routes, connects_after: float) -> None:
+        self._running = running
+        self._routes = routes
+        self._connects_after = connects_after
+
+    async def is_connected(self) -> bool:
+        return self._running.routes is not None
+
+    async def run(self) -> None:
+        await asyncio.sleep(self._connects_after)
+        self._running.routes = self._routes
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._running.routes = None
+
+
+def settings(
+    *, requests_per_minute: int, notify_after_seconds: float, max_follow_hours: float, retention_days: float
+) -> Settings:
+    """The bot's settings."""
+    return Settings.model_validate(
+        {
+            "slack_bot_token": BOT_TOKEN,
+            "slack_app_token": APP_TOKEN,
+            "slack_api_url": API_URL,
+            "omni_base_url": BASE_URL,
+            "omni_api_token": API_KEY,
+            "omni_requests_per_minute": requests_per_minute,
+            "notify_after_seconds": notify_after_seconds,
+            "max_follow_hours": max_follow_hours,
+            "retention_days": retention_days,
+            "database_url": "sqlite+aiosqlite:///simulated.sqlite3",
+        }
+    )

@@ -1,0 +1,115 @@
+"""The simulated Omni without its sockets: its jobs, its limit, and the answers of its API to the bot."""
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from bot.demo.jobs import SimulatedJob
+from bot.demo.timeline import Script
+from tests.simulation.wire import Answer, Exchange, Unreachable, Wire
+
+API_KEY = "omni_osk_simulated"
+BASE_URL = "https://acme.omniapp.co"
+_STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
+_CONVERSATION = re.compile(r"/api/v1/ai/conversations/([0-9a-f-]{36})")
+
+
+class OmniSide(httpx.AsyncBaseTransport):
+    """Omni, and the transport that leads to it."""
+
+    def __init__(self, wire: Wire, now: Callable[[], float], requests_per_minute: int) -> None:
+        self._wire = wire
+        self._now = now
+        self._requests_per_minute = requests_per_minute
+        self._window: deque[float] = deque()
+        self.jobs: dict[str, SimulatedJob] = {}
+        self.removed: set[str] = set()
+        self.seen: set[str] = set()
+        """The jobs that the bot has been told a state of."""
+        self.denied: dict[str, list[float]] = {}
+        """When the bot has been told that a job does not exist."""
+
+    def add(self, job: str, conversation: str, script: Script, prompt: str) -> None:
+        """Somebody starts a job."""
+        self.jobs[job] = SimulatedJob(
+            id=job,
+            conversation_id=conversation,
+            chat_url=f"{BASE_URL}/chat/{conversation}",
+            user_id="990e8400-e29b-41d4-a716-446655440004",
+            prompt=prompt,
+            topic="Orders",
+            script=script,
+            created_at=self._now(),
+        )
+
+    def remove(self, job: str) -> None:
+        """The job is gone: 404 from now on."""
+        del self.jobs[job]
+        self.removed.add(job)
+
+    def forget(self) -> None:
+        """Drop every job."""
+        for known in (self.jobs, self.removed, self.seen, self.denied):
+            known.clear()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`."""
+        path = request.url.path
+        authorized = request.headers.get("Authorization") == f"Bearer {API_KEY}"
+        try:
+            answer = await self._wire.ask(
+                "omni", f"GET {path}", {}, lambda exchange: self._serve(exchange, path, authorized)
+            )
+        except Unreachable as error:
+            if error.certain:
+                raise httpx.ConnectError("refused", request=request) from error
+            raise httpx.RemoteProtocolError("reset", request=request) from error
+        headers = {**answer.headers, "Content-Type": answer.content_type}
+        if answer.status == 404 and (asked := _STATUS.fullmatch(path)):
+            self.denied.setdefault(asked.group(1), []).append(self._now())
+        return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
+
+    def _serve(self, exchange: Exchange, path: str, authorized: bool) -> Answer:
+        now = self._now()
+        self._window.append(now)
+        while self._window[0] <= now - 60.0:
+            self._window.popleft()
+        if len(self._window) > self._requests_per_minute:
+            exchange.outcome = "over the limit"
+            return _problem(429, "Too Many Requests")
+        if not authorized:
+            return _problem(401, "Missing or invalid API key.")
+        exchange.done = True
+        if asked := _STATUS.fullmatch(path):
+            return self._status(exchange, asked.group(1))
+        if asked := _CONVERSATION.fullmatch(path):
+            return self._conversation(asked.group(1))
+        return _problem(404, "Not Found")
+
+    def _status(self, exchange: Exchange, job: str) -> Answer:
+        known = self.jobs.get(job)
+        if known is None:
+            return _problem(404, "Job not found")
+        self.seen.add(job)
+        exchange.outcome = known.moment(self._now()).state
+        return Answer(200, known.status(self._now()))
+
+    def _conversation(self, conversation: str) -> Answer:
+        now = self._now()
+        jobs = [job for job in self.jobs.values() if job.conversation_id == conversation]
+        if not jobs:
+            return _problem(404, "Conversation not found")
+        body = {
+            "id": conversation,
+            "messages": [turn for j in jobs for turn in j.turns(now, running_too=True)],
+        }
+        return Answer(200, json.dumps(body).encode())
+
+
+def _problem(status: int, detail: str) -> Answer:
+    body: dict[str, Any] = {"detail": detail, "status": status}
+    return Answer(status, json.dumps(body).encode())

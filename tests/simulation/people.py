@@ -1,0 +1,168 @@
+"""The people: what they type and click, and what they do to channels and cards."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from bot.demo.workspace import Channel, StoredMessage
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.machine import Machine, Route
+from tests.simulation.scenario import Action, JobPlan
+from tests.simulation.slackside import BOT_TOKEN, SlackSide
+from tests.simulation.trace import Trace
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """One delivery of an envelope to one process."""
+
+    at: float
+    process: Process
+    acked_at: float | None = None
+    ended_at: float | None = None
+    """When that process was no more."""
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """Something that a person asked of the bot."""
+
+    action: Action
+    person: str
+    place: str
+    secret: str
+    deliveries: list[Delivery] = field(default_factory=list)
+    card: str | None = None
+    """The ts of the card that was clicked on."""
+    card_job: str | None = None
+
+
+class People:
+    """Do what a scenario has them do; remembers what they asked for."""
+
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        machine: Machine,
+        slack: SlackSide,
+        trace: Trace,
+        random: Random,
+        defects: list[str],
+    ) -> None:
+        self.loop = loop
+        self.machine = machine
+        self.slack = slack
+        self.trace = trace
+        self.random = random
+        self.defects = defects
+        self.asked: list[Asked] = []
+        self.ever_closed: set[str] = set()
+        """The places from which the bot was shut out at some time."""
+        self.jobs: Callable[[], Sequence[JobPlan]] = tuple
+        self.delivered: Callable[[Process], None] = lambda _: None
+        """Called when an envelope reaches a process."""
+
+    def act(self, action: Action) -> None:
+        """Let a person do it."""
+        workspace = self.slack.workspace
+        place = workspace.direct(action.person) if action.place == "dm" else workspace.channels[action.place]
+        self.trace.note(
+            "people", f"{action.person} {action.kind} in {place.id} job {action.job} {action.deliveries}"
+        )
+        match action.kind:
+            case "follow" | "chat" | "list" | "help" | "nonsense":
+                if action.person in place.members and not place.archived:
+                    self._command(action, place)
+            case "stop" | "resume" | "forge":
+                self._click(action, place)
+            case "delete":
+                self._delete_card(action, place)
+            case "archive":
+                place.archived = True
+                self.ever_closed.add(place.id)
+            case "unarchive":
+                place.archived = False
+            case "expel" if place.kind != "direct":
+                place.members.discard(workspace.bot.id)
+                self.ever_closed.add(place.id)
+            case "invite" if place.kind != "direct":
+                place.members.add(workspace.bot.id)
+            case "revoke":
+                self.slack.tokens[BOT_TOKEN] = "revoked"
+            case "reinstall":
+                self.slack.tokens[BOT_TOKEN] = "bot"
+
+    def _command(self, action: Action, place: Channel) -> None:
+        job = self.jobs()[action.job]
+        text = {
+            "follow": self.random.choice((job.id, f"`{job.id}`", f"<{job.id.upper()}>")),
+            "chat": f"https://acme.omniapp.co/chat/{job.conversation}",
+            "list": "list",
+            "help": "help",
+        }.get(action.kind, "what is this")
+        secret, payload = self.slack.command(text, self.slack.workspace.users[action.person], place)
+        self._send(Asked(action, action.person, place.id, secret), "command", payload)
+
+    def _click(self, action: Action, place: Channel) -> None:
+        action_id = "resume_following" if action.kind == "resume" else "stop_following"
+        message = self._card(action, place)
+        clicked = message and self.slack.click(self.slack.workspace.users[action.person], message, action_id)
+        if message is None or not clicked:
+            self.trace.note("people", "nothing to click on")
+            return
+        secret, payload = clicked
+        if action.kind == "forge":
+            payload["actions"][0]["value"] = "no such watch"
+        asked = Asked(action, action.person, place.id, secret, card=message.ts)
+        asked.card_job = self.jobs()[action.job].id
+        self._send(asked, action_id, payload)
+
+    def _card(self, action: Action, place: Channel) -> StoredMessage | None:
+        """The newest card of the action's job in a place."""
+        job = self.jobs()[action.job].id
+        cards = [
+            message
+            for message in place.messages.values()
+            if message.by_bot and message.thread_ts is None and job in f"{message.text} {message.blocks}"
+        ]
+        return cards[-1] if cards else None
+
+    def _delete_card(self, action: Action, place: Channel) -> None:
+        message = self._card(action, place)
+        if message is not None:
+            self.trace.note("people", f"the card {message.ts} is deleted")
+            self.slack.workspace.delete(message)
+
+    def _send(self, asked: Asked, kind: str, payload: dict[str, Any]) -> None:
+        self.asked.append(asked)
+        for seconds in asked.action.deliveries:
+            self.loop.in_world(seconds, lambda: self._deliver(asked, kind, payload))
+
+    def _deliver(self, asked: Asked, kind: str, payload: dict[str, Any]) -> None:
+        running = self.machine.reachable()
+        if running is None or running.routes is None:
+            self.trace.note("slack", "nobody there: operation_timeout")
+            return
+        table = running.routes.commands if kind == "command" else running.routes.actions
+        route = table["/omni-job" if kind == "command" else kind]
+        delivery = Delivery(self.loop.time(), running.process)
+        asked.deliveries.append(delivery)
+        self.trace.note(running.process.name, f"gets {kind} of {asked.person} in {asked.place}")
+        self.delivered(running.process)
+        self.loop.create_task(
+            self._listen(route, payload, delivery), context=running.process.context.copy(), name="listener"
+        )
+
+    async def _listen(self, route: Route, payload: dict[str, Any], delivery: Delivery) -> None:
+        async def ack(*_: object, **__: object) -> None:
+            if delivery.acked_at is None:
+                delivery.acked_at = self.loop.time()
+
+        with suppress(asyncio.CancelledError):
+            try:
+                await route(ack, payload)
+            except Exception as error:  # noqa: BLE001 - a listener must raise nothing at all
+                self.defects.append(f"a listener raised {error!r}")

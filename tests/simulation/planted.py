@@ -1,0 +1,198 @@
+"""Faults planted on purpose, to see that the simulation catches them. Each is a small patch of the running code."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import and_, update
+
+from bot import app, sight, store
+from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
+from bot.drawing import Drawing, _Card
+from bot.follower import Follower
+from bot.handlers import Handlers
+from bot.posting import Post, Posting
+from bot.rows import select_watches
+from bot.store import Store
+from bot.tables import watches
+from bot.watch import Ts, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault and what it is."""
+
+    sentence: str
+    plant: Callable[[], None]
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def plant(name: str) -> None:
+    """Plant a fault in this process, for as long as it lives."""
+    FAULTS[name].plant()
+
+
+def _fault(sentence: str) -> Callable[[Callable[[], None]], None]:
+    def add(plant: Callable[[], None]) -> None:
+        FAULTS[plant.__name__.strip("_").replace("_", "-")] = Fault(sentence, plant)
+
+    return add
+
+
+def _replace(owner: object, name: str, new: object) -> None:
+    patch.object(owner, name, new).start()
+
+
+@_fault("the end of a chore does not wake its follow")
+def _lost_wake_up() -> None:
+    def start(self: Follower, follow: Any, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._see_through(watch, chore), name=f"tend {watch.id}")
+        follow.chores[watch.id] = task
+        task.add_done_callback(lambda _: follow.chores.pop(watch.id, None))
+
+    _replace(Follower, "_start", start)
+
+
+@_fault("a budget lets one request too many through in a window")
+def _off_by_one_in_the_budget() -> None:
+    def within(cls: type[Rate], limit: int, *, burst: int) -> Rate:
+        burst = max(1, min(burst, limit // 8))
+        interval = (WINDOW_SECONDS + JITTER_SECONDS) / (limit - burst + 2)
+        return cls(interval, (burst - 1) * interval)
+
+    _replace(Rate, "within", classmethod(within))
+
+
+@_fault("a card may be edited while an edit of it is under way")
+def _no_guard_of_edits_under_way() -> None:
+    def next_due(self: Drawing) -> _Card | None:
+        now = asyncio.get_running_loop().time()
+        due = (card for card in self._cards.values() if card.wanted and card.not_before <= now)
+        card = min(due, key=lambda card: (card.last is None, card.not_before), default=None)
+        if card is not None:
+            card.not_before = now + 0.1
+        return card
+
+    async def wait(self: Drawing) -> None:
+        while not any(
+            card.wanted and card.not_before <= asyncio.get_running_loop().time()
+            for card in self._cards.values()
+        ):
+            await asyncio.sleep(0.05)
+
+    _replace(Drawing, "_next_due", next_due)
+    _replace(Drawing, "_wait_for_a_due_card", wait)
+
+
+@_fault("the intent to post is stored after the post")
+def _intent_after_the_post() -> None:
+    real = Posting.post_once
+
+    async def post_once(self: Posting, post: Post) -> None:
+        async def store_try(at: datetime | None) -> None:
+            if at is None:
+                await post.store_try(None)
+
+        async def store_ts(at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+            await post.store_try(at)
+            return await post.store_ts(at, ts, fingerprint)
+
+        await real(self, replace(post, store_try=store_try, store_ts=store_ts))
+
+    _replace(Posting, "post_once", post_once)
+
+
+@_fault("the ts of a card is not stored")
+def _ts_not_stored() -> None:
+    async def card_posted(*_: object) -> bool:
+        return True
+
+    _replace(Store, "card_posted", card_posted)
+
+
+@_fault("a write of a follow does not ask whether the claim still holds")
+def _unchecked_claim() -> None:
+    async def write(self: Store, watch: Watch, *_only_if: object, **columns: object) -> None:
+        async with self.transactions.begin() as connection:
+            await connection.execute(update(watches).where(watches.c.id == watch.id).values(**columns))
+
+    async def open_watches(self: Store, job: Any, _claim: object) -> Any:
+        async with self.transactions.begin() as connection:
+            mine = watches.c.job == job, watches.c.closed_at.is_(None)
+            return await select_watches(connection, and_(*mine))
+
+    async def newest(self: Store, watch: Watch) -> Watch | None:
+        return await self.get(watch.id)
+
+    _replace(Store, "_write", write)
+    _replace(Store, "open_watches", open_watches)
+    _replace(Store, "newest", newest)
+    _replace(store, "_make_sure_of_claim", _nothing)
+
+
+@_fault("a look is not stored as unknown before it is drawn")
+def _look_not_marked_unknown() -> None:
+    real = Store.card_shows
+
+    async def card_shows(self: Store, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+        if fingerprint is not None:
+            await real(self, watch, card, fingerprint)
+
+    _replace(Store, "card_shows", card_shows)
+
+
+@_fault("a final edit that failed is not tried again")
+def _final_edit_not_repeated() -> None:
+    real = Drawing._back_off
+
+    def back_off(self: Drawing, card: _Card, code: str) -> None:
+        if card.last is not None:
+            card.wanted = ()
+        real(self, card, code)
+
+    _replace(Drawing, "_back_off", back_off)
+
+
+@_fault("a delivery that Slack makes twice is served twice")
+def _no_memory_of_deliveries() -> None:
+    _replace(Handlers, "_is_repeated", lambda *_: False)
+
+
+@_fault("one 404 ends a follow")
+def _one_404_is_final() -> None:
+    _replace(sight, "LOST_AFTER_ANSWERS", 1)
+    _replace(sight, "LOST_AFTER_SECONDS", 0.0)
+
+
+@_fault("nobody takes up what is open after a start")
+def _no_sweep() -> None:
+    async def sweep(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    _replace(app, "sweep", sweep)
+
+
+@_fault("the SDK repeats a request whose connection broke")
+def _sdk_repeats() -> None:
+    def slack_client(token: str, base_url: str, session: Any) -> AsyncWebClient:
+        return AsyncWebClient(token=token, base_url=base_url, session=session)
+
+    _replace(app, "slack_client", slack_client)
+
+
+@_fault("a post that was not answered is taken for one that never arrived")
+def _no_look_for_posts() -> None:
+    async def look_for(*_: object) -> None:
+        return None
+
+    _replace(Posting, "_look_for", look_for)
+
+
+async def _nothing(*_: object) -> None:
+    pass

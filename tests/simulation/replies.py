@@ -1,0 +1,100 @@
+"""The thread replies: who has to be told how a job ended, and how often."""
+
+from collections.abc import Iterator
+
+from tests.simulation.judged import Seen
+from tests.simulation.looks import FINAL, look_of
+from tests.simulation.people import Asked
+from tests.simulation.scenario import JobPlan
+from tests.simulation.slackside import Posted
+
+CLOCK_SECONDS = 2.0
+"""By how much a time that is compared may be off."""
+
+
+def the_end_is_told_once(seen: Seen) -> Iterator[str]:
+    """A failure, a cancellation and a lost job are told exactly once in the card's thread, an answer at most
+    once and if it took longer than the setting; twice only where the bot died over the first and can't look."""
+    for (job, channel), cards in seen.cards.items():
+        for card in cards:
+            plan = seen.plans.get(job)
+            if plan is None:
+                continue
+            yield from _too_many_replies(seen, card)
+            if not seen.is_out_of_reach(card) and channel not in seen.world.people.ever_closed:
+                yield from _missing_reply(seen, plan, card)
+
+
+def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
+    replies = seen.replies[card.channel, card.ts]
+    died_over = sum(seen.is_uncertain(reply) and reply.is_doubtful for reply in replies)
+    if len(replies) > 1 + died_over:
+        yield f"{len(replies)} replies to {card.ts} in {card.channel}, {died_over} of them died over"
+
+
+def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
+    replies = seen.replies[card.channel, card.ts]
+    last = look_of(card.looks[-1])
+    staying = [
+        asked
+        for asked in seen.staying
+        if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
+    ]
+    if not staying or last not in FINAL:
+        return
+    if not replies:
+        if _may_go_without(seen, card):
+            return
+        if last in ("failed", "cancelled", "missing") or _took_long(seen, plan, staying, card):
+            yield f"nobody is told under {card.ts} in {card.channel} that the job {last}"
+        return
+    if last == "answered" and _was_quick(seen, plan, card):
+        yield f"a quick answer is told under {card.ts} in {card.channel}"
+    ended = seen.ends_at(plan)
+    if any(look_of(look) == "missing" for look in card.looks) and last != "missing":
+        return  # told already, of a job that did not exist yet
+    for asked in staying:
+        in_time = ended is not None and asked.action.at + max(asked.action.deliveries) < ended - 5.0
+        told_here = seen.told(asked) is None or asked.place == card.channel
+        if in_time and told_here and not _is_named(seen, asked, plan):
+            yield f"{asked.person} is not named under {card.ts} in {card.channel}"
+
+
+def _is_named(seen: Seen, asked: Asked, plan: JobPlan) -> bool:
+    """Whether some reply about the job, where the person can read it, names the person."""
+    return any(
+        f"<@{asked.person}>" in reply.looks[0].text
+        for place in seen.places_of(asked)
+        for card in seen.cards[plan.id, place]
+        for reply in seen.replies[place, card.ts]
+    )
+
+
+def _may_go_without(seen: Seen, card: Posted) -> bool:
+    """Whether a try of the reply was left unanswered, so that nobody can know without the history."""
+    tries = seen.reply_tries[card.channel, card.ts]
+    return not seen.world.scenario.history_scopes and any(exchange.answered_at is None for exchange in tries)
+
+
+def _took_long(seen: Seen, plan: JobPlan, staying: list[Asked], card: Posted) -> bool:
+    ended = seen.ends_at(plan)
+    if ended is None or seen.world.scenario.clock_steps or look_of(card.looks[-1]) != "answered":
+        return False
+    latest = max(asked.action.at + max(asked.action.deliveries) for asked in _all_of(seen, plan, card))
+    return ended - latest > seen.world.scenario.notify_after_seconds + CLOCK_SECONDS
+
+
+def _was_quick(seen: Seen, plan: JobPlan, card: Posted) -> bool:
+    shown = next(look.at for look in card.looks if look_of(look) == "answered")
+    first = min(asked.action.at for asked in _all_of(seen, plan, card))
+    quick = seen.world.scenario.notify_after_seconds - CLOCK_SECONDS
+    replied = min(r.exchange.at for r in seen.replies[card.channel, card.ts])
+    return not seen.world.scenario.clock_steps and max(seen.seconds(shown), replied) - first < quick
+
+
+def _all_of(seen: Seen, plan: JobPlan, card: Posted) -> list[Asked]:
+    return [
+        asked
+        for asked in seen.commands
+        if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
+    ]
