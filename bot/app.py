@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from bot.sharing import Sharing, sharing
 from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session, whisper
 from bot.socketmode import SocketMode
 from bot.store import Store
-from bot.sweep import sweep
+from bot.sweep import count_jobs, sweep
 from bot.transactions import Transactions
 
 log = structlog.get_logger()
@@ -139,10 +139,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         health.bot = await closing.enter_async_context(
             build(settings, starting.result(), slack, transactions)
         )
-        keep = sweep(
-            Store(transactions), health.bot.parts.runner, now, retention_days=settings.retention_days
-        )
-        await _work(health.bot, keep, stop)
+        store, parts = Store(transactions), health.bot.parts
+        upkeep = [sweep(store, parts.runner, now, retention_days=settings.retention_days)]
+        if database.is_shared:
+            upkeep.append(count_jobs(store, parts.follower.share_with))
+        await _work(health.bot, upkeep, stop)
     log.info("stopped")
 
 
@@ -206,14 +207,14 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[Identity]) -> bool:
     return True
 
 
-async def _work(bot: Bot, keep: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Run the parts beside each other; `keep` is the sweep."""
+async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run the parts beside each other; `upkeep` looks after the table."""
     parts = bot.parts
     async with asyncio.TaskGroup() as group:
         drawing = group.create_task(parts.drawing.run(), name="drawing")
         listening = group.create_task(bot.sharing.listen(), name="listen")
         running = group.create_task(parts.runner.run(), name="runner")
-        sweeping = group.create_task(keep, name="sweep")
+        keeping = [group.create_task(work, name="upkeep") for work in upkeep]
         socket = group.create_task(bot.socket.run(), name="socket")
         await stop.wait()
         log.info("stopping")
@@ -221,7 +222,8 @@ async def _work(bot: Bot, keep: Coroutine[Any, Any, None], stop: asyncio.Event) 
         socket.cancel()
         await asyncio.wait({socket})
         await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.handlers.drain())
-        sweeping.cancel()
+        for task in keeping:
+            task.cancel()
         await parts.runner.stop()
         running.cancel()
         listening.cancel()

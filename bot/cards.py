@@ -104,7 +104,8 @@ class Cards:
         if newest is None:
             return
         if taken and await self._tell_in_thread(newest, ts, sight):
-            await self._watches.close(watch, self._now())
+            has_ended = sight.job is not None and sight.job.state.is_final
+            await self._watches.close(watch, self._now(), ended=has_ended)
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
@@ -120,10 +121,13 @@ class Cards:
 
     async def rest(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Stop looking after a job that does not end; its card says so and how to go on."""
-        log.info("follow rests", watch=watch.id, job=watch.job)
-        if not watch.card_gone:
-            await self._drawing.finish(watch, ts, (render.rested(watch, sight, self._tenant),))
-        await self._watches.close(watch, self._now())
+        look = (render.rested(watch, sight, self._tenant),)
+        if not watch.card_gone and await self._drawing.finish(watch, ts, look):
+            log.info("follow rests", watch=watch.id, job=watch.job)
+            await self._watches.close(watch, self._now())
+        else:
+            # Its people must be able to go on: they get a card of their own, which then says so.
+            await self._watches.start_over(watch.id, ts)
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
         return render.card(watch, sight, self._now(), self._tenant)
@@ -156,6 +160,10 @@ class Cards:
         """Tell a line in a person's direct messages. Raises a BoardError where that is worth another try."""
         try:
             place = await self._board.direct(watch.place, follower)
+        except (NotAllowedHere, ScopeMissing) as error:
+            log.warning("private line not told", code=error.code)
+            return
+        try:
             await self._board.post(place, Message(line), mark=f"{watch.id}/told")
         except (NotAllowedHere, ScopeMissing, Unanswered) as error:
             log.warning("private line not told", code=error.code)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import zip_longest
 from uuid import uuid4
@@ -17,9 +18,11 @@ from bot.ports import (
     JobNotFound,
     KeyRefused,
     MessageGone,
+    NotAllowedHere,
     Omni,
     OmniBusy,
     OmniError,
+    ScopeMissing,
     StoreUnavailable,
     Watches,
 )
@@ -57,8 +60,13 @@ class Desk:
         self._now = now
         self._bot_user = bot_user
 
-    async def follow(self, text: str, place: Place, person: UserId) -> str | None:
-        """Follow the job that the text names, in this place. None where the card speaks for itself."""
+    async def follow(
+        self, text: str, place: Place, person: UserId, stored: Callable[[], None] = lambda: None
+    ) -> str | None:
+        """Follow the job that the text names, in this place. None where the card speaks for itself.
+
+        `stored` is called once a crash can no longer make the request forgotten.
+        """
         try:
             reference = parse_reference(text)
         except NotAReference as error:
@@ -68,7 +76,7 @@ class Desk:
                 job = await self._job(reference)
             if job is None:
                 return lines.chat_without_job()
-            return await self._follow_job(job, place, person)
+            return await self._follow_job(job, place, person, stored)
         except OmniError as error:
             return _omni_line(error)
         except TimeoutError:
@@ -99,6 +107,8 @@ class Desk:
             known = await self._watches.get(watch)
             if known is None or known.place != place or known.card != card:
                 return lines.not_resumable()
+            if known.ended:
+                return lines.already_followed(None)
             await self._watches.resume(watch, person, self._now())
         except StoreUnavailable as error:
             log.error("resuming not stored", reason=str(error))
@@ -122,19 +132,22 @@ class Desk:
             return await self._omni.newest_job(reference)
         return reference
 
-    async def _follow_job(self, job: JobId, place: Place, person: UserId) -> str | None:
+    async def _follow_job(
+        self, job: JobId, place: Place, person: UserId, stored: Callable[[], None]
+    ) -> str | None:
         mine = Watch(WatchId(str(uuid4())), job, place, person, (person,), self._now())
         # Expected before it is stored: whoever follows the job already may be faster than we are.
         with self._arrivals.waiting(mine.id) as arrival:
             watch = await self._watches.add(mine)
+            stored()
             log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
             if watch.id == mine.id:
                 await self._start(job)
-                return await self._tell_arrival(mine.id, arrival, is_first=True)
+                return await self._tell_arrival(mine, arrival, is_first=True)
         with self._arrivals.waiting(watch.id) as arrival:
             line = await self._already_there(watch.id)
             await self._start(job)
-            return line or await self._tell_arrival(watch.id, arrival, is_first=False)
+            return line or await self._tell_arrival(replace(mine, id=watch.id), arrival, is_first=False)
 
     async def _already_there(self, watch: WatchId) -> str | None:
         """The line that leads to a card that was posted before; None where it is still to be posted."""
@@ -154,20 +167,33 @@ class Desk:
             await self._watches.start_over(watch, there.card)
 
     async def _tell_arrival(
-        self, watch: WatchId, arrival: asyncio.Future[Arrival], *, is_first: bool
+        self, mine: Watch, arrival: asyncio.Future[Arrival], *, is_first: bool
     ) -> str | None:
+        """What to tell the person of `mine`, which may have become somebody else's watch."""
         try:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
                 came = await asyncio.shield(arrival)
         except TimeoutError:
             # What another process has to tell may have been lost on the way; the table has not.
-            there = await self._watches.get(watch)
+            there = await self._watches.get(mine.id)
             if there is None or there.card is None:
                 return lines.card_is_late()
             came = Arrival.POSTED
         if came is Arrival.POSTED:
-            return None if is_first else await self._already_there(watch)
+            return None if is_first else await self._already_there(mine.id)
+        if came is Arrival.MOVED and not await self._has_direct_messages(mine):
+            return lines.not_allowed_anywhere(self._bot_user)
         return self._line(came)
+
+    async def _has_direct_messages(self, mine: Watch) -> bool:
+        """Whether the card that was moved can be in this person's direct messages: others' may be open only."""
+        try:
+            await self._board.direct(mine.place, mine.requester)
+        except (NotAllowedHere, ScopeMissing):
+            return False
+        except BoardError as error:
+            log.warning("no direct message", user=mine.requester, code=error.code)
+        return True
 
     def _line(self, arrival: Arrival) -> str:
         match arrival:

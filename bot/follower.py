@@ -88,6 +88,11 @@ class Follower:
         self._requests_per_minute = requests_per_minute
         self._follow_for_seconds = follow_for_seconds
         self._follows: dict[JobId, _Follow] = {}
+        self._jobs = 0
+
+    def share_with(self, jobs: int) -> None:
+        """How many jobs are followed in all, also in other processes: they ask Omni from the same budget."""
+        self._jobs = jobs
 
     async def follow(self, job: JobId, wake: asyncio.Event) -> None:
         """Follow a job until none of its watches is open.
@@ -209,7 +214,7 @@ class Follower:
         began_at = job.created_at if job is not None and job.created_at is not None else now
         pause = pause_seconds(
             age_seconds=max(0.0, (now - began_at).total_seconds()),
-            jobs=len(self._follows),
+            jobs=max(len(self._follows), self._jobs),
             failures=follow.sight.failures,
             requests_per_minute=self._requests_per_minute,
         )

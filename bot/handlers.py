@@ -1,12 +1,14 @@
 """Bolt's side: acknowledge, hand the request to the desk, tell the person privately what came of it.
 
 A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
-raises right after it. Work goes into tasks of our own, because Bolt keeps no reference to its listeners and
+raises right after it. Only a follow is stored before, within a second: once it is acknowledged, nobody but us
+remembers it. Work goes into tasks of our own, because Bolt keeps no reference to its listeners and
 does not wait for them at the end.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -22,6 +24,8 @@ log = structlog.get_logger()
 
 REMEMBERED_DELIVERIES = 2_000
 """How many deliveries are remembered, so that one that Slack makes twice is answered once."""
+STORED_WITHIN_SECONDS = 1.0
+"""How long the acknowledgement of a follow waits for it to be stored; Slack gives it 3 s."""
 TELL_AGAIN_AFTER_SECONDS = 1.0
 TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 
@@ -67,19 +71,40 @@ class Handlers:
             log.error("command without channel or person")
             await ack(lines.broken())
             return
-        await ack()
         if self._is_repeated(command):
+            await ack()
             return
         place = Place(TeamId(command.get("team_id") or self._team), channel)
-        errand: Coroutine[Any, Any, str | None]
         match words.lower():
             case "":
-                errand = self._help_and_follows(place.team, person)
+                await ack()
+                self._run(command, self._help_and_follows(place.team, person))
             case "list":
-                errand = self._desk.follows(place.team, person)
+                await ack()
+                self._run(command, self._desk.follows(place.team, person))
             case _:
-                errand = self._desk.follow(words, place, person)
-        self._run(command, errand)
+                await self._follow(ack, command, words, place, person)
+
+    async def _follow(
+        self, ack: AsyncAck, command: dict[str, Any], words: str, place: Place, person: UserId
+    ) -> None:
+        stored, acknowledged = asyncio.Event(), asyncio.Event()
+
+        async def errand() -> str | None:
+            try:
+                return await self._desk.follow(words, place, person, stored.set)
+            finally:
+                stored.set()
+                await acknowledged.wait()
+
+        self._run(command, errand())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORED_WITHIN_SECONDS):
+                await stored.wait()
+        try:
+            await ack()
+        finally:
+            acknowledged.set()
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Stop following`."""

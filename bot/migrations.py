@@ -15,6 +15,7 @@ def _claims_and_resuming(connection: Connection) -> None:
     """Version 2: several processes on one database, and follows that were resumed."""
     connection.execute(text("ALTER TABLE watches ADD COLUMN claim VARCHAR(36)"))
     connection.execute(text("ALTER TABLE watches ADD COLUMN resumed_at FLOAT"))
+    connection.execute(text("ALTER TABLE watches ADD COLUMN ended INTEGER DEFAULT '0' NOT NULL"))
     connection.execute(text("CREATE INDEX watches_by_closing ON watches (closed_at)"))
 
 

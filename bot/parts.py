@@ -58,6 +58,7 @@ class World:
 class Parts:
     """What runs, built and not yet started."""
 
+    follower: Follower
     runner: Runner
     drawing: Drawing
     posting: Posting
@@ -109,4 +110,4 @@ def assemble(
         now=world.now,
         bot_user=world.bot_user,
     )
-    return Parts(runner, drawing, posting, Handlers(desk, world.whisper, world.team))
+    return Parts(follower, runner, drawing, posting, Handlers(desk, world.whisper, world.team))

@@ -170,8 +170,8 @@ class Watches(Protocol):
     async def add(self, watch: Watch) -> Watch:
         """Store a new watch, or let its requester follow the one that its job has in its place already.
 
-        A closed watch is opened again, for the new follower only. Returns the watch as it now stands; its
-        id equals `watch.id` only if it is new.
+        A closed watch is opened again, for the new follower only, unless its job has ended. Returns the watch
+        as it now stands; its id equals `watch.id` only if it is new.
         """
         ...
 
@@ -244,18 +244,22 @@ class Watches(Protocol):
         ...
 
     async def start_over(self, watch: WatchId, card: Ts) -> None:
-        """Forget that card and its reply: the next thing to do is to post the card anew.
+        """Forget that card and its reply: the next thing to do is to post the card anew, also of an ended job.
 
         Changes nothing if the watch has another card by now.
         """
         ...
 
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
-        """Open a closed watch again where it stands, for those who followed it and for one person more."""
+        """Look after a watch for longer, for those who follow it and for one person more; open it if it is closed
+        and its job has not ended."""
         ...
 
-    async def close(self, watch: Watch, at: datetime) -> None:
-        """Nothing is left to show or tell, unless somebody has joined or resumed it since. Raises ClaimLost."""
+    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
+        """Nothing is left to show or tell, for good if the job has `ended`. Raises ClaimLost.
+
+        Changes nothing if somebody has joined or resumed the watch since.
+        """
         ...
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:

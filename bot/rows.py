@@ -38,14 +38,14 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
         return
     kept = there[0]
     if kept.closed_at is not None or not kept.followers:
-        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
-        again = {
-            "closed_at": None,
-            "claim": None,
+        again: dict[str, object] = {
             "requester": watch.requester,
             "asked_at": watch.asked_at.timestamp(),
             "resumed_at": None,
         }
+        if not kept.ended:
+            # Without a claim: a follow that was about to close it must not, and the next look takes it up.
+            again |= dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice"))
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
         await connection.execute(delete(followers).where(followers.c.watch == kept.id))
         kept = (await select_watches(connection, watches.c.id == kept.id))[0]
@@ -103,6 +103,7 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
         closed_at=_time_or_none(row["closed_at"]),
         claim=Claim(row["claim"]) if row["claim"] else None,
         resumed_at=_time_or_none(row["resumed_at"]),
+        ended=bool(row["ended"]),
     )
 
 

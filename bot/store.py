@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.job import JobId
@@ -152,8 +152,9 @@ class Store:
 
     @whole
     async def start_over(self, watch: WatchId, card: Ts) -> None:
-        nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice"))
-        await self._set(watch, watches.c.card == card, card_gone=0, **nothing)
+        nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice", "closed_at"))
+        claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
+        await self._set(watch, watches.c.card == card, card_gone=0, ended=0, claim=claim, **nothing)
 
     @whole
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
@@ -162,16 +163,16 @@ class Store:
             if not found:
                 return
             await look_after(connection, watch, at)
-            if found[0].closed_at is not None:
+            if found[0].closed_at is not None and not found[0].ended:
                 again = {"closed_at": None, "claim": None}
                 await connection.execute(update(watches).where(watches.c.id == watch).values(again))
             if follower not in found[0].followers:
                 await let_follow(connection, watch, [follower])
 
     @whole
-    async def close(self, watch: Watch, at: datetime) -> None:
-        since = _seconds(watch.resumed_at)
-        await self._write(watch, watches.c.resumed_at.is_not_distinct_from(since), closed_at=at.timestamp())
+    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
+        unchanged = watches.c.resumed_at.is_not_distinct_from(_seconds(watch.resumed_at))
+        await self._write(watch, unchanged, closed_at=at.timestamp(), ended=int(ended))
 
     @whole
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:

@@ -24,6 +24,7 @@ watches = Table(
     Column("closed_at", Float),
     Column("claim", String(36)),
     Column("resumed_at", Float),
+    Column("ended", Integer, nullable=False, server_default="0"),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),

@@ -59,6 +59,8 @@ class Watch:
     """The thread reply's ts, once Slack has answered."""
     closed_at: datetime | None = None
     """When there was nothing left to show or tell."""
+    ended: bool = False
+    """The card shows how the job ended, and nothing can change that any more."""
     claim: Claim | None = None
     """Whose writes count: those of the follow with this claim, and no other's."""
     resumed_at: datetime | None = None

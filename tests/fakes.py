@@ -282,6 +282,8 @@ class FakeWatches:
         if self._has(watch, card):
             self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
             self._set(watch, notice_tried_at=None, notice=None)
+            if self.rows[watch].closed_at is not None:
+                self._set(watch, closed_at=None, ended=False, claim=None)
 
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
         await self._turn("resume")
@@ -290,13 +292,13 @@ class FakeWatches:
             followers = tuple(dict.fromkeys((*row.followers, follower)))
             self._set(watch, followers=followers)
             self._look_after(row, at)
-            if row.closed_at is not None:
+            if row.closed_at is not None and not row.ended:
                 self._set(watch, closed_at=None, claim=None)
 
-    async def close(self, watch: Watch, at: datetime) -> None:
+    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
         await self._turn("close")
         if self._write(watch).resumed_at == watch.resumed_at:
-            self._set(watch.id, closed_at=at)
+            self._set(watch.id, closed_at=at, ended=ended)
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
         await self._turn("close")
@@ -335,8 +337,10 @@ class FakeWatches:
             self.rows[watch.id] = watch
             return watch
         if row.closed_at is not None or not row.followers:
-            self._set(row.id, closed_at=None, claim=None, resumed_at=None, followers=watch.followers)
+            self._set(row.id, resumed_at=None, followers=watch.followers)
             self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
+            if not row.ended:
+                self._set(row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None)
         else:
             self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
             self._look_after(row, watch.asked_at)

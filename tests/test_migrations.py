@@ -237,7 +237,7 @@ async def test_three_processes_that_find_an_empty_database_at_once_all_open_it(n
 async def test_three_processes_that_find_old_tables_at_once_lead_them_on_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
-    undo = "ALTER TABLE watches DROP COLUMN claim, DROP COLUMN resumed_at"
+    undo = "ALTER TABLE watches DROP COLUMN claim, DROP COLUMN resumed_at, DROP COLUMN ended"
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         for statement in (undo, "DROP INDEX watches_by_closing", "UPDATE schema_version SET version = 1"):
             connection.execute(statement)

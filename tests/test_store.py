@@ -108,11 +108,32 @@ async def test_a_closed_watch_is_opened_again_for_the_new_follower_alone(store: 
         card_tried_at=NOON,
         card=Ts("1.1"),
         shown="look",
-        notice_tried_at=NOON,
-        notice=Ts("1.2"),
         closed_at=None,
         claim=None,
     )
+    assert list(await store.open_jobs()) == [JOB]
+
+
+async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store: Watches) -> None:
+    old = await followed(store, ADA, GRACE)
+    await store.card_tried(old, NOON)
+    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.close(old, NOON, ended=True)
+    again = await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
+    await store.resume(old.id, LINUS, NOON + timedelta(hours=2))
+    assert (again.id, again.followers, again.closed_at, again.ended) == (old.id, (LINUS,), NOON, True)
+    assert list(await store.open_jobs()) == []
+
+
+async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(store: Watches) -> None:
+    old = await followed(store, ADA)
+    await store.card_tried(old, NOON)
+    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.close(old, NOON, ended=True)
+    await store.start_over(old.id, Ts("1.1"))
+    fresh = await store.get(old.id)
+    assert fresh is not None
+    assert (fresh.card, fresh.closed_at, fresh.ended, fresh.claim) == (None, None, False, None)
     assert list(await store.open_jobs()) == [JOB]
 
 
