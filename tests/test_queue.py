@@ -224,6 +224,32 @@ async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
         assert await followed_by(follows, "b") < 2.0
 
 
+async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_gives_back(
+    two: list[Process], follows: Follows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = two
+    await follow_in(a, follows)
+    connector = a.entries.connector
+    ask, tell = connector.execute_query_all_async, connector.execute_query_async
+    asking, given_back = asyncio.Event(), asyncio.Event()
+
+    async def dawdle(query: LiteralString, **values: object) -> list[dict[str, object]]:
+        if "fetch_job" in query:
+            asking.set()
+            await asyncio.wait({asyncio.ensure_future(given_back.wait())}, timeout=0.3)
+        return await ask(query, **values)
+
+    async def told(query: LiteralString, **values: object) -> None:
+        await tell(query, **values)
+        given_back.set()
+
+    monkeypatch.setattr(connector, "execute_query_all_async", dawdle)
+    await asking.wait()
+    monkeypatch.setattr(connector, "execute_query_async", told)
+    await a.runner.stop()
+    assert await followed_by(follows, "b") < 2.0
+
+
 async def test_the_last_process_leaves_everything_for_the_next_one(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:

@@ -31,10 +31,11 @@ def the_end_is_told_once(seen: Seen) -> Iterator[str]:
 def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
     replies = seen.replies[card.channel, card.ts]
     died_over = sum(seen.is_uncertain(reply) and reply.is_doubtful for reply in replies)
-    # A lost job is told of again when somebody asks for it again, and so is its end when Omni knows it after all.
+    # A lost job is told of again when it is asked for again, and so is its end when Omni knows it after all.
     lost = sum(LOST in reply.looks[0].text for reply in replies)
-    asked = sum(card.channel in seen.places_of(asked) for asked in seen.commands)
-    if len(replies) - lost > 1 + died_over or lost > asked + died_over:
+    asked = [asked for asked in seen.commands if card.channel in seen.places_of(asked)]
+    deliveries = sum(len(one.action.deliveries) for one in asked) or len(replies)
+    if len(replies) - lost > 1 + died_over or lost > deliveries + died_over:
         yield f"{len(replies)} replies to {card.ts} in {card.channel}, {died_over} of them died over"
 
 
