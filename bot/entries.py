@@ -101,6 +101,7 @@ class Entries(JobManager):
         self._is_backlog = False
         self.is_leaving = False
         """Whether what ends here is left to others from now on."""
+        self._fetching = asyncio.Lock()
         self._in_doubt_until = -inf
         self._last_beat = monotonic()
         self._steady_since = -inf
@@ -172,9 +173,10 @@ class Entries(JobManager):
         self.is_leaving = True
 
     async def give_back_all(self) -> None:
-        """Give back what this process holds."""
+        """Give back what this process holds, also what a fetch that is under way may still bring."""
         try:
-            await self._give_back([(entry, self._worker) for entry in self._held])
+            async with self._fetching:
+                await self._give_back([(entry, self._worker) for entry in self._held])
         except ConnectorException as error:
             self._missed("give back", error)
 
@@ -211,7 +213,8 @@ class Entries(JobManager):
             # What is added while the database answers is fetched in the next turn: nobody announces it again.
             news = self._news_number
             try:
-                await self._fetch(worker_id)
+                async with self._fetching:
+                    await self._fetch(worker_id)
             except UniqueViolation:
                 break  # two processes had their eye on two entries of one job
             except ConnectorException as error:

@@ -185,7 +185,7 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
         "schema_version": {"version"},
         "watches": {
             *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
-            *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice"),
+            *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
         },
         "followers": {"number", "watch", "user"},
         "budgets": {"name", "arrival", "paused_until"},
