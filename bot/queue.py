@@ -50,14 +50,14 @@ class QueueRunner:
         self._random = random
         self._timing = entries.timing
         self._leaving: asyncio.Task[None] | None = None
+        # It would log every job at every turn; what matters is said here.
+        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
         self._app = App(connector=entries.connector)
         self._app.job_manager = entries
         self._app.task(name=TASK, queue=QUEUE)(self._see_through)
         relay.on(CHANGED, self._hear_changed)
         relay.on(LEFT, self._hear_left)
         relay.on_gap(self._here.wake_all)
-        # It would log every job at every turn; what matters is said here.
-        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
 
     async def start(self, job: JobId) -> None:
         """See `Runner.start`."""
