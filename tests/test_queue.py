@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -550,6 +551,12 @@ async def test_the_log_has_our_own_lines_only(
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
     assert [record.name for record in caplog.records if record.name.startswith("procrastinate")] == []
+
+
+async def test_signals_stay_with_the_process(new_postgresql: str, follows: Follows) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    async with processes(new_postgresql, follows, "a"):
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def test_a_process_needs_few_connections(two: list[Process], follows: Follows, queue: Queue) -> None:
