@@ -48,10 +48,10 @@ RETRY_SECONDS = 5.0
 class _Follow:
     """One followed job: what is known of it and what is under way for it."""
 
-    def __init__(self, job: JobId, claim: Claim, wake: asyncio.Event) -> None:
+    def __init__(self, job: JobId, wake: asyncio.Event) -> None:
         self.job = job
-        self.claim = claim
         self.wake = wake
+        self.claim: Claim | None = None
         self.sight = Sight()
         self.is_first_look = True
         self.look: asyncio.Task[Sight] | None = None
@@ -101,7 +101,7 @@ class Follower:
             job: which.
             wake: set by whoever changed the job's watches; set here when something else is to be done.
         """
-        follow = self._follows[job] = _Follow(job, await self._claim(job), wake)
+        follow = self._follows[job] = _Follow(job, wake)
         try:
             while await self._tend_all(follow):
                 await wake.wait()
@@ -114,21 +114,13 @@ class Follower:
                 if task is not None:
                     task.cancel()
 
-    async def _claim(self, job: JobId) -> Claim:
-        while True:
-            try:
-                return await self._watches.claim(job)
-            except StoreUnavailable as error:
-                log.warning("job not claimed", job=job, reason=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-
     async def _tend_all(self, follow: _Follow) -> bool:
         """Start what is to be done now for each open watch; False once there is nothing left."""
         follow.wake.clear()
         # Noted before the table is read: what was under way then has changed what the table says.
         busy = set(follow.chores)
         try:
-            watches = await self._watches.open_watches(follow.job, follow.claim)
+            watches = await self._read(follow)
         except StoreUnavailable as error:
             log.warning("watches not read", job=follow.job, reason=str(error))
             asyncio.get_running_loop().call_later(RETRY_SECONDS, follow.wake.set)
@@ -143,6 +135,12 @@ class Follower:
             if number % TENDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return True
+
+    async def _read(self, follow: _Follow) -> Sequence[Watch]:
+        if follow.claim is not None:
+            return await self._watches.open_watches(follow.job, follow.claim)
+        follow.claim, watches = await self._watches.claim(follow.job)
+        return watches
 
     def _tend(self, follow: _Follow, watch: Watch) -> None:
         sight = follow.sight

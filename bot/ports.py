@@ -179,8 +179,11 @@ class Watches(Protocol):
         """One watch, open or closed."""
         ...
 
-    async def claim(self, job: JobId) -> Claim:
-        """Begin to follow a job: from now on no earlier follow of it, in whatever process, can write."""
+    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
+        """Begin to follow a job: from now on no earlier follow of it, in whatever process, can write.
+
+        Returns the claim of the new follow, and what `open_watches` returns for it.
+        """
         ...
 
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:

@@ -53,13 +53,12 @@ class Store:
         return newest
 
     @whole
-    async def claim(self, job: JobId) -> Claim:
+    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
         claim = Claim(str(uuid4()))
+        mine = and_(watches.c.job == job, _still_open)
         async with self.transactions.begin() as connection:
-            await connection.execute(
-                update(watches).where(watches.c.job == job, _still_open).values(claim=claim)
-            )
-        return claim
+            await connection.execute(update(watches).where(mine).values(claim=claim))
+            return claim, await select_watches(connection, and_(mine, watches.c.claim == claim))
 
     @whole
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:

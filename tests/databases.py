@@ -37,7 +37,7 @@ def watch(
 
 async def taken_up(store: Watches, job: JobId = JOB) -> list[Watch]:
     """A job's open watches, as a follow that begins now has them."""
-    return list(await store.open_watches(job, await store.claim(job)))
+    return list((await store.claim(job))[1])
 
 
 async def followed(store: Watches, *people: UserId, place: Place = HERE, job: JobId = JOB) -> Watch:

@@ -196,12 +196,14 @@ class FakeWatches:
             raise ClaimLost
         return newest
 
-    async def claim(self, job: JobId) -> Claim:
+    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
         await self._turn("claim")
         claim = Claim(f"claim {next(self._claims)}")
         for row in self._open(job):
             self._set(row.id, claim=claim)
-        return claim
+        found = self._open(job)
+        await self._turn()
+        return claim, found
 
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
         found = self._open(job)

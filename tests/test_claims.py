@@ -54,7 +54,7 @@ async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
     store: Watches, write: Write
 ) -> None:
     mine = await with_card_and_reply(store)
-    newer = await store.claim(JOB)
+    newer, _ = await store.claim(JOB)
     with pytest.raises(ClaimLost):
         await write(store, mine)
     assert await store.get(mine.id) == replace(mine, claim=newer)
@@ -65,7 +65,7 @@ async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
 async def test_nor_does_it_change_a_watch_that_nobody_follows_any_more(store: Watches, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.unfollow(mine.id, ADA)
-    newer = await store.claim(JOB)
+    newer, _ = await store.claim(JOB)
     with pytest.raises(ClaimLost):
         await write(store, mine)
     assert await store.get(mine.id) == replace(mine, claim=newer, followers=())
@@ -89,13 +89,13 @@ async def test_with_the_newest_claim_the_same_raises_nothing(store: Watches, wri
 
 
 async def test_each_claim_is_another(store: Watches) -> None:
-    assert len({await store.claim(JOB) for _ in range(10)}) == 10
+    assert len({(await store.claim(JOB))[0] for _ in range(10)}) == 10
 
 
 async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table(store: Watches) -> None:
     await store.add(watch())
-    older = await store.claim(JOB)
-    newer = await store.claim(JOB)
+    older, _ = await store.claim(JOB)
+    newer, _ = await store.claim(JOB)
     with pytest.raises(ClaimLost):
         await store.open_watches(JOB, older)
     assert [one.claim for one in await store.open_watches(JOB, newer)] == [newer]
@@ -104,11 +104,11 @@ async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table
 async def test_it_learns_so_even_while_one_watch_is_still_its_own(store: Watches) -> None:
     mine = await store.add(watch(HERE))
     other = await store.add(watch(THERE))
-    older = await store.claim(JOB)
+    older, _ = await store.claim(JOB)
     kept = await store.get(mine.id)
     assert kept is not None
     await store.close(kept, NOON)
-    newer = await store.claim(JOB)
+    newer, _ = await store.claim(JOB)
     await store.add(watch(HERE, GRACE))
     with pytest.raises(ClaimLost):
         await store.open_watches(JOB, older)
@@ -173,7 +173,7 @@ async def test_a_closed_watch_keeps_the_claim_of_the_follow_that_closed_it(store
 
 
 async def test_a_claim_on_a_job_without_watches_holds_nothing(store: Watches) -> None:
-    claim = await store.claim(JOB)
+    claim, _ = await store.claim(JOB)
     assert list(await store.open_watches(JOB, claim)) == []
     assert list(await store.open_watches(JOB, Claim("another"))) == []
 

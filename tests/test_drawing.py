@@ -315,7 +315,7 @@ async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_pro
 
 async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> None:
     async with Easel().running() as easel:
-        claim = await easel.watches.claim(JOB)
+        claim, _ = await easel.watches.claim(JOB)
         with pytest.raises(ClaimLost):
             await easel.finish("done")
         (watch,) = await easel.watches.open_watches(JOB, claim)
@@ -328,7 +328,7 @@ async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -
         easel.board.plan("update", BoardUnreachable("no_connection"))
         easel.show("second")
         await asyncio.sleep(0.5)
-        claim = await easel.watches.claim(JOB)
+        claim, _ = await easel.watches.claim(JOB)
         (watch,) = await easel.watches.open_watches(JOB, claim)
         easel.drawing.show(watch, easel.cards[0][1], look("second"))
         await asyncio.sleep(10)

@@ -198,7 +198,7 @@ async def test_of_three_follows_that_begin_at_once_one_holds_the_job(stores: lis
     for _ in range(5):
         claims = await asyncio.gather(*(store.claim(JOB) for store in stores))
         looked = await asyncio.gather(
-            *(store.open_watches(JOB, claim) for store, claim in zip(stores, claims, strict=True)),
+            *(store.open_watches(JOB, claim) for store, (claim, _) in zip(stores, claims, strict=True)),
             return_exceptions=True,
         )
         (held,) = [found for found in looked if not isinstance(found, BaseException)]

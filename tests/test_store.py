@@ -321,7 +321,7 @@ async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store:
     mine = await followed(store)
     await store.card_tried(mine, NOON)
     await store.notice_tried(mine, NOON)
-    claim = await store.claim(JOB)
+    claim, _ = await store.claim(JOB)
     assert await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
     assert await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
     (kept,) = await store.open_watches(JOB, claim)

@@ -62,8 +62,7 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
                 now,
             )
         )
-        claim = await store.claim(watch.job)
-        (watch,) = await store.open_watches(watch.job, claim)
+        _, (watch,) = await store.claim(watch.job)
         await store.card_tried(watch, now)
         await store.card_posted(watch.id, now, Ts(card.ts), None)
     await opened.close()
