@@ -18,7 +18,9 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import web
+from bot.budget import Gate
 from bot.database import Database
+from bot.durations import StoredDurations
 from bot.ledger import StoredLedger
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
@@ -64,6 +66,8 @@ class Bot:
     sharing: Sharing
     board: SlackBoard
     socket: SocketMode
+    requests: Gate
+    """The budget of requests to Omni."""
 
 
 @asynccontextmanager
@@ -91,9 +95,9 @@ async def build(
             omni=OmniApi(http, requests, random),
             board=board,
             watches=Store(transactions),
+            durations=StoredDurations(transactions),
             whisper=partial(whisper, slack.session),
             now=now,
-            random=random,
             team=identity.team,
             bot_user=identity.user,
         )
@@ -103,7 +107,7 @@ async def build(
         bolt = _bolt_app(identity, slack.bot, settings.slack_api_url)
         parts.handlers.register(bolt)
         app_token = settings.slack_app_token.get_secret_value()
-        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app))
+        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests)
 
 
 async def run(settings: Settings) -> None:
@@ -140,9 +144,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             build(settings, starting.result(), slack, transactions)
         )
         store, parts = Store(transactions), health.bot.parts
-        upkeep = [sweep(store, parts.runner, now, retention_days=settings.retention_days)]
+        upkeep = [
+            sweep(store, parts.runner, now, retention_days=settings.retention_days),
+            parts.learning.run(),
+        ]
         if database.is_shared:
-            upkeep.append(count_jobs(store, parts.follower.share_with))
+            upkeep.append(count_jobs(store, partial(_share, health.bot)))
         await _work(health.bot, upkeep, stop)
     log.info("stopped")
 
@@ -229,6 +236,12 @@ async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asy
         listening.cancel()
         await _at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
         drawing.cancel()
+
+
+def _share(bot: Bot, jobs: int) -> None:
+    """Leave other processes their part of the requests to Omni, by how many of all the jobs they follow."""
+    own = max(1, bot.parts.follower.jobs)  # the next may come any moment
+    bot.requests.share(own / max(own, jobs))
 
 
 async def _settle(transactions: Transactions) -> None:

@@ -6,11 +6,13 @@ across restarts; this module decides what fits and keeps the queue.
 """
 
 import asyncio
-import heapq
-import itertools
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol, Self
+
+from bot.ports import Worth
 
 WINDOW_SECONDS = 60.0
 JITTER_SECONDS = 1.0
@@ -19,6 +21,9 @@ LONGEST_NAP_SECONDS = 1.0
 """How long the queue sleeps before it asks the ledger again: another process may have paused or freed it."""
 SHORTEST_NAP_SECONDS = 0.001
 """A wait that rounding left over must still let time pass."""
+SHARING_SLACK = 0.1
+"""How much more than its share a process may take: what others leave, and what changes between two counts."""
+SMALLEST_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,18 @@ class LocalLedger:
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """Somebody who waits for a place."""
+
+    urgent: bool
+    worth: Worth
+    turn: asyncio.Future[None]
+
+
 class Gate:
-    """Lets requests of one budget through one by one: urgent ones first, then first come first served.
+    """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then the
+    one that is worth the most at that moment, and of equals the first.
 
     Nothing is reserved ahead: a request is taken from the ledger at the moment somebody can use it, and
     goes to whoever then comes first. So a person's request never waits behind more than one poll.
@@ -97,20 +112,28 @@ class Gate:
         self._ledger = ledger
         self._budget = budget
         self._rate = rate
-        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
+        self._urgent: deque[_Request] = deque()
+        self._unhurried: list[_Request] = []
         self._opener: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._share = 1.0
+        self._last_unhurried = -inf
 
-    async def turn(self, *, urgent: bool = False) -> None:
+    async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
         """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (not urgent, next(self._order), mine))
+        request = _Request(urgent, worth or _nothing, asyncio.get_running_loop().create_future())
         if urgent:
+            self._urgent.append(request)
             self._hurry.set()
+        else:
+            self._unhurried.append(request)
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open(), name=f"gate {self._budget}")
-        await mine
+        await request.turn
+
+    def share(self, part: float) -> None:
+        """Let unhurried requests have about this part of the budget, between 0 and 1: other processes use the rest."""
+        self._share = part
 
     async def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds: the service said that it is too much."""
@@ -121,22 +144,44 @@ class Gate:
         if self._opener is not None:
             self._opener.cancel()
             await asyncio.gather(self._opener, return_exceptions=True)
-        while self._waiting:
-            heapq.heappop(self._waiting)[2].cancel()
+        for request in self._take_all():
+            request.turn.cancel()
 
     async def _open(self) -> None:
-        while self._drop_those_who_left():
+        while self._does_anybody_wait():
             self._hurry.clear()
-            urgent = not self._waiting[0][0]
+            urgent = bool(self._urgent)
             try:
-                wait_seconds = await self._ledger.take(self._budget, self._rate, urgent=urgent)
+                wait_seconds = await self._wait_seconds(urgent=urgent)
             except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
                 await self._nap(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
-            elif self._drop_those_who_left():
-                heapq.heappop(self._waiting)[2].set_result(None)
+            elif self._does_anybody_wait():
+                self._let_one_through()
+
+    async def _wait_seconds(self, *, urgent: bool) -> float:
+        """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
+        if not urgent and (early := self._leave_to_others_seconds()) > 0.0:
+            return early
+        return await self._ledger.take(self._budget, self._rate, urgent=urgent)
+
+    def _leave_to_others_seconds(self) -> float:
+        """How long the next unhurried request has to wait so that other processes have their share."""
+        if self._share >= 1.0:
+            return 0.0
+        apart = self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
+        return self._last_unhurried + apart - asyncio.get_running_loop().time()
+
+    def _let_one_through(self) -> None:
+        if self._urgent:
+            self._urgent.popleft().turn.set_result(None)
+            return
+        best = max(self._unhurried, key=lambda request: request.worth())
+        self._unhurried.remove(best)
+        best.turn.set_result(None)
+        self._last_unhurried = asyncio.get_running_loop().time()
 
     async def _nap(self, seconds: float) -> None:
         """Wait for the next place, or until somebody comes who may have an earlier one."""
@@ -144,14 +189,25 @@ class Gate:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    def _drop_those_who_left(self) -> bool:
-        """Forget cancelled waiters at the head of the queue; whether anybody is left."""
-        while self._waiting and self._waiting[0][2].done():
-            heapq.heappop(self._waiting)
-        return bool(self._waiting)
+    def _does_anybody_wait(self) -> bool:
+        """Forget cancelled requests; whether any are left."""
+        while self._urgent and self._urgent[0].turn.done():
+            self._urgent.popleft()
+        if any(request.turn.done() for request in self._unhurried):
+            self._unhurried = [request for request in self._unhurried if not request.turn.done()]
+        return bool(self._urgent or self._unhurried)
 
     def _fail_all(self, error: Exception) -> None:
-        while self._waiting:
-            mine = heapq.heappop(self._waiting)[2]
-            if not mine.done():
-                mine.set_exception(error)
+        for request in self._take_all():
+            if not request.turn.done():
+                request.turn.set_exception(error)
+
+    def _take_all(self) -> list[_Request]:
+        waiting = [*self._urgent, *self._unhurried]
+        self._urgent.clear()
+        self._unhurried.clear()
+        return waiting
+
+
+def _nothing() -> float:
+    return 0.0

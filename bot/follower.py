@@ -12,14 +12,15 @@ follow(job) ──looks──► Omni             once per job, however many car
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from random import Random
+from functools import partial
 from typing import Any
 
 import structlog
 
-from bot.cadence import pause_seconds
+from bot.cadence import LastLook, pause_seconds, worth
 from bot.cards import Cards
-from bot.job import JobId
+from bot.job import Job, JobId, JobState
+from bot.learning import Learning
 from bot.ports import (
     BoardError,
     ClaimLost,
@@ -57,6 +58,9 @@ class _Follow:
         self.look: asyncio.Task[Sight] | None = None
         self.chores: dict[WatchId, asyncio.Task[None]] = {}
         self.started = asyncio.get_running_loop().time()
+        self.last_look = LastLook(JobState.QUEUED, 0.0)
+        self.looked_at = self.started
+        """The loop's time of the last look; before the first, since when somebody has waited for one."""
 
     @property
     def is_patient(self) -> bool:
@@ -75,8 +79,7 @@ class Follower:
         watches: Watches,
         cards: Cards,
         now: Callable[[], datetime],
-        random: Random,
-        requests_per_minute: int,
+        learning: Learning,
         follow_for_seconds: float,
     ) -> None:
         """`follow_for_seconds`: how long a job that does not end is looked after, unless somebody asks for more."""
@@ -84,15 +87,14 @@ class Follower:
         self._watches = watches
         self._cards = cards
         self._now = now
-        self._random = random
-        self._requests_per_minute = requests_per_minute
+        self._learning = learning
         self._follow_for_seconds = follow_for_seconds
         self._follows: dict[JobId, _Follow] = {}
-        self._jobs = 0
 
-    def share_with(self, jobs: int) -> None:
-        """How many jobs are followed in all, also in other processes: they ask Omni from the same budget."""
-        self._jobs = jobs
+    @property
+    def jobs(self) -> int:
+        """How many jobs this process follows."""
+        return len(self._follows)
 
     async def follow(self, job: JobId, wake: asyncio.Event) -> None:
         """Follow a job until none of its watches is open.
@@ -199,6 +201,7 @@ class Follower:
         urgent = is_first and any(watch.card is None for watch in watches)
         if is_first and any(watch.card is not None for watch in watches):
             follow.sight = Sight(seen_before=True)
+            follow.looked_at -= max((self._now() - watch.asked_at).total_seconds() for watch in watches)
         pause = 0.0 if is_first else self._pause_seconds(follow)
         look = asyncio.create_task(self._look(follow, pause, urgent=urgent), name=f"look {follow.job}")
         look.add_done_callback(lambda _: follow.wake.set())
@@ -207,22 +210,17 @@ class Follower:
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
 
     def _pause_seconds(self, follow: _Follow) -> float:
-        now = self._now()
-        job = follow.sight.job
-        began_at = job.created_at if job is not None and job.created_at is not None else now
-        pause = pause_seconds(
-            age_seconds=max(0.0, (now - began_at).total_seconds()),
-            jobs=max(len(self._follows), self._jobs),
-            failures=follow.sight.failures,
-            requests_per_minute=self._requests_per_minute,
-        )
-        # Jitter, so that jobs resumed together do not go on asking together.
-        return pause * (1.0 + 0.1 * self._random.random())
+        return pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)
+
+    def _worth(self, follow: _Follow) -> float:
+        since = asyncio.get_running_loop().time() - follow.looked_at
+        return worth(follow.last_look, max(0.0, since), self._learning.survival)
 
     async def _look(self, follow: _Follow, pause: float, *, urgent: bool) -> Sight:
+        """Ask Omni once: after the pause, as soon as no other job is worth more."""
         await asyncio.sleep(pause)
         try:
-            job = await self._omni.status(follow.job, urgent=urgent)
+            job = await self._omni.status(follow.job, urgent=urgent, worth=partial(self._worth, follow))
         except OmniError as error:
             log.info("no status", job=follow.job, error=type(error).__name__, reason=str(error))
             return follow.sight.unanswered(error, self._now())
@@ -230,12 +228,28 @@ class Follower:
             return follow.sight.unanswered(OmniUnreachable(f"budget not reached: {error}"), self._now())
         return follow.sight.read(job, self._now())
 
+    def _executing_seconds(self, follow: _Follow, job: Job) -> float:
+        """For how long, as far as Omni tells; the follow knows at least since when it looks."""
+        if job.state is JobState.QUEUED:
+            return 0.0
+        if job.begun_at is None:
+            return asyncio.get_running_loop().time() - follow.started
+        return max(0.0, (self._now() - job.begun_at).total_seconds())
+
     def _take_in(self, follow: _Follow) -> None:
         """Learn from a question that has been answered since."""
-        if follow.look is not None and follow.look.done():
-            before, follow.sight = follow.sight, follow.look.result()
-            follow.look = None
-            _log_change(follow.job, before, follow.sight)
+        if follow.look is None or not follow.look.done():
+            return
+        before, follow.sight = follow.sight, follow.look.result()
+        follow.look = None
+        _log_change(follow.job, before, follow.sight)
+        job = follow.sight.job
+        if job is None or follow.sight.trouble is not None:
+            return
+        follow.last_look = LastLook(job.state, self._executing_seconds(follow, job))
+        follow.looked_at = asyncio.get_running_loop().time()
+        if job.state.is_final:
+            self._learning.ended(job)
 
 
 def _log_change(job: JobId, before: Sight, after: Sight) -> None:

@@ -88,6 +88,11 @@ class Job:
     """The Omni user id of whoever cancelled, where known."""
 
     @property
+    def begun_at(self) -> datetime | None:
+        """When a worker took it up, or if Omni does not say so, when it was created."""
+        return self.execution_started_at or self.created_at
+
+    @property
     def duration_seconds(self) -> float | None:
         """From creation to the end, or None while that is not known."""
         ended_at = self.completed_at or self.cancelled_at

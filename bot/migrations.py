@@ -19,7 +19,17 @@ def _claims_and_resuming(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX watches_by_closing ON watches (closed_at)"))
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming,)
+def _durations(connection: Connection) -> None:
+    """Version 3: how long jobs took."""
+    connection.execute(
+        text(
+            "CREATE TABLE durations (job VARCHAR(36) NOT NULL PRIMARY KEY, seconds FLOAT NOT NULL, "
+            "ended_at FLOAT NOT NULL)"
+        )
+    )
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations)
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
 

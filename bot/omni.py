@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from bot.budget import Gate
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
+from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable, Worth
 
 log = structlog.get_logger()
 
@@ -172,9 +172,9 @@ class OmniApi:
         self._random = random
         self._refusals = 0
 
-    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
         """See `Omni.status`."""
-        return read_status(job, await self._request(f"/api/v1/ai/jobs/{job}", urgent=urgent))
+        return read_status(job, await self._request(f"/api/v1/ai/jobs/{job}", urgent=urgent, worth=worth))
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
         """See `Omni.newest_job`. Source: docs.omni.co/api/ai/get-conversation."""
@@ -186,9 +186,9 @@ class OmniApi:
         with_job = [turn.job_id for turn in turns if turn.job_id is not None]
         return JobId(with_job[-1]) if with_job else None
 
-    async def _request(self, path: str, *, urgent: bool) -> bytes:
+    async def _request(self, path: str, *, urgent: bool, worth: Worth | None = None) -> bytes:
         """GET a path. Raises any OmniError."""
-        await self._gate.turn(urgent=urgent)
+        await self._gate.turn(urgent=urgent, worth=worth)
         try:
             # httpx bounds each wait, but not how many of them a dripping body takes.
             async with asyncio.timeout(TIMEOUT_SECONDS), self._client.stream("GET", path) as response:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from random import Random
 
 from bot.arrivals import Arrivals
 from bot.budget import Gate, Ledger, Rate
@@ -12,7 +11,8 @@ from bot.desk import Desk
 from bot.drawing import Drawing
 from bot.follower import Follower
 from bot.handlers import Handlers, Whisper
-from bot.ports import Board, Omni, Watches
+from bot.learning import Learning
+from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.runner import Follow, Runner
 from bot.watch import TeamId, UserId
@@ -46,10 +46,10 @@ class World:
     omni: Omni
     board: Board
     watches: Watches
+    durations: Durations
     whisper: Whisper
     now: Callable[[], datetime]
     """The time, aware UTC."""
-    random: Random
     team: TeamId
     bot_user: UserId
 
@@ -59,6 +59,7 @@ class Parts:
     """What runs, built and not yet started."""
 
     follower: Follower
+    learning: Learning
     runner: Runner
     drawing: Drawing
     posting: Posting
@@ -91,13 +92,13 @@ def assemble(
         tenant=rules.tenant,
         notify_after_seconds=rules.notify_after_seconds,
     )
+    learning = Learning(world.durations, world.now)
     follower = Follower(
         omni=world.omni,
         watches=world.watches,
         cards=cards,
         now=world.now,
-        random=world.random,
-        requests_per_minute=rules.requests_per_minute,
+        learning=learning,
         follow_for_seconds=rules.follow_for_seconds,
     )
     runner = run(follower.follow)
@@ -110,4 +111,4 @@ def assemble(
         now=world.now,
         bot_user=world.bot_user,
     )
-    return Parts(follower, runner, drawing, posting, Handlers(desk, world.whisper, world.team))
+    return Parts(follower, learning, runner, drawing, posting, Handlers(desk, world.whisper, world.team))

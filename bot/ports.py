@@ -22,7 +22,7 @@ ClaimLost                     another process follows the job by now: change not
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -46,6 +46,10 @@ class Message:
         """Equal for messages that look the same; short enough to store."""
         content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+Worth = Callable[[], float]
+"""How much it is worth right now to ask Omni a question that nobody waits for."""
 
 
 class OmniError(Exception):
@@ -123,8 +127,9 @@ class ClaimLost(Exception):
 class Omni(Protocol):
     """Omni's AI jobs, behind the one request budget of the key. Every call may raise any OmniError."""
 
-    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
-        """Ask for the job's state. `urgent` requests, made for a waiting person, go before polls."""
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+        """Ask for the job's state. `urgent` requests, made for a waiting person, go before polls, and of these
+        the one with the greatest `worth` when there is room for one."""
         ...
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
@@ -275,4 +280,16 @@ class Watches(Protocol):
 
     async def forget_closed(self, before: datetime) -> int:
         """Remove the watches that were closed before then. Returns how many."""
+        ...
+
+
+class Durations(Protocol):
+    """How long this organisation's jobs took. Every call may raise StoreUnavailable."""
+
+    async def add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:
+        """Store how long jobs took from the beginning of their execution; those stored before stay as they are."""
+        ...
+
+    async def newest(self) -> Sequence[float]:
+        """How many seconds the jobs took that were stored last, some hundred at most."""
         ...

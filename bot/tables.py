@@ -50,3 +50,12 @@ budgets = Table(
     Column("paused_until", Float, nullable=False),
 )
 """The theoretical arrival time of each budget's next request, and until when nothing may go: seconds since 1970."""
+
+durations = Table(
+    "durations",
+    metadata,
+    Column("job", String(36), primary_key=True),
+    Column("seconds", Float, nullable=False),
+    Column("ended_at", Float, nullable=False),
+)
+"""How many seconds jobs took, from when a worker took them up; `ended_at`: when that was learned, since 1970."""

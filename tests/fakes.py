@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bot.budget import Rate
 from bot.job import Conversation, Job, JobId, JobState
-from bot.ports import BoardError, ClaimLost, Message, MessageGone, NotAllowedHere, OmniError
+from bot.ports import BoardError, ClaimLost, Message, MessageGone, NotAllowedHere, OmniError, Worth
 from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
@@ -153,7 +153,7 @@ class FakeOmni:
         self.asked: list[tuple[float, bool]] = []
         self.on_asked: Callable[[], None] = lambda: None
 
-    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
         assert job == JOB
         self.asked.append((asyncio.get_running_loop().time(), urgent))
         self.on_asked()
@@ -164,6 +164,29 @@ class FakeOmni:
 
     async def newest_job(self, _conversation: Conversation) -> JobId | None:
         return JOB
+
+
+class FakeDurations:
+    """What jobs took, in memory. Set `error` to make every call fail."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.rows = {JobId(f"job {number}"): took for number, took in enumerate(seconds)}
+        self.added: list[set[JobId]] = []
+        self.error: Exception | None = None
+
+    async def add(self, seconds: Mapping[JobId, float], _ended_at: datetime) -> None:
+        await self._turn()
+        self.added.append(set(seconds))
+        self.rows = {**seconds, **self.rows}
+
+    async def newest(self) -> Sequence[float]:
+        await self._turn()
+        return list(self.rows.values())
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
 
 
 class FakeWatches:

@@ -308,3 +308,68 @@ async def test_closing_the_gate_cancels_whoever_waits() -> None:
 
 async def test_a_gate_that_nobody_used_can_be_closed() -> None:
     await Gate(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
+
+
+@pytest.mark.looptime
+async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_goes_first() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.turn()
+    values, order = {"dull": 1.0, "dear": 3.0, "fair": 2.0}, []
+
+    async def poll(name: str) -> None:
+        await gate.turn(worth=lambda: values[name])
+        order.append(name)
+
+    polls = [asyncio.create_task(poll(name)) for name in values]
+    await asyncio.sleep(1.5)
+    values["dull"] = 9.0
+    await asyncio.gather(*polls)
+    assert order == ["dear", "dull", "fair"]
+
+
+@pytest.mark.looptime
+async def test_of_polls_that_are_worth_the_same_the_first_goes_first_and_people_before_all() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.turn()
+    order = []
+
+    async def request(name: str, *, urgent: bool = False) -> None:
+        await gate.turn(urgent=urgent, worth=lambda: 5.0)
+        order.append(name)
+
+    names = ["one", "two", "three"]
+    polls = [asyncio.create_task(request(name)) for name in names]
+    await asyncio.sleep(0.1)
+    people = [asyncio.create_task(request(name, urgent=True)) for name in ("Ada", "Grace")]
+    await asyncio.gather(*polls, *people)
+    assert order == ["Ada", "Grace", *names]
+
+
+@pytest.mark.parametrize("part, requests", [(1.0, 58), (0.5, 32), (0.25, 17), (0.0, 1)])
+@pytest.mark.looptime
+async def test_polls_leave_other_processes_their_part_of_the_budget(part: float, requests: int) -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    gate.share(part)
+    polls = [asyncio.create_task(gate.turn()) for _ in range(100)]
+    await asyncio.sleep(59.9)
+    assert len(ledger.taken) == pytest.approx(requests, abs=2)
+    before = asyncio.get_running_loop().time()
+    await gate.turn(urgent=True)
+    assert asyncio.get_running_loop().time() - before <= 1.1
+    await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second() -> None:
+    ledger = MemoryLedger()
+    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    gate.share(0.0)
+    await gate.turn()
+    poll = asyncio.create_task(gate.turn())
+    await asyncio.sleep(10.0)
+    assert not poll.done()
+    gate.share(1.0)
+    await asyncio.sleep(1.1)
+    assert poll.done()

@@ -1,99 +1,160 @@
-"""When Omni is asked again: fast for young jobs, within the budget for many, patient after failures."""
+"""When Omni is asked again, and about which job first."""
+
+from itertools import pairwise
+from math import inf, sqrt
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cadence import FASTEST_SECONDS, POLL_SHARE, SLOWEST_SECONDS, YOUNG_SECONDS, pause_seconds
+from bot.cadence import (
+    FASTEST_SECONDS,
+    SIGN_OF_LIFE_SECONDS,
+    SLOWEST_SECONDS,
+    WORTH_ASKING,
+    LastLook,
+    pause_seconds,
+    worth,
+)
+from bot.job import JobState
+from bot.survival import Survival
+
+START = Survival()
+SLOW_ORGANISATION = Survival([1_800.0] * 200)
+
+
+class Constant(Survival):
+    """Jobs that end with the same hazard at every age."""
+
+    def __init__(self, hazard: float) -> None:
+        self.hazard = hazard
+
+    def ended(self, running_seconds: float, age_seconds: float) -> float:
+        return min(1.0, self.hazard * (age_seconds - running_seconds))
+
+
+def executing(age_seconds: float) -> LastLook:
+    return LastLook(JobState.EXECUTING, age_seconds)
 
 
 @pytest.mark.parametrize(
-    "age, jobs, failures, limit, seconds",
+    "look, failures, survival, seconds",
     [
-        (0, 1, 0, 60, 2.0),
-        (51, 1, 0, 60, 2.0),
-        (120, 1, 0, 60, 2.0),
-        (300, 1, 0, 60, 5.0),
-        (1_800, 1, 0, 60, 30.0),
-        (3_600, 1, 0, 60, 60.0),
-        (86_400, 1, 0, 60, 60.0),
-        (0, 2, 0, 60, 2.22),
-        (0, 3, 0, 60, 3.33),
-        (0, 50, 0, 60, 55.56),
-        (0, 100, 0, 60, 111.11),
-        (0, 50, 0, 500, 6.67),
-        (0, 1, 1, 60, 4.0),
-        (0, 1, 2, 60, 8.0),
-        (0, 1, 4, 60, 32.0),
-        (0, 1, 5, 60, 60.0),
-        (0, 1, 1_000_000, 60, 60.0),
-        (0, 1, 0, 1, 66.67),
-        (600, 10, 3, 60, 16.0),
-        (-5, 1, 0, 60, 2.0),
+        (LastLook(JobState.QUEUED, 0.0), 0, START, 6.0),
+        (executing(0), 0, START, 6.0),
+        (executing(6), 0, START, 8.4),
+        (executing(20), 0, START, 2.8),
+        (executing(30), 0, START, 2.2),
+        (executing(51), 0, START, 2.0),
+        (executing(92), 0, START, 2.6),
+        (executing(300), 0, START, 4.2),
+        (executing(3_600), 0, START, 6.5),
+        (executing(86_400), 0, START, 31.8),
+        (executing(7 * 86_400), 0, START, 60.0),
+        (executing(51), 0, SLOW_ORGANISATION, 8.3),
+        (executing(600), 0, SLOW_ORGANISATION, 55.7),
+        (executing(1_800), 0, SLOW_ORGANISATION, 6.6),
+        (LastLook(JobState.DELIVERING, 300.0), 0, START, 2.0),
+        (LastLook(JobState.UNKNOWN, 51.0), 0, START, 2.0),
+        (executing(51), 1, START, 4.0),
+        (executing(51), 2, START, 8.0),
+        (executing(51), 4, START, 32.0),
+        (executing(51), 5, START, 60.0),
+        (executing(51), 1_000_000, START, 60.0),
     ],
 )
-def test_the_pause_is_the_longest_of_budget_age_and_back_off(
-    age: float, jobs: int, failures: int, limit: int, seconds: float
+def test_a_pause_follows_how_likely_the_job_ends_soon(
+    look: LastLook, failures: int, survival: Survival, seconds: float
 ) -> None:
-    pause = pause_seconds(age_seconds=age, jobs=jobs, failures=failures, requests_per_minute=limit)
-    assert pause == pytest.approx(seconds, abs=0.01)
+    assert pause_seconds(look, failures, survival) == pytest.approx(seconds, abs=0.06)
 
 
-_AGES = st.floats(0, 1e7)
-_JOBS = st.integers(1, 100_000)
-_FAILURES = st.integers(0, 100_000)
-_LIMITS = st.integers(1, 10_000)
+def test_a_lone_job_of_30_seconds_costs_nine_requests_at_most() -> None:
+    asked_at = [0.0]
+    while asked_at[-1] < 30.0:
+        asked_at.append(asked_at[-1] + pause_seconds(executing(asked_at[-1]), 0, START))
+    assert len(asked_at) <= 9
 
 
-@given(_AGES, _JOBS, _FAILURES, _LIMITS)
-def test_omni_is_never_asked_faster_than_it_advises(age: float, jobs: int, failures: int, limit: int) -> None:
-    pause = pause_seconds(age_seconds=age, jobs=jobs, failures=failures, requests_per_minute=limit)
-    assert pause >= FASTEST_SECONDS == 2.0
+_STATES = st.sampled_from([state for state in JobState if not state.is_final])
+_LOOKS = st.builds(LastLook, _STATES, st.floats(0, 1e7))
+_SURVIVALS = st.sampled_from([START, SLOW_ORGANISATION, Survival([3.0] * 50), Survival([0.0, 1e9])])
 
 
-@given(_AGES, _JOBS, _FAILURES, _LIMITS)
-def test_all_jobs_together_plan_with_no_more_than_their_share_of_the_budget(
-    age: float, jobs: int, failures: int, limit: int
+@given(_LOOKS, st.integers(0, 100_000), _SURVIVALS)
+def test_a_pause_is_neither_shorter_than_omni_advises_nor_longer_than_a_minute(
+    look: LastLook, failures: int, survival: Survival
 ) -> None:
-    pause = pause_seconds(age_seconds=age, jobs=jobs, failures=failures, requests_per_minute=limit)
-    assert jobs * 60.0 / pause <= limit * POLL_SHARE * 1.000_001
+    assert FASTEST_SECONDS == 2.0
+    assert SLOWEST_SECONDS == 60.0
+    assert FASTEST_SECONDS <= pause_seconds(look, failures, survival) <= SLOWEST_SECONDS
 
 
-@given(_AGES, _JOBS, _FAILURES, _LIMITS)
-def test_nothing_but_the_budget_makes_a_job_wait_longer_than_a_minute(
-    age: float, jobs: int, failures: int, limit: int
+@given(st.builds(LastLook, _STATES, st.floats(0, 10)), _SURVIVALS)
+def test_people_get_news_of_a_young_job_soon(look: LastLook, survival: Survival) -> None:
+    assert pause_seconds(look, 0, survival) <= SIGN_OF_LIFE_SECONDS + look.age_seconds
+
+
+@given(_LOOKS, _SURVIVALS, st.integers(0, 20), st.integers(0, 20))
+def test_failures_never_bring_the_next_question_nearer(
+    look: LastLook, survival: Survival, some: int, others: int
 ) -> None:
-    pause = pause_seconds(age_seconds=age, jobs=jobs, failures=failures, requests_per_minute=limit)
-    assert pause <= max(SLOWEST_SECONDS, jobs * 60.0 / (limit * POLL_SHARE))
+    fewer, more = sorted((some, others))
+    assert pause_seconds(look, fewer, survival) <= pause_seconds(look, more, survival)
 
 
-@given(_AGES, _AGES, _JOBS, _JOBS, _FAILURES, _FAILURES, _LIMITS, _LIMITS)
-def test_older_more_failing_and_dearer_never_means_sooner(
-    age: float,
-    other_age: float,
-    jobs: int,
-    other_jobs: int,
-    failures: int,
-    other_failures: int,
-    limit: int,
-    other_limit: int,
+@given(st.floats(90, 3_000))
+def test_a_pause_is_as_long_as_asking_is_not_worth_while(age: float) -> None:
+    pause = pause_seconds(executing(age), 0, START)
+    assert worth(executing(age), pause - 0.06, START) < WORTH_ASKING <= worth(executing(age), pause, START)
+
+
+@given(_LOOKS, _SURVIVALS, st.floats(0, 1e5), st.floats(0, 1e5))
+def test_the_longer_nobody_has_looked_the_more_a_question_is_worth(
+    look: LastLook, survival: Survival, some: float, other: float
 ) -> None:
-    easy = pause_seconds(
-        age_seconds=min(age, other_age),
-        jobs=min(jobs, other_jobs),
-        failures=min(failures, other_failures),
-        requests_per_minute=max(limit, other_limit),
-    )
-    hard = pause_seconds(
-        age_seconds=max(age, other_age),
-        jobs=max(jobs, other_jobs),
-        failures=max(failures, other_failures),
-        requests_per_minute=min(limit, other_limit),
-    )
-    assert easy <= hard
+    sooner, later = sorted((some, other))
+    assert 0.0 <= worth(look, sooner, survival) <= worth(look, later, survival) + 1e-9
 
 
-def test_growing_older_never_makes_the_pause_jump() -> None:
-    before = pause_seconds(age_seconds=YOUNG_SECONDS, jobs=1, failures=0, requests_per_minute=60)
-    after = pause_seconds(age_seconds=YOUNG_SECONDS + 0.001, jobs=1, failures=0, requests_per_minute=60)
-    assert after == pytest.approx(before, abs=0.001)
+@given(_LOOKS, _SURVIVALS, st.floats(1, 1e4))
+def test_no_job_is_worth_little_for_ever_so_none_starves(
+    look: LastLook, survival: Survival, others: float
+) -> None:
+    assert worth(look, 1e10, survival) > others
+
+
+@given(st.floats(1e-5, 1e-2), st.floats(1e-5, 1e-2))
+def test_jobs_are_asked_in_proportion_to_the_square_root_of_their_hazard(one: float, other: float) -> None:
+    """Two jobs that are worth the same have waited in inverse proportion to it."""
+    waits = 5.0, 5.0 * sqrt(one / other)
+    look = executing(0.0)
+    assert worth(look, waits[0], Constant(one)) == pytest.approx(worth(look, waits[1], Constant(other)))
+
+
+def shares(hazards: list[float], requests: int) -> list[int]:
+    """How often each of some jobs is asked if always that is asked which is worth the most."""
+    asked, last = [0] * len(hazards), [-1.0] * len(hazards)
+    for time in range(requests):
+        values = [
+            worth(executing(0.0), time - at, Constant(hazard))
+            for at, hazard in zip(last, hazards, strict=True)
+        ]
+        best = values.index(max(values))
+        asked[best] += 1
+        last[best] = float(time)
+    return asked
+
+
+def test_asking_for_what_is_worth_the_most_comes_to_the_square_root_law() -> None:
+    asked = shares([1e-8] * 10 + [4e-8] * 10 + [16e-8] * 10, 7_000)
+    assert sum(asked[:10]) == pytest.approx(1_000, rel=0.05)
+    assert sum(asked[10:20]) == pytest.approx(2_000, rel=0.05)
+    assert sum(asked[20:]) == pytest.approx(4_000, rel=0.05)
+
+
+def test_the_pause_changes_smoothly_with_the_age() -> None:
+    ages = [10.0 * 1.02**step for step in range(400)]
+    pauses = [pause_seconds(executing(age), 0, START) for age in ages]
+    assert max(abs(later - sooner) for sooner, later in pairwise(pauses)) < 1.0
+    assert inf not in pauses

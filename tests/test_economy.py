@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from random import Random
 
 import pytest
 
 from bot import drawing, follower
 from bot.arrivals import Arrivals
 from bot.budget import Gate, Rate
+from bot.durations import StoredDurations
 from bot.job import Job, JobId, JobState, Progress
 from bot.ledger import StoredLedger
 from bot.parts import World, assemble
+from bot.ports import Worth
 from bot.runner import Runner, TaskRunner
 from bot.store import Store
 from bot.transactions import Transactions
@@ -30,7 +31,7 @@ PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let questions and edits follow each other as fast as they can."""
-    monkeypatch.setattr(follower, "pause_seconds", lambda **_: 0.005)
+    monkeypatch.setattr(follower, "pause_seconds", lambda *_: 0.005)
     monkeypatch.setattr(drawing, "BETWEEN_EDITS_SECONDS", 0.0)
 
 
@@ -41,8 +42,8 @@ class MeteredOmni(FakeOmni):
         super().__init__(a_job())
         self.gate = gate
 
-    async def status(self, job: JobId, *, urgent: bool = False) -> Job:
-        await self.gate.turn(urgent=urgent)
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+        await self.gate.turn(urgent=urgent, worth=worth)
         return await super().status(job, urgent=urgent)
 
 
@@ -90,7 +91,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
     ledger, store, board = StoredLedger(process, now), Store(process), FakeBoard()
     requests, edits = Gate(ledger, "omni", PLENTY), Gate(ledger, "chat.update", PLENTY)
     omni = MeteredOmni(requests)
-    world = World(omni, board, store, tell_nobody, now, Random(1), HERE.team, UserId("U0BOT"))
+    world = World(omni, board, store, StoredDurations(process), tell_nobody, now, HERE.team, UserId("U0BOT"))
     parts = assemble(world, RULES, edits, Arrivals(), TaskRunner)
     task = asyncio.create_task(parts.drawing.run())
     try:

@@ -6,7 +6,6 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
-from random import Random
 
 import pytest
 
@@ -35,6 +34,7 @@ from tests.fakes import (
     JOB,
     START,
     FakeBoard,
+    FakeDurations,
     FakeOmni,
     FakeWatches,
     FreeLedger,
@@ -66,6 +66,7 @@ class Stage:
         self.omni.answer = job
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
+        self.durations = FakeDurations()
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
@@ -78,13 +79,14 @@ class Stage:
             watches=self.watches,
             whisper=tell_nobody,
             now=now,
-            random=Random(1),
+            durations=self.durations,
             team=HERE.team,
             bot_user=UserId("U0BOT"),
         )
         edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
         parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)
         drawing = asyncio.create_task(parts.drawing.run())
+        learning = asyncio.create_task(parts.learning.run())
         await parts.runner.ensure(await self.watches.open_jobs())
         try:
             yield parts.runner
@@ -92,7 +94,8 @@ class Stage:
             await parts.runner.stop()
             await parts.posting.steps.settle()
             drawing.cancel()
-            await asyncio.gather(drawing, return_exceptions=True)
+            learning.cancel()
+            await asyncio.gather(drawing, learning, return_exceptions=True)
 
     def expects(self, watch: WatchId) -> asyncio.Future[Arrival]:
         """Somebody waits to hear what becomes of a watch."""
@@ -130,7 +133,7 @@ async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None
         await asyncio.sleep(60)
     times = [time for time, _ in stage.omni.asked]
     assert all(later - sooner >= 2.0 for sooner, later in pairwise(times))
-    assert len(times) > 20
+    assert len(times) > 15
 
 
 async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart() -> None:
@@ -403,11 +406,43 @@ async def test_a_defect_over_one_watch_does_not_touch_the_others(caplog: pytest.
     assert len(stage.told()) == 2
 
 
-async def test_the_pause_between_questions_grows_with_the_number_of_jobs_and_with_age() -> None:
-    stage = Stage(a_job(created_at=START - timedelta(minutes=30)), a_watch())
+HOURS_OLD = a_job(created_at=START - timedelta(hours=2))
+JUST_BEGUN = replace(HOURS_OLD, execution_started_at=START)
+QUEUED = replace(HOURS_OLD, state=JobState.QUEUED)
+
+
+@pytest.mark.parametrize(
+    "job, known_durations, fewest, most",
+    [
+        (HOURS_OLD, [], 20, 40),
+        (JUST_BEGUN, [], 90, 150),
+        (JUST_BEGUN, [7_300.0] * 200, 5, 60),
+        (QUEUED, [], 40, 60),
+    ],
+    ids=["hours old", "just begun", "just begun where all take hours", "queued for hours"],
+)
+async def test_a_job_is_asked_about_the_more_often_the_likelier_it_ends_now(
+    job: Job, known_durations: list[float], fewest: int, most: int
+) -> None:
+    stage = Stage(job, a_watch())
+    stage.durations = FakeDurations(*known_durations)
     async with stage.bot():
         await asyncio.sleep(300)
-    assert len(stage.omni.asked) <= 11
+    assert fewest <= len(stage.omni.asked) <= most
+
+
+async def test_how_long_a_job_took_is_learned_once_it_has_ended() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(
+            JobState.COMPLETE,
+            answer="An answer.",
+            created_at=START,
+            completed_at=START + timedelta(seconds=7),
+        )
+        await asyncio.sleep(120)
+    assert stage.durations.rows == {JOB: 7.0}
 
 
 async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once() -> None:

@@ -21,7 +21,7 @@ from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Script
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
 from bot.omni import OmniApi, omni_client, read_status
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
+from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, Worth
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -621,7 +621,7 @@ async def test_requests_for_a_waiting_person_are_urgent(
             super().__init__(RecordingLedger(), "omni", Rate.within(60, burst=4))
             self.turns: list[bool] = []
 
-        async def turn(self, *, urgent: bool = False) -> None:
+        async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
             self.turns.append(urgent)
 
     gate = Turnstile()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import cadence
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from tests.end_to_end.world import World
@@ -18,6 +19,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "world" in metafunc.fixturenames:
         databases = getattr(metafunc.module, "DATABASES", (SQLITE,))
         metafunc.parametrize("world", databases, indirect=True, ids=databases)
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These jobs take seconds, so let the bot look at a young one as often as at any other."""
+    monkeypatch.setattr(cadence, "SIGN_OF_LIFE_SECONDS", cadence.FASTEST_SECONDS)
 
 
 @pytest.fixture
