@@ -60,6 +60,8 @@ class Relay(Protocol):
 class _Expected:
     arrival: asyncio.Future[Arrival]
     waiting: int = 0
+    is_counted_on: bool = False
+    """Somebody has asked whether anybody waits, and is about to tell what became of the watch."""
 
 
 class Arrivals:
@@ -92,8 +94,9 @@ class Arrivals:
                 del self._expected[watch]
 
     async def is_awaited(self, watch: WatchId) -> bool:
-        """Whether anybody waits to be told. Other processes are given a second to say so."""
+        """Whether anybody waits to be told, and will go on waiting. Other processes are given a second to say so."""
         if watch in self._expected:
+            self._expected[watch].is_counted_on = True
             return True
         if self._relay is None:
             return False
@@ -110,6 +113,10 @@ class Arrivals:
             if not self._asked[watch]:
                 del self._asked[watch]
         return True
+
+    def is_counted_on(self, watch: WatchId) -> bool:
+        """Whether those who wait must not give up now: they will be told in a moment, and in no other way."""
+        return watch in self._expected and self._expected[watch].is_counted_on
 
     def came(self, watch: WatchId, arrival: Arrival) -> None:
         """Tell everybody who waits."""
@@ -133,6 +140,7 @@ class Arrivals:
     def _hear_question(self, words: Mapping[str, str]) -> None:
         watch = WatchId(words.get("watch", ""))
         if self._relay is not None and watch in self._expected:
+            self._expected[watch].is_counted_on = True
             self._relay.tell(AWAITED, watch=watch)
 
     def _hear_answer(self, words: Mapping[str, str]) -> None:

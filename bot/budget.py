@@ -17,6 +17,9 @@ from bot.ports import Worth
 WINDOW_SECONDS = 60.0
 JITTER_SECONDS = 1.0
 """Requests leave here evenly but arrive bunched by the network; the window is reckoned longer by this."""
+LATE_SECONDS = 0.5
+"""A ledger that takes longer to answer has given a place in the past; the next request keeps its distance from
+the moment in which this one really went."""
 LONGEST_NAP_SECONDS = 1.0
 """How long the queue sleeps before it asks the ledger again: another process may have paused or freed it."""
 SHORTEST_NAP_SECONDS = 0.001
@@ -118,6 +121,7 @@ class Gate:
         self._hurry = asyncio.Event()
         self._share = 1.0
         self._last_unhurried = -inf
+        self._not_before = -inf
 
     async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
         """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
@@ -151,6 +155,7 @@ class Gate:
         while self._does_anybody_wait():
             self._hurry.clear()
             urgent = bool(self._urgent)
+            asked_at = _loop_time()
             try:
                 wait_seconds = await self._wait_seconds(urgent=urgent)
             except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
@@ -160,10 +165,15 @@ class Gate:
                 await self._nap(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             elif self._does_anybody_wait():
                 self._let_one_through()
+                if _loop_time() - asked_at > LATE_SECONDS:
+                    self._not_before = _loop_time() + self._rate.interval_seconds
 
     async def _wait_seconds(self, *, urgent: bool) -> float:
         """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
-        if not urgent and (early := self._leave_to_others_seconds()) > 0.0:
+        early = self._not_before - _loop_time()
+        if not urgent:
+            early = max(early, self._leave_to_others_seconds())
+        if early > 0.0:
             return early
         return await self._ledger.take(self._budget, self._rate, urgent=urgent)
 
@@ -172,7 +182,7 @@ class Gate:
         if self._share >= 1.0:
             return 0.0
         apart = self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
-        return self._last_unhurried + apart - asyncio.get_running_loop().time()
+        return self._last_unhurried + apart - _loop_time()
 
     def _let_one_through(self) -> None:
         if self._urgent:
@@ -181,7 +191,7 @@ class Gate:
         best = max(self._unhurried, key=lambda request: request.worth())
         self._unhurried.remove(best)
         best.turn.set_result(None)
-        self._last_unhurried = asyncio.get_running_loop().time()
+        self._last_unhurried = _loop_time()
 
     async def _nap(self, seconds: float) -> None:
         """Wait for the next place, or until somebody comes who may have an earlier one."""
@@ -207,6 +217,10 @@ class Gate:
         self._urgent.clear()
         self._unhurried.clear()
         return waiting
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _nothing() -> float:

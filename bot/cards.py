@@ -37,7 +37,7 @@ def notice_is_due(watch: Watch, sight: Sight, now: datetime, notify_after_second
     """
     if sight.job is not None and sight.job.state is JobState.COMPLETE:
         return (now - watch.asked_at).total_seconds() > notify_after_seconds
-    return sight.is_final
+    return sight.is_final or watch.ended
 
 
 class Cards:
@@ -79,7 +79,7 @@ class Cards:
                     thread=None,
                     tried_at=watch.card_tried_at,
                     store_try=partial(self._watches.card_tried, watch),
-                    store_ts=partial(self._watches.card_posted, watch.id),
+                    store_ts=partial(self._store_card, watch.id, sight.has_ended),
                 )
             )
         except NotAllowedHere as error:
@@ -94,18 +94,17 @@ class Cards:
 
     def redraw(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Let the card show how the job stands, if that looks different from what it shows."""
-        if not watch.card_gone:
+        if not watch.card_gone and not watch.ended:
             self._drawing.show(watch, ts, self._look(watch, sight))
 
     async def finish(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Give the card its last look, tell the people in its thread where that is due, and close the watch."""
-        taken = not watch.card_gone and await self._drawing.finish(watch, ts, self._look(watch, sight))
+        taken = not watch.card_gone and await self._show_the_end(watch, ts, sight)
         newest = await self._watches.newest(watch)
         if newest is None:
             return
         if taken and await self._tell_in_thread(newest, ts, sight):
-            has_ended = sight.job is not None and sight.job.state.is_final
-            await self._watches.close(watch, self._now(), ended=has_ended)
+            await self._watches.close(watch, self._now(), ended=newest.ended or sight.has_ended)
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
@@ -115,7 +114,7 @@ class Cards:
 
     async def retire(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Close a watch that nobody follows any more, and let its card say so."""
-        if not watch.card_gone:
+        if not watch.card_gone and not watch.ended:
             await self._drawing.finish(watch, ts, (render.unfollowed(watch, sight, self._tenant),))
         await self._watches.close_if_deserted(watch, self._now())
 
@@ -128,6 +127,19 @@ class Cards:
         else:
             # Its people must be able to go on: they get a card of their own, which then says so.
             await self._watches.start_over(watch.id, ts)
+
+    async def _show_the_end(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
+        """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
+        if watch.ended and not sight.has_ended:
+            return True
+        return await self._drawing.finish(watch, ts, self._look(watch, sight), ended=sight.has_ended)
+
+    async def _store_card(
+        self, watch: WatchId, ended: bool, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        """Store a post of the card. One that was found, not posted just now, may show what was known earlier."""
+        is_the_end = ended and fingerprint is not None
+        return await self._watches.card_posted(watch, tried_at, ts, fingerprint, ended=is_the_end)
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
         return render.card(watch, sight, self._now(), self._tenant)
@@ -150,8 +162,9 @@ class Cards:
 
     async def _give_up_unconfirmed(self, watch: Watch) -> None:
         """Nobody knows whether the card is there, and it will not be kept current: its people have to hear it."""
-        if not await self._arrivals.is_awaited(watch.id):
-            # The process that took the command is gone, and with it the way to answer it privately.
+        is_answered = await self._arrivals.is_awaited(watch.id)
+        if not is_answered or len(watch.followers) > 1:
+            # Who asked long ago, or of a process that is gone, can't be answered privately any more.
             for follower in watch.followers:
                 await self._tell_directly(watch, follower, lines.unconfirmed_card(watch.job))
         await self._give_up(watch, Arrival.UNCONFIRMED)

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 ARRIVES_WITHIN_SECONDS = 20.0
 """How long a person hears nothing before being told that the card is late."""
+LAST_WORD_WITHIN_SECONDS = 2.0
+"""How long it may take to hear why a watch that was waited for goes."""
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
 """How long a person waits for Omni to say which job a chat's address means; nothing is stored before that."""
 
@@ -176,14 +178,25 @@ class Desk:
         except TimeoutError:
             # What another process has to tell may have been lost on the way; the table has not.
             there = await self._watches.get(mine.id)
-            if there is None or there.card is None:
+            if there is not None and there.card is not None:
+                came = Arrival.POSTED
+            elif there is None or self._arrivals.is_counted_on(mine.id):
+                came = await self._last_word(arrival)
+            else:
                 return lines.card_is_late()
-            came = Arrival.POSTED
         if came is Arrival.POSTED:
             return None if is_first else await self._already_there(mine.id)
         if came is Arrival.MOVED and not await self._has_direct_messages(mine):
             return lines.not_allowed_anywhere(self._bot_user)
         return self._line(came)
+
+    async def _last_word(self, arrival: asyncio.Future[Arrival]) -> Arrival:
+        """Why the watch is gone, or about to go: whoever removes it says so right after."""
+        try:
+            async with asyncio.timeout(LAST_WORD_WITHIN_SECONDS):
+                return await asyncio.shield(arrival)
+        except TimeoutError:
+            return Arrival.UNCONFIRMED
 
     async def _has_direct_messages(self, mine: Watch) -> bool:
         """Whether the card that was moved can be in this person's direct messages: others' may be open only."""

@@ -48,6 +48,8 @@ class _Card:
     """How many of the forms Slack has refused."""
     last: asyncio.Future[bool] | None = None
     """Set once the wish is the last one; resolved when Slack has taken it."""
+    ends: bool = False
+    """Whether that last wish says how the job ended."""
     not_before: float = 0.0
     failures: int = 0
     in_flight: bool = False
@@ -89,8 +91,10 @@ class Drawing:
             card.want(forms)
             self._changed.set()
 
-    async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> bool:
+    async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...], *, ended: bool = False) -> bool:
         """Give the card its last look and wait, however long, until Slack has taken it.
+
+        `ended`: the look says how the job ended, which is stored together with it.
 
         Returns whether the card shows it; False if the card can't be edited any more. Raises ClaimLost.
         """
@@ -99,7 +103,7 @@ class Drawing:
         if not card.wanted:
             self._forget(card)
             return True
-        card.last = asyncio.get_running_loop().create_future()
+        card.last, card.ends = asyncio.get_running_loop().create_future(), ended
         try:
             return await card.last
         finally:
@@ -186,7 +190,8 @@ class Drawing:
         card.failures = 0
         card.shown = message.fingerprint
         try:
-            await self._watches.card_shows(card.watch, card.ts, card.shown)
+            is_the_end = card.ends and card.shown in card.fingerprints
+            await self._watches.card_shows(card.watch, card.ts, card.shown, ended=is_the_end)
         except ClaimLost as error:
             self._lose(card, error)
         except StoreUnavailable as error:

@@ -153,7 +153,7 @@ class Follower:
                 self._start(follow, watch, self._cards.post(watch, sight))
         elif not watch.followers:
             self._start(follow, watch, self._cards.retire(watch, watch.card, sight))
-        elif sight.is_final:
+        elif sight.is_final or (watch.ended and self._is_followed_for_too_long(watch)):
             self._start(follow, watch, self._cards.finish(watch, watch.card, sight))
         elif self._is_followed_for_too_long(watch) and (
             sight.job is not None or self._silent_for_long(sight)

@@ -219,15 +219,21 @@ class Watches(Protocol):
         """The card is about to be posted; None: it is certain that the try came to nothing. Raises ClaimLost."""
         ...
 
-    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
-        """Slack holds the card, posted by that try, and in which look where that is known.
+    async def card_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> bool:
+        """Slack holds the card, posted by that try, and in which look where that is known. `ended`: that look
+        says how the job ended.
 
         False, and nothing changed, if another try has been begun since.
         """
         ...
 
-    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
-        """Slack holds this message as the card; None: nobody knows what it holds. Raises ClaimLost."""
+    async def card_shows(
+        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> None:
+        """Slack holds this message as the card; None: nobody knows what it holds. `ended`: it says how the job
+        ended. Raises ClaimLost."""
         ...
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
@@ -264,7 +270,7 @@ class Watches(Protocol):
         ...
 
     async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
-        """Nothing is left to show or tell, for good if the job has `ended`. Raises ClaimLost.
+        """Nothing is left to show or tell, for good if the card says how the job `ended`. Raises ClaimLost.
 
         Changes nothing if somebody has joined or resumed the watch since.
         """

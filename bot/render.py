@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bot.answer import first_piece, pieces
 from bot.blocks import LONGEST_SECTION, buttons, context, markdown, quote, section
-from bot.face import face
+from bot.face import Face, face
 from bot.job import Job, JobState
 from bot.link import chat_link
 from bot.mrkdwn import MOST_READ, code, escape, excerpt, from_markdown, plain, shortened
@@ -64,10 +64,15 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
 
 def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
     """The reply in the card's thread that tells every follower how the job ended; None if there is no news."""
-    if not sight.is_final or not watch.followers:
+    if not (sight.is_final or watch.ended) or not watch.followers:
         return None
     link = chat_link(sight.job.chat_url, tenant) if sight.job else None
-    ended = face(sight)
+    # A card that says how the job ended stays when Omni forgets the job; what it says is not stored.
+    ended = (
+        face(sight)
+        if sight.has_ended or not watch.ended
+        else Face("", "The job has ended; its card says how")
+    )
     news = [f"{_mentions(watch.followers)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
     news += [*ended.details[:_MOST_DETAILS_TOLD], *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
     text = "\n".join([*news, *_text_link(link)])

@@ -43,7 +43,7 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
             "asked_at": watch.asked_at.timestamp(),
             "resumed_at": None,
         }
-        if not kept.ended:
+        if kept.closed_at is None or not kept.ended:
             # Without a claim: a follow that was about to close it must not, and the next look takes it up.
             again |= dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice"))
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))

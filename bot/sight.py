@@ -41,6 +41,11 @@ class Sight:
         """Whether there is nothing left to wait for."""
         return self.missing or (self.job is not None and self.job.state.is_final)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether Omni says how the job ended."""
+        return not self.missing and self.job is not None and self.job.state.is_final
+
     def read(self, job: Job, now: datetime) -> Self:
         """What is known after an answer."""
         return type(self)(job=job, seen_at=now)

@@ -105,16 +105,22 @@ class Store:
         await self._write(watch, card_tried_at=_seconds(at))
 
     @whole
-    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+    async def card_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> bool:
         this_try = watches.c.card_tried_at == tried_at.timestamp()
-        if await self._set(watch, this_try, watches.c.card.is_(None), card=ts, shown=fingerprint):
+        look = {"shown": fingerprint, "ended": int(ended)}
+        if await self._set(watch, this_try, watches.c.card.is_(None), card=ts, **look):
             return True
         # Perhaps it is stored already: by a write of ours whose answer was lost, or by whoever found this post.
         return await self._set(watch, this_try, watches.c.card == ts, card=ts)
 
     @whole
-    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
-        await self._write(watch, watches.c.card == card, shown=fingerprint)
+    async def card_shows(
+        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> None:
+        look = {"shown": fingerprint, **({"ended": 1} if ended else {})}
+        await self._write(watch, watches.c.card == card, **look)
 
     @whole
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:

@@ -60,7 +60,7 @@ class Watch:
     closed_at: datetime | None = None
     """When there was nothing left to show or tell."""
     ended: bool = False
-    """The card shows how the job ended, and nothing can change that any more."""
+    """The card says how the job ended, and must never say anything else again."""
     claim: Claim | None = None
     """Whose writes count: those of the follow with this claim, and no other's."""
     resumed_at: datetime | None = None

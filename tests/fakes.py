@@ -75,6 +75,9 @@ class FakeBoard:
     def plan(self, method: str, *errors: BoardError, after_effect: bool = False) -> None:
         self._plans.setdefault(method, deque()).extend((error, after_effect) for error in errors)
 
+    def forget_plans(self) -> None:
+        self._plans.clear()
+
     def top_level(self, place: Place = HERE) -> list[Posted]:
         return [posted for posted in self.posted.values() if posted.thread is None and posted.place == place]
 
@@ -260,19 +263,23 @@ class FakeWatches:
         await self._turn("card_tried")
         self._write(watch, card_tried_at=at)
 
-    async def card_posted(self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+    async def card_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> bool:
         await self._turn("card_posted")
         row = self.rows.get(watch)
         if row is None or row.card_tried_at != tried_at or row.card not in (None, ts):
             return False
         if row.card is None:
-            self._set(watch, card=ts, shown=fingerprint)
+            self._set(watch, card=ts, shown=fingerprint, ended=ended)
         return True
 
-    async def card_shows(self, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+    async def card_shows(
+        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> None:
         await self._turn("card_shows")
-        if self._write(watch).card == card:
-            self._set(watch.id, shown=fingerprint)
+        if (row := self._write(watch)).card == card:
+            self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._turn("card_is_gone")
@@ -306,9 +313,9 @@ class FakeWatches:
         await self._turn("start_over")
         if self._has(watch, card):
             self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
-            self._set(watch, notice_tried_at=None, notice=None)
+            self._set(watch, notice_tried_at=None, notice=None, ended=False)
             if self.rows[watch].closed_at is not None:
-                self._set(watch, closed_at=None, ended=False, claim=None)
+                self._set(watch, closed_at=None, claim=None)
 
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
         await self._turn("resume")
@@ -364,7 +371,7 @@ class FakeWatches:
         if row.closed_at is not None or not row.followers:
             self._set(row.id, resumed_at=None, followers=watch.followers)
             self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
-            if not row.ended:
+            if row.closed_at is None or not row.ended:
                 self._set(row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None)
         else:
             self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))

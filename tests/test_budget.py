@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from itertools import pairwise
 from typing import Any
 
 import looptime
@@ -27,12 +28,14 @@ class MemoryLedger(LocalLedger):
         self.taken: list[float] = []
         self.broken = broken
         self.answers_after_seconds = answers_after_seconds
+        self.commits_after_seconds = 0.0
 
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         await asyncio.sleep(self.answers_after_seconds)
         if self.broken is not None:
             raise self.broken
         wait_seconds = await super().take(budget, rate, urgent=urgent)
+        await asyncio.sleep(self.commits_after_seconds)
         if wait_seconds == 0.0:
             self.taken.append(asyncio.get_running_loop().time())
         return wait_seconds
@@ -373,3 +376,16 @@ async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second(
     gate.share(1.0)
     await asyncio.sleep(1.1)
     assert poll.done()
+
+
+@pytest.mark.looptime
+async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_its_distance() -> None:
+    """The place was given when the ledger was asked; the request went when it had answered."""
+    ledger = MemoryLedger()
+    gate, went = Gate(ledger, "omni", Rate.within(6, burst=1)), []
+    for slow_seconds in (3.0, 0.0, 0.0):
+        ledger.commits_after_seconds = slow_seconds
+        await gate.turn(urgent=True)
+        went.append(asyncio.get_running_loop().time())
+    assert went[0] == pytest.approx(3.0)
+    assert all(later - sooner > 10.0 for sooner, later in pairwise(went))

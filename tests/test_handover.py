@@ -226,9 +226,9 @@ async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
     card_posted, answers_lost = stage.watches.card_posted, [StoreUnavailable("connection lost")] * 3
 
     async def stored_but_unanswered(
-        watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+        watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        taken = await card_posted(watch, tried_at, ts, fingerprint)
+        taken = await card_posted(watch, tried_at, ts, fingerprint, ended=ended)
         if answers_lost:
             raise answers_lost.pop()
         return taken

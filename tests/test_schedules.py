@@ -7,21 +7,24 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.desk import Desk
+from bot import lines
+from bot.desk import ARRIVES_WITHIN_SECONDS, Desk
 from bot.job import JobId, JobState, Progress
 from bot.ports import (
     BoardBusy,
+    BoardUnreachable,
     JobNotFound,
     Message,
     MessageGone,
     NotAllowedHere,
+    OmniUnreachable,
     ScopeMissing,
     StoreUnavailable,
     Unanswered,
 )
 from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now
-from tests.test_follower import FOREIGN, Stage
+from tests.test_follower import FOREIGN, RULES, Stage
 
 pytestmark = pytest.mark.looptime
 
@@ -244,9 +247,9 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
         second: list[str | None] = []
 
         async def posted_as_grace_asks(
-            watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+            watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
         ) -> bool:
-            stored = await card_posted(watch, tried_at, ts, fingerprint)
+            stored = await card_posted(watch, tried_at, ts, fingerprint, ended=ended)
             second.append(await desk.follow(JOB, HERE, GRACE))
             return stored
 
@@ -342,3 +345,79 @@ async def test_the_loss_of_a_former_card_noticed_late_does_not_mark_the_new_one_
         await asyncio.sleep(5)
     assert stage.watches.rows[WATCH].card == "2.0"
     assert not stage.watches.rows[WATCH].card_gone
+
+
+async def an_ended_card_whose_process_died_before_its_reply(
+    *, outcome: JobNotFound | OmniUnreachable
+) -> Stage:
+    """The card says how the job ended; a new process takes it up, and Omni tells no more of the job."""
+    stage, _ = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", *[BoardUnreachable("down")] * 10)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(10)
+    (shown,) = stage.shown()
+    assert "The job failed" in shown and stage.told() == []
+    stage.board.forget_plans()
+    stage.omni.answer = outcome
+    async with stage.bot():
+        await asyncio.sleep(600)
+    assert stage.shown() == [shown]
+    return stage
+
+
+async def test_a_card_that_says_how_the_job_ended_stays_when_omni_forgets_the_job() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=JobNotFound("404"))
+    (reply,) = stage.told()
+    assert reply.startswith(f"<@{ADA}>") and "its card says how" in reply
+    assert stage.all_closed()
+
+
+async def test_a_card_that_says_how_the_job_ended_stays_while_omni_is_away() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=OmniUnreachable("HTTP 502"))
+    assert stage.told() == []
+    assert not stage.all_closed()
+    stage.says(JobState.FAILED)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    (reply,) = stage.told()
+    assert "The job failed" in reply
+
+
+async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_the_same() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=OmniUnreachable("HTTP 502"))
+    async with stage.bot():
+        await asyncio.sleep(RULES.follow_for_seconds)
+    (reply,) = stage.told()
+    assert "its card says how" in reply
+    assert stage.all_closed()
+
+
+async def test_nobody_stops_waiting_in_the_moment_in_which_the_answer_is_about_to_come() -> None:
+    stage, _ = a_stage()
+    stage.omni.answer = JobNotFound("404")
+    remove = stage.watches.remove
+
+    async def removed_when_the_person_has_waited_for_too_long(watch: Watch) -> None:
+        await asyncio.sleep(ARRIVES_WITHIN_SECONDS + 1.0 - asyncio.get_running_loop().time())
+        await remove(watch)
+
+    stage.watches.remove = removed_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        assert await a_desk(stage, runner.start).follow(JOB, HERE, ADA) == lines.no_such_job()
+    assert stage.board.posted == {}
+
+
+async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_long_ago() -> None:
+    stage, board = a_stage(a_watch())
+    board.shows_history = False
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        board.plan("post", Unanswered("TimeoutError"))
+        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(30)
+    assert line == lines.unconfirmed_card()
+    (told,) = stage.shown(direct(ADA))
+    assert "did not confirm the card" in told

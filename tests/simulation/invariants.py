@@ -30,7 +30,9 @@ def _answered(seen: Seen) -> Iterator[str]:
         if asked.action.kind == "help" or seen.told(asked) is not None or seen.died_over(asked):
             continue
         job = seen.job_of(asked)
-        if asked.action.kind in ("follow", "chat") and seen.cards[job.id, asked.place]:
+        if asked.action.kind in ("follow", "chat") and any(
+            seen.cards[job.id, place] for place in seen.places_of(asked)
+        ):
             continue
         yield f"{asked.person} heard nothing of {asked.action}"
 
@@ -129,7 +131,7 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
                 if final is not None and shown != final:
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {final!r}"
                     break
-                if shown in FINAL and shown != "missing":
+                if shown in FINAL and shown != "missing" and not look.is_doubtful:
                     final = shown
 
 

@@ -89,12 +89,20 @@ class Seen:
     def may_be_unconfirmed(self, asked: Asked) -> bool:
         """Whether a post to where the card may be was left unanswered, and nobody may look for it."""
         may_look = self.world.scenario.history_scopes and asked.place not in self.world.people.ever_closed
-        return not may_look and any(
+        places = self.places_of(asked)
+        job = self.job_of(asked).id
+        died_over = any(
+            self.is_uncertain(card) or card.deleted_by_bot
+            for place in places
+            for card in self.cards[job, place]
+        )
+        unanswered = any(
             exchange.name == "chat.postMessage"
             and exchange.answered_at is None
-            and exchange.args["channel"] in self.places_of(asked)
+            and exchange.args["channel"] in places
             for exchange in self.world.wire.log
         )
+        return not may_look and (died_over or unanswered)
 
     def was_told_unconfirmed(self, asked: Asked) -> bool:
         """Whether the person has heard, or was to hear, that nobody knows whether the card is there."""

@@ -44,6 +44,10 @@ class Look:
     at: float
     text: str
     blocks: list[dict[str, Any]]
+    exchange: Exchange | None = None
+    """The request that made it so."""
+    is_doubtful: bool = False
+    """The bot died before it had stored that the card shows this."""
 
 
 @dataclass(slots=True)
@@ -141,13 +145,13 @@ class SlackSide:
                 change.channel,
                 message["ts"],
                 self._under_way.args.get("thread_ts"),
-                [Look(self.now, message["text"], message["blocks"])],
+                [Look(self.now, message["text"], message["blocks"], self._under_way)],
                 self._under_way,
             )
             self.posted[change.channel, message["ts"]] = posted
         elif change.kind == "updated":
             self.posted[change.channel, message["ts"]].looks.append(
-                Look(self.now, message["text"], message["blocks"])
+                Look(self.now, message["text"], message["blocks"], self._under_way)
             )
         elif change.kind == "deleted" and (there := self.posted.get((change.channel, message["ts"]))):
             there.deleted_at = self.now

@@ -67,7 +67,7 @@ class Exchange:
     """The service's word for what it did or why it did not; the ts of what was posted."""
     status: int | None = None
     answered_at: float | None = None
-    """When a living process got the answer."""
+    """When a living process got an answer that says what became of the request."""
 
 
 class Unreachable(Exception):
@@ -162,7 +162,8 @@ class Wire:
     def _deliver(self, exchange: Exchange, answer: Answer) -> None:
         if exchange.future.done() or exchange.process is None or not exchange.process.is_alive:
             return
-        exchange.answered_at = self._loop.time() if answer.status else None
+        is_answer = answer.status and exchange.fate.kind not in ("down", "down_after", "nonsense")
+        exchange.answered_at = self._loop.time() if is_answer else None
         exchange.future.set_result(answer)
         self.happened("answered", exchange)
 

@@ -68,6 +68,7 @@ class World:
         self.people.delivered = lambda process: self._event("delivered", process)
         self._upsets: list[Upset] = []
         self._back_after = 1.0
+        self._processes = scenario.processes
         self._is_over = False
         self.wire.happened = self._on_wire
         self.disk.committed = lambda process: self._event("committed", process)
@@ -110,11 +111,18 @@ class World:
             self.machine.start()
         await asyncio.sleep(self.scenario.acts_until + 1.0)
         self._upsets.clear()
+        await self._leave_one_process()
         deadline = self.loop.time() + SETTLES_WITHIN_SECONDS + 2 * self.scenario.max_follow_seconds
         while self.loop.time() < deadline and not self.is_settled():
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         await asyncio.sleep(LISTENS_ON_SECONDS)
         self._is_over = True
+
+    async def _leave_one_process(self) -> None:
+        """Two processes on one SQLite file take each other's follows for ever: the rest is for one of them."""
+        self._processes = 1
+        for running in self.machine.running[1:]:
+            await self.machine.stop(running)
 
     def unfold(self) -> None:
         """Plan when what happens, from now on."""
@@ -146,7 +154,8 @@ class World:
         (open_rows,) = self.disk.rows.execute(
             "SELECT count(*) FROM watches WHERE closed_at IS NULL"
         ).fetchone()
-        return open_rows == 0 and self.machine.reachable() is not None
+        is_awake = not any(running.process.is_paused for running in self.machine.running)
+        return open_rows == 0 and is_awake and self.machine.reachable() is not None
 
     def _begin_job(self, job: JobPlan) -> None:
         self.trace.note("omni", f"job {job.id[:8]} begins")
@@ -215,15 +224,24 @@ class World:
                     delivery.ended_at = self.loop.time()
         self._doubt(running.process)
         if not self._is_over:
-            self.loop.in_world(self._back_after, self.machine.start)
+            self.loop.in_world(self._back_after, self._start_again)
+
+    def _start_again(self) -> None:
+        if len(self.machine.running) < self._processes:
+            self.machine.start()
 
     def _doubt(self, process: Process) -> None:
-        """Note which posts died with their process before it had stored them."""
+        """Note which posts and which looks died with their process before it had stored them."""
         stored = {ts for row in self.disk.rows.execute("SELECT card, notice FROM watches") for ts in row}
         for posted in self.slack.posted.values():
             is_recent = self.loop.time() - posted.exchange.at < 150.0
             if posted.exchange.process is process and is_recent and posted.ts not in stored:
                 posted.is_doubtful = True
+        ended = {ts for (ts,) in self.disk.rows.execute("SELECT card FROM watches WHERE ended = 1")}
+        for posted in self.slack.posted.values():
+            last = posted.looks[-1]
+            if last.exchange is not None and last.exchange.process is process and posted.ts not in ended:
+                last.is_doubtful = True
 
     def forget(self) -> None:
         """Drop what the services remember: messages, requests, jobs, addresses."""
