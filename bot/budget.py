@@ -6,6 +6,8 @@ across restarts; this module decides what fits and keeps the queue.
 """
 
 import asyncio
+import heapq
+import itertools
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,6 +109,9 @@ class Gate:
     """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then the
     one that is worth the most at that moment, and of equals the first.
 
+    What is worth the most is found without asking all who wait: as no worth grows by more than one a second, what one
+    was at an earlier time bounds what it is now.
+
     Nothing is reserved ahead: a request is taken from the ledger at the moment somebody can use it, and
     goes to whoever then comes first. So a person's request never waits behind more than one poll.
     """
@@ -116,7 +121,9 @@ class Gate:
         self._budget = budget
         self._rate = rate
         self._urgent: deque[_Request] = deque()
-        self._unhurried: list[_Request] = []
+        self._unhurried: list[tuple[float, int, _Request]] = []
+        """A heap: the time at which the request would have been worth nothing if it had grown by one a second."""
+        self._numbers = itertools.count()
         self._opener: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._share = 1.0
@@ -130,7 +137,7 @@ class Gate:
             self._urgent.append(request)
             self._hurry.set()
         else:
-            self._unhurried.append(request)
+            heapq.heappush(self._unhurried, self._entry(next(self._numbers), request))
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open(), name=f"gate {self._budget}")
         await request.turn
@@ -188,10 +195,23 @@ class Gate:
         if self._urgent:
             self._urgent.popleft().turn.set_result(None)
             return
-        best = max(self._unhurried, key=lambda request: request.worth())
-        self._unhurried.remove(best)
-        best.turn.set_result(None)
+        self._take_most_worth().turn.set_result(None)
         self._last_unhurried = _loop_time()
+
+    def _take_most_worth(self) -> _Request:
+        """Take the request off the heap that is worth the most now; there is one that waits."""
+        while True:
+            _, number, request = heapq.heappop(self._unhurried)
+            if request.turn.done():
+                continue
+            entry = self._entry(number, request)
+            if not self._unhurried or entry < self._unhurried[0]:
+                return request
+            heapq.heappush(self._unhurried, entry)
+
+    @staticmethod
+    def _entry(number: int, request: _Request) -> tuple[float, int, _Request]:
+        return _loop_time() - request.worth(), number, request
 
     async def _nap(self, seconds: float) -> None:
         """Wait for the next place, or until somebody comes who may have an earlier one."""
@@ -203,8 +223,8 @@ class Gate:
         """Forget cancelled requests; whether any are left."""
         while self._urgent and self._urgent[0].turn.done():
             self._urgent.popleft()
-        if any(request.turn.done() for request in self._unhurried):
-            self._unhurried = [request for request in self._unhurried if not request.turn.done()]
+        while self._unhurried and self._unhurried[0][2].turn.done():
+            heapq.heappop(self._unhurried)
         return bool(self._urgent or self._unhurried)
 
     def _fail_all(self, error: Exception) -> None:
@@ -213,7 +233,7 @@ class Gate:
                 request.turn.set_exception(error)
 
     def _take_all(self) -> list[_Request]:
-        waiting = [*self._urgent, *self._unhurried]
+        waiting = [*self._urgent, *(request for _, _, request in sorted(self._unhurried))]
         self._urgent.clear()
         self._unhurried.clear()
         return waiting

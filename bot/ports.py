@@ -49,7 +49,7 @@ class Message:
 
 
 Worth = Callable[[], float]
-"""How much it is worth right now to ask Omni a question that nobody waits for."""
+"""How much it is worth right now to ask Omni a question that nobody waits for. Grows by at most one a second."""
 
 
 class OmniError(Exception):

@@ -79,6 +79,8 @@ class Posting:
         self._now = now
         self._looks_after_seconds = looks_after_seconds
         self._gates: dict[Place, Gate] = {}
+        self._unsent: dict[WatchId, str] = {}
+        """The mark of a try whose intent the database may have stored without saying so, and that was not made."""
         self.steps = WholeSteps()
         """The posts under way; settle them before the process ends."""
 
@@ -94,7 +96,7 @@ class Posting:
         """
         plainer = 0
         failures = 0
-        unknown_since = post.tried_at
+        unknown_since = None if self._was_never_sent(post) else post.tried_at
         while True:
             if unknown_since is not None:
                 if (ts := await self._look_for(post, unknown_since)) is not None:
@@ -104,7 +106,7 @@ class Posting:
             # Cards go before replies: a person waits for the one, and has waited already for the other.
             await self._gate(post.place).turn(urgent=post.thread is None)
             started_at = self._now()
-            await post.store_try(started_at)
+            await self._store_try(post, started_at)
             try:
                 await self.steps.run(self._post_and_store(post, post.forms[plainer], started_at))
                 return
@@ -125,6 +127,18 @@ class Posting:
                 plainer += 1
             else:
                 failures = await self._back_off(refusal, failures)
+
+    async def _store_try(self, post: Post, at: datetime) -> None:
+        try:
+            await post.store_try(at)
+        except StoreUnavailable:
+            self._unsent[post.watch] = _mark(post.watch, at)
+            raise
+        self._unsent.pop(post.watch, None)
+
+    def _was_never_sent(self, post: Post) -> bool:
+        """Whether the try that the database tells of is one that this process stored and did not make."""
+        return post.tried_at is not None and self._unsent.get(post.watch) == _mark(post.watch, post.tried_at)
 
     def _gate(self, place: Place) -> Gate:
         if place not in self._gates:

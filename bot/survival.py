@@ -29,12 +29,53 @@ class Survival:
         """`durations`: seconds from the beginning to the end of jobs that have ended."""
         jobs = [max(seconds, _YOUNGEST_SECONDS) for seconds in (*START_DURATIONS, *durations)]
         self._hazard = [-math.log(_running(jobs, age) / len(jobs)) for age in _AGES]
+        self._left = self._seconds_left_from_each_age()
 
     def ended(self, running_seconds: float, age_seconds: float) -> float:
         """How likely a job that ran at one age has ended by a later one, both in seconds: between 0 and 1."""
         return -math.expm1(
             self._cumulative(running_seconds) - self._cumulative(max(age_seconds, running_seconds))
         )
+
+    def unnoticed_seconds(self, running_seconds: float, age_seconds: float) -> float:
+        """For how long a job that ran at one age has, on average, been over at a later one: the integral of `ended`
+        between the two."""
+        between = age_seconds - running_seconds
+        if between <= 0.0:
+            return 0.0
+        still_running = self._left_from(running_seconds) - self._left_from(age_seconds)
+        return max(0.0, between - still_running * math.exp(self._cumulative(running_seconds)))
+
+    def _seconds_left_from_each_age(self) -> list[float]:
+        """For each age of the grid, the integral of the share that still runs, from there on."""
+        # Beyond the last age the share falls with the age itself, and its integral would have no end.
+        left = [_AGES[-1] * math.exp(-self._hazard[-1])]
+        for step in range(len(_AGES) - 2, -1, -1):
+            left.append(left[-1] + self._seconds_within(step, _AGES[step], _AGES[step + 1]))
+        return left[::-1]
+
+    def _left_from(self, age_seconds: float) -> float:
+        if age_seconds <= _YOUNGEST_SECONDS:
+            slope = self._hazard[0] / _YOUNGEST_SECONDS
+            span = _YOUNGEST_SECONDS - max(0.0, age_seconds)
+            return self._left[0] + span * math.exp(-slope * (_YOUNGEST_SECONDS - span / 2.0))
+        step = int(math.log(age_seconds / _YOUNGEST_SECONDS) / _GROWTH)
+        if step >= len(_AGES) - 1:
+            share = math.exp(-self._hazard[-1])
+            return share * _AGES[-1] * (1.0 - math.log(age_seconds / _AGES[-1]))
+        return self._left[step + 1] + self._seconds_within(step, age_seconds, _AGES[step + 1])
+
+    def _seconds_within(self, step: int, begin: float, end: float) -> float:
+        """The integral of the share that still runs, between two ages within one step of the grid.
+
+        In a step the share is a power of the age, as its negative logarithm is straight over the age's.
+        """
+        power = 1.0 - (self._hazard[step + 1] - self._hazard[step]) / _GROWTH
+        age = _AGES[step]
+        at_first = math.exp(-self._hazard[step]) * age
+        if abs(power) < 1e-9:
+            return at_first * math.log(end / begin)
+        return at_first * (math.pow(end / age, power) - math.pow(begin / age, power)) / power
 
     def _cumulative(self, age_seconds: float) -> float:
         if age_seconds <= _YOUNGEST_SECONDS:

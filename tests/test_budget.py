@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.budget import LONGEST_NAP_SECONDS, Gate, LocalLedger, Rate
-from bot.ports import StoreUnavailable
+from bot.ports import StoreUnavailable, Worth
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
 asyncio.set_event_loop(None)
@@ -317,17 +317,44 @@ async def test_a_gate_that_nobody_used_can_be_closed() -> None:
 async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_goes_first() -> None:
     gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
     await gate.turn()
-    values, order = {"dull": 1.0, "dear": 3.0, "fair": 2.0}, []
+    order: list[str] = []
 
-    async def poll(name: str) -> None:
-        await gate.turn(worth=lambda: values[name])
+    async def poll(name: str, worth: Worth) -> None:
+        await gate.turn(worth=worth)
         order.append(name)
 
-    polls = [asyncio.create_task(poll(name)) for name in values]
-    await asyncio.sleep(1.5)
-    values["dull"] = 9.0
-    await asyncio.gather(*polls)
-    assert order == ["dear", "dull", "fair"]
+    time = asyncio.get_running_loop().time
+    worths: dict[str, Worth] = {
+        "dull": lambda: 1.0,
+        "dear": lambda: 3.0,
+        "fair": lambda: 2.0,
+        "late": lambda: max(0.0, time() - 1.5),
+        "soon": lambda: 1.2 + 0.4 * time(),
+    }
+    await asyncio.gather(*[poll(name, worth) for name, worth in worths.items()])
+    assert order == ["dear", "soon", "fair", "late", "dull"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=12))
+def test_whatever_polls_are_worth_the_one_that_is_worth_the_most_is_found(
+    lines: list[tuple[float, float]],
+) -> None:
+    """Each is worth something at first and grows by up to one a second."""
+
+    async def all_polls() -> None:
+        gate, left = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1)), dict(enumerate(lines))
+        await gate.turn()
+
+        def worth(line: tuple[float, float]) -> float:
+            return line[0] + line[1] * asyncio.get_running_loop().time()
+
+        async def poll(number: int) -> None:
+            await gate.turn(worth=lambda: worth(lines[number]))
+            assert worth(left.pop(number)) >= max(map(worth, left.values()), default=0.0) - 1e-9
+
+        await asyncio.gather(*map(poll, list(left)))
+
+    in_virtual_time(all_polls())
 
 
 @pytest.mark.looptime

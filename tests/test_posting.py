@@ -36,12 +36,15 @@ class Desk:
         self.stored: list[tuple[Ts, str | None]] = []
         self.stored_for: list[datetime] = []
         self.database_is_away = False
+        self.intents_are_unconfirmed = False
         self.is_replaced = False
         """Another try has been begun since, by another process."""
 
     async def post(self, *forms: str, tried_at: datetime | None = None) -> None:
         async def store_try(at: datetime | None) -> None:
             self.tries.append(at)
+            if self.intents_are_unconfirmed:
+                raise StoreUnavailable("connection lost")
 
         async def store_ts(tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
             await asyncio.sleep(0.01)
@@ -279,3 +282,27 @@ async def test_whatever_fails_in_whatever_order_slack_holds_it_exactly_once(
     await desk.post("rich", "plain")
     assert len(desk.held) == 1
     assert len(desk.stored) == 1
+
+
+async def test_a_try_whose_intent_was_stored_unconfirmed_and_that_was_not_made_needs_no_look() -> None:
+    """The database took the intent and could not say so: this process knows that it posted nothing."""
+    desk = Desk()
+    desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    desk.intents_are_unconfirmed = True
+    with pytest.raises(StoreUnavailable):
+        await desk.post()
+    desk.intents_are_unconfirmed = False
+    await desk.post(tried_at=desk.tries[-1])
+    assert desk.held == ["hello"]
+
+
+async def test_what_another_process_stored_unconfirmed_has_to_be_looked_for() -> None:
+    desk = Desk()
+    desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    desk.intents_are_unconfirmed = True
+    with pytest.raises(StoreUnavailable):
+        await desk.post()
+    desk.intents_are_unconfirmed = False
+    with pytest.raises(CannotTell):
+        await desk.post(tried_at=START - timedelta(seconds=5))
+    assert desk.held == []

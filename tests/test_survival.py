@@ -1,5 +1,6 @@
 """How likely a job has ended: by what is known for a start, and by what was learned."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -64,3 +65,26 @@ def test_a_job_has_not_ended_before_it_was_seen_running(age: float) -> None:
 def test_no_age_is_impossible() -> None:
     for sooner, later in pairwise([0.1, 1.0, 60.0, 3_600.0, 86_400.0, 30 * 86_400.0, 3_650 * 86_400.0]):
         assert 0.0 < START.ended(sooner, later) < 1.0
+
+
+@given(_DURATIONS, _AGES, _AGES)
+def test_a_job_has_been_over_for_as_long_as_it_was_likely_to_have_ended(
+    durations: list[float], one: float, other: float
+) -> None:
+    """The integral, against a sum of many small steps."""
+    young, old = sorted((one, other))
+    survival, steps = Survival(durations), 2_000
+    step = (old - young) / steps
+    summed = step * math.fsum(survival.ended(young, young + step * (number + 0.5)) for number in range(steps))
+    assert survival.unnoticed_seconds(young, old) == pytest.approx(summed, rel=0.01, abs=1e-6 + 2.0 * step)
+
+
+@given(_DURATIONS, _AGES, _AGES, _AGES)
+def test_what_is_unnoticed_grows_by_at_most_a_second_each_second(
+    durations: list[float], one: float, other: float, third: float
+) -> None:
+    running, sooner, later = sorted((one, other, third))
+    survival = Survival(durations)
+    grown = survival.unnoticed_seconds(running, later) - survival.unnoticed_seconds(running, sooner)
+    rounding = 1e-9 * (1.0 + later)
+    assert -rounding <= grown <= later - sooner + rounding

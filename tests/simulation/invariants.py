@@ -68,6 +68,8 @@ def _is_lasting(seen: Seen, cards: list[Posted], right: set[str]) -> bool:
 def _one_card(seen: Seen) -> Iterator[str]:
     """No job has two cards in one place, unless a person deleted the first or the bot could not reach it."""
     for (job, channel), cards in seen.cards.items():
+        if channel in seen.world.people.ever_closed:
+            continue  # its end may have been told in direct messages, and the place forgotten
         kept = [card for card in cards if not seen.is_out_of_reach(card)]
         if len(kept) > 1:
             yield f"{len(kept)} cards of {job[:8]} in {channel}: {[card.ts for card in kept]}"

@@ -33,7 +33,12 @@ def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
     died_over = sum(seen.is_uncertain(reply) and reply.is_doubtful for reply in replies)
     # A lost job is told of again when it is asked for again, and so is its end when Omni knows it after all.
     lost = sum(LOST in reply.looks[0].text for reply in replies)
-    asked = [asked for asked in seen.commands if card.channel in seen.places_of(asked)]
+    # Also those that were never acknowledged: they may have been stored before their process died.
+    asked = [
+        asked
+        for asked in seen.world.people.asked
+        if asked.action.kind in ("follow", "chat") and card.channel in seen.places_of(asked)
+    ]
     deliveries = sum(len(one.action.deliveries) for one in asked) or len(replies)
     if len(replies) - lost > 1 + died_over or lost > deliveries + died_over:
         yield f"{len(replies)} replies to {card.ts} in {card.channel}, {died_over} of them died over"
