@@ -9,12 +9,12 @@ each doubling of the age.
 import math
 from collections.abc import Sequence
 
-START_DURATIONS = (20, 26, 31, 36, 40, 42, 44, 46, 48, 50, 52, 57, 65, 77, 92, 115, 150, 210, 330, 900)
+START_DURATIONS = (24, 29, 33, 36, 39, 42, 44, 46, 48, 50, 52, 57, 65, 77, 92, 115, 150, 210, 330, 900)
 """Seconds that twenty jobs took, for a start: made up to have what is known. 267 hard questions took 51 s in the
 median, and the quartiles were 40 and 92 s; Omni says 15 to 60 s; a single query may take five minutes."""
-SHARPNESS = 6.0
+SHARPNESS = 8.0
 """How closely the curve follows each duration: it is spread as a log-logistic distribution of this shape, half of it
-within 20 %. The tail of that is a power, so that no age counts as impossible."""
+within 15 %. The tail of that is a power, so that no age counts as impossible."""
 
 _YOUNGEST_SECONDS = 0.5
 _GROWTH = math.log(1.04)

@@ -414,7 +414,7 @@ QUEUED = replace(HOURS_OLD, state=JobState.QUEUED)
 @pytest.mark.parametrize(
     "job, known_durations, fewest, most",
     [
-        (HOURS_OLD, [], 20, 40),
+        (HOURS_OLD, [], 50, 80),
         (JUST_BEGUN, [], 90, 150),
         (JUST_BEGUN, [7_300.0] * 200, 5, 60),
         (QUEUED, [], 40, 60),

@@ -112,20 +112,17 @@ class World:
                     return
                 await asyncio.sleep(0.2)
 
-    async def bot_process(self) -> asyncio.subprocess.Process:
-        """The bot as a process of its own, connected; for tests that kill it. Dies with the test."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "SLACK_BOT_TOKEN": self.slack.bot_token,
-            "SLACK_APP_TOKEN": self.slack.app_token,
-            "SLACK_API_URL": self.slack.api_url,
-            "OMNI_BASE_URL": self.omni.base_url,
-            "OMNI_API_TOKEN": self.omni.api_key,
-            "DATABASE_URL": self.database_url,
-        }
+    async def bot_process(self, *module: str) -> asyncio.subprocess.Process:
+        """The bot as a process of its own, connected; for tests that kill it. Dies with the test.
+
+        `module`: another bot's module and its arguments.
+        """
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", cwd=self.folder, env=environment
+            sys.executable,
+            "-m",
+            *(module or ("bot",)),
+            cwd=self.folder,
+            env=environment(self.slack, self.omni, self.database_url),
         )
         self.processes.append(process)
         await self.slack.connected(timeout=20)

@@ -56,13 +56,17 @@ def _one_right_card(seen: Seen) -> Iterator[str]:
         shown = [look_of(look) for card in cards for look in card.looks]
         if not right & set(shown):
             yield f"{asked.person} follows {job.id[:8]} in {asked.place}, {sorted(right)} expected, cards show {shown}"
-        elif not _is_lasting(seen, cards, right):
+        elif not _is_lasting(cards, right):
             yield f"the card of {job.id[:8]} in {asked.place} for {asked.person} does not stay right: {shown}"
 
 
-def _is_lasting(seen: Seen, cards: list[Posted], right: set[str]) -> bool:
+def _is_lasting(cards: list[Posted], right: set[str]) -> bool:
     """Whether some card that reached a right look still has one, or was taken from the bot after that."""
-    return any(look_of(card.looks[-1]) in right for card in cards)
+    return any(
+        look_of(card.looks[-1]) in right
+        or (card.written_off and any(look_of(look) in right for look in card.looks))
+        for card in cards
+    )
 
 
 def _one_card(seen: Seen) -> Iterator[str]:

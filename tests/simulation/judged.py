@@ -5,6 +5,7 @@ looked at only for what is left open in them, and at the moment of a kill, to te
 taking a post and the commit that stores it.
 """
 
+import math
 from collections import defaultdict
 from functools import cached_property
 
@@ -18,6 +19,8 @@ from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import BEGINNING, World
 
+STORED_WITHIN_SECONDS = 1.0
+"""By when a process that goes on has stored what came of a request."""
 IN_FLIGHT_SECONDS = 40.0
 """For so long after a command its answer may still be on its way."""
 
@@ -98,11 +101,18 @@ class Seen:
         )
         unanswered = any(
             exchange.name == "chat.postMessage"
-            and exchange.answered_at is None
+            and self._is_in_doubt(exchange)
             and exchange.args["channel"] in places
             for exchange in self.world.wire.log
         )
         return not may_look and (died_over or unanswered)
+
+    def _is_in_doubt(self, exchange: Exchange) -> bool:
+        """Whether the bot got no answer, or was killed before it could store what it said."""
+        if exchange.answered_at is None or exchange.process is None:
+            return True
+        ended_at = self.world.ended_at.get(exchange.process, math.inf)
+        return ended_at - exchange.answered_at < STORED_WITHIN_SECONDS
 
     def was_told_unconfirmed(self, asked: Asked) -> bool:
         """Whether the person has heard, or was to hear, that nobody knows whether the card is there."""

@@ -24,7 +24,7 @@ class OmniSide(httpx.AsyncBaseTransport):
     def __init__(self, wire: Wire, now: Callable[[], float], requests_per_minute: int) -> None:
         self._wire = wire
         self._now = now
-        self._requests_per_minute = requests_per_minute
+        self.requests_per_minute = requests_per_minute
         self._window: deque[float] = deque()
         self.jobs: dict[str, SimulatedJob] = {}
         self.removed: set[str] = set()
@@ -78,7 +78,7 @@ class OmniSide(httpx.AsyncBaseTransport):
         self._window.append(now)
         while self._window[0] <= now - 60.0:
             self._window.popleft()
-        if len(self._window) > self._requests_per_minute:
+        if len(self._window) > self.requests_per_minute:
             exchange.outcome = "over the limit"
             return _problem(429, "Too Many Requests")
         if not authorized:

@@ -69,6 +69,7 @@ class World:
         self._upsets: list[Upset] = []
         self._back_after = 1.0
         self._processes = scenario.processes
+        self.ended_at: dict[Process, float] = {}
         self._is_over = False
         self.wire.happened = self._on_wire
         self.disk.committed = lambda process: self._event("committed", process)
@@ -222,6 +223,7 @@ class World:
             for delivery in asked.deliveries:
                 if delivery.process is running.process and delivery.ended_at is None:
                     delivery.ended_at = self.loop.time()
+        self.ended_at[running.process] = self.loop.time()
         self._doubt(running.process)
         if not self._is_over:
             self.loop.in_world(self._back_after, self._start_again)

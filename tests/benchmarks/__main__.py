@@ -1,0 +1,125 @@
+"""Every measurement, side by side: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
+
+Takes about 25 minutes. Needs Linux, and a machine that does nothing else.
+"""
+
+import argparse
+import asyncio
+import math
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.benchmarks import delay, load, sockets, takes
+from tests.benchmarks.contestants import CONTESTANTS
+from tests.benchmarks.delay import Cell, Measured
+from tests.benchmarks.plot import plot
+
+CELLS = (
+    (1, 60, 100),
+    (2, 60, 50),
+    (3, 60, 30),
+    (10, 60, 20),
+    (25, 60, 8),
+    (100, 60, 3),
+    (500, 60, 1),
+    (1_000, 500, 1),
+    (5_000, 500, 1),
+)
+"""Jobs, requests a minute, and how often it is done with other jobs: the fewer jobs, the more chance is in a mean."""
+PICTURE = Path(__file__).parents[2] / ".github" / "pictures" / "delay.svg"
+HEADING = (
+    f"{'jobs':>5} {'a minute':>8}  {'bot':<12} {'delivered':>11} {'mean s':>7} {'p95 s':>7} {'max s':>7} "
+    f"{'requests/job':>12} {'429s':>5} {'edits/job':>9}"
+)
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="*", choices=[*MEASUREMENTS, []], help="all if not given")
+    for name in parser.parse_args().what or MEASUREMENTS:
+        MEASUREMENTS[name]()
+    return 0
+
+
+def delays() -> None:
+    """Virtual time: how late people learn of an end, for each bot and number of jobs."""
+    _say(
+        "\nDelay from a job's end to its answer in Slack; virtual time; jobs of 40/51/92 s (quartiles)\n"
+        + HEADING
+    )
+    lines: dict[str, list[tuple[int, float]]] = {contestant.name: [] for contestant in CONTESTANTS}
+    for jobs, per_minute, times in CELLS:
+        for contestant in CONTESTANTS:
+            runs = [
+                delay.measure(Cell(jobs, per_minute, takes.as_measured, seed), contestant)
+                for seed in range(times)
+            ]
+            measured = _together(runs)
+            _say_row(jobs, per_minute, contestant.name, measured)
+            if per_minute == 60:
+                lines[contestant.name].append((jobs, measured.mean))
+    for name, jobs, draw in (("20 to 40 s", 10, takes.twenty_to_forty), ("30 s", 1, takes.thirty)):
+        _say(f"jobs of {name}:")
+        runs = [delay.measure(Cell(jobs, 60, draw, seed), CONTESTANTS[0]) for seed in range(20)]
+        _say_row(jobs, 60, CONTESTANTS[0].name, _together(runs))
+        _say(f"at most {max(run.most_requests for run in runs)} requests for a job")
+    PICTURE.write_text(plot(lines), encoding="utf-8")
+
+
+def over_sockets() -> None:
+    """Real time and real sockets."""
+    _say("\nThe same in real time over real sockets\n" + HEADING)
+    for jobs in (10, 25):
+        for name in sockets.MODULES:
+            _say_row(jobs, 60, name, asyncio.run(sockets.measure(jobs, takes.as_measured, name)))
+
+
+def loads() -> None:
+    """CPU, memory, start and acknowledgements with many open follows."""
+    _say("\nMany open follows in one process, SQLite, 60 requests a minute")
+    _say("follows  connected s  answered s  followed s   CPU %  peak MiB  ack median ms   p99  worst")
+    for follows in (1_000, 10_000):
+        measured = asyncio.run(load.measure(follows))
+        acks = measured.ack_milliseconds
+        _say(
+            f"{follows:7}  {measured.connected_seconds:11.1f}  {measured.answered_seconds:10.1f}  "
+            f"{measured.followed_seconds:10.1f}  {measured.cpu_percent:6.1f}  {measured.peak_mib:8.0f}  "
+            f"{statistics.median(acks):13.1f}  {measured.ack(0.99):4.1f}  {acks[-1]:5.1f}"
+        )
+
+
+MEASUREMENTS: dict[str, Callable[[], None]] = {"delay": delays, "sockets": over_sockets, "load": loads}
+
+
+def _together(runs: Sequence[Measured]) -> Measured:
+    return Measured(
+        sum(run.jobs for run in runs),
+        tuple(sorted(seconds for run in runs for seconds in run.delays)),
+        sum(run.requests for run in runs),
+        sum(run.refused for run in runs),
+        sum(run.edits for run in runs),
+        max(run.most_requests for run in runs),
+    )
+
+
+def _say_row(jobs: int, per_minute: int, name: str, measured: Measured) -> None:
+    numbers = " ".join(
+        f"{'–' if math.isnan(seconds) else f'{seconds:.2f}':>7}"
+        for seconds in (measured.mean, measured.p95, measured.worst)
+    )
+    _say(
+        f"{jobs:5} {per_minute:8}  {name:<12} {f'{len(measured.delays)}/{measured.jobs}':>11} {numbers} "
+        f"{measured.requests / measured.jobs:12.1f} {measured.refused:5} {measured.edits / measured.jobs:9.1f}"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
