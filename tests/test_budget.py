@@ -335,6 +335,7 @@ async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_
     assert order == ["dear", "soon", "fair", "late", "dull"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=12))
 def test_whatever_polls_are_worth_the_one_that_is_worth_the_most_is_found(
     lines: list[tuple[float, float]],

@@ -23,8 +23,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These jobs take seconds, so let the bot look at a young one as often as at any other."""
-    monkeypatch.setattr(cadence, "SIGN_OF_LIFE_SECONDS", cadence.FASTEST_SECONDS)
+    """These jobs take seconds, which is unlikely: let the bot look at a young one as often as at any other."""
+    monkeypatch.setattr(cadence, "WORTH_ASKING", 0.0)
 
 
 @pytest.fixture
