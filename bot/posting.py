@@ -1,7 +1,8 @@
 """Posts a message once. Slack has no idempotency key, so what is not known to have arrived is looked for.
 
 A post is begun by storing that it is tried and ended by storing its ts; between the two nobody can know,
-without looking, whether Slack holds it. Every post carries a mark of its try as metadata to be found by.
+without looking, whether Slack holds it. Every post carries a mark of its try as metadata to be found by. A file
+can carry none, so a try of one whose outcome is not known is the last.
 """
 
 import asyncio
@@ -16,15 +17,18 @@ from bot.ports import (
     Board,
     BoardBusy,
     BoardError,
+    BoardUnreachable,
     Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
     StoreUnavailable,
+    TokenRefused,
     Unanswered,
+    Upload,
 )
-from bot.watch import Place, Ts, WatchId
+from bot.watch import Place, Slot, Ts, WatchId
 from bot.whole import WholeSteps
 
 log = structlog.get_logger()
@@ -39,10 +43,14 @@ LONGEST_BACK_OFF_SECONDS = 60.0
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
+UPLOADED_WITHIN_SECONDS = 120.0
+"""How long a file that Slack does not take now is tried again."""
+UPLOADED = Ts("uploaded")
+"""Is stored in the place of a ts, which Slack does not tell of a file."""
 
 
 class CannotTell(Exception):
-    """A post was not answered and the bot may not read the history: it may be there or not."""
+    """A post was not answered and can't be looked for: it may be there or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,21 @@ class Post:
     store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
     """Called with what Slack holds: when its try was begun, its ts, and its fingerprint where that is known.
     False if another try has been begun since."""
+    slot: Slot | None = None
+    """Which of several replies it is: what its mark tells apart even where two are begun at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePost:
+    """A file that is to be put into a thread once."""
+
+    place: Place
+    upload: Upload
+    watch: WatchId
+    thread: Ts
+    store_try: Callable[[datetime | None], Awaitable[None]]
+    store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
+    """Both as a `Post`'s; the ts is always UPLOADED."""
 
 
 class Posting:
@@ -126,18 +149,69 @@ class Posting:
             else:
                 failures = await self._back_off(refusal, failures)
 
+    async def upload_once(self, post: FilePost) -> None:
+        """Upload the file and store that it is there.
+
+        Raises:
+            CannotTell: it may or may not be there, and must not be tried again.
+            ClaimLost: it is another process's to upload by now.
+            BoardError: it certainly is not there; Slack does not take it, or has not for UPLOADED_WITHIN_SECONDS.
+            StoreUnavailable: the database did not take the intent, or that the file is there.
+        """
+        give_up_at = asyncio.get_running_loop().time() + UPLOADED_WITHIN_SECONDS
+        failures = 0
+        while True:
+            await self._gate(post.place).turn()
+            try:
+                # With its intent: a stop between the two would cost the file.
+                await self.steps.run(self._upload_and_store(post))
+                return
+            except Unanswered as error:
+                log.warning("upload unanswered", watch=post.watch, code=error.code)
+                raise CannotTell from error
+            except (BoardBusy, BoardUnreachable, TokenRefused) as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                refusal = error
+            if isinstance(refusal, BoardBusy):
+                # Uploads have limits of their own, so messages to the place need not wait.
+                await asyncio.sleep(refusal.retry_after_seconds)
+            else:
+                failures = await self._back_off(refusal, failures)
+
+    async def let_end(self, tried_at: datetime) -> None:
+        """Wait until whoever began that try can hardly be at it any more: it may yet store what came of it."""
+        ends_at = tried_at + timedelta(seconds=self._looks_after_seconds[-1])
+        wait_seconds = (ends_at - self._now()).total_seconds()
+        await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
+
     def _gate(self, place: Place) -> Gate:
         if place not in self._gates:
             self._gates[place] = Gate(LocalLedger(), f"posts {place.channel}", POSTS_PER_PLACE)
         return self._gates[place]
 
     async def _post_and_store(self, post: Post, message: Message, tried_at: datetime) -> None:
-        mark = _mark(post.watch, tried_at)
+        mark = _mark(post, tried_at)
         ts = await self._board.post(post.place, message, mark=mark, thread=post.thread)
         if not await self._store_ts(post, tried_at, ts, message.fingerprint):
             await self._take_back(post, ts)
 
-    async def _store_ts(self, post: Post, tried_at: datetime, ts: Ts, fingerprint: str) -> bool:
+    async def _upload_and_store(self, post: FilePost) -> None:
+        started_at = self._now()
+        await post.store_try(started_at)
+        try:
+            await self._board.upload(post.place, post.upload, thread=post.thread)
+        except Unanswered:
+            raise
+        except BoardError:
+            await post.store_try(None)
+            raise
+        if not await self._store_ts(post, started_at, UPLOADED, None):
+            log.warning("surplus file not deleted", watch=post.watch)
+
+    async def _store_ts(
+        self, post: Post | FilePost, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
         give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
         failures = 0
         while True:
@@ -164,10 +238,7 @@ class Posting:
             return await self._look(post, since)
         except CannotTell:
             if since is post.tried_at:
-                # Whoever began it may still be at it, and may yet store what came of it.
-                ends_at = since + timedelta(seconds=self._looks_after_seconds[-1])
-                wait_seconds = (ends_at - self._now()).total_seconds()
-                await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
+                await self.let_end(since)
             raise
 
     async def _look(self, post: Post, since: datetime) -> Ts | None:
@@ -186,7 +257,7 @@ class Posting:
 
     async def _find(self, post: Post, since: datetime) -> Ts | None:
         failures = 0
-        mark = _mark(post.watch, since)
+        mark = _mark(post, since)
         since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
         while True:
             try:
@@ -210,6 +281,7 @@ class Posting:
         return failures + 1
 
 
-def _mark(watch: WatchId, tried_at: datetime) -> str:
+def _mark(post: Post, tried_at: datetime) -> str:
     """What a post is found by: one try of one watch, so that no earlier post of the same watch is taken for it."""
-    return f"{watch}/{tried_at.timestamp():.6f}"
+    slot = f"/{post.slot}" if post.slot else ""
+    return f"{post.watch}{slot}/{tried_at.timestamp():.6f}"
