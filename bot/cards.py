@@ -92,7 +92,7 @@ class Cards:
         newest = await self._watches.newest(watch)
         if newest is None:
             return
-        if taken and await self._thread.complete(newest, ts, sight, chart):
+        if taken and await self._thread.complete(newest, ts, sight, chart, shown_before=watch.ended):
             await self._watches.close(watch, self._now(), ended=newest.ended or sight.has_ended)
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.

@@ -30,15 +30,20 @@ CHART = Slot("chart")
 Replies = Mapping[Slot, Reply]
 
 
-def notice_is_due(watch: Watch, sight: Sight, now: datetime, notify_after_seconds: float) -> bool:
+def notice_is_due(
+    watch: Watch, sight: Sight, now: datetime, notify_after_seconds: float, *, shown_before: bool
+) -> bool:
     """Whether the end of a job is worth a thread reply, which rings where an edit does not.
 
     A failure, a cancellation and a lost job always are; an answer is when it took so long, counted from the
-    command, that the person has turned to something else.
+    command, that the person has turned to something else. If the card has shown it before, nobody knows for how
+    long; then what counts is when the job was completed.
     """
-    if sight.job is not None and sight.job.state is JobState.COMPLETE:
-        return (now - watch.asked_at).total_seconds() > notify_after_seconds
-    return sight.is_final or watch.ended
+    job = sight.job
+    if job is None or job.state is not JobState.COMPLETE:
+        return sight.is_final or watch.ended
+    answered_at = job.completed_at if shown_before and job.completed_at else now
+    return (answered_at - watch.asked_at).total_seconds() > notify_after_seconds
 
 
 def answered_job(sight: Sight) -> Job | None:
@@ -66,11 +71,16 @@ class Thread:
         self._tenant = tenant
         self._notify_after_seconds = notify_after_seconds
 
-    async def complete(self, watch: Watch, card: Ts, sight: Sight, chart: Chart) -> bool:
-        """Post what belongs into the thread and is not there yet. False if there is no thread any more."""
+    async def complete(
+        self, watch: Watch, card: Ts, sight: Sight, chart: Chart, *, shown_before: bool
+    ) -> bool:
+        """Post what belongs into the thread and is not there yet. False if there is no thread any more.
+
+        `shown_before`: the card did not come to show the end just now.
+        """
         job = answered_job(sight)
         try:
-            await self._tell(watch, card, sight)
+            await self._tell(watch, card, sight, shown_before=shown_before)
             if job is not None:
                 replies = await self._watches.replies(watch.id)
                 await self._go_on(watch, card, job, replies)
@@ -81,10 +91,11 @@ class Thread:
             await self._draw(watch, card, job, chart)
         return True
 
-    async def _tell(self, watch: Watch, card: Ts, sight: Sight) -> None:
+    async def _tell(self, watch: Watch, card: Ts, sight: Sight, *, shown_before: bool) -> None:
         """Post the notice if one is due."""
         message = render.notice(watch, sight, self._tenant)
-        due = notice_is_due(watch, sight, self._now(), self._notify_after_seconds)
+        after_seconds = self._notify_after_seconds
+        due = notice_is_due(watch, sight, self._now(), after_seconds, shown_before=shown_before)
         if message is None or watch.notice is not None or not (due or watch.notice_tried_at):
             return
         post = Post(
