@@ -443,6 +443,17 @@ async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: B
     assert stage.all_closed()
 
 
+async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", *[BoardUnreachable("no_connection")] * 5)
+    async with stage.bot():
+        while len(board.times("upload")) < 5:
+            await asyncio.sleep(0.1)
+    await delivered(stage)
+    assert len(board.uploaded) == 1
+    assert len(stage.told()) == 5
+
+
 async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line() -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", *[BoardUnreachable("no_connection")] * 100)
