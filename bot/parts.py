@@ -16,6 +16,7 @@ from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.runner import Follow, Runner
 from bot.thread import Thread
+from bot.uploading import Uploading
 from bot.watch import TeamId, UserId
 
 EDITS_PER_MINUTE = 50
@@ -86,6 +87,7 @@ def assemble(
     thread = Thread(
         watches=world.watches,
         posting=posting,
+        uploading=Uploading(world.board, posting, world.now),
         now=world.now,
         tenant=rules.tenant,
         notify_after_seconds=rules.notify_after_seconds,

@@ -1,14 +1,14 @@
 """Posts a message once. Slack has no idempotency key, so what is not known to have arrived is looked for.
 
 A post is begun by storing that it is tried and ended by storing its ts; between the two nobody can know,
-without looking, whether Slack holds it. Every post carries a mark of its try as metadata to be found by. A file
-can carry none, so a try of one whose outcome is not known is the last.
+without looking, whether Slack holds it. Every post carries a mark of its try as metadata to be found by.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -17,16 +17,13 @@ from bot.ports import (
     Board,
     BoardBusy,
     BoardError,
-    BoardUnreachable,
     Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
     StoreUnavailable,
-    TokenRefused,
     Unanswered,
-    Upload,
 )
 from bot.watch import Place, Slot, Ts, WatchId
 from bot.whole import WholeSteps
@@ -43,10 +40,6 @@ LONGEST_BACK_OFF_SECONDS = 60.0
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
-UPLOADED_WITHIN_SECONDS = 120.0
-"""How long a file that Slack does not take now is tried again."""
-UPLOADED = Ts("uploaded")
-"""Is stored in the place of a ts, which Slack does not tell of a file."""
 
 
 class CannotTell(Exception):
@@ -71,19 +64,6 @@ class Post:
     False if another try has been begun since."""
     slot: Slot | None = None
     """Which of several replies it is: what its mark tells apart even where two are begun at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilePost:
-    """A file that is to be put into a thread once."""
-
-    place: Place
-    upload: Upload
-    watch: WatchId
-    thread: Ts
-    store_try: Callable[[datetime | None], Awaitable[None]]
-    store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
-    """Both as a `Post`'s; the ts is always UPLOADED."""
 
 
 class Posting:
@@ -147,37 +127,11 @@ class Posting:
                 log.warning("post refused", watch=post.watch, code=refusal.code, form=plainer)
                 plainer += 1
             else:
-                failures = await self._back_off(refusal, failures)
+                failures = await back_off(refusal, failures)
 
-    async def upload_once(self, post: FilePost) -> None:
-        """Upload the file and store that it is there.
-
-        Raises:
-            CannotTell: it may or may not be there, and must not be tried again.
-            ClaimLost: it is another process's to upload by now.
-            BoardError: it certainly is not there; Slack does not take it, or has not for UPLOADED_WITHIN_SECONDS.
-            StoreUnavailable: the database did not take the intent, or that the file is there.
-        """
-        give_up_at = asyncio.get_running_loop().time() + UPLOADED_WITHIN_SECONDS
-        failures = 0
-        while True:
-            await self._gate(post.place).turn()
-            try:
-                # With its intent: a stop between the two would cost the file.
-                await self.steps.run(self._upload_and_store(post))
-                return
-            except Unanswered as error:
-                log.warning("upload unanswered", watch=post.watch, code=error.code)
-                raise CannotTell from error
-            except (BoardBusy, BoardUnreachable, TokenRefused) as error:
-                if asyncio.get_running_loop().time() >= give_up_at:
-                    raise
-                refusal = error
-            if isinstance(refusal, BoardBusy):
-                # Uploads have limits of their own, so messages to the place need not wait.
-                await asyncio.sleep(refusal.retry_after_seconds)
-            else:
-                failures = await self._back_off(refusal, failures)
+    async def turn(self, place: Place) -> None:
+        """Wait until one more message may go to a place: cards go first, and those that came before."""
+        await self._gate(place).turn()
 
     async def let_end(self, tried_at: datetime) -> None:
         """Wait until whoever began that try can hardly be at it any more: it may yet store what came of it."""
@@ -193,36 +147,8 @@ class Posting:
     async def _post_and_store(self, post: Post, message: Message, tried_at: datetime) -> None:
         mark = _mark(post, tried_at)
         ts = await self._board.post(post.place, message, mark=mark, thread=post.thread)
-        if not await self._store_ts(post, tried_at, ts, message.fingerprint):
+        if not await stored(post.watch, partial(post.store_ts, tried_at, ts, message.fingerprint)):
             await self._take_back(post, ts)
-
-    async def _upload_and_store(self, post: FilePost) -> None:
-        started_at = self._now()
-        await post.store_try(started_at)
-        try:
-            await self._board.upload(post.place, post.upload, thread=post.thread)
-        except Unanswered:
-            raise
-        except BoardError:
-            await post.store_try(None)
-            raise
-        if not await self._store_ts(post, started_at, UPLOADED, None):
-            log.warning("surplus file not deleted", watch=post.watch)
-
-    async def _store_ts(
-        self, post: Post | FilePost, tried_at: datetime, ts: Ts, fingerprint: str | None
-    ) -> bool:
-        give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
-        failures = 0
-        while True:
-            try:
-                return await post.store_ts(tried_at, ts, fingerprint)
-            except StoreUnavailable as error:
-                if asyncio.get_running_loop().time() >= give_up_at:
-                    raise
-                log.warning("post not stored", watch=post.watch, reason=str(error))
-                await asyncio.sleep(min(5.0, 2.0**failures))
-                failures += 1
 
     async def _take_back(self, post: Post, ts: Ts) -> None:
         """Delete what turned out to be one too many: while this process was paused or cut off, another one took
@@ -272,13 +198,34 @@ class Posting:
             except MessageGone:
                 return None
             except BoardError as error:
-                failures = await self._back_off(error, failures)
+                failures = await back_off(error, failures)
 
-    async def _back_off(self, error: BoardError, failures: int) -> int:
-        seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
-        log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
-        await asyncio.sleep(seconds)
-        return failures + 1
+
+async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
+    """Store what Slack holds, again and again while the database is down. Returns what `store` does.
+
+    Raises:
+        StoreUnavailable: it has been down for STORED_WITHIN_SECONDS.
+    """
+    give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
+    failures = 0
+    while True:
+        try:
+            return await store()
+        except StoreUnavailable as error:
+            if asyncio.get_running_loop().time() >= give_up_at:
+                raise
+            log.warning("post not stored", watch=watch, reason=str(error))
+            await asyncio.sleep(min(5.0, 2.0**failures))
+            failures += 1
+
+
+async def back_off(error: BoardError, failures: int) -> int:
+    """Wait, longer after each failure in a row. Returns how many there are by now."""
+    seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
+    log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
+    await asyncio.sleep(seconds)
+    return failures + 1
 
 
 def _mark(post: Post, tried_at: datetime) -> str:

@@ -17,8 +17,9 @@ from bot import answered, render
 from bot.chart import Chart
 from bot.job import Job, JobState
 from bot.ports import BoardError, Message, MessageGone, NotAllowedHere, Upload, Watches
-from bot.posting import CannotTell, FilePost, Post, Posting
+from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
+from bot.uploading import FilePost, Uploading
 from bot.watch import Reply, Slot, Ts, Watch
 
 log = structlog.get_logger()
@@ -60,6 +61,7 @@ class Thread:
         *,
         watches: Watches,
         posting: Posting,
+        uploading: Uploading,
         now: Callable[[], datetime],
         tenant: str,
         notify_after_seconds: float,
@@ -67,6 +69,7 @@ class Thread:
         """`tenant`: Omni's address; only chats on it become links."""
         self._watches = watches
         self._posting = posting
+        self._uploading = uploading
         self._now = now
         self._tenant = tenant
         self._notify_after_seconds = notify_after_seconds
@@ -161,7 +164,7 @@ class Thread:
             store_ts=partial(self._watches.reply_posted, watch.id, slot),
         )
         try:
-            await self._posting.upload_once(post)
+            await self._uploading.upload_once(post)
         except CannotTell:
             return False
         except BoardError as error:

@@ -27,8 +27,8 @@ from bot.ports import (
     Unanswered,
     Upload,
 )
-from bot.posting import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.thread import CHART, FILE, IN_OMNI
+from bot.uploading import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.watch import ChannelId, Place, Reply, Slot, Ts
 from tests.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
 from tests.test_follower import RULES, Stage
@@ -242,6 +242,7 @@ async def test_after_a_restart_pieces_that_were_posted_stay_and_only_those_that_
         stage.says(JobState.COMPLETE, answer=tall(replies), completed_at=START)
         await delivered(stage)
         assert len(board.replies()) == there
+        assert board.times("find") == [], "what is known to be there is not looked for"
         assert stage.all_closed()
         stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
