@@ -354,14 +354,18 @@ async def test_a_database_that_is_away_for_a_while_delays_the_replies_and_loses_
     assert stage.all_closed()
 
 
-async def test_a_thread_is_filled_also_when_everybody_has_left_since_the_card_became_the_answer() -> None:
+async def test_when_everybody_has_left_since_the_card_became_the_answer_its_thread_is_filled_all_the_same() -> (
+    None
+):
     stage, board = an_answer()
+    stage.omni.image = PNG
     await delivered(stage, 1.5)
     assert len(board.replies()) < PIECES
     stage.watches.let_follow(WATCH)
     await delivered(stage)
     assert is_whole(stage)
     assert "no longer follows" not in stage.shown()[0]
+    assert stage.omni.charts_asked == [] and board.uploaded == []
     assert stage.all_closed()
 
 
@@ -574,19 +578,6 @@ async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
     await delivered(stage)
     assert len(stage.omni.charts_asked) == 1
     assert len(board.times("upload")) == 1
-    assert stage.all_closed()
-
-
-async def test_nobody_who_follows_means_no_chart() -> None:
-    stage, board = an_answer("Short.")
-    board.plan("post", Unanswered("TimeoutError"), after_effect=True)
-    stage.omni.image = PNG
-    async with stage.bot():
-        while not board.posted:
-            await asyncio.sleep(0.1)
-        stage.watches.let_follow(WATCH)
-        await asyncio.sleep(60)
-    assert stage.omni.charts_asked == [] and board.uploaded == []
     assert stage.all_closed()
 
 
