@@ -32,6 +32,13 @@ SIGN_OF_LIFE_SECONDS = 6.0
 DELIVERING_SECONDS = 5.0
 """How long Omni is taken to need for the last step, on average. How long it is, is not documented."""
 
+CHART_YIELDS_SECONDS = 30.0
+"""For so long the question for a chart lets every poll go first: a poll is never worth less than nothing."""
+CHART_WORTH_PER_SECOND = 0.1
+"""After that it is worth as much as a poll of a job that was looked at as long ago and has ended with a likelihood of
+one in ten. So it gets its turn even where polls use all there is, and delays them little: a job has one chart, and is
+asked about some ten times."""
+
 
 @dataclass(frozen=True, slots=True)
 class LastLook:
@@ -50,6 +57,11 @@ def worth(look: LastLook, seconds: float, survival: Survival) -> float:
     if look.state is JobState.DELIVERING:
         return seconds - DELIVERING_SECONDS * (1.0 - exp(-seconds / DELIVERING_SECONDS))
     return survival.unnoticed_seconds(look.age_seconds, look.age_seconds + seconds)
+
+
+def chart_worth(waited_seconds: float) -> float:
+    """What is gained by asking for a chart that has been waited for so long, next to the `worth` of polls."""
+    return (waited_seconds - CHART_YIELDS_SECONDS) * CHART_WORTH_PER_SECOND
 
 
 def pause_seconds(look: LastLook, failures: int, survival: Survival) -> float:

@@ -1,7 +1,6 @@
-"""A card's life: posted once, redrawn while the job runs, given its last look, and told of in its thread."""
+"""A card's life: posted once, redrawn while the job runs, given its last look, and gone on from in its thread."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
@@ -10,8 +9,8 @@ import structlog
 
 from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
+from bot.chart import Chart
 from bot.drawing import Drawing
-from bot.job import JobState
 from bot.ports import (
     Board,
     KeyRefused,
@@ -24,20 +23,10 @@ from bot.ports import (
 )
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
+from bot.thread import Thread
 from bot.watch import Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
-
-
-def notice_is_due(watch: Watch, sight: Sight, now: datetime, notify_after_seconds: float) -> bool:
-    """Whether the end of a job is worth a thread reply, which rings where an edit does not.
-
-    A failure, a cancellation and a lost job always are; an answer is when it took so long, counted from the
-    command, that the person has turned to something else.
-    """
-    if sight.job is not None and sight.job.state is JobState.COMPLETE:
-        return (now - watch.asked_at).total_seconds() > notify_after_seconds
-    return sight.is_final or watch.ended
 
 
 class Cards:
@@ -50,20 +39,20 @@ class Cards:
         watches: Watches,
         drawing: Drawing,
         posting: Posting,
+        thread: Thread,
         arrivals: Arrivals,
         now: Callable[[], datetime],
         tenant: str,
-        notify_after_seconds: float,
     ) -> None:
         """`tenant`: Omni's address; only chats on it become links."""
         self._board = board
         self._watches = watches
         self._drawing = drawing
         self._posting = posting
+        self._thread = thread
         self._arrivals = arrivals
         self._now = now
         self._tenant = tenant
-        self._notify_after_seconds = notify_after_seconds
 
     async def post(self, watch: Watch, sight: Sight) -> None:
         """Post the card in the look that the job has now, or tell its person why there is none."""
@@ -97,13 +86,13 @@ class Cards:
         if not watch.card_gone and not watch.ended:
             self._drawing.show(watch, ts, self._look(watch, sight))
 
-    async def finish(self, watch: Watch, ts: Ts, sight: Sight) -> None:
-        """Give the card its last look, tell the people in its thread where that is due, and close the watch."""
+    async def finish(self, watch: Watch, ts: Ts, sight: Sight, chart: Chart) -> None:
+        """Give the card its last look, post in its thread what belongs there, and close the watch."""
         taken = not watch.card_gone and await self._show_the_end(watch, ts, sight)
         newest = await self._watches.newest(watch)
         if newest is None:
             return
-        if taken and await self._tell_in_thread(newest, ts, sight):
+        if taken and await self._thread.complete(newest, ts, sight, chart, shown_before=watch.ended):
             await self._watches.close(watch, self._now(), ended=newest.ended or sight.has_ended)
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
@@ -114,7 +103,7 @@ class Cards:
 
     async def retire(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Close a watch that nobody follows any more, and let its card say so."""
-        if not watch.card_gone and not watch.ended:
+        if not watch.card_gone:
             await self._drawing.finish(watch, ts, (render.unfollowed(watch, sight, self._tenant),))
         await self._watches.close_if_deserted(watch, self._now())
 
@@ -211,40 +200,3 @@ class Cards:
         except NotAllowedHere:
             pass  # not for us to see any more, which is not the same as deleted
         return False
-
-    async def _tell_in_thread(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
-        """Post the thread reply if one is due. False if there is no thread any more."""
-        message = render.notice(watch, sight, self._tenant)
-        due = notice_is_due(watch, sight, self._now(), self._notify_after_seconds)
-        if message is None or watch.notice is not None or not (due or watch.notice_tried_at):
-            return True
-        post = Post(
-            place=watch.place,
-            forms=(message,),
-            watch=watch.id,
-            thread=ts,
-            tried_at=watch.notice_tried_at,
-            store_try=partial(self._watches.notice_tried, watch),
-            store_ts=partial(self._watches.notice_posted, watch.id),
-        )
-        try:
-            await self._posting.post_once(post)
-        except (NotAllowedHere, MessageGone) as error:
-            log.info("thread gone", watch=watch.id, code=error.code)
-            return False
-        except CannotTell:
-            newest = await self._watches.newest(watch)
-            if newest is not None and newest.notice is None:
-                await self._repeat_after_a_crash(post)
-        return True
-
-    async def _repeat_after_a_crash(self, post: Post) -> None:
-        """Without the history nobody knows whether a reply arrived that a process died over: better told
-        twice than never. A reply that this process tried itself is not repeated."""
-        if post.tried_at is None:
-            log.warning("reply unconfirmed", watch=post.watch)
-            return
-        try:
-            await self._posting.post_once(replace(post, tried_at=None))
-        except CannotTell:
-            log.warning("reply unconfirmed", watch=post.watch)

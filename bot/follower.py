@@ -4,8 +4,8 @@ follow(job) ──looks──► Omni             once per job, however many car
     └─ tends each watch:
          no card yet ──► post it once
          running     ──► wish for the newest look (the drawing decides when)
-         nobody left ──► last look, close
-         ended       ──► last look, thread reply where one is due, close
+         nobody left ──► last look, close; once the card shows the end, as below
+         ended       ──► last look, what belongs into its thread, close
          too long    ──► a look that says so, with a button to go on, close
 """
 
@@ -19,6 +19,7 @@ import structlog
 
 from bot.cadence import LastLook, pause_seconds, worth
 from bot.cards import Cards
+from bot.chart import Chart
 from bot.job import Job, JobId, JobState
 from bot.learning import Learning
 from bot.ports import (
@@ -49,9 +50,10 @@ RETRY_SECONDS = 5.0
 class _Follow:
     """One followed job: what is known of it and what is under way for it."""
 
-    def __init__(self, job: JobId, wake: asyncio.Event) -> None:
+    def __init__(self, job: JobId, wake: asyncio.Event, chart: Chart) -> None:
         self.job = job
         self.wake = wake
+        self.chart = chart
         self.claim: Claim | None = None
         self.sight = Sight()
         self.is_first_look = True
@@ -103,7 +105,7 @@ class Follower:
             job: which.
             wake: set by whoever changed the job's watches; set here when something else is to be done.
         """
-        follow = self._follows[job] = _Follow(job, wake)
+        follow = self._follows[job] = _Follow(job, wake, Chart(self._omni, job))
         try:
             while await self._tend_all(follow):
                 await wake.wait()
@@ -112,6 +114,7 @@ class Follower:
             log.info("follow left to another", job=job)
         finally:
             del self._follows[job]
+            follow.chart.cancel()
             for task in (follow.look, *follow.chores.values()):
                 if task is not None:
                     task.cancel()
@@ -151,10 +154,10 @@ class Follower:
                 self._start(follow, watch, self._watches.remove(watch))
             elif not follow.is_patient:
                 self._start(follow, watch, self._cards.post(watch, sight))
-        elif not watch.followers:
+        elif not watch.followers and not watch.ended:
             self._start(follow, watch, self._cards.retire(watch, watch.card, sight))
         elif sight.is_final or (watch.ended and self._is_followed_for_too_long(watch)):
-            self._start(follow, watch, self._cards.finish(watch, watch.card, sight))
+            self._start(follow, watch, self._cards.finish(watch, watch.card, sight, follow.chart))
         elif self._is_followed_for_too_long(watch) and (
             sight.job is not None or self._silent_for_long(sight)
         ):

@@ -29,7 +29,18 @@ def _durations(connection: Connection) -> None:
     )
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations)
+def _replies(connection: Connection) -> None:
+    """Version 4: what goes on from a card in its thread."""
+    connection.execute(
+        text(
+            "CREATE TABLE replies (watch VARCHAR(36) NOT NULL, slot VARCHAR(16) NOT NULL, "
+            "tried_at FLOAT NOT NULL, ts VARCHAR(32), PRIMARY KEY (watch, slot), "
+            "FOREIGN KEY(watch) REFERENCES watches (id) ON DELETE CASCADE)"
+        )
+    )
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations, _replies)
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
 

@@ -186,6 +186,14 @@ class OmniApi:
         with_job = [turn.job_id for turn in turns if turn.job_id is not None]
         return JobId(with_job[-1]) if with_job else None
 
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        """See `Omni.chart`."""
+        try:
+            body = await self._request(f"/api/v1/ai/jobs/{job}/vis", urgent=False, worth=worth)
+        except JobNotFound:
+            return None
+        return body if body.startswith(b"\x89PNG\r\n\x1a\n") else None
+
     async def _request(self, path: str, *, urgent: bool, worth: Worth | None = None) -> bytes:
         """GET a path. Raises any OmniError."""
         await self._gate.turn(urgent=urgent, worth=worth)

@@ -15,6 +15,8 @@ from bot.learning import Learning
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.runner import Follow, Runner
+from bot.thread import Thread
+from bot.uploading import Uploading
 from bot.watch import TeamId, UserId
 
 EDITS_PER_MINUTE = 50
@@ -82,15 +84,23 @@ def assemble(
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
     drawing = Drawing(world.board, world.watches, edits)
     posting = Posting(world.board, world.now)
+    thread = Thread(
+        watches=world.watches,
+        posting=posting,
+        uploading=Uploading(world.board, posting, world.now),
+        now=world.now,
+        tenant=rules.tenant,
+        notify_after_seconds=rules.notify_after_seconds,
+    )
     cards = Cards(
         board=world.board,
         watches=world.watches,
         drawing=drawing,
         posting=posting,
+        thread=thread,
         arrivals=arrivals,
         now=world.now,
         tenant=rules.tenant,
-        notify_after_seconds=rules.notify_after_seconds,
     )
     learning = Learning(world.durations, world.now)
     follower = Follower(

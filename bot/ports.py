@@ -28,7 +28,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bot.job import Conversation, Job, JobId
-from bot.watch import Claim, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 Block = dict[str, Any]
 """One Block Kit block, as Slack's JSON."""
@@ -46,6 +46,18 @@ class Message:
         """Equal for messages that look the same; short enough to store."""
         content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file for a conversation."""
+
+    name: str
+    """The file's name."""
+    title: str
+    content: bytes = field(repr=False)
+    alt: str | None = None
+    """What an image shows, for those who can't see it."""
 
 
 Worth = Callable[[], float]
@@ -136,6 +148,10 @@ class Omni(Protocol):
         """The id of the newest job in a chat, or None where the chat shows none. Always urgent."""
         ...
 
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        """The chart of a job's answer as a PNG; None where there is none. `worth` as for `status`."""
+        ...
+
 
 class Board(Protocol):
     """Slack's messages. Every call may raise any BoardError."""
@@ -157,6 +173,16 @@ class Board(Protocol):
 
         Raises:
             ScopeMissing: the bot may not read this place's history, so nobody can tell.
+        """
+        ...
+
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        """Put a file into a conversation; never repeated by itself, and not to be found by any mark.
+
+        Raises:
+            NotAllowedHere: the bot is no member, or uploads are off.
+            ScopeMissing: the app was installed without `files:write`.
+            Unanswered: only where the completing request got no answer. Before that nobody can see anything.
         """
         ...
 
@@ -250,6 +276,20 @@ class Watches(Protocol):
         """Slack holds the thread reply, posted by that try. As `card_posted`."""
         ...
 
+    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+        """What goes on from the card in its thread, as far as it was begun; the notice is the watch's own."""
+        ...
+
+    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
+        """That reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost."""
+        ...
+
+    async def reply_posted(
+        self, watch: WatchId, slot: Slot, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        """Slack holds that reply, posted by that try. As `card_posted`."""
+        ...
+
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         """Put other watches in the place of one whose place the bot can't post in, all at once.
 
@@ -258,7 +298,7 @@ class Watches(Protocol):
         ...
 
     async def start_over(self, watch: WatchId, card: Ts) -> None:
-        """Forget that card and its reply: the next thing to do is to post the card anew, also of an ended job.
+        """Forget that card and all its replies: the next thing to do is to post the card anew, also of an ended job.
 
         Changes nothing if the watch has another card by now.
         """

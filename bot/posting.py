@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -24,7 +25,7 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.watch import Place, Ts, WatchId
+from bot.watch import Place, Slot, Ts, WatchId
 from bot.whole import WholeSteps
 
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ looked for, which not every installation may do."""
 
 
 class CannotTell(Exception):
-    """A post was not answered and the bot may not read the history: it may be there or not."""
+    """A post was not answered and can't be looked for: it may be there or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Post:
     store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
     """Called with what Slack holds: when its try was begun, its ts, and its fingerprint where that is known.
     False if another try has been begun since."""
+    slot: Slot | None = None
+    """Which of several replies it is: what its mark tells apart even where two are begun at the same time."""
 
 
 class Posting:
@@ -126,7 +129,17 @@ class Posting:
                 log.warning("post refused", watch=post.watch, code=refusal.code, form=plainer)
                 plainer += 1
             else:
-                failures = await self._back_off(refusal, failures)
+                failures = await back_off(refusal, failures)
+
+    async def turn(self, place: Place) -> None:
+        """Wait until one more message may go to a place: cards go first, and those that came before."""
+        await self._gate(place).turn()
+
+    async def let_end(self, tried_at: datetime) -> None:
+        """Wait until whoever began that try can hardly be at it any more: it may yet store what came of it."""
+        ends_at = tried_at + timedelta(seconds=self._looks_after_seconds[-1])
+        wait_seconds = (ends_at - self._now()).total_seconds()
+        await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
 
     async def _store_try(self, post: Post, at: datetime) -> None:
         try:
@@ -146,23 +159,10 @@ class Posting:
         return self._gates[place]
 
     async def _post_and_store(self, post: Post, message: Message, tried_at: datetime) -> None:
-        mark = _mark(post.watch, tried_at)
+        mark = _mark(post, tried_at)
         ts = await self._board.post(post.place, message, mark=mark, thread=post.thread)
-        if not await self._store_ts(post, tried_at, ts, message.fingerprint):
+        if not await stored(post.watch, partial(post.store_ts, tried_at, ts, message.fingerprint)):
             await self._take_back(post, ts)
-
-    async def _store_ts(self, post: Post, tried_at: datetime, ts: Ts, fingerprint: str) -> bool:
-        give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
-        failures = 0
-        while True:
-            try:
-                return await post.store_ts(tried_at, ts, fingerprint)
-            except StoreUnavailable as error:
-                if asyncio.get_running_loop().time() >= give_up_at:
-                    raise
-                log.warning("post not stored", watch=post.watch, reason=str(error))
-                await asyncio.sleep(min(5.0, 2.0**failures))
-                failures += 1
 
     async def _take_back(self, post: Post, ts: Ts) -> None:
         """Delete what turned out to be one too many: while this process was paused or cut off, another one took
@@ -178,10 +178,7 @@ class Posting:
             return await self._look(post, since)
         except CannotTell:
             if since is post.tried_at:
-                # Whoever began it may still be at it, and may yet store what came of it.
-                ends_at = since + timedelta(seconds=self._looks_after_seconds[-1])
-                wait_seconds = (ends_at - self._now()).total_seconds()
-                await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
+                await self.let_end(since)
             raise
 
     async def _look(self, post: Post, since: datetime) -> Ts | None:
@@ -200,7 +197,7 @@ class Posting:
 
     async def _find(self, post: Post, since: datetime) -> Ts | None:
         failures = 0
-        mark = _mark(post.watch, since)
+        mark = _mark(post, since)
         since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
         while True:
             try:
@@ -215,15 +212,37 @@ class Posting:
             except MessageGone:
                 return None
             except BoardError as error:
-                failures = await self._back_off(error, failures)
-
-    async def _back_off(self, error: BoardError, failures: int) -> int:
-        seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
-        log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
-        await asyncio.sleep(seconds)
-        return failures + 1
+                failures = await back_off(error, failures)
 
 
-def _mark(watch: WatchId, tried_at: datetime) -> str:
+async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
+    """Store what Slack holds, again and again while the database is down. Returns what `store` does.
+
+    Raises:
+        StoreUnavailable: it has been down for STORED_WITHIN_SECONDS.
+    """
+    give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
+    failures = 0
+    while True:
+        try:
+            return await store()
+        except StoreUnavailable as error:
+            if asyncio.get_running_loop().time() >= give_up_at:
+                raise
+            log.warning("post not stored", watch=watch, reason=str(error))
+            await asyncio.sleep(min(5.0, 2.0**failures))
+            failures += 1
+
+
+async def back_off(error: BoardError, failures: int) -> int:
+    """Wait, longer after each failure in a row. Returns how many there are by now."""
+    seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
+    log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
+    await asyncio.sleep(seconds)
+    return failures + 1
+
+
+def _mark(post: Post, tried_at: datetime) -> str:
     """What a post is found by: one try of one watch, so that no earlier post of the same watch is taken for it."""
-    return f"{watch}/{tried_at.timestamp():.6f}"
+    slot = f"/{post.slot}" if post.slot else ""
+    return f"{post.watch}{slot}/{tried_at.timestamp():.6f}"

@@ -13,7 +13,7 @@ from bot.job import Job, JobState
 from bot.link import chat_link
 from bot.mrkdwn import MOST_READ, code, escape, excerpt, from_markdown, plain, shortened
 from bot.neutral import clean
-from bot.ports import Block, JobNotFound, KeyRefused, Message, OmniBusy
+from bot.ports import Block, JobNotFound, KeyRefused, Message, OmniBusy, Upload
 from bot.sight import Sight
 from bot.watch import UserId, Watch
 from bot.when import moment
@@ -26,6 +26,7 @@ _LONGEST_HEARD = 1_000
 _LONGEST_PROMPT = 300
 _LONGEST_PROMPT_WITH_ANSWER = 150
 _LONGEST_PROMPT_TOLD = 100
+_LONGEST_TOPIC = 100
 _MOST_DETAILS_TOLD = 1
 _PROMPT_LINES = 3
 _SECTION_PIECE = 1_500
@@ -77,6 +78,24 @@ def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
     news += [*ended.details[:_MOST_DETAILS_TOLD], *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
     text = "\n".join([*news, *_text_link(link)])
     return Message(text, (section(text),))
+
+
+def rest_in_omni(job: Job, tenant: str) -> Message:
+    """The reply that ends a tall answer where its file can't be put into the thread."""
+    text = "\n".join(["The rest of the answer is in Omni.", *_text_link(chat_link(job.chat_url, tenant))])
+    return Message(text, (section(text),))
+
+
+def chart(job: Job, image: bytes) -> Upload:
+    """The chart of an answer, a PNG, as a file that says what is known of it to those who can't see it."""
+    topic = excerpt(job.topic or "", _LONGEST_TOPIC, 1)
+    question = excerpt(job.prompt, _LONGEST_PROMPT, _PROMPT_LINES)
+    said = [
+        "Chart drawn by Omni.",
+        *[f"Topic: {topic}."] * bool(topic),
+        *[f"Question: {question}"] * bool(question),
+    ]
+    return Upload("chart.png", f"Chart: {topic}" if topic else "Chart", image, alt=" ".join(said))
 
 
 def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:

@@ -1,4 +1,4 @@
-"""Rows of watches and their followers: read, and added to, within the caller's transaction."""
+"""Rows of watches, their followers and their replies: read, and added to, within the caller's transaction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.job import JobId
-from bot.tables import followers, watches
-from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.tables import followers, replies, watches
+from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 
 def same_place(watch: Watch) -> ColumnElement[bool]:
@@ -84,6 +84,15 @@ async def select_watches(
     ):
         who[watch].append(UserId(user))
     return [_watch(row, tuple(who[row["id"]])) for row in found]
+
+
+async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Slot, Reply]:
+    """What goes on from the card of a watch in its thread, as far as it was begun."""
+    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(replies.c.watch == watch)
+    return {
+        Slot(slot): Reply(_time(tried_at), Ts(ts) if ts else None)
+        for slot, tried_at, ts in await connection.execute(rows)
+    }
 
 
 def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:

@@ -27,6 +27,7 @@ from bot.ports import (
     ScopeMissing,
     TokenRefused,
     Unanswered,
+    Upload,
 )
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 
@@ -181,6 +182,10 @@ class SlackBoard:
         if thread is None:
             return await self._call(lambda: self._client.conversations_history(**page))
         return await self._call(lambda: self._client.conversations_replies(ts=thread, **page))
+
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:  # noqa: ARG002
+        """See `Board.upload`."""
+        raise ScopeMissing("missing_scope")
 
     async def permalink(self, place: Place, ts: Ts) -> str:
         """See `Board.permalink`."""

@@ -4,19 +4,19 @@ A write of a follow is a compare-and-set on the watch's row: it counts only with
 So a process that was paused, or cut off, while another took its job over finds out before it changes anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.job import JobId
 from bot.ports import ClaimLost
-from bot.rows import add_watch, let_follow, look_after, same_place, select_watches
-from bot.tables import followers, watches
+from bot.rows import add_watch, let_follow, look_after, same_place, select_replies, select_watches
+from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import Claim, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -143,6 +143,44 @@ class Store:
         return await self._set(watch, this_try, none_or_this, notice=ts)
 
     @whole
+    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+        async with self.transactions.begin() as connection:
+            return await select_replies(connection, watch)
+
+    @whole
+    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
+        this = and_(replies.c.watch == watch.id, replies.c.slot == slot)
+        async with self.transactions.begin() as connection:
+            # Locked until it is written: whoever claims the watch after that reads it.
+            found = await select_watches(connection, watches.c.id == watch.id, lock=True)
+            if [(there.claim, there.card) for there in found] != [(watch.claim, watch.card)]:
+                raise ClaimLost
+            if at is None:
+                await connection.execute(delete(replies).where(this, replies.c.ts.is_(None)))
+            elif slot in await select_replies(connection, watch.id):
+                await connection.execute(update(replies).where(this).values(tried_at=at.timestamp()))
+            else:
+                row = {"watch": watch.id, "slot": slot, "tried_at": at.timestamp()}
+                await connection.execute(insert(replies).values(row))
+
+    @whole
+    async def reply_posted(
+        self,
+        watch: WatchId,
+        slot: Slot,
+        tried_at: datetime,
+        ts: Ts,
+        fingerprint: str | None,  # noqa: ARG002
+    ) -> bool:
+        this_try = and_(
+            replies.c.watch == watch, replies.c.slot == slot, replies.c.tried_at == tried_at.timestamp()
+        )
+        none_or_this = or_(replies.c.ts.is_(None), replies.c.ts == ts)
+        posted = update(replies).where(this_try, none_or_this).values(ts=ts)
+        async with self.transactions.begin() as connection:
+            return (await connection.execute(posted)).rowcount > 0
+
+    @whole
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         async with self.transactions.begin() as connection:
             found = await select_watches(connection, watches.c.id == watch.id, lock=True)
@@ -159,7 +197,11 @@ class Store:
     async def start_over(self, watch: WatchId, card: Ts) -> None:
         nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice", "closed_at"))
         claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
-        await self._set(watch, watches.c.card == card, card_gone=0, ended=0, claim=claim, **nothing)
+        this = and_(watches.c.id == watch, watches.c.card == card)
+        anew = update(watches).where(this).values(card_gone=0, ended=0, claim=claim, **nothing)
+        async with self.transactions.begin() as connection:
+            if (await connection.execute(anew)).rowcount > 0:
+                await connection.execute(delete(replies).where(replies.c.watch == watch))
 
     @whole
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:

@@ -42,6 +42,16 @@ followers = Table(
 )
 """Who is told of what; `number` keeps the order in which they came."""
 
+replies = Table(
+    "replies",
+    metadata,
+    Column("watch", ForeignKey("watches.id", ondelete="CASCADE"), primary_key=True),
+    Column("slot", String(16), primary_key=True),
+    Column("tried_at", Float, nullable=False),
+    Column("ts", String(32)),
+)
+"""What goes on from a card in its thread, as `watch.Reply` describes it; never what it says."""
+
 budgets = Table(
     "budgets",
     metadata,

@@ -19,6 +19,9 @@ WatchId = NewType("WatchId", str)
 Claim = NewType("Claim", str)
 """Ours: a random UUID that each follow of a job writes on the watches it tends. The newest one holds."""
 
+Slot = NewType("Slot", str)
+"""Which of the replies that go on from a card: a thread holds each at most once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -70,3 +73,13 @@ class Watch:
     def looked_after_since(self) -> datetime:
         """From when the time is counted for which the bot looks after it."""
         return self.resumed_at or self.asked_at
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that goes on from a card in its thread, stored as a `Watch`'s facts are: as an intent, then as done."""
+
+    tried_at: datetime
+    """When posting it was last begun."""
+    ts: Ts | None = None
+    """Its ts, once Slack has answered."""

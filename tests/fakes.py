@@ -9,8 +9,17 @@ from itertools import count
 
 from bot.budget import Rate
 from bot.job import Conversation, Job, JobId, JobState
-from bot.ports import BoardError, ClaimLost, Message, MessageGone, NotAllowedHere, OmniError, Worth
-from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.ports import (
+    BoardError,
+    ClaimLost,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    OmniError,
+    Upload,
+    Worth,
+)
+from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
@@ -61,11 +70,22 @@ class Posted:
     edits: list[tuple[float, Message]] = field(default_factory=list)
 
 
+@dataclass
+class Uploaded:
+    """A file as the board holds it."""
+
+    place: Place
+    upload: Upload
+    thread: Ts | None
+    at: float
+
+
 class FakeBoard:
     """Slack as a dictionary. `plan` makes the next calls of a method fail, before or after their effect."""
 
     def __init__(self) -> None:
         self.posted: dict[Ts, Posted] = {}
+        self.uploaded: list[Uploaded] = []
         self.closed: set[Place] = set()
         self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
@@ -118,6 +138,13 @@ class FakeBoard:
                 return ts
         return None
 
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        late = self._begin("upload")
+        if place in self.closed:
+            raise NotAllowedHere("not_in_channel")
+        self.uploaded.append(Uploaded(place, upload, thread, asyncio.get_running_loop().time()))
+        _raise(late)
+
     async def permalink(self, _place: Place, ts: Ts) -> str:
         late = self._begin("permalink")
         _raise(late)
@@ -154,6 +181,10 @@ class FakeOmni:
         self.answer: Job | OmniError = job
         self.delay_seconds = 0.0
         self.asked: list[tuple[float, bool]] = []
+        self.image: bytes | OmniError | None = None
+        """What it has for a chart."""
+        self.charts_asked: list[tuple[float, Worth | None]] = []
+        self.chart_seconds = 0.0
         self.on_asked: Callable[[], None] = lambda: None
 
     async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
@@ -164,6 +195,14 @@ class FakeOmni:
         if isinstance(self.answer, OmniError):
             raise self.answer
         return self.answer
+
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        assert job == JOB
+        self.charts_asked.append((asyncio.get_running_loop().time(), worth))
+        await asyncio.sleep(self.chart_seconds)
+        if isinstance(self.image, OmniError):
+            raise self.image
+        return self.image
 
     async def newest_job(self, _conversation: Conversation) -> JobId | None:
         return JOB
@@ -200,6 +239,8 @@ class FakeWatches:
 
     def __init__(self, *watches: Watch) -> None:
         self.rows = {watch.id: watch for watch in watches}
+        self.threads: dict[WatchId, dict[Slot, Reply]] = {}
+        """The replies that go on from each card."""
         self.writes: list[str] = []
         self.error: Exception | None = None
         self._claims = count(1)
@@ -300,11 +341,36 @@ class FakeWatches:
         self._set(watch, notice=ts)
         return True
 
+    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+        await self._turn()
+        return dict(self.threads.get(watch, {}))
+
+    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
+        await self._turn("reply_tried")
+        if self._write(watch).card != watch.card:
+            raise ClaimLost
+        thread = self.threads.setdefault(watch.id, {})
+        begun = thread.get(slot)
+        if at is not None:
+            thread[slot] = Reply(at, begun.ts if begun else None)
+        elif begun is not None and begun.ts is None:
+            del thread[slot]
+
+    async def reply_posted(
+        self, watch: WatchId, slot: Slot, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        await self._turn("reply_posted")
+        begun = self.threads.get(watch, {}).get(slot)
+        if begun is None or begun.tried_at != tried_at or begun.ts not in (None, ts):
+            return False
+        self.threads[watch][slot] = Reply(tried_at, ts)
+        return True
+
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
         await self._turn("move")
         if self._write(watch).followers != watch.followers:
             return False
-        del self.rows[watch.id]
+        self._forget(watch.id)
         for elsewhere in to:
             self._add(elsewhere)
         return True
@@ -314,6 +380,7 @@ class FakeWatches:
         if self._has(watch, card):
             self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
             self._set(watch, notice_tried_at=None, notice=None, ended=False)
+            self.threads.pop(watch, None)
             if self.rows[watch].closed_at is not None:
                 self._set(watch, closed_at=None, claim=None)
 
@@ -340,13 +407,13 @@ class FakeWatches:
     async def remove(self, watch: Watch) -> None:
         await self._turn("remove")
         self._write(watch)
-        del self.rows[watch.id]
+        self._forget(watch.id)
 
     async def forget_closed(self, before: datetime) -> int:
         await self._turn("forget_closed")
         old = [row.id for row in self.rows.values() if row.closed_at is not None and row.closed_at < before]
         for watch in old:
-            del self.rows[watch]
+            self._forget(watch)
         return len(old)
 
     async def _turn(self, write: str = "") -> None:
@@ -377,6 +444,10 @@ class FakeWatches:
             self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
             self._look_after(row, watch.asked_at)
         return self.rows[row.id]
+
+    def _forget(self, watch: WatchId) -> None:
+        del self.rows[watch]
+        self.threads.pop(watch, None)
 
     def _look_after(self, row: Watch, at: datetime) -> None:
         self._set(row.id, resumed_at=at if row.resumed_at is None else max(row.resumed_at, at))

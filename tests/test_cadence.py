@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cadence import (
+    CHART_YIELDS_SECONDS,
     FASTEST_SECONDS,
     SIGN_OF_LIFE_SECONDS,
     SLOWEST_SECONDS,
     WORTH_ASKING,
     LastLook,
+    chart_worth,
     pause_seconds,
     worth,
 )
+from bot.chart import WAITED_FOR_SECONDS
 from bot.job import JobState
 from bot.survival import Survival
 
@@ -125,6 +128,22 @@ def test_no_job_is_worth_little_for_ever_so_none_starves(
     look: LastLook, survival: Survival, others: float
 ) -> None:
     assert worth(look, 1e10, survival) > others
+
+
+@given(_LOOKS, _SURVIVALS, st.floats(0, 1e4), st.floats(0, CHART_YIELDS_SECONDS, exclude_max=True))
+def test_a_chart_that_has_not_waited_for_long_lets_every_poll_go_first(
+    look: LastLook, survival: Survival, unseen_seconds: float, waited_seconds: float
+) -> None:
+    assert chart_worth(waited_seconds) < worth(look, unseen_seconds, survival) or unseen_seconds == 0.0
+
+
+def test_a_chart_gets_its_turn_where_30_jobs_use_all_of_60_requests_a_minute() -> None:
+    """Each of these jobs has ended with a likelihood of 2 % in each second since the last look."""
+    last, asked_at = [0.0] * 30, 0
+    while chart_worth(asked_at) < max(worth(executing(0.0), asked_at - at, Constant(0.02)) for at in last):
+        last[min(range(30), key=last.__getitem__)] = asked_at
+        asked_at += 1
+    assert 30 < asked_at < WAITED_FOR_SECONDS
 
 
 @given(st.floats(1e-5, 1e-3), st.floats(1e-5, 1e-3))

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from bot.ports import ClaimLost, Watches
-from bot.watch import Claim, Ts, Watch
+from bot.watch import Claim, Reply, Slot, Ts, Watch
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, THERE, followed, taken_up, watch
 
 LATER = NOON + timedelta(seconds=30)
 CARD, REPLY = Ts("1.1"), Ts("1.2")
+FIRST, SECOND = Slot("1"), Slot("2")
 Write = Callable[[Watches, Watch], Coroutine[Any, Any, object]]
 GUARDED: dict[str, Write] = {
     "newest": lambda store, mine: store.newest(mine),
@@ -24,6 +25,9 @@ GUARDED: dict[str, Write] = {
     "card_shows of a former card": lambda store, mine: store.card_shows(mine, Ts("0.1"), "old look"),
     "notice_tried": lambda store, mine: store.notice_tried(mine, LATER),
     "notice_tried in vain": lambda store, mine: store.notice_tried(mine, None),
+    "reply_tried": lambda store, mine: store.reply_tried(mine, FIRST, LATER),
+    "reply_tried again": lambda store, mine: store.reply_tried(mine, SECOND, LATER),
+    "reply_tried in vain": lambda store, mine: store.reply_tried(mine, SECOND, None),
     "move": lambda store, mine: store.move(mine, [watch(THERE, ADA)]),
     "move with others": lambda store, mine: store.move(replace(mine, followers=(GRACE,)), [watch(THERE)]),
     "close": lambda store, mine: store.close(mine, LATER),
@@ -34,13 +38,14 @@ GUARDED: dict[str, Write] = {
 
 
 async def with_card_and_reply(store: Watches, *people: str) -> Watch:
-    """A watch, as a follow has it that has posted its card and begun its reply."""
+    """A watch, as a follow has it that has posted its card and begun its notice and another reply."""
     mine = await followed(store, ADA)
     await store.card_tried(mine, NOON)
     await store.card_posted(mine.id, NOON, CARD, "look")
     await store.notice_tried(mine, NOON)
     found = await store.newest(mine)
     assert found is not None
+    await store.reply_tried(found, SECOND, NOON)
     return found
 
 
@@ -58,6 +63,7 @@ async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
     with pytest.raises(ClaimLost):
         await write(store, mine)
     assert await store.get(mine.id) == replace(mine, claim=newer)
+    assert await store.replies(mine.id) == {SECOND: Reply(NOON)}
     assert list(await store.open_watches(JOB, newer)) == [replace(mine, claim=newer)]
 
 

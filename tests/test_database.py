@@ -127,7 +127,7 @@ def execute(path: Path, statement: str) -> None:
 
 async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
     await (await Database.open(url(path))).close()
-    assert set(tables(path)) == {"schema_version", "watches", "followers", "budgets", "durations"}
+    assert set(tables(path)) == {"schema_version", "watches", "followers", "replies", "budgets", "durations"}
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
@@ -188,6 +188,7 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
         },
         "followers": {"number", "watch", "user"},
+        "replies": {"watch", "slot", "tried_at", "ts"},
         "budgets": {"name", "arrival", "paused_until"},
         "durations": {"job", "seconds", "ended_at"},
     }

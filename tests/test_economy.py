@@ -24,6 +24,7 @@ from bot.watch import ChannelId, Place, UserId, Watch
 from tests.databases import Opened, statements
 from tests.fakes import ADA, HERE, JOB, FakeBoard, FakeOmni, a_job, a_watch
 from tests.test_follower import RULES, tell_nobody
+from tests.test_thread import TALLEST
 
 PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
 
@@ -178,6 +179,26 @@ async def test_a_whole_life_costs_two_writes_for_all_that_people_see_and_one_to_
     to_add, to_begin, to_end = 1, 1, 1
     assert written["watches"] <= 2 * seen + to_add + to_begin + to_end
     assert written["followers"] == 1
+
+
+async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_reply_and_file(
+    database: Opened,
+) -> None:
+    async with following(database) as followed:
+        store = Store(followed.process)
+        await followed.process.answers()
+        followed.omni.answer = a_job(JobState.COMPLETE, answer=TALLEST)
+        followed.omni.image = b"a picture"
+        await store.add(just_asked())
+        with statements(followed.process.database) as sent:
+            await followed.runner.start(JOB)
+            async with asyncio.timeout(20.0):
+                while await store.open_jobs():
+                    await asyncio.sleep(0.01)
+    assert len(followed.board.replies()) == 5 and len(followed.board.uploaded) == 2
+    written = writes(sent)
+    assert written["replies"] == 2 * (5 + 2)
+    assert written["watches"] == 2 + 1 + 1, "a card, to begin and to end"
 
 
 @pytest.mark.parametrize("cards", [1, 50])

@@ -20,7 +20,7 @@ from bot.ports import (
     Unanswered,
 )
 from bot.posting import STORED_WITHIN_SECONDS, CannotTell, Post, Posting
-from bot.watch import Ts, WatchId
+from bot.watch import Slot, Ts, WatchId
 from tests.fakes import HERE, START, FakeBoard, now
 
 pytestmark = pytest.mark.looptime
@@ -40,7 +40,7 @@ class Desk:
         self.is_replaced = False
         """Another try has been begun since, by another process."""
 
-    async def post(self, *forms: str, tried_at: datetime | None = None) -> None:
+    async def post(self, *forms: str, tried_at: datetime | None = None, slot: Slot | None = None) -> None:
         async def store_try(at: datetime | None) -> None:
             self.tries.append(at)
             if self.intents_are_unconfirmed:
@@ -58,7 +58,7 @@ class Desk:
 
         messages = tuple(Message(form) for form in forms or ("hello",))
         await self.posting.post_once(
-            Post(HERE, messages, WatchId("watch"), None, tried_at, store_try, store_ts)
+            Post(HERE, messages, WatchId("watch"), None, tried_at, store_try, store_ts, slot)
         )
 
     @property
@@ -155,6 +155,13 @@ async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> Non
     await desk.post()
     assert desk.held == ["hello"]
     assert desk.stored == [(Ts("1.0"), None)]
+
+
+async def test_of_two_replies_begun_in_the_same_moment_the_one_is_not_taken_for_the_other() -> None:
+    desk = Desk()
+    await desk.post("one", slot=Slot("1"))
+    await desk.post("other", slot=Slot("2"), tried_at=desk.tries[0])
+    assert desk.held == ["one", "other"]
 
 
 async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer_arrive() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot.job import JobId
 from bot.ports import ClaimLost, Watches
-from bot.watch import Claim, Place, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
 from tests.fakes import FakeWatches
 
@@ -22,6 +22,7 @@ NOTHING = watch(name="nothing")
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
+    *("reply tried", "reply tried", "reply posted"),
     *("move", "close", "close if deserted", "remove"),
 ]
 SEQUENCES = st.lists(
@@ -66,6 +67,7 @@ class Pair:
         """See that both hold the same."""
         for id_ in {read.id for read, _ in self.held} | self.model.rows.keys():
             assert self._plain(await self.store.get(id_)) == self._plain(await self.model.get(id_))
+            assert await self.store.replies(id_) == await self.model.replies(id_)
         assert await self.store.open_jobs() == await self.model.open_jobs()
         for person in (ADA, GRACE, LINUS):
             found = await self.store.open_watches_of(TEAM, person)
@@ -89,6 +91,9 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
     ids = [*pair.model.rows, NOTHING.id]
     id_ = ids[which % len(ids)]
     row = pair.model.rows.get(id_, NOTHING)
+    slot = Slot(str(which % 2))
+    reply = pair.model.threads.get(id_, {}).get(slot)
+    begun = reply.tried_at if reply else at
     calls: dict[str, Call] = {
         "add": lambda table, _: table.add(new),
         "unfollow": lambda table, _: table.unfollow(id_, person),
@@ -101,6 +106,8 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "start over": lambda table, _: table.start_over(id_, row.card or ts),
         "notice tried": lambda table, mine: table.notice_tried(mine, at if which % 3 else None),
         "notice posted": lambda table, _: table.notice_posted(id_, row.notice_tried_at or at, ts, None),
+        "reply tried": lambda table, mine: table.reply_tried(mine, slot, at if which % 3 else None),
+        "reply posted": lambda table, _: table.reply_posted(id_, slot, begun, ts, None),
         "move": lambda table, mine: table.move(
             mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
         ),

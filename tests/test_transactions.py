@@ -16,7 +16,7 @@ from bot.ledger import StoredLedger
 from bot.ports import StoreUnavailable
 from bot.store import Store
 from bot.transactions import Conflict, Transactions
-from bot.watch import Ts, WatchId
+from bot.watch import Slot, Ts, WatchId
 from tests.databases import (
     ADA,
     GRACE,
@@ -53,6 +53,9 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "card_is_gone": lambda store: store.card_is_gone(SECRET.id, Ts("1.1")),
     "notice_tried": lambda store: store.notice_tried(SECRET, NOON),
     "notice_posted": lambda store: store.notice_posted(SECRET.id, NOON, Ts("1.1"), None),
+    "replies": lambda store: store.replies(SECRET.id),
+    "reply_tried": lambda store: store.reply_tried(SECRET, Slot("1"), NOON),
+    "reply_posted": lambda store: store.reply_posted(SECRET.id, Slot("1"), NOON, Ts("1.1"), None),
     "move": lambda store: store.move(SECRET, [watch()]),
     "start_over": lambda store: store.start_over(SECRET.id, Ts("1.1")),
     "resume": lambda store: store.resume(SECRET.id, ADA, NOON),
@@ -152,7 +155,7 @@ async def without_tables(own: str) -> AsyncIterator[Store]:
     async with opened(own) as database:
         store = await database.store()
         async with store.transactions.begin() as connection:
-            for table in ("followers", "watches", "budgets", "schema_version"):
+            for table in ("followers", "replies", "watches", "budgets", "schema_version"):
                 await connection.execute(text(f"DROP TABLE {table}"))
         yield store
 

@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import replace
+from functools import cache
+from itertools import count
 from random import Random
 
+from bot import answered
 from bot.demo.timeline import Cancelled, Complete, End, Failed, Script
+from bot.job import Job, JobId, JobState
 from tests.simulation.scenario import (
     ACTIVE_SECONDS,
     CLOSED_PLACES,
@@ -94,7 +98,8 @@ def _job(random: Random, seed: int, number: int) -> JobPlan:
     end: End = random.choice(
         (
             Complete(f"{token}: revenue was **12** in May."),
-            Complete(f"{token}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n" + "long words here. " * 900),
+            Complete(_tall(token, random.randint(2, 7))),
+            Complete(_tall(token, random.randint(2, 7))),
             Complete(None),
             Failed(f"{token}: the query failed", "QUERY_ERROR", "timeout"),
             Failed(f"{token}: no such table"),
@@ -120,7 +125,30 @@ def _job(random: Random, seed: int, number: int) -> JobPlan:
         cancelled_at=begins + random.uniform(1, 90) if random.random() < 0.1 else None,
         odd_state=(odd, odd + random.uniform(3, 60)) if random.random() < 0.1 else None,
         exists=random.random() > 0.06,
+        chart=random.random() < 0.4,
     )
+
+
+def _tall(token: str, pieces: int) -> str:
+    """An answer of so many pieces, of numbered paragraphs and a table; seven are one more than messages hold."""
+    heading = f"{token}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+    return heading + "".join(map(_paragraph, range(1, _paragraphs(pieces) + 1)))
+
+
+def _paragraph(number: int) -> str:
+    return f"Paragraph {number} of many. {'Long words here. ' * 25}\n\n"
+
+
+@cache
+def _paragraphs(pieces: int) -> int:
+    """How many paragraphs such an answer needs, as the bot cuts it."""
+    job = Job(JobId(""), JobState.COMPLETE, "COMPLETE")
+    numbers, answer = count(1), ""
+    while True:
+        answer += _paragraph(number := next(numbers))
+        rest = answered.rest(replace(job, answer=answer), "https://acme.omniapp.co")
+        if len(rest.replies) + (rest.file is not None) >= pieces - 1:
+            return number + 1  # in the middle of a piece, with room for the heading
 
 
 def _places(random: Random, is_busy: bool) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from bot import lines
 from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
+from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
 from tests.simulation.replies import the_end_is_told_once
@@ -258,6 +259,8 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "nobody is taken off": _unfollowed_if_so,
     "who follows is shown to": _followed_is_shown,
     "the end is told once": the_end_is_told_once,
+    "the answer goes on once": the_answer_goes_on_once,
+    "charts are of answers": charts_are_of_answers,
     "no window over a budget": _budgets,
     "Slack understands": _payloads,
     "no job is denied": _true_denials,

@@ -51,6 +51,14 @@ class Seen:
                 replies[posted.channel, posted.thread].append(posted)
         return replies
 
+    def notices(self, card: Posted) -> list[Posted]:
+        """The replies to a card that tell its people how the job ended."""
+        return [reply for reply in self.replies[card.channel, card.ts] if is_notice(reply.looks[0].text)]
+
+    def continuation(self, card: Posted) -> list[Posted]:
+        """The replies in which a card's answer goes on."""
+        return [reply for reply in self.replies[card.channel, card.ts] if not is_notice(reply.looks[0].text)]
+
     @cached_property
     def reply_tries(self) -> dict[tuple[str, str], list[Exchange]]:
         """All requests to post a thread reply, by channel and the ts of the card."""
@@ -59,6 +67,17 @@ class Seen:
             if exchange.name == "chat.postMessage" and exchange.args.get("thread_ts"):
                 tries[exchange.args["channel"], exchange.args["thread_ts"]].append(exchange)
         return tries
+
+    def has_unanswered_reply(self, card: Posted, *, notice: bool) -> bool:
+        """Whether a try of a notice, or of another reply, was left unanswered, and nobody may look for it."""
+        return not self.world.scenario.history_scopes and any(
+            exchange.answered_at is None and is_notice(exchange.args["text"]) == notice
+            for exchange in self.reply_tries[card.channel, card.ts]
+        )
+
+    def was_died_over(self, reply: Posted) -> bool:
+        """Whether a process died before it had stored a reply that nobody may look for."""
+        return self.is_uncertain(reply) and reply.is_doubtful
 
     def is_uncertain(self, posted: Posted) -> bool:
         """Whether nobody who may not read the history can know of this post."""
@@ -227,6 +246,11 @@ class Seen:
         if known is None or not known.is_final(self.world.now()):
             return None
         return self.seconds(known.created_at + known.moment(self.world.now()).since_seconds)
+
+
+def is_notice(text: str) -> bool:
+    """Whether a reply tells people of the end, and is not what the answer goes on in."""
+    return text.startswith("<@")
 
 
 _REFUSALS = {

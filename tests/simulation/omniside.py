@@ -14,7 +14,9 @@ from tests.simulation.wire import Answer, Exchange, Unreachable, Wire
 
 API_KEY = "omni_osk_simulated"
 BASE_URL = "https://acme.omniapp.co"
+PNG = b"\x89PNG\r\n\x1a\n, and a picture"
 _STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
+_CHART = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/vis")
 _CONVERSATION = re.compile(r"/api/v1/ai/conversations/([0-9a-f-]{36})")
 
 
@@ -27,14 +29,18 @@ class OmniSide(httpx.AsyncBaseTransport):
         self.requests_per_minute = requests_per_minute
         self._window: deque[float] = deque()
         self.jobs: dict[str, SimulatedJob] = {}
+        self.drawn: set[str] = set()
+        """The jobs whose answers have a chart."""
         self.removed: set[str] = set()
         self.seen: set[str] = set()
         """The jobs that the bot has been told a state of."""
         self.denied: dict[str, list[float]] = {}
         """When the bot has been told that a job does not exist."""
 
-    def add(self, job: str, conversation: str, script: Script, prompt: str) -> None:
+    def add(self, job: str, conversation: str, script: Script, prompt: str, *, chart: bool) -> None:
         """Somebody starts a job."""
+        if chart:
+            self.drawn.add(job)
         self.jobs[job] = SimulatedJob(
             id=job,
             conversation_id=conversation,
@@ -53,7 +59,7 @@ class OmniSide(httpx.AsyncBaseTransport):
 
     def forget(self) -> None:
         """Drop every job."""
-        for known in (self.jobs, self.removed, self.seen, self.denied):
+        for known in (self.jobs, self.drawn, self.removed, self.seen, self.denied):
             known.clear()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -86,6 +92,8 @@ class OmniSide(httpx.AsyncBaseTransport):
         exchange.done = True
         if asked := _STATUS.fullmatch(path):
             return self._status(exchange, asked.group(1))
+        if asked := _CHART.fullmatch(path):
+            return self._chart(exchange, asked.group(1))
         if asked := _CONVERSATION.fullmatch(path):
             return self._conversation(asked.group(1))
         return _problem(404, "Not Found")
@@ -97,6 +105,15 @@ class OmniSide(httpx.AsyncBaseTransport):
         self.seen.add(job)
         exchange.outcome = known.moment(self._now()).state
         return Answer(200, known.status(self._now()))
+
+    def _chart(self, exchange: Exchange, job: str) -> Answer:
+        known = self.jobs.get(job)
+        exchange.outcome = known.moment(self._now()).state if known else ""
+        if exchange.outcome != "COMPLETE":
+            return _problem(404, "Job not found")
+        if job not in self.drawn:
+            return Answer(422, b'{"error":"Visualization type is not renderable as an image"}')
+        return Answer(200, PNG, content_type="image/png")
 
     def _conversation(self, conversation: str) -> Answer:
         now = self._now()

@@ -92,6 +92,15 @@ def _no_guard_of_edits_under_way() -> None:
 
 @_fault("the intent to post is stored after the post")
 def _intent_after_the_post() -> None:
+    _post_before_the_intent(lambda _: True)
+
+
+@_fault("the intent of a reply in which an answer goes on is stored after it is posted")
+def _reply_intent_after_the_post() -> None:
+    _post_before_the_intent(lambda post: post.slot is not None)
+
+
+def _post_before_the_intent(is_meant: Callable[[Post], bool]) -> None:
     real = Posting.post_once
 
     async def post_once(self: Posting, post: Post) -> None:
@@ -103,7 +112,7 @@ def _intent_after_the_post() -> None:
             await post.store_try(at)
             return await post.store_ts(at, ts, fingerprint)
 
-        await real(self, replace(post, store_try=store_try, store_ts=store_ts))
+        await real(self, replace(post, store_try=store_try, store_ts=store_ts) if is_meant(post) else post)
 
     _replace(Posting, "post_once", post_once)
 

@@ -1,4 +1,4 @@
-"""The thread replies: who has to be told how a job ended, and how often."""
+"""The notices in the threads: who has to be told how a job ended, and how often."""
 
 from collections.abc import Iterator
 
@@ -29,8 +29,8 @@ def the_end_is_told_once(seen: Seen) -> Iterator[str]:
 
 
 def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
-    replies = seen.replies[card.channel, card.ts]
-    died_over = sum(seen.is_uncertain(reply) and reply.is_doubtful for reply in replies)
+    replies = seen.notices(card)
+    died_over = sum(map(seen.was_died_over, replies))
     # A lost job is told of again when it is asked for again, and so is its end when Omni knows it after all.
     lost = sum(LOST in reply.looks[0].text for reply in replies)
     # Also those that were never acknowledged: they may have been stored before their process died.
@@ -45,7 +45,7 @@ def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
 
 
 def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
-    replies = seen.replies[card.channel, card.ts]
+    replies = seen.notices(card)
     last = look_of(card.looks[-1])
     staying = [
         asked
@@ -55,7 +55,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
     if not staying or last not in FINAL:
         return
     if not replies:
-        if _may_go_without(seen, card):
+        if seen.has_unanswered_reply(card, notice=True):
             return
         if last in ("failed", "cancelled", "missing") or _took_long(seen, plan, staying, card):
             yield f"nobody is told under {card.ts} in {card.channel} that the job {last}"
@@ -78,14 +78,8 @@ def _is_named(seen: Seen, asked: Asked, plan: JobPlan) -> bool:
         f"<@{asked.person}>" in reply.looks[0].text
         for place in seen.places_of(asked)
         for card in seen.cards[plan.id, place]
-        for reply in seen.replies[place, card.ts]
+        for reply in seen.notices(card)
     )
-
-
-def _may_go_without(seen: Seen, card: Posted) -> bool:
-    """Whether a try of the reply was left unanswered, so that nobody can know without the history."""
-    tries = seen.reply_tries[card.channel, card.ts]
-    return not seen.world.scenario.history_scopes and any(exchange.answered_at is None for exchange in tries)
 
 
 def _took_long(seen: Seen, plan: JobPlan, staying: list[Asked], card: Posted) -> bool:
@@ -100,7 +94,7 @@ def _was_quick(seen: Seen, plan: JobPlan, card: Posted) -> bool:
     shown = next(look.at for look in card.looks if look_of(look) == "answered")
     first = min(asked.action.at for asked in _all_of(seen, plan, card))
     quick = seen.world.scenario.notify_after_seconds - CLOCK_SECONDS
-    replied = min(r.exchange.at for r in seen.replies[card.channel, card.ts])
+    replied = min(reply.exchange.at for reply in seen.notices(card))
     return not seen.world.scenario.clock_steps and max(seen.seconds(shown), replied) - first < quick
 
 

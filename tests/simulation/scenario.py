@@ -29,6 +29,8 @@ class JobPlan:
     odd_state: tuple[float, float] | None = None
     """From when to when it says that it is in a state that nobody has heard of."""
     exists: bool = True
+    chart: bool = False
+    """Whether Omni draws its answer."""
 
 
 @dataclass(frozen=True, slots=True)

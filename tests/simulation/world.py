@@ -160,7 +160,7 @@ class World:
 
     def _begin_job(self, job: JobPlan) -> None:
         self.trace.note("omni", f"job {job.id[:8]} begins")
-        self.omni.add(job.id, job.conversation, job.script, f"Question {job.token}?")
+        self.omni.add(job.id, job.conversation, job.script, f"Question {job.token}?", chart=job.chart)
 
     def _omni_does(self, what: str, job: str) -> None:
         known = self.omni.jobs.get(job)
@@ -235,6 +235,7 @@ class World:
     def _doubt(self, process: Process) -> None:
         """Note which posts and which looks died with their process before it had stored them."""
         stored = {ts for row in self.disk.rows.execute("SELECT card, notice FROM watches") for ts in row}
+        stored |= {ts for (ts,) in self.disk.rows.execute("SELECT ts FROM replies")}
         for posted in self.slack.posted.values():
             is_recent = self.loop.time() - posted.exchange.at < 150.0
             if posted.exchange.process is process and is_recent and posted.ts not in stored:

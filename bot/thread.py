@@ -1,0 +1,199 @@
+"""The thread of a card whose job has ended: who is told of it, how the answer goes on, and its chart, each once.
+
+    card ── last look ──► notice (where it is due) ──► the rest of the answer, in order ──► its file ──► its chart
+
+What was posted is stored, what it says is not: after a crash Omni is asked again, and the same answer falls into the
+same replies. Should there be more or fewer of them by then, those that are there stay, and what lacks is posted.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from bot import answered, render
+from bot.chart import Chart
+from bot.job import Job, JobState
+from bot.ports import BoardError, Message, MessageGone, NotAllowedHere, Upload, Watches
+from bot.posting import CannotTell, Post, Posting
+from bot.sight import Sight
+from bot.uploading import FilePost, Uploading
+from bot.watch import Reply, Slot, Ts, Watch
+
+log = structlog.get_logger()
+
+FILE = Slot("file")
+IN_OMNI = Slot("in omni")
+"""The line that leads to Omni in the place of the file."""
+CHART = Slot("chart")
+Replies = Mapping[Slot, Reply]
+
+
+def notice_is_due(
+    watch: Watch, sight: Sight, now: datetime, notify_after_seconds: float, *, shown_before: bool
+) -> bool:
+    """Whether the end of a job is worth a thread reply, which rings where an edit does not.
+
+    A failure, a cancellation and a lost job always are; an answer is when it took so long, counted from the
+    command, that the person has turned to something else. If the card has shown it before, nobody knows for how
+    long; then what counts is when the job was completed.
+    """
+    job = sight.job
+    if job is None or job.state is not JobState.COMPLETE:
+        return sight.is_final or watch.ended
+    answered_at = job.completed_at if shown_before and job.completed_at else now
+    return (answered_at - watch.asked_at).total_seconds() > notify_after_seconds
+
+
+def answered_job(sight: Sight) -> Job | None:
+    """The job, if it has an answer that may go on in a thread."""
+    job = sight.job
+    return job if sight.has_ended and job is not None and job.state is JobState.COMPLETE else None
+
+
+class Thread:
+    """What can be posted in a card's thread. May be repeated after a crash at any point."""
+
+    def __init__(
+        self,
+        *,
+        watches: Watches,
+        posting: Posting,
+        uploading: Uploading,
+        now: Callable[[], datetime],
+        tenant: str,
+        notify_after_seconds: float,
+    ) -> None:
+        """`tenant`: Omni's address; only chats on it become links."""
+        self._watches = watches
+        self._posting = posting
+        self._uploading = uploading
+        self._now = now
+        self._tenant = tenant
+        self._notify_after_seconds = notify_after_seconds
+
+    async def complete(
+        self, watch: Watch, card: Ts, sight: Sight, chart: Chart, *, shown_before: bool
+    ) -> bool:
+        """Post what belongs into the thread and is not there yet. False if there is no thread any more.
+
+        `shown_before`: the card did not come to show the end just now.
+        """
+        job = answered_job(sight)
+        try:
+            await self._tell(watch, card, sight, shown_before=shown_before)
+            if job is not None:
+                replies = await self._watches.replies(watch.id)
+                await self._go_on(watch, card, job, replies)
+        except (NotAllowedHere, MessageGone) as error:
+            log.info("thread gone", watch=watch.id, code=error.code)
+            return False
+        if job is not None and CHART not in replies and watch.followers:
+            await self._draw(watch, card, job, chart)
+        return True
+
+    async def _tell(self, watch: Watch, card: Ts, sight: Sight, *, shown_before: bool) -> None:
+        """Post the notice if one is due."""
+        message = render.notice(watch, sight, self._tenant)
+        after_seconds = self._notify_after_seconds
+        due = notice_is_due(watch, sight, self._now(), after_seconds, shown_before=shown_before)
+        if message is None or watch.notice is not None or not (due or watch.notice_tried_at):
+            return
+        post = Post(
+            place=watch.place,
+            forms=(message,),
+            watch=watch.id,
+            thread=card,
+            tried_at=watch.notice_tried_at,
+            store_try=partial(self._watches.notice_tried, watch),
+            store_ts=partial(self._watches.notice_posted, watch.id),
+        )
+        await self._post(post, partial(self._is_told, watch))
+
+    async def _go_on(self, watch: Watch, card: Ts, job: Job, replies: Replies) -> None:
+        """Post what of the answer the card does not hold."""
+        rest = answered.rest(job, self._tenant)
+        for number, forms in enumerate(rest.replies, start=1):
+            await self._reply(watch, card, Slot(str(number)), forms, replies)
+        if rest.file is not None and not await self._has_file(watch, card, rest.file, replies):
+            await self._reply(watch, card, IN_OMNI, (render.rest_in_omni(job, self._tenant),), replies)
+
+    async def _reply(
+        self, watch: Watch, card: Ts, slot: Slot, forms: tuple[Message, ...], replies: Replies
+    ) -> None:
+        begun = replies.get(slot)
+        if begun is not None and begun.ts is not None:
+            return
+        post = Post(
+            place=watch.place,
+            forms=forms,
+            watch=watch.id,
+            thread=card,
+            tried_at=begun.tried_at if begun else None,
+            store_try=partial(self._watches.reply_tried, watch, slot),
+            store_ts=partial(self._watches.reply_posted, watch.id, slot),
+            slot=slot,
+        )
+        await self._post(post, partial(self._is_posted, watch, slot))
+
+    async def _has_file(self, watch: Watch, card: Ts, upload: Upload, replies: Replies) -> bool:
+        """Put the file into the thread. False where it is not there, or nobody can tell."""
+        if IN_OMNI in replies:
+            return False
+        if (begun := replies.get(FILE)) is None:
+            return await self._is_uploaded(watch, card, FILE, upload)
+        if begun.ts is None:
+            await self._posting.let_end(begun.tried_at)
+        return await self._is_posted(watch, FILE)
+
+    async def _draw(self, watch: Watch, card: Ts, job: Job, chart: Chart) -> None:
+        """Put the chart into the thread, if Omni has one. Better none than two, and nothing is told of it."""
+        if (image := await chart.image()) is not None:
+            await self._is_uploaded(watch, card, CHART, render.chart(job, image))
+
+    async def _is_uploaded(self, watch: Watch, card: Ts, slot: Slot, upload: Upload) -> bool:
+        """Upload a file that was never tried. False where it is not there, or nobody can tell."""
+        post = FilePost(
+            place=watch.place,
+            upload=upload,
+            watch=watch.id,
+            thread=card,
+            store_try=partial(self._watches.reply_tried, watch, slot),
+            store_ts=partial(self._watches.reply_posted, watch.id, slot),
+        )
+        try:
+            await self._uploading.upload_once(post)
+        except CannotTell:
+            return False
+        except BoardError as error:
+            log.info("file not taken", watch=watch.id, file=slot, code=error.code)
+            return False
+        return True
+
+    async def _post(self, post: Post, is_there: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            await self._posting.post_once(post)
+        except CannotTell:
+            if not await is_there():
+                await self._repeat_after_a_crash(post)
+
+    async def _is_told(self, watch: Watch) -> bool:
+        newest = await self._watches.newest(watch)
+        return newest is None or newest.notice is not None
+
+    async def _is_posted(self, watch: Watch, slot: Slot) -> bool:
+        reply = (await self._watches.replies(watch.id)).get(slot)
+        return reply is not None and reply.ts is not None
+
+    async def _repeat_after_a_crash(self, post: Post) -> None:
+        """Without the history nobody knows whether a reply arrived that a process died over: better told
+        twice than never. A reply that this process tried itself is not repeated."""
+        if post.tried_at is None:
+            log.warning("reply unconfirmed", watch=post.watch)
+            return
+        try:
+            await self._posting.post_once(replace(post, tried_at=None))
+        except CannotTell:
+            log.warning("reply unconfirmed", watch=post.watch)
