@@ -130,14 +130,15 @@ class _Writer:
                 self._write("———")
             case "blockquote_open" | "blockquote_close":
                 self._quotes += token.nesting
-            case "bullet_list_open":
-                self._numbers.append(None)
-            case "ordered_list_open":
-                self._numbers.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_open" | "ordered_list_open":
+                is_ordered = token.type == "ordered_list_open"
+                self._numbers.append(int(token.attrs.get("start", 1)) if is_ordered else None)
             case "bullet_list_close" | "ordered_list_close":
                 self._numbers.pop()
             case "list_item_open":
                 self._begin_item()
+            case "list_item_close":
+                self._end_mark()
             case "table_open":
                 self._rows = []
             case "tr_open" if self._rows is not None:
@@ -168,7 +169,13 @@ class _Writer:
             self._lines.append(("> " if self._quotes else "") + indent + bullet + line)
             self._bullet = None
 
+    def _end_mark(self) -> None:
+        """Give an item that begins with no words of its own a line for its mark."""
+        if self._bullet:
+            self._write("")
+
     def _code(self, content: str) -> None:
+        self._end_mark()
         self._lines += ["```", _escape_code(content).rstrip("\n"), "```"]
 
 

@@ -48,6 +48,18 @@ class Message:
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file for a conversation."""
+
+    name: str
+    """The file's name."""
+    title: str
+    content: bytes = field(repr=False)
+    alt: str | None = None
+    """What an image shows, for those who can't see it."""
+
+
 Worth = Callable[[], float]
 """How much it is worth right now to ask Omni a question that nobody waits for."""
 
