@@ -14,7 +14,7 @@ MOST_BLOCKS = 40
 SHORTEST_PIECE = 200
 """Characters; below that a fence or a table's heading would leave no room for what is in it."""
 
-_UNREAD_BEYOND = 4
+_UNREAD_BEYOND = 2
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 

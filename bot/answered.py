@@ -11,6 +11,7 @@ All that is said in one message stays under 10,000 characters: above about 11,00
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from bot.answer import SHORTEST_PIECE, first_pieces, pieces
 from bot.blocks import context, markdown, section
@@ -113,12 +114,16 @@ def _text(job: Job) -> str:
     return clean(job.answer or "").strip()
 
 
-def _parts(answer: str) -> tuple[list[_Part], bool]:
-    """The beginning of an answer, for the card and the replies, and whether these leave anything out."""
+@lru_cache(maxsize=8)
+def _parts(answer: str) -> tuple[tuple[_Part, ...], bool]:
+    """The beginning of an answer, for the card and the replies, and whether these leave anything out.
+
+    Kept for a while: an answer is shown in every place where its job is followed, and then goes on there.
+    """
     most = 1 + MOST_REPLIES
     found, is_cut = first_pieces(answer, LONGEST_PART, most)
     parts = [part for piece in found for part in _fitting(piece, LONGEST_PART)]
-    return parts[:most], is_cut or len(parts) > most
+    return tuple(parts[:most]), is_cut or len(parts) > most
 
 
 def _fitting(piece: str, limit: int) -> Iterator[_Part]:

@@ -24,6 +24,8 @@ def inlined(text: str) -> str:
 
     Takes what is `neutral`, and gives what is as harmless.
     """
+    if "]:" not in text:
+        return text
     found: dict[str, Any] = {}
     tokens = block_parser.parse(text, found)
     definitions: dict[str, dict[str, Any]] = found.get("references", {})

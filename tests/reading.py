@@ -3,6 +3,7 @@
 A row is a line of text, a row of a table or a line of code. Numbers of lists count as words.
 """
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,13 +15,22 @@ from bot.demo.text import as_words, mrkdwn
 
 Row = list[str]
 
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-_BREAK = "\u200b"
+_DEEPEST = 50
+_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
+LIVE = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
+
 _HIDDEN = re.compile("[\u00ad\u200b\u200c\u200d\u2060-\u206f\ufe00-\ufe0f\ufeff\u202a-\u202e\u200e\u200f]")
 
 
+def as_anybody_reads_it(text: str) -> str:
+    """With every entity decoded, also those of entities, and escapes and joiners taken away."""
+    for _ in range(4):
+        text = html.unescape(text)
+    return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
+
+
 def words(text: str) -> Row:
-    return re.findall(r"\w+", _HIDDEN.sub("", text).replace("%40", "@"))
+    return re.findall(r"[^\W_]+", _HIDDEN.sub("", text).replace("%40", "@"))
 
 
 def read_markdown(text: str) -> list[Row]:
@@ -29,7 +39,10 @@ def read_markdown(text: str) -> list[Row]:
     numbers: list[int | None] = []
     pending = ""
     cells: list[str] | None = None
-    for token in _PARSER.parse(text):
+    tokens = _PARSER.parse(text)
+    if any(token.level >= _DEEPEST - 2 for token in tokens):  # what is deeper is left out by the parser
+        return [words(line) for line in text.split("\n")]
+    for token in tokens:
         match token.type:
             case "ordered_list_open":
                 numbers.append(int(token.attrs.get("start", 1)))

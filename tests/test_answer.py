@@ -1,6 +1,5 @@
 """Markdown from Omni becomes pieces that Slack takes, that ping nobody and lead nowhere unexpected."""
 
-import html
 import re
 from itertools import count
 
@@ -13,9 +12,8 @@ from markdown_it.token import Token
 from bot.answer import MOST_BLOCKS, SHORTEST_PIECE, first_pieces, pieces
 from bot.demo.payload import judge
 from bot.neutral import BREAK, clean, neutral
-from tests.reading import flat, read_markdown, told
+from tests.reading import LIVE, as_anybody_reads_it, flat, read_markdown, told
 
-LIVE = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
 HOSTILE = (
     "<!channel>",
     "<!here|here>",
@@ -84,13 +82,6 @@ MARKUP = (
 )
 fragments = st.lists(st.one_of(st.sampled_from([*HOSTILE, *LEADING_ASTRAY, *MARKUP]), st.text(max_size=8)))
 documents = fragments.map("".join)
-
-
-def as_anybody_reads_it(text: str) -> str:
-    """With every entity decoded, also those of entities, and escapes and joiners taken away."""
-    for _ in range(4):
-        text = html.unescape(text)
-    return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
 
 
 def parsed(text: str) -> list[Token]:
