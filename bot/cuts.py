@@ -1,7 +1,6 @@
 """Where an answer's Markdown may be cut: its blocks in order, what is never cut in each, and how it goes on."""
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -12,31 +11,22 @@ from markdown_it.token import Token
 from bot.neutral import BREAK, block_parser
 from bot.numbering import numbered, separately_numbered
 from bot.table import Table, read_table
+from bot.words import cut
 
-_LONGEST_WORDS = 400
+LONGEST_HEADING = 150
+"""Characters; Slack makes a header block of each heading.
+Source: docs.slack.dev/reference/block-kit/blocks/header-block."""
+
 _LONGEST_INFO = 40
 _DASHES = re.compile(r"[-:|]+[ \t]*[-:|]")
 _BEFORE_A_FENCE = re.compile(r".{0,100}?(?=```|~~~)")
 _LONGEST_QUOTE = 20
 _ROOM_TO_GO_ON = 24
 """Characters that a piece may need to go on in the middle of a line."""
-_WIDE = "\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
-_ENDING = (
-    "\u3001\u3002\u300b\u300d\u300f\u3011\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\ufe00-\ufe0f\u3099\u309a"
-)
-_TOKEN = re.compile(
-    r"!?\[[^\[\]\n]{0,300}\]\([^()\s]{0,2000}\)|`[^`\n]{1,300}`"  # a link, code
-    r"|\*\*[^*\n]{1,300}\*\*|(?<!\w)_[^_\n]{1,300}_(?!\w)|\*[^*\s][^*\n]{0,300}\*|~~[^~\n]{1,300}~~"  # emphasis
-    rf"|[{_WIDE}][{_ENDING}]*"  # a script without spaces: a line may end after most characters
-    rf"|\s+|(?:(?![!*`~\[_])[^\s{_WIDE}])+|."
-)
-_SPACED = re.compile(r"\S+\s*|\s+")
-_ENDS_A_WORD = re.compile(rf"(?:\s|[{_WIDE}][{_ENDING}]*)\Z")
 _STARTS_MARKUP = re.compile(
     r"```|~~~|>|\[[^\]\n]{1,300}\]:|(?:[-+*]|#{1,6}|\d{1,9}[.)])(?!\S)|([-*_=])(?:[ \t]*\1)*[ \t]*$"
 )
 _QUOTE = re.compile(r"(?: {0,3}> ?)+")
-_FARTHEST_BACK = 100
 
 
 class Kind(Enum):
@@ -138,7 +128,7 @@ def _span(token: Token) -> tuple[int, int]:
 def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cuttable:
     match tokens[0].type:
         case "heading_open":
-            return _text(Kind.HEADING, lines, limit, gap)
+            return _heading(tokens[1].content, lines, limit, gap)
         case "hr":
             return _text(Kind.RULE, lines, limit, gap)
         case "fence" | "code_block":
@@ -156,62 +146,18 @@ def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cu
             return _text(Kind.TEXT, lines, limit, gap)
 
 
+def _heading(words: str, lines: list[str], limit: int, gap: str) -> Cuttable:
+    """A heading; text alone, or as it was typed, where Slack's header block would not take it."""
+    if not words.strip():
+        return _text(Kind.TEXT, [f"{BREAK}{line.lstrip()}" for line in lines], limit, gap)
+    if len(words) > LONGEST_HEADING:
+        return _text(Kind.TEXT, [_as_beginning(line) + "\n" for line in words.splitlines()], limit, gap)
+    return _text(Kind.HEADING, lines, limit, gap)
+
+
 def _text(kind: Kind, lines: list[str], limit: int, gap: str = "") -> Cuttable:
     longest = limit - _ROOM_TO_GO_ON
-    return Cuttable(kind, tuple(unit for line in lines for unit in _cut(line, longest)), tail=gap)
-
-
-def _cut(line: str, longest: int) -> Iterator[str]:
-    """The line in parts, cut between words and not inside a link; only a word over `longest` is cut itself."""
-    longest_part = min(_LONGEST_WORDS, longest)
-    if len(line) <= longest_part:
-        yield line
-        return
-    part = ""
-    for word in _words(line, longest):
-        if part and len(part) + len(word) > longest_part:
-            yield part
-            part = ""
-        while len(word) > longest:
-            end = _between_characters(word, longest)
-            yield word[:end]
-            word = word[end:]
-        part += word
-    if part:
-        yield part
-
-
-def _words(line: str, longest: int) -> Iterator[str]:
-    """The line between the places where it may be cut; a link and what is bold are one word where short enough."""
-    word = ""
-    for token in _TOKEN.findall(line):
-        for part in [token] if len(token) <= longest else _SPACED.findall(token):
-            word += part
-            if _ENDS_A_WORD.search(part):
-                yield word
-                word = ""
-    yield word
-
-
-def _between_characters(word: str, end: int) -> int:
-    """The last place up to `end` that is not inside what is seen as one character, an emoji sequence say."""
-    for place in range(end, max(0, end - _FARTHEST_BACK), -1):
-        if not (_joins(word[place]) or word[place - 1] == "\u200d" or _is_inside_a_flag(word, place)):
-            return place
-    return end
-
-
-def _joins(character: str) -> bool:
-    skin_tone = "\U0001f3fb" <= character <= "\U0001f3ff"
-    return skin_tone or character == BREAK or unicodedata.category(character) in ("Mn", "Me", "Mc", "Cf")
-
-
-def _is_inside_a_flag(word: str, place: int) -> bool:
-    """A flag is two regional indicators, and they stand in a row without anything between."""
-    run = 0
-    while run < min(place, _FARTHEST_BACK) and "\U0001f1e6" <= word[place - 1 - run] <= "\U0001f1ff":
-        run += 1
-    return run % 2 == 1 and "\U0001f1e6" <= word[place] <= "\U0001f1ff"
+    return Cuttable(kind, tuple(unit for line in lines for unit in cut(line, longest)), tail=gap)
 
 
 def _as_beginning(unit: str) -> str:
@@ -230,7 +176,7 @@ def _code(content: str, info: str, limit: int, gap: str) -> Cuttable:
     if content and not content.endswith("\n"):
         content += "\n"
     room = limit - len(head) - len(close) - 2
-    units = [unit for line in content.splitlines(keepends=True) for unit in _cut(line, room)]
+    units = [unit for line in content.splitlines(keepends=True) for unit in cut(line, room)]
     return Cuttable(Kind.CODE, tuple(units), head, close + gap, close)
 
 

@@ -43,13 +43,23 @@ def _judge_by_sdk(block: Raw) -> None:
     assert _plain(read.to_dict()) == _plain(block), f"slack_sdk makes {read.to_dict()} of {block}"
 
 
+_ADDED: Raw = {
+    "emoji": False,
+    "verbatim": False,
+    "page_size": 5,
+    "row_header_column_index": 0,
+    "type": "task_card",
+}
+"""What a library writes by itself though it is the default, or leaves out inside a plan."""
+
+
 def _plain(node: Any) -> Any:
     """A block without what a library adds by itself or does not know."""
     if isinstance(node, dict):
         return {
             key: _plain(value)
             for key, value in node.items()
-            if key not in ("block_id", "expand") and not (key in ("emoji", "verbatim") and value is False)
+            if key not in ("block_id", "expand") and not (key in _ADDED and value == _ADDED[key])
         }
     return [_plain(each) for each in node] if isinstance(node, list | tuple) else node
 

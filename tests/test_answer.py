@@ -486,3 +486,16 @@ def test_the_pieces_of_any_text_hold_its_letters_in_order(text: str, limit: int,
 def letters(text: str) -> str:
     """All letters; numbers of a list's items may be written anew."""
     return re.sub(r"[\W\d_]", "", clean(text).replace(BREAK, "").replace("%40", "@"))
+
+
+@pytest.mark.parametrize("heading", ["# {}", "{}\n==="])
+def test_a_heading_too_long_for_slacks_header_is_text(heading: str) -> None:
+    (piece,) = pieces("before\n\n" + heading.format("word " * 60) + "\n\nafter", 1_000)
+    assert number_of(piece, "heading_open") == 0
+    assert words(piece) == ["before", *["word"] * 60, "after"]
+
+
+@pytest.mark.parametrize("heading", ["#", "# ", "### ###"])
+def test_a_heading_without_words_is_shown_as_it_was_typed(heading: str) -> None:
+    (piece,) = pieces(f"before\n\n{heading}\n\nafter", 1_000)
+    assert number_of(piece, "heading_open") == 0 and "#" in piece
