@@ -119,6 +119,11 @@ class BoardUnreachable(BoardError):
 class Unanswered(BoardError):
     """The request may have had its effect: the connection broke, timed out, or answered 5xx."""
 
+    @property
+    def may_be_the_content(self) -> bool:
+        """Whether it was Slack that broke, which it may do over the same content again."""
+        return self.code in ("internal_error", "fatal_error")
+
 
 class ScopeMissing(BoardError):
     """The app was installed without the scope that this call needs."""

@@ -37,6 +37,8 @@ POSTS_PER_PLACE = Rate(interval_seconds=1.0, tolerance_seconds=1.0)
 Source: docs.slack.dev/reference/methods/chat.postMessage."""
 FIRST_BACK_OFF_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
+FAILURES_TO_DOUBT = 3
+"""After so many internal errors of Slack's it may be the form of the message that it breaks over."""
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
@@ -98,7 +100,7 @@ class Posting:
                 the message, and the next `post_once` with the stored intent finds it.
         """
         plainer = 0
-        failures = 0
+        failures = doubts = 0
         unknown_since = None if self._was_never_sent(post) else post.tried_at
         while True:
             if unknown_since is not None:
@@ -116,6 +118,9 @@ class Posting:
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)
                 unknown_since = started_at
+                doubts += error.may_be_the_content
+                if doubts == FAILURES_TO_DOUBT and plainer + 1 < len(post.forms):
+                    plainer, doubts = plainer + 1, 0
                 continue
             except (NotAllowedHere, MessageGone):
                 await post.store_try(None)
@@ -145,13 +150,13 @@ class Posting:
         try:
             await post.store_try(at)
         except StoreUnavailable:
-            self._unsent[post.watch] = _mark(post.watch, at)
+            self._unsent[post.watch] = _mark(post, at)
             raise
         self._unsent.pop(post.watch, None)
 
     def _was_never_sent(self, post: Post) -> bool:
         """Whether the try that the database tells of is one that this process stored and did not make."""
-        return post.tried_at is not None and self._unsent.get(post.watch) == _mark(post.watch, post.tried_at)
+        return post.tried_at is not None and self._unsent.get(post.watch) == _mark(post, post.tried_at)
 
     def _gate(self, place: Place) -> Gate:
         if place not in self._gates:
