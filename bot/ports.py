@@ -28,6 +28,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bot.job import Conversation, Job, JobId
+from bot.result import JobResult
 from bot.watch import Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 Block = dict[str, Any]
@@ -46,6 +47,25 @@ class Message:
         """Equal for messages that look the same; short enough to store."""
         content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file for a conversation."""
+
+    name: str
+    """The file's name, with its ending."""
+    title: str
+    """What stands above it."""
+    content: bytes = field(repr=False)
+    """At least one byte."""
+    alt: str | None = None
+    """What a picture shows, for people who can't see it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for files of the same name and content."""
+        return hashlib.blake2b(self.name.encode() + b"\0" + self.content, digest_size=12).hexdigest()
 
 
 Worth = Callable[[], float]
@@ -136,6 +156,22 @@ class Omni(Protocol):
         """The id of the newest job in a chat, or None where the chat shows none. Always urgent."""
         ...
 
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        """The picture of a COMPLETE job's data as PNG; None where there is none, which is so for most."""
+        ...
+
+    def has_chart(self, job: JobId) -> bool | None:
+        """Whether `chart` has had a picture for the job; None if it was not asked, or too long ago. Asks nobody."""
+        ...
+
+    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+        """What a COMPLETE job has found. Right after its end it may be incomplete, or not there yet.
+
+        Raises:
+            JobNotFound: no such job, or it is not COMPLETE, or its result is not there yet or no longer.
+        """
+        ...
+
 
 class Board(Protocol):
     """Slack's messages. Every call may raise any BoardError."""
@@ -157,6 +193,16 @@ class Board(Protocol):
 
         Raises:
             ScopeMissing: the bot may not read this place's history, so nobody can tell.
+        """
+        ...
+
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        """Put a file into a conversation; never repeated by itself. `thread`: as a reply to that ts.
+
+        Raises:
+            NotAllowedHere: the bot is no member, or uploads are off.
+            ScopeMissing: the app was installed without `files:write`.
+            Unanswered: only the last of several requests was not answered; before it nothing can be seen.
         """
         ...
 

@@ -109,7 +109,7 @@ def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[M
     forms = []
     for shown, is_cut in (_as_markdown(answer), _as_sections(answer)) if answer else [_no_answer()]:
         cut = [context(_cut_short(link))] if is_cut else []
-        forms.append(Message(text, (*before, *shown, *cut, *buttons(link), about)))
+        forms.append(Message(text, (*before, *shown, *cut, *buttons(link, show=watch.id), about)))
     return *forms, _text_only(text, watch, link)
 
 

@@ -9,7 +9,18 @@ from itertools import count
 
 from bot.budget import Rate
 from bot.job import Conversation, Job, JobId, JobState
-from bot.ports import BoardError, ClaimLost, Message, MessageGone, NotAllowedHere, OmniError, Worth
+from bot.ports import (
+    BoardError,
+    ClaimLost,
+    JobNotFound,
+    Message,
+    MessageGone,
+    NotAllowedHere,
+    OmniError,
+    Upload,
+    Worth,
+)
+from bot.result import JobResult
 from bot.watch import ChannelId, Claim, Place, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
@@ -66,6 +77,7 @@ class FakeBoard:
 
     def __init__(self) -> None:
         self.posted: dict[Ts, Posted] = {}
+        self.uploaded: list[tuple[Place, Upload, Ts | None]] = []
         self.closed: set[Place] = set()
         self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
@@ -115,6 +127,13 @@ class FakeBoard:
                 return ts
         return None
 
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        late = self._begin("upload")
+        if place in self.closed:
+            raise NotAllowedHere("not_in_channel")
+        self.uploaded.append((place, upload, thread))
+        _raise(late)
+
     async def permalink(self, _place: Place, ts: Ts) -> str:
         late = self._begin("permalink")
         _raise(late)
@@ -150,6 +169,9 @@ class FakeOmni:
     def __init__(self, job: Job) -> None:
         self.answer: Job | OmniError = job
         self.delay_seconds = 0.0
+        self.found: deque[JobResult | OmniError] = deque([JobNotFound("404")])
+        self.looked: list[tuple[float, bool]] = []
+        self.picture: bytes | None = None
         self.asked: list[tuple[float, bool]] = []
         self.on_asked: Callable[[], None] = lambda: None
 
@@ -164,6 +186,23 @@ class FakeOmni:
 
     async def newest_job(self, _conversation: Conversation) -> JobId | None:
         return JOB
+
+    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+        """What was found by now: the first of `found`, which the last look leaves there."""
+        assert job == JOB
+        self.looked.append((asyncio.get_running_loop().time(), urgent))
+        await asyncio.sleep(self.delay_seconds)
+        found = self.found.popleft() if len(self.found) > 1 else self.found[0]
+        if isinstance(found, OmniError):
+            raise found
+        return found
+
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        assert job == JOB
+        return self.picture
+
+    def has_chart(self, job: JobId) -> bool | None:
+        return self.picture is not None
 
 
 class FakeDurations:
