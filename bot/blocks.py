@@ -13,6 +13,9 @@ STOP_FOLLOWING = "stop_following"
 """The action id of the button that ends a person's following; its value is the watch's id."""
 RESUME = "resume_following"
 """The action id of the button that goes on with a follow that was given up; its value is the watch's id."""
+SHOW_DATA = "show_data"
+SHOW_STEPS = "show_steps"
+"""The action ids of the buttons under an answer that show what it rests on; their value is the watch's id."""
 LONGEST_SECTION = 3_000
 """Characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
 
@@ -39,11 +42,21 @@ def markdown(text: str) -> Block:
     return {"type": "markdown", "text": text}
 
 
-def buttons(link: str | None, *, stop: WatchId | None = None, resume: WatchId | None = None) -> list[Block]:
-    """A row of buttons: to Omni where there is a link, and to stop or resume following where a watch is given."""
+def buttons(
+    link: str | None,
+    *,
+    show: WatchId | None = None,
+    stop: WatchId | None = None,
+    resume: WatchId | None = None,
+) -> list[Block]:
+    """A row of buttons: to Omni where there is a link; where a watch is given, to show its data and steps, and to stop
+    or resume following."""
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button("Open in Omni", OPEN_CHAT), "url": link})
+    if show is not None:
+        elements.append({**_button("Show data", SHOW_DATA), "value": show})
+        elements.append({**_button("Show steps", SHOW_STEPS), "value": show})
     if stop is not None:
         elements.append({**_button("Stop following", STOP_FOLLOWING), "value": stop})
     if resume is not None:

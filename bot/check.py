@@ -22,7 +22,8 @@ from bot.ports import (
 )
 from bot.settings import HINTS, Settings
 from bot.slack import (
-    OPTIONAL_SCOPES,
+    FILES_SCOPE,
+    HISTORY_SCOPES,
     REQUIRED_SCOPES,
     Identity,
     identify,
@@ -33,6 +34,12 @@ from bot.slack import (
 
 NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
 """A job that does not exist: a good key is told so, a bad one is refused."""
+
+_DONE_WITHOUT = {
+    HISTORY_SCOPES: "Without them the bot can't look for a message whose answer from Slack was lost.",
+    frozenset({FILES_SCOPE}): "Without it the bot puts no chart and no CSV file into a card's thread.",
+}
+"""The optional scopes, and what is off without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,10 @@ def _scopes(identity: Identity) -> list[Finding]:
         findings.append(Finding(False, f"Slack scopes missing: {', '.join(sorted(missing))}", remedy))
     else:
         findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(REQUIRED_SCOPES))}"))
-    if absent := OPTIONAL_SCOPES - identity.scopes:
-        what = f"Slack scopes done without: {', '.join(sorted(absent))}"
-        remedy = "Without them the bot can't look for a message whose answer from Slack was lost."
-        findings.append(Finding(True, what, remedy))
+    for scopes, remedy in _DONE_WITHOUT.items():
+        if absent := scopes - identity.scopes:
+            what = f"Slack scopes done without: {', '.join(sorted(absent))}"
+            findings.append(Finding(True, what, remedy))
     return findings
 
 

@@ -15,7 +15,8 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot import lines
-from bot.blocks import OPEN_CHAT, RESUME, STOP_FOLLOWING
+from bot.blocks import OPEN_CHAT, RESUME, SHOW_DATA, SHOW_STEPS, STOP_FOLLOWING
+from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.ports import BoardBusy, BoardError, BoardUnreachable
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
@@ -32,16 +33,17 @@ TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 Whisper = Callable[[str, str], Awaitable[None]]
 """Tells a private line by a response_url; raises any BoardError."""
 
-OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, str]]
-"""What a person can do with a card's button; returns the private line to tell."""
+OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, str | None]]
+"""What a person can do with a card's button; returns the private line to tell, if any."""
 
 
 class Handlers:
     """All that Slack can send us."""
 
-    def __init__(self, desk: Desk, whisper: Whisper, team: TeamId) -> None:
+    def __init__(self, desk: Desk, data_desk: DataDesk, whisper: Whisper, team: TeamId) -> None:
         """`team`: the workspace of the app, for payloads that name none."""
         self._desk = desk
+        self._data_desk = data_desk
         self._whisper = whisper
         self._team = team
         self._errands: set[asyncio.Task[None]] = set()
@@ -52,6 +54,8 @@ class Handlers:
         app.command(lines.COMMAND)(self.on_command)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(RESUME)(self.on_resume)
+        app.action(SHOW_DATA)(self.on_show_data)
+        app.action(SHOW_STEPS)(self.on_show_steps)
         app.action(OPEN_CHAT)(self.on_open_chat)
         app.error(self.on_error)
 
@@ -113,6 +117,14 @@ class Handlers:
     async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Resume`."""
         await self._on_button(ack, body, self._desk.resume)
+
+    async def on_show_data(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Show data`."""
+        await self._on_button(ack, body, self._data_desk.show_data)
+
+    async def on_show_steps(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Show steps`."""
+        await self._on_button(ack, body, self._data_desk.show_steps)
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
         await ack()

@@ -1,13 +1,14 @@
 """What the bot tells one person privately, as mrkdwn. What went wrong is said in words, with what to do next.
 
 A job that is not there and a job that is somebody else's read the same. Nothing here comes from an API's
-own texts, and no address but Slack's permalinks appears.
+own texts, and no address appears but Slack's permalinks and links to chats on the tenant's own Omni.
 """
 
 from collections.abc import Sequence
 
 from bot.job import JobId
 from bot.mrkdwn import code
+from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.watch import UserId, Watch
 from bot.when import moment
 
@@ -156,6 +157,82 @@ def _place(watch: Watch) -> str:
 def card_is_late() -> str:
     """The follow is stored, and its card could not be posted yet."""
     return "Noted. Slack or Omni is slow at the moment; the card comes as soon as they let me."
+
+
+def nothing_to_show_here() -> str:
+    """A button under an answer was pressed whose card is not known any more, or never was."""
+    return f"I no longer know this card. To have it back, type `{COMMAND}` with the id on the card."
+
+
+def already_shown(permalink: str | None) -> str:
+    """What was asked for stands in the thread already."""
+    there = f"<{permalink}|here in the card's thread>" if permalink else "in the card's thread"
+    return f"That was shown already: see {there}."
+
+
+def not_fetched(error: OmniError) -> str:
+    """Omni did not hand over what a job has found."""
+    match error:
+        case JobNotFound():
+            return (
+                "Omni has nothing more to show of this job. It keeps the data and the steps of answered jobs only, "
+                "for 14 days."
+            )
+        case KeyRefused():
+            return key_refused()
+        case OmniBusy():
+            return omni_busy()
+        case _:
+            return omni_down()
+
+
+def nothing_found(is_data: bool) -> str:
+    """The job has a result, and what was asked for is not in it."""
+    if is_data:
+        return "This answer rests on no data that Omni lets me show: no query of the job has rows."
+    return "Omni tells no steps of this job."
+
+
+def data_pending() -> str:
+    """The queries' rows are not there yet, after several looks."""
+    return "Omni has not handed over this job's data yet. Please press the button again in a minute."
+
+
+def data_pending_in_part() -> str:
+    """Some of the queries' rows were shown, and others are not there yet."""
+    return "Some queries of this job have no rows yet. Omni shows them once they are there."
+
+
+def not_shown_here(bot_user: UserId, link: str | None) -> str:
+    """The thread is closed to the bot."""
+    return (
+        f"I can't post in this thread. If I'm no member here, type `/invite` <@{bot_user}>.{_in_omni(link)}"
+    )
+
+
+def no_files_here(link: str | None) -> str:
+    """Everything else was shown, but Slack takes no file of the bot's in this thread."""
+    return (
+        "Slack lets me put no CSV file here. An admin of this workspace can change that, "
+        f"if the app has the scope `files:write`.{_in_omni(link)}"
+    )
+
+
+def slack_down(link: str | None) -> str:
+    """Slack did not take all that was to be shown."""
+    return f"Slack did not take all of it. Please press the button again in a minute.{_in_omni(link)}"
+
+
+def unconfirmed_in_thread() -> str:
+    """Slack gave no answer to something that was put into the thread."""
+    return (
+        "Slack did not confirm all of it; please look in the card's thread. "
+        "I don't repeat it, so as not to show it twice."
+    )
+
+
+def _in_omni(link: str | None) -> str:
+    return f" The data is <{link.replace('&', '&amp;')}|in Omni>." if link else " The data is in Omni."
 
 
 def restarting() -> str:

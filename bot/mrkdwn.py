@@ -50,6 +50,11 @@ def code(text: str, limit: int) -> str:
     return f"`{_cut(_escape_code(line), limit)}`" if line else ""
 
 
+def fenced(text: str) -> str:
+    """A text in a block of code type, line by line as it is."""
+    return "\n".join(["```", _escape_code(text).rstrip("\n"), "```"])
+
+
 def excerpt(text: str, limit: int, lines: int) -> str:
     """The beginning of a text as it is: its first `lines` lines that say something, within `limit` characters.
 
@@ -187,7 +192,7 @@ class _Writer:
 
     def _code(self, content: str) -> None:
         self._end_mark()
-        self._lines += ["```", _escape_code(content).rstrip("\n"), "```"]
+        self._lines.append(fenced(content))
 
 
 _MARKS = {"strong": "*", "em": "_", "s": "~"}

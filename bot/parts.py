@@ -7,6 +7,7 @@ from datetime import datetime
 from bot.arrivals import Arrivals
 from bot.budget import Gate, Ledger, Rate
 from bot.cards import Cards
+from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.drawing import Drawing
 from bot.follower import Follower
@@ -14,6 +15,7 @@ from bot.handlers import Handlers, Whisper
 from bot.learning import Learning
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
+from bot.results import Results
 from bot.runner import Follow, Runner
 from bot.thread import Thread
 from bot.uploading import Uploading
@@ -121,4 +123,14 @@ def assemble(
         now=world.now,
         bot_user=world.bot_user,
     )
-    return Parts(follower, learning, runner, drawing, posting, Handlers(desk, world.whisper, world.team))
+    data_desk = DataDesk(
+        omni=world.omni,
+        results=Results(world.omni, world.now),
+        board=world.board,
+        watches=world.watches,
+        posting=posting,
+        tenant=rules.tenant,
+        bot_user=world.bot_user,
+    )
+    handlers = Handlers(desk, data_desk, world.whisper, world.team)
+    return Parts(follower, learning, runner, drawing, posting, handlers)

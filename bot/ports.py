@@ -28,6 +28,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bot.job import Conversation, Job, JobId
+from bot.result import JobResult
 from bot.watch import Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 Block = dict[str, Any]
@@ -53,11 +54,18 @@ class Upload:
     """A file for a conversation."""
 
     name: str
-    """The file's name."""
+    """The file's name, with its ending."""
     title: str
+    """What stands above it."""
     content: bytes = field(repr=False)
+    """At least one byte."""
     alt: str | None = None
-    """What an image shows, for those who can't see it."""
+    """What a picture shows, for people who can't see it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for files of the same name and content."""
+        return hashlib.blake2b(self.name.encode() + b"\0" + self.content, digest_size=12).hexdigest()
 
 
 Worth = Callable[[], float]
@@ -154,7 +162,20 @@ class Omni(Protocol):
         ...
 
     async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
-        """The chart of a job's answer as a PNG; None where there is none. `worth` as for `status`."""
+        """The picture of a COMPLETE job's data as PNG; None where there is none, which is so for most. `worth` as for
+        `status`."""
+        ...
+
+    def has_chart(self, job: JobId) -> bool | None:
+        """Whether `chart` has had a picture for the job; None if it was not asked, or too long ago. Asks nobody."""
+        ...
+
+    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+        """What a COMPLETE job has found. Right after its end it may be incomplete, or not there yet.
+
+        Raises:
+            JobNotFound: no such job, or it is not COMPLETE, or its result is not there yet or no longer.
+        """
         ...
 
 
@@ -182,12 +203,13 @@ class Board(Protocol):
         ...
 
     async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
-        """Put a file into a conversation; never repeated by itself, and not to be found by any mark.
+        """Put a file into a conversation; never repeated by itself, and not to be found by any mark. `thread`: as a
+        reply to that ts.
 
         Raises:
             NotAllowedHere: the bot is no member, or uploads are off.
             ScopeMissing: the app was installed without `files:write`.
-            Unanswered: only where the completing request got no answer. Before that nobody can see anything.
+            Unanswered: only the last of several requests was not answered; before it nothing can be seen.
         """
         ...
 

@@ -39,6 +39,8 @@ FIRST_BACK_OFF_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
 FAILURES_TO_DOUBT = 3
 """After so many internal errors of Slack's it may be the form of the message that it breaks over."""
+MOST_WAITS = 3
+"""How often a post that a person waits for is put off because Slack is busy."""
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
@@ -157,6 +159,33 @@ class Posting:
     def _was_never_sent(self, post: Post) -> bool:
         """Whether the try that the database tells of is one that this process stored and did not make."""
         return post.tried_at is not None and self._unsent.get(post.watch) == _mark(post, post.tried_at)
+
+    async def post_now(
+        self, place: Place, forms: tuple[Message, ...], *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        """Post what a person waits for and can ask for again: nothing of it is stored, or looked for.
+
+        Takes its turn among the posts of its place, and waits a few times if Slack says so.
+
+        Raises:
+            PayloadRefused: Slack takes none of the forms.
+            BoardError: any other, at the first time; BoardBusy at the last.
+        """
+        plainer = waited = 0
+        while True:
+            await self._gate(place).turn(urgent=True)
+            try:
+                return await self.steps.run(self._board.post(place, forms[plainer], mark=mark, thread=thread))
+            except PayloadRefused as error:
+                if plainer + 1 == len(forms):
+                    raise
+                log.warning("post refused", mark=mark, code=error.code, form=plainer)
+                plainer += 1
+            except BoardBusy as error:
+                if waited == MOST_WAITS:
+                    raise
+                await self._gate(place).pause(error.retry_after_seconds)
+                waited += 1
 
     def _gate(self, place: Place) -> Gate:
         if place not in self._gates:

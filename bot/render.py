@@ -121,7 +121,7 @@ def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[M
         spoken=face(sight).spoken,
         question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         above=(section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
-        below=(*buttons(link), context(" ".join([*caution, _people(watch)]))),
+        below=(*buttons(link, show=watch.id), context(" ".join([*caution, _people(watch)]))),
         caution=caution,
         signature=(*written(link), _people(watch)),
     )

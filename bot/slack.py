@@ -1,35 +1,29 @@
-"""Slack's messages over the Web API, and what each of Slack's error codes asks of us.
+"""Slack's messages and files over the Web API. What its error codes ask of us is in `slackcodes`.
 
-Source of codes and limits: the method pages at docs.slack.dev/reference/methods.
+Source of methods and limits: the method pages at docs.slack.dev/reference/methods.
 """
 
-import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from typing import Any
 
 import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.ports import (
-    BoardBusy,
-    BoardError,
     BoardUnreachable,
     Message,
     MessageGone,
-    NotAllowedHere,
-    PayloadRefused,
-    ScopeMissing,
     TokenRefused,
     Unanswered,
     Upload,
 )
+from bot.slackcodes import call, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 
 log = structlog.get_logger()
@@ -37,7 +31,10 @@ log = structlog.get_logger()
 EVENT_TYPE = "omni_job_watch"
 """The metadata event type that marks what this bot posts; its payload holds the mark of the post."""
 TIMEOUT_SECONDS = 10
-LONGEST_RETRY_AFTER_SECONDS = 300.0
+UPLOAD_WITHIN_SECONDS = 60
+"""How long the bytes of a file may take."""
+LONGEST_ALT = 1_000
+"""Characters. Source: docs.slack.dev/reference/methods/files.getUploadURLExternal."""
 MESSAGES_PER_PAGE = 200
 """How many messages are asked for at once when a post that was not answered is looked for.
 Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
@@ -50,6 +47,8 @@ METHOD_SCOPES = {
     "chat.delete": {"chat:write"},
     "chat.getPermalink": set[str](),
     "conversations.open": {"im:write"},
+    "files.getUploadURLExternal": {"files:write"},
+    "files.completeUploadExternal": {"files:write"},
     "conversations.history": {"channels:history", "groups:history", "im:history", "mpim:history"},
     "conversations.replies": {"channels:history", "groups:history", "im:history", "mpim:history"},
 }
@@ -57,70 +56,15 @@ METHOD_SCOPES = {
 
 COMMANDS_SCOPE = "commands"
 """What receiving `/omni-job` needs."""
-OPTIONAL_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
-"""Scopes that the bot runs without: it then can't look whether an unanswered post arrived."""
+HISTORY_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
+"""Without them the bot can't look whether an unanswered post arrived."""
+FILES_SCOPE = "files:write"
+"""Without it no chart and no file comes into a thread."""
+OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE}
+"""Scopes that the bot runs without."""
 
 REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
 """Scopes without which the bot can't do its work."""
-
-_MEANINGS: dict[type[BoardError], str] = {
-    NotAllowedHere: """
-        not_in_channel channel_not_found no_permission is_archived is_inactive restricted_action
-        restricted_action_read_only_channel restricted_action_thread_only_channel
-        restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
-        cannot_dm_bot user_not_found user_disabled user_not_visible posting_to_channel_denied
-        not_in_dm channel_is_archived method_not_supported_for_channel_type access_denied
-        app_access_restricted ekm_access_denied team_access_not_granted accesslimited user_not_in_channel
-    """,
-    MessageGone: """
-        message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
-        thread_not_found
-    """,
-    PayloadRefused: """
-        invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long invalid_attachments
-        too_many_attachments attachment_payload_limit_exceeded no_text markdown_text_conflict
-        invalid_arguments invalid_metadata_format metadata_too_large
-    """,
-    ScopeMissing: "missing_scope",
-    TokenRefused: """
-        account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
-    """,
-    BoardUnreachable: """
-        team_added_to_org org_login_required external_channel_migrating message_limit_exceeded
-    """,
-}
-_BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
-_REFUSES_CONTENT = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
-"""How Slack words what it finds wrong with a request before it does anything; new codes of that kind appear."""
-_BUSY_CODES = {"ratelimited", "rate_limited"}
-
-
-def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
-    """What one of Slack's refusals asks of us.
-
-    Args:
-        code: the `error` of the body, or "" where there was none.
-        status: the HTTP status.
-        retry_after: the header of that name, in seconds.
-
-    Returns:
-        The error to raise. A code that is neither in the table nor of a kind that is may have had its effect
-        ("part of the action may have happened", say the docs of `fatal_error`), so it is `Unanswered`.
-    """
-    if status == 429 or code in _BUSY_CODES:
-        return BoardBusy(code or "ratelimited", _seconds(retry_after))
-    if code in _BY_CODE:
-        return _BY_CODE[code](code)
-    if _REFUSES_CONTENT.fullmatch(code):
-        return PayloadRefused(code)
-    return Unanswered(code or f"http_{status}")
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.1, min(float(retry_after or ""), LONGEST_RETRY_AFTER_SECONDS))
-    except ValueError:
-        return 1.0
 
 
 class SlackBoard:
@@ -188,9 +132,28 @@ class SlackBoard:
             return await self._call(lambda: self._client.conversations_history(**page))
         return await self._call(lambda: self._client.conversations_replies(ts=thread, **page))
 
-    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:  # noqa: ARG002
-        """See `Board.upload`."""
-        raise ScopeMissing("missing_scope")
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        """See `Board.upload`. Slack takes a file in three steps, and only the last one shows it."""
+        try:
+            file = await self._send_file(upload)
+        except Unanswered as error:
+            raise BoardUnreachable(error.code) from error
+        await self._call(
+            lambda: self._client.files_completeUploadExternal(
+                files=[{"id": file, "title": upload.title}], channel_id=place.channel, thread_ts=thread
+            )
+        )
+
+    async def _send_file(self, upload: Upload) -> str:
+        """Let Slack have the file, in no conversation yet. Returns its id."""
+        alt = upload.alt[:LONGEST_ALT] if upload.alt else None
+        promised = await self._call(
+            lambda: self._client.files_getUploadURLExternal(
+                filename=upload.name, length=len(upload.content), alt_txt=alt
+            )
+        )
+        await send_bytes(str(promised["upload_url"]), upload.content)
+        return str(promised["file_id"])
 
     async def permalink(self, place: Place, ts: Ts) -> str:
         """See `Board.permalink`."""
@@ -206,7 +169,7 @@ class SlackBoard:
 
     async def _call(self, request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
         try:
-            answer = await _call(request)
+            answer = await call(request)
         except TokenRefused as error:
             if self.refused is None:
                 log.error("slack refuses the token", code=error.code)
@@ -243,7 +206,7 @@ class Identity:
 
 async def identify(client: AsyncWebClient) -> Identity:
     """Ask Slack who the bot token belongs to. Raises any BoardError."""
-    answer = await _call(client.auth_test)
+    answer = await call(client.auth_test)
     granted = str((answer.headers or {}).get("x-oauth-scopes") or "")
     return Identity(
         team=TeamId(str(answer["team_id"])),
@@ -256,7 +219,26 @@ async def identify(client: AsyncWebClient) -> Identity:
 
 async def may_connect(client: AsyncWebClient) -> None:
     """Ask Slack for a Socket Mode address, which proves the app token. Raises any BoardError."""
-    await _call(lambda: client.apps_connections_open(app_token=str(client.token)))
+    await call(lambda: client.apps_connections_open(app_token=str(client.token)))
+
+
+async def send_bytes(address: str, content: bytes) -> None:
+    """Send a file to the address that Slack gave for it, which is its own key: no token goes there.
+
+    Raises a BoardError.
+    """
+    within = aiohttp.ClientTimeout(total=UPLOAD_WITHIN_SECONDS)
+    headers = {"Content-Type": "application/octet-stream"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=within) as session,
+            session.post(address, data=BytesIO(content), headers=headers, allow_redirects=False) as answer,
+        ):
+            status, retry_after = answer.status, answer.headers.get("Retry-After")
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise BoardUnreachable(type(error).__name__) from error
+    if status != 200:
+        raise meaning("", status=status, retry_after=retry_after)
 
 
 async def whisper(session: aiohttp.ClientSession, response_url: str, line: str) -> None:
@@ -276,29 +258,6 @@ async def whisper(session: aiohttp.ClientSession, response_url: str, line: str) 
         raise BoardUnreachable(f"http_{status}")
     if status != 200:
         raise meaning("", status=status, retry_after=retry_after)
-
-
-async def _call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
-    try:
-        return await request()
-    except SlackApiError as error:
-        raise _refusal(error.response) from error
-    except aiohttp.ClientConnectorError as error:
-        raise BoardUnreachable("no_connection") from error
-    except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise Unanswered(type(error).__name__) from error
-    except (AttributeError, UnicodeDecodeError) as error:
-        # The SDK trips over a body that is no JSON object: a proxy's line of text, say.
-        raise Unanswered("nonsense") from error
-
-
-def _refusal(answer: Any) -> BoardError:
-    """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
-    if not isinstance(answer, AsyncSlackResponse):
-        return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))
-    code = answer.get("error") if isinstance(answer.data, dict) else ""
-    headers = answer.headers or {}
-    return meaning(str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After"))
 
 
 def _mark_of(found: dict[str, Any]) -> str | None:

@@ -11,6 +11,11 @@ def moment(at: datetime) -> str:
     return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{spoken(at)}>"
 
 
+def clock(at: datetime) -> str:
+    """A time of day to the second, in the reader's own zone."""
+    return f"<!date^{int(at.timestamp())}^{{time_secs}}|{at.astimezone(UTC):%H:%M:%S} UTC>"
+
+
 def spoken(at: datetime) -> str:
     """A time where no date token works: in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -12,6 +12,7 @@ from bot.job import Conversation, Job, JobId, JobState
 from bot.ports import (
     BoardError,
     ClaimLost,
+    JobNotFound,
     Message,
     MessageGone,
     NotAllowedHere,
@@ -19,6 +20,7 @@ from bot.ports import (
     Upload,
     Worth,
 )
+from bot.result import JobResult
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
@@ -180,6 +182,8 @@ class FakeOmni:
     def __init__(self, job: Job) -> None:
         self.answer: Job | OmniError = job
         self.delay_seconds = 0.0
+        self.found: deque[JobResult | OmniError] = deque([JobNotFound("404")])
+        self.looked: list[tuple[float, bool]] = []
         self.asked: list[tuple[float, bool]] = []
         self.image: bytes | OmniError | None = None
         """What it has for a chart."""
@@ -206,6 +210,19 @@ class FakeOmni:
 
     async def newest_job(self, _conversation: Conversation) -> JobId | None:
         return JOB
+
+    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+        """What was found by now: the first of `found`, which the last look leaves there."""
+        assert job == JOB
+        self.looked.append((asyncio.get_running_loop().time(), urgent))
+        await asyncio.sleep(self.delay_seconds)
+        found = self.found.popleft() if len(self.found) > 1 else self.found[0]
+        if isinstance(found, OmniError):
+            raise found
+        return found
+
+    def has_chart(self, job: JobId) -> bool | None:
+        return isinstance(self.image, bytes)
 
 
 class FakeDurations:

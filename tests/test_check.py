@@ -128,12 +128,17 @@ async def test_every_missing_scope_is_named(world: World) -> None:
     assert "manifest.yml" in bad.remedy and "install" in bad.remedy
 
 
-async def test_a_scope_that_the_bot_can_do_without_is_no_failure(world: World) -> None:
-    world.slack.granted_scopes.discard("im:history")
+@pytest.mark.parametrize(
+    "scope, off", [("im:history", "can't look for a message"), ("files:write", "no chart and no CSV file")]
+)
+async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off_is_told(
+    world: World, scope: str, off: str
+) -> None:
+    world.slack.granted_scopes.discard(scope)
     findings = await world.findings()
     assert all(finding.good for finding in findings)
     (without,) = [finding for finding in findings if "without" in finding.what]
-    assert without.what == "Slack scopes done without: im:history" and without.remedy
+    assert without.what == f"Slack scopes done without: {scope}" and off in without.remedy
 
 
 async def test_a_refused_omni_key_is_told_with_what_to_set(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 from slack_bolt.async_app import AsyncAck
 
 from bot import lines
+from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.handlers import Handlers
 from bot.ports import BoardBusy, BoardUnreachable, Unanswered
@@ -61,7 +62,7 @@ class Counter:
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
-        self.handlers = Handlers(cast(Desk, self.desk), self._whisper, TEAM)
+        self.handlers = Handlers(cast(Desk, self.desk), cast(DataDesk, self.desk), self._whisper, TEAM)
 
     async def _whisper(self, response_url: str, line: str) -> None:
         if self.refusals:
@@ -91,8 +92,11 @@ async def test_each_button_goes_to_its_own_errand() -> None:
     counter = Counter()
     await counter.press(counter.handlers.on_stop_following, click(trigger_id="one"))
     await counter.press(counter.handlers.on_resume, click(trigger_id="other"))
+    await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
+    await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
     await counter.handlers.drain()
-    assert counter.desk.asked == [("stop_following", *CLICK), ("resume", *CLICK)]
+    asked = ["stop_following", "resume", "show_data", "show_steps"]
+    assert counter.desk.asked == [(name, *CLICK) for name in asked]
 
 
 async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:

@@ -8,10 +8,13 @@ import pytest
 from bot import lines
 from bot.demo.payload import judge
 from bot.job import JobId
+from bot.ports import JobNotFound, OmniBusy
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 
 BOT = UserId("U0BOT")
 CARD = "https://acme.slack.com/archives/C0DATA/p1"
+
+CHAT = "https://acme.omniapp.co/chat/1"
 
 
 def watch(channel: str = "C0DATA") -> Watch:
@@ -47,6 +50,20 @@ ALL = {
     "not following": lines.not_following(),
     "resumed": lines.resumed(),
     "not resumable": lines.not_resumable(),
+    "nothing to show here": lines.nothing_to_show_here(),
+    "already shown": lines.already_shown(CARD),
+    "already shown somewhere": lines.already_shown(None),
+    "no result": lines.not_fetched(JobNotFound("404")),
+    "result busy": lines.not_fetched(OmniBusy("429")),
+    "no data": lines.nothing_found(True),
+    "no steps": lines.nothing_found(False),
+    "data pending": lines.data_pending(),
+    "data pending in part": lines.data_pending_in_part(),
+    "not shown here": lines.not_shown_here(BOT, CHAT),
+    "no files here": lines.no_files_here(CHAT),
+    "no files here, no link": lines.no_files_here(None),
+    "slack down": lines.slack_down(CHAT),
+    "unconfirmed in the thread": lines.unconfirmed_in_thread(),
     "restarting": lines.restarting(),
     "follows nothing": lines.follows([]),
     "follows": lines.follows([(watch(), CARD), (watch("D0ADA"), None)]),

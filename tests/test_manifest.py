@@ -21,6 +21,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import blocks, slack
+from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.handlers import Handlers
 from bot.watch import TeamId
@@ -87,7 +88,9 @@ class RememberingApp:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    Handlers(cast(Desk, None), cast(Any, None), TeamId("T0")).register(cast(AsyncApp, app))
+    Handlers(cast(Desk, None), cast(DataDesk, None), cast(Any, None), TeamId("T0")).register(
+        cast(AsyncApp, app)
+    )
     return app.routes
 
 
@@ -141,7 +144,13 @@ def test_its_commands_are_those_that_the_code_answers() -> None:
 
 
 def test_every_button_of_a_card_has_a_listener() -> None:
-    shown = {blocks.OPEN_CHAT, blocks.STOP_FOLLOWING, blocks.RESUME}
+    shown = {
+        blocks.OPEN_CHAT,
+        blocks.STOP_FOLLOWING,
+        blocks.RESUME,
+        blocks.SHOW_DATA,
+        blocks.SHOW_STEPS,
+    }
 
     assert shown == {what for kind, what in routes() if kind == "action"}
     assert MANIFEST["settings"]["interactivity"]["is_enabled"] is True

@@ -26,16 +26,15 @@ from bot.ports import (
     Unanswered,
 )
 from bot.slack import (
-    LONGEST_RETRY_AFTER_SECONDS,
     OPTIONAL_SCOPES,
     REQUIRED_SCOPES,
     SlackBoard,
     identify,
     may_connect,
-    meaning,
     slack_client,
     slack_session,
 )
+from bot.slackcodes import LONGEST_RETRY_AFTER_SECONDS, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py

@@ -83,8 +83,8 @@ def need_scope(call: Call, scope: str) -> None:
         raise Refused("missing_scope", needed=scope, provided=",".join(sorted(call.scopes)))
 
 
-def visible_channel(call: Call) -> Channel:
-    """The channel that `channel` names, if it is an id and the bot may know that it exists.
+def visible_channel(call: Call, argument: str = "channel") -> Channel:
+    """The channel that an argument names, if it is an id and the bot may know that it exists.
 
     For the bot, a private channel or direct message without it does not exist (slackapi/bolt-js#365).
 
@@ -92,7 +92,7 @@ def visible_channel(call: Call) -> Channel:
         Refused: `channel_not_found`, also for `U…`: direct messages go by their `D…`
             (slackapi/bolt-python#626).
     """
-    channel = call.workspace.channels.get(call.text("channel"))
+    channel = call.workspace.channels.get(call.text(argument))
     if channel is None:
         raise Refused("channel_not_found")
     if channel.kind != "public" and call.workspace.bot.id not in channel.members:
@@ -166,6 +166,8 @@ def message_json(workspace: Workspace, message: StoredMessage, *, all_metadata: 
         body["blocks"] = [
             {"block_id": f"{message.ts[-4:]}{index}", **block} for index, block in enumerate(message.blocks)
         ]
+    if message.files:
+        body["files"] = [file.as_json() for file in message.files]
     if message.metadata is not None:
         whole = message.metadata
         body["metadata"] = dict(whole) if all_metadata else {"event_type": whole["event_type"]}

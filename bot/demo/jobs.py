@@ -4,10 +4,22 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.demo.jobdata import JobData
 from bot.demo.timeline import FINAL_STATES, Complete, Moment, Script, Stop, past, status_body, timestamp
 
 ORGANIZATION = "880e8400-e29b-41d4-a716-446655440003"
 MODEL = "770e8400-e29b-41d4-a716-446655440002"
+SHOP_MODEL = {
+    "id": MODEL,
+    "name": "Shop",
+    "modelKind": "SHARED",
+    "connectionId": None,
+    "baseModelId": None,
+    "createdAt": timestamp(0),
+    "updatedAt": timestamp(0),
+    "deletedAt": None,
+}
+"""The one model, as `GET /api/v1/models` shows it."""
 KEY_OWNER = "990e8400-e29b-41d4-a716-446655440004"
 """The Omni user in whose name the API key acts."""
 
@@ -27,6 +39,7 @@ class SimulatedJob:
     topic: str | None
     script: Script
     created_at: float
+    data: JobData = field(default_factory=JobData)
     stop: Stop | None = None
     changed: dict[str, Any] = field(default_factory=dict)
     omitted: set[str] = field(default_factory=set)
@@ -66,20 +79,21 @@ class SimulatedJob:
 
     def result(self, now: float) -> bytes | None:
         """The body of `GET …/jobs/{jobId}/result`, or None where Omni has none: not COMPLETE, or too old."""
-        last = self.moment(now)
-        ended_at = self.created_at + last.since_seconds
-        if not isinstance(last.end, Complete) or now - ended_at > RESULTS_KEPT_SECONDS:
+        end, ended_at = self._end(now)
+        if end is None or not self.has_result(now) or now - ended_at > RESULTS_KEPT_SECONDS:
             return None
-        answer = last.end.markdown
-        summary = {"type": "summarize", "message": answer or "", "timestamp": timestamp(ended_at)}
-        body = {
-            "message": answer,
-            "resultSummary": answer,
-            "topic": self.topic,
-            "omniChatUrl": self.chat_url,
-            "actions": [summary],
-        }
-        return json.dumps(body).encode()
+        return self.data.result(
+            answer=end.markdown, topic=self.topic, chat_url=self.chat_url, ended_at=ended_at, now=now
+        )
+
+    def has_result(self, now: float) -> bool:
+        """Whether the job is COMPLETE and what it found is where `/result` and `/vis` look for it."""
+        end, ended_at = self._end(now)
+        return end is not None and now - ended_at >= self.data.ready_after_seconds
+
+    def _end(self, now: float) -> tuple[Complete | None, float]:
+        last = self.moment(now)
+        return last.end if isinstance(last.end, Complete) else None, self.created_at + last.since_seconds
 
     def turns(self, now: float, *, running_too: bool) -> list[dict[str, Any]]:
         """What the job's conversation shows of it: the question, and the assistant's turn if there is one."""

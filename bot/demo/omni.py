@@ -17,7 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.demo.faults import Faults, Unanswered, meet
-from bot.demo.jobs import KEY_OWNER, MODEL, ORGANIZATION, SimulatedJob
+from bot.demo.jobdata import JobData
+from bot.demo.jobs import KEY_OWNER, MODEL, ORGANIZATION, SHOP_MODEL, SimulatedJob
 from bot.demo.timeline import Script, timestamp
 
 WINDOW_SECONDS = 60.0
@@ -47,6 +48,7 @@ class SimulatedOmni:
         retry_after: seconds to send as `Retry-After` with a 429; Omni documents none.
         running_jobs_in_chats: whether a running job already has an assistant turn in its conversation;
             which of the two Omni does is not documented.
+        draws: whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SimulatedOmni:
         port: int = 0,
         retry_after: int | None = None,
         running_jobs_in_chats: bool = False,
+        draws: bool = True,
     ) -> None:
         self.base_url = ""
         self.api_key = api_key
@@ -71,6 +74,7 @@ class SimulatedOmni:
         self.requests_per_minute = requests_per_minute
         self.retry_after = retry_after
         self.running_jobs_in_chats = running_jobs_in_chats
+        self.draws = draws
         self._now = now
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -116,8 +120,9 @@ class SimulatedOmni:
         topic: str | None = None,
         user_id: str = KEY_OWNER,
         age_seconds: float = 0.0,
+        data: JobData | None = None,
     ) -> str:
-        """Somebody starts a job, now or `age_seconds` ago. Returns its id."""
+        """Somebody starts a job, now or `age_seconds` ago; `data` is what it will have found. Returns its id."""
         conversation_id = (conversation_id or str(uuid4())).lower()
         job = SimulatedJob(
             id=(job_id or str(uuid4())).lower(),
@@ -128,6 +133,7 @@ class SimulatedOmni:
             topic=topic,
             script=script,
             created_at=self._now() - age_seconds,
+            data=data or JobData(),
         )
         self.jobs[job.id] = job
         return job.id
@@ -236,10 +242,12 @@ class SimulatedOmni:
         return web.Response(body=result, content_type="application/octet-stream")
 
     async def _visualization(self, request: web.Request) -> web.Response:
-        if self._job(request).moment(self._now()).state != "COMPLETE":
+        job = self._job(request)
+        if not self.draws or not job.has_result(self._now()):
             raise web.HTTPNotFound(reason="Job not found")
-        # What Omni answers for tables and single numbers, so for most jobs.
-        return web.json_response({"error": "Visualization type is not renderable as an image"}, status=422)
+        if job.data.picture is None:
+            return web.json_response({"error": job.data.why_no_picture}, status=422)
+        return web.Response(body=job.data.picture, content_type="image/png")
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation_id = _uuid(request.match_info["conversation"], "conversation")
@@ -260,17 +268,7 @@ class SimulatedOmni:
         return web.json_response(body)
 
     async def _models(self, request: web.Request) -> web.Response:
-        model = {
-            "id": MODEL,
-            "name": "Shop",
-            "modelKind": "SHARED",
-            "connectionId": None,
-            "baseModelId": None,
-            "createdAt": timestamp(0),
-            "updatedAt": timestamp(0),
-            "deletedAt": None,
-        }
-        records = [model] if request.query.get("modelKind", "SHARED") == "SHARED" else []
+        records = [SHOP_MODEL] if request.query.get("modelKind", "SHARED") == "SHARED" else []
         page = {"hasNextPage": False, "nextCursor": None, "pageSize": 20, "totalRecords": len(records)}
         return web.json_response({"pageInfo": page, "records": records})
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.demo import blockkit, markdown
+from bot.demo import blockkit, datablocks, markdown
 
 TEXT_MOST = 4000
 """`text`, in characters. Source: docs.slack.dev/reference/methods/chat.update (`msg_too_long`).
@@ -142,7 +142,7 @@ def _judge_blocks(blocks: list[Any], markdown_allowed: bool) -> Refusal | None:
         at = f"/blocks/{index}"
         if not markdown_allowed and isinstance(block, dict) and block.get("type") == "markdown":
             problems.append(f"unsupported type: markdown [json-pointer:{at}/type]")
-        problems += blockkit.block(block, at)
+        problems += datablocks.block(block, at)
     problems += _repeated_ids(blocks)
     if problems:
         return _invalid_blocks(problems)
@@ -164,6 +164,8 @@ def _judge_whole(blocks: Sequence[Block]) -> Refusal | None:
             return _invalid_blocks(["must be less than 151 characters [json-pointer:/blocks]"])
     if refusal := _judge_tables([block for block in others if block["type"] == "table"], pieces):
         return refusal
+    if refusal := _judge_data(blocks):
+        return refusal
     if sum(map(len, _texts(blocks))) + BLOCK_WEIGHT * len(others) > WEIGHT_MOST:
         return Refusal("msg_blocks_too_long")
     return None
@@ -184,6 +186,16 @@ def _judge_tables(tables: Sequence[Block], pieces: Sequence[markdown.Piece]) -> 
     characters = sum(map(len, _texts(tables))) + sum(piece.characters for piece in translated)
     if characters > TABLE_CHARACTERS_MOST:
         return _invalid_blocks(["must be less than 10001 characters [json-pointer:/blocks]"])
+    return None
+
+
+def _judge_data(blocks: Sequence[Block]) -> Refusal | None:
+    if sum(1 for block in blocks if block["type"] == "data_visualization") > datablocks.CHARTS_MOST:
+        return _invalid_blocks(
+            [f"no more than {datablocks.CHARTS_MOST} charts allowed [json-pointer:/blocks]"]
+        )
+    if sum(map(datablocks.table_characters, blocks)) > datablocks.TABLE_CHARACTERS_MOST:
+        return _invalid_blocks(["must be less than 20001 characters [json-pointer:/blocks]"])
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-_JSON_ARGUMENTS = ("blocks", "metadata", "attachments")
+_JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,19 @@ async def read(request: web.Request) -> Read:
     return Read(token, _unpacked(args), error)
 
 
+async def read_upload(request: web.Request) -> bytes:
+    """The bytes of a file, sent as they are or as the one file of a form.
+
+    Source: docs.slack.dev/reference/methods/files.getUploadURLExternal, usage.
+    """
+    if request.content_type != "multipart/form-data":
+        return await request.read()
+    for value in (await request.post()).values():
+        if isinstance(value, web.FileField):
+            return value.file.read()
+    return b""
+
+
 def _json(text: str) -> tuple[dict[str, Any], str | None]:
     try:
         body = json.loads(text)
@@ -53,7 +66,7 @@ def _json(text: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _unpacked(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Blocks and metadata may come as JSON in a string; what is no JSON is left for the judge."""
+    """Blocks, metadata and files may come as JSON in a string; what is no JSON is left for the judge."""
     unpacked = dict(args)
     for name in _JSON_ARGUMENTS:
         if isinstance(unpacked.get(name), str):

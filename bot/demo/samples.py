@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from uuid import uuid4
 
+from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
 
@@ -18,6 +19,18 @@ TOP_PRODUCTS = """### Top 5 products by revenue
 5. **Tote bags** - $120,733
 
 Sunglasses lead for the third month in a row."""
+
+TOP_PRODUCTS_DATA = JobData(
+    queries=(
+        Query(
+            "Top products by revenue",
+            'Product,Revenue,Orders\nSunglasses,"678,994.41","9,120"\nJeans,"475,072.00","6,334"\n'
+            'Rain jackets,"391,450.75","3,012"\nRunning shoes,"388,016.20","4,101"\nTote bags,"120,733.10","5,870"\n',
+            message="I'll find the 5 products with the most revenue.",
+        ),
+    ),
+    steps=(("search_model", "Searching for **revenue** and **product** fields"),),
+)
 
 CHURN = """### Churn by plan, last 90 days
 
@@ -95,12 +108,20 @@ class Sample:
     script: Script | None
     topic: str | None = None
     age_seconds: float = 0.0
+    data: JobData | None = None
+    """What it will have found."""
 
     def start(self, omni: SimulatedOmni) -> str:
         """Let somebody start this job in Omni. Returns its id."""
         if self.script is None:
             return str(uuid4())
-        return omni.add(self.script, prompt=self.prompt, topic=self.topic, age_seconds=self.age_seconds)
+        return omni.add(
+            self.script,
+            prompt=self.prompt,
+            topic=self.topic,
+            age_seconds=self.age_seconds,
+            data=self.data,
+        )
 
 
 SAMPLES = (
@@ -116,6 +137,7 @@ SAMPLES = (
             Complete(TOP_PRODUCTS),
         ),
         topic="order_items",
+        data=TOP_PRODUCTS_DATA,
     ),
     Sample(
         "slow",
@@ -189,6 +211,7 @@ SAMPLES = (
         Script(3.0, ((60.0, "Running query: Top products by revenue", 1),), 9.0, Complete(TOP_PRODUCTS)),
         topic="order_items",
         age_seconds=3_600.0,
+        data=TOP_PRODUCTS_DATA,
     ),
     Sample("unknown", "Unknown id", "A job that Omni does not know", "", None),
 )

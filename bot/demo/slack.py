@@ -24,7 +24,7 @@ from bot.demo.workspace import Channel, StoredMessage, User, Workspace
 
 __all__ = ["Acked", "Request", "SimulatedSlack", "StoredMessage", "too_many_requests"]
 
-SCOPES = {"commands", "chat:write", "im:write"}
+SCOPES = {"commands", "chat:write", "im:write", "files:write"}
 HISTORY_SCOPES = {"channels:history", "groups:history", "im:history", "mpim:history"}
 Acked = Acknowledgement
 

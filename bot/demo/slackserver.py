@@ -10,10 +10,13 @@ from bot.demo import webapi
 from bot.demo.call import Answer, Call, Refused
 from bot.demo.faults import Faults, Serve, Unanswered, meet
 from bot.demo.limits import Limits
-from bot.demo.reading import Read, read
+from bot.demo.reading import Read, read, read_upload
 from bot.demo.responseurl import ResponseUrls
 from bot.demo.socketmode import SocketMode
 from bot.demo.workspace import Workspace
+
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+"""Of one request, an upload for instance. Slack takes files of 1 GB; nobody here sends one."""
 
 
 @dataclass(slots=True)
@@ -22,7 +25,7 @@ class Request:
 
     at: float
     method: str
-    """The Web API method, or "response_url"."""
+    """The Web API method, "response_url", or "upload" for the bytes of a file."""
     args: dict[str, Any]
     """As sent, without the token."""
     ok: bool = False
@@ -71,9 +74,11 @@ class SlackServer:
         Raises:
             OSError: the port is taken.
         """
-        app = web.Application()
+        app = web.Application(client_max_size=LARGEST_BODY_BYTES)
         app.router.add_route("*", "/api/{method}", self._serve_api)
         app.router.add_post("/response/{secret}", self._serve_response_url)
+        app.router.add_post("/upload/v1/{secret}", self._serve_upload)
+        app.router.add_get("/files/{file}/{name}", self._serve_file)
         app.router.add_get("/link", self._serve_socket)
         app.router.add_get("/archives/{channel}/{message}", self._serve_archive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -169,6 +174,36 @@ class SlackServer:
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         return await meet(self.faults.take("socket"), request, lambda: self.socket_mode.serve(request))
+
+    async def _serve_upload(self, request: web.Request) -> web.StreamResponse:
+        """The bytes of a promised file. The address is the key to it: no token belongs here."""
+        content = await read_upload(request)
+        record = self._record("upload", Read(None, {"length": len(content)}))
+
+        async def serve() -> web.StreamResponse:
+            try:
+                if "Authorization" in request.headers:
+                    raise ValueError("the token was sent along")
+                self._workspace.files.receive(request.match_info["secret"], content)
+            except LookupError:
+                record.error = "not_found"
+                return web.Response(status=404)
+            except ValueError as error:
+                record.error = "bad_request"
+                return web.Response(status=400, text=str(error))
+            record.ok = True
+            return web.Response(text=f"OK - {len(content)}")
+
+        return await self._through_faults(record, request, serve)
+
+    async def _serve_file(self, request: web.Request) -> web.StreamResponse:
+        file = self._workspace.files.by_id.get(request.match_info["file"])
+        if file is None or file.content is None:
+            raise web.HTTPNotFound
+        # The page shows pictures; anything else is saved, whatever it claims to be.
+        disposition = "inline" if file.is_image else "attachment"
+        headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=file.content, content_type=file.mimetype, headers=headers)
 
     async def _serve_archive(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text="In Slack, this address opens the message.")

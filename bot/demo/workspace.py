@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
+
+from bot.demo.files import Files, StoredFile
 
 ChannelKind = Literal["public", "private", "direct"]
 ChangeKind = Literal["posted", "updated", "deleted", "ephemeral", "typed"]
@@ -45,6 +48,8 @@ class StoredMessage:
     permalink: str = ""
     only_for: str | None = None
     """The one person who sees it, of ephemeral messages only."""
+    files: list[StoredFile] = field(default_factory=list)
+    """What it shares, under its text."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything about the message, for a page that draws it."""
@@ -61,6 +66,7 @@ class StoredMessage:
             "edited_at": list(self.edited_at),
             "permalink": self.permalink,
             "only_for": self.only_for,
+            "files": [file.as_json() for file in self.files],
         }
 
 
@@ -111,6 +117,7 @@ class Workspace:
         self.channels: dict[str, Channel] = {}
         self.private: list[StoredMessage] = []
         """Ephemeral messages, oldest first."""
+        self.files = Files()
         self.listeners: list[Callable[[Change], None]] = []
         self._now = now
         self._last_microsecond = 0
@@ -180,6 +187,7 @@ class Workspace:
         blocks: list[dict[str, Any]] | None = None,
         metadata: dict[str, Any] | None = None,
         thread: str | None = None,
+        files: list[StoredFile] | None = None,
     ) -> StoredMessage:
         """Put a message into a channel, or into the thread of one that is there.
 
@@ -192,9 +200,18 @@ class Workspace:
             ts, channel.id, user, text, blocks or [], metadata, parent, by_bot=self.users[user].is_bot
         )
         message.permalink = self._permalink(message)
+        message.files = files or []
         channel.messages[ts] = message
         self._tell("posted", message)
         return message
+
+    def share(
+        self, channel: Channel, user: str, files: list[StoredFile], text: str, *, thread: str | None = None
+    ) -> StoredMessage:
+        """Put files into a channel or thread: they come as one message."""
+        for file in files:
+            file.url_private = f"{self.url}files/{file.id}/{quote(file.name)}"
+        return self.post(channel, user, text, thread=thread, files=files)
 
     def update(
         self,

@@ -11,11 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
 from bot.demo.samples import SAMPLES
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
 
 DOCUMENTED = json.loads((Path(__file__).parents[1] / "data" / "omni_status_states.json").read_text())
+PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 WHOLE = Script(2.0, ((1.0, None, 1), (3.0, "Running query", 2)), 1.0, Complete("# Answer"))
 
@@ -348,6 +350,51 @@ class TestTheResult:
     async def test_has_no_picture_as_a_rule(self, caller: Caller) -> None:
         answer = await caller.get(f"/api/v1/ai/jobs/{caller.omni.add(Script())}/vis")
         assert (answer.status_code, set(answer.json())) == (422, {"error"})
+
+    async def test_has_the_queries_with_their_rows(self, caller: Caller) -> None:
+        rows = Query("Top products", "a,b\n1,2", truncated=True, total_rows=48)
+        job = caller.omni.add(Script(end=Complete("42")), data=JobData((rows, Query("Bad", None, "error"))))
+        body = (await caller.get(f"/api/v1/ai/jobs/{job}/result")).json()
+        query, bad, summary = body["actions"]
+        assert (query["type"], summary["type"]) == ("generate_query", "summarize")
+        assert query["result"] == {
+            "queryName": "Top products",
+            "status": "success",
+            "query": {"table": "order_items"},
+            "csvResult": "a,b\n1,2",
+            "csvResultWasTruncated": True,
+            "hasResults": True,
+            "totalRowCount": 48,
+        }
+        assert (bad["result"]["status"], bad["result"]["csvResult"]) == ("error", None)
+
+    async def test_may_come_late_and_then_be_pending(self, clock: Clock, caller: Caller) -> None:
+        late = JobData((Query("Top", "a"),), PNG, ready_after_seconds=2, pending_seconds=4)
+        job = caller.omni.add(Script(end=Complete("42")), data=late)
+        for path in ("result", "vis"):
+            assert (await caller.get(f"/api/v1/ai/jobs/{job}/{path}")).status_code == 404
+        clock.now += 2
+        pending = (await caller.get(f"/api/v1/ai/jobs/{job}/result")).json()["actions"][0]["result"]
+        assert pending["status"] == "pending" and "csvResult" not in pending
+        clock.now += 2
+        there = (await caller.get(f"/api/v1/ai/jobs/{job}/result")).json()["actions"][0]["result"]
+        assert (there["status"], there["csvResult"]) == ("success", "a")
+
+    async def test_can_be_bent(self, caller: Caller) -> None:
+        null = JobData(changed=(("message", None), ("actions", None)))
+        body = (await caller.get(f"/api/v1/ai/jobs/{caller.omni.add(Script(), data=null)}/result")).json()
+        assert (body["message"], body["actions"]) == (None, None)
+        raw = caller.omni.add(Script(), data=JobData(raw=b"no JSON"))
+        assert (await caller.get(f"/api/v1/ai/jobs/{raw}/result")).content == b"no JSON"
+
+    async def test_has_a_picture_where_there_is_one_and_the_organisation_has_the_feature(
+        self, caller: Caller
+    ) -> None:
+        job = caller.omni.add(Script(), data=JobData(picture=PNG))
+        answer = await caller.get(f"/api/v1/ai/jobs/{job}/vis")
+        assert (answer.content, answer.headers["Content-Type"]) == (PNG, "image/png")
+        caller.omni.draws = False
+        assert (await caller.get(f"/api/v1/ai/jobs/{job}/vis")).status_code == 404
 
 
 class TestConversations:

@@ -58,7 +58,7 @@ async def test_auth_test_tells_who_the_bot_is_and_what_it_may_do(api: Api) -> No
     assert answer.body["user_id"] == api.slack.bot_user
     assert answer.body["team_id"] == api.slack.team
     assert answer.headers["x-oauth-scopes"] == (
-        "channels:history,chat:write,commands,groups:history,im:history,im:write,mpim:history"
+        "channels:history,chat:write,commands,files:write,groups:history,im:history,im:write,mpim:history"
     )
 
 
@@ -111,7 +111,7 @@ async def test_reading_needs_the_scope_of_the_kind_of_channel(channel: str, scop
         answer = await api("conversations.history", channel=api.channel(channel))
         assert answer.error == "missing_scope"
         assert answer.body["needed"] == scope
-        assert answer.body["provided"] == "chat:write,commands,im:write"
+        assert answer.body["provided"] == "chat:write,commands,files:write,im:write"
         api.slack.granted_scopes.add(scope)
         assert (await api("conversations.history", channel=api.channel(channel))).ok
 
@@ -598,6 +598,8 @@ def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
         "conversations.history": (50, None, "bot"),
         "conversations.open": (50, "im:write", "bot"),
         "conversations.replies": (50, None, "bot"),
+        "files.completeUploadExternal": (100, "files:write", "bot"),
+        "files.getUploadURLExternal": (100, "files:write", "bot"),
         "users.info": (100, "users:read", "bot"),
     }
 

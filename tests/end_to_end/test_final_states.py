@@ -20,8 +20,9 @@ async def test_the_card_becomes_the_answer_and_a_quick_one_rings_nobody(world: W
     assert "topic order_items" in card.text
     (markdown,) = [block for block in card.blocks if block["type"] == "markdown"]
     assert markdown["text"] == ANSWER
-    (button,) = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
-    assert button["url"] == world.omni.jobs[job].chat_url
+    buttons = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
+    assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "show_steps"]
+    assert buttons[0]["url"] == world.omni.jobs[job].chat_url
     assert world.replies(card) == []
     assert world.slack.private(world.ada) == []
 
