@@ -22,6 +22,7 @@ from bot.ports import (
     NotAllowedHere,
     PayloadRefused,
     StoreUnavailable,
+    Unanswered,
     Watches,
 )
 from bot.watch import Ts, Watch, WatchId
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 BETWEEN_EDITS_SECONDS = 3.0
 """Slack advises at most one edit of a message in 3 s. Source: docs.slack.dev/ai/developing-agents."""
 LONGEST_BACK_OFF_SECONDS = 60.0
+FAILURES_TO_DOUBT = 3
+"""After so many internal errors of Slack's in a row it may be the form that it breaks over."""
 
 
 @dataclass(slots=True)
@@ -162,6 +165,7 @@ class Drawing:
         except BoardError as error:
             card.shown = None  # it may have been taken all the same
             self._back_off(card, error.code)
+            self._doubt(card, forms, error)
         except ClaimLost as error:
             self._lose(card, error)
         except StoreUnavailable as error:
@@ -227,6 +231,12 @@ class Drawing:
             card.plainer += 1
         else:
             self._back_off(card, error.code)
+
+    def _doubt(self, card: _Card, forms: tuple[Message, ...], error: BoardError) -> None:
+        """Try a plainer form once Slack has broken over this one a few times."""
+        is_doubtful = isinstance(error, Unanswered) and error.may_be_the_content
+        if is_doubtful and card.failures % FAILURES_TO_DOUBT == 0 and forms is card.wanted:
+            card.plainer = min(card.plainer + 1, len(forms) - 1)
 
     def _back_off(self, card: _Card, code: str) -> None:
         card.failures += 1

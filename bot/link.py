@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 LONGEST_LINK = 3_000
 """Characters of a button's url. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 
+_LONGEST_WRITTEN = 300
 _SAME_TENANT_DOMAINS = (".omniapp.co", ".omni.co")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PATH = re.compile(r"/[A-Za-z0-9/._~%!$'()*+,;=:@&-]*")
@@ -34,6 +35,13 @@ def chat_link(chat_url: str | None, tenant: str) -> str | None:
         return None
     link = f"{chat.scheme}://{chat.netloc.lower()}{chat.path}"
     return link if len(link) <= LONGEST_LINK else None
+
+
+def written(link: str | None) -> list[str]:
+    """The link as a line of mrkdwn, for messages without a button; none where it is too long for a text."""
+    if link is None or len(link) > _LONGEST_WRITTEN:
+        return []
+    return [f"<{link.replace('&', '&amp;')}|Open in Omni>"]
 
 
 def _split(address: str) -> SplitResult | None:

@@ -12,7 +12,8 @@ from markdown_it.token import Token
 from bot.neutral import BREAK, clean, without_pings
 from bot.table import table_of
 
-_parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_DEEPEST = 50
+_parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
 _FORMATTING = re.compile(r"[*~`]|(?<![^\W_])_|_(?![^\W_])")
 _BROKEN_ENTITY = re.compile(r"&[a-z]{0,3}$")
 _LAST_WORD = re.compile(r"\s\S{0,40}$")
@@ -76,7 +77,10 @@ def plain(markdown: str) -> str:
     """
     parts: list[str] = []
     row: list[str] | None = None
-    for token in _parser.parse(clean(markdown[:MOST_READ])):
+    text = clean(markdown[:MOST_READ])
+    if (tokens := _tokens(text)) is None:
+        return without_pings(text)
+    for token in tokens:
         match token.type:
             case "tr_open":
                 row = []
@@ -97,7 +101,14 @@ def _words(token: Token) -> str:
 
 def from_markdown(markdown: str) -> str:
     """Markdown as mrkdwn: bold, italics, strike, code, lists, quotes and links; tables as aligned text."""
-    return _Writer(_parser.parse(markdown)).text()
+    tokens = _tokens(markdown)
+    return escape(markdown) if tokens is None else _Writer(tokens).text()
+
+
+def _tokens(markdown: str) -> list[Token] | None:
+    """None where lists and quotes are nested so deep that the parser leaves out what is inside."""
+    tokens = _parser.parse(markdown)
+    return tokens if all(token.level < _DEEPEST - 2 for token in tokens) else None
 
 
 class _Writer:
@@ -130,14 +141,15 @@ class _Writer:
                 self._write("———")
             case "blockquote_open" | "blockquote_close":
                 self._quotes += token.nesting
-            case "bullet_list_open":
-                self._numbers.append(None)
-            case "ordered_list_open":
-                self._numbers.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_open" | "ordered_list_open":
+                is_ordered = token.type == "ordered_list_open"
+                self._numbers.append(int(token.attrs.get("start", 1)) if is_ordered else None)
             case "bullet_list_close" | "ordered_list_close":
                 self._numbers.pop()
             case "list_item_open":
                 self._begin_item()
+            case "list_item_close":
+                self._end_mark()
             case "table_open":
                 self._rows = []
             case "tr_open" if self._rows is not None:
@@ -168,11 +180,22 @@ class _Writer:
             self._lines.append(("> " if self._quotes else "") + indent + bullet + line)
             self._bullet = None
 
+    def _end_mark(self) -> None:
+        """Give an item that begins with no words of its own a line for its mark."""
+        if self._bullet:
+            self._write("")
+
     def _code(self, content: str) -> None:
+        self._end_mark()
         self._lines += ["```", _escape_code(content).rstrip("\n"), "```"]
 
 
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
+_EDGE = "\x00"
+"""Stands outside of each mark while a line is written; `clean` has left none in the text."""
+_INSIDE_A_WORD = re.compile(rf"(?<=\w){_EDGE}+(?=[*_~])|(?<=[*_~]){_EDGE}+(?=\w)")
+"""Where a mark touches a word from outside, and Slack would not take it for one."""
+_EDGES = re.compile(_EDGE)
 
 
 def _inline(tokens: Sequence[Token], *, bold: bool) -> str:
@@ -181,21 +204,22 @@ def _inline(tokens: Sequence[Token], *, bold: bool) -> str:
     for token in tokens:
         kind = token.type.removesuffix("_open").removesuffix("_close")
         if kind in _MARKS:
-            written.append(_MARKS[kind] if bold or kind != "strong" else "")
+            mark = _MARKS[kind] if bold or kind != "strong" else ""
+            written.append(f"{mark}{_EDGE}" if token.nesting < 0 else f"{_EDGE}{mark}")
         elif token.type == "link_open":
             links.append(_address(str(token.attrs.get("href", ""))))
             written.append(f"<{links[-1]}|" if links[-1] else "")
         elif token.type == "link_close":
             written.append(">" if links.pop() else "")
         elif token.type == "image":
-            written.append(_image(token))
+            written.append(escape(token.content) if links else _image(token))
         elif token.type == "code_inline":
             written.append("`" + _escape_code(token.content.replace("`", "'")) + "`")
         elif token.type in ("softbreak", "hardbreak"):
             written.append(" " if links else "\n")
         else:
             written.append(escape(token.content).replace("|", "¦") if links else escape(token.content))
-    return "".join(written)
+    return _EDGES.sub("", _INSIDE_A_WORD.sub(BREAK, "".join(written)))
 
 
 def _image(token: Token) -> str:

@@ -48,6 +48,18 @@ class Message:
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file for a conversation."""
+
+    name: str
+    """The file's name."""
+    title: str
+    content: bytes = field(repr=False)
+    alt: str | None = None
+    """What an image shows, for those who can't see it."""
+
+
 Worth = Callable[[], float]
 """How much it is worth right now to ask Omni a question that nobody waits for."""
 
@@ -106,6 +118,11 @@ class BoardUnreachable(BoardError):
 
 class Unanswered(BoardError):
     """The request may have had its effect: the connection broke, timed out, or answered 5xx."""
+
+    @property
+    def may_be_the_content(self) -> bool:
+        """Whether it was Slack that broke, which it may do over the same content again."""
+        return self.code in ("internal_error", "fatal_error")
 
 
 class ScopeMissing(BoardError):

@@ -36,6 +36,8 @@ POSTS_PER_PLACE = Rate(interval_seconds=1.0, tolerance_seconds=1.0)
 Source: docs.slack.dev/reference/methods/chat.postMessage."""
 FIRST_BACK_OFF_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
+FAILURES_TO_DOUBT = 3
+"""After so many internal errors of Slack's it may be the form of the message that it breaks over."""
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
@@ -93,7 +95,7 @@ class Posting:
                 the message, and the next `post_once` with the stored intent finds it.
         """
         plainer = 0
-        failures = 0
+        failures = doubts = 0
         unknown_since = post.tried_at
         while True:
             if unknown_since is not None:
@@ -111,6 +113,9 @@ class Posting:
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)
                 unknown_since = started_at
+                doubts += error.may_be_the_content
+                if doubts == FAILURES_TO_DOUBT and plainer + 1 < len(post.forms):
+                    plainer, doubts = plainer + 1, 0
                 continue
             except (NotAllowedHere, MessageGone):
                 await post.store_try(None)

@@ -1,18 +1,16 @@
 """The messages about a job: its card at one moment, the thread reply at its end, the card nobody follows.
 
-Every form of a card stays under 10,000 characters in all, its text under 3,000: above about 11,000 Slack
-has refused messages (`msg_blocks_too_long`, slackapi/bolt-js#2867), and chat.update takes 4,000 of text.
+Every form of a card stays under 10,000 characters in all, its text under 4,000: `answered` says why.
 """
 
 from datetime import datetime
 
-from bot.answer import first_piece, pieces
-from bot.blocks import LONGEST_SECTION, buttons, context, markdown, quote, section
+from bot import answered
+from bot.blocks import buttons, context, quote, section
 from bot.face import face
 from bot.job import Job, JobState
-from bot.link import chat_link
-from bot.mrkdwn import MOST_READ, code, escape, excerpt, from_markdown, plain, shortened
-from bot.neutral import clean
+from bot.link import chat_link, written
+from bot.mrkdwn import code, excerpt, shortened
 from bot.ports import Block, JobNotFound, KeyRefused, Message, OmniBusy
 from bot.sight import Sight
 from bot.watch import UserId, Watch
@@ -21,20 +19,14 @@ from bot.when import moment
 TROUBLE_SHOWN_AFTER_SECONDS = 60.0
 """How long Omni may leave questions unanswered before the card says so."""
 
-_LONGEST_ANSWER = 7_000
-_LONGEST_HEARD = 1_000
 _LONGEST_PROMPT = 300
 _LONGEST_PROMPT_WITH_ANSWER = 150
 _LONGEST_PROMPT_TOLD = 100
 _MOST_DETAILS_TOLD = 1
 _PROMPT_LINES = 3
-_SECTION_PIECE = 1_500
-_SHORTEST_CUT = 250
 _MOST_NAMED = 3
 _MOST_MENTIONED = 60
-_LONGEST_TEXT_LINK = 300
 _CHECK_IT = "AI-generated: check before you decide."
-_NO_ANSWER = "Omni finished without a written answer."
 
 
 def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Message, ...]:
@@ -70,7 +62,7 @@ def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
     ended = face(sight)
     news = [f"{_mentions(watch.followers)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
     news += [*ended.details[:_MOST_DETAILS_TOLD], *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
-    text = "\n".join([*news, *_text_link(link)])
+    text = "\n".join([*news, *written(link)])
     return Message(text, (section(text),))
 
 
@@ -99,75 +91,21 @@ def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
 
 
 def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
-    """The card that has become the answer: as Markdown, as mrkdwn, as its beginning in plain words."""
-    answer = clean(job.answer or "").strip()
-    heard = _heard(answer, link) if answer else _NO_ANSWER
-    question = _spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)
-    text = "\n".join([face(sight).spoken, *question, heard, *[_CHECK_IT] * bool(answer)])
-    before = [section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)]
-    about = context(" ".join([*[_CHECK_IT] * bool(answer), _people(watch)]))
-    forms = []
-    for shown, is_cut in (_as_markdown(answer), _as_sections(answer)) if answer else [_no_answer()]:
-        cut = [context(_cut_short(link))] if is_cut else []
-        forms.append(Message(text, (*before, *shown, *cut, *buttons(link), about)))
-    return *forms, _text_only(text, watch, link)
-
-
-def _heard(answer: str, link: str | None) -> str:
-    """The beginning of the answer for those who hear it, and for notifications."""
-    words = escape(plain(answer))
-    if len(words) <= _LONGEST_HEARD and len(answer) <= MOST_READ:
-        return words
-    return f"{shortened(plain(answer), _LONGEST_HEARD)}\n{_cut_short(link)}"
-
-
-def _no_answer() -> tuple[list[Block], bool]:
-    return [section(_NO_ANSWER)], False
-
-
-def _as_markdown(answer: str) -> tuple[list[Block], bool]:
-    piece, is_cut = first_piece(answer, _LONGEST_ANSWER)
-    return [markdown(piece)] if piece else [section(_NO_ANSWER)], is_cut
-
-
-def _as_sections(answer: str) -> tuple[list[Block], bool]:
-    beginning, is_cut = first_piece(answer, _LONGEST_ANSWER)
-    shown: list[Block] = []
-    length = 0
-    for text in _mrkdwn_pieces(beginning, _SECTION_PIECE):
-        length += len(text)
-        if length > _LONGEST_ANSWER:
-            return shown, True
-        shown.append(section(text))
-    return shown or [section(_NO_ANSWER)], is_cut
-
-
-def _mrkdwn_pieces(markdown: str, limit: int) -> list[str]:
-    """The Markdown as texts that fit in sections; smaller pieces where escaping has made one too long."""
-    texts: list[str] = []
-    for piece in pieces(markdown, limit):
-        text = from_markdown(piece)
-        if len(text) <= LONGEST_SECTION:
-            texts += [text] if text.strip() else []
-        elif limit > _SHORTEST_CUT * 2:
-            texts += _mrkdwn_pieces(piece, limit // 2)
-        else:
-            texts.append(shortened(piece, LONGEST_SECTION))
-    return texts
-
-
-def _cut_short(link: str | None) -> str:
-    return "Shortened here; the whole answer is in Omni." if link else "Shortened here."
+    """The card that has become the answer."""
+    caution = (_CHECK_IT,) * answered.has_answer(job)
+    frame = answered.Frame(
+        spoken=face(sight).spoken,
+        question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        above=(section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        below=(*buttons(link), context(" ".join([*caution, _people(watch)]))),
+        caution=caution,
+        signature=(*written(link), _people(watch)),
+    )
+    return answered.card(job, frame)
 
 
 def _text_only(text: str, watch: Watch, link: str | None) -> Message:
-    return Message("\n".join([text, *_text_link(link), _people(watch)]))
-
-
-def _text_link(link: str | None) -> list[str]:
-    return (
-        [f"<{link.replace('&', '&amp;')}|Open in Omni>"] if link and len(link) <= _LONGEST_TEXT_LINK else []
-    )
+    return Message("\n".join([text, *written(link), _people(watch)]))
 
 
 def _prompt(job: Job | None, limit: int) -> list[Block]:

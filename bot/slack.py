@@ -4,6 +4,7 @@ Source of codes and limits: the method pages at docs.slack.dev/reference/methods
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ _MEANINGS: dict[type[BoardError], str] = {
     PayloadRefused: """
         invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long invalid_attachments
         too_many_attachments attachment_payload_limit_exceeded no_text markdown_text_conflict
-        invalid_arguments invalid_metadata_format
+        invalid_arguments invalid_metadata_format metadata_too_large
     """,
     ScopeMissing: "missing_scope",
     TokenRefused: """
@@ -88,6 +89,8 @@ _MEANINGS: dict[type[BoardError], str] = {
     """,
 }
 _BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
+_REFUSES_CONTENT = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
+"""How Slack words what it finds wrong with a request before it does anything; new codes of that kind appear."""
 _BUSY_CODES = {"ratelimited", "rate_limited"}
 
 
@@ -100,13 +103,15 @@ def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
         retry_after: the header of that name, in seconds.
 
     Returns:
-        The error to raise. A code that is not in the table may have had its effect ("part of the action may
-        have happened", say the docs of `fatal_error`), so it is `Unanswered`.
+        The error to raise. A code that is neither in the table nor of a kind that is may have had its effect
+        ("part of the action may have happened", say the docs of `fatal_error`), so it is `Unanswered`.
     """
     if status == 429 or code in _BUSY_CODES:
         return BoardBusy(code or "ratelimited", _seconds(retry_after))
     if code in _BY_CODE:
         return _BY_CODE[code](code)
+    if _REFUSES_CONTENT.fullmatch(code):
+        return PayloadRefused(code)
     return Unanswered(code or f"http_{status}")
 
 

@@ -1,19 +1,19 @@
 """Markdown from Omni becomes pieces that Slack takes, that ping nobody and lead nowhere unexpected."""
 
-import html
 import re
+from itertools import count
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.answer import MOST_BLOCKS, SHORTEST_PIECE, first_piece, pieces
+from bot.answer import MOST_BLOCKS, SHORTEST_PIECE, first_pieces, pieces
 from bot.demo.payload import judge
 from bot.neutral import BREAK, clean, neutral
+from tests.reading import LIVE, as_anybody_reads_it, flat, read_markdown, told
 
-LIVE = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
 HOSTILE = (
     "<!channel>",
     "<!here|here>",
@@ -84,13 +84,6 @@ fragments = st.lists(st.one_of(st.sampled_from([*HOSTILE, *LEADING_ASTRAY, *MARK
 documents = fragments.map("".join)
 
 
-def as_anybody_reads_it(text: str) -> str:
-    """With every entity decoded, also those of entities, and escapes and joiners taken away."""
-    for _ in range(4):
-        text = html.unescape(text)
-    return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
-
-
 def parsed(text: str) -> list[Token]:
     """Every token, by a parser that takes any address for a link."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -108,7 +101,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.replace(BREAK, "").replace("%40", "@"))
 
 
-def count(text: str, kind: str) -> int:
+def number_of(text: str, kind: str) -> int:
     return sum(token.type == kind for token in parsed(text))
 
 
@@ -194,7 +187,7 @@ def test_no_piece_of_any_text_pings_misleads_or_is_too_long(text: str, limit: in
         assert 0 < len(piece) <= limit
         assert not LIVE.search(as_anybody_reads_it(piece))
         assert all(re.match(r"(?i)https?://|mailto:", address) for address in addresses(piece))
-        assert count(piece, "table_open") <= 1
+        assert number_of(piece, "table_open") <= 1
 
 
 @given(documents)
@@ -203,7 +196,7 @@ def test_an_answer_that_fits_is_one_piece_with_all_its_words(text: str) -> None:
     found = pieces(text, 100_000)
     assume(len(found) < 2)
     assert words("".join(found)) == words(clean(text))
-    assert first_piece(text, 100_000) == ("".join(found), False)
+    assert first_pieces(text, 100_000, 1) == (found, False)
 
 
 @given(
@@ -215,18 +208,19 @@ def test_an_answer_in_many_pieces_loses_and_doubles_no_word(parts: list[str]) ->
 
 
 @given(documents, st.integers(SHORTEST_PIECE, 2_000))
-def test_the_first_piece_is_the_beginning_and_says_whether_there_is_more(text: str, limit: int) -> None:
+def test_the_first_pieces_are_the_beginning_and_say_whether_there_is_more(text: str, limit: int) -> None:
     everything = pieces(text, limit)
-    assert first_piece(text, limit) == (everything[0] if everything else "", len(everything) > 1)
+    for most in (1, 3):
+        assert first_pieces(text, limit, most) == (everything[:most], len(everything) > most)
 
 
 def test_what_comes_after_a_long_gap_is_not_forgotten() -> None:
-    assert first_piece("a" + "\n" * 10_000 + "b", 500) == ("a", True)
+    assert first_pieces("a" + "\n" * 10_000 + "b", 500, 1) == (["a"], True)
 
 
 def test_nothing_at_all_makes_no_piece() -> None:
     assert pieces(" \n\u200b\n ", 500) == []
-    assert first_piece("", 500) == ("", False)
+    assert first_pieces("", 500, 1) == ([], False)
 
 
 def test_a_piece_ends_between_blocks() -> None:
@@ -264,7 +258,7 @@ def test_code_about_fences_stays_inside_its_own() -> None:
 def test_backticks_that_come_to_begin_a_piece_open_no_fence() -> None:
     text = "some words ```before more words " * 60
     for limit in range(SHORTEST_PIECE, SHORTEST_PIECE + 40):
-        assert all(count(piece, "fence") == 0 for piece in pieces(text, limit))
+        assert all(number_of(piece, "fence") == 0 for piece in pieces(text, limit))
 
 
 def test_code_inside_a_list_that_is_cut_stays_code() -> None:
@@ -284,20 +278,20 @@ def test_a_table_that_is_cut_repeats_its_heading_and_keeps_its_rows_whole() -> N
 def test_a_second_table_becomes_aligned_text() -> None:
     table = "| a | b |\n|---|---|\n| one | 2 |\n"
     (piece,) = pieces(f"{table}\n\nand\n\n{table}", 1_000)
-    assert count(piece, "table_open") == 1
+    assert number_of(piece, "table_open") == 1
     assert "a   | b\n----+--\none | 2" in piece
 
 
 def test_a_second_table_that_is_too_wide_as_text_goes_to_the_next_piece() -> None:
     wide = f"| {'b' * 40} | a |\n|---|---|\n" + "| 1 | 2 |\n" * 9
     found = pieces(f"{wide}\n{wide}", 400)
-    assert [count(piece, "table_open") for piece in found] == [1, 1]
+    assert [number_of(piece, "table_open") for piece in found] == [1, 1]
 
 
 def test_a_table_with_rows_longer_than_a_piece_becomes_text() -> None:
     row = "| " + "word " * 60 + "| 2 |\n"
     found = pieces("| a | b |\n|---|---|\n" + row * 3, 250)
-    assert all(len(piece) <= 250 and count(piece, "table_open") == 0 for piece in found)
+    assert all(len(piece) <= 250 and number_of(piece, "table_open") == 0 for piece in found)
     assert words("".join(found)).count("word") == 180
 
 
@@ -305,7 +299,7 @@ def test_tables_inside_lists_do_not_count_as_another_table() -> None:
     table = "| a | b |\n|---|---|\n| one | 2 |\n"
     nested = "".join(f"  {line}\n" for line in table.splitlines())
     (piece,) = pieces(f"{table}\n\n- here:\n\n{nested}", 1_000)
-    assert count(piece, "table_open") == 1
+    assert number_of(piece, "table_open") == 1
     assert words(piece) == ["a", "b", "one", "2", "here", "a", "b", "one", "2"]
 
 
@@ -330,7 +324,7 @@ def test_a_pipe_inside_a_cell_stays_inside() -> None:
 def test_a_table_that_slack_would_not_draw_becomes_text(rows: int, columns: int) -> None:
     lines = ["|" + " x |" * columns, "|" + "---|" * columns, *["|" + " y |" * columns] * (rows - 1)]
     found = pieces("\n".join(lines), 7_000)
-    assert all(count(piece, "table_open") == 0 for piece in found)
+    assert all(number_of(piece, "table_open") == 0 for piece in found)
     assert len(words("".join(found))) == rows * columns
 
 
@@ -397,8 +391,111 @@ def test_a_table_of_one_wide_row_and_many_short_ones_does_not_blow_up() -> None:
 
 def test_the_answers_that_omni_documents_come_through_unchanged() -> None:
     answer = "### Top 5 Products by Revenue\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
-    assert first_piece(answer, 7_000) == (answer, False)
+    assert first_pieces(answer, 2_800, 1) == ([answer], False)
 
 
 def test_entities_stay_what_they_are() -> None:
     assert neutral("a &amp; b &lt; c") == "a &amp; b &lt; c"
+
+
+# What follows holds an answer's pieces against its source, as an independent reader reads both.
+
+WORD = "§"
+"""Stands for the next of all the words, so that each is told from every other."""
+ALPHABETS = ("abcdefghij", "àéîõüçñøßž", "αβγδεζηθικ", "абвгдежзик", "אבגדהוזחטי")
+
+prose = st.integers(1, 30).map(lambda length: " ".join([WORD] * length))
+inlines = st.one_of(
+    prose, *[prose.map(form.format) for form in ("**{}**", "`{}`", "[{}](https://omni.co/docs)", "*{}*")]
+)
+lines = st.lists(inlines, min_size=1, max_size=3).map(" ".join)
+
+
+@st.composite
+def lists(draw: st.DrawFn, depth: int = 0) -> str:
+    """A list with items of any size; an ordered one may repeat one number, as Markdown allows."""
+    ordered = draw(st.booleans())
+    # Only a list from 1 may follow a line without a blank one between.
+    first, step = draw(st.sampled_from([(1, 1), (1, 0), *([] if depth else [(8, 1), (98, 0)])]))
+    written: list[str] = []
+    for at in range(draw(st.integers(1, 14))):
+        mark = f"{first + at * step}. " if ordered else "- "
+        inside = [draw(lines)]
+        if depth < 2 and draw(st.integers(0, 4)) == 4:
+            inside += draw(lists(depth + 1)).split("\n")
+        if draw(st.integers(0, 9)) == 9:
+            inside += ["", "```sql", *[WORD] * draw(st.integers(1, 12)), "```"]
+        written += [mark + inside[0], *(" " * len(mark) * bool(line) + line for line in inside[1:])]
+    return "\n".join(written)
+
+
+def grid(columns: int, rows: int) -> str:
+    row = f"|{f' {WORD} |' * columns}\n"
+    return row + "|" + "---|" * columns + "\n" + row * rows
+
+
+def numbered_words(text: str) -> str:
+    found = count(100)
+
+    def word(_: re.Match[str]) -> str:
+        number = next(found)
+        return "".join(ALPHABETS[number % len(ALPHABETS)][int(digit)] for digit in str(number))
+
+    return re.sub(WORD, word, text)
+
+
+code_blocks = st.integers(0, 60).map(lambda rows: "```python\n" + f"{WORD} {WORD} {WORD}\n" * rows + "```")
+quotes = st.lists(lines, min_size=1, max_size=6).map(lambda said: "\n".join(f"> {line}" for line in said))
+headings = st.just(f"## {WORD}")
+grids = st.builds(grid, st.integers(1, 12), st.integers(0, 40))
+answers = (
+    st.lists(st.one_of(lines, headings, lists(), grids, code_blocks, quotes, st.just("---")), max_size=9)
+    .map("\n\n".join)
+    .map(numbered_words)
+)
+
+
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=60
+)
+@given(answers, st.integers(SHORTEST_PIECE, 3_000))
+def test_the_pieces_of_an_answer_say_what_it_says_with_its_numbers_and_nothing_twice(
+    text: str, limit: int
+) -> None:
+    source = flat(read_markdown(text))
+    assert told([read_markdown(piece) for piece in pieces(text, limit)], source) == source
+
+
+@settings(deadline=None)
+@given(documents, st.integers(SHORTEST_PIECE, 2_000), st.integers(1, 40))
+def test_the_pieces_of_any_text_hold_its_letters_in_order(text: str, limit: int, times: int) -> None:
+    text = text * times
+    assume(not re.search(r"&shy;|&#8238;|\]:", clean(text)))
+    source = letters(text)
+    found = pieces(text, limit)
+    at = 0
+    for piece in found:
+        own, without_a_head = letters(piece), letters(piece.partition("\n")[2])
+        if not source.startswith(own, at):
+            assert source.startswith(without_a_head, at)
+            own = without_a_head
+        at += len(own)
+    assert at == len(source)
+
+
+def letters(text: str) -> str:
+    """All letters; numbers of a list's items may be written anew."""
+    return re.sub(r"[\W\d_]", "", clean(text).replace(BREAK, "").replace("%40", "@"))
+
+
+@pytest.mark.parametrize("heading", ["# {}", "{}\n==="])
+def test_a_heading_too_long_for_slacks_header_is_text(heading: str) -> None:
+    (piece,) = pieces("before\n\n" + heading.format("word " * 60) + "\n\nafter", 1_000)
+    assert number_of(piece, "heading_open") == 0
+    assert words(piece) == ["before", *["word"] * 60, "after"]
+
+
+@pytest.mark.parametrize("heading", ["#", "# ", "### ###"])
+def test_a_heading_without_words_is_shown_as_it_was_typed(heading: str) -> None:
+    (piece,) = pieces(f"before\n\n{heading}\n\nafter", 1_000)
+    assert number_of(piece, "heading_open") == 0 and "#" in piece

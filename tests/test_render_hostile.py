@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot import answered
 from bot.demo.payload import judge
 from bot.job import Job, JobError, JobId, JobState, Progress
 from bot.ports import Message, OmniUnreachable
@@ -107,6 +108,8 @@ def every_message(job: Job) -> Iterator[Message]:
         yield unfollowed(WATCH, sight, TENANT)
         if (reply := notice(WATCH, sight, TENANT)) is not None:
             yield reply
+    for forms in answered.rest(job, TENANT).replies:
+        yield from forms
 
 
 def texts_of(node: Any, kind: str = "") -> Iterator[tuple[str, str]]:
@@ -134,7 +137,7 @@ def assert_harmless(message: Message) -> None:
 
 
 def assert_within_limits(message: Message) -> None:
-    assert 0 < len(message.text) <= 3_000
+    assert 0 < len(message.text) <= 3_900
     assert len(message.blocks) <= 50
     assert len(message.text) + sum(len(text) for _, text in texts_of(message.blocks)) <= 10_000
     message.text.encode()

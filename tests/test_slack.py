@@ -65,7 +65,8 @@ _REACTIONS: dict[type[BoardError], str] = {
     PayloadRefused: """
         msg_too_long msg_blocks_too_long attachment_payload_limit_exceeded invalid_blocks
         invalid_blocks_format invalid_attachments too_many_attachments no_text markdown_text_conflict
-        invalid_arguments
+        invalid_arguments metadata_too_large
+        invalid_block_of_a_new_kind too_many_tables unsupported_block table_too_large cells_too_long
     """,
     # Wait as long as Slack says.
     BoardBusy: "ratelimited rate_limited",

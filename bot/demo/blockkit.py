@@ -249,13 +249,14 @@ def _section(value: object, at: str) -> Iterator[str]:
         yield f"must define either `text` or `fields` [json-pointer:{at}/type]"
 
 
+HEADER_CHARACTERS = 150
 _BLOCK_ID = {"block_id": string(255)}
 
 block: Check = typed(
     {
         "section": _section,
         "divider": obj({}, _BLOCK_ID),
-        "header": obj({"text": plain_text(150)}, _BLOCK_ID),
+        "header": obj({"text": plain_text(HEADER_CHARACTERS)}, _BLOCK_ID),
         "context": obj(
             {
                 "elements": array(

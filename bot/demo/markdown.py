@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 _HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
+_TRAILING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*$")
 _RULE = re.compile(r" {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -22,12 +23,14 @@ _CONTAINER = re.compile(r" {0,3}(?:>|[-*+][ \t]|\d{1,9}[.)][ \t])")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One stored block. `rows` and `columns` count a table's; `characters` is the text in its cells."""
+    """One stored block. `rows` and `columns` count a table's; `characters` is the text in its cells, or of a header;
+    `empty_cells` counts cells without text, those that a row lacks among them."""
 
     kind: Literal["header", "divider", "table", "rich_text"]
     rows: int = 0
     columns: int = 0
     characters: int = 0
+    empty_cells: int = 0
 
 
 def translate(text: str) -> list[Piece]:
@@ -50,8 +53,8 @@ def _pieces(lines: list[str]) -> Iterator[Piece]:
             at = _after_fence(lines, at + 1, fence.group(1))
         elif not line.strip():
             at += 1
-        elif _HEADING.match(line):
-            yield Piece("header")
+        elif heading := _HEADING.match(line):
+            yield Piece("header", characters=len(_TRAILING_HASHES.sub("", line[heading.end() :]).strip()))
             at += 1
         elif _RULE.match(line):
             yield Piece("divider")
@@ -63,8 +66,10 @@ def _pieces(lines: list[str]) -> Iterator[Piece]:
             yield prose
             at += 1
         else:
+            start = at
             underlined, at = _paragraph(lines, at)
-            yield Piece("header") if underlined else prose
+            characters = sum(len(line.strip()) + 1 for line in lines[start : at - 1]) - 1
+            yield Piece("header", characters=characters) if underlined else prose
 
 
 def _paragraph(lines: list[str], at: int) -> tuple[bool, int]:
@@ -109,13 +114,16 @@ def _starts_table(line: str, following: str) -> bool:
 def _table(lines: list[str], at: int) -> tuple[Piece, int]:
     head = _cells(lines[at])
     characters = sum(map(len, head))
+    empty = head.count("")
     rows = 1
     at += 2
     while at < len(lines) and lines[at].strip() and not _ends_table(lines[at]):
-        characters += sum(map(len, _cells(lines[at])[: len(head)]))
+        cells = _cells(lines[at])[: len(head)]
+        characters += sum(map(len, cells))
+        empty += cells.count("") + len(head) - len(cells)
         rows += 1
         at += 1
-    return Piece("table", rows, len(head), characters), at
+    return Piece("table", rows, len(head), characters, empty), at
 
 
 def _ends_table(line: str) -> bool:

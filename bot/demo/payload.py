@@ -158,6 +158,10 @@ def _judge_whole(blocks: Sequence[Block]) -> Refusal | None:
         return _invalid_blocks([_too_many_blocks()])
     if sum(map(len, texts)) > MARKDOWN_MOST:
         return Refusal("msg_blocks_too_long")
+    for piece in pieces:
+        # That a translated heading is held to the header block's own limits is an assumption.
+        if piece.kind == "header" and not 0 < piece.characters <= blockkit.HEADER_CHARACTERS:
+            return _invalid_blocks(["must be less than 151 characters [json-pointer:/blocks]"])
     if refusal := _judge_tables([block for block in others if block["type"] == "table"], pieces):
         return refusal
     if refusal := _judge_data(blocks):
@@ -173,6 +177,9 @@ def _judge_tables(tables: Sequence[Block], pieces: Sequence[markdown.Piece]) -> 
         # Older pages and many reports say so, the newest page no longer does: the stricter one counts.
         return Refusal("invalid_attachments", ("only_one_table_allowed",))
     for piece in translated:
+        if piece.empty_cells:
+            # One empty cell rejects the message (NousResearch/hermes-agent#72871).
+            return _invalid_blocks(["must be more than 0 characters [json-pointer:/blocks]"])
         # That a translated table is held to the table block's own limits is an assumption.
         if piece.rows > blockkit.TABLE_ROWS or piece.columns > blockkit.TABLE_COLUMNS:
             return _invalid_blocks(["no more than 100 rows of 20 cells allowed [json-pointer:/blocks]"])

@@ -421,3 +421,20 @@ def test_no_text_is_taken_for_fewer_blocks_than_a_markdown_parser_finds(lines: l
     found = [{"heading_open": "header", "hr": "divider", "table_open": "table"}.get(kind, "") for kind in top]
     assert len(kinds) >= len(runs_joined(found))
     assert kinds.count("table") >= found.count("table")
+
+
+@pytest.mark.parametrize("row", ["| 1 |  |", "| 1 |", "|  |  |", "| | 2 |"])
+def test_an_empty_cell_of_a_markdown_table_is_refused(row: str) -> None:
+    assert refused(markdown(f"| a | b |\n|---|---|\n{row}")).error == "invalid_blocks"
+    assert judge("x", [markdown("| a | b |\n|---|---|\n| 1 | \u200b |")]) is None
+
+
+@pytest.mark.parametrize("heading", ["# {}", "## {} ##", "{}\n===", "{}\n---"])
+def test_a_heading_is_held_to_what_a_header_block_may_hold(heading: str) -> None:
+    assert judge("x", [markdown(heading.format("x" * 150))]) is None
+    assert refused(markdown(heading.format("x" * 151))).error == "invalid_blocks"
+
+
+@pytest.mark.parametrize("heading", ["#", "# ", "## ##"])
+def test_an_empty_heading_is_refused(heading: str) -> None:
+    assert refused(markdown(f"text\n\n{heading}\n\ntext")).error == "invalid_blocks"

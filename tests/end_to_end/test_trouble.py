@@ -104,18 +104,6 @@ async def test_text_from_omni_pings_nobody(world: World) -> None:
         assert live not in everything.replace("\\u200b", "\u200b")
 
 
-async def test_a_refused_look_is_followed_by_a_plainer_one(world: World) -> None:
-    job = world.omni.add(SHORT)
-    async with world.bot():
-        await world.type(job)
-        await world.card("Omni is working on it")
-        world.slack.faults.plan(refusal("invalid_blocks"), on="chat.update", times=2)
-        card = await world.card("The answer.")
-
-    assert card.blocks == []
-    assert world.replies(card) == []
-
-
 @pytest.mark.parametrize("fault", [too_many_requests(2), RESET_AFTER], ids=["429", "reset after"])
 async def test_the_last_look_is_repeated_until_slack_has_taken_it(world: World, fault: Fault) -> None:
     job = world.omni.add(SHORT)

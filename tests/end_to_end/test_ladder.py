@@ -1,0 +1,56 @@
+"""An answer that Slack refuses, over real sockets: it comes in a plainer form, and never as a failure."""
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot.demo.faults import Serve
+from bot.demo.timeline import Complete, Script
+from tests.end_to_end.world import World
+
+ANSWER = "## Sales\n\n| Region | Sum |\n|---|---|\n| EMEA | 41 |"
+
+
+class Refusing:
+    """A Slack that shows no form of an answer richer than it is told to."""
+
+    def __init__(self, code: str, *signs: str) -> None:
+        self.code = code
+        self.signs = signs
+        """What gives a form away that is not to be shown."""
+        self.refused = 0
+
+    async def __call__(self, request: web.Request, serve: Serve) -> web.StreamResponse:
+        sent: dict[str, Any] = await request.json()
+        content = json.dumps([sent.get("text"), sent.get("blocks")])
+        if not any(sign in content for sign in self.signs):
+            return await serve()
+        self.refused += 1
+        return web.json_response({"ok": False, "error": self.code})
+
+
+@pytest.mark.parametrize(
+    "code, signs, refused, shows",
+    [
+        ("invalid_attachments", ['"markdown"'], 1, "EMEA   | 41"),
+        ("msg_blocks_too_long", ['"section"'], 2, "EMEA   | 41"),
+        ("msg_too_long", ["EMEA"], 3, "The answer could not be shown in Slack."),
+    ],
+    ids=["sections", "text", "link"],
+)
+async def test_each_step_down_is_taken_until_the_answer_is_there(
+    world: World, code: str, signs: list[str], refused: int, shows: str
+) -> None:
+    slack = Refusing(code, *signs)
+    job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Complete(ANSWER)))
+    async with world.bot():
+        await world.type(job)
+        await world.card("Thinking")
+        world.slack.faults.plan(slack, on="chat.update", times=None)
+        card = await world.card(shows)
+
+    assert slack.refused == refused
+    assert bool(card.blocks) == (refused == 1)
+    assert "fail" not in card.text
