@@ -12,6 +12,7 @@ from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
 from bot.drawing import Drawing
 from bot.job import JobState
+from bot.palette import Palette
 from bot.ports import (
     Board,
     KeyRefused,
@@ -50,6 +51,7 @@ class Cards:
         watches: Watches,
         drawing: Drawing,
         posting: Posting,
+        palette: Palette,
         arrivals: Arrivals,
         now: Callable[[], datetime],
         tenant: str,
@@ -60,6 +62,7 @@ class Cards:
         self._watches = watches
         self._drawing = drawing
         self._posting = posting
+        self._palette = palette
         self._arrivals = arrivals
         self._now = now
         self._tenant = tenant
@@ -130,7 +133,7 @@ class Cards:
             await self._watches.start_over(watch.id, ts)
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
-        return render.card(watch, sight, self._now(), self._tenant)
+        return self._palette.usable(render.card(watch, sight, self._now(), self._tenant))
 
     async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
         """Why there should be no card at all, where the person who asked can still be told so privately."""

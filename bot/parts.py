@@ -12,6 +12,7 @@ from bot.drawing import Drawing
 from bot.follower import Follower
 from bot.handlers import Handlers, Whisper
 from bot.learning import Learning
+from bot.palette import Palette
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.runner import Follow, Runner
@@ -80,13 +81,15 @@ def assemble(
     world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
 ) -> Parts:
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
-    drawing = Drawing(world.board, world.watches, edits)
-    posting = Posting(world.board, world.now)
+    palette = Palette()
+    drawing = Drawing(world.board, world.watches, edits, palette)
+    posting = Posting(world.board, world.now, palette)
     cards = Cards(
         board=world.board,
         watches=world.watches,
         drawing=drawing,
         posting=posting,
+        palette=palette,
         arrivals=arrivals,
         now=world.now,
         tenant=rules.tenant,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.budget import Gate, LocalLedger, Rate
+from bot.palette import Palette
 from bot.ports import (
     Board,
     BoardBusy,
@@ -72,6 +73,7 @@ class Posting:
         self,
         board: Board,
         now: Callable[[], datetime],
+        palette: Palette,
         *,
         looks_after_seconds: Sequence[float] = (1.0, 4.0, 12.0),
     ) -> None:
@@ -79,6 +81,7 @@ class Posting:
         Slack can still be busy with it, so what is not there by then never arrived."""
         self._board = board
         self._now = now
+        self._palette = palette
         self._looks_after_seconds = looks_after_seconds
         self._gates: dict[Place, Gate] = {}
         self.steps = WholeSteps()
@@ -109,6 +112,8 @@ class Posting:
             await post.store_try(started_at)
             try:
                 await self.steps.run(self._post_and_store(post, post.forms[plainer], started_at))
+                if plainer:
+                    self._palette.learn(post.forms[plainer - 1], post.forms[plainer])
                 return
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)
