@@ -64,7 +64,7 @@ def face(sight: Sight) -> Face:
         case JobState.FAILED:
             return Face("❌", "The job failed", _ending(job), details=_reason(job.error))
         case JobState.CANCELLED:
-            return Face("🚫", "The job was cancelled", _cancellation(job))
+            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job))
         case _:
             return Face("▶️", f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})", _since(job))
 
@@ -117,6 +117,6 @@ def _reason(error: JobError | None) -> tuple[str, ...]:
     return (reason, detail) if detail and detail != message else (reason,)
 
 
-def _cancellation(job: Job) -> str:
+def _canceller(job: Job) -> tuple[str, ...]:
     who = code(job.cancelled_by or "", _LONGEST_NAME)
-    return " ".join(filter(None, [_ending(job), f"· by Omni user {who}" if who else ""]))
+    return (f"Cancelled by Omni user {who}.",) if who else ()
