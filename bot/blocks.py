@@ -42,6 +42,15 @@ def markdown(text: str) -> Block:
     return {"type": "markdown", "text": text}
 
 
+def task(task_id: str, title: str) -> Block:
+    """What is being done now, as a line of its own with a sign of Slack's that moves. `title` is plain text.
+
+    Whether Slack shows it in every workspace outside a stream is not documented, so another form has to
+    stand ready. Shape: docs.slack.dev/reference/block-kit/blocks/task-card-block.
+    """
+    return {"type": "task_card", "task_id": task_id, "title": title, "status": "in_progress"}
+
+
 def buttons(
     link: str | None,
     *,

@@ -11,6 +11,7 @@ from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
 from bot.chart import Chart
 from bot.drawing import Drawing
+from bot.palette import Palette
 from bot.ports import (
     Board,
     KeyRefused,
@@ -40,6 +41,7 @@ class Cards:
         drawing: Drawing,
         posting: Posting,
         thread: Thread,
+        palette: Palette,
         arrivals: Arrivals,
         now: Callable[[], datetime],
         tenant: str,
@@ -50,6 +52,7 @@ class Cards:
         self._drawing = drawing
         self._posting = posting
         self._thread = thread
+        self._palette = palette
         self._arrivals = arrivals
         self._now = now
         self._tenant = tenant
@@ -131,7 +134,7 @@ class Cards:
         return await self._watches.card_posted(watch, tried_at, ts, fingerprint, ended=is_the_end)
 
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
-        return render.card(watch, sight, self._now(), self._tenant)
+        return self._palette.usable(render.card(watch, sight, self._now(), self._tenant))
 
     async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
         """Why there should be no card at all, where the person who asked can still be told so privately."""

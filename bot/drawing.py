@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.budget import Gate
+from bot.palette import Palette
 from bot.ports import (
     Board,
     BoardBusy,
@@ -77,10 +78,11 @@ class _Card:
 class Drawing:
     """Edits cards. `show` is a wish that a later one may replace, `finish` one that is seen through."""
 
-    def __init__(self, board: Board, watches: Watches, gate: Gate) -> None:
+    def __init__(self, board: Board, watches: Watches, gate: Gate, palette: Palette) -> None:
         self._board = board
         self._watches = watches
         self._gate = gate
+        self._palette = palette
         self._cards: dict[WatchId, _Card] = {}
         self._changed = asyncio.Event()
 
@@ -151,8 +153,8 @@ class Drawing:
         return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
 
     async def _edit(self, card: _Card) -> None:
-        forms = card.wanted
-        message = forms[card.plainer]
+        forms, plainer = card.wanted, card.plainer
+        message = forms[plainer]
         try:
             # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
             # draws whom another process has replaced.
@@ -181,6 +183,8 @@ class Drawing:
             card.shown = None
             self._back_off(card, "defect")
         else:
+            if plainer:
+                self._palette.learn(forms[plainer - 1], message)
             await self._taken(card, message)
         finally:
             card.in_flight = False

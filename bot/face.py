@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from bot.job import Job, JobError, JobState
-from bot.mrkdwn import code, plain, shortened
+from bot.mrkdwn import code, escape, excerpt, plain, shortened
 from bot.sight import Sight
 from bot.when import duration, moment
 
-_LONGEST_PROGRESS = 500
+_LONGEST_STEP = 250
+"""Slack holds a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
 _LONGEST_REASON = 900
 _LONGEST_NAME = 100
 
@@ -22,6 +23,8 @@ class Face:
     """The state in words, without an end mark."""
     aside: str = ""
     """Follows the title: since when, by whom."""
+    step: str = ""
+    """What the AI does now. Not mrkdwn but plain text, for a block that formats nothing."""
     details: tuple[str, ...] = ()
     """What stands under it, the most important first."""
 
@@ -31,10 +34,15 @@ class Face:
         return " ".join(filter(None, [self.sign, f"*{self.title}*", self.aside]))
 
     @property
+    def step_line(self) -> str:
+        """The step where only mrkdwn can be shown."""
+        return escape(self.step)
+
+    @property
     def spoken(self) -> str:
-        """The same and the details for those who hear the card."""
+        """The same, the step and the details for those who hear the card."""
         first = " ".join(filter(None, [self.title, self.aside]))
-        return "\n".join([first + ".", *self.details])
+        return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
 
 
 def face(sight: Sight) -> Face:
@@ -48,16 +56,15 @@ def face(sight: Sight) -> Face:
         case JobState.QUEUED:
             return Face("⏳", "Queued in Omni", _since(job))
         case JobState.EXECUTING:
-            return Face("⚙️", "Omni is working on it", _since(job), _progress(job))
+            return Face("⚙️", "Omni is working on it", _since(job), _step(job))
         case JobState.DELIVERING:
             return Face("📬", "Omni is delivering the answer", _since(job))
         case JobState.COMPLETE:
             return _complete(job)
         case JobState.FAILED:
-            at = moment(job.completed_at) if job.completed_at else ""
-            return Face("❌", "The job failed", at, _reason(job.error))
+            return Face("❌", "The job failed", _ending(job), details=_reason(job.error))
         case JobState.CANCELLED:
-            return Face("🚫", "The job was cancelled", _cancellation(job))
+            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job))
         case _:
             return Face("▶️", f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})", _since(job))
 
@@ -77,20 +84,27 @@ def _since(job: Job) -> str:
     return f"{'since' if job.state is JobState.QUEUED else '· started'} {moment(job.created_at)}"
 
 
-def _progress(job: Job) -> tuple[str, ...]:
+def _step(job: Job) -> str:
     if job.progress is None:
-        return ()
-    step = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
-    message = shortened(" ".join(plain(job.progress.message).split()), _LONGEST_PROGRESS)
-    line = ": ".join(filter(None, [step, message]))
-    return (line,) if line else ()
+        return ""
+    number = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
+    message = " ".join(plain(job.progress.message).split())
+    return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
 
 
 def _complete(job: Job) -> Face:
     seconds = job.duration_seconds
     title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
+    at = f"· {moment(job.completed_at)}" if job.completed_at else ""
     topic = shortened(" ".join((job.topic or "").split()), _LONGEST_NAME)
-    return Face("✅", title, f"· topic {topic}" if topic else "")
+    return Face("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
+
+
+def _ending(job: Job) -> str:
+    """After how long and when a job ended without an answer."""
+    seconds, at = job.duration_seconds, job.completed_at or job.cancelled_at
+    after = "" if seconds is None else f"after {duration(seconds)}"
+    return " ".join(filter(None, [after, f"· {moment(at)}" if at else ""]))
 
 
 def _reason(error: JobError | None) -> tuple[str, ...]:
@@ -103,7 +117,6 @@ def _reason(error: JobError | None) -> tuple[str, ...]:
     return (reason, detail) if detail and detail != message else (reason,)
 
 
-def _cancellation(job: Job) -> str:
-    at = moment(job.cancelled_at) if job.cancelled_at else ""
+def _canceller(job: Job) -> tuple[str, ...]:
     who = code(job.cancelled_by or "", _LONGEST_NAME)
-    return " ".join(filter(None, [at, f"by Omni user {who}" if who else ""]))
+    return (f"Cancelled by Omni user {who}.",) if who else ()

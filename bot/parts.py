@@ -13,6 +13,7 @@ from bot.drawing import Drawing
 from bot.follower import Follower
 from bot.handlers import Handlers, Whisper
 from bot.learning import Learning
+from bot.palette import Palette
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
@@ -84,8 +85,9 @@ def assemble(
     world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
 ) -> Parts:
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
-    drawing = Drawing(world.board, world.watches, edits)
-    posting = Posting(world.board, world.now)
+    palette = Palette()
+    drawing = Drawing(world.board, world.watches, edits, palette)
+    posting = Posting(world.board, world.now, palette)
     thread = Thread(
         watches=world.watches,
         posting=posting,
@@ -100,6 +102,7 @@ def assemble(
         drawing=drawing,
         posting=posting,
         thread=thread,
+        palette=palette,
         arrivals=arrivals,
         now=world.now,
         tenant=rules.tenant,

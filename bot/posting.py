@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from bot.budget import Gate, LocalLedger, Rate
+from bot.palette import Palette
 from bot.ports import (
     Board,
     BoardBusy,
@@ -77,6 +78,7 @@ class Posting:
         self,
         board: Board,
         now: Callable[[], datetime],
+        palette: Palette,
         *,
         looks_after_seconds: Sequence[float] = (1.0, 4.0, 12.0),
     ) -> None:
@@ -84,6 +86,7 @@ class Posting:
         Slack can still be busy with it, so what is not there by then never arrived."""
         self._board = board
         self._now = now
+        self._palette = palette
         self._looks_after_seconds = looks_after_seconds
         self._gates: dict[Place, Gate] = {}
         self._unsent: dict[WatchId, str] = {}
@@ -116,6 +119,8 @@ class Posting:
             await self._store_try(post, started_at)
             try:
                 await self.steps.run(self._post_and_store(post, post.forms[plainer], started_at))
+                if plainer:
+                    self._palette.learn(post.forms[plainer - 1], post.forms[plainer])
                 return
             except Unanswered as error:
                 log.warning("post unanswered", watch=post.watch, code=error.code)

@@ -6,7 +6,7 @@ Every form of a card stays under 10,000 characters in all, its text under 4,000:
 from datetime import datetime
 
 from bot import answered
-from bot.blocks import buttons, context, quote, section
+from bot.blocks import buttons, context, quote, section, task
 from bot.face import Face, face
 from bot.job import Job, JobState
 from bot.link import chat_link, written
@@ -45,14 +45,14 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
     if job is not None and job.state is JobState.COMPLETE and not sight.missing:
         return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
     link = chat_link(job.chat_url, tenant) if job else None
-    told = [*face(sight).details, *_trouble(sight, now)]
-    blocks = [section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT)]
-    if told:
-        blocks.append(section("\n".join(told)))
-    blocks.append(context(_people(watch)))
-    blocks += buttons(link, stop=None if sight.is_final else watch.id)
-    text = "\n".join([face(sight).spoken, *_trouble(sight, now), *_spoken_prompt(job, _LONGEST_PROMPT)])
-    return Message(text, tuple(blocks)), _text_only(text, watch, link)
+    stands, trouble = face(sight), _trouble(sight, now)
+    told = [*stands.details, *trouble]
+    above = [section(stands.heading), *_prompt(job, _LONGEST_PROMPT)]
+    below = [section("\n".join(told))] if told else []
+    below += [*buttons(link, stop=None if sight.is_final else watch.id), context(_people(watch))]
+    text = "\n".join([stands.spoken, *trouble, *_spoken_prompt(job, _LONGEST_PROMPT)])
+    forms = [Message(text, (*above, *doing, *below)) for doing in _doing(watch, stands)]
+    return *forms, _text_only(text, watch, link)
 
 
 def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
@@ -97,7 +97,7 @@ def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
     again = f"To follow it again, type {code(f'/omni-job {watch.job}', 100)}."
     title = "The bot no longer follows this job"
     blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
-    blocks += [context(_people(watch)), *buttons(link)]
+    blocks += [*buttons(link), context(_people(watch))]
     text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
@@ -109,7 +109,7 @@ def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
     since = f"This job has not ended since {moment(watch.looked_after_since)}."
     go_on = "Press *Resume* to have it followed again."
     blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(sight.job, _LONGEST_PROMPT)]
-    blocks += [context(_people(watch)), *buttons(link, resume=watch.id)]
+    blocks += [*buttons(link, resume=watch.id), context(_people(watch))]
     text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
@@ -126,6 +126,13 @@ def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[M
         signature=(*written(link), _people(watch)),
     )
     return answered.card(job, frame)
+
+
+def _doing(watch: Watch, stands: Face) -> list[list[Block]]:
+    """What the AI does now, richest form first."""
+    if not stands.step:
+        return [[]]
+    return [[task(watch.job, stands.step)], [section(stands.step_line)]]
 
 
 def _text_only(text: str, watch: Watch, link: str | None) -> Message:

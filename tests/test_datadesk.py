@@ -9,6 +9,7 @@ import pytest
 from bot import lines
 from bot.datadesk import DataDesk
 from bot.job import JobState
+from bot.palette import Palette
 from bot.ports import (
     BoardBusy,
     BoardError,
@@ -56,7 +57,7 @@ class Counter:
             results=Results(self.omni, now),
             board=self.board,
             watches=self.watches,
-            posting=Posting(self.board, now),
+            posting=Posting(self.board, now, Palette()),
             tenant=TENANT,
             bot_user=BOT,
         )

@@ -10,6 +10,7 @@ import pytest
 
 from bot.budget import Gate, Rate
 from bot.drawing import BETWEEN_EDITS_SECONDS, Drawing
+from bot.palette import Palette
 from bot.ports import (
     BoardBusy,
     BoardError,
@@ -39,7 +40,10 @@ class Easel:
         self.board = FakeBoard()
         self.watches = FakeWatches()
         self.ledger = FreeLedger() if edits_per_minute is None else SlowLedger(60 / edits_per_minute)
-        self.drawing = Drawing(self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)))
+        self.palette = Palette()
+        self.drawing = Drawing(
+            self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)), self.palette
+        )
         self.cards: list[tuple[Watch, Ts]] = []
         self.number = cards
 
@@ -184,6 +188,25 @@ async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_aga
         await asyncio.sleep(30)
     assert easel.edits() == ["words"]
     assert easel.board.times("update")[-1] < 1.0
+
+
+async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
+    async with Easel().running() as easel:
+        watch, ts = easel.cards[0]
+        task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
+        plain = Message("step 1, plain", ({"type": "section"},))
+        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        assert await easel.drawing.finish(watch, ts, (task, plain))
+    assert easel.edits() == ["step 1, plain"]
+    assert easel.palette.usable((task, plain)) == (plain,)
+
+
+async def test_a_form_that_slack_takes_at_once_teaches_nothing() -> None:
+    async with Easel().running() as easel:
+        watch, ts = easel.cards[0]
+        forms = (Message("step 1", ({"type": "task_card"},)), Message("step 1, plain"))
+        assert await easel.drawing.finish(watch, ts, forms)
+    assert easel.palette.usable(forms) == forms
 
 
 @pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])

@@ -8,6 +8,7 @@ from bot import answered
 from bot.budget import Gate, Rate
 from bot.drawing import Drawing
 from bot.job import JobState
+from bot.palette import Palette
 from bot.ports import Message, PayloadRefused, Unanswered
 from bot.posting import Post, Posting
 from bot.render import card
@@ -33,7 +34,7 @@ def refusals(number: int) -> list[PayloadRefused]:
 async def draw(board: FakeBoard, forms: tuple[Message, ...]) -> None:
     """Give a card its last look."""
     watches = FakeWatches()
-    drawing = Drawing(board, watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)))
+    drawing = Drawing(board, watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), Palette())
     watch = a_watch()
     watches.rows[watch.id] = watch
     ts = await board.post(HERE, Message("first"), mark="card")
@@ -51,7 +52,7 @@ async def reply(board: FakeBoard, forms: tuple[Message, ...]) -> None:
         return True
 
     post = Post(HERE, forms, WatchId("watch"), Ts("1.0"), None, store_try, store_ts)
-    await Posting(board, now).post_once(post)
+    await Posting(board, now, Palette()).post_once(post)
 
 
 @pytest.mark.parametrize("rung", RUNGS)

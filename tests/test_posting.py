@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.palette import Palette
 from bot.ports import (
     BoardBusy,
     BoardError,
@@ -31,7 +32,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.board = FakeBoard()
-        self.posting = Posting(self.board, now)
+        self.palette = Palette()
+        self.posting = Posting(self.board, now, self.palette)
         self.tries: list[datetime | None] = []
         self.stored: list[tuple[Ts, str | None]] = []
         self.stored_for: list[datetime] = []
@@ -40,7 +42,9 @@ class Desk:
         self.is_replaced = False
         """Another try has been begun since, by another process."""
 
-    async def post(self, *forms: str, tried_at: datetime | None = None, slot: Slot | None = None) -> None:
+    async def post(
+        self, *forms: str | Message, tried_at: datetime | None = None, slot: Slot | None = None
+    ) -> None:
         async def store_try(at: datetime | None) -> None:
             self.tries.append(at)
             if self.intents_are_unconfirmed:
@@ -56,7 +60,7 @@ class Desk:
             self.stored_for.append(tried_at)
             return True
 
-        messages = tuple(Message(form) for form in forms or ("hello",))
+        messages = tuple(form if isinstance(form, Message) else Message(form) for form in forms or ("hello",))
         await self.posting.post_once(
             Post(HERE, messages, WatchId("watch"), None, tried_at, store_try, store_ts, slot)
         )
@@ -218,6 +222,16 @@ async def test_a_refused_form_gives_way_to_a_plainer_one() -> None:
     await desk.post("rich", "plain")
     assert desk.held == ["plain"]
     assert desk.stored == [(Ts("1.0"), Message("plain").fingerprint)]
+
+
+async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
+    desk = Desk()
+    task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
+    plain = Message("step 1, plain", ({"type": "section"},))
+    desk.board.plan("post", PayloadRefused("invalid_blocks"))
+    await desk.post(task, plain)
+    assert desk.held == ["step 1, plain"]
+    assert desk.palette.usable((task, plain)) == (plain,)
 
 
 async def test_a_revoked_token_is_waited_out_at_an_easy_pace() -> None:

@@ -1,119 +1,36 @@
 """The card in every state, the thread reply, and the card that nobody follows any more.
 
-The golden files in `tests/data/cards/` hold what Slack is sent. To write them anew after a deliberate
-change, and then to read the difference: `REWRITE_CARDS=1 uv run pytest tests/test_render.py`.
+The files in `tests/data/cards/` hold what Slack is sent; `tests.golden` writes them.
 """
 
 import json
-import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.demo.payload import judge
-from bot.job import Job, JobError, JobId, JobState, Progress
+from bot.job import Progress
 from bot.ports import JobNotFound, KeyRefused, Message, OmniBusy, OmniError, OmniUnreachable
-from bot.render import card, notice, rested, unfollowed
+from bot.render import card, notice, rested
 from bot.sight import Sight
-from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 from tests import outside
-
-GOLDEN = Path(__file__).parent / "data" / "cards"
-TENANT = "https://acme.omniapp.co"
-ASKED = datetime(2026, 5, 4, 14, 2, 30, tzinfo=UTC)
-NOW = ASKED + timedelta(seconds=90)
-ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN = (
-    UserId(f"U0{name}") for name in ("ADA", "GRACE", "LINUS", "EDSGER", "BARBARA", "ALAN")
+from tests.golden import (
+    ASKED,
+    COMPLETE,
+    EXECUTING,
+    FOLDER,
+    GRACE,
+    LINUS,
+    MESSAGES,
+    NOW,
+    RENEW,
+    SIGHTS,
+    TENANT,
+    WATCH,
+    as_json,
 )
-WATCH = Watch(
-    id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
-    job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-    place=Place(TeamId("T0ACME"), ChannelId("C0DATA")),
-    requester=ADA,
-    followers=(ADA,),
-    asked_at=ASKED,
-)
-QUEUED = Job(
-    id=WATCH.job,
-    state=JobState.QUEUED,
-    raw_state="QUEUED",
-    prompt="What are the top 5 products by revenue?",
-    chat_url="https://acme.omni.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11",
-    created_at=ASKED - timedelta(seconds=4),
-)
-EXECUTING = replace(
-    QUEUED,
-    state=JobState.EXECUTING,
-    raw_state="EXECUTING",
-    execution_started_at=ASKED,
-    progress=Progress("Running query: **Top products** by revenue", 3),
-)
-COMPLETE = replace(
-    QUEUED,
-    state=JobState.COMPLETE,
-    raw_state="COMPLETE",
-    topic="order_items",
-    completed_at=ASKED + timedelta(seconds=68),
-    answer="### Top products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072\n\n"
-    "| Region | Sales |\n| --- | ---: |\n| EMEA | 41 |\n| APAC |  |\n\nSee [the chat](https://acme.omni.co/chat).",
-)
-FAILED = replace(
-    QUEUED,
-    state=JobState.FAILED,
-    raw_state="FAILED",
-    completed_at=ASKED + timedelta(seconds=68),
-    error=JobError("The query took too long.", "QUERY_TIMEOUT", "query timed out after 300 seconds"),
-)
-CANCELLED = replace(
-    QUEUED,
-    state=JobState.CANCELLED,
-    raw_state="CANCELLED",
-    cancelled_at=ASKED + timedelta(seconds=20),
-    cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
-)
-SIGHTS = {
-    "looking_up": Sight(),
-    "queued": Sight(QUEUED, NOW),
-    "executing": Sight(EXECUTING, NOW),
-    "executing_without_progress": Sight(replace(EXECUTING, progress=None), NOW),
-    "delivering": Sight(replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW),
-    "unknown_state": Sight(replace(QUEUED, state=JobState.UNKNOWN, raw_state="REHEARSING"), NOW),
-    "unreachable": Sight(EXECUTING, ASKED, OmniUnreachable(), ASKED),
-    "limited": Sight(EXECUTING, ASKED, OmniBusy(), ASKED),
-    "key_refused": Sight(None, None, KeyRefused(), ASKED),
-    "complete": Sight(COMPLETE, NOW),
-    "complete_without_answer": Sight(replace(COMPLETE, answer=None, topic=None), NOW),
-    "failed": Sight(FAILED, NOW),
-    "failed_without_reason": Sight(replace(FAILED, error=None), NOW),
-    "cancelled": Sight(CANCELLED, NOW),
-    "missing": Sight(EXECUTING, NOW, missing=True),
-    "never_known": Sight(missing=True),
-}
-
-
-def all_messages() -> dict[str, tuple[Message, ...]]:
-    crowd = replace(WATCH, followers=(ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN))
-    ended = {
-        name: notice(WATCH, SIGHTS[name], TENANT) for name in ("complete", "failed", "cancelled", "missing")
-    }
-    return {
-        **{name: card(WATCH, sight, NOW, TENANT) for name, sight in SIGHTS.items()},
-        **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
-        "followed_by_many": card(crowd, SIGHTS["queued"], NOW, TENANT),
-        "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
-        "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
-    }
-
-
-MESSAGES = all_messages()
-
-
-def as_json(messages: tuple[Message, ...]) -> str:
-    forms = [{"text": message.text, "blocks": message.blocks} for message in messages]
-    return json.dumps(forms, indent=2, ensure_ascii=False) + "\n"
 
 
 def shown(message: Message) -> str:
@@ -130,14 +47,13 @@ def running(**changes: Any) -> Message:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_messages_are_those_that_were_looked_at(name: str) -> None:
-    golden = GOLDEN / f"{name}.json"
-    if os.environ.get("REWRITE_CARDS"):
-        golden.write_text(as_json(MESSAGES[name]), encoding="utf-8")
-    assert golden.read_text(encoding="utf-8") == as_json(MESSAGES[name])
+    golden = FOLDER / f"{name}.json"
+    assert golden.exists(), RENEW
+    assert golden.read_text(encoding="utf-8") == as_json(MESSAGES[name]), RENEW
 
 
 def test_every_golden_file_belongs_to_a_message() -> None:
-    assert {file.stem for file in GOLDEN.glob("*.json")} == set(MESSAGES)
+    assert {file.stem for file in FOLDER.glob("*.json")} == set(MESSAGES), RENEW
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -228,7 +144,49 @@ def test_progress_is_shown_without_its_markup() -> None:
 
 
 def test_a_step_without_a_message_is_shown_alone() -> None:
-    assert '"text": "Step 2"' in shown(running(progress=Progress("", 2)))
+    assert '"title": "Step 2"' in shown(running(progress=Progress("", 2)))
+
+
+def test_progress_is_a_task_of_slacks_where_that_is_taken_and_the_same_line_of_text_where_not() -> None:
+    task_card, plain, words = MESSAGES["executing"]
+    tasks = [block for block in task_card.blocks if block["type"] == "task_card"]
+    assert [(task["status"], task["title"]) for task in tasks] == [
+        ("in_progress", "Step 3: Running query: Top products by revenue")
+    ]
+    assert "Step 3: Running query: Top products by revenue" in shown(plain)
+    assert [block for block in task_card.blocks if block not in tasks] == [
+        block for block in plain.blocks if block["type"] != "section" or "Step 3" not in block["text"]["text"]
+    ]
+    assert words.blocks == ()
+    assert all("Step 3: Running query" in form.text for form in MESSAGES["executing"])
+
+
+def test_without_progress_there_is_no_task() -> None:
+    assert len(MESSAGES["executing_without_progress"]) == 2
+    assert not any("task_card" in shown(form) for form in MESSAGES["executing_without_progress"])
+
+
+@pytest.mark.parametrize("message", ["work " * 500, "&*_~`<" * 500, "字" * 2_000])
+def test_an_endless_step_is_shown_by_its_beginning(message: str) -> None:
+    for form in card(WATCH, Sight(replace(EXECUTING, progress=Progress(message, 1)), NOW), NOW, TENANT):
+        assert judge(form.text, list(form.blocks)) is None
+        assert "Step 1: " in form.text and "…" in form.text
+
+
+@pytest.mark.parametrize("name", ["complete", "failed", "cancelled"])
+def test_an_ended_job_tells_how_long_it_took_and_when_it_ended_in_the_readers_own_time(name: str) -> None:
+    ended_at = ASKED + timedelta(seconds=20 if name == "cancelled" else 68)
+    heading = MESSAGES[name][0].blocks[0]["text"]["text"]
+    assert ("24 s" if name == "cancelled" else "1 min 12 s") in heading
+    assert f"<!date^{int(ended_at.timestamp())}^" in heading
+
+
+@pytest.mark.parametrize("name", [name for name in MESSAGES if not name.startswith("notice")])
+def test_every_card_is_built_alike(name: str) -> None:
+    """What is the case, the question, the rest of it, what can be done, and the small print."""
+    (heading, *between, last) = [block["type"] for block in MESSAGES[name][0].blocks]
+    assert (heading, last) == ("section", "context")
+    assert "rich_text" not in between[1:] and "actions" not in between[:-1]
 
 
 def test_an_endless_prompt_is_shown_by_its_beginning() -> None:

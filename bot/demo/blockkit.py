@@ -149,8 +149,10 @@ def any_text(most: int) -> Check:
     return _all_or_schema(typed({"plain_text": plain, "mrkdwn": mrkdwn}))
 
 
+_BLOCK_ID = {"block_id": string(255)}
 _IMAGE = {"alt_text": string(2000)}
 _IMAGE_SOURCE = {"image_url": url(3000)}
+_SLACK_FILE = obj({}, {"id": string(255), "url": url(3000)})
 
 _CONFIRM = obj(
     {
@@ -234,6 +236,20 @@ _TABLE = obj(
 )
 
 
+def _image(value: object, at: str) -> Iterator[str]:
+    """An image block. Its source is an address or one of Slack's files, by id or address and not by both
+    (docs.slack.dev/reference/block-kit/composition-objects/slack-file-object)."""
+    known = {**_IMAGE_SOURCE, "slack_file": _SLACK_FILE, "title": plain_text(2000), **_BLOCK_ID}
+    yield from obj(_IMAGE, known)(value, at)
+    if not isinstance(value, dict):
+        return
+    if len(value.keys() & {"image_url", "slack_file"}) != 1:
+        yield f"must define either `image_url` or `slack_file` [json-pointer:{at}]"
+    file = value.get("slack_file")
+    if isinstance(file, dict) and len(file.keys() & {"id", "url"}) != 1:
+        yield f"must define either `id` or `url` [json-pointer:{at}/slack_file]"
+
+
 def _section(value: object, at: str) -> Iterator[str]:
     yield from obj(
         {},
@@ -273,7 +289,7 @@ block: Check = typed(
             _BLOCK_ID,
         ),
         "actions": obj({"elements": array(typed({"button": _BUTTON}), 25)}, _BLOCK_ID),
-        "image": obj({**_IMAGE, **_IMAGE_SOURCE}, {"title": plain_text(2000), **_BLOCK_ID}),
+        "image": _image,
         # The total over all markdown blocks is judged for the message, not here.
         "markdown": obj({"text": string(1_000_000)}, _BLOCK_ID),
         "rich_text": _RICH_TEXT,

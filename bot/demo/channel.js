@@ -1,6 +1,9 @@
 // Draws the lines of a channel or a thread, and keeps each drawn line until it changes.
 
-import { block, clock, element, icon, words } from "/blocks.js";
+import { block } from "/blocks.js";
+import { clock, element, icon } from "/dom.js";
+import { fileCard } from "/files.js";
+import { words } from "/words.js";
 
 const initials = (name) => name.split(/\s+/).map((word) => word[0]).join("").slice(0, 2).toUpperCase();
 const plural = (count, one) => `${count} ${count === 1 ? one : one.replace(/y$/, "ie") + "s"}`;
@@ -21,7 +24,10 @@ function byline(message, author) {
 
 function body(message, context) {
   if (!message.by_bot) return element("div", { class: "said" }, ...message.blocks.flatMap((view) => words(view.text, context)));
-  return element("div", { class: "card" }, ...message.blocks.map((view) => block(view, context)));
+  const files = message.files.map((file) => fileCard(file, context));
+  if (!message.blocks.length) return element("div", { class: "files" }, ...files);
+  const card = element("div", { class: "card" }, ...message.blocks.map((view) => block(view, context)));
+  return files.length ? element("div", { class: "files" }, card, ...files) : card;
 }
 
 function replyLink(message, replies, world) {

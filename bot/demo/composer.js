@@ -1,6 +1,6 @@
 // The line at the bottom, with the list of commands that opens while a command is typed.
 
-import { element } from "/blocks.js";
+import { element } from "/dom.js";
 
 export class Composer {
   // `send(text)` returns a promise that rejects with what to tell; `jobs()` are the jobs started here.

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bot.demo.blockkit import Check, array, integer, obj, string, typed
-from bot.demo.blockkit import block as other_block
+from bot.demo.taskblocks import block as other_block
 
 TABLE_ROWS = 101
 TABLE_COLUMNS = 20

@@ -2,8 +2,12 @@
 
 import mimetypes
 import secrets
+import struct
 from dataclasses import dataclass
 from typing import Any, Literal
+
+_PREVIEW_BYTES = 2_000
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 Uploads = Literal["all", "images", "none"]
 """What the workspace's admins let people upload."""
@@ -52,7 +56,27 @@ class StoredFile:
             "size": self.length,
             "url_private": self.url_private,
         }
-        return shown | ({"alt_txt": self.alt_txt} if self.alt_txt else {})
+        if self.alt_txt:
+            shown["alt_txt"] = self.alt_txt
+        return shown | self._preview() | self._dimensions()
+
+    def _preview(self) -> dict[str, Any]:
+        """The whole lines at the beginning of a text, and how many follow."""
+        if self.content is None or not self.mimetype.startswith("text/"):
+            return {}
+        text = self.content.decode("utf-8", "replace").removeprefix("\ufeff")
+        beginning = text[:_PREVIEW_BYTES]
+        if len(beginning) < len(text):
+            beginning = beginning.rpartition("\n")[0] or beginning
+        rest = text[len(beginning) :].strip("\r\n")
+        return {"preview": beginning, "lines_more": len(rest.splitlines())}
+
+    def _dimensions(self) -> dict[str, Any]:
+        """A PNG's width and height, in pixels."""
+        if self.content is None or not self.content.startswith(_PNG) or len(self.content) < 24:
+            return {}
+        width, height = struct.unpack(">II", self.content[16:24])
+        return {"original_w": width, "original_h": height}
 
 
 class Files:

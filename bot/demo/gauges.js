@@ -1,6 +1,6 @@
 // The live numbers, the switches that show them, and the banner that tells what is wrong with the bot.
 
-import { element } from "/blocks.js";
+import { element } from "/dom.js";
 
 const $ = (id) => document.getElementById(id);
 const BOT_WORDS = { starting: "starting", running: "running", killed: "killed", died: "stopped by itself", stopped: "stopped" };

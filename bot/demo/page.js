@@ -1,6 +1,6 @@
 // The demo page: keeps what the server tells, and draws it for the person and the channel chosen.
 
-import { element, icon } from "/blocks.js";
+import { element, icon } from "/dom.js";
 import { Composer } from "/composer.js";
 import { Lines, avatar } from "/channel.js";
 import { drawBanner, drawGauges } from "/gauges.js";
@@ -51,6 +51,7 @@ world.contextOf = (message) => ({
   isMe: (id) => id === world.me,
   press: (button, from) => press(message, button, from),
   jump: (href) => jumpTo(href),
+  fileUrl: (id) => `${world.url}files/${encodeURIComponent(id)}/picture`,
 });
 
 function jumpTo(href) {
@@ -159,7 +160,11 @@ function drawPeople() {
 }
 
 function drawSamples() {
-  $("samples").replaceChildren(...world.samples.map((sample) => {
+  for (const group of ["course", "answer"]) drawGroup($(`samples-${group}`), world.samples.filter((sample) => sample.group === group));
+}
+
+function drawGroup(list, samples) {
+  list.replaceChildren(...samples.map((sample) => {
     const made = element("button", { class: "sample", type: "button", "data-sample": sample.key },
       element("b", {}, sample.title), element("span", {}, sample.hint), icon("play"));
     made.addEventListener("click", () => { close("desk"); attempt("sample", { key: sample.key }); });
@@ -219,7 +224,7 @@ function arrived(message) {
       if (message.author !== person.id) world.unread.set(key, (world.unread.get(key) || 0) + 1);
     }
   }
-  if (here && message.by_bot) announce(`${known ? "Card changed" : "Omni job bot"}: ${message.text}`);
+  if (here && message.by_bot) announce(`${known ? "Card changed" : "Omni job bot"}: ${message.said}`);
 }
 
 let silence = 0;
@@ -251,7 +256,7 @@ const on = {
   updated(event) { arrived(event.message); redraw(); },
   ephemeral(event) {
     world.private.set(event.message.ts, event.message);
-    if (event.message.only_for === world.me && event.message.channel === world.place) announce(`Only visible to you: ${event.message.text}`);
+    if (event.message.only_for === world.me && event.message.channel === world.place) announce(`Only visible to you: ${event.message.said}`);
     redraw();
   },
   deleted(event) {

@@ -2,23 +2,27 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 from uuid import uuid4
 
+from bot.demo.answers import (
+    CHANNELS,
+    CHANNELS_CSV,
+    CHURN,
+    COHORT_QUERY,
+    HOSTILE,
+    LANGUAGES,
+    QUARTERLY_REVIEW,
+    RETURNS,
+    TOP_PRODUCTS,
+    report,
+)
 from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
+from bot.demo.picture import bars
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
 
 ADA_IN_OMNI = "a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
-
-TOP_PRODUCTS = """### Top 5 products by revenue
-
-1. **Sunglasses** - $678,994
-2. **Jeans** - $475,072
-3. **Rain jackets** - $391,450
-4. **Running shoes** - $388,016
-5. **Tote bags** - $120,733
-
-Sunglasses lead for the third month in a row."""
 
 TOP_PRODUCTS_DATA = JobData(
     queries=(
@@ -31,70 +35,6 @@ TOP_PRODUCTS_DATA = JobData(
     ),
     steps=(("search_model", "Searching for **revenue** and **product** fields"),),
 )
-
-CHURN = """### Churn by plan, last 90 days
-
-| Plan | Customers | Left | Churn |
-| :--- | ---: | ---: | ---: |
-| Starter | 4,120 | 371 | 9.0% |
-| Team | 1,905 | 57 | 3.0% |
-| Enterprise | 212 | 2 | 0.9% |
-
-**Starter** loses three times as many customers as **Team**. Two thirds of those who left had \
-never invited a second person."""
-
-QUARTERLY_REVIEW = """## Quarterly sales review
-
-Revenue **grew 15%** to $6.2M. Growth came from EMEA and from repeat customers; new customers in \
-North America fell slightly.
-
-### Revenue by region
-
-| Region | Revenue | Share | Change |
-| :--- | ---: | ---: | ---: |
-| EMEA | $2,541,800 | 41% | +24% |
-| North America | $2,170,300 | 35% | +4% |
-| APAC | $1,116,000 | 18% | +21% |
-| Latin America | $371,900 | 6% | -2% |
-
-### Best-selling categories
-
-| Category | Orders | Revenue | Returned |
-| :--- | ---: | ---: | ---: |
-| Outerwear | 18,204 | $1,904,220 | 6.1% |
-| Accessories | 41,877 | $1,388,410 | 2.3% |
-| Footwear | 12,350 | $1,201,765 | 9.8% |
-| Denim | 14,912 | $1,022,548 | 7.4% |
-
-### What changed
-
-1. **Repeat customers** ordered 1.9 times on average, up from 1.6.
-2. **Footwear returns** rose to 9.8%. Most name the size as the reason; the new size chart went live \
-in the second week of the quarter.
-3. **Discounts** fell from 11% to 8% of list price without a visible effect on orders.
-
-> Returns are counted by the date of the order, so the last two weeks will still rise.
-
-### How this was calculated
-
-```sql
-SELECT region, SUM(sale_price) AS revenue
-FROM order_items
-WHERE created_at >= DATE '2026-07-01' AND status <> 'Returned'
-GROUP BY region
-ORDER BY revenue DESC
-```
-
-### Unknowns
-
-- Orders from the *marketplace* carry no region and are left out (about 1.4% of revenue).
-- Currency is converted at the rate of the day of the order.
-
-### Recommended next steps
-
-- Look at footwear sizes by brand before the spring order.
-- Ask the team in Latin America whether the new delivery partner explains the missing growth.
-- Keep discounts where they are for another quarter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +49,9 @@ class Sample:
     topic: str | None = None
     age_seconds: float = 0.0
     data: JobData | None = None
-    """What it will have found."""
+    """What the job has found, besides its answer."""
+    group: Literal["answer", "course"] = "course"
+    """Whether it is there for what it answers or for what happens to it."""
 
     def start(self, omni: SimulatedOmni) -> str:
         """Let somebody start this job in Omni. Returns its id."""
@@ -122,6 +64,14 @@ class Sample:
             age_seconds=self.age_seconds,
             data=self.data,
         )
+
+
+def _answer(
+    key: str, title: str, hint: str, prompt: str, markdown: str, *, topic: str, data: JobData | None = None
+) -> Sample:
+    """A sample that is there for its answer, which comes soon."""
+    script = Script(0.5, ((3.0, "Searching for fields", 1),), 0.5, Complete(markdown))
+    return Sample(key, title, hint, prompt, script, topic, data=data, group="answer")
 
 
 SAMPLES = (
@@ -191,19 +141,6 @@ SAMPLES = (
         Script(90.0, ((5.0, "Searching for revenue fields", 1),), 1.0, Complete(TOP_PRODUCTS)),
     ),
     Sample(
-        "long",
-        "Long answer with tables",
-        "A report of several sections",
-        "Review last quarter's sales: regions, categories, what changed, what next",
-        Script(
-            1.0,
-            ((3.0, "Running query: Revenue by region", 1), (3.0, "Running query: Orders by category", 2)),
-            1.0,
-            Complete(QUARTERLY_REVIEW),
-        ),
-        topic="order_items",
-    ),
-    Sample(
         "finished",
         "Already finished",
         "Shown at once in its final form",
@@ -213,11 +150,84 @@ SAMPLES = (
         age_seconds=3_600.0,
         data=TOP_PRODUCTS_DATA,
     ),
+    Sample(
+        "endless",
+        "Never ends",
+        "Works on until you stop following",
+        "Find the reason for everything",
+        Script(1.0, ((4.0, "Searching for reasons", 1), (math.inf, "Thinking about it", 2))),
+        topic="everything",
+    ),
     Sample("unknown", "Unknown id", "A job that Omni does not know", "", None),
+    _answer(
+        "table",
+        "Table",
+        "Three columns of numbers",
+        "Which plan loses the most customers?",
+        CHURN,
+        topic="subscriptions",
+    ),
+    _answer(
+        "wide",
+        "Wide table",
+        "Thirteen columns in one card",
+        "Show returns by category and month of the year",
+        RETURNS,
+        topic="order_items",
+    ),
+    _answer(
+        "long",
+        "Report with two tables",
+        "Headings, lists, a quote, SQL",
+        "Review last quarter's sales: regions, categories, what changed, what next",
+        QUARTERLY_REVIEW,
+        topic="order_items",
+    ),
+    _answer(
+        "longer",
+        "Longer than a message",
+        "Goes on in the thread",
+        "Review the year, region by region:\nrevenue, returns, discounts,\nand what to do next.\nOne section each.",
+        report(),
+        topic="order_items",
+    ),
+    _answer(
+        "code",
+        "Code and tasks",
+        "Fences in a list, boxes to tick",
+        "How do I compute weekly retention?",
+        COHORT_QUERY,
+        topic="orders",
+    ),
+    _answer(
+        "languages",
+        "Many scripts",
+        "CJK, Arabic, Hebrew, emoji",
+        "地域別の売上を教えて · ما هي المبيعات حسب المنطقة؟",
+        LANGUAGES,
+        topic="order_items",
+    ),
+    _answer(
+        "chart",
+        "Chart and data",
+        "A picture and the rows behind it",
+        "How does revenue by channel develop?",
+        CHANNELS,
+        topic="order_items",
+        data=JobData(
+            (Query("Revenue by channel and month", CHANNELS_CSV, total_rows=6),),
+            picture=bars((412_300, 448_700, 467_200, 501_900, 523_400, 548_100)),
+        ),
+    ),
+    _answer(
+        "hostile",
+        "Hostile answer",
+        "Pings, scripts, broken Markdown",
+        "<!channel> *what* is `this`?",
+        HOSTILE,
+        topic="<@U0ADA>",
+    ),
 )
-
-ENDLESS = Script(math.inf)
-"""Queued until somebody cancels it."""
 
 
 def sample(key: str) -> Sample:

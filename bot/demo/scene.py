@@ -91,7 +91,7 @@ class Scene:
                 {"id": workspace.user(name).id, "name": self.name(workspace.user(name).id)} for name in PEOPLE
             ],
             "channels": [self._channel(channel) for channel in shown],
-            "samples": [{"key": s.key, "title": s.title, "hint": s.hint} for s in SAMPLES],
+            "samples": [{"key": s.key, "title": s.title, "hint": s.hint, "group": s.group} for s in SAMPLES],
             "started": self.started[-10:],
             "messages": [self._view(message.as_json()) for message in messages],
             "private": [self._view(message.as_json()) for message in workspace.private],

@@ -99,7 +99,9 @@ class Story:
         self._stream.flush()
 
     def _words(self, event: Event) -> str:
-        return as_words(mrkdwn(event["message"]["text"], self._names), lambda node: _at(node["unix"]))
+        words = as_words(mrkdwn(event["message"]["text"], self._names), lambda node: _at(node["unix"]))
+        files = [f"[{file['name']}, {file['size']}]" for file in event["message"].get("files", ())]
+        return "\n".join(filter(None, [words, *files]))
 
     def _styled(self, text: str, style: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour and style else text

@@ -27,6 +27,7 @@ _EMPHASIS = re.compile(
     r"(?<!\w)(?:\*(?=\S)(?P<strong>[^*\n]+?)(?<=\S)\*|_(?=\S)(?P<em>[^_\n]+?)(?<=\S)_"
     r"|~(?=\S)(?P<s>[^~\n]+?)(?<=\S)~)(?!\w)"
 )
+_BOX = re.compile(r"\[([ xX])\] ")
 _ANGLE = re.compile(r"<([^<>\n]+)>")
 _SAFE_LINK = re.compile(r"(?:https?|mailto):", re.IGNORECASE)
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
@@ -153,7 +154,6 @@ def _unescape(text: str) -> str:
 _TAGS = {
     "heading": "h4",
     "bullet_list": "ul",
-    "list_item": "li",
     "blockquote": "blockquote",
     "strong": "strong",
     "em": "em",
@@ -180,8 +180,13 @@ def _build(node: SyntaxTreeNode, names: Names) -> list[Node]:
             return [{"tag": "br"}]
         case "code_inline":
             return [{"tag": "code", "children": [node.content]}]
-        case "fence" | "code_block":
+        case "list_item":
+            return [_item(_children(node, names))]
+        case "code_block":
             return [{"tag": "pre", "children": [node.content.removesuffix("\n")]}]
+        case "fence":
+            language = (node.info.split() or [""])[0]
+            return [{"tag": "pre", "language": language, "children": [node.content.removesuffix("\n")]}]
         case "hr":
             return [{"tag": "hr"}]
         case "paragraph":
@@ -201,6 +206,17 @@ def _build(node: SyntaxTreeNode, names: Names) -> list[Node]:
             return [link(str(node.attrs.get("src", "")), [node.content or "image"])]
         case _:
             return _children(node, names)
+
+
+def _item(children: list[Node]) -> Node:
+    """A list item; one that begins with `[ ]` or `[x]` is a task."""
+    item: dict[str, Any] = {"tag": "li", "children": children}
+    first = children[0] if children else ""
+    inside = first["children"] if isinstance(first, dict) and first["tag"] == "p" else children
+    if inside and isinstance(inside[0], str) and (box := _BOX.match(inside[0])):
+        inside[0] = inside[0][box.end() :]
+        item["task"] = "open" if box.group(1) == " " else "done"
+    return item
 
 
 def link(href: str, children: list[Node]) -> Node:

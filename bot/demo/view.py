@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bot.demo import fileview
+from bot.demo.dataview import chart, data_table
 from bot.demo.richtext import rich_text, table
-from bot.demo.text import Names, Node, markdown, mrkdwn
+from bot.demo.text import Names, Node, as_words, link, markdown, mrkdwn
 
 View = dict[str, Any]
 
@@ -12,6 +14,9 @@ View = dict[str, Any]
 def message(stored: Mapping[str, Any], names: Names) -> View:
     """A message for the page; the text stands in where there are no blocks, as in Slack."""
     blocks = [block(each, names) for each in stored["blocks"]]
+    files = [fileview.file(each) for each in stored["files"]]
+    if not blocks and (stored["text"] or not files):
+        blocks = [{"type": "section", "text": mrkdwn(stored["text"], names), "fields": []}]
     return {
         "ts": stored["ts"],
         "channel": stored["channel"],
@@ -21,8 +26,10 @@ def message(stored: Mapping[str, Any], names: Names) -> View:
         "edits": stored["edits"],
         "only_for": stored["only_for"],
         "text": stored["text"],
+        "said": as_words(mrkdwn(stored["text"], names), lambda node: str(node["fallback"])),
         "mentions": _mentions([stored["text"], stored["blocks"]]),
-        "blocks": blocks or [{"type": "section", "text": mrkdwn(stored["text"], names), "fields": []}],
+        "blocks": blocks,
+        "files": files,
     }
 
 
@@ -47,12 +54,32 @@ def block(raw: Mapping[str, Any], names: Names) -> View:
             return {"type": "markdown", "text": rich_text(raw, names)}
         case "table":
             return {"type": "markdown", "text": table(raw, names)}
+        case "data_table":
+            return data_table(raw, names)
+        case "data_visualization":
+            return chart(raw)
+        case "task_card":
+            return _task(raw, names)
+        case "plan":
+            tasks = [_task(task, names) for task in raw.get("tasks", [])]
+            return {"type": kind, "title": str(raw.get("title", "")), "tasks": tasks}
         case "image":
             return _image(raw) | {"title": _text(raw.get("title"), names)}
         case "divider":
             return {"type": kind}
         case _:
             return {"type": "unknown", "name": kind}
+
+
+def _task(raw: Mapping[str, Any], names: Names) -> View:
+    return {
+        "type": "task",
+        "title": "" if raw.get("hide_title") else str(raw.get("title", "")),
+        "status": str(raw.get("status", "in_progress")),
+        "details": rich_text(raw.get("details", {}), names),
+        "output": rich_text(raw.get("output", {}), names),
+        "sources": [link(str(each["url"]), [str(each["text"])]) for each in raw.get("sources", [])],
+    }
 
 
 def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
@@ -84,7 +111,13 @@ def _confirm(raw: Mapping[str, Any] | None, names: Names) -> View | None:
 
 
 def _image(raw: Mapping[str, Any]) -> View:
-    return {"type": "image", "url": raw.get("image_url"), "alt": raw.get("alt_text", "")}
+    slack_file: Mapping[str, Any] = raw.get("slack_file", {})
+    return {
+        "type": "image",
+        "url": raw.get("image_url") or slack_file.get("url"),
+        "file": slack_file.get("id"),
+        "alt": raw.get("alt_text", ""),
+    }
 
 
 def _text(raw: Mapping[str, Any] | None, names: Names) -> list[Node]:

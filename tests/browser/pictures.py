@@ -9,7 +9,8 @@ import math
 import sys
 from pathlib import Path
 
-from bot.demo.samples import ADA_IN_OMNI, CHURN, sample
+from bot.demo.answers import CHURN
+from bot.demo.samples import ADA_IN_OMNI, sample
 from bot.demo.scene import COMMAND, Scene
 from bot.demo.stage import raised
 from bot.demo.timeline import Cancelled, Complete, Failed, Script

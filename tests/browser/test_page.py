@@ -52,7 +52,7 @@ async def visitor() -> AsyncIterator[Visitor]:
 
 
 async def test_a_typed_command_becomes_one_card_that_changes_into_the_answer(visitor: Visitor) -> None:
-    script = Script(2.0, ((3.0, "Counting the sunglasses", 1),), 1.0, Complete("We sold **forty two**."))
+    script = Script(2.0, ((8.0, "Counting the sunglasses", 1),), 1.0, Complete("We sold **forty two**."))
     job = visitor.scene.omni.add(script, prompt="How many sunglasses?")
     await visitor.types(f"{COMMAND} {job}")
     await visitor.sees("How many sunglasses?")
@@ -144,8 +144,8 @@ async def test_no_text_becomes_markup(visitor: Visitor) -> None:
 @pytest.mark.parametrize("width", [360, 480, 900, 1440])
 async def test_nothing_sticks_out_at_any_width(width: int, visitor: Visitor) -> None:
     await visitor.tab.look(width, 800)
-    await visitor.scene.try_sample("long", *await _ada_in_data_team(visitor))
-    await visitor.sees("Recommended next steps")
+    await visitor.scene.try_sample("wide", *await _ada_in_data_team(visitor))
+    await visitor.sees("Footwear fell by three points")
     wide = "document.documentElement.scrollWidth"
     assert await visitor.tab.get(wide) <= width
     sticking = f"{CARDS}.filter((card) => card.getBoundingClientRect().right > {width}).length"

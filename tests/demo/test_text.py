@@ -92,8 +92,22 @@ class TestMarkdown:
             tag("p", tag("strong", "two"), " ", tag("s", "three")),
             tag("ol", tag("li", "four"), start=3),
             {"tag": "hr"},
-            tag("pre", "select 1"),
+            tag("pre", "select 1", language="sql"),
         ]
+
+    def test_an_item_that_begins_with_a_box_is_a_task(self) -> None:
+        tree = markdown("- [x] done\n- [ ] **open**\n- [y] neither\n- [x]", name)
+        assert [node.get("task") for node in every(tree) if node["tag"] == "li"] == [
+            "done",
+            "open",
+            None,
+            None,
+        ]
+        assert words(tree) == "doneopen[y] neither[x]"
+
+    def test_an_item_of_several_paragraphs_may_be_a_task(self) -> None:
+        (item,) = [n for n in every(markdown("1. [ ] one\n\n   more", name)) if n["tag"] == "li"]
+        assert (item["task"], words([item])) == ("open", "onemore")
 
     def test_a_table_keeps_its_alignment(self) -> None:
         (table,) = markdown("| a | b |\n|---|--:|\n| 1 | 2 |", name)
@@ -168,6 +182,7 @@ class TestBlocks:
             "only_for": None,
             "text": "hello <@U0ADA>",
             "blocks": [],
+            "files": [],
         }
         seen = message(stored, name)
         assert words(seen["blocks"][0]["text"]) == "hello @Ada Byron"

@@ -54,3 +54,18 @@ async def test_each_step_down_is_taken_until_the_answer_is_there(
     assert slack.refused == refused
     assert bool(card.blocks) == (refused == 1)
     assert "fail" not in card.text
+
+
+async def test_a_slack_that_knows_no_tasks_is_asked_once_and_shows_progress_as_text(world: World) -> None:
+    slack = Refusing("invalid_blocks", '"task_card"')
+    world.slack.faults.plan(slack, on="chat.*", times=None)
+    steps = ((5.0, "Searching for fields", 1), (8.0, "Running query", 2))
+    job = world.omni.add(Script(0.0, steps, 0.0, Complete(ANSWER)))
+    async with world.bot():
+        await world.type(job)
+        await world.card("Step 1: Searching for fields")
+        await world.card("Step 2: Running query")
+        card = await world.card("EMEA")
+
+    assert slack.refused == 1
+    assert '"markdown"' in json.dumps(card.blocks)
