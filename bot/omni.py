@@ -192,6 +192,10 @@ class OmniApi:
             body = await self._request(f"/api/v1/ai/jobs/{job}/vis", urgent=False, worth=worth)
         except JobNotFound:
             return None
+        except OmniUnreachable as error:
+            if str(error) == "HTTP 422":  # what Omni can't draw
+                return None
+            raise
         return body if body.startswith(b"\x89PNG\r\n\x1a\n") else None
 
     async def _request(self, path: str, *, urgent: bool, worth: Worth | None = None) -> bytes:
