@@ -1,5 +1,7 @@
 """From the typed command to exactly what Slack holds at the end, for each way a job can end."""
 
+import re
+
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
 from tests.end_to_end.world import World
 
@@ -79,8 +81,26 @@ async def test_a_job_that_is_finished_already_is_shown_in_its_final_form_at_once
         card = await world.card("Answered")
 
     assert card.edits == 0
-    assert len(world.omni.requests) == 1
+    assert [request.path for request in world.omni.requests if not request.path.endswith("/vis")] == [
+        f"/api/v1/ai/jobs/{job}"
+    ]
     assert world.replies(card) == []
+
+
+async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_nothing_of_it_is_lost(world: World) -> None:
+    paragraphs = [f"Paragraph {number} of many. {'Words in it. ' * 30}" for number in range(1, 31)]
+    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete("\n\n".join(paragraphs))), age_seconds=60)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Paragraph 1 of many")
+        await world.slack.until(
+            lambda: any("Paragraph 30 of" in str(reply.blocks) for reply in world.replies(card))
+        )
+        await world.told_nothing_to_follow(world.ada)
+
+    shown = str([message.blocks for message in (card, *world.replies(card))])
+    assert re.findall(r"Paragraph (\d+) of many", shown) == [str(number) for number in range(1, 31)]
+    assert len({reply.ts for reply in world.replies(card)}) == len(world.replies(card)) <= 5
 
 
 async def test_an_answer_without_text_is_not_taken_for_a_failure(world: World) -> None:
