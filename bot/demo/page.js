@@ -166,7 +166,7 @@ function drawSamples() {
 function drawGroup(list, samples) {
   list.replaceChildren(...samples.map((sample) => {
     const made = element("button", { class: "sample", type: "button", "data-sample": sample.key },
-      element("b", {}, sample.title), element("span", {}, sample.hint), icon("play"));
+      element("b", {}, sample.title), element("span", {}, sample.hint));
     made.addEventListener("click", () => { close("desk"); attempt("sample", { key: sample.key }); });
     return element("li", {}, made);
   }));

@@ -78,7 +78,7 @@ SAMPLES = (
     Sample(
         "quick",
         "Quick answer",
-        "8 seconds from queued to answered",
+        "8 s from end to end",
         "What are the top 5 products by revenue?",
         Script(
             1.5,
@@ -91,8 +91,8 @@ SAMPLES = (
     ),
     Sample(
         "slow",
-        "Slow, with progress",
-        "A minute in 5 steps, then a reply",
+        "Slow",
+        "A minute in 5 steps",
         "Which plan loses the most customers, and since when?",
         Script(
             4.0,
@@ -112,7 +112,7 @@ SAMPLES = (
     Sample(
         "failing",
         "Fails",
-        "The card and a reply say why",
+        "And says why",
         "How much did we spend on ads per new customer?",
         Script(
             1.5,
@@ -128,22 +128,22 @@ SAMPLES = (
     Sample(
         "cancelled",
         "Cancelled",
-        "Somebody stops it after 8 seconds",
+        "Stopped after 8 s",
         "List every order since 2019 with all its items",
         Script(1.5, ((6.5, "Running query: All order items", 1),), end=Cancelled(ADA_IN_OMNI)),
         topic="order_items",
     ),
     Sample(
         "queued",
-        "Queued for long",
-        "90 seconds in the queue, no edits",
+        "Queued",
+        "90 s, and no edits",
         "Forecast next month's revenue by region",
         Script(90.0, ((5.0, "Searching for revenue fields", 1),), 1.0, Complete(TOP_PRODUCTS)),
     ),
     Sample(
         "finished",
         "Already finished",
-        "Shown at once in its final form",
+        "Shown at once",
         "What are the top 5 products by revenue?",
         Script(3.0, ((60.0, "Running query: Top products by revenue", 1),), 9.0, Complete(TOP_PRODUCTS)),
         topic="order_items",
@@ -153,16 +153,16 @@ SAMPLES = (
     Sample(
         "endless",
         "Never ends",
-        "Works on until you stop following",
+        "Until you stop it",
         "Find the reason for everything",
         Script(1.0, ((4.0, "Searching for reasons", 1), (math.inf, "Thinking about it", 2))),
         topic="everything",
     ),
-    Sample("unknown", "Unknown id", "A job that Omni does not know", "", None),
+    Sample("unknown", "Unknown id", "Omni knows none", "", None),
     _answer(
         "table",
         "Table",
-        "Three columns of numbers",
+        "Three plans",
         "Which plan loses the most customers?",
         CHURN,
         topic="subscriptions",
@@ -170,23 +170,23 @@ SAMPLES = (
     _answer(
         "wide",
         "Wide table",
-        "Thirteen columns in one card",
+        "Thirteen columns",
         "Show returns by category and month of the year",
         RETURNS,
         topic="order_items",
     ),
     _answer(
         "long",
-        "Report with two tables",
-        "Headings, lists, a quote, SQL",
+        "Report",
+        "Lists, a quote, SQL",
         "Review last quarter's sales: regions, categories, what changed, what next",
         QUARTERLY_REVIEW,
         topic="order_items",
     ),
     _answer(
         "longer",
-        "Longer than a message",
-        "Goes on in the thread",
+        "Very long",
+        "More in the thread",
         "Review the year, region by region:\nrevenue, returns, discounts,\nand what to do next.\nOne section each.",
         report(),
         topic="order_items",
@@ -194,7 +194,7 @@ SAMPLES = (
     _answer(
         "code",
         "Code and tasks",
-        "Fences in a list, boxes to tick",
+        "Fences and boxes",
         "How do I compute weekly retention?",
         COHORT_QUERY,
         topic="orders",
@@ -202,7 +202,7 @@ SAMPLES = (
     _answer(
         "languages",
         "Many scripts",
-        "CJK, Arabic, Hebrew, emoji",
+        "CJK, RTL, emoji",
         "地域別の売上を教えて · ما هي المبيعات حسب المنطقة؟",
         LANGUAGES,
         topic="order_items",
@@ -210,7 +210,7 @@ SAMPLES = (
     _answer(
         "chart",
         "Chart and data",
-        "A picture and the rows behind it",
+        "Picture and rows",
         "How does revenue by channel develop?",
         CHANNELS,
         topic="order_items",
@@ -221,8 +221,8 @@ SAMPLES = (
     ),
     _answer(
         "hostile",
-        "Hostile answer",
-        "Pings, scripts, broken Markdown",
+        "Hostile",
+        "Pings and scripts",
         "<!channel> *what* is `this`?",
         HOSTILE,
         topic="<@U0ADA>",
