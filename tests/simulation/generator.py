@@ -31,6 +31,7 @@ def plan(seed: int) -> Scenario:
     changes_mind = theme > 0.96
     has_slow_edits = 0.92 < theme <= 0.96
     is_shared = 0.84 < theme <= 0.92
+    is_tall = 0.76 < theme <= 0.84
     jobs = tuple(
         _job(random, seed, number) for number in range(random.randint(8, 14) if is_busy else _few(random))
     )
@@ -41,6 +42,10 @@ def plan(seed: int) -> Scenario:
         jobs = (_waiting(jobs[0]),)
         actions = _change_of_mind(random)
         upsets = [Upset("kill", 20.0, "arrived chat.update", random.randint(0, 3), 0.3)]
+    if is_tall:
+        jobs = (_tall_and_quick(random, jobs[0]), *jobs[1:])
+        actions.append(Action(1.0, "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES)))
+        upsets += [_kill_over_a_post(random) for _ in range(2)]
     if is_shared:
         jobs = (_long_and_failing(random, jobs[0]), *jobs[1:])
         actions += [
@@ -185,6 +190,24 @@ def _long_and_failing(random: Random, job: JobPlan) -> JobPlan:
     )
     script = Script(steps=steps, end=Failed(f"{job.token}: the query failed"))
     return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
+
+
+def _tall_and_quick(random: Random, job: JobPlan) -> JobPlan:
+    """So that its thread fills while the bot is killed over one reply or another."""
+    end = Complete(_tall(job.token, random.randint(4, 7)))
+    script = Script(steps=((random.uniform(2, 10), "Step", 1),), end=end)
+    return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
+
+
+def _kill_over_a_post(random: Random) -> Upset:
+    when = random.choice(("left", "arrived", "answered"))
+    return Upset(
+        "kill",
+        random.uniform(4, 25),
+        f"{when} chat.postMessage",
+        random.choice((0, 1, 2, 3, 5, 8, 13)),
+        random.choice((0.3, 3.0, 15.0)),
+    )
 
 
 def _quick_steps(script: Script) -> Script:
