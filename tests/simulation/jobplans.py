@@ -13,6 +13,7 @@ from tests.simulation.scenario import JobPlan
 
 
 def a_job(random: Random, seed: int, number: int) -> JobPlan:
+    """A job of any kind."""
     begins = random.choice((0.0, 0.0, random.uniform(0, 60)))
     token = f"answer-{number}-{seed}"
     is_endless = random.random() < 0.08
@@ -55,6 +56,7 @@ def a_job(random: Random, seed: int, number: int) -> JobPlan:
 
 
 def waiting(job: JobPlan) -> JobPlan:
+    """A job that has long to wait in the queue."""
     script = Script(queued_seconds=300.0)
     return replace(
         job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None, odd_state=None
