@@ -29,9 +29,9 @@ def the_answer_goes_on_once(seen: Seen) -> Iterator[str]:
 
 def _too_much(seen: Seen, card: Posted) -> Iterator[str]:
     replies = seen.continuation(card)
-    died_over = {_begins_with(reply) for reply in replies if seen.was_died_over(reply)}
+    died_over = Counter(_begins_with(reply) for reply in replies if seen.was_died_over(reply))
     for begins_with, times in Counter(map(_begins_with, replies)).items():
-        if times > 1 + (begins_with in died_over):
+        if times > 1 + died_over[begins_with]:
             yield f"{times} replies to {card.ts} in {card.channel} begin with paragraph {begins_with}"
     starts = [
         start for reply in replies if (start := _begins_with(reply)) not in died_over and start is not None

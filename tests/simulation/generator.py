@@ -2,13 +2,9 @@
 
 import math
 from dataclasses import replace
-from functools import cache
-from itertools import count
 from random import Random
 
-from bot import answered
-from bot.demo.timeline import Cancelled, Complete, End, Failed, Script
-from bot.job import Job, JobId, JobState
+from tests.simulation.jobplans import a_job, long_and_failing, quick_steps, tall_and_quick, waiting
 from tests.simulation.scenario import (
     ACTIVE_SECONDS,
     CLOSED_PLACES,
@@ -31,18 +27,23 @@ def plan(seed: int) -> Scenario:
     changes_mind = theme > 0.96
     has_slow_edits = 0.92 < theme <= 0.96
     is_shared = 0.84 < theme <= 0.92
+    is_tall = 0.76 < theme <= 0.84
     jobs = tuple(
-        _job(random, seed, number) for number in range(random.randint(8, 14) if is_busy else _few(random))
+        a_job(random, seed, number) for number in range(random.randint(8, 14) if is_busy else _few(random))
     )
     places = _places(random, is_busy)
     actions = _busy_actions(random, jobs, places) if is_busy else _actions(random, jobs, places)
     upsets = _upsets(random)
     if changes_mind:
-        jobs = (_waiting(jobs[0]),)
+        jobs = (waiting(jobs[0]),)
         actions = _change_of_mind(random)
         upsets = [Upset("kill", 20.0, "arrived chat.update", random.randint(0, 3), 0.3)]
+    if is_tall:
+        jobs = (tall_and_quick(random, jobs[0]), *jobs[1:])
+        actions.append(Action(1.0, "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES)))
+        upsets += [_kill_over_a_post(random) for _ in range(2)]
     if is_shared:
-        jobs = (_long_and_failing(random, jobs[0]), *jobs[1:])
+        jobs = (long_and_failing(random, jobs[0]), *jobs[1:])
         actions += [
             Action(random.uniform(2, 20), "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES))
             for _ in range(2)
@@ -57,7 +58,7 @@ def plan(seed: int) -> Scenario:
         )
     fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
     if has_slow_edits:
-        jobs = tuple(replace(job, script=_quick_steps(job.script)) for job in jobs)
+        jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
         fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.6, ("slow",), "chat.update"))
     actions.sort(key=lambda action: action.at)
     return Scenario(
@@ -87,70 +88,6 @@ def _few(random: Random) -> int:
     return random.choice((1, 1, 2, 2, 3, 5))
 
 
-def _job(random: Random, seed: int, number: int) -> JobPlan:
-    begins = random.choice((0.0, 0.0, random.uniform(0, 60)))
-    token = f"answer-{number}-{seed}"
-    is_endless = random.random() < 0.08
-    steps = []
-    for step in range(random.choice((0, 1, 2, 4, 8))):
-        message = random.choice((None, f"Looking at table {step}", "Running a query <!channel> & more"))
-        steps.append((random.choice((0.5, 3.0, 10.0, 30.0)), message, step + 1))
-    end: End = random.choice(
-        (
-            Complete(f"{token}: revenue was **12** in May."),
-            Complete(_tall(token, random.randint(2, 7))),
-            Complete(_tall(token, random.randint(2, 7))),
-            Complete(None),
-            Failed(f"{token}: the query failed", "QUERY_ERROR", "timeout"),
-            Failed(f"{token}: no such table"),
-            Failed(f"{token}: again", "X"),
-            Cancelled("someone"),
-        )
-    )
-    delivering = 0.0 if isinstance(end, Cancelled) else random.choice((0.0, 2.0))
-    script = Script(
-        queued_seconds=math.inf if is_endless else random.choice((0.0, 1.0, 5.0)),
-        steps=tuple(steps),
-        delivering_seconds=delivering,
-        end=end,
-    )
-    odd = random.uniform(0, 40)
-    return JobPlan(
-        id=f"{number:08d}-0000-4000-8000-{seed:012d}",
-        conversation=f"{number:08d}-1111-4000-8000-{seed:012d}",
-        begins=begins,
-        script=script,
-        token=token,
-        vanishes_at=begins + random.uniform(1, 120) if random.random() < 0.1 else None,
-        cancelled_at=begins + random.uniform(1, 90) if random.random() < 0.1 else None,
-        odd_state=(odd, odd + random.uniform(3, 60)) if random.random() < 0.1 else None,
-        exists=random.random() > 0.06,
-        chart=random.random() < 0.4,
-    )
-
-
-def _tall(token: str, pieces: int) -> str:
-    """An answer of so many pieces, of numbered paragraphs and a table; seven are one more than messages hold."""
-    heading = f"{token}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
-    return heading + "".join(map(_paragraph, range(1, _paragraphs(pieces) + 1)))
-
-
-def _paragraph(number: int) -> str:
-    return f"Paragraph {number} of many. {'Long words here. ' * 25}\n\n"
-
-
-@cache
-def _paragraphs(pieces: int) -> int:
-    """How many paragraphs such an answer needs, as the bot cuts it."""
-    job = Job(JobId(""), JobState.COMPLETE, "COMPLETE")
-    numbers, answer = count(1), ""
-    while True:
-        answer += _paragraph(number := next(numbers))
-        rest = answered.rest(replace(job, answer=answer), "https://acme.omniapp.co")
-        if len(rest.replies) + (rest.file is not None) >= pieces - 1:
-            return number + 1  # in the middle of a piece, with room for the heading
-
-
 def _places(random: Random, is_busy: bool) -> list[str]:
     if is_busy:
         return [*MORE_PLACES, *OPEN_PLACES]
@@ -171,28 +108,15 @@ def _busy_actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) 
     ]
 
 
-def _waiting(job: JobPlan) -> JobPlan:
-    script = Script(queued_seconds=300.0)
-    return replace(
-        job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None, odd_state=None
+def _kill_over_a_post(random: Random) -> Upset:
+    when = random.choice(("left", "arrived", "answered"))
+    return Upset(
+        "kill",
+        random.uniform(4, 25),
+        f"{when} chat.postMessage",
+        random.choice((0, 1, 2, 3, 5, 8, 13)),
+        random.choice((0.3, 3.0, 15.0)),
     )
-
-
-def _long_and_failing(random: Random, job: JobPlan) -> JobPlan:
-    """So that each process has looked for open follows more than once before the job ends."""
-    steps = tuple(
-        (random.uniform(5, 20), f"Step {number}", number) for number in range(random.randint(6, 12))
-    )
-    script = Script(steps=steps, end=Failed(f"{job.token}: the query failed"))
-    return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
-
-
-def _quick_steps(script: Script) -> Script:
-    """So that an edit is due every few seconds, the last one soon after the last but one."""
-    if script.queued_seconds == math.inf or isinstance(script.end, Cancelled):
-        return script
-    steps = tuple((3.0, f"Step {number}", number) for number in range(6))
-    return replace(script, steps=steps, delivering_seconds=2.5)
 
 
 _SWEEP_FAILS = Front("disk", 20.0, 60.0, 1.0, ("locked",), "GROUP BY watches.job")
