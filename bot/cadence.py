@@ -15,7 +15,7 @@ equation 4. Jobs end once; for them this one did best of those that were tried.)
 """
 
 from dataclasses import dataclass
-from math import exp
+from math import expm1
 
 from bot.job import JobState
 from bot.survival import Survival
@@ -55,7 +55,7 @@ def worth(look: LastLook, seconds: float, survival: Survival) -> float:
     `seconds`: since the last look.
     """
     if look.state is JobState.DELIVERING:
-        return seconds - DELIVERING_SECONDS * (1.0 - exp(-seconds / DELIVERING_SECONDS))
+        return max(0.0, seconds + DELIVERING_SECONDS * expm1(-seconds / DELIVERING_SECONDS))
     return survival.unnoticed_seconds(look.age_seconds, look.age_seconds + seconds)
 
 

@@ -582,15 +582,13 @@ def test_the_pieces_of_any_text_hold_its_letters_in_order(text: str, limit: int,
     text = text * times
     assume(not re.search(r"&shy;|&#8238;|\]:", clean(text)))
     source = letters(text)
-    found = pieces(text, limit)
-    at = 0
-    for piece in found:
-        own, without_a_head = letters(piece), letters(piece.partition("\n")[2])
-        if not source.startswith(own, at):
-            assert source.startswith(without_a_head, at)
-            own = without_a_head
-        at += len(own)
-    assert at == len(source)
+    # A first line may be a heading that was given again, or as it stands there: where the source repeats
+    # itself, both may fit.
+    reached = {0}
+    for piece in pieces(text, limit):
+        readings = {letters(piece), letters(piece.partition("\n")[2])}
+        reached = {at + len(own) for at in reached for own in readings if source.startswith(own, at)}
+    assert len(source) in reached
 
 
 def letters(text: str) -> str:

@@ -85,9 +85,9 @@ async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> 
         )
         await world.told(world.grace, "no longer follow")
         await world.card("The bot no longer follows this job")
+        await world.told_nothing_to_follow(world.ada)
         asked = len(world.omni.requests)
-        await world.type("list")
-        await world.told(world.ada, "You follow no running job")
+        await world.told_nothing_to_follow(world.grace)
 
     assert len(world.omni.requests) == asked
     assert world.replies(card) == []
