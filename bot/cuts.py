@@ -9,7 +9,7 @@ from itertools import pairwise
 from markdown_it.token import Token
 
 from bot.neutral import BREAK, block_parser
-from bot.numbering import numbered, separately_numbered
+from bot.numbering import has_lists_in_lists, numbered, separately_numbered
 from bot.table import Table, read_table
 from bot.words import cut
 
@@ -217,8 +217,9 @@ def _item(tokens: list[Token], lines: list[str], limit: int, origin: int) -> Cut
     if sum(map(len, lines)) <= limit // 2:
         return Cuttable(Kind.LIST, ("".join(lines),))
     parts = _parts(Kind.LIST, tokens, separately_numbered(tokens, lines, origin), origin, limit)
-    # The blank line keeps the next item from going on with the last lines of this one.
-    return Cuttable(Kind.LIST, tuple(lines), instead=_with_tail(parts, "\n"))
+    # Something between keeps the next item from going on with the last lines, or the last list, of this one.
+    between = f"\n{BREAK}\n\n" if has_lists_in_lists(tokens) else "\n"
+    return Cuttable(Kind.LIST, tuple(lines), instead=_with_tail(parts, between))
 
 
 def _with_tail(parts: list[Cuttable], tail: str) -> tuple[Cuttable, ...]:

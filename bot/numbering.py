@@ -45,6 +45,16 @@ def separately_numbered(tokens: list[Token], lines: list[str], origin: int) -> l
     return lines
 
 
+def has_lists_in_lists(tokens: list[Token]) -> bool:
+    """Whether a numbered item has numbered lists in numbered lists, of which the innermost is marked as it is."""
+    depth = deepest = 0
+    for token in tokens:
+        if token.type in ("ordered_list_open", "ordered_list_close"):
+            depth += token.nesting
+            deepest = max(deepest, depth)
+    return tokens[0].markup in (".", ")") and deepest > 1
+
+
 def _items(
     tokens: list[Token], lines: list[str], origin: int
 ) -> Iterator[tuple[int, int, Token, re.Match[str]]]:

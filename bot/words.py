@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 _LONGEST_PART = 400
 _FARTHEST_BACK = 100
+_REGIONAL_INDICATORS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _WIDE = "\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 _ENDING = (
     "\u3001\u3002\u300b\u300d\u300f\u3011\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\ufe00-\ufe0f\u3099\u309a"
@@ -67,7 +68,7 @@ def _joins(character: str) -> bool:
 
 def _is_inside_a_flag(word: str, place: int) -> bool:
     """A flag is two regional indicators, and they stand in a row without anything between."""
-    run = 0
-    while run < min(place, _FARTHEST_BACK) and "\U0001f1e6" <= word[place - 1 - run] <= "\U0001f1ff":
-        run += 1
-    return run % 2 == 1 and "\U0001f1e6" <= word[place] <= "\U0001f1ff"
+    if word[place] not in _REGIONAL_INDICATORS:
+        return False
+    before = word[:place]
+    return (place - len(before.rstrip(_REGIONAL_INDICATORS))) % 2 == 1

@@ -146,11 +146,11 @@ def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(
             assert len(form.text.encode()) < 4_000
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.text(max_size=30),
     st.sampled_from(["&", "`", "| a |\n|---|\n| <b> |\n\n", "word ", "- x\n", "\n"]),
-    st.integers(0, 9_000),
+    st.sampled_from([0, 1, 40, 600, 3_000]),
 )
 def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, times: int) -> None:
     answer = before + unit * times

@@ -1,6 +1,5 @@
 """Every answer of the corpus in every form: taken by Slack, nothing lost or doubled, and nobody pinged."""
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -211,15 +210,3 @@ def test_the_last_form_leads_to_omni_and_speaks_of_no_failure(name: str) -> None
 def test_the_outside_judges_have_every_message_too(name: str) -> None:
     for message in every_form(name):
         outside.judge(message)
-
-
-def test_a_quarter_of_a_megabyte_is_no_dearer_than_a_tenth_of_it() -> None:
-    """Only what card and replies may hold is read as Markdown; the bound is generous, for busy machines."""
-    for unit in ("- a\n", "a\n\n", "[a](", "| a | b |\n|---|---|\n", "word ", "1. 1. a\n", "\t- a\n"):
-        took = {}
-        for size in (25_000, 250_000):
-            answer = unit * (size // len(unit))
-            started = time.process_time()
-            answered.rest(Job(WATCH.job, JobState.COMPLETE, "COMPLETE", answer=answer), TENANT)
-            took[size] = time.process_time() - started
-        assert took[250_000] < max(3.0 * took[25_000], 1.0), unit

@@ -85,6 +85,9 @@ def test_plain_words_do_not_ping() -> None:
         ("one\n\n---\n\ntwo", "one\n\n———\n\ntwo"),
         ("5 < 6 & 7", "5 &lt; 6 &amp; 7"),
         ("<!channel>", f"&lt;{BREAK}!channel&gt;"),
+        ("本**收入**15 2*3*4", f"本{BREAK}*收入*{BREAK}15 2{BREAK}_3_{BREAK}4"),
+        ("[![chart](https://x.y/z.png)](https://x.y)", "<https://x.y|chart>"),
+        ("1. ```\n   code\n   ```\n2. two\n3.", "1. \n```\ncode\n```\n\n2. two\n3. "),
     ],
 )
 def test_markdown_becomes_mrkdwn(markdown: str, mrkdwn: str) -> None:
@@ -97,3 +100,8 @@ def test_code_can_not_end_its_own_fence() -> None:
 
 def test_what_markdown_escapes_does_not_format_in_mrkdwn_either() -> None:
     assert from_markdown("2 \\* 3 \\* 4") == f"2 *{BREAK} 3 *{BREAK} 4"
+
+
+def test_what_is_nested_too_deep_for_the_parser_is_shown_as_it_was_typed() -> None:
+    deep = "\n".join("  " * n + f"- level {n}" for n in range(100))
+    assert all(f"level {n}" in from_markdown(deep) and f"level {n}" in plain(deep) for n in range(100))
