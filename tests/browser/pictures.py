@@ -89,8 +89,8 @@ async def _take_page(scene: Scene, tab: Tab, folder: Path) -> None:
     )
     await asyncio.sleep(10)
     slow = sample("slow")
-    await _ask(scene, slow.start(scene.omni), channel="sales")
-    await asyncio.sleep(10)
+    card = await _ask(scene, slow.start(scene.omni), channel="sales")
+    await tab.until(f"!!document.querySelector('[data-ts=\"{card}\"] .task')", seconds=60)
     for scheme in ("light", "dark"):
         await tab.look(1440, 900, dark=scheme == "dark")
         await asyncio.sleep(0.5)

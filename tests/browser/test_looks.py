@@ -59,6 +59,7 @@ STICKING_OUT = """
   .filter((node) => node.getBoundingClientRect().right > innerWidth - 4)
   .map((node) => node.outerHTML.slice(0, 80))
 """
+LIST = "document.getElementById('messages')"
 CARD = "document.querySelector('#messages .message:has({inside})')"
 
 
@@ -98,6 +99,7 @@ async def test_everything_stays_within_the_window(width: int, page: tuple[Tab, d
     for room in rooms.values():
         await enter(tab, room)
         assert await tab.get("document.documentElement.scrollWidth") <= width
+        assert await tab.get(f"{LIST}.scrollWidth <= {LIST}.clientWidth")
         assert await tab.get(STICKING_OUT) == []
 
 

@@ -28,6 +28,11 @@ def test_every_specimen_is_one_that_slack_takes_and_the_page_draws(name: str) ->
     assert all(view(raw)["type"] != "unknown" for raw in BLOCKS[name])
 
 
+def test_what_is_read_aloud_holds_no_markup() -> None:
+    text = "*Queued* since <!date^1777903350^{date_short_pretty} {time}|2026-05-04 14:02 UTC> by <@U0ADA>"
+    assert shared(text=text)["said"] == "Queued since 2026-05-04 14:02 UTC by @U0ADA"
+
+
 class TestTasks:
     def test_a_task_keeps_its_state_and_what_is_told_of_it(self) -> None:
         seen = view(TASKS[1])
