@@ -19,7 +19,7 @@ class Question:
 
 
 class AskedOmni(SimulatedOmni):
-    """A simulated Omni that knows which process asks: each signs with a spelling of the key of its own."""
+    """A simulated Omni that knows which process asks how a job stands: each signs with a spelling of the key of its own."""
 
     def __init__(self, requests_per_minute: int) -> None:
         super().__init__(requests_per_minute=requests_per_minute)
@@ -33,5 +33,6 @@ class AskedOmni(SimulatedOmni):
         headers = request.headers.copy()
         key, _, process = headers.get("Authorization", "").rpartition("-")
         headers["Authorization"] = key
-        self.questions.append(Question(time.time(), process, request.path.rpartition("/")[2]))
+        if not request.path.endswith("/vis"):
+            self.questions.append(Question(time.time(), process, request.path.rpartition("/")[2]))
         return await super()._gate(request.clone(headers=headers), handler)
