@@ -137,7 +137,7 @@ class Gate:
             self._urgent.append(request)
             self._hurry.set()
         else:
-            heapq.heappush(self._unhurried, self._entry(next(self._numbers), request))
+            heapq.heappush(self._unhurried, self._entry(next(self._numbers), request, _loop_time()))
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open(), name=f"gate {self._budget}")
         await request.turn
@@ -200,18 +200,21 @@ class Gate:
 
     def _take_most_worth(self) -> _Request:
         """Take the request off the heap that is worth the most now; there is one that waits."""
+        now = (
+            _loop_time()
+        )  # once: by a clock that goes on, each of several equals would come after the others
         while True:
             _, number, request = heapq.heappop(self._unhurried)
             if request.turn.done():
                 continue
-            entry = self._entry(number, request)
+            entry = self._entry(number, request, now)
             if not self._unhurried or entry < self._unhurried[0]:
                 return request
             heapq.heappush(self._unhurried, entry)
 
     @staticmethod
-    def _entry(number: int, request: _Request) -> tuple[float, int, _Request]:
-        return _loop_time() - request.worth(), number, request
+    def _entry(number: int, request: _Request, now: float) -> tuple[float, int, _Request]:
+        return now - request.worth(), number, request
 
     async def _nap(self, seconds: float) -> None:
         """Wait for the next place, or until somebody comes who may have an earlier one."""

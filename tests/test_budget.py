@@ -417,3 +417,10 @@ async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_it
         went.append(asyncio.get_running_loop().time())
     assert went[0] == pytest.approx(3.0)
     assert all(later - sooner > 10.0 for sooner, later in pairwise(went))
+
+
+async def test_polls_that_are_worth_nothing_are_told_apart_by_a_clock_that_goes_on_too() -> None:
+    """In real time: each look at the clock gives another time."""
+    gate = Gate(LocalLedger(), "omni", Rate(0.01, 0.0))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(gate.turn(worth=lambda: 0.0) for _ in range(20)))

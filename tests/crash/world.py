@@ -23,6 +23,8 @@ REQUESTS_PER_MINUTE = 1_200
 """What Omni allows here: so much that jobs are asked every two seconds, and what is to be hit comes soon."""
 STARTS_WITHIN_SECONDS = 60.0
 STORED_WITHIN_SECONDS = 4.0
+OLD_SECONDS = 50.0
+"""How old a job is when it is followed: the bot asks about jobs of that age every two seconds."""
 """How long a person waits for a sign before typing the command again."""
 
 HEADINGS: dict[type[End], str] = {
@@ -133,8 +135,13 @@ class World:
     ) -> Follow:
         """A job begins and a person types the command until it is in the database."""
         await self.connected()
-        steps = ((seconds / 2, "Thinking", 1), (seconds / 2, "Running query", 2))
-        job = self.omni.add(Script(0.0, steps, 0.0, end), prompt=f"Question {len(self.omni.jobs)}?")
+        steps = (
+            (OLD_SECONDS, "Starting", 0),
+            (seconds / 2, "Thinking", 1),
+            (seconds / 2, "Running query", 2),
+        )
+        question = f"Question {len(self.omni.jobs)}?"
+        job = self.omni.add(Script(0.0, steps, 0.0, end), prompt=question, age_seconds=OLD_SECONDS)
         follow = Follow(job, end, channel or self.channel, [user or self.ada])
         self.follows.append(follow)
         await self.join(follow, follow.people[0])
