@@ -44,7 +44,8 @@ def notice_is_due(
     if job is None or job.state is not JobState.COMPLETE:
         return sight.is_final or watch.ended
     answered_at = job.completed_at if shown_before and job.completed_at else now
-    return (answered_at - watch.asked_at).total_seconds() > notify_after_seconds
+    waited_seconds = max(0.0, (answered_at - watch.asked_at).total_seconds())
+    return waited_seconds >= notify_after_seconds
 
 
 def answered_job(sight: Sight) -> Job | None:

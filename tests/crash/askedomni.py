@@ -19,7 +19,7 @@ class Question:
 
 
 class AskedOmni(SimulatedOmni):
-    """A simulated Omni that knows which process asks how a job stands: each signs with a spelling of the key of its own."""
+    """A simulated Omni that knows which process asks how a job stands: each spells the key in its own way."""
 
     def __init__(self, requests_per_minute: int) -> None:
         super().__init__(requests_per_minute=requests_per_minute)
