@@ -9,7 +9,7 @@ from bot import logs
 from bot.app import run
 from bot.check import check
 from bot.demo.stage import perform
-from bot.ports import StoreUnavailable, TokenRefused
+from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings, SettingsError, read_settings
 from bot.web import PortTaken
 

@@ -21,10 +21,10 @@ from bot import web
 from bot.budget import Gate
 from bot.database import Database
 from bot.durations import StoredDurations
+from bot.errors import BoardBusy, BoardError, StoreUnavailable, TokenRefused
 from bot.ledger import StoredLedger
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
-from bot.ports import BoardBusy, BoardError, StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session, whisper

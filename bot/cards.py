@@ -11,17 +11,9 @@ from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
 from bot.chart import Chart
 from bot.drawing import Drawing
+from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing, Unanswered
 from bot.palette import Palette
-from bot.ports import (
-    Board,
-    KeyRefused,
-    Message,
-    MessageGone,
-    NotAllowedHere,
-    ScopeMissing,
-    Unanswered,
-    Watches,
-)
+from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.thread import Thread

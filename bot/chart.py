@@ -5,8 +5,9 @@ import asyncio
 import structlog
 
 from bot.cadence import chart_worth
+from bot.errors import OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import JobId
-from bot.ports import Omni, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
+from bot.ports import Omni
 
 log = structlog.get_logger()
 

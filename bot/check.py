@@ -8,9 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.budget import Gate, Rate
 from bot.database import Database, DatabaseInUse
-from bot.job import JobId
-from bot.omni import OmniApi, omni_client
-from bot.ports import (
+from bot.errors import (
     BoardError,
     BoardUnreachable,
     JobNotFound,
@@ -20,6 +18,8 @@ from bot.ports import (
     StoreUnavailable,
     TokenRefused,
 )
+from bot.job import JobId
+from bot.omni import OmniApi, omni_client
 from bot.settings import HINTS, Settings
 from bot.slack import (
     FILES_SCOPE,

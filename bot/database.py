@@ -9,8 +9,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from bot.errors import StoreUnavailable
 from bot.migrations import TooNew, bring_up_to_date
-from bot.ports import StoreUnavailable
 
 CONNECTIONS = 4
 """How many connections to PostgreSQL a process keeps for its tables; the smallest plans allow 20 in all."""

@@ -13,22 +13,18 @@ import structlog
 
 from bot import lines
 from bot.datamessages import messages, uploads, with_rows
-from bot.link import chat_link
-from bot.ports import (
-    Board,
+from bot.errors import (
     BoardError,
-    Message,
     MessageGone,
     NotAllowedHere,
-    Omni,
     OmniError,
     PayloadRefused,
     ScopeMissing,
     StoreUnavailable,
     Unanswered,
-    Upload,
-    Watches,
 )
+from bot.link import chat_link
+from bot.ports import Board, Message, Omni, Upload, Watches
 from bot.posting import Posting
 from bot.result import JobResult
 from bot.results import Results

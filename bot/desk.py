@@ -11,21 +11,19 @@ import structlog
 
 from bot import lines
 from bot.arrivals import Arrival, Arrivals
-from bot.job import Conversation, JobId, NotAReference, parse_reference
-from bot.ports import (
-    Board,
+from bot.errors import (
     BoardError,
     JobNotFound,
     KeyRefused,
     MessageGone,
     NotAllowedHere,
-    Omni,
     OmniBusy,
     OmniError,
     ScopeMissing,
     StoreUnavailable,
-    Watches,
 )
+from bot.job import Conversation, JobId, NotAReference, parse_reference
+from bot.ports import Board, Omni, Watches
 from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()

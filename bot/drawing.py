@@ -11,21 +11,19 @@ from dataclasses import dataclass
 import structlog
 
 from bot.budget import Gate
-from bot.palette import Palette
-from bot.ports import (
-    Board,
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
     ClaimLost,
-    Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
     StoreUnavailable,
     Unanswered,
-    Watches,
 )
+from bot.palette import Palette
+from bot.ports import Board, Message, Watches
 from bot.watch import Ts, Watch, WatchId
 
 log = structlog.get_logger()

@@ -20,9 +20,9 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import errors
 
+from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import Pool
-from bot.ports import StoreUnavailable
 from bot.queueconnector import Connector, reason
 
 log = structlog.get_logger()

@@ -20,18 +20,17 @@ import structlog
 from bot.cadence import LastLook, pause_seconds, worth
 from bot.cards import Cards
 from bot.chart import Chart
-from bot.job import Job, JobId, JobState
-from bot.learning import Learning
-from bot.ports import (
+from bot.errors import (
     BoardError,
     ClaimLost,
     JobNotFound,
-    Omni,
     OmniError,
     OmniUnreachable,
     StoreUnavailable,
-    Watches,
 )
+from bot.job import Job, JobId, JobState
+from bot.learning import Learning
+from bot.ports import Omni, Watches
 from bot.sight import Sight
 from bot.watch import Claim, Watch, WatchId
 

@@ -18,7 +18,7 @@ from bot import lines
 from bot.blocks import OPEN_CHAT, RESUME, SHOW_DATA, SHOW_STEPS, STOP_FOLLOWING
 from bot.datadesk import DataDesk
 from bot.desk import Desk
-from bot.ports import BoardBusy, BoardError, BoardUnreachable
+from bot.errors import BoardBusy, BoardError, BoardUnreachable
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 log = structlog.get_logger()

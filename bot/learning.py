@@ -6,8 +6,9 @@ from datetime import datetime
 
 import structlog
 
+from bot.errors import StoreUnavailable
 from bot.job import Job, JobId, JobState
-from bot.ports import Durations, StoreUnavailable
+from bot.ports import Durations
 from bot.survival import Survival
 
 log = structlog.get_logger()

@@ -6,9 +6,9 @@ own texts, and no address appears but Slack's permalinks and links to chats on t
 
 from collections.abc import Sequence
 
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.job import JobId
 from bot.mrkdwn import code
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.watch import UserId, Watch
 from bot.when import moment
 

@@ -15,10 +15,11 @@ import structlog
 from pydantic import BeforeValidator, ValidationError
 
 from bot.budget import Gate
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
 from bot.omnibody import Body, Number, Text, Time, decoded, job_id_or_none, object_or_empty, whole_text
 from bot.omniresult import read_result
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable, Worth
+from bot.ports import Worth
 from bot.result import JobResult
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator
 from pydantic.alias_generators import to_camel
 
+from bot.errors import OmniUnreachable
 from bot.job import JobId
-from bot.ports import OmniUnreachable
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

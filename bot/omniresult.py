@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ValidationError
 
+from bot.errors import OmniUnreachable
 from bot.omnibody import AnyText, Body, Flag, Number, Text, Time, decoded, list_or_empty, object_or_empty
-from bot.ports import OmniUnreachable
 from bot.result import GENERATE_QUERY, JobResult, QueryData, Step
 
 _NO_MESSAGE = ("null", "undefined")

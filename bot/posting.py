@@ -13,12 +13,9 @@ from functools import partial
 import structlog
 
 from bot.budget import Gate, LocalLedger, Rate
-from bot.palette import Palette
-from bot.ports import (
-    Board,
+from bot.errors import (
     BoardBusy,
     BoardError,
-    Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
@@ -26,6 +23,8 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.palette import Palette
+from bot.ports import Board, Message
 from bot.watch import Place, Slot, Ts, WatchId
 from bot.whole import WholeSteps
 

@@ -8,8 +8,8 @@ from typing import LiteralString
 import psycopg
 import structlog
 
+from bot.errors import StoreUnavailable
 from bot.pgpool import conninfo
-from bot.ports import StoreUnavailable
 
 log = structlog.get_logger()
 

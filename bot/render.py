@@ -7,11 +7,12 @@ from datetime import datetime
 
 from bot import answered
 from bot.blocks import buttons, context, quote, section, task
+from bot.errors import JobNotFound, KeyRefused, OmniBusy
 from bot.face import Face, face
 from bot.job import Job, JobState
 from bot.link import chat_link, written
 from bot.mrkdwn import code, excerpt, shortened
-from bot.ports import Block, JobNotFound, KeyRefused, Message, OmniBusy, Upload
+from bot.ports import Block, Message, Upload
 from bot.sight import Sight
 from bot.watch import UserId, Watch
 from bot.when import moment

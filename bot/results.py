@@ -7,8 +7,9 @@ from datetime import datetime
 
 import structlog
 
+from bot.errors import JobNotFound, OmniError
 from bot.job import JobId, JobState
-from bot.ports import JobNotFound, Omni, OmniError
+from bot.ports import Omni
 from bot.result import JobResult
 
 log = structlog.get_logger()

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
+from bot.errors import JobNotFound, OmniError
 from bot.job import Job
-from bot.ports import JobNotFound, OmniError
 
 LOST_AFTER_ANSWERS = 3
 LOST_AFTER_SECONDS = 60.0

@@ -15,14 +15,8 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.ports import (
-    BoardUnreachable,
-    Message,
-    MessageGone,
-    TokenRefused,
-    Unanswered,
-    Upload,
-)
+from bot.errors import BoardUnreachable, MessageGone, TokenRefused, Unanswered
+from bot.ports import Message, Upload
 from bot.slackcodes import call, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 

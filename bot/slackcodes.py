@@ -12,7 +12,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,

@@ -11,8 +11,8 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.errors import ClaimLost
 from bot.job import JobId
-from bot.ports import ClaimLost
 from bot.rows import add_watch, let_follow, look_after, same_place, select_replies, select_watches
 from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole

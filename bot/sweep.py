@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.ports import StoreUnavailable, Watches
+from bot.errors import StoreUnavailable
+from bot.ports import Watches
 from bot.runner import Runner
 
 log = structlog.get_logger()

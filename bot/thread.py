@@ -15,8 +15,9 @@ import structlog
 
 from bot import answered, render
 from bot.chart import Chart
+from bot.errors import BoardError, MessageGone, NotAllowedHere
 from bot.job import Job, JobState
-from bot.ports import BoardError, Message, MessageGone, NotAllowedHere, Upload, Watches
+from bot.ports import Message, Upload, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.uploading import FilePost, Uploading

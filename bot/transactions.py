@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.database import Database, reason
-from bot.ports import StoreUnavailable
+from bot.errors import StoreUnavailable
 from bot.tables import schema_version
 from bot.whole import WholeSteps
 

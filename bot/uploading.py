@@ -9,7 +9,8 @@ from functools import partial
 
 import structlog
 
-from bot.ports import Board, BoardBusy, BoardError, BoardUnreachable, TokenRefused, Unanswered, Upload
+from bot.errors import BoardBusy, BoardError, BoardUnreachable, TokenRefused, Unanswered
+from bot.ports import Board, Upload
 from bot.posting import CannotTell, Posting, back_off, stored
 from bot.watch import Place, Ts, WatchId
 

@@ -8,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bot.budget import Rate
-from bot.job import Conversation, Job, JobId, JobState
-from bot.ports import (
+from bot.errors import (
     BoardError,
     ClaimLost,
     JobNotFound,
-    Message,
     MessageGone,
     NotAllowedHere,
     OmniError,
-    Upload,
-    Worth,
 )
+from bot.job import Conversation, Job, JobId, JobState
+from bot.ports import Message, Upload, Worth
 from bot.result import JobResult
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 

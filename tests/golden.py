@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.job import Job, JobError, JobId, JobState, Progress
-from bot.ports import JobNotFound, KeyRefused, Message, OmniBusy, OmniUnreachable
+from bot.ports import Message
 from bot.render import card, notice, rested, unfollowed
 from bot.sight import Sight
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId

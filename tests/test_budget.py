@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.budget import LONGEST_NAP_SECONDS, Gate, LocalLedger, Rate
-from bot.ports import StoreUnavailable, Worth
+from bot.errors import StoreUnavailable
+from bot.ports import Worth
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
 asyncio.set_event_loop(None)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.ports import ClaimLost, Watches
+from bot.errors import ClaimLost
+from bot.ports import Watches
 from bot.watch import Claim, Reply, Slot, Ts, Watch
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, THERE, followed, taken_up, watch
 

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 
 from bot import database as database_module
 from bot.database import Database, DatabaseInUse
+from bot.errors import StoreUnavailable
 from bot.migrations import SCHEMA_VERSION
-from bot.ports import StoreUnavailable
 from bot.tables import metadata
 from tests.postgres import Cable
 

@@ -8,9 +8,7 @@ import pytest
 
 from bot import lines
 from bot.datadesk import DataDesk
-from bot.job import JobState
-from bot.palette import Palette
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
@@ -23,6 +21,8 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
+from bot.job import JobState
+from bot.palette import Palette
 from bot.posting import Posting
 from bot.result import JobResult, QueryData, Step
 from bot.results import KEPT_SECONDS_UNFINISHED, Results

@@ -8,8 +8,8 @@ import pytest
 from bot import lines
 from bot.arrivals import Arrivals
 from bot.desk import ARRIVES_WITHIN_SECONDS
+from bot.errors import NotAllowedHere, StoreUnavailable, Unanswered
 from bot.job import JobId
-from bot.ports import NotAllowedHere, StoreUnavailable, Unanswered
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch
 from tests.test_follower import Stage

@@ -10,19 +10,19 @@ import pytest
 
 from bot.budget import Gate, Rate
 from bot.drawing import BETWEEN_EDITS_SECONDS, Drawing
-from bot.palette import Palette
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
     ClaimLost,
-    Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
     StoreUnavailable,
     Unanswered,
 )
+from bot.palette import Palette
+from bot.ports import Message
 from bot.watch import Claim, Ts, Watch
 from tests.fakes import HERE, JOB, FakeBoard, FakeWatches, FreeLedger, a_watch
 

@@ -12,9 +12,9 @@ from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Status
 
 from bot.entries import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, Entries, Timing
+from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import open_pool
-from bot.ports import StoreUnavailable
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
 

@@ -11,10 +11,7 @@ import pytest
 
 from bot.arrivals import Arrival, Arrivals
 from bot.budget import Gate, Rate
-from bot.follower import PATIENCE_SECONDS
-from bot.job import Job, JobState, Progress
-from bot.parts import Rules, World, assemble
-from bot.ports import (
+from bot.errors import (
     JobNotFound,
     KeyRefused,
     MessageGone,
@@ -25,6 +22,9 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.follower import PATIENCE_SECONDS
+from bot.job import Job, JobState, Progress
+from bot.parts import Rules, World, assemble
 from bot.runner import Runner, TaskRunner
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (

@@ -10,8 +10,8 @@ from slack_bolt.async_app import AsyncAck
 from bot import lines
 from bot.datadesk import DataDesk
 from bot.desk import Desk
+from bot.errors import BoardBusy, BoardUnreachable, Unanswered
 from bot.handlers import Handlers
-from bot.ports import BoardBusy, BoardUnreachable, Unanswered
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 
 pytestmark = pytest.mark.looptime

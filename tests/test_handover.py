@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from bot.errors import StoreUnavailable, Unanswered
 from bot.job import JobState
-from bot.ports import Message, StoreUnavailable, Unanswered
+from bot.ports import Message
 from bot.watch import Place, Ts, WatchId
 from tests.fakes import GRACE, HERE, JOB, FakeBoard, FakeWatches, a_job, a_watch
 from tests.test_follower import FOREIGN, Stage

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from bot.app import Bot, Health
-from bot.ports import StoreUnavailable
+from bot.errors import StoreUnavailable
 from bot.transactions import Transactions
 
 

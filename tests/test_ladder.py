@@ -7,9 +7,10 @@ import pytest
 from bot import answered
 from bot.budget import Gate, Rate
 from bot.drawing import Drawing
+from bot.errors import PayloadRefused, Unanswered
 from bot.job import JobState
 from bot.palette import Palette
-from bot.ports import Message, PayloadRefused, Unanswered
+from bot.ports import Message
 from bot.posting import Post, Posting
 from bot.render import card
 from bot.sight import Sight

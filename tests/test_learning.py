@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from bot.errors import StoreUnavailable
 from bot.job import Job, JobId, JobState
 from bot.learning import LEARN_SECONDS, Learning
-from bot.ports import StoreUnavailable
 from tests.fakes import START, FakeDurations, a_job, now
 
 pytestmark = pytest.mark.looptime

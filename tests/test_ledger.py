@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.budget import Rate
+from bot.errors import StoreUnavailable
 from bot.ledger import LONGEST_PAUSE_SECONDS, StoredLedger
-from bot.ports import StoreUnavailable
 from bot.transactions import Transactions
 from tests.databases import Clock, Opened, empty, opened, statements, steps
 from tests.test_budget import ALMOST_JITTER_SECONDS, worst_minute

@@ -7,8 +7,8 @@ import pytest
 
 from bot import lines
 from bot.demo.payload import judge
+from bot.errors import JobNotFound, OmniBusy
 from bot.job import JobId
-from bot.ports import JobNotFound, OmniBusy
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 
 BOT = UserId("U0BOT")

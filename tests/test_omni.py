@@ -19,9 +19,10 @@ from bot.budget import Gate, Rate
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Script
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
 from bot.omni import OmniApi, omni_client, read_status
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, Worth
+from bot.ports import Worth
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 

@@ -10,8 +10,8 @@ from bot.demo.faults import HTML_500, RESET_AFTER, Fault
 from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Failed, Script
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import JobId
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from tests.test_omni import ID, RecordingLedger, World, client_to, raw_server
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.palette import Palette
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
-    Message,
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
@@ -20,6 +18,8 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
+from bot.palette import Palette
+from bot.ports import Message
 from bot.posting import STORED_WITHIN_SECONDS, CannotTell, Post, Posting
 from bot.watch import Slot, Ts, WatchId
 from tests.fakes import HERE, START, FakeBoard, now

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.ports import ClaimLost
+from bot.errors import ClaimLost
 from bot.rows import add_watch
 from bot.store import Store
 from bot.watch import ChannelId, Place, Ts, UserId, Watch

@@ -6,9 +6,9 @@ import psycopg
 import pytest
 
 from bot.entries import Entries
+from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import open_pool
-from bot.ports import StoreUnavailable
 from bot.queueschema import LOCK, Schema, prepare
 from tests.postgres import Cable
 

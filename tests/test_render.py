@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bot.demo.payload import judge
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import Progress
-from bot.ports import JobNotFound, KeyRefused, Message, OmniBusy, OmniError, OmniUnreachable
+from bot.ports import Message
 from bot.render import card, notice, rested
 from bot.sight import Sight
 from tests import outside

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bot import answered
 from bot.demo.payload import judge
+from bot.errors import OmniUnreachable
 from bot.job import Job, JobError, JobId, JobState, Progress
-from bot.ports import Message, OmniUnreachable
+from bot.ports import Message
 from bot.render import card, notice, unfollowed
 from bot.sight import Sight
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from bot import lines
+from bot.errors import JobNotFound, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import Job, JobState
-from bot.ports import JobNotFound, Message, OmniError, OmniUnreachable, StoreUnavailable
+from bot.ports import Message
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now
 from tests.test_follower import RULES, Stage

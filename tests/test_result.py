@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.errors import OmniUnreachable
 from bot.omniresult import read_result
-from bot.ports import OmniUnreachable
 from bot.result import JobResult, QueryData, Step
 
 AT = "2025-01-15T10:00:10.000Z"

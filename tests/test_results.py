@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.job import JobId, JobState
-from bot.ports import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.result import JobResult, QueryData, Step
 from bot.results import (
     KEPT_SECONDS,

@@ -9,12 +9,10 @@ import pytest
 
 from bot import lines
 from bot.desk import ARRIVES_WITHIN_SECONDS, Desk
-from bot.job import JobId, JobState, Progress
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardUnreachable,
     JobNotFound,
-    Message,
     MessageGone,
     NotAllowedHere,
     OmniUnreachable,
@@ -22,6 +20,8 @@ from bot.ports import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.job import JobId, JobState, Progress
+from bot.ports import Message
 from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now
 from tests.test_follower import FOREIGN, RULES, Stage

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.ports import JobNotFound, OmniUnreachable
+from bot.errors import JobNotFound, OmniUnreachable
 from bot.sight import Sight
 from tests.fakes import START, a_job
 

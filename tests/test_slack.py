@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from bot import slack as slack_module
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack import SimulatedSlack, too_many_requests
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
-    Message,
     MessageGone,
     NotAllowedHere,
     PayloadRefused,
@@ -25,6 +24,7 @@ from bot.ports import (
     TokenRefused,
     Unanswered,
 )
+from bot.ports import Message
 from bot.slack import (
     OPTIONAL_SCOPES,
     REQUIRED_SCOPES,

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from bot.errors import StoreUnavailable
 from bot.job import JobId
-from bot.ports import StoreUnavailable, Watches
+from bot.ports import Watches
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
 from tests.databases import (
     ADA,

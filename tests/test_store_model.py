@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.errors import ClaimLost
 from bot.job import JobId
-from bot.ports import ClaimLost, Watches
+from bot.ports import Watches
 from bot.watch import Claim, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
 from tests.fakes import FakeWatches

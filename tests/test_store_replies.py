@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.ports import ClaimLost, Watches
+from bot.errors import ClaimLost
+from bot.ports import Watches
 from bot.watch import Reply, Slot, Ts, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, THERE, Opened, followed, taken_up, watch
 

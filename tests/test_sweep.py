@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from bot.errors import StoreUnavailable
 from bot.job import JobId
-from bot.ports import StoreUnavailable
 from bot.sweep import SWEEP_SECONDS, sweep
 from bot.watch import WatchId
 from tests.fakes import JOB, START, FakeWatches, a_watch, now

@@ -9,12 +9,10 @@ import pytest
 
 from bot import answered
 from bot.chart import WAITED_FOR_SECONDS
-from bot.job import JobState
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
-    Message,
     MessageGone,
     NotAllowedHere,
     OmniBusy,
@@ -25,8 +23,9 @@ from bot.ports import (
     StoreUnavailable,
     TokenRefused,
     Unanswered,
-    Upload,
 )
+from bot.job import JobState
+from bot.ports import Message, Upload
 from bot.thread import CHART, FILE, IN_OMNI
 from bot.uploading import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.watch import ChannelId, Place, Reply, Slot, Ts

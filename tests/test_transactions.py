@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from bot import database as database_module
 from bot import transactions
+from bot.errors import StoreUnavailable
 from bot.ledger import StoredLedger
-from bot.ports import StoreUnavailable
 from bot.store import Store
 from bot.transactions import Conflict, Transactions
 from bot.watch import Slot, Ts, WatchId

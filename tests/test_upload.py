@@ -7,7 +7,7 @@ import pytest
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack import SimulatedSlack, too_many_requests
-from bot.ports import (
+from bot.errors import (
     BoardBusy,
     BoardError,
     BoardUnreachable,
@@ -17,8 +17,8 @@ from bot.ports import (
     ScopeMissing,
     TokenRefused,
     Unanswered,
-    Upload,
 )
+from bot.ports import Upload
 from bot.slackcodes import meaning
 from bot.watch import Ts
 from tests.test_slack import CARD, WATCH, World, board_of

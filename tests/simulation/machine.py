@@ -19,7 +19,7 @@ from unittest.mock import patch
 import httpx
 
 from bot import app
-from bot.ports import StoreUnavailable, TokenRefused
+from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
 from tests.simulation.omniside import API_KEY, BASE_URL, OmniSide

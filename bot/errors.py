@@ -1,0 +1,98 @@
+"""Every way the world can refuse: each class says what its catcher should do.
+
+OmniError                     Omni gave no status
+├── JobNotFound               final: say so and stop following
+├── KeyRefused                the operator must act: say so, keep asking, slowly
+├── OmniBusy                  429: everybody waits, nothing ends
+└── OmniUnreachable           network, 5xx, nonsense in the body: ask again later
+
+BoardError                    Slack did not do it
+├── NotAllowedHere            the bot can't post in this place: use the person's DM
+├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
+├── PayloadRefused            Slack won't show this content: try a plainer form
+├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
+├── BoardUnreachable          certainly not done: do it again later
+├── Unanswered                perhaps done: look before doing it again
+├── ScopeMissing              the app was installed without a scope: do without, or tell the operator
+└── TokenRefused              the app was uninstalled or its token revoked: the operator must act
+
+StoreUnavailable              the database did not answer: nothing was accepted, try again later
+ClaimLost                     another process follows the job by now: change nothing more
+"""
+
+
+class OmniError(Exception):
+    """Omni gave no status. The message is for the log; people are told by `render`."""
+
+
+class JobNotFound(OmniError):
+    """No such job for this key: it never was, it is gone, or it is another organisation's."""
+
+
+class KeyRefused(OmniError):
+    """Omni refuses the API key (401) or what it asks for (403)."""
+
+
+class OmniBusy(OmniError):
+    """Omni answered 429: the key's requests of this minute are used up."""
+
+
+class OmniUnreachable(OmniError):
+    """No usable answer: no connection, a time-out, 5xx, or a body that is not what Omni documents."""
+
+
+class BoardError(Exception):
+    """Slack did not do what was asked. `code` is Slack's own word for it, for the log."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class NotAllowedHere(BoardError):
+    """The bot can't post in this place: no member, archived, or forbidden by an admin."""
+
+
+class MessageGone(BoardError):
+    """The message was deleted or can no longer be edited."""
+
+
+class PayloadRefused(BoardError):
+    """Slack won't show this content; a plainer form of it may pass."""
+
+
+class BoardBusy(BoardError):
+    """Slack answered 429 (`ratelimited`, `rate_limited`) and did nothing."""
+
+    def __init__(self, code: str, retry_after_seconds: float) -> None:
+        super().__init__(code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BoardUnreachable(BoardError):
+    """The request certainly had no effect: it did not reach Slack, or Slack said it was down."""
+
+
+class Unanswered(BoardError):
+    """The request may have had its effect: the connection broke, timed out, or answered 5xx."""
+
+    @property
+    def may_be_the_content(self) -> bool:
+        """Whether it was Slack that broke, which it may do over the same content again."""
+        return self.code in ("internal_error", "fatal_error")
+
+
+class ScopeMissing(BoardError):
+    """The app was installed without the scope that this call needs."""
+
+
+class TokenRefused(BoardError):
+    """The bot's token is no longer good: the app was uninstalled or the token revoked."""
+
+
+class StoreUnavailable(Exception):
+    """The database did not answer. What it was asked to do may or may not have been done."""
+
+
+class ClaimLost(Exception):
+    """The watch is no longer the follow's that asked: another one has claimed it, or it is gone."""
