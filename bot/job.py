@@ -86,6 +86,8 @@ class Job:
     cancelled_at: datetime | None = None
     cancelled_by: str | None = None
     """The Omni user id of whoever cancelled, where known."""
+    user: str | None = None
+    """The Omni user id of whoever asked (`userId`)."""
 
     @property
     def begun_at(self) -> datetime | None:
