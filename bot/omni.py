@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, ValidationError
 from bot.budget import Gate
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
-from bot.omnibody import Body, Number, Text, Time, decoded, job_id_or_none, object_or_empty, whole_text
+from bot.omnibody import Body, Id, Number, Text, Time, decoded, object_or_empty, whole_text
 from bot.omniresult import read_result
 from bot.ports import Worth
 from bot.result import JobResult
@@ -62,6 +62,9 @@ class _Status(Body):
     prompt: Text = None
     omni_chat_url: Text = None
     topic_name: Text = None
+    conversation_id: Id = None
+    user_id: Id = None
+    model_id: Id = None
     progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
     error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
     result_summary: Text = None
@@ -73,7 +76,7 @@ class _Status(Body):
 
 
 class _Turn(Body):
-    job_id: Annotated[str | None, BeforeValidator(job_id_or_none)] = None
+    job_id: Id = None
 
 
 class _Conversation(Body):
@@ -107,6 +110,9 @@ def read_status(job: JobId, body: bytes) -> Job:
         prompt=status.prompt or "",
         chat_url=status.omni_chat_url,
         topic=status.topic_name,
+        conversation=status.conversation_id,
+        user=status.user_id,
+        model=status.model_id,
         progress=progress,
         answer=status.result_summary if state is JobState.COMPLETE else None,
         error=failure,

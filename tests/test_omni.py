@@ -101,6 +101,9 @@ def test_each_example_is_read_into_its_facts_and_nothing_else(name: str) -> None
     common: dict[str, Any] = {
         "prompt": "What are the top 5 products by revenue?",
         "chat_url": "https://my-org.omni.co/chat/660e8400-e29b-41d4-a716-446655440001",
+        "conversation": "660e8400-e29b-41d4-a716-446655440001",
+        "user": ADA,
+        "model": "770e8400-e29b-41d4-a716-446655440002",
         "created_at": at(0, 0),
     }
     assert read(EXAMPLES[name]) == Job(ID, state, state.value, **(common | facts))
@@ -170,6 +173,15 @@ def test_a_failure_without_a_reason_is_still_a_failure(error: object) -> None:
 )
 def test_a_progress_without_a_message_is_none(progress: object) -> None:
     assert read(EXAMPLES["executing"] | {"progress": progress}).progress is None
+
+
+@pytest.mark.parametrize("field", ["conversation", "user", "model"])
+@pytest.mark.parametrize(
+    "written, meant",
+    [(ID.upper(), ID), (None, None), ("", None), ("../users", None), (17, None), ([ID], None)],
+)
+def test_only_a_uuid_names_a_jobs_chat_user_or_model(field: str, written: object, meant: str | None) -> None:
+    assert getattr(read(EXAMPLES["queued"] | {f"{field}Id": written}), field) == meant
 
 
 @pytest.mark.parametrize("iteration", [None, "2", 2.5, True, [2]])
