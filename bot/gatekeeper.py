@@ -9,6 +9,7 @@ import structlog
 from bot import accesslines, audit
 from bot.access import AccessRules, NoOmniUser, Unjudged
 from bot.ask import OmniUserId
+from bot.asks import Asks
 from bot.audit import Act
 from bot.errors import BoardError, ScopeMissing
 from bot.job import Job
@@ -35,14 +36,6 @@ class OmniUsers(Protocol):
         ...
 
 
-class AskCount(Protocol):
-    """How much people ask."""
-
-    async def asked_since(self, team: TeamId, user: UserId, since: datetime) -> int:
-        """How often the person has asked since then. May raise StoreUnavailable."""
-        ...
-
-
 class Gatekeeper:
     """`Access` by the operator's rules. Every refusal leaves a line in the audit trail."""
 
@@ -54,7 +47,7 @@ class Gatekeeper:
         venues: Venues,
         omni_users: OmniUsers,
         watches: Watches,
-        asks: AskCount,
+        asks: Asks,
         now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
@@ -114,7 +107,7 @@ class Gatekeeper:
             return accesslines.too_many_follows(rules.most_open_follows)
         if not asking:
             return None
-        if await self._asks.asked_since(team, user, self._now() - AN_HOUR) >= rules.most_asks_per_hour:
+        if await self._asks.count(team, user, self._now() - AN_HOUR) >= rules.most_asks_per_hour:
             audit.record(act, user, None, "refused: too many asks")
             return accesslines.too_many_asks(rules.most_asks_per_hour)
         return None

@@ -575,16 +575,6 @@ class FakeDirectory:
             raise self.error
 
 
-class FakeAsks:
-    """When people asked."""
-
-    def __init__(self) -> None:
-        self.asked_at: dict[UserId, list[datetime]] = {}
-
-    async def asked_since(self, _team: TeamId, user: UserId, since: datetime) -> int:
-        return sum(at >= since for at in self.asked_at.get(user, []))
-
-
 class FakeAccess:
     """Lets everybody do everything until a test says otherwise; remembers who was asked about."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,6 +11,7 @@ from structlog.testing import capture_logs
 from bot import accesslines
 from bot.access import AccessRules, NoOmniUser, Unjudged
 from bot.ask import OmniUserId
+from bot.asks import Asks
 from bot.errors import (
     BoardBusy,
     BoardError,
@@ -25,7 +28,7 @@ from bot.gatekeeper import MOST_KNOWN, Gatekeeper
 from bot.person import Person, Venue
 from bot.venues import Venues
 from bot.watch import ChannelId, Place, TeamId, UserId
-from tests.fakes import ADA, GRACE, HERE, FakeAsks, FakeDirectory, FakeWatches, a_job, a_watch, now
+from tests.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
 
 pytestmark = pytest.mark.looptime
 
@@ -45,6 +48,16 @@ class FakeOmniUsers:
         return self.users.get(user)
 
 
+class FakeAsks:
+    """When people asked."""
+
+    def __init__(self) -> None:
+        self.asked_at: dict[UserId, list[datetime]] = {}
+
+    async def count(self, _team: TeamId, user: UserId, since: datetime) -> int:
+        return sum(at >= since for at in self.asked_at.get(user, []))
+
+
 class Door:
     """A gatekeeper and what it looks at."""
 
@@ -59,7 +72,7 @@ class Door:
             venues=Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels"))),
             omni_users=self.omni_users,
             watches=self.watches,
-            asks=self.asks,
+            asks=cast(Asks, self.asks),
             now=now,
         )
 
