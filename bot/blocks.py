@@ -16,6 +16,13 @@ RESUME = "resume_following"
 SHOW_DATA = "show_data"
 SHOW_STEPS = "show_steps"
 """The action ids of the buttons under an answer that show what it rests on; their value is the watch's id."""
+CANCEL_JOB = "cancel_job"
+RETRY_JOB = "retry_job"
+ASK_FOLLOW_UP = "ask_follow_up"
+"""The action ids of the buttons that cancel a card's job, ask its question again, and ask on from its answer; their
+value is the watch's id."""
+TRY_AGAIN = "try_again"
+"""The action id of the button that asks once more what Omni may have taken; its value is the question."""
 LONGEST_SECTION = 3_000
 """Characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
 
