@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.job import JobId
+from bot.job import JobId, JobState
 from bot.tables import followers, replies, watches
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
@@ -21,6 +21,18 @@ def same_place(watch: Watch) -> ColumnElement[bool]:
     )
 
 
+def of_thread(place: Place, thread: Ts) -> ColumnElement[bool]:
+    """The watches whose card begins the thread or is a reply in it."""
+    here = and_(watches.c.team == place.team, watches.c.channel == place.channel)
+    return and_(here, or_(watches.c.card == thread, watches.c.thread == thread))
+
+
+def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
+    """The watches that a person follows, open or closed."""
+    followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
+    return and_(watches.c.team == team, followed)
+
+
 async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
     """Store a new watch, or let its followers follow the one that its job has in its place already."""
     there = await select_watches(connection, same_place(watch), lock=True)
@@ -32,6 +44,9 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
             "channel": watch.place.channel,
             "requester": watch.requester,
             "asked_at": watch.asked_at.timestamp(),
+            "thread": watch.thread,
+            "is_own": int(watch.is_own),
+            "cancelled_by": watch.cancelled_by,
         }
         await connection.execute(insert(watches).values(row))
         await let_follow(connection, watch.id, watch.followers)
@@ -86,6 +101,15 @@ async def select_watches(
     return [_watch(row, tuple(who[row["id"]])) for row in found]
 
 
+async def select_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Watch]:
+    """Closed watches whose card says how the job ended, at most so many, those that ended last first."""
+    over = and_(condition, watches.c.ended == 1, watches.c.closed_at.is_not(None))
+    last = select(watches.c.id).where(over).order_by(watches.c.closed_at.desc(), watches.c.id).limit(most)
+    ids = list(await connection.scalars(last))
+    found = await select_watches(connection, watches.c.id.in_(ids))
+    return sorted(found, key=lambda watch: ids.index(watch.id))
+
+
 async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Slot, Reply]:
     """What goes on from the card of a watch in its thread, as far as it was begun."""
     rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(replies.c.watch == watch)
@@ -113,11 +137,21 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
         claim=Claim(row["claim"]) if row["claim"] else None,
         resumed_at=_time_or_none(row["resumed_at"]),
         ended=bool(row["ended"]),
+        thread=Ts(row["thread"]) if row["thread"] else None,
+        is_own=bool(row["is_own"]),
+        cancelled_by=UserId(row["cancelled_by"]) if row["cancelled_by"] else None,
+        retried_by=UserId(row["retried_by"]) if row["retried_by"] else None,
+        outcome=JobState(row["outcome"]) if row["outcome"] else None,
     )
 
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def seconds(time: datetime | None) -> float | None:
+    """A time as it is stored."""
+    return None if time is None else time.timestamp()
 
 
 def _time_or_none(seconds: float | None) -> datetime | None:

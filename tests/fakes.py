@@ -87,6 +87,7 @@ class FakeBoard:
         self.posted: dict[Ts, Posted] = {}
         self.uploaded: list[Uploaded] = []
         self.closed: set[Place] = set()
+        self.gone_threads: set[Ts] = set()
         self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
         self._ts = count(1)
@@ -111,6 +112,8 @@ class FakeBoard:
         late = self._begin("post")
         if place in self.closed:
             raise NotAllowedHere("not_in_channel")
+        if thread in self.gone_threads:
+            raise MessageGone("thread_not_found")
         ts = Ts(f"{next(self._ts)}.0")
         self.posted[ts] = Posted(place, message, mark, thread)
         _raise(late)
@@ -306,6 +309,27 @@ class FakeWatches:
         mine = [row for row in self._open() if row.place.team == team and follower in row.followers]
         return mine[::-1]
 
+    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+        await self._turn()
+        ended = [row for row in self.rows.values() if row.ended and row.closed_at is not None]
+        mine = [row for row in ended if row.place.team == team and follower in row.followers]
+        return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
+
+    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+        await self._turn()
+        found = [row for row in self.rows.values() if row.place == place and thread in (row.card, row.thread)]
+        return sorted(found, key=lambda row: (row.asked_at, row.id))[::-1]
+
+    async def leave_thread(self, watch: Watch) -> None:
+        await self._turn("leave_thread")
+        self._write(watch, thread=None, card_tried_at=None)
+
+    async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
+        await self._turn("set_canceller")
+        for row in list(self.rows.values()):
+            if row.job == job and not row.ended and row.cancelled_by == instead_of:
+                self._set(row.id, cancelled_by=by)
+
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
         await self._turn("unfollow")
         row = self.rows.get(watch)
@@ -394,7 +418,7 @@ class FakeWatches:
         await self._turn("start_over")
         if self._has(watch, card):
             self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
-            self._set(watch, notice_tried_at=None, notice=None, ended=False)
+            self._set(watch, notice_tried_at=None, notice=None, ended=False, outcome=None)
             self.threads.pop(watch, None)
             if self.rows[watch].closed_at is not None:
                 self._set(watch, closed_at=None, claim=None)
@@ -409,10 +433,12 @@ class FakeWatches:
             if row.closed_at is not None and not row.ended:
                 self._set(watch, closed_at=None, claim=None)
 
-    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
+    async def close(
+        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+    ) -> None:
         await self._turn("close")
         if self._write(watch).resumed_at == watch.resumed_at:
-            self._set(watch.id, closed_at=at, ended=ended)
+            self._set(watch.id, closed_at=at, ended=ended, outcome=outcome)
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
         await self._turn("close")
