@@ -1,4 +1,4 @@
-"""Rows of watches, their followers and their replies: read, and added to, within the caller's transaction."""
+"""Rows of watches, their followers and replies, and of asks: read, and added to, within the caller's transaction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.ask import ModelId
+from bot.asks import Ask, AskId
 from bot.job import JobId, JobState
-from bot.tables import followers, replies, watches
+from bot.tables import asks, followers, replies, watches
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 
@@ -117,6 +119,26 @@ async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Sl
         Slot(slot): Reply(_time(tried_at), Ts(ts) if ts else None)
         for slot, tried_at, ts in await connection.execute(rows)
     }
+
+
+async def select_asks(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[Ask]:
+    """Asks, oldest first."""
+    rows = select(asks).where(condition).order_by(asks.c.asked_at, asks.c.id)
+    return [_ask(row._mapping) for row in await connection.execute(rows)]
+
+
+def _ask(row: Any) -> Ask:
+    return Ask(
+        id=AskId(row["id"]),
+        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
+        user=UserId(row["user"]),
+        asked_at=_time(row["asked_at"]),
+        touched_at=_time(row["touched_at"]),
+        thread=Ts(row["thread"]) if row["thread"] else None,
+        model=ModelId(row["model"]) if row["model"] else None,
+        retry_of=WatchId(row["retry_of"]) if row["retry_of"] else None,
+        job=JobId(row["job"]) if row["job"] else None,
+    )
 
 
 def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
