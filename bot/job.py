@@ -75,6 +75,12 @@ class Job:
     chat_url: str | None = field(default=None, repr=False)
     """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""
     topic: str | None = None
+    conversation: str | None = None
+    """The UUID of the chat that the job is part of, and that can be gone on in."""
+    user: str | None = None
+    """The UUID of the Omni user in whose name it runs."""
+    model: str | None = None
+    """The UUID of the model that was asked; None where Omni does not know it."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
     """`resultSummary`, Markdown. COMPLETE only, and even then Omni may leave it out."""
@@ -86,8 +92,6 @@ class Job:
     cancelled_at: datetime | None = None
     cancelled_by: str | None = None
     """The Omni user id of whoever cancelled, where known."""
-    user: str | None = None
-    """The Omni user id of whoever asked (`userId`)."""
 
     @property
     def begun_at(self) -> datetime | None:

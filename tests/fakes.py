@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from bot.ask import ModelId
+from bot.ask import AskRefused, Model, ModelId, OmniUserId, Question, Submitted
 from bot.asks import Ask, AskId
 from bot.budget import Rate
 from bot.errors import (
@@ -26,6 +26,8 @@ from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+CHAT = "660e8400-e29b-41d4-a716-446655440001"
+MODEL = ModelId("770e8400-e29b-41d4-a716-446655440002")
 HERE = Place(TeamId("T0"), ChannelId("C0HERE"))
 START = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 
@@ -226,6 +228,68 @@ class FakeOmni:
 
     def has_chart(self, job: JobId) -> bool | None:
         return isinstance(self.image, bytes)
+
+
+class FakeAsking:
+    """What is begun and ended in Omni; remembers each question and each cancel.
+
+    `answers` and `states` are what it says in turn; the last one it says for ever.
+    """
+
+    def __init__(self) -> None:
+        self.answers: deque[Submitted | OmniError] = deque([Submitted(JOB, CHAT)])
+        self.states: deque[JobState | OmniError] = deque([JobState.CANCELLED])
+        self.shared: dict[Model, tuple[str, ...]] = {Model(MODEL, "Shop"): ("order_items",)}
+        """The topics of each model."""
+        self.submitted: list[Question] = []
+        self.cancelled: list[JobId] = []
+        self.delay_seconds = 0.0
+        self.on_submit: Callable[[], None] = lambda: None
+
+    async def submit(self, question: Question) -> Submitted:
+        self.submitted.append(question)
+        self.on_submit()
+        await asyncio.sleep(self.delay_seconds)
+        answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, OmniError):
+            raise answer
+        return answer
+
+    async def cancel(self, job: JobId) -> JobState:
+        self.cancelled.append(job)
+        await asyncio.sleep(self.delay_seconds)
+        state = self.states.popleft() if len(self.states) > 1 else self.states[0]
+        if isinstance(state, OmniError):
+            raise state
+        return state
+
+    async def models(self) -> Sequence[Model]:
+        await asyncio.sleep(self.delay_seconds)
+        return sorted(self.shared, key=lambda model: model.name)
+
+    async def topics(self, model: ModelId) -> Sequence[str]:
+        await asyncio.sleep(self.delay_seconds)
+        for known, topics in self.shared.items():
+            if known.id == model:
+                return topics
+        raise AskRefused("404")
+
+
+class FakeMembers:
+    """The active Omni users by e-mail address, in lower case. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, tuple[OmniUserId, ...]] = {}
+        self.asked: list[str] = []
+        self.error: OmniError | None = None
+        self.delay_seconds = 0.0
+
+    async def named(self, email: str) -> Sequence[OmniUserId]:
+        self.asked.append(email)
+        await asyncio.sleep(self.delay_seconds)
+        if self.error is not None:
+            raise self.error
+        return self.users.get(email.lower(), ())
 
 
 class FakeDurations:
