@@ -19,6 +19,7 @@ from bot.errors import (
     OmniError,
 )
 from bot.job import Conversation, Job, JobId, JobState
+from bot.person import Person, Venue
 from bot.ports import Message, Upload, Worth
 from bot.result import JobResult
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
@@ -671,3 +672,65 @@ class FakeWatches:
     def _set(self, watch: WatchId, **facts: object) -> None:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+
+
+class FakeDirectory:
+    """Slack's people and conversations. Whom it does not know is an ordinary colleague; `errors` come first."""
+
+    def __init__(self, *people: Person) -> None:
+        self.people = {person.id: person for person in people}
+        self.venues: dict[Place, Venue] = {}
+        self.asked: list[UserId] = []
+        self.error: BoardError | None = None
+        self.errors: list[BoardError] = []
+
+    async def person(self, user: UserId) -> Person:
+        self.asked.append(user)
+        self._fail()
+        return self.people.get(user, Person(user, HERE.team))
+
+    async def venue(self, place: Place) -> Venue:
+        self._fail()
+        return self.venues.get(place, Venue())
+
+    def _fail(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.error is not None:
+            raise self.error
+
+
+class FakeAccess:
+    """Lets everybody do everything until a test says otherwise; remembers who was asked about."""
+
+    def __init__(self) -> None:
+        self.refused: dict[UserId, str] = {}
+        self.hidden: set[UserId] = set()
+        self.shared: set[Place] = set()
+        self.limited: dict[UserId, str] = {}
+        self.idle: set[UserId] = set()
+        """Who may not cancel or retry."""
+        self.omni_user: OmniUserId | Exception | None = None
+        self.error: Exception | None = None
+
+    async def refusal(self, user: UserId, _place: Place) -> str | None:
+        return self.refused.get(user)
+
+    async def may_see(self, user: UserId, _job: Job) -> bool:
+        if self.error is not None:
+            raise self.error
+        return user not in self.hidden
+
+    async def asker(self, _user: UserId) -> OmniUserId | None:
+        if isinstance(self.omni_user, Exception):
+            raise self.omni_user
+        return self.omni_user
+
+    def may_act(self, user: UserId, _watch: Watch) -> bool:
+        return user not in self.idle
+
+    async def is_shared(self, place: Place) -> bool:
+        return place in self.shared
+
+    async def over_limit(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
+        return self.limited.get(user)
