@@ -8,8 +8,8 @@ def help_text() -> str:
     return "\n".join(
         [
             "I ask Omni for you, and follow the job in one message that becomes the answer.",
-            f"• `{COMMAND} &lt;question&gt;`: ask here. With `private` as the last word the answer goes to your direct "
-            "messages with me.",
+            f"• `{COMMAND} &lt;question&gt;`: ask here.",
+            f"• `{COMMAND} &lt;question&gt; private`: ask in your direct messages with me.",
             f"• `{COMMAND}`: choose a model and a topic first.",
             "• Mention me in a card's thread, or press *Ask a follow-up*: ask on from its answer.",
             "• Write to me directly: ask where only you read it.",

@@ -66,15 +66,21 @@ class Cards:
                     place=watch.place,
                     forms=self._look(watch, sight),
                     watch=watch.id,
-                    thread=None,
+                    thread=watch.thread,
                     tried_at=watch.card_tried_at,
                     store_try=partial(self._watches.card_tried, watch),
                     store_ts=partial(self._store_card, watch.id, sight.has_ended),
+                    is_card=True,
                 )
             )
         except NotAllowedHere as error:
             log.info("place closed to the bot", watch=watch.id, code=error.code)
             await self._move_to_direct_messages(watch)
+        except MessageGone as error:
+            if watch.thread is None:
+                raise
+            log.info("thread gone", watch=watch.id, code=error.code)
+            await self._watches.leave_thread(watch)
         except CannotTell:
             newest = await self._watches.newest(watch)
             if newest is not None and newest.card is None:
@@ -98,7 +104,10 @@ class Cards:
         if newest is None:
             return
         if taken and await self._thread.complete(newest, ts, sight, chart, shown_before=watch.ended):
-            await self._watches.close(watch, self._now(), ended=newest.ended or sight.has_ended)
+            outcome = sight.job.state if sight.has_ended and sight.job else None
+            await self._watches.close(
+                watch, self._now(), ended=newest.ended or sight.has_ended, outcome=outcome
+            )
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
@@ -145,7 +154,10 @@ class Cards:
         return self._palette.usable(render.card(watch, sight, self._now(), self._tenant))
 
     async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
-        """Why there should be no card at all, where the person who asked can still be told so privately."""
+        """Why there should be no card at all, where the person who asked can still be told so privately. A job that
+        the bot has begun itself gets its card in any case."""
+        if watch.is_own:
+            return None
         if sight.missing:
             refusal = Arrival.NO_SUCH_JOB
         elif sight.job is None and isinstance(sight.trouble, KeyRefused):
@@ -200,7 +212,16 @@ class Cards:
             return None
         if place == watch.place:
             return None
-        return Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
+        return Watch(
+            id=WatchId(str(uuid4())),
+            job=watch.job,
+            place=place,
+            requester=follower,
+            followers=(follower,),
+            asked_at=watch.asked_at,
+            is_own=watch.is_own,
+            cancelled_by=watch.cancelled_by,
+        )
 
     async def _is_deleted(self, watch: Watch, ts: Ts) -> bool:
         """Whether the card has been deleted since Slack took its last look."""
