@@ -235,12 +235,18 @@ async def send_bytes(address: str, content: bytes) -> None:
         raise meaning("", status=status, retry_after=retry_after)
 
 
-async def whisper(session: aiohttp.ClientSession, response_url: str, line: str) -> None:
-    """Tell a person a line that only they see, by the response_url of what they did. Raises a BoardError.
+async def whisper(session: aiohttp.ClientSession, response_url: str, message: Message) -> None:
+    """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
 
-    A 5xx counts as not told: of a line that only one person sees, twice is better than never.
+    A 5xx counts as not told: of what only one person sees, twice is better than never.
     """
-    body = {"text": line, "response_type": "ephemeral", "replace_original": False}
+    body: dict[str, Any] = {
+        "text": message.text,
+        "response_type": "ephemeral",
+        "replace_original": False,
+    }
+    if message.blocks:
+        body["blocks"] = list(message.blocks)
     try:
         async with session.post(response_url, json=body) as answer:
             status, retry_after = answer.status, answer.headers.get("Retry-After")
