@@ -61,10 +61,8 @@ def callback(workspace: Workspace, event: Event) -> Event:
 
 
 def caused_by(workspace: Workspace, message: StoredMessage, settings: EventSettings) -> Iterator[Event]:
-    """What a person's new message makes Slack send. Of what the app posts itself it is told nothing here; Slack
-    tells it of its own direct messages, which Bolt drops."""
-    if message.by_bot:
-        return
+    """What a person's new message makes Slack send. Nobody asks this about what the app posts itself: Slack tells of
+    that only in direct messages, and Bolt drops it."""
     channel = workspace.channels[message.channel]
     is_direct = channel.kind == "direct"
     is_member = workspace.bot.id in channel.members
