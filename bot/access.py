@@ -29,6 +29,11 @@ class Access(Protocol):
         """Why this person may do nothing here, as a private line; None: they may."""
         ...
 
+    @property
+    def looks_at_jobs(self) -> bool:
+        """Whether `may_see` depends on the job; where it does not, Omni need not be asked for it."""
+        ...
+
     async def may_see(self, user: UserId, job: Job) -> bool:
         """Whether this person may be shown the job. May raise any OmniError: then nothing may be shown."""
         ...

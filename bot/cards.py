@@ -1,6 +1,6 @@
 """A card's life: posted once, redrawn while the job runs, given its last look, and gone on from in its thread."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
@@ -17,7 +17,7 @@ from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.thread import Thread
-from bot.watch import Ts, UserId, Watch, WatchId
+from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -35,10 +35,12 @@ class Cards:
         thread: Thread,
         palette: Palette,
         arrivals: Arrivals,
+        is_shared: Callable[[Place], Awaitable[bool]],
         now: Callable[[], datetime],
         tenant: str,
     ) -> None:
-        """`tenant`: Omni's address; only chats on it become links."""
+        """`is_shared`: whether no answer may be posted in a place. `tenant`: Omni's address; only chats on it become
+        links."""
         self._board = board
         self._watches = watches
         self._drawing = drawing
@@ -46,6 +48,7 @@ class Cards:
         self._thread = thread
         self._palette = palette
         self._arrivals = arrivals
+        self._is_shared = is_shared
         self._now = now
         self._tenant = tenant
 
@@ -53,6 +56,9 @@ class Cards:
         """Post the card in the look that the job has now, or tell its person why there is none."""
         if (refusal := await self._refusal(watch, sight)) is not None:
             await self._give_up(watch, refusal)
+            return
+        if sight.has_ended and await self._is_shared(watch.place):
+            await self._move_to_direct_messages(watch)
             return
         try:
             await self._posting.post_once(
@@ -88,7 +94,11 @@ class Cards:
             self._drawing.show(watch, ts, self._look(watch, sight))
 
     async def finish(self, watch: Watch, ts: Ts, sight: Sight, chart: Chart) -> None:
-        """Give the card its last look, post in its thread what belongs there, and close the watch."""
+        """Give the card its last look, post in its thread what belongs there, and close the watch. Where people of
+        another organisation have come to read along, the end goes to its followers' direct messages."""
+        if sight.has_ended and await self._is_shared(watch.place):
+            await self._withhold(watch, ts, sight)
+            return
         taken = not watch.card_gone and await self._show_the_end(watch, ts, sight)
         newest = await self._watches.newest(watch)
         if newest is None:
@@ -120,6 +130,12 @@ class Cards:
         else:
             # Its people must be able to go on: they get a card of their own, which then says so.
             await self._watches.start_over(watch.id, ts)
+
+    async def _withhold(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        log.info("end withheld", watch=watch.id, channel=watch.place.channel)
+        if not watch.card_gone:
+            await self._drawing.finish(watch, ts, (render.withheld(watch, sight, self._tenant),))
+        await self._move_to_direct_messages(watch)
 
     async def _show_the_end(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""

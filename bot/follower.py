@@ -100,6 +100,11 @@ class Follower:
         self._follow_for_seconds = follow_for_seconds
         self._follows: dict[JobId, _Follow] = {}
 
+    def state_of(self, job: JobId) -> JobState | None:
+        """How a job stood when Omni last said so; None for one that this process does not follow, or not yet."""
+        follow = self._follows.get(job)
+        return follow.sight.job.state if follow and follow.sight.job else None
+
     @property
     def jobs(self) -> int:
         """How many jobs this process follows."""

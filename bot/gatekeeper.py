@@ -73,6 +73,11 @@ class Gatekeeper:
             return self._refuse(user, place, "not there", accesslines.not_here())
         return None
 
+    @property
+    def looks_at_jobs(self) -> bool:
+        """See `Access.looks_at_jobs`."""
+        return self._rules.only_owners
+
     async def may_see(self, user: UserId, job: Job) -> bool:
         """See `Access.may_see`. Raises Unjudged where Slack does not say who the person is."""
         if not self._rules.only_owners or user in self._rules.admins:

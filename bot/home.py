@@ -35,13 +35,17 @@ class Followed:
     """The card's address in Slack."""
 
 
-def home(running: Sequence[Followed], finished: Sequence[Followed]) -> dict[str, Any]:
+def home(
+    running: Sequence[Followed], finished: Sequence[Followed], *, n_running: int | None = None
+) -> dict[str, Any]:
     """A person's Home tab.
 
     Args:
         running: what they follow now, newest first.
         finished: what they followed to its end, that which ended last first.
+        n_running: how many they follow, where `running` does not hold them all.
     """
+    left_out = max(len(running), n_running or 0) - MOST_RUNNING
     blocks = [
         _heading("Running"),
         *[section(_running(followed)) for followed in running[:MOST_RUNNING]],
@@ -50,8 +54,8 @@ def home(running: Sequence[Followed], finished: Sequence[Followed]) -> dict[str,
         blocks.append(
             section("You follow no running job. Type `/omni-ask` to ask, or `/omni-job` to follow one.")
         )
-    elif len(running) > MOST_RUNNING:
-        blocks.append(context(f"and {len(running) - MOST_RUNNING} more."))
+    elif left_out > 0:
+        blocks.append(context(f"and {left_out} more."))
     blocks.append(_heading("Finished"))
     blocks += [section(_finished(followed)) for followed in finished[:MOST_FINISHED]]
     if not finished:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.access import is_direct
 from bot.ask import Model, ModelId
 from bot.mrkdwn import excerpt
 from bot.ports import Block
@@ -99,7 +100,7 @@ def ask(place: Place | None, choices: Choices, *, prompt: str = "") -> View:
         if len(choices.models) > MOST_OPTIONS:
             blocks.append(_remark(f"The first {MOST_OPTIONS} of {len(choices.models)} models."))
         blocks += _topics(choices)
-    if place is not None:
+    if place is not None and not is_direct(place):
         blocks.append(_where())
     return _view(ASK, "Ask Omni", "Ask", blocks, _placed(place))
 

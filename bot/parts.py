@@ -4,22 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.access import AccessRules
 from bot.arrivals import Arrivals
+from bot.asks import Asks
 from bot.budget import Gate, Ledger, Rate
 from bot.cards import Cards
 from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.drawing import Drawing
 from bot.follower import Follower
+from bot.gatekeeper import Gatekeeper, OmniUsers
 from bot.handlers import Handlers, Whisper
 from bot.learning import Learning
 from bot.palette import Palette
+from bot.person import Directory
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
 from bot.runner import Follow, Runner
 from bot.thread import Thread
 from bot.uploading import Uploading
+from bot.venues import Venues
 from bot.watch import TeamId, UserId
 
 EDITS_PER_MINUTE = 50
@@ -40,6 +45,8 @@ class Rules:
     """What Omni allows the key."""
     notify_after_seconds: float
     """An answer that took longer is announced in the card's thread."""
+    access: AccessRules
+    """Who may do what."""
     follow_for_seconds: float
     """A job that has not ended by then is looked after no more, until somebody asks for it."""
 
@@ -52,6 +59,9 @@ class World:
     board: Board
     watches: Watches
     durations: Durations
+    asks: Asks
+    directory: Directory
+    omni_users: OmniUsers
     whisper: Whisper
     now: Callable[[], datetime]
     """The time, aware UTC."""
@@ -85,6 +95,16 @@ def assemble(
     world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
 ) -> Parts:
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
+    venues = Venues(world.directory, allow_shared=rules.access.allow_shared_channels)
+    access = Gatekeeper(
+        rules.access,
+        directory=world.directory,
+        venues=venues,
+        omni_users=world.omni_users,
+        watches=world.watches,
+        asks=world.asks,
+        now=world.now,
+    )
     palette = Palette()
     drawing = Drawing(world.board, world.watches, edits, palette)
     posting = Posting(world.board, world.now, palette)
@@ -104,6 +124,7 @@ def assemble(
         thread=thread,
         palette=palette,
         arrivals=arrivals,
+        is_shared=venues.is_shared_at_the_end,
         now=world.now,
         tenant=rules.tenant,
     )
@@ -122,6 +143,7 @@ def assemble(
         board=world.board,
         watches=world.watches,
         arrivals=arrivals,
+        access=access,
         start=runner.start,
         now=world.now,
         bot_user=world.bot_user,

@@ -122,6 +122,16 @@ def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
     return Message(text, tuple(blocks))
 
 
+def withheld(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card of a job that has ended where people of another organisation would read the answer."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    title = "The job has ended, and its answer is not shown here"
+    why = "This conversation is shared with another organisation, or I can't see whether it is."
+    there = "Who follows the job finds the answer in their direct messages with me."
+    text = f"{title}. {why} {there}"
+    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(watch))))
+
+
 def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
     """The card that has become the answer."""
     caution = (_CHECK_IT,) * answered.has_answer(job)

@@ -711,6 +711,7 @@ class FakeAccess:
         self.idle: set[UserId] = set()
         """Who may not cancel or retry."""
         self.omni_user: OmniUserId | Exception | None = None
+        self.looks_at_jobs = False
         self.error: Exception | None = None
 
     async def refusal(self, user: UserId, _place: Place) -> str | None:

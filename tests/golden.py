@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.job import Job, JobError, JobId, JobState, Progress
 from bot.ports import Message
-from bot.render import card, notice, rested, unfollowed
+from bot.render import card, notice, rested, unfollowed, withheld
 from bot.sight import Sight
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 
@@ -125,6 +125,7 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
             )
         ),
         "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
+        "withheld": (withheld(WATCH, SIGHTS["complete"], TENANT),),
         "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
     }
 

@@ -6,10 +6,13 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
+from bot.access import AccessRules
 from bot.arrivals import Arrival, Arrivals
+from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.errors import (
     JobNotFound,
@@ -23,6 +26,7 @@ from bot.errors import (
     Unanswered,
 )
 from bot.follower import PATIENCE_SECONDS
+from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
 from bot.parts import Rules, World, assemble
 from bot.runner import Runner, TaskRunner
@@ -33,7 +37,9 @@ from tests.fakes import (
     HERE,
     JOB,
     START,
+    FakeAccess,
     FakeBoard,
+    FakeDirectory,
     FakeDurations,
     FakeOmni,
     FakeWatches,
@@ -47,6 +53,7 @@ pytestmark = pytest.mark.looptime
 
 FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
 RULES = Rules(
+    access=AccessRules(),
     tenant="https://acme.omniapp.co",
     requests_per_minute=60,
     notify_after_seconds=30.0,
@@ -67,6 +74,8 @@ class Stage:
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
         self.durations = FakeDurations()
+        self.directory = FakeDirectory()
+        self.access = FakeAccess()
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
@@ -80,6 +89,9 @@ class Stage:
             whisper=tell_nobody,
             now=now,
             durations=self.durations,
+            asks=cast(Asks, None),
+            directory=self.directory,
+            omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
         )
