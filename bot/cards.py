@@ -137,6 +137,11 @@ class Cards:
             await self._drawing.finish(watch, ts, (render.withheld(watch, sight, self._tenant),))
         await self._move_to_direct_messages(watch)
 
+    async def show_retried(self, watch: Watch, sight: Sight) -> None:
+        """Let the card of an ended job say who has had its question asked again. Raises ClaimLost."""
+        if watch.card is not None and not watch.card_gone:
+            await self._drawing.finish(watch, watch.card, self._look(watch, sight), ended=True)
+
     async def _show_the_end(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
         if watch.ended and not sight.has_ended:

@@ -177,17 +177,21 @@ class Desk:
             log.info("followed", watch=watch.id, job=job, user=person, channel=destination.place.channel)
             if watch.id == mine.id:
                 await self._start(job)
-                line = await self._tell_arrival(mine, arrival, is_first=True)
-                return line or await self._say_where(destination, mine.id)
+                return await self.tell_new(mine, arrival, destination)
         with self._arrivals.waiting(watch.id) as arrival:
             line = await self._already_there(watch.id)
             await self._start(job)
             return line or await self._tell_arrival(replace(mine, id=watch.id), arrival, is_first=False)
 
-    async def _say_where(self, destination: Destination, watch: WatchId) -> str | None:
-        if destination.say is None:
-            return None
-        there = await self._watches.get(watch)
+    async def tell_new(
+        self, mine: Watch, arrival: asyncio.Future[Arrival], destination: Destination
+    ) -> str | None:
+        """What to tell the person of a new watch: where its card is, or why there is none; None where they see for
+        themselves. Raises StoreUnavailable."""
+        line = await self._tell_arrival(mine, arrival, is_first=True)
+        if line is not None or destination.say is None:
+            return line
+        there = await self._watches.get(mine.id)
         return destination.say(await self._link(there) if there else None)
 
     async def _already_there(self, watch: WatchId) -> str | None:
@@ -227,7 +231,7 @@ class Desk:
             return None if is_first else await self._already_there(mine.id)
         if came is Arrival.MOVED and not await self._has_direct_messages(mine):
             return lines.not_allowed_anywhere(self._bot_user)
-        return self._line(came)
+        return self._line(came, mine)
 
     async def _last_word(self, arrival: asyncio.Future[Arrival]) -> Arrival:
         """Why the watch is gone, or about to go: whoever removes it says so right after."""
@@ -247,7 +251,7 @@ class Desk:
             log.warning("no direct message", user=mine.requester, code=error.code)
         return True
 
-    def _line(self, arrival: Arrival) -> str:
+    def _line(self, arrival: Arrival, mine: Watch) -> str:
         match arrival:
             case Arrival.MOVED:
                 return lines.moved_to_dm(None, self._bot_user)
@@ -258,7 +262,7 @@ class Desk:
             case Arrival.KEY_REFUSED:
                 return lines.key_refused()
             case _:
-                return lines.unconfirmed_card()
+                return lines.unconfirmed_card(mine.job if mine.is_own else None)
 
     async def _link(self, watch: Watch) -> str | None:
         if watch.card is None or watch.card_gone:

@@ -111,7 +111,7 @@ def unconfirmed_card(job: JobId | None = None) -> str:
     which = f" of the job {code(job, 60)}" if job else ""
     return (
         f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stands still, "
-        "type the command again."
+        f"type {f'`{COMMAND}` with its id' if job else 'the command again'}."
     )
 
 

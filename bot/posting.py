@@ -268,7 +268,7 @@ async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
         except StoreUnavailable as error:
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise
-            log.warning("post not stored", watch=watch, reason=str(error))
+            log.warning("not stored yet", watch=watch, reason=str(error))
             await asyncio.sleep(min(5.0, 2.0**failures))
             failures += 1
 
