@@ -34,7 +34,7 @@ from bot.slackpeople import SlackDirectory
 from bot.slackviews import SlackViews
 from bot.socketmode import SocketMode
 from bot.store import Store
-from bot.sweep import count_jobs, sweep
+from bot.sweep import count_jobs, sweep, sweep_asks
 from bot.transactions import Transactions
 
 log = structlog.get_logger()
@@ -161,6 +161,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             sweep(store, parts.runner, now, retention_days=settings.retention_days),
             parts.learning.run(),
             parts.home_tabs.run(),
+            sweep_asks(
+                StoredAsks(transactions), health.bot.board, now, retention_days=settings.retention_days
+            ),
         ]
         if database.is_shared:
             upkeep.append(count_jobs(store, partial(_share, health.bot)))
@@ -243,6 +246,7 @@ async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asy
         socket.cancel()
         await asyncio.wait({socket})
         await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
+        await parts.submitting.end()
         for task in keeping:
             task.cancel()
         await parts.runner.stop()

@@ -18,6 +18,7 @@ from bot.cards import Cards
 from bot.catalogue import Catalogue
 from bot.datadesk import DataDesk
 from bot.desk import Desk
+from bot.destinations import Destinations
 from bot.drawing import Drawing
 from bot.errands import Errands, Whisper
 from bot.follower import Follower
@@ -34,6 +35,7 @@ from bot.posting import Posting
 from bot.results import Results
 from bot.runner import Follow, Runner
 from bot.shortcuts import Shortcuts
+from bot.submitting import Submitting
 from bot.thread import Thread
 from bot.unfurling import Unfurling
 from bot.uploading import Uploading
@@ -103,7 +105,7 @@ class Parts:
     runner: Runner
     drawing: Drawing
     posting: Posting
-    ask_desk: AskDesk
+    submitting: Submitting
     home_tabs: HomeTabs
     errands: Errands
     listeners: tuple[Listener, ...]
@@ -190,17 +192,25 @@ def assemble(
         tenant=rules.tenant,
         bot_user=world.bot_user,
     )
-    ask_desk = AskDesk(
+    submitting = Submitting(
         omni=world.omni,
         asking=world.asking,
         board=world.board,
-        watches=world.watches,
         asks=world.asks,
         arrivals=arrivals,
-        access=access,
         desk=desk,
         start=runner.start,
         steps=posting.steps,
+        now=world.now,
+    )
+    ask_desk = AskDesk(
+        omni=world.omni,
+        watches=world.watches,
+        asks=world.asks,
+        access=access,
+        destinations=Destinations(world.board, access, world.bot_user),
+        cards=cards,
+        submitting=submitting,
         now=world.now,
         default_model=rules.default_model,
     )
@@ -249,4 +259,4 @@ def assemble(
         ),
         home_tabs,
     )
-    return Parts(follower, learning, runner, drawing, posting, ask_desk, home_tabs, errands, listeners)
+    return Parts(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)

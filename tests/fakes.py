@@ -186,17 +186,21 @@ def _raise(error: BoardError | None) -> None:
 class FakeDirectory:
     """Slack's people and conversations as dictionaries; who or what is not there is of the workspace, and not shared.
 
-    What `people` or `venues` hold may be an error to raise instead. Remembers who asked about whom.
+    What `people` or `venues` hold may be an error to raise instead; `errors` are raised first, and then `error`.
+    Remembers who asked about whom.
     """
 
     def __init__(self, home: TeamId = HERE.team) -> None:
         self.people: dict[UserId, Person | BoardError] = {}
         self.venues: dict[Place, Venue | BoardError] = {}
         self.asked: list[UserId | Place] = []
+        self.error: BoardError | None = None
+        self.errors: list[BoardError] = []
         self._home = home
 
     async def person(self, user: UserId) -> Person:
         self.asked.append(user)
+        self._fail()
         found = self.people.get(user, Person(user, self._home, email=f"{user.lower()}@example.com"))
         if isinstance(found, BoardError):
             raise found
@@ -204,10 +208,17 @@ class FakeDirectory:
 
     async def venue(self, place: Place) -> Venue:
         self.asked.append(place)
+        self._fail()
         found = self.venues.get(place, Venue(is_direct=place.channel.startswith("D")))
         if isinstance(found, BoardError):
             raise found
         return found
+
+    def _fail(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass
@@ -767,32 +778,6 @@ class FakeWatches:
     def _set(self, watch: WatchId, **facts: object) -> None:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
-
-
-class FakeDirectory:
-    """Slack's people and conversations. Whom it does not know is an ordinary colleague; `errors` come first."""
-
-    def __init__(self, *people: Person) -> None:
-        self.people = {person.id: person for person in people}
-        self.venues: dict[Place, Venue] = {}
-        self.asked: list[UserId] = []
-        self.error: BoardError | None = None
-        self.errors: list[BoardError] = []
-
-    async def person(self, user: UserId) -> Person:
-        self.asked.append(user)
-        self._fail()
-        return self.people.get(user, Person(user, HERE.team))
-
-    async def venue(self, place: Place) -> Venue:
-        self._fail()
-        return self.venues.get(place, Venue())
-
-    def _fail(self) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
-        if self.error is not None:
-            raise self.error
 
 
 class FakeAccess:

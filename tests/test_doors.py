@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import accesslines, asklines, lines, modals
+from bot import accesslines, asklines, entered, lines, modals
 from bot.ask import Asking, Model, ModelId
 from bot.askdesk import AskDesk, Wish
 from bot.asks import Asks
@@ -171,7 +171,7 @@ async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen
     ((view_id, filled),) = doors.views.updated
     assert trigger == "trigger" and "Looking up" in str(opened)
     assert view_id == "V1" and "Shop" in str(filled)
-    assert modals.place_of(filled) == HERE
+    assert entered.place_of(filled) == HERE
     assert doors.desk.asked == [] and doors.told == []
 
 
@@ -246,7 +246,7 @@ async def test_another_model_has_other_topics() -> None:
     await doors.errands.drain()
     ((view_id, redrawn),) = doors.views.updated
     assert view_id == "V9" and "stock" in str(redrawn)
-    assert modals.place_of(redrawn) == modals.place_of(view)
+    assert entered.place_of(redrawn) == entered.place_of(view)
 
 
 # What is entered

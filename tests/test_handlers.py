@@ -67,7 +67,7 @@ class RememberingViews:
         self.opened: list[tuple[str, View]] = []
         self.updated: list[tuple[str, View]] = []
         self.published: list[tuple[float, UserId, View]] = []
-        self.unfurled: list[tuple[str, dict[str, object]]] = []
+        self.unfurled: list[tuple[str, dict[str, dict[str, object]]]] = []
         self.whispered: list[tuple[Place, UserId, str, Ts | None]] = []
         self.error: BoardError | None = None
 
@@ -84,7 +84,7 @@ class RememberingViews:
         self._fail()
         self.published.append((asyncio.get_running_loop().time(), user, view))
 
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, object]) -> None:
+    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
         self._fail()
         self.unfurled.append((unfurl_id, previews))
 
