@@ -80,13 +80,13 @@ def over_sockets() -> None:
 def loads() -> None:
     """CPU, memory, start and acknowledgements with many open follows."""
     _say("\nMany open follows in one process, SQLite, 60 requests a minute")
-    _say("follows  connected s  answered s  followed s   CPU %  peak MiB  ack median ms   p99  worst")
+    _say("follows  connected s  answered s  followed s   CPU %  busy %  peak MiB  ack median ms   p99  worst")
     for follows in (1_000, 10_000):
         measured = asyncio.run(load.measure(follows))
         acks = measured.ack_milliseconds
         _say(
             f"{follows:7}  {measured.connected_seconds:11.1f}  {measured.answered_seconds:10.1f}  "
-            f"{measured.followed_seconds:10.1f}  {measured.cpu_percent:6.1f}  {measured.peak_mib:8.0f}  "
+            f"{measured.followed_seconds:10.1f}  {measured.cpu_percent:6.1f}  {measured.busy_cpu_percent:6.1f}  {measured.peak_mib:8.0f}  "
             f"{statistics.median(acks):13.1f}  {measured.ack(0.99):4.1f}  {acks[-1]:5.1f}"
         )
 
