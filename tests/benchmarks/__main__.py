@@ -86,8 +86,8 @@ def loads() -> None:
         acks = measured.ack_milliseconds
         _say(
             f"{follows:7}  {measured.connected_seconds:11.1f}  {measured.answered_seconds:10.1f}  "
-            f"{measured.followed_seconds:10.1f}  {measured.cpu_percent:6.1f}  {measured.busy_cpu_percent:6.1f}  {measured.peak_mib:8.0f}  "
-            f"{statistics.median(acks):13.1f}  {measured.ack(0.99):4.1f}  {acks[-1]:5.1f}"
+            f"{measured.followed_seconds:10.1f}  {measured.cpu_percent:6.1f}  {measured.busy_cpu_percent:6.1f}  "
+            f"{measured.peak_mib:8.0f}  {statistics.median(acks):13.1f}  {measured.ack(0.99):4.1f}  {acks[-1]:5.1f}"
         )
 
 

@@ -1,7 +1,8 @@
 """What many open follows cost: the bot as a process of its own, on SQLite, between the simulated Slack and Omni.
 
 Measured from the start of the process: when its socket is open, when a command typed then has its card, when every open
-follow is taken up; then over a minute CPU; over another with five commands a second CPU and the time to acknowledge; and the peak of its memory.
+follow is taken up; then over a minute CPU; over another, with five commands a second, CPU and the time to acknowledge;
+and the peak of its memory.
 """
 
 import asyncio
