@@ -32,6 +32,8 @@ some have to be asked then how much exactly, and not all each second."""
 SHARING_SLACK = 0.1
 """How much more than its share a process may take: what others leave, and what changes between two counts."""
 SMALLEST_SHARE = 0.01
+OUTRUN_AFTER = 1.5
+"""After so many times as long as its share lasts for one request, a process has been left without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,24 @@ class Gate:
             early = max(early, self._leave_to_others_seconds())
         if early > 0.0:
             return early
-        return await self._ledger.take(self._budget, self._rate, urgent=urgent)
+        return await self._ledger.take(self._budget, self._rate, urgent=urgent or self._is_outrun())
 
     def _leave_to_others_seconds(self) -> float:
         """How long the next unhurried request has to wait so that other processes have their share."""
         if self._share >= 1.0:
             return 0.0
-        apart = self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
-        return self._last_unhurried + apart - _loop_time()
+        return self._last_unhurried + self._apart_seconds() - _loop_time()
+
+    def _is_outrun(self) -> bool:
+        """Whether others, who were faster each time, have left this process without its share: an unhurried request
+        then takes the place that is kept for urgent ones."""
+        return (
+            self._share < 1.0 and _loop_time() > self._last_unhurried + OUTRUN_AFTER * self._apart_seconds()
+        )
+
+    def _apart_seconds(self) -> float:
+        """How far apart unhurried requests are that use this process's share."""
+        return self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
 
     def _let_one_through(self) -> None:
         if self._urgent:

@@ -445,3 +445,33 @@ async def test_of_many_polls_that_are_worth_about_the_same_few_are_asked_how_muc
     assert asked - len(polls) < 0.2 * len(polls) * 60
     await gate.close()
     await asyncio.gather(*polls, return_exceptions=True)
+
+
+class SlowlyReached(MemoryLedger):
+    """Another ledger, as a process sees it that is always a moment too late."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
+        await asyncio.sleep(0.2)
+        return await self._ledger.take(budget, rate, urgent=urgent)
+
+
+@pytest.mark.looptime
+async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_always_faster() -> None:
+    ledger, rate = MemoryLedger(), Rate.within(240, burst=4)
+    large, small = Gate(ledger, "omni", rate), Gate(SlowlyReached(ledger), "omni", rate)
+    large.share(41 / 42)
+    small.share(1 / 42)
+    polls = [asyncio.create_task(large.turn()) for _ in range(300)]
+    await asyncio.sleep(10.0)
+    went = []
+    while asyncio.get_running_loop().time() < 60.0:
+        await small.turn()
+        went.append(asyncio.get_running_loop().time())
+    assert 3 <= len(went) <= 6
+    for gate in (large, small):
+        await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
