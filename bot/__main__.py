@@ -1,17 +1,16 @@
-"""The command line: `python -m bot`, `python -m bot check`, `python -m bot demo`."""
+"""The command line: `python -m bot`, `python -m bot check`, `python -m bot demo`.
+
+What a command needs is imported when it runs, since all of it together takes a second or two: help, and a setting that
+is missing, are told at once.
+"""
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
 
-from bot import logs
-from bot.app import run
-from bot.check import check
-from bot.demo.stage import perform
 from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings, SettingsError, read_settings
-from bot.web import PortTaken
 
 STOPPED = 0
 BROKEN = 1
@@ -33,20 +32,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands. Returns the exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "demo":
-        return asyncio.run(perform(port=options.port, open_browser=not options.no_browser))
+        return asyncio.run(_demo(options.port, open_browser=not options.no_browser))
     try:
         settings = read_settings()
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return BAD_SETTINGS
-    logs.configure(settings.log_level)
     try:
         return asyncio.run(_check(settings) if options.command == "check" else _run(settings))
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+async def _demo(port: int, *, open_browser: bool) -> int:
+    from bot.demo.stage import perform
+
+    return await perform(port=port, open_browser=open_browser)
+
+
 async def _check(settings: Settings) -> int:
+    from bot import logs
+    from bot.check import check
+
+    logs.configure(settings.log_level)
     code = STOPPED
     async for finding in check(settings):
         print(finding, flush=True)
@@ -55,6 +63,11 @@ async def _check(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> int:
+    from bot import logs
+    from bot.app import run
+    from bot.web import PortTaken
+
+    logs.configure(settings.log_level)
     try:
         await run(settings)
     except TokenRefused as error:

@@ -26,9 +26,14 @@ LONGEST_NAP_SECONDS = 1.0
 """How long the queue sleeps before it asks the ledger again: another process may have paused or freed it."""
 SHORTEST_NAP_SECONDS = 0.001
 """A wait that rounding left over must still let time pass."""
+CLOSE_ENOUGH = 0.95
+"""Which part of the greatest worth is as good as the greatest. Of 10,000 that wait and are worth about the same, only
+some have to be asked then how much exactly, and not all each second."""
 SHARING_SLACK = 0.1
 """How much more than its share a process may take: what others leave, and what changes between two counts."""
 SMALLEST_SHARE = 0.01
+OUTRUN_AFTER = 1.5
+"""After so many times as long as its share lasts for one request, a process has been left without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,13 @@ class _Request:
     turn: asyncio.Future[None]
 
 
+_Entry = tuple[float, int, _Request]
+"""A request with the time at which it would have been worth nothing if it had grown by one a second, and its number."""
+
+
 class Gate:
-    """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then the
-    one that is worth the most at that moment, and of equals the first.
+    """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then one
+    than which none is worth much more at that moment, and of equals the first.
 
     What is worth the most is found without asking all who wait: as no worth grows by more than one a second, what one
     was at an earlier time bounds what it is now.
@@ -121,8 +130,8 @@ class Gate:
         self._budget = budget
         self._rate = rate
         self._urgent: deque[_Request] = deque()
-        self._unhurried: list[tuple[float, int, _Request]] = []
-        """A heap: the time at which the request would have been worth nothing if it had grown by one a second."""
+        self._unhurried: list[_Entry] = []
+        """A heap."""
         self._numbers = itertools.count()
         self._opener: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -182,14 +191,24 @@ class Gate:
             early = max(early, self._leave_to_others_seconds())
         if early > 0.0:
             return early
-        return await self._ledger.take(self._budget, self._rate, urgent=urgent)
+        return await self._ledger.take(self._budget, self._rate, urgent=urgent or self._is_outrun())
 
     def _leave_to_others_seconds(self) -> float:
         """How long the next unhurried request has to wait so that other processes have their share."""
         if self._share >= 1.0:
             return 0.0
-        apart = self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
-        return self._last_unhurried + apart - _loop_time()
+        return self._last_unhurried + self._apart_seconds() - _loop_time()
+
+    def _is_outrun(self) -> bool:
+        """Whether others, who were faster each time, have left this process without its share: an unhurried request
+        then takes the place that is kept for urgent ones."""
+        return (
+            self._share < 1.0 and _loop_time() > self._last_unhurried + OUTRUN_AFTER * self._apart_seconds()
+        )
+
+    def _apart_seconds(self) -> float:
+        """How far apart unhurried requests are that use this process's share."""
+        return self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
 
     def _let_one_through(self) -> None:
         if self._urgent:
@@ -199,21 +218,27 @@ class Gate:
         self._last_unhurried = _loop_time()
 
     def _take_most_worth(self) -> _Request:
-        """Take the request off the heap that is worth the most now; there is one that waits."""
-        now = (
-            _loop_time()
-        )  # once: by a clock that goes on, each of several equals would come after the others
-        while True:
+        """Take a request off the heap that is worth as much as any other now; there is one that waits."""
+        # Once: by a clock that goes on, each of several equals would come after the others.
+        now = _loop_time()
+        best: _Entry | None = None
+        others: list[_Entry] = []
+        while self._unhurried and (best is None or not _is_close_enough(best, self._unhurried[0], now)):
             _, number, request = heapq.heappop(self._unhurried)
             if request.turn.done():
                 continue
             entry = self._entry(number, request, now)
-            if not self._unhurried or entry < self._unhurried[0]:
-                return request
+            if best is not None:
+                others.append(max(best, entry))
+            best = entry if best is None else min(best, entry)
+        for entry in others:
             heapq.heappush(self._unhurried, entry)
+        if best is None:
+            raise LookupError("nobody waits")
+        return best[2]
 
     @staticmethod
-    def _entry(number: int, request: _Request, now: float) -> tuple[float, int, _Request]:
+    def _entry(number: int, request: _Request, now: float) -> _Entry:
         return now - request.worth(), number, request
 
     async def _nap(self, seconds: float) -> None:
@@ -244,6 +269,11 @@ class Gate:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _is_close_enough(entry: _Entry, best: _Entry, now: float) -> bool:
+    """Whether `entry`, made now, is worth about as much as `best`, made earlier, can be worth by now at most."""
+    return entry < best or now - entry[0] >= CLOSE_ENOUGH * (now - best[0]) > 0.0
 
 
 def _nothing() -> float:

@@ -6,11 +6,11 @@ So a process that was paused, or cut off, while another took its job over finds 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import uuid4
 
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.claims import Claims
 from bot.errors import ClaimLost
 from bot.job import JobId, JobState
 from bot.rows import (
@@ -37,6 +37,7 @@ class Store:
 
     def __init__(self, transactions: Transactions) -> None:
         self.transactions = transactions
+        self._claims = Claims(transactions)
 
     @whole
     async def add(self, watch: Watch) -> Watch:
@@ -65,11 +66,7 @@ class Store:
 
     @whole
     async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
-        claim = Claim(str(uuid4()))
-        mine = and_(watches.c.job == job, _still_open)
-        async with self.transactions.begin() as connection:
-            await connection.execute(update(watches).where(mine).values(claim=claim))
-            return claim, await select_watches(connection, and_(mine, watches.c.claim == claim))
+        return await self._claims.claim(job)
 
     @whole
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:

@@ -1,10 +1,12 @@
 """For every test here."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bot.database import Database
 from bot.ports import Watches
@@ -15,6 +17,10 @@ from tests.fakes import FakeWatches
 # For a test without an event loop, looptime asks asyncio for the current one, and asyncio up to 3.13 then
 # makes one that nobody closes. Once "none" was set, it says that there is none.
 asyncio.set_event_loop(None)
+
+settings.register_profile("quick", max_examples=50)
+settings.register_profile("thorough", max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")

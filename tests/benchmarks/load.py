@@ -1,7 +1,8 @@
 """What many open follows cost: the bot as a process of its own, on SQLite, between the simulated Slack and Omni.
 
 Measured from the start of the process: when its socket is open, when a command typed then has its card, when every open
-follow is taken up; then over a minute CPU and the time to acknowledge; and the peak of its memory.
+follow is taken up; then over a minute CPU; over another, with five commands a second, CPU and the time to acknowledge;
+and the peak of its memory.
 """
 
 import asyncio
@@ -37,7 +38,9 @@ class Load:
     answered_seconds: float
     followed_seconds: float
     cpu_percent: float
-    """Of one core, once all are taken up."""
+    """Of one core, over a minute once all are taken up, while nobody types anything."""
+    busy_cpu_percent: float
+    """The same over a minute with five commands a second."""
     peak_mib: float
     ack_milliseconds: tuple[float, ...]
     """Of each command, sorted."""
@@ -79,15 +82,17 @@ async def _measure(world: World, engine: AsyncEngine, follows: int) -> Load:
     await followed
     is_followed = time.monotonic()
     await asyncio.sleep(10.0)
-    cpu, at = _cpu_seconds(process.pid), time.monotonic()
+    meter = _Meter(process.pid)
+    await asyncio.sleep(SECONDS)
+    quiet = meter.percent()
     acks = await _acks(world)
-    used = _cpu_seconds(process.pid) - cpu
     return Load(
         follows,
         connected - began,
         answered - began,
         is_followed - began,
-        100.0 * used / (time.monotonic() - at),
+        quiet,
+        meter.percent(),
         _peak_mib(process.pid),
         tuple(sorted(acks)),
     )
@@ -142,9 +147,22 @@ async def _open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fo
     await opened.close()
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+class _Meter:
+    """Per cent of one core that a process used since the last reading."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._read_at, self._seconds = time.monotonic(), self._cpu_seconds()
+
+    def percent(self) -> float:
+        at, seconds = time.monotonic(), self._cpu_seconds()
+        used = 100.0 * (seconds - self._seconds) / (at - self._read_at)
+        self._read_at, self._seconds = at, seconds
+        return used
+
+    def _cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mib(pid: int) -> float:

@@ -16,6 +16,7 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
+import bot.app  # noqa: F401 - what the command line imports only when it runs, imported once for all
 from bot.__main__ import main
 
 LOOKS_EVERY_SECONDS = 0.01
