@@ -9,6 +9,7 @@ OmniError                     Omni gave no status
 BoardError                    Slack did not do it
 ├── NotAllowedHere            the bot can't post in this place: use the person's DM
 ├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
+├── ViewGone                  the modal was closed, or the moment to open it has passed: tell the person otherwise
 ├── PayloadRefused            Slack won't show this content: try a plainer form
 ├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
 ├── BoardUnreachable          certainly not done: do it again later
@@ -55,6 +56,10 @@ class NotAllowedHere(BoardError):
 
 class MessageGone(BoardError):
     """The message was deleted or can no longer be edited."""
+
+
+class ViewGone(BoardError):
+    """The modal was closed, or what a person did is too long ago for one to be opened."""
 
 
 class PayloadRefused(BoardError):

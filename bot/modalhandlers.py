@@ -5,16 +5,17 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot import asklines, lines, modals
+from bot import asklines, entered, lines, modals
 from bot.access import Access
 from bot.askdesk import AskDesk, Wish
 from bot.blocks import ASK_FOLLOW_UP
 from bot.catalogue import Catalogue
 from bot.desk import Desk
 from bot.destinations import PRIVATE, split_private
+from bot.entered import NotEntered
 from bot.errands import Errands
 from bot.errors import BoardError
-from bot.modals import Choices, NotEntered
+from bot.modals import Choices
 from bot.payloads import click, person_of, place_of_command, team_of
 from bot.person import Views
 from bot.ports import Board, Message
@@ -100,7 +101,7 @@ class ModalHandlers:
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
         try:
-            asked = modals.entered_question(view)
+            asked = entered.question(view)
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return
@@ -120,20 +121,20 @@ class ModalHandlers:
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
         try:
-            entered = modals.entered_follow_up(view)
+            on = entered.follow_up(view)
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return
         await ack()
         if not self._errands.is_repeated(body.get("trigger_id")):
-            person, place, card = person_of(body), entered.place, entered.card
-            asking = self._ask_desk.follow_up(entered.prompt, entered.watch, place, card, person)
+            person, place, card = person_of(body), on.place, on.card
+            asking = self._ask_desk.follow_up(on.prompt, on.watch, place, card, person)
             self._errands.run(asking, self._errands.privately(place, person, thread=card))
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A job to follow was entered."""
         try:
-            typed = modals.entered_job(view)
+            typed = entered.job(view)
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return
@@ -167,8 +168,8 @@ class ModalHandlers:
         return None
 
     async def _redraw(self, view: modals.View, team: TeamId, person: UserId) -> str | None:
-        choices = await self._catalogue.choices(team, person, modals.chosen_model(view))
-        await self._update(str(view.get("id") or ""), modals.ask(modals.place_of(view), choices))
+        choices = await self._catalogue.choices(team, person, entered.chosen_model(view))
+        await self._update(str(view.get("id") or ""), modals.ask(entered.place_of(view), choices))
         return None
 
     async def _update(self, opened: str, view: modals.View) -> None:

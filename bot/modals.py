@@ -1,4 +1,4 @@
-"""The modals in which people ask, ask on, and name a job to follow: how they look, and what was entered.
+"""The modals in which people ask, ask on, and name a job to follow: how they look. What was entered: `entered`.
 
 Limits and shapes: docs.slack.dev/reference/block-kit and docs.slack.dev/surfaces/modals. An input keeps what was
 entered when its modal is drawn anew, as long as its block and its action keep their ids.
@@ -6,14 +6,14 @@ entered when its modal is drawn anew, as long as its block and its action keep t
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bot.access import is_direct
 from bot.ask import Model, ModelId
 from bot.mrkdwn import excerpt
 from bot.ports import Block
-from bot.watch import ChannelId, Place, TeamId, Ts, WatchId
+from bot.watch import Place, Ts, WatchId
 
 View = dict[str, Any]
 """One view, as Slack's JSON."""
@@ -34,15 +34,8 @@ MOST_OPTIONS = 100
 _LONGEST_OPTION = 75
 _LONGEST_VALUE = 150
 """Of an option. Source: docs.slack.dev/reference/block-kit/composition-objects/option-object."""
-_HERE, _PRIVATE = "here", "private"
-
-
-class NotEntered(ValueError):
-    """Something is missing in a modal. `errors` holds a sentence for each block that it concerns."""
-
-    def __init__(self, **errors: str) -> None:
-        super().__init__(", ".join(errors))
-        self.errors = errors
+HERE, PRIVATELY = "here", "private"
+"""What can be chosen for where the answer goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +51,6 @@ class Choices:
     """They are still being looked up."""
     trouble: str = ""
     """Why nothing can be chosen, in a sentence of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was entered to be asked."""
-
-    prompt: str = field(repr=False)
-    model: ModelId | None
-    topic: str | None
-    private: bool
-    place: Place | None
-    """Where the modal was opened; None where that was in no conversation."""
-
-
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """What was entered to go on from a card."""
-
-    prompt: str = field(repr=False)
-    watch: WatchId
-    place: Place
-    card: Ts
 
 
 def ask(place: Place | None, choices: Choices, *, prompt: str = "") -> View:
@@ -129,43 +100,6 @@ def follow_job() -> View:
         _remark("Its card goes to your direct messages with this app."),
     ]
     return _view(FOLLOW_JOB, "Follow an Omni job", "Follow", blocks, {})
-
-
-def entered_question(view: View) -> Asked:
-    """What was entered in `ask`. Raises NotEntered."""
-    return Asked(
-        prompt=_prompt(view),
-        model=_chosen_model(view),
-        topic=_option(view, TOPIC, TOPIC),
-        private=_option(view, WHERE, WHERE) == _PRIVATE,
-        place=_place(_kept(view)),
-    )
-
-
-def entered_follow_up(view: View) -> FollowUp:
-    """What was entered in `follow_up`. Raises NotEntered."""
-    kept = _kept(view)
-    place = _place(kept)
-    if place is None:
-        raise NotEntered(question="This was opened too long ago. Please close it and press the button again.")
-    return FollowUp(_prompt(view), WatchId(kept.get("watch", "")), place, Ts(kept.get("card", "")))
-
-
-def entered_job(view: View) -> str:
-    """What was entered in `follow_job`. Raises NotEntered."""
-    if not (typed := _typed(view, JOB)):
-        raise NotEntered(job="Please enter the id of a job, or the address of a chat.")
-    return typed
-
-
-def chosen_model(view: View) -> ModelId | None:
-    """Which model is chosen in a modal that is open."""
-    return _chosen_model(view)
-
-
-def place_of(view: View) -> Place | None:
-    """Where a modal was opened."""
-    return _place(_kept(view))
 
 
 def _view(callback: str, title: str, submit: str | None, blocks: list[Block], kept: dict[str, str]) -> View:
@@ -228,7 +162,7 @@ def _topics(choices: Choices) -> list[Block]:
 
 
 def _where() -> Block:
-    here, private = _choice("In this conversation", _HERE), _choice("In my direct messages", _PRIVATE)
+    here, private = _choice("In this conversation", HERE), _choice("In my direct messages", PRIVATELY)
     element = {
         "type": "radio_buttons",
         "action_id": WHERE,
@@ -256,52 +190,3 @@ def _plain(text: str) -> Block:
 
 def _placed(place: Place | None) -> dict[str, str]:
     return {} if place is None else {"team": place.team, "channel": place.channel}
-
-
-def _place(kept: dict[str, str]) -> Place | None:
-    team, channel = kept.get("team"), kept.get("channel")
-    return Place(TeamId(team), ChannelId(channel)) if team and channel else None
-
-
-def _kept(view: View) -> dict[str, str]:
-    """What the modal was opened with. Slack hands it back as it was; anything else counts as nothing."""
-    try:
-        kept = json.loads(view.get("private_metadata") or "{}")
-    except ValueError:
-        return {}
-    return (
-        {name: value for name, value in kept.items() if isinstance(value, str)}
-        if isinstance(kept, dict)
-        else {}
-    )
-
-
-def _values(view: View, block: str) -> dict[str, Any]:
-    """What was entered in the blocks of that name; a topic's has its model's id after it."""
-    values = (view.get("state") or {}).get("values") or {}
-    found: dict[str, Any] = {}
-    for name, entered in values.items():
-        if name.split(" ", 1)[0] == block:
-            found |= entered
-    return found
-
-
-def _typed(view: View, block: str) -> str:
-    return str((_values(view, block).get(block) or {}).get("value") or "").strip()
-
-
-def _option(view: View, block: str, action: str) -> str | None:
-    chosen = (_values(view, block).get(action) or {}).get("selected_option") or {}
-    value = chosen.get("value")
-    return value if isinstance(value, str) and value else None
-
-
-def _prompt(view: View) -> str:
-    if not (prompt := _typed(view, QUESTION)):
-        raise NotEntered(question="Please enter a question.")
-    return prompt
-
-
-def _chosen_model(view: View) -> ModelId | None:
-    chosen = _option(view, MODEL, CHOOSE_MODEL)
-    return ModelId(chosen) if chosen else None

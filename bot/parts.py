@@ -3,26 +3,41 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
+
+from slack_bolt.async_app import AsyncApp
 
 from bot.access import AccessRules
 from bot.arrivals import Arrivals
+from bot.ask import Asking, ModelId
+from bot.askdesk import AskDesk
 from bot.asks import Asks
 from bot.budget import Gate, Ledger, Rate
+from bot.canceldesk import CancelDesk
 from bot.cards import Cards
+from bot.catalogue import Catalogue
 from bot.datadesk import DataDesk
 from bot.desk import Desk
+from bot.destinations import Destinations
 from bot.drawing import Drawing
+from bot.errands import Errands, Whisper
 from bot.follower import Follower
 from bot.gatekeeper import Gatekeeper, OmniUsers
-from bot.handlers import Handlers, Whisper
+from bot.handlers import Handlers
+from bot.hometabs import HomeTabs
 from bot.learning import Learning
+from bot.mentions import Mentions
+from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
-from bot.person import Directory
+from bot.person import Directory, Views
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
 from bot.runner import Follow, Runner
+from bot.shortcuts import Shortcuts
+from bot.submitting import Submitting
 from bot.thread import Thread
+from bot.unfurling import Unfurling
 from bot.uploading import Uploading
 from bot.venues import Venues
 from bot.watch import TeamId, UserId
@@ -45,10 +60,12 @@ class Rules:
     """What Omni allows the key."""
     notify_after_seconds: float
     """An answer that took longer is announced in the card's thread."""
-    access: AccessRules
-    """Who may do what."""
     follow_for_seconds: float
     """A job that has not ended by then is looked after no more, until somebody asks for it."""
+    access: AccessRules
+    """Who may do what."""
+    default_model: ModelId | None = None
+    """The Omni model that is asked where a person has chosen none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +73,27 @@ class World:
     """What the parts stand in: the two services, the database, and the time."""
 
     omni: Omni
+    asking: Asking
+    omni_users: OmniUsers
     board: Board
+    directory: Directory
+    views: Views
     watches: Watches
     durations: Durations
     asks: Asks
-    directory: Directory
-    omni_users: OmniUsers
     whisper: Whisper
     now: Callable[[], datetime]
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+
+
+class Listener(Protocol):
+    """One of Slack's doors."""
+
+    def register(self, app: AsyncApp) -> None:
+        """Tell Bolt what it listens to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +105,15 @@ class Parts:
     runner: Runner
     drawing: Drawing
     posting: Posting
-    handlers: Handlers
+    submitting: Submitting
+    home_tabs: HomeTabs
+    errands: Errands
+    listeners: tuple[Listener, ...]
+
+    def register(self, app: AsyncApp) -> None:
+        """All that Slack can send; `manifest.yml` names the same."""
+        for listener in self.listeners:
+            listener.register(app)
 
 
 def omni_gate(ledger: Ledger, rules: Rules) -> Gate:
@@ -157,5 +192,71 @@ def assemble(
         tenant=rules.tenant,
         bot_user=world.bot_user,
     )
-    handlers = Handlers(desk, data_desk, world.whisper, world.team)
-    return Parts(follower, learning, runner, drawing, posting, handlers)
+    submitting = Submitting(
+        omni=world.omni,
+        asking=world.asking,
+        board=world.board,
+        asks=world.asks,
+        arrivals=arrivals,
+        desk=desk,
+        start=runner.start,
+        steps=posting.steps,
+        now=world.now,
+    )
+    ask_desk = AskDesk(
+        omni=world.omni,
+        watches=world.watches,
+        asks=world.asks,
+        access=access,
+        destinations=Destinations(world.board, access, world.bot_user),
+        cards=cards,
+        submitting=submitting,
+        now=world.now,
+        default_model=rules.default_model,
+    )
+    home_tabs = HomeTabs(
+        watches=world.watches,
+        board=world.board,
+        views=world.views,
+        access=access,
+        state_of=follower.state_of,
+        team=world.team,
+    )
+    errands = Errands(world.whisper, world.views, world.board)
+    handlers = Handlers(
+        desk=desk,
+        data_desk=data_desk,
+        ask_desk=ask_desk,
+        cancel_desk=CancelDesk(asking=world.asking, watches=world.watches, access=access, start=runner.start),
+        access=access,
+        errands=errands,
+        team=world.team,
+    )
+    modal_handlers = ModalHandlers(
+        desk=desk,
+        ask_desk=ask_desk,
+        access=access,
+        catalogue=Catalogue(
+            asking=world.asking, asks=world.asks, now=world.now, default_model=rules.default_model
+        ),
+        views=world.views,
+        board=world.board,
+        errands=errands,
+        team=world.team,
+    )
+    listeners = (
+        handlers,
+        modal_handlers,
+        Shortcuts(desk, modal_handlers, errands, world.team),
+        Mentions(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
+        Unfurling(
+            omni=world.omni,
+            access=access,
+            views=world.views,
+            errands=errands,
+            team=world.team,
+            tenant=rules.tenant,
+        ),
+        home_tabs,
+    )
+    return Parts(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)

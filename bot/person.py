@@ -61,8 +61,8 @@ class Views(Protocol):
         """Replace a person's Home tab."""
         ...
 
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, object]) -> None:
-        """Preview links (by address) in a message."""
+    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
+        """Preview links in a message: by address, the preview as Slack's attachment, `{"blocks": […]}`."""
         ...
 
     async def whisper(

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from bot.access import AccessRules
 from bot.ask import ModelId
 from bot.watch import ChannelId, TeamId, UserId
 
@@ -124,6 +125,22 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Where `/healthz` and `/readyz` answer; nowhere if not set."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+
+    @property
+    def access_rules(self) -> AccessRules:
+        """Who may do what, by all of these."""
+        return AccessRules(
+            channels=self.allowed_channels,
+            users=self.allowed_users,
+            teams=self.allowed_teams,
+            admins=self.admin_users,
+            allow_guests=self.allow_guests,
+            allow_shared_channels=self.allow_shared_channels,
+            only_owners=self.access == "owner",
+            ask_as_key=self.ask_as == "key",
+            most_open_follows=self.max_open_follows_per_person,
+            most_asks_per_hour=self.max_asks_per_hour,
+        )
 
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod

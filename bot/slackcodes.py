@@ -22,6 +22,7 @@ from bot.errors import (
     ScopeMissing,
     TokenRefused,
     Unanswered,
+    ViewGone,
 )
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0
@@ -33,12 +34,15 @@ _MEANINGS: dict[type[BoardError], str] = {
         restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
         cannot_dm_bot user_not_found user_disabled user_not_visible posting_to_channel_denied
         not_in_dm invalid_channel channel_is_archived method_not_supported_for_channel_type access_denied
-        app_access_restricted ekm_access_denied team_access_not_granted accesslimited user_not_in_channel
+        app_access_restricted ekm_access_denied team_access_not_granted accesslimited user_not_in_channel not_enabled
         file_uploads_disabled file_uploads_except_images_disabled file_type_not_allowed storage_limit_reached
     """,
     MessageGone: """
         message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
-        thread_not_found
+        thread_not_found cannot_find_message cannot_unfurl_message cannot_unfurl_url invalid_unfurl_id
+    """,
+    ViewGone: """
+        expired_trigger_id exchanged_trigger_id invalid_trigger_id not_found hash_conflict
     """,
     PayloadRefused: """
         invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long invalid_attachments

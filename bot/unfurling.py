@@ -55,7 +55,7 @@ class Unfurling:
         chats = {address: chat for address in addresses if (chat := self._chat(address))}
         if not chats or await self._access.refusal(person, place) is not None:
             return
-        previews: dict[str, object] = {}
+        previews: dict[str, dict[str, object]] = {}
         for address, chat in list(chats.items())[:MOST_PREVIEWS]:
             if (found := await self._look(chat, person)) is not None:
                 previews[address] = found

@@ -17,6 +17,7 @@ from bot.errors import (
     MessageGone,
     NotAllowedHere,
     OmniError,
+    ViewGone,
 )
 from bot.job import Conversation, Job, JobId, JobState
 from bot.person import Person, Venue
@@ -180,6 +181,111 @@ class FakeBoard:
 def _raise(error: BoardError | None) -> None:
     if error is not None:
         raise error
+
+
+class FakeDirectory:
+    """Slack's people and conversations as dictionaries; who or what is not there is of the workspace, and not shared.
+
+    What `people` or `venues` hold may be an error to raise instead; `errors` are raised first, and then `error`.
+    Remembers who asked about whom.
+    """
+
+    def __init__(self, home: TeamId = HERE.team) -> None:
+        self.people: dict[UserId, Person | BoardError] = {}
+        self.venues: dict[Place, Venue | BoardError] = {}
+        self.asked: list[UserId | Place] = []
+        self.error: BoardError | None = None
+        self.errors: list[BoardError] = []
+        self._home = home
+
+    async def person(self, user: UserId) -> Person:
+        self.asked.append(user)
+        self._fail()
+        found = self.people.get(user, Person(user, self._home, email=f"{user.lower()}@example.com"))
+        if isinstance(found, BoardError):
+            raise found
+        return found
+
+    async def venue(self, place: Place) -> Venue:
+        self.asked.append(place)
+        self._fail()
+        found = self.venues.get(place, Venue(is_direct=place.channel.startswith("D")))
+        if isinstance(found, BoardError):
+            raise found
+        return found
+
+    def _fail(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class Whispered:
+    """What one person was shown."""
+
+    place: Place
+    user: UserId
+    message: Message
+    thread: Ts | None
+
+
+class FakeViews:
+    """Slack's modals, Home tabs and previews as dictionaries. `plan` makes the next calls of a method fail."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, dict[str, object]] = {}
+        """The modals by id, as they look now."""
+        self.triggers: list[str] = []
+        self.homes: dict[UserId, dict[str, object]] = {}
+        self.published: list[tuple[float, UserId]] = []
+        """When whose Home tab was published."""
+        self.unfurled: dict[str, dict[str, dict[str, object]]] = {}
+        self.whispered: list[Whispered] = []
+        self._plans: dict[str, deque[BoardError]] = {}
+        self._ids = count(1)
+
+    def plan(self, method: str, *errors: BoardError) -> None:
+        self._plans.setdefault(method, deque()).extend(errors)
+
+    def close(self, view_id: str) -> None:
+        """The person closes that modal."""
+        del self.opened[view_id]
+
+    async def open(self, trigger: str, view: dict[str, object]) -> str:
+        self._begin("open")
+        if trigger in self.triggers:
+            raise ViewGone("exchanged_trigger_id")
+        self.triggers.append(trigger)
+        view_id = f"V{next(self._ids)}"
+        self.opened[view_id] = view
+        return view_id
+
+    async def update(self, view_id: str, view: dict[str, object]) -> None:
+        self._begin("update")
+        if view_id not in self.opened:
+            raise ViewGone("not_found")
+        self.opened[view_id] = view
+
+    async def publish(self, user: UserId, view: dict[str, object]) -> None:
+        self._begin("publish")
+        self.homes[user] = view
+        self.published.append((asyncio.get_running_loop().time(), user))
+
+    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
+        self._begin("unfurl")
+        self.unfurled.setdefault(unfurl_id, {}).update(previews)
+
+    async def whisper(
+        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    ) -> None:
+        self._begin("whisper")
+        self.whispered.append(Whispered(place, user, message, thread))
+
+    def _begin(self, method: str) -> None:
+        if plans := self._plans.get(method):
+            raise plans.popleft()
 
 
 class FakeOmni:
@@ -672,32 +778,6 @@ class FakeWatches:
     def _set(self, watch: WatchId, **facts: object) -> None:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
-
-
-class FakeDirectory:
-    """Slack's people and conversations. Whom it does not know is an ordinary colleague; `errors` come first."""
-
-    def __init__(self, *people: Person) -> None:
-        self.people = {person.id: person for person in people}
-        self.venues: dict[Place, Venue] = {}
-        self.asked: list[UserId] = []
-        self.error: BoardError | None = None
-        self.errors: list[BoardError] = []
-
-    async def person(self, user: UserId) -> Person:
-        self.asked.append(user)
-        self._fail()
-        return self.people.get(user, Person(user, HERE.team))
-
-    async def venue(self, place: Place) -> Venue:
-        self._fail()
-        return self.venues.get(place, Venue())
-
-    def _fail(self) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
-        if self.error is not None:
-            raise self.error
 
 
 class FakeAccess:

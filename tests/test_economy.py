@@ -12,6 +12,7 @@ import pytest
 
 from bot import drawing, follower
 from bot.arrivals import Arrivals
+from bot.ask import Asking
 from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.durations import StoredDurations
@@ -19,6 +20,7 @@ from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobId, JobState, Progress
 from bot.ledger import StoredLedger
 from bot.parts import World, assemble
+from bot.person import Views
 from bot.ports import Worth
 from bot.runner import Runner, TaskRunner
 from bot.store import Store
@@ -101,6 +103,8 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         watches=store,
         durations=StoredDurations(process),
         asks=cast(Asks, None),
+        asking=cast(Asking, None),
+        views=cast(Views, None),
         directory=FakeDirectory(),
         omni_users=cast(OmniUsers, None),
         whisper=tell_nobody,

@@ -12,6 +12,7 @@ import pytest
 
 from bot.access import AccessRules
 from bot.arrivals import Arrival, Arrivals
+from bot.ask import Asking
 from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.errors import (
@@ -29,6 +30,8 @@ from bot.follower import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
 from bot.parts import Rules, World, assemble
+from bot.person import Views
+from bot.ports import Message
 from bot.runner import Runner, TaskRunner
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
@@ -61,7 +64,7 @@ RULES = Rules(
 )
 
 
-async def tell_nobody(_response_url: str, _line: str) -> None:
+async def tell_nobody(_response_url: str, _message: Message) -> None:
     """Nobody waits for a private line here."""
 
 
@@ -90,6 +93,8 @@ class Stage:
             now=now,
             durations=self.durations,
             asks=cast(Asks, None),
+            asking=cast(Asking, None),
+            views=cast(Views, None),
             directory=self.directory,
             omni_users=cast(OmniUsers, None),
             team=HERE.team,

@@ -62,7 +62,7 @@ class Door:
     """A gatekeeper and what it looks at."""
 
     def __init__(self, **rules: object) -> None:
-        self.directory = FakeDirectory(Person(ADA, HERE.team), Person(GRACE, HERE.team))
+        self.directory = FakeDirectory()
         self.omni_users = FakeOmniUsers()
         self.watches = FakeWatches()
         self.asks = FakeAsks()

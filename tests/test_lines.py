@@ -44,6 +44,7 @@ ALL = {
     "omni down": lines.omni_down(),
     "omni busy": lines.omni_busy(),
     "storage down": lines.storage_down(),
+    "nothing to follow": lines.nothing_to_follow(),
     "slack busy": lines.slack_busy(),
     "not for you": accesslines.not_for_you(),
     "not here": accesslines.not_here(),

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
+from bot.access import AccessRules
 from bot.settings import HINTS, Settings, SettingsError, read_settings
+from bot.watch import ChannelId, TeamId, UserId
 
 SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-1111-bot-secret",
@@ -432,3 +434,31 @@ def test_a_rule_that_can_not_be_read_is_one_problem_and_no_rule(read: Read, name
     (line,) = problems(read, **{name: value})
     assert line.startswith(f"{name} ") and line.endswith(f": set it to {HINTS[name]}")
     assert "secret" not in line.lower()
+
+
+def test_every_rule_reaches_the_gate(read: Read) -> None:
+    assert read().access_rules == AccessRules()
+    found = read(
+        ALLOWED_CHANNELS="C0DATA",
+        ALLOWED_USERS="U0ADA",
+        ALLOWED_TEAMS="T0ACME",
+        ADMIN_USERS="U0GRACE",
+        ALLOW_GUESTS="true",
+        ALLOW_SHARED_CHANNELS="true",
+        ACCESS="owner",
+        ASK_AS="key",
+        MAX_OPEN_FOLLOWS_PER_PERSON="2",
+        MAX_ASKS_PER_HOUR="3",
+    ).access_rules
+    assert found == AccessRules(
+        channels=frozenset({ChannelId("C0DATA")}),
+        users=frozenset({UserId("U0ADA")}),
+        teams=frozenset({TeamId("T0ACME")}),
+        admins=frozenset({UserId("U0GRACE")}),
+        allow_guests=True,
+        allow_shared_channels=True,
+        only_owners=True,
+        ask_as_key=True,
+        most_open_follows=2,
+        most_asks_per_hour=3,
+    )

@@ -23,6 +23,7 @@ from bot.errors import (
     ScopeMissing,
     TokenRefused,
     Unanswered,
+    ViewGone,
 )
 from bot.ports import Message
 from bot.slack import (
@@ -53,19 +54,21 @@ _REACTIONS: dict[type[BoardError], str] = {
         restricted_action restricted_action_read_only_channel restricted_action_thread_only_channel
         restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
         app_access_restricted ekm_access_denied access_denied team_access_not_granted accesslimited
-        user_not_found cannot_dm_bot user_disabled method_not_supported_for_channel_type
+        not_enabled user_not_found cannot_dm_bot user_disabled method_not_supported_for_channel_type
     """,
     # Stop drawing this message.
     MessageGone: """
         message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
-        thread_not_found
+        thread_not_found cannot_find_message cannot_unfurl_message cannot_unfurl_url invalid_unfurl_id
     """,
+    # Tell the person otherwise: there is no modal to show it in.
+    ViewGone: "expired_trigger_id exchanged_trigger_id invalid_trigger_id not_found hash_conflict",
     # A plainer or smaller form may pass.
     PayloadRefused: """
         msg_too_long msg_blocks_too_long attachment_payload_limit_exceeded invalid_blocks
         invalid_blocks_format invalid_attachments too_many_attachments no_text markdown_text_conflict
         invalid_arguments metadata_too_large
-        invalid_block_of_a_new_kind too_many_tables unsupported_block table_too_large cells_too_long
+        view_too_large invalid_block_of_a_new_kind too_many_tables unsupported_block table_too_large cells_too_long
     """,
     # Wait as long as Slack says.
     BoardBusy: "ratelimited rate_limited",

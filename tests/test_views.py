@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import home, modals
+from bot import entered, home, modals
 from bot.ask import Model, ModelId
-from bot.modals import Asked, Choices, FollowUp, NotEntered
+from bot.entered import Asked, FollowUp, NotEntered
+from bot.modals import Choices
 from bot.previews import preview
 from bot.watch import Ts
 from tests.golden import COMPLETE, EXECUTING, FAILED, WATCH
@@ -60,22 +61,22 @@ def test_slack_takes_every_view(name: str) -> None:
 
 def test_what_was_entered_comes_back() -> None:
     view = submitted(VIEWS["ask"], question=" Top products? ", topic="users", where="private")
-    assert modals.entered_question(view) == Asked("Top products?", SHOP.id, "users", True, HERE)
+    assert entered.question(view) == Asked("Top products?", SHOP.id, "users", True, HERE)
     view = submitted(VIEWS["ask"], question="Top products?", model=WAREHOUSE.id)
-    assert modals.entered_question(view) == Asked("Top products?", WAREHOUSE.id, None, False, HERE)
+    assert entered.question(view) == Asked("Top products?", WAREHOUSE.id, None, False, HERE)
     view = submitted(VIEWS["ask_without_a_choice"], question="Top products?")
-    assert modals.entered_question(view) == Asked("Top products?", None, None, False, None)
+    assert entered.question(view) == Asked("Top products?", None, None, False, None)
     view = submitted(VIEWS["follow_up"], question="And by region?")
-    assert modals.entered_follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"))
-    assert modals.entered_job(submitted(VIEWS["follow_job"], job=" 550e ")) == "550e"
+    assert entered.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"))
+    assert entered.job(submitted(VIEWS["follow_job"], job=" 550e ")) == "550e"
 
 
 @pytest.mark.parametrize("typed", [None, "", " \n"])
 def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
     for read, view, block in (
-        (modals.entered_question, VIEWS["ask"], "question"),
-        (modals.entered_follow_up, VIEWS["follow_up"], "question"),
-        (modals.entered_job, VIEWS["follow_job"], "job"),
+        (entered.question, VIEWS["ask"], "question"),
+        (entered.follow_up, VIEWS["follow_up"], "question"),
+        (entered.job, VIEWS["follow_job"], "job"),
     ):
         with pytest.raises(NotEntered) as wrong:
             read(submitted(view, **{block: typed}))
@@ -94,17 +95,17 @@ def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
 def test_a_modal_that_kept_something_else_is_opened_nowhere(kept: object) -> None:
     view = submitted(VIEWS["follow_up"], question="?") | {"private_metadata": json.dumps(kept)}
     try:
-        found = modals.entered_follow_up(view)
+        found = entered.follow_up(view)
     except NotEntered:
         return
     assert isinstance(found.place.team, str) and isinstance(found.card, str)
 
 
 def test_a_view_without_any_state_is_refused_in_words() -> None:
-    for read in (modals.entered_question, modals.entered_follow_up, modals.entered_job):
+    for read in (entered.question, entered.follow_up, entered.job):
         with pytest.raises(NotEntered):
             read({})
-    assert modals.chosen_model({}) is None
+    assert entered.chosen_model({}) is None
 
 
 def test_the_question_stays_when_the_models_come() -> None:

@@ -154,7 +154,7 @@ _IMAGE = {"alt_text": string(2000)}
 _IMAGE_SOURCE = {"image_url": url(3000)}
 _SLACK_FILE = obj({}, {"id": string(255), "url": url(3000)})
 
-_CONFIRM = obj(
+CONFIRM = obj(
     {
         "title": plain_text(100),
         "text": any_text(300),
@@ -164,18 +164,18 @@ _CONFIRM = obj(
     {"style": one_of("primary", "danger")},
 )
 
-_BUTTON = obj(
+BUTTON = obj(
     {"text": plain_text(75)},
     {
         "action_id": string(255),
         "url": url(3000),
         "value": string(2000),
         "style": one_of("primary", "danger"),
-        "confirm": _CONFIRM,
+        "confirm": CONFIRM,
         "accessibility_label": string(75),
     },
 )
-_IMAGE_ELEMENT = obj({**_IMAGE, **_IMAGE_SOURCE})
+IMAGE_ELEMENT = obj({**_IMAGE, **_IMAGE_SOURCE})
 
 _STYLE = obj({}, dict.fromkeys(("bold", "italic", "strike", "code", "underline"), boolean))
 _INLINE = typed(
@@ -257,7 +257,7 @@ def _section(value: object, at: str) -> Iterator[str]:
             "block_id": string(255),
             "text": any_text(3000),
             "fields": array(any_text(2000), 10),
-            "accessory": typed({"button": _BUTTON, "image": _IMAGE_ELEMENT}),
+            "accessory": typed({"button": BUTTON, "image": IMAGE_ELEMENT}),
             "expand": boolean,
         },
     )(value, at)
@@ -280,7 +280,7 @@ block: Check = typed(
                         {
                             "plain_text": obj({"text": string(3000)}, {"emoji": boolean}),
                             "mrkdwn": obj({"text": string(3000)}, {"verbatim": boolean}),
-                            "image": _IMAGE_ELEMENT,
+                            "image": IMAGE_ELEMENT,
                         }
                     ),
                     10,
@@ -288,7 +288,7 @@ block: Check = typed(
             },
             _BLOCK_ID,
         ),
-        "actions": obj({"elements": array(typed({"button": _BUTTON}), 25)}, _BLOCK_ID),
+        "actions": obj({"elements": array(typed({"button": BUTTON}), 25)}, _BLOCK_ID),
         "image": _image,
         # The total over all markdown blocks is judged for the message, not here.
         "markdown": obj({"text": string(1_000_000)}, _BLOCK_ID),

@@ -119,10 +119,10 @@ def _post_ephemeral(call: Call) -> Answer:
     need_membership(call, channel)
     if user not in channel.members:
         raise Refused("user_not_in_channel")
-    thread_argument(call, channel)
+    thread = thread_argument(call, channel)
     # Whether a markdown block works here is not documented: the stricter way.
     text, blocks = _content(call, markdown_allowed=False)
-    message = call.workspace.whisper(channel, user, text, blocks=blocks)
+    message = call.workspace.whisper(channel, user, text, blocks=blocks, thread=thread)
     return {"ok": True, "message_ts": message.ts}
 
 

@@ -1,4 +1,4 @@
-"""The methods of the Web API that read, and those about people and connections. No I/O."""
+"""The methods of the Web API that read conversations, and those about connections. No I/O."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from bot.demo.call import (
     need_scope,
     visible_channel,
 )
-from bot.demo.limits import TIER_3, TIER_4
+from bot.demo.limits import TIER_3
 from bot.demo.workspace import Channel, StoredMessage, is_ts
 
 _HISTORY_SCOPE = {"public": "channels:history", "private": "groups:history", "direct": "im:history"}
@@ -126,24 +126,6 @@ def _bound(call: Call, name: str) -> str | None:
         raise Refused(f"invalid_ts_{name}") from None
 
 
-def _users_info(call: Call) -> Answer:
-    user = call.workspace.users.get(call.text("user"))
-    if user is None:
-        raise Refused("user_not_found")
-    return {
-        "ok": True,
-        "user": {
-            "id": user.id,
-            "team_id": call.workspace.team,
-            "name": user.name,
-            "real_name": user.real_name,
-            "is_bot": user.is_bot,
-            "deleted": False,
-            "tz_offset": 0,
-        },
-    }
-
-
 def _auth_test(call: Call) -> Answer:
     workspace = call.workspace
     return {
@@ -171,5 +153,4 @@ OTHER_METHODS = {
     ),
     "conversations.history": Method(_history, TIER_3, frozenset(_PAGE)),
     "conversations.replies": Method(_replies, TIER_3, frozenset({*_PAGE, "ts"})),
-    "users.info": Method(_users_info, TIER_4, frozenset({"user", "include_locale"}), "users:read"),
 }

@@ -1,10 +1,9 @@
-"""What Slack sends to an app when a person types a command or clicks a button. No I/O.
+"""What Slack sends to an app when a person types a command, clicks a button or uses a shortcut. No I/O.
 
 Source: docs.slack.dev/interactivity/implementing-slash-commands and
-docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+docs.slack.dev/reference/interaction-payloads (block_actions, shortcuts).
 """
 
-import secrets
 from typing import Any
 
 from bot.demo.call import message_json
@@ -32,7 +31,7 @@ def command_payload(
         "api_app_id": workspace.app,
         "is_enterprise_install": "false",
         "response_url": response_url,
-        "trigger_id": _trigger_id(workspace),
+        "trigger_id": workspace.trigger(user.id),
     }
 
 
@@ -56,15 +55,10 @@ def click_payload(
     if message.thread_ts is not None:
         container["thread_ts"] = message.thread_ts
     payload: Payload = {
-        "type": "block_actions",
-        "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": workspace.team},
-        "api_app_id": workspace.app,
-        "token": _TOKEN,
+        **sent_by(workspace, "block_actions"),
+        "user": person_json(user),
         "container": container,
-        "trigger_id": _trigger_id(workspace),
-        "team": {"id": workspace.team, "domain": workspace.domain},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        "trigger_id": workspace.trigger(user.id),
         "channel": {"id": channel.id, "name": _channel_name(channel)},
         "state": {"values": {}},
         "response_url": response_url,
@@ -73,6 +67,54 @@ def click_payload(
     if not ephemeral:
         payload["message"] = message_json(workspace, message, all_metadata=True)
     return payload
+
+
+def shortcut_payload(workspace: Workspace, *, callback_id: str, user: User) -> Payload:
+    """The payload of a global shortcut: no channel, no message, no response_url."""
+    return {
+        **sent_by(workspace, "shortcut"),
+        "user": person_json(user),
+        "callback_id": callback_id,
+        "trigger_id": workspace.trigger(user.id),
+        "action_ts": workspace.next_ts(),
+    }
+
+
+def message_shortcut_payload(
+    workspace: Workspace,
+    *,
+    callback_id: str,
+    user: User,
+    channel: Channel,
+    message: StoredMessage,
+    response_url: str,
+) -> Payload:
+    """The payload of a shortcut on a message, which may be in a thread."""
+    return shortcut_payload(workspace, callback_id=callback_id, user=user) | {
+        "type": "message_action",
+        "channel": {"id": channel.id, "name": _channel_name(channel)},
+        "message_ts": message.ts,
+        "message": message_json(workspace, message, all_metadata=True),
+        "response_url": response_url,
+    }
+
+
+def sent_by(workspace: Workspace, kind: str) -> Payload:
+    """What every payload of an interaction begins with. `team` is the workspace that the app is installed in, also
+    where the person is of another one."""
+    return {
+        "type": kind,
+        "token": _TOKEN,
+        "api_app_id": workspace.app,
+        "team": {"id": workspace.team, "domain": workspace.domain},
+        "enterprise": None,
+        "is_enterprise_install": False,
+    }
+
+
+def person_json(user: User) -> Payload:
+    """A person as interactions name them."""
+    return {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team}
 
 
 def find_button(message: StoredMessage, action_id: str) -> Payload | None:
@@ -91,7 +133,3 @@ _ACTION_KEYS = ("type", "action_id", "text", "value", "style", "url")
 def _channel_name(channel: Channel) -> str:
     """Slack does not tell an app what private places are called."""
     return {"public": channel.name, "private": "privategroup", "direct": "directmessage"}[channel.kind]
-
-
-def _trigger_id(workspace: Workspace) -> str:
-    return f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"

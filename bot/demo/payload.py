@@ -72,7 +72,7 @@ def decode_blocks(blocks: object) -> list[Any]:
     Raises:
         Malformed: neither a list nor the JSON of one.
     """
-    decoded = _decode(blocks)
+    decoded = decode(blocks)
     if decoded is None:
         return []
     if not isinstance(decoded, list):
@@ -80,7 +80,12 @@ def decode_blocks(blocks: object) -> list[Any]:
     return decoded
 
 
-def _decode(argument: object) -> object:
+def decode(argument: object) -> object:
+    """An argument that may be sent as JSON in a string.
+
+    Raises:
+        Malformed: a string that is no JSON.
+    """
     if not isinstance(argument, str):
         return argument
     try:
@@ -124,7 +129,7 @@ def decode_metadata(metadata: object) -> dict[str, Any]:
     Raises:
         Malformed: not an object with `event_type` and `event_payload`, or not the JSON of one.
     """
-    decoded = _decode(metadata)
+    decoded = decode(metadata)
     if not isinstance(decoded, dict) or set(decoded) != {"event_type", "event_payload"}:
         raise Malformed("not metadata")
     if not isinstance(decoded["event_type"], str) or not decoded["event_type"]:
@@ -203,25 +208,25 @@ def _repeated_ids(blocks: Sequence[Any]) -> Iterator[str]:
     """Docs: a block_id once per message, an action_id once per block. Here both once per message, since
     one action_id twice in a message makes a click ambiguous. The wording is an assumption."""
     for key in ("block_id", "action_id"):
-        for value, times in Counter(_values(blocks, key)).items():
+        for value, times in Counter(values_of(blocks, key)).items():
             if times > 1:
                 yield f"{key} `{value}` already exists [json-pointer:/blocks]"
 
 
-def _values(node: object, key: str) -> Iterator[str]:
+def values_of(node: object, key: str) -> Iterator[str]:
     """Every string under `key`, at any depth."""
     if isinstance(node, dict):
         if isinstance(node.get(key), str):
             yield node[key]
         for value in node.values():
-            yield from _values(value, key)
+            yield from values_of(value, key)
     elif isinstance(node, list | tuple):
         for value in node:
-            yield from _values(value, key)
+            yield from values_of(value, key)
 
 
 def _texts(blocks: Sequence[Any]) -> Iterator[str]:
-    return _values(list(blocks), "text")
+    return values_of(list(blocks), "text")
 
 
 def _too_many_blocks() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-_JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files")
+_JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files", "view", "unfurls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _json(text: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _unpacked(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Blocks, metadata and files may come as JSON in a string; what is no JSON is left for the judge."""
+    """Blocks, views, metadata and the like may come as JSON in a string; what is no JSON is left for the judge."""
     unpacked = dict(args)
     for name in _JSON_ARGUMENTS:
         if isinstance(unpacked.get(name), str):

@@ -243,7 +243,7 @@ class Scene:
 
     def _on_change(self, change: Change) -> None:
         event = {"kind": change.kind, "channel": change.channel, "user": change.user}
-        if change.kind == "typed":
+        if change.kind in ("typed", "view", "home"):
             self._tell(event | {"message": change.message})
         else:
             self._tell(event | {"message": self._view(change.message)})

@@ -8,7 +8,7 @@ import contextlib
 import json
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ CONNECTIONS_MOST = 10
 ACK_SECONDS = 3.0
 """How long a person's action waits for its acknowledgement.
 Source: docs.slack.dev/interactivity/handling-user-interaction."""
+EVENT_RETRY_SECONDS = (0.0, 60.0, 300.0)
+"""When an event that nobody acknowledged is sent again: at once, after a minute, after five more.
+Source: docs.slack.dev/apis/events-api (retries); for Socket Mode only the envelope's `retry_attempt` is documented."""
 _CLOSE_SECONDS = 1.0
 
 
@@ -58,6 +61,7 @@ class SocketMode:
         self.ack_seconds = ACK_SECONDS
         self.leave_seconds = 1.0
         """How long an announced end waits for the client to close first; Slack gives about 10."""
+        self.retry_seconds = EVENT_RETRY_SECONDS
         self.acks: list[dict[str, Any]] = []
         """Every acknowledgement that came, also late, doubled and unknown ones."""
         self._app = app
@@ -123,12 +127,33 @@ class SocketMode:
             self._open.remove(connection)
             self._changed()
 
+    async def deliver_event(
+        self, payload: dict[str, Any], *, times: int = 1, attempt: int = 0
+    ) -> Acknowledgement:
+        """Send an event as `deliver` does; `attempt` counts those that nobody acknowledged before."""
+        retry = {"retry_attempt": attempt, "retry_reason": "timeout" if attempt else ""}
+        return await self.deliver("events_api", payload, answerable=False, times=times, more=retry)
+
+    async def deliver_again(self, payload: dict[str, Any]) -> None:
+        """Send an event that nobody acknowledged again, until somebody does, at most as often as Slack."""
+        for attempt, seconds in enumerate(self.retry_seconds, start=1):
+            await asyncio.sleep(seconds)
+            if (await self.deliver_event(payload, attempt=attempt)).acked:
+                return
+
     async def deliver(
-        self, kind: str, payload: dict[str, Any], *, answerable: bool, times: int = 1
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        answerable: bool,
+        times: int = 1,
+        more: Mapping[str, Any] | None = None,
     ) -> Acknowledgement:
         """Send one envelope to one of the connections, `times` over, and wait for its first acknowledgement.
 
-        Each delivery goes to exactly one connection, to any of them. Without one, nobody answers.
+        Each delivery goes to exactly one connection, to any of them. Without one, nobody answers. `more`: what
+        else the envelope says.
         """
         envelope_id = str(uuid.uuid4())
         envelope = {
@@ -136,6 +161,7 @@ class SocketMode:
             "type": kind,
             "accepts_response_payload": answerable,
             "payload": payload,
+            **(more or {}),
         }
         loop = asyncio.get_running_loop()
         began = loop.time()

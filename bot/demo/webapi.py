@@ -4,8 +4,16 @@ from bot.demo.call import Answer, Call, Method, Refused, need_scope
 from bot.demo.chat_methods import CHAT_METHODS
 from bot.demo.conversation_methods import OTHER_METHODS
 from bot.demo.file_methods import FILE_METHODS
+from bot.demo.people_methods import PEOPLE_METHODS
+from bot.demo.view_methods import VIEW_METHODS
 
-METHODS: dict[str, Method] = {**CHAT_METHODS, **FILE_METHODS, **OTHER_METHODS}
+METHODS: dict[str, Method] = {
+    **CHAT_METHODS,
+    **FILE_METHODS,
+    **OTHER_METHODS,
+    **PEOPLE_METHODS,
+    **VIEW_METHODS,
+}
 """Every method by its name."""
 
 

@@ -6,108 +6,23 @@ who listens is told.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
 from bot.demo.files import Files, StoredFile
+from bot.demo.stored import HOME_TEAM, PARTNER_TEAM, Change, ChangeKind, Channel, StoredMessage, User
+from bot.demo.surfaces import OpenView, Surfaces
 
-ChannelKind = Literal["public", "private", "direct"]
-ChangeKind = Literal["posted", "updated", "deleted", "ephemeral", "typed"]
+__all__ = ["Change", "Channel", "StoredMessage", "User", "Workspace", "is_ts"]
 
 _TS = re.compile(r"\d{10}\.\d{6}")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A person, or the bot."""
-
-    id: str
-    name: str
-    """The handle, lower case."""
-    real_name: str
-    is_bot: bool = False
-
-
-@dataclass(slots=True)
-class StoredMessage:
-    """A message as Slack keeps it, or as one person sees it where it is ephemeral."""
-
-    ts: str
-    channel: str
-    user: str
-    """Who wrote it."""
-    text: str
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-    metadata: dict[str, Any] | None = None
-    thread_ts: str | None = None
-    """The parent's ts, of replies only."""
-    by_bot: bool = False
-    edits: int = 0
-    edited_at: list[float] = field(default_factory=list)
-    permalink: str = ""
-    only_for: str | None = None
-    """The one person who sees it, of ephemeral messages only."""
-    files: list[StoredFile] = field(default_factory=list)
-    """What it shares, under its text."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything about the message, for a page that draws it."""
-        return {
-            "ts": self.ts,
-            "channel": self.channel,
-            "user": self.user,
-            "text": self.text,
-            "blocks": self.blocks,
-            "metadata": self.metadata,
-            "thread_ts": self.thread_ts,
-            "by_bot": self.by_bot,
-            "edits": self.edits,
-            "edited_at": list(self.edited_at),
-            "permalink": self.permalink,
-            "only_for": self.only_for,
-            "files": [file.as_json() for file in self.files],
-        }
-
-
-@dataclass(slots=True)
-class Channel:
-    """A channel or a direct message."""
-
-    id: str
-    name: str
-    kind: ChannelKind
-    members: set[str]
-    archived: bool = False
-    messages: dict[str, StoredMessage] = field(default_factory=dict)
-    """By ts, oldest first; replies among them."""
-    tombstones: set[str] = field(default_factory=set)
-    """The ts of deleted messages that had replies: their threads live on."""
-
-    def replies(self, ts: str) -> list[StoredMessage]:
-        """The replies in a thread, oldest first, without the parent."""
-        return [message for message in self.messages.values() if message.thread_ts == ts]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that somebody could see happen."""
-
-    kind: ChangeKind
-    channel: str
-    user: str
-    message: dict[str, Any]
-
-    def as_json(self) -> dict[str, Any]:
-        """The event as the demo page gets it."""
-        return {"kind": self.kind, "channel": self.channel, "user": self.user, "message": self.message}
 
 
 class Workspace:
     """People, channels and messages of one workspace with one app in it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.team = "T0OMNIDEMO"
+        self.team = HOME_TEAM
         self.domain = "omni-demo"
         self.app = "A0OMNIBOT"
         self.bot = User("U0OMNIBOT", "omni", "Omni", is_bot=True)
@@ -118,24 +33,30 @@ class Workspace:
         self.private: list[StoredMessage] = []
         """Ephemeral messages, oldest first."""
         self.files = Files()
+        self.surfaces = Surfaces()
         self.listeners: list[Callable[[Change], None]] = []
         self._now = now
         self._last_microsecond = 0
         self._furnish()
 
     def _furnish(self) -> None:
-        ada = User("U0ADABYRON", "ada", "Ada Byron")
-        grace = User("U0GRACEHOP", "grace", "Grace Hopper")
-        linus = User("U0LINUSPAU", "linus", "Linus Pauling")
-        self.users = {user.id: user for user in (ada, grace, linus, self.bot)}
+        ada = User("U0ADABYRON", "ada", "Ada Byron", email="ada@example.com")
+        grace = User("U0GRACEHOP", "grace", "Grace Hopper", email="grace@example.com")
+        linus = User("U0LINUSPAU", "linus", "Linus Pauling", email="linus@example.com")
+        marie = User("U0MARIECUR", "marie", "Marie Curie", guest="restricted", email="marie@example.net")
+        edsger = User(
+            "U0EDSGERDI", "edsger", "Edsger Dijkstra", team=PARTNER_TEAM, email="edsger@partner.example"
+        )
+        self.users = {user.id: user for user in (ada, grace, linus, marie, edsger, self.bot)}
         people = {ada.id, grace.id, linus.id}
         everyone = {*people, self.bot.id}
         for channel in (
-            Channel("C0DATATEAM", "data-team", "public", set(everyone)),
+            Channel("C0DATATEAM", "data-team", "public", {*everyone, marie.id}),
             Channel("C0SALES000", "sales", "public", set(everyone)),
             Channel("C0RANDOM00", "random", "public", set(people)),
             Channel("G0LEADERSH", "leadership", "private", set(people)),
             Channel("C0OLDPROJE", "old-project", "public", set(everyone), archived=True),
+            Channel("C0PARTNERS", "partners", "public", {*everyone, edsger.id}, shared="external"),
             Channel("D0ADAGRACE", "ada-grace", "direct", {ada.id, grace.id}),
         ):
             self.channels[channel.id] = channel
@@ -229,6 +150,17 @@ class Workspace:
         message.edited_at.append(self._now())
         self._tell("updated", message)
 
+    def unfurl(self, message: StoredMessage, previews: dict[str, dict[str, Any]]) -> None:
+        """Show more of a message's links; what was shown of one before is replaced."""
+        message.unfurls |= previews
+        self._tell("updated", message)
+
+    def is_stranger(self, user: User) -> bool:
+        """Whether a person is of another workspace and in no shared channel that the bot is in, which is all that
+        `is_stranger` says. Source: docs.slack.dev/reference/objects/user-object."""
+        met = any({user.id, self.bot.id} <= channel.members for channel in self.channels.values())
+        return user.team != self.team and not met
+
     def delete(self, message: StoredMessage) -> None:
         """Take a message away, ephemeral or not. Its replies stay."""
         channel = self.channels[message.channel]
@@ -243,12 +175,17 @@ class Workspace:
         self._tell("deleted", message)
 
     def whisper(
-        self, channel: Channel, user: str, text: str, *, blocks: list[dict[str, Any]] | None = None
+        self,
+        channel: Channel,
+        user: str,
+        text: str,
+        *,
+        blocks: list[dict[str, Any]] | None = None,
+        thread: str | None = None,
     ) -> StoredMessage:
-        """Show a message from the bot to one person."""
-        message = StoredMessage(
-            self.next_ts(), channel.id, self.bot.id, text, blocks or [], by_bot=True, only_for=user
-        )
+        """Show a message from the bot to one person, in a thread where it has one."""
+        message = StoredMessage(self.next_ts(), channel.id, self.bot.id, text, blocks or [], thread_ts=thread)
+        message.by_bot, message.only_for = True, user
         self.private.append(message)
         self._tell("ephemeral", message)
         return message
@@ -256,6 +193,14 @@ class Workspace:
     def typed(self, channel: Channel, user: str, text: str) -> None:
         """Let the page know what a person typed; commands leave no message behind."""
         self._announce(Change("typed", channel.id, user, {"ts": self.next_ts(), "text": text}))
+
+    def tell_view(self, kind: Literal["view", "home"], view: OpenView) -> None:
+        """Let the page know that a person's modal or Home tab looks otherwise."""
+        self._announce(Change(kind, "", view.user, {}))
+
+    def trigger(self, user: str) -> str:
+        """A trigger_id for what a person does now."""
+        return self.surfaces.trigger(user, self._now())
 
     def _permalink(self, message: StoredMessage) -> str:
         # The form for replies: docs.slack.dev/reference/methods/chat.getPermalink.

@@ -261,7 +261,7 @@ async def test_the_sdks_reading_methods_pass(slack: SimulatedSlack) -> None:
     assert [message["text"] for message in replies["messages"]] == ["hello"]
     link = await client.chat_getPermalink(channel=channel, message_ts=posted["ts"])
     assert link["permalink"] == slack.messages(channel)[0].permalink
-    assert (await client.auth_test()).headers["x-oauth-scopes"].startswith("channels:history,")
+    assert (await client.auth_test()).headers["x-oauth-scopes"].startswith("app_mentions:read,")
     await client.chat_delete(channel=channel, ts=posted["ts"])
     assert slack.messages(channel) == []
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
-from bot.demo.slack import too_many_requests
+from bot.demo.slack import HISTORY_SCOPES, SCOPES, too_many_requests
 from bot.demo.webapi import METHODS
 from tests.demo.slackapi import Api, running
 
@@ -57,9 +57,7 @@ async def test_auth_test_tells_who_the_bot_is_and_what_it_may_do(api: Api) -> No
     assert answer.ok
     assert answer.body["user_id"] == api.slack.bot_user
     assert answer.body["team_id"] == api.slack.team
-    assert answer.headers["x-oauth-scopes"] == (
-        "channels:history,chat:write,commands,files:write,groups:history,im:history,im:write,mpim:history"
-    )
+    assert answer.headers["x-oauth-scopes"] == ",".join(sorted(SCOPES | HISTORY_SCOPES))
 
 
 @pytest.mark.parametrize(
@@ -111,12 +109,13 @@ async def test_reading_needs_the_scope_of_the_kind_of_channel(channel: str, scop
         answer = await api("conversations.history", channel=api.channel(channel))
         assert answer.error == "missing_scope"
         assert answer.body["needed"] == scope
-        assert answer.body["provided"] == "chat:write,commands,files:write,im:write"
+        assert answer.body["provided"] == ",".join(sorted(SCOPES))
         api.slack.granted_scopes.add(scope)
         assert (await api("conversations.history", channel=api.channel(channel))).ok
 
 
-async def test_users_info_needs_a_scope_that_the_bot_does_not_ask_for(api: Api) -> None:
+async def test_users_info_needs_its_scope(api: Api) -> None:
+    api.slack.granted_scopes.discard("users:read")
     assert (await api("users.info", user=api.user("ada"))).body["needed"] == "users:read"
     api.slack.granted_scopes.add("users:read")
     assert (await api("users.info", user=api.user("ada"))).body["user"]["real_name"] == "Ada Byron"
@@ -594,13 +593,18 @@ def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
         "chat.getPermalink": (300, None, "bot"),
         "chat.postEphemeral": (100, "chat:write", "bot"),
         "chat.postMessage": (300, "chat:write", "bot"),
+        "chat.unfurl": (50, "links:write", "bot"),
         "chat.update": (50, "chat:write", "bot"),
         "conversations.history": (50, None, "bot"),
+        "conversations.info": (50, None, "bot"),
         "conversations.open": (50, "im:write", "bot"),
         "conversations.replies": (50, None, "bot"),
         "files.completeUploadExternal": (100, "files:write", "bot"),
         "files.getUploadURLExternal": (100, "files:write", "bot"),
         "users.info": (100, "users:read", "bot"),
+        "views.open": (100, None, "bot"),
+        "views.publish": (100, None, "bot"),
+        "views.update": (100, None, "bot"),
     }
 
 
