@@ -30,6 +30,8 @@ class Arrival(Enum):
     """Its card is in its place."""
     MOVED = auto()
     """The bot can't post there; the card goes to the direct messages of those who follow."""
+    KEPT = auto()
+    """The same, because people of another organisation would read along in its place."""
     NOWHERE = auto()
     """The bot can't post there nor in the person's direct messages."""
     NO_SUCH_JOB = auto()

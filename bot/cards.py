@@ -57,8 +57,8 @@ class Cards:
         if (refusal := await self._refusal(watch, sight)) is not None:
             await self._give_up(watch, refusal)
             return
-        if sight.has_ended and await self._is_shared(watch.place):
-            await self._move_to_direct_messages(watch)
+        if await self._is_shared(watch.place):
+            await self._move_to_direct_messages(watch, Arrival.KEPT)
             return
         try:
             await self._posting.post_once(
@@ -135,7 +135,7 @@ class Cards:
         log.info("end withheld", watch=watch.id, channel=watch.place.channel)
         if not watch.card_gone:
             await self._drawing.finish(watch, ts, (render.withheld(watch, sight, self._tenant),))
-        await self._move_to_direct_messages(watch)
+        await self._move_to_direct_messages(watch, Arrival.KEPT)
 
     async def show_retried(self, watch: Watch, sight: Sight) -> None:
         """Let the card of an ended job say who has had its question asked again. Raises ClaimLost."""
@@ -198,14 +198,14 @@ class Cards:
         except (NotAllowedHere, ScopeMissing, Unanswered) as error:
             log.warning("private line not told", code=error.code)
 
-    async def _move_to_direct_messages(self, watch: Watch) -> None:
+    async def _move_to_direct_messages(self, watch: Watch, arrival: Arrival = Arrival.MOVED) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""
         while (newest := await self._watches.newest(watch)) is not None:
             moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not moved:
                 await self._give_up(newest, Arrival.NOWHERE)
             elif await self._watches.move(newest, moved):
-                self._arrivals.came(watch.id, Arrival.MOVED)
+                self._arrivals.came(watch.id, arrival)
             # Otherwise somebody has come or gone meanwhile, and all of them count.
 
     async def _own_watch(self, watch: Watch, follower: UserId) -> Watch | None:

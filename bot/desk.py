@@ -15,15 +15,15 @@ from bot.arrivals import Arrival, Arrivals
 from bot.audit import Act
 from bot.destinations import Destination, Destinations, split_private
 from bot.errors import (
+    BoardBusy,
     BoardError,
-    JobNotFound,
-    KeyRefused,
+    BoardUnreachable,
     MessageGone,
     NotAllowedHere,
-    OmniBusy,
     OmniError,
     ScopeMissing,
     StoreUnavailable,
+    Unanswered,
 )
 from bot.job import Conversation, JobId, NotAReference, parse_reference
 from bot.ports import Board, Omni, Watches
@@ -88,12 +88,12 @@ class Desk:
                     return lines.chat_without_job()
                 if not await self._may_see(person, job):
                     return lines.no_such_job()
-                destination = await self._destinations.choose(place, person, private=private)
+                destination = await self._destination(place, person, private=private)
             return await self._follow_job(job, destination, place, person, stored)
         except Unjudged:
             return accesslines.not_known()
         except OmniError as error:
-            return _omni_line(error)
+            return lines.not_looked_up(error)
         except BoardError as error:
             return self._destinations.not_had(error)
         except TimeoutError:
@@ -159,6 +159,16 @@ class Desk:
         if not self._access.looks_at_jobs:
             return True
         return await self._access.may_see(person, await self._omni.status(job, urgent=True))
+
+    async def _destination(self, place: Place, person: UserId, *, private: bool) -> Destination:
+        """Where the card goes. A request that Slack has no time for is not lost, unless it was to be private: it is
+        stored for its own place, and whoever posts the card moves it."""
+        try:
+            return await self._destinations.choose(place, person, private=private)
+        except (BoardBusy, BoardUnreachable, Unanswered):
+            if private:
+                raise
+            return Destination(place)
 
     async def _follow_job(
         self,
@@ -229,7 +239,7 @@ class Desk:
                 return lines.card_is_late()
         if came is Arrival.POSTED:
             return None if is_first else await self._already_there(mine.id)
-        if came is Arrival.MOVED and not await self._has_direct_messages(mine):
+        if came in (Arrival.MOVED, Arrival.KEPT) and not await self._has_direct_messages(mine):
             return lines.not_allowed_anywhere(self._bot_user)
         return self._line(came, mine)
 
@@ -255,6 +265,8 @@ class Desk:
         match arrival:
             case Arrival.MOVED:
                 return lines.moved_to_dm(None, self._bot_user)
+            case Arrival.KEPT:
+                return accesslines.kept_private(None, self._bot_user)
             case Arrival.NOWHERE:
                 return lines.not_allowed_anywhere(self._bot_user)
             case Arrival.NO_SUCH_JOB:
@@ -272,15 +284,3 @@ class Desk:
         except BoardError as error:
             log.warning("no permalink", watch=watch.id, code=error.code)
             return None
-
-
-def _omni_line(error: OmniError) -> str:
-    match error:
-        case JobNotFound():
-            return lines.no_such_job()
-        case KeyRefused():
-            return lines.key_refused()
-        case OmniBusy():
-            return lines.omni_busy()
-        case _:
-            return lines.omni_down()

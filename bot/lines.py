@@ -93,6 +93,19 @@ def omni_busy() -> str:
     return "Omni is limiting this bot's requests at the moment. Please try again in a minute."
 
 
+def not_looked_up(error: OmniError) -> str:
+    """Omni did not tell of a job, or of a chat."""
+    match error:
+        case JobNotFound():
+            return no_such_job()
+        case KeyRefused():
+            return key_refused()
+        case OmniBusy():
+            return omni_busy()
+        case _:
+            return omni_down()
+
+
 def slack_busy() -> str:
     """Slack did not do what was needed for it."""
     return "Slack does not let me do that at the moment, and nothing was begun. Please try again in a minute."

@@ -159,7 +159,7 @@ def assemble(
         thread=thread,
         palette=palette,
         arrivals=arrivals,
-        is_shared=venues.is_shared_at_the_end,
+        is_shared=venues.is_shared_now,
         now=world.now,
         tenant=rules.tenant,
     )

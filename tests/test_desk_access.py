@@ -10,6 +10,7 @@ from bot.access import Unjudged
 from bot.destinations import split_private
 from bot.errors import (
     BoardBusy,
+    BoardError,
     BoardUnreachable,
     JobNotFound,
     NotAllowedHere,
@@ -153,6 +154,17 @@ async def test_a_card_that_is_late_in_a_channel_that_was_shared_meanwhile_goes_t
     async with stage.bot():
         await asyncio.sleep(60)
     assert stage.shown() == [] and SECRET in stage.shown(direct(ADA))[0]
+
+
+@pytest.mark.parametrize("error", [BoardBusy("ratelimited", 3.0), BoardUnreachable("no_connection")])
+async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error: BoardError) -> None:
+    stage = Stage(a_job())
+    stage.access.shared = {HERE}
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.board.plan("direct", error)
+    line = await follow(stage)
+    assert line == accesslines.kept_private(None, BOT)
+    assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
 
 
 async def test_an_answer_waits_for_slack_to_say_who_reads_along() -> None:

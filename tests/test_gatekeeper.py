@@ -26,7 +26,7 @@ from bot.errors import (
 )
 from bot.gatekeeper import MOST_KNOWN, Gatekeeper
 from bot.person import Person, Venue
-from bot.venues import Venues
+from bot.venues import KNOWN_FOR_SECONDS, Venues
 from bot.watch import ChannelId, Place, TeamId, UserId
 from tests.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
 
@@ -204,23 +204,46 @@ async def test_limits_that_can_not_be_read_are_an_error() -> None:
         await door.keeper.over_limit(ADA, HERE.team, asking=False)
 
 
-async def test_a_channel_is_shared_where_slack_says_so_or_does_not_say() -> None:
+async def test_a_channel_is_shared_where_slack_says_so() -> None:
     door = Door()
     assert not await door.keeper.is_shared(HERE)
     door.directory.venues[HERE] = Venue(is_shared=True)
+    await asyncio.sleep(KNOWN_FOR_SECONDS)
     assert await door.keeper.is_shared(HERE)
-    assert not await Door(allow_shared_channels=True).keeper.is_shared(HERE)
-    for error in (
+    door = Door(allow_shared_channels=True)
+    door.directory.venues[HERE] = Venue(is_shared=True)
+    assert not await door.keeper.is_shared(HERE) and door.directory.asked == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
         ScopeMissing("missing_scope"),
         NotAllowedHere("channel_not_found"),
         BoardBusy("ratelimited", 30.0),
         BoardUnreachable("no_connection"),
-    ):
-        door.directory.error = error
-        assert await door.keeper.is_shared(HERE), error
-        assert not await door.keeper.is_shared(Place(HERE.team, ChannelId("D0ADA"))), (
-            "nobody else reads there"
-        )
+    ],
+)
+async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: BoardError) -> None:
+    door = Door()
+    door.directory.error = error
+    assert await door.keeper.is_shared(HERE)
+    assert not await door.keeper.is_shared(Place(HERE.team, ChannelId("D0ADA"))), "nobody else reads there"
+    door.directory.error = None
+    assert not await door.keeper.is_shared(HERE), "that Slack did not say is not remembered"
+
+
+async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end() -> None:
+    directory = FakeDirectory()
+    venues = Venues(directory, allow_shared=False)
+    await asyncio.gather(*(venues.is_shared(HERE) for _ in range(50)))
+    assert directory.asked == [HERE]
+    directory.venues[HERE] = Venue(is_shared=True)
+    await asyncio.sleep(30)
+    assert not await venues.is_shared(HERE), "known for a minute"
+    assert await asyncio.gather(*(venues.is_shared_now(HERE) for _ in range(50))) == [True] * 50
+    assert directory.asked == [HERE] * 2
+    assert await venues.is_shared(HERE)
 
 
 async def test_one_lost_answer_makes_no_channel_shared() -> None:
@@ -238,13 +261,14 @@ async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:
         Unanswered("TimeoutError"),
         BoardBusy("ratelimited", 600.0),
     ]
-    assert not await venues.is_shared_at_the_end(HERE)
+    assert not await venues.is_shared_now(HERE)
     assert asyncio.get_running_loop().time() > 600
+    await asyncio.sleep(10)
     directory.errors = [ScopeMissing("missing_scope")]
-    assert await venues.is_shared_at_the_end(HERE)
+    assert await venues.is_shared_now(HERE)
     directory.venues[HERE] = Venue(is_shared=True)
-    assert await venues.is_shared_at_the_end(HERE)
-    assert not await Venues(directory, allow_shared=True).is_shared_at_the_end(HERE)
+    assert await venues.is_shared_now(HERE)
+    assert not await Venues(directory, allow_shared=True).is_shared_now(HERE)
 
 
 async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:

@@ -45,6 +45,7 @@ ALL = {
     "omni busy": lines.omni_busy(),
     "storage down": lines.storage_down(),
     "nothing to follow": lines.nothing_to_follow(),
+    "not looked up": lines.not_looked_up(JobNotFound("404")),
     "slack busy": lines.slack_busy(),
     "not for you": accesslines.not_for_you(),
     "not here": accesslines.not_here(),

@@ -23,7 +23,7 @@ async def test_the_card_becomes_the_answer_and_a_quick_one_rings_nobody(world: W
     (markdown,) = [block for block in card.blocks if block["type"] == "markdown"]
     assert markdown["text"] == ANSWER
     buttons = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
-    assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "show_steps"]
+    assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "show_steps", "ask_follow_up"]
     assert buttons[0]["url"] == world.omni.jobs[job].chat_url
     assert world.replies(card) == []
     assert world.slack.private(world.ada) == []

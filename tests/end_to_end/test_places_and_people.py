@@ -106,7 +106,11 @@ async def test_a_stranger_and_a_forged_button_stop_nothing(world: World) -> None
         )
         await world.told(world.grace, "You don't follow this job")
         (hers,) = [
-            e["value"] for b in other.blocks if b["type"] == "actions" for e in b["elements"] if "value" in e
+            e["value"]
+            for b in other.blocks
+            if b["type"] == "actions"
+            for e in b["elements"]
+            if e["action_id"] == "stop_following"
         ]
         await world.slack.click(
             user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following", value=hers
