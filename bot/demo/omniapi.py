@@ -59,14 +59,15 @@ class Api:
         self._world.organization.check_model(asked.model_id, asked.topic)
         if asked.conversation_id is not None:
             self._check_conversation(asked.conversation_id)
+        script, data = self._world.course(asked.prompt)
         job_id = self._world.add(
-            self._world.script_for_submitted,
+            script,
             prompt=asked.prompt,
             topic=asked.topic,
             conversation_id=asked.conversation_id,
             model_id=asked.model_id,
             user_id=asker,
-            data=self._world.data_for_submitted,
+            data=data,
         )
         job = self._world.jobs[job_id]
         body = {"jobId": job.id, "conversationId": job.conversation_id, "omniChatUrl": job.chat_url}
