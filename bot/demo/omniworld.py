@@ -35,6 +35,8 @@ class OmniWorld:
         self.running_jobs_in_chats = False
         """Whether a running job already has an assistant turn in its conversation; which of the two Omni does is not
         documented."""
+        self.chats_are_private = False
+        """Whether only whoever began a conversation can go on in it; whether Omni wants that is not documented."""
         self.draws = True
         """Whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404."""
         self.ignores_user_filter = False

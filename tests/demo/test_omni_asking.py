@@ -178,6 +178,17 @@ class TestWhatIsAsked:
         refused = await caller.submit(conversationId=chat)
         assert said(refused) == (409, "Active job exists for conversation")
 
+    @pytest.mark.parametrize("private, status", [(False, 201), (True, 404)])
+    async def test_somebody_elses_conversation_goes_on_unless_so_switched(
+        self, private: bool, status: int, omni: SimulatedOmni, caller: Caller
+    ) -> None:
+        omni.chats_are_private = private
+        chat = omni.jobs[omni.add(Script(), user_id=ADA)].conversation_id
+        assert (await caller.submit(conversationId=chat, as_user=GRACE)).status_code == status
+        assert (await caller.submit(conversationId=chat, as_user=ADA)).status_code == (
+            201 if private else 409
+        )
+
 
 class TestLostAnswers:
     async def test_a_gateway_may_give_up_on_what_was_taken(self, omni: SimulatedOmni, caller: Caller) -> None:
