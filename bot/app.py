@@ -18,19 +18,23 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import web
+from bot.askstore import StoredAsks
 from bot.budget import Gate
 from bot.database import Database
 from bot.durations import StoredDurations
 from bot.errors import BoardBusy, BoardError, StoreUnavailable, TokenRefused
 from bot.ledger import StoredLedger
+from bot.members import OmniUsers
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.slack import Identity, SlackBoard, identify, may_connect, slack_client, slack_session, whisper
+from bot.slackpeople import SlackDirectory
+from bot.slackviews import SlackViews
 from bot.socketmode import SocketMode
 from bot.store import Store
-from bot.sweep import count_jobs, sweep
+from bot.sweep import count_jobs, sweep, sweep_asks
 from bot.transactions import Transactions
 
 log = structlog.get_logger()
@@ -80,6 +84,8 @@ async def build(
         requests_per_minute=settings.omni_requests_per_minute,
         notify_after_seconds=settings.notify_after_seconds,
         follow_for_seconds=settings.max_follow_hours * 3_600.0,
+        access=settings.access_rules,
+        default_model=settings.omni_model_id,
     )
     random = Random()
     ledger = StoredLedger(transactions, now)
@@ -91,11 +97,18 @@ async def build(
             omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value())
         )
         board = SlackBoard(slack.bot)
+        omni = OmniApi(http, requests, random)
+        directory = SlackDirectory(slack.bot, identity.team)
         world = World(
-            omni=OmniApi(http, requests, random),
+            omni=omni,
+            asking=omni,
+            omni_users=OmniUsers(omni, directory, now),
             board=board,
+            directory=directory,
+            views=SlackViews(slack.bot),
             watches=Store(transactions),
             durations=StoredDurations(transactions),
+            asks=StoredAsks(transactions),
             whisper=partial(whisper, slack.session),
             now=now,
             team=identity.team,
@@ -105,7 +118,7 @@ async def build(
         shared = await closing.enter_async_context(sharing(transactions, url, random))
         parts = assemble(world, rules, edits, shared.arrivals, shared.run)
         bolt = _bolt_app(identity, slack.bot, settings.slack_api_url)
-        parts.handlers.register(bolt)
+        parts.register(bolt)
         app_token = settings.slack_app_token.get_secret_value()
         yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests)
 
@@ -147,6 +160,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         upkeep = [
             sweep(store, parts.runner, now, retention_days=settings.retention_days),
             parts.learning.run(),
+            parts.home_tabs.run(),
+            sweep_asks(
+                StoredAsks(transactions), health.bot.board, now, retention_days=settings.retention_days
+            ),
         ]
         if database.is_shared:
             upkeep.append(count_jobs(store, partial(_share, health.bot)))
@@ -228,7 +245,8 @@ async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asy
         # New requests end first, then those under way, then the follows, then what they had in hand.
         socket.cancel()
         await asyncio.wait({socket})
-        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.handlers.drain())
+        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
+        await parts.submitting.end()
         for task in keeping:
             task.cancel()
         await parts.runner.stop()

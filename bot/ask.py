@@ -32,7 +32,8 @@ class Submitted:
     """Omni has taken the question."""
 
     job: JobId
-    conversation: str
+    conversation: str | None
+    """None where Omni left it out; the job's status says it too."""
     chat_url: str | None = field(default=None, repr=False)
 
 
@@ -47,6 +48,10 @@ class Model:
 class AskRefused(OmniError):
     """Omni takes no such question (400, 403, 404): the model, the topic or the user is not allowed or not there.
     Certainly nothing was begun. `detail` is Omni's own text: for the log at debug level, never for people."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 class ConversationBusy(OmniError):

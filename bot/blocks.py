@@ -16,6 +16,15 @@ RESUME = "resume_following"
 SHOW_DATA = "show_data"
 SHOW_STEPS = "show_steps"
 """The action ids of the buttons under an answer that show what it rests on; their value is the watch's id."""
+CANCEL_JOB = "cancel_job"
+RETRY_JOB = "retry_job"
+ASK_FOLLOW_UP = "ask_follow_up"
+"""The action ids of the buttons that cancel a card's job, ask its question again, and ask on from its answer; their
+value is the watch's id."""
+TRY_AGAIN = "try_again"
+"""The action id of the button that asks once more what Omni may have taken; its value is the question."""
+LONGEST_VALUE = 2_000
+"""Characters of a button's value. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 LONGEST_SECTION = 3_000
 """Characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
 
@@ -55,24 +64,54 @@ def buttons(
     link: str | None,
     *,
     show: WatchId | None = None,
+    follow_up: WatchId | None = None,
+    cancel: WatchId | None = None,
     stop: WatchId | None = None,
     resume: WatchId | None = None,
+    retry: WatchId | None = None,
 ) -> list[Block]:
-    """A row of buttons: to Omni where there is a link; where a watch is given, to show its data and steps, and to stop
-    or resume following."""
+    """A row of buttons: to Omni where there is a link, and each of the others where a watch is given for it."""
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button("Open in Omni", OPEN_CHAT), "url": link})
     if show is not None:
         elements.append({**_button("Show data", SHOW_DATA), "value": show})
         elements.append({**_button("Show steps", SHOW_STEPS), "value": show})
+    if follow_up is not None:
+        elements.append({**_button("Ask a follow-up", ASK_FOLLOW_UP), "value": follow_up})
+    if cancel is not None:
+        elements.append({**_button("Cancel job", CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
     if stop is not None:
         elements.append({**_button("Stop following", STOP_FOLLOWING), "value": stop})
     if resume is not None:
         elements.append({**_button("Resume", RESUME), "value": resume})
+    if retry is not None:
+        elements.append({**_button("Retry", RETRY_JOB), "value": retry})
     return [{"type": "actions", "elements": elements}] if elements else []
 
 
+def try_again(question: str) -> list[Block]:
+    """The button that asks a question again, which is its value; none where the question is too long for that."""
+    if not 0 < len(question) <= LONGEST_VALUE:
+        return []
+    return [{"type": "actions", "elements": [{**_button("Try again", TRY_AGAIN), "value": question}]}]
+
+
 def _button(label: str, action_id: str) -> Block:
-    text = {"type": "plain_text", "text": label, "emoji": False}
-    return {"type": "button", "text": text, "action_id": action_id}
+    return {"type": "button", "text": _plain(label), "action_id": action_id}
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+_CONFIRM_CANCEL: Block = {
+    "title": _plain("Cancel this job?"),
+    "text": _plain(
+        "Omni stops working on it, for everybody who waits for its answer. To be told no more and let it go on, "
+        "press Stop following instead."
+    ),
+    "confirm": _plain("Cancel job"),
+    "deny": _plain("Let it go on"),
+    "style": "danger",
+}

@@ -1,6 +1,6 @@
 """A card's life: posted once, redrawn while the job runs, given its last look, and gone on from in its thread."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
@@ -17,7 +17,7 @@ from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.thread import Thread
-from bot.watch import Ts, UserId, Watch, WatchId
+from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -35,10 +35,12 @@ class Cards:
         thread: Thread,
         palette: Palette,
         arrivals: Arrivals,
+        is_shared: Callable[[Place], Awaitable[bool]],
         now: Callable[[], datetime],
         tenant: str,
     ) -> None:
-        """`tenant`: Omni's address; only chats on it become links."""
+        """`is_shared`: whether no answer may be posted in a place. `tenant`: Omni's address; only chats on it become
+        links."""
         self._board = board
         self._watches = watches
         self._drawing = drawing
@@ -46,6 +48,7 @@ class Cards:
         self._thread = thread
         self._palette = palette
         self._arrivals = arrivals
+        self._is_shared = is_shared
         self._now = now
         self._tenant = tenant
 
@@ -54,21 +57,30 @@ class Cards:
         if (refusal := await self._refusal(watch, sight)) is not None:
             await self._give_up(watch, refusal)
             return
+        if sight.has_ended and await self._is_shared(watch.place):
+            await self._move_to_direct_messages(watch)
+            return
         try:
             await self._posting.post_once(
                 Post(
                     place=watch.place,
                     forms=self._look(watch, sight),
                     watch=watch.id,
-                    thread=None,
+                    thread=watch.thread,
                     tried_at=watch.card_tried_at,
                     store_try=partial(self._watches.card_tried, watch),
                     store_ts=partial(self._store_card, watch.id, sight.has_ended),
+                    is_card=True,
                 )
             )
         except NotAllowedHere as error:
             log.info("place closed to the bot", watch=watch.id, code=error.code)
             await self._move_to_direct_messages(watch)
+        except MessageGone as error:
+            if watch.thread is None:
+                raise
+            log.info("thread gone", watch=watch.id, code=error.code)
+            await self._watches.leave_thread(watch)
         except CannotTell:
             newest = await self._watches.newest(watch)
             if newest is not None and newest.card is None:
@@ -82,13 +94,20 @@ class Cards:
             self._drawing.show(watch, ts, self._look(watch, sight))
 
     async def finish(self, watch: Watch, ts: Ts, sight: Sight, chart: Chart) -> None:
-        """Give the card its last look, post in its thread what belongs there, and close the watch."""
+        """Give the card its last look, post in its thread what belongs there, and close the watch. Where people of
+        another organisation have come to read along, the end goes to its followers' direct messages."""
+        if sight.has_ended and await self._is_shared(watch.place):
+            await self._withhold(watch, ts, sight)
+            return
         taken = not watch.card_gone and await self._show_the_end(watch, ts, sight)
         newest = await self._watches.newest(watch)
         if newest is None:
             return
         if taken and await self._thread.complete(newest, ts, sight, chart, shown_before=watch.ended):
-            await self._watches.close(watch, self._now(), ended=newest.ended or sight.has_ended)
+            outcome = sight.job.state if sight.has_ended and sight.job else None
+            await self._watches.close(
+                watch, self._now(), ended=newest.ended or sight.has_ended, outcome=outcome
+            )
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)
@@ -112,6 +131,17 @@ class Cards:
             # Its people must be able to go on: they get a card of their own, which then says so.
             await self._watches.start_over(watch.id, ts)
 
+    async def _withhold(self, watch: Watch, ts: Ts, sight: Sight) -> None:
+        log.info("end withheld", watch=watch.id, channel=watch.place.channel)
+        if not watch.card_gone:
+            await self._drawing.finish(watch, ts, (render.withheld(watch, sight, self._tenant),))
+        await self._move_to_direct_messages(watch)
+
+    async def show_retried(self, watch: Watch, sight: Sight) -> None:
+        """Let the card of an ended job say who has had its question asked again. Raises ClaimLost."""
+        if watch.card is not None and not watch.card_gone:
+            await self._drawing.finish(watch, watch.card, self._look(watch, sight), ended=True)
+
     async def _show_the_end(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
         if watch.ended and not sight.has_ended:
@@ -129,7 +159,10 @@ class Cards:
         return self._palette.usable(render.card(watch, sight, self._now(), self._tenant))
 
     async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
-        """Why there should be no card at all, where the person who asked can still be told so privately."""
+        """Why there should be no card at all, where the person who asked can still be told so privately. A job that
+        the bot has begun itself gets its card in any case."""
+        if watch.is_own:
+            return None
         if sight.missing:
             refusal = Arrival.NO_SUCH_JOB
         elif sight.job is None and isinstance(sight.trouble, KeyRefused):
@@ -184,7 +217,16 @@ class Cards:
             return None
         if place == watch.place:
             return None
-        return Watch(WatchId(str(uuid4())), watch.job, place, follower, (follower,), watch.asked_at)
+        return Watch(
+            id=WatchId(str(uuid4())),
+            job=watch.job,
+            place=place,
+            requester=follower,
+            followers=(follower,),
+            asked_at=watch.asked_at,
+            is_own=watch.is_own,
+            cancelled_by=watch.cancelled_by,
+        )
 
     async def _is_deleted(self, watch: Watch, ts: Ts) -> bool:
         """Whether the card has been deleted since Slack took its last look."""

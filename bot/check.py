@@ -22,9 +22,13 @@ from bot.job import JobId
 from bot.omni import OmniApi, omni_client
 from bot.settings import HINTS, Settings
 from bot.slack import (
+    EMAIL_SCOPE,
     FILES_SCOPE,
     HISTORY_SCOPES,
+    LINK_SCOPES,
+    MENTION_SCOPES,
     REQUIRED_SCOPES,
+    VENUE_SCOPES,
     Identity,
     identify,
     may_connect,
@@ -35,9 +39,15 @@ from bot.slack import (
 NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
 """A job that does not exist: a good key is told so, a bad one is refused."""
 
+NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"
+"""Nobody's: RFC 2606 keeps `.invalid` for that."""
+
 _DONE_WITHOUT = {
-    HISTORY_SCOPES: "Without them the bot can't look for a message whose answer from Slack was lost.",
+    HISTORY_SCOPES: "Without them the bot can't look for a message whose answer from Slack was lost, and does not hear "
+    "what people write to it directly.",
     frozenset({FILES_SCOPE}): "Without it the bot puts no chart and no CSV file into a card's thread.",
+    MENTION_SCOPES: "Without it the bot does not hear mentions; follow-ups are asked by the button.",
+    LINK_SCOPES: "Without them links to Omni's chats are not previewed.",
 }
 """The optional scopes, and what is off without them."""
 
@@ -56,39 +66,63 @@ class Finding:
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """Try each thing outside in turn. Posts nothing and follows nothing."""
+    """Try each thing outside in turn. Posts nothing, follows nothing and asks nothing."""
     async with slack_session() as session:
         bot_token = settings.slack_bot_token.get_secret_value()
-        for finding in await _bot_token(slack_client(bot_token, settings.slack_api_url, session)):
+        client = slack_client(bot_token, settings.slack_api_url, session)
+        for finding in await _bot_token(client, settings):
             yield finding
         app_token = settings.slack_app_token.get_secret_value()
         yield await _app_token(slack_client(app_token, settings.slack_api_url, session))
-    yield await _omni(settings)
+    for finding in await _omni(settings):
+        yield finding
     yield await _database(settings)
 
 
-async def _bot_token(client: AsyncWebClient) -> list[Finding]:
+async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding]:
     try:
         identity = await identify(client)
     except TokenRefused as error:
         return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
     except BoardError as error:
         return [Finding(False, f"Slack does not answer ({error.code})", "Is slack.com reachable from here?")]
-    return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity)]
+    return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity, settings)]
 
 
-def _scopes(identity: Identity) -> list[Finding]:
+def _scopes(identity: Identity, settings: Settings) -> list[Finding]:
     findings = []
     if missing := REQUIRED_SCOPES - identity.scopes:
         remedy = "Update the app from manifest.yml and install it to the workspace again."
         findings.append(Finding(False, f"Slack scopes missing: {', '.join(sorted(missing))}", remedy))
     else:
         findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(REQUIRED_SCOPES))}"))
-    for scopes, remedy in _DONE_WITHOUT.items():
+    for scopes, remedy in [*_DONE_WITHOUT.items(), *_ruled_out(settings)]:
         if absent := scopes - identity.scopes:
             what = f"Slack scopes done without: {', '.join(sorted(absent))}"
             findings.append(Finding(True, what, remedy))
     return findings
+
+
+def _ruled_out(settings: Settings) -> list[tuple[frozenset[str], str]]:
+    """The optional scopes that the settings make something depend on, and what is off without them."""
+    found = []
+    if not settings.allow_shared_channels:
+        remedy = (
+            "Without them the bot can't see whether a conversation is shared with another organisation, so cards go "
+            "to direct messages. Or set ALLOW_SHARED_CHANNELS to true."
+        )
+        found.append((VENUE_SCOPES, remedy))
+    by_email = [
+        what
+        for what, is_on in [
+            ("nobody can ask (ASK_AS=asker)", settings.ask_as == "asker"),
+            ("nobody but admins sees a job (ACCESS=owner)", settings.access == "owner"),
+        ]
+        if is_on
+    ]
+    if by_email:
+        found.append((frozenset({EMAIL_SCOPE}), f"Without it {', and '.join(by_email)}."))
+    return found
 
 
 async def _app_token(client: AsyncWebClient) -> Finding:
@@ -106,7 +140,7 @@ async def _app_token(client: AsyncWebClient) -> Finding:
     return Finding(True, "Slack app token: Socket Mode opens")
 
 
-async def _omni(settings: Settings) -> Finding:
+async def _omni(settings: Settings) -> list[Finding]:
     async with omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value()) as client:
         omni = OmniApi(client, Gate(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
         try:
@@ -114,11 +148,29 @@ async def _omni(settings: Settings) -> Finding:
         except (JobNotFound, OmniBusy):
             pass
         except KeyRefused as error:
-            return Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))
+            return [Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))]
         except OmniError as error:
             what = f"Omni does not answer at {settings.omni_base_url} ({error})"
-            return Finding(False, what, _set("OMNI_BASE_URL"))
-    return Finding(True, f"Omni: {settings.omni_base_url} takes the key")
+            return [Finding(False, what, _set("OMNI_BASE_URL"))]
+        taken = Finding(True, f"Omni: {settings.omni_base_url} takes the key")
+        return [taken, *await _omni_users(omni, settings)]
+
+
+async def _omni_users(omni: OmniApi, settings: Settings) -> list[Finding]:
+    """Whether people can be found in Omni, where the settings need that."""
+    if settings.ask_as == "key" and settings.access == "workspace":
+        return []
+    try:
+        await omni.named(NOBODYS_ADDRESS)
+    except KeyRefused as error:
+        remedy = (
+            "Set OMNI_API_TOKEN to an organisation key. With a personal token, set ASK_AS to key and ACCESS to "
+            "workspace: then every question runs with that person's permissions."
+        )
+        return [Finding(False, f"Omni does not let the key look up people ({error})", remedy)]
+    except OmniError as error:
+        return [Finding(False, f"Omni does not look up people ({error})", "Please try again in a minute.")]
+    return [Finding(True, "Omni users: can be looked up")]
 
 
 async def _database(settings: Settings) -> Finding:

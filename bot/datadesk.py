@@ -178,11 +178,12 @@ class DataDesk:
 
     async def _put_piece(self, key: _Key, watch: Watch, piece: Piece, shown: _Shown) -> None:
         _, card, what = key
+        thread = watch.thread_of(card)
         if isinstance(piece, Upload):
-            await self._board.upload(watch.place, piece, thread=card)
+            await self._board.upload(watch.place, piece, thread=thread)
             return
         mark = f"{watch.id}/{what}/{len(shown.done)}"
-        ts = await self._posting.post_now(watch.place, piece, mark=mark, thread=card)
+        ts = await self._posting.post_now(watch.place, piece, mark=mark, thread=thread)
         shown.first = shown.first or ts
 
     def _refused(self, error: BoardError, piece: Piece, link: str | None) -> str:

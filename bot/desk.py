@@ -9,8 +9,11 @@ from uuid import uuid4
 
 import structlog
 
-from bot import lines
+from bot import accesslines, audit, lines
+from bot.access import Access, Unjudged
 from bot.arrivals import Arrival, Arrivals
+from bot.audit import Act
+from bot.destinations import Destination, Destinations, split_private
 from bot.errors import (
     BoardError,
     JobNotFound,
@@ -33,7 +36,8 @@ ARRIVES_WITHIN_SECONDS = 20.0
 LAST_WORD_WITHIN_SECONDS = 2.0
 """How long it may take to hear why a watch that was waited for goes."""
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
-"""How long a person waits for Omni to say which job a chat's address means; nothing is stored before that."""
+"""How long a person waits to be let in, and for Omni to say which job a chat's address means; nothing is stored
+before that."""
 
 
 class Desk:
@@ -47,6 +51,7 @@ class Desk:
         board: Board,
         watches: Watches,
         arrivals: Arrivals,
+        access: Access,
         start: Callable[[JobId], Awaitable[None]],
         now: Callable[[], datetime],
         bot_user: UserId,
@@ -56,6 +61,8 @@ class Desk:
         self._board = board
         self._watches = watches
         self._arrivals = arrivals
+        self._access = access
+        self._destinations = Destinations(board, access, bot_user)
         self._start = start
         self._now = now
         self._bot_user = bot_user
@@ -67,18 +74,28 @@ class Desk:
 
         `stored` is called once a crash can no longer make the request forgotten.
         """
+        named, private = split_private(text)
         try:
-            reference = parse_reference(text)
+            reference = parse_reference(named)
         except NotAReference as error:
             return lines.usage(str(error))
         try:
             async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                if (line := await self._refusal(person, place)) is not None:
+                    return line
                 job = await self._job(reference)
-            if job is None:
-                return lines.chat_without_job()
-            return await self._follow_job(job, place, person, stored)
+                if job is None:
+                    return lines.chat_without_job()
+                if not await self._may_see(person, job):
+                    return lines.no_such_job()
+                destination = await self._destinations.choose(place, person, private=private)
+            return await self._follow_job(job, destination, place, person, stored)
+        except Unjudged:
+            return accesslines.not_known()
         except OmniError as error:
             return _omni_line(error)
+        except BoardError as error:
+            return self._destinations.not_had(error)
         except TimeoutError:
             return lines.omni_busy()
         except StoreUnavailable as error:
@@ -132,22 +149,50 @@ class Desk:
             return await self._omni.newest_job(reference)
         return reference
 
+    async def _refusal(self, person: UserId, place: Place) -> str | None:
+        """Why the person may follow nothing here, or nothing more."""
+        if (line := await self._access.refusal(person, place)) is not None:
+            return line
+        return await self._access.over_limit(person, place.team, asking=False)
+
+    async def _may_see(self, person: UserId, job: JobId) -> bool:
+        if not self._access.looks_at_jobs:
+            return True
+        return await self._access.may_see(person, await self._omni.status(job, urgent=True))
+
     async def _follow_job(
-        self, job: JobId, place: Place, person: UserId, stored: Callable[[], None]
+        self,
+        job: JobId,
+        destination: Destination,
+        asked_in: Place,
+        person: UserId,
+        stored: Callable[[], None],
     ) -> str | None:
-        mine = Watch(WatchId(str(uuid4())), job, place, person, (person,), self._now())
+        mine = Watch(WatchId(str(uuid4())), job, destination.place, person, (person,), self._now())
         # Expected before it is stored: whoever follows the job already may be faster than we are.
         with self._arrivals.waiting(mine.id) as arrival:
             watch = await self._watches.add(mine)
             stored()
-            log.info("followed", watch=watch.id, job=job, user=person, channel=place.channel)
+            audit.record(Act.FOLLOW, person, asked_in, "followed", job=job)
+            log.info("followed", watch=watch.id, job=job, user=person, channel=destination.place.channel)
             if watch.id == mine.id:
                 await self._start(job)
-                return await self._tell_arrival(mine, arrival, is_first=True)
+                return await self.tell_new(mine, arrival, destination)
         with self._arrivals.waiting(watch.id) as arrival:
             line = await self._already_there(watch.id)
             await self._start(job)
             return line or await self._tell_arrival(replace(mine, id=watch.id), arrival, is_first=False)
+
+    async def tell_new(
+        self, mine: Watch, arrival: asyncio.Future[Arrival], destination: Destination
+    ) -> str | None:
+        """What to tell the person of a new watch: where its card is, or why there is none; None where they see for
+        themselves. Raises StoreUnavailable."""
+        line = await self._tell_arrival(mine, arrival, is_first=True)
+        if line is not None or destination.say is None:
+            return line
+        there = await self._watches.get(mine.id)
+        return destination.say(await self._link(there) if there else None)
 
     async def _already_there(self, watch: WatchId) -> str | None:
         """The line that leads to a card that was posted before; None where it is still to be posted."""
@@ -186,7 +231,7 @@ class Desk:
             return None if is_first else await self._already_there(mine.id)
         if came is Arrival.MOVED and not await self._has_direct_messages(mine):
             return lines.not_allowed_anywhere(self._bot_user)
-        return self._line(came)
+        return self._line(came, mine)
 
     async def _last_word(self, arrival: asyncio.Future[Arrival]) -> Arrival:
         """Why the watch is gone, or about to go: whoever removes it says so right after."""
@@ -206,7 +251,7 @@ class Desk:
             log.warning("no direct message", user=mine.requester, code=error.code)
         return True
 
-    def _line(self, arrival: Arrival) -> str:
+    def _line(self, arrival: Arrival, mine: Watch) -> str:
         match arrival:
             case Arrival.MOVED:
                 return lines.moved_to_dm(None, self._bot_user)
@@ -217,7 +262,7 @@ class Desk:
             case Arrival.KEY_REFUSED:
                 return lines.key_refused()
             case _:
-                return lines.unconfirmed_card()
+                return lines.unconfirmed_card(mine.job if mine.is_own else None)
 
     async def _link(self, watch: Watch) -> str | None:
         if watch.card is None or watch.card_gone:

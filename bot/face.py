@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bot.job import Job, JobError, JobState
 from bot.mrkdwn import code, escape, excerpt, plain, shortened
 from bot.sight import Sight
+from bot.watch import UserId
 from bot.when import duration, moment
 
 _LONGEST_STEP = 250
@@ -45,8 +46,8 @@ class Face:
         return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
 
 
-def face(sight: Sight) -> Face:
-    """How the job stands, as far as anyone knows."""
+def face(sight: Sight, cancelled_by: UserId | None = None) -> Face:
+    """How the job stands, as far as anyone knows. `cancelled_by`: who in Slack has asked to cancel it."""
     job = sight.job
     if sight.missing:
         return _missing(job)
@@ -54,9 +55,9 @@ def face(sight: Sight) -> Face:
         return Face("🔎", "Looking the job up in Omni")
     match job.state:
         case JobState.QUEUED:
-            return Face("⏳", "Queued in Omni", _since(job))
+            return Face("⏳", "Queued in Omni", _since(job), details=_cancelling(cancelled_by))
         case JobState.EXECUTING:
-            return Face("⚙️", "Omni is working on it", _since(job), _step(job))
+            return Face("⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by))
         case JobState.DELIVERING:
             return Face("📬", "Omni is delivering the answer", _since(job))
         case JobState.COMPLETE:
@@ -64,9 +65,10 @@ def face(sight: Sight) -> Face:
         case JobState.FAILED:
             return Face("❌", "The job failed", _ending(job), details=_reason(job.error))
         case JobState.CANCELLED:
-            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job))
+            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by))
         case _:
-            return Face("▶️", f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})", _since(job))
+            title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
+            return Face("▶️", title, _since(job), details=_cancelling(cancelled_by))
 
 
 def _missing(job: Job | None) -> Face:
@@ -117,6 +119,14 @@ def _reason(error: JobError | None) -> tuple[str, ...]:
     return (reason, detail) if detail and detail != message else (reason,)
 
 
-def _canceller(job: Job) -> tuple[str, ...]:
+def _cancelling(by: UserId | None) -> tuple[str, ...]:
+    if by is None:
+        return ()
+    return (f"<@{by}> asked to cancel. Omni stops after this step, unless the answer comes first.",)
+
+
+def _canceller(job: Job, by: UserId | None) -> tuple[str, ...]:
+    if by is not None:
+        return (f"Cancelled by <@{by}>.",)
     who = code(job.cancelled_by or "", _LONGEST_NAME)
     return (f"Cancelled by Omni user {who}.",) if who else ()

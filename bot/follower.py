@@ -11,6 +11,7 @@ follow(job) ──looks──► Omni             once per job, however many car
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -42,6 +43,9 @@ TROUBLE_SHOWS_AFTER_SECONDS = 60.0
 """How long Omni may be silent before a card that a former process drew is replaced by one that says so."""
 TENDED_AT_ONCE = 25
 """How many cards of one job are rendered before others get the event loop: about 25 ms."""
+CANCEL_WATCHED_SECONDS = 10.0
+BETWEEN_LOOKS_AT_A_CANCEL_SECONDS = 2.0
+"""A job that somebody asks to cancel is looked at right away, and then this often for so long: people wait for it."""
 RETRY_SECONDS = 5.0
 """How long a watch rests after a chore failed, and a job after the database did."""
 
@@ -57,6 +61,10 @@ class _Follow:
         self.sight = Sight()
         self.is_first_look = True
         self.look: asyncio.Task[Sight] | None = None
+        self.hurry = asyncio.Event()
+        """Set when the next look is to be made at once."""
+        self.cancel_asked_at: float | None = None
+        """The loop's time at which the follow learned that somebody asks to cancel the job."""
         self.chores: dict[WatchId, asyncio.Task[None]] = {}
         self.started = asyncio.get_running_loop().time()
         self.last_look = LastLook(JobState.QUEUED, 0.0)
@@ -91,6 +99,11 @@ class Follower:
         self._learning = learning
         self._follow_for_seconds = follow_for_seconds
         self._follows: dict[JobId, _Follow] = {}
+
+    def state_of(self, job: JobId) -> JobState | None:
+        """How a job stood when Omni last said so; None for one that this process does not follow, or not yet."""
+        follow = self._follows.get(job)
+        return follow.sight.job.state if follow and follow.sight.job else None
 
     @property
     def jobs(self) -> int:
@@ -132,6 +145,7 @@ class Follower:
         if not watches and not follow.chores:
             # Whoever adds a watch from here on sets the event, now or before the runner sees us return.
             return follow.wake.is_set()
+        self._mind_cancelling(follow, watches)
         self._look_again(follow, watches)
         for number, watch in enumerate(watches, start=1):
             if watch.id not in busy:
@@ -195,6 +209,13 @@ class Follower:
             log.exception("watch not tended", watch=watch.id)
             await asyncio.sleep(RETRY_SECONDS)
 
+    def _mind_cancelling(self, follow: _Follow, watches: Sequence[Watch]) -> None:
+        if not any(watch.cancelled_by for watch in watches):
+            follow.cancel_asked_at = None
+        elif follow.cancel_asked_at is None:
+            follow.cancel_asked_at = asyncio.get_running_loop().time()
+            follow.hurry.set()
+
     def _look_again(self, follow: _Follow, watches: Sequence[Watch]) -> None:
         """Plan the next question to Omni unless one is planned or none is needed."""
         if follow.look is not None or follow.sight.is_final:
@@ -204,6 +225,8 @@ class Follower:
         if is_first and any(watch.card is not None for watch in watches):
             follow.sight = Sight(seen_before=True)
             follow.looked_at -= max((self._now() - watch.asked_at).total_seconds() for watch in watches)
+        elif is_first and any(watch.is_own for watch in watches):
+            follow.sight = Sight(seen_before=True)
         pause = 0.0 if is_first else self._pause_seconds(follow)
         look = asyncio.create_task(self._look(follow, pause, urgent=urgent), name=f"look {follow.job}")
         look.add_done_callback(lambda _: follow.wake.set())
@@ -212,7 +235,11 @@ class Follower:
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
 
     def _pause_seconds(self, follow: _Follow) -> float:
-        return pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)
+        pause = pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)
+        asked_at = follow.cancel_asked_at
+        if asked_at is None or asyncio.get_running_loop().time() > asked_at + CANCEL_WATCHED_SECONDS:
+            return pause
+        return min(pause, BETWEEN_LOOKS_AT_A_CANCEL_SECONDS)
 
     def _worth(self, follow: _Follow) -> float:
         since = asyncio.get_running_loop().time() - follow.looked_at
@@ -220,7 +247,11 @@ class Follower:
 
     async def _look(self, follow: _Follow, pause: float, *, urgent: bool) -> Sight:
         """Ask Omni once: after the pause, as soon as no other job is worth more."""
-        await asyncio.sleep(pause)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await follow.hurry.wait()
+        urgent = urgent or follow.hurry.is_set()
+        follow.hurry.clear()
         try:
             job = await self._omni.status(follow.job, urgent=urgent, worth=partial(self._worth, follow))
         except OmniError as error:

@@ -1,145 +1,133 @@
-"""Bolt's side: acknowledge, hand the request to the desk, tell the person privately what came of it.
+"""Bolt's side of cards: the command `/omni-job`, and the buttons. Acknowledges, asks a desk, tells what came of it."""
 
-A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
-raises right after it. Only a follow is stored before, within a second: once it is acknowledged, nobody but us
-remembers it. Work goes into tasks of our own, because Bolt keeps no reference to its listeners and
-does not wait for them at the end.
-"""
-
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot import lines
-from bot.blocks import OPEN_CHAT, RESUME, SHOW_DATA, SHOW_STEPS, STOP_FOLLOWING
+from bot import accesslines, lines
+from bot.access import Access
+from bot.askdesk import AskDesk
+from bot.blocks import (
+    CANCEL_JOB,
+    OPEN_CHAT,
+    RESUME,
+    RETRY_JOB,
+    SHOW_DATA,
+    SHOW_STEPS,
+    STOP_FOLLOWING,
+    TRY_AGAIN,
+)
+from bot.canceldesk import CancelDesk
 from bot.datadesk import DataDesk
 from bot.desk import Desk
-from bot.errors import BoardBusy, BoardError, BoardUnreachable
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from bot.errands import Errands
+from bot.payloads import click, place_of_command
+from bot.ports import Message
+from bot.watch import Place, TeamId, Ts, UserId, WatchId
 
 log = structlog.get_logger()
 
-REMEMBERED_DELIVERIES = 2_000
-"""How many deliveries are remembered, so that one that Slack makes twice is answered once."""
-STORED_WITHIN_SECONDS = 1.0
-"""How long the acknowledgement of a follow waits for it to be stored; Slack gives it 3 s."""
-TELL_AGAIN_AFTER_SECONDS = 1.0
-TELL_AT_THE_END_WITHIN_SECONDS = 0.8
-
-Whisper = Callable[[str, str], Awaitable[None]]
-"""Tells a private line by a response_url; raises any BoardError."""
-
-OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, str | None]]
-"""What a person can do with a card's button; returns the private line to tell, if any."""
+OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, Message | str | None]]
+"""What a person can do with a card's button; returns what to tell them privately, if anything."""
 
 
 class Handlers:
-    """All that Slack can send us."""
+    """What can be typed about jobs, and pressed on their cards."""
 
-    def __init__(self, desk: Desk, data_desk: DataDesk, whisper: Whisper, team: TeamId) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        data_desk: DataDesk,
+        ask_desk: AskDesk,
+        cancel_desk: CancelDesk,
+        access: Access,
+        errands: Errands,
+        team: TeamId,
+    ) -> None:
         """`team`: the workspace of the app, for payloads that name none."""
         self._desk = desk
         self._data_desk = data_desk
-        self._whisper = whisper
+        self._ask_desk = ask_desk
+        self._cancel_desk = cancel_desk
+        self._access = access
+        self._errands = errands
         self._team = team
-        self._errands: set[asyncio.Task[None]] = set()
-        self._delivered: dict[str, None] = {}
 
     def register(self, app: AsyncApp) -> None:
-        """The table of routes; `manifest.yml` names the same."""
+        """The routes; `manifest.yml` names the same."""
         app.command(lines.COMMAND)(self.on_command)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(RESUME)(self.on_resume)
         app.action(SHOW_DATA)(self.on_show_data)
         app.action(SHOW_STEPS)(self.on_show_steps)
+        app.action(CANCEL_JOB)(self.on_cancel)
+        app.action(RETRY_JOB)(self.on_retry)
+        app.action(TRY_AGAIN)(self.on_try_again)
         app.action(OPEN_CHAT)(self.on_open_chat)
         app.error(self.on_error)
-
-    async def drain(self) -> None:
-        """Wait for what was acknowledged and is not answered yet."""
-        await asyncio.gather(*self._errands, return_exceptions=True)
 
     async def on_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
         """The command `/omni-job`."""
         words = str(command.get("text") or "").strip()
-        channel = ChannelId(command.get("channel_id") or "")
         person = UserId(command.get("user_id") or "")
+        place = place_of_command(command, self._team)
         if words.lower() == "help":
             await ack(lines.help_text())
             return
-        if not channel or not person:
+        if not place.channel or not person:
             log.error("command without channel or person")
             await ack(lines.broken())
             return
-        if self._is_repeated(command):
+        if self._errands.is_repeated(command.get("trigger_id")):
             await ack()
             return
-        place = Place(TeamId(command.get("team_id") or self._team), channel)
+        tell = self._errands.answer_to(command)
         match words.lower():
             case "":
                 await ack()
-                self._run(command, self._help_and_follows(place.team, person))
+                self._errands.run(self._help_and_follows(place.team, person), tell)
             case "list":
                 await ack()
-                self._run(command, self._desk.follows(place.team, person))
+                self._errands.run(self._desk.follows(place.team, person), tell)
             case _:
-                await self._follow(ack, command, words, place, person)
-
-    async def _follow(
-        self, ack: AsyncAck, command: dict[str, Any], words: str, place: Place, person: UserId
-    ) -> None:
-        stored, acknowledged = asyncio.Event(), asyncio.Event()
-
-        async def errand() -> str | None:
-            try:
-                return await self._desk.follow(words, place, person, stored.set)
-            finally:
-                stored.set()
-                await acknowledged.wait()
-
-        self._run(command, errand())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STORED_WITHIN_SECONDS):
-                await stored.wait()
-        try:
-            await ack()
-        finally:
-            acknowledged.set()
+                await self._errands.accept(
+                    ack, lambda stored: self._desk.follow(words, place, person, stored), tell
+                )
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Stop following`."""
+        """The button `Stop following`: for everybody, also whoever may do nothing else any more."""
         await self._on_button(ack, body, self._desk.stop_following)
 
     async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Resume`."""
-        await self._on_button(ack, body, self._desk.resume)
+        await self._on_button(ack, body, self._allowed(self._desk.resume))
 
     async def on_show_data(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Show data`."""
-        await self._on_button(ack, body, self._data_desk.show_data)
+        await self._on_button(ack, body, self._allowed(self._unshared(self._data_desk.show_data)))
 
     async def on_show_steps(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Show steps`."""
-        await self._on_button(ack, body, self._data_desk.show_steps)
+        await self._on_button(ack, body, self._allowed(self._unshared(self._data_desk.show_steps)))
 
-    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
+    async def on_cancel(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Cancel job`, once it is confirmed."""
+        await self._on_button(ack, body, self._cancel_desk.cancel)
+
+    async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Retry`."""
+        await self._on_button(ack, body, self._ask_desk.retry)
+
+    async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Try again` of a private line, whose value is the question."""
         await ack()
-        if self._is_repeated(body):
-            return
-        container = body.get("container") or {}
-        place = Place(
-            TeamId((body.get("team") or {}).get("id") or self._team),
-            ChannelId(container.get("channel_id") or ""),
-        )
-        card = Ts(container.get("message_ts") or "")
-        (action, *_) = body.get("actions") or [{}]
-        watch = WatchId(str(action.get("value") or ""))
-        person = UserId((body.get("user") or {}).get("id") or "")
-        self._run(body, errand(watch, place, card, person))
+        pressed = click(body, self._team)
+        if not self._errands.is_repeated(pressed.trigger):
+            again = self._ask_desk.try_again(pressed.value, pressed.place, pressed.person)
+            self._errands.run(again, self._errands.answer_to(body))
 
     async def on_open_chat(self, ack: AsyncAck) -> None:
         """A link button: Slack opens the address by itself and only wants to hear that we know."""
@@ -149,50 +137,31 @@ class Handlers:
         """A defect of ours; what can be expected was caught before. The body is not logged: it is people's."""
         log.error("listener broke", exc_info=error)
 
-    def _is_repeated(self, body: dict[str, Any]) -> bool:
-        """Whether this delivery has been seen. The trigger id is all that tells deliveries apart."""
-        trigger = str(body.get("trigger_id") or "")
-        if not trigger:
-            return False
-        if trigger in self._delivered:
-            log.info("repeated delivery dropped")
-            return True
-        self._delivered[trigger] = None
-        if len(self._delivered) > REMEMBERED_DELIVERIES:
-            del self._delivered[next(iter(self._delivered))]
-        return False
+    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
+        await ack()
+        pressed = click(body, self._team)
+        if not self._errands.is_repeated(pressed.trigger):
+            doing = errand(WatchId(pressed.value), pressed.place, pressed.message, pressed.person)
+            self._errands.run(doing, self._errands.answer_to(body))
+
+    def _allowed(self, errand: OnCard) -> OnCard:
+        """The same for those who may use the bot there; others are told why not."""
+
+        async def judged(watch: WatchId, place: Place, card: Ts, person: UserId) -> Message | str | None:
+            line = await self._access.refusal(person, place)
+            return line if line is not None else await errand(watch, place, card, person)
+
+        return judged
+
+    def _unshared(self, errand: OnCard) -> OnCard:
+        """The same where nobody of another organisation reads along."""
+
+        async def judged(watch: WatchId, place: Place, card: Ts, person: UserId) -> Message | str | None:
+            if await self._access.is_shared(place):
+                return accesslines.not_shown_where_shared()
+            return await errand(watch, place, card, person)
+
+        return judged
 
     async def _help_and_follows(self, team: TeamId, person: UserId) -> str:
         return f"{lines.help_text()}\n\n{await self._desk.follows(team, person)}"
-
-    def _run(self, body: dict[str, Any], errand: Coroutine[Any, Any, str | None]) -> None:
-        task = asyncio.create_task(self._tell_outcome(str(body.get("response_url") or ""), errand))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
-    async def _tell_outcome(self, response_url: str, errand: Coroutine[Any, Any, str | None]) -> None:
-        try:
-            line = await errand
-        except asyncio.CancelledError:
-            async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
-                await self._tell(response_url, lines.restarting())
-            raise
-        except Exception:
-            log.exception("request broke")
-            line = lines.broken()
-        if line is not None:
-            await self._tell(response_url, line)
-
-    async def _tell(self, response_url: str, line: str) -> None:
-        """Tell the line, and once more where it certainly was not told."""
-        if not response_url:
-            log.warning("private line not told", code="no_response_url")
-            return
-        try:
-            try:
-                await self._whisper(response_url, line)
-            except (BoardBusy, BoardUnreachable):
-                await asyncio.sleep(TELL_AGAIN_AFTER_SECONDS)
-                await self._whisper(response_url, line)
-        except BoardError as error:
-            log.warning("private line not told", code=error.code)

@@ -75,6 +75,12 @@ class Job:
     chat_url: str | None = field(default=None, repr=False)
     """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""
     topic: str | None = None
+    conversation: str | None = None
+    """The UUID of the chat that the job is part of, and that can be gone on in."""
+    user: str | None = None
+    """The UUID of the Omni user in whose name it runs."""
+    model: str | None = None
+    """The UUID of the model that was asked; None where Omni does not know it."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
     """`resultSummary`, Markdown. COMPLETE only, and even then Omni may leave it out."""
@@ -108,6 +114,10 @@ class NotAReference(ValueError):
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _BARE_ID = re.compile(_UUID)
 _CHAT_URL = re.compile(rf"https://[^/\s?#@]+/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
+_ANYWHERE = re.compile(
+    rf"https://[^/\s?#@<>|]+/(?:[^\s?#<>|]*/)?chat/{_UUID}(?![0-9a-fA-F-])|(?<![0-9a-zA-Z-]){_UUID}(?![0-9a-zA-Z-])",
+    re.IGNORECASE,
+)
 _WRAPPING = "`'\"“”‘’<>()[]*_., \t\r\n"
 _LONGEST_REFERENCE = 2_000
 
@@ -139,3 +149,10 @@ def parse_reference(text: str) -> JobId | Conversation:
             "That address is not an Omni chat: those begin with `https://` and have `/chat/` and an id at the end."
         )
     raise NotAReference("That is not an Omni job id.")
+
+
+def find_reference(text: str) -> str | None:
+    """The first id of a job, or address of a chat, in any text, ready to be read by `parse_reference`; None if it
+    holds neither. The id in a chat's address is not taken for a job's."""
+    found = _ANYWHERE.search(text)
+    return found.group() if found else None

@@ -23,6 +23,7 @@ def help_text() -> str:
         [
             "I follow an Omni AI job in one message: what it is doing now, and in the end its answer.",
             f"• `{COMMAND} &lt;id&gt;`: follow a job. The address of an Omni chat works as well.",
+            f"• `{COMMAND} &lt;id&gt; private`: follow it in your direct messages with me.",
             f"• `{COMMAND} list`: the jobs you follow that are still running.",
             f"• `{COMMAND} help`: this text.",
             "*Stop following* under a card ends it for you; the others there keep following.",
@@ -92,6 +93,11 @@ def omni_busy() -> str:
     return "Omni is limiting this bot's requests at the moment. Please try again in a minute."
 
 
+def slack_busy() -> str:
+    """Slack did not do what was needed for it."""
+    return "Slack does not let me do that at the moment, and nothing was begun. Please try again in a minute."
+
+
 def storage_down() -> str:
     """The bot can't reach its own database."""
     return (
@@ -105,7 +111,7 @@ def unconfirmed_card(job: JobId | None = None) -> str:
     which = f" of the job {code(job, 60)}" if job else ""
     return (
         f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stands still, "
-        "type the command again."
+        f"type {f'`{COMMAND}` with its id' if job else 'the command again'}."
     )
 
 
@@ -132,6 +138,11 @@ def not_resumable() -> str:
 def not_following() -> str:
     """Somebody who does not follow the job pressed *Stop following*."""
     return f"You don't follow this job. To follow it, type `{COMMAND}` with the id on the card."
+
+
+def nothing_to_follow() -> str:
+    """The shortcut was used on a message that names no job."""
+    return "I found no id of an Omni job and no address of an Omni chat in that message."
 
 
 def follows(open_follows: Sequence[tuple[Watch, str | None]]) -> str:

@@ -8,6 +8,8 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from bot import audit
+
 _SECRETS = re.compile(
     r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+", re.IGNORECASE
 )
@@ -58,3 +60,4 @@ def configure(level: str) -> None:
     root.handlers = [output]
     root.setLevel(logging.WARNING)
     logging.getLogger("bot").setLevel(level.upper())
+    logging.getLogger(audit.LOGGER).setLevel(logging.INFO)  # whatever else is left out

@@ -40,7 +40,28 @@ def _replies(connection: Connection) -> None:
     )
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations, _replies)
+def _asks(connection: Connection) -> None:
+    """Version 5: jobs that the bot begins and ends, and cards that are replies in a thread."""
+    for column in (
+        "thread VARCHAR(32)",
+        "is_own INTEGER DEFAULT '0' NOT NULL",
+        "cancelled_by VARCHAR(32)",
+        "retried_by VARCHAR(32)",
+        "outcome VARCHAR(16)",
+    ):
+        connection.execute(text(f"ALTER TABLE watches ADD COLUMN {column}"))
+    connection.execute(
+        text(
+            "CREATE TABLE asks (id VARCHAR(36) NOT NULL PRIMARY KEY, team VARCHAR(32) NOT NULL, "
+            'channel VARCHAR(32) NOT NULL, thread VARCHAR(32), "user" VARCHAR(32) NOT NULL, '
+            "asked_at FLOAT NOT NULL, touched_at FLOAT NOT NULL, model VARCHAR(36), retry_of VARCHAR(36), "
+            "job VARCHAR(36), told INTEGER DEFAULT '0' NOT NULL)"
+        )
+    )
+    connection.execute(text('CREATE INDEX asks_by_user ON asks ("user", asked_at)'))
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations, _replies, _asks)
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
 

@@ -13,7 +13,6 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.alias_generators import to_camel
 
 from bot.errors import OmniUnreachable
-from bot.job import JobId
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -43,10 +42,10 @@ def _any_text_or_none(value: object) -> object:
     return whole_text(value) if isinstance(value, str) else None
 
 
-def job_id_or_none(value: object) -> JobId | None:
-    """A job's id as we write it; None for what is no UUID."""
+def uuid_or_none(value: object) -> str | None:
+    """A UUID in lower case with dashes; None for what is none."""
     try:
-        return JobId(str(UUID(value))) if isinstance(value, str) else None
+        return str(UUID(value)) if isinstance(value, str) else None
     except ValueError:
         return None
 
@@ -73,6 +72,7 @@ def list_or_empty(value: object) -> object:
 Text = Annotated[str | None, BeforeValidator(_text_or_none)]
 AnyText = Annotated[str | None, BeforeValidator(_any_text_or_none)]
 """As `Text`, but one with nothing in it counts too."""
+Id = Annotated[str | None, BeforeValidator(uuid_or_none)]
 Time = Annotated[datetime | None, BeforeValidator(_time_or_none)]
 Number = Annotated[int | None, BeforeValidator(_number_or_none)]
 Flag = Annotated[bool | None, BeforeValidator(_flag_or_none)]

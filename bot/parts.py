@@ -3,23 +3,43 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
+from slack_bolt.async_app import AsyncApp
+
+from bot.access import AccessRules
 from bot.arrivals import Arrivals
+from bot.ask import Asking, ModelId
+from bot.askdesk import AskDesk
+from bot.asks import Asks
 from bot.budget import Gate, Ledger, Rate
+from bot.canceldesk import CancelDesk
 from bot.cards import Cards
+from bot.catalogue import Catalogue
 from bot.datadesk import DataDesk
 from bot.desk import Desk
+from bot.destinations import Destinations
 from bot.drawing import Drawing
+from bot.errands import Errands, Whisper
 from bot.follower import Follower
-from bot.handlers import Handlers, Whisper
+from bot.gatekeeper import Gatekeeper, OmniUsers
+from bot.handlers import Handlers
+from bot.hometabs import HomeTabs
 from bot.learning import Learning
+from bot.mentions import Mentions
+from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
+from bot.person import Directory, Views
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
 from bot.runner import Follow, Runner
+from bot.shortcuts import Shortcuts
+from bot.submitting import Submitting
 from bot.thread import Thread
+from bot.unfurling import Unfurling
 from bot.uploading import Uploading
+from bot.venues import Venues
 from bot.watch import TeamId, UserId
 
 EDITS_PER_MINUTE = 50
@@ -42,6 +62,10 @@ class Rules:
     """An answer that took longer is announced in the card's thread."""
     follow_for_seconds: float
     """A job that has not ended by then is looked after no more, until somebody asks for it."""
+    access: AccessRules
+    """Who may do what."""
+    default_model: ModelId | None = None
+    """The Omni model that is asked where a person has chosen none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +73,27 @@ class World:
     """What the parts stand in: the two services, the database, and the time."""
 
     omni: Omni
+    asking: Asking
+    omni_users: OmniUsers
     board: Board
+    directory: Directory
+    views: Views
     watches: Watches
     durations: Durations
+    asks: Asks
     whisper: Whisper
     now: Callable[[], datetime]
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+
+
+class Listener(Protocol):
+    """One of Slack's doors."""
+
+    def register(self, app: AsyncApp) -> None:
+        """Tell Bolt what it listens to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +105,15 @@ class Parts:
     runner: Runner
     drawing: Drawing
     posting: Posting
-    handlers: Handlers
+    submitting: Submitting
+    home_tabs: HomeTabs
+    errands: Errands
+    listeners: tuple[Listener, ...]
+
+    def register(self, app: AsyncApp) -> None:
+        """All that Slack can send; `manifest.yml` names the same."""
+        for listener in self.listeners:
+            listener.register(app)
 
 
 def omni_gate(ledger: Ledger, rules: Rules) -> Gate:
@@ -85,6 +130,16 @@ def assemble(
     world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
 ) -> Parts:
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
+    venues = Venues(world.directory, allow_shared=rules.access.allow_shared_channels)
+    access = Gatekeeper(
+        rules.access,
+        directory=world.directory,
+        venues=venues,
+        omni_users=world.omni_users,
+        watches=world.watches,
+        asks=world.asks,
+        now=world.now,
+    )
     palette = Palette()
     drawing = Drawing(world.board, world.watches, edits, palette)
     posting = Posting(world.board, world.now, palette)
@@ -104,6 +159,7 @@ def assemble(
         thread=thread,
         palette=palette,
         arrivals=arrivals,
+        is_shared=venues.is_shared_at_the_end,
         now=world.now,
         tenant=rules.tenant,
     )
@@ -122,6 +178,7 @@ def assemble(
         board=world.board,
         watches=world.watches,
         arrivals=arrivals,
+        access=access,
         start=runner.start,
         now=world.now,
         bot_user=world.bot_user,
@@ -135,5 +192,71 @@ def assemble(
         tenant=rules.tenant,
         bot_user=world.bot_user,
     )
-    handlers = Handlers(desk, data_desk, world.whisper, world.team)
-    return Parts(follower, learning, runner, drawing, posting, handlers)
+    submitting = Submitting(
+        omni=world.omni,
+        asking=world.asking,
+        board=world.board,
+        asks=world.asks,
+        arrivals=arrivals,
+        desk=desk,
+        start=runner.start,
+        steps=posting.steps,
+        now=world.now,
+    )
+    ask_desk = AskDesk(
+        omni=world.omni,
+        watches=world.watches,
+        asks=world.asks,
+        access=access,
+        destinations=Destinations(world.board, access, world.bot_user),
+        cards=cards,
+        submitting=submitting,
+        now=world.now,
+        default_model=rules.default_model,
+    )
+    home_tabs = HomeTabs(
+        watches=world.watches,
+        board=world.board,
+        views=world.views,
+        access=access,
+        state_of=follower.state_of,
+        team=world.team,
+    )
+    errands = Errands(world.whisper, world.views, world.board)
+    handlers = Handlers(
+        desk=desk,
+        data_desk=data_desk,
+        ask_desk=ask_desk,
+        cancel_desk=CancelDesk(asking=world.asking, watches=world.watches, access=access, start=runner.start),
+        access=access,
+        errands=errands,
+        team=world.team,
+    )
+    modal_handlers = ModalHandlers(
+        desk=desk,
+        ask_desk=ask_desk,
+        access=access,
+        catalogue=Catalogue(
+            asking=world.asking, asks=world.asks, now=world.now, default_model=rules.default_model
+        ),
+        views=world.views,
+        board=world.board,
+        errands=errands,
+        team=world.team,
+    )
+    listeners = (
+        handlers,
+        modal_handlers,
+        Shortcuts(desk, modal_handlers, errands, world.team),
+        Mentions(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
+        Unfurling(
+            omni=world.omni,
+            access=access,
+            views=world.views,
+            errands=errands,
+            team=world.team,
+            tenant=rules.tenant,
+        ),
+        home_tabs,
+    )
+    return Parts(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)

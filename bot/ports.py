@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from bot.job import Conversation, Job, JobId
+from bot.job import Conversation, Job, JobId, JobState
 from bot.result import JobResult
 from bot.watch import Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
@@ -163,6 +163,14 @@ class Watches(Protocol):
         """What a person follows now, newest first."""
         ...
 
+    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+        """What a person followed to its end, at most so many, those that ended last first."""
+        ...
+
+    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+        """The watches whose card begins that thread or is a reply in it, those asked for last first."""
+        ...
+
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
         """Take one person off. How many are left; None if the person did not follow."""
         ...
@@ -194,6 +202,14 @@ class Watches(Protocol):
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
+        ...
+
+    async def leave_thread(self, watch: Watch) -> None:
+        """The thread that the card was to be a reply in is gone: it will stand by itself. Raises ClaimLost."""
+        ...
+
+    async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
+        """Change who asks Omni to cancel the job, on all its cards that still change and say what it is now."""
         ...
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
@@ -239,8 +255,11 @@ class Watches(Protocol):
         and its job has not ended."""
         ...
 
-    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
-        """Nothing is left to show or tell, for good if the card says how the job `ended`. Raises ClaimLost.
+    async def close(
+        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+    ) -> None:
+        """Nothing is left to show or tell, for good if the card says how the job `ended`; `outcome`: how it did,
+        where that is known. Raises ClaimLost.
 
         Changes nothing if somebody has joined or resumed the watch since.
         """

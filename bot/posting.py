@@ -68,6 +68,8 @@ class Post:
     False if another try has been begun since."""
     slot: Slot | None = None
     """Which of several replies it is: what its mark tells apart even where two are begun at the same time."""
+    is_card: bool = False
+    """Cards go before replies: a person waits for the one, and has waited already for the other."""
 
 
 class Posting:
@@ -112,8 +114,7 @@ class Posting:
                     await post.store_ts(unknown_since, ts, None)
                     return
                 unknown_since = None
-            # Cards go before replies: a person waits for the one, and has waited already for the other.
-            await self._gate(post.place).turn(urgent=post.thread is None)
+            await self._gate(post.place).turn(urgent=post.is_card)
             started_at = self._now()
             await self._store_try(post, started_at)
             try:
@@ -267,7 +268,7 @@ async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
         except StoreUnavailable as error:
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise
-            log.warning("post not stored", watch=watch, reason=str(error))
+            log.warning("not stored yet", watch=watch, reason=str(error))
             await asyncio.sleep(min(5.0, 2.0**failures))
             failures += 1
 

@@ -28,6 +28,7 @@ _MOST_DETAILS_TOLD = 1
 _PROMPT_LINES = 3
 _MOST_NAMED = 3
 _MOST_MENTIONED = 60
+_CANCELLABLE = (JobState.QUEUED, JobState.EXECUTING, JobState.UNKNOWN)
 _CHECK_IT = "AI-generated: check before you decide."
 
 
@@ -46,11 +47,11 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
     if job is not None and job.state is JobState.COMPLETE and not sight.missing:
         return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
     link = chat_link(job.chat_url, tenant) if job else None
-    stands, trouble = face(sight), _trouble(sight, now)
+    stands, trouble = face(sight, watch.cancelled_by), _trouble(sight, now)
     told = [*stands.details, *trouble]
     above = [section(stands.heading), *_prompt(job, _LONGEST_PROMPT)]
     below = [section("\n".join(told))] if told else []
-    below += [*buttons(link, stop=None if sight.is_final else watch.id), context(_people(watch))]
+    below += [*_buttons(watch, sight, link), context(_people(watch))]
     text = "\n".join([stands.spoken, *trouble, *_spoken_prompt(job, _LONGEST_PROMPT)])
     forms = [Message(text, (*above, *doing, *below)) for doing in _doing(watch, stands)]
     return *forms, _text_only(text, watch, link)
@@ -58,7 +59,12 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
 
 def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
     """The reply in the card's thread that tells every follower how the job ended; None if there is no news."""
-    if not (sight.is_final or watch.ended) or not watch.followers:
+    told = watch.followers
+    is_cancelled = sight.has_ended and sight.job is not None and sight.job.state is JobState.CANCELLED
+    if is_cancelled:
+        # Who cancelled it knows; and naming them would ring for them as well.
+        told = tuple(follower for follower in told if follower != watch.cancelled_by)
+    if not (sight.is_final or watch.ended) or not told:
         return None
     link = chat_link(sight.job.chat_url, tenant) if sight.job else None
     # A card that says how the job ended stays when Omni forgets the job; what it says is not stored.
@@ -67,8 +73,9 @@ def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
         if sight.has_ended or not watch.ended
         else Face("", "The job has ended; its card says how")
     )
-    news = [f"{_mentions(watch.followers)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
-    news += [*ended.details[:_MOST_DETAILS_TOLD], *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
+    details = () if is_cancelled and watch.cancelled_by else ended.details[:_MOST_DETAILS_TOLD]
+    news = [f"{_mentions(told)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
+    news += [*details, *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
     text = "\n".join([*news, *written(link)])
     return Message(text, (section(text),))
 
@@ -115,6 +122,16 @@ def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
     return Message(text, tuple(blocks))
 
 
+def withheld(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card of a job that has ended where people of another organisation would read the answer."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    title = "The job has ended, and its answer is not shown here"
+    why = "This conversation is shared with another organisation, or I can't see whether it is."
+    there = "Who follows the job finds the answer in their direct messages with me."
+    text = f"{title}. {why} {there}"
+    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(watch))))
+
+
 def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
     """The card that has become the answer."""
     caution = (_CHECK_IT,) * answered.has_answer(job)
@@ -122,11 +139,24 @@ def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[M
         spoken=face(sight).spoken,
         question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         above=(section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
-        below=(*buttons(link, show=watch.id), context(" ".join([*caution, _people(watch)]))),
+        below=(
+            *buttons(link, show=watch.id, follow_up=watch.id),
+            context(" ".join([*caution, _people(watch)])),
+        ),
         caution=caution,
         signature=(*written(link), _people(watch)),
     )
     return answered.card(job, frame)
+
+
+def _buttons(watch: Watch, sight: Sight, link: str | None) -> list[Block]:
+    """What can be done with a card that has no answer."""
+    state = sight.job.state if sight.job else None
+    if sight.is_final:
+        is_retriable = sight.has_ended and state is not JobState.COMPLETE and watch.retried_by is None
+        return buttons(link, retry=watch.id if is_retriable else None)
+    is_cancellable = state in _CANCELLABLE and watch.cancelled_by is None
+    return buttons(link, cancel=watch.id if is_cancellable else None, stop=watch.id)
 
 
 def _doing(watch: Watch, stands: Face) -> list[list[Block]]:
@@ -170,10 +200,11 @@ def _trouble(sight: Sight, now: datetime) -> list[str]:
 
 
 def _people(watch: Watch) -> str:
-    """Who asked, who else follows, and the id that support asks for."""
+    """Who asked, who else follows, who has had it asked again, and the id that support asks for."""
     others = [follower for follower in watch.followers if follower != watch.requester]
     also = f", also followed by {_listed(others)}" if others else ""
-    return f"Asked by <@{watch.requester}>{also} · job {code(watch.job, 60)}"
+    retried = f" · retried by <@{watch.retried_by}>" if watch.retried_by else ""
+    return f"Asked by <@{watch.requester}>{also}{retried} · job {code(watch.job, 60)}"
 
 
 def _listed(people: list[UserId]) -> str:

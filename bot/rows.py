@@ -1,14 +1,16 @@
-"""Rows of watches, their followers and their replies: read, and added to, within the caller's transaction."""
+"""Rows of watches, their followers and replies, and of asks: read, and added to, within the caller's transaction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.job import JobId
-from bot.tables import followers, replies, watches
+from bot.ask import ModelId
+from bot.asks import Ask, AskId
+from bot.job import JobId, JobState
+from bot.tables import asks, followers, replies, watches
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 
@@ -19,6 +21,18 @@ def same_place(watch: Watch) -> ColumnElement[bool]:
         watches.c.channel == watch.place.channel,
         watches.c.job == watch.job,
     )
+
+
+def of_thread(place: Place, thread: Ts) -> ColumnElement[bool]:
+    """The watches whose card begins the thread or is a reply in it."""
+    here = and_(watches.c.team == place.team, watches.c.channel == place.channel)
+    return and_(here, or_(watches.c.card == thread, watches.c.thread == thread))
+
+
+def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
+    """The watches that a person follows, open or closed."""
+    followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
+    return and_(watches.c.team == team, followed)
 
 
 async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
@@ -32,6 +46,9 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
             "channel": watch.place.channel,
             "requester": watch.requester,
             "asked_at": watch.asked_at.timestamp(),
+            "thread": watch.thread,
+            "is_own": int(watch.is_own),
+            "cancelled_by": watch.cancelled_by,
         }
         await connection.execute(insert(watches).values(row))
         await let_follow(connection, watch.id, watch.followers)
@@ -86,6 +103,15 @@ async def select_watches(
     return [_watch(row, tuple(who[row["id"]])) for row in found]
 
 
+async def select_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Watch]:
+    """Closed watches whose card says how the job ended, at most so many, those that ended last first."""
+    over = and_(condition, watches.c.ended == 1, watches.c.closed_at.is_not(None))
+    last = select(watches.c.id).where(over).order_by(watches.c.closed_at.desc(), watches.c.id).limit(most)
+    ids = list(await connection.scalars(last))
+    found = await select_watches(connection, watches.c.id.in_(ids))
+    return sorted(found, key=lambda watch: ids.index(watch.id))
+
+
 async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Slot, Reply]:
     """What goes on from the card of a watch in its thread, as far as it was begun."""
     rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(replies.c.watch == watch)
@@ -93,6 +119,26 @@ async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Sl
         Slot(slot): Reply(_time(tried_at), Ts(ts) if ts else None)
         for slot, tried_at, ts in await connection.execute(rows)
     }
+
+
+async def select_asks(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[Ask]:
+    """Asks, oldest first."""
+    rows = select(asks).where(condition).order_by(asks.c.asked_at, asks.c.id)
+    return [_ask(row._mapping) for row in await connection.execute(rows)]
+
+
+def _ask(row: Any) -> Ask:
+    return Ask(
+        id=AskId(row["id"]),
+        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
+        user=UserId(row["user"]),
+        asked_at=_time(row["asked_at"]),
+        touched_at=_time(row["touched_at"]),
+        thread=Ts(row["thread"]) if row["thread"] else None,
+        model=ModelId(row["model"]) if row["model"] else None,
+        retry_of=WatchId(row["retry_of"]) if row["retry_of"] else None,
+        job=JobId(row["job"]) if row["job"] else None,
+    )
 
 
 def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
@@ -113,11 +159,21 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
         claim=Claim(row["claim"]) if row["claim"] else None,
         resumed_at=_time_or_none(row["resumed_at"]),
         ended=bool(row["ended"]),
+        thread=Ts(row["thread"]) if row["thread"] else None,
+        is_own=bool(row["is_own"]),
+        cancelled_by=UserId(row["cancelled_by"]) if row["cancelled_by"] else None,
+        retried_by=UserId(row["retried_by"]) if row["retried_by"] else None,
+        outcome=JobState(row["outcome"]) if row["outcome"] else None,
     )
 
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def seconds(time: datetime | None) -> float | None:
+    """A time as it is stored."""
+    return None if time is None else time.timestamp()
 
 
 def _time_or_none(seconds: float | None) -> datetime | None:

@@ -2,13 +2,17 @@
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from bot.access import AccessRules
+from bot.ask import ModelId
+from bot.watch import ChannelId, TeamId, UserId
 
 HINTS = {
     "SLACK_BOT_TOKEN": "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
@@ -19,6 +23,19 @@ HINTS = {
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
     "OMNI_REQUESTS_PER_MINUTE": "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",
+    "OMNI_MODEL_ID": "the id of the Omni model that questions go to, or nothing: then each person chooses one",
+    "ACCESS": "workspace (whoever knows a job's id may see it) or owner (only the one whose job it is)",
+    "ASK_AS": "asker (each question runs as the Omni user with the asker's e-mail address) or key "
+    "(as whoever made OMNI_API_TOKEN)",
+    "ALLOWED_CHANNELS": "the ids of Slack channels, such as C0123ABCD, with commas between them, or nothing for all",
+    "ALLOWED_USERS": "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing for all",
+    "ALLOWED_TEAMS": "the ids of Slack workspaces, such as T0123ABCD, with commas between them, or nothing for "
+    "the app's own",
+    "ADMIN_USERS": "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing",
+    "ALLOW_GUESTS": "true or false",
+    "ALLOW_SHARED_CHANNELS": "true or false",
+    "MAX_OPEN_FOLLOWS_PER_PERSON": "a whole number from 1 to 10000",
+    "MAX_ASKS_PER_HOUR": "a whole number from 1 to 10000",
     "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
     "postgresql://user:password@host/database",
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
@@ -33,6 +50,14 @@ HINTS = {
 
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _PATH = re.compile(r"[A-Za-z0-9._~%/+-]*")
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_BEGINNINGS = {"allowed_channels": "CG", "allowed_users": "UW", "allowed_teams": "TE", "admin_users": "UW"}
+"""What Slack's ids begin with. A misspelt one must not close the bot to somebody, or leave it open, unnoticed."""
+_Id = TypeVar("_Id")
+Ids = Annotated[frozenset[_Id], NoDecode]
+"""Ids with commas or spaces between them."""
 
 
 class SettingsError(Exception):
@@ -64,6 +89,28 @@ class Settings(BaseSettings):
     """Omni's API key."""
     omni_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 60
     """What Omni allows the key. Source: docs.omni.co/api/rate-limits."""
+    omni_model_id: ModelId | None = None
+    """The model that questions go to where a person has chosen none."""
+    access: Annotated[Literal["workspace", "owner"], NoDecode] = "workspace"
+    """Who is shown a job: whoever knows its id, or only the one whose it is in Omni."""
+    ask_as: Annotated[Literal["asker", "key"], NoDecode] = "asker"
+    """In whose name, and so with whose permissions, questions run in Omni."""
+    allowed_channels: Ids[ChannelId] = frozenset()
+    """Where the bot may be used, besides direct messages with it; empty: everywhere."""
+    allowed_users: Ids[UserId] = frozenset()
+    """Who may use it; empty: everybody."""
+    allowed_teams: Ids[TeamId] = frozenset()
+    """Whose people may use it; empty: the app's own workspace's."""
+    admin_users: Ids[UserId] = frozenset()
+    """Who may use it anywhere, see every job, and cancel and retry what others asked."""
+    allow_guests: bool = False
+    """Whether guests of the workspace may use it."""
+    allow_shared_channels: bool = False
+    """Whether answers are posted where people of other organisations read them."""
+    max_open_follows_per_person: Annotated[int, Field(ge=1, le=10_000)] = 25
+    """How many running jobs one person may follow."""
+    max_asks_per_hour: Annotated[int, Field(ge=1, le=10_000)] = 30
+    """How often one person may ask within an hour."""
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///omni-job-bot.sqlite3")
     """Where follows are kept: by default a file in the working folder; PostgreSQL for several processes, or
     where the disk is lost at a restart."""
@@ -78,6 +125,22 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Where `/healthz` and `/readyz` answer; nowhere if not set."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+
+    @property
+    def access_rules(self) -> AccessRules:
+        """Who may do what, by all of these."""
+        return AccessRules(
+            channels=self.allowed_channels,
+            users=self.allowed_users,
+            teams=self.allowed_teams,
+            admins=self.admin_users,
+            allow_guests=self.allow_guests,
+            allow_shared_channels=self.allow_shared_channels,
+            only_owners=self.access == "owner",
+            ask_as_key=self.ask_as == "key",
+            most_open_follows=self.max_open_follows_per_person,
+            most_asks_per_hour=self.max_asks_per_hour,
+        )
 
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
@@ -132,7 +195,25 @@ class Settings(BaseSettings):
             raise ValueError("has more in it than three slashes and a path")
         return _address(url, "sqlite+aiosqlite")
 
-    @field_validator("log_level", mode="before")
+    @field_validator("omni_model_id")
+    @classmethod
+    def _uuid(cls, value: str | None) -> str | None:
+        if value is not None and not _UUID.fullmatch(value):
+            raise ValueError("is not a UUID")
+        return value and value.lower()
+
+    @field_validator("allowed_channels", "allowed_users", "allowed_teams", "admin_users", mode="before")
+    @classmethod
+    def _ids(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        ids = [part for part in re.split(r"[\s,]+", value) if part]
+        begin = _BEGINNINGS[info.field_name or ""]
+        if not all(re.fullmatch(rf"[{begin}][A-Z0-9]+", part) for part in ids):
+            raise ValueError(f"holds something that is no id that begins with {' or '.join(begin)}")
+        return frozenset(ids)
+
+    @field_validator("access", "ask_as", "log_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

@@ -45,7 +45,7 @@ METHOD_SCOPES = {
     "files.completeUploadExternal": {"files:write"},
     "chat.postEphemeral": {"chat:write"},
     "chat.unfurl": {"links:write"},
-    "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
+    "conversations.info": {"channels:read", "groups:read", "mpim:read"},
     "users.info": {"users:read", "users:read.email"},
     "views.open": set[str](),
     "views.update": set[str](),
@@ -70,20 +70,20 @@ HISTORY_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
 """Without them the bot can't look whether an unanswered post arrived."""
 FILES_SCOPE = "files:write"
 """Without it no chart and no file comes into a thread."""
-PEOPLE_SCOPES = frozenset(METHOD_SCOPES["users.info"])
-"""Without `users:read` nobody can tell guests and people of other organisations from the others, and without
-`users:read.email` nobody can be matched with an Omni user."""
+EMAIL_SCOPE = "users:read.email"
+"""Without it nobody can be matched with an Omni user."""
 VENUE_SCOPES = frozenset(METHOD_SCOPES["conversations.info"])
-"""Without the one of a conversation's kind, the bot can't see whether it is shared with another organisation."""
+"""Without the one of a conversation's kind, the bot can't see whether it is shared with another organisation. Direct
+messages with the bot are not looked at."""
 LINK_SCOPES = frozenset(METHOD_SCOPES["chat.unfurl"] | EVENT_SCOPES["link_shared"])
 """Without them links to Omni get no preview."""
 MENTION_SCOPES = frozenset(EVENT_SCOPES["app_mention"])
 """Without it the bot does not hear that it is mentioned."""
-OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE} | PEOPLE_SCOPES | VENUE_SCOPES | LINK_SCOPES | MENTION_SCOPES
+OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | LINK_SCOPES | MENTION_SCOPES
 """Scopes that the bot runs without."""
 
 REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
-"""Scopes without which the bot can't do its work."""
+"""Scopes without which the bot can't do its work: without `users:read` it takes everybody for a stranger."""
 
 
 class SlackBoard:
@@ -260,12 +260,18 @@ async def send_bytes(address: str, content: bytes) -> None:
         raise meaning("", status=status, retry_after=retry_after)
 
 
-async def whisper(session: aiohttp.ClientSession, response_url: str, line: str) -> None:
-    """Tell a person a line that only they see, by the response_url of what they did. Raises a BoardError.
+async def whisper(session: aiohttp.ClientSession, response_url: str, message: Message) -> None:
+    """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
 
-    A 5xx counts as not told: of a line that only one person sees, twice is better than never.
+    A 5xx counts as not told: of what only one person sees, twice is better than never.
     """
-    body = {"text": line, "response_type": "ephemeral", "replace_original": False}
+    body: dict[str, Any] = {
+        "text": message.text,
+        "response_type": "ephemeral",
+        "replace_original": False,
+    }
+    if message.blocks:
+        body["blocks"] = list(message.blocks)
     try:
         async with session.post(response_url, json=body) as answer:
             status, retry_after = answer.status, answer.headers.get("Retry-After")

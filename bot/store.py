@@ -12,11 +12,22 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import ClaimLost
-from bot.job import JobId
-from bot.rows import add_watch, let_follow, look_after, same_place, select_replies, select_watches
+from bot.job import JobId, JobState
+from bot.rows import (
+    add_watch,
+    followed_by,
+    let_follow,
+    look_after,
+    of_thread,
+    same_place,
+    seconds,
+    select_ended,
+    select_replies,
+    select_watches,
+)
 from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import Claim, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -86,10 +97,18 @@ class Store:
 
     @whole
     async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
-        followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, and_(watches.c.team == team, _still_open, followed))
-        return found[::-1]
+            return (await select_watches(connection, and_(followed_by(team, follower), _still_open)))[::-1]
+
+    @whole
+    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+        async with self.transactions.begin() as connection:
+            return await select_ended(connection, followed_by(team, follower), most)
+
+    @whole
+    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+        async with self.transactions.begin() as connection:
+            return (await select_watches(connection, of_thread(place, thread)))[::-1]
 
     @whole
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
@@ -102,7 +121,7 @@ class Store:
 
     @whole
     async def card_tried(self, watch: Watch, at: datetime | None) -> None:
-        await self._write(watch, card_tried_at=_seconds(at))
+        await self._write(watch, card_tried_at=seconds(at))
 
     @whole
     async def card_posted(
@@ -127,8 +146,19 @@ class Store:
         await self._set(watch, watches.c.card == card, card_gone=1)
 
     @whole
+    async def leave_thread(self, watch: Watch) -> None:
+        await self._write(watch, thread=None, card_tried_at=None)
+
+    @whole
+    async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
+        before = watches.c.cancelled_by.is_not_distinct_from(instead_of)
+        changing = and_(watches.c.job == job, watches.c.ended == 0, before)
+        async with self.transactions.begin() as connection:
+            await connection.execute(update(watches).where(changing).values(cancelled_by=by))
+
+    @whole
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
-        await self._write(watch, notice_tried_at=_seconds(at))
+        await self._write(watch, notice_tried_at=seconds(at))
 
     @whole
     async def notice_posted(
@@ -195,7 +225,7 @@ class Store:
 
     @whole
     async def start_over(self, watch: WatchId, card: Ts) -> None:
-        nothing = dict.fromkeys(("card_tried_at", "card", "shown", "notice_tried_at", "notice", "closed_at"))
+        nothing = dict.fromkeys("card_tried_at card shown notice_tried_at notice closed_at outcome".split())
         claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
         this = and_(watches.c.id == watch, watches.c.card == card)
         anew = update(watches).where(this).values(card_gone=0, ended=0, claim=claim, **nothing)
@@ -217,9 +247,11 @@ class Store:
                 await let_follow(connection, watch, [follower])
 
     @whole
-    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
-        unchanged = watches.c.resumed_at.is_not_distinct_from(_seconds(watch.resumed_at))
-        await self._write(watch, unchanged, closed_at=at.timestamp(), ended=int(ended))
+    async def close(
+        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+    ) -> None:
+        unchanged = watches.c.resumed_at.is_not_distinct_from(seconds(watch.resumed_at))
+        await self._write(watch, unchanged, closed_at=at.timestamp(), ended=int(ended), outcome=outcome)
 
     @whole
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
@@ -264,7 +296,3 @@ async def _make_sure_of_claim(connection: AsyncConnection, watch: Watch) -> None
     claims = await connection.scalars(select(watches.c.claim).where(watches.c.id == watch.id))
     if list(claims) != [watch.claim]:
         raise ClaimLost
-
-
-def _seconds(time: datetime | None) -> float | None:
-    return None if time is None else time.timestamp()

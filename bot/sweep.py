@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.asks import Asks
 from bot.errors import StoreUnavailable
-from bot.ports import Watches
+from bot.orphans import tell_orphans
+from bot.ports import Board, Watches
 from bot.runner import Runner
 
 log = structlog.get_logger()
@@ -31,6 +33,17 @@ async def sweep(
             log.error("open follows not read", reason=str(error))
         else:
             log.debug("swept", jobs=len(jobs), forgotten=forgotten)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep_asks(asks: Asks, board: Board, now: Callable[[], datetime], *, retention_days: float) -> None:
+    """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled."""
+    while True:
+        try:
+            await tell_orphans(asks, board, now)
+            await asks.forget_asks(now() - timedelta(days=retention_days))
+        except StoreUnavailable as error:
+            log.error("asks not read", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
 
 

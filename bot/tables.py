@@ -25,6 +25,11 @@ watches = Table(
     Column("claim", String(36)),
     Column("resumed_at", Float),
     Column("ended", Integer, nullable=False, server_default="0"),
+    Column("thread", String(32)),
+    Column("is_own", Integer, nullable=False, server_default="0"),
+    Column("cancelled_by", String(32)),
+    Column("retried_by", String(32)),
+    Column("outcome", String(16)),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),
@@ -51,6 +56,24 @@ replies = Table(
     Column("ts", String(32)),
 )
 """What goes on from a card in its thread, as `watch.Reply` describes it; never what it says."""
+
+asks = Table(
+    "asks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("team", String(32), nullable=False),
+    Column("channel", String(32), nullable=False),
+    Column("thread", String(32)),
+    Column("user", String(32), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("touched_at", Float, nullable=False),
+    Column("model", String(36)),
+    Column("retry_of", String(36)),
+    Column("job", String(36)),
+    Column("told", Integer, nullable=False, server_default="0"),
+    Index("asks_by_user", "user", "asked_at"),
+)
+"""One row per question, as `asks.Ask` describes it; never what it asks. `told`: its person knows of its loss."""
 
 budgets = Table(
     "budgets",

@@ -83,20 +83,20 @@ class Thread:
 
         `shown_before`: the card did not come to show the end just now.
         """
-        job = answered_job(sight)
+        job, thread = answered_job(sight), watch.thread_of(card)
         try:
-            await self._tell(watch, card, sight, shown_before=shown_before)
+            await self._tell(watch, thread, sight, shown_before=shown_before)
             if job is not None:
                 replies = await self._watches.replies(watch.id)
-                await self._go_on(watch, card, job, replies)
+                await self._go_on(watch, thread, job, replies)
         except (NotAllowedHere, MessageGone) as error:
             log.info("thread gone", watch=watch.id, code=error.code)
             return False
         if job is not None and CHART not in replies and watch.followers:
-            await self._draw(watch, card, job, chart)
+            await self._draw(watch, thread, job, chart)
         return True
 
-    async def _tell(self, watch: Watch, card: Ts, sight: Sight, *, shown_before: bool) -> None:
+    async def _tell(self, watch: Watch, thread: Ts, sight: Sight, *, shown_before: bool) -> None:
         """Post the notice if one is due."""
         message = render.notice(watch, sight, self._tenant)
         after_seconds = self._notify_after_seconds
@@ -107,23 +107,23 @@ class Thread:
             place=watch.place,
             forms=(message,),
             watch=watch.id,
-            thread=card,
+            thread=thread,
             tried_at=watch.notice_tried_at,
             store_try=partial(self._watches.notice_tried, watch),
             store_ts=partial(self._watches.notice_posted, watch.id),
         )
         await self._post(post, partial(self._is_told, watch))
 
-    async def _go_on(self, watch: Watch, card: Ts, job: Job, replies: Replies) -> None:
+    async def _go_on(self, watch: Watch, thread: Ts, job: Job, replies: Replies) -> None:
         """Post what of the answer the card does not hold."""
         rest = answered.rest(job, self._tenant)
         for number, forms in enumerate(rest.replies, start=1):
-            await self._reply(watch, card, Slot(str(number)), forms, replies)
-        if rest.file is not None and not await self._has_file(watch, card, rest.file, replies):
-            await self._reply(watch, card, IN_OMNI, (render.rest_in_omni(job, self._tenant),), replies)
+            await self._reply(watch, thread, Slot(str(number)), forms, replies)
+        if rest.file is not None and not await self._has_file(watch, thread, rest.file, replies):
+            await self._reply(watch, thread, IN_OMNI, (render.rest_in_omni(job, self._tenant),), replies)
 
     async def _reply(
-        self, watch: Watch, card: Ts, slot: Slot, forms: tuple[Message, ...], replies: Replies
+        self, watch: Watch, thread: Ts, slot: Slot, forms: tuple[Message, ...], replies: Replies
     ) -> None:
         begun = replies.get(slot)
         if begun is not None and begun.ts is not None:
@@ -132,7 +132,7 @@ class Thread:
             place=watch.place,
             forms=forms,
             watch=watch.id,
-            thread=card,
+            thread=thread,
             tried_at=begun.tried_at if begun else None,
             store_try=partial(self._watches.reply_tried, watch, slot),
             store_ts=partial(self._watches.reply_posted, watch.id, slot),
@@ -140,28 +140,28 @@ class Thread:
         )
         await self._post(post, partial(self._is_posted, watch, slot))
 
-    async def _has_file(self, watch: Watch, card: Ts, upload: Upload, replies: Replies) -> bool:
+    async def _has_file(self, watch: Watch, thread: Ts, upload: Upload, replies: Replies) -> bool:
         """Put the file into the thread. False where it is not there, or nobody can tell."""
         if IN_OMNI in replies:
             return False
         if (begun := replies.get(FILE)) is None:
-            return await self._is_uploaded(watch, card, FILE, upload)
+            return await self._is_uploaded(watch, thread, FILE, upload)
         if begun.ts is None:
             await self._posting.let_end(begun.tried_at)
         return await self._is_posted(watch, FILE)
 
-    async def _draw(self, watch: Watch, card: Ts, job: Job, chart: Chart) -> None:
+    async def _draw(self, watch: Watch, thread: Ts, job: Job, chart: Chart) -> None:
         """Put the chart into the thread, if Omni has one. Better none than two, and nothing is told of it."""
         if (image := await chart.image()) is not None:
-            await self._is_uploaded(watch, card, CHART, render.chart(job, image))
+            await self._is_uploaded(watch, thread, CHART, render.chart(job, image))
 
-    async def _is_uploaded(self, watch: Watch, card: Ts, slot: Slot, upload: Upload) -> bool:
+    async def _is_uploaded(self, watch: Watch, thread: Ts, slot: Slot, upload: Upload) -> bool:
         """Upload a file that was never tried. False where it is not there, or nobody can tell."""
         post = FilePost(
             place=watch.place,
             upload=upload,
             watch=watch.id,
-            thread=card,
+            thread=thread,
             store_try=partial(self._watches.reply_tried, watch, slot),
             store_ts=partial(self._watches.reply_posted, watch.id, slot),
         )

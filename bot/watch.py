@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType
 
-from bot.job import JobId
+from bot.job import JobId, JobState
 
 TeamId = NewType("TeamId", str)
 """A Slack workspace, `T…`."""
@@ -68,11 +68,25 @@ class Watch:
     """Whose writes count: those of the follow with this claim, and no other's."""
     resumed_at: datetime | None = None
     """When somebody last joined it or asked to go on with it."""
+    thread: Ts | None = None
+    """The thread in which the card is a reply; None: the card stands by itself, and has a thread of its own."""
+    is_own: bool = False
+    """The bot has begun the job itself, so it exists, whatever Omni says of it at first."""
+    cancelled_by: UserId | None = None
+    """Who asked Omni, by a button here or on another card, to cancel the job."""
+    retried_by: UserId | None = None
+    """Who has had the same question asked again."""
+    outcome: JobState | None = None
+    """How the job ended, where the watch was closed over that."""
 
     @property
     def looked_after_since(self) -> datetime:
         """From when the time is counted for which the bot looks after it."""
         return self.resumed_at or self.asked_at
+
+    def thread_of(self, card: Ts) -> Ts:
+        """The thread that replies to the card belong in: Slack has no threads within threads."""
+        return self.thread or card
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def empty(url: str) -> None:
     """Leave nothing in the tables of a PostgreSQL database."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute("DELETE FROM watches")
+        connection.execute("DELETE FROM asks")
         connection.execute("DELETE FROM budgets")
         connection.execute("DELETE FROM durations")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from bot.ask import AskRefused, Model, ModelId, OmniUserId, Question, Submitted
+from bot.asks import Ask, AskId
 from bot.budget import Rate
 from bot.errors import (
     BoardError,
@@ -26,6 +28,8 @@ from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+CHAT = "660e8400-e29b-41d4-a716-446655440001"
+MODEL = ModelId("770e8400-e29b-41d4-a716-446655440002")
 HERE = Place(TeamId("T0"), ChannelId("C0HERE"))
 START = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 
@@ -89,6 +93,7 @@ class FakeBoard:
         self.posted: dict[Ts, Posted] = {}
         self.uploaded: list[Uploaded] = []
         self.closed: set[Place] = set()
+        self.gone_threads: set[Ts] = set()
         self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
         self._ts = count(1)
@@ -113,6 +118,8 @@ class FakeBoard:
         late = self._begin("post")
         if place in self.closed:
             raise NotAllowedHere("not_in_channel")
+        if thread in self.gone_threads:
+            raise MessageGone("thread_not_found")
         ts = Ts(f"{next(self._ts)}.0")
         self.posted[ts] = Posted(place, message, mark, thread)
         _raise(late)
@@ -179,17 +186,21 @@ def _raise(error: BoardError | None) -> None:
 class FakeDirectory:
     """Slack's people and conversations as dictionaries; who or what is not there is of the workspace, and not shared.
 
-    What `people` or `venues` hold may be an error to raise instead. Remembers who asked about whom.
+    What `people` or `venues` hold may be an error to raise instead; `errors` are raised first, and then `error`.
+    Remembers who asked about whom.
     """
 
     def __init__(self, home: TeamId = HERE.team) -> None:
         self.people: dict[UserId, Person | BoardError] = {}
         self.venues: dict[Place, Venue | BoardError] = {}
         self.asked: list[UserId | Place] = []
+        self.error: BoardError | None = None
+        self.errors: list[BoardError] = []
         self._home = home
 
     async def person(self, user: UserId) -> Person:
         self.asked.append(user)
+        self._fail()
         found = self.people.get(user, Person(user, self._home, email=f"{user.lower()}@example.com"))
         if isinstance(found, BoardError):
             raise found
@@ -197,10 +208,17 @@ class FakeDirectory:
 
     async def venue(self, place: Place) -> Venue:
         self.asked.append(place)
+        self._fail()
         found = self.venues.get(place, Venue(is_direct=place.channel.startswith("D")))
         if isinstance(found, BoardError):
             raise found
         return found
+
+    def _fail(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass
@@ -319,6 +337,68 @@ class FakeOmni:
         return isinstance(self.image, bytes)
 
 
+class FakeAsking:
+    """What is begun and ended in Omni; remembers each question and each cancel.
+
+    `answers` and `states` are what it says in turn; the last one it says for ever.
+    """
+
+    def __init__(self) -> None:
+        self.answers: deque[Submitted | OmniError] = deque([Submitted(JOB, CHAT)])
+        self.states: deque[JobState | OmniError] = deque([JobState.CANCELLED])
+        self.shared: dict[Model, tuple[str, ...]] = {Model(MODEL, "Shop"): ("order_items",)}
+        """The topics of each model."""
+        self.submitted: list[Question] = []
+        self.cancelled: list[JobId] = []
+        self.delay_seconds = 0.0
+        self.on_submit: Callable[[], None] = lambda: None
+
+    async def submit(self, question: Question) -> Submitted:
+        self.submitted.append(question)
+        self.on_submit()
+        await asyncio.sleep(self.delay_seconds)
+        answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, OmniError):
+            raise answer
+        return answer
+
+    async def cancel(self, job: JobId) -> JobState:
+        self.cancelled.append(job)
+        await asyncio.sleep(self.delay_seconds)
+        state = self.states.popleft() if len(self.states) > 1 else self.states[0]
+        if isinstance(state, OmniError):
+            raise state
+        return state
+
+    async def models(self) -> Sequence[Model]:
+        await asyncio.sleep(self.delay_seconds)
+        return sorted(self.shared, key=lambda model: model.name)
+
+    async def topics(self, model: ModelId) -> Sequence[str]:
+        await asyncio.sleep(self.delay_seconds)
+        for known, topics in self.shared.items():
+            if known.id == model:
+                return topics
+        raise AskRefused("404")
+
+
+class FakeMembers:
+    """The active Omni users by e-mail address, in lower case. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, tuple[OmniUserId, ...]] = {}
+        self.asked: list[str] = []
+        self.error: OmniError | None = None
+        self.delay_seconds = 0.0
+
+    async def named(self, email: str) -> Sequence[OmniUserId]:
+        self.asked.append(email)
+        await asyncio.sleep(self.delay_seconds)
+        if self.error is not None:
+            raise self.error
+        return self.users.get(email.lower(), ())
+
+
 class FakeDurations:
     """What jobs took, in memory. Set `error` to make every call fail."""
 
@@ -340,6 +420,104 @@ class FakeDurations:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+
+
+class FakeAsks:
+    """The table of asks in memory, beside a table of watches. Set `error` to make every call fail.
+
+    The rules are those of `bot.askstore.StoredAsks`: the store's tests hold one against the other.
+    """
+
+    def __init__(self, watches: "FakeWatches") -> None:
+        self.watches = watches
+        self.rows: dict[AskId, Ask] = {}
+        self.told_of: set[AskId] = set()
+        self.writes: list[str] = []
+        self.error: Exception | None = None
+
+    async def begin(self, ask: Ask) -> bool:
+        await self._turn("begin")
+        if ask.retry_of is not None:
+            card = self.watches.rows.get(ask.retry_of)
+            if card is None or card.retried_by is not None:
+                return False
+            self.watches.rows[card.id] = replace(card, retried_by=ask.user)
+        self.rows[ask.id] = ask
+        return True
+
+    async def touch(self, ask: AskId, at: datetime) -> bool:
+        await self._turn("touch")
+        if self._is_in_hand(ask):
+            self.rows[ask] = replace(self.rows[ask], touched_at=at)
+        return self._is_in_hand(ask)
+
+    async def bind(self, ask: AskId, watch: Watch) -> Watch:
+        await self._turn("bind")
+        if ask in self.rows and self.rows[ask].job is None:
+            self.rows[ask] = replace(self.rows[ask], job=watch.job)
+            self.watches._add(watch)
+        here = [row for row in self.watches.rows.values() if (row.place, row.job) == (watch.place, watch.job)]
+        return here[0] if here else watch
+
+    async def withdraw(self, ask: AskId) -> None:
+        await self._turn("withdraw")
+        self._let_retry(ask)
+        if ask in self.rows and self.rows[ask].job is None:
+            del self.rows[ask]
+
+    async def told(self, ask: AskId) -> None:
+        await self._turn("told")
+        self._let_retry(ask)
+        self.told_of.add(ask)
+
+    async def orphans(self, before: datetime) -> Sequence[Ask]:
+        await self._turn()
+        found = [row for row in self.rows.values() if self._is_in_hand(row.id) and row.touched_at < before]
+        return sorted(found, key=lambda row: (row.asked_at, row.id))
+
+    async def take_over(self, ask: Ask, at: datetime) -> bool:
+        await self._turn("take_over")
+        if not self._is_in_hand(ask.id) or self.rows[ask.id].touched_at != ask.touched_at:
+            return False
+        self.rows[ask.id] = replace(self.rows[ask.id], touched_at=at)
+        return True
+
+    async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
+        await self._turn()
+        return len([row for row in self._of(team, user) if row.asked_at >= since])
+
+    async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
+        await self._turn()
+        newest_first = sorted(self._of(team, user), key=lambda row: row.asked_at, reverse=True)
+        return next((row.model for row in newest_first if row.model), None)
+
+    async def forget_asks(self, before: datetime) -> int:
+        await self._turn("forget_asks")
+        old = [row.id for row in self.rows.values() if row.asked_at < before]
+        for ask in old:
+            del self.rows[ask]
+        return len(old)
+
+    def _of(self, team: TeamId, user: UserId) -> list[Ask]:
+        return [row for row in self.rows.values() if (row.place.team, row.user) == (team, user)]
+
+    def _is_in_hand(self, ask: AskId) -> bool:
+        return ask in self.rows and self.rows[ask].job is None and ask not in self.told_of
+
+    def _let_retry(self, ask: AskId) -> None:
+        mine = self.rows.get(ask)
+        if mine is None or not self._is_in_hand(ask) or mine.retry_of is None:
+            return
+        card = self.watches.rows.get(mine.retry_of)
+        if card is not None and card.retried_by == mine.user:
+            self.watches.rows[card.id] = replace(card, retried_by=None)
+
+    async def _turn(self, write: str = "") -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        if write:
+            self.writes.append(write)
 
 
 class FakeWatches:
@@ -401,6 +579,27 @@ class FakeWatches:
         await self._turn()
         mine = [row for row in self._open() if row.place.team == team and follower in row.followers]
         return mine[::-1]
+
+    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+        await self._turn()
+        ended = [row for row in self.rows.values() if row.ended and row.closed_at is not None]
+        mine = [row for row in ended if row.place.team == team and follower in row.followers]
+        return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
+
+    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+        await self._turn()
+        found = [row for row in self.rows.values() if row.place == place and thread in (row.card, row.thread)]
+        return sorted(found, key=lambda row: (row.asked_at, row.id))[::-1]
+
+    async def leave_thread(self, watch: Watch) -> None:
+        await self._turn("leave_thread")
+        self._write(watch, thread=None, card_tried_at=None)
+
+    async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
+        await self._turn("set_canceller")
+        for row in list(self.rows.values()):
+            if row.job == job and not row.ended and row.cancelled_by == instead_of:
+                self._set(row.id, cancelled_by=by)
 
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
         await self._turn("unfollow")
@@ -490,7 +689,7 @@ class FakeWatches:
         await self._turn("start_over")
         if self._has(watch, card):
             self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
-            self._set(watch, notice_tried_at=None, notice=None, ended=False)
+            self._set(watch, notice_tried_at=None, notice=None, ended=False, outcome=None)
             self.threads.pop(watch, None)
             if self.rows[watch].closed_at is not None:
                 self._set(watch, closed_at=None, claim=None)
@@ -505,10 +704,12 @@ class FakeWatches:
             if row.closed_at is not None and not row.ended:
                 self._set(watch, closed_at=None, claim=None)
 
-    async def close(self, watch: Watch, at: datetime, *, ended: bool = False) -> None:
+    async def close(
+        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+    ) -> None:
         await self._turn("close")
         if self._write(watch).resumed_at == watch.resumed_at:
-            self._set(watch.id, closed_at=at, ended=ended)
+            self._set(watch.id, closed_at=at, ended=ended, outcome=outcome)
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
         await self._turn("close")
@@ -577,3 +778,40 @@ class FakeWatches:
     def _set(self, watch: WatchId, **facts: object) -> None:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+
+
+class FakeAccess:
+    """Lets everybody do everything until a test says otherwise; remembers who was asked about."""
+
+    def __init__(self) -> None:
+        self.refused: dict[UserId, str] = {}
+        self.hidden: set[UserId] = set()
+        self.shared: set[Place] = set()
+        self.limited: dict[UserId, str] = {}
+        self.idle: set[UserId] = set()
+        """Who may not cancel or retry."""
+        self.omni_user: OmniUserId | Exception | None = None
+        self.looks_at_jobs = False
+        self.error: Exception | None = None
+
+    async def refusal(self, user: UserId, _place: Place) -> str | None:
+        return self.refused.get(user)
+
+    async def may_see(self, user: UserId, _job: Job) -> bool:
+        if self.error is not None:
+            raise self.error
+        return user not in self.hidden
+
+    async def asker(self, _user: UserId) -> OmniUserId | None:
+        if isinstance(self.omni_user, Exception):
+            raise self.omni_user
+        return self.omni_user
+
+    def may_act(self, user: UserId, _watch: Watch) -> bool:
+        return user not in self.idle
+
+    async def is_shared(self, place: Place) -> bool:
+        return place in self.shared
+
+    async def over_limit(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
+        return self.limited.get(user)

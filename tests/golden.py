@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.job import Job, JobError, JobId, JobState, Progress
 from bot.ports import Message
-from bot.render import card, notice, rested, unfollowed
+from bot.render import card, notice, rested, unfollowed, withheld
 from bot.sight import Sight
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 
@@ -113,7 +113,19 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
         **{name: card(WATCH, sight, NOW, TENANT) for name, sight in SIGHTS.items()},
         **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
         "followed_by_many": card(crowd, SIGHTS["queued"], NOW, TENANT),
+        "executing_to_be_cancelled": card(
+            replace(WATCH, cancelled_by=GRACE), SIGHTS["executing"], NOW, TENANT
+        ),
+        "cancelled_from_slack": card(replace(WATCH, cancelled_by=GRACE), SIGHTS["cancelled"], NOW, TENANT),
+        "failed_and_retried": card(replace(WATCH, retried_by=GRACE), SIGHTS["failed"], NOW, TENANT),
+        "notice_cancelled_from_slack": tuple(
+            filter(
+                None,
+                [notice(replace(crowd, cancelled_by=GRACE), SIGHTS["cancelled"], TENANT)],
+            )
+        ),
         "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
+        "withheld": (withheld(WATCH, SIGHTS["complete"], TENANT),),
         "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
     }
 

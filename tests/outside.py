@@ -108,7 +108,13 @@ def _button(button: Raw) -> slackblocks.Button:
     if button["type"] != "button":
         raise NotJudged(f"tests/outside.py has no judge for {button['type']}")
     more = {key: button[key] for key in button.keys() - {"type", "text", "confirm"}}
-    return slackblocks.Button(_text(button["text"]), **more)
+    confirm = _confirm(button["confirm"]) if "confirm" in button else None
+    return slackblocks.Button(_text(button["text"]), confirm=confirm, **more)
+
+
+def _confirm(dialog: Raw) -> slackblocks.ConfirmationDialogue:
+    parts = {part: _text(dialog[part]) for part in ("title", "text", "confirm", "deny")}
+    return slackblocks.ConfirmationDialogue(**parts, style=dialog.get("style"))
 
 
 def _rich_text(block: Raw) -> slackblocks.RichTextBlock:

@@ -57,17 +57,19 @@ def remedy(name: str) -> str:
 async def test_when_all_is_well_every_line_says_so(world: World) -> None:
     assert [str(finding) for finding in await world.findings()] == [
         "ok    Slack bot token: workspace Omni demo",
-        "ok    Slack scopes: chat:write, commands, im:write",
+        "ok    Slack scopes: chat:write, commands, im:write, users:read",
         "ok    Slack app token: Socket Mode opens",
         f"ok    Omni: {world.omni.base_url} takes the key",
+        "ok    Omni users: can be looked up",
         "ok    Database: opens",
     ]
 
 
-async def test_the_check_changes_nothing_and_costs_omni_one_request(world: World) -> None:
+async def test_the_check_changes_nothing_and_costs_omni_two_requests(world: World) -> None:
     await world.findings()
     assert [request.method for request in world.slack.requests] == ["auth.test", "apps.connections.open"]
-    assert [request.path for request in world.omni.requests] == [f"/api/v1/ai/jobs/{NOBODYS_JOB}"]
+    asked = [(request.method, request.path) for request in world.omni.requests]
+    assert asked == [("GET", f"/api/v1/ai/jobs/{NOBODYS_JOB}"), ("GET", "/api/scim/v2/Users")]
     assert not [channel for channel in world.slack.workspace.channels.values() if channel.messages]
 
 
@@ -129,7 +131,18 @@ async def test_every_missing_scope_is_named(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope, off", [("im:history", "can't look for a message"), ("files:write", "no chart and no CSV file")]
+    "scope, off",
+    [
+        ("im:history", "can't look for a message"),
+        ("files:write", "no chart and no CSV file"),
+        ("app_mentions:read", "does not hear mentions"),
+        ("links:read", "not previewed"),
+        ("links:write", "not previewed"),
+        ("users:read.email", "nobody can ask (ASK_AS=asker)"),
+        ("channels:read", "cards go to direct messages"),
+        ("groups:read", "ALLOW_SHARED_CHANNELS"),
+        ("mpim:read", "ALLOW_SHARED_CHANNELS"),
+    ],
 )
 async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off_is_told(
     world: World, scope: str, off: str
@@ -139,6 +152,26 @@ async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off
     assert all(finding.good for finding in findings)
     (without,) = [finding for finding in findings if "without" in finding.what]
     assert without.what == f"Slack scopes done without: {scope}" and off in without.remedy
+
+
+async def test_a_scope_that_the_settings_need_for_nothing_is_not_missed(world: World) -> None:
+    world.slack.granted_scopes.difference_update({"users:read.email", "channels:read"})
+    findings = await world.findings(ask_as="key", allow_shared_channels=True)
+    assert not [finding for finding in findings if "without" in finding.what]
+    (without,) = [
+        finding
+        for finding in await world.findings(ask_as="key", access="owner", allow_shared_channels=True)
+        if "without" in finding.what
+    ]
+    assert "nobody but admins sees a job" in without.remedy and "ASK_AS" not in without.remedy
+
+
+async def test_a_personal_token_that_can_look_up_nobody_is_told_with_what_to_set(world: World) -> None:
+    token = world.omni.organization.personal_token(next(iter(world.omni.organization.members)))
+    bad = await world.bad(omni_api_token=token)
+    assert "does not let the key look up people" in bad.what
+    assert "organisation key" in bad.remedy and "ASK_AS to key" in bad.remedy
+    assert all(finding.good for finding in await world.findings(omni_api_token=token, ask_as="key"))
 
 
 async def test_a_refused_omni_key_is_told_with_what_to_set(world: World) -> None:

@@ -6,23 +6,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
 from bot import drawing, follower
 from bot.arrivals import Arrivals
+from bot.ask import Asking
+from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.durations import StoredDurations
+from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobId, JobState, Progress
 from bot.ledger import StoredLedger
 from bot.parts import World, assemble
+from bot.person import Views
 from bot.ports import Worth
 from bot.runner import Runner, TaskRunner
 from bot.store import Store
 from bot.transactions import Transactions
 from bot.watch import ChannelId, Place, UserId, Watch
 from tests.databases import Opened, statements
-from tests.fakes import ADA, HERE, JOB, FakeBoard, FakeOmni, a_job, a_watch
+from tests.fakes import ADA, HERE, JOB, FakeBoard, FakeDirectory, FakeOmni, a_job, a_watch
 from tests.test_follower import RULES, tell_nobody
 from tests.test_thread import TALLEST
 
@@ -92,7 +97,21 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
     ledger, store, board = StoredLedger(process, now), Store(process), FakeBoard()
     requests, edits = Gate(ledger, "omni", PLENTY), Gate(ledger, "chat.update", PLENTY)
     omni = MeteredOmni(requests)
-    world = World(omni, board, store, StoredDurations(process), tell_nobody, now, HERE.team, UserId("U0BOT"))
+    world = World(
+        omni=omni,
+        board=board,
+        watches=store,
+        durations=StoredDurations(process),
+        asks=cast(Asks, None),
+        asking=cast(Asking, None),
+        views=cast(Views, None),
+        directory=FakeDirectory(),
+        omni_users=cast(OmniUsers, None),
+        whisper=tell_nobody,
+        now=now,
+        team=HERE.team,
+        bot_user=UserId("U0BOT"),
+    )
     parts = assemble(world, RULES, edits, Arrivals(), TaskRunner)
     task = asyncio.create_task(parts.drawing.run())
     try:

@@ -6,10 +6,14 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
+from bot.access import AccessRules
 from bot.arrivals import Arrival, Arrivals
+from bot.ask import Asking
+from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.errors import (
     JobNotFound,
@@ -23,8 +27,11 @@ from bot.errors import (
     Unanswered,
 )
 from bot.follower import PATIENCE_SECONDS
+from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
 from bot.parts import Rules, World, assemble
+from bot.person import Views
+from bot.ports import Message
 from bot.runner import Runner, TaskRunner
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
@@ -33,7 +40,9 @@ from tests.fakes import (
     HERE,
     JOB,
     START,
+    FakeAccess,
     FakeBoard,
+    FakeDirectory,
     FakeDurations,
     FakeOmni,
     FakeWatches,
@@ -47,6 +56,7 @@ pytestmark = pytest.mark.looptime
 
 FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
 RULES = Rules(
+    access=AccessRules(),
     tenant="https://acme.omniapp.co",
     requests_per_minute=60,
     notify_after_seconds=30.0,
@@ -54,7 +64,7 @@ RULES = Rules(
 )
 
 
-async def tell_nobody(_response_url: str, _line: str) -> None:
+async def tell_nobody(_response_url: str, _message: Message) -> None:
     """Nobody waits for a private line here."""
 
 
@@ -67,6 +77,8 @@ class Stage:
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
         self.durations = FakeDurations()
+        self.directory = FakeDirectory()
+        self.access = FakeAccess()
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
@@ -80,6 +92,11 @@ class Stage:
             whisper=tell_nobody,
             now=now,
             durations=self.durations,
+            asks=cast(Asks, None),
+            asking=cast(Asking, None),
+            views=cast(Views, None),
+            directory=self.directory,
+            omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
         )

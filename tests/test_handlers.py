@@ -7,12 +7,18 @@ from typing import Any, cast
 import pytest
 from slack_bolt.async_app import AsyncAck
 
-from bot import lines
+from bot import accesslines, lines
+from bot.askdesk import AskDesk
+from bot.canceldesk import CancelDesk
 from bot.datadesk import DataDesk
 from bot.desk import Desk
-from bot.errors import BoardBusy, BoardUnreachable, Unanswered
+from bot.errands import Errands
+from bot.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
 from bot.handlers import Handlers
+from bot.modals import View
+from bot.ports import Message
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from tests.fakes import FakeAccess, FakeBoard
 
 pytestmark = pytest.mark.looptime
 
@@ -54,26 +60,81 @@ class RememberingDesk:
         return ask
 
 
+class RememberingViews:
+    """Slack's modals and private lines. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, View]] = []
+        self.updated: list[tuple[str, View]] = []
+        self.published: list[tuple[float, UserId, View]] = []
+        self.unfurled: list[tuple[str, dict[str, dict[str, object]]]] = []
+        self.whispered: list[tuple[Place, UserId, str, Ts | None]] = []
+        self.error: BoardError | None = None
+
+    async def open(self, trigger: str, view: View) -> str:
+        self._fail()
+        self.opened.append((trigger, view))
+        return "V1"
+
+    async def update(self, view_id: str, view: View) -> None:
+        self._fail()
+        self.updated.append((view_id, view))
+
+    async def publish(self, user: UserId, view: View) -> None:
+        self._fail()
+        self.published.append((asyncio.get_running_loop().time(), user, view))
+
+    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
+        self._fail()
+        self.unfurled.append((unfurl_id, previews))
+
+    async def whisper(
+        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    ) -> None:
+        self._fail()
+        self.whispered.append((place, user, message.text, thread))
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 class Counter:
-    """Handlers between a desk and a person, both of which remember."""
+    """Handlers between desks and a person, all of which remember."""
 
     def __init__(self) -> None:
         self.desk = RememberingDesk()
+        self.access = FakeAccess()
+        self.views = RememberingViews()
+        self.board = FakeBoard()
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
-        self.handlers = Handlers(cast(Desk, self.desk), cast(DataDesk, self.desk), self._whisper, TEAM)
+        self.acknowledged: list[dict[str, Any]] = []
+        self.errands = Errands(self._whisper, self.views, self.board)
+        self.handlers = Handlers(
+            desk=cast(Desk, self.desk),
+            data_desk=cast(DataDesk, self.desk),
+            ask_desk=cast(AskDesk, self.desk),
+            cancel_desk=cast(CancelDesk, self.desk),
+            access=self.access,
+            errands=self.errands,
+            team=TEAM,
+        )
 
-    async def _whisper(self, response_url: str, line: str) -> None:
+    async def _whisper(self, response_url: str, message: Message) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
-        self.told.append((response_url, line))
+        self.told.append((response_url, message.text))
 
-    async def press(self, listener: Callable[..., Awaitable[None]], body: dict[str, Any]) -> None:
-        async def ack() -> None:
+    async def press(
+        self, listener: Callable[..., Awaitable[None]], body: dict[str, Any], *more: object
+    ) -> None:
+        async def ack(text: str = "", **answer: object) -> None:
             self.acknowledged_at.append(asyncio.get_running_loop().time())
+            self.acknowledged.append(answer)
 
-        await listener(cast(AsyncAck, ack), body)
+        await listener(cast(AsyncAck, ack), body, *more)
         assert self.acknowledged_at[-1] == asyncio.get_running_loop().time(), "nothing is waited for"
 
     async def resume(self, **changed: Any) -> None:
@@ -83,7 +144,7 @@ class Counter:
 async def test_resume_hands_the_desk_what_was_pressed_where_and_by_whom() -> None:
     counter = Counter()
     await counter.resume()
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert counter.desk.asked == [("resume", *CLICK)]
     assert counter.told == [(URL, "line")]
 
@@ -94,8 +155,10 @@ async def test_each_button_goes_to_its_own_errand() -> None:
     await counter.press(counter.handlers.on_resume, click(trigger_id="other"))
     await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
     await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
-    await counter.handlers.drain()
-    asked = ["stop_following", "resume", "show_data", "show_steps"]
+    await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
+    await counter.press(counter.handlers.on_retry, click(trigger_id="sixth"))
+    await counter.errands.drain()
+    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel", "retry"]
     assert counter.desk.asked == [(name, *CLICK) for name in asked]
 
 
@@ -103,7 +166,7 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
     counter = Counter()
     for trigger in ("one", "one", "two"):
         await counter.resume(trigger_id=trigger)
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert len(counter.desk.asked) == len(counter.told) == 2
     assert len(counter.acknowledged_at) == 3
 
@@ -124,7 +187,7 @@ async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
 ) -> None:
     counter = Counter()
     await counter.resume(**changed)
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert counter.desk.asked == [("resume", *asked)]
 
 
@@ -132,7 +195,7 @@ async def test_a_defect_at_the_desk_is_told_as_one() -> None:
     counter = Counter()
     counter.desk.answer = ZeroDivisionError("a defect")
     await counter.resume()
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert counter.told == [(URL, lines.broken())]
 
 
@@ -141,7 +204,7 @@ async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exc
     counter = Counter()
     counter.refusals = [refusal]
     await counter.resume()
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert counter.told == [(URL, "line")]
 
 
@@ -150,15 +213,49 @@ async def test_a_line_that_can_not_be_told_disturbs_nobody(refusals: list[Except
     counter = Counter()
     counter.refusals = refusals
     await counter.resume()
-    await counter.handlers.drain()
+    await counter.errands.drain()
     assert counter.told == []
 
 
 async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
     counter = Counter()
     await counter.resume()
-    draining = asyncio.create_task(counter.handlers.drain())
+    draining = asyncio.create_task(counter.errands.drain())
     await asyncio.sleep(0.5)
     draining.cancel()
     await asyncio.gather(draining, return_exceptions=True)
     assert counter.told == [(URL, lines.restarting())]
+
+
+async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
+    counter = Counter()
+    await counter.press(counter.handlers.on_try_again, click(actions=[{"value": "Top products?"}]))
+    await counter.errands.drain()
+    assert counter.desk.asked == [("try_again", "Top products?", HERE, ADA)]
+    assert counter.told == [(URL, "line")]
+
+
+@pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])
+async def test_whoever_may_not_use_the_bot_is_told_so_at_every_button(button: str) -> None:
+    counter = Counter()
+    counter.access.refused[ADA] = "No."
+    await counter.press(getattr(counter.handlers, button), click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [] and counter.told == [(URL, "No.")]
+
+
+async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> None:
+    counter = Counter()
+    counter.access.refused[ADA] = "No."
+    await counter.press(counter.handlers.on_stop_following, click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [("stop_following", *CLICK)]
+
+
+@pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
+async def test_where_others_read_along_nothing_of_the_answer_is_shown(button: str) -> None:
+    counter = Counter()
+    counter.access.shared = {HERE}
+    await counter.press(getattr(counter.handlers, button), click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [] and counter.told == [(URL, accesslines.not_shown_where_shared())]

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from bot import lines
+from bot import accesslines, lines
 from bot.demo.payload import judge
 from bot.errors import JobNotFound, OmniBusy
 from bot.job import JobId
@@ -43,6 +44,21 @@ ALL = {
     "omni down": lines.omni_down(),
     "omni busy": lines.omni_busy(),
     "storage down": lines.storage_down(),
+    "nothing to follow": lines.nothing_to_follow(),
+    "slack busy": lines.slack_busy(),
+    "not for you": accesslines.not_for_you(),
+    "not here": accesslines.not_here(),
+    "not known": accesslines.not_known(),
+    "cannot know": accesslines.cannot_know(),
+    "not yours": accesslines.not_yours(),
+    "no Omni user": accesslines.no_omni_user(),
+    "too many follows": accesslines.too_many_follows(25),
+    "too many asks": accesslines.too_many_asks(30),
+    "kept private": accesslines.kept_private(CARD, BOT),
+    "kept private, no card yet": accesslines.kept_private(None, BOT),
+    "sent privately": accesslines.sent_privately(CARD),
+    "sent privately, no card yet": accesslines.sent_privately(None),
+    "not shown where shared": accesslines.not_shown_where_shared(),
     "unconfirmed": lines.unconfirmed_card(),
     "card is late": lines.card_is_late(),
     "broken": lines.broken(),
@@ -116,7 +132,9 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     assert ALL["follows many"].endswith("and 280 more.")
 
 
-def test_every_line_is_looked_at_here() -> None:
-    made = {name for name, made in vars(lines).items() if getattr(made, "__module__", "") == lines.__name__}
+@pytest.mark.parametrize("module", [lines, accesslines], ids=["lines", "accesslines"])
+def test_every_line_is_looked_at_here(module: ModuleType) -> None:
+    made = {name for name, made in vars(module).items() if getattr(made, "__module__", "") == module.__name__}
     said = Path(__file__).read_text("utf-8")
-    assert [name for name in sorted(made) if name[0] != "_" and f"lines.{name}(" not in said] == []
+    name_of = module.__name__.removeprefix("bot.")
+    assert [name for name in sorted(made) if name[0] != "_" and f" {name_of}.{name}(" not in said] == []

@@ -74,10 +74,13 @@ def test_what_is_no_token_stays_as_it_is() -> None:
 SCRIPT = """
 import logging, sys
 import structlog
-from bot import logs
+from bot import audit, logs
+from bot.watch import Place
 
 logs.configure(sys.argv[1])
 log = structlog.get_logger("bot.script")
+if sys.argv[2:]:
+    audit.record(audit.Act.ASK, "U0ADA", Place("T0", "C0"), "begun", job="550e")
 log.debug("a debug event")
 log.info("an event", job="550e", text="two words", n=3, ok=True, nothing=None)
 log.warning("line\\nbreak", state="X\\nlevel=critical")
@@ -97,9 +100,9 @@ log.info("the end")
 """
 
 
-def lines(level: str) -> list[str]:
+def lines(level: str, *more: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, level],
+        [sys.executable, "-c", SCRIPT, level, *more],
         capture_output=True,
         cwd=ROOT,
         timeout=30,
@@ -125,3 +128,9 @@ def test_the_level_is_for_our_own_events_only() -> None:
     assert "a library's info" not in "".join(lines("debug"))
     assert len(lines("warning")) == len(lines("info")) - 3
     assert len(lines("error")) == len(lines("info")) - 4
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_the_audit_trail_is_written_whatever_else_is_left_out(level: str) -> None:
+    (line,) = [line for line in lines(level, "with an act") if "event=audit" in line]
+    assert line.endswith("event=audit act=ask user=U0ADA team=T0 channel=C0 job=550e outcome=begun")

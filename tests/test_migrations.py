@@ -112,7 +112,7 @@ async def test_tables_of_the_first_release_become_equal_to_new_ones(old: Opened,
     await new.close()
     led = await schema_of((await old.process()).database)
     assert led == fresh
-    assert set(fresh) == {"schema_version", "watches", "followers", "replies", "budgets", "durations"}
+    assert set(fresh) == {"schema_version", "watches", "followers", "replies", "asks", "budgets", "durations"}
 
 
 async def test_what_the_first_release_wrote_is_kept(old: Opened) -> None:
@@ -237,12 +237,14 @@ async def test_three_processes_that_find_an_empty_database_at_once_all_open_it(n
 async def test_three_processes_that_find_old_tables_at_once_lead_them_on_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
-    undo = "ALTER TABLE watches DROP COLUMN claim, DROP COLUMN resumed_at, DROP COLUMN ended"
+    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome".split()
+    undo = "ALTER TABLE watches " + ", ".join(f"DROP COLUMN {column}" for column in added)
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         connection.execute(undo)
         connection.execute("DROP INDEX watches_by_closing")
         connection.execute("DROP TABLE durations")
         connection.execute("DROP TABLE replies")
+        connection.execute("DROP TABLE asks")
         connection.execute("UPDATE schema_version SET version = 1")
     await asyncio.gather(*(open_and_close(new_postgresql) for _ in range(3)))
     assert await postgresql_schema(new_postgresql) == fresh

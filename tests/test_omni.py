@@ -14,14 +14,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot import omni as omni_module
+from bot import omnihttp
 from bot.budget import Gate, Rate
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Script
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
-from bot.omni import OmniApi, omni_client, read_status
+from bot.omni import OmniApi, omni_client
+from bot.omnistatus import read_status
 from bot.ports import Worth
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
@@ -101,6 +102,9 @@ def test_each_example_is_read_into_its_facts_and_nothing_else(name: str) -> None
     common: dict[str, Any] = {
         "prompt": "What are the top 5 products by revenue?",
         "chat_url": "https://my-org.omni.co/chat/660e8400-e29b-41d4-a716-446655440001",
+        "conversation": "660e8400-e29b-41d4-a716-446655440001",
+        "user": ADA,
+        "model": "770e8400-e29b-41d4-a716-446655440002",
         "created_at": at(0, 0),
     }
     assert read(EXAMPLES[name]) == Job(ID, state, state.value, **(common | facts))
@@ -170,6 +174,15 @@ def test_a_failure_without_a_reason_is_still_a_failure(error: object) -> None:
 )
 def test_a_progress_without_a_message_is_none(progress: object) -> None:
     assert read(EXAMPLES["executing"] | {"progress": progress}).progress is None
+
+
+@pytest.mark.parametrize("field", ["conversation", "user", "model"])
+@pytest.mark.parametrize(
+    "written, meant",
+    [(ID.upper(), ID), (None, None), ("", None), ("../users", None), (17, None), ([ID], None)],
+)
+def test_only_a_uuid_names_a_jobs_chat_user_or_model(field: str, written: object, meant: str | None) -> None:
+    assert getattr(read(EXAMPLES["queued"] | {f"{field}Id": written}), field) == meant
 
 
 @pytest.mark.parametrize("iteration", [None, "2", 2.5, True, [2]])
@@ -486,13 +499,13 @@ async def raw_server(answer: bytes, *, drop_seconds: float | None = None) -> Asy
 async def test_a_body_over_the_cap_is_no_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = JobId(world.service.add(Script(end=Complete("x" * 20_000))))
     assert (await world.api.status(id_)).answer == "x" * 20_000
-    monkeypatch.setattr(omni_module, "LARGEST_BODY_BYTES", 10_000)
+    monkeypatch.setattr(omnihttp, "LARGEST_BODY_BYTES", 10_000)
     with pytest.raises(OmniUnreachable, match="too large"):
         await world.api.status(id_)
 
 
 async def test_an_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(omni_module, "LARGEST_BODY_BYTES", 10_000)
+    monkeypatch.setattr(omnihttp, "LARGEST_BODY_BYTES", 10_000)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
     async with raw_server(head + b" " * 200_000) as server:
         async with client_to(server.url, "key", RecordingLedger()) as api:
@@ -503,7 +516,7 @@ async def test_an_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_an_answer_that_does_not_come_in_time_is_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(omni_module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(omnihttp, "TIMEOUT_SECONDS", 0.1)
     world.service.faults.plan(Fault("delay", delay_seconds=0.5))
     async with client_to(world.service.base_url, world.service.api_key, world.ledger) as api:
         with pytest.raises(OmniUnreachable):
@@ -511,7 +524,7 @@ async def test_an_answer_that_does_not_come_in_time_is_none(
 
 
 async def test_an_answer_that_comes_drop_by_drop_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(omni_module, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(omnihttp, "TIMEOUT_SECONDS", 0.3)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
     async with raw_server(head + b" " * 1_000, drop_seconds=0.01) as server:
         async with client_to(server.url, "key", RecordingLedger()) as api, asyncio.timeout(2.0):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bot import omni as omni_module
+from bot import omnihttp
 from bot.demo.faults import HTML_500, RESET_AFTER, Fault
 from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
@@ -71,7 +72,7 @@ async def test_a_large_result_is_read_aside(world: World, monkeypatch: pytest.Mo
 async def test_a_result_may_be_larger_than_a_status_but_has_an_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(omni_module, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(omnihttp, "LARGEST_BODY_BYTES", 1_000)
     job = add(world, JobData((Query("Top", "x" * 20_000),)))
     assert (await world.api.result(job)).size > 20_000
     monkeypatch.setattr(omni_module, "LARGEST_RESULT_BYTES", 10_000)
@@ -108,7 +109,7 @@ async def test_a_busy_omni_pauses_everything_that_uses_the_key(world: World) -> 
 
 
 async def test_a_result_may_take_longer_than_a_status(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(omni_module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(omnihttp, "TIMEOUT_SECONDS", 0.1)
     async with client_to(world.service.base_url, world.service.api_key, world.ledger) as hasty:
         for ask in (hasty.result, hasty.chart):
             world.service.faults.plan(Fault("delay", delay_seconds=0.3))

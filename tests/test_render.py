@@ -134,9 +134,58 @@ def test_following_can_be_stopped_only_while_the_job_runs(name: str) -> None:
     assert [b["value"] for b in stops] == ([] if SIGHTS[name].is_final else [WATCH.id])
 
 
+@pytest.mark.parametrize("name", SIGHTS)
+def test_a_job_can_be_cancelled_until_its_answer_is_being_delivered(name: str) -> None:
+    job = SIGHTS[name].job
+    is_cancellable = job is not None and job.raw_state in ("QUEUED", "EXECUTING", "REHEARSING")
+    is_cancellable = is_cancellable and not SIGHTS[name].missing
+    cancels = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "cancel_job"]
+    assert [b["value"] for b in cancels] == ([WATCH.id] if is_cancellable else [])
+
+
+def test_cancelling_asks_first_and_says_that_it_is_not_the_same_as_to_stop_following() -> None:
+    (cancel,) = [b for b in buttons(MESSAGES["executing"][0]) if b["action_id"] == "cancel_job"]
+    assert "for everybody" in cancel["confirm"]["text"]["text"]
+    assert "press Stop following instead" in cancel["confirm"]["text"]["text"]
+
+
+def test_a_cancellation_that_is_on_its_way_is_told_with_who_asked_for_it_and_not_asked_for_twice() -> None:
+    for form in MESSAGES["executing_to_be_cancelled"]:
+        assert f"<@{GRACE}> asked to cancel. Omni stops after this step" in form.text
+    assert "cancel_job" not in shown(MESSAGES["executing_to_be_cancelled"][0])
+
+
+def test_a_job_cancelled_from_slack_names_who_did_it_and_not_the_keys_own_user() -> None:
+    message = MESSAGES["cancelled_from_slack"][0]
+    assert f"Cancelled by <@{GRACE}>." in message.text and "Omni user" not in message.text
+
+
+def test_who_cancelled_is_not_rung_for_and_all_others_are() -> None:
+    (told,) = MESSAGES["notice_cancelled_from_slack"]
+    assert f"<@{GRACE}>" not in told.text and f"<@{LINUS}>" in told.text
+    alone = replace(WATCH, cancelled_by=WATCH.requester)
+    assert notice(alone, SIGHTS["cancelled"], TENANT) is None
+    assert notice(alone, SIGHTS["failed"], TENANT) is not None
+
+
+@pytest.mark.parametrize("name", SIGHTS)
+def test_only_what_came_to_nothing_can_be_retried_and_only_an_answer_gone_on_from(name: str) -> None:
+    actions = [b["action_id"] for b in buttons(MESSAGES[name][0])]
+    came_to_nothing = name.startswith(("failed", "cancelled"))
+    assert ("retry_job" in actions) == came_to_nothing
+    assert ("ask_follow_up" in actions) == name.startswith("complete")
+
+
+def test_a_card_that_was_retried_says_by_whom_and_offers_it_no_more() -> None:
+    first = MESSAGES["failed_and_retried"][0]
+    assert "retry_job" not in shown(first) and f"retried by <@{GRACE}>" in shown(first)
+    assert f"retried by <@{GRACE}>" in MESSAGES["failed_and_retried"][-1].text
+
+
 def test_a_chat_address_of_somebody_else_is_no_button() -> None:
     assert [b["action_id"] for b in buttons(running(chat_url="https://evil.example/chat/1"))] == [
-        "stop_following"
+        "cancel_job",
+        "stop_following",
     ]
 
 

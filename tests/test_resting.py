@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -182,11 +183,11 @@ async def test_a_click_that_comes_before_the_rest_is_stored_is_not_lost() -> Non
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
 
-        async def close_after_the_click(watch: Watch, at: datetime, *, ended: bool = False) -> None:
+        async def close_after_the_click(watch: Watch, at: datetime, **how: Any) -> None:
             stage.watches.close = close  # type: ignore[method-assign]
             assert stage.rests()
             await desk.resume(WATCH, HERE, CARD, ADA)
-            await close(watch, at, ended=ended)
+            await close(watch, at, **how)
 
         stage.watches.close = close_after_the_click  # type: ignore[method-assign]
         await asyncio.sleep(LONG + 120)

@@ -90,6 +90,7 @@ def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> Desk:
         board=stage.board,
         watches=stage.watches,
         arrivals=stage.arrivals,
+        access=stage.access,
         start=start,
         now=now,
         bot_user=UserId("U0BOT"),

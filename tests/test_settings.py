@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
+from bot.access import AccessRules
 from bot.settings import HINTS, Settings, SettingsError, read_settings
+from bot.watch import ChannelId, TeamId, UserId
 
 SECRETS = {
     "SLACK_BOT_TOKEN": "xoxb-1111-bot-secret",
@@ -380,3 +382,83 @@ def test_whatever_the_environment_holds_every_setting_has_at_most_one_line(
     names = [line.split(" ", 1)[0] for line in lines]
     assert len(set(names)) == len(names) and set(names) <= set(HINTS)
     assert "\n" not in "".join(lines)
+
+
+def test_whoever_names_nobody_lets_in_the_workspace_and_no_further(read: Read) -> None:
+    found = read()
+    assert (found.access, found.ask_as, found.omni_model_id) == ("workspace", "asker", None)
+    assert not (found.allowed_channels | found.allowed_users | found.allowed_teams | found.admin_users)
+    assert not (found.allow_guests or found.allow_shared_channels)
+    assert (found.max_open_follows_per_person, found.max_asks_per_hour) == (25, 30)
+
+
+def test_ids_are_read_with_commas_or_spaces_between_them(read: Read) -> None:
+    found = read(
+        ALLOWED_CHANNELS="C0DATA, G0SALES", ALLOWED_USERS="U0ADA,,W0GRACE,", ALLOWED_TEAMS=" T0ACME\tE0ORG "
+    )
+    assert found.allowed_channels == {"C0DATA", "G0SALES"}
+    assert found.allowed_users == {"U0ADA", "W0GRACE"}
+    assert found.allowed_teams == {"T0ACME", "E0ORG"}
+    assert read(ADMIN_USERS="U0ADA").admin_users == {"U0ADA"}
+
+
+def test_rules_are_read_in_any_case(read: Read) -> None:
+    found = read(ACCESS="Owner", ASK_AS="KEY", ALLOW_GUESTS="true", ALLOW_SHARED_CHANNELS="1")
+    assert (found.access, found.ask_as) == ("owner", "key")
+    assert found.allow_guests and found.allow_shared_channels
+    assert read(OMNI_MODEL_ID="550E8400-E29B-41D4-A716-446655440000").omni_model_id == (
+        "550e8400-e29b-41d4-a716-446655440000"
+    )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("OMNI_MODEL_ID", "secret"),
+        ("ACCESS", "secret"),
+        ("ASK_AS", "secret"),
+        ("ALLOWED_CHANNELS", "#secret"),
+        ("ALLOWED_CHANNELS", "C0DATA;C0SECRET"),
+        ("ALLOWED_CHANNELS", "U0SECRET"),
+        ("ALLOWED_USERS", "@secret"),
+        ("ALLOWED_USERS", "c0secret"),
+        ("ALLOWED_TEAMS", "secret.slack.com"),
+        ("ADMIN_USERS", "U0ADA, secret"),
+        ("ALLOW_GUESTS", "secret"),
+        ("ALLOW_SHARED_CHANNELS", "secret"),
+        ("MAX_OPEN_FOLLOWS_PER_PERSON", "0"),
+        ("MAX_ASKS_PER_HOUR", "secret"),
+    ],
+)
+def test_a_rule_that_can_not_be_read_is_one_problem_and_no_rule(read: Read, name: str, value: str) -> None:
+    (line,) = problems(read, **{name: value})
+    assert line.startswith(f"{name} ") and line.endswith(f": set it to {HINTS[name]}")
+    assert "secret" not in line.lower()
+
+
+def test_every_rule_reaches_the_gate(read: Read) -> None:
+    assert read().access_rules == AccessRules()
+    found = read(
+        ALLOWED_CHANNELS="C0DATA",
+        ALLOWED_USERS="U0ADA",
+        ALLOWED_TEAMS="T0ACME",
+        ADMIN_USERS="U0GRACE",
+        ALLOW_GUESTS="true",
+        ALLOW_SHARED_CHANNELS="true",
+        ACCESS="owner",
+        ASK_AS="key",
+        MAX_OPEN_FOLLOWS_PER_PERSON="2",
+        MAX_ASKS_PER_HOUR="3",
+    ).access_rules
+    assert found == AccessRules(
+        channels=frozenset({ChannelId("C0DATA")}),
+        users=frozenset({UserId("U0ADA")}),
+        teams=frozenset({TeamId("T0ACME")}),
+        admins=frozenset({UserId("U0GRACE")}),
+        allow_guests=True,
+        allow_shared_channels=True,
+        only_owners=True,
+        ask_as_key=True,
+        most_open_follows=2,
+        most_asks_per_hour=3,
+    )

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.errors import ClaimLost
-from bot.job import JobId
+from bot.job import JobId, JobState
 from bot.ports import Watches
 from bot.watch import Claim, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
@@ -24,6 +24,7 @@ ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
     *("reply tried", "reply tried", "reply posted"),
+    *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
     *("move", "close", "close if deserted", "remove"),
 ]
 SEQUENCES = st.lists(
@@ -73,6 +74,11 @@ class Pair:
         for person in (ADA, GRACE, LINUS):
             found = await self.store.open_watches_of(TEAM, person)
             assert self._plain(found) == self._plain(await self.model.open_watches_of(TEAM, person))
+            found = await self.store.ended_watches_of(TEAM, person, 3)
+            assert self._plain(found) == self._plain(await self.model.ended_watches_of(TEAM, person, 3))
+        for place, thread in ((HERE, Ts("0.0")), (THERE, Ts("0.0")), (HERE, Ts("1.0"))):
+            found = await self.store.in_thread(place, thread)
+            assert self._plain(found) == self._plain(await self.model.in_thread(place, thread))
 
     async def _outcome(self, call: Awaitable[object]) -> object:
         try:
@@ -112,6 +118,11 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "move": lambda table, mine: table.move(
             mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
         ),
+        "add in a thread": lambda table, _: table.add(replace(new, thread=Ts("0.0"), is_own=True)),
+        "leave thread": lambda table, mine: table.leave_thread(mine),
+        "cancel": lambda table, _: table.set_canceller(new.job, person, instead_of=None),
+        "cancel undone": lambda table, _: table.set_canceller(new.job, None, instead_of=person),
+        "close ended": lambda table, mine: table.close(mine, at, ended=True, outcome=JobState.FAILED),
         "close": lambda table, mine: table.close(mine, at),
         "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
         "remove": lambda table, mine: table.remove(mine),

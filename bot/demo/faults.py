@@ -14,12 +14,13 @@ class Fault:
     """How one request goes wrong.
 
     - "status": answered with `status` and `body` before it takes effect.
+    - "status_after": the same after it has taken effect.
     - "reset_before": the connection is dropped and nothing took effect.
     - "reset_after": the request takes effect, then the connection is dropped unanswered.
     - "delay": answered normally, `delay_seconds` later.
     """
 
-    kind: Literal["status", "reset_before", "reset_after", "delay"]
+    kind: Literal["status", "status_after", "reset_before", "reset_after", "delay"]
     status: int = 500
     body: str = ""
     content_type: str = "application/json"
@@ -99,7 +100,9 @@ async def meet(fault: Fault | Interference | None, request: web.Request, serve: 
         return await serve()
     if not isinstance(fault, Fault):
         return await fault(request, serve)
-    if fault.kind == "status":
+    if fault.kind == "status_after":
+        await serve()
+    if fault.kind in ("status", "status_after"):
         return web.Response(
             status=fault.status, text=fault.body, content_type=fault.content_type, headers=dict(fault.headers)
         )

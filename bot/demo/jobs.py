@@ -5,23 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.demo.jobdata import JobData
+from bot.demo.organization import MODEL, ORGANIZATION
 from bot.demo.timeline import FINAL_STATES, Complete, Moment, Script, Stop, past, status_body, timestamp
-
-ORGANIZATION = "880e8400-e29b-41d4-a716-446655440003"
-MODEL = "770e8400-e29b-41d4-a716-446655440002"
-SHOP_MODEL = {
-    "id": MODEL,
-    "name": "Shop",
-    "modelKind": "SHARED",
-    "connectionId": None,
-    "baseModelId": None,
-    "createdAt": timestamp(0),
-    "updatedAt": timestamp(0),
-    "deletedAt": None,
-}
-"""The one model, as `GET /api/v1/models` shows it."""
-KEY_OWNER = "990e8400-e29b-41d4-a716-446655440004"
-"""The Omni user in whose name the API key acts."""
 
 RESULTS_KEPT_SECONDS = 14 * 86_400.0
 """Source: docs.omni.co, "Stream AI job results": retained for 14 days after completion."""
@@ -39,6 +24,7 @@ class SimulatedJob:
     topic: str | None
     script: Script
     created_at: float
+    model_id: str = MODEL
     data: JobData = field(default_factory=JobData)
     stop: Stop | None = None
     changed: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +58,7 @@ class SimulatedJob:
             topic=self.topic,
             user_id=self.user_id,
             organization_id=ORGANIZATION,
-            model_id=MODEL,
+            model_id=self.model_id,
         )
         body |= self.changed
         return json.dumps({name: value for name, value in body.items() if name not in self.omitted}).encode()

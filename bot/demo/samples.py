@@ -19,10 +19,9 @@ from bot.demo.answers import (
 )
 from bot.demo.jobdata import JobData, Query
 from bot.demo.omni import SimulatedOmni
+from bot.demo.organization import ADA
 from bot.demo.picture import bars
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
-
-ADA_IN_OMNI = "a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
 
 TOP_PRODUCTS_DATA = JobData(
     queries=(
@@ -130,7 +129,7 @@ SAMPLES = (
         "Cancelled",
         "Stopped after 8 s",
         "List every order since 2019 with all its items",
-        Script(1.5, ((6.5, "Running query: All order items", 1),), end=Cancelled(ADA_IN_OMNI)),
+        Script(1.5, ((6.5, "Running query: All order items", 1),), end=Cancelled(ADA)),
         topic="order_items",
     ),
     Sample(

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from bot.demo.answers import CHURN
-from bot.demo.samples import ADA_IN_OMNI, sample
+from bot.demo.organization import ADA
+from bot.demo.samples import sample
 from bot.demo.scene import COMMAND, Scene
 from bot.demo.stage import raised
 from bot.demo.timeline import Cancelled, Complete, Failed, Script
@@ -43,7 +44,7 @@ STATES = {
         ),
         10.0,
     ),
-    "cancelled": (Script(4.0, (SEARCHING,), end=Cancelled(ADA_IN_OMNI)), 10.0),
+    "cancelled": (Script(4.0, (SEARCHING,), end=Cancelled(ADA)), 10.0),
 }
 """State, to a script that stays in it and the job's age when Ada asks for it."""
 

@@ -15,7 +15,7 @@ from random import Random
 import structlog
 
 from bot.demo.timeline import Complete, Failed, Script
-from bot.handlers import REMEMBERED_DELIVERIES
+from bot.errands import REMEMBERED_DELIVERIES
 from tests.simulation.invariants import broken_invariants
 from tests.simulation.loop import SimulatedLoop, current_process
 from tests.simulation.scenario import MORE_PLACES, PEOPLE, Action, JobPlan, Scenario

@@ -49,6 +49,12 @@ class Routes:
         """See `AsyncApp.action`."""
         return lambda listener: self.actions.__setitem__(name, listener)
 
+    def shortcut(self, _name: str) -> Callable[[Route], None]:
+        """See `AsyncApp.shortcut`. Nobody in the simulation uses one; the same holds for views and events."""
+        return lambda _: None
+
+    view = event = shortcut
+
     def error(self, _listener: Any) -> None:
         """A listener's failure is noted by the simulation itself."""
 

@@ -13,8 +13,8 @@ from sqlalchemy import and_, update
 from bot import app, sight, store
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.drawing import Drawing, _Card
+from bot.errands import Errands
 from bot.follower import Follower
-from bot.handlers import Handlers
 from bot.posting import Post, Posting
 from bot.rows import select_watches
 from bot.store import Store
@@ -170,7 +170,7 @@ def _final_edit_not_repeated() -> None:
 
 @_fault("a delivery that Slack makes twice is served twice")
 def _no_memory_of_deliveries() -> None:
-    _replace(Handlers, "_is_repeated", lambda *_: False)
+    _replace(Errands, "is_repeated", lambda *_: False)
 
 
 @_fault("one 404 ends a follow")

@@ -1,0 +1,270 @@
+"""What people can have asked of Omni: a question, one that goes on from an answer, and the same one again."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from bot import accesslines, asklines, audit, lines
+from bot.access import Access, NoOmniUser, Unjudged
+from bot.ask import ModelId, Question
+from bot.asks import Ask, AskId, Asks
+from bot.audit import Act
+from bot.cards import Cards
+from bot.destinations import Destination, Destinations
+from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable
+from bot.job import Conversation, Job, JobId, JobState
+from bot.ports import Message, Omni, Watches
+from bot.sight import Sight
+from bot.submitting import Submission, Submitting
+from bot.watch import Place, Ts, UserId, Watch, WatchId
+
+log = structlog.get_logger()
+
+OMNI_ANSWERS_WITHIN_SECONDS = 15.0
+"""How long a person waits for what has to be known before a question can be submitted."""
+
+_RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants to have asked."""
+
+    prompt: str = field(repr=False)
+    model: ModelId | None = None
+    """None: the one that they chose last, or else the operator's."""
+    topic: str | None = None
+    private: bool = False
+    """Whether the card is to go to their direct messages."""
+
+
+class _Refused(Exception):
+    """Nothing is submitted; `line` says why."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class AskDesk:
+    """Takes questions from people. Every method returns what to tell them privately, or None where the card speaks
+    for itself, and raises nothing that a person or the world around can cause."""
+
+    def __init__(
+        self,
+        *,
+        omni: Omni,
+        watches: Watches,
+        asks: Asks,
+        access: Access,
+        destinations: Destinations,
+        cards: Cards,
+        submitting: Submitting,
+        now: Callable[[], datetime],
+        default_model: ModelId | None,
+    ) -> None:
+        """`default_model`: whom to ask where a person has chosen none."""
+        self._omni = omni
+        self._watches = watches
+        self._asks = asks
+        self._access = access
+        self._destinations = destinations
+        self._cards = cards
+        self._submitting = submitting
+        self._now = now
+        self._default_model = default_model
+
+    async def ask(
+        self, wish: Wish, place: Place, user: UserId, stored: Callable[[], None] = lambda: None
+    ) -> Message | None:
+        """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
+        return await self._submitted(self._new(wish, place, user), stored)
+
+    async def try_again(self, prompt: str, place: Place, user: UserId) -> Message | None:
+        """Ask a question again of which nobody knows whether Omni took it."""
+        return await self.ask(Wish(prompt), place, user)
+
+    async def follow_up(
+        self, prompt: str, watch: WatchId, place: Place, card: Ts, user: UserId
+    ) -> Message | None:
+        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card."""
+
+        async def prepare() -> Submission:
+            await self._let_in(user, place)
+            known = await self._card(watch, place, card)
+            return await self._next(prompt, known, known.thread_of(card), user)
+
+        return await self._submitted(prepare())
+
+    async def mentioned(self, prompt: str, place: Place, thread: Ts, user: UserId) -> Message | None:
+        """Ask on from the newest card in a thread."""
+
+        async def prepare() -> Submission:
+            await self._let_in(user, place)
+            found = await self._watches.in_thread(place, thread)
+            if not found:
+                raise _Refused(asklines.no_card_here())
+            return await self._next(prompt, found[0], thread, user)
+
+        return await self._submitted(prepare())
+
+    async def retry(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Message | None:
+        """Ask a card's question again. The watch, named by a button, must be the one of that card."""
+        return await self._submitted(self._again(watch, place, card, user))
+
+    async def _submitted(
+        self, preparing: Coroutine[Any, Any, Submission], stored: Callable[[], None] = lambda: None
+    ) -> Message | None:
+        """Submit what is prepared, or tell why that can't be."""
+        try:
+            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                submission = await preparing
+        except (_Refused, NoOmniUser) as error:
+            return Message(error.line)
+        except Unjudged:
+            return Message(accesslines.not_known())
+        except OmniError as error:
+            return Message(asklines.refused(error))
+        except BoardError as error:
+            return Message(self._destinations.not_had(error))
+        except TimeoutError:
+            return Message(lines.omni_busy())
+        except StoreUnavailable as error:
+            log.error("ask not prepared", reason=str(error))
+            return Message(lines.storage_down())
+        try:
+            return await self._submitting.submit_once(submission, stored)
+        except StoreUnavailable as error:
+            log.error("ask not stored", reason=str(error))
+            return Message(lines.storage_down())
+
+    # What is to be submitted
+
+    async def _new(self, wish: Wish, place: Place, user: UserId) -> Submission:
+        await self._let_in(user, place)
+        prompt = _said(wish.prompt)
+        model = wish.model or await self._asks.last_model(place.team, user) or self._default_model
+        if model is None:
+            raise _Refused(asklines.no_model())
+        as_user = await self._access.asker(user)
+        destination = await self._destinations.choose(place, user, private=wish.private)
+        return Submission(
+            act=Act.ASK,
+            ask=self._intention(user, destination, model=wish.model),
+            question=Question(prompt, model, wish.topic, as_user=as_user),
+            destination=destination,
+            unanswered=asklines.maybe_taken(prompt),
+        )
+
+    async def _next(self, prompt: str, known: Watch, thread: Ts, user: UserId) -> Submission:
+        """What goes on from a card's job, in that thread."""
+        prompt = _said(prompt)
+        job = await self._job(known, user)
+        if job.conversation is None:
+            raise _Refused(asklines.no_conversation())
+        destination = await self._destinations.choose(known.place, user, private=False)
+        is_here = destination.place == known.place
+        question = await self._on_from(job, prompt, user)
+        return Submission(
+            act=Act.FOLLOW_UP,
+            ask=self._intention(user, destination, thread=thread if is_here else None),
+            question=question,
+            destination=destination,
+            unanswered=asklines.maybe_taken(None),
+            ahead=partial(self._ahead, known, thread, job.conversation),
+        )
+
+    async def _again(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Submission:
+        """What asks a card's question once more."""
+        await self._let_in(user, place)
+        known = await self._card(watch, place, card)
+        if not self._access.may_act(user, known):
+            audit.record(Act.RETRY, user, place, "refused: not theirs", job=known.job)
+            raise _Refused(accesslines.not_yours())
+        if known.retried_by is not None:
+            raise _Refused(asklines.already_retried(known.retried_by))
+        job = await self._job(known, user)
+        if job.state not in _RETRIABLE or not job.prompt.strip():
+            raise _Refused(asklines.not_retriable())
+        destination = await self._destinations.choose(place, user, private=False)
+        is_here = destination.place == place
+        intention = self._intention(user, destination, thread=known.thread if is_here else None)
+        return Submission(
+            act=Act.RETRY,
+            ask=replace(intention, retry_of=watch),
+            question=await self._on_from(job, job.prompt, user),
+            destination=destination,
+            unanswered=Message(asklines.retry_maybe_taken()),
+            taken=partial(self._show_retried, watch, job),
+        )
+
+    async def _let_in(self, user: UserId, place: Place) -> None:
+        line = await self._access.refusal(user, place)
+        line = line or await self._access.over_limit(user, place.team, asking=True)
+        if line is not None:
+            raise _Refused(line)
+
+    async def _card(self, watch: WatchId, place: Place, card: Ts) -> Watch:
+        known = await self._watches.get(watch)
+        if known is None or known.place != place or known.card != card:
+            raise _Refused(lines.nothing_to_show_here())
+        return known
+
+    async def _job(self, known: Watch, user: UserId) -> Job:
+        """The job of a card. One that is not there and one that is somebody else's read the same."""
+        job = await self._omni.status(known.job, urgent=True)
+        if not await self._access.may_see(user, job):
+            raise _Refused(lines.no_such_job())
+        return job
+
+    async def _on_from(self, job: Job, prompt: str, user: UserId) -> Question:
+        """A question in the chat of a job, and of the same model."""
+        model = ModelId(job.model) if job.model else self._default_model
+        if model is None:
+            raise _Refused(asklines.no_model())
+        as_user = await self._access.asker(user)
+        return Question(prompt, model, conversation=job.conversation, as_user=as_user)
+
+    def _intention(
+        self,
+        user: UserId,
+        destination: Destination,
+        *,
+        thread: Ts | None = None,
+        model: ModelId | None = None,
+    ) -> Ask:
+        now = self._now()
+        return Ask(AskId(str(uuid4())), destination.place, user, now, now, thread=thread, model=model)
+
+    async def _ahead(self, known: Watch, thread: Ts, conversation: str) -> Sequence[JobId]:
+        """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
+        jobs = {known.job: None}
+        try:
+            jobs |= {watch.job: None for watch in await self._watches.in_thread(known.place, thread)}
+            if (newest := await self._omni.newest_job(Conversation(conversation))) is not None:
+                jobs[newest] = None
+        except (OmniError, StoreUnavailable) as error:
+            log.info("jobs ahead not known", error=type(error).__name__)
+        return list(jobs)
+
+    async def _show_retried(self, watch: WatchId, job: Job) -> None:
+        """Let the old card say so. Should that fail, its button still says so to whoever presses it."""
+        try:
+            if (newest := await self._watches.get(watch)) is not None:
+                await self._cards.show_retried(newest, Sight(job=job))
+        except (ClaimLost, StoreUnavailable) as error:
+            log.info("retry not shown", watch=watch, error=type(error).__name__)
+
+
+def _said(prompt: str) -> str:
+    """The question. Raises _Refused where nothing was asked."""
+    said = prompt.strip()
+    if not said:
+        raise _Refused(asklines.usage())
+    return said

@@ -1,0 +1,82 @@
+"""A question's way to Omni, stored before it is submitted: what a crash must not let people wait for in vain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType, Protocol
+
+from bot.ask import ModelId
+from bot.job import JobId
+from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+
+AskId = NewType("AskId", str)
+"""Ours: a random UUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand."""
+
+    id: AskId
+    place: Place
+    """Where the card is to go."""
+    user: UserId
+    asked_at: datetime
+    touched_at: datetime
+    """When the process that has it in hand last said so."""
+    thread: Ts | None = None
+    """The thread that the card is to be a reply in."""
+    model: ModelId | None = None
+    """What the person has chosen, where they have."""
+    retry_of: WatchId | None = None
+    """The card whose question is asked again."""
+    job: JobId | None = None
+    """What Omni has made of it."""
+
+
+class Asks(Protocol):
+    """The table of asks. Every call may raise StoreUnavailable."""
+
+    async def begin(self, ask: Ask) -> bool:
+        """Store an ask that is about to be submitted, together with who retries the card that it is a retry of.
+
+        False, and nothing changed, if that card has been retried before.
+        """
+        ...
+
+    async def touch(self, ask: AskId, at: datetime) -> bool:
+        """Say that the ask is still in hand. False if it is not any more: somebody has told of it, or it is gone."""
+        ...
+
+    async def bind(self, ask: AskId, watch: Watch) -> Watch:
+        """Omni has taken it: store the watch of its job with it, all at once. Returns the watch as it now stands.
+        Doing it twice does no harm."""
+        ...
+
+    async def withdraw(self, ask: AskId) -> None:
+        """It certainly came to nothing: forget it, and let its card be retried again."""
+        ...
+
+    async def told(self, ask: AskId) -> None:
+        """Its person knows that nobody knows what came of it. It still counts, and its card can be retried again."""
+        ...
+
+    async def orphans(self, before: datetime) -> Sequence[Ask]:
+        """The asks that no process has said to have in hand since then, oldest first."""
+        ...
+
+    async def take_over(self, ask: Ask, at: datetime) -> bool:
+        """Take an orphan in hand. False if another process was first, or its own has come back."""
+        ...
+
+    async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
+        """How much a person has asked since then."""
+        ...
+
+    async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
+        """Which model the person has chosen last."""
+        ...
+
+    async def forget_asks(self, before: datetime) -> int:
+        """Remove what was asked before then. Returns how many."""
+        ...

@@ -1,0 +1,124 @@
+"""The asks in SQL, one short transaction per call. No question is stored."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.ask import ModelId
+from bot.asks import Ask, AskId
+from bot.rows import add_watch, same_place, select_asks, select_watches
+from bot.tables import asks, watches
+from bot.transactions import Conflict, Transactions, whole
+from bot.watch import TeamId, UserId, Watch
+
+_in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
+"""Nothing has come of it, and its person has not been told so."""
+
+
+class StoredAsks:
+    """`Asks` over one database."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
+
+    @whole
+    async def begin(self, ask: Ask) -> bool:
+        async with self.transactions.begin() as connection:
+            if ask.retry_of is not None:
+                untried = and_(watches.c.id == ask.retry_of, watches.c.retried_by.is_(None))
+                retried = update(watches).where(untried).values(retried_by=ask.user)
+                if (await connection.execute(retried)).rowcount == 0:
+                    return False
+            row = {
+                "id": ask.id,
+                "team": ask.place.team,
+                "channel": ask.place.channel,
+                "thread": ask.thread,
+                "user": ask.user,
+                "asked_at": ask.asked_at.timestamp(),
+                "touched_at": ask.touched_at.timestamp(),
+                "model": ask.model,
+                "retry_of": ask.retry_of,
+            }
+            await connection.execute(insert(asks).values(row))
+            return True
+
+    @whole
+    async def touch(self, ask: AskId, at: datetime) -> bool:
+        mine = update(asks).where(asks.c.id == ask, _in_hand).values(touched_at=at.timestamp())
+        async with self.transactions.begin() as connection:
+            return (await connection.execute(mine)).rowcount > 0
+
+    @whole
+    async def bind(self, ask: AskId, watch: Watch) -> Watch:
+        try:
+            return await self._bind(ask, watch)
+        except Conflict:
+            return await self._bind(ask, watch)
+
+    async def _bind(self, ask: AskId, watch: Watch) -> Watch:
+        unbound = and_(asks.c.id == ask, asks.c.job.is_(None))
+        async with self.transactions.begin() as connection:
+            binding = update(asks).where(unbound).values(job=watch.job)
+            if (await connection.execute(binding)).rowcount > 0:
+                await add_watch(connection, watch)
+            found = await select_watches(connection, same_place(watch))
+        return found[0] if found else watch
+
+    @whole
+    async def withdraw(self, ask: AskId) -> None:
+        async with self.transactions.begin() as connection:
+            await _let_retry(connection, ask)
+            await connection.execute(delete(asks).where(asks.c.id == ask, asks.c.job.is_(None)))
+
+    @whole
+    async def told(self, ask: AskId) -> None:
+        async with self.transactions.begin() as connection:
+            await _let_retry(connection, ask)
+            await connection.execute(update(asks).where(asks.c.id == ask).values(told=1))
+
+    @whole
+    async def orphans(self, before: datetime) -> Sequence[Ask]:
+        async with self.transactions.begin() as connection:
+            return await select_asks(connection, and_(_in_hand, asks.c.touched_at < before.timestamp()))
+
+    @whole
+    async def take_over(self, ask: Ask, at: datetime) -> bool:
+        as_seen = and_(_in_hand, asks.c.id == ask.id, asks.c.touched_at == ask.touched_at.timestamp())
+        taking = update(asks).where(as_seen).values(touched_at=at.timestamp())
+        async with self.transactions.begin() as connection:
+            return (await connection.execute(taking)).rowcount > 0
+
+    @whole
+    async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
+        asked = and_(_of(team, user), asks.c.asked_at >= since.timestamp())
+        async with self.transactions.begin() as connection:
+            counting = select(func.count()).select_from(asks).where(asked)
+            return (await connection.execute(counting)).scalar_one()
+
+    @whole
+    async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
+        chosen = and_(_of(team, user), asks.c.model.is_not(None))
+        newest = select(asks.c.model).where(chosen).order_by(asks.c.asked_at.desc(), asks.c.id).limit(1)
+        async with self.transactions.begin() as connection:
+            model = await connection.scalar(newest)
+        return ModelId(model) if model else None
+
+    @whole
+    async def forget_asks(self, before: datetime) -> int:
+        old = delete(asks).where(asks.c.asked_at < before.timestamp())
+        async with self.transactions.begin() as connection:
+            return (await connection.execute(old)).rowcount
+
+
+def _of(team: TeamId, user: UserId) -> ColumnElement[bool]:
+    return and_(asks.c.team == team, asks.c.user == user)
+
+
+async def _let_retry(connection: AsyncConnection, ask: AskId) -> None:
+    """Take back that a card was retried, if nothing has come of the ask yet."""
+    for mine in await select_asks(connection, and_(asks.c.id == ask, _in_hand)):
+        retried = and_(watches.c.id == mine.retry_of, watches.c.retried_by == mine.user)
+        await connection.execute(update(watches).where(retried).values(retried_by=None))

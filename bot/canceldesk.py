@@ -1,0 +1,87 @@
+"""What the button `Cancel job` does: asks Omni to cancel, and tells apart what may come of it.
+
+That somebody asks is stored before Omni is asked: however fast the job then ends, its cards say who it was. It is taken
+back where Omni certainly does nothing, or does not answer: the card must not promise an end that nobody has ordered.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bot import accesslines, asklines, audit, lines
+from bot.access import Access
+from bot.ask import Asking
+from bot.audit import Act
+from bot.errors import OmniError, OmniUnreachable, StoreUnavailable
+from bot.job import JobId, JobState
+from bot.ports import Message, Watches
+from bot.watch import Place, Ts, UserId, Watch, WatchId
+
+log = structlog.get_logger()
+
+
+class CancelDesk:
+    """Takes clicks from people. Returns the line to tell them privately, and raises nothing that a person or the
+    world around can cause."""
+
+    def __init__(
+        self, *, asking: Asking, watches: Watches, access: Access, start: Callable[[JobId], Awaitable[None]]
+    ) -> None:
+        """`start` sees that a job is followed."""
+        self._asking = asking
+        self._watches = watches
+        self._access = access
+        self._start = start
+
+    async def cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Message | None:
+        """Cancel the job of a card. The watch, named by a button, must be the one of that card."""
+        try:
+            return Message(await self._cancel(watch, place, card, user))
+        except StoreUnavailable as error:
+            log.error("cancel not stored", watch=watch, reason=str(error))
+            return Message(lines.storage_down())
+
+    async def _cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> str:
+        if (line := await self._access.refusal(user, place)) is not None:
+            return line
+        known = await self._watches.get(watch)
+        if known is None or known.place != place or known.card != card:
+            return lines.nothing_to_show_here()
+        if not self._access.may_act(user, known):
+            audit.record(Act.CANCEL, user, place, "refused: not theirs", job=known.job)
+            return accesslines.not_yours()
+        if known.ended:
+            return asklines.had_ended()
+        await self._watches.set_canceller(known.job, user, instead_of=None)
+        return await self._ask_omni(known, user)
+
+    async def _ask_omni(self, known: Watch, user: UserId) -> str:
+        try:
+            state = await self._asking.cancel(known.job)
+        except OmniError as error:
+            log.info("not cancelled", job=known.job, error=type(error).__name__)
+            await self._take_back(known, user, f"failed: {type(error).__name__}")
+            is_unknown = isinstance(error, OmniUnreachable)
+            return asklines.cancel_unanswered() if is_unknown else asklines.not_cancelled(error)
+        except StoreUnavailable:
+            # The budget of requests is in the database too: Omni was not asked.
+            await self._take_back(known, user, "failed: StoreUnavailable")
+            raise
+        if state.is_final and state is not JobState.CANCELLED:
+            await self._take_back(known, user, "had ended")
+            return asklines.had_ended()
+        is_over = state is JobState.CANCELLED
+        outcome = "cancelled" if is_over else "stops after its step"
+        audit.record(Act.CANCEL, user, known.place, outcome, job=known.job)
+        await self._start(known.job)
+        return asklines.cancelled() if is_over else asklines.stops_after_this_step()
+
+    async def _take_back(self, known: Watch, user: UserId, outcome: str) -> None:
+        """Let the cards promise no end any more, unless they did before this click; and see how the job stands."""
+        audit.record(Act.CANCEL, user, known.place, outcome, job=known.job)
+        if known.cancelled_by is None:
+            try:
+                await self._watches.set_canceller(known.job, None, instead_of=user)
+            except StoreUnavailable as error:
+                log.warning("cancel not taken back", job=known.job, reason=str(error))
+        await self._start(known.job)

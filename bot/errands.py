@@ -1,0 +1,147 @@
+"""What Slack has sent and the bot has acknowledged: runs it, and tells the person privately what came of it.
+
+A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
+raises right after it. Only what nobody but us remembers once it is acknowledged is stored before, within a second.
+Work goes into tasks of our own, because Bolt keeps no reference to its listeners and does not wait for them at the end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from slack_bolt.async_app import AsyncAck
+
+from bot import lines
+from bot.access import is_direct
+from bot.errors import BoardBusy, BoardError, BoardUnreachable
+from bot.person import Views
+from bot.ports import Board, Message
+from bot.watch import Place, Ts, UserId
+
+log = structlog.get_logger()
+
+REMEMBERED_DELIVERIES = 2_000
+"""How many deliveries are remembered, so that one that Slack makes twice is answered once."""
+STORED_WITHIN_SECONDS = 1.0
+"""How long an acknowledgement waits for what it is of to be stored; Slack gives it 3 s."""
+TELL_AGAIN_AFTER_SECONDS = 1.0
+TELL_AT_THE_END_WITHIN_SECONDS = 0.8
+
+Whisper = Callable[[str, Message], Awaitable[None]]
+"""Tells something privately by a response_url; raises any BoardError."""
+Tell = Callable[[Message], Awaitable[None]]
+"""Tells one person something; raises any BoardError."""
+Errand = Coroutine[Any, Any, Message | str | None]
+"""Work for a person. Returns what to tell them privately, if anything."""
+
+
+class Errands:
+    """All that is being done for people right now."""
+
+    def __init__(self, whisper: Whisper, views: Views, board: Board) -> None:
+        self._whisper = whisper
+        self._views = views
+        self._board = board
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._delivered: dict[str, None] = {}
+
+    def run(self, errand: Errand, tell: Tell) -> None:
+        """Begin an errand of what has been acknowledged."""
+        task = asyncio.create_task(self._tell_outcome(errand, tell))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def accept(self, ack: AsyncAck, errand: Callable[[Callable[[], None]], Errand], tell: Tell) -> None:
+        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored."""
+        stored, acknowledged = asyncio.Event(), asyncio.Event()
+
+        async def whole() -> Message | str | None:
+            try:
+                return await errand(stored.set)
+            finally:
+                stored.set()
+                await acknowledged.wait()
+
+        self.run(whole(), tell)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORED_WITHIN_SECONDS):
+                await stored.wait()
+        try:
+            await ack()
+        finally:
+            acknowledged.set()
+
+    async def drain(self) -> None:
+        """Wait for what was acknowledged and is not answered yet."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def is_repeated(self, delivery: object) -> bool:
+        """Whether this delivery has been seen: by its trigger id, or its event id. Without one, nobody can tell."""
+        name = str(delivery or "")
+        if not name:
+            return False
+        if name in self._delivered:
+            log.info("repeated delivery dropped")
+            return True
+        self._delivered[name] = None
+        if len(self._delivered) > REMEMBERED_DELIVERIES:
+            del self._delivered[next(iter(self._delivered))]
+        return False
+
+    def answer_to(self, body: dict[str, Any]) -> Tell:
+        """Tells by the response_url of what was sent."""
+        response_url = str(body.get("response_url") or "")
+
+        async def tell(message: Message) -> None:
+            if not response_url:
+                raise BoardError("no_response_url")
+            await self._whisper(response_url, message)
+
+        return tell
+
+    def privately(self, place: Place, user: UserId, *, thread: Ts | None = None) -> Tell:
+        """Tells in a place so that only this person sees it; where that can't be, in their direct messages."""
+
+        async def tell(message: Message) -> None:
+            if place.channel and not is_direct(place):
+                try:
+                    await self._views.whisper(place, user, message, thread=thread)
+                except (BoardBusy, BoardUnreachable):
+                    raise
+                except BoardError as error:
+                    log.info("not told in the place", channel=place.channel, code=error.code)
+                else:
+                    return
+            direct = await self._board.direct(place, user)
+            thread_there = thread if direct == place else None
+            await self._board.post(direct, message, mark=f"{uuid4()}/told", thread=thread_there)
+
+        return tell
+
+    async def _tell_outcome(self, errand: Errand, tell: Tell) -> None:
+        try:
+            said = await errand
+        except asyncio.CancelledError:
+            async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
+                await self._tell(lines.restarting(), tell)
+            raise
+        except Exception:
+            log.exception("request broke")
+            said = lines.broken()
+        if said is not None:
+            await self._tell(said, tell)
+
+    async def _tell(self, said: Message | str, tell: Tell) -> None:
+        """Tell it, and once more where it certainly was not told."""
+        message = Message(said) if isinstance(said, str) else said
+        try:
+            try:
+                await tell(message)
+            except (BoardBusy, BoardUnreachable):
+                await asyncio.sleep(TELL_AGAIN_AFTER_SECONDS)
+                await tell(message)
+        except BoardError as error:
+            log.warning("private line not told", code=error.code)

@@ -1,0 +1,193 @@
+"""Bolt's side of modals: opens them within Slack's 3 s, fills in what can be chosen, and takes what was entered."""
+
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot import asklines, entered, lines, modals
+from bot.access import Access
+from bot.askdesk import AskDesk, Wish
+from bot.blocks import ASK_FOLLOW_UP
+from bot.catalogue import Catalogue
+from bot.desk import Desk
+from bot.destinations import PRIVATE, split_private
+from bot.entered import NotEntered
+from bot.errands import Errands
+from bot.errors import BoardError
+from bot.modals import Choices
+from bot.payloads import click, person_of, place_of_command, team_of
+from bot.person import Views
+from bot.ports import Board, Message
+from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
+
+log = structlog.get_logger()
+
+NOWHERE = ChannelId("")
+"""Of a modal that was opened in no conversation: what comes of it goes to direct messages."""
+
+
+class ModalHandlers:
+    """The command `/omni-ask`, and what is entered in modals."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        ask_desk: AskDesk,
+        access: Access,
+        catalogue: Catalogue,
+        views: Views,
+        board: Board,
+        errands: Errands,
+        team: TeamId,
+    ) -> None:
+        """`team`: the workspace of the app, for payloads that name none."""
+        self._desk = desk
+        self._ask_desk = ask_desk
+        self._access = access
+        self._catalogue = catalogue
+        self._views = views
+        self._board = board
+        self._errands = errands
+        self._team = team
+
+    def register(self, app: AsyncApp) -> None:
+        """The routes; `manifest.yml` names the same."""
+        app.command(asklines.COMMAND)(self.on_ask_command)
+        app.action(ASK_FOLLOW_UP)(self.on_follow_up_button)
+        app.action(modals.CHOOSE_MODEL)(self.on_model_chosen)
+        app.view(modals.ASK)(self.on_question)
+        app.view(modals.FOLLOW_UP)(self.on_follow_up)
+        app.view(modals.FOLLOW_JOB)(self.on_job)
+
+    async def on_ask_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
+        """The command `/omni-ask`: with a question it is asked, alone it opens the modal."""
+        words = str(command.get("text") or "").strip()
+        person = UserId(command.get("user_id") or "")
+        place = place_of_command(command, self._team)
+        trigger = str(command.get("trigger_id") or "")
+        if words.lower() == "help":
+            await ack(asklines.help_text())
+            return
+        if self._errands.is_repeated(trigger):
+            await ack()
+            return
+        tell = self._errands.answer_to(command)
+        if words.lower() in ("", PRIVATE):
+            await ack()
+            self._errands.run(self.open_question(trigger, place, person), tell)
+            return
+        prompt, private = split_private(words)
+        wish = Wish(prompt, private=private)
+        await self._errands.accept(ack, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell)
+
+    async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The button `Ask a follow-up`."""
+        await ack()
+        pressed = click(body, self._team)
+        if not self._errands.is_repeated(pressed.trigger):
+            view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message)
+            self._errands.run(self.open(pressed.trigger, view), self._errands.answer_to(body))
+
+    async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Another model in the modal: it has other topics."""
+        await ack()
+        if not self._errands.is_repeated(body.get("trigger_id")):
+            team, person = team_of(body, self._team), person_of(body)
+            redrawing = self._redraw(body.get("view") or {}, team, person)
+            self._errands.run(redrawing, self._errands.privately(Place(team, NOWHERE), person))
+
+    async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        """A question was entered."""
+        try:
+            asked = entered.question(view)
+        except NotEntered as wrong:
+            await ack(response_action="errors", errors=wrong.errors)
+            return
+        if self._errands.is_repeated(body.get("trigger_id")):
+            await ack()
+            return
+        person = person_of(body)
+        place = asked.place or Place(team_of(body, self._team), NOWHERE)
+        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private)
+
+        async def ask(stored: Any) -> Message | str | None:
+            there = await self._direct(place, person)
+            return await self._ask_desk.ask(wish, there, person, stored) if there else lines.slack_busy()
+
+        await self._errands.accept(ack, ask, self._errands.privately(place, person))
+
+    async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        """A follow-up was entered."""
+        try:
+            on = entered.follow_up(view)
+        except NotEntered as wrong:
+            await ack(response_action="errors", errors=wrong.errors)
+            return
+        await ack()
+        if not self._errands.is_repeated(body.get("trigger_id")):
+            person, place, card = person_of(body), on.place, on.card
+            asking = self._ask_desk.follow_up(on.prompt, on.watch, place, card, person)
+            self._errands.run(asking, self._errands.privately(place, person, thread=card))
+
+    async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        """A job to follow was entered."""
+        try:
+            typed = entered.job(view)
+        except NotEntered as wrong:
+            await ack(response_action="errors", errors=wrong.errors)
+            return
+        await ack()
+        if not self._errands.is_repeated(body.get("trigger_id")):
+            person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
+            self._errands.run(self._follow(typed, place, person), self._errands.privately(place, person))
+
+    async def open_question(self, trigger: str, place: Place, person: UserId) -> str | None:
+        """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""
+        here = place if place.channel else None
+        try:
+            opened = await self._views.open(trigger, modals.ask(here, Choices(is_loading=True)))
+        except BoardError as error:
+            log.warning("modal not opened", code=error.code)
+            return lines.slack_busy()
+        if (line := await self._access.refusal(person, place)) is not None:
+            await self._update(opened, modals.refused(line))
+            return None
+        choices = await self._catalogue.choices(place.team, person)
+        await self._update(opened, modals.ask(here, choices))
+        return None
+
+    async def open(self, trigger: str, view: modals.View) -> str | None:
+        """Open a modal. The line to tell where Slack does not."""
+        try:
+            await self._views.open(trigger, view)
+        except BoardError as error:
+            log.warning("modal not opened", code=error.code)
+            return lines.slack_busy()
+        return None
+
+    async def _redraw(self, view: modals.View, team: TeamId, person: UserId) -> str | None:
+        choices = await self._catalogue.choices(team, person, entered.chosen_model(view))
+        await self._update(str(view.get("id") or ""), modals.ask(entered.place_of(view), choices))
+        return None
+
+    async def _update(self, opened: str, view: modals.View) -> None:
+        try:
+            await self._views.update(opened, view)
+        except BoardError as error:
+            log.info("modal not updated", code=error.code)  # most likely closed by now
+
+    async def _follow(self, typed: str, place: Place, person: UserId) -> str | None:
+        there = await self._direct(place, person)
+        return await self._desk.follow(typed, there, person) if there else lines.slack_busy()
+
+    async def _direct(self, place: Place, person: UserId) -> Place | None:
+        """The place, or the person's direct messages where there is none; None where those can't be had."""
+        if place.channel:
+            return place
+        try:
+            return await self._board.direct(place, person)
+        except BoardError as error:
+            log.warning("no direct message", user=person, code=error.code)
+            return None

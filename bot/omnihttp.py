@@ -1,0 +1,161 @@
+"""Requests to Omni over HTTP, behind the one budget of the key, and what their answers mean."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+import httpx
+import structlog
+
+from bot.budget import Gate
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
+from bot.ports import Worth
+
+log = structlog.get_logger()
+
+TIMEOUT_SECONDS = 10.0
+"""A status is a small body; whoever has not answered it in full by then is better asked again. No connection takes
+longer to come about either."""
+LARGEST_BODY_BYTES = 8 * 1024 * 1024
+"""More than any status seen (an answer of 50,000 characters is rare); a bound for what we hold in memory."""
+LONGEST_PAUSE_SECONDS = 60.0
+_BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""What httpx raises while there is no connection yet, so that no byte of a request can have gone out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for, and how much of it is taken."""
+
+    path: str
+    method: Literal["GET", "POST"] = "GET"
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Mapping[str, object] | None = field(default=None, repr=False)
+    """Sent as JSON; all text in it must be whole."""
+    largest_bytes: int | None = None
+    """None: LARGEST_BODY_BYTES."""
+    timeout_seconds: float | None = None
+    """None: TIMEOUT_SECONDS."""
+    accept: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Omni, or whoever stands before it, has answered."""
+
+    status: int
+    body: bytes = field(repr=False)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is Omni that speaks: its errors are JSON objects, a proxy's are pages."""
+        return self.body.lstrip()[:1] == b"{"
+
+
+class TooLarge(OmniUnreachable):
+    """There is more of it than is taken."""
+
+
+class NotSent(OmniUnreachable):
+    """No connection came about: Omni certainly knows nothing of the request."""
+
+
+class OmniHttp:
+    """Asks Omni. Each request takes a turn of the gate, so the key's limit holds for all of them."""
+
+    def __init__(self, client: httpx.AsyncClient, gate: Gate, random: Random) -> None:
+        self._client = client
+        self._gate = gate
+        self._random = random
+        self._refusals = 0
+
+    async def ask(self, asked: Asked, *, urgent: bool, worth: Worth | None = None) -> Answer:
+        """Ask once; nothing is ever sent a second time.
+
+        Raises:
+            NotSent: there is no connection.
+            OmniUnreachable: nothing usable comes back. Whether the request had its effect, nobody can tell.
+        """
+        await self._gate.turn(urgent=urgent, worth=worth)
+        seconds = asked.timeout_seconds or TIMEOUT_SECONDS
+        request = self._client.build_request(
+            asked.method,
+            asked.path,
+            params=asked.query or None,
+            content=None if asked.body is None else json.dumps(asked.body).encode(),
+            headers=_headers(asked),
+            timeout=httpx.Timeout(seconds, connect=TIMEOUT_SECONDS, pool=TIMEOUT_SECONDS),
+        )
+        try:
+            # httpx bounds each wait, but not how many of them a dripping body takes.
+            async with asyncio.timeout(seconds):
+                response = await self._client.send(request, stream=True)
+                try:
+                    body = await _read(response, asked.largest_bytes or LARGEST_BODY_BYTES)
+                finally:
+                    await response.aclose()
+        except _BEFORE_SENDING as error:
+            raise NotSent(type(error).__name__) from error
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise OmniUnreachable(type(error).__name__) from error
+        if response.status_code == 429:
+            await self._slow_down(response)
+        elif response.is_success:
+            self._refusals = 0
+        return Answer(response.status_code, body)
+
+    async def _slow_down(self, response: httpx.Response) -> None:
+        """Pause everything that uses the key: as long as Omni says, else longer each time, with jitter."""
+        self._refusals += 1
+        seconds = _retry_after_seconds(response)
+        if seconds is None:
+            seconds = 2.0 ** min(self._refusals, 6) * (0.75 + 0.5 * self._random.random())
+        seconds = min(seconds, LONGEST_PAUSE_SECONDS)
+        log.warning("omni rate limit met", pause_seconds=round(seconds, 1), in_a_row=self._refusals)
+        await self._gate.pause(seconds)
+
+
+def judged(answer: Answer) -> bytes:
+    """The body of a good answer; an OmniError for any other."""
+    if answer.status == 200:
+        return answer.body
+    raise refusal(answer)
+
+
+def refusal(answer: Answer) -> OmniError:
+    """What an answer means that is not the one hoped for, of whatever has no meaning of its own."""
+    code = answer.status
+    if code == 429:
+        return OmniBusy("429")
+    if code in (401, 403):
+        return KeyRefused(str(code))
+    # 400: "Invalid job ID format"; a 404 counts only if Omni says it in JSON, since a proxy's page of the
+    # same code says nothing about the job.
+    if code in (400, 404) and answer.is_object:
+        return JobNotFound(str(code))
+    return OmniUnreachable(f"HTTP {code}")
+
+
+def _headers(asked: Asked) -> dict[str, str]:
+    headers = {"Accept": asked.accept}
+    return headers if asked.body is None else headers | {"Content-Type": "application/json"}
+
+
+async def _read(response: httpx.Response, largest_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > largest_bytes:
+            raise TooLarge("the body is too large")
+    return bytes(body)
+
+
+def _retry_after_seconds(response: httpx.Response) -> float | None:
+    """Seconds from a Retry-After header; Omni does not promise one. Its form as a date is not read."""
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,114 @@
+"""The bodies of `GET /api/v1/ai/jobs/{jobId}` and of a conversation, read into a `Job` and into what it is part of.
+
+Source of fields and states: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json); of conversations:
+docs.omni.co/api/ai/get-conversation. Fields may be missing or null, and states may be new.
+"""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, ValidationError
+
+from bot.errors import OmniUnreachable
+from bot.job import Job, JobError, JobId, JobState, Progress
+from bot.omnibody import Body, Id, Number, Text, Time, decoded, object_or_empty, whole_text
+
+_OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
+
+
+class _Progress(Body):
+    message: Text = None
+    iteration: Number = None
+
+
+class _Error(Body):
+    message: Text = None
+    code: Text = None
+    detail: Text = None
+
+
+class _Status(Body):
+    """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is insisted on."""
+
+    state: Annotated[str, BeforeValidator(whole_text)]
+    prompt: Text = None
+    omni_chat_url: Text = None
+    topic_name: Text = None
+    conversation_id: Id = None
+    user_id: Id = None
+    model_id: Id = None
+    progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
+    error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
+    result_summary: Text = None
+    created_at: Time = None
+    execution_started_at: Time = None
+    completed_at: Time = None
+    cancelled_at: Time = None
+    cancelled_by: Text = None
+
+
+class _Turn(Body):
+    job_id: Id = None
+
+
+class _Conversation(Body):
+    """The body of `GET /api/v1/ai/conversations/{conversationId}`."""
+
+    messages: list[Annotated[_Turn, BeforeValidator(object_or_empty)]]
+
+
+def read_status(job: JobId, body: bytes) -> Job:
+    """A status body as a `Job`.
+
+    Raises:
+        OmniUnreachable: it is not a JSON object with a `state`.
+    """
+    try:
+        status = _Status.model_validate(decoded(body))
+    except ValidationError as error:
+        raise OmniUnreachable(f"not a job status: {error.error_count()} problems in the body") from error
+    state = state_of(status.state)
+    progress = None
+    if state is JobState.EXECUTING and status.progress.message is not None:
+        progress = Progress(status.progress.message, status.progress.iteration)
+    failure = None
+    if state is JobState.FAILED:
+        message = status.error.message or "Omni gave no reason."
+        failure = JobError(message, status.error.code, status.error.detail)
+    return Job(
+        id=job,
+        state=state,
+        raw_state=status.state,
+        prompt=status.prompt or "",
+        chat_url=status.omni_chat_url,
+        topic=status.topic_name,
+        conversation=status.conversation_id,
+        user=status.user_id,
+        model=status.model_id,
+        progress=progress,
+        answer=status.result_summary if state is JobState.COMPLETE else None,
+        error=failure,
+        created_at=status.created_at,
+        execution_started_at=status.execution_started_at,
+        completed_at=status.completed_at,
+        cancelled_at=status.cancelled_at,
+        cancelled_by=status.cancelled_by,
+    )
+
+
+def read_newest_job(body: bytes) -> JobId | None:
+    """The id of the newest job that a conversation's body shows; None where it shows none.
+
+    Raises:
+        OmniUnreachable: it is not a conversation.
+    """
+    try:
+        turns = _Conversation.model_validate(decoded(body)).messages
+    except ValidationError as error:
+        raise OmniUnreachable("not a conversation") from error
+    with_job = [turn.job_id for turn in turns if turn.job_id is not None]
+    return JobId(with_job[-1]) if with_job else None
+
+
+def state_of(written: str) -> JobState:
+    """A state as Omni writes it; UNKNOWN for one that this version has never heard of."""
+    return JobState(written) if written in _OMNI_STATES else JobState.UNKNOWN

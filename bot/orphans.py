@@ -1,0 +1,36 @@
+"""Questions that were in the hands of a process that is gone: their people are told, and nothing is asked again."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot import asklines
+from bot.asks import Asks
+from bot.errors import BoardError
+from bot.ports import Board, Message
+from bot.telling import tell_directly
+
+log = structlog.get_logger()
+
+ORPHANED_AFTER = timedelta(minutes=3)
+"""For so long no process has said that it has a question in hand: several of its touches were missed."""
+
+
+async def tell_orphans(asks: Asks, board: Board, now: Callable[[], datetime]) -> None:
+    """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
+    for orphan in await asks.orphans(now() - ORPHANED_AFTER):
+        if not await asks.take_over(orphan, now()):
+            continue
+        line = Message(asklines.orphaned())
+        try:
+            await tell_directly(board, orphan.place, orphan.user, line, mark=orphan.id)
+        except BoardError as error:
+            log.warning("orphan not told", user=orphan.user, code=error.code)
+            continue
+        log.info("orphan told", user=orphan.user)
+        await asks.told(orphan.id)

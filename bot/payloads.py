@@ -1,0 +1,112 @@
+"""What Slack's payloads say, as far as it is asked for. What one lacks is empty, and the desks' to judge. Pure.
+
+Source of the shapes: docs.slack.dev/reference/interaction-payloads and docs.slack.dev/reference/events.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.watch import ChannelId, Place, TeamId, Ts, UserId
+
+Payload = Mapping[str, Any]
+_SHOWN = ("text", "url", "title_link", "from_url", "fallback")
+"""The keys under which a message holds what people see of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """Somebody has pressed a button."""
+
+    value: str = field(repr=False)
+    place: Place
+    message: Ts
+    """The message that the button is under."""
+    person: UserId
+    trigger: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Somebody has written to the bot."""
+
+    words: str = field(repr=False)
+    """Without the bot's name at its beginning or end."""
+    place: Place
+    person: UserId
+    thread: Ts | None
+    """The thread that it is a reply in."""
+
+
+def click(body: Payload, team: TeamId) -> Click:
+    """A button that was pressed. `team`: the workspace of the app, for payloads that name none."""
+    container = body.get("container") or {}
+    (action, *_) = body.get("actions") or [{}]
+    return Click(
+        value=str(action.get("value") or ""),
+        place=Place(team_of(body, team), ChannelId(container.get("channel_id") or "")),
+        message=Ts(container.get("message_ts") or ""),
+        person=person_of(body),
+        trigger=str(body.get("trigger_id") or ""),
+    )
+
+
+def place_of_command(command: Payload, team: TeamId) -> Place:
+    """Where a command was typed."""
+    return Place(TeamId(command.get("team_id") or team), ChannelId(command.get("channel_id") or ""))
+
+
+def place_of_message(body: Payload, team: TeamId) -> Place:
+    """Where the message of a message shortcut stands."""
+    return Place(team_of(body, team), ChannelId((body.get("channel") or {}).get("id") or ""))
+
+
+def team_of(body: Payload, team: TeamId) -> TeamId:
+    """The workspace that an interaction comes from."""
+    return TeamId((body.get("team") or {}).get("id") or team)
+
+
+def person_of(body: Payload) -> UserId:
+    """Who interacted."""
+    return UserId((body.get("user") or {}).get("id") or "")
+
+
+def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
+    """What a person wrote to the bot; None where no person wrote it, or it is not new."""
+    event = body.get("event") or {}
+    if event.get("subtype") or event.get("bot_id") or not event.get("user") or not event.get("channel"):
+        return None
+    thread = event.get("thread_ts")
+    return Said(
+        words=_addressed(str(event.get("text") or ""), bot_user),
+        place=Place(TeamId(body.get("team_id") or team), ChannelId(event["channel"])),
+        person=UserId(event["user"]),
+        thread=Ts(thread) if thread and thread != event.get("ts") else None,
+    )
+
+
+def shown_in(message: Payload) -> str:
+    """Everything that people see of a message, as one text: also what is only in blocks and attachments."""
+    return "\n".join(
+        [str(message.get("text") or ""), *_shown(message.get("blocks")), *_shown(message.get("attachments"))]
+    )
+
+
+def _addressed(text: str, bot_user: UserId) -> str:
+    """The text as it was typed, without the mention by which it was addressed to the bot."""
+    own = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
+    return own.sub(" ", text).strip().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _shown(part: object) -> Iterator[str]:
+    if isinstance(part, list):
+        for each in part:
+            yield from _shown(each)
+    elif isinstance(part, Mapping):
+        for name, value in part.items():
+            if isinstance(value, str):
+                if name in _SHOWN:
+                    yield value
+            else:
+                yield from _shown(value)

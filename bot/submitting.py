@@ -1,0 +1,279 @@
+"""Submits a question once. Omni has no idempotency key, so what it may have taken is told, and never submitted again.
+
+ask stored ──► submitted ──► bound to its job and watch, together ──► followed like any other
+                  ├── certainly refused ──► the ask is withdrawn, its person told why
+                  ├── perhaps taken ──────► its person told that nobody knows
+                  ├── chat is busy ───────► a follow-up waits for the job before it, once
+                  └── the process dies ───► another tells: see `orphans`
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from bot import asklines, audit, lines
+from bot.arrivals import Arrivals
+from bot.ask import Asking, ConversationBusy, MaybeTaken, Question
+from bot.asks import Ask, Asks
+from bot.audit import Act
+from bot.desk import Desk
+from bot.destinations import Destination
+from bot.errors import BoardError, OmniError, StoreUnavailable
+from bot.job import JobId
+from bot.ports import Board, Message, Omni
+from bot.posting import back_off, stored
+from bot.telling import tell_directly
+from bot.turns import turn
+from bot.watch import Watch, WatchId
+from bot.whole import WholeSteps
+
+log = structlog.get_logger()
+
+TOUCHED_EVERY_SECONDS = 30.0
+"""How often a process says that it has an ask in hand."""
+TOLD_WITHIN_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A question on its way, and what it is for whoever asks."""
+
+    act: Act
+    ask: Ask
+    question: Question
+    destination: Destination
+    unanswered: Message
+    """What to tell where nobody knows whether Omni has taken it."""
+    ahead: Callable[[], Awaitable[Sequence[JobId]]] | None = None
+    """Finds the jobs that may keep the chat busy, and raises nothing; None: the question does not wait for its
+    turn."""
+    taken: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """What is left to do once Omni has taken it."""
+
+
+class Submitting:
+    """Sees questions through from the intention to the card."""
+
+    def __init__(
+        self,
+        *,
+        omni: Omni,
+        asking: Asking,
+        board: Board,
+        asks: Asks,
+        arrivals: Arrivals,
+        desk: Desk,
+        start: Callable[[JobId], Awaitable[None]],
+        steps: WholeSteps,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`desk`: tells what became of a card. `start` sees that a job is followed. `steps`: what is settled before
+        the process ends."""
+        self._omni = omni
+        self._asking = asking
+        self._board = board
+        self._asks = asks
+        self._arrivals = arrivals
+        self._desk = desk
+        self._start = start
+        self._steps = steps
+        self._now = now
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def submit_once(
+        self, submission: Submission, stored: Callable[[], None] = lambda: None
+    ) -> Message | None:
+        """Submit a question and follow its job. Returns what to tell the person privately, if anything.
+
+        `stored` is called once a crash can no longer make it forgotten without a word.
+
+        Raises:
+            StoreUnavailable: the database did not take it, and nothing was begun.
+        """
+        ask = submission.ask
+        try:
+            if not await self._asks.begin(ask):
+                return Message(asklines.already_retried(None))
+        except StoreUnavailable:
+            # It may be stored all the same, and must not be told of as if it had been submitted.
+            self._spawn(self._withdraw(ask))
+            raise
+        stored()
+        async with self._in_hand(ask):
+            try:
+                return await self._submit(submission)
+            except ConversationBusy as error:
+                if submission.ahead is None:
+                    return await self._refused(submission, error)
+        self._note(submission, "queued")
+        self._spawn(self._wait_for_turn(submission))
+        return Message(asklines.queued())
+
+    async def end(self) -> None:
+        """Leave what waits to `orphans`. For the end of the process."""
+        for task in self._errands:
+            task.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
+    async def _submit(self, submission: Submission) -> Message | None:
+        """Submit it now. Raises ConversationBusy, and does nothing of what that asks for."""
+        watch = WatchId(str(uuid4()))
+        with self._arrivals.waiting(watch) as arrival:
+            try:
+                mine = await self._steps.run(self._submit_and_bind(submission, watch))
+            except ConversationBusy:
+                raise
+            except MaybeTaken:
+                return await self._unanswered(submission)
+            except (OmniError, StoreUnavailable) as error:
+                return await self._refused(submission, error)
+            except _NotBound as error:
+                return Message(asklines.taken_but_not_stored(error.job))
+            if submission.taken is not None:
+                self._spawn(submission.taken())
+            await self._start(mine.job)
+            try:
+                line = await self._desk.tell_new(mine, arrival, submission.destination)
+            except StoreUnavailable as error:
+                log.warning("arrival not known", watch=mine.id, reason=str(error))
+                line = lines.card_is_late()
+        return None if line is None else Message(line)
+
+    async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
+        """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
+        ask = submission.ask
+        submitted = await self._asking.submit(submission.question)
+        mine = Watch(
+            id=watch,
+            job=submitted.job,
+            place=ask.place,
+            requester=ask.user,
+            followers=(ask.user,),
+            asked_at=ask.asked_at,
+            thread=ask.thread,
+            is_own=True,
+        )
+        self._note(submission, "taken", submitted.job)
+
+        async def bind() -> bool:
+            nonlocal mine
+            mine = await self._asks.bind(ask.id, mine)
+            return True
+
+        try:
+            await stored(watch, bind)
+        except StoreUnavailable as error:
+            log.error("job not stored", job=submitted.job, reason=str(error))
+            raise _NotBound(submitted.job) from error
+        return mine
+
+    async def _unanswered(self, submission: Submission) -> Message:
+        self._note(submission, "perhaps taken")
+        try:
+            await self._asks.told(submission.ask.id)
+        except StoreUnavailable as error:
+            # Then it is told once more, as an orphan.
+            log.warning("ask not ended", reason=str(error))
+        return submission.unanswered
+
+    async def _refused(self, submission: Submission, error: Exception) -> Message:
+        self._note(submission, f"failed: {type(error).__name__}")
+        try:
+            await self._asks.withdraw(submission.ask.id)
+        except StoreUnavailable:
+            self._spawn(self._withdraw(submission.ask))
+        return Message(asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
+
+    async def _withdraw(self, ask: Ask) -> None:
+        """Forget it, however long the database takes; a process that ends before leaves it to `orphans`."""
+
+        async def withdraw() -> bool:
+            await self._asks.withdraw(ask.id)
+            return True
+
+        try:
+            await stored(WatchId(ask.id), withdraw)
+        except StoreUnavailable as error:
+            log.warning("ask not withdrawn", reason=str(error))
+
+    @asynccontextmanager
+    async def _in_hand(self, ask: Ask) -> AsyncIterator[None]:
+        """Say that the ask is in hand, as long as the context lasts."""
+        touching = asyncio.create_task(self._touch(ask), name=f"touch {ask.id}")
+        try:
+            yield
+        finally:
+            touching.cancel()
+
+    async def _touch(self, ask: Ask) -> None:
+        while True:
+            await asyncio.sleep(TOUCHED_EVERY_SECONDS)
+            try:
+                await self._asks.touch(ask.id, self._now())
+            except StoreUnavailable as error:
+                log.warning("ask not touched", reason=str(error))
+
+    # Behind another job
+
+    async def _wait_for_turn(self, submission: Submission) -> None:
+        async with self._in_hand(submission.ask):
+            told = await self._submit_in_turn(submission)
+        if told is not None:
+            await self._tell(submission.ask, told)
+
+    async def _submit_in_turn(self, submission: Submission) -> Message | None:
+        ahead = await submission.ahead() if submission.ahead is not None else ()
+        if not await turn(self._omni, ahead):
+            return await self._not_asked(submission)
+        try:
+            if not await self._asks.touch(submission.ask.id, self._now()):
+                return None  # this process was paused for so long that another has told of it
+            return await self._submit(submission)
+        except ConversationBusy:
+            return await self._not_asked(submission)
+        except StoreUnavailable as error:
+            return await self._refused(submission, error)
+
+    async def _not_asked(self, submission: Submission) -> Message:
+        await self._refused(submission, ConversationBusy("409"))
+        return Message(asklines.busy_again())
+
+    async def _tell(self, ask: Ask, message: Message) -> None:
+        """Tell the person, who has gone on since, in direct messages."""
+        failures = 0
+        while failures < TOLD_WITHIN_TRIES:
+            try:
+                await tell_directly(self._board, ask.place, ask.user, message, mark=ask.id)
+            except BoardError as error:
+                failures = await back_off(error, failures)
+            else:
+                return
+        log.warning("private line not told", user=ask.user)
+
+    def _spawn(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._see_through(errand))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _see_through(self, errand: Coroutine[Any, Any, None]) -> None:
+        try:
+            await errand
+        except Exception:
+            log.exception("errand broke")
+
+    def _note(self, submission: Submission, outcome: str, job: JobId | None = None) -> None:
+        audit.record(submission.act, submission.ask.user, submission.ask.place, outcome, job=job)
+
+
+class _NotBound(Exception):
+    """Omni has taken a question, and the database did not take that."""
+
+    def __init__(self, job: JobId) -> None:
+        super().__init__(job)
+        self.job = job

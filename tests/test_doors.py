@@ -1,0 +1,509 @@
+"""What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions, links. In virtual time."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import accesslines, asklines, entered, lines, modals
+from bot.ask import Asking, Model, ModelId
+from bot.askdesk import AskDesk, Wish
+from bot.asks import Asks
+from bot.catalogue import Catalogue
+from bot.desk import Desk
+from bot.errors import (
+    BoardBusy,
+    BoardError,
+    JobNotFound,
+    KeyRefused,
+    NotAllowedHere,
+    OmniBusy,
+    StoreUnavailable,
+)
+from bot.job import JobState, find_reference, parse_reference
+from bot.mentions import Mentions
+from bot.modalhandlers import ModalHandlers
+from bot.payloads import shown_in
+from bot.shortcuts import Shortcuts
+from bot.unfurling import Unfurling
+from bot.watch import ChannelId, Place, Ts, UserId, WatchId
+from tests.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
+from tests.goldenviews import VIEWS
+from tests.test_handlers import ADA, HERE, TEAM, URL, Counter, click
+from tests.test_views import submitted
+
+pytestmark = pytest.mark.looptime
+
+BOT = UserId("U0BOT")
+DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
+CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
+
+
+class FakeAsks:
+    """Which model people chose last."""
+
+    def __init__(self) -> None:
+        self.last: ModelId | None = None
+        self.error: Exception | None = None
+
+    async def last_model(self, *_who: object) -> ModelId | None:
+        if self.error is not None:
+            raise self.error
+        return self.last
+
+
+class Doors(Counter):
+    """All of Slack's doors between desks and a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asking = FakeAsking()
+        self.asks = FakeAsks()
+        self.omni = FakeOmni(a_job())
+        self.catalogue = Catalogue(
+            asking=cast(Asking, self.asking), asks=cast(Asks, self.asks), now=now, default_model=None
+        )
+        self.modals = ModalHandlers(
+            desk=cast(Desk, self.desk),
+            ask_desk=cast(AskDesk, self.desk),
+            access=self.access,
+            catalogue=self.catalogue,
+            views=self.views,
+            board=self.board,
+            errands=self.errands,
+            team=TEAM,
+        )
+        self.shortcuts = Shortcuts(cast(Desk, self.desk), self.modals, self.errands, TEAM)
+        self.mentions = Mentions(
+            cast(Desk, self.desk), cast(AskDesk, self.desk), self.errands, team=TEAM, bot_user=BOT
+        )
+        self.links = Unfurling(
+            omni=self.omni,
+            access=self.access,
+            views=self.views,
+            errands=self.errands,
+            team=TEAM,
+            tenant="https://acme.omniapp.co",
+        )
+
+    def asked(self) -> list[tuple[object, ...]]:
+        """What the desks were asked, without the callbacks."""
+        return [tuple(part for part in asked if not callable(part)) for asked in self.desk.asked]
+
+    async def accept(self, listener: Any, body: dict[str, Any], *more: object) -> None:
+        """Have a listener that waits for a desk to store something. These desks never say so, but answer."""
+        await asyncio.wait_for(listener(self._ack, body, *more), 3.0)
+        await self.errands.drain()
+
+    async def _ack(self, text: str = "", **answer: object) -> None:
+        self.acknowledged_at.append(asyncio.get_running_loop().time())
+        self.acknowledged.append(answer | ({"text": text} if text else {}))
+
+    def posted_directly(self) -> list[str]:
+        return [posted.message.text for posted in self.board.top_level(DIRECT)]
+
+
+def command(text: str) -> dict[str, Any]:
+    return {
+        "command": asklines.COMMAND,
+        "text": text,
+        "team_id": HERE.team,
+        "channel_id": HERE.channel,
+        "user_id": ADA,
+        "trigger_id": "trigger",
+        "response_url": URL,
+    }
+
+
+def interaction(**more: Any) -> dict[str, Any]:
+    return {"team": {"id": HERE.team}, "user": {"id": ADA}, "trigger_id": "trigger", **more}
+
+
+def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **more: Any) -> dict[str, Any]:
+    inner = {"type": kind, "user": ADA, "text": text, "ts": "5.5", "channel": HERE.channel} | more
+    return {
+        "team_id": HERE.team,
+        "event_id": "Ev1",
+        "event": {k: v for k, v in inner.items() if v is not None},
+    }
+
+
+# The command `/omni-ask`
+
+
+@pytest.mark.parametrize(
+    "typed, wish",
+    [
+        ("Top products?", Wish("Top products?")),
+        (" Top products? private ", Wish("Top products?", private=True)),
+        ("Which are private?", Wish("Which are private?")),
+    ],
+)
+async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: Wish) -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_ask_command, command(typed))
+    assert doors.asked() == [("ask", wish, HERE, ADA)]
+    assert doors.told == [(URL, "line")]
+
+
+async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored() -> None:
+    doors = Doors()
+
+    class Storing:
+        async def ask(self, _wish: object, _place: object, _user: object, stored: Any) -> str | None:
+            await asyncio.sleep(0.2)
+            stored()
+            await asyncio.sleep(5.0)
+            return None
+
+    doors.modals._ask_desk = cast(AskDesk, Storing())
+    await doors.accept(doors.modals.on_ask_command, command("Top products?"))
+    assert doors.acknowledged_at == [pytest.approx(0.2)]
+
+
+async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen() -> None:
+    doors = Doors()
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    ((trigger, opened),) = doors.views.opened
+    ((view_id, filled),) = doors.views.updated
+    assert trigger == "trigger" and "Looking up" in str(opened)
+    assert view_id == "V1" and "Shop" in str(filled)
+    assert entered.place_of(filled) == HERE
+    assert doors.desk.asked == [] and doors.told == []
+
+
+async def test_whoever_may_not_ask_sees_why_in_the_modal_and_no_model() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = accesslines.not_for_you()
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    ((_, filled),) = doors.views.updated
+    assert accesslines.not_for_you() in str(filled) and "Shop" not in str(filled)
+    assert "submit" not in filled
+
+
+async def test_a_modal_that_slack_does_not_open_is_told() -> None:
+    doors = Doors()
+    doors.views.error = BoardError("expired_trigger_id")
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    assert doors.told == [(URL, lines.slack_busy())]
+
+
+async def test_help_is_told_at_once() -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_ask_command, command("help"))
+    assert doors.acknowledged == [{"text": asklines.help_text()}]
+
+
+# What can be chosen
+
+
+async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_once() -> None:
+    doors = Doors()
+    doors.asks.last = MODEL
+    for _ in range(2):
+        choices = await doors.catalogue.choices(HERE.team, ADA)
+    assert (choices.model, choices.topics) == (MODEL, ("order_items",))
+    doors.asks.last = ModelId("gone")
+    assert (await doors.catalogue.choices(HERE.team, ADA)).model is None
+    doors.asks.error = StoreUnavailable("down")
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models == [Model(MODEL, "Shop")]
+    doors.asking.shared = {}
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models, "remembered"
+    await asyncio.sleep(301)
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models == []
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (KeyRefused("403"), lines.key_refused()),
+        (OmniBusy(), lines.omni_busy()),
+        (JobNotFound(), lines.omni_down()),
+    ],
+)
+async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Exception, line: str) -> None:
+    doors = Doors()
+
+    async def models() -> Any:
+        raise error
+
+    doors.asking.models = models  # type: ignore[method-assign]
+    choices = await doors.catalogue.choices(HERE.team, ADA)
+    assert choices.trouble == line and not choices.models
+
+
+async def test_another_model_has_other_topics() -> None:
+    doors = Doors()
+    other = ModelId("other")
+    doors.asking.shared[Model(other, "Warehouse")] = ("stock",)
+    view = submitted(VIEWS["ask"], model=other) | {"id": "V9"}
+    await doors.press(doors.modals.on_model_chosen, interaction(view=view))
+    await doors.errands.drain()
+    ((view_id, redrawn),) = doors.views.updated
+    assert view_id == "V9" and "stock" in str(redrawn)
+    assert entered.place_of(redrawn) == entered.place_of(view)
+
+
+# What is entered
+
+
+async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None:
+    doors = Doors()
+    view = submitted(modals.ask(HERE, modals.Choices()), question="Top products?", where="private")
+    await doors.accept(doors.modals.on_question, interaction(), view)
+    assert doors.asked() == [("ask", Wish("Top products?", private=True), HERE, ADA)]
+    assert doors.views.whispered == [(HERE, ADA, "line", None)]
+
+
+async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
+    doors = Doors()
+    view = submitted(modals.ask(None, modals.Choices()), question="Top products?")
+    await doors.accept(doors.modals.on_question, interaction(), view)
+    assert doors.asked() == [("ask", Wish("Top products?"), DIRECT, ADA)]
+    assert doors.posted_directly() == ["line"]
+
+
+async def test_an_entered_follow_up_goes_on_from_its_card() -> None:
+    doors = Doors()
+    await doors.press(doors.modals.on_follow_up_button, click())
+    await doors.errands.drain()
+    ((_, opened),) = doors.views.opened
+    view = submitted(opened, question="And by region?")
+    await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
+    assert doors.asked() == [("follow_up", "And by region?", WatchId("watch"), HERE, Ts("1.1"), ADA)]
+    assert doors.views.whispered == [(HERE, ADA, "line", Ts("1.1"))]
+
+
+async def test_an_entered_job_is_followed_in_direct_messages() -> None:
+    doors = Doors()
+    view = submitted(modals.follow_job(), job=str(JOB))
+    await doors.accept(doors.modals.on_job, interaction(), view)
+    assert doors.asked() == [("follow", str(JOB), DIRECT, ADA)]
+
+
+@pytest.mark.parametrize(
+    "listener, view, block",
+    [
+        ("on_question", VIEWS["ask"], "question"),
+        ("on_follow_up", VIEWS["follow_up"], "question"),
+        ("on_job", VIEWS["follow_job"], "job"),
+    ],
+)
+async def test_what_is_missing_is_told_in_the_modal(listener: str, view: dict[str, Any], block: str) -> None:
+    doors = Doors()
+    await doors.accept(getattr(doors.modals, listener), interaction(), submitted(view, **{block: " "}))
+    (answer,) = doors.acknowledged
+    assert answer["response_action"] == "errors" and set(cast(dict[str, str], answer["errors"])) == {block}
+    assert doors.desk.asked == []
+
+
+async def test_what_slack_delivers_twice_is_asked_once() -> None:
+    doors = Doors()
+    view = submitted(VIEWS["ask"], question="Top products?")
+    for _ in range(2):
+        await doors.accept(doors.modals.on_question, interaction(), view)
+    assert len(doors.asked()) == 1 and len(doors.acknowledged) == 2
+
+
+@pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), BoardError("channel_not_found")])
+async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: BoardError) -> None:
+    doors = Doors()
+    doors.views.error = error
+    view = submitted(VIEWS["follow_up"], question="And by region?")
+    await doors.accept(doors.modals.on_follow_up, interaction(), view)
+    assert [posted.message.text for posted in doors.board.posted.values()] == ["line"]
+    assert next(iter(doors.board.posted.values())).thread is None, "that thread is elsewhere"
+
+
+async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place() -> None:
+    doors = Doors()
+    doors.views.error = BoardBusy("ratelimited", 1.0)
+    view = submitted(VIEWS["follow_up"], question="And by region?")
+    accepting = asyncio.create_task(doors.accept(doors.modals.on_follow_up, interaction(), view))
+    await asyncio.sleep(1.5)
+    doors.views.error = None
+    await accepting
+    assert len(doors.views.whispered) == 1 and doors.board.posted == {}
+
+
+# Shortcuts
+
+
+async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None:
+    doors = Doors()
+    message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
+    body = interaction(channel={"id": HERE.channel}, message=message, response_url=URL)
+    await doors.accept(doors.shortcuts.on_message, body)
+    assert doors.asked() == [("follow", CHAT, HERE, ADA)]
+    assert doors.told == [(URL, "line")]
+
+
+async def test_the_shortcut_on_a_message_that_names_no_job_says_so() -> None:
+    doors = Doors()
+    body = interaction(channel={"id": HERE.channel}, message={"text": "hello"}, response_url=URL)
+    await doors.accept(doors.shortcuts.on_message, body)
+    assert doors.desk.asked == [] and doors.told == [(URL, lines.nothing_to_follow())]
+
+
+async def test_the_shortcuts_from_anywhere_open_their_modals() -> None:
+    doors = Doors()
+    await doors.press(doors.shortcuts.on_follow, interaction(trigger_id="one"))
+    await doors.press(doors.shortcuts.on_ask, interaction(trigger_id="two"))
+    await doors.errands.drain()
+    assert [view["callback_id"] for _, view in doors.views.opened] == [modals.FOLLOW_JOB, modals.ASK]
+    assert [trigger for trigger, _ in doors.views.opened] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        (f"see {JOB}, please", str(JOB)),
+        (f"<{CHAT}|the chat> and {JOB}", CHAT),
+        (f"{JOB} and {CHAT}", str(JOB)),
+        (f"`{str(JOB).upper()}`", str(JOB).upper()),
+        (f"x{JOB}", None),
+        (f"{JOB}-1", None),
+        ("nothing", None),
+        ("", None),
+    ],
+)
+def test_the_first_job_or_chat_in_a_text_is_found(text: str, found: str | None) -> None:
+    assert find_reference(text) == found
+
+
+@given(st.text(), st.sampled_from([str(JOB), CHAT]), st.text())
+def test_what_is_found_anywhere_can_be_read(before: str, named: str, after: str) -> None:
+    found = find_reference(f"{before} {named} {after}")
+    assert found is not None
+    parse_reference(found)
+
+
+def test_only_what_people_see_of_a_message_is_searched() -> None:
+    card = {
+        "text": "shown",
+        "blocks": [
+            {"type": "actions", "elements": [{"value": "hidden", "url": "address"}]},
+            {"type": "task_card", "task_id": "hidden"},
+        ],
+        "attachments": [{"fallback": "also shown"}, None, "odd"],
+    }
+    assert shown_in(card).split("\n") == ["shown", "address", "also shown"]
+
+
+# Mentions and direct messages
+
+
+@pytest.mark.parametrize(
+    "body, asked",
+    [
+        (event(thread_ts="1.1"), ("mentioned", "Top products?", HERE, Ts("1.1"), ADA)),
+        (event(), ("ask", Wish("Top products?"), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", Wish("Top products?"), HERE, ADA)),
+        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?"), HERE, ADA)),
+        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c"), HERE, ADA)),
+        (event(text=f"<@{BOT}> sales of <@U0GRACE>"), ("ask", Wish("sales of <@U0GRACE>"), HERE, ADA)),
+        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA)),
+        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA)),
+    ],
+)
+async def test_a_mention_goes_on_from_a_card_or_asks_anew(
+    body: dict[str, Any], asked: tuple[object, ...]
+) -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(body)
+    await doors.errands.drain()
+    assert doors.asked() == [asked]
+    thread = body["event"].get("thread_ts")
+    assert doors.views.whispered == [(HERE, ADA, "line", thread if thread != "5.5" else None)]
+
+
+@pytest.mark.parametrize("text", [f"<@{BOT}>", f"<@{BOT}> help "])
+async def test_a_mention_without_a_question_gets_help(text: str) -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(event(text=text))
+    await doors.errands.drain()
+    assert doors.desk.asked == [] and doors.views.whispered[0][2] == asklines.help_text()
+
+
+async def test_a_direct_message_is_a_question() -> None:
+    doors = Doors()
+    await doors.mentions.on_message(
+        event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
+    )
+    await doors.errands.drain()
+    assert doors.asked() == [("ask", Wish("Top products?"), DIRECT, ADA)]
+    assert doors.posted_directly() == ["line"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"channel_type": "channel"},
+        {"subtype": "message_changed"},
+        {"bot_id": "B1"},
+        {"user": BOT},
+        {"user": None},
+    ],
+    ids=["not to the bot", "an edit", "a bot's", "its own", "nobody's"],
+)
+async def test_what_no_person_says_to_the_bot_is_no_question(changed: dict[str, Any]) -> None:
+    doors = Doors()
+    fields = {"channel_type": "im", "channel": DIRECT.channel} | changed
+    await doors.mentions.on_message(event("message", "Top products?", **fields))
+    await doors.errands.drain()
+    assert doors.desk.asked == []
+
+
+async def test_an_event_that_slack_delivers_again_is_answered_once() -> None:
+    doors = Doors()
+    for _ in range(3):
+        await doors.mentions.on_mention(event())
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 1
+
+
+# Links
+
+
+def links(*urls: str, **more: Any) -> dict[str, Any]:
+    shared = [{"url": url, "domain": "omniapp.co"} for url in urls]
+    fields = {"links": shared, "unfurl_id": "C1.2", "source": "conversations_history"} | more
+    return event("link_shared", "", **fields)
+
+
+async def test_the_address_of_a_chat_is_previewed_with_its_state_alone() -> None:
+    doors = Doors()
+    doors.omni.answer = a_job(JobState.COMPLETE, answer="The secret answer.")
+    await doors.links.on_links(
+        links(CHAT, "https://acme.omniapp.co/dashboards/1", "https://evil.example/chat/x")
+    )
+    await doors.errands.drain()
+    ((unfurl_id, previews),) = doors.views.unfurled
+    assert unfurl_id == "C1.2" and set(previews) == {CHAT}
+    assert "Answered" in str(previews)
+    assert "secret" not in str(previews) and "Top products" not in str(previews)
+
+
+@pytest.mark.parametrize("why", ["refused", "not theirs", "not there", "not posted yet", "elsewhere"])
+async def test_what_a_person_may_not_see_is_not_previewed(why: str) -> None:
+    doors = Doors()
+    body = links(CHAT)
+    match why:
+        case "refused":
+            doors.access.refused[ADA] = "No."
+        case "not theirs":
+            doors.access.hidden = {ADA}
+        case "not there":
+            doors.omni.answer = JobNotFound("404")
+        case "not posted yet":
+            body = links(CHAT, source="composer")
+        case "elsewhere":
+            body = links(CHAT.replace("acme", "evil"))
+    await doors.links.on_links(body)
+    await doors.errands.drain()
+    assert doors.views.unfurled == [] and doors.views.whispered == []

@@ -1,0 +1,266 @@
+"""Who is let in: what is known of people, and what happens where it can't be found out."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot import accesslines
+from bot.access import AccessRules, NoOmniUser, Unjudged
+from bot.ask import OmniUserId
+from bot.asks import Asks
+from bot.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    NotAllowedHere,
+    OmniBusy,
+    OmniError,
+    ScopeMissing,
+    StoreUnavailable,
+    TokenRefused,
+    Unanswered,
+)
+from bot.gatekeeper import MOST_KNOWN, Gatekeeper
+from bot.person import Person, Venue
+from bot.venues import Venues
+from bot.watch import ChannelId, Place, TeamId, UserId
+from tests.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
+
+pytestmark = pytest.mark.looptime
+
+ADA_IN_OMNI = OmniUserId("9a1f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
+
+
+class FakeOmniUsers:
+    """Whom people are in Omni."""
+
+    def __init__(self) -> None:
+        self.users: dict[UserId, OmniUserId] = {ADA: ADA_IN_OMNI}
+        self.error: Exception | None = None
+
+    async def of(self, user: UserId) -> OmniUserId | None:
+        if self.error is not None:
+            raise self.error
+        return self.users.get(user)
+
+
+class FakeAsks:
+    """When people asked."""
+
+    def __init__(self) -> None:
+        self.asked_at: dict[UserId, list[datetime]] = {}
+
+    async def count(self, _team: TeamId, user: UserId, since: datetime) -> int:
+        return sum(at >= since for at in self.asked_at.get(user, []))
+
+
+class Door:
+    """A gatekeeper and what it looks at."""
+
+    def __init__(self, **rules: object) -> None:
+        self.directory = FakeDirectory()
+        self.omni_users = FakeOmniUsers()
+        self.watches = FakeWatches()
+        self.asks = FakeAsks()
+        self.keeper = Gatekeeper(
+            AccessRules(**rules),  # type: ignore[arg-type]
+            directory=self.directory,
+            venues=Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels"))),
+            omni_users=self.omni_users,
+            watches=self.watches,
+            asks=cast(Asks, self.asks),
+            now=now,
+        )
+
+
+async def test_a_colleague_is_let_in_and_a_guest_and_a_stranger_are_not() -> None:
+    door = Door()
+    assert await door.keeper.refusal(ADA, HERE) is None
+    for changed in ({"is_guest": True}, {"is_stranger": True, "team": TeamId("T0PARTNER")}):
+        door.directory.people[GRACE] = replace(Person(GRACE, HERE.team), **changed)
+        door.keeper._known.clear()
+        assert await door.keeper.refusal(GRACE, HERE) == accesslines.not_for_you()
+
+
+async def test_a_channel_that_is_not_named_is_refused() -> None:
+    door = Door(channels=frozenset({ChannelId("C0ELSEWHERE")}))
+    assert await door.keeper.refusal(ADA, HERE) == accesslines.not_here()
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ScopeMissing("missing_scope"), accesslines.cannot_know()),
+        (BoardBusy("ratelimited", 3.0), accesslines.not_known()),
+        (BoardUnreachable("no_connection"), accesslines.not_known()),
+        (BoardError("user_not_found"), accesslines.not_known()),
+    ],
+)
+async def test_whoever_is_not_known_may_do_nothing(error: BoardError, line: str) -> None:
+    door = Door()
+    door.directory.error = error
+    assert await door.keeper.refusal(ADA, HERE) == line
+    door.directory.error = None
+    assert await door.keeper.refusal(ADA, HERE) is None, "that Slack was down is not remembered"
+
+
+async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> None:
+    door = Door()
+    for _ in range(3):
+        await door.keeper.refusal(ADA, HERE)
+    assert door.directory.asked == [ADA]
+    await asyncio.sleep(301)
+    door.directory.people[ADA] = replace(Person(ADA, HERE.team), is_guest=True)
+    assert await door.keeper.refusal(ADA, HERE) == accesslines.not_for_you()
+
+
+async def test_so_many_people_are_remembered_and_no_more() -> None:
+    door = Door()
+    for number in range(MOST_KNOWN + 5):
+        user = UserId(f"U{number}")
+        door.directory.people[user] = Person(user, HERE.team)
+        await door.keeper.refusal(user, HERE)
+    assert len(door.keeper._known) == MOST_KNOWN
+
+
+async def test_with_access_for_all_every_job_may_be_seen_and_nobody_is_looked_up() -> None:
+    door = Door()
+    door.omni_users.error = OmniBusy()
+    assert await door.keeper.may_see(GRACE, a_job())
+
+
+@pytest.mark.parametrize(
+    "user, owner, may",
+    [
+        (ADA, ADA_IN_OMNI, True),
+        (ADA, "somebody else", False),
+        (ADA, None, False),
+        (GRACE, ADA_IN_OMNI, False),
+        (GRACE, None, False),
+    ],
+    ids=["theirs", "another's", "nobody's", "no Omni user", "neither known"],
+)
+async def test_with_access_for_owners_only_ones_own_job_may_be_seen(
+    user: UserId, owner: str | None, may: bool
+) -> None:
+    door = Door(only_owners=True)
+    assert await door.keeper.may_see(user, a_job(user=owner)) is may
+
+
+async def test_an_admin_may_see_every_job() -> None:
+    assert await Door(only_owners=True, admins=frozenset({GRACE})).keeper.may_see(GRACE, a_job())
+
+
+@pytest.mark.parametrize(
+    "error, raised",
+    [
+        (OmniBusy(), OmniBusy),
+        (BoardBusy("ratelimited", 1.0), Unjudged),
+        (ScopeMissing("missing_scope"), Unjudged),
+    ],
+)
+async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_shown(
+    error: Exception, raised: type[OmniError]
+) -> None:
+    door = Door(only_owners=True)
+    door.omni_users.error = error
+    with pytest.raises(raised):
+        await door.keeper.may_see(ADA, a_job(user=ADA_IN_OMNI))
+    with pytest.raises(raised):
+        await door.keeper.asker(ADA)
+
+
+async def test_people_ask_in_their_own_name_unless_the_operator_says_otherwise() -> None:
+    assert await Door().keeper.asker(ADA) == ADA_IN_OMNI
+    with pytest.raises(NoOmniUser) as nobody:
+        await Door().keeper.asker(GRACE)
+    assert nobody.value.line == accesslines.no_omni_user()
+    assert await Door(ask_as_key=True).keeper.asker(GRACE) is None
+
+
+async def test_one_person_follows_and_asks_only_so_much() -> None:
+    door = Door(most_open_follows=2, most_asks_per_hour=3)
+    other = Place(HERE.team, ChannelId("C0OTHER"))
+    await door.watches.add(a_watch("one"))
+    assert await door.keeper.over_limit(ADA, HERE.team, asking=False) is None
+    await door.watches.add(a_watch("two", other))
+    assert await door.keeper.over_limit(ADA, HERE.team, asking=False) == accesslines.too_many_follows(2)
+    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None
+    door.asks.asked_at[GRACE] = [now()] * 3
+    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) == accesslines.too_many_asks(3)
+    assert await door.keeper.over_limit(GRACE, HERE.team, asking=False) is None, "following is no asking"
+    await asyncio.sleep(3_601)
+    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None
+
+
+async def test_limits_that_can_not_be_read_are_an_error() -> None:
+    door = Door()
+    door.watches.error = StoreUnavailable("down")
+    with pytest.raises(StoreUnavailable):
+        await door.keeper.over_limit(ADA, HERE.team, asking=False)
+
+
+async def test_a_channel_is_shared_where_slack_says_so_or_does_not_say() -> None:
+    door = Door()
+    assert not await door.keeper.is_shared(HERE)
+    door.directory.venues[HERE] = Venue(is_shared=True)
+    assert await door.keeper.is_shared(HERE)
+    assert not await Door(allow_shared_channels=True).keeper.is_shared(HERE)
+    for error in (
+        ScopeMissing("missing_scope"),
+        NotAllowedHere("channel_not_found"),
+        BoardBusy("ratelimited", 30.0),
+        BoardUnreachable("no_connection"),
+    ):
+        door.directory.error = error
+        assert await door.keeper.is_shared(HERE), error
+        assert not await door.keeper.is_shared(Place(HERE.team, ChannelId("D0ADA"))), (
+            "nobody else reads there"
+        )
+
+
+async def test_one_lost_answer_makes_no_channel_shared() -> None:
+    door = Door()
+    door.directory.errors = [BoardUnreachable("no_connection")]
+    assert not await door.keeper.is_shared(HERE)
+
+
+async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:
+    directory = FakeDirectory()
+    venues = Venues(directory, allow_shared=False)
+    directory.errors = [
+        BoardUnreachable("no_connection"),
+        TokenRefused("token_revoked"),
+        Unanswered("TimeoutError"),
+        BoardBusy("ratelimited", 600.0),
+    ]
+    assert not await venues.is_shared_at_the_end(HERE)
+    assert asyncio.get_running_loop().time() > 600
+    directory.errors = [ScopeMissing("missing_scope")]
+    assert await venues.is_shared_at_the_end(HERE)
+    directory.venues[HERE] = Venue(is_shared=True)
+    assert await venues.is_shared_at_the_end(HERE)
+    assert not await Venues(directory, allow_shared=True).is_shared_at_the_end(HERE)
+
+
+async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
+    door = Door(only_owners=True, most_open_follows=1, users=frozenset({ADA}))
+    await door.watches.add(a_watch("one"))
+    with capture_logs() as logs:
+        await door.keeper.refusal(GRACE, HERE)
+        await door.keeper.may_see(GRACE, a_job(user=ADA_IN_OMNI))
+        await door.keeper.over_limit(ADA, HERE.team, asking=True)
+        with pytest.raises(NoOmniUser):
+            await door.keeper.asker(GRACE)
+    lines = [(line["act"], line["user"], line["outcome"]) for line in logs if line["event"] == "audit"]
+    assert lines == [
+        ("use", GRACE, "refused: not for them"),
+        ("follow", GRACE, "refused: not theirs"),
+        ("ask", ADA, "refused: too many open follows"),
+        ("ask", GRACE, "refused: no single Omni user"),
+    ]
+    assert all("Top products" not in str(line) for line in logs)
