@@ -169,7 +169,7 @@ def test_postgresql_holds_what_the_rules_say(
 
 # Asks
 
-ASK_ACTIONS = "begin begin retry retry bind withdraw told touch take forget".split()
+ASK_ACTIONS = "begin begin retry retry bind bind bind withdraw told touch take forget".split()
 ASK_SEQUENCES = st.lists(
     st.tuples(st.sampled_from(ASK_ACTIONS), st.integers(0, 4), st.sampled_from([ADA, GRACE])), max_size=25
 )
@@ -192,7 +192,7 @@ async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, ne
         "told": lambda table: table.told(id_),
         "touch": lambda table: table.touch(id_, new.asked_at),
         "take": lambda table: table.take_over(seen, new.asked_at),
-        "forget": lambda table: table.forget_asks(new.asked_at - timedelta(minutes=10)),
+        "forget": lambda table: table.forget_asks(new.asked_at - timedelta(minutes=3)),
     }
     assert await calls[action](store) == await calls[action](model)
 
@@ -211,6 +211,7 @@ async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
             later = at + timedelta(minutes=1)
             assert await asks.orphans(later) == await model.orphans(later)
             assert await watches.get(WatchId("card")) == modelled.rows[WatchId("card")]
+            assert await watches.open_jobs() == await modelled.open_jobs()
             for user in (ADA, GRACE):
                 assert await asks.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
                 assert await asks.last_model(TEAM, user) == await model.last_model(TEAM, user)
