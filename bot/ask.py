@@ -79,6 +79,7 @@ class Asking(Protocol):
         Raises:
             AskRefused, ConversationBusy, KeyRefused (401), OmniBusy (429): certainly not begun.
             OmniUnreachable: the request certainly never reached Omni (no connection).
+            StoreUnavailable: the key's budget could not be asked, so neither was Omni.
             MaybeTaken: nobody can tell.
         """
         ...

@@ -21,7 +21,8 @@ async def turn(omni: Omni, ahead: Sequence[JobId]) -> bool:
     """Wait for the end of these jobs. False if that takes longer than a question can wait."""
     try:
         async with asyncio.timeout(WAITS_AT_MOST_SECONDS):
-            active = [job for job in ahead if await _is_active(omni, job)]
+            # At once: a job that ends before the first look can't be told from one that nobody knows.
+            active = [job for job in ahead if await _is_active(omni, job, urgent=True)]
             if not active:
                 await asyncio.sleep(UNKNOWN_JOB_SECONDS)
             while active:
@@ -32,10 +33,10 @@ async def turn(omni: Omni, ahead: Sequence[JobId]) -> bool:
     return True
 
 
-async def _is_active(omni: Omni, job: JobId) -> bool:
+async def _is_active(omni: Omni, job: JobId, *, urgent: bool = False) -> bool:
     """Whether it runs; where Omni does not tell, it may."""
     try:
-        return not (await omni.status(job)).state.is_final
+        return not (await omni.status(job, urgent=urgent)).state.is_final
     except JobNotFound:
         return False
     except (OmniError, StoreUnavailable) as error:

@@ -68,10 +68,11 @@ class Unfurling:
 
     def _chat(self, address: str) -> Conversation | None:
         """The chat on the tenant's own Omni that the address leads to."""
-        if chat_link(address, self._tenant) is None:
+        if (link := chat_link(address, self._tenant)) is None:
             return None
         try:
-            reference = parse_reference(address)
+            # On loopback, where the demo runs, chats are on http; only the id in the address is used.
+            reference = parse_reference(link.replace("http://", "https://", 1))
         except NotAReference:
             return None
         return reference if isinstance(reference, Conversation) else None

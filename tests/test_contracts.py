@@ -94,7 +94,7 @@ def test_the_readme_describes_every_setting_in_order() -> None:
 def test_the_readme_gives_a_reason_for_every_scope() -> None:
     named = " ".join(row[0] for row in rows(section("1. The Slack app")))
 
-    assert set(re.findall(r"`([a-z:]+)`", named)) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
+    assert set(re.findall(r"`([a-z_.:]+)`", named)) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
 
 
 def test_the_readme_tells_the_exit_codes_as_the_command_line_does() -> None:

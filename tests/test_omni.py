@@ -273,13 +273,16 @@ def test_what_was_in_a_bad_body_is_not_told_in_the_error() -> None:
 
 
 class RecordingLedger:
-    """Lets everything through and remembers the pauses."""
+    """Lets everything through and remembers the pauses. Set `error` to make every take fail."""
 
     def __init__(self) -> None:
         self.taken = 0
         self.pauses: list[float] = []
+        self.error: Exception | None = None
 
     async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:
+        if self.error is not None:
+            raise self.error
         self.taken += 1
         return 0.0
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot import entered, home, modals
 from bot.ask import Model, ModelId
+from bot.demo.viewkit import judge
 from bot.entered import Asked, FollowUp, NotEntered
 from bot.modals import Choices
 from bot.previews import preview
@@ -49,6 +50,7 @@ def test_every_golden_file_belongs_to_a_view() -> None:
 @pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if "type" in view])
 def test_slack_takes_every_view(name: str) -> None:
     view = VIEWS[name]
+    assert judge(view, kind=view["type"]) is None
     assert len(view["blocks"]) <= 100
     assert len(json.dumps(view)) < 250_000
     assert len(view.get("title", {"text": ""})["text"]) <= 24

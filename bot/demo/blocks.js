@@ -21,6 +21,7 @@ function image(view, context) {
   return element("img", { src: view.url || context.fileUrl(view.file), alt: view.alt, loading: "lazy" });
 }
 
+const CONTROLS = new Set(["static_select", "external_select", "radio_buttons", "checkboxes"]);
 const STATUS = { in_progress: "in progress", complete: "done", error: "failed", pending: "waiting" };
 
 function task(view, context) {
@@ -46,6 +47,7 @@ function inside(view, context) {
   if (!view) return null;
   if (view.type === "button") return button(view, context);
   if (view.type === "image") return image(view, context);
+  if (context.control && CONTROLS.has(view.type)) return context.control(view);
   if (view.type === "text") return element("span", {}, ...words(view.text, context));
   return element("span", { class: "unknown" }, `[${view.name}]`);
 }

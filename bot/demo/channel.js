@@ -39,11 +39,34 @@ function replyLink(message, replies, world) {
   return made;
 }
 
+// What the app shows of the links in a message.
+function previews(message, context) {
+  return message.unfurls.map((unfurl) => element("aside", { class: "unfurl", "aria-label": "Preview of a link" },
+    ...unfurl.blocks.map((view) => block(view, context))));
+}
+
+// What one can do with a message: Slack shows it when one points at it.
+function tools(message, world, inThread) {
+  const made = [];
+  if (!inThread) {
+    const reply = element("button", { type: "button", title: "Reply in thread", "aria-label": "Reply in thread" }, icon("chat"));
+    reply.addEventListener("click", () => world.openThread(message.ts));
+    made.push(reply);
+  }
+  for (const shortcut of world.shortcuts.filter((each) => each.kind === "message")) {
+    const choose = element("button", { type: "button", title: shortcut.name, "data-shortcut": shortcut.callback_id }, icon("bolt"), shortcut.name);
+    choose.addEventListener("click", () => world.shortcut(message, shortcut.callback_id));
+    made.push(choose);
+  }
+  return element("div", { class: "tools", role: "group", "aria-label": "Message actions" }, ...made);
+}
+
 function drawMessage(message, replies, world, inThread) {
   const author = world.author(message.author);
   const context = world.contextOf(message);
   return element("li", { class: "message", "data-ts": message.ts, "data-by-bot": String(message.by_bot) },
-    avatar(author), element("div", { class: "content" }, byline(message, author), body(message, context), inThread ? null : replyLink(message, replies, world)));
+    avatar(author), element("div", { class: "content" }, byline(message, author), body(message, context), ...previews(message, context),
+      inThread ? null : replyLink(message, replies, world)), tools(message, world, inThread));
 }
 
 function drawPrivate(message, world) {

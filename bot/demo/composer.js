@@ -3,12 +3,13 @@
 import { element } from "/dom.js";
 
 export class Composer {
-  // `send(text)` returns a promise that rejects with what to tell; `jobs()` are the jobs started here.
-  constructor(form, command, { send, jobs }) {
+  // `offers()` is what can be completed; `send(text)` returns a promise that rejects with what to tell; `jobs()` are
+  // the jobs started here.
+  constructor(form, { offers, send, jobs }) {
     this.input = form.querySelector("input");
     this.hints = form.querySelector(".hints");
     this.note = form.querySelector(".note");
-    this.command = command;
+    this.known = offers;
     this.jobs = jobs;
     this.send = send;
     this.chosen = -1;
@@ -21,20 +22,16 @@ export class Composer {
   }
 
   offers() {
+    const [follow] = this.known();
     const jobs = this.jobs().slice(-5).reverse()
-      .map((job) => ({ text: `${this.command} ${job.id}`, about: job.title, sends: true }));
-    return [
-      { text: `${this.command} `, shown: `${this.command} <job id or chat address>`, about: "Follow a job here", sends: false },
-      { text: `${this.command} list`, about: "The jobs you follow that still run", sends: true },
-      { text: `${this.command} help`, about: "What the bot can do", sends: true },
-      ...jobs,
-    ];
+      .map((job) => ({ text: `${follow.text}${job.id}`, about: job.title }));
+    return [...this.known(), ...jobs].map((offer) => ({ ...offer, sends: !offer.text.endsWith(" ") }));
   }
 
   suggest() {
     const typed = this.input.value;
     this.say("");
-    this.shown = typed.startsWith("/") ? this.offers().filter((offer) => offer.text.startsWith(typed) && offer.text !== typed) : [];
+    this.shown = /^[/@]/.test(typed) ? this.offers().filter((offer) => offer.text.startsWith(typed) && offer.text !== typed) : [];
     this.chosen = -1;
     this.hints.replaceChildren(...this.shown.map((offer, index) => {
       const item = element("li", { class: "hint", role: "option", id: `hint-${index}`, "aria-selected": "false" },

@@ -58,24 +58,25 @@ class Api:
         )
         self._world.organization.check_model(asked.model_id, asked.topic)
         if asked.conversation_id is not None:
-            self._check_conversation(asked.conversation_id)
+            self._check_conversation(asked.conversation_id, asker)
+        script, data = self._world.course(asked.prompt)
         job_id = self._world.add(
-            self._world.script_for_submitted,
+            script,
             prompt=asked.prompt,
             topic=asked.topic,
             conversation_id=asked.conversation_id,
             model_id=asked.model_id,
             user_id=asker,
-            data=self._world.data_for_submitted,
+            data=data,
         )
         job = self._world.jobs[job_id]
         body = {"jobId": job.id, "conversationId": job.conversation_id, "omniChatUrl": job.chat_url}
         return web.json_response(body, status=201)
 
-    def _check_conversation(self, conversation_id: str) -> None:
+    def _check_conversation(self, conversation_id: str, asker: str) -> None:
         """One active job at a time. That a conversation has to be there already is an assumption."""
         jobs = [job for job in self._world.jobs.values() if job.conversation_id == conversation_id]
-        if not jobs:
+        if not jobs or (self._world.chats_are_private and jobs[0].user_id != asker):
             raise Refusal(404, "Conversation not found")
         if any(not job.is_final(self._world.now()) for job in jobs):
             raise Refusal(409, "Active job exists for conversation")

@@ -30,9 +30,13 @@ class OmniWorld:
         """What happens to jobs that come in through the API."""
         self.data_for_submitted = JobData()
         """What they will have found."""
+        self.course: Callable[[str], tuple[Script, JobData]] = self._as_set
+        """Both, by their prompt."""
         self.running_jobs_in_chats = False
         """Whether a running job already has an assistant turn in its conversation; which of the two Omni does is not
         documented."""
+        self.chats_are_private = False
+        """Whether only whoever began a conversation can go on in it; whether Omni wants that is not documented."""
         self.draws = True
         """Whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404."""
         self.ignores_user_filter = False
@@ -51,6 +55,9 @@ class OmniWorld:
             return Key(KEY_OWNER)
         member = self.organization.personal_tokens.get(token)
         return None if member is None else Key(member, is_personal=True)
+
+    def _as_set(self, _prompt: str) -> tuple[Script, JobData]:
+        return self.script_for_submitted, self.data_for_submitted
 
     # What people do in Omni.
 

@@ -2,13 +2,17 @@
 
 import { element, icon } from "/dom.js";
 import { Composer } from "/composer.js";
-import { Lines, avatar } from "/channel.js";
+import { Lines } from "/channel.js";
+import { confirmed } from "/confirm.js";
 import { drawBanner, drawGauges } from "/gauges.js";
+import { drawHome } from "/home.js";
+import { Modal } from "/modal.js";
+import { about, drawChannels, drawPeople, drawSamples, drawShortcuts, sign } from "/sidebar.js";
 
 const $ = (id) => document.getElementById(id);
 const world = {
-  me: "", place: "", thread: null, bot: "", people: [], channels: [], samples: [], started: [], url: "",
-  messages: new Map(), private: new Map(), typed: [], gone: new Map(), dismissed: new Set(), unread: new Map(),
+  me: "", place: "", thread: null, tab: "messages", bot: "", people: [], channels: [], samples: [], started: [], url: "",
+  offers: [], shortcuts: [], modals: new Map(), homes: new Map(), messages: new Map(), private: new Map(), typed: [], gone: new Map(), dismissed: new Set(), unread: new Map(),
 };
 const lines = new Lines($("messages"));
 const threadLines = new Lines($("thread-messages"));
@@ -36,6 +40,7 @@ async function act(deed, more = {}) {
   return answer.result;
 }
 
+const sure = (dialog) => confirmed($("ask"), dialog);
 const attempt = (deed, more) => act(deed, more).catch((problem) => composer.say(problem.message, true));
 
 // ---- the world as the drawing code sees it
@@ -46,56 +51,42 @@ world.author = (id) => {
 };
 world.repliesOf = (ts) => [...world.messages.values()].filter((message) => message.thread_ts === ts && message.channel === world.place);
 world.dismiss = (ts) => { world.dismissed.add(ts); redraw(); composer.input.focus(); };
-world.openThread = (ts) => { world.thread = ts; redraw(); $("thread").querySelector("[data-close]").focus(); };
-world.contextOf = (message) => ({
+world.openThread = (ts) => { world.thread = ts; redraw(); $("reply").focus(); };
+world.shortcut = (message, callback) => attempt("message_shortcut", { channel: message.channel, ts: message.ts, callback_id: callback });
+
+const context = {
   isMe: (id) => id === world.me,
-  press: (button, from) => press(message, button, from),
   jump: (href) => jumpTo(href),
+  confirm: sure,
   fileUrl: (id) => `${world.url}files/${encodeURIComponent(id)}/picture`,
-});
+};
+const pressing = (deed, more) => async (button, from) => {
+  if (button.confirm && !(await sure(button.confirm))) return;
+  if (from) from.disabled = true;
+  await attempt(deed, { ...more, action_id: button.action_id, value: button.value ?? "" });
+  if (from) from.disabled = false;
+};
+world.contextOf = (message) => ({ ...context, press: pressing("click", { channel: message.channel, ts: message.ts }) });
+const modal = new Modal($("modal"), act, context);
 
 function jumpTo(href) {
-  const at = /\/archives\/([A-Z0-9]+)\/p(\d{10})(\d{6})/.exec(href);
+  const at = /\/archives\/([A-Z0-9]+)\/p(\d{10})(\d{6})(?:\?thread_ts=([\d.]+))?/.exec(href);
   if (!at || !href.startsWith(world.url)) return null;
   return () => {
     if (world.channels.some((channel) => channel.id === at[1])) go(at[1]);
-    const card = $("messages").querySelector(`[data-ts="${at[2]}.${at[3]}"] .card`);
+    if (at[4]) world.openThread(at[4]);
+    const list = $(at[4] ? "thread-messages" : "messages");
+    const card = list.querySelector(`[data-ts="${at[2]}.${at[3]}"] .card`);
     card?.scrollIntoView({ block: "center" });
     card?.classList.remove("flash");
     requestAnimationFrame(() => card?.classList.add("flash"));
   };
 }
 
-async function press(message, button, from) {
-  if (button.confirm && !(await confirmed(button.confirm))) return;
-  if (from) from.disabled = true;
-  await attempt("click", { channel: message.channel, ts: message.ts, action_id: button.action_id });
-  if (from) from.disabled = false;
-}
-
-function confirmed({ title, text, confirm, deny }) {
-  const said = (nodes) => nodes.map((node) => (typeof node === "string" ? node : (node.children || []).join(""))).join("");
-  const dialog = $("ask");
-  $("ask-title").textContent = said(title) || "Are you sure?";
-  $("ask-text").textContent = said(text);
-  $("ask-yes").textContent = said(confirm) || "Yes";
-  $("ask-no").textContent = said(deny) || "Cancel";
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
-}
-
 // ---- drawing
 
 const channelOf = (id) => world.channels.find((channel) => channel.id === id);
 const visible = (channel) => channel.members.includes(world.me);
-const sign = (channel) => ({ public: "hash", private: "lock", direct: "bot" })[channel.kind];
-
-function about(channel) {
-  if (channel.kind === "direct") return "Your direct message with the bot";
-  if (channel.has_bot) return "The bot is a member here";
-  return "The bot is not a member here: cards go to your direct message";
-}
 
 function linesHere() {
   const here = (line) => line.channel === world.place;
@@ -103,7 +94,7 @@ function linesHere() {
   return [
     ...[...world.messages.values()].filter((message) => here(message) && !message.thread_ts),
     ...[...world.gone.values()].filter((line) => here(line) && world.repliesOf(line.ts).length),
-    ...[...world.private.values()].filter((line) => here(line) && mine(line) && !world.dismissed.has(line.ts)),
+    ...[...world.private.values()].filter((line) => here(line) && !line.thread_ts && mine(line) && !world.dismissed.has(line.ts)),
     ...world.typed.filter((line) => here(line) && mine(line)),
   ].sort((one, other) => (one.ts < other.ts ? -1 : 1));
 }
@@ -111,15 +102,28 @@ function linesHere() {
 function redraw() {
   const channel = channelOf(world.place);
   if (!channel) return;
-  const empty = { title: "Nothing here yet", text: `Pick a sample under “Try it”, or type ${world.command} and a job id below.` };
+  const empty = { title: "Nothing here yet", text: `Pick a sample under “Try it”, or type / below to ask Omni or to follow a job.` };
   lines.show(`${world.me} ${world.place}`, linesHere(), world, { empty });
   drawThread(channel);
-  drawChannels();
+  drawChannels(world, (id) => { go(id); close("side"); });
+  $("place").replaceChildren(icon(sign(channel)), channel.name);
+  $("about").textContent = about(channel);
+  drawTab(channel);
   const cards = [...world.messages.values()].filter((message) => message.channel === world.place && message.by_bot && !message.thread_ts);
   const newest = cards.sort((one, other) => (one.ts < other.ts ? -1 : 1)).at(-1);
   $("card-edits").textContent = newest ? String(newest.edits) : "none yet";
   $("delete").disabled = !newest;
   world.newest = newest;
+}
+
+// In the direct message with the app one can also look at its Home tab.
+function drawTab(channel) {
+  const atHome = channel.kind === "direct" && world.tab === "home";
+  $("tabs").hidden = channel.kind !== "direct";
+  for (const made of $("tabs").children) made.setAttribute("aria-selected", String(made.dataset.tab === (atHome ? "home" : "messages")));
+  $("home").hidden = !atHome;
+  $("messages").hidden = $("composer").hidden = atHome;
+  if (atHome) drawHome($("home"), world.homes.get(world.me) || null, { ...context, press: pressing("press", { on: "home" }) });
 }
 
 function drawThread(channel) {
@@ -128,48 +132,10 @@ function drawThread(channel) {
   $("thread").hidden = !open;
   if (!open) { world.thread = null; return; }
   $("thread-place").textContent = channel.kind === "direct" ? channel.name : `#${channel.name}`;
-  threadLines.show(`${world.me} ${world.thread}`, [parent, ...world.repliesOf(world.thread)], world, { inThread: true });
-}
-
-function drawChannels() {
-  const items = (channels) => channels.map((channel) => {
-    const unread = world.unread.get(`${world.me} ${channel.id}`) || 0;
-    const made = element("button", { class: `channel${unread ? " unread" : ""}`, type: "button", "aria-current": String(channel.id === world.place) },
-      icon(sign(channel)), element("b", {}, channel.name),
-      unread ? element("span", { class: "count", "aria-label": `${unread} new` }, unread) : null,
-      channel.has_bot ? null : element("span", { class: "without" }, "no bot"));
-    made.addEventListener("click", () => { go(channel.id); close("side"); });
-    return element("li", {}, made);
-  });
-  const focused = document.activeElement?.classList.contains("channel") ? document.activeElement.textContent : null;
-  $("channels").replaceChildren(...items(world.channels.filter((c) => visible(c) && c.kind !== "direct")));
-  $("directs").replaceChildren(...items(world.channels.filter((c) => visible(c) && c.kind === "direct")));
-  if (focused) [...document.querySelectorAll(".channel")].find((made) => made.textContent === focused)?.focus();
-  const channel = channelOf(world.place);
-  $("place").replaceChildren(icon(sign(channel)), channel.name);
-  $("about").textContent = about(channel);
-}
-
-function drawPeople() {
-  const choices = world.people.map((person, hue) => {
-    const input = element("input", { type: "radio", name: "me", value: person.id, checked: person.id === world.me });
-    input.addEventListener("change", () => become(person.id));
-    return element("label", {}, input, avatar({ name: person.name, hue }), person.name.split(" ")[0]);
-  });
-  $("people").replaceChildren($("people").querySelector("legend"), ...choices);
-}
-
-function drawSamples() {
-  for (const group of ["course", "answer"]) drawGroup($(`samples-${group}`), world.samples.filter((sample) => sample.group === group));
-}
-
-function drawGroup(list, samples) {
-  list.replaceChildren(...samples.map((sample) => {
-    const made = element("button", { class: "sample", type: "button", "data-sample": sample.key },
-      element("b", {}, sample.title), element("span", {}, sample.hint));
-    made.addEventListener("click", () => { close("desk"); attempt("sample", { key: sample.key }); });
-    return element("li", {}, made);
-  }));
+  const mine = [...world.private.values()].filter((line) => line.thread_ts === world.thread && line.only_for === world.me && !world.dismissed.has(line.ts));
+  const replies = [...world.repliesOf(world.thread), ...mine].sort((one, other) => (one.ts < other.ts ? -1 : 1));
+  threadLines.show(`${world.me} ${world.thread}`, [parent, ...replies], world, { inThread: true });
+  $("reply").placeholder = channel.kind === "direct" ? "Reply: ask a follow-up" : "Reply: @omni asks a follow-up";
 }
 
 function drawPulse(pulse) {
@@ -183,14 +149,23 @@ function go(channel) {
   world.place = channel;
   world.unread.delete(`${world.me} ${channel}`);
   keep("demo.place", channel);
+  if (channelOf(channel)?.kind !== "direct") world.tab = "messages";
   redraw();
+  if (world.tab === "home") attempt("open_home");
+}
+
+function turn(tab) {
+  world.tab = tab;
+  redraw();
+  if (tab === "home") attempt("open_home");
 }
 
 function become(person) {
   const wasDirect = channelOf(world.place)?.kind === "direct";
   world.me = person;
   keep("demo.me", person);
-  drawPeople();
+  drawPeople(world, become);
+  modal.show(world.modals.get(person) || null);
   const own = world.channels.find((channel) => channel.kind === "direct" && visible(channel));
   go(wasDirect || !visible(channelOf(world.place)) ? own.id : world.place);
   $("people").querySelector("input:checked").focus();
@@ -236,17 +211,21 @@ function announce(text) {
 const on = {
   snapshot(event) {
     Object.assign(world, { bot: event.bot, people: event.people, channels: event.channels, samples: event.samples,
-      started: event.started, command: event.command, url: event.workspace_url });
+      started: event.started, offers: event.offers, shortcuts: event.shortcuts, url: event.workspace_url });
+    world.modals = new Map(Object.entries(event.modals));
+    world.homes = new Map(Object.entries(event.homes));
     world.messages = new Map(event.messages.map((message) => [message.ts, message]));
     world.private = new Map(event.private.map((message) => [message.ts, message]));
     world.me = event.people.some((person) => person.id === (world.me || recall("demo.me"))) ? world.me || recall("demo.me") : event.people[0].id;
     const wanted = channelOf(world.place || recall("demo.place"));
     world.place = wanted && visible(wanted) ? wanted.id : event.channels[0].id;
-    composer ||= new Composer($("composer"), event.command, { send: (text) => act("type", { text }), jobs: () => world.started });
-    drawPeople();
-    drawSamples();
+    composer ||= new Composer($("composer"), { offers: () => world.offers, send: (text) => act("type", { text }), jobs: () => world.started });
+    drawPeople(world, become);
+    drawSamples(world, (key) => { close("desk"); attempt("sample", { key }); });
+    drawShortcuts(world, (callback) => { menu(false); attempt("shortcut", { callback_id: callback }); });
     drawPulse(event.pulse);
     redraw();
+    modal.show(world.modals.get(world.me) || null);
     document.body.dataset.ready = "yes";
   },
   pulse: drawPulse,
@@ -265,6 +244,14 @@ const on = {
     if (world.messages.delete(ts)) world.gone.set(ts, { kind: "gone", ts, channel });
     redraw();
   },
+  view(event) {
+    world.modals.set(event.user, event.view);
+    if (event.user === world.me) modal.show(event.view);
+  },
+  home(event) {
+    world.homes.set(event.user, event.view);
+    redraw();
+  },
   typed(event) {
     world.typed.push({ kind: "typed", ts: event.message.ts, text: event.message.text, channel: event.channel, user: event.user });
     redraw();
@@ -281,10 +268,33 @@ for (const made of document.querySelectorAll("[data-open]")) made.addEventListen
 for (const made of document.querySelectorAll("[data-close]")) made.addEventListener("click", () => close(made.dataset.close));
 $("veil").addEventListener("click", () => { close("side"); close("desk"); });
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || $("ask").open || event.defaultPrevented) return;
+  if (event.key !== "Escape" || $("ask").open || $("modal").open || event.defaultPrevented) return;
+  if (!$("shortcuts").hidden) { menu(false); $("plus").focus(); return; }
   const opened = ["side", "desk"].find((id) => $(id).classList.contains("open"));
   if (opened) close(opened);
   else if (world.thread) close("thread");
+});
+for (const made of $("tabs").children) made.addEventListener("click", () => turn(made.dataset.tab));
+function menu(yes) {
+  $("shortcuts").hidden = !yes;
+  $("plus").setAttribute("aria-expanded", String(yes));
+  if (yes) $("shortcuts").querySelector("button")?.focus();
+}
+$("plus").addEventListener("click", () => menu($("shortcuts").hidden));
+document.addEventListener("click", (event) => { if (!event.target.closest("#shortcuts, #plus")) menu(false); });
+$("reply-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = $("reply").value.trim();
+  if (!text) return;
+  $("reply").value = "";
+  $("reply-note").textContent = "";
+  threadLines.atEnd = true;
+  try {
+    await act("type", { text, thread: world.thread });
+  } catch (problem) {
+    $("reply-note").textContent = problem.message;
+    $("reply").value ||= text;
+  }
 });
 for (const fieldset of document.querySelectorAll("[data-switch]")) {
   fieldset.addEventListener("change", (event) => attempt(fieldset.dataset.switch, { trouble: event.target.value }));

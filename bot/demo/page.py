@@ -19,6 +19,7 @@ _FILES = {
     "/page.css": ("page.css", "text/css"),
     "/card.css": ("card.css", "text/css"),
     "/data.css": ("data.css", "text/css"),
+    "/surfaces.css": ("surfaces.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/dom.js": ("dom.js", "text/javascript"),
     "/words.js": ("words.js", "text/javascript"),
@@ -28,6 +29,11 @@ _FILES = {
     "/channel.js": ("channel.js", "text/javascript"),
     "/gauges.js": ("gauges.js", "text/javascript"),
     "/composer.js": ("composer.js", "text/javascript"),
+    "/sidebar.js": ("sidebar.js", "text/javascript"),
+    "/inputs.js": ("inputs.js", "text/javascript"),
+    "/modal.js": ("modal.js", "text/javascript"),
+    "/home.js": ("home.js", "text/javascript"),
+    "/confirm.js": ("confirm.js", "text/javascript"),
 }
 _HEADERS = {
     # No inline script, no foreign source, and no way to turn a string into HTML.
@@ -62,9 +68,20 @@ class Page:
         self._port = port
         self._runner: web.AppRunner | None = None
         self._streams: set[asyncio.Task[Any]] = set()
+        visit = scene.visit
         self._deeds: dict[str, Deed] = {
-            "type": lambda a: scene.type(a["user"], a["channel"], a["text"]),
+            "type": lambda a: scene.type(a["user"], a["channel"], a["text"], a.get("thread", "")),
             "click": lambda a: scene.click(a["user"], a["channel"], a["ts"], a["action_id"]),
+            "shortcut": lambda a: visit.shortcut(a["user"], a["callback_id"]),
+            "message_shortcut": lambda a: visit.message_shortcut(
+                a["user"], a["channel"], a["ts"], a["callback_id"]
+            ),
+            "open_home": lambda a: visit.open_home(a["user"]),
+            "press": lambda a: visit.press(a["user"], a["on"], a["action_id"], a["value"]),
+            "enter": lambda a: visit.enter(a["user"], a["on"], a["values"]),
+            "suggest": lambda a: visit.suggest(a["user"], a["action_id"], a["query"]),
+            "submit": lambda a: visit.submit(a["user"], a["values"]),
+            "close_view": lambda a: visit.close(a["user"]),
             "delete": lambda a: scene.delete(a["user"], a["channel"], a["ts"]),
             "sample": lambda a: scene.try_sample(a["key"], a["user"], a["channel"]),
             "omni": lambda a: scene.trouble_omni(a["trouble"]),

@@ -7,23 +7,27 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from bot.demo import view
 from bot.demo.faults import HTML_500, Fault
+from bot.demo.offers import ASK, CHANNELS, COMMAND, OFFERS, PEOPLE, SHORTCUTS
 from bot.demo.omni import SimulatedOmni
 from bot.demo.process import BotProcess
 from bot.demo.samples import SAMPLES, sample
 from bot.demo.slack import SimulatedSlack, too_many_requests
+from bot.demo.visit import SILENT, Refused, Visit
 from bot.demo.workspace import Change, Channel
 
-COMMAND = "/omni-job"
-CHANNELS = ("data-team", "sales", "leadership", "random")
-PEOPLE = ("ada", "grace", "linus")
+__all__ = ["COMMAND", "Refused", "Scene"]
+
+Event = dict[str, Any]
+
 UPDATES_PER_MINUTE = 50
 """Source: docs.slack.dev/reference/methods/chat.update, tier 3."""
 
-Event = dict[str, Any]
 _EVENTS_HELD = 1_000
 
 _OMNI_FAULTS: dict[str, Fault] = {
@@ -34,10 +38,6 @@ _OMNI_FAULTS: dict[str, Fault] = {
 _SLACK_BUSY = too_many_requests(retry_after_seconds=3)
 
 
-class Refused(Exception):
-    """What the visitor asked for can't be done; `str(error)` tells them why."""
-
-
 class Scene:
     """The world of the demo while it runs."""
 
@@ -45,6 +45,8 @@ class Scene:
         self.omni = omni
         self.slack = slack
         self.bot = bot
+        self.visit = Visit(slack, self.name)
+        slack.event_settings.unfurl_domains = {urlsplit(omni.base_url).hostname or ""}
         self.omni_trouble = "none"
         self.slack_trouble = "none"
         self.started: list[Event] = []
@@ -84,12 +86,13 @@ class Scene:
         messages = [message for channel in shown for message in channel.messages.values()]
         return {
             "kind": "snapshot",
-            "command": COMMAND,
+            "offers": list(OFFERS),
+            "shortcuts": [asdict(shortcut) for shortcut in SHORTCUTS],
             "workspace_url": workspace.url,
             "bot": workspace.bot.id,
-            "people": [
-                {"id": workspace.user(name).id, "name": self.name(workspace.user(name).id)} for name in PEOPLE
-            ],
+            "people": [self._person(name, note) for name, note in PEOPLE.items()],
+            "modals": {user: modal for user in workspace.users if (modal := self.visit.modal(user))},
+            "homes": {user: home for user in workspace.users if (home := self.visit.home(user))},
             "channels": [self._channel(channel) for channel in shown],
             "samples": [{"key": s.key, "title": s.title, "hint": s.hint, "group": s.group} for s in SAMPLES],
             "started": self.started[-10:],
@@ -119,20 +122,31 @@ class Scene:
 
     # What a visitor does.
 
-    async def type(self, user: str, channel: str, text: str) -> None:
-        """A person types a line into a channel: the bot's command, an /invite of the bot, or just words."""
+    async def type(self, user: str, channel: str, text: str, thread: str = "") -> None:
+        """A person types a line into a channel: a command of the bot's, an /invite of the bot, or just words, which may
+        go into a thread and mention the bot."""
         place = self._channel_of(user, channel)
         text = text.strip()
         if not text:
             raise Refused("Type something first.")
-        if text == COMMAND or text.startswith(f"{COMMAND} "):
-            await self.slack.command(text.removeprefix(COMMAND).strip(), user=user, channel=place.id)
+        command, _, rest = text.partition(" ")
+        if text.startswith("/") and thread:
+            # Source: docs.slack.dev/interactivity/implementing-slash-commands.
+            raise Refused("Slash commands can't be used in threads. Mention @omni instead.")
+        if command in (COMMAND, ASK):
+            await self.slack.command(rest.strip(), user=user, channel=place.id, command=command)
         elif text.split()[0] == "/invite":
             await self._invite(place)
         elif text.startswith("/"):
-            raise Refused(f"This workspace knows {COMMAND} and /invite.")
+            raise Refused(f"This workspace knows {COMMAND}, {ASK} and /invite.")
         else:
-            self.slack.workspace.post(place, user, _escaped(text))
+            await self._say(place, user, text, thread)
+
+    async def _say(self, place: Channel, user: str, text: str, thread: str) -> None:
+        try:
+            await self.slack.say(text, user=user, channel=place.id, thread=thread or None)
+        except LookupError:
+            raise Refused("That thread is gone already.") from None
 
     async def click(self, user: str, channel: str, ts: str, action_id: str) -> None:
         """A person presses a button of the bot's."""
@@ -142,7 +156,7 @@ class Scene:
         except (LookupError, ValueError):
             raise Refused("That button is no longer there.") from None
         if not acked.acked:
-            raise Refused("The bot did not answer within 3 seconds.")
+            raise Refused(SILENT)
 
     async def try_sample(self, key: str, user: str, channel: str) -> str:
         """Start a sample job in Omni and let the person ask for it. Returns the job's id."""
@@ -216,6 +230,10 @@ class Scene:
         directs = [workspace.direct(workspace.user(name).id) for name in PEOPLE]
         return [*(workspace.channel(name) for name in CHANNELS), *directs]
 
+    def _person(self, name: str, note: str) -> Event:
+        user = self.slack.workspace.user(name)
+        return {"id": user.id, "name": self.name(user.id), "note": note}
+
     def _channel(self, channel: Channel) -> Event:
         bot = self.slack.workspace.bot.id
         return {
@@ -224,6 +242,7 @@ class Scene:
             "kind": channel.kind,
             "members": sorted(channel.members),
             "has_bot": bot in channel.members,
+            "is_shared": channel.shared is not None,
         }
 
     def _channel_of(self, user: str, channel: str) -> Channel:
@@ -243,7 +262,11 @@ class Scene:
 
     def _on_change(self, change: Change) -> None:
         event = {"kind": change.kind, "channel": change.channel, "user": change.user}
-        if change.kind in ("typed", "view", "home"):
+        if change.kind == "view":
+            self._tell(event | {"view": self.visit.modal(change.user)})
+        elif change.kind == "home":
+            self._tell(event | {"view": self.visit.home(change.user)})
+        elif change.kind == "typed":
             self._tell(event | {"message": change.message})
         else:
             self._tell(event | {"message": self._view(change.message)})
@@ -260,7 +283,3 @@ class Scene:
                     queue.get_nowait()
                 event = {"kind": "lost"}
             queue.put_nowait(event)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
+from bot.demo.asked import furnish
 from bot.demo.omni import SimulatedOmni
 from bot.demo.page import Page
 from bot.demo.process import BotProcess
@@ -63,6 +64,7 @@ async def raised(
     with TemporaryDirectory(prefix="omni-job-bot-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
+            furnish(omni)
             settings = _environment(omni, slack, folder) | dict(environment or {})
             # Its folder is the temporary one, so that nobody's own .env is read.
             scene = Scene(omni, slack, BotProcess(command, settings, folder))

@@ -158,8 +158,7 @@ class Surfacing(Conversing):
         if not fitting:
             raise LookupError(f"no external select {action_id!r} in the modal of {person.name}")
         ((block, element),) = fitting
-        # The default is three characters: docs.slack.dev, select menu of external data source.
-        if len(query) < element.get("min_query_length", 3):
+        if len(query) < element.get("min_query_length", viewstate.QUERY_LEAST):
             return []
         body = suggestion_payload(self.workspace, person, view, block["block_id"], action_id, query)
         acked = await self.socket_mode.deliver("interactive", body, answerable=True)

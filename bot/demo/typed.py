@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bot.demo.stored import User
 
-_REFERENCE = re.compile(r"(<(?:[@#!][^<>\s]+|https?://[^<>\s]+)>)", re.IGNORECASE)
+_REFERENCE = re.compile(r"(<(?:@[A-Z0-9]+|https?://[^<>\s]+)>)")
 _ADDRESS = re.compile(r"https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]'\"]", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<![\w@])@([a-z][\w-]*)")
 _LINK = re.compile(r"<(https?://[^<>|\s]+)(?:\|[^<>]*)?>", re.IGNORECASE)
@@ -18,7 +18,8 @@ _LINK = re.compile(r"<(https?://[^<>|\s]+)(?:\|[^<>]*)?>", re.IGNORECASE)
 def as_stored(text: str, users: Iterable[User]) -> str:
     """The text as Slack stores it: mentions by id, addresses between angle brackets, the rest escaped.
 
-    References that have their form already (`<@U…>`, `<https://…>`) stay.
+    References that have their form already (`<@U…>`, `<https://…>`) stay; nobody can type those into Slack, but it is
+    how a client sends what is chosen from its menus.
     """
     ids = {user.name: user.id for user in users}
     parts = _REFERENCE.split(text)

@@ -30,6 +30,10 @@ def message(stored: Mapping[str, Any], names: Names) -> View:
         "mentions": _mentions([stored["text"], stored["blocks"]]),
         "blocks": blocks,
         "files": files,
+        "unfurls": [
+            {"url": url, "blocks": [block(each, names) for each in preview["blocks"]]}
+            for url, preview in stored["unfurls"].items()
+        ],
     }
 
 
@@ -40,14 +44,14 @@ def block(raw: Mapping[str, Any], names: Names) -> View:
         case "section":
             return {
                 "type": kind,
-                "text": _text(raw.get("text"), names),
-                "fields": [_text(field, names) for field in raw.get("fields", [])],
+                "text": text(raw.get("text"), names),
+                "fields": [text(field, names) for field in raw.get("fields", [])],
                 "accessory": _element(raw.get("accessory"), names),
             }
         case "context" | "actions":
             return {"type": kind, "elements": [_element(each, names) for each in raw.get("elements", [])]}
         case "header":
-            return {"type": kind, "text": _text(raw.get("text"), names)}
+            return {"type": kind, "text": text(raw.get("text"), names)}
         case "markdown":
             return {"type": kind, "text": markdown(str(raw.get("text", "")), names)}
         case "rich_text":
@@ -64,7 +68,7 @@ def block(raw: Mapping[str, Any], names: Names) -> View:
             tasks = [_task(task, names) for task in raw.get("tasks", [])]
             return {"type": kind, "title": str(raw.get("title", "")), "tasks": tasks}
         case "image":
-            return _image(raw) | {"title": _text(raw.get("title"), names)}
+            return _image(raw) | {"title": text(raw.get("title"), names)}
         case "divider":
             return {"type": kind}
         case _:
@@ -89,7 +93,7 @@ def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
         case "button":
             return {
                 "type": "button",
-                "text": _text(raw.get("text"), names),
+                "text": text(raw.get("text"), names),
                 "action_id": raw.get("action_id", ""),
                 "value": raw.get("value"),
                 "url": raw.get("url"),
@@ -99,7 +103,7 @@ def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
         case "image":
             return _image(raw)
         case "mrkdwn" | "plain_text":
-            return {"type": "text", "text": _text(raw, names)}
+            return {"type": "text", "text": text(raw, names)}
         case kind:
             return {"type": "unknown", "name": str(kind)}
 
@@ -107,7 +111,8 @@ def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
 def _confirm(raw: Mapping[str, Any] | None, names: Names) -> View | None:
     if raw is None:
         return None
-    return {part: _text(raw.get(part), names) for part in ("title", "text", "confirm", "deny")}
+    words = {part: text(raw.get(part), names) for part in ("title", "text", "confirm", "deny")}
+    return {**words, "style": raw.get("style")}
 
 
 def _image(raw: Mapping[str, Any]) -> View:
@@ -120,11 +125,12 @@ def _image(raw: Mapping[str, Any]) -> View:
     }
 
 
-def _text(raw: Mapping[str, Any] | None, names: Names) -> list[Node]:
+def text(raw: Mapping[str, Any] | None, names: Names) -> list[Node]:
+    """A text object as a tree; nothing where there is none."""
     if raw is None:
         return []
-    text = str(raw.get("text", ""))
-    return mrkdwn(text, names) if raw.get("type") == "mrkdwn" else [text]
+    said = str(raw.get("text", ""))
+    return mrkdwn(said, names) if raw.get("type") == "mrkdwn" else [said]
 
 
 def _mentions(raw: Any) -> list[str]:

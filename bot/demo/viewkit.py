@@ -112,24 +112,6 @@ _SELECTS: dict[str, Check] = {
         _offered,
     ),
     "external_select": obj({}, {**_MENU, "min_query_length": _between(0, 3000), "initial_option": _OPTION}),
-    "users_select": obj({}, {**_MENU, "initial_user": string(255)}),
-    "conversations_select": obj(
-        {},
-        {
-            **_MENU,
-            "initial_conversation": string(255),
-            "default_to_current_conversation": boolean,
-            "response_url_enabled": boolean,
-            "filter": obj(
-                {},
-                {
-                    "include": array(one_of("im", "mpim", "private", "public"), 4),
-                    "exclude_external_shared_channels": boolean,
-                    "exclude_bot_users": boolean,
-                },
-            ),
-        },
-    ),
     "radio_buttons": _well_formed_first(
         obj(
             {"options": array(_CHOICE, _CHOICES_MOST)},

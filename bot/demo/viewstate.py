@@ -17,11 +17,13 @@ _INITIAL = {
     "external_select": ("selected_option", "initial_option"),
     "radio_buttons": ("selected_option", "initial_option"),
     "checkboxes": ("selected_options", "initial_options"),
-    "conversations_select": ("selected_conversation", "initial_conversation"),
-    "users_select": ("selected_user", "initial_user"),
 }
 """Type of an input → where its state says what is entered, and which field of it says so at first."""
-_CHOICES = ("static_select", "external_select", "radio_buttons", "checkboxes")
+KINDS = frozenset(_INITIAL)
+"""The types of elements that hold something entered."""
+QUERY_LEAST = 3
+"""Characters after which an external select asks for its options, where the app says nothing else.
+Source: docs.slack.dev, select menu of external data source."""
 
 
 def with_ids(content: View) -> View:
@@ -98,9 +100,18 @@ def entered(element: View, given: Any, suggested: Sequence[View] = ()) -> dict[s
         return {"type": kind, name: [] if kind == "checkboxes" else None}
     if kind == "checkboxes":
         return {"type": kind, name: [_option(element, each, suggested) for each in given]}
-    if kind in _CHOICES:
-        return {"type": kind, name: _option(element, given, suggested)}
-    return {"type": kind, name: given}
+    if kind == "plain_text_input":
+        return {"type": kind, name: given}
+    return {"type": kind, name: _option(element, given, suggested)}
+
+
+def plainly(state: Mapping[str, Any]) -> str | list[str] | None:
+    """What a state says is entered, without its form: a text, an option's value, or a list of values."""
+    name, _ = _INITIAL[state["type"]]
+    held = state[name]
+    if isinstance(held, list):
+        return [str(option["value"]) for option in held]
+    return str(held["value"]) if isinstance(held, dict) else held
 
 
 def _option(element: View, value: str, suggested: Sequence[View]) -> View:

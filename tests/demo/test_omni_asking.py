@@ -1,13 +1,16 @@
 """What the simulated Omni takes from whom: submits, cancels, and the lists of models, topics and users."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from bot.demo.lists import models_page, users_page
 from bot.demo.omni import CANCEL, CONCURRENT_CHANGE, SUBMIT, TAKEN_YET_504, SimulatedOmni
-from bot.demo.organization import ADA, GRACE, KEY_OWNER, MODEL
+from bot.demo.organization import ADA, GRACE, KEY_OWNER, MODEL, Refusal
+from bot.demo.submission import read_submission
 from bot.demo.timeline import Script
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -117,11 +120,10 @@ class TestWhatIsAsked:
             {"progressWebhookEnabled": True},
         ],
     )
-    async def test_what_the_document_does_not_allow_is_400(
-        self, changed: dict[str, Any], omni: SimulatedOmni, caller: Caller
-    ) -> None:
-        assert said(await caller.submit(**changed))[0] == 400
-        assert omni.jobs == {}
+    def test_what_the_document_does_not_allow_is_400(self, changed: dict[str, object]) -> None:
+        with pytest.raises(Refusal) as refused:
+            read_submission(json.dumps(ASKED | changed).encode())
+        assert refused.value.status == 400
 
     @pytest.mark.parametrize(
         "changed",
@@ -136,8 +138,12 @@ class TestWhatIsAsked:
             {"webhookMetadata": {"channel": "C1"}, "progressWebhookEnabled": False},
         ],
     )
-    async def test_what_it_allows_is_taken(self, changed: dict[str, Any], caller: Caller) -> None:
-        assert (await caller.submit(**changed)).status_code == 201
+    def test_what_it_allows_is_taken(self, changed: dict[str, object]) -> None:
+        assert read_submission(json.dumps(ASKED | changed).encode()).prompt == "Why?"
+
+    async def test_what_is_refused_is_not_begun(self, omni: SimulatedOmni, caller: Caller) -> None:
+        assert said(await caller.submit(model=MODEL)) == (400, "Bad Request: Unrecognized key: model")
+        assert omni.jobs == {}
 
     async def test_a_missing_field_is_named(self, omni: SimulatedOmni, caller: Caller) -> None:
         async with httpx.AsyncClient(headers=caller._headers, trust_env=False) as client:
@@ -171,6 +177,17 @@ class TestWhatIsAsked:
         assert begun["conversationId"] == chat
         refused = await caller.submit(conversationId=chat)
         assert said(refused) == (409, "Active job exists for conversation")
+
+    @pytest.mark.parametrize("private, status", [(False, 201), (True, 404)])
+    async def test_somebody_elses_conversation_goes_on_unless_so_switched(
+        self, private: bool, status: int, omni: SimulatedOmni, caller: Caller
+    ) -> None:
+        omni.chats_are_private = private
+        chat = omni.jobs[omni.add(Script(), user_id=ADA)].conversation_id
+        assert (await caller.submit(conversationId=chat, as_user=GRACE)).status_code == status
+        assert (await caller.submit(conversationId=chat, as_user=ADA)).status_code == (
+            201 if private else 409
+        )
 
 
 class TestLostAnswers:
@@ -245,8 +262,10 @@ class TestModels:
             {"sortField": "x"},
         ],
     )
-    async def test_an_odd_question_is_400(self, query: dict[str, str], caller: Caller) -> None:
-        assert (await caller.get("/api/v1/models", **query)).status_code == 400
+    def test_an_odd_question_is_400(self, query: dict[str, str]) -> None:
+        with pytest.raises(Refusal) as refused:
+            models_page([], query)
+        assert refused.value.status == 400
 
     async def test_have_topics_some_of_them_hidden(self, caller: Caller) -> None:
         body = await caller.list(f"/api/v1/models/{MODEL}/topic")
@@ -293,8 +312,14 @@ class TestUsers:
         "query",
         [{"filter": "ada@example.com"}, {"filter": 'userName eq "'}, {"count": "all"}, {"startIndex": ""}],
     )
-    async def test_an_odd_question_is_400(self, query: dict[str, str], caller: Caller) -> None:
-        assert (await caller.get("/api/scim/v2/Users", **query)).status_code == 400
+    def test_an_odd_question_is_400(self, query: dict[str, str]) -> None:
+        with pytest.raises(Refusal) as refused:
+            users_page([], query, most=100, ignores_filter=True)
+        assert refused.value.status == 400
+
+    async def test_an_odd_question_has_an_answer_without_a_body(self, caller: Caller) -> None:
+        answer = await caller.get("/api/scim/v2/Users", filter="ada@example.com")
+        assert (answer.status_code, answer.content) == (400, b"")
 
     async def test_the_path_has_one_spelling(self, omni: SimulatedOmni, caller: Caller) -> None:
         assert (await caller.get("/api/scim/v2/users")).status_code == 404

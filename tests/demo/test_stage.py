@@ -250,7 +250,7 @@ class TestThePagesServer:
         async with browser(stage) as client, client.stream("GET", "/events") as stream:
             events = _events(stream)
             snapshot = await anext(events)
-            assert (snapshot["kind"], len(snapshot["people"]), snapshot["messages"]) == ("snapshot", 3, [])
+            assert (snapshot["kind"], len(snapshot["people"]), snapshot["messages"]) == ("snapshot", 5, [])
             async with browser(stage) as hand:
                 await hand.post("/do", json={"do": "type", "user": user, "channel": channel, "text": "Hello"})
             posted = await anext(events)

@@ -1,0 +1,229 @@
+"""Asking, asking on and asking again, by every door, and what becomes of it when Omni says no or nothing."""
+
+from bot.asklines import COMMAND
+from bot.demo.faults import Fault
+from bot.demo.omni import SUBMIT, TAKEN_YET_504
+from bot.demo.organization import ADA, GRACE, MODEL
+from bot.demo.timeline import Complete, Failed, Script
+from bot.demo.workspace import StoredMessage
+from tests.end_to_end.world import World
+
+QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
+QUESTION = "Which product sells best?"
+
+
+async def ask(world: World, text: str, *, user: str | None = None, channel: str | None = None) -> None:
+    """Somebody types `/omni-ask …`."""
+    acked = await world.slack.command(
+        text, user=user or world.ada, channel=channel or world.channel, command=COMMAND
+    )
+    assert acked.acked
+
+
+async def reply(world: World, card: StoredMessage, saying: str) -> StoredMessage:
+    """Wait for a reply in a card's thread to say something."""
+
+    def found() -> list[StoredMessage]:
+        return [each for each in world.replies(card) if saying in f"{each.text} {each.blocks}"]
+
+    await world.slack.until(lambda: bool(found()), timeout=15)
+    return found()[0]
+
+
+def submits(world: World) -> int:
+    return sum(
+        request.method == "POST" and request.path == "/api/v1/ai/jobs" for request in world.omni.requests
+    )
+
+
+async def test_a_question_becomes_a_card_and_the_card_the_answer_in_the_askers_name(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, QUESTION)
+        card = await world.card("Sunglasses.")
+
+    (job,) = world.omni.jobs.values()
+    assert (job.prompt, job.user_id, job.model_id) == (QUESTION, ADA, MODEL)
+    assert f"Asked by <@{world.ada}>" in str(card.blocks)
+    assert submits(world) == 1
+
+
+async def test_the_modal_offers_models_and_topics_and_remembers_the_choice(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    other = world.omni.organization.add_model("Warehouse", "stock", "returns")
+    async with world.bot():
+        await ask(world, "")
+        await world.slack.until(lambda: "Warehouse" in str(world.slack.modal(world.ada)))
+        await world.slack.enter({"choose_model": other}, user=world.ada)
+        await world.slack.until(lambda: "returns" in str(world.slack.modal(world.ada)))
+        done = await world.slack.submit_view(
+            {"question": QUESTION, "topic": "returns", "where": "private"}, user=world.ada
+        )
+        assert done.closed
+        await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
+        await ask(world, "And last year?")
+        await world.card("Sunglasses.")
+
+    first, second = world.omni.jobs.values()
+    assert (first.model_id, first.topic, second.model_id) == (other, "returns", other)
+    assert [each for each in world.slack.private(world.ada) if "As you wished" in each.text]
+
+
+async def test_a_private_question_is_answered_where_only_its_person_reads(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, f"{QUESTION} private")
+        await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
+        await world.told(world.ada, "As you wished")
+
+    assert world.slack.messages(world.channel) == []
+
+
+async def test_a_mention_and_the_button_go_on_in_the_cards_thread_and_chat(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, QUESTION)
+        card = await world.card("Sunglasses.")
+        await world.slack.mention("And by region?", user=world.grace, channel=world.channel, thread=card.ts)
+        await reply(world, card, f"Asked by <@{world.grace}>")
+        await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="ask_follow_up")
+        await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
+        assert not (await world.slack.submit_view(user=world.ada)).sent, "Slack wants an input filled in"
+        assert (await world.slack.submit_view({"question": "And by month?"}, user=world.ada)).closed
+        await reply(world, card, "And by month?")
+
+    first, second, third = world.omni.jobs.values()
+    assert first.conversation_id == second.conversation_id == third.conversation_id
+    assert [each.user_id for each in (first, second, third)] == [ADA, GRACE, ADA]
+    assert len(world.slack.messages(world.channel)) == 1
+
+
+async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: World) -> None:
+    world.omni.script_for_submitted = Script(0.0, ((4.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, QUESTION)
+        card = await world.card("Omni is working on it")
+        await world.slack.mention("And by region?", user=world.ada, channel=world.channel, thread=card.ts)
+        await world.told(world.ada, "Yours is asked as soon as it is")
+        assert len(world.omni.jobs) == 1
+        await reply(world, card, "Asked by")
+
+    assert len(world.omni.jobs) == 2
+
+
+async def test_a_submit_that_was_not_answered_is_told_and_repeated_only_by_a_person(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    world.omni.faults.plan(TAKEN_YET_504, on=SUBMIT)
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, QUESTION)
+        await world.told(world.ada, "it may have taken your question or not")
+        assert submits(world) == 1 and world.slack.messages(world.channel) == []
+        (line,) = [each for each in world.slack.private(world.ada) if "may have taken" in each.text]
+        await world.slack.click(user=world.ada, channel=world.channel, ts=line.ts, action_id="try_again")
+        await world.card("Sunglasses.")
+
+    assert submits(world) == 2
+
+
+async def test_a_failed_job_is_retried_once_however_often_that_is_pressed(world: World) -> None:
+    world.omni.script_for_submitted = Script(0.0, (), 0.0, Failed("No such column"))
+    async with world.bot(omni_model_id=MODEL):
+        await ask(world, QUESTION)
+        card = await world.card("The job failed")
+        world.omni.script_for_submitted = QUICK
+        await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="retry_job")
+        await world.told(world.grace, "Only the one who asked or followed first")
+        await world.slack.click(
+            user=world.ada, channel=world.channel, ts=card.ts, action_id="retry_job", deliveries=2
+        )
+        await world.slack.until(
+            lambda: any("Sunglasses." in str(each.blocks) for each in world.slack.messages(world.channel))
+        )
+        await world.slack.until(lambda: "retried by" in str(card.blocks))
+        await world.slack.click(
+            user=world.ada,
+            channel=world.channel,
+            ts=card.ts,
+            action_id="retry_job",
+            value=_watch_of(world, card),
+        )
+        await world.told(world.ada, "This was retried already")
+
+    first, second = world.omni.jobs.values()
+    assert (first.prompt, first.conversation_id) == (second.prompt, second.conversation_id)
+
+
+async def test_shortcuts_follow_what_a_message_names_and_what_is_entered(world: World) -> None:
+    job = world.omni.add(QUICK, age_seconds=60.0)
+    other = world.omni.add(QUICK)
+    async with world.bot():
+        question = await world.slack.say("Look", user=world.grace, channel=world.channel)
+        said = await world.slack.say(
+            f"here: {world.omni.jobs[job].chat_url.replace('http:', 'https:')}",
+            user=world.grace,
+            channel=world.channel,
+            thread=question.ts,
+        )
+        await world.slack.message_shortcut(
+            "follow_message", user=world.ada, channel=world.channel, ts=said.ts
+        )
+        await world.slack.until(
+            lambda: any("Sunglasses." in str(each.blocks) for each in world.slack.messages(world.channel))
+        )
+        await world.slack.shortcut("follow_any", user=world.ada)
+        await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
+        assert (await world.slack.submit_view({"job": other}, user=world.ada)).closed
+        await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
+
+
+async def test_a_direct_message_is_a_question_and_slack_may_tell_of_it_twice(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    direct = world.slack.dm(world.ada)
+    async with world.bot(omni_model_id=MODEL):
+        await world.slack.mention(QUESTION, user=world.ada, channel=direct, deliveries=2)
+        await world.slack.until(
+            lambda: any("Sunglasses." in str(each.blocks) for each in world.slack.messages(direct))
+        )
+
+    assert submits(world) == 1
+
+
+async def test_a_pasted_link_shows_the_state_and_never_the_answer(world: World) -> None:
+    job = world.omni.add(QUICK, age_seconds=60.0)
+    world.slack.event_settings.unfurl_domains.add("127.0.0.1")
+    async with world.bot():
+        said = await world.slack.share_link(
+            world.omni.jobs[job].chat_url, user=world.ada, channel=world.channel
+        )
+        await world.slack.until(lambda: bool(said.unfurls))
+
+    assert "Answered" in str(said.unfurls) and "Sunglasses" not in str(said.unfurls)
+
+
+async def test_the_home_tab_shows_what_runs_and_what_has_ended_as_it_changes(world: World) -> None:
+    job = world.omni.add(LONG)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.slack.open_home(world.ada)
+        await world.slack.until(lambda: "Working" in str(world.slack.home(world.ada)))
+        assert card.permalink in str(world.slack.home(world.ada))
+        world.omni.set(job, state="COMPLETE", resultSummary="Done.")
+        await world.slack.until(lambda: "Answered" in str(world.slack.home(world.ada)), timeout=15)
+
+    assert "You follow no running job" in str(world.slack.home(world.ada))
+
+
+async def test_a_question_that_omni_refuses_is_told_and_leaves_no_card(world: World) -> None:
+    async with world.bot(omni_model_id=MODEL):
+        world.omni.faults.plan(Fault("status", 404, '{"detail": "gone", "status": 404}'), on=SUBMIT)
+        await ask(world, QUESTION)
+        await world.told(world.ada, "Omni does not take this question")
+
+    assert world.slack.messages(world.channel) == [] and world.omni.jobs == {}
+
+
+def _watch_of(world: World, card: StoredMessage) -> str:
+    """The watch's id, as a replayed click would carry it: it was in the card's first look."""
+    return str((card.metadata or {})["event_payload"]["mark"]).split("/", maxsplit=1)[0]

@@ -1,0 +1,205 @@
+"""Cancelling and its outcomes, and who may do what where: refusals reach their person and nothing else happens."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.asklines import COMMAND
+from bot.demo.faults import Fault
+from bot.demo.omni import CANCEL, CONCURRENT_CHANGE
+from bot.demo.organization import ADA, GRACE, MODEL
+from bot.demo.timeline import Complete, Script
+from bot.demo.workspace import StoredMessage
+from tests.end_to_end.world import World
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("The secret answer."))
+QUEUED = Script(60.0)
+STUBBORN = replace(LONG, steps=((2.0, "Thinking", 1),), finishes_despite_cancel=True)
+DELIVERING = Script(0.0, (), 60.0)
+DONE = Script(0.0, (), 0.0, Complete("The secret answer."))
+NOT_YOURS = "Omni knows no such job"
+
+
+async def cancel(
+    world: World, card: StoredMessage, *, user: str | None = None, value: str | None = None
+) -> None:
+    """Somebody presses the button and confirms."""
+    acked = await world.slack.click(
+        user=user or world.ada, channel=card.channel, ts=card.ts, action_id="cancel_job", value=value
+    )
+    assert acked.acked
+
+
+def cancels(world: World) -> int:
+    return sum(request.path.endswith("/cancel") for request in world.omni.requests)
+
+
+async def test_a_queued_job_is_cancelled_and_its_card_says_by_whom(world: World) -> None:
+    job = world.omni.add(QUEUED)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Queued in Omni")
+        await world.slack.click(
+            user=world.ada, channel=card.channel, ts=card.ts, action_id="cancel_job", confirmed=False
+        )
+        await cancel(world, card)
+        card = await world.card("The job was cancelled")
+        await world.told(world.ada, "The job is cancelled.")
+
+    assert f"<@{world.ada}>" in str(card.blocks) and cancels(world) == 1
+
+
+async def test_a_job_at_work_stops_after_its_step_or_completes_all_the_same(world: World) -> None:
+    job = world.omni.add(STUBBORN)
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await cancel(world, card)
+        await world.told(world.ada, "Omni stops after the step that it is at")
+        await world.card("Answered")
+
+
+@pytest.mark.parametrize(
+    "fault, line, asked",
+    [
+        (Fault("status", 403, '{"detail": "no", "status": 403}'), "does not let this bot cancel", 1),
+        (Fault("status", 400, '{"detail": "no", "status": 400}'), "Too late to cancel", 1),
+        (CONCURRENT_CHANGE, "The job is cancelled", 2),
+    ],
+    ids=["not this key's", "too late", "asked once more"],
+)
+async def test_why_a_job_is_not_cancelled_is_told_apart(
+    world: World, fault: Fault, line: str, asked: int
+) -> None:
+    job = world.omni.add(QUEUED)
+    world.omni.faults.plan(fault, on=CANCEL)
+    async with world.bot():
+        await world.type(job)
+        await cancel(world, await world.card("Queued in Omni"))
+        await world.told(world.ada, line)
+
+    assert cancels(world) == asked
+
+
+async def test_a_strangers_click_and_a_forged_value_cancel_nothing(world: World) -> None:
+    job, other = world.omni.add(LONG), world.omni.add(LONG)
+    elsewhere = world.slack.workspace.channel("sales").id
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.type(other, user=world.grace, channel=elsewhere)
+        hers = await world.card("Omni is working on it", channel=elsewhere)
+        await cancel(world, card, user=world.grace)
+        await world.told(world.grace, "Only the one who asked or followed first")
+        (value,) = [
+            element["value"]
+            for block in hers.blocks
+            for element in block.get("elements", ())
+            if element.get("action_id") == "cancel_job"
+        ]
+        await cancel(world, card, value=value)
+        await world.slack.until(lambda: bool(world.slack.private(world.ada)))
+
+    assert cancels(world) == 0
+
+
+async def test_guests_and_people_of_other_organisations_are_refused_unless_allowed(world: World) -> None:
+    job = world.omni.add(LONG)
+    partners = world.slack.workspace.channel("partners").id
+    async with world.bot():
+        for user, channel in (("marie", world.channel), ("edsger", partners)):
+            await world.type(job, user=user, channel=channel)
+            await world.told(world.slack.workspace.user(user).id, "You can't use this bot")
+    assert world.slack.messages(world.channel) == [] and world.omni.requests == []
+    async with world.bot(allow_guests=True):
+        await world.type(job, user="marie")
+        await world.card("Omni is working on it")
+
+
+async def test_only_the_named_people_in_the_named_channels_may(world: World) -> None:
+    job = world.omni.add(LONG)
+    sales = world.slack.workspace.channel("sales").id
+    async with world.bot(allowed_users=world.grace, allowed_channels=sales):
+        await world.type(job)
+        await world.told(world.ada, "You can't use this bot")
+        await world.type(job, user=world.grace)
+        await world.told(world.grace, "can't be used in this conversation")
+        await world.type(job, user=world.grace, channel=sales)
+        await world.card("Omni is working on it", channel=sales)
+
+    assert world.slack.messages(world.channel) == []
+
+
+async def test_with_access_for_owners_a_job_of_somebody_else_reads_like_none(world: World) -> None:
+    hers, his = world.omni.add(DONE, user_id=ADA), world.omni.add(DONE, user_id=GRACE)
+    async with world.bot(access="owner", admin_users="U0LINUSPAU"):
+        for unknown in (his, "00000000-0000-0000-0000-000000000000"):
+            await world.type(unknown)
+        await world.slack.until(
+            lambda: sum(NOT_YOURS in line.text for line in world.slack.private(world.ada)) == 2
+        )
+        await world.type(hers)
+        await world.card("The secret answer.")
+        await world.type(his, user="linus", channel="sales")
+        await world.card("The secret answer.", channel=world.slack.workspace.channel("sales").id)
+
+    first, second, *_ = world.slack.private(world.ada)
+    assert first.text == second.text
+
+
+async def test_an_ambiguous_address_sees_and_asks_nothing(world: World) -> None:
+    world.omni.organization.add_member("ADA@example.com")
+    job = world.omni.add(DONE, user_id=ADA)
+    async with world.bot(access="owner", omni_model_id=MODEL):
+        await world.type(job)
+        await world.told(world.ada, NOT_YOURS)
+        await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
+        await world.told(world.ada, "no single active Omni user")
+
+    assert world.slack.messages(world.channel) == [] and len(world.omni.jobs) == 1
+
+
+async def test_in_a_shared_channel_the_answer_goes_to_direct_messages(world: World) -> None:
+    job = world.omni.add(DONE)
+    partners = world.slack.workspace.channel("partners").id
+    async with world.bot():
+        await world.type(job, channel=partners)
+        await world.told(world.ada, "shared with another organisation")
+        await world.card("The secret answer.", channel=world.slack.dm(world.ada))
+    assert world.slack.messages(partners) == []
+    async with world.bot(allow_shared_channels=True):
+        await world.type(job, channel=partners)
+        await world.card("The secret answer.", channel=partners)
+
+
+async def test_a_channel_that_is_shared_while_a_job_runs_never_gets_its_answer(world: World) -> None:
+    job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("The secret answer.")))
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("Omni is working on it")
+        await world.slack.share_channel(world.channel)
+        await world.card("The secret answer.", channel=world.slack.dm(world.ada), timeout=20)
+        await world.card("its answer is not shown here")
+
+    assert "secret" not in f"{card.text} {card.blocks} {world.replies(card)}"
+
+
+async def test_a_scope_that_was_not_granted_takes_only_what_it_is_for(world: World) -> None:
+    job = world.omni.add(DONE)
+    world.slack.granted_scopes.difference_update({"users:read.email", "channels:read", "app_mentions:read"})
+    async with world.bot(omni_model_id=MODEL):
+        await world.type(job)
+        await world.told(world.ada, "I can't see whether it is")
+        await world.card("The secret answer.", channel=world.slack.dm(world.ada))
+        await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
+        await world.told(world.ada, "no single active Omni user")
+
+
+async def test_one_person_follows_only_so_much(world: World) -> None:
+    async with world.bot(max_open_follows_per_person=1):
+        await world.type(world.omni.add(LONG))
+        await world.card("Omni is working on it")
+        await world.type(world.omni.add(LONG))
+        await world.told(world.ada, "You follow 1 running jobs")
+
+    assert len(world.slack.messages(world.channel)) == 1
