@@ -264,7 +264,7 @@ async def test_a_stopped_bot_leaves_port_and_database_to_the_next(world: World) 
 async def test_a_check_without_a_failure_is_code_0(world: World) -> None:
     ended = await world.run("check")
     assert (ended.code, ended.err) == (0, "")
-    assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 5
+    assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 6
 
 
 async def test_a_check_with_a_failure_is_code_1_and_goes_on_to_the_end(world: World) -> None:

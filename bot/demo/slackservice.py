@@ -25,7 +25,6 @@ SCOPES = {
     "commands",
     "files:write",
     "groups:read",
-    "im:read",
     "im:write",
     "links:read",
     "links:write",
