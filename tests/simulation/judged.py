@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from functools import cached_property
 
-from bot import lines
+from bot import accesslines, lines
 from bot.demo.socketmode import ACK_SECONDS
 from bot.job import JobId
 from tests.simulation.looks import FINAL, NOTE, job_of, look_of
@@ -262,6 +262,8 @@ _REFUSALS = {
     lines.storage_down(),
     lines.unconfirmed_card(),
     lines.restarting(),
+    lines.slack_busy(),
+    accesslines.not_known(),
 }
 
 
