@@ -97,7 +97,7 @@ class AskDesk:
 
         async def prepare() -> Submission:
             await self._let_in(user, place)
-            known = await self._card(watch, place, card)
+            known = await self._card(Act.FOLLOW_UP, user, watch, place, card)
             return await self._next(prompt, known, known.thread_of(card), user)
 
         return await self._submitted(prepare())
@@ -183,7 +183,7 @@ class AskDesk:
     async def _again(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Submission:
         """What asks a card's question once more."""
         await self._let_in(user, place)
-        known = await self._card(watch, place, card)
+        known = await self._card(Act.RETRY, user, watch, place, card)
         if not self._access.may_act(user, known):
             audit.record(Act.RETRY, user, place, "refused: not theirs", job=known.job)
             raise _Refused(accesslines.not_yours())
@@ -210,9 +210,11 @@ class AskDesk:
         if line is not None:
             raise _Refused(line)
 
-    async def _card(self, watch: WatchId, place: Place, card: Ts) -> Watch:
+    async def _card(self, act: Act, user: UserId, watch: WatchId, place: Place, card: Ts) -> Watch:
+        """The watch of a card, which a button named."""
         known = await self._watches.get(watch)
         if known is None or known.place != place or known.card != card:
+            audit.record(act, user, place, "refused: no such card")
             raise _Refused(lines.nothing_to_show_here())
         return known
 

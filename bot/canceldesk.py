@@ -46,6 +46,7 @@ class CancelDesk:
             return line
         known = await self._watches.get(watch)
         if known is None or known.place != place or known.card != card:
+            audit.record(Act.CANCEL, user, place, "refused: no such card")
             return lines.nothing_to_show_here()
         if not self._access.may_act(user, known):
             audit.record(Act.CANCEL, user, place, "refused: not theirs", job=known.job)

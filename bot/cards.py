@@ -11,11 +11,12 @@ from bot import lines, render
 from bot.arrivals import Arrival, Arrivals
 from bot.chart import Chart
 from bot.drawing import Drawing
-from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing, Unanswered
+from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
+from bot.telling import tell_directly
 from bot.thread import Thread
 from bot.watch import Place, Ts, UserId, Watch, WatchId
 
@@ -183,20 +184,9 @@ class Cards:
         if not is_answered or len(watch.followers) > 1:
             # Who asked long ago, or of a process that is gone, can't be answered privately any more.
             for follower in watch.followers:
-                await self._tell_directly(watch, follower, lines.unconfirmed_card(watch.job))
+                line = Message(lines.unconfirmed_card(watch.job))
+                await tell_directly(self._board, watch.place, follower, line, mark=watch.id)
         await self._give_up(watch, Arrival.UNCONFIRMED)
-
-    async def _tell_directly(self, watch: Watch, follower: UserId, line: str) -> None:
-        """Tell a line in a person's direct messages. Raises a BoardError where that is worth another try."""
-        try:
-            place = await self._board.direct(watch.place, follower)
-        except (NotAllowedHere, ScopeMissing) as error:
-            log.warning("private line not told", code=error.code)
-            return
-        try:
-            await self._board.post(place, Message(line), mark=f"{watch.id}/told")
-        except (NotAllowedHere, ScopeMissing, Unanswered) as error:
-            log.warning("private line not told", code=error.code)
 
     async def _move_to_direct_messages(self, watch: Watch, arrival: Arrival = Arrival.MOVED) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""

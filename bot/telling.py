@@ -10,13 +10,17 @@ log = structlog.get_logger()
 
 
 async def tell_directly(board: Board, place: Place, user: UserId, message: Message, *, mark: str) -> None:
-    """Tell it once, in the workspace of `place`, if the person's direct messages are open to the bot.
+    """Tell it at most once, in the workspace of `place`, if the person's direct messages are open to the bot.
 
     Raises:
         BoardError: it certainly was not told, and another try may tell it.
     """
     try:
         direct = await board.direct(place, user)
+    except (NotAllowedHere, ScopeMissing) as error:
+        log.warning("private line not told", user=user, code=error.code)
+        return
+    try:
         await board.post(direct, message, mark=f"{mark}/told")
     except (NotAllowedHere, ScopeMissing, Unanswered) as error:
         log.warning("private line not told", user=user, code=error.code)

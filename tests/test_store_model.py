@@ -12,12 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.ask import ModelId
+from bot.asks import Ask, AskId, Asks
+from bot.askstore import StoredAsks
 from bot.errors import ClaimLost
 from bot.job import JobId, JobState
 from bot.ports import Watches
 from bot.watch import Claim, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
-from tests.fakes import FakeWatches
+from tests.fakes import FakeAsks, FakeWatches
 
 NOTHING = watch(name="nothing")
 ACTIONS = [
@@ -162,6 +165,74 @@ def test_postgresql_holds_what_the_rules_say(
 ) -> None:
     empty(postgresql)
     asyncio.run(play(postgresql, actions))
+
+
+# Asks
+
+ASK_ACTIONS = "begin begin retry retry bind bind bind withdraw told touch take forget".split()
+ASK_SEQUENCES = st.lists(
+    st.tuples(st.sampled_from(ASK_ACTIONS), st.integers(0, 4), st.sampled_from([ADA, GRACE])), max_size=25
+)
+AskCall = Callable[[Asks], Awaitable[object]]
+
+
+async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, new: Ask) -> None:
+    """Do one thing to both tables of asks, and see that the same comes of it."""
+    ids = [*model.rows, AskId("nothing")]
+    id_ = ids[which % len(ids)]
+    seen = model.rows.get(id_, new)
+    begun = replace(new, retry_of=WatchId("card")) if action == "retry" else new
+    job = JobId(f"{which}{JOB[1:]}")
+    bound = watch(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
+    calls: dict[str, AskCall] = {
+        "begin": lambda table: table.begin(begun),
+        "retry": lambda table: table.begin(begun),
+        "bind": lambda table: table.bind(id_, bound),
+        "withdraw": lambda table: table.withdraw(id_),
+        "told": lambda table: table.told(id_),
+        "touch": lambda table: table.touch(id_, new.asked_at),
+        "take": lambda table: table.take_over(seen, new.asked_at),
+        "forget": lambda table: table.forget_asks(new.asked_at - timedelta(minutes=3)),
+    }
+    assert await calls[action](store) == await calls[action](model)
+
+
+async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
+    async with opened(url) as database:
+        watches, modelled = await database.store(), FakeWatches()
+        asks, model = StoredAsks(await database.process()), FakeAsks(modelled)
+        for table in (watches, modelled):
+            await table.add(watch(HERE, ADA, name="card"))
+        for minute, (action, which, person) in enumerate(actions):
+            at = NOON + timedelta(minutes=minute)
+            chosen = ModelId(f"model {which}") if which % 2 else None
+            new = Ask(AskId(f"ask {minute}"), HERE, person, at, at, model=chosen)
+            await do_with_asks(asks, model, action, which, new)
+            later = at + timedelta(minutes=1)
+            assert await asks.orphans(later) == await model.orphans(later)
+            assert await watches.get(WatchId("card")) == modelled.rows[WatchId("card")]
+            assert await watches.open_jobs() == await modelled.open_jobs()
+            for user in (ADA, GRACE):
+                assert await asks.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
+                assert await asks.last_model(TEAM, user) == await model.last_model(TEAM, user)
+        for id_ in modelled.rows:
+            assert await watches.get(id_) == modelled.rows[id_]
+
+
+@settings(deadline=None, max_examples=25)
+@given(ASK_SEQUENCES)
+def test_sqlite_holds_the_asks_that_the_rules_say(actions: list[tuple[str, int, UserId]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play_asks(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ASK_SEQUENCES)
+def test_postgresql_holds_the_asks_that_the_rules_say(
+    postgresql: str, actions: list[tuple[str, int, UserId]]
+) -> None:
+    empty(postgresql)
+    asyncio.run(play_asks(postgresql, actions))
 
 
 TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))

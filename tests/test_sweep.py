@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from bot import asklines
+from bot.asks import Ask, AskId
 from bot.errors import StoreUnavailable
 from bot.job import JobId
-from bot.sweep import SWEEP_SECONDS, sweep
+from bot.sweep import SWEEP_SECONDS, sweep, sweep_asks
 from bot.watch import WatchId
-from tests.fakes import JOB, START, FakeWatches, a_watch, now
+from tests.fakes import ADA, HERE, JOB, START, FakeAsks, FakeBoard, FakeWatches, a_watch, now
 
 pytestmark = pytest.mark.looptime
 
@@ -89,3 +91,22 @@ async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: s
         watches.error = runner.error = None
         await asyncio.sleep(SWEEP_SECONDS)
     assert runner.ensured == [(3 * SWEEP_SECONDS, [JOB])]
+
+
+# Asks
+
+
+async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_database_was_away() -> None:
+    asks, board = FakeAsks(FakeWatches()), FakeBoard()
+    for name, at in (("orphan", START), ("old", START - timedelta(days=31))):
+        await asks.begin(Ask(AskId(name), HERE, ADA, at, at, job=None if name == "orphan" else JOB))
+    asks.error = StoreUnavailable("away")
+    task = asyncio.create_task(sweep_asks(asks, board, now, retention_days=30.0))
+    await asyncio.sleep(10 * SWEEP_SECONDS)
+    assert set(asks.rows) == {"orphan", "old"}
+    asks.error = None
+    await asyncio.sleep(3 * SWEEP_SECONDS)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert set(asks.rows) == {"orphan"} == asks.told_of
+    assert [posted.message.text for posted in board.posted.values()] == [asklines.orphaned()]
