@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from bot.demo.omni import SimulatedOmni
 from bot.demo.page import Page
 from bot.demo.process import BotProcess
+from bot.demo.samples import sample
 from bot.demo.scene import Scene
 from bot.demo.slack import SimulatedSlack
 from bot.demo.terminal import Story
@@ -29,6 +30,12 @@ _OURS = (
     "OMNI_",
     "DATABASE_",
     "NOTIFY_",
+    "ACCESS",
+    "ADMIN_",
+    "ALLOW",
+    "ASK_AS",
+    "MAX_",
+    "RETENTION_",
     "HOST",
     "PORT",
     "LOG_",
@@ -63,6 +70,7 @@ async def raised(
     with TemporaryDirectory(prefix="omni-job-bot-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
+            _furnish(omni)
             settings = _environment(omni, slack, folder) | dict(environment or {})
             # Its folder is the temporary one, so that nobody's own .env is read.
             scene = Scene(omni, slack, BotProcess(command, settings, folder))
@@ -142,6 +150,16 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _furnish(omni: SimulatedOmni) -> None:
+    """Something to choose from when one asks, and an answer with data to what is asked."""
+    omni.organization.add_model("Marketing", "campaigns", "web_sessions", "newsletters")
+    omni.organization.add_model("Support", "tickets")
+    asked = sample("quick")
+    assert asked.script is not None
+    assert asked.data is not None
+    omni.script_for_submitted, omni.data_for_submitted = asked.script, asked.data
 
 
 def _open(url: str) -> None:
