@@ -113,9 +113,11 @@ class NotAReference(ValueError):
 
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _BARE_ID = re.compile(_UUID)
-_CHAT_URL = re.compile(rf"https://[^/\s?#@]+/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
+_ORIGIN = r"(?:https://[^/\s?#@<>|]+|http://(?:127\.0\.0\.1|localhost)(?::\d+)?)"
+"""On loopback, where the demo runs, http will do, as in `link`."""
+_CHAT_URL = re.compile(rf"{_ORIGIN}/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
 _ANYWHERE = re.compile(
-    rf"https://[^/\s?#@<>|]+/(?:[^\s?#<>|]*/)?chat/{_UUID}(?![0-9a-fA-F-])|(?<![0-9a-zA-Z-]){_UUID}(?![0-9a-zA-Z-])",
+    rf"{_ORIGIN}/(?:[^\s?#<>|]*/)?chat/{_UUID}(?![0-9a-fA-F-])|(?<![0-9a-zA-Z-]){_UUID}(?![0-9a-zA-Z-])",
     re.IGNORECASE,
 )
 _WRAPPING = "`'\"“”‘’<>()[]*_., \t\r\n"

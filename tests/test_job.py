@@ -61,6 +61,8 @@ def test_an_id_is_read_whatever_is_wrapped_around_it(typed: str) -> None:
         f"https://acme.omni.co/chat/{ID}",
         f"https://omni.acme.example:8443/chat/{ID}",
         f"https://acme.omniapp.co/embed/chat/{ID}",
+        f"http://127.0.0.1:8001/chat/{ID}",
+        f"http://localhost/chat/{ID}",
     ],
 )
 def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str) -> None:
@@ -86,6 +88,7 @@ def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str
         ("https://acme.omniapp.co/chat/", "not an Omni chat"),
         ("https://acme.omniapp.co/chat/17", "not an Omni chat"),
         (f"http://acme.omniapp.co/chat/{ID}", "begin with `https://`"),
+        (f"http://127.0.0.1.example/chat/{ID}", "begin with `https://`"),
         (f"https://ada:secret@acme.omniapp.co/chat/{ID}", "not an Omni chat"),
         (f"https:///chat/{ID}", "not an Omni chat"),
         (f"https://acme.omniapp.co?x=/chat/{ID}", "not an Omni chat"),

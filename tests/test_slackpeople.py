@@ -42,6 +42,9 @@ async def directory_of(slack: SimulatedSlack) -> AsyncIterator[Directory]:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with SimulatedSlack() as slack, directory_of(slack) as directory:
+        slack.granted_scopes.add(
+            "im:read"
+        )  # which the bot does without: it looks at no direct message of its own
         yield World(slack, directory)
 
 

@@ -6,8 +6,11 @@ import { Lines } from "/channel.js";
 import { confirmed } from "/confirm.js";
 import { drawBanner, drawGauges } from "/gauges.js";
 import { drawHome } from "/home.js";
+import { Menu } from "/menu.js";
 import { Modal } from "/modal.js";
+import { replies } from "/reply.js";
 import { about, drawChannels, drawPeople, drawSamples, drawShortcuts, sign } from "/sidebar.js";
+import { themes } from "/theme.js";
 
 const $ = (id) => document.getElementById(id);
 const world = {
@@ -67,6 +70,7 @@ const pressing = (deed, more) => async (button, from) => {
   if (from) from.disabled = false;
 };
 world.contextOf = (message) => ({ ...context, press: pressing("click", { channel: message.channel, ts: message.ts }) });
+const menu = new Menu($("plus"), $("shortcuts"));
 const modal = new Modal($("modal"), act, context);
 
 function jumpTo(href) {
@@ -123,7 +127,7 @@ function drawTab(channel) {
   for (const made of $("tabs").children) made.setAttribute("aria-selected", String(made.dataset.tab === (atHome ? "home" : "messages")));
   $("home").hidden = !atHome;
   $("messages").hidden = $("composer").hidden = atHome;
-  if (atHome) drawHome($("home"), world.homes.get(world.me) || null, { ...context, press: pressing("press", { on: "home" }) });
+  if (atHome) drawHome($("home"), world.homes.get(world.me) || null, { ...context, press: pressing("press", { on: "home" }) }, world.homeTrouble);
 }
 
 function drawThread(channel) {
@@ -151,13 +155,18 @@ function go(channel) {
   keep("demo.place", channel);
   if (channelOf(channel)?.kind !== "direct") world.tab = "messages";
   redraw();
-  if (world.tab === "home") attempt("open_home");
+  if (world.tab === "home") openHome();
 }
 
 function turn(tab) {
   world.tab = tab;
   redraw();
-  if (tab === "home") attempt("open_home");
+  if (tab === "home") openHome();
+}
+
+async function openHome() {
+  world.homeTrouble = await act("open_home").then(() => null, (problem) => problem.message);
+  redraw();
 }
 
 function become(person) {
@@ -222,7 +231,7 @@ const on = {
     composer ||= new Composer($("composer"), { offers: () => world.offers, send: (text) => act("type", { text }), jobs: () => world.started });
     drawPeople(world, become);
     drawSamples(world, (key) => { close("desk"); attempt("sample", { key }); });
-    drawShortcuts(world, (callback) => { menu(false); attempt("shortcut", { callback_id: callback }); });
+    drawShortcuts(world, (callback) => { menu.open(false); attempt("shortcut", { callback_id: callback }); });
     drawPulse(event.pulse);
     redraw();
     modal.show(world.modals.get(world.me) || null);
@@ -269,45 +278,16 @@ for (const made of document.querySelectorAll("[data-close]")) made.addEventListe
 $("veil").addEventListener("click", () => { close("side"); close("desk"); });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || $("ask").open || $("modal").open || event.defaultPrevented) return;
-  if (!$("shortcuts").hidden) { menu(false); $("plus").focus(); return; }
   const opened = ["side", "desk"].find((id) => $(id).classList.contains("open"));
   if (opened) close(opened);
   else if (world.thread) close("thread");
 });
 for (const made of $("tabs").children) made.addEventListener("click", () => turn(made.dataset.tab));
-function menu(yes) {
-  $("shortcuts").hidden = !yes;
-  $("plus").setAttribute("aria-expanded", String(yes));
-  if (yes) $("shortcuts").querySelector("button")?.focus();
-}
-$("plus").addEventListener("click", () => menu($("shortcuts").hidden));
-document.addEventListener("click", (event) => { if (!event.target.closest("#shortcuts, #plus")) menu(false); });
-$("reply-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const text = $("reply").value.trim();
-  if (!text) return;
-  $("reply").value = "";
-  $("reply-note").textContent = "";
-  threadLines.atEnd = true;
-  try {
-    await act("type", { text, thread: world.thread });
-  } catch (problem) {
-    $("reply-note").textContent = problem.message;
-    $("reply").value ||= text;
-  }
-});
 for (const fieldset of document.querySelectorAll("[data-switch]")) {
   fieldset.addEventListener("change", (event) => attempt(fieldset.dataset.switch, { trouble: event.target.value }));
 }
 $("kill").addEventListener("click", () => attempt("kill"));
 $("start").addEventListener("click", () => attempt("start"));
 $("delete").addEventListener("click", () => attempt("delete", { channel: world.newest.channel, ts: world.newest.ts }));
-
-const THEMES = ["system", "light", "dark"];
-function dress(theme) {
-  document.documentElement.dataset.theme = theme;
-  $("theme").querySelector("span").textContent = `Theme: ${theme}`;
-  keep("demo.theme", theme);
-}
-$("theme").addEventListener("click", () => dress(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
-dress(THEMES.includes(recall("demo.theme")) ? recall("demo.theme") : "system");
+replies($("reply-form"), (text) => { threadLines.atEnd = true; return act("type", { text, thread: world.thread }); });
+themes($("theme"), recall("demo.theme"), (theme) => keep("demo.theme", theme));

@@ -34,6 +34,9 @@ _FILES = {
     "/modal.js": ("modal.js", "text/javascript"),
     "/home.js": ("home.js", "text/javascript"),
     "/confirm.js": ("confirm.js", "text/javascript"),
+    "/menu.js": ("menu.js", "text/javascript"),
+    "/reply.js": ("reply.js", "text/javascript"),
+    "/theme.js": ("theme.js", "text/javascript"),
 }
 _HEADERS = {
     # No inline script, no foreign source, and no way to turn a string into HTML.

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from bot.demo.asked import furnish
 from bot.demo.omni import SimulatedOmni
+from bot.demo.organization import MODEL
 from bot.demo.page import Page
 from bot.demo.process import BotProcess
 from bot.demo.scene import Scene
@@ -30,6 +31,12 @@ _OURS = (
     "OMNI_",
     "DATABASE_",
     "NOTIFY_",
+    "ACCESS",
+    "ADMIN_",
+    "ALLOW",
+    "ASK_AS",
+    "MAX_",
+    "RETENTION_",
     "HOST",
     "PORT",
     "LOG_",
@@ -136,6 +143,7 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "SLACK_API_URL": slack.api_url,
         "OMNI_BASE_URL": omni.base_url,
         "OMNI_API_TOKEN": omni.api_key,
+        "OMNI_MODEL_ID": MODEL,
         "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
         "DATABASE_URL": f"sqlite+aiosqlite:///{(folder / 'demo.db').as_posix()}",
         "NOTIFY_AFTER_SECONDS": "30",

@@ -180,6 +180,7 @@ class TestBlocks:
             "by_bot": False,
             "edits": 0,
             "only_for": None,
+            "unfurls": {},
             "text": "hello <@U0ADA>",
             "blocks": [],
             "files": [],

@@ -250,6 +250,7 @@ async def test_a_conversation_tells_with_whom_it_is_shared(api: Api) -> None:
 
 async def test_a_direct_message_tells_with_whom_it_is(api: Api) -> None:
     api.slack.dm("ada")
+    api.slack.granted_scopes.add("im:read")
     told = (await channel_info(api, "bot-ada")).body["channel"]
     assert (told["is_im"], told["user"]) == (True, api.user("ada"))
 
@@ -260,6 +261,7 @@ async def test_a_direct_message_tells_with_whom_it_is(api: Api) -> None:
 async def test_a_conversation_is_told_with_the_scope_of_its_kind(api: Api, channel: str, scope: str) -> None:
     api.slack.dm("ada")
     await api.slack.invite_bot("leadership")
+    api.slack.granted_scopes.add("im:read")
     assert (await channel_info(api, channel)).ok
     api.slack.granted_scopes.discard(scope)
     assert (await channel_info(api, channel)).body["needed"] == scope

@@ -28,6 +28,7 @@ def environment(slack: SimulatedSlack, omni: SimulatedOmni, database_url: str) -
         "OMNI_BASE_URL": omni.base_url,
         "OMNI_API_TOKEN": omni.api_key,
         "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
+        "MAX_OPEN_FOLLOWS_PER_PERSON": "10000",
         "DATABASE_URL": database_url,
     }
 

@@ -227,6 +227,7 @@ def settings(
             "omni_base_url": BASE_URL,
             "omni_api_token": API_KEY,
             "omni_requests_per_minute": requests_per_minute,
+            "max_open_follows_per_person": 10_000,
             "notify_after_seconds": notify_after_seconds,
             "max_follow_hours": max_follow_hours,
             "retention_days": retention_days,

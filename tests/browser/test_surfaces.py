@@ -1,0 +1,287 @@
+"""What is not a message, on the demo page in a real browser: modals, the Home tab, shortcuts, threads, previews."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.demo.scene import COMMAND
+from bot.demo.stage import Stage, raised
+from bot.demo.timeline import Complete, Script
+from tests.browser.chromium import Tab, chromium
+from tests.browser.gallery import IDLE, enter
+from tests.browser.test_looks import FAINT, NARROW, TALL, WIDE
+from tests.browser.test_page import Visitor
+from tests.demo.views import (
+    button,
+    choices,
+    external,
+    home,
+    modal,
+    option,
+    plain,
+    section,
+    select,
+    text_input,
+)
+
+pytestmark = pytest.mark.browser
+
+MODAL = "document.getElementById('modal')"
+THREAD = "document.getElementById('thread-messages').innerText"
+STICKING_OUT = """
+[...document.querySelectorAll("#modal[open] *, #home *")]
+  .filter((node) => node.getBoundingClientRect().right > innerWidth).map((node) => node.outerHTML.slice(0, 80))
+"""
+QUESTION = "What sold best last week?"
+
+
+@pytest.fixture
+async def visitor() -> AsyncIterator[Visitor]:
+    async with raised(port=0) as stage, chromium() as tab:
+        await stage.scene.start_bot()
+        assert stage.scene.bot.state == "running", list(stage.scene.bot.last_lines)
+        await opened(stage, tab)
+        yield Visitor(stage.scene, tab)
+        assert tab.complaints == []
+
+
+@pytest.fixture
+async def still() -> AsyncIterator[tuple[Stage, Tab]]:
+    """A page without a bot, on which the test puts things up."""
+    async with raised(port=0, command=IDLE) as stage, chromium() as tab:
+        await opened(stage, tab)
+        yield stage, tab
+        assert tab.complaints == []
+
+
+async def opened(stage: Stage, tab: Tab) -> None:
+    await tab.look(WIDE, TALL)
+    await tab.open(stage.page.url)
+    await tab.until("document.body.dataset.ready === 'yes'")
+    await tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+
+
+async def chosen(tab: Tab, field: str, words: str) -> None:
+    """Choose from a menu of the modal by its words."""
+    await tab.get(
+        f"(() => {{ const menu = document.querySelector({json.dumps(f'#modal {field} select')});"
+        f"menu.value = [...menu.options].find((o) => o.text === {json.dumps(words)}).value;"
+        "menu.dispatchEvent(new Event('change')); })()"
+    )
+
+
+async def be(tab: Tab, number: int) -> None:
+    await tab.get(f"[...document.querySelectorAll('input[name=me]')][{number}].click()")
+
+
+def put_up(stage: Stage, view: dict[str, Any]) -> Any:
+    workspace = stage.scene.slack.workspace
+    shown = workspace.surfaces.open(workspace.user("ada").id, view)
+    workspace.tell_view("view", shown)
+    return shown
+
+
+FULL = modal(
+    text_input(hint=plain("As you would ask a colleague.")),
+    select(initial_option=option("sales")),
+    external(),
+    choices("radio_buttons", initial_option=option("here")),
+    choices("checkboxes", "more", options=[option("tell") | {"description": plain("In the thread.")}]),
+    section("*Only* you see this.", accessory=button()["elements"][0]),
+    {"type": "context", "elements": [{"type": "mrkdwn", "text": "The first 100 of 120 models."}]},
+)
+
+
+# With the bot
+
+
+async def test_a_question_is_asked_in_a_form_and_gone_on_from_in_its_thread(visitor: Visitor) -> None:
+    tab = visitor.tab
+    visitor.scene.omni.script_for_submitted = Script(1.0, end=Complete("42"))
+    await visitor.types("/omni-ask")
+    await tab.until(f"{MODAL}.open")
+    await tab.type(QUESTION)
+    await tab.until("document.querySelectorAll('#modal select').length > 0")
+    assert await tab.get("document.querySelector('#modal textarea').value") == QUESTION
+    await tab.click("#modal [type=submit]")
+    await tab.until("document.querySelector('#modal .wrong') !== null")
+    await chosen(tab, "[data-block=model]", "Marketing")
+    await visitor.sees("web_sessions", within=f"{MODAL}.innerText")
+    assert await tab.get("document.querySelector('#modal textarea').value") == QUESTION
+    await tab.click("#modal [type=submit]")
+    await tab.until(f"!{MODAL}.open")
+    await visitor.sees(QUESTION)
+    await visitor.sees("Answered")
+    await tab.get("document.querySelector('#messages [data-by-bot=true] .tools button').click()")
+    await tab.type("/omni-ask and by month?")
+    await tab.press("Enter")
+    await visitor.sees("can't be used in threads", within="document.getElementById('reply-note').innerText")
+    visitor.tab.complaints.clear()  # the browser's own, about the refusal
+    await tab.get("document.getElementById('reply').value = ''")
+    await tab.type("@omni and by month?")
+    await tab.press("Enter")
+    await tab.until(f"{THREAD}.split('Answered').length === 3")
+    assert len(await visitor.cards()) == 1
+
+
+async def test_only_who_asked_cancels_and_only_after_saying_yes(visitor: Visitor) -> None:
+    tab, omni = visitor.tab, visitor.scene.omni
+    job = omni.add(Script(600.0), prompt="How many?")
+    await visitor.types(f"{COMMAND} {job}")
+    await tab.click("[data-action=cancel_job]")
+    await tab.until("document.getElementById('ask').open")
+    await tab.click("#ask-no")
+    assert not any(request.path.endswith("/cancel") for request in omni.requests)
+    await be(tab, 1)
+    await tab.click("[data-action=cancel_job]")
+    await tab.click("#ask-yes")
+    await tab.until("document.querySelector('.private') !== null")
+    assert not any(request.path.endswith("/cancel") for request in omni.requests)
+    await be(tab, 0)
+    await tab.click("[data-action=cancel_job]")
+    await tab.click("#ask-yes")
+    await visitor.sees("The job was cancelled")
+
+
+async def test_a_guest_and_a_person_of_another_company_are_told_that_they_may_not(visitor: Visitor) -> None:
+    tab = visitor.tab
+    await be(tab, 3)
+    assert "guest" in await tab.get("document.getElementById('who').innerText")
+    await visitor.types(f"/omni-ask {QUESTION}")
+    await tab.until("document.querySelectorAll('.private').length === 1")
+    await be(tab, 4)
+    await enter(tab, "partners")
+    await visitor.types(f"/omni-ask {QUESTION}")
+    await tab.until("document.querySelectorAll('.private').length === 1")
+    assert await visitor.cards() == []
+    assert not any(request.path == "/api/v1/ai/jobs" for request in visitor.scene.omni.requests)
+
+
+async def test_a_shared_link_is_previewed_and_followed_from_its_message(visitor: Visitor) -> None:
+    tab, omni = visitor.tab, visitor.scene.omni
+    omni.running_jobs_in_chats = True
+    job = omni.add(Script(1.0, ((600.0, "Counting", 1),), 0.0, Complete("42")), prompt="How many?")
+    link = f"{omni.base_url}/chat/{omni.jobs[job].conversation_id}"
+    await visitor.types(f"see {link} please")
+    await tab.until("document.querySelector('.unfurl') !== null")
+    assert "How many?" not in await tab.get("document.querySelector('.unfurl').innerText")
+    await tab.get("document.querySelector('.message:has(.unfurl) [data-shortcut=follow_message]').click()")
+    await visitor.sees("How many?")
+
+
+async def test_the_home_tab_lists_jobs_and_leads_to_their_cards(visitor: Visitor) -> None:
+    tab = visitor.tab
+    job = visitor.scene.omni.add(Script(end=Complete("42")), prompt="How many?")
+    await visitor.types(f"{COMMAND} {job}")
+    await visitor.sees("Answered")
+    await enter(tab, "Omni job bot")
+    await tab.click("[data-tab=home]")
+    await visitor.sees(job, within="document.getElementById('home').innerText")
+    assert await tab.get("document.getElementById('composer').hidden")
+    await tab.click("#home a")
+    await tab.until(
+        "document.querySelector('#messages .card') !== null && document.getElementById('home').hidden"
+    )
+    await visitor.sees("How many?")
+
+
+async def test_a_shortcut_is_chosen_with_the_keyboard(visitor: Visitor) -> None:
+    tab = visitor.tab
+    await tab.click("#plus")
+    await tab.press("ArrowDown")
+    await tab.press("Enter")
+    await tab.until(f"{MODAL}.open")
+    await visitor.sees("Follow an Omni job", within=f"{MODAL}.innerText")
+    await tab.press("Escape")
+    await tab.until(f"!{MODAL}.open")
+    assert visitor.scene.slack.modal("ada") is None
+    await tab.click("#plus")
+    await tab.press("Escape")
+    assert await tab.get("document.activeElement.id") == "plus"
+
+
+# Without a bot
+
+
+async def test_what_is_typed_outlives_an_update_and_what_is_wrong_stands_at_its_input(
+    still: tuple[Stage, Tab],
+) -> None:
+    stage, tab = still
+    view = put_up(stage, modal(text_input()))
+    await tab.until(f"{MODAL}.open && document.activeElement.tagName === 'TEXTAREA'")
+    await tab.type("Top pro")
+    stage.scene.slack.workspace.surfaces.replace(view, FULL)
+    stage.scene.slack.workspace.tell_view("view", view)
+    await tab.until("document.querySelectorAll('#modal select').length === 1")
+    await tab.type("ducts?")
+    assert await tab.get("document.querySelector('#modal textarea').value") == "Top products?"
+    view.errors = {"question": "Please ask something else."}
+    stage.scene.slack.workspace.tell_view("view", view)
+    wrong = await tab.until(
+        "document.querySelector('#modal textarea[aria-invalid]')?.getAttribute('aria-describedby')"
+    )
+    said = await tab.get(f"document.getElementById({json.dumps(wrong.split()[0])}).innerText")
+    assert said == "Please ask something else."
+
+
+async def test_an_empty_required_input_is_refused_before_the_bot_is_asked(still: tuple[Stage, Tab]) -> None:
+    stage, tab = still
+    put_up(stage, FULL)
+    await tab.click("#modal [type=submit]")
+    await tab.until("document.querySelector('[data-block=question] .wrong') !== null")
+    assert "required" in await tab.get("document.querySelector('[data-block=question] .wrong').innerText")
+
+
+async def test_without_an_answer_the_form_stays_and_says_so(still: tuple[Stage, Tab]) -> None:
+    stage, tab = still
+    put_up(stage, modal(text_input()))
+    await tab.until(f"{MODAL}.open")
+    await tab.type(QUESTION)
+    await tab.click("#modal [type=submit]")
+    await tab.until("document.querySelector('#modal .trouble')?.innerText.includes('trouble connecting')")
+    assert await tab.get("document.querySelector('#modal textarea').value") == QUESTION
+
+
+async def test_a_form_belongs_to_its_person_and_outlives_a_reload(still: tuple[Stage, Tab]) -> None:
+    stage, tab = still
+    put_up(stage, modal(text_input()))
+    await tab.until(f"{MODAL}.open")
+    await be(tab, 1)
+    await tab.until(f"!{MODAL}.open")
+    await be(tab, 0)
+    await tab.until(f"{MODAL}.open")
+    await tab.call("Page.reload")
+    await tab.until(f"document.body?.dataset.ready === 'yes' && {MODAL}.open")
+
+
+async def test_every_surface_is_readable_and_within_the_window(still: tuple[Stage, Tab]) -> None:
+    stage, tab = still
+    workspace = stage.scene.slack.workspace
+    ada = workspace.user("ada").id
+    sheet = home(section("*Running* `550e8400-e29b-41d4-a716-446655440000`"), button())
+    workspace.tell_view("home", workspace.surfaces.publish(ada, sheet))
+    view = put_up(stage, FULL)
+    view.errors, view.trouble = {"question": "Please enter a question."}, "Try again?"
+    workspace.tell_view("view", view)
+    await tab.until(f"{MODAL}.open && document.querySelector('#modal .wrong') !== null")
+    for at_home in (False, True):
+        if at_home:
+            workspace.surfaces.close(view)
+            workspace.tell_view("view", view)
+            await tab.until(f"!{MODAL}.open")
+            await enter(tab, "Omni job bot")
+            await tab.click("[data-tab=home]")
+            await tab.until("document.querySelector('#home .sheet') !== null")
+        for width in (NARROW, WIDE):
+            for dark in (False, True):
+                await tab.look(width, TALL, dark=dark)
+                await asyncio.sleep(0.3)
+                assert await tab.get(FAINT) == [], f"{width}, {'dark' if dark else 'light'}"
+                assert await tab.get("document.documentElement.scrollWidth") <= width
+                assert await tab.get(STICKING_OUT) == []
+    # Nobody answers that the tab was opened, and the page tells so.
+    await tab.until("document.querySelector('#home .trouble')?.innerText.includes('did not answer')")
+    tab.complaints.clear()
