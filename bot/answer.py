@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from bot.cuts import Cuttable, Dedent, Kind, cuttables
-from bot.neutral import clean, neutral
+from bot.neutral import BREAK, clean, neutral
 from bot.references import inlined
 
 MOST_BLOCKS = 40
@@ -105,7 +105,7 @@ class _Page:
         kept = ""
         if keep_heading and self._kind is Kind.HEADING and len(self._texts) > 1:
             kept = self._texts.pop()
-        page = "".join(self._texts).strip("\n")
+        page = "".join(self._texts).lstrip("\n").rstrip(f"\n{BREAK}")
         self._texts, self._length, self._blocks = [], 0, 0
         self._kind, self._has_table = None, False
         if kept:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from markdown_it.token import Token
 
 from bot.neutral import BREAK, block_parser
-from bot.numbering import has_lists_in_lists, numbered, separately_numbered
+from bot.numbering import has_lists, has_lists_in_lists, numbered, separately_numbered
 from bot.table import Table, read_table
 from bot.words import cut
 
@@ -26,6 +26,8 @@ _ROOM_TO_GO_ON = 24
 _STARTS_MARKUP = re.compile(
     r"```|~~~|>|\[[^\]\n]{1,300}\]:|(?:[-+*]|#{1,6}|\d{1,9}[.)])(?!\S)|([-*_=])(?:[ \t]*\1)*[ \t]*$"
 )
+_BETWEEN_LISTS = f"\n{BREAK}\n\n"
+"""Something that nobody sees, and that ends a list."""
 _QUOTE = re.compile(r"(?: {0,3}> ?)+")
 
 
@@ -210,6 +212,9 @@ def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cuttab
         _item(tokens[i:following], lines[start:end], limit, origin + start)
         for (i, following), (start, end) in zip(pairwise([*own, len(tokens)]), pairwise(starts), strict=True)
     ]
+    if (cut_last := items[-1].instead) and has_lists(tokens[own[-1] :]):
+        # It may leave a list of its own where the block ends, and the next one must not go on with that.
+        items[-1] = replace(items[-1], instead=_with_tail(list(cut_last), _BETWEEN_LISTS))
     return Cuttable(Kind.LIST, tuple(lines), tail=gap, instead=_with_tail(items, gap))
 
 
@@ -218,7 +223,7 @@ def _item(tokens: list[Token], lines: list[str], limit: int, origin: int) -> Cut
         return Cuttable(Kind.LIST, ("".join(lines),))
     parts = _parts(Kind.LIST, tokens, separately_numbered(tokens, lines, origin), origin, limit)
     # Something between keeps the next item from going on with the last lines, or the last list, of this one.
-    between = f"\n{BREAK}\n\n" if has_lists_in_lists(tokens) else "\n"
+    between = _BETWEEN_LISTS if has_lists_in_lists(tokens) else "\n"
     return Cuttable(Kind.LIST, tuple(lines), instead=_with_tail(parts, between))
 
 

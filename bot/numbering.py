@@ -45,6 +45,11 @@ def separately_numbered(tokens: list[Token], lines: list[str], origin: int) -> l
     return lines
 
 
+def has_lists(tokens: list[Token]) -> bool:
+    """Whether there is a numbered list in an item."""
+    return any(token.type == "ordered_list_open" for token in tokens)
+
+
 def has_lists_in_lists(tokens: list[Token]) -> bool:
     """Whether a numbered item has numbered lists in numbered lists, of which the innermost is marked as it is."""
     depth = deepest = 0

@@ -608,3 +608,12 @@ def test_a_heading_too_long_for_slacks_header_is_text(heading: str) -> None:
 def test_a_heading_without_words_is_shown_as_it_was_typed(heading: str) -> None:
     (piece,) = pieces(f"before\n\n{heading}\n\nafter", 1_000)
     assert number_of(piece, "heading_open") == 0 and "#" in piece
+
+
+def test_a_list_after_one_that_was_cut_does_not_go_on_with_the_inner_list_of_its_last_item() -> None:
+    long = "word " * 40
+    text = f"- {long}\n  1. {long}\n  2. {long}\n  3. last\n\n1. first\n\nend"
+    told = "\n".join(pieces(text, 300))
+    assert re.search(r"^3[.)] last$", told, re.MULTILINE)
+    lists = re.search(r"3[.)] last\n(.*)1\. first", told, re.DOTALL)
+    assert lists and lists[1].strip("\n") == BREAK

@@ -127,7 +127,8 @@ def execute(path: Path, statement: str) -> None:
 
 async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
     await (await Database.open(url(path))).close()
-    assert set(tables(path)) == {"schema_version", "watches", "followers", "replies", "budgets", "durations"}
+    kept = {"schema_version", "watches", "followers", "replies", "asks", "budgets", "durations"}
+    assert set(tables(path)) == kept
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
@@ -186,6 +187,11 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
         "watches": {
             *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
+            *("thread", "is_own", "cancelled_by", "retried_by", "outcome"),
+        },
+        "asks": {
+            *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),
+            *("model", "retry_of", "job", "told"),
         },
         "followers": {"number", "watch", "user"},
         "replies": {"watch", "slot", "tried_at", "ts"},
