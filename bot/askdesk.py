@@ -86,9 +86,9 @@ class AskDesk:
         """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
         return await self._submitted(self._new(wish, place, user), stored)
 
-    async def try_again(self, prompt: str, place: Place, user: UserId) -> Message | None:
+    async def try_again(self, prompt: str, place: Place, user: UserId, *, private: bool) -> Message | None:
         """Ask a question again of which nobody knows whether Omni took it."""
-        return await self.ask(Wish(prompt), place, user)
+        return await self.ask(Wish(prompt, private=private), place, user)
 
     async def follow_up(
         self, prompt: str, watch: WatchId, place: Place, card: Ts, user: UserId
@@ -159,7 +159,7 @@ class AskDesk:
             ask=self._intention(user, destination, model=wish.model),
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
-            unanswered=asklines.maybe_taken(prompt),
+            unanswered=asklines.maybe_taken(prompt, private=wish.private),
         )
 
     async def _next(self, prompt: str, known: Watch, thread: Ts, user: UserId) -> Submission:

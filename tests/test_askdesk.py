@@ -20,7 +20,7 @@ from bot.ask import (
 )
 from bot.askdesk import Wish
 from bot.asks import Ask, AskId
-from bot.blocks import TRY_AGAIN
+from bot.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
 from bot.errors import (
     BoardUnreachable,
     JobNotFound,
@@ -198,7 +198,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
             await desks.ask.ask(Wish("  \n"), HERE, ADA),
             await desks.ask.follow_up(" ", OLD, HERE, CARD, ADA),
             await desks.ask.mentioned("", HERE, CARD, ADA),
-            await desks.ask.try_again("", HERE, ADA),
+            await desks.ask.try_again("", HERE, ADA, private=False),
         ):
             assert said(line) == asklines.usage()
     assert stage.asking.submitted == []
@@ -278,8 +278,20 @@ async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None
 async def test_trying_again_asks_once_more() -> None:
     stage = Stage()
     async with stage.bot() as desks:
-        assert await desks.ask.try_again(QUESTION, HERE, ADA) is None
+        assert await desks.ask.try_again(QUESTION, HERE, ADA, private=False) is None
     assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
+
+
+async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
+    stage = Stage()
+    stage.asking.answers.extendleft([MaybeTaken("timeout")])
+    async with stage.bot() as desks:
+        line = await ask(desks, private=True)
+        assert line is not None
+        assert line.blocks[-1]["elements"][0]["action_id"] == TRY_AGAIN_PRIVATELY
+        await desks.ask.try_again(QUESTION, HERE, ADA, private=True)
+        await asyncio.sleep(5)
+    assert [posted.place for posted in stage.board.posted.values()] == [direct(ADA)]
 
 
 async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told_of_later() -> None:
