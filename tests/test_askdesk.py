@@ -555,6 +555,27 @@ async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it(
     assert stage.told() == [asklines.orphaned()] and len(stage.asking.submitted) == 1
 
 
+@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), MaybeTaken("502")])
+@pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
+async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_told_later(
+    answer: OmniError, until: str
+) -> None:
+    stage = busy_then(answer)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(1)
+        stage.board.plan("direct", *(BoardUnreachable("down"),) * 9)
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(12 if until == "the end of the process" else 90)
+    assert len(stage.asking.submitted) == 2 and stage.told() == []
+    stage.board.forget_plans()
+    async with stage.bot():
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+        await stage.tell_orphans()
+    assert stage.told() == [asklines.orphaned()]
+
+
 async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_more() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
