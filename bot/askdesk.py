@@ -184,7 +184,7 @@ class AskDesk:
         """What asks a card's question once more."""
         await self._let_in(user, place)
         known = await self._card(Act.RETRY, user, watch, place, card)
-        if not self._access.may_act(user, known):
+        if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
             audit.record(Act.RETRY, user, place, "refused: not theirs", job=known.job)
             raise _Refused(accesslines.not_yours())
         if known.retried_by is not None:

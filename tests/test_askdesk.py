@@ -603,6 +603,16 @@ async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(
 # Retrying
 
 
+async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_another_place() -> None:
+    stage = old_card(JobState.FAILED)
+    theirs = replace(stage.watches.rows[OLD], id=WatchId("theirs"), place=direct(GRACE), requester=GRACE)
+    stage.watches.rows[theirs.id] = replace(theirs, asked_at=START + timedelta(seconds=1))
+    stage.access.only_requesters = True
+    async with stage.bot() as desks:
+        line = await desks.ask.retry(theirs.id, theirs.place, CARD, GRACE)
+    assert said(line) == accesslines.not_yours() and stage.asking.submitted == []
+
+
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
 @pytest.mark.parametrize("thread", [None, Ts("50.0")], ids=["by itself", "in a thread"])
 async def test_a_retry_asks_the_same_in_the_same_chat_and_the_old_card_says_so(
