@@ -91,16 +91,23 @@ class AskDesk:
         return await self.ask(Wish(prompt, private=private), place, user)
 
     async def follow_up(
-        self, prompt: str, watch: WatchId, place: Place, card: Ts, user: UserId
+        self,
+        prompt: str,
+        watch: WatchId,
+        place: Place,
+        card: Ts,
+        user: UserId,
+        stored: Callable[[], None] = lambda: None,
     ) -> Message | None:
-        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card."""
+        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
+        for `ask`."""
 
         async def prepare() -> Submission:
             await self._let_in(user, place)
             known = await self._card(Act.FOLLOW_UP, user, watch, place, card)
             return await self._next(prompt, known, known.thread_of(card), user)
 
-        return await self._submitted(prepare())
+        return await self._submitted(prepare(), stored)
 
     async def mentioned(self, prompt: str, place: Place, thread: Ts, user: UserId) -> Message | None:
         """Ask on from the newest card in a thread."""
