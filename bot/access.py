@@ -48,7 +48,8 @@ class Access(Protocol):
         ...
 
     def may_act(self, user: UserId, watch: Watch) -> bool:
-        """Whether this person may cancel the watch's job or ask it again."""
+        """Whether this person may cancel the watch's job or ask it again. `watch`: the first of all the job has, so
+        that nobody comes to it by following the job in another place."""
         ...
 
     async def is_shared(self, place: Place) -> bool:

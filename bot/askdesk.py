@@ -86,21 +86,28 @@ class AskDesk:
         """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
         return await self._submitted(self._new(wish, place, user), stored)
 
-    async def try_again(self, prompt: str, place: Place, user: UserId) -> Message | None:
+    async def try_again(self, prompt: str, place: Place, user: UserId, *, private: bool) -> Message | None:
         """Ask a question again of which nobody knows whether Omni took it."""
-        return await self.ask(Wish(prompt), place, user)
+        return await self.ask(Wish(prompt, private=private), place, user)
 
     async def follow_up(
-        self, prompt: str, watch: WatchId, place: Place, card: Ts, user: UserId
+        self,
+        prompt: str,
+        watch: WatchId,
+        place: Place,
+        card: Ts,
+        user: UserId,
+        stored: Callable[[], None] = lambda: None,
     ) -> Message | None:
-        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card."""
+        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
+        for `ask`."""
 
         async def prepare() -> Submission:
             await self._let_in(user, place)
             known = await self._card(Act.FOLLOW_UP, user, watch, place, card)
             return await self._next(prompt, known, known.thread_of(card), user)
 
-        return await self._submitted(prepare())
+        return await self._submitted(prepare(), stored)
 
     async def mentioned(self, prompt: str, place: Place, thread: Ts, user: UserId) -> Message | None:
         """Ask on from the newest card in a thread."""
@@ -159,7 +166,7 @@ class AskDesk:
             ask=self._intention(user, destination, model=wish.model),
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
-            unanswered=asklines.maybe_taken(prompt),
+            unanswered=asklines.maybe_taken(prompt, private=wish.private),
         )
 
     async def _next(self, prompt: str, known: Watch, thread: Ts, user: UserId) -> Submission:
@@ -184,7 +191,7 @@ class AskDesk:
         """What asks a card's question once more."""
         await self._let_in(user, place)
         known = await self._card(Act.RETRY, user, watch, place, card)
-        if not self._access.may_act(user, known):
+        if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
             audit.record(Act.RETRY, user, place, "refused: not theirs", job=known.job)
             raise _Refused(accesslines.not_yours())
         if known.retried_by is not None:

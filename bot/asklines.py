@@ -56,13 +56,14 @@ def refused(error: OmniError) -> str:
             return _omni_line(error)
 
 
-def maybe_taken(question: str | None) -> Message:
-    """Nobody knows whether Omni has taken a question. `question`: where a button may ask it again."""
+def maybe_taken(question: str | None, *, private: bool = False) -> Message:
+    """Nobody knows whether Omni has taken a question. `question`: where a button may ask it again. `private`: its card
+    was to go to direct messages, and must with the button too."""
     text = (
         "Omni did not answer, so it may have taken your question or not. I don't ask twice by myself, since Omni would "
         "then work on it twice. Please look in Omni; if it is not there, ask again."
     )
-    button = try_again(question) if question else []
+    button = try_again(question, private=private) if question else []
     return Message(text, (section(text), *button) if button else ())
 
 

@@ -22,7 +22,9 @@ ASK_FOLLOW_UP = "ask_follow_up"
 """The action ids of the buttons that cancel a card's job, ask its question again, and ask on from its answer; their
 value is the watch's id."""
 TRY_AGAIN = "try_again"
-"""The action id of the button that asks once more what Omni may have taken; its value is the question."""
+TRY_AGAIN_PRIVATELY = "try_again_privately"
+"""The action ids of the button that asks once more what Omni may have taken, where it is pressed or in the person's
+direct messages, as it was asked before; its value is the question."""
 LONGEST_VALUE = 2_000
 """Characters of a button's value. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 LONGEST_SECTION = 3_000
@@ -90,11 +92,13 @@ def buttons(
     return [{"type": "actions", "elements": elements}] if elements else []
 
 
-def try_again(question: str) -> list[Block]:
-    """The button that asks a question again, which is its value; none where the question is too long for that."""
+def try_again(question: str, *, private: bool) -> list[Block]:
+    """The button that asks a question again, which is its value; none where the question is too long for that.
+    `private`: its card is to go to the person's direct messages."""
     if not 0 < len(question) <= LONGEST_VALUE:
         return []
-    return [{"type": "actions", "elements": [{**_button("Try again", TRY_AGAIN), "value": question}]}]
+    action = TRY_AGAIN_PRIVATELY if private else TRY_AGAIN
+    return [{"type": "actions", "elements": [{**_button("Try again", action), "value": question}]}]
 
 
 def _button(label: str, action_id: str) -> Block:

@@ -48,7 +48,7 @@ class CancelDesk:
         if known is None or known.place != place or known.card != card:
             audit.record(Act.CANCEL, user, place, "refused: no such card")
             return lines.nothing_to_show_here()
-        if not self._access.may_act(user, known):
+        if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
             audit.record(Act.CANCEL, user, place, "refused: not theirs", job=known.job)
             return accesslines.not_yours()
         if known.ended:

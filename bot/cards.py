@@ -211,7 +211,7 @@ class Cards:
             id=WatchId(str(uuid4())),
             job=watch.job,
             place=place,
-            requester=follower,
+            requester=watch.requester,
             followers=(follower,),
             asked_at=watch.asked_at,
             is_own=watch.is_own,

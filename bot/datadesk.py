@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot import lines
+from bot.access import Access
 from bot.datamessages import messages, uploads, with_rows
 from bot.errors import (
     BoardError,
@@ -28,6 +29,7 @@ from bot.ports import Board, Message, Omni, Upload, Watches
 from bot.posting import Posting
 from bot.result import JobResult
 from bot.results import Results
+from bot.showing import not_shown
 from bot.stepsmessage import steps_message
 from bot.watch import Place, Ts, UserId, Watch, WatchId
 
@@ -78,6 +80,7 @@ class DataDesk:
         board: Board,
         watches: Watches,
         posting: Posting,
+        access: Access,
         tenant: str,
         bot_user: UserId,
     ) -> None:
@@ -87,6 +90,7 @@ class DataDesk:
         self._board = board
         self._watches = watches
         self._posting = posting
+        self._access = access
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: dict[_Key, _Shown] = {}
@@ -103,11 +107,13 @@ class DataDesk:
     async def _show(self, what: What, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
         try:
             known = await self._watches.get(watch)
+            if known is None or known.place != place or known.card != card:
+                return lines.nothing_to_show_here()
+            if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
+                return line
         except StoreUnavailable as error:
             log.error("watch not read", watch=watch, reason=str(error))
             return lines.storage_down()
-        if known is None or known.place != place or known.card != card:
-            return lines.nothing_to_show_here()
         log.info("asked to show", what=what, watch=watch, user=person)
         key = (watch, card, what)
         # Two who press at once are served one after the other: the second then finds what the first was shown.

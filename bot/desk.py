@@ -10,7 +10,7 @@ from uuid import uuid4
 import structlog
 
 from bot import accesslines, audit, lines
-from bot.access import Access, Unjudged
+from bot.access import Access
 from bot.arrivals import Arrival, Arrivals
 from bot.audit import Act
 from bot.destinations import Destination, Destinations, split_private
@@ -27,6 +27,7 @@ from bot.errors import (
 )
 from bot.job import Conversation, JobId, NotAReference, parse_reference
 from bot.ports import Board, Omni, Watches
+from bot.showing import not_shown
 from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
@@ -86,12 +87,10 @@ class Desk:
                 job = await self._job(reference)
                 if job is None:
                     return lines.chat_without_job()
-                if not await self._may_see(person, job):
-                    return lines.no_such_job()
+                if (line := await not_shown(self._access, self._omni, person, job)) is not None:
+                    return line
                 destination = await self._destination(place, person, private=private)
             return await self._follow_job(job, destination, place, person, stored)
-        except Unjudged:
-            return accesslines.not_known()
         except OmniError as error:
             return lines.not_looked_up(error)
         except BoardError as error:
@@ -126,6 +125,8 @@ class Desk:
                 return lines.not_resumable()
             if known.ended:
                 return lines.already_followed(None)
+            if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
+                return line
             await self._watches.resume(watch, person, self._now())
         except StoreUnavailable as error:
             log.error("resuming not stored", reason=str(error))
@@ -154,11 +155,6 @@ class Desk:
         if (line := await self._access.refusal(person, place)) is not None:
             return line
         return await self._access.over_limit(person, place.team, asking=False)
-
-    async def _may_see(self, person: UserId, job: JobId) -> bool:
-        if not self._access.looks_at_jobs:
-            return True
-        return await self._access.may_see(person, await self._omni.status(job, urgent=True))
 
     async def _destination(self, place: Place, person: UserId, *, private: bool) -> Destination:
         """Where the card goes. A request that Slack has no time for is not lost, unless it was to be private: it is

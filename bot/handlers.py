@@ -18,6 +18,7 @@ from bot.blocks import (
     SHOW_STEPS,
     STOP_FOLLOWING,
     TRY_AGAIN,
+    TRY_AGAIN_PRIVATELY,
 )
 from bot.canceldesk import CancelDesk
 from bot.datadesk import DataDesk
@@ -66,6 +67,7 @@ class Handlers:
         app.action(CANCEL_JOB)(self.on_cancel)
         app.action(RETRY_JOB)(self.on_retry)
         app.action(TRY_AGAIN)(self.on_try_again)
+        app.action(TRY_AGAIN_PRIVATELY)(self.on_try_again_privately)
         app.action(OPEN_CHAT)(self.on_open_chat)
         app.error(self.on_error)
 
@@ -123,11 +125,11 @@ class Handlers:
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Try again` of a private line, whose value is the question."""
-        await ack()
-        pressed = click(body, self._team)
-        if not self._errands.is_repeated(pressed.trigger):
-            again = self._ask_desk.try_again(pressed.value, pressed.place, pressed.person)
-            self._errands.run(again, self._errands.answer_to(body))
+        await self._try_again(ack, body, private=False)
+
+    async def on_try_again_privately(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The same of a question that was asked privately."""
+        await self._try_again(ack, body, private=True)
 
     async def on_open_chat(self, ack: AsyncAck) -> None:
         """A link button: Slack opens the address by itself and only wants to hear that we know."""
@@ -136,6 +138,13 @@ class Handlers:
     async def on_error(self, error: Exception) -> None:
         """A defect of ours; what can be expected was caught before. The body is not logged: it is people's."""
         log.error("listener broke", exc_info=error)
+
+    async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
+        await ack()
+        pressed = click(body, self._team)
+        if not self._errands.is_repeated(pressed.trigger):
+            again = self._ask_desk.try_again(pressed.value, pressed.place, pressed.person, private=private)
+            self._errands.run(again, self._errands.answer_to(body))
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
         await ack()

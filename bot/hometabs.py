@@ -93,7 +93,10 @@ class HomeTabs:
         while True:
             self._opened.clear()
             for person in [person for person, tab in self._tabs.items() if tab.next_look_at <= _loop_time()]:
-                await self._look(person, self._tabs[person])
+                if (
+                    tab := self._tabs.get(person)
+                ) is not None:  # others may have been opened in its place meanwhile
+                    await self._look(person, tab)
             await self._wait()
 
     async def _wait(self) -> None:
@@ -129,16 +132,18 @@ class HomeTabs:
             self._tabs.pop(person, None)
 
     async def _show(self, person: UserId, tab: _Tab) -> None:
-        view = await self._view(person, tab.team)
+        # A Home tab is nobody else's: the rule on channels is no reason to close it.
+        line = await self._access.refusal(person, Place(tab.team, ChannelId("D")))
+        view = await self._view(person, tab.team) if line is None else home.refused(line)
         fingerprint = Message("", (view,)).fingerprint
         if fingerprint != tab.shown:
             await self._views.publish(person, view)
             tab.shown = fingerprint
+        if line is not None:
+            # Until it is opened again: to ask once more each time would fill the audit trail.
+            self._tabs.pop(person, None)
 
     async def _view(self, person: UserId, team: TeamId) -> dict[str, Any]:
-        # A Home tab is nobody else's: the rule on channels is no reason to close it.
-        if (line := await self._access.refusal(person, Place(team, ChannelId("D")))) is not None:
-            return home.refused(line)
         running = await self._watches.open_watches_of(team, person)
         finished = await self._watches.ended_watches_of(team, person, MOST_FINISHED)
         return home.home(

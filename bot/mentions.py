@@ -1,6 +1,7 @@
 """Bolt's side of what people write to the bot: mentions of it, and its direct messages.
 
-Bolt acknowledges events by itself. Slack may deliver one several times; its event id tells.
+Bolt acknowledges events by itself. Slack may deliver one several times; its event id tells. A message is answered once,
+however many events there are of it.
 """
 
 from typing import Any
@@ -48,11 +49,17 @@ class Mentions:
         words = said(body, self._team, self._bot_user)
         if words is None or words.person == self._bot_user or self._errands.is_repeated(body.get("event_id")):
             return
+        # Who corrects a message mentions the bot anew, and its other events have ids of their own.
+        message = (
+            f"{words.place.channel} {words.message}" if words.message and not _is_for_help(words) else ""
+        )
+        if self._errands.is_repeated(message):
+            return
         tell = self._errands.privately(words.place, words.person, thread=words.thread)
         self._errands.run(self._errand(words), tell)
 
     def _errand(self, words: Said) -> Errand:
-        if words.words.lower() in ("", "help"):
+        if _is_for_help(words):
             return _tell(asklines.help_text())
         if words.thread is not None:
             return self._ask_desk.mentioned(words.words, words.place, words.thread, words.person)
@@ -60,6 +67,10 @@ class Mentions:
             return self._desk.follow(words.words, words.place, words.person)
         prompt, private = split_private(words.words)
         return self._ask_desk.ask(Wish(prompt, private=private), words.place, words.person)
+
+
+def _is_for_help(words: Said) -> bool:
+    return words.words.lower() in ("", "help")
 
 
 def _names_a_job(words: str) -> bool:

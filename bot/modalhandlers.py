@@ -1,5 +1,6 @@
 """Bolt's side of modals: opens them within Slack's 3 s, fills in what can be chosen, and takes what was entered."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -125,11 +126,15 @@ class ModalHandlers:
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return
-        await ack()
-        if not self._errands.is_repeated(body.get("trigger_id")):
-            person, place, card = person_of(body), on.place, on.card
-            asking = self._ask_desk.follow_up(on.prompt, on.watch, place, card, person)
-            self._errands.run(asking, self._errands.privately(place, person, thread=card))
+        if self._errands.is_repeated(body.get("trigger_id")):
+            await ack()
+            return
+        person, place, card = person_of(body), on.place, on.card
+        await self._errands.accept(
+            ack,
+            lambda stored: self._ask_desk.follow_up(on.prompt, on.watch, place, card, person, stored),
+            self._errands.privately(place, person, thread=card),
+        )
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A job to follow was entered."""
@@ -138,10 +143,15 @@ class ModalHandlers:
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return
-        await ack()
-        if not self._errands.is_repeated(body.get("trigger_id")):
-            person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
-            self._errands.run(self._follow(typed, place, person), self._errands.privately(place, person))
+        if self._errands.is_repeated(body.get("trigger_id")):
+            await ack()
+            return
+        person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
+        await self._errands.accept(
+            ack,
+            lambda stored: self._follow(typed, place, person, stored),
+            self._errands.privately(place, person),
+        )
 
     async def open_question(self, trigger: str, place: Place, person: UserId) -> str | None:
         """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""
@@ -178,9 +188,11 @@ class ModalHandlers:
         except BoardError as error:
             log.info("modal not updated", code=error.code)  # most likely closed by now
 
-    async def _follow(self, typed: str, place: Place, person: UserId) -> str | None:
+    async def _follow(
+        self, typed: str, place: Place, person: UserId, stored: Callable[[], None]
+    ) -> str | None:
         there = await self._direct(place, person)
-        return await self._desk.follow(typed, there, person) if there else lines.slack_busy()
+        return await self._desk.follow(typed, there, person, stored) if there else lines.slack_busy()
 
     async def _direct(self, place: Place, person: UserId) -> Place | None:
         """The place, or the person's direct messages where there is none; None where those can't be had."""

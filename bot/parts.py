@@ -189,6 +189,7 @@ def assemble(
         board=world.board,
         watches=world.watches,
         posting=posting,
+        access=access,
         tenant=rules.tenant,
         bot_user=world.bot_user,
     )

@@ -34,6 +34,7 @@ class Said:
     words: str = field(repr=False)
     """Without the bot's name at its beginning or end."""
     place: Place
+    message: Ts
     person: UserId
     thread: Ts | None
     """The thread that it is a reply in."""
@@ -81,6 +82,7 @@ def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
     return Said(
         words=_addressed(str(event.get("text") or ""), bot_user),
         place=Place(TeamId(body.get("team_id") or team), ChannelId(event["channel"])),
+        message=Ts(event.get("ts") or ""),
         person=UserId(event["user"]),
         thread=Ts(thread) if thread and thread != event.get("ts") else None,
     )

@@ -167,6 +167,10 @@ class Watches(Protocol):
         """What a person followed to its end, at most so many, those that ended last first."""
         ...
 
+    async def first_of(self, job: JobId) -> Watch | None:
+        """The job's watch that was asked for first, open or closed: whose it is may act on the job."""
+        ...
+
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
         """The watches whose card begins that thread or is a reply in it, those asked for last first."""
         ...

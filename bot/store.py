@@ -103,6 +103,11 @@ class Store:
             return await select_ended(connection, followed_by(team, follower), most)
 
     @whole
+    async def first_of(self, job: JobId) -> Watch | None:
+        async with self.transactions.begin() as connection:
+            return next(iter(await select_watches(connection, watches.c.job == job)), None)
+
+    @whole
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
         async with self.transactions.begin() as connection:
             return (await select_watches(connection, of_thread(place, thread)))[::-1]
@@ -238,8 +243,8 @@ class Store:
                 return
             await look_after(connection, watch, at)
             if found[0].closed_at is not None and not found[0].ended:
-                again = {"closed_at": None, "claim": None}
-                await connection.execute(update(watches).where(watches.c.id == watch).values(again))
+                again = update(watches).where(watches.c.id == watch).values(closed_at=None, claim=None)
+                await connection.execute(again)
             if follower not in found[0].followers:
                 await let_follow(connection, watch, [follower])
 

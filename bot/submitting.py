@@ -3,7 +3,7 @@
 ask stored ──► submitted ──► bound to its job and watch, together ──► followed like any other
                   ├── certainly refused ──► the ask is withdrawn, its person told why
                   ├── perhaps taken ──────► its person told that nobody knows
-                  ├── chat is busy ───────► a follow-up waits for the job before it, once
+                  ├── chat is busy ───────► a follow-up waits for the job before it, once, and its person is told
                   └── the process dies ───► another tells: see `orphans`
 """
 
@@ -57,6 +57,16 @@ class Submission:
     """What is left to do once Omni has taken it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What has come of a submit."""
+
+    said: Message | None
+    """What to tell the person, if anything."""
+    end: Callable[[], Awaitable[None]] | None = None
+    """Ends the ask, so that nobody tells of it as an orphan."""
+
+
 class Submitting:
     """Sees questions through from the intention to the card."""
 
@@ -107,10 +117,10 @@ class Submitting:
         stored()
         async with self._in_hand(ask):
             try:
-                return await self._submit(submission)
+                return await self._ended(await self._submit(submission))
             except ConversationBusy as error:
                 if submission.ahead is None:
-                    return await self._refused(submission, error)
+                    return await self._ended(self._refused(submission, error))
         self._note(submission, "queued")
         self._spawn(self._wait_for_turn(submission))
         return Message(asklines.queued())
@@ -121,7 +131,7 @@ class Submitting:
             task.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
 
-    async def _submit(self, submission: Submission) -> Message | None:
+    async def _submit(self, submission: Submission) -> _Outcome:
         """Submit it now. Raises ConversationBusy, and does nothing of what that asks for."""
         watch = WatchId(str(uuid4()))
         with self._arrivals.waiting(watch) as arrival:
@@ -130,11 +140,11 @@ class Submitting:
             except ConversationBusy:
                 raise
             except MaybeTaken:
-                return await self._unanswered(submission)
+                return self._unanswered(submission)
             except (OmniError, StoreUnavailable) as error:
-                return await self._refused(submission, error)
+                return self._refused(submission, error)
             except _NotBound as error:
-                return Message(asklines.taken_but_not_stored(error.job))
+                return _Outcome(Message(asklines.taken_but_not_stored(error.job)))
             if submission.taken is not None:
                 self._spawn(submission.taken())
             await self._start(mine.job)
@@ -143,7 +153,7 @@ class Submitting:
             except StoreUnavailable as error:
                 log.warning("arrival not known", watch=mine.id, reason=str(error))
                 line = lines.card_is_late()
-        return None if line is None else Message(line)
+        return _Outcome(None if line is None else Message(line))
 
     async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
         """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
@@ -173,22 +183,35 @@ class Submitting:
             raise _NotBound(submitted.job) from error
         return mine
 
-    async def _unanswered(self, submission: Submission) -> Message:
-        self._note(submission, "perhaps taken")
-        try:
-            await self._asks.told(submission.ask.id)
-        except StoreUnavailable as error:
-            # Then it is told once more, as an orphan.
-            log.warning("ask not ended", reason=str(error))
-        return submission.unanswered
+    @staticmethod
+    async def _ended(outcome: _Outcome) -> Message | None:
+        if outcome.end is not None:
+            await outcome.end()
+        return outcome.said
 
-    async def _refused(self, submission: Submission, error: Exception) -> Message:
+    def _unanswered(self, submission: Submission) -> _Outcome:
+        self._note(submission, "perhaps taken")
+
+        async def end() -> None:
+            try:
+                await self._asks.told(submission.ask.id)
+            except StoreUnavailable as error:
+                # Then it is told once more, as an orphan.
+                log.warning("ask not ended", reason=str(error))
+
+        return _Outcome(submission.unanswered, end)
+
+    def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> _Outcome:
         self._note(submission, f"failed: {type(error).__name__}")
-        try:
-            await self._asks.withdraw(submission.ask.id)
-        except StoreUnavailable:
-            self._spawn(self._withdraw(submission.ask))
-        return Message(asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
+        line = line or (asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
+
+        async def end() -> None:
+            try:
+                await self._asks.withdraw(submission.ask.id)
+            except StoreUnavailable:
+                self._spawn(self._withdraw(submission.ask))
+
+        return _Outcome(Message(line), end)
 
     async def _withdraw(self, ask: Ask) -> None:
         """Forget it, however long the database takes; a process that ends before leaves it to `orphans`."""
@@ -223,29 +246,26 @@ class Submitting:
 
     async def _wait_for_turn(self, submission: Submission) -> None:
         async with self._in_hand(submission.ask):
-            told = await self._submit_in_turn(submission)
-        if told is not None:
-            await self._tell(submission.ask, told)
+            outcome = await self._submit_in_turn(submission)
+            # Still in hand: should this process end meanwhile, another tells.
+            if outcome.said is None or await self._tell(submission.ask, outcome.said):
+                await self._ended(outcome)
 
-    async def _submit_in_turn(self, submission: Submission) -> Message | None:
+    async def _submit_in_turn(self, submission: Submission) -> _Outcome:
         ahead = await submission.ahead() if submission.ahead is not None else ()
-        if not await turn(self._omni, ahead):
-            return await self._not_asked(submission)
         try:
+            if not await turn(self._omni, ahead):
+                raise ConversationBusy("409")
             if not await self._asks.touch(submission.ask.id, self._now()):
-                return None  # this process was paused for so long that another has told of it
+                return _Outcome(None)  # this process was paused for so long that another has told of it
             return await self._submit(submission)
-        except ConversationBusy:
-            return await self._not_asked(submission)
+        except ConversationBusy as error:
+            return self._refused(submission, error, asklines.busy_again())
         except StoreUnavailable as error:
-            return await self._refused(submission, error)
+            return self._refused(submission, error)
 
-    async def _not_asked(self, submission: Submission) -> Message:
-        await self._refused(submission, ConversationBusy("409"))
-        return Message(asklines.busy_again())
-
-    async def _tell(self, ask: Ask, message: Message) -> None:
-        """Tell the person, who has gone on since, in direct messages."""
+    async def _tell(self, ask: Ask, message: Message) -> bool:
+        """Tell the person, who has gone on since, in direct messages. False if Slack does not take it."""
         failures = 0
         while failures < TOLD_WITHIN_TRIES:
             try:
@@ -253,8 +273,9 @@ class Submitting:
             except BoardError as error:
                 failures = await back_off(error, failures)
             else:
-                return
+                return True
         log.warning("private line not told", user=ask.user)
+        return False
 
     def _spawn(self, errand: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._see_through(errand))

@@ -43,7 +43,7 @@ class Watch:
     job: JobId
     place: Place
     requester: UserId
-    """Who followed first."""
+    """Who followed first; not a follower where the watch was moved to another follower's direct messages."""
     followers: tuple[UserId, ...]
     """Who is told, in the order they came; holds the requester until they stop following."""
     asked_at: datetime

@@ -586,6 +586,11 @@ class FakeWatches:
         mine = [row for row in ended if row.place.team == team and follower in row.followers]
         return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
 
+    async def first_of(self, job: JobId) -> Watch | None:
+        await self._turn()
+        found = [row for row in self.rows.values() if row.job == job]
+        return min(found, key=lambda row: (row.asked_at, row.id), default=None)
+
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
         await self._turn()
         found = [row for row in self.rows.values() if row.place == place and thread in (row.card, row.thread)]
@@ -790,6 +795,8 @@ class FakeAccess:
         self.limited: dict[UserId, str] = {}
         self.idle: set[UserId] = set()
         """Who may not cancel or retry."""
+        self.only_requesters = False
+        """Whether nobody else may."""
         self.omni_user: OmniUserId | Exception | None = None
         self.looks_at_jobs = False
         self.error: Exception | None = None
@@ -807,8 +814,8 @@ class FakeAccess:
             raise self.omni_user
         return self.omni_user
 
-    def may_act(self, user: UserId, _watch: Watch) -> bool:
-        return user not in self.idle
+    def may_act(self, user: UserId, watch: Watch) -> bool:
+        return user not in self.idle and (not self.only_requesters or user == watch.requester)
 
     async def is_shared(self, place: Place) -> bool:
         return place in self.shared

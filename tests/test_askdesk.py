@@ -20,7 +20,7 @@ from bot.ask import (
 )
 from bot.askdesk import Wish
 from bot.asks import Ask, AskId
-from bot.blocks import TRY_AGAIN
+from bot.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
 from bot.errors import (
     BoardUnreachable,
     JobNotFound,
@@ -198,7 +198,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
             await desks.ask.ask(Wish("  \n"), HERE, ADA),
             await desks.ask.follow_up(" ", OLD, HERE, CARD, ADA),
             await desks.ask.mentioned("", HERE, CARD, ADA),
-            await desks.ask.try_again("", HERE, ADA),
+            await desks.ask.try_again("", HERE, ADA, private=False),
         ):
             assert said(line) == asklines.usage()
     assert stage.asking.submitted == []
@@ -278,8 +278,20 @@ async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None
 async def test_trying_again_asks_once_more() -> None:
     stage = Stage()
     async with stage.bot() as desks:
-        assert await desks.ask.try_again(QUESTION, HERE, ADA) is None
+        assert await desks.ask.try_again(QUESTION, HERE, ADA, private=False) is None
     assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
+
+
+async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
+    stage = Stage()
+    stage.asking.answers.extendleft([MaybeTaken("timeout")])
+    async with stage.bot() as desks:
+        line = await ask(desks, private=True)
+        assert line is not None
+        assert line.blocks[-1]["elements"][0]["action_id"] == TRY_AGAIN_PRIVATELY
+        await desks.ask.try_again(QUESTION, HERE, ADA, private=True)
+        await asyncio.sleep(5)
+    assert [posted.place for posted in stage.board.posted.values()] == [direct(ADA)]
 
 
 async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told_of_later() -> None:
@@ -543,6 +555,27 @@ async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it(
     assert stage.told() == [asklines.orphaned()] and len(stage.asking.submitted) == 1
 
 
+@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), MaybeTaken("502")])
+@pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
+async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_told_later(
+    answer: OmniError, until: str
+) -> None:
+    stage = busy_then(answer)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(1)
+        stage.board.plan("direct", *(BoardUnreachable("down"),) * 9)
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(12 if until == "the end of the process" else 90)
+    assert len(stage.asking.submitted) == 2 and stage.told() == []
+    stage.board.forget_plans()
+    async with stage.bot():
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+        await stage.tell_orphans()
+    assert stage.told() == [asklines.orphaned()]
+
+
 async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_more() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
@@ -568,6 +601,16 @@ async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(
 
 
 # Retrying
+
+
+async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_another_place() -> None:
+    stage = old_card(JobState.FAILED)
+    theirs = replace(stage.watches.rows[OLD], id=WatchId("theirs"), place=direct(GRACE), requester=GRACE)
+    stage.watches.rows[theirs.id] = replace(theirs, asked_at=START + timedelta(seconds=1))
+    stage.access.only_requesters = True
+    async with stage.bot() as desks:
+        line = await desks.ask.retry(theirs.id, theirs.place, CARD, GRACE)
+    assert said(line) == accesslines.not_yours() and stage.asking.submitted == []
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])

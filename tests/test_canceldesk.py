@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -18,7 +19,7 @@ from bot.errors import (
 from bot.job import JobId, JobState
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
 from tests.asking import Desks, Stage, direct, said
-from tests.fakes import ADA, GRACE, HERE, JOB, a_watch
+from tests.fakes import ADA, GRACE, HERE, JOB, START, a_watch
 
 pytestmark = pytest.mark.looptime
 
@@ -186,6 +187,18 @@ async def test_who_may_not_cancel_is_told_so_and_omni_is_not_asked(why: str) -> 
         line = await cancel(desks, GRACE)
     assert line == ("No." if why == "refused" else accesslines.not_yours())
     assert stage.asking.cancelled == [] and "set_canceller" not in stage.watches.writes
+
+
+async def test_nobody_comes_to_cancel_somebody_elses_job_by_following_it_in_another_place() -> None:
+    stage = a_running_job()
+    theirs = replace(a_watch("theirs"), place=direct(GRACE), requester=GRACE, followers=(GRACE,))
+    stage.watches.rows[theirs.id] = replace(theirs, card=Ts("9.0"), asked_at=START + timedelta(seconds=1))
+    stage.access.only_requesters = True
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        line = said(await desks.cancel.cancel(theirs.id, theirs.place, Ts("9.0"), GRACE))
+        assert line == accesslines.not_yours() and stage.asking.cancelled == []
+        assert await cancel(desks) == asklines.cancelled()
 
 
 async def test_a_database_that_is_away_is_told_and_omni_is_not_asked() -> None:

@@ -14,7 +14,19 @@ from bot.posting import Posting
 from bot.result import JobResult, QueryData
 from bot.results import Results
 from bot.watch import Slot, Ts, UserId, WatchId
-from tests.fakes import ADA, HERE, JOB, START, FakeBoard, FakeOmni, FakeWatches, a_job, a_watch, now
+from tests.fakes import (
+    ADA,
+    HERE,
+    JOB,
+    START,
+    FakeAccess,
+    FakeBoard,
+    FakeOmni,
+    FakeWatches,
+    a_job,
+    a_watch,
+    now,
+)
 from tests.test_follower import RULES, Stage
 from tests.test_schedules import direct
 from tests.test_thread import PIECES, TALL, TALLEST, paragraphs
@@ -165,6 +177,7 @@ async def test_the_data_of_an_answer_come_into_the_thread_that_its_card_is_in() 
         board=board,
         watches=FakeWatches(replace(MINE, card=Ts("9.0"), ended=True, closed_at=START)),
         posting=Posting(board, now, Palette()),
+        access=FakeAccess(),
         tenant=RULES.tenant,
         bot_user=UserId("U0BOT"),
     )

@@ -27,7 +27,19 @@ from bot.posting import Posting
 from bot.result import JobResult, QueryData, Step
 from bot.results import KEPT_SECONDS_UNFINISHED, Results
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
-from tests.fakes import ADA, GRACE, HERE, START, FakeBoard, FakeOmni, FakeWatches, a_job, a_watch, now
+from tests.fakes import (
+    ADA,
+    GRACE,
+    HERE,
+    START,
+    FakeAccess,
+    FakeBoard,
+    FakeOmni,
+    FakeWatches,
+    a_job,
+    a_watch,
+    now,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -49,6 +61,7 @@ class Counter:
         self.finds(result)
         self.board = FakeBoard()
         self.watches = FakeWatches(replace(a_watch(), card=CARD, closed_at=START, ended=True))
+        self.access = FakeAccess()
         self.desk = self.open()
 
     def open(self) -> DataDesk:
@@ -58,6 +71,7 @@ class Counter:
             board=self.board,
             watches=self.watches,
             posting=Posting(self.board, now, Palette()),
+            access=self.access,
             tenant=TENANT,
             bot_user=BOT,
         )
@@ -311,3 +325,13 @@ async def test_a_large_result_is_made_ready_aside(monkeypatch: pytest.MonkeyPatc
     assert await counter.data() is None
     assert aside == ["_data"]
     assert "the first 20 rows of 100,000" in str(next(iter(counter.board.posted.values())).message.blocks)
+
+
+@pytest.mark.parametrize("show", ["show_data", "show_steps"])
+async def test_whose_job_it_is_not_is_shown_nothing_that_the_card_does_not_say(show: str) -> None:
+    counter = Counter()
+    counter.access.looks_at_jobs = True
+    counter.access.hidden = {GRACE}
+    assert await getattr(counter.desk, show)(WATCH, HERE, CARD, GRACE) == lines.no_such_job()
+    assert counter.board.posted == {} and counter.board.uploaded == []
+    assert await getattr(counter.desk, show)(WATCH, HERE, CARD, ADA) is None

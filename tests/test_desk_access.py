@@ -1,6 +1,7 @@
 """Who may follow what, and where the card of it goes: in virtual time."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -146,6 +147,18 @@ async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> No
     assert stage.told() == []
     assert SECRET in stage.shown(direct(ADA))[0]
     assert stage.all_closed()
+
+
+async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), replace(a_watch(), followers=(ADA, GRACE)))
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    moved = {watch.place: watch for watch in stage.watches.rows.values()}
+    assert {place: watch.requester for place, watch in moved.items()} == {
+        direct(ADA): ADA,
+        direct(GRACE): ADA,
+    }
 
 
 async def test_a_card_that_is_late_in_a_channel_that_was_shared_meanwhile_goes_to_direct_messages() -> None:

@@ -279,6 +279,32 @@ async def test_an_entered_follow_up_goes_on_from_its_card() -> None:
     assert doors.views.whispered == [(HERE, ADA, "line", Ts("1.1"))]
 
 
+@pytest.mark.parametrize(
+    "listener, view",
+    [
+        ("on_follow_up", submitted(VIEWS["follow_up"], question="And by region?")),
+        ("on_job", submitted(VIEWS["follow_job"], job=str(JOB))),
+    ],
+)
+async def test_what_was_entered_is_acknowledged_once_it_is_stored(
+    listener: str, view: dict[str, Any]
+) -> None:
+    class Storing:
+        async def follow_up(self, *given: Any) -> str | None:
+            await asyncio.sleep(0.2)
+            given[-1]()
+            await asyncio.sleep(5.0)
+            return None
+
+        follow = follow_up
+
+    doors = Doors()
+    doors.modals._ask_desk = cast(AskDesk, Storing())
+    doors.modals._desk = cast(Desk, Storing())
+    await doors.accept(getattr(doors.modals, listener), interaction(), view)
+    assert doors.acknowledged_at == [pytest.approx(0.2)]
+
+
 async def test_an_entered_job_is_followed_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.follow_job(), job=str(JOB))
@@ -465,6 +491,20 @@ async def test_an_event_that_slack_delivers_again_is_answered_once() -> None:
         await doors.mentions.on_mention(event())
     await doors.errands.drain()
     assert len(doors.desk.asked) == 1
+
+
+async def test_a_message_that_is_corrected_is_answered_once() -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(event())
+    forgotten = event(text=f"<@{BOT}>", ts="7.7")
+    await doors.mentions.on_mention(forgotten | {"event_id": "Ev3"})
+    corrected = event(text=f"<@{BOT}> Top product?", edited={"user": ADA, "ts": "6.6"}) | {"event_id": "Ev2"}
+    await doors.mentions.on_mention(corrected)
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 1
+    await doors.mentions.on_mention(event(ts="7.7") | {"event_id": "Ev4"})
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 2, "where nothing was asked at first"
 
 
 # Links

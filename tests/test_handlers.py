@@ -50,8 +50,8 @@ class RememberingDesk:
         self.answer: str | Exception | None = "line"
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, str | None]]:
-        async def ask(*args: object) -> str | None:
-            self.asked.append((name, *args))
+        async def ask(*args: object, **more: object) -> str | None:
+            self.asked.append((name, *args, *more.values()))
             await asyncio.sleep(1.0)
             if isinstance(self.answer, Exception):
                 raise self.answer
@@ -231,8 +231,16 @@ async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value()
     counter = Counter()
     await counter.press(counter.handlers.on_try_again, click(actions=[{"value": "Top products?"}]))
     await counter.errands.drain()
-    assert counter.desk.asked == [("try_again", "Top products?", HERE, ADA)]
-    assert counter.told == [(URL, "line")]
+    await counter.press(
+        counter.handlers.on_try_again_privately,
+        click(actions=[{"value": "Top products?"}], trigger_id="another"),
+    )
+    await counter.errands.drain()
+    assert counter.desk.asked == [
+        ("try_again", "Top products?", HERE, ADA, False),
+        ("try_again", "Top products?", HERE, ADA, True),
+    ]
+    assert counter.told == [(URL, "line")] * 2
 
 
 @pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])

@@ -12,6 +12,7 @@ from bot import accesslines
 from bot.errors import BoardBusy, BoardError, StoreUnavailable
 from bot.hometabs import KEPT_SECONDS, MOST_KEPT, HomeTabs
 from bot.job import JobId, JobState
+from bot.modals import View
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, FakeAccess, FakeBoard, FakeWatches, a_watch, now
 from tests.test_handlers import RememberingViews
@@ -116,6 +117,23 @@ async def test_whoever_may_not_use_the_bot_sees_why_and_no_job() -> None:
     assert accesslines.not_for_you() in house.shown() and JOB not in house.shown()
 
 
+async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_open_theirs() -> None:
+    asked: list[UserId] = []
+
+    class Refusing(FakeAccess):
+        async def refusal(self, user: UserId, _place: Place) -> str | None:
+            asked.append(user)
+            return accesslines.not_for_you()
+
+    house = House()
+    house.tabs._access = Refusing()
+    async with house.kept():
+        for _ in range(2):
+            await house.open()
+            await asyncio.sleep(600)
+    assert asked == [ADA, ADA] and len(house.times()) == 2
+
+
 async def test_people_see_their_own_follows_only() -> None:
     house = House()
     async with house.kept():
@@ -152,6 +170,25 @@ async def test_so_many_tabs_are_kept_and_no_more() -> None:
     async with house.kept():
         await asyncio.sleep(1)
     assert len(house.times()) == MOST_KEPT
+
+
+async def test_a_tab_that_makes_room_for_others_while_they_are_drawn_disturbs_nobody() -> None:
+    class Slow(RememberingViews):
+        async def publish(self, user: UserId, view: View) -> None:
+            await super().publish(user, view)
+            await asyncio.sleep(1)
+
+    house = House()
+    house.views = house.tabs._views = Slow()
+    for number in range(MOST_KEPT):
+        await house.open(UserId(f"U{number}"))
+    async with house.kept():
+        await asyncio.sleep(0.5)
+        for number in range(5):
+            await house.open(UserId(f"UNEW{number}"))
+        await asyncio.sleep(MOST_KEPT + 20)
+    drawn = {person for _, person, _ in house.views.published}
+    assert {UserId(f"UNEW{number}") for number in range(5)} <= drawn
 
 
 async def test_slack_is_obeyed_when_it_asks_for_time() -> None:

@@ -169,6 +169,7 @@ def test_every_button_and_menu_has_a_listener() -> None:
         blocks.RETRY_JOB,
         blocks.ASK_FOLLOW_UP,
         blocks.TRY_AGAIN,
+        blocks.TRY_AGAIN_PRIVATELY,
         modals.CHOOSE_MODEL,
     }
 

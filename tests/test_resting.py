@@ -74,6 +74,17 @@ async def test_whoever_resumes_goes_on_with_the_same_card_to_the_answer() -> Non
     assert stage.all_closed()
 
 
+async def test_whose_job_it_is_not_resumes_nothing() -> None:
+    stage = Resting(a_job(), a_watch())
+    stage.access.looks_at_jobs = True
+    stage.access.hidden = {GRACE}
+    async with stage.bot() as runner:
+        await asyncio.sleep(2 * LONG)
+        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, GRACE) == lines.no_such_job()
+        await asyncio.sleep(10)
+    assert stage.rests() and stage.row().followers == (ADA,)
+
+
 async def test_a_resumed_follow_rests_again_after_as_long() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:

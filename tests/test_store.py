@@ -53,6 +53,15 @@ async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_t
     assert [one.id for one in await taken_up(store)] == [first.id]
 
 
+async def test_the_first_watch_of_a_job_is_the_one_asked_for_first_in_whatever_place(store: Watches) -> None:
+    assert await store.first_of(JOB) is None
+    later = await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    assert await store.first_of(JOB) == later
+    first = await store.add(watch(HERE, ADA))
+    assert await store.first_of(JOB) == first
+    assert await store.first_of(OTHER_JOB) is None
+
+
 async def test_asking_twice_follows_once(store: Watches) -> None:
     await store.add(watch(HERE, ADA))
     assert (await store.add(watch(HERE, ADA))).followers == (ADA,)
