@@ -5,7 +5,7 @@ A job that is not there and a job that is somebody else's read the same: that li
 
 from bot.watch import UserId
 
-_ASK = "If you should have it, please ask whoever operates the bot."
+_ASK = "If you need it, please ask whoever operates it."
 
 
 def not_for_you() -> str:
@@ -41,7 +41,7 @@ def not_yours() -> str:
 def no_omni_user() -> str:
     """No active Omni user, or more than one, has the person's e-mail address."""
     return (
-        "I found no single active Omni user with your Slack e-mail address, so I can't ask Omni in your name. "
+        "I did not find exactly one active Omni user with your Slack e-mail address, so I can't ask Omni in your name. "
         "Please ask an Omni admin to look at your account."
     )
 

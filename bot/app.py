@@ -146,6 +146,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await closing.enter_async_context(web.serve(settings.host, settings.port, health.problem))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
+        # Nobody else can open what only one process may use.
+        alone_since = None if database.is_shared else now()
         transactions = Transactions(database)
         closing.push_async_callback(_settle, transactions)
         health.transactions = transactions
@@ -162,7 +164,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             parts.learning.run(),
             parts.home_tabs.run(),
             sweep_asks(
-                StoredAsks(transactions), health.bot.board, now, retention_days=settings.retention_days
+                StoredAsks(transactions),
+                health.bot.board,
+                now,
+                retention_days=settings.retention_days,
+                alone_since=alone_since,
             ),
         ]
         if database.is_shared:

@@ -144,14 +144,14 @@ def cancelled() -> str:
 def stops_after_this_step() -> str:
     """Omni has taken the wish, and a worker is still at it."""
     return (
-        "Omni stops after the step that it is at. Should that be the last one, the answer comes all the same: "
-        "the card shows which."
+        "Omni stops after its current step. If that is the last one, the answer comes all the same; "
+        "the card will show it."
     )
 
 
 def had_ended() -> str:
     """There was nothing left to cancel."""
-    return "The job has ended before it could be cancelled."
+    return "The job had ended before it could be cancelled."
 
 
 def not_cancelled(error: OmniError) -> str:
@@ -171,8 +171,8 @@ def not_cancelled(error: OmniError) -> str:
 def cancel_unanswered() -> str:
     """Nobody knows whether Omni has cancelled the job."""
     return (
-        "Omni did not answer, so the job may be cancelled or not: the card shows it. To press the button again does "
-        "no harm."
+        "Omni did not answer, so the job may be cancelled or not; the card will show it. "
+        "It does no harm to press the button again."
     )
 
 

@@ -112,7 +112,7 @@ def _plain(text: str) -> Block:
 _CONFIRM_CANCEL: Block = {
     "title": _plain("Cancel this job?"),
     "text": _plain(
-        "Omni stops working on it, for everybody who waits for its answer. To be told no more and let it go on, "
+        "Omni stops working on it, for everybody who waits for its answer. If you only want to hear no more of it, "
         "press Stop following instead."
     ),
     "confirm": _plain("Cancel job"),

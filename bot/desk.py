@@ -124,7 +124,7 @@ class Desk:
             if known is None or known.place != place or known.card != card:
                 return lines.not_resumable()
             if known.ended:
-                return lines.already_followed(None)
+                return lines.already_followed(None, has_ended=True)
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
                 return line
             await self._watches.resume(watch, person, self._now())
@@ -208,12 +208,13 @@ class Desk:
                 return None
             try:
                 if not there.card_gone:
-                    return lines.already_followed(await self._board.permalink(there.place, there.card))
+                    link = await self._board.permalink(there.place, there.card)
+                    return lines.already_followed(link, has_ended=there.ended)
             except MessageGone:
                 pass
             except BoardError as error:
                 log.warning("no permalink", watch=watch, code=error.code)
-                return lines.already_followed(None)
+                return lines.already_followed(None, has_ended=there.ended)
             # Somebody deleted the card. It is posted anew, unless that has been seen to already.
             await self._watches.start_over(watch, there.card)
 

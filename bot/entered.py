@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.ask import ModelId
+from bot.job import NotAReference, parse_reference
 from bot.modals import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, WHERE, View
 from bot.watch import ChannelId, Place, TeamId, Ts, WatchId
 
@@ -63,6 +64,11 @@ def job(view: View) -> str:
     """What was entered in `modals.follow_job`. Raises NotEntered."""
     if not (typed := _typed(view, JOB)):
         raise NotEntered(job="Please enter the id of a job, or the address of a chat.")
+    try:
+        parse_reference(typed)
+    except NotAReference as wrong:
+        # An error of a modal is plain text.
+        raise NotEntered(job=str(wrong).replace("`", "")) from None
     return typed
 
 

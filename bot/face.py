@@ -23,7 +23,7 @@ class Face:
     title: str
     """The state in words, without an end mark."""
     aside: str = ""
-    """Follows the title: since when, by whom."""
+    """Follows the title: when, how long it took, by whom."""
     step: str = ""
     """What the AI does now. Not mrkdwn but plain text, for a block that formats nothing."""
     details: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def face(sight: Sight, cancelled_by: UserId | None = None) -> Face:
         return Face("🔎", "Looking the job up in Omni")
     match job.state:
         case JobState.QUEUED:
-            return Face("⏳", "Queued in Omni", _since(job), details=_cancelling(cancelled_by))
+            return Face("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
         case JobState.EXECUTING:
             return Face("⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by))
         case JobState.DELIVERING:
@@ -78,12 +78,12 @@ def _missing(job: Job | None) -> Face:
 
 
 def _since(job: Job) -> str:
-    """Since when the state lasts, where Omni says so; else since when the job exists."""
+    """When the job was asked for, or when Omni began to work on it."""
     if job.state is JobState.EXECUTING and job.execution_started_at:
-        return f"since {moment(job.execution_started_at)}"
+        return f"· started {moment(job.execution_started_at)}"
     if job.created_at is None:
         return ""
-    return f"{'since' if job.state is JobState.QUEUED else '· started'} {moment(job.created_at)}"
+    return f"· {'asked' if job.state is JobState.QUEUED else 'started'} {moment(job.created_at)}"
 
 
 def _step(job: Job) -> str:
@@ -123,6 +123,11 @@ def _cancelling(by: UserId | None) -> tuple[str, ...]:
     if by is None:
         return ()
     return (f"<@{by}> asked to cancel. Omni stops after this step, unless the answer comes first.",)
+
+
+def _withdrawing(by: UserId | None) -> tuple[str, ...]:
+    """The same of a job that no worker has taken yet: there is no step to wait for."""
+    return () if by is None else (f"<@{by}> asked to cancel.",)
 
 
 def _canceller(job: Job, by: UserId | None) -> tuple[str, ...]:

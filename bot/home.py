@@ -74,7 +74,7 @@ def _heading(words: str) -> dict[str, Any]:
 
 def _running(followed: Followed) -> str:
     state = _STATES.get(followed.state, "▶️ Running") if followed.state else "▶️ Running"
-    return _line(followed, state, f"since {moment(followed.watch.asked_at)}")
+    return _line(followed, state, f"asked {moment(followed.watch.asked_at)}")
 
 
 def _finished(followed: Followed) -> str:

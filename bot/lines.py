@@ -27,6 +27,7 @@ def help_text() -> str:
             f"• `{COMMAND} list`: the jobs you follow that are still running.",
             f"• `{COMMAND} help`: this text.",
             "*Stop following* under a card ends it for you; the others there keep following.",
+            "To ask Omni something new, type `/omni-ask`.",
         ]
     )
 
@@ -38,10 +39,12 @@ def usage(reason: str | None = None) -> str:
     return f"{reason} {say}" if reason else say
 
 
-def already_followed(permalink: str | None) -> str:
-    """A second command for the same job in the same place."""
-    here = f"<{permalink}|its card>" if permalink else "its card in this conversation"
-    return f"This job has its card here already: see {here}. You follow it as long as it runs."
+def already_followed(permalink: str | None, *, has_ended: bool = False) -> str:
+    """A second command for the same job in the same place. `has_ended`: the card says how."""
+    card = f"<{permalink}|its card>" if permalink else "its card"
+    return (
+        f"This job has {card} here already.{'' if has_ended else ' You follow it, and are told how it ends.'}"
+    )
 
 
 def moved_to_dm(permalink: str | None, bot_user: UserId) -> str:
@@ -131,7 +134,7 @@ def unconfirmed_card(job: JobId | None = None) -> str:
 def unfollowed(n_left: int) -> str:
     """The person stopped following; `n_left` others still do."""
     if n_left == 0:
-        return "You no longer follow this job, and nobody else does. It goes on in Omni."
+        return "You no longer follow this job, and nobody else does. That does not cancel it."
     others = "One other person still follows it" if n_left == 1 else f"{n_left} others still follow it"
     return f"You no longer follow this job. {others}, so the card stays current."
 
@@ -170,7 +173,7 @@ def follows(open_follows: Sequence[tuple[Watch, str | None]]) -> str:
 
 def _follow(watch: Watch, permalink: str | None) -> str:
     card = f" · <{permalink}|card>" if permalink else ""
-    return f"• {code(watch.job, 60)} in {_place(watch)}, since {moment(watch.asked_at)}{card}"
+    return f"• {code(watch.job, 60)} in {_place(watch)}, asked {moment(watch.asked_at)}{card}"
 
 
 def _place(watch: Watch) -> str:

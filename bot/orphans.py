@@ -17,13 +17,18 @@ ORPHANED_AFTER = timedelta(minutes=3)
 """For so long no process has said that it has a question in hand: several of its touches were missed."""
 
 
-async def tell_orphans(asks: Asks, board: Board, now: Callable[[], datetime]) -> None:
+async def tell_orphans(
+    asks: Asks, board: Board, now: Callable[[], datetime], *, alone_since: datetime | None = None
+) -> None:
     """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
+
+    `alone_since`: since when no other process can have a question in hand, if there is but this one.
 
     Raises:
         StoreUnavailable: the database did not answer.
     """
-    for orphan in await asks.orphans(now() - ORPHANED_AFTER):
+    before = now() - ORPHANED_AFTER
+    for orphan in await asks.orphans(before if alone_since is None else max(before, alone_since)):
         if not await asks.take_over(orphan, now()):
             continue
         line = Message(asklines.orphaned())

@@ -27,7 +27,8 @@ def preview(job: Job) -> dict[str, Any]:
 
 def _when(job: Job) -> str:
     if not job.state.is_final:
-        return f"since {moment(job.begun_at)}" if job.begun_at else ""
+        begun = "asked" if job.state is JobState.QUEUED else "started"
+        return f"{begun} {moment(job.begun_at)}" if job.begun_at else ""
     seconds, at = job.duration_seconds, job.completed_at or job.cancelled_at
     after = "" if seconds is None else f"after {duration(seconds)}"
     return " · ".join(filter(None, [after, moment(at) if at else ""]))

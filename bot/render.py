@@ -101,13 +101,19 @@ def chart(job: Job, image: bytes) -> Upload:
 def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
     """The card once its last follower has stopped."""
     link = chat_link(sight.job.chat_url, tenant) if sight.job else None
-    goes_on = "The job has ended in Omni." if sight.is_final else "The job goes on in Omni."
+    goes_on = _goes_on(watch, sight)
     again = f"To follow it again, type {code(f'/omni-job {watch.job}', 100)}."
     title = "The bot no longer follows this job"
     blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
     blocks += [*buttons(link), context(_people(watch))]
     text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
+
+
+def _goes_on(watch: Watch, sight: Sight) -> str:
+    if sight.is_final:
+        return "The job has ended in Omni."
+    return "The job goes on in Omni." if watch.cancelled_by is None else "Omni was asked to cancel the job."
 
 
 def rested(watch: Watch, sight: Sight, tenant: str) -> Message:

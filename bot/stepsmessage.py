@@ -49,7 +49,8 @@ def _line(place: int, step: Step) -> str:
     # A summary repeats the whole answer, which stands on the card.
     said = "" if step.type == SUMMARIZE else " ".join(plain(step.message).split())
     at = f" · {clock(step.at)}" if step.at is not None else ""
-    return f"{place}. *{words}*{query}{at}" + (f": {shortened(said, _LONGEST_MESSAGE)}" if said else "")
+    told = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
+    return f"{place}. *{words}*{query}{told}{at}"
 
 
 def _type(name: str) -> str:

@@ -36,11 +36,19 @@ async def sweep(
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-async def sweep_asks(asks: Asks, board: Board, now: Callable[[], datetime], *, retention_days: float) -> None:
-    """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled."""
+async def sweep_asks(
+    asks: Asks,
+    board: Board,
+    now: Callable[[], datetime],
+    *,
+    retention_days: float,
+    alone_since: datetime | None = None,
+) -> None:
+    """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled. `alone_since`: see
+    `tell_orphans`."""
     while True:
         try:
-            await tell_orphans(asks, board, now)
+            await tell_orphans(asks, board, now, alone_since=alone_since)
             await asks.forget_asks(now() - timedelta(days=retention_days))
         except StoreUnavailable as error:
             log.error("asks not read", reason=str(error))

@@ -328,6 +328,21 @@ async def test_what_is_missing_is_told_in_the_modal(listener: str, view: dict[st
     assert doors.desk.asked == []
 
 
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("banana", "not an Omni job id"),
+        ("https://acme.omniapp.co/w/1", "begin with https:// and have /chat/"),
+    ],
+)
+async def test_what_is_no_job_is_told_in_the_modal_and_not_lost_there(typed: str, told: str) -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_job, interaction(), submitted(modals.follow_job(), job=typed))
+    (answer,) = doors.acknowledged
+    assert answer["response_action"] == "errors" and told in cast(dict[str, str], answer["errors"])["job"]
+    assert doors.desk.asked == []
+
+
 async def test_what_slack_delivers_twice_is_asked_once() -> None:
     doors = Doors()
     view = submitted(VIEWS["ask"], question="Top products?")

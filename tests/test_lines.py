@@ -125,7 +125,7 @@ def test_whoever_comes_too_late_to_resume_is_told_what_to_type() -> None:
 def test_follows_are_listed_with_place_and_time() -> None:
     first, second, third = ALL["follows"].split("\n")
     assert first == "You follow these running jobs:"
-    assert "`550e8400-e29b-41d4-a716-446655440000` in <#C0DATA>, since <!date^" in second
+    assert "`550e8400-e29b-41d4-a716-446655440000` in <#C0DATA>, asked <!date^" in second
     assert "in direct messages" in third
 
 

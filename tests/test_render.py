@@ -14,7 +14,7 @@ from bot.demo.payload import judge
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import Progress
 from bot.ports import Message
-from bot.render import card, notice, rested
+from bot.render import card, notice, rested, unfollowed
 from bot.sight import Sight
 from tests import outside
 from tests.golden import (
@@ -73,8 +73,8 @@ def test_libraries_that_are_not_ours_have_every_form(name: str) -> None:
     "name, words",
     [
         ("looking_up", "Looking the job up in Omni."),
-        ("queued", "Queued in Omni since"),
-        ("executing", "Omni is working on it since"),
+        ("queued", "Queued in Omni · asked"),
+        ("executing", "Omni is working on it · started"),
         ("delivering", "Omni is delivering the answer"),
         ("unknown_state", "Still running (REHEARSING)"),
         ("complete", "Answered in 1 min 12 s"),
@@ -153,6 +153,16 @@ def test_a_cancellation_that_is_on_its_way_is_told_with_who_asked_for_it_and_not
     for form in MESSAGES["executing_to_be_cancelled"]:
         assert f"<@{GRACE}> asked to cancel. Omni stops after this step" in form.text
     assert "cancel_job" not in shown(MESSAGES["executing_to_be_cancelled"][0])
+
+
+def test_a_queued_job_that_is_to_be_cancelled_waits_for_no_step() -> None:
+    for form in card(replace(WATCH, cancelled_by=GRACE), SIGHTS["queued"], NOW, TENANT):
+        assert f"<@{GRACE}> asked to cancel." in form.text and "step" not in form.text
+
+
+def test_a_card_that_nobody_follows_does_not_say_that_a_job_goes_on_that_is_to_be_cancelled() -> None:
+    message = unfollowed(replace(WATCH, followers=(), cancelled_by=GRACE), SIGHTS["executing"], TENANT)
+    assert "Omni was asked to cancel the job." in message.text and "goes on" not in message.text
 
 
 def test_a_job_cancelled_from_slack_names_who_did_it_and_not_the_keys_own_user() -> None:

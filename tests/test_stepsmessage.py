@@ -29,8 +29,8 @@ def test_each_action_is_told_in_words_with_its_time() -> None:
     )
     assert told.split("\n") == [
         "*What the AI did* · 4 steps",
-        f"1. *Searched the model* · <!date^{int(AT.timestamp())}^{{time_secs}}|14:02:30 UTC>: Looking for revenue.",
-        f"2. *Ran a query* “Top products” · <!date^{int(AT.timestamp()) + 5}^{{time_secs}}|14:02:35 UTC>: Run.",
+        f"1. *Searched the model*: Looking for revenue. · <!date^{int(AT.timestamp())}^{{time_secs}}|14:02:30 UTC>",
+        f"2. *Ran a query* “Top products”: Run. · <!date^{int(AT.timestamp()) + 5}^{{time_secs}}|14:02:35 UTC>",
         "3. *Wrote the answer*",
         "4. *dream up app*",
     ]

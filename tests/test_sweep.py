@@ -96,6 +96,19 @@ async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: s
 # Asks
 
 
+async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_left() -> None:
+    asks, board = FakeAsks(FakeWatches()), FakeBoard()
+    started = START + timedelta(seconds=10)
+    for name, at in (("orphan", START), ("mine", started)):
+        await asks.begin(Ask(AskId(name), HERE, ADA, at, at))
+    sweeping = sweep_asks(asks, board, lambda: started, retention_days=30.0, alone_since=started)
+    task = asyncio.create_task(sweeping)
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert asks.told_of == {"orphan"}
+
+
 async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_database_was_away() -> None:
     asks, board = FakeAsks(FakeWatches()), FakeBoard()
     for name, at in (("orphan", START), ("old", START - timedelta(days=31))):

@@ -11,8 +11,8 @@ _WORD = re.compile(r"\w{4,}")
 _IN_EVERY_QUESTION = frozenset(
     "does from have many most much show that they this what when which with".split()
 )
-_ANSWERED = tuple(known for known in SAMPLES if known.script is not None and known.key != "hostile")
-"""What a visitor may come upon by asking; pings and scripts come only to those who choose them."""
+_ANSWERED = tuple(known for known in SAMPLES if known.key not in ("unknown", "hostile", "queued"))
+"""What a visitor may come upon by asking; pings and scripts, and a long wait, come only to those who choose them."""
 _SUGGESTED = ("quick", "slow", "failing", "chart", "endless")
 
 
@@ -37,7 +37,10 @@ def _likeness(candidate: Sample, prompt: str) -> float:
 
 
 def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.casefold())) - _IN_EVERY_QUESTION
+    """The longer words, where one product and many are the same word."""
+    return {
+        word.removesuffix("s") for word in _WORD.findall(text.casefold()) if word not in _IN_EVERY_QUESTION
+    }
 
 
 def _suggestions() -> str:

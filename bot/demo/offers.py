@@ -18,7 +18,7 @@ CHANNELS = ("data-team", "sales", "leadership", "random", "partners")
 PEOPLE = {
     "ada": "",
     "grace": "",
-    "linus": "",
+    "linus": "unknown in Omni",
     "marie": "a guest of the workspace",
     "edsger": "of another company",
 }

@@ -35,6 +35,9 @@ TOP_PRODUCTS_DATA = JobData(
     steps=(("search_model", "Searching for **revenue** and **product** fields"),),
 )
 
+_THOUGHTS = tuple((10.0, "Thinking about it", number) for number in range(2, 722))
+"""Two hours of steps, each with an end: a cancel has its effect there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -154,7 +157,7 @@ SAMPLES = (
         "Never ends",
         "Until you stop it",
         "Find the reason for everything",
-        Script(1.0, ((4.0, "Searching for reasons", 1), (math.inf, "Thinking about it", 2))),
+        Script(1.0, ((4.0, "Searching for reasons", 1), *_THOUGHTS, (math.inf, None, len(_THOUGHTS) + 2))),
         topic="everything",
     ),
     Sample("unknown", "Unknown id", "Omni knows none", "", None),

@@ -16,6 +16,7 @@ from bot.demo.timeline import Complete, Failed
         ("How much did we spend on ads?", "failing"),
         ("the reason for everything", "endless"),
         ("revenue by channel", "chart"),
+        ("Which product sells best?", "quick"),
     ],
 )
 def test_a_question_gets_what_the_likest_sample_gets(prompt: str, key: str) -> None:
@@ -24,9 +25,14 @@ def test_a_question_gets_what_the_likest_sample_gets(prompt: str, key: str) -> N
     assert data == (sample(key).data or data)
 
 
+def test_nobody_comes_upon_a_long_wait_by_asking() -> None:
+    prompts = [known.prompt for known in SAMPLES] + ["And by region?"]
+    assert all(course(prompt)[0].queued_seconds < 10 for prompt in prompts)
+
+
 def test_a_samples_own_prompt_gets_that_sample() -> None:
     for known in SAMPLES:
-        if known.script is not None and known.key not in ("finished", "hostile"):
+        if known.script is not None and known.key not in ("finished", "hostile", "queued"):
             assert course(known.prompt)[0] is known.script, known.key
 
 

@@ -485,6 +485,13 @@ class TestTheSamples:
             "endless": "EXECUTING",
         }
 
+    async def test_the_one_that_never_ends_can_be_cancelled(self, clock: Clock, caller: Caller) -> None:
+        job = sample("endless").start(caller.omni)
+        clock.now += 60
+        caller.omni.cancel(job)
+        clock.now += 10
+        assert (await caller.status(job))["state"] == "CANCELLED"
+
     @pytest.mark.parametrize("key", [sample.key for sample in SAMPLES if sample.group == "answer"])
     async def test_what_an_answer_holds_can_be_seen_soon(
         self, key: str, clock: Clock, caller: Caller

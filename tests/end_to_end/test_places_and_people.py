@@ -15,7 +15,7 @@ async def test_a_second_person_follows_the_same_card_and_is_led_to_it(world: Wor
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        line = await world.told(world.grace, "has its card here already")
+        line = await world.told(world.grace, "here already")
         await world.card(f"Asked by <@{world.ada}>, also followed by <@{world.grace}>")
 
     assert card.permalink in line
@@ -27,7 +27,7 @@ async def test_two_people_at_the_same_moment_share_one_card(world: World) -> Non
     async with world.bot():
         await world.type(job)
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "has its card here already")
+        await world.told(world.grace, "here already")
 
     assert len(world.slack.messages(world.channel)) == 1
 
@@ -76,7 +76,7 @@ async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> 
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "has its card here already")
+        await world.told(world.grace, "here already")
 
         await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
         assert "One other person still follows it" in await world.told(world.ada, "no longer follow")

@@ -55,7 +55,7 @@ async def test_a_job_at_work_stops_after_its_step_or_completes_all_the_same(worl
         await world.type(job)
         card = await world.card("Omni is working on it")
         await cancel(world, card)
-        await world.told(world.ada, "Omni stops after the step that it is at")
+        await world.told(world.ada, "Omni stops after its current step")
         await world.card("Answered")
 
 
@@ -154,7 +154,7 @@ async def test_an_ambiguous_address_sees_and_asks_nothing(world: World) -> None:
         await world.type(job)
         await world.told(world.ada, NOT_YOURS)
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "no single active Omni user")
+        await world.told(world.ada, "not find exactly one active Omni user")
 
     assert world.slack.messages(world.channel) == [] and len(world.omni.jobs) == 1
 
@@ -192,7 +192,7 @@ async def test_a_scope_that_was_not_granted_takes_only_what_it_is_for(world: Wor
         await world.told(world.ada, "I can't see whether it is")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "no single active Omni user")
+        await world.told(world.ada, "not find exactly one active Omni user")
 
 
 async def test_one_person_follows_only_so_much(world: World) -> None:
