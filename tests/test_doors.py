@@ -224,6 +224,7 @@ async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_onc
         (KeyRefused("403"), lines.key_refused()),
         (OmniBusy(), lines.omni_busy()),
         (JobNotFound(), lines.omni_down()),
+        (StoreUnavailable("no budget"), lines.storage_down()),
     ],
 )
 async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Exception, line: str) -> None:
@@ -527,6 +528,18 @@ async def test_the_address_of_a_chat_is_previewed_with_its_state_alone() -> None
     assert unfurl_id == "C1.2" and set(previews) == {CHAT}
     assert "Answered" in str(previews)
     assert "secret" not in str(previews) and "Top products" not in str(previews)
+
+
+async def test_a_link_that_can_not_be_previewed_without_the_database_is_no_defect() -> None:
+    doors = Doors()
+
+    async def newest_job(_conversation: object) -> Any:
+        raise StoreUnavailable("no budget")
+
+    doors.omni.newest_job = newest_job  # type: ignore[method-assign]
+    await doors.links.on_links(links(CHAT))
+    await doors.errands.drain()
+    assert doors.views.unfurled == [] and doors.views.whispered == []
 
 
 @pytest.mark.parametrize("why", ["refused", "not theirs", "not there", "not posted yet", "elsewhere"])
