@@ -37,6 +37,8 @@ from tests.test_views import submitted
 pytestmark = pytest.mark.looptime
 
 BOT = UserId("U0BOT")
+SAID = Ts("5.5")
+"""The message of an `event`."""
 DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
 CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
@@ -428,12 +430,15 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
 @pytest.mark.parametrize(
     "body, asked",
     [
-        (event(thread_ts="1.1"), ("mentioned", "Top products?", HERE, Ts("1.1"), ADA)),
-        (event(), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(thread_ts="5.5"), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c"), HERE, ADA)),
-        (event(text=f"<@{BOT}> sales of <@U0GRACE>"), ("ask", Wish("sales of <@U0GRACE>"), HERE, ADA)),
+        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", message=SAID), HERE, Ts("1.1"), ADA)),
+        (event(), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", message=SAID), HERE, ADA)),
+        (
+            event(text=f"<@{BOT}> sales of <@U0GRACE>"),
+            ("ask", Wish("sales of <@U0GRACE>", message=SAID), HERE, ADA),
+        ),
         (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA)),
         (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA)),
     ],
@@ -463,7 +468,7 @@ async def test_a_direct_message_is_a_question() -> None:
         event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
     )
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?"), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
