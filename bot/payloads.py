@@ -25,6 +25,8 @@ class Click:
     """The message that the button is under."""
     person: UserId
     trigger: str = field(repr=False)
+    thread: Ts
+    """The thread that the message begins, or is a reply in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def click(body: Payload, team: TeamId) -> Click:
         message=Ts(container.get("message_ts") or ""),
         person=person_of(body),
         trigger=str(body.get("trigger_id") or ""),
+        thread=Ts(container.get("thread_ts") or container.get("message_ts") or ""),
     )
 
 

@@ -271,15 +271,19 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     assert doors.posted_directly() == ["line"]
 
 
-async def test_an_entered_follow_up_goes_on_from_its_card() -> None:
+@pytest.mark.parametrize("thread", [None, "0.5"])
+async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_cards_thread(
+    thread: str | None,
+) -> None:
     doors = Doors()
-    await doors.press(doors.modals.on_follow_up_button, click())
+    container = {"channel_id": HERE.channel, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
+    await doors.press(doors.modals.on_follow_up_button, click(container=container))
     await doors.errands.drain()
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
     assert doors.asked() == [("follow_up", "And by region?", WatchId("watch"), HERE, Ts("1.1"), ADA)]
-    assert doors.views.whispered == [(HERE, ADA, "line", Ts("1.1"))]
+    assert doors.views.whispered == [(HERE, ADA, "line", Ts(thread or "1.1"))]
 
 
 @pytest.mark.parametrize(
