@@ -476,6 +476,15 @@ async def test_a_direct_message_is_a_question() -> None:
     assert doors.posted_directly() == ["line"]
 
 
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
+async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(subtype: str) -> None:
+    doors = Doors()
+    fields = {"channel_type": "im", "channel": DIRECT.channel, "subtype": subtype}
+    await doors.mentions.on_message(event("message", "Top products?", **fields))
+    await doors.errands.drain()
+    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
