@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import structlog
 
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
 """How long a person waits for what has to be known before a question can be submitted."""
 
+_MESSAGES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+"""The namespace of the ids of what was written in messages."""
 _RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
 
 
@@ -42,6 +44,8 @@ class Wish:
     topic: str | None = None
     private: bool = False
     """Whether the card is to go to their direct messages."""
+    message: Ts | None = None
+    """The message that it was written in, which is asked once however often Slack delivers it."""
 
 
 class _Refused(Exception):
@@ -109,7 +113,7 @@ class AskDesk:
 
         return await self._submitted(prepare(), stored)
 
-    async def mentioned(self, prompt: str, place: Place, thread: Ts, user: UserId) -> Message | None:
+    async def mentioned(self, wish: Wish, place: Place, thread: Ts, user: UserId) -> Message | None:
         """Ask on from the newest card in a thread."""
 
         async def prepare() -> Submission:
@@ -117,7 +121,7 @@ class AskDesk:
             found = await self._watches.in_thread(place, thread)
             if not found:
                 raise _Refused(asklines.no_card_here())
-            return await self._next(prompt, found[0], thread, user)
+            return await self._next(wish.prompt, found[0], thread, user, wish.message)
 
         return await self._submitted(prepare())
 
@@ -163,13 +167,15 @@ class AskDesk:
         destination = await self._destinations.choose(place, user, private=wish.private)
         return Submission(
             act=Act.ASK,
-            ask=self._intention(user, destination, model=wish.model),
+            ask=self._intention(_ask_id(place, wish.message), user, destination, model=wish.model),
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
             unanswered=asklines.maybe_taken(prompt, private=wish.private),
         )
 
-    async def _next(self, prompt: str, known: Watch, thread: Ts, user: UserId) -> Submission:
+    async def _next(
+        self, prompt: str, known: Watch, thread: Ts, user: UserId, message: Ts | None = None
+    ) -> Submission:
         """What goes on from a card's job, in that thread."""
         prompt = _said(prompt)
         job = await self._job(known, user)
@@ -180,7 +186,9 @@ class AskDesk:
         question = await self._on_from(job, prompt, user)
         return Submission(
             act=Act.FOLLOW_UP,
-            ask=self._intention(user, destination, thread=thread if is_here else None),
+            ask=self._intention(
+                _ask_id(known.place, message), user, destination, thread=thread if is_here else None
+            ),
             question=question,
             destination=destination,
             unanswered=asklines.maybe_taken(None),
@@ -201,7 +209,8 @@ class AskDesk:
             raise _Refused(asklines.not_retriable())
         destination = await self._destinations.choose(place, user, private=False)
         is_here = destination.place == place
-        intention = self._intention(user, destination, thread=known.thread if is_here else None)
+        thread = known.thread if is_here else None
+        intention = self._intention(_ask_id(place, None), user, destination, thread=thread)
         return Submission(
             act=Act.RETRY,
             ask=replace(intention, retry_of=watch),
@@ -242,6 +251,7 @@ class AskDesk:
 
     def _intention(
         self,
+        ask: AskId,
         user: UserId,
         destination: Destination,
         *,
@@ -249,7 +259,7 @@ class AskDesk:
         model: ModelId | None = None,
     ) -> Ask:
         now = self._now()
-        return Ask(AskId(str(uuid4())), destination.place, user, now, now, thread=thread, model=model)
+        return Ask(ask, destination.place, user, now, now, thread=thread, model=model)
 
     async def _ahead(self, known: Watch, thread: Ts, conversation: str) -> Sequence[JobId]:
         """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
@@ -269,6 +279,12 @@ class AskDesk:
                 await self._cards.show_retried(newest, Sight(job=job))
         except (ClaimLost, StoreUnavailable) as error:
             log.info("retry not shown", watch=watch, error=type(error).__name__)
+
+
+def _ask_id(place: Place, message: Ts | None) -> AskId:
+    """Always the same for a message, in whatever process."""
+    written_in = uuid5(_MESSAGES, f"{place.team} {place.channel} {message}") if message else uuid4()
+    return AskId(str(written_in))
 
 
 def _said(prompt: str) -> str:

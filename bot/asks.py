@@ -10,7 +10,7 @@ from bot.job import JobId
 from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
 
 AskId = NewType("AskId", str)
-"""Ours: a random UUID."""
+"""Ours: a UUID; of what was written in a message always the same, so that it is asked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Asks(Protocol):
     async def begin(self, ask: Ask) -> bool:
         """Store an ask that is about to be submitted, together with who retries the card that it is a retry of.
 
-        False, and nothing changed, if that card has been retried before.
+        False, and nothing changed, if that card has been retried before, or the ask is there already.
         """
         ...
 

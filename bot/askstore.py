@@ -25,6 +25,12 @@ class StoredAsks:
 
     @whole
     async def begin(self, ask: Ask) -> bool:
+        try:
+            return await self._begin(ask)
+        except Conflict:
+            return False
+
+    async def _begin(self, ask: Ask) -> bool:
         async with self.transactions.begin() as connection:
             if ask.retry_of is not None:
                 untried = and_(watches.c.id == ask.retry_of, watches.c.retried_by.is_(None))

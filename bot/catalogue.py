@@ -45,6 +45,10 @@ class Catalogue:
         except OmniError as error:
             log.warning("no choices", error=type(error).__name__)
             return Choices(trouble=_trouble(error))
+        except StoreUnavailable as error:
+            # The key's budget is in the database too.
+            log.warning("no choices", reason=str(error))
+            return Choices(trouble=lines.storage_down())
         return Choices(models, chosen if chosen in known else None, topics)
 
     async def _last(self, team: TeamId, person: UserId) -> ModelId | None:

@@ -142,6 +142,10 @@ class DataDesk:
             result = await self._results.get(watch.job)
         except OmniError as error:
             return lines.not_fetched(error)
+        except StoreUnavailable as error:
+            # The key's budget is in the database too.
+            log.error("result not fetched", reason=str(error))
+            return lines.storage_down()
         prepare = self._data if what == "data" else self._steps
         if result.size > PREPARED_ASIDE:
             prepared = await asyncio.to_thread(prepare, watch, result)

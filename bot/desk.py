@@ -86,7 +86,8 @@ class Desk:
                     return line
                 job = await self._job(reference)
                 if job is None:
-                    return lines.chat_without_job()
+                    # Whose an empty chat is nobody can tell: it reads like one that is not there.
+                    return lines.no_such_job() if self._access.looks_at_jobs else lines.chat_without_job()
                 if (line := await not_shown(self._access, self._omni, person, job)) is not None:
                     return line
                 destination = await self._destination(place, person, private=private)

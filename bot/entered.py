@@ -38,6 +38,8 @@ class FollowUp:
     watch: WatchId
     place: Place
     card: Ts
+    thread: Ts
+    """Where the person is told what came of it."""
 
 
 def question(view: View) -> Asked:
@@ -57,7 +59,9 @@ def follow_up(view: View) -> FollowUp:
     place = _place(kept)
     if place is None:
         raise NotEntered(question="This was opened too long ago. Please close it and press the button again.")
-    return FollowUp(_prompt(view), WatchId(kept.get("watch", "")), place, Ts(kept.get("card", "")))
+    card = Ts(kept.get("card", ""))
+    thread = Ts(kept.get("thread") or card)
+    return FollowUp(_prompt(view), WatchId(kept.get("watch", "")), place, card, thread)
 
 
 def job(view: View) -> str:

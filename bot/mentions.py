@@ -62,11 +62,14 @@ class Mentions:
         if _is_for_help(words):
             return _tell(asklines.help_text())
         if words.thread is not None:
-            return self._ask_desk.mentioned(words.words, words.place, words.thread, words.person)
+            wish = Wish(words.words, message=words.message or None)
+            return self._ask_desk.mentioned(wish, words.place, words.thread, words.person)
         if _names_a_job(words.words):
             return self._desk.follow(words.words, words.place, words.person)
         prompt, private = split_private(words.words)
-        return self._ask_desk.ask(Wish(prompt, private=private), words.place, words.person)
+        return self._ask_desk.ask(
+            Wish(prompt, private=private, message=words.message or None), words.place, words.person
+        )
 
 
 def _is_for_help(words: Said) -> bool:

@@ -88,7 +88,7 @@ class ModalHandlers:
         await ack()
         pressed = click(body, self._team)
         if not self._errands.is_repeated(pressed.trigger):
-            view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message)
+            view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message, pressed.thread)
             self._errands.run(self.open(pressed.trigger, view), self._errands.answer_to(body))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class ModalHandlers:
         await self._errands.accept(
             ack,
             lambda stored: self._ask_desk.follow_up(on.prompt, on.watch, place, card, person, stored),
-            self._errands.privately(place, person, thread=card),
+            self._errands.privately(place, person, thread=on.thread),
         )
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:

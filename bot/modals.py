@@ -81,10 +81,10 @@ def refused(line: str) -> View:
     return _view(ASK, "Ask Omni", None, [_remark(line)], {})
 
 
-def follow_up(watch: WatchId, place: Place, card: Ts) -> View:
-    """The modal in which one goes on from a card."""
+def follow_up(watch: WatchId, place: Place, card: Ts, thread: Ts) -> View:
+    """The modal in which one goes on from a card. `thread`: where the person is told what came of it."""
     blocks = [_question("What else do you want to know?", "")]
-    kept = _placed(place) | {"watch": watch, "card": card}
+    kept = _placed(place) | {"watch": watch, "card": card} | ({"thread": thread} if thread != card else {})
     return _view(FOLLOW_UP, "Ask a follow-up", "Ask", blocks, kept)
 
 

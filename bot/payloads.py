@@ -13,6 +13,9 @@ from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 Payload = Mapping[str, Any]
 _SHOWN = ("text", "url", "title_link", "from_url", "fallback")
 """The keys under which a message holds what people see of it."""
+_WRITTEN = (None, "file_share", "thread_broadcast")
+"""The subtypes of what a person has just written: nothing more to it, with a file, or in a thread and the conversation
+too. Source: docs.slack.dev/reference/events/message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Click:
     """The message that the button is under."""
     person: UserId
     trigger: str = field(repr=False)
+    thread: Ts
+    """The thread that the message begins, or is a reply in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ def click(body: Payload, team: TeamId) -> Click:
         message=Ts(container.get("message_ts") or ""),
         person=person_of(body),
         trigger=str(body.get("trigger_id") or ""),
+        thread=Ts(container.get("thread_ts") or container.get("message_ts") or ""),
     )
 
 
@@ -76,7 +82,12 @@ def person_of(body: Payload) -> UserId:
 def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
     """What a person wrote to the bot; None where no person wrote it, or it is not new."""
     event = body.get("event") or {}
-    if event.get("subtype") or event.get("bot_id") or not event.get("user") or not event.get("channel"):
+    if (
+        event.get("subtype") not in _WRITTEN
+        or event.get("bot_id")
+        or not event.get("user")
+        or not event.get("channel")
+    ):
         return None
     thread = event.get("thread_ts")
     return Said(

@@ -32,6 +32,7 @@ from bot.telling import tell_directly
 from bot.turns import turn
 from bot.watch import Watch, WatchId
 from bot.whole import WholeSteps
+from bot.withdrawing import withdraw, withdraw_if_begun
 
 log = structlog.get_logger()
 
@@ -109,10 +110,11 @@ class Submitting:
         ask = submission.ask
         try:
             if not await self._asks.begin(ask):
-                return Message(asklines.already_retried(None))
+                # A message that Slack has delivered to another process too is that one's to answer.
+                return Message(asklines.already_retried(None)) if ask.retry_of else None
         except StoreUnavailable:
             # It may be stored all the same, and must not be told of as if it had been submitted.
-            self._spawn(self._withdraw(ask))
+            self._spawn(withdraw_if_begun(self._asks, ask, self._now()))
             raise
         stored()
         async with self._in_hand(ask):
@@ -209,21 +211,9 @@ class Submitting:
             try:
                 await self._asks.withdraw(submission.ask.id)
             except StoreUnavailable:
-                self._spawn(self._withdraw(submission.ask))
+                self._spawn(withdraw(self._asks, submission.ask))
 
         return _Outcome(Message(line), end)
-
-    async def _withdraw(self, ask: Ask) -> None:
-        """Forget it, however long the database takes; a process that ends before leaves it to `orphans`."""
-
-        async def withdraw() -> bool:
-            await self._asks.withdraw(ask.id)
-            return True
-
-        try:
-            await stored(WatchId(ask.id), withdraw)
-        except StoreUnavailable as error:
-            log.warning("ask not withdrawn", reason=str(error))
 
     @asynccontextmanager
     async def _in_hand(self, ask: Ask) -> AsyncIterator[None]:

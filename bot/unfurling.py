@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncApp
 
 from bot.access import Access
 from bot.errands import Errands
-from bot.errors import BoardError, OmniError
+from bot.errors import BoardError, OmniError, StoreUnavailable
 from bot.job import Conversation, NotAReference, parse_reference
 from bot.link import chat_link
 from bot.person import Views
@@ -84,6 +84,6 @@ class Unfurling:
                 return None
             reading = await self._omni.status(job, urgent=True)
             return preview(reading) if await self._access.may_see(person, reading) else None
-        except OmniError as error:
+        except (OmniError, StoreUnavailable) as error:
             log.info("link not looked up", error=type(error).__name__)
             return None

@@ -437,6 +437,8 @@ class FakeAsks:
 
     async def begin(self, ask: Ask) -> bool:
         await self._turn("begin")
+        if ask.id in self.rows:
+            return False
         if ask.retry_of is not None:
             card = self.watches.rows.get(ask.retry_of)
             if card is None or card.retried_by is not None:

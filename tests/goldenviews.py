@@ -50,7 +50,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "ask_of_many": modals.ask(HERE, Choices(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
     "ask_with_trouble": modals.ask(None, Choices(trouble="Omni does not tell its models at the moment.")),
     "ask_refused": modals.refused(accesslines.not_for_you()),
-    "follow_up": modals.follow_up(WATCH.id, HERE, Ts("1.1")),
+    "follow_up": modals.follow_up(WATCH.id, HERE, Ts("1.1"), Ts("1.1")),
     "follow_job": modals.follow_job(),
     "home_empty": home.home((), ()),
     "home": home.home(

@@ -197,7 +197,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
         for line in (
             await desks.ask.ask(Wish("  \n"), HERE, ADA),
             await desks.ask.follow_up(" ", OLD, HERE, CARD, ADA),
-            await desks.ask.mentioned("", HERE, CARD, ADA),
+            await desks.ask.mentioned(Wish(""), HERE, CARD, ADA),
             await desks.ask.try_again("", HERE, ADA, private=False),
         ):
             assert said(line) == asklines.usage()
@@ -280,6 +280,47 @@ async def test_trying_again_asks_once_more() -> None:
     async with stage.bot() as desks:
         assert await desks.ask.try_again(QUESTION, HERE, ADA, private=False) is None
     assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
+
+
+@pytest.mark.parametrize("way", ["asked", "mentioned"])
+async def test_a_message_that_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
+    stage = old_card()
+    wish = Wish(QUESTION, message=Ts("5.5"))
+
+    async def answered(desks: Desks) -> Message | None:
+        if way == "asked":
+            return await desks.ask.ask(wish, HERE, ADA)
+        return await desks.ask.mentioned(wish, HERE, CARD, ADA)
+
+    async with stage.bot() as one, stage.bot() as other:
+        lines_told = await asyncio.gather(answered(one), answered(other))
+        await asyncio.sleep(5)
+        await ask(one, message=Ts("6.6"))
+        await ask(one)
+        await ask(one)
+    assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
+
+
+async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_was_away() -> None:
+    stage = Stage()
+    wish = Wish(QUESTION, message=Ts("5.5"))
+    stage.asking.delay_seconds = 20.0
+    async with stage.bot() as one, stage.bot() as other:
+        asking = asyncio.create_task(one.ask.ask(wish, HERE, ADA))
+        await asyncio.sleep(5)
+        (row,) = stage.asks.rows.values()
+        stage.asks.rows[row.id] = replace(row, touched_at=row.touched_at + timedelta(microseconds=1))
+        begin, stage.asks.error = stage.asks.begin, None
+
+        async def unanswered(ask: Ask) -> bool:
+            raise StoreUnavailable("away")
+
+        stage.asks.begin = unanswered  # type: ignore[method-assign]
+        await other.ask.ask(wish, HERE, ADA)
+        stage.asks.begin = begin  # type: ignore[method-assign]
+        await asking
+        await asyncio.sleep(5)
+    assert len(stage.watches.rows) == 1 and len(stage.board.top_level()) == 1
 
 
 async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
@@ -429,7 +470,7 @@ async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
     stage.watches.rows[newest.id] = newest
     stage.omni.says(newest.job, JobState.COMPLETE, conversation="newest chat", model=OLD_MODEL)
     async with stage.bot() as desks:
-        assert await desks.ask.mentioned(QUESTION, HERE, CARD, GRACE) is None
+        assert await desks.ask.mentioned(Wish(QUESTION), HERE, CARD, GRACE) is None
     assert [question.conversation for question in stage.asking.submitted] == ["newest chat"]
     assert stage.threads()[-1] == (HERE.channel, CARD)
 
@@ -437,8 +478,12 @@ async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
 async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
     stage = old_card()
     async with stage.bot() as desks:
-        assert said(await desks.ask.mentioned(QUESTION, HERE, Ts("7.0"), ADA)) == asklines.no_card_here()
-        assert said(await desks.ask.mentioned(QUESTION, direct(ADA), CARD, ADA)) == asklines.no_card_here()
+        assert (
+            said(await desks.ask.mentioned(Wish(QUESTION), HERE, Ts("7.0"), ADA)) == asklines.no_card_here()
+        )
+        assert (
+            said(await desks.ask.mentioned(Wish(QUESTION), direct(ADA), CARD, ADA)) == asklines.no_card_here()
+        )
 
 
 async def test_a_follow_up_where_others_read_along_goes_to_direct_messages_and_no_thread() -> None:

@@ -58,6 +58,15 @@ async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_
     assert found == replace(mine, touched_at=LATER)
 
 
+async def test_an_ask_that_is_there_already_is_not_begun_again(tables: Tables) -> None:
+    await tables.watches.add(watch(HERE, ADA, name=CARD))
+    assert await tables.asks.begin(ask(model=ModelId("m")))
+    assert not await tables.asks.begin(ask(minutes=1, retry_of=CARD))
+    assert list(await tables.asks.orphans(LATER)) == [ask(model=ModelId("m"))]
+    card = await tables.watches.get(CARD)
+    assert card is not None and card.retried_by is None
+
+
 async def test_a_job_and_its_watch_are_stored_together(tables: Tables) -> None:
     await tables.asks.begin(ask())
     assert await tables.asks.bind(AskId("ask"), answering()) == answering()

@@ -335,3 +335,13 @@ async def test_whose_job_it_is_not_is_shown_nothing_that_the_card_does_not_say(s
     assert await getattr(counter.desk, show)(WATCH, HERE, CARD, GRACE) == lines.no_such_job()
     assert counter.board.posted == {} and counter.board.uploaded == []
     assert await getattr(counter.desk, show)(WATCH, HERE, CARD, ADA) is None
+
+
+async def test_a_budget_that_can_not_be_asked_is_told() -> None:
+    counter = Counter()
+
+    async def result(*_job: object, **_how: object) -> JobResult:
+        raise StoreUnavailable("no budget")
+
+    counter.omni.result = result  # type: ignore[method-assign]
+    assert await counter.data() == lines.storage_down()

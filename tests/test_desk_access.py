@@ -62,6 +62,20 @@ async def test_a_job_that_is_somebody_elses_reads_like_one_that_is_not_there() -
     assert said == [lines.no_such_job()] * 2
 
 
+@pytest.mark.parametrize("judged, line", [(True, lines.no_such_job()), (False, lines.chat_without_job())])
+async def test_a_chat_without_a_job_is_told_of_only_where_everybody_may_see_every_job(
+    judged: bool, line: str
+) -> None:
+    stage = Stage(a_job())
+    stage.access.looks_at_jobs = judged
+
+    async def newest_job(_conversation: object) -> None:
+        return None
+
+    stage.omni.newest_job = newest_job  # type: ignore[method-assign]
+    assert await follow(stage, "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11") == line
+
+
 async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -> None:
     stage = Stage(a_job())
     stage.access.looks_at_jobs = True

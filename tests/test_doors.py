@@ -37,6 +37,8 @@ from tests.test_views import submitted
 pytestmark = pytest.mark.looptime
 
 BOT = UserId("U0BOT")
+SAID = Ts("5.5")
+"""The message of an `event`."""
 DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
 CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
@@ -224,6 +226,7 @@ async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_onc
         (KeyRefused("403"), lines.key_refused()),
         (OmniBusy(), lines.omni_busy()),
         (JobNotFound(), lines.omni_down()),
+        (StoreUnavailable("no budget"), lines.storage_down()),
     ],
 )
 async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Exception, line: str) -> None:
@@ -268,15 +271,19 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     assert doors.posted_directly() == ["line"]
 
 
-async def test_an_entered_follow_up_goes_on_from_its_card() -> None:
+@pytest.mark.parametrize("thread", [None, "0.5"])
+async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_cards_thread(
+    thread: str | None,
+) -> None:
     doors = Doors()
-    await doors.press(doors.modals.on_follow_up_button, click())
+    container = {"channel_id": HERE.channel, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
+    await doors.press(doors.modals.on_follow_up_button, click(container=container))
     await doors.errands.drain()
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
     assert doors.asked() == [("follow_up", "And by region?", WatchId("watch"), HERE, Ts("1.1"), ADA)]
-    assert doors.views.whispered == [(HERE, ADA, "line", Ts("1.1"))]
+    assert doors.views.whispered == [(HERE, ADA, "line", Ts(thread or "1.1"))]
 
 
 @pytest.mark.parametrize(
@@ -442,12 +449,15 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
 @pytest.mark.parametrize(
     "body, asked",
     [
-        (event(thread_ts="1.1"), ("mentioned", "Top products?", HERE, Ts("1.1"), ADA)),
-        (event(), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(thread_ts="5.5"), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?"), HERE, ADA)),
-        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c"), HERE, ADA)),
-        (event(text=f"<@{BOT}> sales of <@U0GRACE>"), ("ask", Wish("sales of <@U0GRACE>"), HERE, ADA)),
+        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", message=SAID), HERE, Ts("1.1"), ADA)),
+        (event(), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
+        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", message=SAID), HERE, ADA)),
+        (
+            event(text=f"<@{BOT}> sales of <@U0GRACE>"),
+            ("ask", Wish("sales of <@U0GRACE>", message=SAID), HERE, ADA),
+        ),
         (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA)),
         (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA)),
     ],
@@ -477,8 +487,17 @@ async def test_a_direct_message_is_a_question() -> None:
         event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
     )
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?"), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
+
+
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
+async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(subtype: str) -> None:
+    doors = Doors()
+    fields = {"channel_type": "im", "channel": DIRECT.channel, "subtype": subtype}
+    await doors.mentions.on_message(event("message", "Top products?", **fields))
+    await doors.errands.drain()
+    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
 
 
 @pytest.mark.parametrize(
@@ -542,6 +561,18 @@ async def test_the_address_of_a_chat_is_previewed_with_its_state_alone() -> None
     assert unfurl_id == "C1.2" and set(previews) == {CHAT}
     assert "Answered" in str(previews)
     assert "secret" not in str(previews) and "Top products" not in str(previews)
+
+
+async def test_a_link_that_can_not_be_previewed_without_the_database_is_no_defect() -> None:
+    doors = Doors()
+
+    async def newest_job(_conversation: object) -> Any:
+        raise StoreUnavailable("no budget")
+
+    doors.omni.newest_job = newest_job  # type: ignore[method-assign]
+    await doors.links.on_links(links(CHAT))
+    await doors.errands.drain()
+    assert doors.views.unfurled == [] and doors.views.whispered == []
 
 
 @pytest.mark.parametrize("why", ["refused", "not theirs", "not there", "not posted yet", "elsewhere"])

@@ -69,7 +69,7 @@ def test_what_was_entered_comes_back() -> None:
     view = submitted(VIEWS["ask_without_a_choice"], question="Top products?")
     assert entered.question(view) == Asked("Top products?", None, None, False, None)
     view = submitted(VIEWS["follow_up"], question="And by region?")
-    assert entered.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"))
+    assert entered.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"), Ts("1.1"))
     assert entered.job(submitted(VIEWS["follow_job"], job=" 550e ")) == "550e"
 
 
