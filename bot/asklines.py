@@ -107,8 +107,8 @@ def no_conversation() -> str:
 def queued() -> str:
     """A follow-up while another question of that chat is being answered."""
     return (
-        "Another question is being answered in that Omni chat. Yours is asked as soon as it is; if I should be stopped "
-        "before, you hear of it."
+        "Another question is still being answered in that Omni chat. Yours is asked right after it; "
+        "should I be stopped before, you hear of it."
     )
 
 

@@ -89,7 +89,8 @@ class ModalHandlers:
         pressed = click(body, self._team)
         if not self._errands.is_repeated(pressed.trigger):
             view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message, pressed.thread)
-            self._errands.run(self.open(pressed.trigger, view), self._errands.answer_to(body))
+            opening = self._open_to(person_of(body), pressed.place, pressed.trigger, view)
+            self._errands.run(opening, self._errands.answer_to(body))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Another model in the modal: it has other topics."""
@@ -156,10 +157,8 @@ class ModalHandlers:
     async def open_question(self, trigger: str, place: Place, person: UserId) -> str | None:
         """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""
         here = place if place.channel else None
-        try:
-            opened = await self._views.open(trigger, modals.ask(here, Choices(is_loading=True)))
-        except BoardError as error:
-            log.warning("modal not opened", code=error.code)
+        opened = await self._opened(trigger, modals.ask(here, Choices(is_loading=True)))
+        if opened is None:
             return lines.slack_busy()
         if (line := await self._access.refusal(person, place)) is not None:
             await self._update(opened, modals.refused(line))
@@ -170,12 +169,23 @@ class ModalHandlers:
 
     async def open(self, trigger: str, view: modals.View) -> str | None:
         """Open a modal. The line to tell where Slack does not."""
+        return lines.slack_busy() if await self._opened(trigger, view) is None else None
+
+    async def _open_to(self, person: UserId, place: Place, trigger: str, view: modals.View) -> str | None:
+        """The same, but who may do nothing there is told so before they have written anything."""
+        if (opened := await self._opened(trigger, view)) is None:
+            return lines.slack_busy()
+        if (line := await self._access.refusal(person, place)) is not None:
+            await self._update(opened, modals.refused(line))
+        return None
+
+    async def _opened(self, trigger: str, view: modals.View) -> str | None:
+        """The id of a modal that is opened; None where Slack does not open it."""
         try:
-            await self._views.open(trigger, view)
+            return await self._views.open(trigger, view)
         except BoardError as error:
             log.warning("modal not opened", code=error.code)
-            return lines.slack_busy()
-        return None
+            return None
 
     async def _redraw(self, view: modals.View, team: TeamId, person: UserId) -> str | None:
         choices = await self._catalogue.choices(team, person, entered.chosen_model(view))

@@ -187,6 +187,15 @@ async def test_whoever_may_not_ask_sees_why_in_the_modal_and_no_model() -> None:
     assert "submit" not in filled
 
 
+async def test_whoever_may_not_ask_on_sees_why_before_they_have_written_anything() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = accesslines.not_for_you()
+    await doors.press(doors.modals.on_follow_up_button, click())
+    await doors.errands.drain()
+    ((_, filled),) = doors.views.updated
+    assert accesslines.not_for_you() in str(filled) and "submit" not in filled
+
+
 async def test_a_modal_that_slack_does_not_open_is_told() -> None:
     doors = Doors()
     doors.views.error = BoardError("expired_trigger_id")

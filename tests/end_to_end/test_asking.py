@@ -105,7 +105,7 @@ async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: W
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")
         await world.slack.mention("And by region?", user=world.ada, channel=world.channel, thread=card.ts)
-        await world.told(world.ada, "Yours is asked as soon as it is")
+        await world.told(world.ada, "Yours is asked right after it")
         assert len(world.omni.jobs) == 1
         await reply(world, card, "Asked by")
 
