@@ -21,10 +21,12 @@ from bot.ports import Message, Upload, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
 from bot.uploading import FilePost, Uploading
-from bot.watch import Reply, Slot, Ts, Watch
+from bot.watch import Reply, Slot, Ts, Watch, WatchId
 
 log = structlog.get_logger()
 
+MOST_UNCONFIRMED = 1_000
+"""How many replies are remembered that this process tried and nobody can tell of."""
 FILE = Slot("file")
 IN_OMNI = Slot("in omni")
 """The line that leads to Omni in the place of the file."""
@@ -75,6 +77,8 @@ class Thread:
         self._now = now
         self._tenant = tenant
         self._notify_after_seconds = notify_after_seconds
+        self._unconfirmed: dict[tuple[WatchId, Slot | None], None] = {}
+        """The replies of which this process has found that nobody can tell whether they are there."""
 
     async def complete(
         self, watch: Watch, card: Ts, sight: Sight, chart: Chart, *, shown_before: bool
@@ -175,6 +179,8 @@ class Thread:
         return True
 
     async def _post(self, post: Post, is_there: Callable[[], Awaitable[bool]]) -> None:
+        if post.tried_at is not None and (post.watch, post.slot) in self._unconfirmed:
+            return
         try:
             await self._posting.post_once(post)
         except CannotTell:
@@ -193,9 +199,15 @@ class Thread:
         """Without the history nobody knows whether a reply arrived that a process died over: better told
         twice than never. A reply that this process tried itself is not repeated."""
         if post.tried_at is None:
-            log.warning("reply unconfirmed", watch=post.watch)
+            self._leave_unconfirmed(post)
             return
         try:
             await self._posting.post_once(replace(post, tried_at=None))
         except CannotTell:
-            log.warning("reply unconfirmed", watch=post.watch)
+            self._leave_unconfirmed(post)
+
+    def _leave_unconfirmed(self, post: Post) -> None:
+        log.warning("reply unconfirmed", watch=post.watch)
+        self._unconfirmed[post.watch, post.slot] = None
+        if len(self._unconfirmed) > MOST_UNCONFIRMED:
+            del self._unconfirmed[next(iter(self._unconfirmed))]

@@ -290,6 +290,22 @@ async def test_without_the_history_an_unanswered_reply_is_not_repeated_and_the_n
     assert stage.all_closed()
 
 
+async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_once_more() -> None:
+    stage, board = an_answer()
+    board.shows_history = False
+    async with stage.bot() as runner:
+        while not stage.board.posted:
+            await asyncio.sleep(0)
+        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        await asyncio.sleep(60)
+        assert len(board.replies()) == PIECES
+        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+        await runner.start(JOB)
+        await asyncio.sleep(60)
+    assert len(board.replies()) == PIECES
+    assert stage.all_closed()
+
+
 async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_answer() -> None:
     stage, board = an_answer()
     post = board.post
