@@ -19,7 +19,7 @@ from tests.fakes import FakeWatches
 asyncio.set_event_loop(None)
 
 # The quick one is the same each time: what only some examples show is hunted with the thorough one.
-settings.register_profile("quick", max_examples=50, derandomize=True)
+settings.register_profile("quick", max_examples=30, derandomize=True)
 settings.register_profile("thorough", max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -151,14 +151,14 @@ async def play(url: str, actions: list[tuple[str, int, Place, JobId, UserId]]) -
         await pair.make_sure()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(SEQUENCES)
 def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEQUENCES)
 def test_postgresql_holds_what_the_rules_say(
     postgresql: str, actions: list[tuple[str, int, Place, JobId, UserId]]
@@ -219,14 +219,14 @@ async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
             assert await watches.get(id_) == modelled.rows[id_]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(ASK_SEQUENCES)
 def test_sqlite_holds_the_asks_that_the_rules_say(actions: list[tuple[str, int, UserId]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play_asks(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ASK_SEQUENCES)
 def test_postgresql_holds_the_asks_that_the_rules_say(
     postgresql: str, actions: list[tuple[str, int, UserId]]

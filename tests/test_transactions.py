@@ -47,6 +47,7 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "open_jobs": lambda store: store.open_jobs(),
     "open_watches_of": lambda store: store.open_watches_of(TEAM, ADA),
     "ended_watches_of": lambda store: store.ended_watches_of(TEAM, ADA, 20),
+    "first_of": lambda store: store.first_of(JOB),
     "in_thread": lambda store: store.in_thread(THERE, Ts("1.1")),
     "leave_thread": lambda store: store.leave_thread(SECRET),
     "set_canceller": lambda store: store.set_canceller(JOB, ADA, instead_of=None),

@@ -70,7 +70,8 @@ def test_what_was_entered_comes_back() -> None:
     assert entered.question(view) == Asked("Top products?", None, None, False, None)
     view = submitted(VIEWS["follow_up"], question="And by region?")
     assert entered.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"), Ts("1.1"))
-    assert entered.job(submitted(VIEWS["follow_job"], job=" 550e ")) == "550e"
+    job = "550e8400-e29b-41d4-a716-446655440000"
+    assert entered.job(submitted(VIEWS["follow_job"], job=f" {job} ")) == job
 
 
 @pytest.mark.parametrize("typed", [None, "", " \n"])
