@@ -24,6 +24,14 @@ settings.register_profile("thorough", max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+SLOW = ("end_to_end", "test_main", "test_stage", "test_queue", "test_socketmode", "test_contracts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: the suite should not wait at its end for one worker that still has such tests."""
+    items.sort(key=lambda item: not any(slow in item.nodeid for slow in SLOW))
+
+
 @pytest.fixture(scope="session")
 def _kept_postgresql() -> Iterator[str]:
     """A PostgreSQL database with its tables, made once per test process."""

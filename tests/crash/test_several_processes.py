@@ -116,8 +116,11 @@ async def test_a_job_is_asked_about_as_often_as_any_other_whoever_follows_it(
         began = time.time()
         await asyncio.sleep(40)
         often = Counter(question.job for question in bots.omni.questions if question.at > began)
+        of_the_other = bots.followed_by(bots.processes[1], at=time.time())
 
-    assert max(often.values()) <= 3 * min(often[job] for job in bots.jobs)
+    # The median: a job that has only just begun is asked about more seldom, since it will hardly have ended.
+    usual = median(often[job] for job in bots.jobs if job not in of_the_other)
+    assert all(usual / 3 <= often[job] <= usual * 3 for job in of_the_other)
 
 
 async def _go_on_elsewhere(bots: Fleet, victim: Process, *, since: float) -> list[float]:
