@@ -1,6 +1,6 @@
 """Bolt's side of cards: the command `/omni-job`, and the buttons. Acknowledges, asks a desk, tells what came of it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -45,15 +45,17 @@ class Handlers:
         ask_desk: AskDesk,
         cancel_desk: CancelDesk,
         access: Access,
+        is_shared: Callable[[Place], Awaitable[bool]],
         errands: Errands,
         team: TeamId,
     ) -> None:
-        """`team`: the workspace of the app, for payloads that name none."""
+        """`is_shared`: whether no answer may be posted in a place now. `team`: the workspace of the app, for payloads that name none."""
         self._desk = desk
         self._data_desk = data_desk
         self._ask_desk = ask_desk
         self._cancel_desk = cancel_desk
         self._access = access
+        self._is_shared = is_shared
         self._errands = errands
         self._team = team
 
@@ -166,7 +168,7 @@ class Handlers:
         """The same where nobody of another organisation reads along."""
 
         async def judged(watch: WatchId, place: Place, card: Ts, person: UserId) -> Message | str | None:
-            if await self._access.is_shared(place):
+            if await self._is_shared(place):
                 return accesslines.not_shown_where_shared()
             return await errand(watch, place, card, person)
 

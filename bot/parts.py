@@ -230,6 +230,7 @@ def assemble(
         ask_desk=ask_desk,
         cancel_desk=CancelDesk(asking=world.asking, watches=world.watches, access=access, start=runner.start),
         access=access,
+        is_shared=venues.is_shared_now,
         errands=errands,
         team=world.team,
     )

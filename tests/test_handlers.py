@@ -107,6 +107,7 @@ class Counter:
         self.access = FakeAccess()
         self.views = RememberingViews()
         self.board = FakeBoard()
+        self.shared: set[Place] = set()
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
@@ -118,9 +119,13 @@ class Counter:
             ask_desk=cast(AskDesk, self.desk),
             cancel_desk=cast(CancelDesk, self.desk),
             access=self.access,
+            is_shared=self._is_shared,
             errands=self.errands,
             team=TEAM,
         )
+
+    async def _is_shared(self, place: Place) -> bool:
+        return place in self.shared
 
     async def _whisper(self, response_url: str, message: Message) -> None:
         if self.refusals:
@@ -263,7 +268,7 @@ async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> Non
 @pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
 async def test_where_others_read_along_nothing_of_the_answer_is_shown(button: str) -> None:
     counter = Counter()
-    counter.access.shared = {HERE}
+    counter.shared = {HERE}
     await counter.press(getattr(counter.handlers, button), click())
     await counter.errands.drain()
     assert counter.desk.asked == [] and counter.told == [(URL, accesslines.not_shown_where_shared())]
