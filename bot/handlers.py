@@ -49,7 +49,8 @@ class Handlers:
         errands: Errands,
         team: TeamId,
     ) -> None:
-        """`is_shared`: whether no answer may be posted in a place now. `team`: the workspace of the app, for payloads that name none."""
+        """`is_shared`: whether no answer may be posted in a place now. `team`: the workspace of the app, for payloads
+        that name none."""
         self._desk = desk
         self._data_desk = data_desk
         self._ask_desk = ask_desk
