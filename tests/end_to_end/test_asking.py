@@ -100,7 +100,7 @@ async def test_a_mention_and_the_button_go_on_in_the_cards_thread_and_chat(world
 
 
 async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: World) -> None:
-    world.omni.script_for_submitted = Script(0.0, ((4.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+    world.omni.script_for_submitted = Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")

@@ -14,7 +14,7 @@ from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("The secret answer."))
 QUEUED = Script(60.0)
-STUBBORN = replace(LONG, steps=((2.0, "Thinking", 1),), finishes_despite_cancel=True)
+STUBBORN = replace(LONG, steps=((6.0, "Thinking", 1),), finishes_despite_cancel=True)
 DELIVERING = Script(0.0, (), 60.0)
 DONE = Script(0.0, (), 0.0, Complete("The secret answer."))
 NOT_YOURS = "Omni knows no such job"
