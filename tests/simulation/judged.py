@@ -208,8 +208,13 @@ class Seen:
         return [asked for asked in self.accepted if not self.left(asked) and not self._is_cut_off(asked)]
 
     def _is_cut_off(self, asked: Asked) -> bool:
-        """Whether the bot was shut out of the place, and of the person's direct messages as well."""
-        return asked.person in self.slack.closed_to_bot and asked.place in self.world.people.ever_closed
+        """Whether the bot was shut out of the place, and of the person's direct messages as well, if only for a time."""
+        workspace, ever_closed = self.slack.workspace, self.world.people.ever_closed
+        is_member = workspace.bot.id in workspace.channels[asked.place].members
+        is_direct_closed = workspace.direct(asked.person).id in ever_closed
+        return (asked.place in ever_closed or not is_member) and (
+            asked.person in self.slack.closed_to_bot or is_direct_closed
+        )
 
     def right_looks(self, job: JobPlan, *, since: float) -> set[str]:
         """The looks that a card of the job may have at the end. `since`: when it was asked for."""
