@@ -208,7 +208,7 @@ class Seen:
         return [asked for asked in self.accepted if not self.left(asked) and not self._is_cut_off(asked)]
 
     def _is_cut_off(self, asked: Asked) -> bool:
-        """Whether the bot was shut out of the place, and of the person's direct messages as well, if only for a time."""
+        """Whether the bot was shut out of the place, and of the person's direct messages too, if only for a time."""
         workspace, ever_closed = self.slack.workspace, self.world.people.ever_closed
         is_member = workspace.bot.id in workspace.channels[asked.place].members
         is_direct_closed = workspace.direct(asked.person).id in ever_closed
