@@ -69,16 +69,16 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
 
 
 async def claims(engine: AsyncEngine) -> set[str]:
-    """The claims on all open follows; each follow that begins makes one of its own."""
+    """The claims on all open follows. A follow that begins makes a new one, for itself or with others."""
     async with engine.connect() as connection:
         found = await connection.scalars(select(watches.c.claim).where(watches.c.closed_at.is_(None)))
         return {str(claim) for claim in found}
 
 
-async def until_followed(engine: AsyncEngine, before: set[str], follows: int) -> float:
+async def until_followed(engine: AsyncEngine, before: set[str]) -> float:
     """Wait until every open follow has a claim that it had not before. Returns when that was."""
     async with asyncio.timeout(120):
-        while len(now := await claims(engine)) < follows or now & before:
+        while await claims(engine) & before:
             await asyncio.sleep(0.05)
     return time.monotonic()
 
@@ -107,11 +107,11 @@ class Trial:
             sys.executable, "-m", "bot", cwd=self.folder, env=environment
         )
 
-    async def restart(self, engine: AsyncEngine, follows: int, end: str) -> list[float]:
+    async def restart(self, engine: AsyncEngine, end: str) -> list[float]:
         """Follow everything, end, start anew. Returns seconds to connected, answered, followed; then requests."""
         before = await claims(engine)
         process = await self.start()
-        await until_followed(engine, before, follows)
+        await until_followed(engine, before)
         before = await claims(engine)
         if end == "kill":
             process.kill()
@@ -121,7 +121,7 @@ class Trial:
         requests = len(self.omni.requests)
         began = time.monotonic()
         process = await self.start()
-        followed = asyncio.create_task(until_followed(engine, before, follows))
+        followed = asyncio.create_task(until_followed(engine, before))
         await self.slack.connected(timeout=30)
         connected = time.monotonic()
         channel = a_channel(self.slack, 900 + len(self.slack.workspace.channels))
@@ -145,7 +145,7 @@ async def trial(url: str, follows: int, end: str) -> list[float]:
             engine = create_async_engine(url)  # beside the bot, which holds the lock of a SQLite file
             try:
                 return await Trial(url.replace("+aiosqlite", ""), Path(folder), slack, omni).restart(
-                    engine, follows, end
+                    engine, end
                 )
             finally:
                 await engine.dispose()
