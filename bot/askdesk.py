@@ -20,14 +20,12 @@ from bot.destinations import Destination, Destinations
 from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable
 from bot.job import Conversation, Job, JobId, JobState
 from bot.ports import Message, Omni, Watches
+from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS
 from bot.sight import Sight
 from bot.submitting import Submission, Submitting
 from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
-
-OMNI_ANSWERS_WITHIN_SECONDS = 15.0
-"""How long a person waits for what has to be known before a question can be submitted."""
 
 _MESSAGES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
 """The namespace of the ids of what was written in messages."""
@@ -229,7 +227,7 @@ class AskDesk:
     async def _card(self, act: Act, user: UserId, watch: WatchId, place: Place, card: Ts) -> Watch:
         """The watch of a card, which a button named."""
         known = await self._watches.get(watch)
-        if known is None or known.place != place or known.card != card:
+        if known is None or not known.is_of(place, card):
             audit.record(act, user, place, "refused: no such card")
             raise _Refused(lines.nothing_to_show_here())
         return known

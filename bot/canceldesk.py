@@ -45,7 +45,7 @@ class CancelDesk:
         if (line := await self._access.refusal(user, place)) is not None:
             return line
         known = await self._watches.get(watch)
-        if known is None or known.place != place or known.card != card:
+        if known is None or not known.is_of(place, card):
             audit.record(Act.CANCEL, user, place, "refused: no such card")
             return lines.nothing_to_show_here()
         if not self._access.may_act(user, await self._watches.first_of(known.job) or known):

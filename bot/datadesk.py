@@ -107,7 +107,7 @@ class DataDesk:
     async def _show(self, what: What, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
         try:
             known = await self._watches.get(watch)
-            if known is None or known.place != place or known.card != card:
+            if known is None or not known.is_of(place, card):
                 return lines.nothing_to_show_here()
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
                 return line

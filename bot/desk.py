@@ -27,7 +27,7 @@ from bot.errors import (
 )
 from bot.job import Conversation, JobId, NotAReference, parse_reference
 from bot.ports import Board, Omni, Watches
-from bot.showing import not_shown
+from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS, not_shown
 from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
@@ -36,9 +36,6 @@ ARRIVES_WITHIN_SECONDS = 20.0
 """How long a person hears nothing before being told that the card is late."""
 LAST_WORD_WITHIN_SECONDS = 2.0
 """How long it may take to hear why a watch that was waited for goes."""
-OMNI_ANSWERS_WITHIN_SECONDS = 15.0
-"""How long a person waits to be let in, and for Omni to say which job a chat's address means; nothing is stored
-before that."""
 
 
 class Desk:
@@ -106,7 +103,7 @@ class Desk:
         """Take a person off a watch. The watch, named by a button, must be the one of that card."""
         try:
             known = await self._watches.get(watch)
-            if known is None or known.place != place or known.card != card or known.closed_at is not None:
+            if known is None or not known.is_of(place, card) or known.closed_at is not None:
                 return lines.not_following()
             left = await self._watches.unfollow(watch, person)
         except StoreUnavailable as error:
@@ -122,7 +119,7 @@ class Desk:
         """Go on with a watch that was given up. The watch, named by a button, must be the one of that card."""
         try:
             known = await self._watches.get(watch)
-            if known is None or known.place != place or known.card != card:
+            if known is None or not known.is_of(place, card):
                 return lines.not_resumable()
             if known.ended:
                 return lines.already_followed(None, has_ended=True)

@@ -1,7 +1,7 @@
 """Bolt's side of modals: opens them within Slack's 3 s, fills in what can be chosen, and takes what was entered."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -23,6 +23,8 @@ from bot.ports import Board, Message
 from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 NOWHERE = ChannelId("")
 """Of a modal that was opened in no conversation: what comes of it goes to direct messages."""
@@ -102,13 +104,7 @@ class ModalHandlers:
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
-        try:
-            asked = entered.question(view)
-        except NotEntered as wrong:
-            await ack(response_action="errors", errors=wrong.errors)
-            return
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        if (asked := await self._taken(ack, body, view, entered.question)) is None:
             return
         person = person_of(body)
         place = asked.place or Place(team_of(body, self._team), NOWHERE)
@@ -122,13 +118,7 @@ class ModalHandlers:
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
-        try:
-            on = entered.follow_up(view)
-        except NotEntered as wrong:
-            await ack(response_action="errors", errors=wrong.errors)
-            return
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        if (on := await self._taken(ack, body, view, entered.follow_up)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
         await self._errands.accept(
@@ -139,13 +129,7 @@ class ModalHandlers:
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A job to follow was entered."""
-        try:
-            typed = entered.job(view)
-        except NotEntered as wrong:
-            await ack(response_action="errors", errors=wrong.errors)
-            return
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        if (typed := await self._taken(ack, body, view, entered.job)) is None:
             return
         person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
         await self._errands.accept(
@@ -153,6 +137,20 @@ class ModalHandlers:
             lambda stored: self._follow(typed, place, person, stored),
             self._errands.privately(place, person),
         )
+
+    async def _taken(
+        self, ack: AsyncAck, body: dict[str, Any], view: modals.View, read: Callable[[modals.View], T]
+    ) -> T | None:
+        """What was entered; None where that is told at its field, or has been taken before: then it is acknowledged."""
+        try:
+            taken = read(view)
+        except NotEntered as wrong:
+            await ack(response_action="errors", errors=wrong.errors)
+            return None
+        if self._errands.is_repeated(body.get("trigger_id")):
+            await ack()
+            return None
+        return taken
 
     async def open_question(self, trigger: str, place: Place, person: UserId) -> str | None:
         """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""

@@ -10,6 +10,8 @@ from bot.ports import Omni
 from bot.watch import UserId
 
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
+"""How long a person waits for what has to be known before anything is begun for them: who they are, which job is meant
+and whose it is. Nothing is stored before that."""
 
 
 async def not_shown(access: Access, omni: Omni, person: UserId, job: JobId) -> str | None:

@@ -84,6 +84,10 @@ class Watch:
         """From when the time is counted for which the bot looks after it."""
         return self.resumed_at or self.asked_at
 
+    def is_of(self, place: Place, card: Ts) -> bool:
+        """Whether that is its card: a button names a watch, and is never believed."""
+        return self.place == place and self.card == card
+
     def thread_of(self, card: Ts) -> Ts:
         """The thread that replies to the card belong in: Slack has no threads within threads."""
         return self.thread or card
