@@ -1,13 +1,10 @@
-"""Health over HTTP, for whatever restarts the bot: `/healthz` and `/readyz`."""
+"""The bot's own HTTP server, on `PORT`. What it answers is its callers' to say."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-
-Problem = Callable[[], Awaitable[str | None]]
-"""Why the bot can't do its work right now, in a word or two; None if it can."""
 
 
 class PortTaken(Exception):
@@ -15,26 +12,14 @@ class PortTaken(Exception):
 
 
 @asynccontextmanager
-async def serve(host: str, port: int, problem: Problem) -> AsyncIterator[None]:
+async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[None]:
     """Answer while the context lasts.
-
-    - `/healthz`: 200 as long as the event loop turns. Restart the process if it does not answer.
-    - `/readyz`: 200 while Slack is connected and the database answers, else 503 and why. Restarting does not
-      help against that.
 
     Raises:
         PortTaken: the port can't be listened on; the message says why.
     """
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        why_not = await problem()
-        return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
-
     application = web.Application()
-    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

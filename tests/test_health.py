@@ -4,9 +4,10 @@ from typing import Any, cast
 
 import pytest
 
-from bot.app import Bot, Health
 from bot.errors import StoreUnavailable
+from bot.health import Health
 from bot.transactions import Transactions
+from bot.workspace import Bot
 
 
 class Stub:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from bot.health import Health
 from bot.web import PortTaken, serve
 
 
@@ -16,10 +17,11 @@ def a_free_port() -> int:
         return int(free.getsockname()[1])
 
 
-class Health:
+class Supervised(Health):
     """The answers of a served port, and the trouble that it is told of."""
 
     def __init__(self, port: int) -> None:
+        super().__init__()
         self.port = port
         self.trouble: str | None = None
         self.asked = 0
@@ -37,10 +39,10 @@ class Health:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Health]:
-    health = Health(a_free_port())
-    async with serve("127.0.0.1", health.port, health.problem):
-        yield health
+async def served() -> AsyncIterator[Supervised]:
+    supervised = Supervised(a_free_port())
+    async with serve("127.0.0.1", supervised.port, supervised.routes()):
+        yield supervised
 
 
 async def test_a_bot_that_can_work_is_healthy_and_ready() -> None:
@@ -75,7 +77,7 @@ async def test_the_port_is_free_again_afterwards() -> None:
         pass
     with pytest.raises(aiohttp.ClientConnectorError):
         await health.get("/healthz")
-    async with serve("127.0.0.1", health.port, health.problem):
+    async with serve("127.0.0.1", health.port, health.routes()):
         assert (await health.get("/healthz"))[0] == 200
 
 
@@ -83,19 +85,19 @@ async def test_the_port_is_free_again_after_trouble_inside() -> None:
     with pytest.raises(ZeroDivisionError):
         async with served() as health:
             raise ZeroDivisionError
-    async with serve("127.0.0.1", health.port, health.problem):
+    async with serve("127.0.0.1", health.port, health.routes()):
         pass
 
 
 async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
     async with served() as health:
         with pytest.raises(PortTaken, match=f"127.0.0.1:{health.port}: .*(?i:address already in use)"):
-            async with serve("127.0.0.1", health.port, health.problem):
+            async with serve("127.0.0.1", health.port, health.routes()):
                 pass
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "..", "x" * 70, "host.invalid"])
 async def test_an_address_that_is_not_ours_is_told(host: str) -> None:
     with pytest.raises(PortTaken, match="8123"):
-        async with serve(host, 8123, Health(0).problem):
+        async with serve(host, 8123, Supervised(0).routes()):
             pass

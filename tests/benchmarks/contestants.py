@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from bot import app, follower
+from bot import app, follower, workspace
 from bot.budget import Gate, Ledger, Rate
 from bot.learning import Learning
 from bot.parts import EDITS_PER_MINUTE, Rules
@@ -77,7 +77,7 @@ def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Co
             )  # perhaps simulated
             omni = connect_omni(settings.omni_base_url, settings.omni_api_token.get_secret_value())
             identity = await app._introduce(slack)
-            bolt = app._bolt_app(identity, slack.bot, settings.slack_api_url)
+            bolt = workspace.bolt_app(identity, slack.bot, settings.slack_api_url)
             NaiveBot(slack.bot, omni, every_seconds).register(bolt)
             socket = connect_slack(bolt, settings.slack_app_token.get_secret_value(), slack.app)
             running = asyncio.create_task(socket.run())

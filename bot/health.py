@@ -1,0 +1,44 @@
+"""Whether the bot can do its work right now, told over HTTP: `/healthz` and `/readyz`."""
+
+from aiohttp import web
+
+from bot.errors import StoreUnavailable
+from bot.transactions import Transactions
+from bot.workspace import Bot
+
+
+class Health:
+    """Why the bot can't do its work right now, as `/readyz` tells it."""
+
+    def __init__(self) -> None:
+        self.bot: Bot | None = None
+        self.transactions: Transactions | None = None
+
+    async def problem(self) -> str | None:
+        """A few words, or None if all is well."""
+        if self.bot is None or self.transactions is None or not await self.bot.socket.is_connected():
+            return "not connected to Slack"
+        if self.bot.board.refused is not None:
+            return "Slack refuses the bot's token"
+        try:
+            await self.transactions.answers()
+        except StoreUnavailable:
+            return "database does not answer"
+        return None
+
+    def routes(self) -> list[web.RouteDef]:
+        """What a supervisor asks.
+
+        - `/healthz`: 200 as long as the event loop turns. Restart the process if it does not answer.
+        - `/readyz`: 200 while Slack is connected and the database answers, else 503 and why. Restarting does not
+          help against that.
+        """
+
+        async def healthz(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")
+
+        async def readyz(_: web.Request) -> web.Response:
+            why_not = await self.problem()
+            return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
+
+        return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
