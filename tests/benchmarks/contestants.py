@@ -51,8 +51,8 @@ def optimum() -> Iterator[None]:
     with (
         patch.object(Learning, "survival", property(lambda _: known, lambda *_: None), create=True),
         patch.object(follower, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(app, "omni_gate", requests),
-        patch.object(app, "edit_gate", edits),
+        patch.object(workspace, "omni_gate", requests),
+        patch.object(workspace, "edit_gate", edits),
     ):
         yield
 
@@ -72,8 +72,8 @@ def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Co
     async def serve(settings: Settings, stop: asyncio.Event) -> None:
         async with app._slack(settings) as slack:
             connect_omni, connect_slack = (
-                vars(app)["omni_client"],
-                vars(app)["SocketMode"],
+                vars(workspace)["omni_client"],
+                vars(workspace)["SocketMode"],
             )  # perhaps simulated
             omni = connect_omni(settings.omni_base_url, settings.omni_api_token.get_secret_value())
             identity = await app._introduce(slack)

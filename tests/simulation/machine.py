@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import httpx
 
-from bot import app
+from bot import app, workspace
 from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
@@ -32,6 +32,9 @@ STOPS_WITHIN_SECONDS = 10.0
 """After that, whoever stopped the process would kill it."""
 
 Route = Callable[..., Awaitable[None]]
+
+COMPOSITION = (app, workspace)
+"""The modules that put the bot together."""
 
 
 class Routes:
@@ -176,11 +179,14 @@ class Machine:
                 "slack_session": lambda: Session(self.slack),
                 "omni_client": self._omni_client,
                 "SocketMode": self._socket,
-                "_bolt_app": lambda *_: Routes(),
+                "bolt_app": lambda *_: Routes(),
                 "now": self.bot_now,
                 "Random": lambda: Random(chance.random()),
             }.items():
-                seams.enter_context(patch.object(app, name, stand_in))
+                named = [module for module in COMPOSITION if hasattr(module, name)]
+                assert named, f"nothing is called {name} any more"
+                for module in named:
+                    seams.enter_context(patch.object(module, name, stand_in))
             seams.enter_context(patch.object(os, "urandom", chance.randbytes))
             seams.enter_context(patch.object(random_module, "_urandom", chance.randbytes))
             yield

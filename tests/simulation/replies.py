@@ -99,8 +99,11 @@ def _was_quick(seen: Seen, plan: JobPlan, card: Posted) -> bool:
 
 
 def _all_of(seen: Seen, plan: JobPlan, card: Posted) -> list[Asked]:
+    """Also those that were never acknowledged: they may have been stored before their process died or stood still."""
     return [
         asked
-        for asked in seen.commands
-        if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
+        for asked in seen.world.people.asked
+        if asked.action.kind in ("follow", "chat")
+        and seen.job_of(asked).id == plan.id
+        and card.channel in seen.places_of(asked)
     ]
