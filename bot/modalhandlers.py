@@ -82,7 +82,7 @@ class ModalHandlers:
             self._errands.run(self.open_question(trigger, place, person), tell)
             return
         prompt, private = split_private(words)
-        wish = Wish(prompt, private=private)
+        wish = Wish(prompt, private=private, delivery=trigger)
         await self._errands.accept(ack, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell)
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ class ModalHandlers:
             return
         person = person_of(body)
         place = asked.place or Place(team_of(body, self._team), NOWHERE)
-        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private)
+        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
 
         async def ask(stored: Any) -> Message | str | None:
             there = await self._direct(place, person)
@@ -121,9 +121,10 @@ class ModalHandlers:
         if (on := await self._taken(ack, body, view, entered.follow_up)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
+        wish = Wish(on.prompt, delivery=_delivery(body))
         await self._errands.accept(
             ack,
-            lambda stored: self._ask_desk.follow_up(on.prompt, on.watch, place, card, person, stored),
+            lambda stored: self._ask_desk.follow_up(wish, on.watch, place, card, person, stored),
             self._errands.privately(place, person, thread=on.thread),
         )
 
@@ -211,3 +212,7 @@ class ModalHandlers:
         except BoardError as error:
             log.warning("no direct message", user=person, code=error.code)
             return None
+
+
+def _delivery(body: dict[str, Any]) -> str:
+    return str(body.get("trigger_id") or "")

@@ -8,7 +8,7 @@ import pytest
 from slack_bolt.async_app import AsyncAck
 
 from bot import accesslines, lines
-from bot.askdesk import AskDesk
+from bot.askdesk import AskDesk, Wish
 from bot.canceldesk import CancelDesk
 from bot.datadesk import DataDesk
 from bot.desk import Desk
@@ -135,12 +135,19 @@ class Counter:
     async def press(
         self, listener: Callable[..., Awaitable[None]], body: dict[str, Any], *more: object
     ) -> None:
+        await self.accept(listener, body, *more)
+        assert self.acknowledged_at[-1] == asyncio.get_running_loop().time(), "nothing is waited for"
+
+    async def accept(
+        self, listener: Callable[..., Awaitable[None]], body: dict[str, Any], *more: object
+    ) -> None:
+        """The same of a listener that waits for a desk to store something."""
+
         async def ack(text: str = "", **answer: object) -> None:
             self.acknowledged_at.append(asyncio.get_running_loop().time())
             self.acknowledged.append(answer)
 
-        await listener(cast(AsyncAck, ack), body, *more)
-        assert self.acknowledged_at[-1] == asyncio.get_running_loop().time(), "nothing is waited for"
+        await asyncio.wait_for(listener(cast(AsyncAck, ack), body, *more), 3.0)
 
     async def resume(self, **changed: Any) -> None:
         await self.press(self.handlers.on_resume, click(**changed))
@@ -161,9 +168,8 @@ async def test_each_button_goes_to_its_own_errand() -> None:
     await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
     await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
     await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
-    await counter.press(counter.handlers.on_retry, click(trigger_id="sixth"))
     await counter.errands.drain()
-    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel", "retry"]
+    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel"]
     assert counter.desk.asked == [(name, *CLICK) for name in asked]
 
 
@@ -234,18 +240,26 @@ async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
 
 async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
     counter = Counter()
-    await counter.press(counter.handlers.on_try_again, click(actions=[{"value": "Top products?"}]))
-    await counter.errands.drain()
-    await counter.press(
-        counter.handlers.on_try_again_privately,
-        click(actions=[{"value": "Top products?"}], trigger_id="another"),
+    question = [{"value": "Top products?"}]
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_try_again, click(actions=question, trigger_id="one"))
+    await counter.accept(
+        counter.handlers.on_try_again_privately, click(actions=question, trigger_id="another")
     )
     await counter.errands.drain()
-    assert counter.desk.asked == [
-        ("try_again", "Top products?", HERE, ADA, False),
-        ("try_again", "Top products?", HERE, ADA, True),
+    assert [asked[:-1] for asked in counter.desk.asked] == [
+        ("ask", Wish("Top products?", delivery="one"), HERE, ADA),
+        ("ask", Wish("Top products?", private=True, delivery="another"), HERE, ADA),
     ]
     assert counter.told == [(URL, "line")] * 2
+
+
+async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
+    counter = Counter()
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_retry, click())
+    await counter.errands.drain()
+    assert [asked[:-1] for asked in counter.desk.asked] == [("retry", *CLICK, "trigger")]
 
 
 @pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])
