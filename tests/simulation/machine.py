@@ -22,7 +22,7 @@ from bot import app, workspace
 from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
-from tests.simulation.omniside import API_KEY, BASE_URL, OmniSide
+from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
 from tests.simulation.slackside import API_URL, APP_TOKEN, BOT_TOKEN, Session, SlackSide
 from tests.simulation.sqlite import Disk
 from tests.simulation.trace import Trace
@@ -233,7 +233,10 @@ def settings(
             "omni_base_url": BASE_URL,
             "omni_api_token": API_KEY,
             "omni_requests_per_minute": requests_per_minute,
+            "omni_model_id": MODEL,
+            "ask_as": "key",
             "max_open_follows_per_person": 10_000,
+            "max_asks_per_hour": 10_000,
             "notify_after_seconds": notify_after_seconds,
             "max_follow_hours": max_follow_hours,
             "retention_days": retention_days,
