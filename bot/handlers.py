@@ -86,8 +86,9 @@ class Handlers:
             log.error("command without channel or person")
             await ack(lines.broken())
             return
-        if self._errands.is_repeated(command.get("trigger_id")):
-            await ack()
+        trigger = str(command.get("trigger_id") or "")
+        if self._errands.is_repeated(trigger):
+            await self._errands.acknowledge_again(ack, trigger)
             return
         tell = self._errands.answer_to(command)
         match words.lower():
@@ -99,7 +100,7 @@ class Handlers:
                 self._errands.run(self._desk.follows(place.team, person), tell)
             case _:
                 await self._errands.accept(
-                    ack, lambda stored: self._desk.follow(words, place, person, stored), tell
+                    ack, trigger, lambda stored: self._desk.follow(words, place, person, stored), tell
                 )
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -126,11 +127,12 @@ class Handlers:
         """The button `Retry`."""
         pressed = click(body, self._team)
         if self._errands.is_repeated(pressed.trigger):
-            await ack()
+            await self._errands.acknowledge_again(ack, pressed.trigger)
             return
         watch, place, card = WatchId(pressed.value), pressed.place, pressed.message
         await self._errands.accept(
             ack,
+            pressed.trigger,
             lambda stored: self._ask_desk.retry(watch, place, card, pressed.person, pressed.trigger, stored),
             self._errands.answer_to(body),
         )
@@ -154,11 +156,12 @@ class Handlers:
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         pressed = click(body, self._team)
         if self._errands.is_repeated(pressed.trigger):
-            await ack()
+            await self._errands.acknowledge_again(ack, pressed.trigger)
             return
         wish = Wish(pressed.value, private=private, delivery=pressed.trigger)
         await self._errands.accept(
             ack,
+            pressed.trigger,
             lambda stored: self._ask_desk.ask(wish, pressed.place, pressed.person, stored),
             self._errands.answer_to(body),
         )

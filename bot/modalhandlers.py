@@ -74,7 +74,7 @@ class ModalHandlers:
             await ack(asklines.help_text())
             return
         if self._errands.is_repeated(trigger):
-            await ack()
+            await self._errands.acknowledge_again(ack, trigger)
             return
         tell = self._errands.answer_to(command)
         if words.lower() in ("", PRIVATE):
@@ -83,7 +83,9 @@ class ModalHandlers:
             return
         prompt, private = split_private(words)
         wish = Wish(prompt, private=private, delivery=trigger)
-        await self._errands.accept(ack, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell)
+        await self._errands.accept(
+            ack, trigger, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell
+        )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Ask a follow-up`."""
@@ -114,7 +116,7 @@ class ModalHandlers:
             there = await self._direct(place, person)
             return await self._ask_desk.ask(wish, there, person, stored) if there else lines.slack_busy()
 
-        await self._errands.accept(ack, ask, self._errands.privately(place, person))
+        await self._errands.accept(ack, wish.delivery, ask, self._errands.privately(place, person))
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
@@ -124,6 +126,7 @@ class ModalHandlers:
         wish = Wish(on.prompt, delivery=_delivery(body))
         await self._errands.accept(
             ack,
+            wish.delivery,
             lambda stored: self._ask_desk.follow_up(wish, on.watch, place, card, person, stored),
             self._errands.privately(place, person, thread=on.thread),
         )
@@ -135,6 +138,7 @@ class ModalHandlers:
         person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
         await self._errands.accept(
             ack,
+            _delivery(body),
             lambda stored: self._follow(typed, place, person, stored),
             self._errands.privately(place, person),
         )
@@ -148,8 +152,8 @@ class ModalHandlers:
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return None
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        if self._errands.is_repeated(_delivery(body)):
+            await self._errands.acknowledge_again(ack, _delivery(body))
             return None
         return taken
 

@@ -36,8 +36,9 @@ class Shortcuts:
 
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`Follow Omni job` in a message's menu: follows the job that the message names."""
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        trigger = str(body.get("trigger_id") or "")
+        if self._errands.is_repeated(trigger):
+            await self._errands.acknowledge_again(ack, trigger)
             return
         place, person = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
@@ -47,6 +48,7 @@ class Shortcuts:
 
         await self._errands.accept(
             ack,
+            trigger,
             lambda stored: (
                 self._desk.follow(reference, place, person, stored) if reference else nothing_found()
             ),

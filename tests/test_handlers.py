@@ -254,6 +254,19 @@ async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value()
     assert counter.told == [(URL, "line")] * 2
 
 
+async def test_what_is_delivered_again_is_not_acknowledged_before_it_is_stored() -> None:
+    counter = Counter()
+    listening = [
+        asyncio.create_task(counter.accept(counter.handlers.on_retry, click(trigger_id="one")))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0.5)
+    assert counter.acknowledged_at == [], "the desk has not answered yet"
+    await asyncio.gather(*listening)
+    await counter.accept(counter.handlers.on_retry, click(trigger_id="one"))
+    assert len(counter.acknowledged_at) == 3 and len(counter.desk.asked) == 1
+
+
 async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
     counter = Counter()
     for _ in range(2):

@@ -57,9 +57,10 @@ def plan(seed: int) -> Scenario:
             )
         )
     if not (is_shared or changes_mind):
-        asked, asking = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
+        asked, asking, killing = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
         jobs += asked
         actions += asking
+        upsets += killing
     fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
     if has_slow_edits:
         jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
@@ -189,9 +190,9 @@ def _actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) -> li
 
 def _asks(
     random: Random, seed: int, first: int, places: list[str]
-) -> tuple[tuple[JobPlan, ...], list[Action]]:
-    """Questions, and who asks them. Where two processes share one SQLite file there are none: each of them takes itself
-    for the only one, and what the other has in hand for an orphan."""
+) -> tuple[tuple[JobPlan, ...], list[Action], list[Upset]]:
+    """Questions, who asks them, and now and then a kill over one. Where two processes share one SQLite file there are
+    none: each of them takes itself for the only one, and what the other has in hand for an orphan."""
     number = random.choice((0, 0, 1, 1, 3))
     jobs = tuple(
         replace(
@@ -215,7 +216,18 @@ def _asks(
         )
         for more in range(number)
     ]
-    return jobs, actions
+    upsets = [
+        Upset(
+            "kill",
+            asking.at,
+            random.choice(("left POST", "arrived POST", "answered POST", "delivered", "answered users.info")),
+            random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
+            random.choice((0.3, 3.0)),
+        )
+        for asking in actions
+        if random.random() < 0.3
+    ]
+    return jobs, actions, upsets
 
 
 def _deliveries(random: Random) -> tuple[float, ...]:
