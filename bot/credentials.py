@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol
 
 from bot.ask import ModelId
@@ -25,6 +26,12 @@ class Credentials:
     """What Omni allows the key."""
     default_model: ModelId | None = None
     """The Omni model that is asked where a person has chosen none."""
+
+    @property
+    def omni_budget(self) -> str:
+        """The name of the key's budget of requests: the same for all who use it, and nothing that leads to it."""
+        key = f"{self.omni_base_url} {self.omni_api_token}".encode()
+        return f"omni {blake2b(key, digest_size=12).hexdigest()}"
 
 
 class Source(Protocol):

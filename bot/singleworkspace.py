@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.credentials import Credentials
 from bot.errors import BoardBusy, BoardError, TokenRefused
 from bot.settings import Settings
-from bot.slack import Identity, identify, may_connect
+from bot.slack import Identity, identify, may_connect, slack_client
 
 log = structlog.get_logger()
 
@@ -19,10 +20,10 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
-    def __init__(self, settings: Settings, bot: AsyncWebClient, app: AsyncWebClient) -> None:
-        """`bot` and `app`: the Web API with the bot's token, and with the app's."""
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
+        """`app`: the Web API with the app's token."""
         self._settings = settings
-        self._bot = bot
+        self._bot = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
         self._app = app
         self._credentials: Credentials | None = None
 

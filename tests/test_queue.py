@@ -21,7 +21,7 @@ from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
-from tests.processes import CALM, HASTY, Follows, Process, process, processes, until
+from tests.processes import CALM, HASTY, TEAM, Follows, Process, process, processes, until
 
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
@@ -43,7 +43,9 @@ class Queue:
 
     def entries(self, job: JobId = JOB) -> list[tuple[object, ...]]:
         """The state and the holder of each of a job's entries, oldest first."""
-        return self.do("SELECT status, worker_id FROM procrastinate_jobs WHERE lock = %s ORDER BY id", job)
+        return self.do(
+            "SELECT status, worker_id FROM procrastinate_jobs WHERE lock = %s ORDER BY id", f"{TEAM} {job}"
+        )
 
 
 @pytest.fixture
@@ -126,9 +128,9 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool)
         for one in two:
-            await one.runner.stop()
-        await entries.add(MANY)
-        await entries.add([JOB], urgent=True)
+            await one.stop()
+        await entries.add(TEAM, MANY)
+        await entries.add(TEAM, [JOB], urgent=True)
         fetched = await entries.fetch_job(["follows"], await entries.register_worker())
     assert fetched is not None and fetched.lock == JOB
 
@@ -206,7 +208,7 @@ async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
         await a.runner.ensure(MANY)
         await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
         began = monotonic()
-        await a.runner.stop()
+        await a.stop()
         assert all("a" not in names for names in follows.by.values())
         await until(lambda: follows.count("b") == len(MANY))
         assert monotonic() - began < 2.0
@@ -221,7 +223,7 @@ async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
     seldom = replace(CALM, poll_seconds=60.0, rescue_seconds=60.0)
     async with processes(new_postgresql, follows, "ab", seldom) as (a, _):
         await follow_in(a, follows)
-        await a.runner.stop()
+        await a.stop()
         assert await followed_by(follows, "b") < 2.0
 
 
@@ -247,7 +249,7 @@ async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_give
     monkeypatch.setattr(connector, "execute_query_all_async", dawdle)
     await asking.wait()
     monkeypatch.setattr(connector, "execute_query_async", told)
-    await a.runner.stop()
+    await a.stop()
     assert await followed_by(follows, "b") < 2.0
 
 
@@ -290,7 +292,7 @@ async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
         await asyncio.sleep(5 * HASTY.heartbeat_seconds)
         assert queue.entries() == held and len(follows.begun) == begun + 1
         # And it is a full member again.
-        await b.runner.stop()
+        await b.stop()
         await followed_by(follows, "a")
 
 
@@ -327,7 +329,7 @@ async def test_a_take_over_does_not_wait_for_a_clock_that_is_ahead(
     monkeypatch.setattr(utils, "utcnow", lambda: datetime.now(UTC) + timedelta(hours=1))
     a, _ = two
     await follow_in(a, follows)
-    await a.runner.stop()
+    await a.stop()
     assert await followed_by(follows, "b") < 2.0
 
 
@@ -339,7 +341,7 @@ async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_al
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool, Timing(stalled_after_seconds=7.5))
-        await entries.add([JOB])
+        await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         mine = await entries.register_worker()
@@ -363,7 +365,7 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         dead, quick, slow = [await Entries.over(pool) for _ in range(3)]
-        await dead.add([JOB])
+        await dead.add(TEAM, [JOB])
         await dead.fetch_job(["follows"], await dead.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         mine = await quick.register_worker()
@@ -386,7 +388,7 @@ async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool)
-        await entries.add([JOB])
+        await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         await entries.register_worker()
@@ -525,7 +527,7 @@ async def test_the_process_can_stop_while_the_database_is_silent(
         await follow_in(a, follows)
         a.cable.fall_silent()
         began = monotonic()
-        await a.runner.stop()
+        await a.stop()
         assert monotonic() - began < 2.0
         assert not follows.by[JOB]
         a.cable.mend()

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 
-from bot import app, sight, store
+from bot import sight, store, workspace
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.drawing import Drawing, _Card
 from bot.errands import Errands
@@ -142,7 +142,7 @@ def _unchecked_claim() -> None:
     _replace(Store, "_write", write)
     _replace(Store, "open_watches", open_watches)
     _replace(Store, "newest", newest)
-    _replace(store, "_make_sure_of_claim", _nothing)
+    _replace(store, "make_sure_of_claim", _nothing)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
@@ -184,7 +184,7 @@ def _no_sweep() -> None:
     async def sweep(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    _replace(app, "sweep", sweep)
+    _replace(workspace, "sweep", sweep)
 
 
 @_fault("the SDK repeats a request whose connection broke")
@@ -192,7 +192,7 @@ def _sdk_repeats() -> None:
     def slack_client(token: str, base_url: str, session: Any) -> AsyncWebClient:
         return AsyncWebClient(token=token, base_url=base_url, session=session)
 
-    _replace(app, "slack_client", slack_client)
+    _replace(workspace, "slack_client", slack_client)
 
 
 @_fault("a post that was not answered is taken for one that never arrived")
