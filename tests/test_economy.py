@@ -226,7 +226,7 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
 async def test_a_look_at_the_table_is_two_reads_however_many_cards_there_are(
     database: Opened, cards: int
 ) -> None:
-    store = await database.store()
+    store = await database.store(HERE.team)
     for number in range(cards):
         await store.add(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))))
     claim, _ = await store.claim(JOB)

@@ -132,7 +132,7 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
         await entries.add(TEAM, MANY)
         await entries.add(TEAM, [JOB], urgent=True)
         fetched = await entries.fetch_job(["follows"], await entries.register_worker())
-    assert fetched is not None and fetched.lock == JOB
+    assert fetched is not None and fetched.task_kwargs["job"] == JOB
 
 
 # Telling whoever follows
@@ -419,7 +419,7 @@ async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_
         await until(heart_beats)
         await asyncio.sleep(5 * CALM.rescue_seconds)
         assert follows.begun == [(JOB, "a"), (OTHER, "a")]
-        assert queue.do("SELECT attempts FROM procrastinate_jobs WHERE lock = %s", JOB) == [(0,)]
+        assert queue.do("SELECT attempts FROM procrastinate_jobs WHERE args->>'job' = %s", JOB) == [(0,)]
     log = capsys.readouterr().out
     assert "follow not queued" in log and "follows not queued" in log
 
