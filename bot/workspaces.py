@@ -155,9 +155,9 @@ class Workspaces:
             if running is not None:
                 del self._running[team]
                 running.ended.set()
+                log.info("workspace closed", team=team)
             if not opened.done():
                 opened.set_result(None)
-            log.info("workspace closed", team=team)
 
     async def _close(self, team: TeamId) -> None:
         running = self._running.get(team)

@@ -84,8 +84,11 @@ class Process:
 
 
 @asynccontextmanager
-async def process(url: str, follows: Follows, name: str, timing: Timing = CALM) -> AsyncIterator[Process]:
-    """A process that runs until the context is left, and then stops as it does at SIGTERM."""
+async def process(
+    url: str, follows: Follows, name: str, timing: Timing = CALM, *, run: bool = True
+) -> AsyncIterator[Process]:
+    """A process that runs until the context is left, and then stops as it does at SIGTERM. `run`: whether it fetches
+    by itself."""
     async with AsyncExitStack() as closing:
         cable = await closing.enter_async_context(Cable(url).laid())
         pool = await closing.enter_async_context(open_pool(cable.url, within_seconds=0.5))
@@ -93,7 +96,9 @@ async def process(url: str, follows: Follows, name: str, timing: Timing = CALM) 
         relay = PgNotify(cable.url, pool)
         queue = Queue(entries, relay, Random(name))
         one = Process(name, queue, queue.of(TEAM, follows.of(name)), entries, relay, cable)
-        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(queue.run(nobody))]
+        tasks = [asyncio.create_task(relay.run())]
+        if run:
+            tasks.append(asyncio.create_task(queue.run(nobody)))
         try:
             yield one
         finally:

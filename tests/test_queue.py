@@ -16,13 +16,17 @@ from procrastinate import utils
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
+from bot.beside import end
 from bot.entries import Entries, Timing
+from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
+from bot.watch import TeamId
 from tests.processes import CALM, HASTY, TEAM, Follows, Process, process, processes, until
 
+OTHER_TEAM = TeamId("T0OTHER")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
 MANY = [JobId(f"{number:08}-e29b-41d4-a716-446655440000") for number in range(40)]
@@ -133,6 +137,84 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
         await entries.add(TEAM, [JOB], urgent=True)
         fetched = await entries.fetch_job(["follows"], await entries.register_worker())
     assert fetched is not None and fetched.task_kwargs["job"] == JOB
+
+
+# Several workspaces
+
+
+async def test_two_teams_follow_one_job_each_for_itself(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        theirs = Follows()
+        other = a.queue.of(OTHER_TEAM, theirs.of("a"))
+        await a.runner.start(JOB)
+        await other.ensure([JOB])
+        await followed_by(follows, "a")
+        await followed_by(theirs, "a")
+        assert len(queue.do("SELECT id FROM procrastinate_jobs")) == 2
+        await other.stop()
+        # Its entry ends; the neighbour goes on.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert (follows.by[JOB], theirs.by[JOB]) == (["a"], [])
+
+
+async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
+    two: list[Process], follows: Follows
+) -> None:
+    theirs = Follows()
+    here = [one.queue.of(OTHER_TEAM, theirs.of(one.name)) for one in two]
+    await follow_in(two[0], follows)
+    await here[0].start(JOB)
+    await until(lambda: len(theirs.by[JOB]) == 1)
+    before = follows.woken[JOB, "a"]
+    woken = sum(theirs.woken.values())
+    for runner in here:
+        await runner.start(JOB)
+    await until(lambda: sum(theirs.woken.values()) > woken)
+    assert follows.woken[JOB, "a"] == before
+    for runner in here:
+        await runner.stop()
+
+
+async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_open(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    await prepare(new_postgresql)
+    asked: list[TeamId] = []
+    async with process(new_postgresql, follows, "a", run=False) as a:
+
+        async def find(team: TeamId) -> None:
+            asked.append(team)
+            if team == OTHER_TEAM:
+                a.queue.of(team, follows.of("a"))
+            if team == "T0AWAY":
+                raise StoreUnavailable("away")
+
+        running = asyncio.create_task(a.queue.run(find))
+        for team in (OTHER_TEAM, TeamId("T0STRANGER"), TeamId("T0AWAY")):
+            await a.entries.add(team, [JOB])
+        await followed_by(follows, "a")
+        # The others' have ended: whoever knows their teams queues them anew.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert sorted(asked) == ["T0AWAY", OTHER_TEAM, "T0STRANGER"]
+        await end([running])
+
+
+async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_followed(
+    two: list[Process], follows: Follows, queue: Queue
+) -> None:
+    queue.do(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args) "
+        "VALUES ('follows', 'follow', %s, %s, jsonb_build_object('job', %s::text))",
+        JOB,
+        JOB,
+        JOB,
+    )
+    await until(lambda: queue.do("SELECT id FROM procrastinate_jobs") == [])
+    assert follows.begun == []
+    await two[0].runner.ensure([JOB])
+    await until(lambda: len(follows.by[JOB]) == 1)
 
 
 # Telling whoever follows
