@@ -123,7 +123,10 @@ WATCHES: dict[str, tuple[Call, object]] = {
     "forget_closed": (lambda n: n.watches.forget_closed(MUCH_LATER), 0),
 }
 ASKS: dict[str, tuple[Call, object]] = {
-    "begin": (lambda n: n.asks.begin(replace(n.ask, id=AskId("new"), place=HERE)), False),
+    "begin": (
+        lambda n: n.asks.begin(replace(n.ask, id=AskId("new"), place=HERE, retry_of=n.running.id)),
+        False,
+    ),
     "touch": (lambda n: n.asks.touch(n.ask.id, MUCH_LATER), False),
     "bind": (_bound_to, HERE),
     "withdraw": (lambda n: n.asks.withdraw(n.ask.id), None),
