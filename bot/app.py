@@ -1,33 +1,32 @@
-"""The composition root: opens what all share, builds the bot, runs its parts together, and closes them in reverse."""
+"""The composition root: opens what all workspaces share, runs them and Slack's connection, and closes it in reverse."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from random import Random
 
 import structlog
 
 from bot import web
-from bot.askstore import StoredAsks
 from bot.database import Database
-from bot.errors import BoardBusy, BoardError, TokenRefused
+from bot.gates import OmniGates
 from bot.health import Health
+from bot.ledger import StoredLedger
 from bot.settings import Settings
-from bot.slack import Identity, identify, may_connect, slack_client, slack_session
-from bot.store import Store
-from bot.sweep import count_jobs, sweep, sweep_asks
+from bot.sharing import Sharing, sharing
+from bot.singleworkspace import SingleWorkspace
+from bot.slack import slack_client, slack_session
+from bot.socketmode import SocketMode
 from bot.transactions import Transactions
-from bot.workspace import Bot, Slack, build, now
+from bot.workspace import Common, at_most, build, now
+from bot.workspaces import Workspaces
 
 log = structlog.get_logger()
 
-ERRANDS_WITHIN_SECONDS = 1.5
-POSTS_WITHIN_SECONDS = 2.5
 WRITES_WITHIN_SECONDS = 2.5
-"""At the end, how long what was acknowledged may take to be answered, what is being posted to arrive, and what
-is being written to be stored. Together with closing the socket they stay under 10 s."""
+"""At the end, how long what is being written may take to be stored. Together with what the workspaces take, and with
+closing the socket, it stays under 10 s."""
 
 
 async def run(settings: Settings) -> None:
@@ -51,117 +50,68 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
             await closing.enter_async_context(web.serve(settings.host, settings.port, health.routes()))
-        database = await Database.open(settings.database_url.get_secret_value())
+        url = settings.database_url.get_secret_value()
+        database = await Database.open(url)
         closing.push_async_callback(database.close)
         # Nobody else can open what only one process may use.
         alone_since = None if database.is_shared else now()
         transactions = Transactions(database)
         closing.push_async_callback(_settle, transactions)
         health.transactions = transactions
-        slack = await closing.enter_async_context(_slack(settings))
-        starting = asyncio.create_task(_introduce(slack))
+        session = await closing.enter_async_context(slack_session())
+        shared = await closing.enter_async_context(sharing(transactions, url, Random()))
+        ledger = StoredLedger(transactions, now)
+        common = Common(settings, session, transactions, ledger, OmniGates(ledger), shared, alone_since)
+        app_token = settings.slack_app_token.get_secret_value()
+        slack = slack_client(app_token, settings.slack_api_url, session)
+        workspaces = Workspaces(SingleWorkspace(settings, session, slack), partial(build, common))
+        # However this ends, no workspace outlives what it stands on.
+        closing.push_async_callback(workspaces.stop)
+        starting = asyncio.create_task(workspaces.look())
         if not await _before(stop, starting):
             return
-        health.bot = await closing.enter_async_context(
-            build(settings, starting.result(), slack, transactions)
-        )
-        store, parts = Store(transactions), health.bot.parts
-        upkeep = [
-            sweep(store, parts.runner, now, retention_days=settings.retention_days),
-            parts.learning.run(),
-            parts.home_tabs.run(),
-            sweep_asks(
-                StoredAsks(transactions),
-                health.bot.board,
-                now,
-                retention_days=settings.retention_days,
-                alone_since=alone_since,
-            ),
-        ]
-        if database.is_shared:
-            upkeep.append(count_jobs(store, partial(_share, health.bot)))
-        await _work(health.bot, upkeep, stop)
+        starting.result()
+        health.workspaces = workspaces
+        health.socket = SocketMode(workspaces.running[0].app, app_token, slack)
+        await _work(workspaces, health.socket, shared, stop, is_alone=not database.is_shared)
     log.info("stopped")
 
 
-@asynccontextmanager
-async def _slack(settings: Settings) -> AsyncIterator[Slack]:
-    async with slack_session() as session:
-        yield Slack(
-            session,
-            slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session),
-            slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session),
-        )
-
-
-async def _introduce(slack: Slack) -> Identity:
-    """Make sure of both tokens, for as long as it takes Slack to answer. Raises TokenRefused."""
-    failures = 0
-    while True:
-        try:
-            identity = await identify(slack.bot)
-            await may_connect(slack.app)
-        except TokenRefused:
-            raise
-        except BoardError as error:
-            seconds = error.retry_after_seconds if isinstance(error, BoardBusy) else min(30.0, 2.0**failures)
-            failures += 1
-            log.warning("slack not reached", code=error.code, again_in_seconds=seconds)
-            await asyncio.sleep(seconds)
-        else:
-            log.info("slack knows us", team=identity.team, user=identity.user)
-            return identity
-
-
-async def _before(stop: asyncio.Event, task: asyncio.Task[Identity]) -> bool:
+async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
     """Wait for the task or for the wish to stop, whichever comes first. Whether the task is done."""
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not task.done():
         task.cancel()
+        await asyncio.wait({task})
         return False
     return True
 
 
-async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-    """Run the parts beside each other; `upkeep` looks after the table."""
-    parts = bot.parts
+async def _work(
+    workspaces: Workspaces, socket: SocketMode, shared: Sharing, stop: asyncio.Event, *, is_alone: bool
+) -> None:
+    """Run beside each other what all workspaces share; then end it all, in order."""
     async with asyncio.TaskGroup() as group:
-        drawing = group.create_task(parts.drawing.run(), name="drawing")
-        listening = group.create_task(bot.sharing.listen(), name="listen")
-        running = group.create_task(parts.runner.run(), name="runner")
-        keeping = [group.create_task(work, name="upkeep") for work in upkeep]
-        socket = group.create_task(bot.socket.run(), name="socket")
+        listening = group.create_task(shared.listen(), name="listen")
+        running = group.create_task(shared.runners.run(workspaces.of), name="runners")
+        looking = [group.create_task(workspaces.run(), name="workspaces")]
+        if not is_alone:
+            looking.append(group.create_task(workspaces.share_requests(), name="share"))
+        connection = group.create_task(socket.run(), name="socket")
         await stop.wait()
         log.info("stopping")
-        # New requests end first, then those under way, then the follows, then what they had in hand.
-        socket.cancel()
-        await asyncio.wait({socket})
-        await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
-        await parts.submitting.end()
-        for task in keeping:
+        # New requests end first; each workspace ends those under way.
+        connection.cancel()
+        await asyncio.wait({connection})
+        for task in looking:
             task.cancel()
-        await parts.runner.stop()
+        shared.runners.leave()
+        await workspaces.stop()
         running.cancel()
         listening.cancel()
-        await _at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
-        drawing.cancel()
-
-
-def _share(bot: Bot, jobs: int) -> None:
-    """Leave other processes their part of the requests to Omni, by how many of all the jobs they follow."""
-    own = max(1, bot.parts.follower.jobs)  # the next may come any moment
-    bot.requests.share(own / max(own, jobs))
 
 
 async def _settle(transactions: Transactions) -> None:
-    await _at_most(WRITES_WITHIN_SECONDS, "writes", transactions.settle())
-
-
-async def _at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        log.warning("left unfinished", what=what)
+    await at_most(WRITES_WITHIN_SECONDS, "writes", transactions.settle())

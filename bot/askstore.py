@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ask import ModelId
 from bot.asks import Ask, AskId
-from bot.rows import add_watch, same_place, select_asks, select_watches
+from bot.rows import add_watch, make_sure_of_team, same_place, select_asks, select_watches
 from bot.tables import asks, watches
 from bot.transactions import Conflict, Transactions, whole
 from bot.watch import TeamId, UserId, Watch, WatchId
@@ -18,13 +18,16 @@ _in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
 
 
 class StoredAsks:
-    """`Asks` over one database."""
+    """`Asks` of one team, over a database that may hold those of others. Every statement names the team."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self.transactions = transactions
+        self._team = team
+        self._ours = asks.c.team == team
 
     @whole
     async def begin(self, ask: Ask) -> bool:
+        make_sure_of_team(self._team, ask.place)
         row = {
             "id": ask.id,
             "team": ask.place.team,
@@ -43,19 +46,19 @@ class StoredAsks:
 
     @whole
     async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
-        untried = and_(watches.c.id == card, watches.c.retried_by.is_(None))
-        mine = update(asks).where(asks.c.id == ask, _in_hand).values(retry_of=card)
+        this = and_(watches.c.team == self._team, watches.c.id == card)
+        mine = update(asks).where(self._is(ask), _in_hand).values(retry_of=card)
         async with self.transactions.begin() as connection:
-            if not await select_watches(connection, untried, lock=True):
+            if not await select_watches(connection, and_(this, watches.c.retried_by.is_(None)), lock=True):
                 return False
             if (await connection.execute(mine)).rowcount == 0:
                 return False
-            await connection.execute(update(watches).where(watches.c.id == card).values(retried_by=by))
+            await connection.execute(update(watches).where(this).values(retried_by=by))
         return True
 
     @whole
     async def touch(self, ask: AskId, at: datetime) -> bool:
-        mine = update(asks).where(asks.c.id == ask, _in_hand).values(touched_at=at.timestamp())
+        mine = update(asks).where(self._is(ask), _in_hand).values(touched_at=at.timestamp())
         async with self.transactions.begin() as connection:
             return (await connection.execute(mine)).rowcount > 0
 
@@ -67,7 +70,8 @@ class StoredAsks:
             return await self._bind(ask, watch)
 
     async def _bind(self, ask: AskId, watch: Watch) -> Watch:
-        unbound = and_(asks.c.id == ask, asks.c.job.is_(None))
+        make_sure_of_team(self._team, watch.place)
+        unbound = and_(self._is(ask), asks.c.job.is_(None))
         async with self.transactions.begin() as connection:
             binding = update(asks).where(unbound).values(job=watch.job)
             if (await connection.execute(binding)).rowcount > 0:
@@ -78,37 +82,38 @@ class StoredAsks:
     @whole
     async def withdraw(self, ask: AskId) -> None:
         async with self.transactions.begin() as connection:
-            await _let_retry(connection, ask)
-            await connection.execute(delete(asks).where(asks.c.id == ask, asks.c.job.is_(None)))
+            await self._let_retry(connection, ask)
+            await connection.execute(delete(asks).where(self._is(ask), asks.c.job.is_(None)))
 
     @whole
     async def told(self, ask: AskId) -> None:
         async with self.transactions.begin() as connection:
-            await _let_retry(connection, ask)
-            await connection.execute(update(asks).where(asks.c.id == ask).values(told=1))
+            await self._let_retry(connection, ask)
+            await connection.execute(update(asks).where(self._is(ask)).values(told=1))
 
     @whole
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         async with self.transactions.begin() as connection:
-            return await select_asks(connection, and_(_in_hand, asks.c.touched_at < before.timestamp()))
+            untouched = and_(self._ours, _in_hand, asks.c.touched_at < before.timestamp())
+            return await select_asks(connection, untouched)
 
     @whole
     async def take_over(self, ask: Ask, at: datetime) -> bool:
-        as_seen = and_(_in_hand, asks.c.id == ask.id, asks.c.touched_at == ask.touched_at.timestamp())
+        as_seen = and_(_in_hand, self._is(ask.id), asks.c.touched_at == ask.touched_at.timestamp())
         taking = update(asks).where(as_seen).values(touched_at=at.timestamp())
         async with self.transactions.begin() as connection:
             return (await connection.execute(taking)).rowcount > 0
 
     @whole
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
-        asked = and_(_of(team, user), asks.c.asked_at >= since.timestamp())
+        asked = and_(self._ours, _of(team, user), asks.c.asked_at >= since.timestamp())
         async with self.transactions.begin() as connection:
             counting = select(func.count()).select_from(asks).where(asked)
             return (await connection.execute(counting)).scalar_one()
 
     @whole
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
-        chosen = and_(_of(team, user), asks.c.model.is_not(None))
+        chosen = and_(self._ours, _of(team, user), asks.c.model.is_not(None))
         newest = select(asks.c.model).where(chosen).order_by(asks.c.asked_at.desc(), asks.c.id).limit(1)
         async with self.transactions.begin() as connection:
             model = await connection.scalar(newest)
@@ -116,17 +121,20 @@ class StoredAsks:
 
     @whole
     async def forget_asks(self, before: datetime) -> int:
-        old = delete(asks).where(asks.c.asked_at < before.timestamp())
+        old = delete(asks).where(self._ours, asks.c.asked_at < before.timestamp())
         async with self.transactions.begin() as connection:
             return (await connection.execute(old)).rowcount
+
+    async def _let_retry(self, connection: AsyncConnection, ask: AskId) -> None:
+        """Take back that a card was retried, if nothing has come of the ask yet."""
+        for mine in await select_asks(connection, and_(self._is(ask), _in_hand)):
+            card = and_(watches.c.team == self._team, watches.c.id == mine.retry_of)
+            retried = and_(card, watches.c.retried_by == mine.user)
+            await connection.execute(update(watches).where(retried).values(retried_by=None))
+
+    def _is(self, ask: AskId) -> ColumnElement[bool]:
+        return and_(self._ours, asks.c.id == ask)
 
 
 def _of(team: TeamId, user: UserId) -> ColumnElement[bool]:
     return and_(asks.c.team == team, asks.c.user == user)
-
-
-async def _let_retry(connection: AsyncConnection, ask: AskId) -> None:
-    """Take back that a card was retried, if nothing has come of the ask yet."""
-    for mine in await select_asks(connection, and_(asks.c.id == ask, _in_hand)):
-        retried = and_(watches.c.id == mine.retry_of, watches.c.retried_by == mine.user)
-        await connection.execute(update(watches).where(retried).values(retried_by=None))

@@ -11,7 +11,7 @@ from bot.job import JobId
 from bot.rows import select_watches
 from bot.tables import watches
 from bot.transactions import Transactions
-from bot.watch import Claim, Watch
+from bot.watch import Claim, TeamId, Watch
 
 CLAIMED_AT_ONCE = 50
 """Jobs in one transaction. More would keep others from the database for longer than they notice."""
@@ -20,10 +20,11 @@ Claimed = tuple[Claim, Sequence[Watch]]
 
 
 class Claims:
-    """Gathers the claims that are wanted in the same moment."""
+    """Gathers the claims of a team's jobs that are wanted in the same moment."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self._transactions = transactions
+        self._ours = watches.c.team == team
         self._wanted: list[tuple[JobId, asyncio.Future[Claimed]]] = []
         self._claiming: asyncio.Task[None] | None = None
 
@@ -63,7 +64,7 @@ class Claims:
 
     async def _claim(self, jobs: Sequence[JobId]) -> tuple[Claim, dict[JobId, list[Watch]]]:
         claim = Claim(str(uuid4()))
-        mine = and_(watches.c.job.in_(jobs), watches.c.closed_at.is_(None))
+        mine = and_(self._ours, watches.c.job.in_(jobs), watches.c.closed_at.is_(None))
         by_job: dict[JobId, list[Watch]] = {job: [] for job in jobs}
         async with self._transactions.begin() as connection:
             # Locked in one order by all processes, so that two of them never wait for each other.

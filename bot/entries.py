@@ -24,16 +24,24 @@ from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import Pool
 from bot.queueconnector import Connector, reason
+from bot.watch import TeamId
 
 log = structlog.get_logger()
 
 QUEUE = "follows"
 TASK = "follow"
+TEAM = "team"
+JOB = "job"
+"""What an entry says: which job is to be followed, and for which team. Those of older versions name no team."""
 
 DOUBTS_FOR_SECONDS = 30.0
 """How long a statement that nobody waits for any more may still be carried out: the network gives up before."""
 FETCHED_AT_ONCE = 50
 
+QUEUED: LiteralString = """
+    SELECT args->>'job' AS job FROM procrastinate_jobs
+    WHERE queue_name = %(queue)s AND status IN ('todo', 'doing') AND args->>'team' = %(team)s
+"""
 FETCH: LiteralString = """
     WITH RECURSIVE fetched AS (
         SELECT 1 AS number, procrastinate_fetch_job_v2(%(queues)s::varchar[], %(worker)s) AS entry
@@ -124,13 +132,13 @@ class Entries(JobManager):
 
     # What the runner asks
 
-    async def queued_jobs(self) -> set[str]:
-        """The jobs that somebody follows or will. Raises ConnectorException."""
-        found = await self.list_jobs_async(queue=QUEUE)
-        return {job.lock for job in found if job.lock and job.status in {"todo", "doing"}}
+    async def queued_jobs(self, team: TeamId) -> set[JobId]:
+        """The team's jobs that somebody follows or will. Raises ConnectorException."""
+        found = await self.connector.execute_query_all_async(QUEUED, queue=QUEUE, team=team)
+        return {row[JOB] for row in found}
 
-    async def add(self, jobs: Sequence[JobId], *, urgent: bool = False) -> None:
-        """Queue the jobs, all or none.
+    async def add(self, team: TeamId, jobs: Sequence[JobId], *, urgent: bool = False) -> None:
+        """Queue the jobs of a team, all or none.
 
         Raises:
             AlreadyEnqueued: one of them waits to be fetched already.
@@ -141,9 +149,10 @@ class Entries(JobManager):
                 Job(
                     queue=QUEUE,
                     task_name=TASK,
-                    task_kwargs={"job": job},
-                    lock=job,
-                    queueing_lock=job,
+                    task_kwargs={TEAM: team, JOB: job},
+                    # Two workspaces may follow the same job, each in its own cards.
+                    lock=f"{team} {job}",
+                    queueing_lock=f"{team} {job}",
                     priority=int(urgent),
                 )
                 for job in jobs

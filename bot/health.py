@@ -3,28 +3,35 @@
 from aiohttp import web
 
 from bot.errors import StoreUnavailable
+from bot.socketmode import SocketMode
 from bot.transactions import Transactions
-from bot.workspace import Bot
+from bot.workspaces import Workspaces
 
 
 class Health:
     """Why the bot can't do its work right now, as `/readyz` tells it."""
 
     def __init__(self) -> None:
-        self.bot: Bot | None = None
+        self.workspaces: Workspaces | None = None
+        self.socket: SocketMode | None = None
         self.transactions: Transactions | None = None
 
     async def problem(self) -> str | None:
         """A few words, or None if all is well."""
-        if self.bot is None or self.transactions is None or not await self.bot.socket.is_connected():
+        if self.socket is None or self.transactions is None or not await self.socket.is_connected():
             return "not connected to Slack"
-        if self.bot.board.refused is not None:
+        if self._is_refused_everywhere():
             return "Slack refuses the bot's token"
         try:
             await self.transactions.answers()
         except StoreUnavailable:
             return "database does not answer"
         return None
+
+    def _is_refused_everywhere(self) -> bool:
+        """Where one of several workspaces has thrown the bot out, it does its work in the others."""
+        running = self.workspaces.running if self.workspaces is not None else []
+        return bool(running) and all(workspace.board.refused is not None for workspace in running)
 
     def routes(self) -> list[web.RouteDef]:
         """What a supervisor asks.

@@ -16,6 +16,7 @@ from bot.budget import Gate, Ledger, Rate
 from bot.canceldesk import CancelDesk
 from bot.cards import Cards
 from bot.catalogue import Catalogue
+from bot.credentials import Credentials
 from bot.datadesk import DataDesk
 from bot.desk import Desk
 from bot.destinations import Destinations
@@ -56,8 +57,6 @@ class Rules:
 
     tenant: str
     """Omni's address; only chats on it become links."""
-    requests_per_minute: int
-    """What Omni allows the key."""
     notify_after_seconds: float
     """An answer that took longer is announced in the card's thread."""
     follow_for_seconds: float
@@ -116,14 +115,15 @@ class Parts:
             listener.register(app)
 
 
-def omni_gate(ledger: Ledger, rules: Rules) -> Gate:
-    """The budget of requests to Omni."""
-    return Gate(ledger, "omni", Rate.within(rules.requests_per_minute, burst=REQUESTS_AT_ONCE))
+def omni_gate(ledger: Ledger, credentials: Credentials) -> Gate:
+    """The budget of requests to Omni with one key."""
+    rate = Rate.within(credentials.requests_per_minute, burst=REQUESTS_AT_ONCE)
+    return Gate(ledger, credentials.omni_budget, rate)
 
 
-def edit_gate(ledger: Ledger) -> Gate:
-    """The budget of edits in Slack."""
-    return Gate(ledger, "chat.update", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))
+def edit_gate(ledger: Ledger, team: TeamId) -> Gate:
+    """The budget of edits in one Slack workspace."""
+    return Gate(ledger, f"chat.update {team}", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))
 
 
 def assemble(

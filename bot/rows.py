@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ask import ModelId
 from bot.asks import Ask, AskId
+from bot.errors import ClaimLost
 from bot.job import JobId, JobState
 from bot.tables import asks, followers, replies, watches
 from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
@@ -33,6 +34,26 @@ def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
     """The watches that a person follows, open or closed."""
     followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
     return and_(watches.c.team == team, followed)
+
+
+def of_watch(table: Table, watch: WatchId, team: TeamId) -> ColumnElement[bool]:
+    """What the table has of that watch, if it is the team's."""
+    theirs = exists().where(watches.c.id == table.c.watch, watches.c.team == team)
+    return and_(table.c.watch == watch, theirs)
+
+
+def make_sure_of_team(team: TeamId, *places: Place) -> None:
+    """Raise ValueError unless all the places are in the team: there a defect of ours would mix up workspaces."""
+    if strangers := {place.team for place in places} - {team}:
+        raise ValueError(f"not of {team}: {', '.join(sorted(strangers))}")
+
+
+async def make_sure_of_claim(connection: AsyncConnection, watch: Watch, team: TeamId) -> None:
+    """Find out why nothing was written. Raises ClaimLost unless the claim still holds."""
+    this = and_(watches.c.team == team, watches.c.id == watch.id)
+    claims = await connection.scalars(select(watches.c.claim).where(this))
+    if list(claims) != [watch.claim]:
+        raise ClaimLost
 
 
 async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
@@ -112,9 +133,9 @@ async def select_ended(connection: AsyncConnection, condition: ColumnElement[boo
     return sorted(found, key=lambda watch: ids.index(watch.id))
 
 
-async def select_replies(connection: AsyncConnection, watch: WatchId) -> dict[Slot, Reply]:
-    """What goes on from the card of a watch in its thread, as far as it was begun."""
-    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(replies.c.watch == watch)
+async def select_replies(connection: AsyncConnection, watch: WatchId, team: TeamId) -> dict[Slot, Reply]:
+    """What goes on from the card of a team's watch in its thread, as far as it was begun."""
+    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(of_watch(replies, watch, team))
     return {
         Slot(slot): Reply(_time(tried_at), Ts(ts) if ts else None)
         for slot, tried_at, ts in await connection.execute(rows)

@@ -1,4 +1,4 @@
-"""Who runs the follows: here, asyncio tasks of this one process."""
+"""Who runs the follows of a workspace: here, asyncio tasks of this one process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from bot.job import JobId
+from bot.watch import TeamId
 
 log = structlog.get_logger()
 
@@ -17,8 +18,12 @@ Follow = Callable[[JobId, asyncio.Event], Awaitable[None]]
 """Follows one job until nothing is left to do; the event says that its watches have changed."""
 
 
+Find = Callable[[TeamId], Awaitable[object]]
+"""Lets the team's workspace run here, and with it its runner, if the team is known. May raise StoreUnavailable."""
+
+
 class Runner(Protocol):
-    """Runs one coroutine per job. No method raises anything that the world around can cause."""
+    """Runs one coroutine per job of a workspace. No method raises anything that the world around can cause."""
 
     async def start(self, job: JobId) -> None:
         """See that the job is followed, and that who follows it looks at its watches again."""
@@ -28,12 +33,25 @@ class Runner(Protocol):
         """See that all these jobs are followed; leave alone who follows them."""
         ...
 
-    async def run(self) -> None:
-        """Do what has to be done beside the follows, until cancelled."""
+    async def stop(self) -> None:
+        """Stop following, for good; every follow can be taken up again from the table of watches."""
         ...
 
-    async def stop(self) -> None:
-        """Stop following; every follow can be taken up again from the table of watches."""
+
+class Runners(Protocol):
+    """The runners of all workspaces in this process, and what they have in common."""
+
+    def of(self, team: TeamId, follow: Follow) -> Runner:
+        """Make the team's runner, in the place of one that has stopped."""
+        ...
+
+    async def run(self, find: Find) -> None:
+        """Do what has to be done beside the follows, until cancelled. Raises nothing that the world can cause."""
+        ...
+
+    def leave(self) -> None:
+        """Take up no follow any more, so that other processes do. For the end of the process; then each runner is
+        stopped."""
         ...
 
 
@@ -41,8 +59,27 @@ async def _let_others_run() -> None:
     await asyncio.sleep(0)
 
 
+class TaskRunners:
+    """`Runners` for the only process of a database: tasks need nobody beside them."""
+
+    def __init__(self, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
+        """`breathe`: as for `TaskRunner`."""
+        self._breathe = breathe
+
+    def of(self, team: TeamId, follow: Follow) -> Runner:  # noqa: ARG002
+        """See `Runners.of`."""
+        return TaskRunner(follow, self._breathe)
+
+    async def run(self, find: Find) -> None:  # noqa: ARG002
+        """See `Runners.run`."""
+        await asyncio.Event().wait()
+
+    def leave(self) -> None:
+        """See `Runners.leave`: there is no other process."""
+
+
 class TaskRunner:
-    """A `Runner` of asyncio tasks, for the only process of a database."""
+    """A `Runner` of asyncio tasks."""
 
     def __init__(self, follow: Follow, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
         """`breathe`: awaited between the beginnings of many follows, so that people's requests get between."""
@@ -62,10 +99,6 @@ class TaskRunner:
             self._begin(job)
             if number % BEGUN_AT_ONCE == 0:
                 await self._breathe()
-
-    async def run(self) -> None:
-        """See `Runner.run`: tasks need nobody beside them."""
-        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """See `Runner.stop`."""

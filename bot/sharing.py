@@ -11,9 +11,9 @@ from bot.arrivals import Arrivals
 from bot.entries import Entries
 from bot.pgnotify import PgNotify
 from bot.pgpool import open_pool
-from bot.queue import QueueRunner
+from bot.queue import Queue
 from bot.queueschema import prepare
-from bot.runner import Follow, Runner, TaskRunner
+from bot.runner import Runners, TaskRunners
 from bot.transactions import Transactions
 
 
@@ -21,8 +21,7 @@ from bot.transactions import Transactions
 class Sharing:
     """What differs between one process and several."""
 
-    run: Callable[[Follow], Runner]
-    """Makes the runner of a follow."""
+    runners: Runners
     arrivals: Arrivals
     listen: Callable[[], Coroutine[Any, Any, object]]
     """Hears what other processes have to tell, until cancelled."""
@@ -32,12 +31,10 @@ class Sharing:
 async def sharing(transactions: Transactions, url: str, random: Random) -> AsyncIterator[Sharing]:
     """What fits the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
-        yield Sharing(
-            lambda follow: TaskRunner(follow, breathe=transactions.answers), Arrivals(), asyncio.Event().wait
-        )
+        yield Sharing(TaskRunners(transactions.answers), Arrivals(), asyncio.Event().wait)
         return
     await prepare(url)
     async with open_pool(url) as pool:
         entries = await Entries.over(pool, breathe=transactions.answers)
         relay = PgNotify(url, pool)
-        yield Sharing(lambda follow: QueueRunner(follow, entries, relay, random), Arrivals(relay), relay.run)
+        yield Sharing(Queue(entries, relay, random), Arrivals(relay), relay.run)

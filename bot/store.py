@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.claims import Claims
 from bot.errors import ClaimLost
@@ -18,7 +17,10 @@ from bot.rows import (
     followed_by,
     let_follow,
     look_after,
+    make_sure_of_claim,
+    make_sure_of_team,
     of_thread,
+    of_watch,
     same_place,
     seconds,
     select_ended,
@@ -33,11 +35,13 @@ _still_open = watches.c.closed_at.is_(None)
 
 
 class Store:
-    """`Watches` over one database."""
+    """`Watches` of one team. Every statement names it: no id, wherever it comes from, leads to another team's rows."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self.transactions = transactions
-        self._claims = Claims(transactions)
+        self._claims = Claims(transactions, team)
+        self._team = team
+        self._ours = watches.c.team == team
 
     @whole
     async def add(self, watch: Watch) -> Watch:
@@ -47,6 +51,7 @@ class Store:
             return await self._add(watch)
 
     async def _add(self, watch: Watch) -> Watch:
+        make_sure_of_team(self._team, watch.place)
         async with self.transactions.begin() as connection:
             await add_watch(connection, watch)
             return (await select_watches(connection, same_place(watch)))[0]
@@ -54,7 +59,7 @@ class Store:
     @whole
     async def get(self, watch: WatchId) -> Watch | None:
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, watches.c.id == watch)
+            found = await select_watches(connection, self._is(watch))
         return found[0] if found else None
 
     @whole
@@ -70,7 +75,7 @@ class Store:
 
     @whole
     async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
-        mine = and_(watches.c.job == job, _still_open)
+        mine = and_(self._ours, watches.c.job == job, _still_open)
         async with self.transactions.begin() as connection:
             found = await select_watches(connection, mine)
             if any(watch.claim not in (None, claim) for watch in found):
@@ -83,42 +88,40 @@ class Store:
 
     @whole
     async def open_jobs(self) -> Sequence[JobId]:
-        by_age = (
-            select(watches.c.job)
-            .where(_still_open)
-            .group_by(watches.c.job)
-            .order_by(func.min(watches.c.asked_at))
-        )
+        jobs = select(watches.c.job).where(self._ours, _still_open).group_by(watches.c.job)
+        by_age = jobs.order_by(func.min(watches.c.asked_at))
         async with self.transactions.begin() as connection:
             return [JobId(job) for job in await connection.scalars(by_age)]
 
     @whole
     async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
         async with self.transactions.begin() as connection:
-            return (await select_watches(connection, and_(followed_by(team, follower), _still_open)))[::-1]
+            mine = and_(self._ours, _still_open, followed_by(team, follower))
+            return (await select_watches(connection, mine))[::-1]
 
     @whole
     async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
         async with self.transactions.begin() as connection:
-            return await select_ended(connection, followed_by(team, follower), most)
+            return await select_ended(connection, and_(self._ours, followed_by(team, follower)), most)
 
     @whole
     async def first_of(self, job: JobId) -> Watch | None:
         async with self.transactions.begin() as connection:
-            return next(iter(await select_watches(connection, watches.c.job == job)), None)
+            return next(iter(await select_watches(connection, and_(self._ours, watches.c.job == job))), None)
 
     @whole
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
         async with self.transactions.begin() as connection:
-            return (await select_watches(connection, of_thread(place, thread)))[::-1]
+            return (await select_watches(connection, and_(self._ours, of_thread(place, thread))))[::-1]
 
     @whole
     async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
-        mine = delete(followers).where(followers.c.watch == watch, followers.c.user == follower)
-        left = select(func.count()).select_from(followers).where(followers.c.watch == watch)
+        all_of_it = of_watch(followers, watch, self._team)
+        mine = delete(followers).where(all_of_it, followers.c.user == follower)
         async with self.transactions.begin() as connection:
             if (await connection.execute(mine)).rowcount == 0:
                 return None
+            left = select(func.count()).select_from(followers).where(all_of_it)
             return (await connection.execute(left)).scalar_one()
 
     @whole
@@ -154,7 +157,7 @@ class Store:
     @whole
     async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
         before = watches.c.cancelled_by.is_not_distinct_from(instead_of)
-        changing = and_(watches.c.job == job, watches.c.ended == 0, before)
+        changing = and_(self._ours, watches.c.job == job, watches.c.ended == 0, before)
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(changing).values(cancelled_by=by))
 
@@ -177,19 +180,19 @@ class Store:
     @whole
     async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
         async with self.transactions.begin() as connection:
-            return await select_replies(connection, watch)
+            return await select_replies(connection, watch, self._team)
 
     @whole
     async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
         this = and_(replies.c.watch == watch.id, replies.c.slot == slot)
         async with self.transactions.begin() as connection:
             # Locked until it is written: whoever claims the watch after that reads it.
-            found = await select_watches(connection, watches.c.id == watch.id, lock=True)
+            found = await select_watches(connection, self._is(watch.id), lock=True)
             if [(there.claim, there.card) for there in found] != [(watch.claim, watch.card)]:
                 raise ClaimLost
             if at is None:
                 await connection.execute(delete(replies).where(this, replies.c.ts.is_(None)))
-            elif slot in await select_replies(connection, watch.id):
+            elif slot in await select_replies(connection, watch.id, self._team):
                 await connection.execute(update(replies).where(this).values(tried_at=at.timestamp()))
             else:
                 row = {"watch": watch.id, "slot": slot, "tried_at": at.timestamp()}
@@ -204,9 +207,8 @@ class Store:
         ts: Ts,
         fingerprint: str | None,  # noqa: ARG002
     ) -> bool:
-        this_try = and_(
-            replies.c.watch == watch, replies.c.slot == slot, replies.c.tried_at == tried_at.timestamp()
-        )
+        this = and_(of_watch(replies, watch, self._team), replies.c.slot == slot)
+        this_try = and_(this, replies.c.tried_at == tried_at.timestamp())
         none_or_this = or_(replies.c.ts.is_(None), replies.c.ts == ts)
         posted = update(replies).where(this_try, none_or_this).values(ts=ts)
         async with self.transactions.begin() as connection:
@@ -214,13 +216,14 @@ class Store:
 
     @whole
     async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
+        make_sure_of_team(self._team, *(elsewhere.place for elsewhere in to))
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, watches.c.id == watch.id, lock=True)
+            found = await select_watches(connection, self._is(watch.id), lock=True)
             if [there.claim for there in found] != [watch.claim]:
                 raise ClaimLost
             if [there.followers for there in found] != [watch.followers]:
                 return False
-            await connection.execute(delete(watches).where(watches.c.id == watch.id))
+            await connection.execute(delete(watches).where(self._is(watch.id)))
             for elsewhere in to:
                 await add_watch(connection, elsewhere)
             return True
@@ -229,7 +232,7 @@ class Store:
     async def start_over(self, watch: WatchId, card: Ts) -> None:
         nothing = dict.fromkeys("card_tried_at card shown notice_tried_at notice closed_at outcome".split())
         claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
-        this = and_(watches.c.id == watch, watches.c.card == card)
+        this = and_(self._is(watch), watches.c.card == card)
         anew = update(watches).where(this).values(card_gone=0, ended=0, claim=claim, **nothing)
         async with self.transactions.begin() as connection:
             if (await connection.execute(anew)).rowcount > 0:
@@ -238,12 +241,12 @@ class Store:
     @whole
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, watches.c.id == watch, lock=True)
+            found = await select_watches(connection, self._is(watch), lock=True)
             if not found:
                 return
             await look_after(connection, watch, at)
             if found[0].closed_at is not None and not found[0].ended:
-                again = update(watches).where(watches.c.id == watch).values(closed_at=None, claim=None)
+                again = update(watches).where(self._is(watch)).values(closed_at=None, claim=None)
                 await connection.execute(again)
             if follower not in found[0].followers:
                 await let_follow(connection, watch, [follower])
@@ -258,43 +261,39 @@ class Store:
     @whole
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
         followed = exists().where(followers.c.watch == watch.id)
-        mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim, ~followed)
+        deserted = and_(self._is(watch.id), watches.c.claim == watch.claim, ~followed)
         async with self.transactions.begin() as connection:
             # Locked first: a statement that waits for a joiner would still look at the followers before it.
-            await select_watches(connection, watches.c.id == watch.id, lock=True)
-            closing = update(watches).where(mine).values(closed_at=at.timestamp())
+            await select_watches(connection, self._is(watch.id), lock=True)
+            closing = update(watches).where(deserted).values(closed_at=at.timestamp())
             if (await connection.execute(closing)).rowcount == 0:
-                await _make_sure_of_claim(connection, watch)
+                await make_sure_of_claim(connection, watch, self._team)
 
     @whole
     async def remove(self, watch: Watch) -> None:
         async with self.transactions.begin() as connection:
-            mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim)
+            mine = and_(self._is(watch.id), watches.c.claim == watch.claim)
             if (await connection.execute(delete(watches).where(mine))).rowcount == 0:
-                await _make_sure_of_claim(connection, watch)
+                await make_sure_of_claim(connection, watch, self._team)
 
     @whole
     async def forget_closed(self, before: datetime) -> int:
         async with self.transactions.begin() as connection:
-            old = delete(watches).where(watches.c.closed_at < before.timestamp())
+            old = delete(watches).where(self._ours, watches.c.closed_at < before.timestamp())
             return (await connection.execute(old)).rowcount
 
     async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> None:
         """What only the follow that holds the claim may write."""
-        mine = and_(watches.c.id == watch.id, watches.c.claim == watch.claim, *only_if)
+        mine = and_(self._is(watch.id), watches.c.claim == watch.claim, *only_if)
         async with self.transactions.begin() as connection:
             if (await connection.execute(update(watches).where(mine).values(**columns))).rowcount == 0:
-                await _make_sure_of_claim(connection, watch)
+                await make_sure_of_claim(connection, watch, self._team)
 
     async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> bool:
         """What anybody may write who knows it."""
-        this = and_(watches.c.id == watch, *only_if)
+        this = and_(self._is(watch), *only_if)
         async with self.transactions.begin() as connection:
             return (await connection.execute(update(watches).where(this).values(**columns))).rowcount > 0
 
-
-async def _make_sure_of_claim(connection: AsyncConnection, watch: Watch) -> None:
-    """Find out why nothing was written. Raises ClaimLost unless the claim still holds."""
-    claims = await connection.scalars(select(watches.c.claim).where(watches.c.id == watch.id))
-    if list(claims) != [watch.claim]:
-        raise ClaimLost
+    def _is(self, watch: WatchId) -> ColumnElement[bool]:
+        return and_(self._ours, watches.c.id == watch)

@@ -16,8 +16,6 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 60.0
 """How often the table is searched for an open watch that nobody follows."""
-COUNT_SECONDS = 5.0
-"""How often the jobs of all processes are counted, for each to ask Omni as often as its share allows."""
 
 
 async def sweep(
@@ -53,13 +51,3 @@ async def sweep_asks(
         except StoreUnavailable as error:
             log.error("asks not read", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def count_jobs(watches: Watches, tell: Callable[[int], None]) -> None:
-    """Tell how many jobs are followed in all processes, again and again, until cancelled."""
-    while True:
-        try:
-            tell(len(await watches.open_jobs()))
-        except StoreUnavailable as error:
-            log.warning("open follows not read", reason=str(error))
-        await asyncio.sleep(COUNT_SECONDS)

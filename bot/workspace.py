@@ -1,33 +1,45 @@
-"""One Slack workspace with its Omni: every part that belongs to it, built and not yet started."""
+"""One Slack workspace with its Omni: every part that belongs to it, built, and run until it is closed."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
+from typing import Any
 
 import aiohttp
+import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.askstore import StoredAsks
 from bot.budget import Gate
+from bot.credentials import Credentials
 from bot.durations import StoredDurations
+from bot.gates import OmniGates
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
 from bot.omni import OmniApi, omni_client
-from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
+from bot.parts import Parts, Rules, World, assemble, edit_gate
+from bot.ports import Watches
 from bot.settings import Settings
-from bot.sharing import Sharing, sharing
-from bot.slack import Identity, SlackBoard, whisper
+from bot.sharing import Sharing
+from bot.slack import SlackBoard, slack_client, whisper
 from bot.slackpeople import SlackDirectory
 from bot.slackviews import SlackViews
-from bot.socketmode import SocketMode
 from bot.store import Store
+from bot.sweep import sweep, sweep_asks
 from bot.transactions import Transactions
+
+log = structlog.get_logger()
+
+ERRANDS_WITHIN_SECONDS = 1.5
+POSTS_WITHIN_SECONDS = 2.5
+"""At the end, how long what was acknowledged may take to be answered, and what is being posted to arrive."""
 
 
 def now() -> datetime:
@@ -36,85 +48,116 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Slack:
-    """The ways to Slack."""
+class Common:
+    """What all workspaces of a process have in common."""
 
+    settings: Settings
     session: aiohttp.ClientSession
-    bot: AsyncWebClient
-    """The Web API with the bot's token."""
-    app: AsyncWebClient
-    """The Web API with the app's token."""
+    """For all that is sent to Slack."""
+    transactions: Transactions
+    ledger: StoredLedger
+    gates: OmniGates
+    sharing: Sharing
+    alone_since: datetime | None
+    """Since when no other process can use the database, if it is one that only one can."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bot:
-    """Everything that runs, built and not yet started."""
+class Workspace:
+    """What runs for one team."""
 
+    credentials: Credentials
+    app: AsyncApp
+    """What Bolt does with what Slack sends for the team."""
     parts: Parts
-    sharing: Sharing
     board: SlackBoard
-    socket: SocketMode
+    watches: Watches
+    """The team's, and nobody else's."""
     requests: Gate
-    """The budget of requests to Omni."""
+    """The budget of requests to Omni, shared by all workspaces that use the same key."""
+    upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    """What looks after the tables and the Home tabs, until cancelled."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run what goes on beside Slack's requests until `stop` is set, and then end it all in order."""
+        parts = self.parts
+        try:
+            async with asyncio.TaskGroup() as group:
+                drawing = group.create_task(parts.drawing.run(), name="drawing")
+                keeping = [group.create_task(work(), name="upkeep") for work in self.upkeep]
+                await stop.wait()
+                # Requests under way end first, then the follows, then what they had in hand.
+                await at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
+                await parts.submitting.end()
+                for task in keeping:
+                    task.cancel()
+                await parts.runner.stop()
+                await at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
+                drawing.cancel()
+        finally:
+            # Also when one of them breaks: the follows are nobody's else to end.
+            await parts.runner.stop()
 
 
 @asynccontextmanager
-async def build(
-    settings: Settings, identity: Identity, slack: Slack, transactions: Transactions
-) -> AsyncIterator[Bot]:
-    """Build every part; on leaving, close what was opened here."""
+async def build(common: Common, credentials: Credentials) -> AsyncIterator[Workspace]:
+    """Build every part of a workspace, without a word to anybody; on leaving, close what was opened here."""
+    settings, team = common.settings, credentials.team
     rules = Rules(
-        tenant=settings.omni_base_url,
-        requests_per_minute=settings.omni_requests_per_minute,
+        tenant=credentials.omni_base_url,
         notify_after_seconds=settings.notify_after_seconds,
         follow_for_seconds=settings.max_follow_hours * 3_600.0,
         access=settings.access_rules,
-        default_model=settings.omni_model_id,
+        default_model=credentials.default_model,
     )
-    random = Random()
-    ledger = StoredLedger(transactions, now)
+    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session)
+    store, asks = Store(common.transactions, team), StoredAsks(common.transactions, team)
     async with AsyncExitStack() as closing:
-        requests, edits = omni_gate(ledger, rules), edit_gate(ledger)
-        closing.push_async_callback(requests.close)
+        requests = await closing.enter_async_context(common.gates.of(credentials))
+        edits = edit_gate(common.ledger, team)
         closing.push_async_callback(edits.close)
         http = await closing.enter_async_context(
-            omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value())
+            omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
-        board = SlackBoard(slack.bot)
-        omni = OmniApi(http, requests, random)
-        directory = SlackDirectory(slack.bot, identity.team)
+        board, directory = SlackBoard(slack), SlackDirectory(slack, team)
+        omni = OmniApi(http, requests, Random())
         world = World(
             omni=omni,
             asking=omni,
             omni_users=OmniUsers(omni, directory, now),
             board=board,
             directory=directory,
-            views=SlackViews(slack.bot),
-            watches=Store(transactions),
-            durations=StoredDurations(transactions),
-            asks=StoredAsks(transactions),
-            whisper=partial(whisper, slack.session),
+            views=SlackViews(slack),
+            watches=store,
+            durations=StoredDurations(common.transactions),
+            asks=asks,
+            whisper=partial(whisper, common.session),
             now=now,
-            team=identity.team,
-            bot_user=identity.user,
+            team=team,
+            bot_user=credentials.bot_user,
         )
-        url = settings.database_url.get_secret_value()
-        shared = await closing.enter_async_context(sharing(transactions, url, random))
-        parts = assemble(world, rules, edits, shared.arrivals, shared.run)
-        bolt = bolt_app(identity, slack.bot, settings.slack_api_url)
-        parts.register(bolt)
-        app_token = settings.slack_app_token.get_secret_value()
-        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests)
+        runner_of = partial(common.sharing.runners.of, team)
+        parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)
+        app = bolt_app(credentials, settings.slack_api_url)
+        parts.register(app)
+        kept = settings.retention_days
+        upkeep = (
+            partial(sweep, store, parts.runner, now, retention_days=kept),
+            partial(sweep_asks, asks, board, now, retention_days=kept, alone_since=common.alone_since),
+            parts.learning.run,
+            parts.home_tabs.run,
+        )
+        yield Workspace(credentials, app, parts, board, store, requests, upkeep)
 
 
-def bolt_app(identity: Identity, slack: AsyncWebClient, api_url: str) -> AsyncApp:
+def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     """Bolt, told who it is: left alone it would ask Slack before the first acknowledgement."""
     known = AuthorizeResult(
         enterprise_id=None,
-        team_id=identity.team,
-        bot_user_id=identity.user,
-        bot_id=identity.bot_id,
-        bot_token=slack.token,
+        team_id=credentials.team,
+        bot_user_id=credentials.bot_user,
+        bot_id=credentials.bot_id,
+        bot_token=credentials.bot_token,
     )
 
     async def authorize() -> AuthorizeResult:
@@ -124,3 +167,12 @@ def bolt_app(identity: Identity, slack: AsyncWebClient, api_url: str) -> AsyncAp
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
     return AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)
+
+
+async def at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:
+    """Do what may take so long at the end, and say if it was not done by then."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        log.warning("left unfinished", what=what)

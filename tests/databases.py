@@ -74,9 +74,9 @@ class Opened:
             self._processes.append(Transactions(await Database.open(self.url)))
         return self._processes[-1]
 
-    async def store(self) -> Store:
-        """The watches of one more process."""
-        return Store(await self.process())
+    async def store(self, team: TeamId = TEAM) -> Store:
+        """A team's watches, as one more process has them."""
+        return Store(await self.process(), team)
 
     async def ledger(self) -> StoredLedger:
         """The budgets of one more process."""

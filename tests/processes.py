@@ -13,11 +13,13 @@ from bot.entries import Entries, Timing
 from bot.job import JobId
 from bot.pgnotify import PgNotify
 from bot.pgpool import open_pool
-from bot.queue import QueueRunner
+from bot.queue import Queue, QueueRunner
 from bot.queueschema import prepare
 from bot.runner import Follow
+from bot.watch import TeamId
 from tests.postgres import Cable
 
+TEAM = TeamId("T0ACME")
 CALM = Timing(heartbeat_seconds=0.2, stalled_after_seconds=15.0, rescue_seconds=0.1, poll_seconds=0.1)
 """Nobody looks dead, however busy the machine is that the tests run on."""
 HASTY = Timing(heartbeat_seconds=0.1, stalled_after_seconds=1.0, rescue_seconds=0.1, poll_seconds=0.1)
@@ -68,27 +70,44 @@ class Process:
     """One process: its runner, and its way to the database."""
 
     name: str
+    queue: Queue
     runner: QueueRunner
+    """The team's."""
     entries: Entries
     relay: PgNotify
     cable: Cable
 
+    async def stop(self) -> None:
+        """Leave the follows to the others."""
+        self.queue.leave()
+        await self.runner.stop()
+
 
 @asynccontextmanager
-async def process(url: str, follows: Follows, name: str, timing: Timing = CALM) -> AsyncIterator[Process]:
-    """A process that runs until the context is left, and then stops as it does at SIGTERM."""
+async def process(
+    url: str, follows: Follows, name: str, timing: Timing = CALM, *, run: bool = True
+) -> AsyncIterator[Process]:
+    """A process that runs until the context is left, and then stops as it does at SIGTERM. `run`: whether it fetches
+    by itself."""
     async with AsyncExitStack() as closing:
         cable = await closing.enter_async_context(Cable(url).laid())
         pool = await closing.enter_async_context(open_pool(cable.url, within_seconds=0.5))
         entries = await Entries.over(pool, timing)
         relay = PgNotify(cable.url, pool)
-        runner = QueueRunner(follows.of(name), entries, relay, Random(name))
-        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(runner.run())]
+        queue = Queue(entries, relay, Random(name))
+        one = Process(name, queue, queue.of(TEAM, follows.of(name)), entries, relay, cable)
+        tasks = [asyncio.create_task(relay.run())]
+        if run:
+            tasks.append(asyncio.create_task(queue.run(nobody)))
         try:
-            yield Process(name, runner, entries, relay, cable)
+            yield one
         finally:
-            await runner.stop()
+            await one.stop()
             await end(tasks)
+
+
+async def nobody(_team: TeamId) -> None:
+    """Every team that there is runs already."""
 
 
 @asynccontextmanager

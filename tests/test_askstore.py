@@ -35,7 +35,7 @@ async def tables(kept_in: str | None) -> AsyncIterator[Tables]:
         yield Tables(FakeAsks(watches), watches)
     else:
         async with opened(kept_in) as database:
-            yield Tables(StoredAsks(await database.process()), await database.store())
+            yield Tables(StoredAsks(await database.process(), HERE.team), await database.store())
 
 
 def ask(name: str = "ask", user: UserId = ADA, minutes: float = 0.0, **more: object) -> Ask:
@@ -212,7 +212,7 @@ async def test_a_retry_that_omni_has_taken_stays_one(tables: Tables, end: str) -
 
 
 async def test_no_column_holds_a_question(database: Opened) -> None:
-    asks = StoredAsks(await database.process())
+    asks = StoredAsks(await database.process(), HERE.team)
     await asks.begin(ask(model=ModelId("m")))
     async with asks.transactions.begin() as connection:
         row = (await connection.execute(text("SELECT * FROM asks"))).mappings().one()

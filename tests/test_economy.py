@@ -72,7 +72,9 @@ class Followed:
         self.omni.answer = a_job(progress=Progress(f"step {step}", step))
         await until(lambda: f"step {step}" in self.board.top_level()[0].message.text)
         async with asyncio.timeout(10.0):
-            while not all(watch.shown for watch in await Store(self.process).open_watches_of(HERE.team, ADA)):
+            while not all(
+                watch.shown for watch in await Store(self.process, HERE.team).open_watches_of(HERE.team, ADA)
+            ):
                 await asyncio.sleep(0.002)
 
 
@@ -94,7 +96,7 @@ def just_asked() -> Watch:
 @asynccontextmanager
 async def following(database: Opened) -> AsyncIterator[Followed]:
     process = await database.process()
-    ledger, store, board = StoredLedger(process, now), Store(process), FakeBoard()
+    ledger, store, board = StoredLedger(process, now), Store(process, HERE.team), FakeBoard()
     requests, edits = Gate(ledger, "omni", PLENTY), Gate(ledger, "chat.update", PLENTY)
     omni = MeteredOmni(requests)
     world = World(
@@ -129,7 +131,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
 async def followed(database: Opened) -> AsyncIterator[Followed]:
     """A running job whose card was posted."""
     async with following(database) as followed:
-        await Store(followed.process).add(just_asked())
+        await Store(followed.process, HERE.team).add(just_asked())
         await followed.runner.start(JOB)
         await until(lambda: followed.board.posted)
         await followed.goes_on(0)
@@ -179,7 +181,7 @@ async def test_a_whole_life_costs_two_writes_for_all_that_people_see_and_one_to_
     database: Opened,
 ) -> None:
     async with following(database) as followed:
-        store = Store(followed.process)
+        store = Store(followed.process, HERE.team)
         await followed.process.answers()
         with statements(followed.process.database) as sent:
             await store.add(just_asked())
@@ -204,7 +206,7 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
     database: Opened,
 ) -> None:
     async with following(database) as followed:
-        store = Store(followed.process)
+        store = Store(followed.process, HERE.team)
         await followed.process.answers()
         followed.omni.answer = a_job(JobState.COMPLETE, answer=TALLEST)
         followed.omni.image = b"a picture"
@@ -224,7 +226,7 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
 async def test_a_look_at_the_table_is_two_reads_however_many_cards_there_are(
     database: Opened, cards: int
 ) -> None:
-    store = await database.store()
+    store = await database.store(HERE.team)
     for number in range(cards):
         await store.add(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))))
     claim, _ = await store.claim(JOB)

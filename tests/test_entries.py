@@ -17,7 +17,9 @@ from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
+from bot.watch import TeamId
 
+TEAM = TeamId("T0ACME")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 MANY = [JobId(f"{number:08}-e29b-41d4-a716-446655440000") for number in range(2 * FETCHED_AT_ONCE + 20)]
 
@@ -38,7 +40,7 @@ class Worker:
 
     async def fetch(self) -> JobId | None:
         job = await self.entries.fetch_job([QUEUE], self.id)
-        return None if job is None else JobId(str(job.lock))
+        return None if job is None else JobId(str(job.task_kwargs["job"]))
 
     async def fetch_all(self) -> list[JobId]:
         fetched = []
@@ -98,7 +100,7 @@ async def test_many_entries_are_fetched_each_once_and_in_order_by_few_statements
         statements.append(query)
         return await execute(self, query, **arguments)
 
-    await worker.entries.add(MANY)
+    await worker.entries.add(TEAM, MANY)
     monkeypatch.setattr(Connector, "execute_query_all_async", remember)
     assert await worker.fetch_all() == MANY
     assert len(statements) == 4 and in_queue(url) == {("doing", worker.id): len(MANY)}
@@ -106,7 +108,7 @@ async def test_many_entries_are_fetched_each_once_and_in_order_by_few_statements
 
 async def test_processes_that_fetch_side_by_side_share_what_is_there(url: str, worker: Worker) -> None:
     async with working(url) as other:
-        await worker.entries.add(MANY)
+        await worker.entries.add(TEAM, MANY)
         fetched: list[JobId] = []
         while True:
             both = [await worker.fetch(), await other.fetch()]
@@ -127,7 +129,7 @@ async def test_follows_begin_no_faster_than_the_database_answers(url: str) -> No
     async with open_pool(url) as pool:
         entries = await Entries.over(pool, breathe=breathe)
         worker = Worker(entries, await entries.register_worker())
-        await entries.add(MANY)
+        await entries.add(TEAM, MANY)
         fetched: list[JobId] = []
         while (job := await worker.fetch()) is not None:
             fetched.append(job)
@@ -147,7 +149,7 @@ async def test_what_is_added_while_the_queue_is_read_is_fetched_in_the_same_turn
         rows = await execute(self, query, **arguments)
         if query == FETCH and not added:
             added.append(JOB)
-            await worker.entries.add([JOB])
+            await worker.entries.add(TEAM, [JOB])
         return rows
 
     monkeypatch.setattr(Connector, "execute_query_all_async", add_late)
@@ -157,7 +159,7 @@ async def test_what_is_added_while_the_queue_is_read_is_fetched_in_the_same_turn
 async def test_what_a_worker_had_fetched_before_it_broke_is_not_begun_by_the_next_one(
     url: str, worker: Worker
 ) -> None:
-    await worker.entries.add(MANY[:2])
+    await worker.entries.add(TEAM, MANY[:2])
     assert await worker.fetch() == MANY[0]
     await worker.entries.unregister_worker(worker.id)
     worker.id = await worker.entries.register_worker()
@@ -183,11 +185,11 @@ async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(w
     entries = worker.entries
     listening = asyncio.create_task(entries.listen_for_jobs(on_notification=look))
     assert not await has_looked()
-    await entries.add([JOB])
+    await entries.add(TEAM, [JOB])
     assert await has_looked()
     job = await entries.fetch_job([QUEUE], worker.id)
     assert job is not None and not await has_looked()
-    await entries.add([JOB])
+    await entries.add(TEAM, [JOB])
     assert await has_looked()
     await entries.finish_job(job, Status.SUCCEEDED, delete_job=True)
     assert await has_looked()
@@ -214,7 +216,7 @@ async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_ta
     name = "execute_query_all_async" if statement == FETCH else "execute_query_async"
     execute = getattr(Connector, name)
     async with working(url) as gone:
-        await gone.entries.add([JOB])
+        await gone.entries.add(TEAM, [JOB])
         await gone.fetch()
         await gone.entries.unregister_worker(gone.id)
     with monkeypatch.context() as patch:
@@ -231,7 +233,7 @@ async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_ta
 
 async def test_what_another_process_holds_by_now_is_not_ended(url: str, worker: Worker) -> None:
     async with working(url) as other:
-        await worker.entries.add([JOB])
+        await worker.entries.add(TEAM, [JOB])
         job = await worker.entries.fetch_job([QUEUE], worker.id)
         assert job is not None
         await worker.entries._give_back([(job.id, worker.id)])
@@ -241,7 +243,7 @@ async def test_what_another_process_holds_by_now_is_not_ended(url: str, worker: 
 
 
 async def test_what_was_cut_off_is_not_ended(url: str, worker: Worker) -> None:
-    await worker.entries.add([JOB])
+    await worker.entries.add(TEAM, [JOB])
     job = await worker.entries.fetch_job([QUEUE], worker.id)
     assert job is not None
     await worker.entries.finish_job(job, Status.ABORTED, delete_job=True)
@@ -252,7 +254,7 @@ async def test_what_was_cut_off_is_not_ended(url: str, worker: Worker) -> None:
 
 
 async def test_who_leaves_gives_back_all_and_begins_nothing_more(url: str, worker: Worker) -> None:
-    await worker.entries.add(MANY)
+    await worker.entries.add(TEAM, MANY)
     await worker.fetch()
     worker.entries.leave()
     assert await worker.fetch() is None
@@ -266,7 +268,7 @@ async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_l
     url: str, worker: Worker
 ) -> None:
     async with working(url) as dead, working(url) as other:
-        await dead.entries.add([JOB])
+        await dead.entries.add(TEAM, [JOB])
         job = await dead.entries.fetch_job([QUEUE], dead.id)
         assert job is not None
         seen = [(job.id, job.worker_id)]
@@ -278,7 +280,7 @@ async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_l
 
 async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url: str, worker: Worker) -> None:
     async with working(url) as gone:
-        await gone.entries.add(MANY)
+        await gone.entries.add(TEAM, MANY)
         await gone.fetch()
         await gone.entries.unregister_worker(gone.id)
     await worker.entries.rescue()
@@ -287,9 +289,9 @@ async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url:
 
 async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, worker: Worker) -> None:
     async with working(url) as gone:
-        await gone.entries.add(MANY)
+        await gone.entries.add(TEAM, MANY)
         await gone.fetch_all()
-        await gone.entries.add(MANY[::2])
+        await gone.entries.add(TEAM, MANY[::2])
         await gone.entries.unregister_worker(gone.id)
     await worker.entries.rescue()
     assert in_queue(url) == {("todo", None): len(MANY)}
@@ -298,7 +300,7 @@ async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, w
 
 async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, worker: Worker) -> None:
     async with working(url) as slow:
-        await slow.entries.add([JOB])
+        await slow.entries.add(TEAM, [JOB])
         await slow.fetch()
         beat_ago = "UPDATE procrastinate_workers SET last_heartbeat = now() - make_interval(secs => %s)"
         do(url, beat_ago, Timing().stalled_after_seconds - 1.0)
@@ -315,7 +317,7 @@ async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
     async def lost(*_: object, **__: object) -> list[dict[str, object]]:
         raise ConnectorException("no answer")
 
-    await worker.entries.add([JOB])
+    await worker.entries.add(TEAM, [JOB])
     with monkeypatch.context() as patch:
         patch.setattr(Connector, "execute_query_all_async", lost)
         assert await worker.fetch() is None
@@ -332,7 +334,7 @@ async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
 async def test_what_is_being_followed_here_is_never_taken_for_lost(
     url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await worker.entries.add(MANY)
+    await worker.entries.add(TEAM, MANY)
     await worker.fetch()
     worker.entries._doubt("fetch", ConnectorException("no answer"))
     await worker.entries.rescue()

@@ -58,7 +58,6 @@ FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
 RULES = Rules(
     access=AccessRules(),
     tenant="https://acme.omniapp.co",
-    requests_per_minute=60,
     notify_after_seconds=30.0,
     follow_for_seconds=24 * 3_600.0,
 )

@@ -6,18 +6,21 @@ import pytest
 
 from bot.errors import StoreUnavailable
 from bot.health import Health
+from bot.socketmode import SocketMode
 from bot.transactions import Transactions
-from bot.workspace import Bot
+from bot.workspaces import Workspaces
 
 
 class Stub:
-    """A bot and its database as far as their health is looked at. All is well until a test says otherwise."""
+    """A bot, its one workspace and its database, as far as their health is looked at. All is well until a test says
+    otherwise."""
 
     def __init__(self) -> None:
         self.connected = True
         self.refused: str | None = None
         self.error: Exception | None = None
-        self.socket = self.board = self
+        self.board = self
+        self.running = [self]
 
     async def is_connected(self) -> bool:
         return self.connected
@@ -35,7 +38,8 @@ def stub() -> Stub:
 @pytest.fixture
 def health(stub: Stub) -> Health:
     health = Health()
-    health.bot, health.transactions = cast(Bot, stub), cast(Transactions, stub)
+    health.workspaces, health.transactions = cast(Workspaces, stub), cast(Transactions, stub)
+    health.socket = cast(SocketMode, stub)
     return health
 
 
@@ -64,4 +68,20 @@ async def test_each_trouble_is_told_until_it_is_over(
     assert await health.problem() == told
     for name, value in before.items():
         setattr(stub, name, value)
+    assert await health.problem() is None
+
+
+async def test_where_one_of_several_workspaces_has_thrown_the_bot_out_it_works_in_the_others(
+    health: Health, stub: Stub
+) -> None:
+    other = Stub()
+    stub.running = [stub, other]
+    stub.refused = "account_inactive"
+    assert await health.problem() is None
+    other.refused = "token_revoked"
+    assert await health.problem() == "Slack refuses the bot's token"
+
+
+async def test_a_bot_that_is_installed_nowhere_yet_is_ready_to_be(health: Health, stub: Stub) -> None:
+    stub.running = []
     assert await health.problem() is None

@@ -16,13 +16,17 @@ from procrastinate import utils
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
+from bot.beside import end
 from bot.entries import Entries, Timing
+from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
-from tests.processes import CALM, HASTY, Follows, Process, process, processes, until
+from bot.watch import TeamId
+from tests.processes import CALM, HASTY, TEAM, Follows, Process, process, processes, until
 
+OTHER_TEAM = TeamId("T0OTHER")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
 MANY = [JobId(f"{number:08}-e29b-41d4-a716-446655440000") for number in range(40)]
@@ -43,7 +47,9 @@ class Queue:
 
     def entries(self, job: JobId = JOB) -> list[tuple[object, ...]]:
         """The state and the holder of each of a job's entries, oldest first."""
-        return self.do("SELECT status, worker_id FROM procrastinate_jobs WHERE lock = %s ORDER BY id", job)
+        return self.do(
+            "SELECT status, worker_id FROM procrastinate_jobs WHERE lock = %s ORDER BY id", f"{TEAM} {job}"
+        )
 
 
 @pytest.fixture
@@ -126,11 +132,89 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool)
         for one in two:
-            await one.runner.stop()
-        await entries.add(MANY)
-        await entries.add([JOB], urgent=True)
+            await one.stop()
+        await entries.add(TEAM, MANY)
+        await entries.add(TEAM, [JOB], urgent=True)
         fetched = await entries.fetch_job(["follows"], await entries.register_worker())
-    assert fetched is not None and fetched.lock == JOB
+    assert fetched is not None and fetched.task_kwargs["job"] == JOB
+
+
+# Several workspaces
+
+
+async def test_two_teams_follow_one_job_each_for_itself(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        theirs = Follows()
+        other = a.queue.of(OTHER_TEAM, theirs.of("a"))
+        await a.runner.start(JOB)
+        await other.ensure([JOB])
+        await followed_by(follows, "a")
+        await followed_by(theirs, "a")
+        assert len(queue.do("SELECT id FROM procrastinate_jobs")) == 2
+        await other.stop()
+        # Its entry ends; the neighbour goes on.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert (follows.by[JOB], theirs.by[JOB]) == (["a"], [])
+
+
+async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
+    two: list[Process], follows: Follows
+) -> None:
+    theirs = Follows()
+    here = [one.queue.of(OTHER_TEAM, theirs.of(one.name)) for one in two]
+    await follow_in(two[0], follows)
+    await here[0].start(JOB)
+    await until(lambda: len(theirs.by[JOB]) == 1)
+    before = follows.woken[JOB, "a"]
+    woken = sum(theirs.woken.values())
+    for runner in here:
+        await runner.start(JOB)
+    await until(lambda: sum(theirs.woken.values()) > woken)
+    assert follows.woken[JOB, "a"] == before
+    for runner in here:
+        await runner.stop()
+
+
+async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_open(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    await prepare(new_postgresql)
+    asked: list[TeamId] = []
+    async with process(new_postgresql, follows, "a", run=False) as a:
+
+        async def find(team: TeamId) -> None:
+            asked.append(team)
+            if team == OTHER_TEAM:
+                a.queue.of(team, follows.of("a"))
+            if team == "T0AWAY":
+                raise StoreUnavailable("away")
+
+        running = asyncio.create_task(a.queue.run(find))
+        for team in (OTHER_TEAM, TeamId("T0STRANGER"), TeamId("T0AWAY")):
+            await a.entries.add(team, [JOB])
+        await followed_by(follows, "a")
+        # The others' have ended: whoever knows their teams queues them anew.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert sorted(asked) == ["T0AWAY", OTHER_TEAM, "T0STRANGER"]
+        await end([running])
+
+
+async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_followed(
+    two: list[Process], follows: Follows, queue: Queue
+) -> None:
+    queue.do(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args) "
+        "VALUES ('follows', 'follow', %s, %s, jsonb_build_object('job', %s::text))",
+        JOB,
+        JOB,
+        JOB,
+    )
+    await until(lambda: queue.do("SELECT id FROM procrastinate_jobs") == [])
+    assert follows.begun == []
+    await two[0].runner.ensure([JOB])
+    await until(lambda: len(follows.by[JOB]) == 1)
 
 
 # Telling whoever follows
@@ -206,7 +290,7 @@ async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
         await a.runner.ensure(MANY)
         await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
         began = monotonic()
-        await a.runner.stop()
+        await a.stop()
         assert all("a" not in names for names in follows.by.values())
         await until(lambda: follows.count("b") == len(MANY))
         assert monotonic() - began < 2.0
@@ -221,7 +305,7 @@ async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
     seldom = replace(CALM, poll_seconds=60.0, rescue_seconds=60.0)
     async with processes(new_postgresql, follows, "ab", seldom) as (a, _):
         await follow_in(a, follows)
-        await a.runner.stop()
+        await a.stop()
         assert await followed_by(follows, "b") < 2.0
 
 
@@ -247,7 +331,7 @@ async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_give
     monkeypatch.setattr(connector, "execute_query_all_async", dawdle)
     await asking.wait()
     monkeypatch.setattr(connector, "execute_query_async", told)
-    await a.runner.stop()
+    await a.stop()
     assert await followed_by(follows, "b") < 2.0
 
 
@@ -290,7 +374,7 @@ async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
         await asyncio.sleep(5 * HASTY.heartbeat_seconds)
         assert queue.entries() == held and len(follows.begun) == begun + 1
         # And it is a full member again.
-        await b.runner.stop()
+        await b.stop()
         await followed_by(follows, "a")
 
 
@@ -327,7 +411,7 @@ async def test_a_take_over_does_not_wait_for_a_clock_that_is_ahead(
     monkeypatch.setattr(utils, "utcnow", lambda: datetime.now(UTC) + timedelta(hours=1))
     a, _ = two
     await follow_in(a, follows)
-    await a.runner.stop()
+    await a.stop()
     assert await followed_by(follows, "b") < 2.0
 
 
@@ -339,7 +423,7 @@ async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_al
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool, Timing(stalled_after_seconds=7.5))
-        await entries.add([JOB])
+        await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         mine = await entries.register_worker()
@@ -363,7 +447,7 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         dead, quick, slow = [await Entries.over(pool) for _ in range(3)]
-        await dead.add([JOB])
+        await dead.add(TEAM, [JOB])
         await dead.fetch_job(["follows"], await dead.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         mine = await quick.register_worker()
@@ -386,7 +470,7 @@ async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool)
-        await entries.add([JOB])
+        await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         await entries.register_worker()
@@ -417,7 +501,7 @@ async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_
         await until(heart_beats)
         await asyncio.sleep(5 * CALM.rescue_seconds)
         assert follows.begun == [(JOB, "a"), (OTHER, "a")]
-        assert queue.do("SELECT attempts FROM procrastinate_jobs WHERE lock = %s", JOB) == [(0,)]
+        assert queue.do("SELECT attempts FROM procrastinate_jobs WHERE args->>'job' = %s", JOB) == [(0,)]
     log = capsys.readouterr().out
     assert "follow not queued" in log and "follows not queued" in log
 
@@ -525,7 +609,7 @@ async def test_the_process_can_stop_while_the_database_is_silent(
         await follow_in(a, follows)
         a.cable.fall_silent()
         began = monotonic()
-        await a.runner.stop()
+        await a.stop()
         assert monotonic() - began < 2.0
         assert not follows.by[JOB]
         a.cable.mend()

@@ -10,6 +10,7 @@ from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueschema import LOCK, Schema, prepare
+from tests.databases import TEAM
 from tests.postgres import Cable
 
 OLD = Schema(
@@ -30,8 +31,8 @@ async def test_three_processes_that_start_at_once_find_a_queue(new_postgresql: s
     await asyncio.gather(*(prepare(new_postgresql) for _ in range(3)))
     async with open_pool(new_postgresql) as pool:
         entries = await Entries.over(pool)
-        await entries.add([JobId("job")])
-        assert await entries.queued_jobs() == {"job"}
+        await entries.add(TEAM, [JobId("job")])
+        assert await entries.queued_jobs(TEAM) == {"job"}
 
 
 async def test_the_changes_since_are_made_once_and_in_order(new_postgresql: str) -> None:

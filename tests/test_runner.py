@@ -3,11 +3,12 @@
 import asyncio
 import gc
 from collections import Counter
+from typing import cast
 
 import pytest
 
 from bot.job import JobId
-from bot.runner import BEGUN_AT_ONCE, TaskRunner
+from bot.runner import BEGUN_AT_ONCE, Find, TaskRunner, TaskRunners
 
 pytestmark = pytest.mark.looptime
 
@@ -256,7 +257,7 @@ async def test_a_runner_without_follows_stops_at_once() -> None:
 
 
 async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None:
-    running = asyncio.create_task(TaskRunner(Follows().follow).run())
+    running = asyncio.create_task(TaskRunners().run(cast(Find, None)))
     await settled()
     assert not running.done()
     running.cancel()

@@ -9,7 +9,7 @@ import pytest
 
 from bot.job import JobId
 from bot.ports import Watches
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
 from tests.databases import (
     ADA,
     GRACE,
@@ -82,9 +82,8 @@ async def test_followers_stay_in_the_order_they_came(database: Opened) -> None:
     [
         watch(THERE),
         watch(HERE, job=OTHER_JOB),
-        watch(Place(TeamId("T0OTHER"), HERE.channel)),
     ],
-    ids=["another channel", "another job", "another workspace"],
+    ids=["another channel", "another job"],
 )
 async def test_elsewhere_is_another_watch(store: Watches, other: Watch) -> None:
     mine = await store.add(watch(HERE))
@@ -187,7 +186,6 @@ async def test_a_persons_open_follows_are_listed_newest_first(store: Watches) ->
     old = await store.add(watch(HERE, ADA, asked_at=NOON))
     new = await store.add(watch(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
     await store.add(watch(Place(TEAM, ChannelId("C0GRACE")), GRACE))
-    await store.add(watch(Place(TeamId("T0OTHER"), ChannelId("C0HERE")), ADA))
     assert list(await store.open_watches_of(TEAM, ADA)) == [new, old]
     await store.unfollow(new.id, ADA)
     assert list(await store.open_watches_of(TEAM, ADA)) == [old]

@@ -199,7 +199,7 @@ async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, ne
 async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
     async with opened(url) as database:
         watches, modelled = await database.store(), FakeWatches()
-        asks, model = StoredAsks(await database.process()), FakeAsks(modelled)
+        asks, model = StoredAsks(await database.process(), HERE.team), FakeAsks(modelled)
         for table in (watches, modelled):
             await table.add(watch(HERE, ADA, name="card"))
         for minute, (action, which, person) in enumerate(actions):

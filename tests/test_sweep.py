@@ -34,8 +34,6 @@ class RememberingRunner:
             raise self.error
         self.ensured.append((asyncio.get_running_loop().time(), list(jobs)))
 
-    async def run(self) -> None: ...
-
     async def stop(self) -> None: ...
 
 

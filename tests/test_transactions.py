@@ -88,7 +88,7 @@ async def process(database: Opened) -> Transactions:
 
 
 async def test_what_breaks_in_the_middle_changes_nothing(process: Transactions) -> None:
-    store = Store(process)
+    store = Store(process, TEAM)
     mine = await store.add(watch())
 
     async def break_down() -> None:
@@ -119,7 +119,7 @@ async def test_a_cancelled_caller_tears_no_transaction(database: Opened, after_s
 async def test_settling_waits_for_what_is_under_way_and_lets_nothing_begin_after_it(
     process: Transactions,
 ) -> None:
-    store = Store(process)
+    store = Store(process, TEAM)
     adding = [asyncio.create_task(store.add(watch(HERE, person))) for person in (ADA, GRACE)]
     await steps(1)
     for task in adding:
@@ -303,4 +303,4 @@ async def test_a_paused_process_keeps_no_row_from_the_others(
         with pytest.raises(StoreUnavailable):
             await pause_in_the_middle()
         assert (await store.add(watch(HERE, LINUS))).followers == (ADA, GRACE, LINUS)
-        assert await Store(paused).open_jobs() == [JOB]
+        assert await Store(paused, TEAM).open_jobs() == [JOB]

@@ -16,6 +16,7 @@ from bot.demo.eventsapi import EventSettings
 from bot.demo.limits import Limits
 from bot.demo.slackserver import Access, Request, SlackServer
 from bot.demo.socketmode import Acknowledgement
+from bot.demo.stored import HOME_TEAM
 from bot.demo.workspace import Channel, StoredMessage, User, Workspace
 
 SCOPES = {
@@ -48,8 +49,9 @@ class SlackService:
         limits: bool = True,
         history_scopes: bool = True,
         port: int = 0,
+        team: str = HOME_TEAM,
     ) -> None:
-        self.workspace = Workspace(now)
+        self.workspace = Workspace(now, team)
         self.bot_token = f"xoxb-demo-{secrets.token_hex(12)}"
         self.app_token = f"xapp-demo-{secrets.token_hex(12)}"
         self.bot_user = self.workspace.bot.id

@@ -6,6 +6,7 @@ who listens is told.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -21,11 +22,11 @@ _TS = re.compile(r"\d{10}\.\d{6}")
 class Workspace:
     """People, channels and messages of one workspace with one app in it."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.team = HOME_TEAM
+    def __init__(self, now: Callable[[], float], team: str = HOME_TEAM) -> None:
+        self.team = team
         self.domain = "omni-demo"
         self.app = "A0OMNIBOT"
-        self.bot = User("U0OMNIBOT", "omni", "Omni", is_bot=True)
+        self.bot = User("U0OMNIBOT", "omni", "Omni", is_bot=True, team=team)
         self.bot_id = "B0OMNIBOT"
         self.url = "http://127.0.0.1/"
         self.users: dict[str, User] = {}
@@ -40,10 +41,11 @@ class Workspace:
         self._furnish()
 
     def _furnish(self) -> None:
-        ada = User("U0ADABYRON", "ada", "Ada Byron", email="ada@example.com")
-        grace = User("U0GRACEHOP", "grace", "Grace Hopper", email="grace@example.com")
-        linus = User("U0LINUSPAU", "linus", "Linus Pauling", email="linus@example.com")
-        marie = User("U0MARIECUR", "marie", "Marie Curie", guest="restricted", email="marie@example.net")
+        own = partial(User, team=self.team)
+        ada = own("U0ADABYRON", "ada", "Ada Byron", email="ada@example.com")
+        grace = own("U0GRACEHOP", "grace", "Grace Hopper", email="grace@example.com")
+        linus = own("U0LINUSPAU", "linus", "Linus Pauling", email="linus@example.com")
+        marie = own("U0MARIECUR", "marie", "Marie Curie", guest="restricted", email="marie@example.net")
         edsger = User(
             "U0EDSGERDI", "edsger", "Edsger Dijkstra", team=PARTNER_TEAM, email="edsger@partner.example"
         )

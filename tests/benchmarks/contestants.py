@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from bot import app, follower, workspace
+from bot import app, follower, gates, workspace
 from bot.budget import Gate, Ledger, Rate
+from bot.credentials import Credentials
 from bot.learning import Learning
-from bot.parts import EDITS_PER_MINUTE, Rules
+from bot.parts import EDITS_PER_MINUTE
 from bot.settings import Settings
+from bot.singleworkspace import SingleWorkspace
+from bot.slack import slack_client
+from bot.watch import TeamId
 from tests.benchmarks.naive import NaiveBot
 from tests.benchmarks.takes import KnownSurvival
 
@@ -41,17 +45,17 @@ def optimum() -> Iterator[None]:
     def whole(limit: int) -> Rate:
         return Rate(60.0 / limit, 0.0)
 
-    def requests(ledger: Ledger, rules: Rules) -> Gate:
-        return Gate(ledger, "omni", whole(rules.requests_per_minute))
+    def requests(ledger: Ledger, credentials: Credentials) -> Gate:
+        return Gate(ledger, "omni", whole(credentials.requests_per_minute))
 
-    def edits(ledger: Ledger) -> Gate:
+    def edits(ledger: Ledger, _team: TeamId) -> Gate:
         return Gate(ledger, "chat.update", whole(EDITS_PER_MINUTE))
 
     known = KnownSurvival()
     with (
         patch.object(Learning, "survival", property(lambda _: known, lambda *_: None), create=True),
         patch.object(follower, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(workspace, "omni_gate", requests),
+        patch.object(gates, "omni_gate", requests),
         patch.object(workspace, "edit_gate", edits),
     ):
         yield
@@ -70,16 +74,17 @@ def naive(every_seconds: float) -> Callable[[], Any]:
 
 def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]:
     async def serve(settings: Settings, stop: asyncio.Event) -> None:
-        async with app._slack(settings) as slack:
-            connect_omni, connect_slack = (
-                vars(workspace)["omni_client"],
-                vars(workspace)["SocketMode"],
-            )  # perhaps simulated
-            omni = connect_omni(settings.omni_base_url, settings.omni_api_token.get_secret_value())
-            identity = await app._introduce(slack)
-            bolt = workspace.bolt_app(identity, slack.bot, settings.slack_api_url)
-            NaiveBot(slack.bot, omni, every_seconds).register(bolt)
-            socket = connect_slack(bolt, settings.slack_app_token.get_secret_value(), slack.app)
+        # By these names, under which they may be simulated.
+        connect_omni, connect_slack = vars(workspace)["omni_client"], vars(app)["SocketMode"]
+        async with vars(app)["slack_session"]() as session:
+            app_token = settings.slack_app_token.get_secret_value()
+            slack = slack_client(app_token, settings.slack_api_url, session)
+            (known,) = await SingleWorkspace(settings, session, slack).list()
+            omni = connect_omni(known.omni_base_url, known.omni_api_token)
+            bolt = workspace.bolt_app(known, settings.slack_api_url)
+            bot = slack_client(known.bot_token, settings.slack_api_url, session)
+            NaiveBot(bot, omni, every_seconds).register(bolt)
+            socket = connect_slack(bolt, app_token, slack)
             running = asyncio.create_task(socket.run())
             await stop.wait()
             running.cancel()

@@ -45,7 +45,7 @@ ASKED_WITHIN_SECONDS = 5.0
 async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, follows: int) -> None:
     """Cards of running jobs in Slack, and their rows in the database."""
     opened = await Database.open(url)
-    store = Store(Transactions(opened))
+    store = Store(Transactions(opened), TeamId(slack.workspace.team))
     person = UserId(slack.workspace.user("ada").id)
     for number in range(follows):
         if number % PER_CHANNEL == 0:

@@ -33,9 +33,6 @@ STOPS_WITHIN_SECONDS = 10.0
 
 Route = Callable[..., Awaitable[None]]
 
-COMPOSITION = (app, workspace)
-"""The modules that put the bot together."""
-
 
 class Routes:
     """Stands in for Bolt: the table that the bot's handlers write themselves into."""
@@ -174,19 +171,18 @@ class Machine:
         """Put the simulation in the place of the world."""
         chance = Random(self.random.random())
         with ExitStack() as seams:
-            for name, stand_in in {
-                "Database": SimpleNamespace(open=lambda _url: self.disk.open()),
-                "slack_session": lambda: Session(self.slack),
-                "omni_client": self._omni_client,
-                "SocketMode": self._socket,
-                "bolt_app": lambda *_: Routes(),
-                "now": self.bot_now,
-                "Random": lambda: Random(chance.random()),
-            }.items():
-                named = [module for module in COMPOSITION if hasattr(module, name)]
-                assert named, f"nothing is called {name} any more"
-                for module in named:
-                    seams.enter_context(patch.object(module, name, stand_in))
+            for module, name, stand_in in (
+                (app, "Database", SimpleNamespace(open=lambda _url: self.disk.open())),
+                (app, "slack_session", lambda: Session(self.slack)),
+                (app, "SocketMode", self._socket),
+                (app, "now", self.bot_now),
+                (app, "Random", lambda: Random(chance.random())),
+                (workspace, "omni_client", self._omni_client),
+                (workspace, "bolt_app", lambda *_: Routes()),
+                (workspace, "now", self.bot_now),
+                (workspace, "Random", lambda: Random(chance.random())),
+            ):
+                seams.enter_context(patch.object(module, name, stand_in))
             seams.enter_context(patch.object(os, "urandom", chance.randbytes))
             seams.enter_context(patch.object(random_module, "_urandom", chance.randbytes))
             yield

@@ -11,7 +11,7 @@ from uuid import uuid4
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 
-from bot import app, askdesk, sight, store
+from bot import askdesk, sight, store, workspace
 from bot.asks import Ask, AskId
 from bot.askstore import StoredAsks
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
@@ -145,7 +145,7 @@ def _unchecked_claim() -> None:
     _replace(Store, "_write", write)
     _replace(Store, "open_watches", open_watches)
     _replace(Store, "newest", newest)
-    _replace(store, "_make_sure_of_claim", _nothing)
+    _replace(store, "make_sure_of_claim", _nothing)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
@@ -187,7 +187,7 @@ def _no_sweep() -> None:
     async def sweep(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    _replace(app, "sweep", sweep)
+    _replace(workspace, "sweep", sweep)
 
 
 @_fault("the SDK repeats a request whose connection broke")
@@ -195,7 +195,7 @@ def _sdk_repeats() -> None:
     def slack_client(token: str, base_url: str, session: Any) -> AsyncWebClient:
         return AsyncWebClient(token=token, base_url=base_url, session=session)
 
-    _replace(app, "slack_client", slack_client)
+    _replace(workspace, "slack_client", slack_client)
 
 
 @_fault("a post that was not answered is taken for one that never arrived")

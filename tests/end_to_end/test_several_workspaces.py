@@ -1,0 +1,183 @@
+"""Two workspaces in one process, each with its own Slack, Omni and key. Ids are the same in both: nothing tells them
+apart but the team."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bot.beside import end
+from bot.credentials import Credentials
+from bot.database import Database
+from bot.demo.omni import SimulatedOmni
+from bot.demo.slack import SimulatedSlack
+from bot.demo.timeline import Complete, Script
+from bot.gates import OmniGates
+from bot.ledger import StoredLedger
+from bot.sharing import Sharing, sharing
+from bot.slack import slack_client, slack_session
+from bot.socketmode import SocketMode
+from bot.transactions import Transactions
+from bot.watch import TeamId, UserId
+from bot.workspace import Common, build, now
+from bot.workspaces import Workspaces
+from tests.end_to_end.world import World
+from tests.postgres import database
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),))
+on_one_database = pytest.mark.parametrize("both", ["SQLite"], indirect=True)
+JOB = "550e8400-e29b-41d4-a716-446655440000"
+
+
+class Both:
+    """Two companies, and what is known of the bot in their workspaces. It is a `Source`."""
+
+    def __init__(self, acme: World, other: World) -> None:
+        self.acme = acme
+        self.other = other
+        self.sides = [acme, other]
+        self.known = [credentials(side) for side in self.sides]
+
+    async def list(self) -> Sequence[Credentials]:
+        return list(self.known)
+
+
+def credentials(side: World) -> Credentials:
+    return Credentials(
+        team=TeamId(side.slack.team),
+        bot_user=UserId(side.slack.bot_user),
+        bot_id=side.slack.workspace.bot_id,
+        bot_token=side.slack.bot_token,
+        omni_base_url=side.omni.base_url,
+        omni_api_token=side.omni.api_key,
+        requests_per_minute=side.omni.requests_per_minute,
+    )
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Both]:
+    async with AsyncExitStack() as closing:
+        url = closing.enter_context(database()) if request.param == "PostgreSQL" else None
+        worlds = []
+        for team in ("T0ACME", "T0OTHER"):
+            slack = await closing.enter_async_context(SimulatedSlack(team=team))
+            omni = await closing.enter_async_context(SimulatedOmni(api_key=f"omni_osk_{team}"))
+            worlds.append(World(slack, omni, tmp_path, url))
+        yield Both(*worlds)
+
+
+@pytest.fixture
+async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
+    """The bot in both workspaces, which Slack can reach. The simulated Slacks have a socket each."""
+    async with AsyncExitStack() as closing:
+        url = both.acme.settings().database_url.get_secret_value()
+        opened = await Database.open(url)
+        closing.push_async_callback(opened.close)
+        transactions = Transactions(opened)
+        closing.push_async_callback(transactions.settle)
+        session = await closing.enter_async_context(slack_session())
+        shared = await closing.enter_async_context(sharing(transactions, url, Random()))
+        ledger = StoredLedger(transactions, now)
+        gates = OmniGates(ledger)
+        common = {
+            side.slack.team: Common(side.settings(), session, transactions, ledger, gates, shared, None)
+            for side in both.sides
+        }
+        workspaces = Workspaces(both, lambda known: build(common[known.team], known))
+        await workspaces.look()
+        tasks: list[asyncio.Task[None]] = [
+            asyncio.create_task(_heard(shared)),
+            asyncio.create_task(shared.runners.run(workspaces.of)),
+        ]
+        closing.push_async_callback(end, tasks)
+        closing.push_async_callback(workspaces.stop)
+        for side, workspace in zip(both.sides, workspaces.running, strict=True):
+            app = slack_client(side.slack.app_token, side.slack.api_url, session)
+            socket = SocketMode(workspace.app, side.slack.app_token, app)
+            tasks.append(asyncio.create_task(socket.run()))
+            await side.slack.connected()
+        yield workspaces
+        shared.runners.leave()
+
+
+async def _heard(shared: Sharing) -> None:
+    await shared.listen()
+
+
+async def test_each_follow_asks_its_own_omni_with_its_own_key_and_draws_its_own_card(
+    both: Both, workspaces: Workspaces
+) -> None:
+    for side in both.sides:
+        side.omni.add(LONG, job_id=JOB)
+        await side.type(JOB)
+    cards = [await side.card("Thinking") for side in both.sides]
+    both.acme.omni.set(JOB, state="COMPLETE", resultSummary="Acme sold 7.")
+    answered = await both.acme.card("Acme sold 7.")
+    both.other.omni.set(JOB, state="COMPLETE", resultSummary="The other sold 9.")
+    await both.other.card("The other sold 9.")
+    (still,) = both.acme.slack.messages(both.acme.channel)
+
+    assert answered.ts == cards[0].ts
+    assert still.text == answered.text, "one's answer is not seen in the other's workspace"
+    refused = [request for side in both.sides for request in side.omni.requests if request.status == 401]
+    assert refused == [], "each key is good at its own Omni only"
+
+
+@on_one_database
+async def test_a_job_of_one_omni_is_unknown_to_the_other(both: Both, workspaces: Workspaces) -> None:
+    both.acme.omni.add(LONG, job_id=JOB)
+    await both.acme.type(JOB)
+    await both.acme.card("Thinking")
+    await both.other.type(JOB)
+    await both.other.told(both.other.ada, "Omni knows no such job")
+    await both.other.type("list")
+    await both.other.told(both.other.ada, "You follow no running job")
+
+    assert both.other.slack.messages(both.other.channel) == []
+
+
+@on_one_database
+async def test_while_one_key_is_refused_more_requests_the_other_goes_on(
+    both: Both, workspaces: Workspaces
+) -> None:
+    both.acme.omni.add(LONG, job_id=JOB)
+    await both.acme.type(JOB)
+    await both.acme.card("Thinking")
+    both.acme.omni.requests_per_minute, both.acme.omni.retry_after = 0, 60
+    async with asyncio.timeout(15):
+        while both.acme.omni.answered_429 == 0:
+            await asyncio.sleep(0.05)
+    job = both.other.omni.add(Script(0.0, ((1.0, "Thinking", 1),), 0.0, Complete("The answer.")))
+    await both.other.type(job)
+    await both.other.card("The answer.")
+
+    assert both.acme.omni.answered_429 == 1, "a pause is a pause"
+    assert both.other.omni.answered_429 == 0
+
+
+async def test_a_workspace_that_is_closed_stops_and_goes_on_when_it_is_opened_again(
+    both: Both, workspaces: Workspaces
+) -> None:
+    for side in both.sides:
+        side.omni.add(LONG, job_id=JOB)
+        await side.type(JOB)
+        await side.card("Thinking")
+    both.known.pop()
+    await workspaces.close(TeamId("T0OTHER"))
+    tasks = {task.get_name() for task in asyncio.all_tasks()}
+    asked, drawn = len(both.other.omni.requests), len(both.other.slack.requests)
+    both.other.omni.set(JOB, state="COMPLETE", resultSummary="The other sold 9.")
+    both.acme.omni.set(JOB, state="COMPLETE", resultSummary="Acme sold 7.")
+    await both.acme.card("Acme sold 7.")
+    await asyncio.sleep(1.0)
+
+    assert "workspace T0OTHER" not in tasks and "workspace T0ACME" in tasks
+    assert (len(both.other.omni.requests), len(both.other.slack.requests)) == (asked, drawn)
+    assert await workspaces.of(TeamId("T0OTHER")) is None
+
+    both.known.append(credentials(both.other))
+    await workspaces.look()
+    await both.other.card("The other sold 9.")
