@@ -17,7 +17,7 @@ from bot.entered import NotEntered
 from bot.errands import Errands
 from bot.errors import BoardError
 from bot.modals import Choices
-from bot.payloads import click, person_of, place_of_command, team_of
+from bot.payloads import click, person_of, place_of_command
 from bot.person import Views
 from bot.ports import Board, Message
 from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
@@ -100,16 +100,16 @@ class ModalHandlers:
         """Another model in the modal: it has other topics."""
         await ack()
         if not self._errands.is_repeated(body.get("trigger_id")):
-            team, person = team_of(body, self._team), person_of(body)
-            redrawing = self._redraw(body.get("view") or {}, team, person)
-            self._errands.run(redrawing, self._errands.privately(Place(team, NOWHERE), person))
+            person = person_of(body)
+            redrawing = self._redraw(body.get("view") or {}, person)
+            self._errands.run(redrawing, self._errands.privately(Place(self._team, NOWHERE), person))
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
         if (asked := await self._taken(ack, body, view, entered.question)) is None:
             return
         person = person_of(body)
-        place = asked.place or Place(team_of(body, self._team), NOWHERE)
+        place = asked.place or Place(self._team, NOWHERE)
         wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
 
         async def ask(stored: Any) -> Message | str | None:
@@ -135,7 +135,7 @@ class ModalHandlers:
         """A job to follow was entered."""
         if (typed := await self._taken(ack, body, view, entered.job)) is None:
             return
-        person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
+        person, place = person_of(body), Place(self._team, NOWHERE)
         await self._errands.accept(
             ack,
             _delivery(body),
@@ -190,8 +190,8 @@ class ModalHandlers:
             log.warning("modal not opened", code=error.code)
             return None
 
-    async def _redraw(self, view: modals.View, team: TeamId, person: UserId) -> str | None:
-        choices = await self._catalogue.choices(team, person, entered.chosen_model(view))
+    async def _redraw(self, view: modals.View, person: UserId) -> str | None:
+        choices = await self._catalogue.choices(self._team, person, entered.chosen_model(view))
         await self._update(str(view.get("id") or ""), modals.ask(entered.place_of(view), choices))
         return None
 

@@ -9,7 +9,7 @@ from bot.desk import Desk
 from bot.errands import Errands
 from bot.job import find_reference
 from bot.modalhandlers import NOWHERE, ModalHandlers
-from bot.payloads import person_of, place_of_message, shown_in, team_of
+from bot.payloads import person_of, place_of_message, shown_in
 from bot.watch import Place, TeamId
 
 FOLLOW_MESSAGE = "follow_message"
@@ -60,7 +60,7 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._errands.is_repeated(trigger):
-            place = Place(team_of(body, self._team), NOWHERE)
+            place = Place(self._team, NOWHERE)
             opening = self._modal_handlers.open(trigger, modals.follow_job())
             self._errands.run(opening, self._errands.privately(place, person_of(body)))
 
@@ -69,6 +69,6 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._errands.is_repeated(trigger):
-            place, person = Place(team_of(body, self._team), NOWHERE), person_of(body)
+            place, person = Place(self._team, NOWHERE), person_of(body)
             opening = self._modal_handlers.open_question(trigger, place, person)
             self._errands.run(opening, self._errands.privately(place, person))

@@ -23,7 +23,7 @@ from tests.fakes import FakeAccess, FakeBoard
 pytestmark = pytest.mark.looptime
 
 TEAM = TeamId("T0ACME")
-HERE = Place(TeamId("T0SENT"), ChannelId("C0HERE"))
+HERE = Place(TEAM, ChannelId("C0HERE"))
 ADA = UserId("U0ADA")
 URL = "https://hooks.slack.com/actions/1"
 CLICK = (WatchId("watch"), HERE, Ts("1.1"), ADA)
@@ -185,13 +185,14 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
 @pytest.mark.parametrize(
     "changed, asked",
     [
-        ({"team": None}, (CLICK[0], Place(TEAM, HERE.channel), *CLICK[2:])),
+        ({"team": None}, CLICK),
+        ({"team": {"id": "T0STRANGER"}}, CLICK),
         ({"container": None}, (CLICK[0], Place(HERE.team, ChannelId("")), Ts(""), ADA)),
         ({"actions": None}, (WatchId(""), *CLICK[1:])),
         ({"actions": []}, (WatchId(""), *CLICK[1:])),
         ({"user": None}, (*CLICK[:3], UserId(""))),
     ],
-    ids=["no team", "no container", "no actions", "empty actions", "no user"],
+    ids=["no team", "a stranger's team", "no container", "no actions", "empty actions", "no user"],
 )
 async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
     changed: dict[str, Any], asked: tuple[object, ...]
