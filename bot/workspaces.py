@@ -74,6 +74,11 @@ class Workspaces:
         workspace = await self.of(team)
         return None if workspace is None else workspace.app
 
+    async def only_app(self, _team: TeamId) -> AsyncApp | None:
+        """That of the one workspace that there is, whichever team a payload names: where a channel is shared, it may
+        be the other company's. For a source that knows but one."""
+        return next((workspace.app for workspace in self.running), None)
+
     async def look(self) -> None:
         """Open and close, so that those run that the source knows, with what it knows of them now. Raises what the
         source raises."""

@@ -102,6 +102,16 @@ async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces
     assert world.looks == 1
 
 
+async def test_where_there_is_but_one_workspace_every_payload_is_for_it(
+    world: World, workspaces: Workspaces
+) -> None:
+    assert await workspaces.only_app(ACME) is None
+    await workspaces.look()
+    for team in (ACME, OTHER, TeamId("")):
+        assert await workspaces.only_app(team) == cast(Any, f"app of {ACME}")
+    assert world.looks == 1
+
+
 async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked_for(
     world: World, workspaces: Workspaces
 ) -> None:
