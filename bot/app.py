@@ -8,17 +8,23 @@ from functools import partial
 from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncApp
 
 from bot import web
 from bot.askstore import StoredAsks
 from bot.database import Database
+from bot.delivery import Delivery
+from bot.dispatch import Dispatch
 from bot.errors import BoardBusy, BoardError, TokenRefused
 from bot.health import Health
+from bot.httpmode import HttpMode
 from bot.settings import Settings
 from bot.slack import Identity, identify, may_connect, slack_client, slack_session
+from bot.socketmode import SocketMode
 from bot.store import Store
 from bot.sweep import count_jobs, sweep, sweep_asks
 from bot.transactions import Transactions
+from bot.watch import TeamId
 from bot.workspace import Bot, Slack, build, now
 
 log = structlog.get_logger()
@@ -47,10 +53,17 @@ async def run(settings: Settings) -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
     health = Health()
+
+    async def the_one(_team: TeamId) -> AsyncApp | None:
+        return None if health.bot is None else health.bot.bolt
+
+    dispatch = Dispatch(the_one)
+    http = _http_mode(settings, dispatch)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(web.serve(settings.host, settings.port, health.routes()))
+            routes = [*health.routes(), *(http.routes() if http else ())]
+            await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
         # Nobody else can open what only one process may use.
@@ -80,8 +93,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ]
         if database.is_shared:
             upkeep.append(count_jobs(store, partial(_share, health.bot)))
-        await _work(health.bot, upkeep, stop)
+        health.delivery = http or SocketMode(dispatch, settings.app_token, slack.app)
+        await _work(health.bot, health.delivery, upkeep, stop)
     log.info("stopped")
+
+
+def _http_mode(settings: Settings, dispatch: Dispatch) -> HttpMode | None:
+    if settings.app_token or settings.slack_signing_secret is None:
+        return None
+    return HttpMode(dispatch, settings.slack_signing_secret.get_secret_value())
 
 
 @asynccontextmanager
@@ -90,17 +110,18 @@ async def _slack(settings: Settings) -> AsyncIterator[Slack]:
         yield Slack(
             session,
             slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session),
-            slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session),
+            slack_client(settings.app_token, settings.slack_api_url, session),
         )
 
 
 async def _introduce(slack: Slack) -> Identity:
-    """Make sure of both tokens, for as long as it takes Slack to answer. Raises TokenRefused."""
+    """Make sure of the tokens, for as long as it takes Slack to answer. Raises TokenRefused."""
     failures = 0
     while True:
         try:
             identity = await identify(slack.bot)
-            await may_connect(slack.app)
+            if slack.app.token:
+                await may_connect(slack.app)
         except TokenRefused:
             raise
         except BoardError as error:
@@ -124,7 +145,9 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[Identity]) -> bool:
     return True
 
 
-async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+async def _work(
+    bot: Bot, delivery: Delivery, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Event
+) -> None:
     """Run the parts beside each other; `upkeep` looks after the table."""
     parts = bot.parts
     async with asyncio.TaskGroup() as group:
@@ -132,12 +155,12 @@ async def _work(bot: Bot, upkeep: Sequence[Coroutine[Any, Any, None]], stop: asy
         listening = group.create_task(bot.sharing.listen(), name="listen")
         running = group.create_task(parts.runner.run(), name="runner")
         keeping = [group.create_task(work, name="upkeep") for work in upkeep]
-        socket = group.create_task(bot.socket.run(), name="socket")
+        delivering = group.create_task(delivery.run(), name="delivery")
         await stop.wait()
         log.info("stopping")
         # New requests end first, then those under way, then the follows, then what they had in hand.
-        socket.cancel()
-        await asyncio.wait({socket})
+        delivering.cancel()
+        await asyncio.wait({delivering})
         await _at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
         await parts.submitting.end()
         for task in keeping:

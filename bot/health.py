@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
 from bot.transactions import Transactions
 from bot.workspace import Bot
@@ -12,11 +13,14 @@ class Health:
 
     def __init__(self) -> None:
         self.bot: Bot | None = None
+        self.delivery: Delivery | None = None
         self.transactions: Transactions | None = None
 
     async def problem(self) -> str | None:
         """A few words, or None if all is well."""
-        if self.bot is None or self.transactions is None or not await self.bot.socket.is_connected():
+        if self.bot is None or self.transactions is None:
+            return "not connected to Slack"
+        if self.delivery is None or not await self.delivery.is_connected():
             return "not connected to Slack"
         if self.bot.board.refused is not None:
             return "Slack refuses the bot's token"

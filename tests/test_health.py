@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 
+from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
 from bot.health import Health
 from bot.transactions import Transactions
@@ -17,7 +18,7 @@ class Stub:
         self.connected = True
         self.refused: str | None = None
         self.error: Exception | None = None
-        self.socket = self.board = self
+        self.board = self
 
     async def is_connected(self) -> bool:
         return self.connected
@@ -36,6 +37,7 @@ def stub() -> Stub:
 def health(stub: Stub) -> Health:
     health = Health()
     health.bot, health.transactions = cast(Bot, stub), cast(Transactions, stub)
+    health.delivery = cast(Delivery, stub)
     return health
 
 

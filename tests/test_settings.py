@@ -50,7 +50,7 @@ def problems(read: Read, **changed: str | None) -> list[str]:
 def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> None:
     found = read()
     assert found.slack_bot_token.get_secret_value() == "xoxb-1111-bot-secret"
-    assert found.slack_app_token.get_secret_value() == "xapp-1-app-secret"
+    assert found.app_token == "xapp-1-app-secret"
     assert found.omni_api_token.get_secret_value() == "omni_osk_key_secret"
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"

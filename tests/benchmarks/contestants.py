@@ -79,7 +79,7 @@ def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Co
             identity = await app._introduce(slack)
             bolt = workspace.bolt_app(identity, slack.bot, settings.slack_api_url)
             NaiveBot(slack.bot, omni, every_seconds).register(bolt)
-            socket = connect_slack(bolt, settings.slack_app_token.get_secret_value(), slack.app)
+            socket = connect_slack(bolt, settings.app_token, slack.app)
             running = asyncio.create_task(socket.run())
             await stop.wait()
             running.cancel()
