@@ -312,6 +312,31 @@ def test_a_signing_secret_of_32_hexadecimal_digits_is_kept_secret(read: Read) ->
     assert "0123" not in repr(secret)
 
 
+HTTP_MODE = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "0123456789abcdef" * 2, "PORT": "8080"}
+
+
+def test_http_mode_needs_no_app_token(read: Read) -> None:
+    found = read(**HTTP_MODE)
+    assert (found.slack_app_token, found.app_token, found.port) == (None, "", 8080)
+
+
+def test_an_app_token_means_socket_mode_whatever_else_is_set(read: Read) -> None:
+    assert read(**{**HTTP_MODE, "SLACK_APP_TOKEN": SECRETS["SLACK_APP_TOKEN"]}).app_token
+
+
+@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "PORT"])
+@pytest.mark.parametrize("value", [None, ""], ids=["not set", "empty"])
+def test_half_of_http_mode_is_a_missing_app_token(read: Read, name: str, value: str | None) -> None:
+    (line,) = problems(read, **{**HTTP_MODE, name: value})
+    assert line == f"SLACK_APP_TOKEN is not set: set it to {HINTS['SLACK_APP_TOKEN']}"
+    assert "SLACK_SIGNING_SECRET and PORT" in line
+
+
+def test_a_malformed_half_of_http_mode_is_the_one_problem(read: Read) -> None:
+    (line,) = problems(read, **{**HTTP_MODE, "SLACK_SIGNING_SECRET": "short"})
+    assert line.startswith("SLACK_SIGNING_SECRET is not 32 hexadecimal digits")
+
+
 def test_settings_are_read_from_a_file_in_the_working_folder(read: Read, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("# ours\nOMNI_BASE_URL=https://file.omniapp.co/api\nPORT=81\n", "utf-8")
     found = read(OMNI_BASE_URL=None)
