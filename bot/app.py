@@ -19,6 +19,7 @@ from bot.slack import Identity, identify, may_connect, slack_client, slack_sessi
 from bot.store import Store
 from bot.sweep import count_jobs, sweep, sweep_asks
 from bot.transactions import Transactions
+from bot.webhook import WebhookDoor
 from bot.workspace import Bot, Slack, build, now
 
 log = structlog.get_logger()
@@ -46,11 +47,12 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    health = Health()
+    health, door = Health(), WebhookDoor(now)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(web.serve(settings.host, settings.port, health.routes()))
+            routes = [*health.routes(), *door.routes()]
+            await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
         # Nobody else can open what only one process may use.
@@ -65,6 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         health.bot = await closing.enter_async_context(
             build(settings, starting.result(), slack, transactions)
         )
+        door.inside = health.bot.webhooks
         store, parts = Store(transactions), health.bot.parts
         upkeep = [
             sweep(store, parts.runner, now, retention_days=settings.retention_days),

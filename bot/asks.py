@@ -61,6 +61,10 @@ class Asks(Protocol):
         """Its person knows that nobody knows what came of it. It still counts, and its card can be retried again."""
         ...
 
+    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+        """One ask of a team's, as far as it is not forgotten."""
+        ...
+
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         """The asks that no process has said to have in hand since then, oldest first."""
         ...

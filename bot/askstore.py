@@ -86,6 +86,12 @@ class StoredAsks:
             await connection.execute(update(asks).where(asks.c.id == ask).values(told=1))
 
     @whole
+    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+        async with self.transactions.begin() as connection:
+            found = await select_asks(connection, and_(asks.c.team == team, asks.c.id == ask))
+        return found[0] if found else None
+
+    @whole
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         async with self.transactions.begin() as connection:
             return await select_asks(connection, and_(_in_hand, asks.c.touched_at < before.timestamp()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.arrivals import Arrivals
 from bot.entries import Entries
+from bot.jobevents import Switchboard
 from bot.pgnotify import PgNotify
 from bot.pgpool import open_pool
 from bot.queue import QueueRunner
@@ -24,6 +25,8 @@ class Sharing:
     run: Callable[[Follow], Runner]
     """Makes the runner of a follow."""
     arrivals: Arrivals
+    switchboard: Switchboard
+    """Where what Omni tells goes to whoever follows the job."""
     listen: Callable[[], Coroutine[Any, Any, object]]
     """Hears what other processes have to tell, until cancelled."""
 
@@ -33,11 +36,19 @@ async def sharing(transactions: Transactions, url: str, random: Random) -> Async
     """What fits the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
         yield Sharing(
-            lambda follow: TaskRunner(follow, breathe=transactions.answers), Arrivals(), asyncio.Event().wait
+            lambda follow: TaskRunner(follow, breathe=transactions.answers),
+            Arrivals(),
+            Switchboard(),
+            asyncio.Event().wait,
         )
         return
     await prepare(url)
     async with open_pool(url) as pool:
         entries = await Entries.over(pool, breathe=transactions.answers)
         relay = PgNotify(url, pool)
-        yield Sharing(lambda follow: QueueRunner(follow, entries, relay, random), Arrivals(relay), relay.run)
+        yield Sharing(
+            lambda follow: QueueRunner(follow, entries, relay, random),
+            Arrivals(relay),
+            Switchboard(relay),
+            relay.run,
+        )

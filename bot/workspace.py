@@ -20,6 +20,7 @@ from bot.ledger import StoredLedger
 from bot.members import OmniUsers
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
+from bot.serversecret import server_secret
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.slack import Identity, SlackBoard, whisper
@@ -28,6 +29,7 @@ from bot.slackviews import SlackViews
 from bot.socketmode import SocketMode
 from bot.store import Store
 from bot.transactions import Transactions
+from bot.webhook import Inside, webhook_of
 
 
 def now() -> datetime:
@@ -56,6 +58,8 @@ class Bot:
     socket: SocketMode
     requests: Gate
     """The budget of requests to Omni."""
+    webhooks: Inside
+    """Where Omni's webhooks go."""
 
 
 @asynccontextmanager
@@ -83,6 +87,10 @@ async def build(
         board = SlackBoard(slack.bot)
         omni = OmniApi(http, requests, random)
         directory = SlackDirectory(slack.bot, identity.team)
+        url = settings.database_url.get_secret_value()
+        shared = await closing.enter_async_context(sharing(transactions, url, random))
+        secret = await server_secret(transactions, "omni webhook")
+        webhook = settings.public_url and webhook_of(settings.public_url, secret, identity.team)
         world = World(
             omni=omni,
             asking=omni,
@@ -97,14 +105,14 @@ async def build(
             now=now,
             team=identity.team,
             bot_user=identity.user,
+            events=shared.switchboard.connect(identity.team, webhook or None),
         )
-        url = settings.database_url.get_secret_value()
-        shared = await closing.enter_async_context(sharing(transactions, url, random))
         parts = assemble(world, rules, edits, shared.arrivals, shared.run)
         bolt = bolt_app(identity, slack.bot, settings.slack_api_url)
         parts.register(bolt)
         app_token = settings.slack_app_token.get_secret_value()
-        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests)
+        webhooks = Inside(secret, StoredAsks(transactions), shared.switchboard.tell)
+        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests, webhooks)
 
 
 def bolt_app(identity: Identity, slack: AsyncWebClient, api_url: str) -> AsyncApp:

@@ -26,7 +26,7 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.follower import PATIENCE_SECONDS
+from bot.followed import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
 from bot.parts import Rules, World, assemble
