@@ -29,6 +29,7 @@ from bot.errors import (
 from bot.followed import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
+from bot.jobevents import JobEvents
 from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
@@ -82,6 +83,7 @@ class Stage:
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
+        self.events = JobEvents()
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Runner]:
@@ -99,6 +101,7 @@ class Stage:
             omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
+            events=self.events,
         )
         edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
         parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)
