@@ -201,3 +201,14 @@ async def test_no_column_holds_a_question(database: Opened) -> None:
         *("model", "retry_of", "job", "told"),
     }
     assert JOB not in map(str, row.values())
+
+
+async def test_an_ask_is_found_by_its_own_team_alone(tables: Tables) -> None:
+    mine = ask()
+    await tables.asks.begin(mine)
+    assert await tables.asks.get(TEAM, mine.id) == mine
+    assert await tables.asks.get(TeamId("T0OTHER"), mine.id) is None
+    assert await tables.asks.get(TEAM, AskId("another")) is None
+    bound = answering()
+    await tables.asks.bind(mine.id, bound)
+    assert await tables.asks.get(TEAM, mine.id) == replace(mine, job=bound.job)
