@@ -124,9 +124,11 @@ async def test_an_end_that_is_told_and_not_yet_seen_is_looked_for_closely() -> N
     stage = told()
     async with stage.bot():
         await asyncio.sleep(5)
-        stage.says(JobState.DELIVERING)
+        stage.says(JobState.EXECUTING, execution_started_at=now())
         stage.events.tell(JOB, ENDED)
-        await asyncio.sleep(4.5)
+        await asyncio.sleep(0.5)
+        stage.events.tell(JOB, progress("Overtaken by the end", 9, seconds=9.0))
+        await asyncio.sleep(4)
         assert times(stage) == [5, 7, 9]
         stage.says(JobState.COMPLETE, answer="The answer.", completed_at=now())
         await asyncio.sleep(5)
@@ -153,6 +155,16 @@ async def test_trouble_at_the_one_request_does_not_lose_the_end() -> None:
         stage.says(JobState.COMPLETE, answer="The answer.", completed_at=now())
         await asyncio.sleep(10)
         assert "The answer." in stage.shown()[0]
+
+
+async def test_trouble_at_a_look_that_nobody_told_of_is_followed_by_another_one_soon() -> None:
+    stage = told()
+    async with stage.bot():
+        stage.omni.answer = OmniBusy("429")
+        await asyncio.sleep(UNTOLD_SECONDS + 1)
+        stage.says(JobState.EXECUTING)
+        await asyncio.sleep(10)
+    assert len(stage.omni.asked) >= 2
 
 
 async def test_an_event_that_is_not_understood_brings_polling_back() -> None:
