@@ -208,7 +208,8 @@ class Follower:
     def _begin_looking(self, follow: Followed, watches: Sequence[Watch]) -> None:
         """Take in what is known of a job before Omni is asked for it here."""
         is_own = any(watch.is_own for watch in watches)
-        follow.relies_on_events = is_own and self._events.are_relied_on
+        # Its end may have been told while the table was read.
+        follow.relies_on_events = is_own and self._events.are_relied_on and follow.end_told_at is None
         begun = self._events.first_reading(follow.job)
         if any(watch.card is not None for watch in watches):
             follow.sight = Sight(seen_before=True)
@@ -217,6 +218,8 @@ class Follower:
             follow.sight = follow.sight.read(begun, self._now())
         elif is_own:
             follow.sight = Sight(seen_before=True)
+        if (end := self._events.end_of(follow.job)) is not None:
+            follow.hear(end)
 
     def _pause_seconds(self, follow: Followed) -> float:
         return pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)

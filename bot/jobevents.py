@@ -40,7 +40,7 @@ class JobEvents:
         self._hear: Callable[[JobId, JobEvent], bool] = lambda _job, _event: False
         self._doubt: Callable[[], None] = lambda: None
         self._begun: dict[JobId, Job] = {}
-        self._ended: dict[JobId, None] = {}
+        self._ended: dict[JobId, JobEvent] = {}
         self._is_missed = False
 
     @property
@@ -67,6 +67,10 @@ class JobEvents:
         reading = self._begun.pop(job, None)
         return None if job in self._ended else reading
 
+    def end_of(self, job: JobId) -> JobEvent | None:
+        """That Omni has told of a job's end before anybody followed it."""
+        return self._ended.get(job)
+
     def tell(self, job: JobId, event: JobEvent) -> None:
         """Take in what Omni has told this process, and pass it on to the others."""
         self._tell_others(job, event)
@@ -78,7 +82,7 @@ class JobEvents:
             log.info("webhooks come again")
         self._is_missed = False
         if not self._hear(job, event) and event.kind is EventKind.ENDED:
-            _remember(self._ended, job, None)
+            _remember(self._ended, job, event)
 
     def missed(self, job: JobId) -> None:
         """A job ended and Omni has not told: jobs that begin from now on are asked about, until it tells again."""
