@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+ENDS_WITHIN_SECONDS = 1.0
+"""How long a request that is being answered, or is still being sent, may hold up the end of the process."""
+
 
 class PortTaken(Exception):
     """The port is taken, or not ours to listen on."""
@@ -20,7 +23,7 @@ async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIt
     """
     application = web.Application()
     application.add_routes(routes)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=ENDS_WITHIN_SECONDS)
     await runner.setup()
     try:
         try:

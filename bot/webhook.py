@@ -70,7 +70,8 @@ def webhook_of(public_url: str, secret: bytes, team: TeamId) -> Callable[[AskId]
 
 class WebhookDoor:
     """Answers Omni: 200 to what is signed, also if there is nothing to be done; 401 to all else, whatever is wrong with
-    it; 413 to what is too large; 503 where it is to be told again later. No answer says more."""
+    it; 413 to what is too large and 408 to what takes too long; 503 where it is to be told again later. No answer says
+    more."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.inside: Inside | None = None
@@ -96,7 +97,8 @@ class WebhookDoor:
         team, ask = TeamId(request.match_info["team"]), AskId(request.match_info["ask"])
         at = self._signed_at(request, body, signing_secret(inside.secret, team, ask))
         if at is None or not (_TEAM.fullmatch(team) and _ASK.fullmatch(ask)):
-            log.info("webhook refused", reason="not signed, or not lately")
+            # Anybody can have this said, as often as they like.
+            log.debug("webhook refused", reason="not signed, or not lately")
             return web.Response(status=401)
         told = read_told(body, at)
         return web.Response(status=await self._take_once(inside, team, ask, told, request.headers[SIGNATURE]))

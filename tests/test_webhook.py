@@ -200,3 +200,16 @@ async def test_while_the_database_is_away_omni_is_asked_to_tell_again(door: Door
 async def test_before_the_bot_is_ready_omni_is_asked_to_tell_again(door: Door) -> None:
     door.door.inside = None
     assert await door.send() == 503
+
+
+async def test_a_body_that_never_comes_does_not_hold_up_the_end_of_the_process() -> None:
+    port = a_free_port()
+    async with serve("127.0.0.1", port, Door(port).door.routes()):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /omni/webhook/T0/{ASK} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 3.0
+    writer.close()
