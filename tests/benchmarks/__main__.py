@@ -1,6 +1,6 @@
 """Every measurement, side by side: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
 
-Takes about three quarters of an hour on two cores. Needs Linux, and a machine that does nothing else.
+Takes about an hour on two cores. Needs Linux, and a machine that does nothing else.
 """
 
 import argparse
