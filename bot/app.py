@@ -10,6 +10,7 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 
 from bot import web
+from bot.askstore import AllAsks
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.dispatch import Dispatch
@@ -17,6 +18,7 @@ from bot.gates import OmniGates
 from bot.health import Health
 from bot.httpmode import HttpMode
 from bot.ledger import StoredLedger
+from bot.serversecret import server_secret
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.singleworkspace import SingleWorkspace
@@ -24,6 +26,7 @@ from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
 from bot.transactions import Transactions
 from bot.watch import TeamId
+from bot.webhook import Inside, WebhookDoor
 from bot.workspace import Common, at_most, build, now
 from bot.workspaces import Workspaces
 
@@ -50,7 +53,7 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    health = Health()
+    health, door = Health(), WebhookDoor(now)
 
     async def app_of(team: TeamId) -> AsyncApp | None:
         return None if health.workspaces is None else await health.workspaces.only_app(team)
@@ -60,7 +63,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            routes = [*health.routes(), *(http.routes() if http else ())]
+            routes = [*health.routes(), *door.routes(), *(http.routes() if http else ())]
             await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         url = settings.database_url.get_secret_value()
         database = await Database.open(url)
@@ -73,7 +76,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         session = await closing.enter_async_context(slack_session())
         shared = await closing.enter_async_context(sharing(transactions, url, Random()))
         ledger = StoredLedger(transactions, now)
-        common = Common(settings, session, transactions, ledger, OmniGates(ledger), shared, alone_since)
+        secret = await server_secret(transactions, "omni webhook")
+        door.inside = Inside(secret, AllAsks(transactions), shared.switchboard.tell)
+        common = Common(
+            settings=settings,
+            session=session,
+            transactions=transactions,
+            ledger=ledger,
+            gates=OmniGates(ledger),
+            sharing=shared,
+            webhook_secret=secret,
+            alone_since=alone_since,
+        )
         slack = slack_client(settings.app_token, settings.slack_api_url, session)
         workspaces = Workspaces(SingleWorkspace(settings, session, slack), partial(build, common))
         # However this ends, no workspace outlives what it stands on.

@@ -61,7 +61,20 @@ def _asks(connection: Connection) -> None:
     connection.execute(text('CREATE INDEX asks_by_user ON asks ("user", asked_at)'))
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_claims_and_resuming, _durations, _replies, _asks)
+def _secrets(connection: Connection) -> None:
+    """Version 6: what the processes know and nobody else."""
+    connection.execute(
+        text("CREATE TABLE secrets (name VARCHAR(64) NOT NULL PRIMARY KEY, value VARCHAR(128) NOT NULL)")
+    )
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (
+    _claims_and_resuming,
+    _durations,
+    _replies,
+    _asks,
+    _secrets,
+)
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
 

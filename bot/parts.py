@@ -1,7 +1,7 @@
 """How the parts between Slack and Omni are put together, whatever they talk to at either end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from bot.follower import Follower
 from bot.gatekeeper import Gatekeeper, OmniUsers
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
+from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
@@ -85,6 +86,8 @@ class World:
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+    events: JobEvents = field(default_factory=JobEvents)
+    """What Omni tells of jobs by itself."""
 
 
 class Listener(Protocol):
@@ -171,6 +174,7 @@ def assemble(
         now=world.now,
         learning=learning,
         follow_for_seconds=rules.follow_for_seconds,
+        events=world.events,
     )
     runner = run(follower.follow)
     desk = Desk(
@@ -203,6 +207,7 @@ def assemble(
         start=runner.start,
         steps=posting.steps,
         now=world.now,
+        events=world.events,
     )
     ask_desk = AskDesk(
         omni=world.omni,

@@ -45,6 +45,8 @@ HINTS = {
     "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
     "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
     "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
+    "PUBLIC_URL": "the https address under which Omni reaches PORT, such as https://jobs.example.com, or nothing: then "
+    "Omni is only asked, and does not tell by itself",
     "LOG_LEVEL": "one of debug, info, warning, error",
 }
 """What to set and where to get it, told when a setting is missing or malformed."""
@@ -126,7 +128,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where `/healthz` and `/readyz` answer, and in HTTP mode `/slack/events`; nowhere if not set."""
+    """Where `/healthz`, `/readyz`, Omni's webhooks and in HTTP mode `/slack/events` are answered; nowhere if not set."""
+    public_url: str | None = None
+    """The address under which the internet reaches `port`, without a slash at its end; Omni tells there by itself how
+    jobs go on."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
 
     @model_validator(mode="before")
@@ -189,6 +194,15 @@ class Settings(BaseSettings):
     @classmethod
     def _without_api(cls, value: str) -> str:
         return _web_address(value).removesuffix("/api").rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _reaches_the_port(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.data.get("port", "was refused") is None:
+            raise ValueError("leads nowhere while PORT is not set")
+        return _web_address(value)
 
     @field_validator("database_url")
     @classmethod

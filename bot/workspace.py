@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -34,6 +34,7 @@ from bot.slackviews import SlackViews
 from bot.store import Store
 from bot.sweep import sweep, sweep_asks
 from bot.transactions import Transactions
+from bot.webhook import webhook_of
 
 log = structlog.get_logger()
 
@@ -58,6 +59,8 @@ class Common:
     ledger: StoredLedger
     gates: OmniGates
     sharing: Sharing
+    webhook_secret: bytes = field(repr=False)
+    """What the signing secrets of Omni's webhooks are made from."""
     alone_since: datetime | None
     """Since when no other process can use the database, if it is one that only one can."""
 
@@ -121,6 +124,9 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         )
         board, directory = SlackBoard(slack), SlackDirectory(slack, team)
         omni = OmniApi(http, requests, Random())
+        public_url = settings.public_url
+        webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
+        closing.callback(common.sharing.switchboard.disconnect, team)
         world = World(
             omni=omni,
             asking=omni,
@@ -135,6 +141,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             now=now,
             team=team,
             bot_user=credentials.bot_user,
+            events=common.sharing.switchboard.connect(team, webhook),
         )
         runner_of = partial(common.sharing.runners.of, team)
         parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)

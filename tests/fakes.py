@@ -476,6 +476,11 @@ class FakeAsks:
         self._let_retry(ask)
         self.told_of.add(ask)
 
+    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+        await self._turn()
+        found = self.rows.get(ask)
+        return found if found is not None and found.place.team == team else None
+
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         await self._turn()
         found = [row for row in self.rows.values() if self._is_in_hand(row.id) and row.touched_at < before]

@@ -26,9 +26,10 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.follower import PATIENCE_SECONDS
+from bot.followed import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
+from bot.jobevents import JobEvents
 from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
@@ -81,6 +82,7 @@ class Stage:
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
+        self.events = JobEvents()
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Runner]:
@@ -98,6 +100,7 @@ class Stage:
             omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
+            events=self.events,
         )
         edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
         parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)

@@ -148,6 +148,7 @@ def test_each_problem_has_a_line_of_its_own(read: Read) -> None:
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", "80.5"),
+        ("PUBLIC_URL", "https://jobs.example.com/secret"),
         ("LOG_LEVEL", "secret"),
         ("LOG_LEVEL", "10"),
     ],
@@ -487,3 +488,38 @@ def test_every_rule_reaches_the_gate(read: Read) -> None:
         most_open_follows=2,
         most_asks_per_hour=3,
     )
+
+
+@pytest.mark.parametrize(
+    "written, taken",
+    [
+        ("https://Jobs.example.com/", "https://jobs.example.com"),
+        ("https://example.com/bots/omni/", "https://example.com/bots/omni"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("", None),
+    ],
+)
+def test_a_public_address_is_taken_without_its_last_slash(
+    read: Read, written: str, taken: str | None
+) -> None:
+    assert read(PORT="8080", PUBLIC_URL=written).public_url == taken
+
+
+@pytest.mark.parametrize(
+    "changed, why",
+    [
+        ({"PUBLIC_URL": "https://jobs.example.com"}, "leads nowhere while PORT is not set"),
+        ({"PUBLIC_URL": "http://jobs.example.com", "PORT": "8080"}, "is not https"),
+        ({"PUBLIC_URL": "jobs.example.com", "PORT": "8080"}, "is not a web address"),
+    ],
+)
+def test_a_public_address_that_leads_nowhere_safe_is_refused(
+    read: Read, changed: dict[str, str], why: str
+) -> None:
+    (line,) = problems(read, **changed)
+    assert line.startswith(f"PUBLIC_URL {why}") and line.endswith(HINTS["PUBLIC_URL"])
+
+
+def test_a_bad_port_is_not_told_twice(read: Read) -> None:
+    (line,) = problems(read, PORT="x", PUBLIC_URL="https://jobs.example.com")
+    assert line.startswith("PORT ")

@@ -86,7 +86,7 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         ledger = StoredLedger(transactions, now)
         gates = OmniGates(ledger)
         common = {
-            side.slack.team: Common(side.settings(), session, transactions, ledger, gates, shared, None)
+            side.slack.team: Common(side.settings(), session, transactions, ledger, gates, shared, b"", None)
             for side in both.sides
         }
         workspaces = Workspaces(both, lambda known: build(common[known.team], known))
