@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where `/healthz`, `/readyz`, Omni's webhooks and in HTTP mode `/slack/events` are answered; nowhere if not set."""
+    """Where health, Omni's webhooks and, in HTTP mode, Slack's requests are answered; nowhere if not set."""
     public_url: str | None = None
     """The address under which the internet reaches `port`, without a slash at its end; Omni tells there by itself how
     jobs go on."""
