@@ -13,7 +13,10 @@ from bot import web
 from bot.askstore import StoredAsks
 from bot.database import Database
 from bot.errors import BoardBusy, BoardError, TokenRefused
-from bot.health import Health
+from bot.exposition import Exposition
+from bot.health import Health, Vitals
+from bot.meter import Meter
+from bot.metrics import Metrics, Reading
 from bot.settings import Settings
 from bot.slack import Identity, identify, may_connect, slack_client, slack_session
 from bot.store import Store
@@ -46,51 +49,61 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    health = Health()
+    health, metrics = Health(), Metrics()
+    token = settings.metrics_token
+    exposition = Exposition(token.get_secret_value() if token else None, metrics, health)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(web.serve(settings.host, settings.port, health.routes()))
+            routes = [*health.routes(), *exposition.routes()]
+            await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
         # Nobody else can open what only one process may use.
         alone_since = None if database.is_shared else now()
         transactions = Transactions(database)
         closing.push_async_callback(_settle, transactions)
-        health.transactions = transactions
-        slack = await closing.enter_async_context(_slack(settings))
+        slack = await closing.enter_async_context(_slack(settings, metrics))
         starting = asyncio.create_task(_introduce(slack))
         if not await _before(stop, starting):
             return
-        health.bot = await closing.enter_async_context(
-            build(settings, starting.result(), slack, transactions)
+        bot = await closing.enter_async_context(
+            build(settings, starting.result(), slack, transactions, metrics)
         )
-        store, parts = Store(transactions), health.bot.parts
+        store, parts = Store(transactions), bot.parts
+        health.vitals = Vitals(
+            is_connected=bot.socket.is_connected,
+            refused=lambda: bot.board.refused,
+            is_anybody_following=parts.runner.is_anybody_following,
+            transactions=transactions,
+            now=now,
+        )
+        exposition.read, exposition.count = partial(_read, bot), partial(_count, store)
         upkeep = [
             sweep(store, parts.runner, now, retention_days=settings.retention_days),
             parts.learning.run(),
             parts.home_tabs.run(),
             sweep_asks(
                 StoredAsks(transactions),
-                health.bot.board,
+                bot.board,
                 now,
                 retention_days=settings.retention_days,
                 alone_since=alone_since,
             ),
         ]
         if database.is_shared:
-            upkeep.append(count_jobs(store, partial(_share, health.bot)))
-        await _work(health.bot, upkeep, stop)
+            upkeep.append(count_jobs(store, partial(_share, bot)))
+        await _work(bot, upkeep, stop)
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _slack(settings: Settings) -> AsyncIterator[Slack]:
+async def _slack(settings: Settings, meter: Meter) -> AsyncIterator[Slack]:
     async with slack_session() as session:
         yield Slack(
             session,
-            slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session),
-            slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session),
+            slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session, meter),
+            slack_client(settings.slack_app_token.get_secret_value(), settings.slack_api_url, session, meter),
         )
 
 
@@ -153,6 +166,14 @@ def _share(bot: Bot, jobs: int) -> None:
     """Leave other processes their part of the requests to Omni, by how many of all the jobs they follow."""
     own = max(1, bot.parts.follower.jobs)  # the next may come any moment
     bot.requests.share(own / max(own, jobs))
+
+
+async def _read(bot: Bot) -> Sequence[Reading]:
+    return [await bot.reading()]
+
+
+async def _count(store: Store) -> int:
+    return len(await store.open_jobs())
 
 
 async def _settle(transactions: Transactions) -> None:

@@ -21,14 +21,7 @@ import structlog
 from bot.cadence import LastLook, pause_seconds, worth
 from bot.cards import Cards
 from bot.chart import Chart
-from bot.errors import (
-    BoardError,
-    ClaimLost,
-    JobNotFound,
-    OmniError,
-    OmniUnreachable,
-    StoreUnavailable,
-)
+from bot.errors import BoardError, ClaimLost, JobNotFound, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import Job, JobId, JobState
 from bot.learning import Learning
 from bot.ports import Omni, Watches
@@ -104,6 +97,11 @@ class Follower:
         """How a job stood when Omni last said so; None for one that this process does not follow, or not yet."""
         follow = self._follows.get(job)
         return follow.sight.job.state if follow and follow.sight.job else None
+
+    @property
+    def states(self) -> Sequence[JobState | None]:
+        """How the jobs stand that this process follows, each as `state_of` says."""
+        return [self.state_of(job) for job in self._follows]
 
     @property
     def jobs(self) -> int:

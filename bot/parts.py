@@ -27,6 +27,7 @@ from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
 from bot.learning import Learning
 from bot.mentions import Mentions
+from bot.meter import UNMETERED, Meter
 from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
 from bot.person import Directory, Views
@@ -86,6 +87,7 @@ class World:
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+    meter: Meter = UNMETERED
 
 
 class Listener(Protocol):
@@ -141,7 +143,7 @@ def assemble(
         now=world.now,
     )
     palette = Palette()
-    drawing = Drawing(world.board, world.watches, edits, palette)
+    drawing = Drawing(world.board, world.watches, edits, palette, world.meter)
     posting = Posting(world.board, world.now, palette)
     thread = Thread(
         watches=world.watches,
@@ -162,6 +164,7 @@ def assemble(
         is_shared=venues.is_shared_now,
         now=world.now,
         tenant=rules.tenant,
+        meter=world.meter,
     )
     learning = Learning(world.durations, world.now)
     follower = Follower(

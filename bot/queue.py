@@ -18,6 +18,7 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from bot.arrivals import Relay
 from bot.beside import run_beside
 from bot.entries import QUEUE, TASK, Entries
+from bot.heartbeats import is_any_heart_beating
 from bot.job import JobId
 from bot.queueconnector import reason
 from bot.runner import Follow, TaskRunner
@@ -94,6 +95,10 @@ class QueueRunner:
         working = asyncio.create_task(self._work(), name="queue worker")
         rescuing = asyncio.create_task(self._rescue(), name="queue rescue")
         await run_beside([working, rescuing])
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runner.is_anybody_following`: whoever's heart has beaten lately fetches entries."""
+        return await is_any_heart_beating(self._entries.connector, self._timing.stalled_after_seconds)
 
     async def stop(self) -> None:
         """See `Runner.stop`. The other processes take over at once."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from bot import logcontext
 from bot.job import JobId
 
 log = structlog.get_logger()
@@ -32,6 +33,10 @@ class Runner(Protocol):
         """Do what has to be done beside the follows, until cancelled."""
         ...
 
+    async def is_anybody_following(self) -> bool:
+        """Whether some process, this one or another, takes up what is to be followed. Raises StoreUnavailable."""
+        ...
+
     async def stop(self) -> None:
         """Stop following; every follow can be taken up again from the table of watches."""
         ...
@@ -50,6 +55,7 @@ class TaskRunner:
         self._breathe = breathe
         self._running: dict[JobId, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._stopped = False
+        self._is_running = False
 
     async def start(self, job: JobId) -> None:
         """See `Runner.start`."""
@@ -65,7 +71,15 @@ class TaskRunner:
 
     async def run(self) -> None:
         """See `Runner.run`: tasks need nobody beside them."""
-        await asyncio.Event().wait()
+        self._is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._is_running = False
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runner.is_anybody_following`: there is no other process."""
+        return self._is_running and not self._stopped
 
     async def stop(self) -> None:
         """See `Runner.stop`."""
@@ -107,6 +121,7 @@ class TaskRunner:
         task.add_done_callback(lambda ended: self._forget(job, ended))
 
     async def _run(self, job: JobId, wake: asyncio.Event) -> None:
+        logcontext.begin_follow(job)
         try:
             await self._follow(job, wake)
         except Exception:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import structlog
 
-from bot import asklines, audit, lines
+from bot import asklines, audit, lines, logcontext
 from bot.arrivals import Arrivals
 from bot.ask import Asking, ConversationBusy, MaybeTaken, Question
 from bot.asks import Ask, Asks
@@ -149,6 +149,7 @@ class Submitting:
                 return _Outcome(Message(asklines.taken_but_not_stored(error.job)))
             if submission.taken is not None:
                 self._spawn(submission.taken())
+            logcontext.about(mine.job)
             await self._start(mine.job)
             try:
                 line = await self._desk.tell_new(mine, arrival, submission.destination)
@@ -161,6 +162,7 @@ class Submitting:
         """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
         ask = submission.ask
         submitted = await self._asking.submit(submission.question)
+        logcontext.about(submitted.job)
         mine = Watch(
             id=watch,
             job=submitted.job,

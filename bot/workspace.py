@@ -16,8 +16,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.askstore import StoredAsks
 from bot.budget import Gate
 from bot.durations import StoredDurations
+from bot.errors import StoreUnavailable
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
+from bot.meter import Meter
+from bot.metrics import Reading
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate, omni_gate
 from bot.settings import Settings
@@ -56,11 +59,27 @@ class Bot:
     socket: SocketMode
     requests: Gate
     """The budget of requests to Omni."""
+    ledger: StoredLedger
+    requests_per_minute: int
+    """What Omni allows the key."""
+
+    async def reading(self) -> Reading:
+        """How it stands, for `metrics`."""
+        try:
+            left = await self.ledger.left(self.requests.budget, self.requests.rate)
+        except StoreUnavailable:
+            left = None
+        waiting = {
+            "omni_requests": self.requests.waiting,
+            "cards": self.parts.drawing.waiting,
+            "errands": self.parts.errands.under_way,
+        }
+        return Reading(self.parts.follower.states, waiting, self.requests_per_minute, left)
 
 
 @asynccontextmanager
 async def build(
-    settings: Settings, identity: Identity, slack: Slack, transactions: Transactions
+    settings: Settings, identity: Identity, slack: Slack, transactions: Transactions, meter: Meter
 ) -> AsyncIterator[Bot]:
     """Build every part; on leaving, close what was opened here."""
     rules = Rules(
@@ -81,7 +100,7 @@ async def build(
             omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value())
         )
         board = SlackBoard(slack.bot)
-        omni = OmniApi(http, requests, random)
+        omni = OmniApi(http, requests, random, meter)
         directory = SlackDirectory(slack.bot, identity.team)
         world = World(
             omni=omni,
@@ -97,6 +116,7 @@ async def build(
             now=now,
             team=identity.team,
             bot_user=identity.user,
+            meter=meter,
         )
         url = settings.database_url.get_secret_value()
         shared = await closing.enter_async_context(sharing(transactions, url, random))
@@ -104,7 +124,8 @@ async def build(
         bolt = bolt_app(identity, slack.bot, settings.slack_api_url)
         parts.register(bolt)
         app_token = settings.slack_app_token.get_secret_value()
-        yield Bot(parts, shared, board, SocketMode(bolt, app_token, slack.app), requests)
+        socket = SocketMode(bolt, app_token, slack.app)
+        yield Bot(parts, shared, board, socket, requests, ledger, rules.requests_per_minute)
 
 
 def bolt_app(identity: Identity, slack: AsyncWebClient, api_url: str) -> AsyncApp:

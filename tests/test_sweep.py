@@ -36,6 +36,9 @@ class RememberingRunner:
 
     async def run(self) -> None: ...
 
+    async def is_anybody_following(self) -> bool:
+        return True
+
     async def stop(self) -> None: ...
 
 

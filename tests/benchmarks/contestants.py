@@ -11,6 +11,7 @@ from unittest.mock import patch
 from bot import app, follower, workspace
 from bot.budget import Gate, Ledger, Rate
 from bot.learning import Learning
+from bot.meter import UNMETERED
 from bot.parts import EDITS_PER_MINUTE, Rules
 from bot.settings import Settings
 from tests.benchmarks.naive import NaiveBot
@@ -70,7 +71,7 @@ def naive(every_seconds: float) -> Callable[[], Any]:
 
 def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]:
     async def serve(settings: Settings, stop: asyncio.Event) -> None:
-        async with app._slack(settings) as slack:
+        async with app._slack(settings, UNMETERED) as slack:
             connect_omni, connect_slack = (
                 vars(app)["omni_client"],
                 vars(app)["SocketMode"],
