@@ -262,3 +262,23 @@ async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_jobs_are_taken_up_from_when_the_runner_runs_until_it_stops() -> None:
+    runner = TaskRunner(Follows().follow)
+    assert not await runner.is_anybody_following()
+    running = asyncio.create_task(runner.run())
+    await settled()
+    assert await runner.is_anybody_following()
+    await runner.stop()
+    assert not await runner.is_anybody_following()
+    running.cancel()
+
+
+async def test_a_runner_that_broke_off_takes_up_nothing() -> None:
+    runner = TaskRunner(Follows().follow)
+    running = asyncio.create_task(runner.run())
+    await settled()
+    running.cancel()
+    await settled()
+    assert not await runner.is_anybody_following()
