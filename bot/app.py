@@ -14,10 +14,12 @@ from bot.askstore import AllAsks
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.dispatch import Dispatch
+from bot.exposition import Exposition
 from bot.gates import OmniGates
-from bot.health import Health
+from bot.health import Health, Vitals
 from bot.httpmode import HttpMode
 from bot.ledger import StoredLedger
+from bot.metrics import Metrics
 from bot.serversecret import server_secret
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
@@ -53,17 +55,25 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    health, door = Health(), WebhookDoor(now)
+    health, door, metrics = Health(), WebhookDoor(now), Metrics()
+    token = settings.metrics_token
+    exposition = Exposition(token.get_secret_value() if token else None, metrics, health)
+    workspaces: Workspaces | None = None
 
     async def app_of(team: TeamId) -> AsyncApp | None:
-        return None if health.workspaces is None else await health.workspaces.only_app(team)
+        return None if workspaces is None else await workspaces.only_app(team)
 
     dispatch = Dispatch(app_of)
     http = _http_mode(settings, dispatch)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            routes = [*health.routes(), *door.routes(), *(http.routes() if http else ())]
+            routes = [
+                *health.routes(),
+                *exposition.routes(),
+                *door.routes(),
+                *(http.routes() if http else ()),
+            ]
             await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         url = settings.database_url.get_secret_value()
         database = await Database.open(url)
@@ -72,7 +82,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         alone_since = None if database.is_shared else now()
         transactions = Transactions(database)
         closing.push_async_callback(_settle, transactions)
-        health.transactions = transactions
         session = await closing.enter_async_context(slack_session())
         shared = await closing.enter_async_context(sharing(transactions, url, Random()))
         ledger = StoredLedger(transactions, now)
@@ -86,9 +95,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             gates=OmniGates(ledger),
             sharing=shared,
             webhook_secret=secret,
+            meter=metrics,
             alone_since=alone_since,
         )
-        slack = slack_client(settings.app_token, settings.slack_api_url, session)
+        slack = slack_client(settings.app_token, settings.slack_api_url, session, metrics)
         workspaces = Workspaces(SingleWorkspace(settings, session, slack), partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
@@ -96,9 +106,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if not await _before(stop, starting):
             return
         starting.result()
-        health.workspaces = workspaces
-        health.delivery = http or SocketMode(dispatch, settings.app_token, slack)
-        await _work(workspaces, health.delivery, shared, stop, is_alone=not database.is_shared)
+        delivery = http or SocketMode(dispatch, settings.app_token, slack)
+        health.vitals = Vitals(
+            is_connected=delivery.is_connected,
+            refused=workspaces.refused,
+            is_anybody_following=shared.runners.is_anybody_following,
+            transactions=transactions,
+            now=now,
+        )
+        exposition.read, exposition.count = workspaces.readings, workspaces.count_jobs
+        await _work(workspaces, delivery, shared, stop, is_alone=not database.is_shared)
     log.info("stopped")
 
 

@@ -78,6 +78,11 @@ class Follower:
         return follow.sight.job.state if follow and follow.sight.job else None
 
     @property
+    def states(self) -> Sequence[JobState | None]:
+        """How the jobs stand that this process follows, each as `state_of` says."""
+        return [self.state_of(job) for job in self._follows]
+
+    @property
     def jobs(self) -> int:
         """How many jobs this process follows."""
         return len(self._follows)

@@ -16,6 +16,7 @@ from bot.ask import MaybeTaken, Model, ModelId, OmniUserId, Question, Submitted
 from bot.budget import Gate
 from bot.errors import OmniUnreachable
 from bot.job import Conversation, Job, JobId, JobState
+from bot.meter import UNMETERED, Meter
 from bot.omniasking import (
     read_cancelled,
     read_models,
@@ -58,9 +59,11 @@ _USERS_IN_SMALL_LETTERS = "/api/scim/v2/users"
 class OmniApi:
     """`Omni`, `Asking` and `Members` over httpx, behind one gate."""
 
-    def __init__(self, client: httpx.AsyncClient, gate: Gate, random: Random) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, gate: Gate, random: Random, meter: Meter = UNMETERED
+    ) -> None:
         """`client` comes from `omni_client`."""
-        self._http = OmniHttp(client, gate, random)
+        self._http = OmniHttp(client, gate, random, meter)
         self._charts: dict[JobId, bool] = {}
         self._users_path = _USERS
 

@@ -29,6 +29,7 @@ from bot.hometabs import HomeTabs
 from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.mentions import Mentions
+from bot.meter import UNMETERED, Meter
 from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
 from bot.person import Directory, Views
@@ -88,6 +89,7 @@ class World:
     bot_user: UserId
     events: JobEvents = field(default_factory=JobEvents)
     """What Omni tells of jobs by itself."""
+    meter: Meter = UNMETERED
 
 
 class Listener(Protocol):
@@ -144,7 +146,7 @@ def assemble(
         now=world.now,
     )
     palette = Palette()
-    drawing = Drawing(world.board, world.watches, edits, palette)
+    drawing = Drawing(world.board, world.watches, edits, palette, world.meter)
     posting = Posting(world.board, world.now, palette)
     thread = Thread(
         watches=world.watches,
@@ -165,6 +167,7 @@ def assemble(
         is_shared=venues.is_shared_now,
         now=world.now,
         tenant=rules.tenant,
+        meter=world.meter,
     )
     learning = Learning(world.durations, world.now)
     follower = Follower(

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import structlog
 
-from bot import asklines, audit, lines
+from bot import asklines, audit, lines, logcontext
 from bot.arrivals import Arrivals
 from bot.ask import Asking, ConversationBusy, MaybeTaken, Question, first_reading
 from bot.asks import Ask, Asks
@@ -169,6 +169,7 @@ class Submitting:
                 return _Outcome(Message(asklines.taken_but_not_stored(error.job)))
             if submission.taken is not None:
                 self._spawn(submission.taken())
+            logcontext.about(mine.job)
             await self._start(mine.job)
             try:
                 line = await self._desk.tell_new(mine, arrival, submission.destination)
@@ -183,6 +184,7 @@ class Submitting:
         question = replace(submission.question, webhook=self._events.webhook(ask.id))
         submitted = await self._asking.submit(question)
         self._events.began(first_reading(submitted, question, self._now()))
+        logcontext.about(submitted.job)
         mine = Watch(
             id=watch,
             job=submitted.job,

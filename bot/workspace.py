@@ -20,9 +20,12 @@ from bot.askstore import StoredAsks
 from bot.budget import Gate
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
+from bot.errors import StoreUnavailable
 from bot.gates import OmniGates
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
+from bot.meter import Meter
+from bot.metrics import Reading
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate
 from bot.ports import Watches
@@ -61,6 +64,7 @@ class Common:
     sharing: Sharing
     webhook_secret: bytes = field(repr=False)
     """What the signing secrets of Omni's webhooks are made from."""
+    meter: Meter
     alone_since: datetime | None
     """Since when no other process can use the database, if it is one that only one can."""
 
@@ -76,6 +80,7 @@ class Workspace:
     board: SlackBoard
     watches: Watches
     """The team's, and nobody else's."""
+    ledger: StoredLedger
     requests: Gate
     """The budget of requests to Omni, shared by all workspaces that use the same key."""
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
@@ -101,6 +106,19 @@ class Workspace:
             # Also when one of them breaks: the follows are nobody's else to end.
             await parts.runner.stop()
 
+    async def reading(self) -> Reading:
+        """How it stands, for `metrics`."""
+        try:
+            left = await self.ledger.left(self.requests.budget, self.requests.rate)
+        except StoreUnavailable:
+            left = None
+        waiting = {
+            "omni_requests": self.requests.waiting,
+            "cards": self.parts.drawing.waiting,
+            "errands": self.parts.errands.under_way,
+        }
+        return Reading(self.parts.follower.states, waiting, self.credentials.requests_per_minute, left)
+
 
 @asynccontextmanager
 async def build(common: Common, credentials: Credentials) -> AsyncIterator[Workspace]:
@@ -113,7 +131,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         access=settings.access_rules,
         default_model=credentials.default_model,
     )
-    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session)
+    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
     store, asks = Store(common.transactions, team), StoredAsks(common.transactions, team)
     async with AsyncExitStack() as closing:
         requests = await closing.enter_async_context(common.gates.of(credentials))
@@ -123,7 +141,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
         board, directory = SlackBoard(slack), SlackDirectory(slack, team)
-        omni = OmniApi(http, requests, Random())
+        omni = OmniApi(http, requests, Random(), common.meter)
         public_url = settings.public_url
         webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
         closing.callback(common.sharing.switchboard.disconnect, team)
@@ -142,6 +160,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             team=team,
             bot_user=credentials.bot_user,
             events=common.sharing.switchboard.connect(team, webhook),
+            meter=common.meter,
         )
         runner_of = partial(common.sharing.runners.of, team)
         parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)
@@ -154,7 +173,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             parts.learning.run,
             parts.home_tabs.run,
         )
-        yield Workspace(credentials, app, parts, board, store, requests, upkeep)
+        yield Workspace(credentials, app, parts, board, store, common.ledger, requests, upkeep)
 
 
 def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:

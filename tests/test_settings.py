@@ -58,7 +58,8 @@ def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> No
     assert found.database_url.get_secret_value() == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
     assert found.notify_after_seconds == 30.0
     assert (found.max_follow_hours, found.retention_days) == (24.0, 30.0)
-    assert (found.host, found.port, found.log_level) == ("127.0.0.1", None, "info")
+    assert (found.host, found.port, found.metrics_token) == ("127.0.0.1", None, None)
+    assert (found.log_level, found.log_format) == ("info", "text")
 
 
 def test_every_setting_has_a_hint_on_where_to_get_it() -> None:
@@ -151,6 +152,10 @@ def test_each_problem_has_a_line_of_its_own(read: Read) -> None:
         ("PUBLIC_URL", "https://jobs.example.com/secret"),
         ("LOG_LEVEL", "secret"),
         ("LOG_LEVEL", "10"),
+        ("LOG_FORMAT", "secret"),
+        ("METRICS_TOKEN", "short-secret"),
+        ("METRICS_TOKEN", "secret with spaces in it"),
+        ("METRICS_TOKEN", "sécret-0123456789"),
     ],
 )
 def test_a_malformed_setting_gets_one_line_that_names_it_and_tells_no_value(
@@ -523,3 +528,25 @@ def test_a_public_address_that_leads_nowhere_safe_is_refused(
 def test_a_bad_port_is_not_told_twice(read: Read) -> None:
     (line,) = problems(read, PORT="x", PUBLIC_URL="https://jobs.example.com")
     assert line.startswith("PORT ")
+
+
+def test_the_log_is_told_every_secret_and_nothing_else(read: Read) -> None:
+    found = read(
+        METRICS_TOKEN="0123456789abcdef-token",
+        SLACK_SIGNING_SECRET="0123456789abcdef0123456789abcdef",
+        DATABASE_URL="postgresql://bot:p%40ss%2Fword@db.example.com/omni?sslmode=require",
+    )
+    assert found.secrets == {
+        *SECRETS.values(),
+        "0123456789abcdef-token",
+        "0123456789abcdef0123456789abcdef",
+        "p@ss/word",
+        "p%40ss/word",
+        "p%40ss%2Fword",
+    }
+    assert read().secrets == set(SECRETS.values())
+
+
+@pytest.mark.parametrize("typed", ["JSON", "Json", "json"])
+def test_the_log_format_is_read_in_any_case(read: Read, typed: str) -> None:
+    assert read(LOG_FORMAT=typed).log_format == "json"
