@@ -18,6 +18,7 @@ from bot.errors import (
     StoreUnavailable,
     TokenRefused,
 )
+from bot.httpmode import PATH
 from bot.job import JobId
 from bot.omni import OmniApi, omni_client
 from bot.settings import HINTS, Settings
@@ -72,8 +73,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         client = slack_client(bot_token, settings.slack_api_url, session)
         for finding in await _bot_token(client, settings):
             yield finding
-        app_token = settings.slack_app_token.get_secret_value()
-        yield await _app_token(slack_client(app_token, settings.slack_api_url, session))
+        if settings.app_token:
+            yield await _app_token(slack_client(settings.app_token, settings.slack_api_url, session))
+        else:
+            yield _http_mode(settings)
     for finding in await _omni(settings):
         yield finding
     yield await _database(settings)
@@ -138,6 +141,15 @@ async def _app_token(client: AsyncWebClient) -> Finding:
             remedy = "Is slack.com reachable from here?"
         return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
     return Finding(True, "Slack app token: Socket Mode opens")
+
+
+def _http_mode(settings: Settings) -> Finding:
+    what = f"Slack calls HTTP mode: {PATH} on {settings.host}:{settings.port}"
+    remedy = (
+        "Whether it does shows in the Slack app's settings: there the request URL has to become verified while the "
+        "bot runs. If it does not, is SLACK_SIGNING_SECRET this app's, and does the address lead here over https?"
+    )
+    return Finding(True, what, remedy)
 
 
 async def _omni(settings: Settings) -> list[Finding]:

@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,8 +17,10 @@ from bot.watch import ChannelId, TeamId, UserId
 HINTS = {
     "SLACK_BOT_TOKEN": "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
     "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
-    "App-Level Tokens, with the scope connections:write",
-    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information",
+    "App-Level Tokens, with the scope connections:write; or leave it out and set both SLACK_SIGNING_SECRET and PORT, "
+    "for HTTP mode",
+    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information; used in HTTP "
+    "mode, which is on where PORT is set and SLACK_APP_TOKEN is not",
     "SLACK_API_URL": "https://slack.com/api/, or leave it out; another is only for tests",
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
@@ -41,8 +43,8 @@ HINTS = {
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
     "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
     "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
-    "HOST": "the address that /healthz listens on: 127.0.0.1, or 0.0.0.0 in a container",
-    "PORT": "a port from 1 to 65535, or nothing for no /healthz",
+    "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
+    "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
     "LOG_LEVEL": "one of debug, info, warning, error",
 }
 """What to set and where to get it, told when a setting is missing or malformed."""
@@ -77,10 +79,11 @@ class Settings(BaseSettings):
 
     slack_bot_token: SecretStr
     """The bot's token, `xoxb-…`."""
-    slack_app_token: SecretStr
-    """The app-level token for Socket Mode, `xapp-…`."""
+    slack_app_token: SecretStr | None
+    """The app-level token for Socket Mode, `xapp-…`; None in HTTP mode, which `slack_signing_secret` and `port` allow.
+    Where it is set, Socket Mode is what is meant."""
     slack_signing_secret: SecretStr | None = None
-    """For HTTP mode, which is still to come."""
+    """What Slack signs its requests with, in HTTP mode."""
     slack_api_url: str = "https://slack.com/api/"
     """Slack's Web API; another only for tests."""
     omni_base_url: str
@@ -123,8 +126,20 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where `/healthz` and `/readyz` answer; nowhere if not set."""
+    """Where `/healthz` and `/readyz` answer, and in HTTP mode `/slack/events`; nowhere if not set."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_http_mode_without_an_app_token(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("slack_signing_secret") and values.get("port"):
+            return {"slack_app_token": None, **values}
+        return values
+
+    @property
+    def app_token(self) -> str:
+        """`slack_app_token` in clear; empty in HTTP mode."""
+        return "" if self.slack_app_token is None else self.slack_app_token.get_secret_value()
 
     @property
     def access_rules(self) -> AccessRules:
@@ -144,16 +159,16 @@ class Settings(BaseSettings):
 
     @field_validator("slack_bot_token", "slack_app_token")
     @classmethod
-    def _right_token(cls, value: SecretStr, info: object) -> SecretStr:
+    def _right_token(cls, value: SecretStr | None, info: object) -> SecretStr | None:
         prefix = {"slack_bot_token": "xoxb-", "slack_app_token": "xapp-"}[getattr(info, "field_name", "")]
-        if not value.get_secret_value().startswith(prefix):
+        if value is not None and not value.get_secret_value().startswith(prefix):
             raise ValueError(f"does not start with {prefix}")
         return value
 
     @field_validator("slack_bot_token", "slack_app_token", "omni_api_token")
     @classmethod
-    def _fits_in_a_header(cls, value: SecretStr) -> SecretStr:
-        token = value.get_secret_value()
+    def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        token = "" if value is None else value.get_secret_value()
         if not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("has characters that no key has")
         return value

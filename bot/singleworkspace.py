@@ -21,7 +21,7 @@ class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
-        """`app`: the Web API with the app's token."""
+        """`app`: the Web API with the app's token, which is empty in HTTP mode."""
         self._settings = settings
         self._bot = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
         self._app = app
@@ -34,12 +34,13 @@ class SingleWorkspace:
         return [self._credentials]
 
     async def _introduce(self) -> Identity:
-        """Make sure of both tokens."""
+        """Make sure of the tokens."""
         failures = 0
         while True:
             try:
                 identity = await identify(self._bot)
-                await may_connect(self._app)
+                if self._app.token:
+                    await may_connect(self._app)
             except TokenRefused:
                 raise
             except BoardError as error:

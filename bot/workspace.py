@@ -166,7 +166,13 @@ def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     # Bolt reads SLACK_BOT_TOKEN from the environment by itself and warns at every start that it is not used.
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
-    return AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)
+    # What comes over HTTP was verified before it was given to anybody; see `httpmode`.
+    return AsyncApp(
+        logger=quiet,
+        client=AsyncWebClient(base_url=api_url),
+        authorize=authorize,
+        request_verification_enabled=False,
+    )
 
 
 async def at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:

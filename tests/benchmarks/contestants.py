@@ -77,14 +77,13 @@ def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Co
         # By these names, under which they may be simulated.
         connect_omni, connect_slack = vars(workspace)["omni_client"], vars(app)["SocketMode"]
         async with vars(app)["slack_session"]() as session:
-            app_token = settings.slack_app_token.get_secret_value()
-            slack = slack_client(app_token, settings.slack_api_url, session)
+            slack = slack_client(settings.app_token, settings.slack_api_url, session)
             (known,) = await SingleWorkspace(settings, session, slack).list()
             omni = connect_omni(known.omni_base_url, known.omni_api_token)
             bolt = workspace.bolt_app(known, settings.slack_api_url)
             bot = slack_client(known.bot_token, settings.slack_api_url, session)
             NaiveBot(bot, omni, every_seconds).register(bolt)
-            socket = connect_slack(bolt, app_token, slack)
+            socket = connect_slack(bolt, settings.app_token, slack)
             running = asyncio.create_task(socket.run())
             await stop.wait()
             running.cancel()

@@ -26,7 +26,7 @@ async def deliver(world: World, typed: str, **changes: str | None) -> Acked:
         channel=channel,
         response_url=world.slack._response_url(channel, ada, None),
     )
-    return await world.slack.socket_mode.deliver("slash_commands", body | changes, answerable=True)
+    return await world.slack.delivery.deliver("slash_commands", body | changes, answerable=True)
 
 
 async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: World) -> None:

@@ -15,6 +15,7 @@ from bot.database import Database
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from bot.demo.timeline import Complete, Script
+from bot.dispatch import Dispatch
 from bot.gates import OmniGates
 from bot.ledger import StoredLedger
 from bot.sharing import Sharing, sharing
@@ -94,9 +95,9 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         ]
         closing.push_async_callback(end, tasks)
         closing.push_async_callback(workspaces.stop)
-        for side, workspace in zip(both.sides, workspaces.running, strict=True):
+        for side in both.sides:
             app = slack_client(side.slack.app_token, side.slack.api_url, session)
-            socket = SocketMode(workspace.app, side.slack.app_token, app)
+            socket = SocketMode(Dispatch(workspaces.app_of), side.slack.app_token, app)
             tasks.append(asyncio.create_task(socket.run()))
             await side.slack.connected()
         yield workspaces

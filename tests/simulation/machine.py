@@ -65,6 +65,8 @@ class Running:
 
     process: Process
     stop: asyncio.Event
+    app: Routes | None = None
+    """What stands in for Bolt in it."""
     routes: Routes | None = None
     """Set while Slack can reach it."""
     main: asyncio.Task[None] | None = None
@@ -178,7 +180,7 @@ class Machine:
                 (app, "now", self.bot_now),
                 (app, "Random", lambda: Random(chance.random())),
                 (workspace, "omni_client", self._omni_client),
-                (workspace, "bolt_app", lambda *_: Routes()),
+                (workspace, "bolt_app", self._bolt_app),
                 (workspace, "now", self.bot_now),
                 (workspace, "Random", lambda: Random(chance.random())),
             ):
@@ -191,10 +193,20 @@ class Machine:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         return httpx.AsyncClient(base_url=base_url, headers=headers, transport=self.omni, trust_env=False)
 
-    def _socket(self, routes: Routes, _token: str, _client: Any) -> "_Socket":
+    def _bolt_app(self, *_: Any) -> Routes:
+        running = self._current()
+        running.app = Routes()
+        return running.app
+
+    def _socket(self, *_: Any) -> "_Socket":
+        running = self._current()
+        # Whatever is delivered is for the one workspace that there is.
+        assert running.app is not None
+        return _Socket(running, running.app, self.random.uniform(0.05, 1.0))
+
+    def _current(self) -> Running:
         process = current_process()
-        running = next(r for r in self.running if r.process is process)
-        return _Socket(running, routes, self.random.uniform(0.05, 1.0))
+        return next(running for running in self.running if running.process is process)
 
 
 class _Socket:
