@@ -94,6 +94,12 @@ class Watched:
             for sample in family.samples
         }
 
+    async def ready(self) -> None:
+        """Wait until it says so: on PostgreSQL its worker registers when Slack is already connected."""
+        async with asyncio.timeout(10):
+            while await self.get("/readyz") != "ready\n":
+                await asyncio.sleep(0.1)
+
     async def nothing_under_way(self) -> None:
         """Wait until nothing is being done for a person: then what they see is also stored."""
         while (await self.figures())["waiting errands"]:
@@ -176,7 +182,7 @@ async def test_a_story_is_told_in_the_log_by_its_follows_and_in_figures_and_no_s
 ) -> None:
     world.omni.requests_per_minute = 600  # nobody has to wait for a turn
     async with watched.running():
-        assert await watched.get("/readyz") == "ready\n"
+        await watched.ready()
         async with asyncio.timeout(40):
             await play(world, watched)
         figures = await watched.figures()
