@@ -7,7 +7,7 @@ import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.credentials import Credentials
+from bot.credentials import Credentials, OmniAccount
 from bot.errors import BoardBusy, BoardError, TokenRefused
 from bot.settings import Settings
 from bot.slack import Identity, identify, may_connect, slack_client
@@ -20,10 +20,13 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
+    def __init__(
+        self, settings: Settings, omni: OmniAccount, session: aiohttp.ClientSession, app: AsyncWebClient
+    ) -> None:
         """`app`: the Web API with the app's token."""
         self._settings = settings
-        self._bot = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
+        self._omni = omni
+        self._bot = slack_client(settings.bot_token, settings.slack_api_url, session)
         self._app = app
         self._credentials: Credentials | None = None
 
@@ -57,9 +60,9 @@ class SingleWorkspace:
             team=identity.team,
             bot_user=identity.user,
             bot_id=identity.bot_id,
-            bot_token=self._settings.slack_bot_token.get_secret_value(),
-            omni_base_url=self._settings.omni_base_url,
-            omni_api_token=self._settings.omni_api_token.get_secret_value(),
-            requests_per_minute=self._settings.omni_requests_per_minute,
-            default_model=self._settings.omni_model_id,
+            bot_token=self._settings.bot_token,
+            omni_base_url=self._omni.base_url,
+            omni_api_token=self._omni.api_token,
+            requests_per_minute=self._omni.requests_per_minute,
+            default_model=self._omni.default_model,
         )

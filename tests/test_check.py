@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from bot.check import NOBODYS_JOB, Finding, check
+from bot.check import Finding, check
 from bot.database import Database
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack, too_many_requests
+from bot.omniproof import NOBODYS_JOB
 from bot.settings import HINTS, Settings
 
 MEND = (
