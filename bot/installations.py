@@ -139,9 +139,7 @@ class Installations:
     @whole
     async def _read(self) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
         """The newest row of each team's bot, and that of each team's Omni."""
-        bots = (
-            select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
-        )
+        bots = select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
         async with self.transactions.begin() as connection:
             installed = (await connection.execute(bots)).mappings().all()
             accounts = (await connection.execute(select(workspaces))).mappings().all()

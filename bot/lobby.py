@@ -8,6 +8,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import asklines, lines
 from bot.leaving import Leaving
 
 NO_OMNI_YET = (
@@ -25,7 +26,7 @@ def lobby(api_url: str, leaving: Leaving) -> AsyncApp:
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
     app = AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)
-    for command in ("/omni-job", "/omni-ask"):
+    for command in (asklines.COMMAND, lines.COMMAND):
         app.command(command)(_no_omni_yet)
     leaving.register(app)
     return app

@@ -79,17 +79,26 @@ def _installations(connection: Connection) -> None:
         "incoming_webhook_channel VARCHAR(200), incoming_webhook_channel_id VARCHAR(200), "
         "incoming_webhook_configuration_url VARCHAR(200)"
     )
+    omni = (
+        "team VARCHAR(32) NOT NULL PRIMARY KEY, omni_base_url VARCHAR(1000) NOT NULL, "
+        "omni_api_token VARCHAR(4000) NOT NULL, requests_per_minute INTEGER NOT NULL, default_model VARCHAR(36)"
+    )
+    bots = f"{team}, {bot}, is_enterprise_install BOOLEAN NOT NULL, installed_at TIMESTAMP NOT NULL"
+    installations = (
+        f"{team}, enterprise_url VARCHAR(200), {bot}, {installer}, is_enterprise_install BOOLEAN NOT NULL, "
+        "token_type VARCHAR(32), installed_at TIMESTAMP NOT NULL"
+    )
+    states = (
+        f"id {number} NOT NULL PRIMARY KEY, state VARCHAR(200) NOT NULL, expire_at TIMESTAMP NOT NULL, "
+        "UNIQUE (state)"
+    )
     for statement in (
-        f"CREATE TABLE slack_bots ({team}, {bot}, is_enterprise_install BOOLEAN NOT NULL, "
-        "installed_at TIMESTAMP NOT NULL)",
-        f"CREATE TABLE slack_installations ({team}, enterprise_url VARCHAR(200), {bot}, {installer}, "
-        "is_enterprise_install BOOLEAN NOT NULL, token_type VARCHAR(32), installed_at TIMESTAMP NOT NULL)",
-        f"CREATE TABLE slack_oauth_states (id {number} NOT NULL PRIMARY KEY, state VARCHAR(200) NOT NULL, "
-        "expire_at TIMESTAMP NOT NULL, UNIQUE (state))",
+        f"CREATE TABLE slack_bots ({bots})",
+        f"CREATE TABLE slack_installations ({installations})",
+        f"CREATE TABLE slack_oauth_states ({states})",
         "CREATE INDEX slack_bots_by_team ON slack_bots (client_id, team_id)",
         "CREATE INDEX slack_installations_by_team ON slack_installations (client_id, team_id)",
-        "CREATE TABLE workspaces (team VARCHAR(32) NOT NULL PRIMARY KEY, omni_base_url VARCHAR(1000) NOT NULL, "
-        "omni_api_token VARCHAR(4000) NOT NULL, requests_per_minute INTEGER NOT NULL, default_model VARCHAR(36))",
+        f"CREATE TABLE workspaces ({omni})",
     ):
         connection.execute(text(statement))
 

@@ -4,7 +4,7 @@ Source: docs.slack.dev/authentication/installing-with-oauth.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from urllib.parse import urljoin
 
@@ -154,7 +154,7 @@ def flow(
 def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltResponse:
     """The page, which also ends what the browser had begun."""
     cookie = args.settings.state_utils.build_set_cookie_for_deletion()
-    headers: dict[str, str | list[str]] = {**HEADERS, "Set-Cookie": [cookie]}
+    headers: dict[str, str | Sequence[str]] = {**HEADERS, "Set-Cookie": [cookie]}
     return BoltResponse(status=page.status, body=page.html(INSTALL_PATH), headers=headers)
 
 

@@ -1,7 +1,7 @@
 """Whether an Omni takes a key: one request, which is made whether or not the bot is running."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 
 from bot.budget import Gate, Rate
@@ -28,10 +28,8 @@ async def prove(omni: OmniApi) -> None:
         KeyRefused: Omni does not take the key.
         OmniError: Omni does not answer, or not as Omni does.
     """
-    try:
+    with suppress(JobNotFound, OmniBusy):
         await omni.status(NOBODYS_JOB)
-    except (JobNotFound, OmniBusy):
-        pass
 
 
 class _Unmetered:

@@ -21,9 +21,10 @@ HINTS = {
     "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
     "App-Level Tokens, with the scope connections:write",
     "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information",
-    "SLACK_CLIENT_ID": "the client id from your Slack app's page Basic Information, or leave it out: then the bot works in "
-    "the one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
-    "SLACK_CLIENT_SECRET": "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic Information",
+    "SLACK_CLIENT_ID": "the client id from your Slack app's page Basic Information, or leave it out: then the bot "
+    "works in the one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
+    "SLACK_CLIENT_SECRET": "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic "
+    "Information",
     "SLACK_API_URL": "https://slack.com/api/, or leave it out; another is only for tests",
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
@@ -43,8 +44,8 @@ HINTS = {
     "MAX_ASKS_PER_HOUR": "a whole number from 1 to 10000",
     "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
     "postgresql://user:password@host/database",
-    "ENCRYPTION_KEY": "what this prints: python -c \"from cryptography.fernet import Fernet; "
-    "print(Fernet.generate_key().decode())\"; several with commas between them, the newest first",
+    "ENCRYPTION_KEY": 'what this prints: python -c "from cryptography.fernet import Fernet; '
+    'print(Fernet.generate_key().decode())"; several with commas between them, the newest first',
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
     "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
     "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",

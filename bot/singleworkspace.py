@@ -7,7 +7,7 @@ import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.credentials import Credentials, OmniAccount
+from bot.credentials import Credentials
 from bot.errors import BoardBusy, BoardError, TokenRefused
 from bot.settings import Settings
 from bot.slack import Identity, identify, may_connect, slack_client
@@ -20,12 +20,12 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
-    def __init__(
-        self, settings: Settings, omni: OmniAccount, session: aiohttp.ClientSession, app: AsyncWebClient
-    ) -> None:
-        """`app`: the Web API with the app's token."""
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
+        """`app`: the Web API with the app's token. Raises ValueError if the settings name no Omni."""
+        if settings.omni_account is None:
+            raise ValueError("one workspace needs one Omni")
         self._settings = settings
-        self._omni = omni
+        self._omni = settings.omni_account
         self._bot = slack_client(settings.bot_token, settings.slack_api_url, session)
         self._app = app
         self._credentials: Credentials | None = None

@@ -25,7 +25,9 @@ class Refused(Exception):
 def team_id(text: str) -> TeamId:
     """A workspace's id as typed. Raises Refused."""
     if not re.fullmatch(r"T[A-Z0-9]{2,30}", text):
-        raise Refused("The workspace is named by its id, such as T0123ABCD. It is in Slack's address in a browser.")
+        raise Refused(
+            "The workspace is named by its id, such as T0123ABCD. It is in Slack's address in a browser."
+        )
     return TeamId(text)
 
 
@@ -36,7 +38,9 @@ def account(address: str, key: str, requests_per_minute: int, model: str | None)
     except ValueError as error:
         raise Refused(f"The address of Omni {error}.") from error
     if not is_token(key):
-        raise Refused("No key was given, or one with characters that no key has. It is read from the terminal or stdin.")
+        raise Refused(
+            "No key was given, or one with characters that no key has. It is read from the terminal or stdin."
+        )
     if not 1 <= requests_per_minute <= MOST_PER_MINUTE:
         raise Refused(f"The requests per minute are a whole number from 1 to {MOST_PER_MINUTE}.")
     if model is not None and not is_uuid(model):
@@ -58,7 +62,9 @@ async def add(settings: Settings, team: TeamId, omni: OmniAccount) -> AsyncItera
             except KeyRefused as error:
                 raise Refused(f"Omni refuses the key ({error}). Nothing was changed.") from error
             except OmniError as error:
-                raise Refused(f"Omni does not answer at {omni.base_url} ({error}). Nothing was changed.") from error
+                raise Refused(
+                    f"Omni does not answer at {omni.base_url} ({error}). Nothing was changed."
+                ) from error
         await installations.set_omni(team, omni)
         yield f"{team}: {omni.base_url} takes the key, and is this workspace's Omni now."
         if await installations.bot_token(team) is None:
@@ -98,7 +104,9 @@ def _line(one: Known, *, has_omni: bool) -> str:
 @asynccontextmanager
 async def _installations(settings: Settings) -> AsyncIterator[Installations]:
     if settings.slack_client_id is None or settings.encryption_key is None:
-        raise Refused("Only with SLACK_CLIENT_ID are there several workspaces. The one of SLACK_BOT_TOKEN has OMNI_*.")
+        raise Refused(
+            "Only with SLACK_CLIENT_ID are there several workspaces. The one of SLACK_BOT_TOKEN has OMNI_*."
+        )
     keys = EncryptionKeys(settings.encryption_key.get_secret_value())
     database = await Database.open(settings.database_url.get_secret_value())
     try:

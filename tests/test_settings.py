@@ -49,9 +49,9 @@ def problems(read: Read, **changed: str | None) -> list[str]:
 
 def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> None:
     found = read()
-    assert found.slack_bot_token.get_secret_value() == "xoxb-1111-bot-secret"
+    assert found.bot_token == "xoxb-1111-bot-secret"
     assert found.slack_app_token.get_secret_value() == "xapp-1-app-secret"
-    assert found.omni_api_token.get_secret_value() == "omni_osk_key_secret"
+    assert found.omni_account is not None and found.omni_account.api_token == "omni_osk_key_secret"
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"
     assert found.omni_requests_per_minute == 60
@@ -359,7 +359,7 @@ def test_whatever_omnis_address_is_it_is_refused_in_one_line_or_a_request_can_be
         (line,) = lines
         assert line.startswith("OMNI_BASE_URL ") and line.isprintable()
         return
-    request = httpx.Client(base_url=address).build_request("GET", "/api/v1/ai/jobs/x")
+    request = httpx.Client(base_url=str(address)).build_request("GET", "/api/v1/ai/jobs/x")
     assert request.url.path.endswith("/api/v1/ai/jobs/x")
     assert request.url.host and not request.url.query
 

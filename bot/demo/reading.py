@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 _JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files", "view", "unfurls")
 
@@ -17,6 +17,8 @@ class Read:
     token: str | None
     args: dict[str, Any]
     error: str | None = None
+    client: tuple[str, str] | None = None
+    """The app's client id and secret, where they came in place of a token (HTTP Basic)."""
 
 
 async def read(request: web.Request) -> Read:
@@ -25,7 +27,9 @@ async def read(request: web.Request) -> Read:
     A token inside a JSON body does not count. Source: docs.slack.dev/apis/web-api (evaluating responses,
     post bodies).
     """
-    token = request.headers.get("Authorization", "").removeprefix("Bearer").strip() or None
+    authorization = request.headers.get("Authorization", "")
+    client = _client(authorization)
+    token = None if client else authorization.removeprefix("Bearer").strip() or None
     args: dict[str, Any] = dict(request.query)
     error = None
     if request.can_read_body:
@@ -39,7 +43,17 @@ async def read(request: web.Request) -> Read:
             error = "invalid_post_type"
     token = token or args.get("token")
     args.pop("token", None)
-    return Read(token, _unpacked(args), error)
+    return Read(token, _unpacked(args), error, client)
+
+
+def _client(authorization: str) -> tuple[str, str] | None:
+    if not authorization.startswith("Basic "):
+        return None
+    try:
+        told = BasicAuth.decode(authorization)
+    except ValueError:
+        return None
+    return told.login, told.password
 
 
 async def read_upload(request: web.Request) -> bytes:

@@ -73,6 +73,7 @@ class SlackService:
         self.faults = self._server.faults
         self.requests = self._server.requests
         self.socket_mode = self._server.socket_mode
+        self.oauth = self._server.oauth
         self.event_settings = EventSettings()
         self._changed = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
