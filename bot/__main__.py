@@ -75,6 +75,8 @@ async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
             lines = workspacecommand.add(settings, team, omni)
         elif options.action == "remove":
             lines = workspacecommand.remove(settings, workspacecommand.team_id(options.team))
+        elif options.action == "encrypt":
+            lines = workspacecommand.encrypt(settings)
         else:
             lines = workspacecommand.known(settings)
         async for line in lines:
@@ -147,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_workspace_parser(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{add,list,remove}")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{add,list,remove,encrypt}")
     add = actions.add_parser(
         "add", help="give a workspace its Omni, or another one; the key is read from the terminal or stdin"
     )
@@ -160,6 +162,7 @@ def _add_workspace_parser(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="every workspace, and its Omni without the key")
     remove = actions.add_parser("remove", help="take a workspace's own Omni away")
     remove.add_argument("team", help="the workspace's id")
+    actions.add_parser("encrypt", help="encrypt all that is kept with the first of ENCRYPTION_KEY")
 
 
 if __name__ == "__main__":

@@ -7,18 +7,26 @@ from functools import partial
 from random import Random
 
 import structlog
+from slack_bolt.async_app import AsyncApp
 
 from bot import web
+from bot.credentials import Source
 from bot.database import Database
+from bot.delivery import Delivery
+from bot.dispatch import Dispatch
 from bot.gates import OmniGates
 from bot.health import Health
+from bot.httpmode import HttpMode
+from bot.installing import Installing
 from bot.ledger import StoredLedger
+from bot.oauth import OAuth
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.singleworkspace import SingleWorkspace
 from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
 from bot.transactions import Transactions
+from bot.watch import TeamId
 from bot.workspace import Common, at_most, build, now
 from bot.workspaces import Workspaces
 
@@ -46,10 +54,22 @@ async def run(settings: Settings) -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
     health = Health()
+
+    installing: Installing | None = None
+
+    async def app_of(team: TeamId) -> AsyncApp | None:
+        if health.workspaces is None:
+            return None
+        return await (health.workspaces.only_app if installing is None else installing.app_of)(team)
+
+    dispatch = Dispatch(app_of)
+    http = _http_mode(settings, dispatch)
+    oauth = OAuth() if settings.slack_client_id else None
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(web.serve(settings.host, settings.port, health.routes()))
+            routes = [*health.routes(), *(http.routes() if http else ()), *(oauth.routes() if oauth else ())]
+            await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         url = settings.database_url.get_secret_value()
         database = await Database.open(url)
         closing.push_async_callback(database.close)
@@ -61,10 +81,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         session = await closing.enter_async_context(slack_session())
         shared = await closing.enter_async_context(sharing(transactions, url, Random()))
         ledger = StoredLedger(transactions, now)
-        common = Common(settings, session, transactions, ledger, OmniGates(ledger), shared, alone_since)
-        app_token = settings.slack_app_token.get_secret_value()
-        slack = slack_client(app_token, settings.slack_api_url, session)
-        workspaces = Workspaces(SingleWorkspace(settings, session, slack), partial(build, common))
+        slack = slack_client(settings.app_token, settings.slack_api_url, session)
+        source: Source
+        if oauth is None:
+            source, leaving = SingleWorkspace(settings, session, slack), None
+        else:
+            installing = Installing(settings, transactions, session)
+            source, leaving = installing.installations, installing.leaving
+        common = Common(
+            settings, session, transactions, ledger, OmniGates(ledger), shared, alone_since, leaving
+        )
+        workspaces = Workspaces(source, partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
         starting = asyncio.create_task(workspaces.look())
@@ -72,9 +99,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             return
         starting.result()
         health.workspaces = workspaces
-        health.socket = SocketMode(workspaces.running[0].app, app_token, slack)
-        await _work(workspaces, health.socket, shared, stop, is_alone=not database.is_shared)
+        if oauth is not None and installing is not None:
+            oauth.open(installing.open(workspaces))
+            closing.callback(oauth.close)
+        health.delivery = http or SocketMode(dispatch, settings.app_token, slack)
+        await _work(workspaces, health.delivery, shared, stop, is_alone=not database.is_shared)
     log.info("stopped")
+
+
+def _http_mode(settings: Settings, dispatch: Dispatch) -> HttpMode | None:
+    if settings.app_token or settings.slack_signing_secret is None:
+        return None
+    return HttpMode(dispatch, settings.slack_signing_secret.get_secret_value())
 
 
 async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
@@ -90,7 +126,7 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 
 async def _work(
-    workspaces: Workspaces, socket: SocketMode, shared: Sharing, stop: asyncio.Event, *, is_alone: bool
+    workspaces: Workspaces, delivery: Delivery, shared: Sharing, stop: asyncio.Event, *, is_alone: bool
 ) -> None:
     """Run beside each other what all workspaces share; then end it all, in order."""
     async with asyncio.TaskGroup() as group:
@@ -99,12 +135,12 @@ async def _work(
         looking = [group.create_task(workspaces.run(), name="workspaces")]
         if not is_alone:
             looking.append(group.create_task(workspaces.share_requests(), name="share"))
-        connection = group.create_task(socket.run(), name="socket")
+        delivering = group.create_task(delivery.run(), name="delivery")
         await stop.wait()
         log.info("stopping")
         # New requests end first; each workspace ends those under way.
-        connection.cancel()
-        await asyncio.wait({connection})
+        delivering.cancel()
+        await asyncio.wait({delivering})
         for task in looking:
             task.cancel()
         shared.runners.leave()

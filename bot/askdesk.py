@@ -1,11 +1,10 @@
 """What people can have asked of Omni: a question, one that goes on from an answer, and the same one again."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import structlog
@@ -16,7 +15,7 @@ from bot.ask import ModelId, Question
 from bot.asks import Ask, AskId, Asks
 from bot.audit import Act
 from bot.cards import Cards
-from bot.destinations import Destination, Destinations
+from bot.destinations import Destinations
 from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable
 from bot.job import Conversation, Job, JobId, JobState
 from bot.ports import Message, Omni, Watches
@@ -27,8 +26,8 @@ from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
-_MESSAGES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
-"""The namespace of the ids of what was written in messages."""
+_DELIVERIES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+"""The namespace of the ids of what Slack delivers."""
 _RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
 
 
@@ -42,8 +41,9 @@ class Wish:
     topic: str | None = None
     private: bool = False
     """Whether the card is to go to their direct messages."""
-    message: Ts | None = None
-    """The message that it was written in, which is asked once however often Slack delivers it."""
+    delivery: str = ""
+    """What Slack delivered it as: a trigger id, or the ts of a message. It is asked once, however often that is
+    delivered, and to whichever process."""
 
 
 class _Refused(Exception):
@@ -86,15 +86,12 @@ class AskDesk:
         self, wish: Wish, place: Place, user: UserId, stored: Callable[[], None] = lambda: None
     ) -> Message | None:
         """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
-        return await self._submitted(self._new(wish, place, user), stored)
-
-    async def try_again(self, prompt: str, place: Place, user: UserId, *, private: bool) -> Message | None:
-        """Ask a question again of which nobody knows whether Omni took it."""
-        return await self.ask(Wish(prompt, private=private), place, user)
+        ask = replace(self._intention(wish.delivery, place, user), model=wish.model)
+        return await self._seen_through(ask, partial(self._new, wish, ask), stored)
 
     async def follow_up(
         self,
-        prompt: str,
+        wish: Wish,
         watch: WatchId,
         place: Place,
         card: Ts,
@@ -103,37 +100,59 @@ class AskDesk:
     ) -> Message | None:
         """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
         for `ask`."""
+        ask = self._intention(wish.delivery, place, user)
 
         async def prepare() -> Submission:
             await self._let_in(user, place)
             known = await self._card(Act.FOLLOW_UP, user, watch, place, card)
-            return await self._next(prompt, known, known.thread_of(card), user)
+            return await self._next(wish.prompt, known, known.thread_of(card), ask)
 
-        return await self._submitted(prepare(), stored)
+        return await self._seen_through(ask, prepare, stored)
 
     async def mentioned(self, wish: Wish, place: Place, thread: Ts, user: UserId) -> Message | None:
         """Ask on from the newest card in a thread."""
+        ask = self._intention(wish.delivery, place, user)
 
         async def prepare() -> Submission:
             await self._let_in(user, place)
             found = await self._watches.in_thread(place, thread)
             if not found:
                 raise _Refused(asklines.no_card_here())
-            return await self._next(wish.prompt, found[0], thread, user, wish.message)
+            return await self._next(wish.prompt, found[0], thread, ask)
 
-        return await self._submitted(prepare())
+        return await self._seen_through(ask, prepare)
 
-    async def retry(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Message | None:
-        """Ask a card's question again. The watch, named by a button, must be the one of that card."""
-        return await self._submitted(self._again(watch, place, card, user))
+    async def retry(
+        self,
+        watch: WatchId,
+        place: Place,
+        card: Ts,
+        user: UserId,
+        delivery: str = "",
+        stored: Callable[[], None] = lambda: None,
+    ) -> Message | None:
+        """Ask a card's question again. The watch, named by a button, must be the one of that card. `delivery`: as of a
+        `Wish`; `stored`: as for `ask`."""
+        ask = self._intention(delivery, place, user)
+        return await self._seen_through(ask, partial(self._again, watch, card, ask), stored)
 
-    async def _submitted(
-        self, preparing: Coroutine[Any, Any, Submission], stored: Callable[[], None] = lambda: None
+    async def _seen_through(
+        self,
+        ask: Ask,
+        preparing: Callable[[], Awaitable[Submission]],
+        stored: Callable[[], None] = lambda: None,
     ) -> Message | None:
         """Submit what is prepared, or tell why that can't be."""
         try:
+            return await self._submitting.see_through(ask, partial(self._prepared, preparing), stored)
+        except StoreUnavailable as error:
+            log.error("ask not stored", reason=str(error))
+            return Message(lines.storage_down())
+
+    async def _prepared(self, preparing: Callable[[], Awaitable[Submission]]) -> Submission | Message:
+        try:
             async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-                submission = await preparing
+                return await preparing()
         except (_Refused, NoOmniUser) as error:
             return Message(error.line)
         except Unjudged:
@@ -147,15 +166,11 @@ class AskDesk:
         except StoreUnavailable as error:
             log.error("ask not prepared", reason=str(error))
             return Message(lines.storage_down())
-        try:
-            return await self._submitting.submit_once(submission, stored)
-        except StoreUnavailable as error:
-            log.error("ask not stored", reason=str(error))
-            return Message(lines.storage_down())
 
     # What is to be submitted
 
-    async def _new(self, wish: Wish, place: Place, user: UserId) -> Submission:
+    async def _new(self, wish: Wish, ask: Ask) -> Submission:
+        place, user = ask.place, ask.user
         await self._let_in(user, place)
         prompt = _said(wish.prompt)
         model = wish.model or await self._asks.last_model(place.team, user) or self._default_model
@@ -165,36 +180,34 @@ class AskDesk:
         destination = await self._destinations.choose(place, user, private=wish.private)
         return Submission(
             act=Act.ASK,
-            ask=self._intention(_ask_id(place, wish.message), user, destination, model=wish.model),
+            ask=ask,
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
+            thread=None,
             unanswered=asklines.maybe_taken(prompt, private=wish.private),
         )
 
-    async def _next(
-        self, prompt: str, known: Watch, thread: Ts, user: UserId, message: Ts | None = None
-    ) -> Submission:
+    async def _next(self, prompt: str, known: Watch, thread: Ts, ask: Ask) -> Submission:
         """What goes on from a card's job, in that thread."""
         prompt = _said(prompt)
-        job = await self._job(known, user)
+        job = await self._job(known, ask.user)
         if job.conversation is None:
             raise _Refused(asklines.no_conversation())
-        destination = await self._destinations.choose(known.place, user, private=False)
+        destination = await self._destinations.choose(known.place, ask.user, private=False)
         is_here = destination.place == known.place
-        question = await self._on_from(job, prompt, user)
         return Submission(
             act=Act.FOLLOW_UP,
-            ask=self._intention(
-                _ask_id(known.place, message), user, destination, thread=thread if is_here else None
-            ),
-            question=question,
+            ask=ask,
+            question=await self._on_from(job, prompt, ask.user),
             destination=destination,
+            thread=thread if is_here else None,
             unanswered=asklines.maybe_taken(None),
             ahead=partial(self._ahead, known, thread, job.conversation),
         )
 
-    async def _again(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Submission:
+    async def _again(self, watch: WatchId, card: Ts, ask: Ask) -> Submission:
         """What asks a card's question once more."""
+        place, user = ask.place, ask.user
         await self._let_in(user, place)
         known = await self._card(Act.RETRY, user, watch, place, card)
         if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
@@ -206,14 +219,15 @@ class AskDesk:
         if job.state not in _RETRIABLE or not job.prompt.strip():
             raise _Refused(asklines.not_retriable())
         destination = await self._destinations.choose(place, user, private=False)
-        is_here = destination.place == place
-        thread = known.thread if is_here else None
-        intention = self._intention(_ask_id(place, None), user, destination, thread=thread)
+        question = await self._on_from(job, job.prompt, user)
+        if not await self._asks.retries(ask.id, watch, user):
+            raise _Refused(asklines.already_retried(None))
         return Submission(
             act=Act.RETRY,
-            ask=replace(intention, retry_of=watch),
-            question=await self._on_from(job, job.prompt, user),
+            ask=ask,
+            question=question,
             destination=destination,
+            thread=known.thread if destination.place == place else None,
             unanswered=Message(asklines.retry_maybe_taken()),
             taken=partial(self._show_retried, watch, job),
         )
@@ -247,17 +261,9 @@ class AskDesk:
         as_user = await self._access.asker(user)
         return Question(prompt, model, conversation=job.conversation, as_user=as_user)
 
-    def _intention(
-        self,
-        ask: AskId,
-        user: UserId,
-        destination: Destination,
-        *,
-        thread: Ts | None = None,
-        model: ModelId | None = None,
-    ) -> Ask:
+    def _intention(self, delivery: str, place: Place, user: UserId) -> Ask:
         now = self._now()
-        return Ask(ask, destination.place, user, now, now, thread=thread, model=model)
+        return Ask(_ask_id(place, delivery), place, user, now, now)
 
     async def _ahead(self, known: Watch, thread: Ts, conversation: str) -> Sequence[JobId]:
         """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
@@ -279,10 +285,10 @@ class AskDesk:
             log.info("retry not shown", watch=watch, error=type(error).__name__)
 
 
-def _ask_id(place: Place, message: Ts | None) -> AskId:
-    """Always the same for a message, in whatever process."""
-    written_in = uuid5(_MESSAGES, f"{place.team} {place.channel} {message}") if message else uuid4()
-    return AskId(str(written_in))
+def _ask_id(place: Place, delivery: str) -> AskId:
+    """Always the same for what is delivered, in whatever process."""
+    named = uuid5(_DELIVERIES, f"{place.team} {place.channel} {delivery}") if delivery else uuid4()
+    return AskId(str(named))
 
 
 def _said(prompt: str) -> str:

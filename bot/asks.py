@@ -7,25 +7,24 @@ from typing import NewType, Protocol
 
 from bot.ask import ModelId
 from bot.job import JobId
-from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import Place, TeamId, UserId, Watch, WatchId
 
 AskId = NewType("AskId", str)
-"""Ours: a UUID; of what was written in a message always the same, so that it is asked once."""
+"""Ours: a UUID; of one thing that Slack delivers always the same, so that it is asked once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand."""
+    """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand: it looks up
+    whether they may and whom to ask, submits it, or waits for its turn."""
 
     id: AskId
     place: Place
-    """Where the card is to go."""
+    """Where it was asked."""
     user: UserId
     asked_at: datetime
     touched_at: datetime
     """When the process that has it in hand last said so."""
-    thread: Ts | None = None
-    """The thread that the card is to be a reply in."""
     model: ModelId | None = None
     """What the person has chosen, where they have."""
     retry_of: WatchId | None = None
@@ -38,9 +37,13 @@ class Asks(Protocol):
     """The table of asks. Every call may raise StoreUnavailable."""
 
     async def begin(self, ask: Ask) -> bool:
-        """Store an ask that is about to be submitted, together with who retries the card that it is a retry of.
+        """Store that somebody has asked. False, and nothing changed, if the ask is there already."""
+        ...
 
-        False, and nothing changed, if that card has been retried before, or the ask is there already.
+    async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
+        """Store that the ask is a retry of a card, and with the card who retries it.
+
+        False, and nothing changed, if that card has been retried before, or the ask is not in hand any more.
         """
         ...
 

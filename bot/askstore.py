@@ -11,7 +11,7 @@ from bot.asks import Ask, AskId
 from bot.rows import add_watch, make_sure_of_team, same_place, select_asks, select_watches
 from bot.tables import asks, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import TeamId, UserId, Watch
+from bot.watch import TeamId, UserId, Watch, WatchId
 
 _in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
 """Nothing has come of it, and its person has not been told so."""
@@ -27,33 +27,34 @@ class StoredAsks:
 
     @whole
     async def begin(self, ask: Ask) -> bool:
+        make_sure_of_team(self._team, ask.place)
+        row = {
+            "id": ask.id,
+            "team": ask.place.team,
+            "channel": ask.place.channel,
+            "user": ask.user,
+            "asked_at": ask.asked_at.timestamp(),
+            "touched_at": ask.touched_at.timestamp(),
+            "model": ask.model,
+        }
         try:
-            return await self._begin(ask)
+            async with self.transactions.begin() as connection:
+                await connection.execute(insert(asks).values(row))
         except Conflict:
             return False
+        return True
 
-    async def _begin(self, ask: Ask) -> bool:
-        make_sure_of_team(self._team, ask.place)
+    @whole
+    async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
+        this = and_(watches.c.team == self._team, watches.c.id == card)
+        mine = update(asks).where(self._is(ask), _in_hand).values(retry_of=card)
         async with self.transactions.begin() as connection:
-            if ask.retry_of is not None:
-                card = and_(watches.c.team == self._team, watches.c.id == ask.retry_of)
-                untried = and_(card, watches.c.retried_by.is_(None))
-                retried = update(watches).where(untried).values(retried_by=ask.user)
-                if (await connection.execute(retried)).rowcount == 0:
-                    return False
-            row = {
-                "id": ask.id,
-                "team": ask.place.team,
-                "channel": ask.place.channel,
-                "thread": ask.thread,
-                "user": ask.user,
-                "asked_at": ask.asked_at.timestamp(),
-                "touched_at": ask.touched_at.timestamp(),
-                "model": ask.model,
-                "retry_of": ask.retry_of,
-            }
-            await connection.execute(insert(asks).values(row))
-            return True
+            if not await select_watches(connection, and_(this, watches.c.retried_by.is_(None)), lock=True):
+                return False
+            if (await connection.execute(mine)).rowcount == 0:
+                return False
+            await connection.execute(update(watches).where(this).values(retried_by=by))
+        return True
 
     @whole
     async def touch(self, ask: AskId, at: datetime) -> bool:

@@ -174,6 +174,10 @@ class Gate:
             asked_at = _loop_time()
             try:
                 wait_seconds = await self._wait_seconds(urgent=urgent)
+                late_seconds = _loop_time() - asked_at
+                is_late = wait_seconds <= 0.0 and late_seconds > LATE_SECONDS
+                if is_late:
+                    await self._let_others_keep_distance(late_seconds)
             except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
                 self._fail_all(error)
                 return
@@ -181,7 +185,7 @@ class Gate:
                 await self._nap(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             elif self._does_anybody_wait():
                 self._let_one_through()
-                if _loop_time() - asked_at > LATE_SECONDS:
+                if is_late:
                     self._not_before = _loop_time() + self._rate.interval_seconds
 
     async def _wait_seconds(self, *, urgent: bool) -> float:
@@ -192,6 +196,11 @@ class Gate:
         if early > 0.0:
             return early
         return await self._ledger.take(self._budget, self._rate, urgent=urgent or self._is_outrun())
+
+    async def _let_others_keep_distance(self, late_seconds: float) -> None:
+        """Before a request goes late, tell whoever comes after this process, should it die: nobody else knows when the
+        request went. The ledger may take as long to write that down as it took to answer."""
+        await self._ledger.pause(self._budget, self._rate, self._rate.interval_seconds + late_seconds)
 
     def _leave_to_others_seconds(self) -> float:
         """How long the next unhurried request has to wait so that other processes have their share."""

@@ -15,6 +15,7 @@ from bot.errors import (
     StoreUnavailable,
     TokenRefused,
 )
+from bot.httpmode import PATH
 from bot.oauth import INSTALL_PATH, REDIRECT_PATH
 from bot.omni import OmniApi
 from bot.omniproof import prove, unmetered
@@ -69,8 +70,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         else:
             yield _installable(settings)
-        app_token = settings.slack_app_token.get_secret_value()
-        yield await _app_token(slack_client(app_token, settings.slack_api_url, session))
+        if settings.app_token:
+            yield await _app_token(slack_client(settings.app_token, settings.slack_api_url, session))
+        else:
+            yield _http_mode(settings)
     if settings.omni_account is not None:
         for finding in await _omni(settings.omni_account, settings):
             yield finding
@@ -136,6 +139,15 @@ async def _app_token(client: AsyncWebClient) -> Finding:
             remedy = "Is slack.com reachable from here?"
         return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
     return Finding(True, "Slack app token: Socket Mode opens")
+
+
+def _http_mode(settings: Settings) -> Finding:
+    what = f"Slack calls HTTP mode: {PATH} on {settings.host}:{settings.port}"
+    remedy = (
+        "Whether it does shows in the Slack app's settings: there the request URL has to become verified while the "
+        "bot runs. If it does not, is SLACK_SIGNING_SECRET this app's, and does the address lead here over https?"
+    )
+    return Finding(True, what, remedy)
 
 
 def _installable(settings: Settings) -> Finding:

@@ -47,6 +47,8 @@ class Errands:
         self._board = board
         self._tasks: set[asyncio.Task[None]] = set()
         self._delivered: dict[str, None] = {}
+        self._being_stored: dict[str, asyncio.Event] = {}
+        """What is accepted and not acknowledged yet, by its delivery."""
 
     def run(self, errand: Errand, tell: Tell) -> None:
         """Begin an errand of what has been acknowledged."""
@@ -54,9 +56,13 @@ class Errands:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def accept(self, ack: AsyncAck, errand: Callable[[Callable[[], None]], Errand], tell: Tell) -> None:
-        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored."""
+    async def accept(
+        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
+    ) -> None:
+        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. `delivery`: as
+        for `is_repeated`."""
         stored, acknowledged = asyncio.Event(), asyncio.Event()
+        self._being_stored[delivery] = stored
 
         async def whole() -> Message | str | None:
             try:
@@ -66,13 +72,25 @@ class Errands:
                 await acknowledged.wait()
 
         self.run(whole(), tell)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STORED_WITHIN_SECONDS):
-                await stored.wait()
+        await self._until(stored)
+        self._being_stored.pop(delivery, None)
         try:
             await ack()
         finally:
             acknowledged.set()
+
+    async def acknowledge_again(self, ack: AsyncAck, delivery: str) -> None:
+        """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would leave
+        nobody to do it."""
+        if (stored := self._being_stored.get(delivery)) is not None:
+            await self._until(stored)
+        await ack()
+
+    @staticmethod
+    async def _until(stored: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORED_WITHIN_SECONDS):
+                await stored.wait()
 
     async def drain(self) -> None:
         """Wait for what was acknowledged and is not answered yet."""

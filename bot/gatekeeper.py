@@ -112,7 +112,8 @@ class Gatekeeper:
             return accesslines.too_many_follows(rules.most_open_follows)
         if not asking:
             return None
-        if await self._asks.count(team, user, self._now() - AN_HOUR) >= rules.most_asks_per_hour:
+        # The one that they want to ask is among them.
+        if await self._asks.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour:
             audit.record(act, user, None, "refused: too many asks")
             return accesslines.too_many_asks(rules.most_asks_per_hour)
         return None

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot import accesslines, lines
 from bot.access import Access
-from bot.askdesk import AskDesk
+from bot.askdesk import AskDesk, Wish
 from bot.blocks import (
     CANCEL_JOB,
     OPEN_CHAT,
@@ -86,8 +86,9 @@ class Handlers:
             log.error("command without channel or person")
             await ack(lines.broken())
             return
-        if self._errands.is_repeated(command.get("trigger_id")):
-            await ack()
+        trigger = str(command.get("trigger_id") or "")
+        if self._errands.is_repeated(trigger):
+            await self._errands.acknowledge_again(ack, trigger)
             return
         tell = self._errands.answer_to(command)
         match words.lower():
@@ -99,7 +100,7 @@ class Handlers:
                 self._errands.run(self._desk.follows(place.team, person), tell)
             case _:
                 await self._errands.accept(
-                    ack, lambda stored: self._desk.follow(words, place, person, stored), tell
+                    ack, trigger, lambda stored: self._desk.follow(words, place, person, stored), tell
                 )
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -124,7 +125,17 @@ class Handlers:
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Retry`."""
-        await self._on_button(ack, body, self._ask_desk.retry)
+        pressed = click(body, self._team)
+        if self._errands.is_repeated(pressed.trigger):
+            await self._errands.acknowledge_again(ack, pressed.trigger)
+            return
+        watch, place, card = WatchId(pressed.value), pressed.place, pressed.message
+        await self._errands.accept(
+            ack,
+            pressed.trigger,
+            lambda stored: self._ask_desk.retry(watch, place, card, pressed.person, pressed.trigger, stored),
+            self._errands.answer_to(body),
+        )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Try again` of a private line, whose value is the question."""
@@ -143,11 +154,17 @@ class Handlers:
         log.error("listener broke", exc_info=error)
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
-        await ack()
         pressed = click(body, self._team)
-        if not self._errands.is_repeated(pressed.trigger):
-            again = self._ask_desk.try_again(pressed.value, pressed.place, pressed.person, private=private)
-            self._errands.run(again, self._errands.answer_to(body))
+        if self._errands.is_repeated(pressed.trigger):
+            await self._errands.acknowledge_again(ack, pressed.trigger)
+            return
+        wish = Wish(pressed.value, private=private, delivery=pressed.trigger)
+        await self._errands.accept(
+            ack,
+            pressed.trigger,
+            lambda stored: self._ask_desk.ask(wish, pressed.place, pressed.person, stored),
+            self._errands.answer_to(body),
+        )
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
         await ack()

@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
+from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
-from bot.socketmode import SocketMode
 from bot.transactions import Transactions
 from bot.workspaces import Workspaces
 
@@ -13,12 +13,12 @@ class Health:
 
     def __init__(self) -> None:
         self.workspaces: Workspaces | None = None
-        self.socket: SocketMode | None = None
+        self.delivery: Delivery | None = None
         self.transactions: Transactions | None = None
 
     async def problem(self) -> str | None:
         """A few words, or None if all is well."""
-        if self.socket is None or self.transactions is None or not await self.socket.is_connected():
+        if self.transactions is None or self.delivery is None or not await self.delivery.is_connected():
             return "not connected to Slack"
         if self._is_refused_everywhere():
             return "Slack refuses the bot's token"

@@ -37,7 +37,6 @@ MOST_LINKS = 2_000
 class _Tab:
     """One person's."""
 
-    team: TeamId
     opened_at: float
     next_look_at: float
     shown: str | None = None
@@ -80,7 +79,7 @@ class HomeTabs:
             return
         now = _loop_time()
         known = self._tabs.pop(person, None)
-        tab = known or _Tab(TeamId(body.get("team_id") or self._team), now, now)
+        tab = known or _Tab(now, now)
         tab.opened_at = now
         tab.next_look_at = min(tab.next_look_at, now + BETWEEN_LOOKS_SECONDS)
         self._tabs[person] = tab
@@ -133,8 +132,8 @@ class HomeTabs:
 
     async def _show(self, person: UserId, tab: _Tab) -> None:
         # A Home tab is nobody else's: the rule on channels is no reason to close it.
-        line = await self._access.refusal(person, Place(tab.team, ChannelId("D")))
-        view = await self._view(person, tab.team) if line is None else home.refused(line)
+        line = await self._access.refusal(person, Place(self._team, ChannelId("D")))
+        view = await self._view(person) if line is None else home.refused(line)
         fingerprint = Message("", (view,)).fingerprint
         if fingerprint != tab.shown:
             await self._views.publish(person, view)
@@ -143,9 +142,9 @@ class HomeTabs:
             # Until it is opened again: to ask once more each time would fill the audit trail.
             self._tabs.pop(person, None)
 
-    async def _view(self, person: UserId, team: TeamId) -> dict[str, Any]:
-        running = await self._watches.open_watches_of(team, person)
-        finished = await self._watches.ended_watches_of(team, person, MOST_FINISHED)
+    async def _view(self, person: UserId) -> dict[str, Any]:
+        running = await self._watches.open_watches_of(self._team, person)
+        finished = await self._watches.ended_watches_of(self._team, person, MOST_FINISHED)
         return home.home(
             [await self._followed(watch) for watch in running[:MOST_RUNNING]],
             [await self._followed(watch) for watch in finished],

@@ -1,11 +1,12 @@
 """The workspaces in which the app was installed by OAuth, and the Omni of each. It is a `credentials.Source`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from bot.ask import ModelId
 from bot.credentials import Credentials, OmniAccount
@@ -114,8 +115,10 @@ class Installations:
             return bool((await connection.execute(forget)).rowcount)
 
     @whole
-    async def encrypt_anew(self) -> None:
-        """Encrypt everything with the first key, so that the others may go. Raises StoreUnavailable."""
+    async def encrypt_anew(self) -> int:
+        """Encrypt everything with the first key, so that the others may go. How much could not be decrypted, and is
+        left as it is. Raises StoreUnavailable."""
+        left = 0
         async with self.transactions.begin() as connection:
             for table, key, names in (
                 (slack_bots, slack_bots.c.id, ENCRYPTED),
@@ -123,17 +126,18 @@ class Installations:
                 (workspaces, workspaces.c.team, ("omni_api_token",)),
             ):
                 for row in (await connection.execute(select(table))).mappings().all():
-                    if changed := self._anew(table, row, names):
+                    kept = {name: row[name] for name in names if row.get(name) is not None}
+                    changed = self._anew(kept)
+                    left += len(kept) - len(changed)
+                    if changed:
                         await connection.execute(update(table).where(key == row[key.name]).values(**changed))
+        return left
 
-    def _anew(self, table: Table, row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, str]:
+    def _anew(self, kept: Mapping[str, str]) -> dict[str, str]:
         changed = {}
-        for name in names:
-            if name in table.c and row[name] is not None:
-                try:
-                    changed[name] = self._keys.anew(row[name])
-                except Unreadable as error:
-                    log.error("not encrypted anew", table=table.name, what=name, reason=str(error))
+        for name, encrypted in kept.items():
+            with suppress(Unreadable):
+                changed[name] = self._keys.anew(encrypted)
         return changed
 
     @whole

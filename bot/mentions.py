@@ -62,13 +62,13 @@ class Mentions:
         if _is_for_help(words):
             return _tell(asklines.help_text())
         if words.thread is not None:
-            wish = Wish(words.words, message=words.message or None)
+            wish = Wish(words.words, delivery=words.message)
             return self._ask_desk.mentioned(wish, words.place, words.thread, words.person)
         if _names_a_job(words.words):
             return self._desk.follow(words.words, words.place, words.person)
         prompt, private = split_private(words.words)
         return self._ask_desk.ask(
-            Wish(prompt, private=private, message=words.message or None), words.place, words.person
+            Wish(prompt, private=private, delivery=words.message), words.place, words.person
         )
 
 

@@ -17,7 +17,7 @@ from bot.entered import NotEntered
 from bot.errands import Errands
 from bot.errors import BoardError
 from bot.modals import Choices
-from bot.payloads import click, person_of, place_of_command, team_of
+from bot.payloads import click, person_of, place_of_command
 from bot.person import Views
 from bot.ports import Board, Message
 from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
@@ -74,7 +74,7 @@ class ModalHandlers:
             await ack(asklines.help_text())
             return
         if self._errands.is_repeated(trigger):
-            await ack()
+            await self._errands.acknowledge_again(ack, trigger)
             return
         tell = self._errands.answer_to(command)
         if words.lower() in ("", PRIVATE):
@@ -82,8 +82,10 @@ class ModalHandlers:
             self._errands.run(self.open_question(trigger, place, person), tell)
             return
         prompt, private = split_private(words)
-        wish = Wish(prompt, private=private)
-        await self._errands.accept(ack, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell)
+        wish = Wish(prompt, private=private, delivery=trigger)
+        await self._errands.accept(
+            ack, trigger, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell
+        )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Ask a follow-up`."""
@@ -98,32 +100,34 @@ class ModalHandlers:
         """Another model in the modal: it has other topics."""
         await ack()
         if not self._errands.is_repeated(body.get("trigger_id")):
-            team, person = team_of(body, self._team), person_of(body)
-            redrawing = self._redraw(body.get("view") or {}, team, person)
-            self._errands.run(redrawing, self._errands.privately(Place(team, NOWHERE), person))
+            person = person_of(body)
+            redrawing = self._redraw(body.get("view") or {}, person)
+            self._errands.run(redrawing, self._errands.privately(Place(self._team, NOWHERE), person))
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
         if (asked := await self._taken(ack, body, view, entered.question)) is None:
             return
         person = person_of(body)
-        place = asked.place or Place(team_of(body, self._team), NOWHERE)
-        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private)
+        place = asked.place or Place(self._team, NOWHERE)
+        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
 
         async def ask(stored: Any) -> Message | str | None:
             there = await self._direct(place, person)
             return await self._ask_desk.ask(wish, there, person, stored) if there else lines.slack_busy()
 
-        await self._errands.accept(ack, ask, self._errands.privately(place, person))
+        await self._errands.accept(ack, wish.delivery, ask, self._errands.privately(place, person))
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
         if (on := await self._taken(ack, body, view, entered.follow_up)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
+        wish = Wish(on.prompt, delivery=_delivery(body))
         await self._errands.accept(
             ack,
-            lambda stored: self._ask_desk.follow_up(on.prompt, on.watch, place, card, person, stored),
+            wish.delivery,
+            lambda stored: self._ask_desk.follow_up(wish, on.watch, place, card, person, stored),
             self._errands.privately(place, person, thread=on.thread),
         )
 
@@ -131,9 +135,10 @@ class ModalHandlers:
         """A job to follow was entered."""
         if (typed := await self._taken(ack, body, view, entered.job)) is None:
             return
-        person, place = person_of(body), Place(team_of(body, self._team), NOWHERE)
+        person, place = person_of(body), Place(self._team, NOWHERE)
         await self._errands.accept(
             ack,
+            _delivery(body),
             lambda stored: self._follow(typed, place, person, stored),
             self._errands.privately(place, person),
         )
@@ -147,8 +152,8 @@ class ModalHandlers:
         except NotEntered as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return None
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        if self._errands.is_repeated(_delivery(body)):
+            await self._errands.acknowledge_again(ack, _delivery(body))
             return None
         return taken
 
@@ -185,8 +190,8 @@ class ModalHandlers:
             log.warning("modal not opened", code=error.code)
             return None
 
-    async def _redraw(self, view: modals.View, team: TeamId, person: UserId) -> str | None:
-        choices = await self._catalogue.choices(team, person, entered.chosen_model(view))
+    async def _redraw(self, view: modals.View, person: UserId) -> str | None:
+        choices = await self._catalogue.choices(self._team, person, entered.chosen_model(view))
         await self._update(str(view.get("id") or ""), modals.ask(entered.place_of(view), choices))
         return None
 
@@ -211,3 +216,7 @@ class ModalHandlers:
         except BoardError as error:
             log.warning("no direct message", user=person, code=error.code)
             return None
+
+
+def _delivery(body: dict[str, Any]) -> str:
+    return str(body.get("trigger_id") or "")

@@ -46,12 +46,13 @@ class Said:
 
 
 def click(body: Payload, team: TeamId) -> Click:
-    """A button that was pressed. `team`: the workspace of the app, for payloads that name none."""
+    """A button that was pressed. `team`: the workspace that the app runs in. The payload names the person's, which is
+    another where a channel is shared."""
     container = body.get("container") or {}
     (action, *_) = body.get("actions") or [{}]
     return Click(
         value=str(action.get("value") or ""),
-        place=Place(team_of(body, team), ChannelId(container.get("channel_id") or "")),
+        place=Place(team, ChannelId(container.get("channel_id") or "")),
         message=Ts(container.get("message_ts") or ""),
         person=person_of(body),
         trigger=str(body.get("trigger_id") or ""),
@@ -60,18 +61,13 @@ def click(body: Payload, team: TeamId) -> Click:
 
 
 def place_of_command(command: Payload, team: TeamId) -> Place:
-    """Where a command was typed."""
-    return Place(TeamId(command.get("team_id") or team), ChannelId(command.get("channel_id") or ""))
+    """Where a command was typed. `team`: as for `click`."""
+    return Place(team, ChannelId(command.get("channel_id") or ""))
 
 
 def place_of_message(body: Payload, team: TeamId) -> Place:
-    """Where the message of a message shortcut stands."""
-    return Place(team_of(body, team), ChannelId((body.get("channel") or {}).get("id") or ""))
-
-
-def team_of(body: Payload, team: TeamId) -> TeamId:
-    """The workspace that an interaction comes from."""
-    return TeamId((body.get("team") or {}).get("id") or team)
+    """Where the message of a message shortcut stands. `team`: as for `click`."""
+    return Place(team, ChannelId((body.get("channel") or {}).get("id") or ""))
 
 
 def person_of(body: Payload) -> UserId:
@@ -80,7 +76,7 @@ def person_of(body: Payload) -> UserId:
 
 
 def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
-    """What a person wrote to the bot; None where no person wrote it, or it is not new."""
+    """What a person wrote to the bot; None where no person wrote it, or it is not new. `team`: as for `click`."""
     event = body.get("event") or {}
     if (
         event.get("subtype") not in _WRITTEN
@@ -92,7 +88,7 @@ def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
     thread = event.get("thread_ts")
     return Said(
         words=_addressed(str(event.get("text") or ""), bot_user),
-        place=Place(TeamId(body.get("team_id") or team), ChannelId(event["channel"])),
+        place=Place(team, ChannelId(event["channel"])),
         message=Ts(event.get("ts") or ""),
         person=UserId(event["user"]),
         thread=Ts(thread) if thread and thread != event.get("ts") else None,

@@ -155,7 +155,6 @@ def _ask(row: Any) -> Ask:
         user=UserId(row["user"]),
         asked_at=_time(row["asked_at"]),
         touched_at=_time(row["touched_at"]),
-        thread=Ts(row["thread"]) if row["thread"] else None,
         model=ModelId(row["model"]) if row["model"] else None,
         retry_of=WatchId(row["retry_of"]) if row["retry_of"] else None,
         job=JobId(row["job"]) if row["job"] else None,

@@ -19,8 +19,10 @@ from bot.watch import ChannelId, TeamId, UserId
 HINTS = {
     "SLACK_BOT_TOKEN": "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
     "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
-    "App-Level Tokens, with the scope connections:write",
-    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information",
+    "App-Level Tokens, with the scope connections:write; or leave it out and set both SLACK_SIGNING_SECRET and PORT, "
+    "for HTTP mode",
+    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information; used in HTTP "
+    "mode, which is on where PORT is set and SLACK_APP_TOKEN is not",
     "SLACK_CLIENT_ID": "the client id from your Slack app's page Basic Information, or leave it out: then the bot "
     "works in the one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
     "SLACK_CLIENT_SECRET": "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic "
@@ -49,8 +51,8 @@ HINTS = {
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
     "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
     "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
-    "HOST": "the address that /healthz listens on: 127.0.0.1, or 0.0.0.0 in a container",
-    "PORT": "a port from 1 to 65535, or nothing for no /healthz",
+    "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
+    "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
     "PUBLIC_URL": "the https address under which PORT is reached from outside, such as https://jobs.example.com",
     "LOG_LEVEL": "one of debug, info, warning, error",
 }
@@ -87,10 +89,11 @@ class Settings(BaseSettings):
 
     slack_bot_token: SecretStr | None
     """The bot's token, `xoxb-…`; None where workspaces install the app by OAuth."""
-    slack_app_token: SecretStr
-    """The app-level token for Socket Mode, `xapp-…`."""
+    slack_app_token: SecretStr | None
+    """The app-level token for Socket Mode, `xapp-…`; None in HTTP mode, which `slack_signing_secret` and `port` allow.
+    Where it is set, Socket Mode is what is meant."""
     slack_signing_secret: SecretStr | None = None
-    """For HTTP mode, which is still to come."""
+    """What Slack signs its requests with, in HTTP mode."""
     slack_client_id: str | None = None
     """The app's, with which workspaces install it by OAuth; None: there is one workspace, that of the token."""
     slack_client_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
@@ -139,10 +142,22 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where `/healthz` and `/readyz` answer; nowhere if not set."""
+    """Where `/healthz` and `/readyz` answer, and in HTTP mode `/slack/events`; nowhere if not set."""
     public_url: Annotated[str | None, Field(validate_default=True)] = None
     """The address under which `port` is reached from outside, without a slash at its end."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_http_mode_without_an_app_token(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("slack_signing_secret") and values.get("port"):
+            return {"slack_app_token": None, **values}
+        return values
+
+    @property
+    def app_token(self) -> str:
+        """`slack_app_token` in clear; empty in HTTP mode."""
+        return "" if self.slack_app_token is None else self.slack_app_token.get_secret_value()
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from bot.desk import Desk
 from bot.errands import Errands
 from bot.job import find_reference
 from bot.modalhandlers import NOWHERE, ModalHandlers
-from bot.payloads import person_of, place_of_message, shown_in, team_of
+from bot.payloads import person_of, place_of_message, shown_in
 from bot.watch import Place, TeamId
 
 FOLLOW_MESSAGE = "follow_message"
@@ -36,8 +36,9 @@ class Shortcuts:
 
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`Follow Omni job` in a message's menu: follows the job that the message names."""
-        if self._errands.is_repeated(body.get("trigger_id")):
-            await ack()
+        trigger = str(body.get("trigger_id") or "")
+        if self._errands.is_repeated(trigger):
+            await self._errands.acknowledge_again(ack, trigger)
             return
         place, person = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
@@ -47,6 +48,7 @@ class Shortcuts:
 
         await self._errands.accept(
             ack,
+            trigger,
             lambda stored: (
                 self._desk.follow(reference, place, person, stored) if reference else nothing_found()
             ),
@@ -58,7 +60,7 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._errands.is_repeated(trigger):
-            place = Place(team_of(body, self._team), NOWHERE)
+            place = Place(self._team, NOWHERE)
             opening = self._modal_handlers.open(trigger, modals.follow_job())
             self._errands.run(opening, self._errands.privately(place, person_of(body)))
 
@@ -67,6 +69,6 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._errands.is_repeated(trigger):
-            place, person = Place(team_of(body, self._team), NOWHERE), person_of(body)
+            place, person = Place(self._team, NOWHERE), person_of(body)
             opening = self._modal_handlers.open_question(trigger, place, person)
             self._errands.run(opening, self._errands.privately(place, person))

@@ -21,7 +21,11 @@ class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
-        """`app`: the Web API with the app's token. Raises ValueError if the settings name no Omni."""
+        """`app`: the Web API with the app's token, which is empty in HTTP mode.
+
+        Raises:
+            ValueError: the settings name no Omni.
+        """
         if settings.omni_account is None:
             raise ValueError("one workspace needs one Omni")
         self._settings = settings
@@ -42,7 +46,8 @@ class SingleWorkspace:
         while True:
             try:
                 identity = await identify(self._bot)
-                await may_connect(self._app)
+                if self._app.token:
+                    await may_connect(self._app)
             except TokenRefused:
                 raise
             except BoardError as error:

@@ -1,6 +1,8 @@
 """The Socket Mode connection: made at the start, and made anew when the SDK's own reconnection is stuck."""
 
 import asyncio
+import logging
+from typing import cast
 
 import aiohttp
 import structlog
@@ -8,6 +10,8 @@ from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.dispatch import Dispatch
 
 log = structlog.get_logger()
 
@@ -19,12 +23,17 @@ STUCK_AFTER_SECONDS = 60.0
 CLOSE_WITHIN_SECONDS = 1.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 
+_QUIET = logging.getLogger("bot.bolt")
+"""The SDK tells of every lost connection by itself, and at the debug level of every payload."""
+_QUIET.setLevel(logging.ERROR)
+
 
 class SocketMode:
-    """Slack's connection to the app."""
+    """Slack's connection to the app. Fulfils `delivery.Delivery`."""
 
-    def __init__(self, app: AsyncApp, app_token: str, client: AsyncWebClient) -> None:
-        self._app = app
+    def __init__(self, dispatch: Dispatch, app_token: str, client: AsyncWebClient) -> None:
+        # Of an app, Bolt's handler uses this method and nothing else.
+        self._app = cast(AsyncApp, dispatch)
         self._app_token = app_token
         self._client = client
         self._handler: AsyncSocketModeHandler | None = None
@@ -48,7 +57,11 @@ class SocketMode:
         failures = 0
         while True:
             self._handler = AsyncSocketModeHandler(
-                self._app, self._app_token, web_client=self._client, ping_interval=PING_SECONDS
+                self._app,
+                self._app_token,
+                logger=_QUIET,
+                web_client=self._client,
+                ping_interval=PING_SECONDS,
             )
             try:
                 # The SDK tries the same address again and again, also after its ticket has expired.

@@ -1,10 +1,11 @@
 """Submits a question once. Omni has no idempotency key, so what it may have taken is told, and never submitted again.
 
-ask stored ──► submitted ──► bound to its job and watch, together ──► followed like any other
-                  ├── certainly refused ──► the ask is withdrawn, its person told why
-                  ├── perhaps taken ──────► its person told that nobody knows
-                  ├── chat is busy ───────► a follow-up waits for the job before it, once, and its person is told
-                  └── the process dies ───► another tells: see `orphans`
+ask stored ──► prepared ──► submitted ──► bound to its job and watch, together ──► followed like any other
+   │              │             ├── certainly refused ──► the ask is withdrawn, its person told why
+   │              │             ├── perhaps taken ──────► its person told that nobody knows
+   │              │             └── chat is busy ───────► a follow-up waits for the job before it, once, and is told
+   │              └── may not, or can't be ─────────────► the ask is withdrawn, its person told why
+   └── the process dies, here or later ─────────────────► another tells: see `orphans`
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from bot.ports import Board, Message, Omni
 from bot.posting import back_off, stored
 from bot.telling import tell_directly
 from bot.turns import turn
-from bot.watch import Watch, WatchId
+from bot.watch import Ts, Watch, WatchId
 from bot.whole import WholeSteps
 from bot.withdrawing import withdraw, withdraw_if_begun
 
@@ -49,6 +50,8 @@ class Submission:
     ask: Ask
     question: Question
     destination: Destination
+    thread: Ts | None
+    """The thread that the card is to be a reply in."""
     unanswered: Message
     """What to tell where nobody knows whether Omni has taken it."""
     ahead: Callable[[], Awaitable[Sequence[JobId]]] | None = None
@@ -56,6 +59,11 @@ class Submission:
     turn."""
     taken: Callable[[], Coroutine[Any, Any, None]] | None = None
     """What is left to do once Omni has taken it."""
+
+
+Prepare = Callable[[], Awaitable[Submission | Message]]
+"""Finds out what to submit; a message where that is nothing, with what to tell the person. Raises nothing that the
+world around can cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +105,28 @@ class Submitting:
         self._now = now
         self._errands: set[asyncio.Task[None]] = set()
 
-    async def submit_once(
-        self, submission: Submission, stored: Callable[[], None] = lambda: None
+    async def see_through(
+        self, ask: Ask, prepare: Prepare, stored: Callable[[], None] = lambda: None
     ) -> Message | None:
-        """Submit a question and follow its job. Returns what to tell the person privately, if anything.
+        """Prepare a question, submit it once and follow its job. Returns what to tell the person, if anything.
 
         `stored` is called once a crash can no longer make it forgotten without a word.
 
         Raises:
             StoreUnavailable: the database did not take it, and nothing was begun.
         """
-        ask = submission.ask
         try:
             if not await self._asks.begin(ask):
-                # A message that Slack has delivered to another process too is that one's to answer.
-                return Message(asklines.already_retried(None)) if ask.retry_of else None
+                return None  # what Slack has delivered to another process too is that one's to answer
         except StoreUnavailable:
             # It may be stored all the same, and must not be told of as if it had been submitted.
             self._spawn(withdraw_if_begun(self._asks, ask, self._now()))
             raise
         stored()
         async with self._in_hand(ask):
+            submission = await self._prepared(ask, prepare)
+            if isinstance(submission, Message):
+                return await self._ended(self._withdrawn(ask, submission))
             try:
                 return await self._ended(await self._submit(submission))
             except ConversationBusy as error:
@@ -126,6 +135,14 @@ class Submitting:
         self._note(submission, "queued")
         self._spawn(self._wait_for_turn(submission))
         return Message(asklines.queued())
+
+    async def _prepared(self, ask: Ask, prepare: Prepare) -> Submission | Message:
+        try:
+            return await prepare()
+        except BaseException:
+            # Nothing was submitted, and whoever ends this tells the person so.
+            await self._steps.run(withdraw(self._asks, ask))
+            raise
 
     async def end(self) -> None:
         """Leave what waits to `orphans`. For the end of the process."""
@@ -164,11 +181,11 @@ class Submitting:
         mine = Watch(
             id=watch,
             job=submitted.job,
-            place=ask.place,
+            place=submission.destination.place,
             requester=ask.user,
             followers=(ask.user,),
             asked_at=ask.asked_at,
-            thread=ask.thread,
+            thread=submission.thread,
             is_own=True,
         )
         self._note(submission, "taken", submitted.job)
@@ -206,14 +223,18 @@ class Submitting:
     def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> _Outcome:
         self._note(submission, f"failed: {type(error).__name__}")
         line = line or (asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
+        return self._withdrawn(submission.ask, Message(line))
+
+    def _withdrawn(self, ask: Ask, said: Message) -> _Outcome:
+        """It certainly came to nothing."""
 
         async def end() -> None:
             try:
-                await self._asks.withdraw(submission.ask.id)
+                await self._asks.withdraw(ask.id)
             except StoreUnavailable:
-                self._spawn(withdraw(self._asks, submission.ask))
+                self._spawn(withdraw(self._asks, ask))
 
-        return _Outcome(Message(line), end)
+        return _Outcome(said, end)
 
     @asynccontextmanager
     async def _in_hand(self, ask: Ask) -> AsyncIterator[None]:
@@ -279,7 +300,7 @@ class Submitting:
             log.exception("errand broke")
 
     def _note(self, submission: Submission, outcome: str, job: JobId | None = None) -> None:
-        audit.record(submission.act, submission.ask.user, submission.ask.place, outcome, job=job)
+        audit.record(submission.act, submission.ask.user, submission.destination.place, outcome, job=job)
 
 
 class _NotBound(Exception):

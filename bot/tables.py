@@ -85,7 +85,8 @@ asks = Table(
     Column("told", Integer, nullable=False, server_default="0"),
     Index("asks_by_user", "user", "asked_at"),
 )
-"""One row per question, as `asks.Ask` describes it; never what it asks. `told`: its person knows of its loss."""
+"""One row per question, as `asks.Ask` describes it; never what it asks. `told`: its person knows of its loss. `thread`
+is written no more."""
 
 budgets = Table(
     "budgets",

@@ -57,6 +57,14 @@ def answered_job(sight: Sight) -> Job | None:
     return job if sight.has_ended and job is not None and job.state is JobState.COMPLETE else None
 
 
+def _was_left(number: int, replies: Replies) -> bool:
+    """Whether nobody can tell if that part of an answer arrived, and whoever tried it went on to a later one: repeated
+    now, it would come out of order."""
+    begun = replies.get(Slot(str(number)))
+    is_open = begun is not None and begun.ts is None
+    return is_open and any(slot.isdecimal() and int(slot) > number for slot in replies)
+
+
 class Thread:
     """What can be posted in a card's thread. May be repeated after a crash at any point."""
 
@@ -122,7 +130,8 @@ class Thread:
         """Post what of the answer the card does not hold."""
         rest = answered.rest(job, self._tenant)
         for number, forms in enumerate(rest.replies, start=1):
-            await self._reply(watch, thread, Slot(str(number)), forms, replies)
+            if not _was_left(number, replies):
+                await self._reply(watch, thread, Slot(str(number)), forms, replies)
         if rest.file is not None and not await self._has_file(watch, thread, rest.file, replies):
             await self._reply(watch, thread, IN_OMNI, (render.rest_in_omni(job, self._tenant),), replies)
 

@@ -47,7 +47,7 @@ class Unfurling:
         person = UserId(event.get("user") or "")
         if event.get("source", POSTED) != POSTED or self._errands.is_repeated(body.get("event_id")):
             return
-        place = Place(TeamId(body.get("team_id") or self._team), ChannelId(event.get("channel") or ""))
+        place = Place(self._team, ChannelId(event.get("channel") or ""))
         self._errands.run(self._preview(event, place, person), self._errands.privately(place, person))
 
     async def _preview(self, event: dict[str, Any], place: Place, person: UserId) -> None:

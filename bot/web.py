@@ -6,6 +6,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+LARGEST_BODY_BYTES = 1024**2
+"""Of a request; more is answered with 413. The largest that Slack sends holds a view of 250 KB, thrice that when it is
+encoded for a form."""
+
 
 class PortTaken(Exception):
     """The port is taken, or not ours to listen on."""
@@ -18,7 +22,7 @@ async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIt
     Raises:
         PortTaken: the port can't be listened on; the message says why.
     """
-    application = web.Application()
+    application = web.Application(client_max_size=LARGEST_BODY_BYTES)
     application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

@@ -1,4 +1,5 @@
-"""`python -m bot workspace add|list|remove`: which workspace has which Omni. No key is shown or taken from argv."""
+"""`python -m bot workspace add|list|remove|encrypt`: which workspace has which Omni. No key is shown, and none is taken
+from the command line."""
 
 import re
 from collections.abc import AsyncIterator
@@ -91,6 +92,17 @@ async def known(settings: Settings) -> AsyncIterator[str]:
             yield _line(one, has_omni=await installations.has_omni(one.team))
         if not found:
             yield f"No workspace yet. The app is installed at {settings.public_url}/slack/install"
+
+
+async def encrypt(settings: Settings) -> AsyncIterator[str]:
+    """Encrypt all that is kept with the first of the keys. Raises as `add`."""
+    async with _installations(settings) as installations:
+        left = await installations.encrypt_anew()
+        if left:
+            raise Refused(
+                f"{left} tokens or keys were encrypted with a key that ENCRYPTION_KEY does not name."
+            )
+        yield "All is encrypted with the first of ENCRYPTION_KEY. The others can go."
 
 
 def _line(one: Known, *, has_omni: bool) -> str:

@@ -439,12 +439,16 @@ class FakeAsks:
         await self._turn("begin")
         if ask.id in self.rows:
             return False
-        if ask.retry_of is not None:
-            card = self.watches.rows.get(ask.retry_of)
-            if card is None or card.retried_by is not None:
-                return False
-            self.watches.rows[card.id] = replace(card, retried_by=ask.user)
         self.rows[ask.id] = ask
+        return True
+
+    async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
+        await self._turn("retries")
+        found = self.watches.rows.get(card)
+        if found is None or found.retried_by is not None or not self._is_in_hand(ask):
+            return False
+        self.watches.rows[card] = replace(found, retried_by=by)
+        self.rows[ask] = replace(self.rows[ask], retry_of=card)
         return True
 
     async def touch(self, ask: AskId, at: datetime) -> bool:
@@ -802,8 +806,10 @@ class FakeAccess:
         self.omni_user: OmniUserId | Exception | None = None
         self.looks_at_jobs = False
         self.error: Exception | None = None
+        self.looks_up_for_seconds = 0.0
 
     async def refusal(self, user: UserId, _place: Place) -> str | None:
+        await asyncio.sleep(self.looks_up_for_seconds)
         return self.refused.get(user)
 
     async def may_see(self, user: UserId, _job: Job) -> bool:

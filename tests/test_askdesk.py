@@ -52,7 +52,7 @@ async def ask(desks: Desks, *, user: UserId = ADA, place: Place = HERE, **more: 
 
 
 async def follow_up(desks: Desks) -> Message | None:
-    return await desks.ask.follow_up(QUESTION, OLD, HERE, CARD, ADA)
+    return await desks.ask.follow_up(Wish(QUESTION), OLD, HERE, CARD, ADA)
 
 
 async def retry(desks: Desks) -> Message | None:
@@ -80,6 +80,30 @@ async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> Non
     assert (watch.requester, watch.is_own, watch.ended) == (ADA, True, True)
     (row,) = stage.asks.rows.values()
     assert row.job == JOB
+
+
+@pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
+async def test_whoever_asks_is_stored_before_anything_is_looked_up_about_them(doing: Doing) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.access.looks_up_for_seconds = 60.0
+    async with stage.bot() as desks:
+        asking = asyncio.ensure_future(doing(desks))
+        await asyncio.sleep(1)
+        assert [(row.user, row.place) for row in stage.asks.rows.values()] == [(ADA, HERE)]
+        assert said(await asking) == lines.omni_busy()
+    assert stage.asks.rows == {} and stage.asking.submitted == []
+
+
+async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten() -> None:
+    """Who is cut off is told so at once, and not once more as an orphan."""
+    stage = Stage()
+    stage.access.looks_up_for_seconds = 60.0
+    async with stage.bot() as desks:
+        asking = asyncio.create_task(ask(desks))
+        await asyncio.sleep(1)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    assert stage.asks.rows == {}
 
 
 async def test_a_question_is_stored_before_it_is_submitted() -> None:
@@ -196,9 +220,8 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
     async with stage.bot() as desks:
         for line in (
             await desks.ask.ask(Wish("  \n"), HERE, ADA),
-            await desks.ask.follow_up(" ", OLD, HERE, CARD, ADA),
+            await desks.ask.follow_up(Wish(" "), OLD, HERE, CARD, ADA),
             await desks.ask.mentioned(Wish(""), HERE, CARD, ADA),
-            await desks.ask.try_again("", HERE, ADA, private=False),
         ):
             assert said(line) == asklines.usage()
     assert stage.asking.submitted == []
@@ -220,7 +243,7 @@ async def test_a_forged_button_does_nothing(doing: str, watch: WatchId, place: P
         if doing == "retry":
             line = await desks.ask.retry(watch, place, card, ADA)
         else:
-            line = await desks.ask.follow_up(QUESTION, watch, place, card, ADA)
+            line = await desks.ask.follow_up(Wish(QUESTION), watch, place, card, ADA)
     assert said(line) == lines.nothing_to_show_here()
     assert stage.asking.submitted == [] and stage.omni.polled == []
 
@@ -275,27 +298,22 @@ async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None
     assert (len(at_most.blocks), too_long.blocks) == (2, ())
 
 
-async def test_trying_again_asks_once_more() -> None:
-    stage = Stage()
-    async with stage.bot() as desks:
-        assert await desks.ask.try_again(QUESTION, HERE, ADA, private=False) is None
-    assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
-
-
-@pytest.mark.parametrize("way", ["asked", "mentioned"])
-async def test_a_message_that_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
+@pytest.mark.parametrize("way", ["asked", "followed up", "mentioned"])
+async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
     stage = old_card()
-    wish = Wish(QUESTION, message=Ts("5.5"))
+    wish = Wish(QUESTION, delivery="5.5")
 
     async def answered(desks: Desks) -> Message | None:
         if way == "asked":
             return await desks.ask.ask(wish, HERE, ADA)
+        if way == "followed up":
+            return await desks.ask.follow_up(wish, OLD, HERE, CARD, ADA)
         return await desks.ask.mentioned(wish, HERE, CARD, ADA)
 
     async with stage.bot() as one, stage.bot() as other:
         lines_told = await asyncio.gather(answered(one), answered(other))
         await asyncio.sleep(5)
-        await ask(one, message=Ts("6.6"))
+        await ask(one, delivery="6.6")
         await ask(one)
         await ask(one)
     assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
@@ -303,7 +321,7 @@ async def test_a_message_that_slack_delivers_to_two_processes_is_asked_once(way:
 
 async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_was_away() -> None:
     stage = Stage()
-    wish = Wish(QUESTION, message=Ts("5.5"))
+    wish = Wish(QUESTION, delivery="5.5")
     stage.asking.delay_seconds = 20.0
     async with stage.bot() as one, stage.bot() as other:
         asking = asyncio.create_task(one.ask.ask(wish, HERE, ADA))
@@ -330,7 +348,7 @@ async def test_a_private_question_stays_private_when_it_is_tried_again() -> None
         line = await ask(desks, private=True)
         assert line is not None
         assert line.blocks[-1]["elements"][0]["action_id"] == TRY_AGAIN_PRIVATELY
-        await desks.ask.try_again(QUESTION, HERE, ADA, private=True)
+        await ask(desks, private=True)
         await asyncio.sleep(5)
     assert [posted.place for posted in stage.board.posted.values()] == [direct(ADA)]
 

@@ -48,7 +48,7 @@ def answering(name: str = "new", **more: object) -> Watch:
 
 
 async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_long(tables: Tables) -> None:
-    mine = ask(thread=Ts("1.1"), model=ModelId("m"))
+    mine = ask(model=ModelId("m"))
     assert await tables.asks.begin(mine)
     assert list(await tables.asks.orphans(NOON)) == []
     assert list(await tables.asks.orphans(LATER)) == [mine]
@@ -59,12 +59,9 @@ async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_
 
 
 async def test_an_ask_that_is_there_already_is_not_begun_again(tables: Tables) -> None:
-    await tables.watches.add(watch(HERE, ADA, name=CARD))
     assert await tables.asks.begin(ask(model=ModelId("m")))
-    assert not await tables.asks.begin(ask(minutes=1, retry_of=CARD))
+    assert not await tables.asks.begin(ask(minutes=1))
     assert list(await tables.asks.orphans(LATER)) == [ask(model=ModelId("m"))]
-    card = await tables.watches.get(CARD)
-    assert card is not None and card.retried_by is None
 
 
 async def test_a_job_and_its_watch_are_stored_together(tables: Tables) -> None:
@@ -158,26 +155,49 @@ async def retried_by(tables: Tables) -> UserId | None:
     return card.retried_by
 
 
+async def begin_retry(tables: Tables, name: str, user: UserId) -> bool:
+    await tables.asks.begin(ask(name, user))
+    return await tables.asks.retries(AskId(name), CARD, user)
+
+
 async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> None:
     await a_card(tables)
-    assert await tables.asks.begin(ask("1", GRACE, retry_of=CARD))
-    assert not await tables.asks.begin(ask("2", ADA, retry_of=CARD))
+    assert await begin_retry(tables, "1", GRACE)
+    assert not await begin_retry(tables, "2", ADA)
     assert await retried_by(tables) == GRACE
-    assert [one.id for one in await tables.asks.orphans(LATER)] == ["1"]
+    assert [one.retry_of for one in await tables.asks.orphans(LATER)] == [CARD, None]
+
+
+@pytest.mark.parametrize("end", ["withdraw", "told"])
+async def test_who_was_too_late_to_retry_a_card_takes_nothing_back(tables: Tables, end: str) -> None:
+    await a_card(tables)
+    await begin_retry(tables, "1", GRACE)
+    await begin_retry(tables, "2", GRACE)
+    await getattr(tables.asks, end)(AskId("2"))
+    assert await retried_by(tables) == GRACE
+
+
+async def test_an_ask_that_is_not_in_hand_any_more_retries_nothing(tables: Tables) -> None:
+    await a_card(tables)
+    await tables.asks.begin(ask("1", GRACE))
+    await tables.asks.told(AskId("1"))
+    assert not await tables.asks.retries(AskId("1"), CARD, GRACE)
+    assert not await tables.asks.retries(AskId("2"), CARD, GRACE)
+    assert await retried_by(tables) is None
 
 
 async def test_a_card_that_is_not_there_is_not_retried(tables: Tables) -> None:
-    assert not await tables.asks.begin(ask(retry_of=CARD))
-    assert list(await tables.asks.orphans(LATER)) == []
+    assert not await begin_retry(tables, "1", ADA)
+    assert list(await tables.asks.orphans(LATER)) == [ask("1")]
 
 
 @pytest.mark.parametrize("end", ["withdraw", "told"])
 async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(tables: Tables, end: str) -> None:
     await a_card(tables)
-    await tables.asks.begin(ask("1", GRACE, retry_of=CARD))
+    await begin_retry(tables, "1", GRACE)
     await getattr(tables.asks, end)(AskId("1"))
     assert await retried_by(tables) is None
-    assert await tables.asks.begin(ask("2", GRACE, retry_of=CARD))
+    assert await begin_retry(tables, "2", GRACE)
     await getattr(tables.asks, end)(AskId("1"))
     assert await retried_by(tables) == GRACE
 
@@ -185,7 +205,7 @@ async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(table
 @pytest.mark.parametrize("end", ["withdraw", "told"])
 async def test_a_retry_that_omni_has_taken_stays_one(tables: Tables, end: str) -> None:
     await a_card(tables)
-    await tables.asks.begin(ask("1", GRACE, retry_of=CARD))
+    await begin_retry(tables, "1", GRACE)
     await tables.asks.bind(AskId("1"), answering())
     await getattr(tables.asks, end)(AskId("1"))
     assert await retried_by(tables) == GRACE

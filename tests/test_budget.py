@@ -421,6 +421,17 @@ async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_it
     assert all(later - sooner > 10.0 for sooner, later in pairwise(went))
 
 
+@pytest.mark.looptime
+async def test_so_does_the_next_request_of_the_process_that_comes_after_the_one_that_was_late() -> None:
+    ledger, rate = MemoryLedger(), Rate.within(6, burst=1)
+    went = []
+    for slow_seconds in (3.0, 0.0):
+        ledger.commits_after_seconds = slow_seconds
+        await Gate(ledger, "omni", rate).turn(urgent=True)
+        went.append(asyncio.get_running_loop().time())
+    assert went[1] - went[0] > 10.0
+
+
 async def test_polls_that_are_worth_nothing_are_told_apart_by_a_clock_that_goes_on_too() -> None:
     """In real time: each look at the clock gives another time."""
     gate = Gate(LocalLedger(), "omni", Rate(0.01, 0.0))

@@ -262,3 +262,12 @@ async def test_no_line_holds_a_token(world: World) -> None:
     shown = "\n".join(map(str, findings))
     assert shown.count("FAIL") == 3
     assert not [secret for secret in secrets if secret in shown]
+
+
+async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World) -> None:
+    findings = await world.findings(slack_app_token=None, slack_signing_secret="0" * 32, port=8080)
+    assert all(finding.good for finding in findings)
+    (where,) = [finding for finding in findings if "HTTP mode" in finding.what]
+    assert where.what == "Slack calls HTTP mode: /slack/events on 127.0.0.1:8080"
+    assert "SLACK_SIGNING_SECRET" in where.remedy
+    assert [request.method for request in world.slack.requests] == ["auth.test"]

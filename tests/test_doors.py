@@ -138,9 +138,9 @@ def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **mo
 @pytest.mark.parametrize(
     "typed, wish",
     [
-        ("Top products?", Wish("Top products?")),
-        (" Top products? private ", Wish("Top products?", private=True)),
-        ("Which are private?", Wish("Which are private?")),
+        ("Top products?", Wish("Top products?", delivery="trigger")),
+        (" Top products? private ", Wish("Top products?", private=True, delivery="trigger")),
+        ("Which are private?", Wish("Which are private?", delivery="trigger")),
     ],
 )
 async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: Wish) -> None:
@@ -268,7 +268,7 @@ async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None
     doors = Doors()
     view = submitted(modals.ask(HERE, modals.Choices()), question="Top products?", where="private")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", Wish("Top products?", private=True), HERE, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", private=True, delivery="trigger"), HERE, ADA)]
     assert doors.views.whispered == [(HERE, ADA, "line", None)]
 
 
@@ -276,7 +276,7 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.ask(None, modals.Choices()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", Wish("Top products?"), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", delivery="trigger"), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -291,7 +291,9 @@ async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_car
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
-    assert doors.asked() == [("follow_up", "And by region?", WatchId("watch"), HERE, Ts("1.1"), ADA)]
+    assert doors.asked() == [
+        ("follow_up", Wish("And by region?", delivery="other"), WatchId("watch"), HERE, Ts("1.1"), ADA)
+    ]
     assert doors.views.whispered == [(HERE, ADA, "line", Ts(thread or "1.1"))]
 
 
@@ -458,14 +460,17 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
 @pytest.mark.parametrize(
     "body, asked",
     [
-        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", message=SAID), HERE, Ts("1.1"), ADA)),
-        (event(), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
-        (event(thread_ts="5.5"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
-        (event(text=f"Top products? <@{BOT}|omni>"), ("ask", Wish("Top products?", message=SAID), HERE, ADA)),
-        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", message=SAID), HERE, ADA)),
+        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", delivery=SAID), HERE, Ts("1.1"), ADA)),
+        (event(), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
+        (
+            event(text=f"Top products? <@{BOT}|omni>"),
+            ("ask", Wish("Top products?", delivery=SAID), HERE, ADA),
+        ),
+        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", delivery=SAID), HERE, ADA)),
         (
             event(text=f"<@{BOT}> sales of <@U0GRACE>"),
-            ("ask", Wish("sales of <@U0GRACE>", message=SAID), HERE, ADA),
+            ("ask", Wish("sales of <@U0GRACE>", delivery=SAID), HERE, ADA),
         ),
         (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA)),
         (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA)),
@@ -496,7 +501,7 @@ async def test_a_direct_message_is_a_question() -> None:
         event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
     )
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -506,7 +511,7 @@ async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(s
     fields = {"channel_type": "im", "channel": DIRECT.channel, "subtype": subtype}
     await doors.mentions.on_message(event("message", "Top products?", **fields))
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?", message=SAID), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
 
 
 @pytest.mark.parametrize(

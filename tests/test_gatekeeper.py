@@ -191,6 +191,10 @@ async def test_one_person_follows_and_asks_only_so_much() -> None:
     assert await door.keeper.over_limit(ADA, HERE.team, asking=False) == accesslines.too_many_follows(2)
     assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None
     door.asks.asked_at[GRACE] = [now()] * 3
+    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None, (
+        "the one at hand is among them"
+    )
+    door.asks.asked_at[GRACE] = [now()] * 4
     assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) == accesslines.too_many_asks(3)
     assert await door.keeper.over_limit(GRACE, HERE.team, asking=False) is None, "following is no asking"
     await asyncio.sleep(3_601)

@@ -8,7 +8,7 @@ import pytest
 from slack_bolt.async_app import AsyncAck
 
 from bot import accesslines, lines
-from bot.askdesk import AskDesk
+from bot.askdesk import AskDesk, Wish
 from bot.canceldesk import CancelDesk
 from bot.datadesk import DataDesk
 from bot.desk import Desk
@@ -23,7 +23,7 @@ from tests.fakes import FakeAccess, FakeBoard
 pytestmark = pytest.mark.looptime
 
 TEAM = TeamId("T0ACME")
-HERE = Place(TeamId("T0SENT"), ChannelId("C0HERE"))
+HERE = Place(TEAM, ChannelId("C0HERE"))
 ADA = UserId("U0ADA")
 URL = "https://hooks.slack.com/actions/1"
 CLICK = (WatchId("watch"), HERE, Ts("1.1"), ADA)
@@ -135,12 +135,19 @@ class Counter:
     async def press(
         self, listener: Callable[..., Awaitable[None]], body: dict[str, Any], *more: object
     ) -> None:
+        await self.accept(listener, body, *more)
+        assert self.acknowledged_at[-1] == asyncio.get_running_loop().time(), "nothing is waited for"
+
+    async def accept(
+        self, listener: Callable[..., Awaitable[None]], body: dict[str, Any], *more: object
+    ) -> None:
+        """The same of a listener that waits for a desk to store something."""
+
         async def ack(text: str = "", **answer: object) -> None:
             self.acknowledged_at.append(asyncio.get_running_loop().time())
             self.acknowledged.append(answer)
 
-        await listener(cast(AsyncAck, ack), body, *more)
-        assert self.acknowledged_at[-1] == asyncio.get_running_loop().time(), "nothing is waited for"
+        await asyncio.wait_for(listener(cast(AsyncAck, ack), body, *more), 3.0)
 
     async def resume(self, **changed: Any) -> None:
         await self.press(self.handlers.on_resume, click(**changed))
@@ -161,9 +168,8 @@ async def test_each_button_goes_to_its_own_errand() -> None:
     await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
     await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
     await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
-    await counter.press(counter.handlers.on_retry, click(trigger_id="sixth"))
     await counter.errands.drain()
-    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel", "retry"]
+    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel"]
     assert counter.desk.asked == [(name, *CLICK) for name in asked]
 
 
@@ -179,13 +185,14 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
 @pytest.mark.parametrize(
     "changed, asked",
     [
-        ({"team": None}, (CLICK[0], Place(TEAM, HERE.channel), *CLICK[2:])),
+        ({"team": None}, CLICK),
+        ({"team": {"id": "T0STRANGER"}}, CLICK),
         ({"container": None}, (CLICK[0], Place(HERE.team, ChannelId("")), Ts(""), ADA)),
         ({"actions": None}, (WatchId(""), *CLICK[1:])),
         ({"actions": []}, (WatchId(""), *CLICK[1:])),
         ({"user": None}, (*CLICK[:3], UserId(""))),
     ],
-    ids=["no team", "no container", "no actions", "empty actions", "no user"],
+    ids=["no team", "a stranger's team", "no container", "no actions", "empty actions", "no user"],
 )
 async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
     changed: dict[str, Any], asked: tuple[object, ...]
@@ -234,18 +241,39 @@ async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
 
 async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
     counter = Counter()
-    await counter.press(counter.handlers.on_try_again, click(actions=[{"value": "Top products?"}]))
-    await counter.errands.drain()
-    await counter.press(
-        counter.handlers.on_try_again_privately,
-        click(actions=[{"value": "Top products?"}], trigger_id="another"),
+    question = [{"value": "Top products?"}]
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_try_again, click(actions=question, trigger_id="one"))
+    await counter.accept(
+        counter.handlers.on_try_again_privately, click(actions=question, trigger_id="another")
     )
     await counter.errands.drain()
-    assert counter.desk.asked == [
-        ("try_again", "Top products?", HERE, ADA, False),
-        ("try_again", "Top products?", HERE, ADA, True),
+    assert [asked[:-1] for asked in counter.desk.asked] == [
+        ("ask", Wish("Top products?", delivery="one"), HERE, ADA),
+        ("ask", Wish("Top products?", private=True, delivery="another"), HERE, ADA),
     ]
     assert counter.told == [(URL, "line")] * 2
+
+
+async def test_what_is_delivered_again_is_not_acknowledged_before_it_is_stored() -> None:
+    counter = Counter()
+    listening = [
+        asyncio.create_task(counter.accept(counter.handlers.on_retry, click(trigger_id="one")))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0.5)
+    assert counter.acknowledged_at == [], "the desk has not answered yet"
+    await asyncio.gather(*listening)
+    await counter.accept(counter.handlers.on_retry, click(trigger_id="one"))
+    assert len(counter.acknowledged_at) == 3 and len(counter.desk.asked) == 1
+
+
+async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
+    counter = Counter()
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_retry, click())
+    await counter.errands.drain()
+    assert [asked[:-1] for asked in counter.desk.asked] == [("retry", *CLICK, "trigger")]
 
 
 @pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])

@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
+from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
 from bot.health import Health
-from bot.socketmode import SocketMode
 from bot.transactions import Transactions
 from bot.workspaces import Workspaces
 
@@ -39,7 +39,7 @@ def stub() -> Stub:
 def health(stub: Stub) -> Health:
     health = Health()
     health.workspaces, health.transactions = cast(Workspaces, stub), cast(Transactions, stub)
-    health.socket = cast(SocketMode, stub)
+    health.delivery = cast(Delivery, stub)
     return health
 
 

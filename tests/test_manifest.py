@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from difflib import unified_diff
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import blocks, modals, slack
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
+from bot.httpmode import PATH
 from bot.leaving import Leaving
 from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
@@ -32,6 +34,9 @@ from bot.unfurling import Unfurling
 ROOT = Path(__file__).parents[1]
 SOURCE = (ROOT / "manifest.yml").read_text("utf-8")
 MANIFEST: dict[str, Any] = yaml.safe_load(SOURCE)
+OVER_HTTP = (ROOT / "manifest-http.yml").read_text("utf-8")
+"""The same for HTTP mode."""
+REQUEST_URL = f"https://omni-jobs.example.com{PATH}"
 SLACKS_SCHEMA = ROOT.parent / "shared" / "facts" / "slack-manifest.schema.2.0.0.json"
 
 
@@ -61,6 +66,7 @@ OUR_SCHEMA: dict[str, Any] = {
                             "description": text(1, 2_000),
                             "usage_hint": text(1, 1_000),
                             "should_escape": {"type": "boolean"},
+                            "url": {"type": "string", "pattern": "^https://"},
                         },
                         "additionalProperties": False,
                     }
@@ -118,8 +124,9 @@ def web_api_calls(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_slack_takes_the_manifest(schema: dict[str, Any]) -> None:
-    problems = [error.message for error in Draft7Validator(schema).iter_errors(MANIFEST)]
+@pytest.mark.parametrize("source", [SOURCE, OVER_HTTP], ids=["Socket Mode", "HTTP mode"])
+def test_slack_takes_the_manifest(schema: dict[str, Any], source: str) -> None:
+    problems = [error.message for error in Draft7Validator(schema).iter_errors(yaml.safe_load(source))]
 
     assert problems == []
 
@@ -243,3 +250,28 @@ def test_it_connects_by_socket_mode_and_listens_in_its_own_direct_messages() -> 
         "messages_tab_enabled": True,
         "messages_tab_read_only_enabled": False,
     }
+
+
+def test_the_manifest_for_http_mode_differs_in_how_slack_reaches_the_app_and_in_nothing_else() -> None:
+    expected = copy.deepcopy(MANIFEST)
+    for command in expected["features"]["slash_commands"]:
+        command["url"] = REQUEST_URL
+    settings = expected["settings"]
+    settings["socket_mode_enabled"] = False
+    settings["interactivity"]["request_url"] = settings["event_subscriptions"]["request_url"] = REQUEST_URL
+
+    assert yaml.safe_load(OVER_HTTP) == expected
+
+
+def test_both_manifests_explain_themselves_in_the_same_words() -> None:
+    def body(source: str) -> list[str]:
+        return source[source.index("display_information") :].splitlines()
+
+    changed = [line for line in unified_diff(body(SOURCE), body(OVER_HTTP), n=0) if line[0] in "+-"]
+    ours = ("---", "+++", "-  # The app connects to Slack", "+  # Slack calls the app.")
+
+    assert [
+        line
+        for line in changed
+        if not line.startswith(ours) and REQUEST_URL not in line and "socket_mode_enabled" not in line
+    ] == []

@@ -50,7 +50,7 @@ def problems(read: Read, **changed: str | None) -> list[str]:
 def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> None:
     found = read()
     assert found.bot_token == "xoxb-1111-bot-secret"
-    assert found.slack_app_token.get_secret_value() == "xapp-1-app-secret"
+    assert found.app_token == "xapp-1-app-secret"
     assert found.omni_account is not None and found.omni_account.api_token == "omni_osk_key_secret"
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"
@@ -310,6 +310,31 @@ def test_a_signing_secret_of_32_hexadecimal_digits_is_kept_secret(read: Read) ->
     secret = read(SLACK_SIGNING_SECRET="0123456789abcdef" * 2).slack_signing_secret
     assert secret is not None and secret.get_secret_value() == "0123456789abcdef" * 2
     assert "0123" not in repr(secret)
+
+
+HTTP_MODE = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "0123456789abcdef" * 2, "PORT": "8080"}
+
+
+def test_http_mode_needs_no_app_token(read: Read) -> None:
+    found = read(**HTTP_MODE)
+    assert (found.slack_app_token, found.app_token, found.port) == (None, "", 8080)
+
+
+def test_an_app_token_means_socket_mode_whatever_else_is_set(read: Read) -> None:
+    assert read(**{**HTTP_MODE, "SLACK_APP_TOKEN": SECRETS["SLACK_APP_TOKEN"]}).app_token
+
+
+@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "PORT"])
+@pytest.mark.parametrize("value", [None, ""], ids=["not set", "empty"])
+def test_half_of_http_mode_is_a_missing_app_token(read: Read, name: str, value: str | None) -> None:
+    (line,) = problems(read, **{**HTTP_MODE, name: value})
+    assert line == f"SLACK_APP_TOKEN is not set: set it to {HINTS['SLACK_APP_TOKEN']}"
+    assert "SLACK_SIGNING_SECRET and PORT" in line
+
+
+def test_a_malformed_half_of_http_mode_is_the_one_problem(read: Read) -> None:
+    (line,) = problems(read, **{**HTTP_MODE, "SLACK_SIGNING_SECRET": "short"})
+    assert line.startswith("SLACK_SIGNING_SECRET is not 32 hexadecimal digits")
 
 
 def test_settings_are_read_from_a_file_in_the_working_folder(read: Read, tmp_path: Path) -> None:

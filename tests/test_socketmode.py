@@ -14,8 +14,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import socketmode as module
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.slack import SimulatedSlack, too_many_requests
+from bot.dispatch import Dispatch
 from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
+from bot.watch import TeamId
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +54,12 @@ async def a_socket(slack: SimulatedSlack) -> AsyncIterator[tuple[SocketMode, asy
     """A socket that is being kept open; cancelled on leaving."""
     async with slack_session() as session:
         client = slack_client(slack.app_token, slack.api_url, session)
-        socket = SocketMode(a_bolt_app(slack), slack.app_token, client)
+        app = a_bolt_app(slack)
+
+        async def the_one(_team: TeamId) -> AsyncApp:
+            return app
+
+        socket = SocketMode(Dispatch(the_one), slack.app_token, client)
         running = asyncio.create_task(socket.run())
         try:
             yield socket, running

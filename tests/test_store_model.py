@@ -181,12 +181,11 @@ async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, ne
     ids = [*model.rows, AskId("nothing")]
     id_ = ids[which % len(ids)]
     seen = model.rows.get(id_, new)
-    begun = replace(new, retry_of=WatchId("card")) if action == "retry" else new
     job = JobId(f"{which}{JOB[1:]}")
     bound = watch(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
     calls: dict[str, AskCall] = {
-        "begin": lambda table: table.begin(begun),
-        "retry": lambda table: table.begin(begun),
+        "begin": lambda table: table.begin(new),
+        "retry": lambda table: table.retries(id_, WatchId("card"), new.user),
         "bind": lambda table: table.bind(id_, bound),
         "withdraw": lambda table: table.withdraw(id_),
         "told": lambda table: table.told(id_),

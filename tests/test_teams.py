@@ -73,8 +73,9 @@ async def neighbours(database: Opened) -> Neighbours:
     await theirs.add(watch(THERE, ADA, job=THIRD_JOB))
     (deserted,) = await taken_up(theirs, THIRD_JOB)
     await theirs.unfollow(deserted.id, ADA)
-    ask = Ask(AskId("ask"), THERE, ADA, NOON, NOON, model=ModelId("model"), retry_of=ended.id)
+    ask = Ask(AskId("ask"), THERE, ADA, NOON, NOON, model=ModelId("model"))
     assert await their_asks.begin(ask)
+    assert await their_asks.retries(ask.id, ended.id, ADA)
     return Neighbours(process, Store(process, TEAM), StoredAsks(process, TEAM), running, ended, deserted, ask)
 
 
@@ -123,10 +124,8 @@ WATCHES: dict[str, tuple[Call, object]] = {
     "forget_closed": (lambda n: n.watches.forget_closed(MUCH_LATER), 0),
 }
 ASKS: dict[str, tuple[Call, object]] = {
-    "begin": (
-        lambda n: n.asks.begin(replace(n.ask, id=AskId("new"), place=HERE, retry_of=n.running.id)),
-        False,
-    ),
+    "begin": (lambda n: n.asks.begin(replace(n.ask, place=HERE)), False),
+    "retries": (lambda n: n.asks.retries(n.ask.id, n.running.id, ADA), False),
     "touch": (lambda n: n.asks.touch(n.ask.id, MUCH_LATER), False),
     "bind": (_bound_to, HERE),
     "withdraw": (lambda n: n.asks.withdraw(n.ask.id), None),
@@ -165,7 +164,7 @@ async def test_a_place_of_another_team_is_refused_wherever_it_comes_in(neighbour
     strangers: list[Call] = [
         lambda n: n.watches.add(watch(THERE)),
         lambda n: n.watches.move(n.running, [watch(HERE), watch(THERE)]),
-        lambda n: n.asks.begin(replace(n.ask, id=AskId("new"), retry_of=None)),
+        lambda n: n.asks.begin(replace(n.ask, id=AskId("new"))),
         lambda n: n.asks.bind(AskId("mine"), watch(THERE)),
     ]
     for call in strangers:

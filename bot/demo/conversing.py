@@ -37,7 +37,7 @@ class Conversing(SlackService):
             channel=place,
             response_url=self._response_url(place, person, None),
         )
-        acked = await self.socket_mode.deliver("slash_commands", body, answerable=True, times=deliveries)
+        acked = await self.delivery.deliver("slash_commands", body, answerable=True, times=deliveries)
         if not acked.acked:
             self.workspace.whisper(place, person.id, f"{command} failed with the error `operation_timeout`")
         elif acked.payload:
@@ -87,7 +87,7 @@ class Conversing(SlackService):
             action=action,
             response_url=self._response_url(place, person, message),
         )
-        return await self.socket_mode.deliver("interactive", body, answerable=False, times=deliveries)
+        return await self.delivery.deliver("interactive", body, answerable=False, times=deliveries)
 
     def _declined(self, message: StoredMessage, action_id: str) -> Acked:
         buttons = [button for block in message.blocks for button in block.get("elements", ())]
@@ -160,9 +160,9 @@ class Conversing(SlackService):
         if kind not in self.event_settings.subscribed or needed not in {None, *self.granted_scopes}:
             return Acked(False, None, 0.0)
         body = eventsapi.callback(self.workspace, event)
-        acked = await self.socket_mode.deliver_event(body, times=deliveries)
+        acked = await self.delivery.deliver_event(body, times=deliveries)
         if not acked.acked:
-            self._in_background(self.socket_mode.deliver_again(body))
+            self._in_background(self.delivery.deliver_again(body))
         return acked
 
     def _seen_by(self, person: User, place: Channel, ts: str) -> StoredMessage:

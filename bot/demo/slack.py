@@ -1,9 +1,11 @@
-"""The simulated Slack: Web API, Socket Mode and response_urls on loopback, and the people who use it.
+"""The simulated Slack: Web API, Socket Mode, HTTP mode and response_urls on loopback, and the people who use it.
 
 It is strict. What it takes is meant to pass with Slack itself; what is merely assumed says so where it is
 decided: `payload` and `viewkit` (content), `chat_methods`, `conversation_methods`, `people_methods`, `view_methods`,
-`eventsapi`, `limits`, `socketmode`, `responseurl`.
+`eventsapi`, `limits`, `socketmode`, `requesturl`, `responseurl`.
 """
+
+import asyncio
 
 from bot.demo import eventsapi
 from bot.demo.faults import Fault
@@ -11,6 +13,8 @@ from bot.demo.slackserver import Request
 from bot.demo.slackservice import HISTORY_SCOPES, SCOPES, Acked
 from bot.demo.surfacing import Submission, Surfacing
 from bot.demo.workspace import StoredMessage
+
+_ASK_AGAIN_SECONDS = 0.05
 
 __all__ = [
     "HISTORY_SCOPES",
@@ -72,8 +76,19 @@ class SimulatedSlack(Surfacing):
         await self.socket_mode.disconnect(reason)
 
     async def connected(self, timeout: float = 10) -> None:
-        """Wait until a bot holds an open connection."""
-        await self.until(lambda: self.socket_mode.connections > 0, timeout)
+        """Wait until a bot holds an open connection, or answers at its address.
+
+        Raises:
+            TimeoutError: none does after `timeout` seconds.
+        """
+        if not self.request_url.url:
+            await self.until(lambda: self.socket_mode.connections > 0, timeout)
+            return
+        async with asyncio.timeout(timeout):
+            while True:
+                if await self.request_url.is_verified():
+                    return
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def share_channel(self, channel: str, *, pending: bool = False) -> None:
         """Somebody shares a channel with another company, or invites one to (`pending`)."""

@@ -13,6 +13,7 @@ from bot.demo.faults import Faults, Serve, Unanswered, meet
 from bot.demo.limits import Limits
 from bot.demo.oauth import OAuth
 from bot.demo.reading import Read, read, read_upload
+from bot.demo.requesturl import RequestUrl
 from bot.demo.responseurl import ResponseUrls
 from bot.demo.socketmode import SocketMode
 from bot.demo.workspace import Workspace
@@ -62,6 +63,7 @@ class SlackServer:
         self.faults = Faults()
         self.requests: list[Request] = []
         self.socket_mode = SocketMode(workspace.app, changed)
+        self.request_url = RequestUrl()
         self.response_urls = ResponseUrls(workspace)
         self.oauth = OAuth(workspace, now, self._install)
         self._workspace = workspace
@@ -94,6 +96,7 @@ class SlackServer:
     async def close(self) -> None:
         """Close every connection and stop listening."""
         await self.socket_mode.close()
+        await self.request_url.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

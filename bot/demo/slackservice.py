@@ -14,8 +14,9 @@ from typing import Any, Self
 from bot.demo.events import Subscription
 from bot.demo.eventsapi import EventSettings
 from bot.demo.limits import Limits
+from bot.demo.requesturl import RequestUrl
 from bot.demo.slackserver import Access, Request, SlackServer
-from bot.demo.socketmode import Acknowledgement
+from bot.demo.socketmode import Acknowledgement, SocketMode
 from bot.demo.stored import HOME_TEAM
 from bot.demo.workspace import Channel, StoredMessage, User, Workspace
 
@@ -74,11 +75,17 @@ class SlackService:
         self.requests = self._server.requests
         self.socket_mode = self._server.socket_mode
         self.oauth = self._server.oauth
+        self.request_url = self._server.request_url
         self.event_settings = EventSettings()
         self._changed = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
         self._subscriptions: list[Subscription] = []
         self.workspace.listeners.append(lambda change: self._announce(change.as_json()))
+
+    @property
+    def delivery(self) -> SocketMode | RequestUrl:
+        """How the app is told of what happens: at its address where it has one, as with Slack."""
+        return self.request_url if self.request_url.url else self.socket_mode
 
     @property
     def granted_scopes(self) -> set[str]:

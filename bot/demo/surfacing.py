@@ -40,7 +40,7 @@ class Surfacing(Conversing):
     async def shortcut(self, callback_id: str, *, user: str, deliveries: int = 1) -> Acked:
         """A person chooses a global shortcut."""
         body = shortcut_payload(self.workspace, callback_id=callback_id, user=self.workspace.user(user))
-        return await self.socket_mode.deliver("interactive", body, answerable=False, times=deliveries)
+        return await self.delivery.deliver("interactive", body, answerable=False, times=deliveries)
 
     async def message_shortcut(
         self, callback_id: str, *, user: str, channel: str, ts: str, deliveries: int = 1
@@ -63,7 +63,7 @@ class Surfacing(Conversing):
             message=message,
             response_url=self._response_url(place, person, message),
         )
-        return await self.socket_mode.deliver("interactive", body, answerable=False, times=deliveries)
+        return await self.delivery.deliver("interactive", body, answerable=False, times=deliveries)
 
     async def open_home(self, user: str, *, deliveries: int = 1) -> Acked:
         """A person opens the app's Home tab.
@@ -115,7 +115,7 @@ class Surfacing(Conversing):
         if value is not None:
             action["value"] = value
         body = action_payload(self.workspace, person, view, {**action, "block_id": block["block_id"]})
-        return await self.socket_mode.deliver("interactive", body, answerable=False, times=deliveries)
+        return await self.delivery.deliver("interactive", body, answerable=False, times=deliveries)
 
     async def enter(self, values: Mapping[str, Any], *, user: str, on: str = "modal") -> list[Acked]:
         """A person fills in inputs of their modal, by action_id or block_id: a text, an option's value, a list of
@@ -129,7 +129,7 @@ class Surfacing(Conversing):
         for name, given in values.items():
             if action := self._enter(view, name, given):
                 body = action_payload(self.workspace, person, view, action)
-                acks.append(await self.socket_mode.deliver("interactive", body, answerable=False))
+                acks.append(await self.delivery.deliver("interactive", body, answerable=False))
         return acks
 
     def _enter(self, view: OpenView, name: str, given: Any) -> dict[str, Any] | None:
@@ -161,7 +161,7 @@ class Surfacing(Conversing):
         if len(query) < element.get("min_query_length", viewstate.QUERY_LEAST):
             return []
         body = suggestion_payload(self.workspace, person, view, block["block_id"], action_id, query)
-        acked = await self.socket_mode.deliver("interactive", body, answerable=True)
+        acked = await self.delivery.deliver("interactive", body, answerable=True)
         if not acked.acked or viewkit.judge_options(acked.payload or {}) is not None:
             return []
         view.suggested[action_id] = viewstate.options(acked.payload or {})
@@ -182,7 +182,7 @@ class Surfacing(Conversing):
             self.workspace.tell_view("view", view)
             return Submission(False, errors=missing)
         body = submission_payload(self.workspace, person, view)
-        acked = await self.socket_mode.deliver("interactive", body, answerable=True, times=deliveries)
+        acked = await self.delivery.deliver("interactive", body, answerable=True, times=deliveries)
         came_of_it = (
             self._settle(view, acked.payload or {}) if acked.acked else Submission(True, trouble=TROUBLE)
         )
@@ -223,7 +223,7 @@ class Surfacing(Conversing):
         for gone in self.workspace.surfaces.close(view, whole=is_cleared):
             if gone.content.get("notify_on_close"):
                 body = closed_payload(self.workspace, person, gone, is_cleared=is_cleared)
-                acked = await self.socket_mode.deliver("interactive", body, answerable=False)
+                acked = await self.delivery.deliver("interactive", body, answerable=False)
         self.workspace.tell_view("view", view)
         return acked
 

@@ -77,7 +77,7 @@ def _serve_naive(every_seconds: float) -> Callable[[Settings, asyncio.Event], Co
         # By these names, under which they may be simulated.
         connect_omni, connect_slack = vars(workspace)["omni_client"], vars(app)["SocketMode"]
         async with vars(app)["slack_session"]() as session:
-            app_token = settings.slack_app_token.get_secret_value()
+            app_token = settings.app_token
             slack = slack_client(app_token, settings.slack_api_url, session)
             (known,) = await SingleWorkspace(settings, session, slack).list()
             omni = connect_omni(known.omni_base_url, known.omni_api_token)

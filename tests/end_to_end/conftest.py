@@ -1,6 +1,11 @@
-"""One world per test; for modules that name them in `DATABASES`, one per database."""
+"""One world per test; for modules that name them in `DATABASES`, one per database; and the same in HTTP mode.
 
-from collections.abc import AsyncIterator
+In the suite, HTTP mode has the tests that are marked `both_modes`, where Slack's payloads and the answers to them are
+at stake; what Omni and Slack's Web API do is one and the same in both. The others in HTTP mode:
+`uv run pytest -m http tests/end_to_end`.
+"""
+
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,16 +14,27 @@ import pytest
 from bot import cadence
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
-from tests.end_to_end.world import World
+from bot.httpmode import PATH
+from tests.end_to_end.world import World, a_free_port
 from tests.postgres import database
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
+SOCKET, HTTP = "socket", "http"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "world" in metafunc.fixturenames:
-        databases = getattr(metafunc.module, "DATABASES", (SQLITE,))
-        metafunc.parametrize("world", databases, indirect=True, ids=databases)
+        metafunc.parametrize("world", list(_worlds(metafunc)), indirect=True)
+
+
+def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    databases = getattr(metafunc.module, "DATABASES", (SQLITE,))
+    for kept_in in databases:
+        yield pytest.param((kept_in, SOCKET), id=kept_in)
+    if "socket_mode" not in marks:
+        everywhere = () if "both_modes" in marks else (pytest.mark.http,)
+        yield pytest.param((databases[0], HTTP), id="HTTP mode", marks=everywhere)
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +45,12 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    kept_in, mode = request.param
     with ExitStack() as closing:
-        url = closing.enter_context(database()) if request.param == POSTGRESQL else None
+        url = closing.enter_context(database()) if kept_in == POSTGRESQL else None
         async with SimulatedSlack() as slack, SimulatedOmni() as omni:
+            if mode == HTTP:
+                slack.request_url.url = f"http://127.0.0.1:{a_free_port()}{PATH}"
             world = World(slack, omni, tmp_path, url)
             yield world
             await world.close()

@@ -1,5 +1,7 @@
 """Asking, asking on and asking again, by every door, and what becomes of it when Omni says no or nothing."""
 
+import pytest
+
 from bot.asklines import COMMAND
 from bot.demo.faults import Fault
 from bot.demo.omni import SUBMIT, TAKEN_YET_504
@@ -7,6 +9,8 @@ from bot.demo.organization import ADA, GRACE, MODEL
 from bot.demo.timeline import Complete, Failed, Script
 from bot.demo.workspace import StoredMessage
 from tests.end_to_end.world import World
+
+pytestmark = pytest.mark.both_modes
 
 QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))

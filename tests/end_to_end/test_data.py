@@ -10,6 +10,8 @@ from bot.demo.timeline import Complete, Script
 from bot.demo.workspace import StoredMessage
 from tests.end_to_end.world import World
 
+pytestmark = pytest.mark.both_modes
+
 ANSWER = Script(end=Complete("Sunglasses lead."))
 ROWS = 'Product,Revenue\nSunglasses,"678,994.41"\n=cmd(),-12.5\n<!channel>,3\n'
 DATA = JobData((Query("Top products", ROWS),), steps=(("search_model", "Looking for **revenue**"),))

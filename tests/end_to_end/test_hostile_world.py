@@ -26,9 +26,10 @@ async def deliver(world: World, typed: str, **changes: str | None) -> Acked:
         channel=channel,
         response_url=world.slack._response_url(channel, ada, None),
     )
-    return await world.slack.socket_mode.deliver("slash_commands", body | changes, answerable=True)
+    return await world.slack.delivery.deliver("slash_commands", body | changes, answerable=True)
 
 
+@pytest.mark.both_modes
 async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: World) -> None:
     job = world.omni.add(LONG)
     world.omni.faults.plan(Fault("delay", delay_seconds=4), on="GET /api/v1/ai/conversations/*", times=1)
@@ -68,6 +69,7 @@ async def test_a_private_line_is_told_again_only_if_it_was_refused(world: World,
     assert len(world.slack.private(world.ada)) == 1
 
 
+@pytest.mark.both_modes
 async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
@@ -84,6 +86,7 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) 
     assert "You no longer follow this job" in line.text
 
 
+@pytest.mark.both_modes
 @pytest.mark.parametrize(
     "changes",
     [
@@ -103,6 +106,7 @@ async def test_a_command_is_followed_without_the_fields_that_it_can_do_without(
         await world.card("Thinking")
 
 
+@pytest.mark.both_modes
 @pytest.mark.parametrize("field", ["user_id", "channel_id"])
 async def test_a_command_of_nobody_or_from_nowhere_is_answered_with_its_acknowledgement(
     world: World, field: str
@@ -115,6 +119,7 @@ async def test_a_command_of_nobody_or_from_nowhere_is_answered_with_its_acknowle
     assert world.omni.requests == []
 
 
+@pytest.mark.both_modes
 async def test_a_command_whose_text_is_null_is_answered_like_the_bare_one(world: World) -> None:
     async with world.bot():
         await deliver(world, "", text=None)

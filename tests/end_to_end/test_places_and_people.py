@@ -1,5 +1,7 @@
 """Where a card goes, who follows it, and what is told privately."""
 
+import pytest
+
 from bot.demo.timeline import Complete, Failed, Script
 from bot.demo.workspace import User
 from tests.end_to_end.world import World
@@ -32,6 +34,7 @@ async def test_two_people_at_the_same_moment_share_one_card(world: World) -> Non
     assert len(world.slack.messages(world.channel)) == 1
 
 
+@pytest.mark.both_modes
 async def test_a_command_that_slack_delivers_twice_makes_one_card_and_no_remark(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
@@ -136,6 +139,7 @@ async def test_a_job_can_be_followed_again_after_everybody_stopped(world: World)
     assert f"Asked by <@{world.grace}>" in str(again.blocks)
 
 
+@pytest.mark.both_modes
 async def test_help_list_and_the_bare_command_answer_privately(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from bot.demo.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
 
@@ -10,6 +12,7 @@ DATABASES = ("SQLite", "PostgreSQL")
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 
 
+@pytest.mark.both_modes
 async def test_a_restart_goes_on_in_the_same_message(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
@@ -86,6 +89,7 @@ async def test_after_kill_9_the_card_is_finished_by_the_next_process(world: Worl
     assert len(world.replies(again)) == 1
 
 
+@pytest.mark.both_modes
 async def test_sigterm_ends_it_within_ten_seconds_with_many_follows(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(20)]
     bot = await world.bot_process()

@@ -4,10 +4,12 @@ apart but the team."""
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
+from slack_bolt.async_app import AsyncApp
 
 from bot.beside import end
 from bot.credentials import Credentials
@@ -15,6 +17,7 @@ from bot.database import Database
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from bot.demo.timeline import Complete, Script
+from bot.dispatch import Dispatch
 from bot.gates import OmniGates
 from bot.ledger import StoredLedger
 from bot.sharing import Sharing, sharing
@@ -22,7 +25,7 @@ from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
 from bot.transactions import Transactions
 from bot.watch import TeamId, UserId
-from bot.workspace import Common, build, now
+from bot.workspace import Common, Workspace, build, now
 from bot.workspaces import Workspaces
 from tests.end_to_end.world import World
 from tests.postgres import database
@@ -96,11 +99,16 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         closing.push_async_callback(workspaces.stop)
         for side, workspace in zip(both.sides, workspaces.running, strict=True):
             app = slack_client(side.slack.app_token, side.slack.api_url, session)
-            socket = SocketMode(workspace.app, side.slack.app_token, app)
+            dispatch = Dispatch(partial(_app, workspace))
+            socket = SocketMode(dispatch, side.slack.app_token, app)
             tasks.append(asyncio.create_task(socket.run()))
             await side.slack.connected()
         yield workspaces
         shared.runners.leave()
+
+
+async def _app(workspace: Workspace, _team: TeamId) -> AsyncApp:
+    return workspace.app
 
 
 async def _heard(shared: Sharing) -> None:

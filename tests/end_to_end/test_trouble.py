@@ -180,6 +180,7 @@ async def test_an_outcome_that_can_no_longer_be_shown_in_its_channel_goes_to_the
     assert world.replies(card)[0].text.startswith(f"<@{world.ada}>:")
 
 
+@pytest.mark.socket_mode
 async def test_after_slack_closes_the_connection_commands_arrive_again(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():

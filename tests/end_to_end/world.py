@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bot import app
 from bot.demo.omni import SimulatedOmni
@@ -17,13 +19,26 @@ from bot.settings import Settings
 ROOT = Path(__file__).parents[2]
 
 
+def a_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def delivery(slack: SimulatedSlack) -> dict[str, str]:
+    """The settings that say how Slack reaches the bot: as the simulated one is told to."""
+    if not slack.request_url.url:
+        return {"slack_app_token": slack.app_token}
+    port = urlsplit(slack.request_url.url).port
+    return {"slack_signing_secret": slack.request_url.signing_secret, "port": str(port)}
+
+
 def environment(slack: SimulatedSlack, omni: SimulatedOmni, database_url: str) -> dict[str, str]:
     """All of the environment that the bot as a process of its own needs."""
-    return {
+    return {name.upper(): value for name, value in delivery(slack).items()} | {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "SLACK_BOT_TOKEN": slack.bot_token,
-        "SLACK_APP_TOKEN": slack.app_token,
         "SLACK_API_URL": slack.api_url,
         "OMNI_BASE_URL": omni.base_url,
         "OMNI_API_TOKEN": omni.api_key,
@@ -52,14 +67,13 @@ class World:
     def settings(self, **more: Any) -> Settings:
         values: dict[str, Any] = {
             "slack_bot_token": self.slack.bot_token,
-            "slack_app_token": self.slack.app_token,
             "slack_api_url": self.slack.api_url,
             "omni_base_url": self.omni.base_url,
             "omni_api_token": self.omni.api_key,
             "omni_requests_per_minute": self.omni.requests_per_minute,
             "database_url": self.database_url,
         }
-        return Settings.model_validate(values | more)
+        return Settings.model_validate(values | delivery(self.slack) | more)
 
     @asynccontextmanager
     async def bot(self, **more: Any) -> AsyncIterator[None]:

@@ -56,6 +56,11 @@ def plan(seed: int) -> Scenario:
                 back_after=random.choice((5.0, 30.0, 70.0)),
             )
         )
+    if not (is_shared or changes_mind):
+        asked, asking, killing = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
+        jobs += asked
+        actions += asking
+        upsets += killing
     fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
     if has_slow_edits:
         jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
@@ -181,6 +186,48 @@ def _actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) -> li
             if random.random() < 0.3
         ]
     return actions
+
+
+def _asks(
+    random: Random, seed: int, first: int, places: list[str]
+) -> tuple[tuple[JobPlan, ...], list[Action], list[Upset]]:
+    """Questions, who asks them, and now and then a kill over one. Where two processes share one SQLite file there are
+    none: each of them takes itself for the only one, and what the other has in hand for an orphan."""
+    number = random.choice((0, 0, 1, 1, 3))
+    jobs = tuple(
+        replace(
+            a_job(random, seed, first + more),
+            is_asked=True,
+            vanishes_at=None,
+            cancelled_at=None,
+            odd_state=None,
+            exists=True,
+        )
+        for more in range(number)
+    )
+    actions = [
+        Action(
+            random.uniform(0, ACTIVE_SECONDS - 20),
+            "ask",
+            random.choice(PEOPLE),
+            random.choice(places),
+            first + more,
+            _deliveries(random),
+        )
+        for more in range(number)
+    ]
+    upsets = [
+        Upset(
+            "kill",
+            asking.at,
+            random.choice(("left POST", "arrived POST", "answered POST", "delivered", "answered users.info")),
+            random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
+            random.choice((0.3, 3.0)),
+        )
+        for asking in actions
+        if random.random() < 0.3
+    ]
+    return jobs, actions, upsets
 
 
 def _deliveries(random: Random) -> tuple[float, ...]:

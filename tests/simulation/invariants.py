@@ -8,8 +8,9 @@ from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
 from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
+from tests.simulation.questions import questions_are_asked_once, whoever_asks_hears
 from tests.simulation.replies import the_end_is_told_once
-from tests.simulation.scenario import JobPlan
+from tests.simulation.scenario import FOLLOWING, JobPlan
 from tests.simulation.slackside import Posted
 from tests.simulation.world import World
 
@@ -26,12 +27,12 @@ def broken_invariants(world: World) -> list[str]:
 def _answered(seen: Seen) -> Iterator[str]:
     """Everybody hears: each acknowledged command led to a private line, or to a card in its place."""
     for asked in seen.world.people.asked:
-        if not seen.is_acked(asked):
+        if not seen.is_acked(asked) or asked.action.kind == "ask":
             continue
         if asked.action.kind == "help" or seen.told(asked) is not None or seen.died_over(asked):
             continue
         job = seen.job_of(asked)
-        if asked.action.kind in ("follow", "chat") and any(
+        if asked.action.kind in FOLLOWING and any(
             seen.cards[job.id, place] for place in seen.places_of(asked)
         ):
             continue
@@ -93,7 +94,7 @@ def _no_orphan(seen: Seen) -> Iterator[str]:
             if not seen.is_out_of_reach(card) and look_of(card.looks[-1]) == "running":
                 yield f"card {card.ts} of {job[:8]} in {channel} still says {card.looks[-1].text[:60]!r}"
         if not any(
-            asked.action.kind in ("follow", "chat")
+            asked.action.kind in FOLLOWING
             and seen.job_of(asked).id == job
             and channel in seen.places_of(asked)
             for asked in seen.world.people.asked
@@ -252,6 +253,8 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "everybody hears": _answered,
     "nobody is told of a defect": _not_broken,
     "every accepted follow has its right final card": _one_right_card,
+    "each question is asked once": questions_are_asked_once,
+    "whoever asks hears": whoever_asks_hears,
     "one card per job and place": _one_card,
     "no orphan": _no_orphan,
     "no card says what is not so": _right_looks_only,

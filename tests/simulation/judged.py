@@ -9,12 +9,13 @@ import math
 from collections import defaultdict
 from functools import cached_property
 
-from bot import accesslines, lines
+from bot import accesslines, asklines, lines
+from bot.ask import AskRefused
 from bot.demo.socketmode import ACK_SECONDS
 from bot.job import JobId
 from tests.simulation.looks import FINAL, NOTE, job_of, look_of
 from tests.simulation.people import Asked
-from tests.simulation.scenario import JobPlan
+from tests.simulation.scenario import FOLLOWING, JobPlan
 from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import BEGINNING, World
@@ -165,11 +166,11 @@ class Seen:
 
     @cached_property
     def commands(self) -> list[Asked]:
-        """The commands to follow a job that were acknowledged."""
+        """The commands of which a card is to come, and that were acknowledged."""
         return [
             asked
             for asked in self.world.people.asked
-            if asked.action.kind in ("follow", "chat") and self.is_acked(asked)
+            if asked.action.kind in FOLLOWING and self.is_acked(asked)
         ]
 
     @cached_property
@@ -178,6 +179,8 @@ class Seen:
         return [asked for asked in self.commands if self._is_accepted(asked)]
 
     def _is_accepted(self, asked: Asked) -> bool:
+        if asked.action.kind == "ask":
+            return self.job_of(asked).id in self.world.omni.jobs and not self.heard_of_question(asked)
         told = self.told(asked)
         if told is not None:
             return not is_refusal(told)
@@ -190,6 +193,22 @@ class Seen:
             for card in self.cards[self.job_of(asked).id, asked.place]
             if not self.is_uncertain(card)
         )
+
+    def heard_of_question(self, asked: Asked) -> bool:
+        """Whether the person was told that nothing, or nothing certain, came of a question."""
+        told = self.told(asked)
+        if told is not None and is_refusal(told):
+            return True
+        # It is tried once; a person whose direct messages are closed can't be told at all.
+        direct = self.slack.workspace.direct(asked.person).id
+        is_tried = any(
+            exchange.name == "chat.postMessage"
+            and exchange.args["channel"] == direct
+            and exchange.args["text"] == asklines.orphaned()
+            and exchange.at > asked.action.at
+            for exchange in self.world.wire.log
+        )
+        return is_tried or (asked.person in self.slack.closed_to_bot and self.died_over(asked))
 
     def left(self, asked: Asked) -> bool:
         """Whether the person has, or may have, stopped following since."""
@@ -269,9 +288,18 @@ _REFUSALS = {
     lines.restarting(),
     lines.slack_busy(),
     accesslines.not_known(),
+    asklines.maybe_taken(None).text,
+    asklines.refused(AskRefused("")),
 }
 
 
 def is_refusal(line: str) -> bool:
     """Whether a private line says that nothing, or nothing certain, came of a command."""
-    return line in _REFUSALS or "can't post here or in your direct messages" in line or "Type the id" in line
+    return line in _REFUSALS or any(
+        part in line
+        for part in (
+            "can't post here or in your direct messages",
+            "Type the id",
+            "Omni has taken your question, but",
+        )
+    )

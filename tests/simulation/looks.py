@@ -7,7 +7,7 @@ from tests.simulation.slackside import Look
 
 LEFT_ALONE = "unfollowed"
 NOTE = "note"
-"""No card, but a line about one in somebody's direct messages."""
+"""No card, but a line in somebody's direct messages."""
 FINAL = ("answered", "failed", "cancelled", "missing")
 """The looks that tell how the job ended."""
 
@@ -20,6 +20,7 @@ _BEGINNINGS = {
     "The bot no longer follows this job": LEFT_ALONE,
     "The bot stopped looking": "rested",
     "Slack did not confirm the card": NOTE,
+    "I was stopped while I was asking": NOTE,
 }
 _JOB = re.compile(r"job `([0-9a-f-]{36})`")
 

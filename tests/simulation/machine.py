@@ -22,7 +22,7 @@ from bot import app, workspace
 from bot.errors import StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
-from tests.simulation.omniside import API_KEY, BASE_URL, OmniSide
+from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
 from tests.simulation.slackside import API_URL, APP_TOKEN, BOT_TOKEN, Session, SlackSide
 from tests.simulation.sqlite import Disk
 from tests.simulation.trace import Trace
@@ -65,6 +65,8 @@ class Running:
 
     process: Process
     stop: asyncio.Event
+    built: Routes | None = None
+    """All that it would do with what Slack sends."""
     routes: Routes | None = None
     """Set while Slack can reach it."""
     main: asyncio.Task[None] | None = None
@@ -178,7 +180,7 @@ class Machine:
                 (app, "now", self.bot_now),
                 (app, "Random", lambda: Random(chance.random())),
                 (workspace, "omni_client", self._omni_client),
-                (workspace, "bolt_app", lambda *_: Routes()),
+                (workspace, "bolt_app", self._bolt_app),
                 (workspace, "now", self.bot_now),
                 (workspace, "Random", lambda: Random(chance.random())),
             ):
@@ -191,10 +193,18 @@ class Machine:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         return httpx.AsyncClient(base_url=base_url, headers=headers, transport=self.omni, trust_env=False)
 
-    def _socket(self, routes: Routes, _token: str, _client: Any) -> "_Socket":
+    def _bolt_app(self, *_: object) -> Routes:
+        built = self._current().built = Routes()
+        return built
+
+    def _socket(self, *_: object) -> "_Socket":
+        running = self._current()
+        assert running.built is not None
+        return _Socket(running, running.built, self.random.uniform(0.05, 1.0))
+
+    def _current(self) -> Running:
         process = current_process()
-        running = next(r for r in self.running if r.process is process)
-        return _Socket(running, routes, self.random.uniform(0.05, 1.0))
+        return next(running for running in self.running if running.process is process)
 
 
 class _Socket:
@@ -229,7 +239,10 @@ def settings(
             "omni_base_url": BASE_URL,
             "omni_api_token": API_KEY,
             "omni_requests_per_minute": requests_per_minute,
+            "omni_model_id": MODEL,
+            "ask_as": "key",
             "max_open_follows_per_person": 10_000,
+            "max_asks_per_hour": 10_000,
             "notify_after_seconds": notify_after_seconds,
             "max_follow_hours": max_follow_hours,
             "retention_days": retention_days,

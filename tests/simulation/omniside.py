@@ -10,10 +10,12 @@ import httpx
 
 from bot.demo.jobs import SimulatedJob
 from bot.demo.timeline import Script
+from tests.simulation.scenario import JobPlan
 from tests.simulation.wire import Answer, Exchange, Unreachable, Wire
 
 API_KEY = "omni_osk_simulated"
 BASE_URL = "https://acme.omniapp.co"
+MODEL = "d0000000-0000-4000-8000-000000000000"
 PNG = b"\x89PNG\r\n\x1a\n, and a picture"
 _STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
 _CHART = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/vis")
@@ -34,6 +36,10 @@ class OmniSide(httpx.AsyncBaseTransport):
         self.removed: set[str] = set()
         self.seen: set[str] = set()
         """The jobs that the bot has been told a state of."""
+        self.questions: dict[str, JobPlan] = {}
+        """The jobs that begin when they are asked for, by their questions."""
+        self.submitted: list[str] = []
+        """The questions that were taken, each as often as it was."""
         self.denied: dict[str, list[float]] = {}
         """When the bot has been told that a job does not exist."""
 
@@ -59,16 +65,20 @@ class OmniSide(httpx.AsyncBaseTransport):
 
     def forget(self) -> None:
         """Drop every job."""
-        for known in (self.jobs, self.drawn, self.removed, self.seen, self.denied):
+        for known in (self.jobs, self.drawn, self.removed, self.seen, self.denied, self.submitted):
             known.clear()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
         path = request.url.path
+        body = json.loads(request.content) if request.method == "POST" else {}
         authorized = request.headers.get("Authorization") == f"Bearer {API_KEY}"
         try:
             answer = await self._wire.ask(
-                "omni", f"GET {path}", {}, lambda exchange: self._serve(exchange, path, authorized)
+                "omni",
+                f"{request.method} {path}",
+                body,
+                lambda exchange: self._serve(exchange, path, authorized),
             )
         except Unreachable as error:
             if error.certain:
@@ -90,6 +100,8 @@ class OmniSide(httpx.AsyncBaseTransport):
         if not authorized:
             return _problem(401, "Missing or invalid API key.")
         exchange.done = True
+        if exchange.name == "POST /api/v1/ai/jobs":
+            return self._submit(exchange, exchange.args["prompt"])
         if asked := _STATUS.fullmatch(path):
             return self._status(exchange, asked.group(1))
         if asked := _CHART.fullmatch(path):
@@ -97,6 +109,25 @@ class OmniSide(httpx.AsyncBaseTransport):
         if asked := _CONVERSATION.fullmatch(path):
             return self._conversation(asked.group(1))
         return _problem(404, "Not Found")
+
+    def _submit(self, exchange: Exchange, question: str) -> Answer:
+        plan = self.questions[question]
+        # Omni has no idempotency key: who asks twice has two jobs.
+        times = self.submitted.count(question)
+        job = f"{plan.id[:-1]}{times:x}" if times else plan.id
+        self.submitted.append(question)
+        self.add(job, plan.conversation, plan.script, question, chart=plan.chart)
+        exchange.outcome = "taken"
+        return Answer(
+            200,
+            json.dumps(
+                {
+                    "jobId": job,
+                    "conversationId": plan.conversation,
+                    "omniChatUrl": self.jobs[job].chat_url,
+                }
+            ).encode(),
+        )
 
     def _status(self, exchange: Exchange, job: str) -> Answer:
         known = self.jobs.get(job)

@@ -73,7 +73,7 @@ class People:
             "people", f"{action.person} {action.kind} in {place.id} job {action.job} {action.deliveries}"
         )
         match action.kind:
-            case "follow" | "chat" | "list" | "help" | "nonsense":
+            case "follow" | "chat" | "ask" | "list" | "help" | "nonsense":
                 if action.person in place.members and not place.archived:
                     self._command(action, place)
             case "stop" | "resume" | "forge":
@@ -100,11 +100,13 @@ class People:
         text = {
             "follow": self.random.choice((job.id, f"`{job.id}`", f"<{job.id.upper()}>")),
             "chat": f"https://acme.omniapp.co/chat/{job.conversation}",
+            "ask": job.question,
             "list": "list",
             "help": "help",
         }.get(action.kind, "what is this")
-        secret, payload = self.slack.command(text, self.slack.workspace.users[action.person], place)
-        self._send(Asked(action, action.person, place.id, secret), "command", payload)
+        name = "/omni-ask" if action.kind == "ask" else "/omni-job"
+        secret, payload = self.slack.command(name, text, self.slack.workspace.users[action.person], place)
+        self._send(Asked(action, action.person, place.id, secret), name, payload)
 
     def _click(self, action: Action, place: Channel) -> None:
         action_id = "resume_following" if action.kind == "resume" else "stop_following"
@@ -146,11 +148,12 @@ class People:
         if running is None or running.routes is None:
             self.trace.note("slack", "nobody there: operation_timeout")
             return
-        table = running.routes.commands if kind == "command" else running.routes.actions
-        route = table["/omni-job" if kind == "command" else kind]
+        route = (running.routes.commands | running.routes.actions)[kind]
         delivery = Delivery(self.loop.time(), running.process)
         asked.deliveries.append(delivery)
-        self.trace.note(running.process.name, f"gets {kind} of {asked.person} in {asked.place}")
+        self.trace.note(
+            running.process.name, f"gets {kind.removeprefix('/')} of {asked.person} in {asked.place}"
+        )
         self.delivered(running.process)
         self.loop.create_task(
             self._listen(route, payload, delivery), context=running.process.context.copy(), name="listener"

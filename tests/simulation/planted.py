@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 
-from bot import sight, store, workspace
+from bot import askdesk, sight, store, workspace
+from bot.asks import Ask, AskId
+from bot.askstore import StoredAsks
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.drawing import Drawing, _Card
 from bot.errands import Errands
@@ -205,3 +208,16 @@ def _no_look_for_posts() -> None:
 
 async def _nothing(*_: object) -> None:
     pass
+
+
+@_fault("nobody tells of the questions of a process that is gone")
+def _orphans_not_told() -> None:
+    async def orphans(_self: StoredAsks, _before: datetime) -> list[Ask]:
+        return []
+
+    _replace(StoredAsks, "orphans", orphans)
+
+
+@_fault("a question has another id in every process that it is delivered to")
+def _asks_known_to_one_process() -> None:
+    _replace(askdesk, "_ask_id", lambda _place, _delivery: AskId(str(uuid4())))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, look_of
 from tests.simulation.people import Asked
-from tests.simulation.scenario import JobPlan
+from tests.simulation.scenario import FOLLOWING, JobPlan
 from tests.simulation.slackside import Posted
 
 CLOCK_SECONDS = 2.0
@@ -37,7 +37,7 @@ def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
     asked = [
         asked
         for asked in seen.world.people.asked
-        if asked.action.kind in ("follow", "chat") and card.channel in seen.places_of(asked)
+        if asked.action.kind in FOLLOWING and card.channel in seen.places_of(asked)
     ]
     deliveries = sum(len(one.action.deliveries) for one in asked) or len(replies)
     if len(replies) - lost > 1 + died_over or lost > deliveries + died_over:
@@ -99,8 +99,11 @@ def _was_quick(seen: Seen, plan: JobPlan, card: Posted) -> bool:
 
 
 def _all_of(seen: Seen, plan: JobPlan, card: Posted) -> list[Asked]:
+    """Also those that were never acknowledged: they may have been stored before their process died or stood still."""
     return [
         asked
-        for asked in seen.commands
-        if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
+        for asked in seen.world.people.asked
+        if asked.action.kind in FOLLOWING
+        and seen.job_of(asked).id == plan.id
+        and card.channel in seen.places_of(asked)
     ]

@@ -31,6 +31,17 @@ class JobPlan:
     exists: bool = True
     chart: bool = False
     """Whether Omni draws its answer."""
+    is_asked: bool = False
+    """Whether it begins when its question is submitted to Omni; `begins` then says nothing."""
+
+    @property
+    def question(self) -> str:
+        """What Omni is asked: no other job's question."""
+        return f"Question {self.token}?"
+
+
+FOLLOWING = ("follow", "chat", "ask")
+"""The kinds of actions that a card comes of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Action:
 
     at: float
     kind: str
-    """follow, chat, stop, forge, resume, list, help, nonsense, delete, archive, unarchive, expel, invite,
+    """follow, chat, ask, stop, forge, resume, list, help, nonsense, delete, archive, unarchive, expel, invite,
     revoke, reinstall."""
     person: str
     place: str

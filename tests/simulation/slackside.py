@@ -168,12 +168,12 @@ class SlackSide:
 
     # What people do.
 
-    def command(self, text: str, user: User, channel: Channel) -> tuple[str, dict[str, Any]]:
+    def command(self, name: str, text: str, user: User, channel: Channel) -> tuple[str, dict[str, Any]]:
         """The secret of its address and the payload of a command."""
         secret = self.urls.issue(channel, user.id, None, self.now)
         payload = command_payload(
             self.workspace,
-            command="/omni-job",
+            command=name,
             text=text,
             user=user,
             channel=channel,

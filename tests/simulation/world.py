@@ -129,7 +129,9 @@ class World:
         """Plan when what happens, from now on."""
         scenario = self.scenario
         for job in scenario.jobs:
-            if job.exists:
+            if job.is_asked:
+                self.omni.questions[job.question] = job
+            elif job.exists:
                 self._unfold_job(job)
         for action in scenario.actions:
             self.loop.in_world(action.at, partial(self.people.act, action))
@@ -155,12 +157,15 @@ class World:
         (open_rows,) = self.disk.rows.execute(
             "SELECT count(*) FROM watches WHERE closed_at IS NULL"
         ).fetchone()
+        (asks_in_hand,) = self.disk.rows.execute(
+            "SELECT count(*) FROM asks WHERE job IS NULL AND told = 0"
+        ).fetchone()
         is_awake = not any(running.process.is_paused for running in self.machine.running)
-        return open_rows == 0 and is_awake and self.machine.reachable() is not None
+        return open_rows == asks_in_hand == 0 and is_awake and self.machine.reachable() is not None
 
     def _begin_job(self, job: JobPlan) -> None:
         self.trace.note("omni", f"job {job.id[:8]} begins")
-        self.omni.add(job.id, job.conversation, job.script, f"Question {job.token}?", chart=job.chart)
+        self.omni.add(job.id, job.conversation, job.script, job.question, chart=job.chart)
 
     def _omni_does(self, what: str, job: str) -> None:
         known = self.omni.jobs.get(job)
