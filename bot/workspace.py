@@ -111,7 +111,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         tenant=credentials.omni_base_url,
         notify_after_seconds=settings.notify_after_seconds,
         follow_for_seconds=settings.max_follow_hours * 3_600.0,
-        access=_access(settings, credentials),
+        access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
     slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session)
@@ -156,7 +156,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         yield Workspace(credentials, app, parts, board, store, requests, upkeep)
 
 
-def _access(settings: Settings, credentials: Credentials) -> AccessRules:
+def rules_in(settings: Settings, credentials: Credentials) -> AccessRules:
     """The settings' rules. What they say of teams is for whoever shares the settings' Omni."""
     rules = settings.access_rules
     return replace(rules, teams=frozenset()) if credentials.is_shut else rules

@@ -1,6 +1,7 @@
 """Installations and each workspace's Omni: kept encrypted, one per workspace, and never another company's."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstallationStore
@@ -11,8 +12,12 @@ from bot import installationstore
 from bot.credentials import OmniAccount
 from bot.encryption import EncryptionKeys, Unreadable
 from bot.installationstore import StateStore
+from bot.person import Person
+from bot.settings import Settings
 from bot.tables import slack_bots, slack_installations, slack_oauth_states, workspaces
 from bot.transactions import Transactions
+from bot.watch import UserId
+from bot.workspace import rules_in
 from tests.databases import Opened
 from tests.installed import (
     ACME,
@@ -26,6 +31,12 @@ from tests.installed import (
     store,
 )
 
+SETTINGS = {
+    "slack_bot_token": "xoxb-1",
+    "slack_app_token": "xapp-1",
+    "omni_base_url": "https://acme.omniapp.co",
+    "omni_api_token": "key",
+}
 TABLES = (slack_bots, slack_installations, workspaces)
 
 
@@ -69,6 +80,21 @@ async def test_the_settings_omni_is_for_nobody_but_those_whom_allowed_teams_name
     assert await installations(transactions, to=ACME, shared=None).list() == []
     assert await installations(transactions, to=ACME).has_omni(ACME)
     assert not await installations(transactions, to=ACME).has_omni(OTHER)
+
+
+async def test_who_shares_the_settings_omni_comes_not_into_a_workspace_with_one_of_its_own(
+    transactions: Transactions,
+) -> None:
+    known = installations(transactions, to=f"{ACME} {OTHER}")
+    for team in (ACME, OTHER):
+        await store(transactions).async_save(installation(team))
+    await known.set_omni(OTHER, OWN)
+    settings = Settings.model_validate(SETTINGS | {"allowed_teams": f"{ACME},{OTHER}"})
+    shared, own = [rules_in(settings, credentials) for credentials in await known.list()]
+    person = Person(UserId("U0ADA"), ACME, is_stranger=True)
+    assert shared.is_open_to(person)
+    assert not own.is_open_to(person)
+    assert own.is_open_to(replace(person, team=OTHER, is_stranger=False))
 
 
 async def test_one_whose_own_key_can_not_be_decrypted_does_not_get_the_settings_omni(

@@ -487,3 +487,56 @@ def test_every_rule_reaches_the_gate(read: Read) -> None:
         most_open_follows=2,
         most_asks_per_hour=3,
     )
+
+
+OAUTH: dict[str, str | None] = {
+    "SLACK_BOT_TOKEN": None,
+    "SLACK_CLIENT_ID": "111.222",
+    "SLACK_CLIENT_SECRET": "0123456789abcdef" * 2,
+    "ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "PUBLIC_URL": "https://jobs.example.com/",
+    "PORT": "8080",
+}
+
+
+def test_where_workspaces_install_the_app_neither_a_bot_token_nor_an_omni_is_needed(read: Read) -> None:
+    found = read(**OAUTH | {"OMNI_BASE_URL": None, "OMNI_API_TOKEN": None})
+    assert (found.bot_token, found.omni_account, found.public_url) == ("", None, "https://jobs.example.com")
+    assert read(**OAUTH).omni_account is not None, "one for those whom ALLOWED_TEAMS names"
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("SLACK_CLIENT_ID", "hidden"),
+        ("SLACK_CLIENT_SECRET", None),
+        ("SLACK_CLIENT_SECRET", "hidden"),
+        ("ENCRYPTION_KEY", None),
+        ("ENCRYPTION_KEY", "hidden"),
+        ("PUBLIC_URL", None),
+        ("PUBLIC_URL", "http://hidden.example.com"),
+        ("PUBLIC_URL", "hidden"),
+    ],
+)
+def test_what_installing_lacks_is_told_in_one_line(read: Read, name: str, value: str | None) -> None:
+    (line,) = problems(read, **OAUTH | {name: value})
+    assert line.startswith(f"{name} ") and line.endswith(f": set it to {HINTS[name]}")
+    assert "hidden" not in line
+
+
+def test_one_workspace_and_several_can_not_both_be_meant(read: Read) -> None:
+    (line,) = problems(read, **OAUTH | {"SLACK_BOT_TOKEN": "xoxb-1"})
+    assert line.startswith("SLACK_CLIENT_ID is set beside SLACK_BOT_TOKEN")
+    (line,) = problems(read, SLACK_CLIENT_SECRET="0123456789abcdef" * 2)
+    assert line.startswith("SLACK_CLIENT_SECRET is set without SLACK_CLIENT_ID")
+
+
+def test_a_public_address_needs_a_port(read: Read) -> None:
+    (line,) = problems(read, PUBLIC_URL="https://jobs.example.com")
+    assert line.startswith("PUBLIC_URL leads nowhere while PORT is not set")
+
+
+@pytest.mark.parametrize("missing", ["OMNI_BASE_URL", "OMNI_API_TOKEN"])
+def test_half_an_omni_is_told(read: Read, missing: str) -> None:
+    (line,) = problems(read, **OAUTH | {missing: None})
+    assert line.startswith(f"{missing} is not set")
