@@ -1,4 +1,4 @@
-"""The command line: `python -m bot`, `python -m bot check`, `python -m bot demo`.
+"""The command line: `python -m bot`, and its commands `check`, `workspace` and `demo`.
 
 What a command needs is imported when it runs, since all of it together takes a second or two: help, and a setting that
 is missing, are told at once.
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*error.problems, sep="\n", file=sys.stderr)
         return BAD_SETTINGS
     try:
+        if options.command == "workspace":
+            return asyncio.run(_workspace(settings, options))
         return asyncio.run(_check(settings) if options.command == "check" else _run(settings))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -60,6 +62,45 @@ async def _check(settings: Settings) -> int:
         print(finding, flush=True)
         code = code if finding.good else BROKEN
     return code
+
+
+async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
+    from bot import logs, workspacecommand
+
+    logs.configure(settings.log_level)
+    try:
+        if options.action == "add":
+            team = workspacecommand.team_id(options.team)
+            omni = workspacecommand.account(options.omni, _key(), options.requests_per_minute, options.model)
+            lines = workspacecommand.add(settings, team, omni)
+        elif options.action == "remove":
+            lines = workspacecommand.remove(settings, workspacecommand.team_id(options.team))
+        elif options.action == "encrypt":
+            lines = workspacecommand.encrypt(settings)
+        else:
+            lines = workspacecommand.known(settings)
+        async for line in lines:
+            print(line, flush=True)
+    except workspacecommand.Refused as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+    except StoreUnavailable as error:
+        print(
+            f"DATABASE_URL can't be opened: {error}. On SQLite, stop the bot first; on PostgreSQL it can go on.",
+            file=sys.stderr,
+        )
+        return NO_DATABASE
+    return STOPPED
+
+
+def _key() -> str:
+    """From the terminal without showing it, else the first line of stdin. An argument would be seen by everybody who
+    looks at the processes."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass("Omni API key: ").strip()
+    return sys.stdin.readline().strip()
 
 
 async def _run(settings: Settings) -> int:
@@ -96,14 +137,32 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="{check,demo}")
+    commands = parser.add_subparsers(dest="command", metavar="{check,workspace,demo}")
     commands.add_parser("check", help="try the tokens, Omni and the database, and say what to do")
+    _add_workspace_parser(commands.add_parser("workspace", help="which Slack workspace has which Omni"))
     demo = commands.add_parser(
         "demo", help="the whole bot with a simulated Slack and Omni, no account needed"
     )
     demo.add_argument("--port", type=_port, default=8000, help="the page's port; the next free one if taken")
     demo.add_argument("--no-browser", action="store_true", help="do not open the page")
     return parser
+
+
+def _add_workspace_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{add,list,remove,encrypt}")
+    add = actions.add_parser(
+        "add", help="give a workspace its Omni, or another one; the key is read from the terminal or stdin"
+    )
+    add.add_argument("team", help="the workspace's id, such as T0123ABCD")
+    add.add_argument("--omni", required=True, metavar="ADDRESS", help="where it logs in to Omni")
+    add.add_argument(
+        "--requests-per-minute", type=int, default=60, metavar="N", help="what Omni allows the key; 60"
+    )
+    add.add_argument("--model", metavar="UUID", help="the model that is asked where a person has chosen none")
+    actions.add_parser("list", help="every workspace, and its Omni without the key")
+    remove = actions.add_parser("remove", help="take a workspace's own Omni away")
+    remove.add_argument("team", help="the workspace's id")
+    actions.add_parser("encrypt", help="encrypt all that is kept with the first of ENCRYPTION_KEY")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from slack_bolt.async_app import AsyncApp
 
 from bot import web
 from bot.askstore import AllAsks
+from bot.credentials import Source
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.dispatch import Dispatch
@@ -18,8 +19,10 @@ from bot.exposition import Exposition
 from bot.gates import OmniGates
 from bot.health import Health, Vitals
 from bot.httpmode import HttpMode
+from bot.installing import Installing
 from bot.ledger import StoredLedger
 from bot.metrics import Metrics
+from bot.oauth import OAuth
 from bot.serversecret import server_secret
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
@@ -60,11 +63,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     exposition = Exposition(token.get_secret_value() if token else None, metrics, health)
     workspaces: Workspaces | None = None
 
+    installing: Installing | None = None
+
     async def app_of(team: TeamId) -> AsyncApp | None:
-        return None if workspaces is None else await workspaces.only_app(team)
+        if workspaces is None:
+            return None
+        return await (workspaces.only_app if installing is None else installing.app_of)(team)
 
     dispatch = Dispatch(app_of)
     http = _http_mode(settings, dispatch)
+    oauth = OAuth() if settings.slack_client_id else None
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
@@ -73,6 +81,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 *exposition.routes(),
                 *door.routes(),
                 *(http.routes() if http else ()),
+                *(oauth.routes() if oauth else ()),
             ]
             await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
         url = settings.database_url.get_secret_value()
@@ -85,6 +94,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         session = await closing.enter_async_context(slack_session())
         shared = await closing.enter_async_context(sharing(transactions, url, Random()))
         ledger = StoredLedger(transactions, now)
+        slack = slack_client(settings.app_token, settings.slack_api_url, session, metrics)
+        source: Source
+        if oauth is None:
+            source, leaving = SingleWorkspace(settings, session, slack), None
+        else:
+            installing = Installing(settings, transactions, session)
+            source, leaving = installing.installations, installing.leaving
         secret = await server_secret(transactions, "omni webhook")
         door.inside = Inside(secret, AllAsks(transactions), shared.switchboard.tell)
         common = Common(
@@ -97,15 +113,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             webhook_secret=secret,
             meter=metrics,
             alone_since=alone_since,
+            leaving=leaving,
         )
-        slack = slack_client(settings.app_token, settings.slack_api_url, session, metrics)
-        workspaces = Workspaces(SingleWorkspace(settings, session, slack), partial(build, common))
+        workspaces = Workspaces(source, partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
         starting = asyncio.create_task(workspaces.look())
         if not await _before(stop, starting):
             return
         starting.result()
+        if oauth is not None and installing is not None:
+            oauth.open(installing.open(workspaces))
+            closing.callback(oauth.close)
         delivery = http or SocketMode(dispatch, settings.app_token, slack)
         health.vitals = Vitals(
             is_connected=delivery.is_connected,

@@ -2,25 +2,23 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from random import Random
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.budget import Gate, Rate
+from bot.credentials import OmniAccount
 from bot.database import Database, DatabaseInUse
 from bot.errors import (
     BoardError,
     BoardUnreachable,
-    JobNotFound,
     KeyRefused,
-    OmniBusy,
     OmniError,
     StoreUnavailable,
     TokenRefused,
 )
 from bot.httpmode import PATH
-from bot.job import JobId
-from bot.omni import OmniApi, omni_client
+from bot.oauth import INSTALL_PATH, REDIRECT_PATH
+from bot.omni import OmniApi
+from bot.omniproof import prove, unmetered
 from bot.settings import HINTS, Settings
 from bot.slack import (
     EMAIL_SCOPE,
@@ -36,9 +34,6 @@ from bot.slack import (
     slack_client,
     slack_session,
 )
-
-NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
-"""A job that does not exist: a good key is told so, a bad one is refused."""
 
 NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"
 """Nobody's: RFC 2606 keeps `.invalid` for that."""
@@ -69,16 +64,19 @@ class Finding:
 async def check(settings: Settings) -> AsyncIterator[Finding]:
     """Try each thing outside in turn. Posts nothing, follows nothing and asks nothing."""
     async with slack_session() as session:
-        bot_token = settings.slack_bot_token.get_secret_value()
-        client = slack_client(bot_token, settings.slack_api_url, session)
-        for finding in await _bot_token(client, settings):
-            yield finding
+        if settings.slack_client_id is None:
+            client = slack_client(settings.bot_token, settings.slack_api_url, session)
+            for finding in await _bot_token(client, settings):
+                yield finding
+        else:
+            yield _installable(settings)
         if settings.app_token:
             yield await _app_token(slack_client(settings.app_token, settings.slack_api_url, session))
         else:
             yield _http_mode(settings)
-    for finding in await _omni(settings):
-        yield finding
+    if settings.omni_account is not None:
+        for finding in await _omni(settings.omni_account, settings):
+            yield finding
     yield await _database(settings)
 
 
@@ -152,19 +150,25 @@ def _http_mode(settings: Settings) -> Finding:
     return Finding(True, what, remedy)
 
 
-async def _omni(settings: Settings) -> list[Finding]:
-    async with omni_client(settings.omni_base_url, settings.omni_api_token.get_secret_value()) as client:
-        omni = OmniApi(client, Gate(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
+def _installable(settings: Settings) -> Finding:
+    what = f"Workspaces install the app at {settings.public_url}{INSTALL_PATH}"
+    remedy = (
+        f"The Slack app's settings have to name {settings.public_url}{REDIRECT_PATH} as a redirect URL. Which "
+        "workspace has which Omni: python -m bot workspace list"
+    )
+    return Finding(True, what, remedy)
+
+
+async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
+    async with unmetered(account) as omni:
         try:
-            await omni.status(NOBODYS_JOB)
-        except (JobNotFound, OmniBusy):
-            pass
+            await prove(omni)
         except KeyRefused as error:
             return [Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))]
         except OmniError as error:
-            what = f"Omni does not answer at {settings.omni_base_url} ({error})"
+            what = f"Omni does not answer at {account.base_url} ({error})"
             return [Finding(False, what, _set("OMNI_BASE_URL"))]
-        taken = Finding(True, f"Omni: {settings.omni_base_url} takes the key")
+        taken = Finding(True, f"Omni: {account.base_url} takes the key")
         return [taken, *await _omni_users(omni, settings)]
 
 
@@ -195,16 +199,6 @@ async def _database(settings: Settings) -> Finding:
         return Finding(False, f"Database does not open: {error}", remedy)
     await database.close()
     return Finding(True, "Database: opens")
-
-
-class _Unmetered:
-    """A ledger for the one request of the check, which is made whether or not the bot is running."""
-
-    async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:  # noqa: ARG002
-        return 0.0
-
-    async def pause(self, _budget: str, _rate: Rate, _seconds: float) -> None:
-        """One request needs no pause after it."""
 
 
 def _set(name: str) -> str:

@@ -26,12 +26,28 @@ class Credentials:
     """What Omni allows the key."""
     default_model: ModelId | None = None
     """The Omni model that is asked where a person has chosen none."""
+    is_shut: bool = False
+    """Whether nobody of another workspace may use the bot there, whatever the settings say of teams: its Omni is its
+    own."""
 
     @property
     def omni_budget(self) -> str:
         """The name of the key's budget of requests: the same for all who use it, and nothing that leads to it."""
         key = f"{self.omni_base_url} {self.omni_api_token}".encode()
         return f"omni {blake2b(key, digest_size=12).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class OmniAccount:
+    """An Omni instance and the key to it."""
+
+    base_url: str
+    """Without `/api` and without a slash at its end."""
+    api_token: str = field(repr=False)
+    requests_per_minute: int
+    """What Omni allows the key."""
+    default_model: ModelId | None = None
+    """The model that is asked where a person has chosen none."""
 
 
 class Source(Protocol):

@@ -68,12 +68,55 @@ def _secrets(connection: Connection) -> None:
     )
 
 
+def _installations(connection: Connection) -> None:
+    """Version 7: workspaces in which the app was installed, and the Omni of each."""
+    number = "SERIAL" if connection.dialect.name == "postgresql" else "INTEGER"
+    team = (
+        f"id {number} NOT NULL PRIMARY KEY, client_id VARCHAR(32) NOT NULL, app_id VARCHAR(32) NOT NULL, "
+        "enterprise_id VARCHAR(32), enterprise_name VARCHAR(200)"
+    )
+    bot = (
+        "team_id VARCHAR(32), team_name VARCHAR(200), bot_token VARCHAR(1000), bot_id VARCHAR(32), "
+        "bot_user_id VARCHAR(32), bot_scopes VARCHAR(1000), bot_refresh_token VARCHAR(1000), "
+        "bot_token_expires_at TIMESTAMP"
+    )
+    installer = (
+        "user_id VARCHAR(32) NOT NULL, user_token VARCHAR(1000), user_scopes VARCHAR(1000), "
+        "user_refresh_token VARCHAR(1000), user_token_expires_at TIMESTAMP, incoming_webhook_url VARCHAR(1000), "
+        "incoming_webhook_channel VARCHAR(200), incoming_webhook_channel_id VARCHAR(200), "
+        "incoming_webhook_configuration_url VARCHAR(200)"
+    )
+    omni = (
+        "team VARCHAR(32) NOT NULL PRIMARY KEY, omni_base_url VARCHAR(1000) NOT NULL, "
+        "omni_api_token VARCHAR(4000) NOT NULL, requests_per_minute INTEGER NOT NULL, default_model VARCHAR(36)"
+    )
+    bots = f"{team}, {bot}, is_enterprise_install BOOLEAN NOT NULL, installed_at TIMESTAMP NOT NULL"
+    installations = (
+        f"{team}, enterprise_url VARCHAR(200), {bot}, {installer}, is_enterprise_install BOOLEAN NOT NULL, "
+        "token_type VARCHAR(32), installed_at TIMESTAMP NOT NULL"
+    )
+    states = (
+        f"id {number} NOT NULL PRIMARY KEY, state VARCHAR(200) NOT NULL, expire_at TIMESTAMP NOT NULL, "
+        "UNIQUE (state)"
+    )
+    for statement in (
+        f"CREATE TABLE slack_bots ({bots})",
+        f"CREATE TABLE slack_installations ({installations})",
+        f"CREATE TABLE slack_oauth_states ({states})",
+        "CREATE INDEX slack_bots_by_team ON slack_bots (client_id, team_id)",
+        "CREATE INDEX slack_installations_by_team ON slack_installations (client_id, team_id)",
+        f"CREATE TABLE workspaces ({omni})",
+    ):
+        connection.execute(text(statement))
+
+
 STEPS: tuple[Callable[[Connection], None], ...] = (
     _claims_and_resuming,
     _durations,
     _replies,
     _asks,
     _secrets,
+    _installations,
 )
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""

@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.access import AccessRules
 from bot.ask import ModelId
+from bot.credentials import OmniAccount
+from bot.encryption import EncryptionKeys
 from bot.watch import ChannelId, TeamId, UserId
 
 HINTS = {
@@ -21,6 +23,10 @@ HINTS = {
     "for HTTP mode",
     "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information; used in HTTP "
     "mode, which is on where PORT is set and SLACK_APP_TOKEN is not",
+    "SLACK_CLIENT_ID": "the client id from your Slack app's page Basic Information, or leave it out: then the bot "
+    "works in the one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
+    "SLACK_CLIENT_SECRET": "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic "
+    "Information",
     "SLACK_API_URL": "https://slack.com/api/, or leave it out; another is only for tests",
     "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
     "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
@@ -40,13 +46,14 @@ HINTS = {
     "MAX_ASKS_PER_HOUR": "a whole number from 1 to 10000",
     "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
     "postgresql://user:password@host/database",
+    "ENCRYPTION_KEY": 'what this prints: python -c "from cryptography.fernet import Fernet; '
+    'print(Fernet.generate_key().decode())"; several with commas between them, the newest first',
     "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
     "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
     "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
     "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
     "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
-    "PUBLIC_URL": "the https address under which Omni reaches PORT, such as https://jobs.example.com, or nothing: then "
-    "Omni is only asked, and does not tell by itself",
+    "PUBLIC_URL": "the https address under which PORT is reached from outside, such as https://jobs.example.com",
     "METRICS_TOKEN": "at least 16 characters that only you and your Prometheus know, such as `openssl rand -hex 32` "
     "prints, or nothing for no /metrics",
     "LOG_LEVEL": "one of debug, info, warning, error",
@@ -62,6 +69,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BEGINNINGS = {"allowed_channels": "CG", "allowed_users": "UW", "allowed_teams": "TE", "admin_users": "UW"}
 """What Slack's ids begin with. A misspelt one must not close the bot to somebody, or leave it open, unnoticed."""
 _Id = TypeVar("_Id")
+_Any = TypeVar("_Any")
 Ids = Annotated[frozenset[_Id], NoDecode]
 """Ids with commas or spaces between them."""
 
@@ -81,18 +89,22 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True
     )
 
-    slack_bot_token: SecretStr
-    """The bot's token, `xoxb-…`."""
+    slack_bot_token: SecretStr | None
+    """The bot's token, `xoxb-…`; None where workspaces install the app by OAuth."""
     slack_app_token: SecretStr | None
     """The app-level token for Socket Mode, `xapp-…`; None in HTTP mode, which `slack_signing_secret` and `port` allow.
     Where it is set, Socket Mode is what is meant."""
     slack_signing_secret: SecretStr | None = None
     """What Slack signs its requests with, in HTTP mode."""
+    slack_client_id: str | None = None
+    """The app's, with which workspaces install it by OAuth; None: there is one workspace, that of the token."""
+    slack_client_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """What the app proves itself with when somebody installs it."""
     slack_api_url: str = "https://slack.com/api/"
     """Slack's Web API; another only for tests."""
-    omni_base_url: str
-    """Omni's address without `/api` and without a slash at its end."""
-    omni_api_token: SecretStr
+    omni_base_url: str | None
+    """Omni's address without `/api` and without a slash at its end; None where each workspace has its own."""
+    omni_api_token: SecretStr | None
     """Omni's API key."""
     omni_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 60
     """What Omni allows the key. Source: docs.omni.co/api/rate-limits."""
@@ -121,6 +133,8 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///omni-job-bot.sqlite3")
     """Where follows are kept: by default a file in the working folder; PostgreSQL for several processes, or
     where the disk is lost at a restart."""
+    encryption_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """What the tokens and keys of workspaces are encrypted with in the database."""
     notify_after_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
     """An answer that took longer, counted from the command, is announced in the card's thread."""
     max_follow_hours: Annotated[float, Field(ge=0.1, le=8_760)] = 24.0
@@ -130,10 +144,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where health, Omni's webhooks and, in HTTP mode, Slack's requests are answered; nowhere if not set."""
-    public_url: str | None = None
-    """The address under which the internet reaches `port`, without a slash at its end; Omni tells there by itself how
-    jobs go on."""
+    """Where health, figures, Omni's webhooks, OAuth and, in HTTP mode, Slack's requests are answered; not set: nowhere."""
+    public_url: Annotated[str | None, Field(validate_default=True)] = None
+    """The address under which `port` is reached from outside, without a slash at its end; Omni tells there by itself
+    how jobs go on."""
     metrics_token: SecretStr | None = None
     """What whoever reads `/metrics` has to send as a bearer token; without it there is no `/metrics`."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
@@ -158,6 +172,33 @@ class Settings(BaseSettings):
     def app_token(self) -> str:
         """`slack_app_token` in clear; empty in HTTP mode."""
         return "" if self.slack_app_token is None else self.slack_app_token.get_secret_value()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_oauth_each_workspace_may_have_its_own(cls, values: object) -> object:
+        if not isinstance(values, dict) or not values.get("slack_client_id"):
+            return values
+        own = {"slack_bot_token": None}
+        if not values.get("omni_base_url") and not values.get("omni_api_token"):
+            own |= {"omni_base_url": None, "omni_api_token": None}
+        return {**own, **values}
+
+    @property
+    def bot_token(self) -> str:
+        """`slack_bot_token` in clear; empty where workspaces install the app by OAuth."""
+        return "" if self.slack_bot_token is None else self.slack_bot_token.get_secret_value()
+
+    @property
+    def omni_account(self) -> OmniAccount | None:
+        """The Omni that the settings name."""
+        if self.omni_base_url is None or self.omni_api_token is None:
+            return None
+        return OmniAccount(
+            self.omni_base_url,
+            self.omni_api_token.get_secret_value(),
+            self.omni_requests_per_minute,
+            self.omni_model_id,
+        )
 
     @property
     def access_rules(self) -> AccessRules:
@@ -186,12 +227,45 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token", "slack_app_token", "omni_api_token", "metrics_token")
     @classmethod
     def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        token = value.get_secret_value() if value is not None else ""
-        if not token.isascii() or not token.isprintable() or " " in token:
+        if value is not None and not is_token(value.get_secret_value()):
             raise ValueError("has characters that no key has")
         return value
 
-    @field_validator("slack_signing_secret")
+    @field_validator("slack_client_id")
+    @classmethod
+    def _client_id(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9]+\.[0-9]+", value):
+            raise ValueError("is not two numbers with a point between them")
+        if value is not None and info.data.get("slack_bot_token") is not None:
+            raise ValueError("is set beside SLACK_BOT_TOKEN, and only one of the two can be meant")
+        return value
+
+    @field_validator("slack_client_secret", "encryption_key", "public_url")
+    @classmethod
+    def _needed_for_oauth(cls, value: _Any, info: ValidationInfo) -> _Any:
+        if value is None and info.data.get("slack_client_id") is not None:
+            raise ValueError("is not set, and SLACK_CLIENT_ID needs it")
+        if value is not None and info.field_name == "slack_client_secret":
+            return _needs_client_id(value, info)
+        return value
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _encrypts(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            EncryptionKeys(value.get_secret_value())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _reaches_the_port(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.data.get("port", "was refused") is None:
+            raise ValueError("leads nowhere while PORT is not set")
+        return _web_address(value)
+
+    @field_validator("slack_signing_secret", "slack_client_secret")
     @classmethod
     def _hexadecimal(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"[0-9a-f]{32}", value.get_secret_value()):
@@ -205,17 +279,8 @@ class Settings(BaseSettings):
 
     @field_validator("omni_base_url")
     @classmethod
-    def _without_api(cls, value: str) -> str:
-        return _web_address(value).removesuffix("/api").rstrip("/")
-
-    @field_validator("public_url")
-    @classmethod
-    def _reaches_the_port(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            return None
-        if info.data.get("port", "was refused") is None:
-            raise ValueError("leads nowhere while PORT is not set")
-        return _web_address(value)
+    def _without_api(cls, value: str | None) -> str | None:
+        return None if value is None else omni_address(value)
 
     @field_validator("database_url")
     @classmethod
@@ -240,7 +305,7 @@ class Settings(BaseSettings):
     @field_validator("omni_model_id")
     @classmethod
     def _uuid(cls, value: str | None) -> str | None:
-        if value is not None and not _UUID.fullmatch(value):
+        if value is not None and not is_uuid(value):
             raise ValueError("is not a UUID")
         return value and value.lower()
 
@@ -298,6 +363,27 @@ def _problem(location: tuple[int | str, ...], message: str, kind: str) -> str:
     name = str(location[0]).upper() if location else "?"
     what = "is not set" if kind == "missing" else message.removeprefix("Value error, ").removeprefix("Input ")
     return f"{name} {what}: set it to {HINTS.get(name, 'a proper value')}"
+
+
+def omni_address(value: str) -> str:
+    """Omni's address without `/api` and without a slash at its end. Raises ValueError."""
+    return _web_address(value).removesuffix("/api").rstrip("/")
+
+
+def is_token(value: str) -> bool:
+    """Whether a key can be sent in a header."""
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def is_uuid(value: str) -> bool:
+    """Whether it is a UUID, in capitals or not."""
+    return _UUID.fullmatch(value) is not None
+
+
+def _needs_client_id(value: _Any, info: ValidationInfo) -> _Any:
+    if info.data.get("slack_client_id", "was refused") is None:
+        raise ValueError("is set without SLACK_CLIENT_ID")
+    return value
 
 
 def _web_address(value: str) -> str:

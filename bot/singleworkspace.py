@@ -21,9 +21,16 @@ class SingleWorkspace:
     """A `Source` of the workspace to which the settings' tokens belong."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
-        """`app`: the Web API with the app's token, which is empty in HTTP mode."""
+        """`app`: the Web API with the app's token, which is empty in HTTP mode.
+
+        Raises:
+            ValueError: the settings name no Omni.
+        """
+        if settings.omni_account is None:
+            raise ValueError("one workspace needs one Omni")
         self._settings = settings
-        self._bot = slack_client(settings.slack_bot_token.get_secret_value(), settings.slack_api_url, session)
+        self._omni = settings.omni_account
+        self._bot = slack_client(settings.bot_token, settings.slack_api_url, session)
         self._app = app
         self._credentials: Credentials | None = None
 
@@ -58,9 +65,9 @@ class SingleWorkspace:
             team=identity.team,
             bot_user=identity.user,
             bot_id=identity.bot_id,
-            bot_token=self._settings.slack_bot_token.get_secret_value(),
-            omni_base_url=self._settings.omni_base_url,
-            omni_api_token=self._settings.omni_api_token.get_secret_value(),
-            requests_per_minute=self._settings.omni_requests_per_minute,
-            default_model=self._settings.omni_model_id,
+            bot_token=self._settings.bot_token,
+            omni_base_url=self._omni.base_url,
+            omni_api_token=self._omni.api_token,
+            requests_per_minute=self._omni.requests_per_minute,
+            default_model=self._omni.default_model,
         )

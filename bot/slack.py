@@ -62,6 +62,8 @@ EVENT_SCOPES = {
     "message.im": {"im:history"},
     "link_shared": {"links:read"},
     "app_home_opened": set[str](),
+    "app_uninstalled": set[str](),
+    "tokens_revoked": set[str](),
 }
 """Every event that the app subscribes to, with the scopes it needs.
 Source: the pages of the events at docs.slack.dev/reference/events."""

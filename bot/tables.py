@@ -1,6 +1,18 @@
 """The tables, for SQLite and PostgreSQL alike. `database` opens them, `migrations` brings older ones up to date."""
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    TIMESTAMP,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -101,3 +113,79 @@ durations = Table(
     Column("ended_at", Float, nullable=False),
 )
 """How many seconds jobs took, from when a worker took them up; `ended_at`: when that was learned, since 1970."""
+
+slack_bots = Table(
+    "slack_bots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("client_id", String(32), nullable=False),
+    Column("app_id", String(32), nullable=False),
+    Column("enterprise_id", String(32)),
+    Column("enterprise_name", String(200)),
+    Column("team_id", String(32)),
+    Column("team_name", String(200)),
+    Column("bot_token", String(1000)),
+    Column("bot_id", String(32)),
+    Column("bot_user_id", String(32)),
+    Column("bot_scopes", String(1000)),
+    Column("bot_refresh_token", String(1000)),
+    Column("bot_token_expires_at", TIMESTAMP),
+    Column("is_enterprise_install", Boolean, nullable=False),
+    Column("installed_at", TIMESTAMP, nullable=False),
+    Index("slack_bots_by_team", "client_id", "team_id"),
+)
+"""The bot of each workspace that the app was installed in, as slack_sdk's installation store writes it; tokens are
+encrypted, which makes them longer than its own columns are."""
+
+slack_installations = Table(
+    "slack_installations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("client_id", String(32), nullable=False),
+    Column("app_id", String(32), nullable=False),
+    Column("enterprise_id", String(32)),
+    Column("enterprise_name", String(200)),
+    Column("enterprise_url", String(200)),
+    Column("team_id", String(32)),
+    Column("team_name", String(200)),
+    Column("bot_token", String(1000)),
+    Column("bot_id", String(32)),
+    Column("bot_user_id", String(32)),
+    Column("bot_scopes", String(1000)),
+    Column("bot_refresh_token", String(1000)),
+    Column("bot_token_expires_at", TIMESTAMP),
+    Column("user_id", String(32), nullable=False),
+    Column("user_token", String(1000)),
+    Column("user_scopes", String(1000)),
+    Column("user_refresh_token", String(1000)),
+    Column("user_token_expires_at", TIMESTAMP),
+    Column("incoming_webhook_url", String(1000)),
+    Column("incoming_webhook_channel", String(200)),
+    Column("incoming_webhook_channel_id", String(200)),
+    Column("incoming_webhook_configuration_url", String(200)),
+    Column("is_enterprise_install", Boolean, nullable=False),
+    Column("token_type", String(32)),
+    Column("installed_at", TIMESTAMP, nullable=False),
+    Index("slack_installations_by_team", "client_id", "team_id"),
+)
+"""Who installed it, as slack_sdk's installation store writes it."""
+
+slack_oauth_states = Table(
+    "slack_oauth_states",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("state", String(200), nullable=False, unique=True),
+    Column("expire_at", TIMESTAMP, nullable=False),
+)
+"""The installations that somebody has begun, as slack_sdk's state store writes them."""
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("team", String(32), primary_key=True),
+    Column("omni_base_url", String(1000), nullable=False),
+    Column("omni_api_token", String(4000), nullable=False),
+    Column("requests_per_minute", Integer, nullable=False),
+    Column("default_model", String(36)),
+)
+"""The Omni of each workspace that has one of its own; the key is encrypted."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -16,12 +16,14 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.access import AccessRules
 from bot.askstore import StoredAsks
 from bot.budget import Gate
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
 from bot.errors import StoreUnavailable
 from bot.gates import OmniGates
+from bot.leaving import Leaving
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
 from bot.meter import Meter
@@ -67,6 +69,8 @@ class Common:
     meter: Meter
     alone_since: datetime | None
     """Since when no other process can use the database, if it is one that only one can."""
+    leaving: Leaving | None = None
+    """What is done when a workspace removes the app; None where somebody else is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         tenant=credentials.omni_base_url,
         notify_after_seconds=settings.notify_after_seconds,
         follow_for_seconds=settings.max_follow_hours * 3_600.0,
-        access=settings.access_rules,
+        access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
     slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
@@ -166,6 +170,8 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)
         app = bolt_app(credentials, settings.slack_api_url)
         parts.register(app)
+        if common.leaving is not None:
+            common.leaving.register(app)
         kept = settings.retention_days
         upkeep = (
             partial(sweep, store, parts.runner, now, retention_days=kept),
@@ -174,6 +180,12 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             parts.home_tabs.run,
         )
         yield Workspace(credentials, app, parts, board, store, common.ledger, requests, upkeep)
+
+
+def rules_in(settings: Settings, credentials: Credentials) -> AccessRules:
+    """The settings' rules. What they say of teams is for whoever shares the settings' Omni."""
+    rules = settings.access_rules
+    return replace(rules, teams=frozenset()) if credentials.is_shut else rules
 
 
 def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:

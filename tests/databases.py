@@ -106,6 +106,10 @@ def empty(url: str) -> None:
         connection.execute("DELETE FROM secrets")
         connection.execute("DELETE FROM budgets")
         connection.execute("DELETE FROM durations")
+        connection.execute("DELETE FROM slack_bots")
+        connection.execute("DELETE FROM slack_installations")
+        connection.execute("DELETE FROM slack_oauth_states")
+        connection.execute("DELETE FROM workspaces")
 
 
 @asynccontextmanager

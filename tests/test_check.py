@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from bot.check import NOBODYS_JOB, Finding, check
+from bot.check import Finding, check
 from bot.database import Database
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack, too_many_requests
+from bot.omniproof import NOBODYS_JOB
 from bot.settings import HINTS, Settings
+from tests.installed import NEW_KEY
 
 MEND = (
     f"Mend the folder or its rights, or see to the server. Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
@@ -270,3 +272,21 @@ async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World)
     assert where.what == "Slack calls HTTP mode: /slack/events on 127.0.0.1:8080"
     assert "SLACK_SIGNING_SECRET" in where.remedy
     assert [request.method for request in world.slack.requests] == ["auth.test"]
+
+
+async def test_where_workspaces_install_the_app_it_is_said_where(world: World) -> None:
+    several = {
+        "slack_bot_token": None,
+        "slack_client_id": "111.222",
+        "slack_client_secret": "0" * 32,
+        "encryption_key": NEW_KEY,
+        "public_url": "https://jobs.example.com",
+        "port": 8080,
+    }
+    (first, *others) = await world.findings(**several)
+    assert first.good and first.what == "Workspaces install the app at https://jobs.example.com/slack/install"
+    assert "https://jobs.example.com/slack/oauth_redirect" in first.remedy
+    assert any("takes the key" in finding.what for finding in others)
+    without = await world.findings(**several, omni_base_url=None, omni_api_token=None)
+    assert all(finding.good and "Omni" not in finding.what for finding in without)
+    assert [request.method for request in world.slack.requests] == ["apps.connections.open"] * 2

@@ -25,6 +25,7 @@ from bot import blocks, modals, slack
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
 from bot.httpmode import PATH
+from bot.leaving import Leaving
 from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
 from bot.shortcuts import Shortcuts
@@ -103,7 +104,7 @@ class AnyListener:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    for kind in (Handlers, ModalHandlers, Shortcuts, Mentions, Unfurling, HomeTabs):
+    for kind in (Handlers, ModalHandlers, Shortcuts, Mentions, Unfurling, HomeTabs, Leaving):
         kind.register(cast(Any, AnyListener()), cast(AsyncApp, app))
     return app.routes
 

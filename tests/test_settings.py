@@ -49,9 +49,9 @@ def problems(read: Read, **changed: str | None) -> list[str]:
 
 def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> None:
     found = read()
-    assert found.slack_bot_token.get_secret_value() == "xoxb-1111-bot-secret"
+    assert found.bot_token == "xoxb-1111-bot-secret"
     assert found.app_token == "xapp-1-app-secret"
-    assert found.omni_api_token.get_secret_value() == "omni_osk_key_secret"
+    assert found.omni_account is not None and found.omni_account.api_token == "omni_osk_key_secret"
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"
     assert found.omni_requests_per_minute == 60
@@ -390,7 +390,7 @@ def test_whatever_omnis_address_is_it_is_refused_in_one_line_or_a_request_can_be
         (line,) = lines
         assert line.startswith("OMNI_BASE_URL ") and line.isprintable()
         return
-    request = httpx.Client(base_url=address).build_request("GET", "/api/v1/ai/jobs/x")
+    request = httpx.Client(base_url=str(address)).build_request("GET", "/api/v1/ai/jobs/x")
     assert request.url.path.endswith("/api/v1/ai/jobs/x")
     assert request.url.host and not request.url.query
 
@@ -550,3 +550,56 @@ def test_the_log_is_told_every_secret_and_nothing_else(read: Read) -> None:
 @pytest.mark.parametrize("typed", ["JSON", "Json", "json"])
 def test_the_log_format_is_read_in_any_case(read: Read, typed: str) -> None:
     assert read(LOG_FORMAT=typed).log_format == "json"
+
+
+OAUTH: dict[str, str | None] = {
+    "SLACK_BOT_TOKEN": None,
+    "SLACK_CLIENT_ID": "111.222",
+    "SLACK_CLIENT_SECRET": "0123456789abcdef" * 2,
+    "ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "PUBLIC_URL": "https://jobs.example.com/",
+    "PORT": "8080",
+}
+
+
+def test_where_workspaces_install_the_app_neither_a_bot_token_nor_an_omni_is_needed(read: Read) -> None:
+    found = read(**OAUTH | {"OMNI_BASE_URL": None, "OMNI_API_TOKEN": None})
+    assert (found.bot_token, found.omni_account, found.public_url) == ("", None, "https://jobs.example.com")
+    assert read(**OAUTH).omni_account is not None, "one for those whom ALLOWED_TEAMS names"
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("SLACK_CLIENT_ID", "hidden"),
+        ("SLACK_CLIENT_SECRET", None),
+        ("SLACK_CLIENT_SECRET", "hidden"),
+        ("ENCRYPTION_KEY", None),
+        ("ENCRYPTION_KEY", "hidden"),
+        ("PUBLIC_URL", None),
+        ("PUBLIC_URL", "http://hidden.example.com"),
+        ("PUBLIC_URL", "hidden"),
+    ],
+)
+def test_what_installing_lacks_is_told_in_one_line(read: Read, name: str, value: str | None) -> None:
+    (line,) = problems(read, **OAUTH | {name: value})
+    assert line.startswith(f"{name} ") and line.endswith(f": set it to {HINTS[name]}")
+    assert "hidden" not in line
+
+
+def test_one_workspace_and_several_can_not_both_be_meant(read: Read) -> None:
+    (line,) = problems(read, **OAUTH | {"SLACK_BOT_TOKEN": "xoxb-1"})
+    assert line.startswith("SLACK_CLIENT_ID is set beside SLACK_BOT_TOKEN")
+    (line,) = problems(read, SLACK_CLIENT_SECRET="0123456789abcdef" * 2)
+    assert line.startswith("SLACK_CLIENT_SECRET is set without SLACK_CLIENT_ID")
+
+
+def test_a_public_address_needs_a_port(read: Read) -> None:
+    (line,) = problems(read, PUBLIC_URL="https://jobs.example.com")
+    assert line.startswith("PUBLIC_URL leads nowhere while PORT is not set")
+
+
+@pytest.mark.parametrize("missing", ["OMNI_BASE_URL", "OMNI_API_TOKEN"])
+def test_half_an_omni_is_told(read: Read, missing: str) -> None:
+    (line,) = problems(read, **OAUTH | {missing: None})
+    assert line.startswith(f"{missing} is not set")

@@ -1,6 +1,7 @@
 """The events that Slack sends to an app, and what has to be so for it to send them. No I/O.
 
-Source: docs.slack.dev/reference/events (app_mention, message.im, link_shared, app_home_opened) and
+Source: docs.slack.dev/reference/events (app_mention, message.im, link_shared, app_home_opened,
+app_uninstalled, tokens_revoked) and
 docs.slack.dev/apis/events-api (the callback around them).
 """
 
@@ -22,6 +23,8 @@ SCOPES = {
     "message.im": "im:history",
     "link_shared": "links:read",
     "app_home_opened": None,
+    "app_uninstalled": None,
+    "tokens_revoked": None,
 }
 """What an app needs to get each event."""
 
@@ -105,6 +108,17 @@ def home_opened(workspace: Workspace, user: str, channel: Channel) -> Event:
     }
     home = workspace.surfaces.homes.get(user)
     return event if home is None else event | {"view": view_json(workspace, home)}
+
+
+def uninstalled(workspace: Workspace) -> Event:
+    """What Slack sends when the app was removed from the workspace."""
+    return {"type": "app_uninstalled", "event_ts": workspace.next_ts()}
+
+
+def revoked(workspace: Workspace) -> Event:
+    """What Slack sends when the bot's token was revoked, which an uninstalled app is told of as well."""
+    tokens = {"oauth": [], "bot": [workspace.bot.id]}
+    return {"type": "tokens_revoked", "tokens": tokens, "event_ts": workspace.next_ts()}
 
 
 def _said(workspace: Workspace, message: StoredMessage, kind: str) -> Event:

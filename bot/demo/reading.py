@@ -1,6 +1,7 @@
 """How a request to the Web API carries its token and arguments."""
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ class Read:
     token: str | None
     args: dict[str, Any]
     error: str | None = None
+    client: tuple[str, str] | None = None
+    """The app's client id and secret, where they came in place of a token (HTTP Basic)."""
 
 
 async def read(request: web.Request) -> Read:
@@ -25,7 +28,9 @@ async def read(request: web.Request) -> Read:
     A token inside a JSON body does not count. Source: docs.slack.dev/apis/web-api (evaluating responses,
     post bodies).
     """
-    token = request.headers.get("Authorization", "").removeprefix("Bearer").strip() or None
+    authorization = request.headers.get("Authorization", "")
+    client = _client(authorization)
+    token = None if client else authorization.removeprefix("Bearer").strip() or None
     args: dict[str, Any] = dict(request.query)
     error = None
     if request.can_read_body:
@@ -39,7 +44,19 @@ async def read(request: web.Request) -> Read:
             error = "invalid_post_type"
     token = token or args.get("token")
     args.pop("token", None)
-    return Read(token, _unpacked(args), error)
+    return Read(token, _unpacked(args), error, client)
+
+
+def _client(authorization: str) -> tuple[str, str] | None:
+    if not authorization.startswith("Basic "):
+        return None
+    try:
+        login, _, password = (
+            b64decode(authorization.removeprefix("Basic "), validate=True).decode().partition(":")
+        )
+    except ValueError:
+        return None
+    return login, password
 
 
 async def read_upload(request: web.Request) -> bytes:

@@ -7,6 +7,7 @@ decided: `payload` and `viewkit` (content), `chat_methods`, `conversation_method
 
 import asyncio
 
+from bot.demo import eventsapi
 from bot.demo.faults import Fault
 from bot.demo.slackserver import Request
 from bot.demo.slackservice import HISTORY_SCOPES, SCOPES, Acked
@@ -56,6 +57,15 @@ class SimulatedSlack(Surfacing):
     async def invite_bot(self, channel: str) -> None:
         """Somebody invites the bot to a channel."""
         self.workspace.channel(channel).members.add(self.bot_user)
+
+    async def uninstall(self) -> None:
+        """Somebody removes the app from the workspace; returns when the app was told, in an order that Slack does not
+        promise."""
+        for token, kind in self._tokens.items():
+            if kind == "bot":
+                self._tokens[token] = "revoked"
+        for event in (eventsapi.revoked(self.workspace), eventsapi.uninstalled(self.workspace)):
+            await self._deliver(event)
 
     def revoke_token(self) -> None:
         """Somebody uninstalls the app: its bot token is good no longer."""

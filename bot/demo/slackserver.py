@@ -1,5 +1,6 @@
 """The simulated Slack's side of the wire: one loopback port for Web API, response_urls and Socket Mode."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from bot.demo import webapi
 from bot.demo.call import Answer, Call, Refused
 from bot.demo.faults import Faults, Serve, Unanswered, meet
 from bot.demo.limits import Limits
+from bot.demo.oauth import OAuth
 from bot.demo.reading import Read, read, read_upload
 from bot.demo.requesturl import RequestUrl
 from bot.demo.responseurl import ResponseUrls
@@ -63,6 +65,7 @@ class SlackServer:
         self.socket_mode = SocketMode(workspace.app, changed)
         self.request_url = RequestUrl()
         self.response_urls = ResponseUrls(workspace)
+        self.oauth = OAuth(workspace, now, self._install)
         self._workspace = workspace
         self._access = access
         self._now = now
@@ -81,6 +84,7 @@ class SlackServer:
         app.router.add_post("/response/{secret}", self._serve_response_url)
         app.router.add_post("/upload/v1/{secret}", self._serve_upload)
         app.router.add_get("/files/{file}/{name}", self._serve_file)
+        app.router.add_get("/oauth/v2/authorize", self._serve_authorize)
         app.router.add_get("/link", self._serve_socket)
         app.router.add_get("/archives/{channel}/{message}", self._serve_archive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -119,9 +123,16 @@ class SlackServer:
     def _answer(self, method: str, body: Read) -> Answer:
         if body.error is not None:
             raise Refused(body.error)
+        if method == "oauth.v2.access":
+            return self.oauth.exchange(body.client, body.args)
         scopes = frozenset(self._access.scopes)
         call = Call(self._workspace, body.args, scopes, self._limits, self._now(), self._socket_url)
         return webapi.answer(method, body.token, self._access.tokens, call)
+
+    def _install(self) -> str:
+        token = f"xoxb-demo-{secrets.token_hex(12)}"
+        self._access.tokens[token] = "bot"
+        return token
 
     def _scope_headers(self, token: str | None) -> dict[str, str]:
         """Slack tells with every answer what the bot's token was granted."""
@@ -207,6 +218,14 @@ class SlackServer:
         disposition = "inline" if file.is_image else "attachment"
         headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
         return web.Response(body=file.content, content_type=file.mimetype, headers=headers)
+
+    async def _serve_authorize(self, request: web.Request) -> web.StreamResponse:
+        """Slack's page with *Allow*; here whoever opens it has pressed that already."""
+        installer = next(user.id for user in self._workspace.users.values() if not user.is_bot)
+        try:
+            raise web.HTTPFound(self.oauth.allow(request.query, installer))
+        except Refused as refused:
+            return web.Response(status=400, text=refused.error)
 
     async def _serve_archive(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text="In Slack, this address opens the message.")

@@ -74,6 +74,7 @@ class SlackService:
         self.faults = self._server.faults
         self.requests = self._server.requests
         self.socket_mode = self._server.socket_mode
+        self.oauth = self._server.oauth
         self.request_url = self._server.request_url
         self.event_settings = EventSettings()
         self._changed = asyncio.Event()
