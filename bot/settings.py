@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where health, figures, Omni's webhooks, OAuth and, in HTTP mode, Slack's requests are answered; not set: nowhere."""
+    """Where health, figures, Omni's webhooks, OAuth and, in HTTP mode, Slack's requests are answered, or nowhere."""
     public_url: Annotated[str | None, Field(validate_default=True)] = None
     """The address under which `port` is reached from outside, without a slash at its end; Omni tells there by itself
     how jobs go on."""
