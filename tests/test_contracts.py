@@ -1,4 +1,4 @@
-"""What is written beside the code says what the code does: the README and `.env.example`."""
+"""What is written beside the code says what the code does: the README, `docs/` and `.env.example`."""
 
 import ast
 import re
@@ -15,7 +15,10 @@ from bot.job import JobState
 from bot.settings import HINTS, Settings
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {
+    path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+ALL = "\n".join(PAGES.values())
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
 REQUIRED: dict[str, Any] = {
     "slack_bot_token": "xoxb-1",
@@ -33,7 +36,7 @@ def examples() -> list[tuple[str, str]]:
 
 def section(heading: str) -> str:
     """The text under a heading, to the next heading of any level."""
-    return re.split(r"^#+ ", README.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.split(r"^#+ ", ALL.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -54,7 +57,7 @@ SAID = [
 
 
 def quoted_messages() -> Iterator[str]:
-    """What the README quotes of the bot's messages, as far as it is fixed."""
+    """What the docs quote of the bot's messages, as far as it is fixed."""
     for first, *_ in rows(section("Troubleshooting")):
         if not first.startswith("Slack itself"):
             for message in re.split(r", (?=[A-Z`])|; ", first):
@@ -84,38 +87,38 @@ def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
     assert empty == {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
 
 
-def test_the_readme_describes_every_setting_in_order() -> None:
-    assert [row[0] for row in rows(section("3. The settings"))] == [f"`{name}`" for name in FIELDS]
+def test_the_docs_describe_every_setting_in_order() -> None:
+    assert [row[0] for row in rows(section("Settings"))] == [f"`{name}`" for name in FIELDS]
 
 
-def test_the_readme_gives_a_reason_for_every_scope() -> None:
-    named = " ".join(row[0] for row in rows(section("1. The Slack app")))
+def test_the_docs_give_a_reason_for_every_scope() -> None:
+    named = " ".join(row[0] for row in rows(section("What the Slack app may do")))
 
     assert set(re.findall(r"`([a-z_.:]+)`", named)) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
 
 
-def test_the_readme_tells_the_exit_codes_as_the_command_line_does() -> None:
-    assert EPILOG in README
+def test_the_docs_tell_the_exit_codes_as_the_command_line_does() -> None:
+    assert EPILOG in section("Health")
 
 
-def test_the_readme_draws_every_state_of_a_job() -> None:
-    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", README, re.DOTALL)
+def test_the_docs_draw_every_state_of_a_job() -> None:
+    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", ALL, re.DOTALL)
 
     assert set(re.findall(r"[A-Z]{5,}", diagram)) == set(JobState) - {JobState.UNKNOWN}
 
 
-def test_the_readme_names_every_module() -> None:
-    named = {name for row in rows(section("Development")) for name in re.findall(r"`(\w+)/?`", row[0])}
+def test_the_docs_name_every_module() -> None:
+    named = {name for row in rows(section("The modules")) for name in re.findall(r"`(\w+)/?`", row[0])}
 
     assert named == {path.stem for path in (ROOT / "bot").glob("*.py")} - {"__init__"} | {"demo"}
 
 
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))
-def test_every_message_in_the_readme_is_one_of_the_bots(message: str) -> None:
+def test_every_message_in_the_docs_is_one_of_the_bots(message: str) -> None:
     assert any(message in said for said in SAID)
 
 
-def test_every_warning_in_the_log_is_explained_in_the_readme() -> None:
+def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:
     told = {
         call.args[0].value
         for path in (ROOT / "bot").glob("*.py")
@@ -129,17 +132,37 @@ def test_every_warning_in_the_log_is_explained_in_the_readme() -> None:
     assert told - set(quoted_messages()) == set()
 
 
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)|(?:src|srcset)=\"([^\":]+)\"", README)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)|(?:src|srcset)=\"([^\":]+)\"", PAGES[page])
 
-    assert [link for link in map("".join, links) if not (ROOT / link).exists()] == []
+    assert [link for link in map("".join, links) if not (page.parent / link).exists()] == []
 
 
-def test_every_section_that_the_readme_links_to_exists() -> None:
-    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_section_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", PAGES[page])
 
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
+    assert [
+        (to, section) for to, section in links if section not in anchors(page.parent / to if to else page)
+    ] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The sections of a page, as addresses name them."""
+    headings = re.findall(r"^#+ (.*)$", PAGES[page.resolve()], re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_alarm_is_explained_in_the_docs() -> None:
+    rules = (ROOT / "docs" / "alerts.yml").read_text("utf-8")
+
+    alarms = {name for row in rows(section("Alarms")) for name in re.findall(r"`(OmniJobBot\w+)`", row[0])}
+    assert alarms == set(re.findall(r"alert: (\w+)", rules))
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(PAGES[ROOT / "README.md"].splitlines()) <= 130
 
 
 def test_heroku_finds_one_lock_file_and_a_python_without_a_patch_version() -> None:
