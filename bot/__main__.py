@@ -56,7 +56,7 @@ async def _check(settings: Settings) -> int:
     from bot import logs
     from bot.check import check
 
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, settings.secrets)
     code = STOPPED
     async for finding in check(settings):
         print(finding, flush=True)
@@ -108,7 +108,7 @@ async def _run(settings: Settings) -> int:
     from bot.app import run
     from bot.web import PortTaken
 
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, settings.secrets)
     try:
         await run(settings)
     except TokenRefused as error:

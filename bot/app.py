@@ -2,31 +2,29 @@
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
 
+import aiohttp
 import structlog
-from slack_bolt.async_app import AsyncApp
 
 from bot import web
-from bot.credentials import Source
 from bot.database import Database
 from bot.delivery import Delivery
-from bot.dispatch import Dispatch
+from bot.doors import Doors
 from bot.gates import OmniGates
-from bot.health import Health
-from bot.httpmode import HttpMode
 from bot.installing import Installing
 from bot.ledger import StoredLedger
-from bot.oauth import OAuth
+from bot.meter import Meter
+from bot.serversecret import server_secret
 from bot.settings import Settings
 from bot.sharing import Sharing, sharing
 from bot.singleworkspace import SingleWorkspace
 from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
 from bot.transactions import Transactions
-from bot.watch import TeamId
 from bot.workspace import Common, at_most, build, now
 from bot.workspaces import Workspaces
 
@@ -53,44 +51,22 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    health = Health()
-
-    installing: Installing | None = None
-
-    async def app_of(team: TeamId) -> AsyncApp | None:
-        if health.workspaces is None:
-            return None
-        return await (health.workspaces.only_app if installing is None else installing.app_of)(team)
-
-    dispatch = Dispatch(app_of)
-    http = _http_mode(settings, dispatch)
-    oauth = OAuth() if settings.slack_client_id else None
+    doors = Doors(settings)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            routes = [*health.routes(), *(http.routes() if http else ()), *(oauth.routes() if oauth else ())]
-            await closing.enter_async_context(web.serve(settings.host, settings.port, routes))
-        url = settings.database_url.get_secret_value()
-        database = await Database.open(url)
+            await closing.enter_async_context(web.serve(settings.host, settings.port, doors.routes()))
+        database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
-        # Nobody else can open what only one process may use.
-        alone_since = None if database.is_shared else now()
         transactions = Transactions(database)
         closing.push_async_callback(_settle, transactions)
-        health.transactions = transactions
         session = await closing.enter_async_context(slack_session())
-        shared = await closing.enter_async_context(sharing(transactions, url, Random()))
-        ledger = StoredLedger(transactions, now)
-        slack = slack_client(settings.app_token, settings.slack_api_url, session)
-        source: Source
-        if oauth is None:
-            source, leaving = SingleWorkspace(settings, session, slack), None
-        else:
-            installing = Installing(settings, transactions, session)
-            source, leaving = installing.installations, installing.leaving
-        common = Common(
-            settings, session, transactions, ledger, OmniGates(ledger), shared, alone_since, leaving
+        slack = slack_client(settings.app_token, settings.slack_api_url, session, doors.metrics)
+        installing = Installing(settings, transactions, session) if doors.oauth is not None else None
+        common = await closing.enter_async_context(
+            _common(settings, session, transactions, doors.metrics, installing)
         )
+        source = SingleWorkspace(settings, session, slack) if installing is None else installing.installations
         workspaces = Workspaces(source, partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
@@ -98,19 +74,41 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if not await _before(stop, starting):
             return
         starting.result()
-        health.workspaces = workspaces
-        if oauth is not None and installing is not None:
-            oauth.open(installing.open(workspaces))
-            closing.callback(oauth.close)
-        health.delivery = http or SocketMode(dispatch, settings.app_token, slack)
-        await _work(workspaces, health.delivery, shared, stop, is_alone=not database.is_shared)
+        if doors.oauth is not None and installing is not None:
+            doors.oauth.open(installing.open(workspaces))
+            closing.callback(doors.oauth.close)
+        apps = workspaces.only_app if installing is None else installing.app_of
+        delivery = doors.http or SocketMode(doors.dispatch, settings.app_token, slack)
+        doors.open(common, workspaces, apps, delivery)
+        await _work(workspaces, delivery, common.sharing, stop, is_alone=not database.is_shared)
     log.info("stopped")
 
 
-def _http_mode(settings: Settings, dispatch: Dispatch) -> HttpMode | None:
-    if settings.app_token or settings.slack_signing_secret is None:
-        return None
-    return HttpMode(dispatch, settings.slack_signing_secret.get_secret_value())
+@asynccontextmanager
+async def _common(
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    transactions: Transactions,
+    meter: Meter,
+    installing: Installing | None,
+) -> AsyncIterator[Common]:
+    """What all workspaces have in common. Raises StoreUnavailable."""
+    # Nobody else can open what only one process may use.
+    alone_since = None if transactions.database.is_shared else now()
+    ledger = StoredLedger(transactions, now)
+    async with sharing(transactions, settings.database_url.get_secret_value(), Random()) as shared:
+        yield Common(
+            settings=settings,
+            session=session,
+            transactions=transactions,
+            ledger=ledger,
+            gates=OmniGates(ledger),
+            sharing=shared,
+            webhook_secret=await server_secret(transactions, "omni webhook"),
+            meter=meter,
+            alone_since=alone_since,
+            leaving=None if installing is None else installing.leaving,
+        )
 
 
 async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:

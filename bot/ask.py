@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NewType, Protocol
 
 from bot.errors import OmniError
-from bot.job import JobId, JobState
+from bot.job import Job, JobId, JobState
 
 OmniUserId = NewType("OmniUserId", str)
 """An Omni user's UUID, as SCIM and `?userId=` know it."""
 ModelId = NewType("ModelId", str)
 """An Omni model's UUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where Omni is to tell by itself how a job goes on, and what it signs that with."""
+
+    url: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,8 @@ class Question:
     """The chat to go on in; None: a new one."""
     as_user: OmniUserId | None = None
     """In whose name, and so with whose permissions, it runs; None: whoever made the key."""
+    webhook: Webhook | None = None
+    """None: Omni tells nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,22 @@ class Submitted:
     conversation: str | None
     """None where Omni left it out; the job's status says it too."""
     chat_url: str | None = field(default=None, repr=False)
+
+
+def first_reading(submitted: Submitted, question: Question, now: datetime) -> Job:
+    """What is known of a job that Omni has just taken, without asking for it."""
+    return Job(
+        id=submitted.job,
+        state=JobState.QUEUED,
+        raw_state=JobState.QUEUED.value,
+        prompt=question.prompt,
+        chat_url=submitted.chat_url,
+        topic=question.topic,
+        conversation=submitted.conversation,
+        user=question.as_user,
+        model=question.model,
+        created_at=now,
+    )
 
 
 @dataclass(frozen=True, slots=True)

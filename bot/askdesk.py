@@ -9,7 +9,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
-from bot import accesslines, asklines, audit, lines
+from bot import accesslines, asklines, audit, lines, logcontext
 from bot.access import Access, NoOmniUser, Unjudged
 from bot.ask import ModelId, Question
 from bot.asks import Ask, AskId, Asks
@@ -244,6 +244,7 @@ class AskDesk:
         if known is None or not known.is_of(place, card):
             audit.record(act, user, place, "refused: no such card")
             raise _Refused(lines.nothing_to_show_here())
+        logcontext.about(known.job)
         return known
 
     async def _job(self, known: Watch, user: UserId) -> Job:

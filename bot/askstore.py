@@ -136,5 +136,19 @@ class StoredAsks:
         return and_(self._ours, asks.c.id == ask)
 
 
+class AllAsks:
+    """The asks of all teams, for what names the team itself."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
+
+    @whole
+    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+        """One ask of a team's; None where there is none, or it is forgotten. Raises StoreUnavailable."""
+        async with self.transactions.begin() as connection:
+            found = await select_asks(connection, and_(asks.c.team == team, asks.c.id == ask))
+        return found[0] if found else None
+
+
 def _of(team: TeamId, user: UserId) -> ColumnElement[bool]:
     return and_(asks.c.team == team, asks.c.user == user)

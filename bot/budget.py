@@ -126,9 +126,9 @@ class Gate:
     """
 
     def __init__(self, ledger: Ledger, budget: str, rate: Rate) -> None:
+        self.budget = budget
+        self.rate = rate
         self._ledger = ledger
-        self._budget = budget
-        self._rate = rate
         self._urgent: deque[_Request] = deque()
         self._unhurried: list[_Entry] = []
         """A heap."""
@@ -139,6 +139,12 @@ class Gate:
         self._last_unhurried = -inf
         self._not_before = -inf
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        requests = itertools.chain(self._urgent, (request for _, _, request in self._unhurried))
+        return sum(1 for request in requests if not request.turn.done())
+
     async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
         """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
         request = _Request(urgent, worth or _nothing, asyncio.get_running_loop().create_future())
@@ -148,7 +154,7 @@ class Gate:
         else:
             heapq.heappush(self._unhurried, self._entry(next(self._numbers), request, _loop_time()))
         if self._opener is None or self._opener.done():
-            self._opener = asyncio.create_task(self._open(), name=f"gate {self._budget}")
+            self._opener = asyncio.create_task(self._open(), name=f"gate {self.budget}")
         await request.turn
 
     def share(self, part: float) -> None:
@@ -157,7 +163,7 @@ class Gate:
 
     async def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds: the service said that it is too much."""
-        await self._ledger.pause(self._budget, self._rate, seconds)
+        await self._ledger.pause(self.budget, self.rate, seconds)
 
     async def close(self) -> None:
         """Stop letting requests through; whoever still waits is cancelled."""
@@ -186,7 +192,7 @@ class Gate:
             elif self._does_anybody_wait():
                 self._let_one_through()
                 if is_late:
-                    self._not_before = _loop_time() + self._rate.interval_seconds
+                    self._not_before = _loop_time() + self.rate.interval_seconds
 
     async def _wait_seconds(self, *, urgent: bool) -> float:
         """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
@@ -195,12 +201,12 @@ class Gate:
             early = max(early, self._leave_to_others_seconds())
         if early > 0.0:
             return early
-        return await self._ledger.take(self._budget, self._rate, urgent=urgent or self._is_outrun())
+        return await self._ledger.take(self.budget, self.rate, urgent=urgent or self._is_outrun())
 
     async def _let_others_keep_distance(self, late_seconds: float) -> None:
         """Before a request goes late, tell whoever comes after this process, should it die: nobody else knows when the
         request went. The ledger may take as long to write that down as it took to answer."""
-        await self._ledger.pause(self._budget, self._rate, self._rate.interval_seconds + late_seconds)
+        await self._ledger.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
 
     def _leave_to_others_seconds(self) -> float:
         """How long the next unhurried request has to wait so that other processes have their share."""
@@ -217,7 +223,7 @@ class Gate:
 
     def _apart_seconds(self) -> float:
         """How far apart unhurried requests are that use this process's share."""
-        return self._rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
+        return self.rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
 
     def _let_one_through(self) -> None:
         if self._urgent:

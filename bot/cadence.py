@@ -29,6 +29,10 @@ WORTH_ASKING = 0.01
 at most, and its end is known about 1.1 s later on average, where asking every 2 s would make it 1.0 s."""
 SIGN_OF_LIFE_SECONDS = 6.0
 """How long after a job has begun to execute people wait at most for news of it: they have just asked for it."""
+UNTOLD_SECONDS = 30.0
+"""How long nothing may be heard of a job of which Omni tells by itself, before it is asked for all the same. A word of
+progress comes every few seconds, so that a request is seldom needed; a single query may take minutes, and costs two
+requests a minute then. It is also how much later than otherwise people may learn of an end whose webhook was lost."""
 DELIVERING_SECONDS = 5.0
 """How long Omni is taken to need for the last step, on average. How long it is, is not documented."""
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bot import accesslines, asklines, audit, lines
+from bot import accesslines, asklines, audit, lines, logcontext
 from bot.access import Access
 from bot.ask import Asking
 from bot.audit import Act
@@ -48,6 +48,7 @@ class CancelDesk:
         if known is None or not known.is_of(place, card):
             audit.record(Act.CANCEL, user, place, "refused: no such card")
             return lines.nothing_to_show_here()
+        logcontext.about(known.job)
         if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
             audit.record(Act.CANCEL, user, place, "refused: not theirs", job=known.job)
             return accesslines.not_yours()

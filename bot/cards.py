@@ -12,6 +12,7 @@ from bot.arrivals import Arrival, Arrivals
 from bot.chart import Chart
 from bot.drawing import Drawing
 from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
+from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
@@ -39,6 +40,7 @@ class Cards:
         is_shared: Callable[[Place], Awaitable[bool]],
         now: Callable[[], datetime],
         tenant: str,
+        meter: Meter = UNMETERED,
     ) -> None:
         """`is_shared`: whether no answer may be posted in a place. `tenant`: Omni's address; only chats on it become
         links."""
@@ -52,6 +54,7 @@ class Cards:
         self._is_shared = is_shared
         self._now = now
         self._tenant = tenant
+        self._meter = meter
 
     async def post(self, watch: Watch, sight: Sight) -> None:
         """Post the card in the look that the job has now, or tell its person why there is none."""
@@ -87,6 +90,7 @@ class Cards:
             if newest is not None and newest.card is None:
                 await self._give_up_unconfirmed(newest)
         else:
+            self._count_the_end(watch, sight)
             self._arrivals.came(watch.id, Arrival.POSTED)
 
     def redraw(self, watch: Watch, ts: Ts, sight: Sight) -> None:
@@ -147,7 +151,17 @@ class Cards:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
         if watch.ended and not sight.has_ended:
             return True
-        return await self._drawing.finish(watch, ts, self._look(watch, sight), ended=sight.has_ended)
+        taken = await self._drawing.finish(watch, ts, self._look(watch, sight), ended=sight.has_ended)
+        if taken and not watch.ended:
+            self._count_the_end(watch, sight)
+        return taken
+
+    def _count_the_end(self, watch: Watch, sight: Sight) -> None:
+        """Let it be known how long the end took to be shown. Nobody waited for that of a job that had ended before it
+        was asked for."""
+        ended_at = sight.job.ended_at if sight.job else None
+        if ended_at is not None and ended_at >= watch.asked_at:
+            self._meter.end_shown(max(0.0, (self._now() - ended_at).total_seconds()))
 
     async def _store_card(
         self, watch: WatchId, ended: bool, tried_at: datetime, ts: Ts, fingerprint: str | None

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot import lines
+from bot import lines, logcontext
 from bot.access import Access
 from bot.datamessages import messages, uploads, with_rows
 from bot.errors import (
@@ -109,6 +109,7 @@ class DataDesk:
             known = await self._watches.get(watch)
             if known is None or not known.is_of(place, card):
                 return lines.nothing_to_show_here()
+            logcontext.about(known.job)
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
                 return line
         except StoreUnavailable as error:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import structlog
 
-from bot import accesslines, audit, lines
+from bot import accesslines, audit, lines, logcontext
 from bot.access import Access
 from bot.arrivals import Arrival, Arrivals
 from bot.audit import Act
@@ -85,6 +85,7 @@ class Desk:
                 if job is None:
                     # Whose an empty chat is nobody can tell: it reads like one that is not there.
                     return lines.no_such_job() if self._access.looks_at_jobs else lines.chat_without_job()
+                logcontext.about(job)
                 if (line := await not_shown(self._access, self._omni, person, job)) is not None:
                     return line
                 destination = await self._destination(place, person, private=private)
@@ -105,6 +106,7 @@ class Desk:
             known = await self._watches.get(watch)
             if known is None or not known.is_of(place, card) or known.closed_at is not None:
                 return lines.not_following()
+            logcontext.about(known.job)
             left = await self._watches.unfollow(watch, person)
         except StoreUnavailable as error:
             log.error("unfollow not stored", reason=str(error))
@@ -121,6 +123,7 @@ class Desk:
             known = await self._watches.get(watch)
             if known is None or not known.is_of(place, card):
                 return lines.not_resumable()
+            logcontext.about(known.job)
             if known.ended:
                 return lines.already_followed(None, has_ended=True)
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:

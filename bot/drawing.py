@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot import logcontext
 from bot.budget import Gate
 from bot.errors import (
     BoardBusy,
@@ -22,6 +23,7 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
 from bot.watch import Ts, Watch, WatchId
@@ -55,13 +57,18 @@ class _Card:
     not_before: float = 0.0
     failures: int = 0
     in_flight: bool = False
+    sent: tuple[Message, ...] = ()
+    """The forms of the wish that is under way, or was last."""
 
-    def want(self, forms: tuple[Message, ...]) -> None:
+    def want(self, forms: tuple[Message, ...]) -> bool:
+        """Wish for a look. Whether another wish is dropped for it that was never sent."""
         fingerprints = tuple(form.fingerprint for form in forms)
         if self.wanted and fingerprints == self.fingerprints:
-            return
+            return False
+        is_one_dropped = bool(self.wanted) and self.wanted is not self.sent
         self.wanted, self.fingerprints, self.plainer = forms, fingerprints, 0
         self.rest_if_right()
+        return is_one_dropped
 
     def rest_if_right(self) -> None:
         """Drop the wish if Slack holds it; while an edit is under way nobody can tell."""
@@ -76,13 +83,21 @@ class _Card:
 class Drawing:
     """Edits cards. `show` is a wish that a later one may replace, `finish` one that is seen through."""
 
-    def __init__(self, board: Board, watches: Watches, gate: Gate, palette: Palette) -> None:
+    def __init__(
+        self, board: Board, watches: Watches, gate: Gate, palette: Palette, meter: Meter = UNMETERED
+    ) -> None:
         self._board = board
         self._watches = watches
         self._gate = gate
         self._palette = palette
+        self._meter = meter
         self._cards: dict[WatchId, _Card] = {}
         self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many cards do not look as they should yet."""
+        return sum(1 for card in self._cards.values() if card.wanted)
 
     def show(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> None:
         """Wish the card to look like the first of `forms` that Slack takes. Costs nothing if it does already."""
@@ -91,7 +106,8 @@ class Drawing:
             card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
         card.watch = watch  # with the claim of the follow that wishes
         if card.last is None:
-            card.want(forms)
+            if card.want(forms):
+                self._meter.edit_coalesced()
             self._changed.set()
 
     async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...], *, ended: bool = False) -> bool:
@@ -152,7 +168,8 @@ class Drawing:
 
     async def _edit(self, card: _Card) -> None:
         forms, plainer = card.wanted, card.plainer
-        message = forms[plainer]
+        message, card.sent = forms[plainer], forms
+        logcontext.about(card.watch.job)
         try:
             # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
             # draws whom another process has replaced.
@@ -195,6 +212,7 @@ class Drawing:
         card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
         card.failures = 0
         card.shown = message.fingerprint
+        self._meter.edit_sent()
         try:
             is_the_end = card.ends and card.shown in card.fingerprints
             await self._watches.card_shows(card.watch, card.ts, card.shown, ended=is_the_end)

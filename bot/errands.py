@@ -14,7 +14,7 @@ from uuid import uuid4
 import structlog
 from slack_bolt.async_app import AsyncAck
 
-from bot import lines
+from bot import lines, logcontext
 from bot.access import is_direct
 from bot.errors import BoardBusy, BoardError, BoardUnreachable
 from bot.person import Views
@@ -92,6 +92,11 @@ class Errands:
             async with asyncio.timeout(STORED_WITHIN_SECONDS):
                 await stored.wait()
 
+    @property
+    def under_way(self) -> int:
+        """How many there are."""
+        return len(self._tasks)
+
     async def drain(self) -> None:
         """Wait for what was acknowledged and is not answered yet."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -140,6 +145,7 @@ class Errands:
         return tell
 
     async def _tell_outcome(self, errand: Errand, tell: Tell) -> None:
+        logcontext.begin_errand()
         try:
             said = await errand
         except asyncio.CancelledError:

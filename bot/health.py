@@ -1,44 +1,66 @@
 """Whether the bot can do its work right now, told over HTTP: `/healthz` and `/readyz`."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
 from aiohttp import web
 
-from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
 from bot.transactions import Transactions
-from bot.workspaces import Workspaces
+
+LOOKED_FOR_SECONDS = 2.0
+"""How long what was found holds: whoever can reach the port could otherwise have the database written at will."""
+NOT_BEGUN = "not connected to Slack"
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the bot's work depends on."""
+
+    is_connected: Callable[[], Awaitable[bool]]
+    """Whether Slack can reach us."""
+    refused: Callable[[], str | None]
+    """Slack's word for why it refuses the bot's token; None while it takes it."""
+    is_anybody_following: Callable[[], Awaitable[bool]]
+    """Whether some process takes up what is to be followed. Raises StoreUnavailable."""
+    transactions: Transactions
+    now: Callable[[], datetime]
+    """The time, aware UTC."""
 
 
 class Health:
     """Why the bot can't do its work right now, as `/readyz` tells it."""
 
     def __init__(self) -> None:
-        self.workspaces: Workspaces | None = None
-        self.delivery: Delivery | None = None
-        self.transactions: Transactions | None = None
+        self.vitals: Vitals | None = None
+        """None until the bot has begun."""
+        self._found: Mapping[str, str | None] = {}
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+
+    async def problems(self) -> Mapping[str, str | None]:
+        """By the part's name, what is wrong with it in a few words, or None."""
+        if self.vitals is None:
+            return {"slack": NOT_BEGUN}
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if now - self._looked_at >= LOOKED_FOR_SECONDS:
+                self._found = await _look(self.vitals)
+                self._looked_at = asyncio.get_running_loop().time()
+        return self._found
 
     async def problem(self) -> str | None:
-        """A few words, or None if all is well."""
-        if self.transactions is None or self.delivery is None or not await self.delivery.is_connected():
-            return "not connected to Slack"
-        if self._is_refused_everywhere():
-            return "Slack refuses the bot's token"
-        try:
-            await self.transactions.answers()
-        except StoreUnavailable:
-            return "database does not answer"
-        return None
-
-    def _is_refused_everywhere(self) -> bool:
-        """Where one of several workspaces has thrown the bot out, it does its work in the others."""
-        running = self.workspaces.running if self.workspaces is not None else []
-        return bool(running) and all(workspace.board.refused is not None for workspace in running)
+        """The first of them, or None if all is well."""
+        return next((problem for problem in (await self.problems()).values() if problem), None)
 
     def routes(self) -> list[web.RouteDef]:
         """What a supervisor asks.
 
         - `/healthz`: 200 as long as the event loop turns. Restart the process if it does not answer.
-        - `/readyz`: 200 while Slack is connected and the database answers, else 503 and why. Restarting does not
-          help against that.
+        - `/readyz`: 200 while Slack is connected, the database can be written, and some process follows jobs; else
+          503 and why. Restarting does not help against that.
         """
 
         async def healthz(_: web.Request) -> web.Response:
@@ -49,3 +71,27 @@ class Health:
             return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
 
         return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+async def _look(vitals: Vitals) -> Mapping[str, str | None]:
+    return {
+        "slack": None if await vitals.is_connected() else NOT_BEGUN,
+        "token": None if vitals.refused() is None else "Slack refuses the bot's token",
+        "database": await _database(vitals),
+        "follows": await _follows(vitals),
+    }
+
+
+async def _database(vitals: Vitals) -> str | None:
+    try:
+        await vitals.transactions.writes(vitals.now())
+    except StoreUnavailable:
+        return "database can't be written"  # why, only the log may say: the port may be public
+    return None
+
+
+async def _follows(vitals: Vitals) -> str | None:
+    try:
+        return None if await vitals.is_anybody_following() else "no process follows jobs"
+    except StoreUnavailable:
+        return "nobody can tell whether a process follows jobs"

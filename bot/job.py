@@ -99,12 +99,16 @@ class Job:
         return self.execution_started_at or self.created_at
 
     @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, in whichever way; None while it runs, and where Omni does not say so."""
+        return self.completed_at or self.cancelled_at
+
+    @property
     def duration_seconds(self) -> float | None:
         """From creation to the end, or None while that is not known."""
-        ended_at = self.completed_at or self.cancelled_at
-        if ended_at is None or self.created_at is None:
+        if self.ended_at is None or self.created_at is None:
             return None
-        return max(0.0, (ended_at - self.created_at).total_seconds())
+        return max(0.0, (self.ended_at - self.created_at).total_seconds())
 
 
 class NotAReference(ValueError):

@@ -68,6 +68,18 @@ class StoredLedger:
         async with self.transactions.begin() as connection:
             await connection.execute(pause)
 
+    @whole
+    async def left(self, budget: str, rate: Rate) -> float:
+        """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
+        Takes nothing."""
+        now = self._now()
+        behind = now + (rate.tolerance_seconds + rate.interval_seconds) - _arrival(now, rate)
+        left = case((_is_paused(now), 0.0), else_=behind / rate.interval_seconds)
+        async with self.transactions.begin() as connection:
+            found = await connection.scalar(select(left).where(budgets.c.name == budget))
+        burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
+        return burst if found is None else min(burst, max(0.0, float(found)))
+
     async def _know(self, budget: str) -> None:
         """See that the budget has a row; a new one begins now."""
         if budget in self._known:

@@ -1,31 +1,68 @@
-"""The log: one line of key=value per event on standard output, without tokens, prompts or answers."""
+"""The log: one line per event on standard output, without tokens, prompts or answers."""
 
 import io
 import logging
 import re
 import sys
+from collections.abc import Collection
+from typing import Literal
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot import audit
 
+Format = Literal["text", "json"]
+
+_REDACTED = "[redacted]"
 _SECRETS = re.compile(
-    r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+|(?<=ticket=)[\w-]+|(?<=Bearer )\S+", re.IGNORECASE
+    r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+"
+    r"|(?<=ticket=)[\w-]+"
+    r"|(?<=Bearer )\S+"
+    r"|(?<=password=)(?:'[^']*'|[^\s&]+)"
+    r"|(?<=hooks\.slack\.com/)[\w/-]+",
+    re.IGNORECASE,
 )
+_PASSWORD_IN_ADDRESS = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+(?=@)")
+_SHORTEST_KNOWN = 6
+"""Characters. A shorter secret is a part of too many words to be blanked out by its letters."""
 
 
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank out whatever looks like a token in the event, also inside lists and exceptions."""
-    for key, value in event.items():
-        if not isinstance(value, bool | int | float | None):
-            event[key] = _SECRETS.sub("[redacted]", str(value))
-    return event
+class Redaction:
+    """Blanks out whatever looks like a secret, and the secrets that are known, in whatever is logged: also inside lists
+    and exceptions. The last line of defence: nothing that is logged should hold any."""
+
+    def __init__(self, known: Collection[str] = ()) -> None:
+        """`known`: secrets that are told by their letters, such as a database's password."""
+        # A secret that begins with another one has to be found first, or its end is left.
+        longest_first = sorted(
+            {each for each in known if len(each) >= _SHORTEST_KNOWN}, key=len, reverse=True
+        )
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """The event as it may be written."""
+        for key, value in event.items():
+            if not isinstance(value, bool | int | float | None):
+                event[key] = self._blank_out(str(value))
+        return event
+
+    def _blank_out(self, text: str) -> str:
+        text = _SECRETS.sub(_REDACTED, text)
+        text = _PASSWORD_IN_ADDRESS.sub(rf"\1{_REDACTED}", text)
+        return self._known.sub(_REDACTED, text) if self._known else text
 
 
-def configure(level: str) -> None:
-    """Write our own events from `level` on, and the libraries' from `warning` on: theirs can hold bodies."""
-    shared: list[structlog.typing.Processor] = [
+def configure(level: str, style: Format = "text", secrets: Collection[str] = ()) -> None:
+    """Write our own events from `level` on, and the libraries' from `warning` on: theirs can hold bodies.
+
+    Args:
+        level: debug, info, warning or error.
+        style: key=value, or a JSON object per line.
+        secrets: what is blanked out wherever it stands.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -49,10 +86,8 @@ def configure(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                redact,
-                structlog.processors.LogfmtRenderer(
-                    key_order=["timestamp", "level", "event"], bool_as_flag=False
-                ),
+                Redaction(secrets),
+                _renderer(style),
             ],
         )
     )
@@ -61,3 +96,11 @@ def configure(level: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("bot").setLevel(level.upper())
     logging.getLogger(audit.LOGGER).setLevel(logging.INFO)  # whatever else is left out
+
+
+def _renderer(style: Format) -> Processor:
+    if style == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.processors.LogfmtRenderer(
+        key_order=["timestamp", "level", "event", "errand", "follow"], drop_missing=True, bool_as_flag=False
+    )

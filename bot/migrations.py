@@ -61,8 +61,15 @@ def _asks(connection: Connection) -> None:
     connection.execute(text('CREATE INDEX asks_by_user ON asks ("user", asked_at)'))
 
 
+def _secrets(connection: Connection) -> None:
+    """Version 6: what the processes know and nobody else."""
+    connection.execute(
+        text("CREATE TABLE secrets (name VARCHAR(64) NOT NULL PRIMARY KEY, value VARCHAR(128) NOT NULL)")
+    )
+
+
 def _installations(connection: Connection) -> None:
-    """Version 6: workspaces in which the app was installed, and the Omni of each."""
+    """Version 7: workspaces in which the app was installed, and the Omni of each."""
     number = "SERIAL" if connection.dialect.name == "postgresql" else "INTEGER"
     team = (
         f"id {number} NOT NULL PRIMARY KEY, client_id VARCHAR(32) NOT NULL, app_id VARCHAR(32) NOT NULL, "
@@ -108,6 +115,7 @@ STEPS: tuple[Callable[[Connection], None], ...] = (
     _durations,
     _replies,
     _asks,
+    _secrets,
     _installations,
 )
 """What led from each version to the next; the first leads from version 1. A step is never changed once

@@ -6,6 +6,7 @@ what is not JSON at all counts as no answer.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import httpx
@@ -15,6 +16,7 @@ from bot.ask import MaybeTaken, Model, ModelId, OmniUserId, Question, Submitted
 from bot.budget import Gate
 from bot.errors import OmniUnreachable
 from bot.job import Conversation, Job, JobId, JobState
+from bot.meter import UNMETERED, Meter
 from bot.omniasking import (
     read_cancelled,
     read_models,
@@ -57,9 +59,11 @@ _USERS_IN_SMALL_LETTERS = "/api/scim/v2/users"
 class OmniApi:
     """`Omni`, `Asking` and `Members` over httpx, behind one gate."""
 
-    def __init__(self, client: httpx.AsyncClient, gate: Gate, random: Random) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, gate: Gate, random: Random, meter: Meter = UNMETERED
+    ) -> None:
         """`client` comes from `omni_client`."""
-        self._http = OmniHttp(client, gate, random)
+        self._http = OmniHttp(client, gate, random, meter)
         self._charts: dict[JobId, bool] = {}
         self._users_path = _USERS
 
@@ -120,7 +124,10 @@ class OmniApi:
     # Asking.
 
     async def submit(self, question: Question) -> Submitted:
-        """See `Asking.submit`. Omni has no key by which it would know a second submit for the first."""
+        """See `Asking.submit`. Omni has no key by which it would know a second submit for the first.
+
+        A webhook that Omni refuses must not keep people from asking: the question goes without it.
+        """
         asked = Asked(
             "/api/v1/ai/jobs",
             method="POST",
@@ -134,6 +141,10 @@ class OmniApi:
             raise
         except OmniUnreachable as error:
             raise MaybeTaken(str(error)) from error
+        if question.webhook is not None and answer.is_object and answer.status == 400:
+            # Omni does not document which of its fields a 400 is about. Nothing was begun.
+            log.warning("submit refused, asked again without its webhook", url=question.webhook.url)
+            return await self.submit(replace(question, webhook=None))
         return read_submitted(answer, question)
 
     async def cancel(self, job: JobId) -> JobState:

@@ -114,6 +114,10 @@ def written(question: Question) -> dict[str, object]:
         body["topicName"] = whole_text(question.topic)
     if question.conversation is not None:
         body["conversationId"] = question.conversation
+    if question.webhook is not None:
+        body["webhookUrl"] = question.webhook.url
+        body["webhookSigningSecret"] = question.webhook.secret
+        body["progressWebhookEnabled"] = True
     return body
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from bot.budget import Gate
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
+from bot.meter import UNMETERED, Meter, Outcome
 from bot.ports import Worth
 
 log = structlog.get_logger()
@@ -66,10 +67,13 @@ class NotSent(OmniUnreachable):
 class OmniHttp:
     """Asks Omni. Each request takes a turn of the gate, so the key's limit holds for all of them."""
 
-    def __init__(self, client: httpx.AsyncClient, gate: Gate, random: Random) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, gate: Gate, random: Random, meter: Meter = UNMETERED
+    ) -> None:
         self._client = client
         self._gate = gate
         self._random = random
+        self._meter = meter
         self._refusals = 0
 
     async def ask(self, asked: Asked, *, urgent: bool, worth: Worth | None = None) -> Answer:
@@ -80,6 +84,25 @@ class OmniHttp:
             OmniUnreachable: nothing usable comes back. Whether the request had its effect, nobody can tell.
         """
         await self._gate.turn(urgent=urgent, worth=worth)
+        outcome = Outcome.ABANDONED
+        try:
+            response, body = await self._send(asked)
+            outcome = _outcome(response.status_code)
+        except NotSent:
+            outcome = Outcome.NOT_SENT
+            raise
+        except OmniUnreachable:
+            outcome = Outcome.UNANSWERED
+            raise
+        finally:
+            self._meter.omni_request(outcome)
+        if response.status_code == 429:
+            await self._slow_down(response)
+        elif response.is_success:
+            self._refusals = 0
+        return Answer(response.status_code, body)
+
+    async def _send(self, asked: Asked) -> tuple[httpx.Response, bytes]:
         seconds = asked.timeout_seconds or TIMEOUT_SECONDS
         request = self._client.build_request(
             asked.method,
@@ -101,11 +124,7 @@ class OmniHttp:
             raise NotSent(type(error).__name__) from error
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise OmniUnreachable(type(error).__name__) from error
-        if response.status_code == 429:
-            await self._slow_down(response)
-        elif response.is_success:
-            self._refusals = 0
-        return Answer(response.status_code, body)
+        return response, body
 
     async def _slow_down(self, response: httpx.Response) -> None:
         """Pause everything that uses the key: as long as Omni says, else longer each time, with jitter."""
@@ -137,6 +156,16 @@ def refusal(answer: Answer) -> OmniError:
     if code in (400, 404) and answer.is_object:
         return JobNotFound(str(code))
     return OmniUnreachable(f"HTTP {code}")
+
+
+def _outcome(status: int) -> Outcome:
+    if status == 429:
+        return Outcome.RATE_LIMITED
+    if status in (401, 403):
+        return Outcome.KEY_REFUSED
+    if status >= 500:
+        return Outcome.SERVER_ERROR
+    return Outcome.OK if 200 <= status < 300 else Outcome.REFUSED
 
 
 def _headers(asked: Asked) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """How the parts between Slack and Omni are put together, whatever they talk to at either end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -26,8 +26,10 @@ from bot.follower import Follower
 from bot.gatekeeper import Gatekeeper, OmniUsers
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
+from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.mentions import Mentions
+from bot.meter import UNMETERED, Meter
 from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
 from bot.person import Directory, Views
@@ -85,6 +87,9 @@ class World:
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+    events: JobEvents = field(default_factory=JobEvents)
+    """What Omni tells of jobs by itself."""
+    meter: Meter = UNMETERED
 
 
 class Listener(Protocol):
@@ -141,7 +146,7 @@ def assemble(
         now=world.now,
     )
     palette = Palette()
-    drawing = Drawing(world.board, world.watches, edits, palette)
+    drawing = Drawing(world.board, world.watches, edits, palette, world.meter)
     posting = Posting(world.board, world.now, palette)
     thread = Thread(
         watches=world.watches,
@@ -162,6 +167,7 @@ def assemble(
         is_shared=venues.is_shared_now,
         now=world.now,
         tenant=rules.tenant,
+        meter=world.meter,
     )
     learning = Learning(world.durations, world.now)
     follower = Follower(
@@ -171,6 +177,7 @@ def assemble(
         now=world.now,
         learning=learning,
         follow_for_seconds=rules.follow_for_seconds,
+        events=world.events,
     )
     runner = run(follower.follow)
     desk = Desk(
@@ -203,6 +210,7 @@ def assemble(
         start=runner.start,
         steps=posting.steps,
         now=world.now,
+        events=world.events,
     )
     ask_desk = AskDesk(
         omni=world.omni,

@@ -19,6 +19,7 @@ from bot.arrivals import Relay
 from bot.beside import run_beside
 from bot.entries import QUEUE, TASK, Entries
 from bot.errors import StoreUnavailable
+from bot.heartbeats import is_any_heart_beating
 from bot.job import JobId
 from bot.queueconnector import reason
 from bot.runner import Find, Follow, TaskRunner
@@ -118,6 +119,10 @@ class Queue:
         working = asyncio.create_task(self._work(), name="queue worker")
         rescuing = asyncio.create_task(self._rescue(), name="queue rescue")
         await run_beside([working, rescuing])
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runners.is_anybody_following`: whoever's heart has beaten lately fetches entries."""
+        return await is_any_heart_beating(self.entries.connector, self._timing.stalled_after_seconds)
 
     def leave(self) -> None:
         """See `Runners.leave`."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from bot import logcontext
 from bot.job import JobId
 from bot.watch import TeamId
 
@@ -49,6 +50,10 @@ class Runners(Protocol):
         """Do what has to be done beside the follows, until cancelled. Raises nothing that the world can cause."""
         ...
 
+    async def is_anybody_following(self) -> bool:
+        """Whether some process, this one or another, takes up what is to be followed. Raises StoreUnavailable."""
+        ...
+
     def leave(self) -> None:
         """Take up no follow any more, so that other processes do. For the end of the process; then each runner is
         stopped."""
@@ -65,6 +70,7 @@ class TaskRunners:
     def __init__(self, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
         """`breathe`: as for `TaskRunner`."""
         self._breathe = breathe
+        self._is_running = False
 
     def of(self, team: TeamId, follow: Follow) -> Runner:  # noqa: ARG002
         """See `Runners.of`."""
@@ -72,7 +78,15 @@ class TaskRunners:
 
     async def run(self, find: Find) -> None:  # noqa: ARG002
         """See `Runners.run`."""
-        await asyncio.Event().wait()
+        self._is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._is_running = False
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runners.is_anybody_following`: there is no other process."""
+        return self._is_running
 
     def leave(self) -> None:
         """See `Runners.leave`: there is no other process."""
@@ -140,6 +154,7 @@ class TaskRunner:
         task.add_done_callback(lambda ended: self._forget(job, ended))
 
     async def _run(self, job: JobId, wake: asyncio.Event) -> None:
+        logcontext.begin_follow(job)
         try:
             await self._follow(job, wake)
         except Exception:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -54,15 +54,17 @@ HINTS = {
     "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
     "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
     "PUBLIC_URL": "the https address under which PORT is reached from outside, such as https://jobs.example.com",
+    "METRICS_TOKEN": "at least 16 characters that only you and your Prometheus know, such as `openssl rand -hex 32` "
+    "prints, or nothing for no /metrics",
     "LOG_LEVEL": "one of debug, info, warning, error",
+    "LOG_FORMAT": "text (key=value) or json (one object per line)",
 }
 """What to set and where to get it, told when a setting is missing or malformed."""
 
-
+SHORTEST_TOKEN = 16
+"""Characters of `METRICS_TOKEN`: a shorter one might be guessed."""
 _HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
 _PATH = re.compile(r"[A-Za-z0-9._~%/+-]*")
-
-
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BEGINNINGS = {"allowed_channels": "CG", "allowed_users": "UW", "allowed_teams": "TE", "admin_users": "UW"}
 """What Slack's ids begin with. A misspelt one must not close the bot to somebody, or leave it open, unnoticed."""
@@ -142,10 +144,22 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that `port` listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where `/healthz` and `/readyz` answer, and in HTTP mode `/slack/events`; nowhere if not set."""
+    """Where health, figures, Omni's webhooks, OAuth and, in HTTP mode, Slack's requests are answered, or nowhere."""
     public_url: Annotated[str | None, Field(validate_default=True)] = None
-    """The address under which `port` is reached from outside, without a slash at its end."""
+    """The address under which `port` is reached from outside, without a slash at its end; Omni tells there by itself
+    how jobs go on."""
+    metrics_token: SecretStr | None = None
+    """What whoever reads `/metrics` has to send as a bearer token; without it there is no `/metrics`."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
+    log_format: Annotated[Literal["text", "json"], NoDecode] = "text"
+    """How a line of the log is written: key=value, or a JSON object."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every value that must be nowhere but here: the log blanks them out."""
+        secrets = {name: value for name, value in self if isinstance(value, SecretStr)}
+        passwords = _passwords(secrets.pop("database_url"))
+        return frozenset(passwords.union(value.get_secret_value() for value in secrets.values()))
 
     @model_validator(mode="before")
     @classmethod
@@ -210,7 +224,7 @@ class Settings(BaseSettings):
             raise ValueError(f"does not start with {prefix}")
         return value
 
-    @field_validator("slack_bot_token", "slack_app_token", "omni_api_token")
+    @field_validator("slack_bot_token", "slack_app_token", "omni_api_token", "metrics_token")
     @classmethod
     def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_token(value.get_secret_value()):
@@ -306,7 +320,14 @@ class Settings(BaseSettings):
             raise ValueError(f"holds something that is no id that begins with {' or '.join(begin)}")
         return frozenset(ids)
 
-    @field_validator("access", "ask_as", "log_level", mode="before")
+    @field_validator("metrics_token")
+    @classmethod
+    def _not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"has fewer than {SHORTEST_TOKEN} characters")
+        return value
+
+    @field_validator("access", "ask_as", "log_level", "log_format", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -314,6 +335,12 @@ class Settings(BaseSettings):
 
 def _address(url: URL, driver: str) -> SecretStr:
     return SecretStr(url.set(drivername=driver).render_as_string(hide_password=False))
+
+
+def _passwords(url: SecretStr) -> set[str]:
+    """The password of a database, as it is and as it is written in an address."""
+    password = make_url(url.get_secret_value()).password
+    return {str(password), quote_plus(str(password)), quote(str(password))} if password else set()
 
 
 def read_settings() -> Settings:

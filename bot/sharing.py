@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.arrivals import Arrivals
 from bot.entries import Entries
+from bot.jobevents import Switchboard
 from bot.pgnotify import PgNotify
 from bot.pgpool import open_pool
 from bot.queue import Queue
@@ -23,6 +24,8 @@ class Sharing:
 
     runners: Runners
     arrivals: Arrivals
+    switchboard: Switchboard
+    """Where what Omni tells goes to whoever follows the job."""
     listen: Callable[[], Coroutine[Any, Any, object]]
     """Hears what other processes have to tell, until cancelled."""
 
@@ -31,10 +34,10 @@ class Sharing:
 async def sharing(transactions: Transactions, url: str, random: Random) -> AsyncIterator[Sharing]:
     """What fits the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
-        yield Sharing(TaskRunners(transactions.answers), Arrivals(), asyncio.Event().wait)
+        yield Sharing(TaskRunners(transactions.answers), Arrivals(), Switchboard(), asyncio.Event().wait)
         return
     await prepare(url)
     async with open_pool(url) as pool:
         entries = await Entries.over(pool, breathe=transactions.answers)
         relay = PgNotify(url, pool)
-        yield Sharing(Queue(entries, relay, random), Arrivals(relay), relay.run)
+        yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from bot.errors import JobNotFound, OmniError
-from bot.job import Job
+from bot.job import Job, JobState, Progress
 
 LOST_AFTER_ANSWERS = 3
 LOST_AFTER_SECONDS = 60.0
@@ -49,6 +49,18 @@ class Sight:
     def read(self, job: Job, now: datetime) -> Self:
         """What is known after an answer."""
         return type(self)(job=job, seen_at=now)
+
+    def told(self, progress: Progress) -> Self:
+        """What is known after Omni has told by itself what the job does now. The first thing that is known of a job,
+        and what has gone on from there, is Omni's to answer."""
+        job = self.job
+        if job is None or job.state not in (JobState.QUEUED, JobState.EXECUTING):
+            return self
+        before = None if job.progress is None else job.progress.iteration
+        if before is not None and progress.iteration is not None and progress.iteration < before:
+            return self  # overtaken on the way by a later one
+        executing = JobState.EXECUTING
+        return replace(self, job=replace(job, state=executing, raw_state=executing.value, progress=progress))
 
     def unanswered(self, error: OmniError, now: datetime) -> Self:
         """What is known after a question that failed."""

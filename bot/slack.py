@@ -16,7 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.errors import BoardUnreachable, MessageGone, TokenRefused, Unanswered
+from bot.meter import UNMETERED, Meter
 from bot.ports import Message, Upload
+from bot.slackclient import MeteredWebClient
 from bot.slackcodes import call, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId
 
@@ -200,13 +202,15 @@ class SlackBoard:
         return answer
 
 
-def slack_client(token: str, base_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
+def slack_client(
+    token: str, base_url: str, session: aiohttp.ClientSession, meter: Meter = UNMETERED
+) -> AsyncWebClient:
     """A Web API client without retries of its own, over a session from `slack_session`.
 
     The SDK's default repeats a request whose connection broke, which posts a message twice when only the
     answer was lost. What may be repeated is decided by our callers.
     """
-    return AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[])
+    return MeteredWebClient(meter, token=token, base_url=base_url, session=session, retry_handlers=[])
 
 
 def slack_session() -> aiohttp.ClientSession:

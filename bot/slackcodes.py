@@ -97,7 +97,7 @@ async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSla
     try:
         return await request()
     except SlackApiError as error:
-        raise _refusal(error.response) from error
+        raise refusal(error.response) from error
     except aiohttp.ClientConnectorError as error:
         raise BoardUnreachable("no_connection") from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
@@ -107,7 +107,7 @@ async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSla
         raise Unanswered("nonsense") from error
 
 
-def _refusal(answer: Any) -> BoardError:
+def refusal(answer: Any) -> BoardError:
     """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
     if not isinstance(answer, AsyncSlackResponse):
         return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))

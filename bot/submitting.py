@@ -11,22 +11,23 @@ ask stored ──► prepared ──► submitted ──► bound to its job and
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
-from bot import asklines, audit, lines
+from bot import asklines, audit, lines, logcontext
 from bot.arrivals import Arrivals
-from bot.ask import Asking, ConversationBusy, MaybeTaken, Question
+from bot.ask import Asking, ConversationBusy, MaybeTaken, Question, first_reading
 from bot.asks import Ask, Asks
 from bot.audit import Act
 from bot.desk import Desk
 from bot.destinations import Destination
 from bot.errors import BoardError, OmniError, StoreUnavailable
 from bot.job import JobId
+from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
 from bot.posting import back_off, stored
 from bot.telling import tell_directly
@@ -91,9 +92,10 @@ class Submitting:
         start: Callable[[JobId], Awaitable[None]],
         steps: WholeSteps,
         now: Callable[[], datetime],
+        events: JobEvents | None = None,
     ) -> None:
         """`desk`: tells what became of a card. `start` sees that a job is followed. `steps`: what is settled before
-        the process ends."""
+        the process ends. `events`: what Omni is asked to tell by itself; None: nothing."""
         self._omni = omni
         self._asking = asking
         self._board = board
@@ -103,6 +105,7 @@ class Submitting:
         self._start = start
         self._steps = steps
         self._now = now
+        self._events = events or JobEvents()
         self._errands: set[asyncio.Task[None]] = set()
 
     async def see_through(
@@ -166,6 +169,7 @@ class Submitting:
                 return _Outcome(Message(asklines.taken_but_not_stored(error.job)))
             if submission.taken is not None:
                 self._spawn(submission.taken())
+            logcontext.about(mine.job)
             await self._start(mine.job)
             try:
                 line = await self._desk.tell_new(mine, arrival, submission.destination)
@@ -177,7 +181,10 @@ class Submitting:
     async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
         """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
         ask = submission.ask
-        submitted = await self._asking.submit(submission.question)
+        question = replace(submission.question, webhook=self._events.webhook(ask.id))
+        submitted = await self._asking.submit(question)
+        self._events.began(first_reading(submitted, question, self._now()))
+        logcontext.about(submitted.job)
         mine = Watch(
             id=watch,
             job=submitted.job,

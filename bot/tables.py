@@ -88,6 +88,14 @@ asks = Table(
 """One row per question, as `asks.Ask` describes it; never what it asks. `told`: its person knows of its loss. `thread`
 is written no more."""
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", String(128), nullable=False),
+)
+"""What the processes of a database know and nobody else: random bytes in hexadecimal digits, made once."""
+
 budgets = Table(
     "budgets",
     metadata,

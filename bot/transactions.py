@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.database import Database, reason
 from bot.errors import StoreUnavailable
-from bot.tables import schema_version
+from bot.tables import budgets, schema_version
 from bot.whole import WholeSteps
 
 WITHIN_SECONDS = 5.0
 """How long a transaction may take; a network that swallows everything would otherwise hold it for minutes."""
+
+TRACE = "trace of a write"
+"""The name of a budget that nobody spends from: its row is written to see whether rows can be."""
 
 NO_ANSWER = f"no answer within {WITHIN_SECONDS:.0f} s"
 
@@ -80,6 +84,19 @@ class Transactions:
     async def _answers(self) -> None:
         async with self.begin() as connection:
             await connection.execute(select(schema_version.c.version))
+
+    async def writes(self, at: datetime) -> None:
+        """Write a row that nobody needs. Raise StoreUnavailable if the database can't be written."""
+        await self.whole(self._writes(at.timestamp()))
+
+    async def _writes(self, at: float) -> None:
+        # Each time something new: a database may spare itself what changes nothing.
+        trace = update(budgets).where(budgets.c.name == TRACE).values(arrival=at)
+        with suppress(Conflict):  # another process has just written the first, so it can be done
+            async with self.begin() as connection:
+                if not (await connection.execute(trace)).rowcount:
+                    first = insert(budgets).values(name=TRACE, arrival=at, paused_until=0.0)
+                    await connection.execute(first)
 
 
 class _HasTransactions(Protocol):

@@ -9,6 +9,8 @@ from aiohttp import web
 LARGEST_BODY_BYTES = 1024**2
 """Of a request; more is answered with 413. The largest that Slack sends holds a view of 250 KB, thrice that when it is
 encoded for a form."""
+ENDS_WITHIN_SECONDS = 1.0
+"""How long a request that is being answered, or is still being sent, may hold up the end of the process."""
 
 
 class PortTaken(Exception):
@@ -24,7 +26,7 @@ async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIt
     """
     application = web.Application(client_max_size=LARGEST_BODY_BYTES)
     application.add_routes(routes)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=ENDS_WITHIN_SECONDS)
     await runner.setup()
     try:
         try:

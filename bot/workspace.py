@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -21,10 +21,13 @@ from bot.askstore import StoredAsks
 from bot.budget import Gate
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
+from bot.errors import StoreUnavailable
 from bot.gates import OmniGates
 from bot.leaving import Leaving
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
+from bot.meter import Meter
+from bot.metrics import Reading
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate
 from bot.ports import Watches
@@ -36,6 +39,7 @@ from bot.slackviews import SlackViews
 from bot.store import Store
 from bot.sweep import sweep, sweep_asks
 from bot.transactions import Transactions
+from bot.webhook import webhook_of
 
 log = structlog.get_logger()
 
@@ -60,6 +64,9 @@ class Common:
     ledger: StoredLedger
     gates: OmniGates
     sharing: Sharing
+    webhook_secret: bytes = field(repr=False)
+    """What the signing secrets of Omni's webhooks are made from."""
+    meter: Meter
     alone_since: datetime | None
     """Since when no other process can use the database, if it is one that only one can."""
     leaving: Leaving | None = None
@@ -77,6 +84,7 @@ class Workspace:
     board: SlackBoard
     watches: Watches
     """The team's, and nobody else's."""
+    ledger: StoredLedger
     requests: Gate
     """The budget of requests to Omni, shared by all workspaces that use the same key."""
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
@@ -102,6 +110,19 @@ class Workspace:
             # Also when one of them breaks: the follows are nobody's else to end.
             await parts.runner.stop()
 
+    async def reading(self) -> Reading:
+        """How it stands, for `metrics`."""
+        try:
+            left = await self.ledger.left(self.requests.budget, self.requests.rate)
+        except StoreUnavailable:
+            left = None
+        waiting = {
+            "omni_requests": self.requests.waiting,
+            "cards": self.parts.drawing.waiting,
+            "errands": self.parts.errands.under_way,
+        }
+        return Reading(self.parts.follower.states, waiting, self.credentials.requests_per_minute, left)
+
 
 @asynccontextmanager
 async def build(common: Common, credentials: Credentials) -> AsyncIterator[Workspace]:
@@ -114,7 +135,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
-    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session)
+    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
     store, asks = Store(common.transactions, team), StoredAsks(common.transactions, team)
     async with AsyncExitStack() as closing:
         requests = await closing.enter_async_context(common.gates.of(credentials))
@@ -124,7 +145,10 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
         board, directory = SlackBoard(slack), SlackDirectory(slack, team)
-        omni = OmniApi(http, requests, Random())
+        omni = OmniApi(http, requests, Random(), common.meter)
+        public_url = settings.public_url
+        webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
+        closing.callback(common.sharing.switchboard.disconnect, team)
         world = World(
             omni=omni,
             asking=omni,
@@ -139,6 +163,8 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             now=now,
             team=team,
             bot_user=credentials.bot_user,
+            events=common.sharing.switchboard.connect(team, webhook),
+            meter=common.meter,
         )
         runner_of = partial(common.sharing.runners.of, team)
         parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)
@@ -153,7 +179,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             parts.learning.run,
             parts.home_tabs.run,
         )
-        yield Workspace(credentials, app, parts, board, store, requests, upkeep)
+        yield Workspace(credentials, app, parts, board, store, common.ledger, requests, upkeep)
 
 
 def rules_in(settings: Settings, credentials: Credentials) -> AccessRules:
@@ -178,7 +204,13 @@ def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     # Bolt reads SLACK_BOT_TOKEN from the environment by itself and warns at every start that it is not used.
     quiet = logging.getLogger("bot.bolt")
     quiet.setLevel(logging.ERROR)
-    return AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)
+    # What comes over HTTP was verified before it was given to anybody; see `httpmode`.
+    return AsyncApp(
+        logger=quiet,
+        client=AsyncWebClient(base_url=api_url),
+        authorize=authorize,
+        request_verification_enabled=False,
+    )
 
 
 async def at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:

@@ -13,6 +13,7 @@ from slack_bolt.async_app import AsyncApp
 from bot.budget import Gate
 from bot.credentials import Credentials, Source
 from bot.errors import StoreUnavailable
+from bot.metrics import Reading
 from bot.watch import TeamId
 from bot.workspace import Workspace
 
@@ -109,6 +110,20 @@ class Workspaces:
             except StoreUnavailable as error:
                 log.warning("open follows not read", reason=str(error))
             await asyncio.sleep(COUNT_SECONDS)
+
+    def refused(self) -> str | None:
+        """Slack's word for why it refuses the bot's token. Where one of several workspaces has thrown the bot out, it
+        does its work in the others: then None."""
+        words = [workspace.board.refused for workspace in self.running]
+        return words[0] if words and None not in words else None
+
+    async def readings(self) -> Sequence[Reading]:
+        """How each stands, for `metrics`."""
+        return [await workspace.reading() for workspace in self.running]
+
+    async def count_jobs(self) -> int:
+        """How many jobs are to be followed, in all processes. Raises StoreUnavailable."""
+        return sum([len(await workspace.watches.open_jobs()) for workspace in self.running])
 
     async def stop(self) -> None:
         """Close all at the same time, and open none any more. For the end of the process."""

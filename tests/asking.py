@@ -17,6 +17,7 @@ from bot.drawing import Drawing
 from bot.errors import OmniError
 from bot.follower import Follower
 from bot.job import Conversation, Job, JobId, JobState
+from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.orphans import tell_orphans
 from bot.palette import Palette
@@ -97,6 +98,7 @@ class Stage:
         self.asks = FakeAsks(self.watches)
         self.access = FakeAccess()
         self.default_model: ModelId | None = DEFAULT
+        self.events = JobEvents()
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator["Desks"]:
@@ -162,6 +164,7 @@ class Desks:
             now=now,
             learning=self.learning,
             follow_for_seconds=86_400.0,
+            events=stage.events,
         )
         self.runner = TaskRunner(follower.follow)
         desk = Desk(
@@ -184,6 +187,7 @@ class Desks:
             start=self.runner.start,
             steps=self.steps,
             now=now,
+            events=stage.events,
         )
         self.ask = AskDesk(
             omni=stage.omni,

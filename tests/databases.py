@@ -103,6 +103,7 @@ def empty(url: str) -> None:
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute("DELETE FROM watches")
         connection.execute("DELETE FROM asks")
+        connection.execute("DELETE FROM secrets")
         connection.execute("DELETE FROM budgets")
         connection.execute("DELETE FROM durations")
         connection.execute("DELETE FROM slack_bots")

@@ -20,6 +20,7 @@ from bot.errors import (
     ViewGone,
 )
 from bot.job import Conversation, Job, JobId, JobState
+from bot.meter import Outcome
 from bot.person import Person, Venue
 from bot.ports import Message, Upload, Worth
 from bot.result import JobResult
@@ -476,6 +477,11 @@ class FakeAsks:
         self._let_retry(ask)
         self.told_of.add(ask)
 
+    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+        await self._turn()
+        found = self.rows.get(ask)
+        return found if found is not None and found.place.team == team else None
+
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         await self._turn()
         found = [row for row in self.rows.values() if self._is_in_hand(row.id) and row.touched_at < before]
@@ -830,3 +836,29 @@ class FakeAccess:
 
     async def over_limit(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
         return self.limited.get(user)
+
+
+class FakeMeter:
+    """Remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.omni_requests: list[Outcome] = []
+        self.slack_calls: list[tuple[str, Outcome]] = []
+        self.sent = 0
+        self.coalesced = 0
+        self.ends: list[float] = []
+
+    def omni_request(self, outcome: Outcome) -> None:
+        self.omni_requests.append(outcome)
+
+    def slack_call(self, method: str, outcome: Outcome) -> None:
+        self.slack_calls.append((method, outcome))
+
+    def edit_sent(self) -> None:
+        self.sent += 1
+
+    def edit_coalesced(self) -> None:
+        self.coalesced += 1
+
+    def end_shown(self, after_seconds: float) -> None:
+        self.ends.append(after_seconds)

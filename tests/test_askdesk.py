@@ -17,6 +17,7 @@ from bot.ask import (
     OmniUserId,
     Question,
     Submitted,
+    Webhook,
 )
 from bot.askdesk import Wish
 from bot.asks import Ask, AskId
@@ -32,6 +33,8 @@ from bot.errors import (
     StoreUnavailable,
 )
 from bot.job import JobId, JobState
+from bot.jobevent import EventKind, JobEvent
+from bot.jobevents import JobEvents
 from bot.orphans import ORPHANED_AFTER
 from bot.ports import Message
 from bot.turns import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
@@ -104,6 +107,23 @@ async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     assert stage.asks.rows == {}
+
+
+async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:
+    stage = Stage()
+    stage.events = JobEvents(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
+    async with stage.bot() as desks:
+        await ask(desks)
+        await asyncio.sleep(1)
+        (card,) = stage.board.top_level()
+        assert "Queued in Omni" in card.message.text and stage.omni.polled == []
+        stage.omni.says(JOB, JobState.COMPLETE, answer="42")
+        stage.events.tell(JOB, JobEvent(EventKind.ENDED, 0.0))
+        await asyncio.sleep(5)
+        assert "42" in card.message.text
+    ((question, row),) = zip(stage.asking.submitted, stage.asks.rows, strict=True)
+    assert question.webhook == Webhook(f"https://jobs.example.com/{row}", "secret")
+    assert len(stage.omni.polled) == 1
 
 
 async def test_a_question_is_stored_before_it_is_submitted() -> None:

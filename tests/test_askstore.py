@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from bot.ask import ModelId
 from bot.asks import Ask, AskId, Asks
-from bot.askstore import StoredAsks
+from bot.askstore import AllAsks, StoredAsks
 from bot.ports import Watches
 from bot.watch import TeamId, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, Opened, opened, watch
@@ -221,3 +221,16 @@ async def test_no_column_holds_a_question(database: Opened) -> None:
         *("model", "retry_of", "job", "told"),
     }
     assert JOB not in map(str, row.values())
+
+
+async def test_an_ask_is_found_by_its_own_team_alone(database: Opened) -> None:
+    mine = ask()
+    asks = StoredAsks(await database.process(), TEAM)
+    found = AllAsks(asks.transactions)
+    await asks.begin(mine)
+    assert await found.get(TEAM, mine.id) == mine
+    assert await found.get(TeamId("T0OTHER"), mine.id) is None
+    assert await found.get(TEAM, AskId("another")) is None
+    bound = answering()
+    await asks.bind(mine.id, bound)
+    assert await found.get(TEAM, mine.id) == replace(mine, job=bound.job)

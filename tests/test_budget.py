@@ -486,3 +486,16 @@ async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_
     for gate in (large, small):
         await gate.close()
     await asyncio.gather(*polls, return_exceptions=True)
+
+
+async def test_who_waits_is_counted_until_their_turn_or_until_they_give_up() -> None:
+    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    turns = [asyncio.create_task(gate.turn(urgent=number == 0)) for number in range(4)]
+    await asyncio.sleep(0.1)
+    assert gate.waiting == 3
+    turns[-1].cancel()
+    await asyncio.sleep(0.1)
+    assert gate.waiting == 2
+    await asyncio.sleep(10)
+    assert gate.waiting == 0
+    await gate.close()

@@ -1,10 +1,7 @@
-"""What is written beside the code says what the code does: the README, `.env.example`, the Procfile."""
+"""What is written beside the code says what the code does: the README and `.env.example`."""
 
 import ast
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,16 +140,6 @@ def test_every_section_that_the_readme_links_to_exists() -> None:
     anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
-
-
-def test_the_procfile_has_one_worker_whose_command_runs() -> None:
-    (line,) = (ROOT / "Procfile").read_text("utf-8").splitlines()
-    kind, command = line.split(": ", 1)
-    program, *arguments = shlex.split(command)
-    run = subprocess.run([sys.executable, *arguments, "--help"], cwd=ROOT, capture_output=True, check=False)
-
-    assert (kind, program) == ("worker", "python")
-    assert (run.returncode, run.stderr) == (0, b"")
 
 
 def test_heroku_finds_one_lock_file_and_a_python_without_a_patch_version() -> None:

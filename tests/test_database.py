@@ -127,7 +127,7 @@ def execute(path: Path, statement: str) -> None:
 
 async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
     await (await Database.open(url(path))).close()
-    kept = {"schema_version", "watches", "followers", "replies", "asks", "budgets", "durations"}
+    kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
     assert set(tables(path)) == kept
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
@@ -195,6 +195,7 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
         },
         "followers": {"number", "watch", "user"},
         "replies": {"watch", "slot", "tried_at", "ts"},
+        "secrets": {"name", "value"},
         "budgets": {"name", "arrival", "paused_until"},
         "durations": {"job", "seconds", "ended_at"},
     }

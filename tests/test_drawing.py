@@ -24,7 +24,7 @@ from bot.errors import (
 from bot.palette import Palette
 from bot.ports import Message
 from bot.watch import Claim, Ts, Watch
-from tests.fakes import HERE, JOB, FakeBoard, FakeWatches, FreeLedger, a_watch
+from tests.fakes import HERE, JOB, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
 
 pytestmark = pytest.mark.looptime
 
@@ -41,8 +41,9 @@ class Easel:
         self.watches = FakeWatches()
         self.ledger = FreeLedger() if edits_per_minute is None else SlowLedger(60 / edits_per_minute)
         self.palette = Palette()
+        self.meter = FakeMeter()
         self.drawing = Drawing(
-            self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)), self.palette
+            self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)), self.palette, self.meter
         )
         self.cards: list[tuple[Watch, Ts]] = []
         self.number = cards
@@ -365,3 +366,42 @@ async def test_the_loss_of_one_card_does_not_touch_the_others() -> None:
         easel.show("second", 0)
         assert await easel.finish("done", 1)
     assert (easel.edits(0), easel.edits(1)) == ([], ["done"])
+
+
+# What is counted
+
+
+async def test_an_edit_counts_as_sent_and_a_look_that_a_newer_one_replaced_as_coalesced() -> None:
+    async with Easel().running() as easel:
+        for number in range(5):
+            easel.show(f"look {number}")
+        await asyncio.sleep(10)
+        assert easel.edits() == ["look 4"]
+        assert (easel.meter.sent, easel.meter.coalesced) == (1, 4)
+
+
+async def test_a_look_that_is_wished_for_again_is_not_coalesced() -> None:
+    async with Easel().running() as easel:
+        for _ in range(5):
+            easel.show("the same")
+        await asyncio.sleep(10)
+        assert (easel.meter.sent, easel.meter.coalesced) == (1, 0)
+
+
+async def test_a_look_that_is_replaced_while_it_is_sent_counts_as_sent_only() -> None:
+    async with Easel().running() as easel:
+        easel.board.on_update = lambda: easel.show("newer") if len(easel.edits()) == 0 else None
+        easel.show("sent")
+        await asyncio.sleep(10)
+        assert easel.edits() == ["sent", "newer"]
+        assert (easel.meter.sent, easel.meter.coalesced) == (2, 0)
+
+
+async def test_an_edit_that_slack_does_not_take_is_not_counted_until_it_does() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", BoardBusy("ratelimited", 5.0))
+        easel.show("look")
+        await asyncio.sleep(1)
+        assert (easel.meter.sent, easel.drawing.waiting) == (0, 1)
+        await asyncio.sleep(30)
+        assert (easel.meter.sent, easel.drawing.waiting) == (1, 0)

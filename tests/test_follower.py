@@ -1,7 +1,7 @@
 """One job, its cards and its people, in virtual time: what Omni is asked and what Slack holds."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -26,9 +26,10 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
-from bot.follower import PATIENCE_SECONDS
+from bot.followed import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
+from bot.jobevents import JobEvents
 from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
@@ -44,6 +45,7 @@ from tests.fakes import (
     FakeBoard,
     FakeDirectory,
     FakeDurations,
+    FakeMeter,
     FakeOmni,
     FakeWatches,
     FreeLedger,
@@ -78,9 +80,12 @@ class Stage:
         self.durations = FakeDurations()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
+        self.meter = FakeMeter()
         self.arrivals = Arrivals()
         self.waiting = ExitStack()
         self.rules = RULES
+        self.events = JobEvents()
+        self.states: Callable[[], Sequence[JobState | None]] = tuple
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Runner]:
@@ -98,9 +103,12 @@ class Stage:
             omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
+            events=self.events,
+            meter=self.meter,
         )
         edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
         parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)
+        self.states = lambda: parts.follower.states
         drawing = asyncio.create_task(parts.drawing.run())
         learning = asyncio.create_task(parts.learning.run())
         await parts.runner.ensure(await self.watches.open_jobs())
@@ -509,3 +517,73 @@ async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive()
         await asyncio.sleep(20)
         assert "Omni is working on it" in stage.shown()[0]
     assert not stage.all_closed()
+
+
+# What is counted
+
+
+async def test_the_delay_from_the_end_of_a_job_until_its_card_shows_it_is_counted_once() -> None:
+    stage = Stage(a_job(), a_watch(), a_watch("other", FOREIGN))
+    async with stage.bot():
+        await asyncio.sleep(20)
+        ended_at = now()
+        stage.says(JobState.COMPLETE, answer="The answer.", completed_at=ended_at)
+        await asyncio.sleep(60)
+    assert stage.all_closed()
+    first, second = stage.meter.ends
+    shown = [(posted.edits[-1][0]) for posted in stage.board.top_level() + stage.board.top_level(FOREIGN)]
+    assert sorted([first, second]) == pytest.approx(sorted(at - 20 for at in shown), abs=0.01)
+
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 2
+
+
+@pytest.mark.parametrize(
+    "state, when", [(JobState.FAILED, "completed_at"), (JobState.CANCELLED, "cancelled_at")]
+)
+async def test_however_a_job_ends_the_delay_is_counted(state: JobState, when: str) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(state, **{when: now()})
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 1
+
+
+async def test_a_job_that_had_ended_before_it_was_asked_for_has_kept_nobody_waiting() -> None:
+    long_ago = START - timedelta(days=1)
+    stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=long_ago), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed() and stage.meter.ends == []
+
+
+async def test_a_job_whose_end_a_first_card_shows_is_counted_too() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.says(JobState.COMPLETE, answer="The answer.", completed_at=START)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 1
+
+
+async def test_by_a_clock_of_omnis_that_is_fast_no_delay_is_negative() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(JobState.COMPLETE, answer="The answer.", completed_at=now() + timedelta(hours=1))
+        await asyncio.sleep(60)
+    assert stage.meter.ends == [0.0]
+
+
+async def test_a_process_tells_how_the_jobs_stand_that_it_follows() -> None:
+    stage = Stage(OmniUnreachable("no"), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(1)
+        assert stage.states() == [None]
+        stage.says(JobState.EXECUTING)
+        await asyncio.sleep(30)
+        assert stage.states() == [JobState.EXECUTING]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(60)
+        assert stage.states() == []

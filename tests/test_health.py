@@ -1,33 +1,42 @@
 """Whether the bot can do its work right now, as `/readyz` tells it, and if not, why."""
 
+import asyncio
+from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
-from bot.delivery import Delivery
 from bot.errors import StoreUnavailable
-from bot.health import Health
+from bot.health import LOOKED_FOR_SECONDS, Health, Vitals
 from bot.transactions import Transactions
-from bot.workspaces import Workspaces
+from tests.fakes import now
+
+pytestmark = pytest.mark.looptime
 
 
 class Stub:
-    """A bot, its one workspace and its database, as far as their health is looked at. All is well until a test says
-    otherwise."""
+    """A bot as far as its health is looked at. All is well until a test says otherwise."""
 
     def __init__(self) -> None:
         self.connected = True
         self.refused: str | None = None
+        self.followed: bool | Exception = True
         self.error: Exception | None = None
-        self.board = self
-        self.running = [self]
+        self.written: list[datetime] = []
 
     async def is_connected(self) -> bool:
         return self.connected
 
-    async def answers(self) -> None:
+    async def is_anybody_following(self) -> bool:
+        if isinstance(self.followed, Exception):
+            raise self.followed
+        return self.followed
+
+    async def writes(self, at: datetime) -> None:
+        await asyncio.sleep(0.1)
         if self.error is not None:
             raise self.error
+        self.written.append(at)
 
 
 @pytest.fixture
@@ -38,8 +47,13 @@ def stub() -> Stub:
 @pytest.fixture
 def health(stub: Stub) -> Health:
     health = Health()
-    health.workspaces, health.transactions = cast(Workspaces, stub), cast(Transactions, stub)
-    health.delivery = cast(Delivery, stub)
+    health.vitals = Vitals(
+        is_connected=stub.is_connected,
+        refused=lambda: stub.refused,
+        is_anybody_following=stub.is_anybody_following,
+        transactions=cast(Transactions, stub),
+        now=now,
+    )
     return health
 
 
@@ -52,36 +66,49 @@ async def test_a_bot_that_can_do_its_work_has_no_problem(health: Health) -> None
 
 
 @pytest.mark.parametrize(
-    "trouble, told",
+    "trouble, part, told",
     [
-        ({"connected": False}, "not connected to Slack"),
-        ({"refused": "token_revoked"}, "Slack refuses the bot's token"),
-        ({"error": StoreUnavailable("no answer within 5 s")}, "database does not answer"),
+        ({"connected": False}, "slack", "not connected to Slack"),
+        ({"refused": "token_revoked"}, "token", "Slack refuses the bot's token"),
+        ({"error": StoreUnavailable("no answer within 5 s")}, "database", "database can't be written"),
+        ({"followed": False}, "follows", "no process follows jobs"),
+        (
+            {"followed": StoreUnavailable("gone")},
+            "follows",
+            "nobody can tell whether a process follows jobs",
+        ),
     ],
 )
 async def test_each_trouble_is_told_until_it_is_over(
-    health: Health, stub: Stub, trouble: dict[str, Any], told: str
+    health: Health, stub: Stub, trouble: dict[str, Any], part: str, told: str
 ) -> None:
     before = {name: getattr(stub, name) for name in trouble}
     for name, value in trouble.items():
         setattr(stub, name, value)
     assert await health.problem() == told
+    assert {name for name, problem in (await health.problems()).items() if problem} == {part}
     for name, value in before.items():
         setattr(stub, name, value)
+    await asyncio.sleep(LOOKED_FOR_SECONDS)
     assert await health.problem() is None
 
 
-async def test_where_one_of_several_workspaces_has_thrown_the_bot_out_it_works_in_the_others(
+async def test_what_a_driver_says_of_its_database_is_not_told_to_whoever_asks(
     health: Health, stub: Stub
 ) -> None:
-    other = Stub()
-    stub.running = [stub, other]
-    stub.refused = "account_inactive"
-    assert await health.problem() is None
-    other.refused = "token_revoked"
-    assert await health.problem() == "Slack refuses the bot's token"
+    stub.error = StoreUnavailable("password authentication failed for user bot at 10.0.0.7")
+    assert "10.0.0.7" not in str(await health.problem())
 
 
-async def test_a_bot_that_is_installed_nowhere_yet_is_ready_to_be(health: Health, stub: Stub) -> None:
-    stub.running = []
+async def test_however_many_ask_at_once_the_database_is_written_once(health: Health, stub: Stub) -> None:
+    assert await asyncio.gather(*(health.problem() for _ in range(100))) == [None] * 100
+    assert len(stub.written) == 1
+
+
+async def test_what_was_found_holds_for_two_seconds_only(health: Health, stub: Stub) -> None:
+    await health.problem()
+    stub.connected = False
+    await asyncio.sleep(LOOKED_FOR_SECONDS - 0.1)
     assert await health.problem() is None
+    await asyncio.sleep(0.1)
+    assert await health.problem() == "not connected to Slack"

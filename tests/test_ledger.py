@@ -304,3 +304,39 @@ def test_on_postgresql_no_minute_holds_more_than_the_limit(
     arrived = asyncio.run(spend(postgresql, Rate.within(limit, burst=burst), wishes))
     assert len(arrived) == len(wishes)
     assert not arrived or worst_minute(arrived) <= limit
+
+
+# What is left
+
+
+async def test_what_is_left_goes_down_with_each_request_and_up_with_time(
+    ledger: StoredLedger, database: Opened
+) -> None:
+    assert await ledger.left("omni", RATE) == 4.0
+    await takes(ledger, 1)
+    assert await ledger.left("omni", RATE) == pytest.approx(3.0, abs=0.3)
+    await takes(ledger, 3)
+    assert await ledger.left("omni", RATE) == pytest.approx(0.0, abs=0.3)
+    await database.let_pass(2 * RATE.interval_seconds)
+    assert await ledger.left("omni", RATE) == pytest.approx(2.0, abs=0.3)
+    await database.let_pass(3_600.0)
+    assert await ledger.left("omni", RATE) == 4.0
+
+
+async def test_to_ask_what_is_left_takes_nothing(ledger: StoredLedger) -> None:
+    for _ in range(10):
+        await ledger.left("omni", RATE)
+    assert await takes(ledger, 5) == [True, True, True, True, False]
+
+
+async def test_while_a_budget_is_paused_nothing_is_left(ledger: StoredLedger, database: Opened) -> None:
+    await ledger.pause("omni", RATE, 30.0)
+    assert await ledger.left("omni", RATE) == 0.0
+    await database.let_pass(31.0)
+    assert await ledger.left("omni", RATE) == 4.0
+
+
+async def test_what_is_left_is_what_all_processes_leave(database: Opened) -> None:
+    one, other = await database.ledger(), await database.ledger()
+    await takes(one, 4)
+    assert await other.left("omni", RATE) == pytest.approx(0.0, abs=0.3)

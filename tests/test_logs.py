@@ -1,15 +1,17 @@
-"""The log: one line per event, and no token in any of them."""
+"""The log: one line per event, told which follow it is about, and no secret in any of them."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.logs import redact
+from bot.logs import Redaction
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -24,11 +26,17 @@ TOKENS = [
     "wss://wss.slack.com/link/?ticket=SECRETpart&app_id=1",
     "Authorization: Bearer SECRETpart.with.dots",
     "authorization=bearer SECRETpart",
+    "postgresql://bot:SECRETpart@db.example.com/omni",
+    "postgres://:SECRET:part@db/omni",
+    "host=db user=bot password=SECRETpart dbname=omni",
+    "host=db password='SECRET part' dbname=omni",
+    "https://hooks.slack.com/commands/T0/1/SECRETpart",
 ]
+KNOWN = ["0123456789abcdef0123456789abcdef", "p@ss/word", "p@ss/word and more", "p%40ss%2Fword"]
 
 
 def redacted(**event: object) -> str:
-    return repr(redact(None, "info", dict(event)))
+    return repr(Redaction()(None, "info", dict(event)))
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -68,7 +76,28 @@ def test_what_is_no_token_stays_as_it_is() -> None:
         "s": 1.5,
         "ok": True,
     }
-    assert redact(None, "info", dict(event | {"none": None})) == event | {"none": None}
+    assert Redaction(KNOWN)(None, "info", dict(event | {"none": None})) == event | {"none": None}
+
+
+@pytest.mark.parametrize("secret", KNOWN)
+def test_a_secret_that_is_known_is_blanked_out_whatever_it_looks_like(secret: str) -> None:
+    error = LookupError(f"said {secret}!")
+    event = {"event": f"a{secret}b", "error": error, "nested": {"deep": [secret]}}
+    assert secret not in repr(Redaction(KNOWN)(None, "info", event))
+
+
+def test_of_two_secrets_of_which_one_begins_the_other_nothing_is_left() -> None:
+    shown = Redaction(KNOWN)(None, "info", {"event": "p@ss/word and more"})
+    assert shown == {"event": "[redacted]"}
+
+
+def test_what_is_too_short_for_a_secret_blanks_out_no_words() -> None:
+    assert Redaction(["", "job"])(None, "info", {"event": "job state"}) == {"event": "job state"}
+
+
+def test_an_address_without_a_password_stays_readable() -> None:
+    address = "https://acme.omniapp.co:8443/chat/1?at=10:00 mailto:ada@example.com"
+    assert Redaction()(None, "info", {"event": address}) == {"event": address}
 
 
 SCRIPT = """
@@ -77,7 +106,8 @@ import structlog
 from bot import audit, logs
 from bot.watch import Place
 
-logs.configure(sys.argv[1])
+level, style = sys.argv[1].split("/")
+logs.configure(level, style, ["a known SECRET"])
 log = structlog.get_logger("bot.script")
 if sys.argv[2:]:
     audit.record(audit.Act.ASK, "U0ADA", Place("T0", "C0"), "begun", job="550e")
@@ -96,13 +126,14 @@ try:
 except RuntimeError:
     logging.getLogger("slack_sdk").exception("a library broke")
 log.info("half a character \\ud83d")
+log.info("said", what="a known SECRET")
 log.info("the end")
 """
 
 
-def lines(level: str, *more: str) -> list[str]:
+def lines(level: str, *more: str, style: str = "text") -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, level, *more],
+        [sys.executable, "-c", SCRIPT, f"{level}/{style}", *more],
         capture_output=True,
         cwd=ROOT,
         timeout=30,
@@ -118,7 +149,7 @@ def test_every_event_is_one_line_without_a_token() -> None:
     assert not [line for line in written if not line.startswith("timestamp=")]
     assert "SECRET" not in "\n".join(written)
     levels = [line.split(" ")[1].removeprefix("level=") for line in written]
-    assert levels == ["info", "warning", "error", "error", "warning", "error", "info", "info"]
+    assert levels == ["info", "warning", "error", "error", "warning", "error", "info", "info", "info"]
     assert "two words" in written[0] and "n=3" in written[0] and "ok=true" in written[0]
     assert "RuntimeError" in written[3] and "library" in written[4]
 
@@ -126,11 +157,34 @@ def test_every_event_is_one_line_without_a_token() -> None:
 def test_the_level_is_for_our_own_events_only() -> None:
     assert "a debug event" in lines("debug")[0]
     assert "a library's info" not in "".join(lines("debug"))
-    assert len(lines("warning")) == len(lines("info")) - 3
-    assert len(lines("error")) == len(lines("info")) - 4
+    assert len(lines("warning")) == len(lines("info")) - 4
+    assert len(lines("error")) == len(lines("info")) - 5
 
 
 @pytest.mark.parametrize("level", ["info", "error"])
 def test_the_audit_trail_is_written_whatever_else_is_left_out(level: str) -> None:
     (line,) = [line for line in lines(level, "with an act") if "event=audit" in line]
     assert line.endswith("event=audit act=ask user=U0ADA team=T0 channel=C0 job=550e outcome=begun")
+
+
+def test_as_json_every_event_is_one_object_with_its_time_in_utc() -> None:
+    written: list[dict[str, Any]] = [json.loads(line) for line in lines("info", style="json")]
+    assert "SECRET" not in repr(written)
+    assert all(event["timestamp"].endswith("Z") for event in written)
+    first, broke = written[0], written[3]
+    assert (first["event"], first["level"], first["n"], first["ok"], first["nothing"]) == (
+        "an event",
+        "info",
+        3,
+        True,
+        None,
+    )
+    assert "RuntimeError" in broke["exception"]
+
+
+def test_in_both_formats_the_same_is_told() -> None:
+    assert [json.loads(line)["event"] for line in lines("info", style="json")][:2] == [
+        "an event",
+        "line\nbreak",
+    ]
+    assert len(lines("debug", style="json")) == len(lines("debug"))

@@ -112,7 +112,17 @@ async def test_tables_of_the_first_release_become_equal_to_new_ones(old: Opened,
     await new.close()
     led = await schema_of((await old.process()).database)
     assert led == fresh
-    ours = {"schema_version", "watches", "followers", "replies", "asks", "budgets", "durations", "workspaces"}
+    ours = {
+        "schema_version",
+        "watches",
+        "followers",
+        "replies",
+        "asks",
+        "secrets",
+        "budgets",
+        "durations",
+        "workspaces",
+    }
     assert set(fresh) == ours | {"slack_bots", "slack_installations", "slack_oauth_states"}
 
 
@@ -246,6 +256,7 @@ async def test_three_processes_that_find_old_tables_at_once_lead_them_on_once(ne
         connection.execute("DROP TABLE durations")
         connection.execute("DROP TABLE replies")
         connection.execute("DROP TABLE asks")
+        connection.execute("DROP TABLE secrets")
         connection.execute("DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces")
         connection.execute("UPDATE schema_version SET version = 1")
     await asyncio.gather(*(open_and_close(new_postgresql) for _ in range(3)))

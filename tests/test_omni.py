@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -19,11 +19,13 @@ from bot.budget import Gate, Rate
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Script
-from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
+from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
+from bot.meter import UNMETERED, Meter, Outcome
 from bot.omni import OmniApi, omni_client
 from bot.omnistatus import read_status
 from bot.ports import Worth
+from tests.fakes import FakeMeter
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -293,8 +295,11 @@ class RecordingLedger:
 class World:
     """A simulated Omni and our client to it."""
 
-    def __init__(self, service: SimulatedOmni, api: OmniApi, ledger: RecordingLedger) -> None:
+    def __init__(
+        self, service: SimulatedOmni, api: OmniApi, ledger: RecordingLedger, meter: FakeMeter | None = None
+    ) -> None:
         self.service = service
+        self.meter = meter or FakeMeter()
         self.api = api
         self.ledger = ledger
 
@@ -306,19 +311,21 @@ class World:
 
 
 @asynccontextmanager
-async def client_to(base_url: str, token: str, ledger: RecordingLedger) -> AsyncIterator[OmniApi]:
+async def client_to(
+    base_url: str, token: str, ledger: RecordingLedger, meter: Meter = UNMETERED
+) -> AsyncIterator[OmniApi]:
     async with omni_client(base_url, token) as client:
-        yield OmniApi(client, Gate(ledger, "omni", Rate.within(60, burst=4)), Random(7))
+        yield OmniApi(client, Gate(ledger, "omni", Rate.within(60, burst=4)), Random(7), meter)
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    ledger = RecordingLedger()
+    ledger, meter = RecordingLedger(), FakeMeter()
     async with (
         SimulatedOmni(requests_per_minute=1_000) as service,
-        client_to(service.base_url, service.api_key, ledger) as api,
+        client_to(service.base_url, service.api_key, ledger, meter) as api,
     ):
-        yield World(service, api, ledger)
+        yield World(service, api, ledger, meter)
 
 
 async def test_a_job_is_asked_about_with_one_request_of_the_budget(world: World) -> None:
@@ -647,3 +654,76 @@ async def test_requests_for_a_waiting_person_are_urgent(
         with pytest.raises(JobNotFound):
             await ask(OmniApi(client, gate, Random(7)))
     assert gate.turns == [is_urgent]
+
+
+# What is counted
+
+
+@pytest.mark.parametrize(
+    "status, outcome",
+    [
+        (200, Outcome.OK),
+        (302, Outcome.REFUSED),
+        (401, Outcome.KEY_REFUSED),
+        (403, Outcome.KEY_REFUSED),
+        (404, Outcome.REFUSED),
+        (429, Outcome.RATE_LIMITED),
+        (500, Outcome.SERVER_ERROR),
+        (503, Outcome.SERVER_ERROR),
+    ],
+)
+async def test_what_came_of_a_request_is_counted_by_its_status(
+    world: World, status: int, outcome: Outcome
+) -> None:
+    world.answers(status, '{"state": "EXECUTING"}')
+    with suppress(OmniError):
+        await world.api.status(ID)
+    assert world.meter.omni_requests == [outcome]
+
+
+@pytest.mark.parametrize(
+    "fault, outcome", [(RESET_AFTER, Outcome.UNANSWERED), (RESET_BEFORE, Outcome.UNANSWERED)]
+)
+async def test_a_request_without_an_answer_is_counted_too(
+    world: World, fault: Fault, outcome: Outcome
+) -> None:
+    world.service.faults.plan(fault)
+    with pytest.raises(OmniUnreachable):
+        await world.api.status(ID)
+    assert world.meter.omni_requests == [outcome]
+
+
+async def test_a_request_for_which_there_was_no_connection_is_told_apart() -> None:
+    meter = FakeMeter()
+    async with client_to("http://127.0.0.1:9", "key", RecordingLedger(), meter) as api:
+        with pytest.raises(OmniUnreachable):
+            await api.status(ID)
+    assert meter.omni_requests == [Outcome.NOT_SENT]
+
+
+async def test_a_request_that_nobody_waits_for_any_more_is_counted_as_abandoned(world: World) -> None:
+    world.service.faults.plan(Fault("delay", delay_seconds=5.0))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await world.api.status(ID)
+    assert world.meter.omni_requests == [Outcome.ABANDONED]
+
+
+async def test_a_429_counts_as_one_even_if_the_pause_can_not_be_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(world.ledger, "pause", unavailable)
+    world.answers(429)
+    with pytest.raises(StoreUnavailable):
+        await world.api.status(ID)
+    assert world.meter.omni_requests == [Outcome.RATE_LIMITED]
+
+
+async def test_what_never_had_its_turn_is_not_counted(world: World) -> None:
+    world.ledger.error = StoreUnavailable("gone")
+    with pytest.raises(StoreUnavailable):
+        await world.api.status(ID)
+    assert world.meter.omni_requests == []

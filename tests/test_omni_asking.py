@@ -26,11 +26,13 @@ from bot.ask import (
     Question,
     Submitted,
     TooLate,
+    Webhook,
 )
 from bot.budget import Gate, Rate
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import CANCEL, CONCURRENT_CHANGE, SUBMIT, TAKEN_YET_504, SimulatedOmni
 from bot.demo.organization import ADA, GRACE, KEY_OWNER, MODEL
+from bot.demo.submission import Hook
 from bot.demo.timeline import Cancelled, Failed, Script
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import JobId, JobState
@@ -88,6 +90,34 @@ async def test_all_that_was_chosen_is_asked(world: World) -> None:
     assert (job.conversation_id, job.user_id, taken.conversation) == (chat, GRACE, chat)
     status = await world.api.status(taken.job)
     assert (status.conversation, status.user, status.model) == (chat, GRACE, finance)
+
+
+HOOKED = Question("Why?", SHOP, webhook=Webhook("http://127.0.0.1:9/omni/webhook/T0/ask", "a secret"))
+
+
+async def test_omni_is_asked_to_tell_of_a_job_by_itself(world: World) -> None:
+    hooks: list[Hook] = []
+    world.service.hooked = lambda _job, hook: hooks.append(hook)
+    await world.api.submit(WHY)
+    await world.api.submit(HOOKED)
+    assert hooks == [Hook("http://127.0.0.1:9/omni/webhook/T0/ask", "a secret", {}, with_progress=True)]
+
+
+async def test_a_webhook_that_omni_refuses_does_not_keep_people_from_asking(world: World) -> None:
+    hooks: list[Hook] = []
+    world.service.hooked = lambda _job, hook: hooks.append(hook)
+    world.service.faults.plan(Fault("status", 400, '{"detail": "Invalid webhook URL"}'), on=SUBMIT)
+    await world.api.submit(HOOKED)
+    assert (begun(world), submits(world), hooks) == (["Why?"], 2, [])
+    for status, text in ((400, "<html>400</html>"), (504, "{}")):
+        world.service.faults.plan(Fault("status", status, text), on=SUBMIT)
+        with pytest.raises(OmniError):
+            await world.api.submit(HOOKED)
+    assert submits(world) == 4, "what may have been taken is never repeated"
+
+
+def test_the_secret_of_a_webhook_stands_in_no_repr() -> None:
+    assert "a secret" not in repr(HOOKED)
 
 
 async def test_half_a_character_does_not_keep_a_question_from_being_asked(world: World) -> None:

@@ -656,3 +656,29 @@ async def test_a_job_is_looked_up_by_its_index_whatever_the_planner_thinks(new_p
         for setting in ("enable_sort", "enable_bitmapscan", "enable_seqscan"):
             shown = await (await connection.execute(f"SHOW {setting}".encode())).fetchone()
             assert shown == ("off",)
+
+
+# Whether anybody follows at all
+
+
+async def test_while_any_process_lives_each_of_them_says_that_jobs_are_followed(two: list[Process]) -> None:
+    assert [await one.queue.is_anybody_following() for one in two] == [True, True]
+
+
+async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
+    two: list[Process], queue: Queue
+) -> None:
+    a, b = two
+    await a.stop()
+    assert await a.queue.is_anybody_following()
+    await b.stop()
+    queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '14 seconds'")
+    assert await a.queue.is_anybody_following()
+    queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '16 seconds'")
+    assert not await a.queue.is_anybody_following()
+
+
+async def test_while_the_database_is_away_nobody_can_tell(two: list[Process]) -> None:
+    two[0].cable.cut()
+    with pytest.raises(StoreUnavailable):
+        await two[0].queue.is_anybody_following()

@@ -263,3 +263,14 @@ async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_jobs_are_taken_up_while_the_runners_run() -> None:
+    runners = TaskRunners()
+    assert not await runners.is_anybody_following()
+    running = asyncio.create_task(runners.run(cast(Find, None)))
+    await settled()
+    assert await runners.is_anybody_following()
+    running.cancel()
+    await settled()
+    assert not await runners.is_anybody_following()

@@ -58,7 +58,8 @@ def test_four_settings_are_enough_and_the_others_have_defaults(read: Read) -> No
     assert found.database_url.get_secret_value() == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
     assert found.notify_after_seconds == 30.0
     assert (found.max_follow_hours, found.retention_days) == (24.0, 30.0)
-    assert (found.host, found.port, found.log_level) == ("127.0.0.1", None, "info")
+    assert (found.host, found.port, found.metrics_token) == ("127.0.0.1", None, None)
+    assert (found.log_level, found.log_format) == ("info", "text")
 
 
 def test_every_setting_has_a_hint_on_where_to_get_it() -> None:
@@ -148,8 +149,13 @@ def test_each_problem_has_a_line_of_its_own(read: Read) -> None:
         ("PORT", "0"),
         ("PORT", "65536"),
         ("PORT", "80.5"),
+        ("PUBLIC_URL", "https://jobs.example.com/secret"),
         ("LOG_LEVEL", "secret"),
         ("LOG_LEVEL", "10"),
+        ("LOG_FORMAT", "secret"),
+        ("METRICS_TOKEN", "short-secret"),
+        ("METRICS_TOKEN", "secret with spaces in it"),
+        ("METRICS_TOKEN", "sécret-0123456789"),
     ],
 )
 def test_a_malformed_setting_gets_one_line_that_names_it_and_tells_no_value(
@@ -487,6 +493,63 @@ def test_every_rule_reaches_the_gate(read: Read) -> None:
         most_open_follows=2,
         most_asks_per_hour=3,
     )
+
+
+@pytest.mark.parametrize(
+    "written, taken",
+    [
+        ("https://Jobs.example.com/", "https://jobs.example.com"),
+        ("https://example.com/bots/omni/", "https://example.com/bots/omni"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("", None),
+    ],
+)
+def test_a_public_address_is_taken_without_its_last_slash(
+    read: Read, written: str, taken: str | None
+) -> None:
+    assert read(PORT="8080", PUBLIC_URL=written).public_url == taken
+
+
+@pytest.mark.parametrize(
+    "changed, why",
+    [
+        ({"PUBLIC_URL": "https://jobs.example.com"}, "leads nowhere while PORT is not set"),
+        ({"PUBLIC_URL": "http://jobs.example.com", "PORT": "8080"}, "is not https"),
+        ({"PUBLIC_URL": "jobs.example.com", "PORT": "8080"}, "is not a web address"),
+    ],
+)
+def test_a_public_address_that_leads_nowhere_safe_is_refused(
+    read: Read, changed: dict[str, str], why: str
+) -> None:
+    (line,) = problems(read, **changed)
+    assert line.startswith(f"PUBLIC_URL {why}") and line.endswith(HINTS["PUBLIC_URL"])
+
+
+def test_a_bad_port_is_not_told_twice(read: Read) -> None:
+    (line,) = problems(read, PORT="x", PUBLIC_URL="https://jobs.example.com")
+    assert line.startswith("PORT ")
+
+
+def test_the_log_is_told_every_secret_and_nothing_else(read: Read) -> None:
+    found = read(
+        METRICS_TOKEN="0123456789abcdef-token",
+        SLACK_SIGNING_SECRET="0123456789abcdef0123456789abcdef",
+        DATABASE_URL="postgresql://bot:p%40ss%2Fword@db.example.com/omni?sslmode=require",
+    )
+    assert found.secrets == {
+        *SECRETS.values(),
+        "0123456789abcdef-token",
+        "0123456789abcdef0123456789abcdef",
+        "p@ss/word",
+        "p%40ss/word",
+        "p%40ss%2Fword",
+    }
+    assert read().secrets == set(SECRETS.values())
+
+
+@pytest.mark.parametrize("typed", ["JSON", "Json", "json"])
+def test_the_log_format_is_read_in_any_case(read: Read, typed: str) -> None:
+    assert read(LOG_FORMAT=typed).log_format == "json"
 
 
 OAUTH: dict[str, str | None] = {

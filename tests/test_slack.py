@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,6 +25,7 @@ from bot.errors import (
     Unanswered,
     ViewGone,
 )
+from bot.meter import Outcome
 from bot.ports import Message
 from bot.slack import (
     OPTIONAL_SCOPES,
@@ -37,6 +38,7 @@ from bot.slack import (
 )
 from bot.slackcodes import LONGEST_RETRY_AFTER_SECONDS, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from tests.fakes import FakeMeter
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -528,3 +530,49 @@ async def test_no_token_is_in_any_error(world: World) -> None:
         while chain is not None:
             assert world.slack.bot_token not in f"{chain} {chain!r}"
             chain = chain.__cause__ or chain.__context__
+
+
+# What is counted
+
+
+def refusal(code: str) -> Fault:
+    return Fault("status", 200, json.dumps({"ok": False, "error": code}))
+
+
+@asynccontextmanager
+async def metered(slack: SimulatedSlack) -> AsyncIterator[tuple[World, FakeMeter]]:
+    meter = FakeMeter()
+    async with slack_session() as session:
+        yield World(slack, SlackBoard(slack_client(slack.bot_token, slack.api_url, session, meter))), meter
+
+
+@pytest.mark.parametrize(
+    "fault, outcome",
+    [
+        (None, Outcome.OK),
+        (refusal("channel_not_found"), Outcome.REFUSED),
+        (refusal("token_revoked"), Outcome.KEY_REFUSED),
+        (refusal("ratelimited"), Outcome.RATE_LIMITED),
+        (too_many_requests(1), Outcome.RATE_LIMITED),
+        (refusal("fatal_error"), Outcome.UNANSWERED),
+        (HTML_500, Outcome.UNANSWERED),
+        (RESET_AFTER, Outcome.UNANSWERED),
+        (Fault("status", 200, "a line of a proxy's"), Outcome.UNANSWERED),
+    ],
+)
+async def test_what_came_of_a_call_is_counted_under_its_method(fault: Fault | None, outcome: Outcome) -> None:
+    async with SimulatedSlack(limits=False) as slack, metered(slack) as (world, meter):
+        if fault is not None:
+            slack.faults.plan(fault)
+        with suppress(BoardError):
+            await world.board.post(world.here, CARD, mark=WATCH)
+    assert meter.slack_calls == [("chat.postMessage", outcome)]
+
+
+async def test_a_call_without_a_connection_is_told_apart() -> None:
+    meter = FakeMeter()
+    async with slack_session() as session:
+        board = SlackBoard(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
+        with pytest.raises(BoardUnreachable):
+            await board.permalink(Place(TeamId("T0"), ChannelId("C0")), Ts("1.0"))
+    assert meter.slack_calls == [("chat.getPermalink", Outcome.NOT_SENT)]

@@ -166,6 +166,16 @@ async def test_a_reconnection_that_is_stuck_on_an_expired_ticket_is_begun_anew(
         assert slack.socket_mode.connections == 1
 
 
+async def test_a_connection_that_is_silent_for_long_is_replaced(slack: SimulatedSlack) -> None:
+    slack.socket_mode.answers_pings = False
+    async with a_socket(slack) as (socket, _):
+        await slack.connected()
+        slack.socket_mode.answers_pings = True
+        await slack.until(lambda: len(slack.calls("apps.connections.open")) >= 2)
+        await connected(slack, socket)
+        assert await hears(slack)
+
+
 @pytest.mark.parametrize("after_seconds", [0.0, 0.05, 0.3, 0.7])
 async def test_whoever_is_still_connecting_can_be_cancelled_at_any_time(
     slack: SimulatedSlack, after_seconds: float

@@ -4,18 +4,21 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.engine import make_url
 
 from bot import database as database_module
 from bot import transactions
 from bot.errors import StoreUnavailable
 from bot.ledger import StoredLedger
 from bot.store import Store
-from bot.transactions import Conflict, Transactions
+from bot.tables import budgets
+from bot.transactions import TRACE, Conflict, Transactions
 from bot.watch import Slot, Ts, WatchId
 from tests.databases import (
     ADA,
@@ -176,6 +179,35 @@ async def test_a_broken_database_is_unavailable_and_no_statement_is_told(without
 async def test_a_database_without_its_tables_does_not_answer(without_tables: Store) -> None:
     with pytest.raises(StoreUnavailable):
         await without_tables.transactions.answers()
+    with pytest.raises(StoreUnavailable):
+        await without_tables.transactions.writes(NOON)
+
+
+async def test_a_database_that_is_well_takes_a_write_as_often_as_wanted(process: Transactions) -> None:
+    for second in range(3):
+        await process.writes(NOON + timedelta(seconds=second))
+    async with process.begin() as connection:
+        (left,) = (await connection.execute(select(budgets).where(budgets.c.name == TRACE))).all()
+    assert left.arrival == NOON.timestamp() + 2
+
+
+async def test_a_database_that_can_be_read_only_does_not_pass_for_one_that_can_be_written(own: str) -> None:
+    async with opened(own) as database:
+        process = (await database.store()).transactions
+        if process.database.is_shared:
+            name = make_url(own).database
+            await _do(process, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+            await process.database.engine.dispose()
+        else:
+            await _do(process, "PRAGMA query_only = on")
+        await process.answers()
+        with pytest.raises(StoreUnavailable, match=r"read-?only"):
+            await process.writes(NOON)
+
+
+async def _do(process: Transactions, statement: str) -> None:
+    async with process.begin() as connection:
+        await connection.execute(text(statement))
 
 
 async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later_works_again(

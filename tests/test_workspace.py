@@ -42,7 +42,7 @@ class Parts:
     def workspace(self) -> Workspace:
         unused = cast(Any, None)
         upkeep = (lambda: self.runs("upkeep"), self.break_down)
-        return Workspace(unused, unused, cast(Any, self), unused, unused, unused, upkeep)
+        return Workspace(unused, unused, cast(Any, self), unused, unused, unused, unused, upkeep)
 
 
 async def test_it_runs_until_it_is_told_to_stop_and_ends_what_is_new_before_what_is_under_way() -> None:

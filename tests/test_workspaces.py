@@ -286,3 +286,15 @@ async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_
     assert shares == {"a": 1.0, "b": 1 / 3}
     await end([sharing])
     await workspaces.stop()
+
+
+async def test_where_one_of_several_has_thrown_the_bot_out_it_works_in_the_others() -> None:
+    boards = [SimpleNamespace(refused=None), SimpleNamespace(refused="account_inactive")]
+    several = Workspaces(cast(Any, None), cast(Any, None))
+    assert several.refused() is None, "installed nowhere yet, it is ready to be"
+    for number, board in enumerate(boards):
+        running = SimpleNamespace(workspace=SimpleNamespace(board=board))
+        several._running[TeamId(f"T{number}")] = cast(Any, running)
+    assert several.refused() is None
+    boards[0].refused = "token_revoked"
+    assert several.refused() == "token_revoked"

@@ -35,6 +35,10 @@ class SimulatedJob:
         """Where the job stands."""
         return self._moments(now)[-1]
 
+    def moments(self, now: float) -> tuple[Moment, ...]:
+        """What the job has been through, where it stands last."""
+        return self._moments(now)
+
     def is_final(self, now: float) -> bool:
         """Whether the job has ended."""
         return self.moment(now).state in FINAL_STATES

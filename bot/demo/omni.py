@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from bot.demo.faults import Fault, Faults, Unanswered, meet
 from bot.demo.omniapi import Api, problem
 from bot.demo.omniworld import OmniWorld
+from bot.demo.webhooks import Webhooks
 
 WINDOW_SECONDS = 60.0
 SUBMIT = "POST /api/v1/ai/jobs"
@@ -58,6 +59,9 @@ class SimulatedOmni(OmniWorld):
         self.faults = Faults()
         self.requests: list[Request] = []
         """Every request to the API; people's visits to chat pages are not among them."""
+        self.webhooks = Webhooks(now)
+        """What Omni tells by itself of jobs that were submitted so."""
+        self.hooked = self.webhooks.hook
         self.answered_429 = 0
         self.requests_per_minute = requests_per_minute
         self.retry_after = retry_after
@@ -82,7 +86,8 @@ class SimulatedOmni(OmniWorld):
         self.base_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def close(self) -> None:
-        """Stop listening; what was recorded stays."""
+        """Stop listening and telling; what was recorded stays."""
+        await self.webhooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

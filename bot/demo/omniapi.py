@@ -70,6 +70,8 @@ class Api:
             data=data,
         )
         job = self._world.jobs[job_id]
+        if asked.hook is not None:
+            self._world.hooked(job, asked.hook)
         body = {"jobId": job.id, "conversationId": job.conversation_id, "omniChatUrl": job.chat_url}
         return web.json_response(body, status=201)
 

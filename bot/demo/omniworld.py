@@ -10,6 +10,7 @@ from bot.demo.jobdata import JobData
 from bot.demo.jobs import SimulatedJob
 from bot.demo.lists import USERS_PER_PAGE
 from bot.demo.organization import KEY_OWNER, MODEL, Key, Organization
+from bot.demo.submission import Hook
 from bot.demo.timeline import Script
 
 
@@ -32,6 +33,8 @@ class OmniWorld:
         """What they will have found."""
         self.course: Callable[[str], tuple[Script, JobData]] = self._as_set
         """Both, by their prompt."""
+        self.hooked: Callable[[SimulatedJob, Hook], None] = lambda _job, _hook: None
+        """Called with each job that is to be told of."""
         self.running_jobs_in_chats = False
         """Whether a running job already has an assistant turn in its conversation; which of the two Omni does is not
         documented."""

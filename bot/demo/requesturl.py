@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -46,7 +46,9 @@ class RequestUrl:
         """Empty: the app uses Socket Mode."""
         self.signing_secret = secrets.token_hex(16)
         self.ack_seconds = ACK_SECONDS
-        self.retry_seconds = EVENT_RETRY_SECONDS
+        self.retry_seconds: Sequence[float] = EVENT_RETRY_SECONDS
+        self.to_lose = 0
+        """How many of the next answers are lost on the way."""
         self.replies: list[Reply] = []
         """What came back for each request."""
         self._of_event: dict[str, Reply] = {}
@@ -152,6 +154,9 @@ class RequestUrl:
             return Reply(None, reason="connection_failed")
         except (aiohttp.ClientError, UnicodeDecodeError):
             return Reply(None, reason="http_error")
+        if self.to_lose > 0:
+            self.to_lose -= 1
+            return Reply(None, reason="http_timeout")
         is_fine = 200 <= answer.status < 300
         return Reply(
             answer.status,

@@ -62,6 +62,8 @@ class SocketMode:
         self.leave_seconds = 1.0
         """How long an announced end waits for the client to close first; Slack gives about 10."""
         self.retry_seconds = EVENT_RETRY_SECONDS
+        self.answers_pings = True
+        """False: connections from now on are silent, as where a network has lost them without a word."""
         self.acks: list[dict[str, Any]] = []
         """Every acknowledgement that came, also late, doubled and unknown ones."""
         self._app = app
@@ -88,7 +90,7 @@ class SocketMode:
         if ticket not in self._tickets:
             return web.Response(status=403, text="the ticket is not good, or no longer")
         self._tickets.discard(ticket)
-        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS)
+        socket = web.WebSocketResponse(timeout=_CLOSE_SECONDS, autoping=self.answers_pings)
         await socket.prepare(request)
         connection = _Connection(socket, request.transport)
         if len(self._open) >= CONNECTIONS_MOST:

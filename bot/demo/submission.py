@@ -2,13 +2,13 @@
 
 Fields, types and bounds: `AiJobSubmitBody` of Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json).
 It does not say what becomes of a field that it does not name, or of a null: both are refused, which is the stricter
-reading. That goes for `attachments` too, which newer documents have. Webhooks are taken and never called.
+reading. That goes for `attachments` too, which newer documents have.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +26,16 @@ def uuid(text: str, of: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """Where a job's events go, as its submit has it."""
+
+    url: str
+    secret: str = field(repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    with_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A job that somebody wants begun."""
 
@@ -33,6 +43,7 @@ class Submission:
     prompt: str
     topic: str | None
     conversation_id: str | None
+    hook: Hook | None
 
 
 def read_submission(body: bytes) -> Submission:
@@ -60,6 +71,18 @@ def read_submission(body: bytes) -> Submission:
         prompt=asked["prompt"],
         topic=asked.get("topicName"),
         conversation_id=None if conversation_id is None else conversation_id.lower(),
+        hook=_hook(asked),
+    )
+
+
+def _hook(asked: Mapping[str, Any]) -> Hook | None:
+    if "webhookUrl" not in asked:
+        return None
+    return Hook(
+        url=asked["webhookUrl"],
+        secret=asked["webhookSigningSecret"],
+        metadata=asked.get("webhookMetadata", {}),
+        with_progress=asked.get("progressWebhookEnabled", False),
     )
 
 

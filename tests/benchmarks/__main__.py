@@ -1,6 +1,6 @@
 """Every measurement, side by side: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
 
-Takes about three quarters of an hour on two cores. Needs Linux, and a machine that does nothing else.
+Takes about an hour on two cores. Needs Linux, and a machine that does nothing else.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.benchmarks import delay, load, sockets, takes
+from tests.benchmarks import delay, load, sockets, takes, webhooks
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.delay import Cell, Measured
 from tests.benchmarks.plot import plot
@@ -106,7 +106,25 @@ def loads() -> None:
         )
 
 
-MEASUREMENTS: dict[str, Callable[[], None]] = {"delay": delays, "sockets": over_sockets, "load": loads}
+def told() -> None:
+    """Requests per asked job, with Omni's webhooks and without."""
+    _say("\nRequests to Omni per question asked in Slack, 20 within a minute; real time, real sockets")
+    _say("webhooks   delivered  submits/job  statuses/job  charts/job   mean s   max s")
+    for kind in webhooks.KINDS:
+        asked = asyncio.run(webhooks.measure(20, takes.as_measured, kind))
+        _say(
+            f"{kind:<9}  {f'{len(asked.delays)}/{asked.jobs}':>9}  {asked.submits / asked.jobs:11.2f}  "
+            f"{asked.statuses / asked.jobs:12.2f}  {asked.charts / asked.jobs:10.2f}  "
+            f"{statistics.fmean(asked.delays):7.2f}  {asked.delays[-1]:6.2f}"
+        )
+
+
+MEASUREMENTS: dict[str, Callable[[], None]] = {
+    "delay": delays,
+    "sockets": over_sockets,
+    "load": loads,
+    "webhooks": told,
+}
 
 
 def _together(runs: Sequence[Measured]) -> Measured:

@@ -31,7 +31,7 @@ async def measure(jobs: int, takes: Takes, name: str) -> Measured:
             world = World(slack, omni, Path(folder))
             await world.bot_process(*MODULES[name])
             shown: dict[str, float] = {}
-            slack.workspace.listeners.append(_watching(shown))
+            slack.workspace.listeners.append(watching(shown))
             ends = await asyncio.gather(*_commands(world, jobs, takes))
             last = max(end for _, end in ends)
             while len(shown) < jobs and time.time() < last + GIVES_UP_AFTER_SECONDS:
@@ -62,7 +62,7 @@ def _commands(world: World, jobs: int, takes: Takes) -> list[asyncio.Task[tuple[
     ]
 
 
-def _watching(shown: dict[str, float]) -> Callable[[object], None]:
+def watching(shown: dict[str, float]) -> Callable[[object], None]:
     """Notes when Slack first shows that a job has ended."""
 
     def note(change: object) -> None:

@@ -30,10 +30,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
     databases = getattr(metafunc.module, "DATABASES", (SQLITE,))
-    for kept_in in databases:
-        yield pytest.param((kept_in, SOCKET), id=kept_in)
+    if "http_mode" not in marks:
+        for kept_in in databases:
+            yield pytest.param((kept_in, SOCKET), id=kept_in)
     if "socket_mode" not in marks:
-        everywhere = () if "both_modes" in marks else (pytest.mark.http,)
+        everywhere = () if marks & {"both_modes", "http_mode"} else (pytest.mark.http,)
         yield pytest.param((databases[0], HTTP), id="HTTP mode", marks=everywhere)
 
 

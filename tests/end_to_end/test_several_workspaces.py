@@ -20,6 +20,7 @@ from bot.demo.timeline import Complete, Script
 from bot.dispatch import Dispatch
 from bot.gates import OmniGates
 from bot.ledger import StoredLedger
+from bot.meter import UNMETERED
 from bot.sharing import Sharing, sharing
 from bot.slack import slack_client, slack_session
 from bot.socketmode import SocketMode
@@ -86,7 +87,9 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         ledger = StoredLedger(transactions, now)
         gates = OmniGates(ledger)
         common = {
-            side.slack.team: Common(side.settings(), session, transactions, ledger, gates, shared, None)
+            side.slack.team: Common(
+                side.settings(), session, transactions, ledger, gates, shared, b"", UNMETERED, None
+            )
             for side in both.sides
         }
         workspaces = Workspaces(both, lambda known: build(common[known.team], known))

@@ -192,7 +192,7 @@ def _no_sweep() -> None:
 
 @_fault("the SDK repeats a request whose connection broke")
 def _sdk_repeats() -> None:
-    def slack_client(token: str, base_url: str, session: Any) -> AsyncWebClient:
+    def slack_client(token: str, base_url: str, session: Any, _meter: Any) -> AsyncWebClient:
         return AsyncWebClient(token=token, base_url=base_url, session=session)
 
     _replace(workspace, "slack_client", slack_client)

@@ -1,0 +1,70 @@
+"""What is counted for whoever runs the bot. Who keeps the counts is `metrics`; the core only says what has happened."""
+
+from enum import StrEnum
+from typing import Protocol
+
+
+class Outcome(StrEnum):
+    """What came of a request to Omni or Slack. Few, since each is a time series of its own where they are collected."""
+
+    OK = "ok"
+    RATE_LIMITED = "rate_limited"
+    """429, or Slack's words for it."""
+    KEY_REFUSED = "key_refused"
+    """The key or the token is not taken."""
+    REFUSED = "refused"
+    """The service says no, for another reason."""
+    SERVER_ERROR = "server_error"
+    """Omni only: 5xx. What Slack's mean nobody can tell, so they are unanswered."""
+    UNANSWERED = "unanswered"
+    """Nothing usable came back, or not in time; the request may have had its effect."""
+    NOT_SENT = "not_sent"
+    """There was no connection."""
+    ABANDONED = "abandoned"
+    """Whoever waited for it has given up, or the process ended."""
+
+
+class Meter(Protocol):
+    """Takes note. No method raises or waits."""
+
+    def omni_request(self, outcome: Outcome) -> None:
+        """A request has gone to Omni, at the cost of one from the key's budget."""
+        ...
+
+    def slack_call(self, method: str, outcome: Outcome) -> None:
+        """A method of Slack's Web API was called; `method` by Slack's own name."""
+        ...
+
+    def edit_sent(self) -> None:
+        """Slack has taken the edit of a card."""
+        ...
+
+    def edit_coalesced(self) -> None:
+        """A look that was wished for was replaced by a newer one before it was sent."""
+        ...
+
+    def end_shown(self, after_seconds: float) -> None:
+        """A card shows how its job ended, so long after it ended by Omni's clock."""
+        ...
+
+
+class Unmetered:
+    """A `Meter` for where nobody asks."""
+
+    def omni_request(self, outcome: Outcome) -> None:
+        """See `Meter.omni_request`."""
+
+    def slack_call(self, method: str, outcome: Outcome) -> None:
+        """See `Meter.slack_call`."""
+
+    def edit_sent(self) -> None:
+        """See `Meter.edit_sent`."""
+
+    def edit_coalesced(self) -> None:
+        """See `Meter.edit_coalesced`."""
+
+    def end_shown(self, after_seconds: float) -> None:
+        """See `Meter.end_shown`."""
+
+
+UNMETERED = Unmetered()

@@ -1,0 +1,61 @@
+"""What only HTTP mode has to stand: strangers at the address, and events that Slack sends again."""
+
+import aiohttp
+import pytest
+
+from bot.demo.requesturl import sign
+from bot.demo.timeline import Complete, Script
+from tests.end_to_end.world import World
+
+pytestmark = pytest.mark.http_mode
+
+QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def test_a_mention_that_came_while_the_bot_was_away_is_answered_once_when_it_is_back(
+    world: World,
+) -> None:
+    job = world.omni.add(QUICK)
+    world.slack.request_url.retry_seconds = (0.0, 0.2, *[0.2] * 100)
+    direct = world.slack.dm(world.ada)
+    await world.slack.mention(job, user=world.ada, channel=direct)
+    async with world.bot():
+        await world.slack.until(
+            lambda: any("Sunglasses." in str(m.blocks) for m in world.slack.messages(direct))
+        )
+
+    cards = [message for message in world.slack.messages(direct) if message.user == world.slack.bot_user]
+    assert len(cards) == 1
+
+
+async def test_an_event_whose_acknowledgement_was_lost_is_answered_once(world: World) -> None:
+    world.slack.request_url.retry_seconds = (0.0, 0.1, 0.1)
+    direct = world.slack.dm(world.ada)
+    async with world.bot():
+        world.slack.request_url.to_lose = 3
+        before = len(world.slack.request_url.replies)
+        await world.slack.mention("help", user=world.ada, channel=direct)
+        await world.slack.until(lambda: len(world.slack.request_url.replies) == before + 4)
+        await world.type("list", user=world.grace)
+        await world.told(world.grace, "You follow no running job")
+
+    answers = [message for message in world.slack.messages(direct) if message.user == world.slack.bot_user]
+    assert len(answers) == 1
+
+
+async def test_a_stranger_who_knows_the_address_follows_nothing_and_learns_nothing(world: World) -> None:
+    job = world.omni.add(QUICK)
+    body = f"command=/omni-job&text={job}&team_id={world.slack.team}&user_id={world.ada}&channel_id={world.channel}"
+    async with world.bot(), aiohttp.ClientSession() as session:
+        for headers in (
+            {},
+            {"X-Slack-Request-Timestamp": "1", "X-Slack-Signature": sign("f" * 32, "1", body.encode())},
+        ):
+            async with session.post(
+                world.slack.request_url.url, data=body, headers={**FORM, **headers}
+            ) as answer:
+                assert (answer.status, await answer.text()) == (401, "")
+
+    assert world.omni.requests == []
+    assert world.slack.messages(world.channel) == []

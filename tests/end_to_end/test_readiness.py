@@ -1,0 +1,55 @@
+"""What a supervisor and Prometheus see of the one process on SQLite, from before it is connected until it stops."""
+
+import asyncio
+import socket
+
+import aiohttp
+
+from bot.demo.timeline import Script
+from tests.end_to_end.world import World
+
+LONG = Script(0.0, ((60.0, "Thinking", 1),))
+TOKEN = "0123456789abcdef-token"
+
+
+def a_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+async def get(port: int, path: str, *, token: str = "") -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as client,
+        client.get(f"http://127.0.0.1:{port}{path}") as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def becomes(port: int, path: str, text: str, *, token: str = "") -> None:
+    """Wait until an address says something."""
+    async with asyncio.timeout(20):
+        while text not in (await get(port, path, token=token))[1]:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_bot_is_ready_once_it_can_work_and_tells_how_its_jobs_stand(world: World) -> None:
+    port, job = a_free_port(), world.omni.add(LONG)
+    async with world.bot(port=port, metrics_token=TOKEN):
+        await becomes(port, "/readyz", "ready\n")
+        await world.type(job)
+        await world.card("Omni is working on it")
+        await becomes(port, "/metrics", 'omni_job_bot_follows{state="executing"} 1.0\n', token=TOKEN)
+        _, figures = await get(port, "/metrics", token=TOKEN)
+        assert "omni_job_bot_follows_everywhere 1.0\n" in figures
+        assert "omni_job_bot_ready 1.0\n" in figures
+        assert (await get(port, "/metrics"))[0] == 401
+        assert job not in figures
+
+
+async def test_without_a_token_of_its_own_nobody_reads_the_figures(world: World) -> None:
+    port = a_free_port()
+    async with world.bot(port=port):
+        assert (await get(port, "/healthz"))[0] == 200
+        assert (await get(port, "/metrics", token=TOKEN))[0] == 404

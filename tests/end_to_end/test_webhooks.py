@@ -1,0 +1,59 @@
+"""Omni tells by itself how jobs go on: what that saves, and what becomes of it when it is lost, doubled or forged."""
+
+import asyncio
+
+from bot.demo.omni import SUBMIT
+from bot.demo.organization import MODEL
+from bot.demo.timeline import Complete, Script
+from tests.end_to_end.test_asking import QUESTION, ask
+from tests.end_to_end.world import World
+from tests.test_web import a_free_port
+
+STEPS = Script(
+    0.3,
+    ((1.0, "Searching for revenue fields", 1), (3.5, "Running <!channel> query", 2)),
+    0.0,
+    Complete("Sunglasses."),
+)
+
+
+def told(port: int) -> dict[str, object]:
+    """The settings of a bot that Omni tells."""
+    return {"omni_model_id": MODEL, "port": port, "public_url": f"http://127.0.0.1:{port}"}
+
+
+def requests(world: World) -> list[str]:
+    """What was asked of Omni about jobs, but for charts."""
+    about_jobs = [each for each in world.omni.requests if each.path.startswith("/api/v1/ai/jobs")]
+    return [each.method for each in about_jobs if not each.path.endswith("/vis")]
+
+
+async def test_a_question_costs_two_requests_and_progress_none(world: World) -> None:
+    world.omni.script_for_submitted = STEPS
+    world.omni.webhooks.times = 2
+    async with world.bot(**told(a_free_port())):
+        await ask(world, QUESTION)
+        await world.card("Searching for revenue fields")
+        card = await world.card("Running")
+        assert "<!channel>" not in str(card.blocks)
+        assert requests(world) == ["POST"]
+        await world.card("Sunglasses.", timeout=5)
+
+    assert requests(world) == ["POST", "GET"]
+    assert {sent.status for sent in world.omni.webhooks.sent} == {200}
+
+
+async def test_a_webhook_that_is_faster_than_the_answer_to_the_submit_is_not_lost(world: World) -> None:
+    world.omni.script_for_submitted = Script(0.0, (), 0.0, Complete("Sunglasses."))
+
+    async def late(request: object, serve: object) -> object:
+        answer = await serve()  # type: ignore[operator]
+        await asyncio.sleep(1.0)
+        return answer
+
+    world.omni.faults.plan(late, on=SUBMIT)  # type: ignore[arg-type]
+    async with world.bot(**told(a_free_port())):
+        await ask(world, QUESTION)
+        await world.card("Sunglasses.", timeout=5)
+
+    assert requests(world) == ["POST", "GET"]

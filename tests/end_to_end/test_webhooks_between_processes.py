@@ -1,0 +1,23 @@
+"""Omni tells one process of a job that another one follows."""
+
+from bot.demo.timeline import Complete, Script
+from tests.end_to_end.conftest import POSTGRESQL
+from tests.end_to_end.test_asking import QUESTION, ask
+from tests.end_to_end.test_webhooks import requests, told
+from tests.end_to_end.world import World
+from tests.test_web import a_free_port
+
+DATABASES = (POSTGRESQL,)
+
+
+async def test_a_webhook_wakes_the_process_that_follows(world: World) -> None:
+    world.omni.script_for_submitted = Script(0.0, ((6.0, "Searching", 1),), 0.0, Complete("Sunglasses."))
+    reached, other = a_free_port(), a_free_port()
+    async with world.bot(**told(reached) | {"port": other}):
+        await ask(world, QUESTION)
+        await world.card("Asked by")
+        async with world.bot(**told(reached)):
+            await world.card("Sunglasses.")
+
+    assert requests(world) == ["POST", "GET"]
+    assert [sent.status for sent in world.omni.webhooks.sent][-1] == 200
