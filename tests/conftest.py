@@ -1,6 +1,7 @@
 """For every test here."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from tests import postgres
 from tests.databases import Opened, empty, opened
 from tests.fakes import FakeWatches
 
+# What is imported and collected stays to the end, six thousand tests among it: looking through it for garbage, again and
+# again while it grows and in each of xdist's processes, finds none.
+gc.disable()
+
 # For a test without an event loop, looptime asks asyncio for the current one, and asyncio up to 3.13 then
 # makes one that nobody closes. Once "none" was set, it says that there is none.
 asyncio.set_event_loop(None)
@@ -24,12 +29,27 @@ settings.register_profile("thorough", max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-SLOW = ("end_to_end", "test_main", "test_stage", "test_queue", "test_socketmode", "test_contracts")
+SLOW = (
+    "end_to_end",
+    "test_main",
+    "test_stage",
+    "test_queue",
+    "test_socketmode",
+    "test_contracts",
+    "test_container",
+    "test_deployment",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long: the suite should not wait at its end for one worker that still has such tests."""
     items.sort(key=lambda item: not any(slow in item.nodeid for slow in SLOW))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and only among what the tests leave."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

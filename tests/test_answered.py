@@ -155,9 +155,10 @@ def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(
 def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, times: int) -> None:
     answer = before + unit * times
     found = rest(job(answer), TENANT)
-    says_so = ["continues in the thread" in form.text for form in card_of(answer)]
+    card = card_of(answer)
+    says_so = ["continues in the thread" in form.text for form in card]
     assert set(says_so) == {bool(found.replies or found.file)}
-    assert ("without a written answer" in card_of(answer)[0].text) == (not clean(answer).strip())
+    assert ("without a written answer" in card[0].text) == (not clean(answer).strip())
     assert all(len(forms) == 4 for forms in found.replies)
 
 

@@ -1,6 +1,7 @@
 """What is written beside the code says what the code does: the README, `docs/` and `.env.example`."""
 
 import ast
+import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -47,13 +48,15 @@ def rows(text: str) -> list[list[str]]:
     return [row for number, row in enumerate(cells) if number not in rules and number + 1 not in rules]
 
 
-SAID = [
-    node.value
-    for path in (ROOT / "bot").glob("*.py")
-    for node in ast.walk(ast.parse(path.read_text("utf-8")))
-    if isinstance(node, ast.Constant) and isinstance(node.value, str)
-]
-"""Every piece of text in the code. Adjacent literals are one."""
+@functools.cache
+def said() -> list[str]:
+    """Every piece of text in the code. Adjacent literals are one."""
+    return [
+        node.value
+        for path in (ROOT / "bot").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 def quoted_messages() -> Iterator[str]:
@@ -115,7 +118,7 @@ def test_the_docs_name_every_module() -> None:
 
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))
 def test_every_message_in_the_docs_is_one_of_the_bots(message: str) -> None:
-    assert any(message in said for said in SAID)
+    assert any(message in text for text in said())
 
 
 def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:

@@ -1,7 +1,9 @@
 """What follows an answered card in its thread, in virtual time: the rest of the answer, its file, its chart."""
 
 import asyncio
+import functools
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -41,15 +43,22 @@ CHAT = "https://acme.omniapp.co/chat/550e8400"
 PIECES = 3
 
 
+@functools.cache
 def tall(replies: int, *, file: bool = False) -> str:
-    """An answer that goes on in so many replies, of numbered paragraphs."""
-    answer = ""
-    for number in range(1, 1_000):
-        answer += f"paragraph {number} of it. {'Some words to fill it. ' * 20}\n\n"
-        rest = answered.rest(a_job(JobState.COMPLETE, answer=answer), RULES.tenant)
-        if len(rest.replies) == replies and (rest.file is not None) == file:
-            return answer
-    raise AssertionError
+    """The shortest answer that goes on in so many replies, of numbered paragraphs."""
+
+    def of(number: int) -> str:
+        filling = "Some words to fill it. " * 20
+        return "".join(f"paragraph {n} of it. {filling}\n\n" for n in range(1, number + 1))
+
+    def goes_on_in(number: int) -> tuple[int, bool]:
+        rest = answered.rest(a_job(JobState.COMPLETE, answer=of(number)), RULES.tenant)
+        return len(rest.replies), rest.file is not None
+
+    numbers = range(1, 128)
+    number = numbers[bisect_left(numbers, (replies, file), key=goes_on_in)]
+    assert goes_on_in(number) == (replies, file)
+    return of(number)
 
 
 TALL = tall(PIECES)
