@@ -9,6 +9,11 @@ class Unreadable(Exception):
     """What was read was encrypted with a key that is not among ours, or changed since."""
 
 
+def key_list(keys: str) -> list[str]:
+    """The keys that have commas or spaces between them."""
+    return [part for part in re.split(r"[\s,]+", keys) if part]
+
+
 class EncryptionKeys:
     """The keys of `ENCRYPTION_KEY`: the first encrypts, each of them decrypts. So a new one is put in front of the old
     one, which can go when all has been encrypted anew."""
@@ -19,7 +24,7 @@ class EncryptionKeys:
         Raises:
             ValueError: there is none, or one is no such key.
         """
-        parts = [part for part in re.split(r"[\s,]+", keys) if part]
+        parts = key_list(keys)
         if not parts:
             raise ValueError("holds no key")
         try:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from bot.access import AccessRules
 from bot.ask import ModelId
 from bot.credentials import OmniAccount
-from bot.encryption import EncryptionKeys
+from bot.encryption import EncryptionKeys, key_list
 from bot.watch import ChannelId, TeamId, UserId
 
 HINTS = {
@@ -159,7 +159,9 @@ class Settings(BaseSettings):
         """Every value that must be nowhere but here: the log blanks them out."""
         secrets = {name: value for name, value in self if isinstance(value, SecretStr)}
         passwords = _passwords(secrets.pop("database_url"))
-        return frozenset(passwords.union(value.get_secret_value() for value in secrets.values()))
+        whole = {value.get_secret_value() for value in secrets.values()}
+        keys = self.encryption_key.get_secret_value() if self.encryption_key else ""
+        return frozenset(passwords | whole | set(key_list(keys)))
 
     @model_validator(mode="before")
     @classmethod

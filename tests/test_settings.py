@@ -545,6 +545,8 @@ def test_the_log_is_told_every_secret_and_nothing_else(read: Read) -> None:
         "p%40ss%2Fword",
     }
     assert read().secrets == set(SECRETS.values())
+    both = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=, YWJjZGVmMDEyMzQ1Njc4OTAxMjM0NTY3ODlhYmNkZWY="
+    assert set(both.split(", ")) <= read(**OAUTH | {"ENCRYPTION_KEY": both}).secrets
 
 
 @pytest.mark.parametrize("typed", ["JSON", "Json", "json"])
