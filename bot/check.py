@@ -15,11 +15,12 @@ from bot.errors import (
     StoreUnavailable,
     TokenRefused,
 )
+from bot.hints import HINTS
 from bot.httpmode import PATH
 from bot.oauth import INSTALL_PATH, REDIRECT_PATH
 from bot.omni import OmniApi
 from bot.omniproof import prove, unmetered
-from bot.settings import HINTS, Settings
+from bot.settings import Settings
 from bot.slack import (
     EMAIL_SCOPE,
     FILES_SCOPE,

@@ -1,9 +1,8 @@
 """The settings: the environment, or `.env` in the working folder, read into values with a meaning and a unit."""
 
-import ipaddress
 import re
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,58 +13,12 @@ from bot.access import AccessRules
 from bot.ask import ModelId
 from bot.credentials import OmniAccount
 from bot.encryption import EncryptionKeys, key_list
+from bot.hints import HINTS
 from bot.watch import ChannelId, TeamId, UserId
-
-HINTS = {
-    "SLACK_BOT_TOKEN": "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
-    "SLACK_APP_TOKEN": "the token that starts with xapp-, from your Slack app's page Basic Information, "
-    "App-Level Tokens, with the scope connections:write; or leave it out and set both SLACK_SIGNING_SECRET and PORT, "
-    "for HTTP mode",
-    "SLACK_SIGNING_SECRET": "the 32 hexadecimal digits from your Slack app's page Basic Information; used in HTTP "
-    "mode, which is on where PORT is set and SLACK_APP_TOKEN is not",
-    "SLACK_CLIENT_ID": "the client id from your Slack app's page Basic Information, or leave it out: then the bot "
-    "works in the one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
-    "SLACK_CLIENT_SECRET": "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic "
-    "Information",
-    "SLACK_API_URL": "https://slack.com/api/, or leave it out; another is only for tests",
-    "OMNI_BASE_URL": "the address at which you log in to Omni, such as https://acme.omniapp.co",
-    "OMNI_API_TOKEN": "an API key from Omni, Settings, API access",
-    "OMNI_REQUESTS_PER_MINUTE": "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",
-    "OMNI_MODEL_ID": "the id of the Omni model that questions go to, or nothing: then each person chooses one",
-    "ACCESS": "workspace (whoever knows a job's id may see it) or owner (only the one whose job it is)",
-    "ASK_AS": "asker (each question runs as the Omni user with the asker's e-mail address) or key "
-    "(as whoever made OMNI_API_TOKEN)",
-    "ALLOWED_CHANNELS": "the ids of Slack channels, such as C0123ABCD, with commas between them, or nothing for all",
-    "ALLOWED_USERS": "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing for all",
-    "ALLOWED_TEAMS": "the ids of Slack workspaces, such as T0123ABCD, with commas between them, or nothing for "
-    "the app's own",
-    "ADMIN_USERS": "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing",
-    "ALLOW_GUESTS": "true or false",
-    "ALLOW_SHARED_CHANNELS": "true or false",
-    "MAX_OPEN_FOLLOWS_PER_PERSON": "a whole number from 1 to 10000",
-    "MAX_ASKS_PER_HOUR": "a whole number from 1 to 10000",
-    "DATABASE_URL": "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
-    "postgresql://user:password@host/database",
-    "ENCRYPTION_KEY": 'what this prints: python -c "from cryptography.fernet import Fernet; '
-    'print(Fernet.generate_key().decode())"; several with commas between them, the newest first',
-    "NOTIFY_AFTER_SECONDS": "a number of seconds from 0 to 86400",
-    "MAX_FOLLOW_HOURS": "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
-    "RETENTION_DAYS": "a number of days from 0.01 to 3650; 30 unless you have another rule",
-    "HOST": "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
-    "PORT": "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
-    "PUBLIC_URL": "the https address under which PORT is reached from outside, such as https://jobs.example.com",
-    "METRICS_TOKEN": "at least 16 characters that only you and your Prometheus know, such as `openssl rand -hex 32` "
-    "prints, or nothing for no /metrics",
-    "LOG_LEVEL": "one of debug, info, warning, error",
-    "LOG_FORMAT": "text (key=value) or json (one object per line)",
-}
-"""What to set and where to get it, told when a setting is missing or malformed."""
+from bot.webaddress import is_token, is_uuid, omni_address, web_address
 
 SHORTEST_TOKEN = 16
 """Characters of `METRICS_TOKEN`: a shorter one might be guessed."""
-_HOST = re.compile(r"[a-z0-9_.-]+|[0-9a-f:.]+")
-_PATH = re.compile(r"[A-Za-z0-9._~%/+-]*")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BEGINNINGS = {"allowed_channels": "CG", "allowed_users": "UW", "allowed_teams": "TE", "admin_users": "UW"}
 """What Slack's ids begin with. A misspelt one must not close the bot to somebody, or leave it open, unnoticed."""
 _Id = TypeVar("_Id")
@@ -265,7 +218,7 @@ class Settings(BaseSettings):
             return None
         if info.data.get("port", "was refused") is None:
             raise ValueError("leads nowhere while PORT is not set")
-        return _web_address(value)
+        return web_address(value)
 
     @field_validator("slack_signing_secret", "slack_client_secret")
     @classmethod
@@ -277,7 +230,7 @@ class Settings(BaseSettings):
     @field_validator("slack_api_url")
     @classmethod
     def _slash_at_the_end(cls, value: str) -> str:
-        return _web_address(value) + "/"
+        return web_address(value) + "/"
 
     @field_validator("omni_base_url")
     @classmethod
@@ -367,50 +320,7 @@ def _problem(location: tuple[int | str, ...], message: str, kind: str) -> str:
     return f"{name} {what}: set it to {HINTS.get(name, 'a proper value')}"
 
 
-def omni_address(value: str) -> str:
-    """Omni's address without `/api` and without a slash at its end. Raises ValueError."""
-    return _web_address(value).removesuffix("/api").rstrip("/")
-
-
-def is_token(value: str) -> bool:
-    """Whether a key can be sent in a header."""
-    return bool(value) and value.isascii() and value.isprintable() and " " not in value
-
-
-def is_uuid(value: str) -> bool:
-    """Whether it is a UUID, in capitals or not."""
-    return _UUID.fullmatch(value) is not None
-
-
 def _needs_client_id(value: _Any, info: ValidationInfo) -> _Any:
     if info.data.get("slack_client_id", "was refused") is None:
         raise ValueError("is set without SLACK_CLIENT_ID")
     return value
-
-
-def _web_address(value: str) -> str:
-    """An https address (http on loopback only) without query, fragment, user or slash at its end."""
-    try:
-        url = urlsplit(value.strip())
-        host, _ = url.hostname, url.port
-        (host or "").encode("ascii").decode("idna")
-    except ValueError as error:
-        raise ValueError("is not a web address") from error
-    if url.scheme not in ("http", "https") or not host:
-        raise ValueError("is not a web address that starts with https://")
-    if not (_HOST.fullmatch(host) and _PATH.fullmatch(url.path)):
-        raise ValueError("has characters that no web address has")
-    if "@" in url.netloc or url.query or url.fragment:
-        raise ValueError("has more in it than a host and a path")
-    if url.scheme == "http" and not _is_loopback(host):
-        raise ValueError("is not https, and a key must not travel unencrypted")
-    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

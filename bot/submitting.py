@@ -9,8 +9,7 @@ ask stored ──► prepared ──► submitted ──► bound to its job and
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -26,6 +25,7 @@ from bot.audit import Act
 from bot.desk import Desk
 from bot.destinations import Destination
 from bot.errors import BoardError, OmniError, StoreUnavailable
+from bot.inhand import in_hand
 from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
@@ -38,8 +38,6 @@ from bot.withdrawing import withdraw, withdraw_if_begun
 
 log = structlog.get_logger()
 
-TOUCHED_EVERY_SECONDS = 30.0
-"""How often a process says that it has an ask in hand."""
 TOLD_WITHIN_TRIES = 5
 
 
@@ -126,7 +124,7 @@ class Submitting:
             self._spawn(withdraw_if_begun(self._asks, ask, self._now()))
             raise
         stored()
-        async with self._in_hand(ask):
+        async with in_hand(self._asks, ask, self._now):
             submission = await self._prepared(ask, prepare)
             if isinstance(submission, Message):
                 return await self._ended(self._withdrawn(ask, submission))
@@ -243,27 +241,10 @@ class Submitting:
 
         return _Outcome(said, end)
 
-    @asynccontextmanager
-    async def _in_hand(self, ask: Ask) -> AsyncIterator[None]:
-        """Say that the ask is in hand, as long as the context lasts."""
-        touching = asyncio.create_task(self._touch(ask), name=f"touch {ask.id}")
-        try:
-            yield
-        finally:
-            touching.cancel()
-
-    async def _touch(self, ask: Ask) -> None:
-        while True:
-            await asyncio.sleep(TOUCHED_EVERY_SECONDS)
-            try:
-                await self._asks.touch(ask.id, self._now())
-            except StoreUnavailable as error:
-                log.warning("ask not touched", reason=str(error))
-
     # Behind another job
 
     async def _wait_for_turn(self, submission: Submission) -> None:
-        async with self._in_hand(submission.ask):
+        async with in_hand(self._asks, submission.ask, self._now):
             outcome = await self._submit_in_turn(submission)
             # Still in hand: should this process end meanwhile, another tells.
             if outcome.said is None or await self._tell(submission.ask, outcome.said):

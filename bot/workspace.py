@@ -110,17 +110,17 @@ class Workspace:
             # Also when one of them breaks: the follows are nobody's else to end.
             await parts.runner.stop()
 
-    async def reading(self) -> Reading:
-        """How it stands, for `metrics`."""
+    async def reading(self, *, with_key: bool) -> Reading:
+        """How it stands, for `metrics`. `with_key`: also what waits for the key, and is left of it, which other
+        workspaces may share."""
+        waiting = {"cards": self.parts.drawing.waiting, "errands": self.parts.errands.under_way}
+        if not with_key:
+            return Reading(self.parts.follower.states, waiting)
         try:
             left = await self.ledger.left(self.requests.budget, self.requests.rate)
         except StoreUnavailable:
             left = None
-        waiting = {
-            "omni_requests": self.requests.waiting,
-            "cards": self.parts.drawing.waiting,
-            "errands": self.parts.errands.under_way,
-        }
+        waiting["omni_requests"] = self.requests.waiting
         return Reading(self.parts.follower.states, waiting, self.credentials.requests_per_minute, left)
 
 

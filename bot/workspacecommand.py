@@ -12,9 +12,10 @@ from bot.encryption import EncryptionKeys
 from bot.errors import KeyRefused, OmniError
 from bot.installations import Installations, Known
 from bot.omniproof import prove, unmetered
-from bot.settings import Settings, is_token, is_uuid, omni_address
+from bot.settings import Settings
 from bot.transactions import Transactions
 from bot.watch import TeamId
+from bot.webaddress import is_token, is_uuid, omni_address
 
 MOST_PER_MINUTE = 10_000
 

@@ -118,8 +118,13 @@ class Workspaces:
         return words[0] if words and None not in words else None
 
     async def readings(self) -> Sequence[Reading]:
-        """How each stands, for `metrics`."""
-        return [await workspace.reading() for workspace in self.running]
+        """How each stands, for `metrics`; a key that several share counts once."""
+        running = self.running
+        first_of = {workspace.requests: workspace for workspace in reversed(running)}
+        return [
+            await workspace.reading(with_key=first_of[workspace.requests] is workspace)
+            for workspace in running
+        ]
 
     async def count_jobs(self) -> int:
         """How many jobs are to be followed, in all processes. Raises StoreUnavailable."""

@@ -12,8 +12,9 @@ import pytest
 
 from bot import slack
 from bot.__main__ import EPILOG
+from bot.hints import HINTS
 from bot.job import JobState
-from bot.settings import HINTS, Settings
+from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

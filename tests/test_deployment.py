@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from bot import __main__ as command_line
-from bot.settings import HINTS, Settings
+from bot.hints import HINTS
+from bot.settings import Settings
 from tests.dockerfile import stages
 
 ROOT = Path(__file__).parents[1]

@@ -298,3 +298,18 @@ async def test_where_one_of_several_has_thrown_the_bot_out_it_works_in_the_other
     assert several.refused() is None
     boards[0].refused = "token_revoked"
     assert several.refused() == "token_revoked"
+
+
+async def test_a_key_that_several_share_counts_once_in_the_figures() -> None:
+    shared, own = object(), object()
+
+    def workspace(requests: object) -> Any:
+        async def reading(*, with_key: bool) -> tuple[object, bool]:
+            return requests, with_key
+
+        return SimpleNamespace(workspace=SimpleNamespace(requests=requests, reading=reading))
+
+    several = Workspaces(cast(Any, None), cast(Any, None))
+    for number, requests in enumerate((shared, shared, own)):
+        several._running[TeamId(f"T{number}")] = workspace(requests)
+    assert await several.readings() == [(shared, True), (shared, False), (own, True)]
