@@ -312,4 +312,5 @@ async def test_a_key_that_several_share_counts_once_in_the_figures() -> None:
     several = Workspaces(cast(Any, None), cast(Any, None))
     for number, requests in enumerate((shared, shared, own)):
         several._running[TeamId(f"T{number}")] = workspace(requests)
-    assert await several.readings() == [(shared, True), (shared, False), (own, True)]
+    found: Any = await several.readings()
+    assert found == [(shared, True), (shared, False), (own, True)]
