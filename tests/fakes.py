@@ -815,7 +815,8 @@ class FakeAccess:
         self.looks_up_for_seconds = 0.0
 
     async def refusal(self, user: UserId, _place: Place) -> str | None:
-        await asyncio.sleep(self.looks_up_for_seconds)
+        if self.looks_up_for_seconds:
+            await asyncio.sleep(self.looks_up_for_seconds)
         return self.refused.get(user)
 
     async def may_see(self, user: UserId, _job: Job) -> bool:

@@ -50,9 +50,14 @@ async def test_nobody_there_is_not_alive(unused_tcp_port: int, capsys: pytest.Ca
 
 async def test_a_loop_that_hangs_is_not_alive(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(healthcheck, "ANSWERS_WITHIN_SECONDS", 0.05)
-    hangs = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", unused_tcp_port)
+    waiting: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(
+        lambda _reader, writer: waiting.append(writer), "127.0.0.1", unused_tcp_port
+    )
     assert await checked(unused_tcp_port) == 1
-    hangs.close()
+    for writer in waiting:
+        writer.close()
+    server.close()
 
 
 async def test_what_is_no_http_is_not_alive(unused_tcp_port: int) -> None:
