@@ -1,6 +1,7 @@
 """What a container's healthcheck is told: the exit code, and why."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,12 @@ def routes(status: int) -> list[web.RouteDef]:
         return web.Response(status=status)
 
     return [web.get("/healthz", healthz)]
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def checked(port: int, **environment: str) -> int:
@@ -50,20 +57,21 @@ async def test_nobody_there_is_not_alive(unused_tcp_port: int, capsys: pytest.Ca
 
 async def test_a_loop_that_hangs_is_not_alive(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(healthcheck, "ANSWERS_WITHIN_SECONDS", 0.05)
-    waiting: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(
-        lambda _reader, writer: waiting.append(writer), "127.0.0.1", unused_tcp_port
-    )
-    assert await checked(unused_tcp_port) == 1
-    for writer in waiting:
-        writer.close()
-    server.close()
+    release = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        await ended(writer)
+
+    async with await asyncio.start_server(hang, "127.0.0.1", unused_tcp_port):
+        assert await checked(unused_tcp_port) == 1
+        release.set()
 
 
 async def test_what_is_no_http_is_not_alive(unused_tcp_port: int) -> None:
     async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail\r\n")
-        writer.close()
+        await ended(writer)
 
     async with await asyncio.start_server(babble, "127.0.0.1", unused_tcp_port):
         assert await checked(unused_tcp_port) == 1
