@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
+from typing import Any
 
 import aiohttp
 import structlog
@@ -14,6 +15,7 @@ from bot import web
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.doors import Doors
+from bot.forgetting import sweep_left
 from bot.gates import OmniGates
 from bot.installing import Installing
 from bot.ledger import StoredLedger
@@ -80,7 +82,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         apps = workspaces.only_app if installing is None else installing.app_of
         delivery = doors.http or SocketMode(doors.dispatch, settings.app_token, slack)
         doors.open(common, workspaces, apps, delivery)
-        await _work(workspaces, delivery, common.sharing, stop, is_alone=not database.is_shared)
+        upkeep = [workspaces.run]
+        if database.is_shared:
+            upkeep.append(workspaces.share_requests)
+        if installing is not None:
+            upkeep.append(partial(sweep_left, transactions, now, retention_days=settings.retention_days))
+        await _work(workspaces, delivery, common.sharing, upkeep, stop)
     log.info("stopped")
 
 
@@ -124,22 +131,25 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 
 async def _work(
-    workspaces: Workspaces, delivery: Delivery, shared: Sharing, stop: asyncio.Event, *, is_alone: bool
+    workspaces: Workspaces,
+    delivery: Delivery,
+    shared: Sharing,
+    upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    stop: asyncio.Event,
 ) -> None:
-    """Run beside each other what all workspaces share; then end it all, in order."""
+    """Run beside each other what all workspaces share; then end it all, in order. `upkeep` goes on until it is
+    cancelled."""
     async with asyncio.TaskGroup() as group:
         listening = group.create_task(shared.listen(), name="listen")
         running = group.create_task(shared.runners.run(workspaces.of), name="runners")
-        looking = [group.create_task(workspaces.run(), name="workspaces")]
-        if not is_alone:
-            looking.append(group.create_task(workspaces.share_requests(), name="share"))
+        keeping = [group.create_task(work(), name="upkeep") for work in upkeep]
         delivering = group.create_task(delivery.run(), name="delivery")
         await stop.wait()
         log.info("stopping")
         # New requests end first; each workspace ends those under way.
         delivering.cancel()
         await asyncio.wait({delivering})
-        for task in looking:
+        for task in keeping:
             task.cancel()
         shared.runners.leave()
         await workspaces.stop()
