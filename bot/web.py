@@ -51,8 +51,8 @@ async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIt
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether it tells of a defect of ours. Anybody can send what is not HTTP, or hang up, as often as they like; neither
-    that nor its bytes belong into the log."""
+    """Whether it tells of a defect of ours. Anybody can send what is not HTTP, or hang up, as often as they like:
+    neither that nor its bytes belong in the log."""
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionResetError):
         return True
