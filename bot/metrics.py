@@ -37,6 +37,8 @@ class Reading:
     """What Omni allows the key."""
     requests_left: float | None = None
     """How many requests to Omni could go without a wait. None if the database does not say."""
+    budget: str = ""
+    """The name of the key's budget: the same for all who use the key."""
 
 
 class Metrics:
@@ -115,6 +117,8 @@ class Metrics:
         waiting: Tally[str] = Tally()
         for reading in readings:
             waiting.update(reading.waiting)
+        # Of a workspace that has closed, nothing waits any more.
+        self._waiting.clear()
         for queue, number in waiting.items():
             self._waiting.labels(queue).set(number)
         self._show_budget(readings)
@@ -137,7 +141,8 @@ class Metrics:
         """Of several keys, the tightest: that is the one whose people wait."""
         left = [reading.requests_left for reading in readings if reading.requests_left is not None]
         self._requests_left.set(_or_nan(min(left, default=None)))
-        self._requests_per_minute.set(sum(reading.requests_per_minute for reading in readings))
+        by_key = {reading.budget: reading.requests_per_minute for reading in readings}
+        self._requests_per_minute.set(sum(by_key.values()))
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, namespace=NAMESPACE, registry=self._registry)

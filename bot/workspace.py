@@ -117,7 +117,8 @@ class Workspace:
             "cards": self.parts.drawing.waiting,
             "errands": self.parts.errands.under_way,
         }
-        return Reading(self.parts.follower.states, waiting, self.credentials.requests_per_minute, left)
+        who = self.credentials
+        return Reading(self.parts.follower.states, waiting, who.requests_per_minute, left, who.omni_budget)
 
 
 @asynccontextmanager

@@ -91,13 +91,24 @@ def test_every_state_of_a_job_has_its_figure() -> None:
 
 def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_together() -> None:
     readings = [
-        Reading(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
-        Reading(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
-        Reading(requests_per_minute=60, requests_left=None),
+        Reading(requests_per_minute=60, requests_left=2.5, budget="a", waiting={"cards": 1, "errands": 0}),
+        Reading(requests_per_minute=500, requests_left=0.5, budget="b", waiting={"cards": 2, "errands": 1}),
+        Reading(requests_per_minute=60, requests_left=None, budget="c"),
     ]
     figures = read(Metrics(), *readings)
     assert (figures["omni_requests_left"], figures["omni_requests_per_minute"]) == (0.5, 620)
     assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
+
+
+def test_a_key_that_several_workspaces_use_counts_once() -> None:
+    one = Reading(requests_per_minute=60, requests_left=2.5, budget="a")
+    assert read(Metrics(), one, one)["omni_requests_per_minute"] == 60
+
+
+def test_nothing_waits_in_a_workspace_that_has_closed() -> None:
+    metrics = Metrics()
+    assert read(metrics, Reading(waiting={"cards": 3}))["waiting{cards}"] == 3
+    assert read(metrics).get("waiting{cards}", 0) == 0
 
 
 def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() -> None:
