@@ -21,6 +21,8 @@ log = structlog.get_logger()
 PATH = "/slack/events"
 READ_WITHIN_SECONDS = 3.0
 """How long a body may take to arrive; Slack has given up by then."""
+WARNED_EVERY_SECONDS = 60.0
+"""How often the log tells of refused requests: anybody can have one refused, as often as they like."""
 CLOSE_WITHIN_SECONDS = 1.5
 """At the end, how long what is being answered may take."""
 
@@ -38,6 +40,7 @@ class HttpMode:
         self._verifier = SignatureVerifier(signing_secret, clock or Clock())
         self._is_open = False
         self._under_way: set[asyncio.Task[web.Response]] = set()
+        self._warned_at = float("-inf")
 
     def routes(self) -> list[web.RouteDef]:
         """What Slack calls; answered with 503 unless `run` runs."""
@@ -68,7 +71,7 @@ class HttpMode:
             if b"ssl_check=1" in body.split(b"&"):
                 # Slack looks at our certificate. Nowhere does it say whether it signs that; nothing comes of it.
                 return web.Response()
-            log.warning("request refused: not signed by Slack, or more than 5 minutes ago")
+            self._warn()
             return web.Response(status=401)
         if not self._is_open:
             return web.Response(status=503)
@@ -76,6 +79,12 @@ class HttpMode:
         self._under_way.add(answering)
         answering.add_done_callback(self._under_way.discard)
         return await answering
+
+    def _warn(self) -> None:
+        at = asyncio.get_running_loop().time()
+        if at - self._warned_at >= WARNED_EVERY_SECONDS:
+            self._warned_at = at
+            log.warning("request refused: not signed by Slack, or more than 5 minutes ago")
 
     async def _answer(self, body: str, headers: Mapping[str, str]) -> web.Response:
         passed_on: dict[str, str | Sequence[str]] = {n: headers[n] for n in _PASSED_ON if n in headers}

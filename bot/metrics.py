@@ -34,7 +34,7 @@ class Reading:
     waiting: Mapping[str, int] = field(default_factory=dict)
     """How much waits in each queue, by the queue's name; the names are fixed."""
     requests_per_minute: int = 0
-    """What Omni allows the key."""
+    """What Omni allows the key; 0 where another reading says so of the same key."""
     requests_left: float | None = None
     """How many requests to Omni could go without a wait. None if the database does not say."""
 
@@ -115,6 +115,8 @@ class Metrics:
         waiting: Tally[str] = Tally()
         for reading in readings:
             waiting.update(reading.waiting)
+        # Of a workspace that has closed, nothing waits any more.
+        self._waiting.clear()
         for queue, number in waiting.items():
             self._waiting.labels(queue).set(number)
         self._show_budget(readings)

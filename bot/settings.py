@@ -277,7 +277,9 @@ class Settings(BaseSettings):
 
     @field_validator("metrics_token")
     @classmethod
-    def _not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+    def _not_guessed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.data.get("port", "was refused") is None:
+            raise ValueError("opens nothing while PORT is not set")
         if value is not None and len(value.get_secret_value()) < SHORTEST_TOKEN:
             raise ValueError(f"has fewer than {SHORTEST_TOKEN} characters")
         return value

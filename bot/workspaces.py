@@ -75,9 +75,11 @@ class Workspaces:
         workspace = await self.of(team)
         return None if workspace is None else workspace.app
 
-    async def only_app(self, _team: TeamId) -> AsyncApp | None:
+    async def only_app(self, team: TeamId) -> AsyncApp | None:
         """That of the one workspace that there is, whichever team a payload names: where a channel is shared, it may
-        be the other company's. For a source that knows but one."""
+        be the other company's. For a source that knows but one; raises what `of` does."""
+        if not self._running:
+            await self.of(team)  # it broke, and is opened anew
         return next((workspace.app for workspace in self.running), None)
 
     async def look(self) -> None:

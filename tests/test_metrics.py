@@ -100,6 +100,12 @@ def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_to
     assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
 
 
+def test_nothing_waits_in_a_workspace_that_has_closed() -> None:
+    metrics = Metrics()
+    assert read(metrics, Reading(waiting={"cards": 3}))["waiting{cards}"] == 3
+    assert read(metrics).get("waiting{cards}", 0) == 0
+
+
 def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() -> None:
     metrics = Metrics()
     read(metrics, Reading(requests_left=3.0), everywhere=7)

@@ -534,6 +534,7 @@ def test_a_bad_port_is_not_told_twice(read: Read) -> None:
 def test_the_log_is_told_every_secret_and_nothing_else(read: Read) -> None:
     found = read(
         METRICS_TOKEN="0123456789abcdef-token",
+        PORT="8080",
         SLACK_SIGNING_SECRET="0123456789abcdef0123456789abcdef",
         DATABASE_URL="postgresql://bot:p%40ss%2Fword@db.example.com/omni?sslmode=require",
     )
@@ -606,3 +607,10 @@ def test_a_public_address_needs_a_port(read: Read) -> None:
 def test_half_an_omni_is_told(read: Read, missing: str) -> None:
     (line,) = problems(read, **OAUTH | {missing: None})
     assert line.startswith(f"{missing} is not set")
+
+
+def test_a_token_for_figures_that_nobody_can_ask_for_is_refused(read: Read) -> None:
+    (line,) = problems(read, METRICS_TOKEN="0123456789abcdef")
+    assert line.startswith("METRICS_TOKEN opens nothing while PORT is not set") and line.endswith(
+        HINTS["METRICS_TOKEN"]
+    )

@@ -1,11 +1,14 @@
 """Health over HTTP: what a supervisor asks, and what happens when the port is not to be had."""
 
+import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from bot.health import Health
 from bot.web import PortTaken, serve
@@ -101,3 +104,63 @@ async def test_an_address_that_is_not_ours_is_told(host: str) -> None:
     with pytest.raises(PortTaken, match="8123"):
         async with serve(host, 8123, Supervised(0).routes()):
             pass
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.Response(body=await request.read())
+
+
+async def broken(_: web.Request) -> web.Response:
+    raise ZeroDivisionError
+
+
+@asynccontextmanager
+async def echoing() -> AsyncIterator[int]:
+    port = a_free_port()
+    async with serve("127.0.0.1", port, [web.post("/", echo), web.get("/broken", broken)]):
+        yield port
+
+
+async def sent(port: int, request: bytes) -> bytes:
+    """What comes back for these bytes, once the server or the client has hung up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    writer.write_eof()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"a" * 5_000_000), b"not compressed"])
+async def test_a_body_that_says_it_is_compressed_is_taken_as_it_was_sent(body: bytes) -> None:
+    async with (
+        echoing() as port,
+        aiohttp.ClientSession() as client,
+        client.post(f"http://127.0.0.1:{port}/", data=body, headers={"Content-Encoding": "gzip"}) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, body)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nA secret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nabc\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nand no more",
+    ],
+)
+async def test_what_can_not_be_read_does_not_fill_the_log(
+    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with echoing() as port:
+        await sent(port, request_bytes)
+        await asyncio.sleep(0.05)
+    assert caplog.records == []
+
+
+async def test_a_defect_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with echoing() as port:
+        await sent(port, b"GET /broken HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]

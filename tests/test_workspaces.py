@@ -105,11 +105,20 @@ async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces
 async def test_where_there_is_but_one_workspace_every_payload_is_for_it(
     world: World, workspaces: Workspaces
 ) -> None:
-    assert await workspaces.only_app(ACME) is None
     await workspaces.look()
     for team in (ACME, OTHER, TeamId("")):
         assert await workspaces.only_app(team) == cast(Any, f"app of {ACME}")
     assert world.looks == 1
+
+
+async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_broke(
+    world: World, workspaces: Workspaces
+) -> None:
+    world.breaks[ACME] = ZeroDivisionError()
+    await workspaces.look()
+    await asyncio.sleep(FRESH_SECONDS)
+    assert workspaces.running == []
+    assert await workspaces.only_app(OTHER) == cast(Any, f"app of {ACME}")
 
 
 async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked_for(
