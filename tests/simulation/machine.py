@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 import httpx
 
-from bot import app, workspace
-from bot.errors import StoreUnavailable, TokenRefused
+from bot import app, slack, workspace
+from bot.errors import BoardUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
 from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
@@ -176,6 +176,7 @@ class Machine:
             for module, name, stand_in in (
                 (app, "Database", SimpleNamespace(open=lambda _url: self.disk.open())),
                 (app, "slack_session", lambda: Session(self.slack)),
+                (slack, "send_bytes", _no_way_for_files),
                 (app, "SocketMode", self._socket),
                 (app, "now", self.bot_now),
                 (app, "Random", lambda: Random(chance.random())),
@@ -205,6 +206,12 @@ class Machine:
     def _current(self) -> Running:
         process = current_process()
         return next(running for running in self.running if running.process is process)
+
+
+async def _no_way_for_files(_address: str, _content: bytes) -> None:
+    """In the simulation the bytes of files never arrive: what is judged is what then takes their place."""
+    await asyncio.sleep(0.01)
+    raise BoardUnreachable("no_way_for_files")
 
 
 class _Socket:
