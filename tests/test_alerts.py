@@ -13,7 +13,9 @@ from bot.job import JobState
 from bot.meter import Outcome
 from bot.metrics import Metrics, Reading
 
-DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "docs/alerts.yml").read_text("utf-8"))
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "alerts.yml").read_text("utf-8"))
+QUERIES = re.findall(r"`(\w+\([^`]*omni_job_bot_[^`]*)`", (DOCS / "operating.md").read_text("utf-8"))
 RULES: list[dict[str, Any]] = [rule for group in DOCUMENT["groups"] for rule in group["rules"]]
 PROMETHEUS_OWN = "up"
 each_rule = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
@@ -59,6 +61,18 @@ def test_a_rule_asks_for_series_that_the_bot_has(rule: dict[str, Any]) -> None:
             for matcher in selector.matchers.matchers:
                 has = {labels.get(matcher.name) for labels in exposed()[selector.name]}
                 assert set(matcher.value.split("|")) <= has
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_in_the_docs_asks_for_series_that_the_bot_has(query: str) -> None:
+    found = selectors(promql_parser.parse(query))
+
+    assert found
+    assert {selector.name for selector in found} <= set(exposed())
+
+
+def test_there_are_queries_in_the_docs() -> None:
+    assert len(QUERIES) >= 5
 
 
 @each_rule

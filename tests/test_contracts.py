@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bot import slack
 from bot.__main__ import EPILOG
@@ -27,6 +28,14 @@ REQUIRED: dict[str, Any] = {
     "slack_app_token": "xapp-1",
     "omni_base_url": "https://acme.omniapp.co",
     "omni_api_token": "key",
+}
+POSSIBLE = REQUIRED | {
+    "slack_signing_secret": "0" * 32,
+    "slack_client_id": "1.2",
+    "slack_client_secret": "0" * 32,
+    "encryption_key": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "port": "8080",
+    "public_url": "https://omni-jobs.example.com",
 }
 FIELDS = [name.upper() for name in Settings.model_fields]
 
@@ -92,7 +101,19 @@ def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
 
 
 def test_the_docs_describe_every_setting_in_order() -> None:
-    assert [row[0] for row in rows(section("Settings"))] == [f"`{name}`" for name in FIELDS]
+    assert [row[0] for row in rows(section("All of them"))] == [f"`{name}`" for name in FIELDS]
+
+
+@pytest.mark.parametrize("way, needed", rows(section("What each way needs")))
+def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: str) -> None:
+    names = [name.lower() for name in re.findall(r"`(\w+)`", needed)]
+    values = {name: POSSIBLE[name] for name in names}
+
+    settings = Settings.model_validate(values)
+    assert ("HTTP mode" in way, "everal" in way) == (not settings.app_token, not settings.bot_token)
+    for name in names:
+        with pytest.raises(ValidationError):
+            Settings.model_validate({other: value for other, value in values.items() if other != name})
 
 
 def test_the_docs_give_a_reason_for_every_scope() -> None:

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,23 @@ async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
         await Database.open(url(path))
     path.unlink()
     await (await Database.open(url(path))).close()
+
+
+async def test_a_file_can_be_copied_and_opened_elsewhere_while_the_bot_uses_it(
+    path: Path, tmp_path: Path
+) -> None:
+    copy, secrets = tmp_path / "copy.sqlite3", metadata.tables["secrets"]
+    database = await Database.open(url(path))
+    async with database.engine.begin() as connection:
+        await connection.execute(secrets.insert().values(name="webhook", value="kept"))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    await database.close()
+
+    copied = await Database.open(url(copy))
+    async with copied.engine.connect() as connection:
+        assert await connection.scalar(secrets.select().with_only_columns(secrets.c.value)) == "kept"
+    await copied.close()
 
 
 async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
