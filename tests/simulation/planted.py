@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 
-from bot import askdesk, sight, store, workspace
-from bot.asks import Ask, AskId
+from bot import sight, store, workspace
+from bot.asks import Ask
 from bot.askstore import StoredAsks
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.drawing import Drawing, _Card
@@ -216,8 +215,3 @@ def _orphans_not_told() -> None:
         return []
 
     _replace(StoredAsks, "orphans", orphans)
-
-
-@_fault("a question has another id in every process that it is delivered to")
-def _asks_known_to_one_process() -> None:
-    _replace(askdesk, "_ask_id", lambda _place, _delivery: AskId(str(uuid4())))
