@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return BAD_SETTINGS
+    _configure_log(settings)
     try:
         if options.command == "workspace":
             return asyncio.run(_workspace(settings, options))
@@ -52,11 +53,15 @@ async def _demo(port: int, *, open_browser: bool) -> int:
     return await perform(port=port, open_browser=open_browser)
 
 
-async def _check(settings: Settings) -> int:
+def _configure_log(settings: Settings) -> None:
     from bot import logs
-    from bot.check import check
 
     logs.configure(settings.log_level, settings.log_format, settings.secrets)
+
+
+async def _check(settings: Settings) -> int:
+    from bot.check import check
+
     code = STOPPED
     async for finding in check(settings):
         print(finding, flush=True)
@@ -65,9 +70,8 @@ async def _check(settings: Settings) -> int:
 
 
 async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
-    from bot import logs, workspacecommand
+    from bot import workspacecommand
 
-    logs.configure(settings.log_level)
     try:
         if options.action == "add":
             team = workspacecommand.team_id(options.team)
@@ -104,11 +108,9 @@ def _key() -> str:
 
 
 async def _run(settings: Settings) -> int:
-    from bot import logs
     from bot.app import run
     from bot.web import PortTaken
 
-    logs.configure(settings.log_level, settings.log_format, settings.secrets)
     try:
         await run(settings)
     except TokenRefused as error:

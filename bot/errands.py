@@ -79,6 +79,15 @@ class Errands:
         finally:
             acknowledged.set()
 
+    async def accept_once(
+        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
+    ) -> None:
+        """The same, unless Slack has delivered it before."""
+        if self.is_repeated(delivery):
+            await self.acknowledge_again(ack, delivery)
+        else:
+            await self.accept(ack, delivery, errand, tell)
+
     async def acknowledge_again(self, ack: AsyncAck, delivery: str) -> None:
         """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would leave
         nobody to do it."""

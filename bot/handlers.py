@@ -126,11 +126,8 @@ class Handlers:
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Retry`."""
         pressed = click(body, self._team)
-        if self._errands.is_repeated(pressed.trigger):
-            await self._errands.acknowledge_again(ack, pressed.trigger)
-            return
         watch, place, card = WatchId(pressed.value), pressed.place, pressed.message
-        await self._errands.accept(
+        await self._errands.accept_once(
             ack,
             pressed.trigger,
             lambda stored: self._ask_desk.retry(watch, place, card, pressed.person, pressed.trigger, stored),
@@ -155,11 +152,8 @@ class Handlers:
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         pressed = click(body, self._team)
-        if self._errands.is_repeated(pressed.trigger):
-            await self._errands.acknowledge_again(ack, pressed.trigger)
-            return
         wish = Wish(pressed.value, private=private, delivery=pressed.trigger)
-        await self._errands.accept(
+        await self._errands.accept_once(
             ack,
             pressed.trigger,
             lambda stored: self._ask_desk.ask(wish, pressed.place, pressed.person, stored),

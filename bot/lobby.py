@@ -1,6 +1,5 @@
 """What Slack sends from workspaces that have installed the app and whose Omni is not known yet."""
 
-import logging
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
@@ -9,6 +8,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import asklines, lines
+from bot.boltlog import QUIET
 from bot.leaving import Leaving
 
 NO_OMNI_YET = (
@@ -23,9 +23,7 @@ def lobby(api_url: str, leaving: Leaving) -> AsyncApp:
     async def authorize(team_id: str | None) -> AuthorizeResult:
         return AuthorizeResult(enterprise_id=None, team_id=team_id)
 
-    quiet = logging.getLogger("bot.bolt")
-    quiet.setLevel(logging.ERROR)
-    app = AsyncApp(logger=quiet, client=AsyncWebClient(base_url=api_url), authorize=authorize)
+    app = AsyncApp(logger=QUIET, client=AsyncWebClient(base_url=api_url), authorize=authorize)
     for command in (asklines.COMMAND, lines.COMMAND):
         app.command(command)(_no_omni_yet)
     leaving.register(app)

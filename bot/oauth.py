@@ -3,7 +3,6 @@
 Source: docs.slack.dev/authentication/installing-with-oauth.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from urllib.parse import urljoin
@@ -21,6 +20,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.boltlog import QUIET
 from bot.errors import StoreUnavailable
 from bot.installationstore import BEGUN_FOR_SECONDS, InstallationStore, StateStore
 from bot.oauthpages import HEADERS, NOT_STORED, SLACK_SILENT, STARTING, Page, failure, success
@@ -129,9 +129,6 @@ def flow(
         log.warning("app not installed", page=page.title)
         return _answer(page, args)
 
-    # Bolt's warnings hold the code.
-    quiet = logging.getLogger("bot.bolt")
-    quiet.setLevel(logging.ERROR)
     settings = AsyncOAuthSettings(
         client_id=store.client_id,
         client_secret=client_secret,
@@ -146,9 +143,9 @@ def flow(
         installation_store=store,
         state_store=states,
         state_expiration_seconds=BEGUN_FOR_SECONDS,
-        logger=quiet,
+        logger=QUIET,
     )
-    return Flow(client=client, logger=quiet, settings=settings)
+    return Flow(client=client, logger=QUIET, settings=settings)
 
 
 def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltResponse:

@@ -37,16 +37,13 @@ class Shortcuts:
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`Follow Omni job` in a message's menu: follows the job that the message names."""
         trigger = str(body.get("trigger_id") or "")
-        if self._errands.is_repeated(trigger):
-            await self._errands.acknowledge_again(ack, trigger)
-            return
         place, person = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
 
         async def nothing_found() -> str:
             return lines.nothing_to_follow()
 
-        await self._errands.accept(
+        await self._errands.accept_once(
             ack,
             trigger,
             lambda stored: (

@@ -1,7 +1,6 @@
 """The Socket Mode connection: made at the start, and made anew when the SDK's own reconnection is stuck."""
 
 import asyncio
-import logging
 from typing import cast
 
 import aiohttp
@@ -11,6 +10,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.boltlog import QUIET
 from bot.dispatch import Dispatch
 
 log = structlog.get_logger()
@@ -22,10 +22,6 @@ STUCK_AFTER_SECONDS = 60.0
 """The SDK retries with the address it has, whose ticket may have expired; after so long a new one is asked for."""
 CLOSE_WITHIN_SECONDS = 1.5
 LONGEST_BACK_OFF_SECONDS = 30.0
-
-_QUIET = logging.getLogger("bot.bolt")
-"""The SDK tells of every lost connection by itself, and at the debug level of every payload."""
-_QUIET.setLevel(logging.ERROR)
 
 
 class SocketMode:
@@ -59,7 +55,7 @@ class SocketMode:
             self._handler = AsyncSocketModeHandler(
                 self._app,
                 self._app_token,
-                logger=_QUIET,
+                logger=QUIET,
                 web_client=self._client,
                 ping_interval=PING_SECONDS,
             )

@@ -1,7 +1,6 @@
 """One Slack workspace with its Omni: every part that belongs to it, built, and run until it is closed."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.access import AccessRules
 from bot.askstore import StoredAsks
+from bot.boltlog import QUIET
 from bot.budget import Gate
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
@@ -201,12 +201,9 @@ def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     async def authorize() -> AuthorizeResult:
         return known
 
-    # Bolt reads SLACK_BOT_TOKEN from the environment by itself and warns at every start that it is not used.
-    quiet = logging.getLogger("bot.bolt")
-    quiet.setLevel(logging.ERROR)
     # What comes over HTTP was verified before it was given to anybody; see `httpmode`.
     return AsyncApp(
-        logger=quiet,
+        logger=QUIET,
         client=AsyncWebClient(base_url=api_url),
         authorize=authorize,
         request_verification_enabled=False,
