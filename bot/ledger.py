@@ -8,11 +8,11 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     and_,
+    bindparam,
     case,
     cast,
     func,
     insert,
-    literal,
     not_,
     or_,
     select,
@@ -35,48 +35,38 @@ class StoredLedger:
         """`now` tells the time on SQLite. PostgreSQL's own clock serves all processes, whose clocks differ."""
         self.transactions = transactions
         self._process_time = now
+        self._has_own_clock = transactions.database.is_shared
+        self._statements = _Statements(
+            _DATABASE_TIME if self._has_own_clock else bindparam("now", type_=Float)
+        )
         self._known: set[str] = set()
 
     @whole
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `Ledger.take`."""
         await self._know(budget)
-        now = self._now()
-        arrival = _arrival(now, rate)
-        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
-        fits = and_(arrival <= now + ahead, not_(_is_paused(now)))
-        spent = case((arrival > now, arrival), else_=now) + rate.interval_seconds
-        take = update(budgets).where(budgets.c.name == budget, fits).values(arrival=spent)
-        waits = select(
-            arrival - ahead - now, case((_is_paused(now), budgets.c.paused_until - now), else_=0.0)
-        )
+        asked = self._asked(budget, rate, urgent=urgent)
         async with self.transactions.begin() as connection:
-            if (await connection.execute(take)).rowcount:
+            if (await connection.execute(self._statements.take, asked)).rowcount:
                 return 0.0
-            early, paused = (await connection.execute(waits.where(budgets.c.name == budget))).one()
+            early, paused = (await connection.execute(self._statements.wait, asked)).one()
         return max(float(early), float(paused), ROUNDING_SECONDS)
 
     @whole
     async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
         """See `Ledger.pause`."""
         await self._know(budget)
-        now = self._now()
-        until = now + min(seconds, LONGEST_PAUSE_SECONDS)
-        paused = budgets.c.paused_until
-        shorter = or_(paused < until, paused > now + LONGEST_PAUSE_SECONDS)
-        pause = update(budgets).where(budgets.c.name == budget, shorter).values(paused_until=until)
+        asked = self._timed({"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)})
         async with self.transactions.begin() as connection:
-            await connection.execute(pause)
+            await connection.execute(self._statements.pause, asked)
 
     @whole
     async def left(self, budget: str, rate: Rate) -> float:
         """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
         Takes nothing."""
-        now = self._now()
-        behind = now + (rate.tolerance_seconds + rate.interval_seconds) - _arrival(now, rate)
-        left = case((_is_paused(now), 0.0), else_=behind / rate.interval_seconds)
+        asked = self._asked(budget, rate, urgent=True)
         async with self.transactions.begin() as connection:
-            found = await connection.scalar(select(left).where(budgets.c.name == budget))
+            found = await connection.scalar(self._statements.left, asked)
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
@@ -84,29 +74,50 @@ class StoredLedger:
         """See that the budget has a row; a new one begins now."""
         if budget in self._known:
             return
-        row = insert(budgets).values(name=budget, arrival=self._now(), paused_until=0.0)
+        asked = self._timed({"budget": budget})
         try:
             async with self.transactions.begin() as connection:
-                if (await connection.scalar(select(budgets.c.name).where(budgets.c.name == budget))) is None:
-                    await connection.execute(row)
+                if (await connection.scalar(self._statements.find, {"budget": budget})) is None:
+                    await connection.execute(self._statements.begin, asked)
         except Conflict:
             pass  # another process was faster
         self._known.add(budget)
 
-    def _now(self) -> ColumnElement[Any]:
-        if self.transactions.database.is_shared:
-            return cast(func.extract("epoch", func.clock_timestamp()), Float)
-        return literal(self._process_time().timestamp(), Float)
+    def _asked(self, budget: str, rate: Rate, *, urgent: bool) -> dict[str, Any]:
+        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
+        furthest = rate.tolerance_seconds + rate.interval_seconds
+        return self._timed(
+            {"budget": budget, "interval": rate.interval_seconds, "ahead": ahead, "furthest": furthest}
+        )
+
+    def _timed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return asked if self._has_own_clock else {**asked, "now": self._process_time().timestamp()}
 
 
-def _arrival(now: ColumnElement[Any], rate: Rate) -> ColumnElement[Any]:
-    """The budget's arrival time. One that lies further ahead than a request can put it is a trace of a clock
-    that was set back, and counts for nothing."""
-    furthest = now + (rate.tolerance_seconds + rate.interval_seconds + ROUNDING_SECONDS)
-    return case((budgets.c.arrival > furthest, now), else_=budgets.c.arrival)
+_DATABASE_TIME = cast(func.extract("epoch", func.clock_timestamp()), Float)
 
 
-def _is_paused(now: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether nothing may go. A pause of more than the longest is a trace of a clock that was set back."""
-    until = budgets.c.paused_until
-    return and_(until > now, until <= now + LONGEST_PAUSE_SECONDS)
+class _Statements:
+    """What is asked of the table, made once: a request to Omni or an edit in Slack each begins with `take`, and to
+    put that statement together takes as long as the database needs for it."""
+
+    def __init__(self, now: ColumnElement[Any]) -> None:
+        interval, ahead, furthest, seconds = (
+            bindparam(name, type_=Float) for name in ("interval", "ahead", "furthest", "seconds")
+        )
+        name, arrival, until = budgets.c.name, budgets.c.arrival, budgets.c.paused_until
+        this = name == bindparam("budget")
+        # A pause of more than the longest is a trace of a clock that was set back, and so is an arrival that lies
+        # further ahead than a request can put it: both count for nothing.
+        is_paused = and_(until > now, until <= now + LONGEST_PAUSE_SECONDS)
+        arrives = case((arrival > now + furthest + ROUNDING_SECONDS, now), else_=arrival)
+        spent = case((arrives > now, arrives), else_=now) + interval
+        behind = now + furthest - arrives
+
+        self.find = select(name).where(this)
+        self.begin = insert(budgets).values(name=bindparam("budget"), arrival=now, paused_until=0.0)
+        self.take = update(budgets).where(this, arrives <= now + ahead, not_(is_paused)).values(arrival=spent)
+        self.wait = select(arrives - ahead - now, case((is_paused, until - now), else_=0.0)).where(this)
+        shorter = or_(until < now + seconds, until > now + LONGEST_PAUSE_SECONDS)
+        self.pause = update(budgets).where(this, shorter).values(paused_until=now + seconds)
+        self.left = select(case((is_paused, 0.0), else_=behind / interval)).where(this)

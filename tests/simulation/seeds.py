@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import structlog
@@ -44,8 +45,7 @@ def run(seed: int) -> Outcome:
 
 def run_scenario(scenario: Scenario) -> Outcome:
     """Run a scenario from its beginning to its end."""
-    if not gc.get_freeze_count():
-        gc.freeze()  # what is imported stays, and need not be looked through after every seed
+    _freeze_once()
     debris: list[Any] = []
     before = structlog.get_config()
     try:
@@ -55,6 +55,12 @@ def run_scenario(scenario: Scenario) -> Outcome:
             if debris:
                 _bury(debris)
         structlog.configure(**before)
+
+
+@cache
+def _freeze_once() -> None:
+    """What is imported stays, and need not be looked through after every seed."""
+    gc.freeze()
 
 
 def _run(scenario: Scenario, debris: list[Any]) -> Outcome:
