@@ -143,10 +143,11 @@ class Seen:
         )
 
     def _heard_unconfirmed(self, asked: Asked) -> bool:
-        if any(line == lines.unconfirmed_card() for _, line in self.slack.told.get(asked.secret, ())):
+        note = lines.unconfirmed_card(JobId(self.job_of(asked).id))
+        # Whoever typed the job's id need not be told it again; whoever asked has never seen it.
+        if any(line in (lines.unconfirmed_card(), note) for _, line in self.slack.told.get(asked.secret, ())):
             return True
         direct = self.slack.workspace.direct(asked.person).id
-        note = lines.unconfirmed_card(JobId(self.job_of(asked).id))
         return any(
             exchange.args.get("channel") == direct and exchange.args.get("text") == note
             for exchange in self.world.wire.log

@@ -26,8 +26,13 @@ def whoever_asks_hears(seen: Seen) -> Iterator[str]:
 
 
 def _is_excused(seen: Seen, asked: Asked) -> bool:
-    """Whether it was tried to tell the person, or the process died before the database had taken that they asked."""
-    return seen.heard_of_question(asked) or (seen.died_over(asked) and _was_slow_to_store(seen, asked))
+    """Whether it was tried to tell the person, of the question or of its card, or the process died before the database
+    had taken that they asked."""
+    return (
+        seen.heard_of_question(asked)
+        or (seen.may_be_unconfirmed(asked) and seen.was_told_unconfirmed(asked))
+        or (seen.died_over(asked) and _was_slow_to_store(seen, asked))
+    )
 
 
 def _was_slow_to_store(seen: Seen, asked: Asked) -> bool:
