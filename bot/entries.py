@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import LiteralString
@@ -21,6 +20,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import errors
 
 from bot.errors import StoreUnavailable
+from bot.heartbeats import OwnHeart, Timing, held_by_the_dead
 from bot.job import JobId
 from bot.pgpool import Pool
 from bot.queueconnector import Connector, reason
@@ -77,32 +77,19 @@ GIVE_BACK: LiteralString = """
 the job was queued again while it was followed, that entry does for both."""
 
 Breathe = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How soon a follow goes on elsewhere when its process is gone.
-
-    A process that died right after a heartbeat counts as dead `stalled_after` later; the next rescue of a peer
-    finds that within `rescue`; giving back and fetching 1,000 entries takes about 2 s. So 7.5 + 2 + 2 = 11.5 s at
-    worst, and 7.5 - 2 = 5.5 s at best. A process whose event loop is held up sends its next heartbeat at most
-    `heartbeat` + the hold-up late: 3 s of it make 5 s, with 2.5 s to spare for the database.
-    """
-
-    heartbeat_seconds: float = 2.0
-    stalled_after_seconds: float = 7.5
-    rescue_seconds: float = 2.0
-    poll_seconds: float = 1.0
-    """How often the queue is read for what others have added or given back."""
+Registered = Callable[[int], None]
 
 
 class Entries(JobManager):
     """The entries of the queue, as procrastinate's worker and the runner use them."""
 
-    def __init__(self, connector: Connector, timing: Timing, breathe: Breathe | None) -> None:
+    def __init__(
+        self, connector: Connector, timing: Timing, breathe: Breathe | None, registered: Registered | None
+    ) -> None:
         super().__init__(connector)
         self.timing = timing
         self._breathe = breathe
+        self._registered = registered
         self._worker: int | None = None
         self._held: set[int] = set()
         self._fetched: deque[Job] = deque()
@@ -111,24 +98,28 @@ class Entries(JobManager):
         """Whether what ends here is left to others from now on."""
         self._fetching = asyncio.Lock()
         self._in_doubt_until = -inf
-        self._last_beat = monotonic()
-        self._steady_since = -inf
+        self._heart = OwnHeart(timing, monotonic())
         self._is_reached = True
         self._news = asyncio.Event()
         self._news_number = 0
 
     @classmethod
     async def over(
-        cls, pool: Pool, timing: Timing | None = None, breathe: Breathe | None = None
+        cls,
+        pool: Pool,
+        timing: Timing | None = None,
+        breathe: Breathe | None = None,
+        registered: Registered | None = None,
     ) -> "Entries":
         """The entries of the database that the pool leads to.
 
         `breathe` is awaited between many entries, so that their follows begin no faster than the database can
-        answer them, and people's requests get between.
+        answer them, and people's requests get between. `registered` is told the id of this process's worker, and is
+        to show in the database that its session lasts (`heartbeats`).
         """
         connector = Connector()
         await connector.open_async(pool)
-        return cls(connector, timing or Timing(), breathe)
+        return cls(connector, timing or Timing(), breathe, registered)
 
     # What the runner asks
 
@@ -167,13 +158,11 @@ class Entries(JobManager):
 
     async def rescue(self) -> None:
         """Give back what dead processes held, and what this one has lost track of."""
-        stalled_after = self.timing.stalled_after_seconds
         try:
             if monotonic() < self._in_doubt_until:
                 await self._give_back(await self._untracked())
-            if self._can_judge():
-                stalled = await self.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=stalled_after)
-                await self._give_back([(job.id, job.worker_id) for job in stalled])
+            if limits := self._heart.limits(monotonic()):
+                await self._give_back(await held_by_the_dead(self.connector, QUEUE, limits))
         except ConnectorException as error:
             self._missed("rescue", error)
 
@@ -196,7 +185,9 @@ class Entries(JobManager):
         self._worker = await super().register_worker()
         self._held.clear()
         self._fetched.clear()
-        self._last_beat = monotonic()
+        self._heart.begin(monotonic())
+        if self._registered is not None:
+            self._registered(self._worker)
         return self._worker
 
     async def update_heartbeat(self, worker_id: int) -> None:
@@ -210,10 +201,7 @@ class Entries(JobManager):
         if not self._is_reached:
             log.info("queue reached again")
             self._is_reached = True
-        now = monotonic()
-        if now - self._last_beat > self.timing.stalled_after_seconds:
-            self._steady_since = now
-        self._last_beat = now
+        self._heart.beat(monotonic())
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002
         """See the base class. Fetches several and hands them out one by one."""
@@ -281,13 +269,6 @@ class Entries(JobManager):
         self._is_reached = False
 
     # Giving back
-
-    def _can_judge(self) -> bool:
-        """Whether this process's own heart has beaten long enough to tell who is dead: after the database was
-        away, or this process paused, those who live need a moment to show it."""
-        steady_seconds = monotonic() - self._steady_since
-        silent_seconds = monotonic() - self._last_beat
-        return silent_seconds < self.timing.stalled_after_seconds <= steady_seconds
 
     async def _untracked(self) -> list[tuple[int | None, int | None]]:
         if self._worker is None:

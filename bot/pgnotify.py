@@ -9,6 +9,7 @@ import psycopg
 import structlog
 
 from bot.beside import run_beside
+from bot.heartbeats import SHOW_THAT_SESSION_LASTS
 from bot.pgpool import Pool, conninfo, reason
 
 log = structlog.get_logger()
@@ -21,6 +22,8 @@ FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 10.0
 PROBES_AFTER_SECONDS = 30.0
 """How long the connection may be silent before it is asked whether it still lives."""
+SHOW = "show"
+"""What a process tells itself when its worker has got another id."""
 
 Words = Mapping[str, str]
 
@@ -33,6 +36,7 @@ class PgNotify:
         self._conninfo = conninfo(url)
         self._pool = pool
         self._own_name = token_hex(8)
+        self._worker: int | None = None
         self._hearers: dict[str, Callable[[Words], None]] = {}
         self._lookers: list[Callable[[], None]] = []
         self.listening = asyncio.Event()
@@ -57,6 +61,12 @@ class PgNotify:
             log.warning("word lost", topic=topic)
             sent.set_result(None)
         return sent
+
+    def show(self, worker: int) -> None:
+        """Let others see in the database, as long as the connection that listens lasts, that the process of this
+        worker does (`heartbeats`)."""
+        self._worker = worker
+        self.tell(SHOW)  # comes back to the one who listens, who then sees to it
 
     async def run(self) -> None:
         """Listen and send, until cancelled."""
@@ -107,11 +117,20 @@ class PgNotify:
 
     async def _hear_all(self, connection: psycopg.AsyncConnection) -> None:
         """Hear what comes, until the connection is lost."""
+        shown: int | None = None
+        is_silent = False
         while True:
-            async for notify in connection.notifies(timeout=PROBES_AFTER_SECONDS):
-                self._hear(notify.payload)
             async with asyncio.timeout(SENT_WITHIN_SECONDS):
-                await connection.execute("SELECT 1")
+                if shown != self._worker:
+                    shown = self._worker
+                    await connection.execute(SHOW_THAT_SESSION_LASTS, [shown])
+                elif is_silent:
+                    await connection.execute("SELECT 1")
+            is_silent = True
+            # Stops after each batch: nothing can be asked on a connection while it listens.
+            async for notify in connection.notifies(timeout=PROBES_AFTER_SECONDS, stop_after=1):
+                is_silent = False
+                self._hear(notify.payload)
 
     def _hear(self, payload: str) -> None:
         try:

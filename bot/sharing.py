@@ -38,6 +38,6 @@ async def sharing(transactions: Transactions, url: str, random: Random) -> Async
         return
     await prepare(url)
     async with open_pool(url) as pool:
-        entries = await Entries.over(pool, breathe=transactions.answers)
         relay = PgNotify(url, pool)
+        entries = await Entries.over(pool, breathe=transactions.answers, registered=relay.show)
         yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run)

@@ -9,7 +9,8 @@ from random import Random
 from time import monotonic
 
 from bot.beside import end
-from bot.entries import Entries, Timing
+from bot.entries import Entries
+from bot.heartbeats import Timing
 from bot.job import JobId
 from bot.pgnotify import PgNotify
 from bot.pgpool import open_pool
@@ -20,9 +21,9 @@ from bot.watch import TeamId
 from tests.postgres import Cable
 
 TEAM = TeamId("T0ACME")
-CALM = Timing(heartbeat_seconds=0.2, stalled_after_seconds=15.0, rescue_seconds=0.1, poll_seconds=0.1)
+CALM = Timing(0.2, ended_after_seconds=15.0, stalled_after_seconds=15.0, rescue_seconds=0.1, poll_seconds=0.1)
 """Nobody looks dead, however busy the machine is that the tests run on."""
-HASTY = Timing(heartbeat_seconds=0.1, stalled_after_seconds=1.0, rescue_seconds=0.1, poll_seconds=0.1)
+HASTY = Timing(0.1, ended_after_seconds=1.0, stalled_after_seconds=1.0, rescue_seconds=0.1, poll_seconds=0.1)
 """Who is cut off is dead soon."""
 
 
@@ -92,8 +93,8 @@ async def process(
     async with AsyncExitStack() as closing:
         cable = await closing.enter_async_context(Cable(url).laid())
         pool = await closing.enter_async_context(open_pool(cable.url, within_seconds=0.5))
-        entries = await Entries.over(pool, timing)
         relay = PgNotify(cable.url, pool)
+        entries = await Entries.over(pool, timing, registered=relay.show)
         queue = Queue(entries, relay, Random(name))
         one = Process(name, queue, queue.of(TEAM, follows.of(name)), entries, relay, cable)
         tasks = [asyncio.create_task(relay.run())]

@@ -11,13 +11,15 @@ import pytest
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Status
 
-from bot.entries import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, Entries, Timing
+from bot.entries import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, Entries
 from bot.errors import StoreUnavailable
+from bot.heartbeats import SHOW_THAT_SESSION_LASTS, Timing
 from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
 from bot.queueschema import prepare
 from bot.watch import TeamId
+from tests.postgres import database
 
 TEAM = TeamId("T0ACME")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
@@ -68,6 +70,14 @@ async def working(url: str) -> AsyncIterator[Worker]:
     async with open_pool(url) as pool:
         entries = await Entries.over(pool)
         yield Worker(entries, await entries.register_worker())
+
+
+@asynccontextmanager
+async def session_of(worker: Worker, url: str) -> AsyncIterator[None]:
+    """A session that shows that the worker's process lasts."""
+    async with await psycopg.AsyncConnection.connect(url.replace("+psycopg", "")) as connection:
+        await connection.execute(SHOW_THAT_SESSION_LASTS, [worker.id])
+        yield
 
 
 @pytest.fixture
@@ -298,15 +308,67 @@ async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, w
     assert sorted(await worker.fetch_all()) == MANY
 
 
+BEAT_AGO: LiteralString = """
+    UPDATE procrastinate_workers SET last_heartbeat = now() - make_interval(secs => %s) WHERE id = %s
+"""
+
+
 async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, worker: Worker) -> None:
-    async with working(url) as slow:
+    async with working(url) as slow, session_of(slow, url):
         await slow.entries.add(TEAM, [JOB])
         await slow.fetch()
-        beat_ago = "UPDATE procrastinate_workers SET last_heartbeat = now() - make_interval(secs => %s)"
-        do(url, beat_ago, Timing().stalled_after_seconds - 1.0)
+        do(url, BEAT_AGO, Timing().stalled_after_seconds - 1.0, slow.id)
         await worker.entries.rescue()
         assert in_queue(url) == {("doing", slow.id): 1}
-        do(url, beat_ago, Timing().stalled_after_seconds + 1.0)
+        do(url, BEAT_AGO, Timing().stalled_after_seconds + 1.0, slow.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_whose_session_has_ended_counts_as_dead_as_soon_as_it_has_missed_a_beat(
+    url: str, worker: Worker
+) -> None:
+    async with working(url) as killed:
+        await killed.entries.add(TEAM, [JOB])
+        await killed.fetch()
+        async with session_of(killed, url):
+            do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+            await worker.entries.rescue()
+            assert in_queue(url) == {("doing", killed.id): 1}
+        do(url, BEAT_AGO, Timing().heartbeat_seconds, killed.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("doing", killed.id): 1}, "it may be about to connect anew"
+        do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_a_session_of_another_worker_or_database_shows_nothing(url: str, worker: Worker) -> None:
+    with database() as beside:
+        async with working(url) as killed, session_of(worker, url), session_of(killed, beside):
+            await killed.entries.add(TEAM, [JOB])
+            await killed.fetch()
+            do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+            await worker.entries.rescue()
+            assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_after_a_cut_that_all_may_share_an_ended_session_is_no_proof(
+    clock: Clock, url: str, worker: Worker
+) -> None:
+    async with working(url) as other:
+        await other.entries.add(TEAM, [JOB])
+        await other.fetch()
+        do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, other.id)
+        clock.now += Timing().ended_after_seconds + 0.1
+        await worker.entries.update_heartbeat(worker.id)
+        for _ in range(int(Timing().stalled_after_seconds)):
+            await worker.entries.rescue()
+            assert in_queue(url) == {("doing", other.id): 1}
+            clock.now += 1.0
+            await worker.entries.update_heartbeat(worker.id)
+        clock.now += 1.0
+        await worker.entries.update_heartbeat(worker.id)
         await worker.entries.rescue()
         assert in_queue(url) == {("todo", None): 1}
 

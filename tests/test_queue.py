@@ -17,8 +17,9 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from bot.beside import end
-from bot.entries import Entries, Timing
+from bot.entries import Entries
 from bot.errors import StoreUnavailable
+from bot.heartbeats import Timing, held_by_the_dead
 from bot.job import JobId
 from bot.pgpool import open_pool
 from bot.queueconnector import Connector
@@ -358,6 +359,33 @@ async def test_the_follows_of_a_process_that_vanished_go_on_elsewhere(
         assert took > HASTY.stalled_after_seconds - 2 * HASTY.heartbeat_seconds
 
 
+async def test_the_follows_of_a_process_whose_session_ended_go_on_elsewhere_long_before_its_heart_counts_as_silent(
+    new_postgresql: str, follows: Follows
+) -> None:
+    sees_ends = replace(CALM, ended_after_seconds=1.0)
+    async with processes(new_postgresql, follows, "ab", sees_ends) as (a, _):
+        await follow_in(a, follows)
+        a.cable.cut()
+        took = await until(lambda: follows.by[JOB] == ["a", "b"])
+        assert took < sees_ends.stalled_after_seconds / 3
+
+
+async def test_a_process_shows_its_session_again_when_it_had_to_connect_anew(
+    two: list[Process], queue: Queue
+) -> None:
+    def shows(one: Process) -> bool:
+        locks = "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+        return (one.entries._worker,) in queue.do(locks)
+
+    a, b = two
+    await until(lambda: shows(a) and shows(b))
+    a.cable.cut()
+    await until(lambda: not shows(a))
+    assert shows(b)
+    a.cable.mend()
+    await until(lambda: shows(a))
+
+
 async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
@@ -452,15 +480,15 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         mine = await quick.register_worker()
         await slow.register_worker()
-        find = slow.get_stalled_jobs
 
-        async def find_and_dawdle(*args: Any, **more: Any) -> Iterable[Job]:
-            found = await find(*args, **more)
+        async def find_and_dawdle(*of: Any) -> list[tuple[int, int | None]]:
+            found = await held_by_the_dead(*of)
+            monkeypatch.setattr("bot.entries.held_by_the_dead", held_by_the_dead)
             await quick.rescue()
             await quick.fetch_job(["follows"], mine)
             return found
 
-        monkeypatch.setattr(slow, "get_stalled_jobs", find_and_dawdle)
+        monkeypatch.setattr("bot.entries.held_by_the_dead", find_and_dawdle)
         await slow.rescue()
     assert queue.entries() == [("doing", mine)]
     assert queue.do("SELECT attempts FROM procrastinate_jobs") == [(1,)]
@@ -621,6 +649,10 @@ async def test_the_process_can_stop_while_the_database_is_silent(
 def test_the_numbers_keep_their_promises() -> None:
     timing = Timing()
     giving_back_and_fetching_seconds = 2.0
+    assert timing.ended_after_seconds + timing.rescue_seconds + giving_back_and_fetching_seconds <= 5.0, (
+        "fully at work again within 5 s of a kill"
+    )
+    assert timing.heartbeat_seconds < timing.ended_after_seconds, "whoever connects anew has a beat to spare"
     assert timing.stalled_after_seconds + timing.rescue_seconds + giving_back_and_fetching_seconds < 12.0, (
         "taken over within 15 s, whatever happens"
     )
