@@ -20,8 +20,7 @@ from bot.httpmode import PATH
 from bot.oauth import INSTALL_PATH, REDIRECT_PATH
 from bot.omni import OmniApi
 from bot.omniproof import prove, unmetered
-from bot.settings import Settings
-from bot.slack import (
+from bot.scopes import (
     EMAIL_SCOPE,
     FILES_SCOPE,
     HISTORY_SCOPES,
@@ -29,12 +28,9 @@ from bot.slack import (
     MENTION_SCOPES,
     REQUIRED_SCOPES,
     VENUE_SCOPES,
-    Identity,
-    identify,
-    may_connect,
-    slack_client,
-    slack_session,
 )
+from bot.settings import Settings
+from bot.slack import Identity, identify, may_connect, slack_client, slack_session
 
 NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"
 """Nobody's: RFC 2606 keeps `.invalid` for that."""

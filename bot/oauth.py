@@ -24,7 +24,7 @@ from bot.boltlog import QUIET
 from bot.errors import StoreUnavailable
 from bot.installationstore import BEGUN_FOR_SECONDS, InstallationStore, StateStore
 from bot.oauthpages import HEADERS, NOT_STORED, SLACK_SILENT, STARTING, Page, failure, success
-from bot.slack import OPTIONAL_SCOPES, REQUIRED_SCOPES
+from bot.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.watch import TeamId
 
 log = structlog.get_logger()

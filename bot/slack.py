@@ -15,7 +15,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.errors import BoardUnreachable, MessageGone, TokenRefused, Unanswered
+from bot.errors import BoardError, BoardUnreachable, MessageGone, TokenRefused, Unanswered
 from bot.meter import UNMETERED, Meter
 from bot.ports import Message, Upload
 from bot.slackclient import MeteredWebClient
@@ -34,60 +34,6 @@ LONGEST_ALT = 1_000
 MESSAGES_PER_PAGE = 200
 """How many messages are asked for at once when a post that was not answered is looked for.
 Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
-
-METHOD_SCOPES = {
-    "auth.test": set[str](),
-    "apps.connections.open": set[str](),
-    "chat.postMessage": {"chat:write"},
-    "chat.update": {"chat:write"},
-    "chat.delete": {"chat:write"},
-    "chat.getPermalink": set[str](),
-    "conversations.open": {"im:write"},
-    "files.getUploadURLExternal": {"files:write"},
-    "files.completeUploadExternal": {"files:write"},
-    "chat.postEphemeral": {"chat:write"},
-    "chat.unfurl": {"links:write"},
-    "conversations.info": {"channels:read", "groups:read", "mpim:read"},
-    "users.info": {"users:read", "users:read.email"},
-    "views.open": set[str](),
-    "views.update": set[str](),
-    "views.publish": set[str](),
-    "conversations.history": {"channels:history", "groups:history", "im:history", "mpim:history"},
-    "conversations.replies": {"channels:history", "groups:history", "im:history", "mpim:history"},
-}
-"""Every Web API method used here and in `slackpeople` and `slackviews`, with the scopes it needs; `manifest.yml` asks
-for just these and those of the events."""
-EVENT_SCOPES = {
-    "app_mention": {"app_mentions:read"},
-    "message.im": {"im:history"},
-    "link_shared": {"links:read"},
-    "app_home_opened": set[str](),
-    "app_uninstalled": set[str](),
-    "tokens_revoked": set[str](),
-}
-"""Every event that the app subscribes to, with the scopes it needs.
-Source: the pages of the events at docs.slack.dev/reference/events."""
-
-COMMANDS_SCOPE = "commands"
-"""What receiving `/omni-job` needs."""
-HISTORY_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
-"""Without them the bot can't look whether an unanswered post arrived."""
-FILES_SCOPE = "files:write"
-"""Without it no chart and no file comes into a thread."""
-EMAIL_SCOPE = "users:read.email"
-"""Without it nobody can be matched with an Omni user."""
-VENUE_SCOPES = frozenset(METHOD_SCOPES["conversations.info"])
-"""Without the one of a conversation's kind, the bot can't see whether it is shared with another organisation. Direct
-messages with the bot are not looked at."""
-LINK_SCOPES = frozenset(METHOD_SCOPES["chat.unfurl"] | EVENT_SCOPES["link_shared"])
-"""Without them links to Omni get no preview."""
-MENTION_SCOPES = frozenset(EVENT_SCOPES["app_mention"])
-"""Without it the bot does not hear that it is mentioned."""
-OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | LINK_SCOPES | MENTION_SCOPES
-"""Scopes that the bot runs without."""
-
-REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
-"""Scopes without which the bot can't do its work: without `users:read` it takes everybody for a stranger."""
 
 
 class SlackBoard:
@@ -112,7 +58,23 @@ class SlackBoard:
                 unfurl_media=False,
             )
         )
-        return Ts(str(answer["ts"]))
+        ts = Ts(str(answer["ts"]))
+        if thread is not None and "thread_ts" not in (answer.get("message") or {"thread_ts": thread}):
+            await self._make_sure_of_parent(place, ts, thread)
+        return ts
+
+    async def _make_sure_of_parent(self, place: Place, ts: Ts, thread: Ts) -> None:
+        """Take a reply back whose parent is gone: Slack has put it at the top level, without a word
+        (slack-go/slack#1571). Raises MessageGone."""
+        try:
+            await self.permalink(place, thread)
+        except MessageGone:
+            log.info("reply without a parent", channel=place.channel)
+            with suppress(BoardError):  # then it stays there
+                await self.delete(place, ts)
+            raise
+        except BoardError as error:
+            log.info("parent not known", channel=place.channel, code=error.code)
 
     async def update(self, place: Place, ts: Ts, message: Message) -> None:
         """See `Board.update`. Text and blocks always go together: text alone would remove the blocks."""

@@ -65,6 +65,12 @@ def _was_left(number: int, replies: Replies) -> bool:
     return is_open and any(slot.isdecimal() and int(slot) > number for slot in replies)
 
 
+def _last_try(replies: Replies, now: datetime) -> datetime:
+    """When the last of the replies was tried that an earlier process has left: whatever comes after them, it may have
+    tried from then on."""
+    return max((reply.tried_at for reply in replies.values()), default=now)
+
+
 class Thread:
     """What can be posted in a card's thread. May be repeated after a crash at any point."""
 
@@ -105,7 +111,7 @@ class Thread:
             log.info("thread gone", watch=watch.id, code=error.code)
             return False
         if job is not None and CHART not in replies and watch.followers:
-            await self._draw(watch, thread, job, chart)
+            await self._draw(watch, thread, job, chart, replies)
         return True
 
     async def _tell(self, watch: Watch, thread: Ts, sight: Sight, *, shown_before: bool) -> None:
@@ -158,18 +164,20 @@ class Thread:
         if IN_OMNI in replies:
             return False
         if (begun := replies.get(FILE)) is None:
-            return await self._is_uploaded(watch, thread, FILE, upload)
+            return await self._is_uploaded(watch, thread, FILE, upload, replies)
         if begun.ts is None:
             await self._posting.let_end(begun.tried_at)
         return await self._is_posted(watch, FILE)
 
-    async def _draw(self, watch: Watch, thread: Ts, job: Job, chart: Chart) -> None:
+    async def _draw(self, watch: Watch, thread: Ts, job: Job, chart: Chart, replies: Replies) -> None:
         """Put the chart into the thread, if Omni has one. Better none than two, and nothing is told of it."""
         if (image := await chart.image()) is not None:
-            await self._is_uploaded(watch, thread, CHART, render.chart(job, image))
+            await self._is_uploaded(watch, thread, CHART, render.chart(job, image), replies)
 
-    async def _is_uploaded(self, watch: Watch, thread: Ts, slot: Slot, upload: Upload) -> bool:
-        """Upload a file that was never tried. False where it is not there, or nobody can tell."""
+    async def _is_uploaded(
+        self, watch: Watch, thread: Ts, slot: Slot, upload: Upload, replies: Replies
+    ) -> bool:
+        """Upload a file of which no try is open. False where it is not there, or nobody can tell."""
         post = FilePost(
             place=watch.place,
             upload=upload,
@@ -179,7 +187,7 @@ class Thread:
             store_ts=partial(self._watches.reply_posted, watch.id, slot),
         )
         try:
-            await self._uploading.upload_once(post)
+            await self._uploading.upload_once(post, _last_try(replies, self._now()))
         except CannotTell:
             return False
         except BoardError as error:

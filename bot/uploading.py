@@ -17,7 +17,9 @@ from bot.watch import Place, Ts, WatchId
 log = structlog.get_logger()
 
 UPLOADED_WITHIN_SECONDS = 120.0
-"""How long a file that Slack does not take now is tried again."""
+"""How long a file that Slack does not take now is tried again, by all processes together."""
+TRIED_AT_LEAST_SECONDS = 20.0
+"""How long a process tries it that comes late: Slack may be busy just then."""
 UPLOADED = Ts("uploaded")
 """Is stored in the place of a ts, which Slack does not tell of a file."""
 
@@ -44,8 +46,8 @@ class Uploading:
         self._posting = posting
         self._now = now
 
-    async def upload_once(self, post: FilePost) -> None:
-        """Upload the file and store that it is there.
+    async def upload_once(self, post: FilePost, since: datetime) -> None:
+        """Upload the file and store that it is there. `since`: when it may first have been tried.
 
         Raises:
             CannotTell: it may or may not be there, and must not be tried again.
@@ -53,7 +55,9 @@ class Uploading:
             BoardError: it certainly is not there; Slack does not take it, or has not for UPLOADED_WITHIN_SECONDS.
             StoreUnavailable: the database did not take the intent, or that the file is there.
         """
-        give_up_at = asyncio.get_running_loop().time() + UPLOADED_WITHIN_SECONDS
+        tried_seconds = max(0.0, (self._now() - since).total_seconds())
+        left_seconds = max(TRIED_AT_LEAST_SECONDS, UPLOADED_WITHIN_SECONDS - tried_seconds)
+        give_up_at = asyncio.get_running_loop().time() + left_seconds
         failures = 0
         while True:
             await self._posting.turn(post.place)

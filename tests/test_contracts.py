@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bot import slack
 from bot.__main__ import EPILOG
 from bot.hints import HINTS
 from bot.job import JobState
+from bot.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: st
 def test_the_docs_give_a_reason_for_every_scope() -> None:
     named = " ".join(row[0] for row in rows(section("What the Slack app may do")))
 
-    assert set(re.findall(r"`([a-z_.:]+)`", named)) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
+    assert set(re.findall(r"`([a-z_.:]+)`", named)) == REQUIRED_SCOPES | OPTIONAL_SCOPES
 
 
 def test_the_docs_tell_the_exit_codes_as_the_command_line_does() -> None:

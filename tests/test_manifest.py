@@ -21,13 +21,14 @@ from jsonschema import Draft7Validator
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import blocks, modals, slack
+from bot import blocks, modals
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
 from bot.httpmode import PATH
 from bot.leaving import Leaving
 from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
+from bot.scopes import EVENT_SCOPES, METHOD_SCOPES, OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.shortcuts import Shortcuts
 from bot.unfurling import Unfurling
 
@@ -202,8 +203,8 @@ def test_it_subscribes_to_the_events_that_the_code_answers() -> None:
 def test_its_scopes_are_those_that_the_code_uses() -> None:
     scopes = MANIFEST["oauth_config"]["scopes"]
 
-    assert set(scopes["bot"]) == slack.REQUIRED_SCOPES | slack.OPTIONAL_SCOPES
-    assert set(scopes["bot_optional"]) == slack.OPTIONAL_SCOPES
+    assert set(scopes["bot"]) == REQUIRED_SCOPES | OPTIONAL_SCOPES
+    assert set(scopes["bot_optional"]) == OPTIONAL_SCOPES
     assert len(scopes["bot"]) == len(set(scopes["bot"]))
     assert set(scopes) == {"bot", "bot_optional"}
 
@@ -217,20 +218,17 @@ def test_every_scope_has_its_reason_beside_it() -> None:
     assert bare == []
 
 
-WEB_API = ("slack.py", "slackpeople.py", "slackviews.py")
-
-
 WEB_API_MODULES = ("slack.py", "slackpeople.py", "slackviews.py")
 
 
 def test_every_web_api_method_that_is_called_has_its_scopes_in_the_table() -> None:
     called = set().union(*(web_api_calls(ROOT / "bot" / name) for name in WEB_API_MODULES))
 
-    assert called == {method.replace(".", "_") for method in slack.METHOD_SCOPES}
+    assert called == {method.replace(".", "_") for method in METHOD_SCOPES}
 
 
 def test_every_event_has_its_scopes_in_the_table() -> None:
-    assert set(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) == set(slack.EVENT_SCOPES)
+    assert set(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) == set(EVENT_SCOPES)
 
 
 def test_only_three_modules_call_the_web_api() -> None:

@@ -5,10 +5,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import slack as slack_module
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
@@ -27,15 +30,8 @@ from bot.errors import (
 )
 from bot.meter import Outcome
 from bot.ports import Message
-from bot.slack import (
-    OPTIONAL_SCOPES,
-    REQUIRED_SCOPES,
-    SlackBoard,
-    identify,
-    may_connect,
-    slack_client,
-    slack_session,
-)
+from bot.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
+from bot.slack import SlackBoard, identify, may_connect, slack_client, slack_session
 from bot.slackcodes import LONGEST_RETRY_AFTER_SECONDS, meaning
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 from tests.fakes import FakeMeter
@@ -185,6 +181,30 @@ async def test_a_reply_goes_into_its_thread(world: World) -> None:
     (reply,) = world.slack.replies("data-team", parent)
     assert (reply.ts, reply.text) == (ts, "It failed.")
     assert len(world.slack.messages("data-team")) == 1
+
+
+async def test_a_reply_whose_parent_has_been_deleted_is_not_left_at_the_top_level(world: World) -> None:
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.slack.delete_message("data-team", parent)
+    with pytest.raises(MessageGone):
+        await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    assert world.slack.messages("data-team") == []
+
+
+async def test_a_reply_of_which_slack_does_not_say_where_it_is_stays_where_its_parent_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    post = AsyncWebClient.chat_postMessage
+
+    async def say_less(self: AsyncWebClient, **arguments: Any) -> AsyncSlackResponse:
+        answer = await post(self, **arguments)
+        cast(dict[str, Any], answer.data)["message"].pop("thread_ts")
+        return answer
+
+    monkeypatch.setattr(AsyncWebClient, "chat_postMessage", say_less)
+    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    assert [reply.ts for reply in world.slack.replies("data-team", parent)] == [ts]
 
 
 async def test_an_update_brings_its_own_blocks(world: World) -> None:

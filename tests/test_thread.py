@@ -508,6 +508,15 @@ async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line
     assert stage.all_closed()
 
 
+async def test_processes_that_take_a_file_over_from_each_other_do_not_try_it_for_ever() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", *[BoardUnreachable("no_connection")] * 1_000)
+    for _ in range(6):
+        await delivered(stage, UPLOADED_WITHIN_SECONDS / 2)
+    assert is_led_to_omni(stage)
+    assert stage.all_closed()
+
+
 async def a_process_died_over_the_file(stage: Stage) -> None:
     await delivered(stage)
     stage.board.uploaded.clear()
