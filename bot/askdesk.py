@@ -22,6 +22,7 @@ from bot.ports import Message, Omni, Watches
 from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS
 from bot.sight import Sight
 from bot.submitting import Submission, Submitting
+from bot.telling import Word
 from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class AskDesk:
 
     async def ask(
         self, wish: Wish, place: Place, user: UserId, stored: Callable[[], None] = lambda: None
-    ) -> Message | None:
+    ) -> Message | Word | None:
         """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
         ask = replace(self._intention(wish.delivery, place, user), model=wish.model)
         return await self._seen_through(ask, partial(self._new, wish, ask), stored)
@@ -97,7 +98,7 @@ class AskDesk:
         card: Ts,
         user: UserId,
         stored: Callable[[], None] = lambda: None,
-    ) -> Message | None:
+    ) -> Message | Word | None:
         """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
         for `ask`."""
         ask = self._intention(wish.delivery, place, user)
@@ -109,7 +110,7 @@ class AskDesk:
 
         return await self._seen_through(ask, prepare, stored)
 
-    async def mentioned(self, wish: Wish, place: Place, thread: Ts, user: UserId) -> Message | None:
+    async def mentioned(self, wish: Wish, place: Place, thread: Ts, user: UserId) -> Message | Word | None:
         """Ask on from the newest card in a thread."""
         ask = self._intention(wish.delivery, place, user)
 
@@ -130,7 +131,7 @@ class AskDesk:
         user: UserId,
         delivery: str = "",
         stored: Callable[[], None] = lambda: None,
-    ) -> Message | None:
+    ) -> Message | Word | None:
         """Ask a card's question again. The watch, named by a button, must be the one of that card. `delivery`: as of a
         `Wish`; `stored`: as for `ask`."""
         ask = self._intention(delivery, place, user)
@@ -141,7 +142,7 @@ class AskDesk:
         ask: Ask,
         preparing: Callable[[], Awaitable[Submission]],
         stored: Callable[[], None] = lambda: None,
-    ) -> Message | None:
+    ) -> Message | Word | None:
         """Submit what is prepared, or tell why that can't be."""
         try:
             return await self._submitting.see_through(ask, partial(self._prepared, preparing), stored)

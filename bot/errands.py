@@ -19,6 +19,7 @@ from bot.access import is_direct
 from bot.errors import BoardBusy, BoardError, BoardUnreachable
 from bot.person import Views
 from bot.ports import Board, Message
+from bot.telling import Word
 from bot.watch import Place, Ts, UserId
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ Whisper = Callable[[str, Message], Awaitable[None]]
 """Tells something privately by a response_url; raises any BoardError."""
 Tell = Callable[[Message], Awaitable[None]]
 """Tells one person something; raises any BoardError."""
-Errand = Coroutine[Any, Any, Message | str | None]
+Errand = Coroutine[Any, Any, Message | str | Word | None]
 """Work for a person. Returns what to tell them privately, if anything."""
 
 
@@ -64,7 +65,7 @@ class Errands:
         stored, acknowledged = asyncio.Event(), asyncio.Event()
         self._being_stored[delivery] = stored
 
-        async def whole() -> Message | str | None:
+        async def whole() -> Message | str | Word | None:
             try:
                 return await errand(stored.set)
             finally:
@@ -164,11 +165,14 @@ class Errands:
         except Exception:
             log.exception("request broke")
             said = lines.broken()
-        if said is not None:
+        if isinstance(said, Word):
+            if await self._tell(said.message, tell):
+                await said.once_told()
+        elif said is not None:
             await self._tell(said, tell)
 
-    async def _tell(self, said: Message | str, tell: Tell) -> None:
-        """Tell it, and once more where it certainly was not told."""
+    async def _tell(self, said: Message | str, tell: Tell) -> bool:
+        """Tell it, and once more where it certainly was not told. False if Slack does not take it."""
         message = Message(said) if isinstance(said, str) else said
         try:
             try:
@@ -178,3 +182,5 @@ class Errands:
                 await tell(message)
         except BoardError as error:
             log.warning("private line not told", code=error.code)
+            return False
+        return True

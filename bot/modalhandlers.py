@@ -20,6 +20,7 @@ from bot.modals import Choices
 from bot.payloads import click, person_of, place_of_command
 from bot.person import Views
 from bot.ports import Board, Message
+from bot.telling import Word
 from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
 
 log = structlog.get_logger()
@@ -112,7 +113,7 @@ class ModalHandlers:
         place = asked.place or Place(self._team, NOWHERE)
         wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
 
-        async def ask(stored: Any) -> Message | str | None:
+        async def ask(stored: Any) -> Message | Word | str | None:
             there = await self._direct(place, person)
             return await self._ask_desk.ask(wish, there, person, stored) if there else lines.slack_busy()
 

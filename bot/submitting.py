@@ -30,7 +30,7 @@ from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
 from bot.posting import back_off, stored
-from bot.telling import tell_directly
+from bot.telling import Word, tell_directly
 from bot.turns import turn
 from bot.watch import Ts, Watch, WatchId
 from bot.whole import WholeSteps
@@ -63,16 +63,6 @@ class Submission:
 Prepare = Callable[[], Awaitable[Submission | Message]]
 """Finds out what to submit; a message where that is nothing, with what to tell the person. Raises nothing that the
 world around can cause."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What has come of a submit."""
-
-    said: Message | None
-    """What to tell the person, if anything."""
-    end: Callable[[], Awaitable[None]] | None = None
-    """Ends the ask, so that nobody tells of it as an orphan."""
 
 
 class Submitting:
@@ -108,7 +98,7 @@ class Submitting:
 
     async def see_through(
         self, ask: Ask, prepare: Prepare, stored: Callable[[], None] = lambda: None
-    ) -> Message | None:
+    ) -> Message | Word | None:
         """Prepare a question, submit it once and follow its job. Returns what to tell the person, if anything.
 
         `stored` is called once a crash can no longer make it forgotten without a word.
@@ -127,12 +117,12 @@ class Submitting:
         async with in_hand(self._asks, ask, self._now):
             submission = await self._prepared(ask, prepare)
             if isinstance(submission, Message):
-                return await self._ended(self._withdrawn(ask, submission))
+                return self._withdrawn(ask, submission)
             try:
-                return await self._ended(await self._submit(submission))
+                return await self._submit(submission)
             except ConversationBusy as error:
                 if submission.ahead is None:
-                    return await self._ended(self._refused(submission, error))
+                    return self._refused(submission, error)
         self._note(submission, "queued")
         self._spawn(self._wait_for_turn(submission))
         return Message(asklines.queued())
@@ -151,7 +141,7 @@ class Submitting:
             task.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
 
-    async def _submit(self, submission: Submission) -> _Outcome:
+    async def _submit(self, submission: Submission) -> Message | Word | None:
         """Submit it now. Raises ConversationBusy, and does nothing of what that asks for."""
         watch = WatchId(str(uuid4()))
         with self._arrivals.waiting(watch) as arrival:
@@ -164,7 +154,7 @@ class Submitting:
             except (OmniError, StoreUnavailable) as error:
                 return self._refused(submission, error)
             except _NotBound as error:
-                return _Outcome(Message(asklines.taken_but_not_stored(error.job)))
+                return Message(asklines.taken_but_not_stored(error.job))
             if submission.taken is not None:
                 self._spawn(submission.taken())
             logcontext.about(mine.job)
@@ -174,7 +164,7 @@ class Submitting:
             except StoreUnavailable as error:
                 log.warning("arrival not known", watch=mine.id, reason=str(error))
                 line = lines.card_is_late()
-        return _Outcome(None if line is None else Message(line))
+        return None if line is None else Message(line)
 
     async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
         """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
@@ -207,13 +197,7 @@ class Submitting:
             raise _NotBound(submitted.job) from error
         return mine
 
-    @staticmethod
-    async def _ended(outcome: _Outcome) -> Message | None:
-        if outcome.end is not None:
-            await outcome.end()
-        return outcome.said
-
-    def _unanswered(self, submission: Submission) -> _Outcome:
+    def _unanswered(self, submission: Submission) -> Word:
         self._note(submission, "perhaps taken")
 
         async def end() -> None:
@@ -223,14 +207,14 @@ class Submitting:
                 # Then it is told once more, as an orphan.
                 log.warning("ask not ended", reason=str(error))
 
-        return _Outcome(submission.unanswered, end)
+        return Word(submission.unanswered, end)
 
-    def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> _Outcome:
+    def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> Word:
         self._note(submission, f"failed: {type(error).__name__}")
         line = line or (asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
         return self._withdrawn(submission.ask, Message(line))
 
-    def _withdrawn(self, ask: Ask, said: Message) -> _Outcome:
+    def _withdrawn(self, ask: Ask, said: Message) -> Word:
         """It certainly came to nothing."""
 
         async def end() -> None:
@@ -239,24 +223,27 @@ class Submitting:
             except StoreUnavailable:
                 self._spawn(withdraw(self._asks, ask))
 
-        return _Outcome(said, end)
+        return Word(said, end)
 
     # Behind another job
 
     async def _wait_for_turn(self, submission: Submission) -> None:
         async with in_hand(self._asks, submission.ask, self._now):
-            outcome = await self._submit_in_turn(submission)
+            word = await self._submit_in_turn(submission)
             # Still in hand: should this process end meanwhile, another tells.
-            if outcome.said is None or await self._tell(submission.ask, outcome.said):
-                await self._ended(outcome)
+            if isinstance(word, Word):
+                if await self._tell(submission.ask, word.message):
+                    await word.once_told()
+            elif word is not None:
+                await self._tell(submission.ask, word)
 
-    async def _submit_in_turn(self, submission: Submission) -> _Outcome:
+    async def _submit_in_turn(self, submission: Submission) -> Message | Word | None:
         ahead = await submission.ahead() if submission.ahead is not None else ()
         try:
             if not await turn(self._omni, ahead):
                 raise ConversationBusy("409")
             if not await self._asks.touch(submission.ask.id, self._now()):
-                return _Outcome(None)  # this process was paused for so long that another has told of it
+                return None  # this process was paused for so long that another has told of it
             return await self._submit(submission)
         except ConversationBusy as error:
             return self._refused(submission, error, asklines.busy_again())

@@ -1,4 +1,8 @@
-"""Tells a person something in their direct messages, where there is no other way to reach them."""
+"""What a person is told of what they asked for: to be told first and forgotten then, and in their direct messages where
+there is no other way to reach them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -7,6 +11,15 @@ from bot.ports import Board, Message
 from bot.watch import Place, UserId
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person is to be told, and what is to be done once they have been. Until then it is remembered that
+    somebody waits, so that a process that dies between leaves it to another to tell."""
+
+    message: Message
+    once_told: Callable[[], Awaitable[None]]
 
 
 async def tell_directly(board: Board, place: Place, user: UserId, message: Message, *, mark: str) -> None:

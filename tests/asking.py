@@ -1,9 +1,10 @@
 """The desks that ask and cancel, between fakes, with all that then follows a job: for tests in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from bot.arrivals import Arrivals
 from bot.ask import ModelId
@@ -25,6 +26,7 @@ from bot.ports import Message, Worth
 from bot.posting import Posting
 from bot.runner import TaskRunner
 from bot.submitting import Submitting
+from bot.telling import Word
 from bot.thread import Thread
 from bot.uploading import Uploading
 from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
@@ -189,7 +191,7 @@ class Desks:
             now=now,
             events=stage.events,
         )
-        self.ask = AskDesk(
+        self.ask_desk = AskDesk(
             omni=stage.omni,
             watches=stage.watches,
             asks=stage.asks,
@@ -200,9 +202,38 @@ class Desks:
             now=now,
             default_model=stage.default_model,
         )
+        self.ask = Asking(self.ask_desk)
         self.cancel = CancelDesk(
             asking=stage.asking, watches=stage.watches, access=stage.access, start=self.runner.start
         )
+
+
+class Asking:
+    """The desk as `Errands` uses it: the person is told what came of it, and that is seen to."""
+
+    def __init__(self, desk: AskDesk) -> None:
+        self._desk = desk
+
+    async def ask(self, *what: Any) -> Message | None:
+        return await heard(self._desk.ask(*what))
+
+    async def follow_up(self, *what: Any) -> Message | None:
+        return await heard(self._desk.follow_up(*what))
+
+    async def mentioned(self, *what: Any) -> Message | None:
+        return await heard(self._desk.mentioned(*what))
+
+    async def retry(self, *what: Any) -> Message | None:
+        return await heard(self._desk.retry(*what))
+
+
+async def heard(asked: Awaitable[Message | Word | None]) -> Message | None:
+    """What the person is told."""
+    said = await asked
+    if not isinstance(said, Word):
+        return said
+    await said.once_told()
+    return said.message
 
 
 def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:

@@ -37,6 +37,7 @@ from bot.jobevent import EventKind, JobEvent
 from bot.jobevents import JobEvents
 from bot.orphans import ORPHANED_AFTER
 from bot.ports import Message
+from bot.telling import Word
 from bot.turns import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
 from bot.watch import Place, Ts, UserId, WatchId
 from tests.asking import CARD, CHAT, DEFAULT, OLD, OLD_JOB, OLD_MODEL, Desks, Stage, direct, old_card, said
@@ -441,6 +442,17 @@ async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted
     await stage.tell_orphans()
     assert stage.told() == [asklines.orphaned()]
     assert len(stage.asking.submitted) == 1
+
+
+async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leaves_that_to_another() -> None:
+    stage = Stage()
+    async with stage.bot() as dying:
+        for asked in (Wish(" "), Wish(QUESTION)):
+            stage.asking.answers[0] = AskRefused("404")
+            assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Word)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    await stage.tell_orphans()
+    assert stage.told() == 2 * [asklines.orphaned()]
 
 
 async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
