@@ -110,7 +110,8 @@ class Seen:
         )
 
     def may_be_unconfirmed(self, asked: Asked) -> bool:
-        """Whether a post to where the card may be was left unanswered, and nobody may look for it."""
+        """Whether a post to where the card may be was left unanswered, or stored as tried by a process that died before
+        it left, and nobody may look for it."""
         may_look = self.world.scenario.history_scopes and asked.place not in self.world.people.ever_closed
         places = self.places_of(asked)
         job = self.job_of(asked).id
@@ -125,7 +126,9 @@ class Seen:
             and exchange.args["channel"] in places
             for exchange in self.world.wire.log
         )
-        return not may_look and (died_over or unanswered)
+        # Whoever follows is asked to do so again where their process died before anything was to be seen.
+        untold = asked.action.kind == "ask" and self.died_over(asked)
+        return not may_look and (died_over or unanswered or untold)
 
     def _is_in_doubt(self, exchange: Exchange) -> bool:
         """Whether the bot got no answer, or was killed before it could store what it said."""
