@@ -126,9 +126,8 @@ class Seen:
             and exchange.args["channel"] in places
             for exchange in self.world.wire.log
         )
-        # Whoever follows is asked to do so again where their process died before anything was to be seen.
-        untold = asked.action.kind == "ask" and self.died_over(asked)
-        return not may_look and (died_over or unanswered or untold)
+        never_left = any(at > asked.action.at for at in self.world.ended_at.values())
+        return not may_look and (died_over or unanswered or never_left)
 
     def _is_in_doubt(self, exchange: Exchange) -> bool:
         """Whether the bot got no answer, or was killed before it could store what it said."""
