@@ -45,8 +45,8 @@ class StoredLedger:
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `Ledger.take`."""
         await self._know(budget)
-        asked = self._asked(budget, rate, urgent=urgent)
         async with self.transactions.begin() as connection:
+            asked = self._asked(budget, rate, urgent=urgent)
             if (await connection.execute(self._statements.take, asked)).rowcount:
                 return 0.0
             early, paused = (await connection.execute(self._statements.wait, asked)).one()
@@ -56,17 +56,16 @@ class StoredLedger:
     async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
         """See `Ledger.pause`."""
         await self._know(budget)
-        asked = self._timed({"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)})
+        asked = {"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
         async with self.transactions.begin() as connection:
-            await connection.execute(self._statements.pause, asked)
+            await connection.execute(self._statements.pause, self._timed(asked))
 
     @whole
     async def left(self, budget: str, rate: Rate) -> float:
         """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
         Takes nothing."""
-        asked = self._asked(budget, rate, urgent=True)
         async with self.transactions.begin() as connection:
-            found = await connection.scalar(self._statements.left, asked)
+            found = await connection.scalar(self._statements.left, self._asked(budget, rate, urgent=True))
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
@@ -74,11 +73,11 @@ class StoredLedger:
         """See that the budget has a row; a new one begins now."""
         if budget in self._known:
             return
-        asked = self._timed({"budget": budget})
+        asked = {"budget": budget}
         try:
             async with self.transactions.begin() as connection:
-                if (await connection.scalar(self._statements.find, {"budget": budget})) is None:
-                    await connection.execute(self._statements.begin, asked)
+                if (await connection.scalar(self._statements.find, asked)) is None:
+                    await connection.execute(self._statements.begin, self._timed(asked))
         except Conflict:
             pass  # another process was faster
         self._known.add(budget)
@@ -91,6 +90,8 @@ class StoredLedger:
         )
 
     def _timed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The same with the time on SQLite. To be asked for once the transaction has begun: by the time of one who has
+        waited for that, what was taken meanwhile would lie in the future, and count for nothing."""
         return asked if self._has_own_clock else {**asked, "now": self._process_time().timestamp()}
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.budget import Rate
 from bot.errors import StoreUnavailable
@@ -222,6 +225,22 @@ async def test_processes_whose_clocks_differ_by_minutes_never_exceed_the_limit(p
         lasted = loop.time() - began
     assert 4 < sum(went) <= lasted / rate.interval_seconds + 4
     assert min(went) > 0
+
+
+async def test_time_is_told_once_nobody_else_can_take_a_place_any_more(sqlite: str) -> None:
+    async with opened(sqlite) as database:
+        ledger = await database.ledger()
+        await takes(ledger, 4)
+        begin = ledger.transactions.begin
+
+        @asynccontextmanager
+        async def begin_late() -> AsyncIterator[AsyncConnection]:
+            async with begin() as connection:
+                database.clock.go(RATE.interval_seconds)
+                yield connection
+
+        ledger.transactions.begin = begin_late  # type: ignore[method-assign]
+        assert await takes(ledger, 1) == [True]
 
 
 async def test_a_place_waited_for_is_judged_by_the_time_when_the_wait_is_over(postgresql: str) -> None:

@@ -11,7 +11,7 @@ from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
 from tests.simulation.questions import questions_are_asked_once, whoever_asks_hears
 from tests.simulation.replies import the_end_is_told_once
 from tests.simulation.scenario import FOLLOWING, JobPlan
-from tests.simulation.slackside import Posted
+from tests.simulation.slackside import Look, Posted
 from tests.simulation.world import World
 
 SHOWN_WITHIN_SECONDS = 100.0
@@ -130,17 +130,29 @@ def _word(plan: JobPlan) -> str | None:
 
 
 def _final_is_final(seen: Seen) -> Iterator[str]:
-    """No edit follows the final one, except by another final one."""
+    """No edit follows the final one, except by another final one, or by one of another process that had left before
+    the final one was shown."""
     for cards in seen.cards.values():
         for card in cards:
-            final = None
+            final: Look | None = None
             for look in card.looks:
                 shown = look_of(look)
-                if final is not None and shown != final:
-                    yield f"card {card.ts} in {card.channel} shows {shown!r} after {final!r}"
+                if final is not None and shown != look_of(final) and not _crossed(seen, final, look):
+                    yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
                 if shown in FINAL and shown != "missing" and not look.is_doubtful:
-                    final = shown
+                    final = look
+
+
+def _crossed(seen: Seen, final: Look, later: Look) -> bool:
+    """Whether the later edit had left another process before the final one was shown: nobody could call it back."""
+    sent, sent_before = later.exchange, final.exchange
+    return (
+        sent is not None
+        and sent_before is not None
+        and sent.process is not sent_before.process
+        and sent.at < seen.seconds(final.at)
+    )
 
 
 def _unfollowed_if_so(seen: Seen) -> Iterator[str]:
