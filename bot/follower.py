@@ -190,7 +190,7 @@ class Follower:
         if not any(watch.cancelled_by for watch in watches):
             follow.cancel_asked_at = None
         elif follow.cancel_asked_at is None:
-            follow.cancel_asked_at = asyncio.get_running_loop().time()
+            follow.cancel_asked_at = _loop_time()
             follow.hasten()
 
     def _look_again(self, follow: Followed, watches: Sequence[Watch]) -> None:
@@ -230,7 +230,7 @@ class Follower:
         return pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)
 
     def _worth(self, follow: Followed) -> float:
-        since = asyncio.get_running_loop().time() - follow.looked_at
+        since = _loop_time() - follow.looked_at
         return worth(follow.last_look, max(0.0, since), self._learning.survival)
 
     async def _look(self, follow: Followed, *, at_once: bool, urgent: bool) -> Sight:
@@ -242,9 +242,10 @@ class Follower:
             job = await self._omni.status(follow.job, urgent=urgent, worth=partial(self._worth, follow))
         except OmniError as error:
             log.info("no status", job=follow.job, error=type(error).__name__, reason=str(error))
-            return follow.sight.unanswered(error, self._now())
+            return follow.sight.unanswered(error, self._now(), _loop_time())
         except StoreUnavailable as error:
-            return follow.sight.unanswered(OmniUnreachable(f"budget not reached: {error}"), self._now())
+            trouble = OmniUnreachable(f"budget not reached: {error}")
+            return follow.sight.unanswered(trouble, self._now(), _loop_time())
         return follow.sight.read(job, self._now())
 
     def _executing_seconds(self, follow: Followed, job: Job) -> float:
@@ -252,7 +253,7 @@ class Follower:
         if job.state is JobState.QUEUED:
             return 0.0
         if job.begun_at is None:
-            return asyncio.get_running_loop().time() - follow.started
+            return _loop_time() - follow.started
         return max(0.0, (self._now() - job.begun_at).total_seconds())
 
     def _take_in(self, follow: Followed) -> None:
@@ -280,7 +281,7 @@ class Follower:
 
     def _note_seen(self, follow: Followed, job: Job) -> None:
         follow.last_look = LastLook(job.state, self._executing_seconds(follow, job))
-        follow.looked_at = asyncio.get_running_loop().time()
+        follow.looked_at = _loop_time()
 
     def _hear(self, job: JobId, event: JobEvent) -> bool:
         """Take in what Omni tells of a job. False if it is not followed here."""
@@ -297,3 +298,7 @@ class Follower:
     def _doubt_events(self) -> None:
         for follow in self._follows.values():
             follow.distrust()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -29,8 +29,8 @@ class Sight:
     """How many questions in a row got no answer."""
     not_found: int = 0
     """How many answers in a row said that there is no such job."""
-    not_found_since: datetime | None = None
-    """When the first of those came."""
+    not_found_since: float | None = None
+    """When the first of those came, in seconds of a clock that nobody sets."""
     seen_before: bool = False
     """A former process saw the job, or a card of it would not exist."""
     missing: bool = False
@@ -62,14 +62,14 @@ class Sight:
         executing = JobState.EXECUTING
         return replace(self, job=replace(job, state=executing, raw_state=executing.value, progress=progress))
 
-    def unanswered(self, error: OmniError, now: datetime) -> Self:
-        """What is known after a question that failed."""
+    def unanswered(self, error: OmniError, now: datetime, seconds: float) -> Self:
+        """What is known after a question that failed. `seconds`: `now` by a clock that nobody sets."""
         since = self.trouble_since or now
         failed = replace(self, trouble=error, trouble_since=since, failures=self.failures + 1)
         if not isinstance(error, JobNotFound):
             return replace(failed, not_found=0, not_found_since=None)
-        since = self.not_found_since or now
+        first = seconds if self.not_found_since is None else self.not_found_since
         answers = self.not_found + 1
         was_seen = self.seen_before or self.job is not None
-        lost = answers >= LOST_AFTER_ANSWERS and (now - since).total_seconds() >= LOST_AFTER_SECONDS
-        return replace(failed, not_found=answers, not_found_since=since, missing=lost or not was_seen)
+        lost = answers >= LOST_AFTER_ANSWERS and seconds - first >= LOST_AFTER_SECONDS
+        return replace(failed, not_found=answers, not_found_since=first, missing=lost or not was_seen)

@@ -13,7 +13,7 @@ NOT_FOUND = JobNotFound("404")
 def after(sight: Sight, *seconds: float) -> Sight:
     """What is known after "not found" at these seconds."""
     for second in seconds:
-        sight = sight.unanswered(NOT_FOUND, START + timedelta(seconds=second))
+        sight = sight.unanswered(NOT_FOUND, START + timedelta(seconds=second), second)
     return sight
 
 
@@ -33,8 +33,13 @@ def test_many_answers_within_a_minute_are_not_enough() -> None:
     assert not after(SEEN, 0, 10, 20, 30, 40, 59).missing
 
 
+def test_a_clock_that_is_set_forward_makes_no_minute_pass() -> None:
+    sight = after(SEEN, 0, 10)
+    assert not sight.unanswered(NOT_FOUND, START + timedelta(hours=1), 20).missing
+
+
 def test_any_other_trouble_starts_the_count_again() -> None:
-    between = after(SEEN, 0, 30).unanswered(OmniUnreachable("500"), START + timedelta(seconds=45))
+    between = after(SEEN, 0, 30).unanswered(OmniUnreachable("500"), START + timedelta(seconds=45), 45)
     assert not after(between, 60, 90).missing
 
 
