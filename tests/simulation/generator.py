@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from random import Random
 
+from bot.demo.timeline import Cancelled, Failed
 from tests.simulation.jobplans import a_job, long_and_failing, quick_steps, tall_and_quick, waiting
 from tests.simulation.scenario import (
     ACTIVE_SECONDS,
     CLOSED_PLACES,
+    FOLLOWING,
     MORE_PLACES,
     OPEN_PLACES,
     PEOPLE,
@@ -60,6 +62,10 @@ def plan(seed: int) -> Scenario:
         asked, asking, killing = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
         jobs += asked
         actions += asking
+        upsets += killing
+        again, pressing, killing = _presses(Random(f"presses {seed}"), seed, jobs, actions)
+        jobs += again
+        actions += pressing
         upsets += killing
     fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
     if has_slow_edits:
@@ -194,17 +200,7 @@ def _asks(
     """Questions, who asks them, and now and then a kill over one. Where two processes share one SQLite file there are
     none: each of them takes itself for the only one, and what the other has in hand for an orphan."""
     number = random.choice((0, 0, 1, 1, 3))
-    jobs = tuple(
-        replace(
-            a_job(random, seed, first + more),
-            is_asked=True,
-            vanishes_at=None,
-            cancelled_at=None,
-            odd_state=None,
-            exists=True,
-        )
-        for more in range(number)
-    )
+    jobs = tuple(_asked(a_job(random, seed, first + more)) for more in range(number))
     actions = [
         Action(
             random.uniform(0, ACTIVE_SECONDS - 20),
@@ -216,18 +212,58 @@ def _asks(
         )
         for more in range(number)
     ]
-    upsets = [
+    return jobs, actions, _kills_over(random, actions)
+
+
+def _presses(
+    random: Random, seed: int, jobs: tuple[JobPlan, ...], actions: list[Action]
+) -> tuple[tuple[JobPlan, ...], list[Action], list[Upset]]:
+    """Who presses Cancel on a card, or Retry on one whose job has failed, and now and then a kill over it."""
+    again: list[JobPlan] = []
+    pressing: list[Action] = []
+    for asked in [action for action in actions if action.kind in FOLLOWING]:
+        job = jobs[asked.job]
+        # Only what the bot has asked itself has the button.
+        if random.random() < (0.5 if asked.kind == "ask" else 0.03):
+            at = asked.at + random.choice((random.uniform(1, 20), random.uniform(1, 90)))
+            who = random.choice((asked.person, random.choice(PEOPLE)))
+            pressing.append(Action(at, "cancel", who, asked.place, asked.job, _deliveries(random)))
+        ends_badly = isinstance(job.script.end, Failed | Cancelled) or job.cancelled_at is not None
+        if ends_badly and random.random() < 0.5 and not any(plan.again is job for plan in again):
+            number = len(jobs) + len(again)
+            again.append(replace(_asked(a_job(random, seed, number)), again=job))
+            at = asked.at + random.uniform(20, 150)
+            pressing += [
+                Action(
+                    at + more * random.choice((0.0, 0.05, 30.0)),
+                    "retry",
+                    random.choice((asked.person, random.choice(PEOPLE))),
+                    asked.place,
+                    number,
+                    _deliveries(random),
+                )
+                for more in range(random.choice((1, 1, 2)))
+            ]
+    return tuple(again), pressing, _kills_over(random, pressing)
+
+
+def _asked(job: JobPlan) -> JobPlan:
+    """The same job, begun by being asked for."""
+    return replace(job, is_asked=True, vanishes_at=None, cancelled_at=None, odd_state=None, exists=True)
+
+
+def _kills_over(random: Random, asking: list[Action]) -> list[Upset]:
+    return [
         Upset(
             "kill",
-            asking.at,
+            asked.at,
             random.choice(("left POST", "arrived POST", "answered POST", "delivered", "answered users.info")),
             random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
             random.choice((0.3, 3.0)),
         )
-        for asking in actions
+        for asked in asking
         if random.random() < 0.3
     ]
-    return jobs, actions, upsets
 
 
 def _deliveries(random: Random) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
 from tests.simulation.questions import questions_are_asked_once, whoever_asks_hears
 from tests.simulation.replies import the_end_is_told_once
-from tests.simulation.scenario import FOLLOWING, JobPlan
+from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
 from tests.simulation.slackside import Look, Posted
 from tests.simulation.world import World
 
@@ -27,7 +27,7 @@ def broken_invariants(world: World) -> list[str]:
 def _answered(seen: Seen) -> Iterator[str]:
     """Everybody hears: each acknowledged command led to a private line, or to a card in its place."""
     for asked in seen.world.people.asked:
-        if not seen.is_acked(asked) or asked.action.kind == "ask":
+        if not seen.is_acked(asked) or asked.action.kind in ASKING:
             continue
         if asked.action.kind == "help" or seen.told(asked) is not None or seen.died_over(asked):
             continue

@@ -14,8 +14,8 @@ from bot.ask import AskRefused
 from bot.demo.socketmode import ACK_SECONDS
 from bot.job import JobId
 from tests.simulation.looks import FINAL, NOTE, job_of, look_of
-from tests.simulation.people import Asked
-from tests.simulation.scenario import FOLLOWING, JobPlan
+from tests.simulation.people import Asked, Delivery
+from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
 from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import BEGINNING, World
@@ -105,9 +105,19 @@ class Seen:
     def died_over(self, asked: Asked) -> bool:
         """Whether a process that was to answer ended before it had."""
         return any(
-            delivery.ended_at is not None and delivery.ended_at - delivery.at < IN_FLIGHT_SECONDS
+            delivery.ended_at is not None
+            and self._ran_seconds(delivery, delivery.ended_at) < IN_FLIGHT_SECONDS
             for delivery in asked.deliveries
         )
+
+    def _ran_seconds(self, delivery: Delivery, until: float) -> float:
+        """For how long the process that got a delivery ran after it, pauses not counted."""
+        paused = sum(
+            max(0.0, min(until, ends) - max(delivery.at, begins))
+            for process, begins, ends in self.world.pauses
+            if process is delivery.process
+        )
+        return until - delivery.at - paused
 
     def may_be_unconfirmed(self, asked: Asked) -> bool:
         """Whether a post to where the card may be was left unanswered, or stored as tried by a process that died before
@@ -182,7 +192,7 @@ class Seen:
         return [asked for asked in self.commands if self._is_accepted(asked)]
 
     def _is_accepted(self, asked: Asked) -> bool:
-        if asked.action.kind == "ask":
+        if asked.action.kind in ASKING:
             return self.job_of(asked).id in self.world.omni.jobs and not self.heard_of_question(asked)
         told = self.told(asked)
         if told is not None:
@@ -293,6 +303,10 @@ _REFUSALS = {
     accesslines.not_known(),
     asklines.maybe_taken(None).text,
     asklines.refused(AskRefused("")),
+    asklines.retry_maybe_taken(),
+    asklines.not_retriable(),
+    accesslines.not_yours(),
+    lines.nothing_to_show_here(),
 }
 
 
@@ -304,5 +318,6 @@ def is_refusal(line: str) -> bool:
             "can't post here or in your direct messages",
             "Type the id",
             "Omni has taken your question, but",
+            "was retried already",
         )
     )

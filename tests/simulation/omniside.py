@@ -18,6 +18,7 @@ BASE_URL = "https://acme.omniapp.co"
 MODEL = "d0000000-0000-4000-8000-000000000000"
 PNG = b"\x89PNG\r\n\x1a\n, and a picture"
 _STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
+_CANCEL = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/cancel")
 _CHART = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/vis")
 _CONVERSATION = re.compile(r"/api/v1/ai/conversations/([0-9a-f-]{36})")
 
@@ -36,8 +37,8 @@ class OmniSide(httpx.AsyncBaseTransport):
         self.removed: set[str] = set()
         self.seen: set[str] = set()
         """The jobs that the bot has been told a state of."""
-        self.questions: dict[str, JobPlan] = {}
-        """The jobs that begin when they are asked for, by their questions."""
+        self.questions: dict[str, list[JobPlan]] = {}
+        """The jobs that begin when they are asked for, by their questions: the second when that is asked again."""
         self.submitted: list[str] = []
         """The questions that were taken, each as often as it was."""
         self.denied: dict[str, list[float]] = {}
@@ -71,7 +72,7 @@ class OmniSide(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See `httpx.AsyncBaseTransport`."""
         path = request.url.path
-        body = json.loads(request.content) if request.method == "POST" else {}
+        body = json.loads(request.content or b"{}")
         authorized = request.headers.get("Authorization") == f"Bearer {API_KEY}"
         try:
             answer = await self._wire.ask(
@@ -104,6 +105,8 @@ class OmniSide(httpx.AsyncBaseTransport):
             return self._submit(exchange, exchange.args["prompt"])
         if asked := _STATUS.fullmatch(path):
             return self._status(exchange, asked.group(1))
+        if asked := _CANCEL.fullmatch(path):
+            return self._cancel(exchange, asked.group(1))
         if asked := _CHART.fullmatch(path):
             return self._chart(exchange, asked.group(1))
         if asked := _CONVERSATION.fullmatch(path):
@@ -111,10 +114,11 @@ class OmniSide(httpx.AsyncBaseTransport):
         return _problem(404, "Not Found")
 
     def _submit(self, exchange: Exchange, question: str) -> Answer:
-        plan = self.questions[question]
+        plans = self.questions[question]
         # Omni has no idempotency key: who asks twice has two jobs.
         times = self.submitted.count(question)
-        job = f"{plan.id[:-1]}{times:x}" if times else plan.id
+        plan = plans[min(times, len(plans) - 1)]
+        job = plan.id if times < len(plans) else f"{plan.id[:-1]}{times:x}"
         self.submitted.append(question)
         self.add(job, plan.conversation, plan.script, question, chart=plan.chart)
         exchange.outcome = "taken"
@@ -128,6 +132,16 @@ class OmniSide(httpx.AsyncBaseTransport):
                 }
             ).encode(),
         )
+
+    def _cancel(self, exchange: Exchange, job: str) -> Answer:
+        known = self.jobs.get(job)
+        if known is None:
+            return _problem(404, "Job not found")
+        if known.moment(self._now()).state == "DELIVERING":
+            return _problem(400, "Job is not in a cancellable state")
+        known.cancel(self._now(), "the bot")
+        exchange.outcome = known.moment(self._now()).state
+        return Answer(200, json.dumps({"jobId": job, "state": exchange.outcome}).encode())
 
     def _status(self, exchange: Exchange, job: str) -> Answer:
         known = self.jobs.get(job)

@@ -14,6 +14,14 @@ from tests.simulation.scenario import Action, JobPlan
 from tests.simulation.slackside import BOT_TOKEN, SlackSide
 from tests.simulation.trace import Trace
 
+_BUTTONS = {
+    "stop": "stop_following",
+    "forge": "stop_following",
+    "resume": "resume_following",
+    "cancel": "cancel_job",
+    "retry": "retry_job",
+}
+
 
 @dataclass(eq=False, slots=True)
 class Delivery:
@@ -76,7 +84,7 @@ class People:
             case "follow" | "chat" | "ask" | "list" | "help" | "nonsense":
                 if action.person in place.members and not place.archived:
                     self._command(action, place)
-            case "stop" | "resume" | "forge":
+            case "stop" | "resume" | "forge" | "cancel" | "retry":
                 self._click(action, place)
             case "delete":
                 self._delete_card(action, place)
@@ -109,7 +117,7 @@ class People:
         self._send(Asked(action, action.person, place.id, secret), name, payload)
 
     def _click(self, action: Action, place: Channel) -> None:
-        action_id = "resume_following" if action.kind == "resume" else "stop_following"
+        action_id = _BUTTONS[action.kind]
         message = self._card(action, place)
         clicked = message and self.slack.click(self.slack.workspace.users[action.person], message, action_id)
         if message is None or not clicked:
@@ -124,7 +132,8 @@ class People:
 
     def _card(self, action: Action, place: Channel) -> StoredMessage | None:
         """The newest card of the action's job in a place."""
-        job = self.jobs()[action.job].id
+        plan = self.jobs()[action.job]
+        job = (plan.again or plan).id
         cards = [
             message
             for message in place.messages.values()

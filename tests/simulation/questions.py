@@ -5,19 +5,21 @@ from collections.abc import Iterator
 
 from tests.simulation.judged import IN_FLIGHT_SECONDS, Seen
 from tests.simulation.people import Asked
+from tests.simulation.scenario import ASKING
 
 
 def questions_are_asked_once(seen: Seen) -> Iterator[str]:
     """Omni has no idempotency key: a question that is submitted again is worked on again."""
+    wanted = {(asked.action.kind, seen.job_of(asked).question) for asked in seen.world.people.asked}
     for question, times in Counter(seen.world.omni.submitted).items():
-        if times > 1:
+        if times > sum((kind, question) in wanted for kind in ASKING):
             yield f"{question!r} was asked {times} times"
 
 
 def whoever_asks_hears(seen: Seen) -> Iterator[str]:
     """Each question that was acknowledged led to a private line, a card, or a word in direct messages."""
     for asked in seen.world.people.asked:
-        if asked.action.kind != "ask" or not seen.is_acked(asked):
+        if asked.action.kind not in ASKING or not seen.is_acked(asked):
             continue
         job = seen.job_of(asked).id
         has_card = any(seen.cards[job, place] for place in seen.places_of(asked))

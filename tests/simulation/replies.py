@@ -52,6 +52,8 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         for asked in seen.staying
         if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
     ]
+    if last == "cancelled":
+        staying = [asked for asked in staying if not _asked_for_it(seen, asked, plan)]
     if not staying or last not in FINAL:
         return
     if not replies:
@@ -70,6 +72,14 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         told_here = seen.told(asked) is None or asked.place == card.channel
         if in_time and told_here and not _is_named(seen, asked, plan):
             yield f"{asked.person} is not named under {card.ts} in {card.channel}"
+
+
+def _asked_for_it(seen: Seen, asked: Asked, plan: JobPlan) -> bool:
+    """Whether the person has pressed Cancel: whoever did need not be told."""
+    return any(
+        other.action.kind == "cancel" and other.person == asked.person and seen.job_of(other).id == plan.id
+        for other in seen.world.people.asked
+    )
 
 
 def _is_named(seen: Seen, asked: Asked, plan: JobPlan) -> bool:
@@ -92,10 +102,23 @@ def _took_long(seen: Seen, plan: JobPlan, staying: list[Asked], card: Posted) ->
 
 def _was_quick(seen: Seen, plan: JobPlan, card: Posted) -> bool:
     shown = next(look.at for look in card.looks if look_of(look) == "answered")
-    first = min(asked.action.at for asked in _all_of(seen, plan, card))
+    first = min(asked.action.at for asked in _first_of(seen, plan, card))
     quick = seen.world.scenario.notify_after_seconds - CLOCK_SECONDS
     replied = min(reply.exchange.at for reply in seen.notices(card))
     return not seen.world.scenario.clock_steps and max(seen.seconds(shown), replied) - first < quick
+
+
+def _first_of(seen: Seen, plan: JobPlan, card: Posted) -> list[Asked]:
+    """With those who asked where the card would have been, had it not been moved to direct messages: the card is as old
+    as their wish."""
+    here = _all_of(seen, plan, card)
+    places = {asked.place for asked in here}
+    return [
+        asked
+        for asked in seen.world.people.asked
+        if asked in here
+        or (asked.action.kind in FOLLOWING and seen.job_of(asked).id == plan.id and asked.place in places)
+    ]
 
 
 def _all_of(seen: Seen, plan: JobPlan, card: Posted) -> list[Asked]:

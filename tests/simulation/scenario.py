@@ -34,13 +34,18 @@ class JobPlan:
     is_asked: bool = False
     """Whether it begins when its question is submitted to Omni; `begins` then says nothing."""
 
+    again: "JobPlan | None" = None
+    """The job whose question it asks once more, in case that one fails and somebody presses Retry."""
+
     @property
     def question(self) -> str:
-        """What Omni is asked: no other job's question."""
-        return f"Question {self.token}?"
+        """What Omni is asked: no other job's question, but for one that asks it again."""
+        return self.again.question if self.again else f"Question {self.token}?"
 
 
-FOLLOWING = ("follow", "chat", "ask")
+ASKING = ("ask", "retry")
+"""The kinds of actions that Omni is asked for."""
+FOLLOWING = ("follow", "chat", *ASKING)
 """The kinds of actions that a card comes of."""
 
 
@@ -50,8 +55,8 @@ class Action:
 
     at: float
     kind: str
-    """follow, chat, ask, stop, forge, resume, list, help, nonsense, delete, archive, unarchive, expel, invite,
-    revoke, reinstall."""
+    """follow, chat, ask, retry, cancel, stop, forge, resume, list, help, nonsense, delete, archive, unarchive, expel,
+    invite, revoke, reinstall."""
     person: str
     place: str
     job: int = 0

@@ -70,6 +70,8 @@ class World:
         self._back_after = 1.0
         self._processes = scenario.processes
         self.ended_at: dict[Process, float] = {}
+        self.pauses: list[tuple[Process, float, float]] = []
+        """Which process was paused, and from when to when if it lived so long."""
         self._is_over = False
         self.wire.happened = self._on_wire
         self.disk.committed = lambda process: self._event("committed", process)
@@ -130,7 +132,7 @@ class World:
         scenario = self.scenario
         for job in scenario.jobs:
             if job.is_asked:
-                self.omni.questions[job.question] = job
+                self.omni.questions.setdefault(job.question, []).append(job)
             elif job.exists:
                 self._unfold_job(job)
         for action in scenario.actions:
@@ -214,6 +216,7 @@ class World:
         if upset.kind == "pause":
             self.trace.note(running.process.name, f"PAUSED for {upset.back_after:g} s")
             running.process.pause()
+            self.pauses.append((running.process, self.loop.time(), self.loop.time() + upset.back_after))
             self.loop.in_world(upset.back_after, running.process.wake)
             return
         self._back_after = upset.back_after
