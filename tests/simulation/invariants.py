@@ -229,7 +229,7 @@ def _payloads(seen: Seen) -> Iterator[str]:
 def _true_denials(seen: Seen) -> Iterator[str]:
     """Nobody is told that there is no such job unless Omni said so."""
     for asked in seen.world.people.asked:
-        job = seen.job_of(asked)
+        job = seen.job_of(asked).again or seen.job_of(asked)
         is_true = not job.exists or seen.was_denied(job) or asked.action.kind == "chat"
         if seen.told(asked) == lines.no_such_job() and not is_true:
             yield f"{asked.person} is told that {job.id[:8]} does not exist"
