@@ -52,8 +52,14 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         for asked in seen.staying
         if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
     ]
-    if last == "cancelled":
-        staying = [asked for asked in staying if not _asked_for_it(seen, asked, plan)]
+    if last == "cancelled" and any(_asked_for_it(seen, asked, plan) for asked in staying):
+        # Whoever pressed Cancel need not be told, nor is whoever came when the card said so.
+        shown = seen.seconds(next(look.at for look in card.looks if look_of(look) == last))
+        staying = [
+            asked
+            for asked in staying
+            if asked.action.at + max(asked.action.deliveries) < shown and not _asked_for_it(seen, asked, plan)
+        ]
     if not staying or last not in FINAL:
         return
     if not replies:
@@ -75,7 +81,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
 
 
 def _asked_for_it(seen: Seen, asked: Asked, plan: JobPlan) -> bool:
-    """Whether the person has pressed Cancel: whoever did need not be told."""
+    """Whether the person has pressed Cancel."""
     return any(
         other.action.kind == "cancel" and other.person == asked.person and seen.job_of(other).id == plan.id
         for other in seen.world.people.asked
