@@ -31,7 +31,7 @@ class Doors:
         """None where the settings name the one workspace."""
         self._health = Health()
         self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self._health)
-        self._webhooks = WebhookDoor(now)
+        self._webhooks = WebhookDoor(now, self.metrics)
         self._apps: Apps | None = None
 
     def routes(self) -> list[web.RouteDef]:

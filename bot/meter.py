@@ -15,7 +15,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     """The service says no, for another reason."""
     SERVER_ERROR = "server_error"
-    """Omni only: 5xx. What Slack's mean nobody can tell, so they are unanswered."""
+    """5xx. What those of Slack's Web API mean nobody can tell, so they are unanswered."""
     UNANSWERED = "unanswered"
     """Nothing usable came back, or not in time; the request may have had its effect."""
     NOT_SENT = "not_sent"
@@ -32,7 +32,11 @@ class Meter(Protocol):
         ...
 
     def slack_call(self, method: str, outcome: Outcome) -> None:
-        """A method of Slack's Web API was called; `method` by Slack's own name."""
+        """A method of Slack's Web API was called, by Slack's own name, or an address that it gave for an answer."""
+        ...
+
+    def webhook(self, status: int) -> None:
+        """Omni, or somebody else, has called the address at which it tells of jobs, and was answered that."""
         ...
 
     def edit_sent(self) -> None:
@@ -56,6 +60,9 @@ class Unmetered:
 
     def slack_call(self, method: str, outcome: Outcome) -> None:
         """See `Meter.slack_call`."""
+
+    def webhook(self, status: int) -> None:
+        """See `Meter.webhook`."""
 
     def edit_sent(self) -> None:
         """See `Meter.edit_sent`."""

@@ -51,6 +51,9 @@ class Metrics:
         self._slack_calls = self._counter(
             "slack_calls", "Calls of Slack's Web API, by method and what came of them.", "method", "outcome"
         )
+        self._webhooks = self._counter(
+            "webhooks", "What Omni tells by itself, by the answer to it.", "status"
+        )
         self._edits_sent = self._counter("edits_sent", "Edits of cards that Slack has taken.")
         self._edits_coalesced = self._counter(
             "edits_coalesced", "Looks of cards that a newer one replaced before they were sent."
@@ -80,6 +83,8 @@ class Metrics:
         for outcome in Outcome:
             # A series that begins with its first failure shows no increase by it.
             self._omni_requests.labels(outcome.value)
+        for status in ("200", "401", "503"):
+            self._webhooks.labels(status)
 
     def omni_request(self, outcome: Outcome) -> None:
         """See `Meter.omni_request`."""
@@ -88,6 +93,10 @@ class Metrics:
     def slack_call(self, method: str, outcome: Outcome) -> None:
         """See `Meter.slack_call`."""
         self._slack_calls.labels(method, outcome.value).inc()
+
+    def webhook(self, status: int) -> None:
+        """See `Meter.webhook`."""
+        self._webhooks.labels(str(status)).inc()
 
     def edit_sent(self) -> None:
         """See `Meter.edit_sent`."""

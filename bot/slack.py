@@ -228,31 +228,6 @@ async def send_bytes(address: str, content: bytes) -> None:
         raise meaning("", status=status, retry_after=retry_after)
 
 
-async def whisper(session: aiohttp.ClientSession, response_url: str, message: Message) -> None:
-    """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
-
-    A 5xx counts as not told: of what only one person sees, twice is better than never.
-    """
-    body: dict[str, Any] = {
-        "text": message.text,
-        "response_type": "ephemeral",
-        "replace_original": False,
-    }
-    if message.blocks:
-        body["blocks"] = list(message.blocks)
-    try:
-        async with session.post(response_url, json=body) as answer:
-            status, retry_after = answer.status, answer.headers.get("Retry-After")
-    except aiohttp.ClientConnectorError as error:
-        raise BoardUnreachable("no_connection") from error
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise Unanswered(type(error).__name__) from error
-    if status >= 500:
-        raise BoardUnreachable(f"http_{status}")
-    if status != 200:
-        raise meaning("", status=status, retry_after=retry_after)
-
-
 def _mark_of(found: dict[str, Any]) -> str | None:
     metadata = found.get("metadata") or {}
     if metadata.get("event_type") != EVENT_TYPE:

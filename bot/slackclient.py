@@ -7,7 +7,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.errors import BoardBusy, BoardError, TokenRefused, Unanswered
+from bot.errors import BoardBusy, BoardError, BoardUnreachable, TokenRefused, Unanswered
 from bot.meter import Meter, Outcome
 from bot.slackcodes import refusal
 
@@ -15,7 +15,13 @@ _OUTCOMES: dict[type[BoardError], Outcome] = {
     BoardBusy: Outcome.RATE_LIMITED,
     TokenRefused: Outcome.KEY_REFUSED,
     Unanswered: Outcome.UNANSWERED,
+    BoardUnreachable: Outcome.SERVER_ERROR,
 }
+
+
+def outcome_of(error: BoardError) -> Outcome:
+    """What Slack's refusal is counted as."""
+    return _OUTCOMES.get(type(error), Outcome.REFUSED)
 
 
 class MeteredWebClient(AsyncWebClient):
@@ -33,7 +39,7 @@ class MeteredWebClient(AsyncWebClient):
             answer = await super().api_call(api_method, **more)
             outcome = Outcome.OK
         except SlackApiError as error:
-            outcome = _OUTCOMES.get(type(refusal(error.response)), Outcome.REFUSED)
+            outcome = outcome_of(refusal(error.response))
             raise
         except aiohttp.ClientConnectorError:
             outcome = Outcome.NOT_SENT

@@ -20,6 +20,7 @@ from bot.asks import Ask, AskId
 from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.jobevent import EventKind, JobEvent
+from bot.meter import UNMETERED, Meter
 from bot.omniwebhook import SIGNATURE, TIMESTAMP, Told, read_told, signed_at, signing_secret
 from bot.watch import TeamId
 
@@ -73,10 +74,11 @@ class WebhookDoor:
     it; 413 to what is too large and 408 to what takes too long; 503 where it is to be told again later. No answer says
     more."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], meter: Meter = UNMETERED) -> None:
         self.inside: Inside | None = None
         """None until the bot is ready for it."""
         self._now = now
+        self._meter = meter
         self._known: dict[str, None] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -84,24 +86,29 @@ class WebhookDoor:
         return [web.post(PATH + "/{team}/{ask}", self._answer)]
 
     async def _answer(self, request: web.Request) -> web.Response:
+        status = await self._status(request)
+        self._meter.webhook(status)
+        return web.Response(status=status)
+
+    async def _status(self, request: web.Request) -> int:
         inside = self.inside
         if inside is None:
-            return web.Response(status=503)
+            return 503
         try:
             async with asyncio.timeout(READ_WITHIN_SECONDS):
                 body = await _read(request)
         except TimeoutError:
-            return web.Response(status=408)
+            return 408
         if body is None:
-            return web.Response(status=413)
+            return 413
         team, ask = TeamId(request.match_info["team"]), AskId(request.match_info["ask"])
         at = self._signed_at(request, body, signing_secret(inside.secret, team, ask))
         if at is None or not (_TEAM.fullmatch(team) and _ASK.fullmatch(ask)):
             # Anybody can have this said, as often as they like.
             log.debug("webhook refused", reason="not signed, or not lately")
-            return web.Response(status=401)
+            return 401
         told = read_told(body, at)
-        return web.Response(status=await self._take_once(inside, team, ask, told, request.headers[SIGNATURE]))
+        return await self._take_once(inside, team, ask, told, request.headers[SIGNATURE])
 
     def _signed_at(self, request: web.Request, body: bytes, secret: str) -> float | None:
         headers = request.headers

@@ -31,9 +31,10 @@ from bot.metrics import Reading
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate
 from bot.ports import Watches
+from bot.responseurl import whisper
 from bot.settings import Settings
 from bot.sharing import Sharing
-from bot.slack import SlackBoard, slack_client, whisper
+from bot.slack import SlackBoard, slack_client
 from bot.slackpeople import SlackDirectory
 from bot.slackviews import SlackViews
 from bot.store import Store
@@ -159,7 +160,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             watches=store,
             durations=StoredDurations(common.transactions),
             asks=asks,
-            whisper=partial(whisper, common.session),
+            whisper=partial(whisper, common.session, common.meter),
             now=now,
             team=team,
             bot_user=credentials.bot_user,

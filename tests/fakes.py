@@ -845,6 +845,7 @@ class FakeMeter:
     def __init__(self) -> None:
         self.omni_requests: list[Outcome] = []
         self.slack_calls: list[tuple[str, Outcome]] = []
+        self.webhooks: list[int] = []
         self.sent = 0
         self.coalesced = 0
         self.ends: list[float] = []
@@ -854,6 +855,9 @@ class FakeMeter:
 
     def slack_call(self, method: str, outcome: Outcome) -> None:
         self.slack_calls.append((method, outcome))
+
+    def webhook(self, status: int) -> None:
+        self.webhooks.append(status)
 
     def edit_sent(self) -> None:
         self.sent += 1

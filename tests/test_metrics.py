@@ -41,6 +41,7 @@ def test_what_happens_is_counted_by_what_came_of_it() -> None:
         metrics.omni_request(outcome)
     metrics.slack_call("chat.update", Outcome.OK)
     metrics.slack_call("chat.update", Outcome.RATE_LIMITED)
+    metrics.webhook(200)
     metrics.edit_sent()
     for _ in range(3):
         metrics.edit_coalesced()
@@ -49,6 +50,7 @@ def test_what_happens_is_counted_by_what_came_of_it() -> None:
     assert figures["omni_requests_total{rate_limited}"] == 1
     assert figures["slack_calls_total{chat.update,ok}"] == 1
     assert figures["slack_calls_total{chat.update,rate_limited}"] == 1
+    assert (figures["webhooks_total{200}"], figures["webhooks_total{401}"]) == (1, 0)
     assert (figures["edits_sent_total"], figures["edits_coalesced_total"]) == (1, 3)
 
 

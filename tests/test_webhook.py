@@ -20,7 +20,7 @@ from bot.omniwebhook import SIGNATURE, TIMESTAMP
 from bot.watch import TeamId
 from bot.web import serve
 from bot.webhook import LARGEST_BODY_BYTES, Inside, WebhookDoor, webhook_of
-from tests.fakes import ADA, HERE, JOB, START, FakeAsks, FakeWatches
+from tests.fakes import ADA, HERE, JOB, START, FakeAsks, FakeMeter, FakeWatches
 from tests.test_web import a_free_port
 
 SECRET = b"s" * 32
@@ -40,7 +40,8 @@ class Door:
         for ask, job in ((ASK, JOB), (OTHER, OTHER_JOB)):
             self.asks.rows[ask] = Ask(ask, HERE, ADA, START, START, job=job)
         self.now = datetime.now(UTC)
-        self.door = WebhookDoor(lambda: self.now)
+        self.meter = FakeMeter()
+        self.door = WebhookDoor(lambda: self.now, self.meter)
         self.door.inside = Inside(SECRET, self.asks, self._tell)
 
     def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
@@ -107,6 +108,7 @@ async def test_what_is_not_signed_costs_not_even_a_look_into_the_database(
     assert await door.send(changed=changed) == 401
     assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", {}, b"{}") == 401
     assert door.told == []
+    assert door.meter.webhooks == [401, 401]
 
 
 async def test_another_jobs_secret_opens_nothing(door: Door) -> None:

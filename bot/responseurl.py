@@ -1,0 +1,52 @@
+"""What only one person sees: told by the response_url that Slack gives with what they did."""
+
+from typing import Any
+
+import aiohttp
+
+from bot.errors import BoardError, BoardUnreachable, Unanswered
+from bot.meter import Meter, Outcome
+from bot.ports import Message
+from bot.slackclient import outcome_of
+from bot.slackcodes import meaning
+
+METHOD = "response_url"
+"""What it is counted as, beside the methods of the Web API."""
+NO_CONNECTION = "no_connection"
+
+
+async def whisper(session: aiohttp.ClientSession, meter: Meter, response_url: str, message: Message) -> None:
+    """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
+
+    A 5xx counts as not told: of what only one person sees, twice is better than never.
+    """
+    outcome = Outcome.ABANDONED
+    try:
+        await _send(session, response_url, message)
+        outcome = Outcome.OK
+    except BoardError as error:
+        outcome = Outcome.NOT_SENT if error.code == NO_CONNECTION else outcome_of(error)
+        raise
+    finally:
+        meter.slack_call(METHOD, outcome)
+
+
+async def _send(session: aiohttp.ClientSession, response_url: str, message: Message) -> None:
+    body: dict[str, Any] = {
+        "text": message.text,
+        "response_type": "ephemeral",
+        "replace_original": False,
+    }
+    if message.blocks:
+        body["blocks"] = list(message.blocks)
+    try:
+        async with session.post(response_url, json=body) as answer:
+            status, retry_after = answer.status, answer.headers.get("Retry-After")
+    except aiohttp.ClientConnectorError as error:
+        raise BoardUnreachable(NO_CONNECTION) from error
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise Unanswered(type(error).__name__) from error
+    if status >= 500:
+        raise BoardUnreachable(f"http_{status}")
+    if status != 200:
+        raise meaning("", status=status, retry_after=retry_after)
