@@ -233,17 +233,19 @@ def _presses(
             number = len(jobs) + len(again)
             again.append(replace(_asked(a_job(random, seed, number)), again=job))
             at = asked.at + random.uniform(20, 150)
+            pressers = random.choice((1, 1, 2))
+            # Two press at one moment: what reaches a later process may come after the word that nobody knows what came
+            # of the first, and asks again as it should.
             pressing += [
                 Action(
-                    # Whoever presses later may have heard that nobody knows what came of the first.
                     at + more * random.choice((0.0, 0.05)),
                     "retry",
                     random.choice((asked.person, random.choice(PEOPLE))),
                     asked.place,
                     number,
-                    _deliveries(random),
+                    _deliveries(random) if pressers == 1 else (0.0,),
                 )
-                for more in range(random.choice((1, 1, 2)))
+                for more in range(pressers)
             ]
     return tuple(again), pressing, _kills_over(random, pressing)
 
