@@ -52,7 +52,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         for asked in seen.staying
         if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
     ]
-    if last == "cancelled" and any(_asked_for_it(seen, asked, plan) for asked in staying):
+    if last == "cancelled" and any(_asked_for_it(seen, asked, plan) for asked in seen.world.people.asked):
         # Whoever pressed Cancel need not be told, nor is whoever came when the card said so.
         shown = seen.seconds(next(look.at for look in card.looks if look_of(look) == last))
         staying = [

@@ -250,9 +250,9 @@ class World:
                 posted.is_doubtful = True
         ended = {ts for (ts,) in self.disk.rows.execute("SELECT card FROM watches WHERE ended = 1")}
         for posted in self.slack.posted.values():
-            last = posted.looks[-1]
-            if last.exchange is not None and last.exchange.process is process and posted.ts not in ended:
-                last.is_doubtful = True
+            for look in posted.looks:
+                is_its = look.exchange is not None and look.exchange.process is process
+                look.is_doubtful |= is_its and posted.ts not in ended
 
     def forget(self) -> None:
         """Drop what the services remember: messages, requests, jobs, addresses."""
