@@ -10,8 +10,8 @@ from bot.ports import Message
 from bot.slackclient import outcome_of
 from bot.slackcodes import meaning
 
-METHOD = "response_url"
-"""What it is counted as, beside the methods of the Web API."""
+METHOD = "response"
+"""What it is counted as. Not `response_url`: where that name stands, an address may."""
 NO_CONNECTION = "no_connection"
 
 
