@@ -95,10 +95,11 @@ def _measure(world: World, hour: int, jobs: int) -> Measured:
 def _hour(hour: int) -> Scenario:
     """The jobs of an hour, each followed by one or two people."""
     random = Random("hour")
+    beginning = hour * HOUR_SECONDS
     jobs: list[JobPlan] = []
     actions: list[Action] = []
     for number in range(JOBS_AN_HOUR):
-        begins = random.uniform(0.0, HOUR_SECONDS - 600.0)
+        begins = beginning + random.uniform(0.0, HOUR_SECONDS - 600.0)
         name = f"{hour * JOBS_AN_HOUR + number:08d}"
         token = f"answer-{name}"
         end = Failed(f"{token}: no") if random.random() < 0.2 else Complete(f"{token}: **{number}**")

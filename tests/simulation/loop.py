@@ -137,7 +137,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def in_world(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back later, on behalf of no process."""
-        return self.call_at(self._seconds + seconds, callback, context=self._world)
+        return self.at_in_world(self._seconds + seconds, callback)
+
+    def at_in_world(self, when: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call back at a time, seconds since the beginning, on behalf of no process."""
+        return self.call_at(when, callback, context=self._world)
 
     def world_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something on behalf of no process."""

@@ -136,14 +136,14 @@ class World:
             elif job.exists:
                 self._unfold_job(job)
         for action in scenario.actions:
-            self.loop.in_world(action.at, partial(self.people.act, action))
+            self.loop.at_in_world(action.at, partial(self.people.act, action))
         for upset in scenario.upsets:
-            self.loop.in_world(upset.at, partial(self._upset, upset))
+            self.loop.at_in_world(upset.at, partial(self._upset, upset))
         for at, seconds in scenario.clock_steps:
-            self.loop.in_world(at, partial(self._set_clock, seconds))
+            self.loop.at_in_world(at, partial(self._set_clock, seconds))
 
     def _unfold_job(self, job: JobPlan) -> None:
-        self.loop.in_world(job.begins, partial(self._begin_job, job))
+        self.loop.at_in_world(job.begins, partial(self._begin_job, job))
         turns = [(job.vanishes_at, "vanishes"), (job.cancelled_at, "is cancelled")]
         if job.odd_state is not None:
             turns += [
@@ -152,7 +152,7 @@ class World:
             ]
         for at, what in turns:
             if at is not None:
-                self.loop.in_world(at, partial(self._omni_does, what, job.id))
+                self.loop.at_in_world(at, partial(self._omni_does, what, job.id))
 
     def is_settled(self) -> bool:
         """Whether nothing is left to be done."""
