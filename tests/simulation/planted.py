@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
+from inspect import Parameter, signature
 from typing import Any
 from unittest.mock import patch
 
@@ -48,7 +49,18 @@ def _fault(sentence: str) -> Callable[[Callable[[], None]], None]:
 
 
 def _replace(owner: object, name: str, new: object) -> None:
+    _make_sure_it_fits(getattr(owner, name), new)
     patch.object(owner, name, new).start()
+
+
+def _make_sure_it_fits(old: object, new: object) -> None:
+    """A patch that can't be called as the bot calls it would be caught, but not for what it is. Raises TypeError."""
+    if not callable(old) or not callable(new):
+        return
+    wanted, given = (signature(each).parameters for each in (old, new))
+    takes_all = any(each.kind is Parameter.VAR_POSITIONAL for each in given.values())
+    if not takes_all and [name.lstrip("_") for name in given] != [name.lstrip("_") for name in wanted]:
+        raise TypeError(f"{new} does not take what {old} takes: plant it anew")
 
 
 @_fault("the end of a chore does not wake its follow")
@@ -121,7 +133,7 @@ def _post_before_the_intent(is_meant: Callable[[Post], bool]) -> None:
 
 @_fault("the ts of a card is not stored")
 def _ts_not_stored() -> None:
-    async def card_posted(*_: object) -> bool:
+    async def card_posted(*_: object, **__: object) -> bool:
         return True
 
     _replace(Store, "card_posted", card_posted)
@@ -151,9 +163,11 @@ def _unchecked_claim() -> None:
 def _look_not_marked_unknown() -> None:
     real = Store.card_shows
 
-    async def card_shows(self: Store, watch: Watch, card: Ts, fingerprint: str | None) -> None:
+    async def card_shows(
+        self: Store, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> None:
         if fingerprint is not None:
-            await real(self, watch, card, fingerprint)
+            await real(self, watch, card, fingerprint, ended=ended)
 
     _replace(Store, "card_shows", card_shows)
 

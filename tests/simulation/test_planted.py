@@ -1,0 +1,28 @@
+"""The faults that are planted are those that their sentences name, as long as they fit the code they are planted in."""
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+
+from bot.store import Store
+from tests.simulation import planted
+
+
+@pytest.fixture(autouse=True)
+def _weeded() -> Iterator[None]:
+    yield
+    patch.stopall()
+
+
+@pytest.mark.parametrize("name", sorted(planted.FAULTS))
+def test_a_planted_fault_can_be_called_as_what_it_replaces(name: str) -> None:
+    planted.plant(name)
+
+
+def test_a_patch_that_misses_an_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def card_shows(self: object, watch: object, card: object, look: object) -> None: ...
+
+    monkeypatch.setattr(Store, "card_shows", card_shows)
+    with pytest.raises(TypeError, match="plant it anew"):
+        planted.plant("look-not-marked-unknown")
