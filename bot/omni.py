@@ -41,7 +41,7 @@ LARGEST_RESULT_BYTES = 16 * 1024 * 1024
 """What Omni's own app takes of a long run's result."""
 LARGEST_CHART_BYTES = 8 * 1024 * 1024
 """A picture of more is not put into a thread."""
-REMEMBERED_CHARTS = 1_000
+REMEMBERED_CHARTS = 200
 """Of how many jobs it is remembered whether they have one."""
 READ_ASIDE_BYTES = 256 * 1024
 """A larger result is read in a thread of its own: nothing else may wait for that."""

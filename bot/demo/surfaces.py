@@ -12,6 +12,8 @@ from bot.demo.viewstate import Values
 
 TRIGGER_SECONDS = 3.0
 """How long a trigger_id is good, once. Source: docs.slack.dev/interactivity/handling-user-interaction."""
+TRIGGERS_REMEMBERED = 1_000
+"""Of so many it is known why they are no longer good; older ones are `invalid_trigger_id`, as any other word is."""
 STACK_MOST = 3
 """Views of one modal, one above the other. Source: docs.slack.dev/reference/methods/views.push."""
 
@@ -50,6 +52,13 @@ class Offer:
     urls: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Trigger:
+    user: str
+    issued_at: float
+    is_exchanged: bool = False
+
+
 class TriggerRefused(Exception):
     """A trigger_id allows nothing; the message is Slack's code."""
 
@@ -64,15 +73,16 @@ class Surfaces:
         """What each person has open, the topmost view last."""
         self.homes: dict[str, OpenView] = {}
         self.offers: dict[str, Offer] = {}
-        self._triggers: dict[str, tuple[str, float]] = {}
-        self._exchanged: set[str] = set()
+        self._triggers: dict[str, _Trigger] = {}
 
     # Triggers.
 
     def trigger(self, user: str, now: float) -> str:
         """A new trigger_id, for what a person just did."""
         trigger = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
-        self._triggers[trigger] = (user, now)
+        self._triggers[trigger] = _Trigger(user, now)
+        if len(self._triggers) > TRIGGERS_REMEMBERED:
+            del self._triggers[next(iter(self._triggers))]
         return trigger
 
     def exchange(self, trigger: str, now: float) -> str:
@@ -81,16 +91,15 @@ class Surfaces:
         Raises:
             TriggerRefused: `invalid_trigger_id`, `exchanged_trigger_id` or `expired_trigger_id`.
         """
-        if trigger in self._exchanged:
-            raise TriggerRefused("exchanged_trigger_id")
-        if trigger not in self._triggers:
+        known = self._triggers.get(trigger)
+        if known is None:
             raise TriggerRefused("invalid_trigger_id")
-        user, issued_at = self._triggers[trigger]
-        if now - issued_at > TRIGGER_SECONDS:
+        if known.is_exchanged:
+            raise TriggerRefused("exchanged_trigger_id")
+        if now - known.issued_at > TRIGGER_SECONDS:
             raise TriggerRefused("expired_trigger_id")
-        del self._triggers[trigger]
-        self._exchanged.add(trigger)
-        return user
+        known.is_exchanged = True
+        return known.user
 
     # Modals.
 

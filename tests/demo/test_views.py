@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.demo.slack import HISTORY_SCOPES, SimulatedSlack
-from bot.demo.surfaces import TRIGGER_SECONDS
+from bot.demo.surfaces import TRIGGER_SECONDS, TRIGGERS_REMEMBERED
 from tests.demo.slackapi import Answer, Api, running
 from tests.demo.test_webapi import Clock
 from tests.demo.views import external, home, modal, option, plain, section, select, text_input
@@ -59,6 +59,19 @@ async def test_a_trigger_is_good_once_whatever_came_of_it(api: Api, first: Any) 
     trigger = api.slack.workspace.trigger(api.user("ada"))
     await api("views.open", trigger_id=trigger, view=first)
     assert (await api("views.open", trigger_id=trigger, view=modal())).error == "exchanged_trigger_id"
+
+
+@pytest.mark.parametrize(
+    "later, error", [(TRIGGERS_REMEMBERED - 1, None), (TRIGGERS_REMEMBERED, "invalid_trigger_id")]
+)
+async def test_a_trigger_is_forgotten_after_a_thousand_others(
+    api: Api, later: int, error: str | None
+) -> None:
+    trigger = api.slack.workspace.trigger(api.user("ada"))
+    for _ in range(later):
+        api.slack.workspace.trigger(api.user("grace"))
+    answer = await api("views.open", trigger_id=trigger, view=modal())
+    assert answer.body.get("error") == error
 
 
 async def test_a_trigger_that_slack_never_gave_is_invalid(api: Api) -> None:
