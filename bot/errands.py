@@ -19,7 +19,7 @@ from bot.access import is_direct
 from bot.errors import BoardBusy, BoardError, BoardUnreachable
 from bot.person import Views
 from bot.ports import Board, Message
-from bot.telling import Word
+from bot.telling import Interrupted, Word
 from bot.watch import Place, Ts, UserId
 
 log = structlog.get_logger()
@@ -158,10 +158,13 @@ class Errands:
         logcontext.begin_errand()
         try:
             said = await errand
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as ending:
             async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
-                await self._tell(lines.restarting(), tell)
-            raise
+                is_told = await self._tell(lines.restarting(), tell)
+            if is_told and isinstance(ending, Interrupted):
+                await ending.once_told()
+            # A plain one: whoever waits for this under `asyncio.timeout` would not know the other for a cancellation.
+            raise asyncio.CancelledError from ending
         except Exception:
             log.exception("request broke")
             said = lines.broken()

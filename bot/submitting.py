@@ -30,7 +30,7 @@ from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
 from bot.posting import back_off, stored
-from bot.telling import Word, tell_directly
+from bot.telling import Interrupted, Word, tell_directly
 from bot.turns import turn
 from bot.watch import Ts, Watch, WatchId
 from bot.whole import WholeSteps
@@ -130,8 +130,11 @@ class Submitting:
     async def _prepared(self, ask: Ask, prepare: Prepare) -> Submission | Message:
         try:
             return await prepare()
-        except BaseException:
-            # Nothing was submitted, and whoever ends this tells the person so.
+        except asyncio.CancelledError as ending:
+            # Nothing was submitted. Until the person is told so, it is left to be told as an orphan.
+            raise Interrupted(lambda: self._steps.run(withdraw(self._asks, ask))) from ending
+        except Exception:
+            # Nothing was submitted, and whoever catches this tells the person so.
             await self._steps.run(withdraw(self._asks, ask))
             raise
 

@@ -1,6 +1,7 @@
 """What a person is told of what they asked for: to be told first and forgotten then, and in their direct messages where
 there is no other way to reach them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,15 @@ class Word:
 
     message: Message
     once_told: Callable[[], Awaitable[None]]
+
+
+class Interrupted(asyncio.CancelledError):
+    """The process ends before anything came of what a person asked for. Whoever catches it tells them so, and then does
+    `once_told`, as for a `Word`."""
+
+    def __init__(self, once_told: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.once_told = once_told
 
 
 async def tell_directly(board: Board, place: Place, user: UserId, message: Message, *, mark: str) -> None:

@@ -37,7 +37,7 @@ from bot.jobevent import EventKind, JobEvent
 from bot.jobevents import JobEvents
 from bot.orphans import ORPHANED_AFTER
 from bot.ports import Message
-from bot.telling import Word
+from bot.telling import Interrupted, Word
 from bot.turns import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
 from bot.watch import Place, Ts, UserId, WatchId
 from tests.asking import CARD, CHAT, DEFAULT, OLD, OLD_JOB, OLD_MODEL, Desks, Stage, direct, old_card, said
@@ -98,16 +98,25 @@ async def test_whoever_asks_is_stored_before_anything_is_looked_up_about_them(do
     assert stage.asks.rows == {} and stage.asking.submitted == []
 
 
-async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten() -> None:
-    """Who is cut off is told so at once, and not once more as an orphan."""
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_once_its_person_knows(
+    is_told: bool,
+) -> None:
+    """Who could not be told at once is told as an orphan is; and nobody is told both."""
     stage = Stage()
     stage.access.looks_up_for_seconds = 60.0
     async with stage.bot() as desks:
         asking = asyncio.create_task(ask(desks))
         await asyncio.sleep(1)
         asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-    assert stage.asks.rows == {}
+        with pytest.raises(Interrupted) as interrupted:
+            await asking
+        if is_told:
+            await interrupted.value.once_told()
+    assert len(stage.asks.rows) == (0 if is_told else 1)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds())
+    await stage.tell_orphans()
+    assert stage.told() == ([] if is_told else [asklines.orphaned()])
 
 
 async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:

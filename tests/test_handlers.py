@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from bot.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
 from bot.handlers import Handlers
 from bot.modals import View
 from bot.ports import Message
+from bot.telling import Interrupted
 from bot.watch import ChannelId, Place, TeamId, Ts, UserId, WatchId
 from tests.fakes import FakeAccess, FakeBoard
 
@@ -237,6 +239,30 @@ async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
     draining.cancel()
     await asyncio.gather(draining, return_exceptions=True)
     assert counter.told == [(URL, lines.restarting())]
+
+
+@pytest.mark.parametrize("refusals, forgotten", [([], 1), ([BoardUnreachable("x")] * 2, 0)])
+async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
+    refusals: list[Exception], forgotten: int
+) -> None:
+    counter = Counter()
+    counter.refusals = refusals
+    forgot: list[str] = []
+
+    async def forget() -> None:
+        forgot.append(counter.told[-1][1])
+
+    async def errand() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise Interrupted(forget) from None
+
+    counter.errands.run(errand(), counter.errands.answer_to({"response_url": URL}))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await counter.errands.drain()
+    assert forgot == [lines.restarting()] * forgotten
 
 
 async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
