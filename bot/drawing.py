@@ -26,6 +26,7 @@ from bot.errors import (
 from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
+from bot.posting import stored
 from bot.watch import Ts, Watch, WatchId
 
 log = structlog.get_logger()
@@ -217,7 +218,9 @@ class Drawing:
             is_the_end = card.ends and card.shown in card.fingerprints
             await self._watches.card_shows(card.watch, card.ts, card.shown, ended=is_the_end)
         except ClaimLost as error:
+            # This edit may have come after the last one of whoever has taken the card over meanwhile.
             self._lose(card, error)
+            await self._doubt_last_look(card)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
@@ -229,6 +232,16 @@ class Drawing:
         if card.last is not None and not card.last.done():
             card.last.set_exception(error)
         self._forget(card)
+
+    async def _doubt_last_look(self, card: _Card) -> None:
+        async def doubted() -> bool:
+            await self._watches.doubt_last_look(card.watch.id, card.ts)
+            return True
+
+        try:
+            await stored(card.watch.id, doubted)
+        except StoreUnavailable as error:
+            log.error("late edit not mended", watch=card.watch.id, reason=str(error))
 
     async def _gone(self, card: _Card, error: BoardError) -> None:
         log.info("card gone", watch=card.watch.id, code=error.code)

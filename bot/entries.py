@@ -228,7 +228,12 @@ class Entries(JobManager):
             return
         self._held.discard(job.id or 0)
         try:
-            await self.connector.execute_query_async(END, id=job.id, worker=job.worker_id)
+            if status is Status.FAILED:
+                # Another has claimed the job. Should this entry still be ours, that one is gone, or holds none:
+                # whoever fetches it claims the job anew.
+                await self._give_back([(job.id, job.worker_id)])
+            else:
+                await self.connector.execute_query_async(END, id=job.id, worker=job.worker_id)
         except ConnectorException as error:
             self._doubt("finish", error)
         self.look()  # the job may have been queued again meanwhile

@@ -93,6 +93,9 @@ class Follower:
         Args:
             job: which.
             wake: set by whoever changed the job's watches; set here when something else is to be done.
+
+        Raises:
+            ClaimLost: another follow has taken the job over.
         """
         follow = self._follows[job] = Followed(job, wake, Chart(self._omni, job))
         try:
@@ -101,6 +104,7 @@ class Follower:
                 self._take_in(follow)
         except ClaimLost:
             log.info("follow left to another", job=job)
+            raise
         finally:
             del self._follows[job]
             follow.chart.cancel()

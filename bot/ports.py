@@ -204,6 +204,11 @@ class Watches(Protocol):
         ended. Raises ClaimLost."""
         ...
 
+    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+        """The card may have been edited after its last look. A watch that was closed on it, or is about to be, is
+        opened again, for whoever follows the job next; one whose card is still to be edited is left as it is."""
+        ...
+
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
         ...

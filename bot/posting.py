@@ -91,7 +91,7 @@ class Posting:
         self._looks_after_seconds = looks_after_seconds
         self._gates: dict[Place, Gate] = {}
         self._unsent: dict[WatchId, str] = {}
-        """The mark of a try whose intent the database may have stored without saying so, and that was not made."""
+        """The mark of a try of which nothing came, though the database may hold its intent."""
         self.steps = WholeSteps()
         """The posts under way; settle them before the process ends."""
 
@@ -130,11 +130,11 @@ class Posting:
                     plainer, doubts = plainer + 1, 0
                 continue
             except (NotAllowedHere, MessageGone):
-                await post.store_try(None)
+                await self._withdraw_try(post, started_at)
                 raise
             except BoardError as error:
                 refusal = error
-            await post.store_try(None)
+            await self._withdraw_try(post, started_at)
             if isinstance(refusal, BoardBusy):
                 await self._gate(post.place).pause(refusal.retry_after_seconds)
             elif isinstance(refusal, PayloadRefused) and plainer + 1 < len(post.forms):
@@ -149,7 +149,7 @@ class Posting:
 
     async def let_end(self, tried_at: datetime) -> None:
         """Wait until whoever began that try can hardly be at it any more: it may yet store what came of it."""
-        ends_at = tried_at + timedelta(seconds=self._looks_after_seconds[-1])
+        ends_at = self._began_by(tried_at) + timedelta(seconds=self._looks_after_seconds[-1])
         wait_seconds = (ends_at - self._now()).total_seconds()
         await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
 
@@ -161,8 +161,16 @@ class Posting:
             raise
         self._unsent.pop(post.watch, None)
 
+    async def _withdraw_try(self, post: Post, at: datetime) -> None:
+        """Nothing was posted."""
+        try:
+            await post.store_try(None)
+        except StoreUnavailable:
+            self._unsent[post.watch] = _mark(post, at)
+            raise
+
     def _was_never_sent(self, post: Post) -> bool:
-        """Whether the try that the database tells of is one that this process stored and did not make."""
+        """Whether this process knows that nothing came of the try that the database tells of."""
         return post.tried_at is not None and self._unsent.get(post.watch) == _mark(post, post.tried_at)
 
     async def post_now(
@@ -222,8 +230,9 @@ class Posting:
 
     async def _look(self, post: Post, since: datetime) -> Ts | None:
         """Find an earlier try. None: it certainly never arrived."""
+        began = self._began_by(since) if since is post.tried_at else since
         for seconds in self._looks_after_seconds:
-            wait_seconds = (since + timedelta(seconds=seconds) - self._now()).total_seconds()
+            wait_seconds = (began + timedelta(seconds=seconds) - self._now()).total_seconds()
             wait_seconds = min(wait_seconds, seconds)  # a clock set back must not hold the post back
             is_last = seconds == self._looks_after_seconds[-1]
             if wait_seconds <= 0 and not is_last:
@@ -233,6 +242,10 @@ class Posting:
                 log.info("post found", watch=post.watch)
                 return ts
         return None
+
+    def _began_by(self, tried_at: datetime) -> datetime:
+        """When a try that the database tells of had begun at the latest: another process made it, by its own clock."""
+        return min(self._now(), tried_at + timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS))
 
     async def _find(self, post: Post, since: datetime) -> Ts | None:
         failures = 0

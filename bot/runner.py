@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from bot import logcontext
+from bot.errors import ClaimLost
 from bot.job import JobId
 from bot.watch import TeamId
 
@@ -16,7 +17,7 @@ BEGUN_AT_ONCE = 50
 """How many follows begin together after a restart; each reads and writes the database once or twice."""
 
 Follow = Callable[[JobId, asyncio.Event], Awaitable[None]]
-"""Follows one job until nothing is left to do; the event says that its watches have changed."""
+"""Follows one job until nothing is left to do; the event says that its watches have changed. Raises ClaimLost."""
 
 
 Find = Callable[[TeamId], Awaitable[object]]
@@ -136,13 +137,16 @@ class TaskRunner:
             wake.set()
 
     async def see_through(self, job: JobId) -> None:
-        """Follow the job and wait until that has ended. Whoever gives up waiting does not end it."""
+        """Follow the job and wait until that has ended. Whoever gives up waiting does not end it. Raises ClaimLost."""
         if self.wake(job):
             # Left over from before, it may be about to find that another process has taken the job over.
             await asyncio.wait({self._running[job][0]})
         self._begin(job)
         if (running := self._running.get(job)) is not None:
-            await asyncio.wait({running[0]})
+            task, _ = running
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
 
     def _begin(self, job: JobId) -> None:
         running = self._running.get(job)
@@ -157,11 +161,16 @@ class TaskRunner:
         logcontext.begin_follow(job)
         try:
             await self._follow(job, wake)
+        except ClaimLost:
+            raise
         except Exception:
             # A defect of ours. The sweep starts the follow again; the table holds what it was about.
             log.exception("follow broke", job=job)
 
     def _forget(self, job: JobId, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled():
+            # Taken here, or asyncio reports a lost claim of which nobody waits to hear.
+            ended.exception()
         running = self._running.get(job)
         if running is not None and running[0] is ended:
             del self._running[job]

@@ -147,6 +147,11 @@ class Store:
         await self._write(watch, watches.c.card == card, **look)
 
     @whole
+    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+        has_last_look = or_(watches.c.closed_at.is_not(None), watches.c.ended == 1)
+        await self._set(watch, watches.c.card == card, has_last_look, shown=None, closed_at=None, claim=None)
+
+    @whole
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._set(watch, watches.c.card == card, card_gone=1)
 

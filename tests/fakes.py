@@ -649,6 +649,12 @@ class FakeWatches:
         if (row := self._write(watch)).card == card:
             self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
 
+    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+        await self._turn("doubt_last_look")
+        row = self.rows.get(watch)
+        if row is not None and self._has(watch, card) and (row.closed_at is not None or row.ended):
+            self._set(watch, shown=None, closed_at=None, claim=None)
+
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._turn("card_is_gone")
         if self._has(watch, card):

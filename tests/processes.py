@@ -10,6 +10,7 @@ from time import monotonic
 
 from bot.beside import end
 from bot.entries import Entries
+from bot.errors import ClaimLost
 from bot.heartbeats import Timing
 from bot.job import JobId
 from bot.pgnotify import PgNotify
@@ -62,6 +63,8 @@ class Follows:
                 await wake.wait()
                 wake.clear()
                 self.woken[job, name] += 1
+            if job not in self.ended:
+                raise ClaimLost
         finally:
             self.by[job].remove(name)
 

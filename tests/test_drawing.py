@@ -24,7 +24,7 @@ from bot.errors import (
 from bot.palette import Palette
 from bot.ports import Message
 from bot.watch import Claim, Ts, Watch
-from tests.fakes import HERE, JOB, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
+from tests.fakes import HERE, JOB, START, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
 
 pytestmark = pytest.mark.looptime
 
@@ -345,6 +345,45 @@ async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> No
         (watch,) = await easel.watches.open_watches(JOB, claim)
         assert await easel.drawing.finish(watch, easel.cards[0][1], look("done"))
     assert easel.edits() == ["done"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is_closed: bool) -> None:
+    """Its process was paused between the look at the claim and the request; the job's end was shown meanwhile."""
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+
+        def end_elsewhere() -> None:
+            row = easel.watches.rows[watch.id]
+            closed_at = START if is_closed else None
+            shown = Message("the answer").fingerprint
+            easel.watches.rows[watch.id] = replace(
+                row, claim=Claim("another"), shown=shown, ended=True, closed_at=closed_at
+            )
+
+        easel.board.on_update = end_elsewhere
+        easel.drawing.show(watch, ts, look("running"))
+        await asyncio.sleep(5)
+        row = easel.watches.rows[watch.id]
+        assert (row.shown, row.closed_at, row.ended) == (None, None, True)
+        assert await easel.watches.open_jobs() == [JOB]
+        with pytest.raises(ClaimLost):
+            await easel.watches.close(replace(row, claim=Claim("another")), START)
+
+
+async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_nobody() -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+
+        def take_over() -> None:
+            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], claim=Claim("another"))
+
+        easel.board.on_update = take_over
+        easel.drawing.show(watch, ts, look("running"))
+        await asyncio.sleep(5)
+    assert easel.watches.rows[watch.id].claim == Claim("another")
 
 
 async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from bot.errors import StoreUnavailable
+from bot.errors import ClaimLost, StoreUnavailable
 from bot.job import JobId
 from bot.ports import Watches
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
@@ -182,3 +182,36 @@ async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store
     assert list(await store.open_jobs()) == [still_open.job]
     again = [await store.add(watch(HERE, LINUS, job=job, name=f"new {job[:8]}")) for job in jobs]
     assert [one.id.startswith("new") for one in again] == [True, True, True, False, False]
+
+
+# Opened again
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_next(
+    store: Watches, is_closed: bool
+) -> None:
+    mine = await followed(store, ADA)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
+    if is_closed:
+        await store.close(mine, NOON, ended=True)
+    await store.doubt_last_look(mine.id, Ts("1.0"))  # another card's
+    doubted = await store.get(mine.id)
+    assert doubted is not None and doubted.shown == "the end"
+    await store.doubt_last_look(mine.id, Ts("1.1"))
+    with pytest.raises(ClaimLost):
+        await store.close(mine, NOON, ended=True)
+    (again,) = await taken_up(store)
+    assert (again.shown, again.ended, again.card) == (None, True, Ts("1.1"))
+
+
+async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) -> None:
+    mine = await followed(store, ADA)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    await store.doubt_last_look(mine.id, Ts("1.1"))
+    await store.card_shows(mine, Ts("1.1"), "another look")
+    seen = await store.get(mine.id)
+    assert seen is not None and (seen.shown, seen.claim) == ("another look", mine.claim)

@@ -26,7 +26,7 @@ NOTHING = watch(name="nothing")
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
-    *("reply tried", "reply tried", "reply posted"),
+    *("card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
     *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
     *("move", "close", "close if deserted", "remove"),
 ]
@@ -112,6 +112,8 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "card tried": lambda table, mine: table.card_tried(mine, at if which % 3 else None),
         "card posted": lambda table, _: table.card_posted(id_, row.card_tried_at or at, ts, "look"),
         "card shows": lambda table, mine: table.card_shows(mine, row.card or ts, f"look {which}"),
+        "card shows the end": lambda table, mine: table.card_shows(mine, row.card or ts, "end", ended=True),
+        "last look doubted": lambda table, _: table.doubt_last_look(id_, row.card or ts),
         "card gone": lambda table, _: table.card_is_gone(id_, row.card or ts),
         "start over": lambda table, _: table.start_over(id_, row.card or ts),
         "notice tried": lambda table, mine: table.notice_tried(mine, at if which % 3 else None),

@@ -107,6 +107,7 @@ WATCHES: dict[str, tuple[Call, object]] = {
     "card_tried": (lambda n: n.watches.card_tried(n.running, MUCH_LATER), LOST),
     "card_posted": (lambda n: n.watches.card_posted(n.running.id, NOON, REPLY, "other"), False),
     "card_shows": (lambda n: n.watches.card_shows(n.running, CARD, "other", ended=True), LOST),
+    "doubt_last_look": (lambda n: n.watches.doubt_last_look(n.running.id, CARD), None),
     "card_is_gone": (lambda n: n.watches.card_is_gone(n.running.id, CARD), None),
     "leave_thread": (lambda n: n.watches.leave_thread(n.running), LOST),
     "set_canceller": (lambda n: n.watches.set_canceller(JOB, GRACE, instead_of=None), None),

@@ -58,6 +58,7 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "card_tried": lambda store: store.card_tried(SECRET, NOON),
     "card_posted": lambda store: store.card_posted(SECRET.id, NOON, Ts("1.1"), "look"),
     "card_shows": lambda store: store.card_shows(SECRET, Ts("1.1"), "look"),
+    "doubt_last_look": lambda store: store.doubt_last_look(SECRET.id, Ts("1.1")),
     "card_is_gone": lambda store: store.card_is_gone(SECRET.id, Ts("1.1")),
     "notice_tried": lambda store: store.notice_tried(SECRET, NOON),
     "notice_posted": lambda store: store.notice_posted(SECRET.id, NOON, Ts("1.1"), None),
