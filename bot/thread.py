@@ -201,7 +201,10 @@ class Thread:
         try:
             await self._posting.post_once(post)
         except CannotTell:
-            if not await is_there():
+            if post.tried_at is None:
+                # Before the database is asked anything: while it is away, this would be forgotten.
+                self._leave_unconfirmed(post)
+            elif not await is_there():
                 await self._repeat_after_a_crash(post)
 
     async def _is_told(self, watch: Watch) -> bool:
@@ -215,9 +218,6 @@ class Thread:
     async def _repeat_after_a_crash(self, post: Post) -> None:
         """Without the history nobody knows whether a reply arrived that a process died over: better told
         twice than never. A reply that this process tried itself is not repeated."""
-        if post.tried_at is None:
-            self._leave_unconfirmed(post)
-            return
         try:
             await self._posting.post_once(replace(post, tried_at=None))
         except CannotTell:

@@ -331,6 +331,35 @@ async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_o
     assert stage.all_closed()
 
 
+async def test_without_the_history_nor_is_it_repeated_when_the_database_was_away_as_it_went_unanswered() -> (
+    None
+):
+    stage, board = an_answer()
+    board.shows_history = False
+    post = board.post
+    replies = 0
+
+    async def take_it_and_say_nothing(
+        place: Place, message: Message, *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        nonlocal replies
+        ts = await post(place, message, mark=mark, thread=thread)
+        replies += thread is not None
+        if replies == 1:
+            replies += 1
+            stage.watches.error = StoreUnavailable("away")
+            raise Unanswered("TimeoutError")
+        return ts
+
+    board.post = take_it_and_say_nothing  # type: ignore[method-assign]
+    async with stage.bot():
+        await asyncio.sleep(30)
+        stage.watches.error = None
+        await asyncio.sleep(60)
+    assert len(board.replies()) == PIECES
+    assert stage.all_closed()
+
+
 async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_answer() -> None:
     stage, board = an_answer()
     post = board.post

@@ -47,6 +47,7 @@ def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
 def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
     replies = seen.notices(card)
     last = look_of(card.looks[-1])
+    shown = seen.seconds(next(look.at for look in card.looks if look_of(look) == last))
     staying = [
         asked
         for asked in seen.staying
@@ -54,7 +55,6 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
     ]
     if last == "cancelled" and any(_asked_for_it(seen, asked, plan) for asked in seen.world.people.asked):
         # Whoever pressed Cancel need not be told, nor is whoever came when the card said so.
-        shown = seen.seconds(next(look.at for look in card.looks if look_of(look) == last))
         staying = [
             asked
             for asked in staying
@@ -74,7 +74,9 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
     if any(look_of(look) == "missing" for look in card.looks) and last != "missing":
         return  # told already, of a job that did not exist yet
     for asked in staying:
-        in_time = ended is not None and asked.action.at + max(asked.action.deliveries) < ended - 5.0
+        came_by = asked.action.at + max(asked.action.deliveries)
+        # Whoever came when the card said already that Omni does not know the job is told by it, and led there.
+        in_time = ended is not None and came_by < min(ended - 5.0, shown)
         told_here = seen.told(asked) is None or asked.place == card.channel
         if in_time and told_here and not _is_named(seen, asked, plan):
             yield f"{asked.person} is not named under {card.ts} in {card.channel}"
