@@ -160,9 +160,8 @@ class Errands:
             said = await errand
         except asyncio.CancelledError as ending:
             async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
-                is_told = await self._tell(lines.restarting(), tell)
-            if is_told and isinstance(ending, Interrupted):
-                await ending.once_told()
+                if await self._tell(lines.restarting(), tell) and isinstance(ending, Interrupted):
+                    await ending.once_told()
             # A plain one: whoever waits for this under `asyncio.timeout` would not know the other for a cancellation.
             raise asyncio.CancelledError from ending
         except Exception:

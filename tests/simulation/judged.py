@@ -103,10 +103,11 @@ class Seen:
         )
 
     def died_over(self, asked: Asked) -> bool:
-        """Whether a process that was to answer ended before it had."""
+        """Whether a process that was to answer ended before it had. To cancel, it waits for its turn to ask Omni
+        however long that takes: late is better than never."""
+        within = math.inf if asked.action.kind == "cancel" else IN_FLIGHT_SECONDS
         return any(
-            delivery.ended_at is not None
-            and self._ran_seconds(delivery, delivery.ended_at) < IN_FLIGHT_SECONDS
+            delivery.ended_at is not None and self._ran_seconds(delivery, delivery.ended_at) < within
             for delivery in asked.deliveries
         )
 
