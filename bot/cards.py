@@ -175,8 +175,8 @@ class Cards:
 
     async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
         """Why there should be no card at all, where the person who asked can still be told so privately. A job that
-        the bot has begun itself gets its card in any case."""
-        if watch.is_own:
+        the bot has begun itself gets its card in any case, and one that several follow: not all of them can be told."""
+        if watch.is_own or len(watch.followers) > 1:
             return None
         if sight.missing:
             refusal = Arrival.NO_SUCH_JOB

@@ -26,7 +26,7 @@ from bot.errors import (
 from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
-from bot.posting import stored
+from bot.storing import stored
 from bot.watch import Ts, Watch, WatchId
 
 log = structlog.get_logger()
@@ -118,6 +118,7 @@ class Drawing:
 
         Returns whether the card shows it; False if the card can't be edited any more. Raises ClaimLost.
         """
+        await self._see_last_look_through(watch, ts)
         self.show(watch, ts, forms)
         card = self._cards[watch.id]
         if not card.wanted:
@@ -128,6 +129,14 @@ class Drawing:
             return await card.last
         finally:
             self._forget(card)
+
+    async def _see_last_look_through(self, watch: Watch, ts: Ts) -> None:
+        """Of two last looks the one comes after the other: Retry can be pressed before Slack has answered the first."""
+        while (
+            (before := self._cards.get(watch.id)) is not None and before.ts == ts and before.last is not None
+        ):
+            await asyncio.wait({before.last})
+            self._forget(before)
 
     def _forget(self, card: _Card) -> None:
         if self._cards.get(card.watch.id) is card:

@@ -179,8 +179,9 @@ class Errands:
         try:
             try:
                 await tell(message)
-            except (BoardBusy, BoardUnreachable):
-                await asyncio.sleep(TELL_AGAIN_AFTER_SECONDS)
+            except (BoardBusy, BoardUnreachable) as error:
+                asked_for = error.retry_after_seconds if isinstance(error, BoardBusy) else 0.0
+                await asyncio.sleep(max(TELL_AGAIN_AFTER_SECONDS, asked_for))
                 await tell(message)
         except BoardError as error:
             log.warning("private line not told", code=error.code)

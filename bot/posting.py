@@ -25,6 +25,7 @@ from bot.errors import (
 )
 from bot.palette import Palette
 from bot.ports import Board, Message
+from bot.storing import stored
 from bot.watch import Place, Slot, Ts, WatchId
 from bot.whole import WholeSteps
 
@@ -41,9 +42,6 @@ FAILURES_TO_DOUBT = 3
 """After so many internal errors of Slack's it may be the form of the message that it breaks over."""
 MOST_WAITS = 3
 """How often a post that a person waits for is put off because Slack is busy."""
-STORED_WITHIN_SECONDS = 120.0
-"""How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
-looked for, which not every installation may do."""
 
 
 class CannotTell(Exception):
@@ -265,25 +263,6 @@ class Posting:
                 return None
             except BoardError as error:
                 failures = await back_off(error, failures)
-
-
-async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
-    """Store what Slack holds, again and again while the database is down. Returns what `store` does.
-
-    Raises:
-        StoreUnavailable: it has been down for STORED_WITHIN_SECONDS.
-    """
-    give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
-    failures = 0
-    while True:
-        try:
-            return await store()
-        except StoreUnavailable as error:
-            if asyncio.get_running_loop().time() >= give_up_at:
-                raise
-            log.warning("not stored yet", watch=watch, reason=str(error))
-            await asyncio.sleep(min(5.0, 2.0**failures))
-            failures += 1
 
 
 async def back_off(error: BoardError, failures: int) -> int:

@@ -29,7 +29,8 @@ from bot.inhand import in_hand
 from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
-from bot.posting import back_off, stored
+from bot.posting import back_off
+from bot.storing import stored
 from bot.telling import Interrupted, Word, tell_directly
 from bot.turns import turn
 from bot.watch import Ts, Watch, WatchId

@@ -11,7 +11,8 @@ import structlog
 
 from bot.errors import BoardBusy, BoardError, BoardUnreachable, TokenRefused, Unanswered
 from bot.ports import Board, Upload
-from bot.posting import CannotTell, Posting, back_off, stored
+from bot.posting import CannotTell, Posting, back_off
+from bot.storing import stored
 from bot.watch import Place, Ts, WatchId
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ import structlog
 
 from bot.asks import Ask, Asks
 from bot.errors import StoreUnavailable
-from bot.posting import stored
+from bot.storing import stored
 from bot.watch import WatchId
 
 log = structlog.get_logger()

@@ -347,6 +347,20 @@ async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> No
     assert easel.edits() == ["done"]
 
 
+async def test_of_two_last_looks_the_second_comes_after_the_first_and_both_are_heard_of() -> None:
+    """Retry can be pressed before Slack has answered the edit that showed the button."""
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        first = asyncio.create_task(easel.drawing.finish(watch, ts, look("failed"), ended=True))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(easel.drawing.finish(watch, ts, look("failed, asked again"), ended=True))
+        async with asyncio.timeout(60):
+            assert await first and await second
+    assert easel.edits()[-1] == "failed, asked again"
+
+
 @pytest.mark.parametrize("is_closed", [True, False])
 async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is_closed: bool) -> None:
     """Its process was paused between the look at the claim and the request; the job's end was shown meanwhile."""

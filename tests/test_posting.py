@@ -20,7 +20,8 @@ from bot.errors import (
 )
 from bot.palette import Palette
 from bot.ports import Message
-from bot.posting import STORED_WITHIN_SECONDS, CannotTell, Post, Posting
+from bot.posting import CannotTell, Post, Posting
+from bot.storing import STORED_WITHIN_SECONDS
 from bot.watch import Slot, Ts, WatchId
 from tests.fakes import HERE, START, FakeBoard, now
 

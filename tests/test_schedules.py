@@ -13,8 +13,10 @@ from bot.errors import (
     BoardBusy,
     BoardUnreachable,
     JobNotFound,
+    KeyRefused,
     MessageGone,
     NotAllowedHere,
+    OmniError,
     OmniUnreachable,
     ScopeMissing,
     StoreUnavailable,
@@ -422,3 +424,16 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
     assert line == lines.unconfirmed_card()
     (told,) = stage.shown(direct(ADA))
     assert "did not confirm the card" in told
+
+
+@pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])
+async def test_where_several_follow_there_is_a_card_though_the_newest_of_them_could_be_told_privately(
+    error: OmniError,
+) -> None:
+    """The first one's command is of a process that was killed: nobody can answer it any more."""
+    stage, _ = a_stage(a_watch())
+    stage.omni.answer, stage.omni.delay_seconds = error, 0.5
+    async with stage.bot() as runner:
+        await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        await asyncio.sleep(600)
+    assert len(stage.shown()) == 1
