@@ -7,6 +7,7 @@ older one that was not sent. The queue therefore grows with the number of cards,
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -243,12 +244,8 @@ class Drawing:
         self._forget(card)
 
     async def _doubt_last_look(self, card: _Card) -> None:
-        async def doubted() -> bool:
-            await self._watches.doubt_last_look(card.watch.id, card.ts)
-            return True
-
         try:
-            await stored(card.watch.id, doubted)
+            await stored(card.watch.id, partial(self._watches.doubt_last_look, card.watch.id, card.ts))
         except StoreUnavailable as error:
             log.error("late edit not mended", watch=card.watch.id, reason=str(error))
 

@@ -102,9 +102,6 @@ class Follower:
             while await self._tend_all(follow):
                 await wake.wait()
                 self._take_in(follow)
-        except ClaimLost:
-            log.info("follow left to another", job=job)
-            raise
         finally:
             del self._follows[job]
             follow.chart.cancel()

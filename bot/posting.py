@@ -114,7 +114,7 @@ class Posting:
                 unknown_since = None
             await self._gate(post.place).turn(urgent=post.is_card)
             started_at = self._now()
-            await self._store_try(post, started_at)
+            await self._store_try(post, started_at, is_made=True)
             try:
                 await self.steps.run(self._post_and_store(post, post.forms[plainer], started_at))
                 if plainer:
@@ -128,11 +128,11 @@ class Posting:
                     plainer, doubts = plainer + 1, 0
                 continue
             except (NotAllowedHere, MessageGone):
-                await self._withdraw_try(post, started_at)
+                await self._store_try(post, started_at, is_made=False)
                 raise
             except BoardError as error:
                 refusal = error
-            await self._withdraw_try(post, started_at)
+            await self._store_try(post, started_at, is_made=False)
             if isinstance(refusal, BoardBusy):
                 await self._gate(post.place).pause(refusal.retry_after_seconds)
             elif isinstance(refusal, PayloadRefused) and plainer + 1 < len(post.forms):
@@ -149,23 +149,16 @@ class Posting:
         """Wait until whoever began that try can hardly be at it any more: it may yet store what came of it."""
         ends_at = self._began_by(tried_at) + timedelta(seconds=self._looks_after_seconds[-1])
         wait_seconds = (ends_at - self._now()).total_seconds()
-        await asyncio.sleep(min(max(0.0, wait_seconds), self._looks_after_seconds[-1]))
+        await asyncio.sleep(max(0.0, wait_seconds))
 
-    async def _store_try(self, post: Post, at: datetime) -> None:
+    async def _store_try(self, post: Post, at: datetime, *, is_made: bool) -> None:
+        """Store that a try is made, or that nothing came of it. Where that fails, nothing comes of it either way."""
         try:
-            await post.store_try(at)
+            await post.store_try(at if is_made else None)
         except StoreUnavailable:
             self._unsent[post.watch] = _mark(post, at)
             raise
         self._unsent.pop(post.watch, None)
-
-    async def _withdraw_try(self, post: Post, at: datetime) -> None:
-        """Nothing was posted."""
-        try:
-            await post.store_try(None)
-        except StoreUnavailable:
-            self._unsent[post.watch] = _mark(post, at)
-            raise
 
     def _was_never_sent(self, post: Post) -> bool:
         """Whether this process knows that nothing came of the try that the database tells of."""

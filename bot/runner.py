@@ -162,6 +162,7 @@ class TaskRunner:
         try:
             await self._follow(job, wake)
         except ClaimLost:
+            log.info("follow left to another", job=job)
             raise
         except Exception:
             # A defect of ours. The sweep starts the follow again; the table holds what it was about.

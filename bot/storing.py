@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -10,12 +11,14 @@ from bot.watch import WatchId
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 STORED_WITHIN_SECONDS = 120.0
 """How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
 looked for, which not every installation may do."""
 
 
-async def stored(watch: WatchId, store: Callable[[], Awaitable[bool]]) -> bool:
+async def stored(watch: WatchId, store: Callable[[], Awaitable[T]]) -> T:
     """Store what Slack holds, again and again while the database is down. Returns what `store` does.
 
     Raises:

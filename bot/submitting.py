@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -188,18 +189,11 @@ class Submitting:
             is_own=True,
         )
         self._note(submission, "taken", submitted.job)
-
-        async def bind() -> bool:
-            nonlocal mine
-            mine = await self._asks.bind(ask.id, mine)
-            return True
-
         try:
-            await stored(watch, bind)
+            return await stored(watch, partial(self._asks.bind, ask.id, mine))
         except StoreUnavailable as error:
             log.error("job not stored", job=submitted.job, reason=str(error))
             raise _NotBound(submitted.job) from error
-        return mine
 
     def _unanswered(self, submission: Submission) -> Word:
         self._note(submission, "perhaps taken")

@@ -2,6 +2,7 @@
 them to `orphans`."""
 
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -15,13 +16,8 @@ log = structlog.get_logger()
 
 async def withdraw(asks: Asks, ask: Ask) -> None:
     """Forget a question that is in the table."""
-
-    async def gone() -> bool:
-        await asks.withdraw(ask.id)
-        return True
-
     try:
-        await stored(WatchId(ask.id), gone)
+        await stored(WatchId(ask.id), partial(asks.withdraw, ask.id))
     except StoreUnavailable as error:
         log.warning("ask not withdrawn", reason=str(error))
 
@@ -29,12 +25,8 @@ async def withdraw(asks: Asks, ask: Ask) -> None:
 async def withdraw_if_begun(asks: Asks, ask: Ask, now: datetime) -> None:
     """Forget a question of which the database did not say whether it has taken it. Another process may have taken the
     same message up, and asks it: what that one has stored is left alone."""
-
-    async def taken() -> bool:
-        return await asks.take_over(ask, now)
-
     try:
-        is_mine = await stored(WatchId(ask.id), taken)
+        is_mine = await stored(WatchId(ask.id), partial(asks.take_over, ask, now))
     except StoreUnavailable as error:
         log.warning("ask not withdrawn", reason=str(error))
         return

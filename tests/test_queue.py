@@ -406,16 +406,19 @@ async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
         await followed_by(follows, "a")
 
 
+def take_claim(of: Process, follows: Follows) -> None:
+    """Let a follow find that another process, which is gone by now, has claimed its job."""
+    follows.by[JOB].append("gone")
+    of.runner.here.wake(JOB)
+
+
 async def test_a_follow_whose_claim_is_taken_while_it_holds_its_entry_is_begun_anew(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     """A claim that was under way when its process stopped takes the job from its successor, and follows nothing."""
-    await prepare(new_postgresql)
-    async with process(new_postgresql, follows, "a") as a:
-        await a.runner.start(JOB)
-        await until(lambda: follows.by[JOB] == ["a"])
-        follows.by[JOB].append("gone")
-        a.runner.here.wake(JOB)
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        take_claim(a, follows)
         await until(lambda: follows.by[JOB] == ["gone", "a"])
         await until(lambda: [state for state, _ in queue.entries()] == ["doing"])
 
@@ -423,15 +426,12 @@ async def test_a_follow_whose_claim_is_taken_while_it_holds_its_entry_is_begun_a
 async def test_an_entry_that_a_process_has_fetched_again_outlives_the_follow_that_it_was_fetched_for_first(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
-    await prepare(new_postgresql)
-    async with process(new_postgresql, follows, "a") as a:
-        await a.runner.start(JOB)
-        await until(lambda: follows.by[JOB] == ["a"])
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
         # It was paused, taken for dead, and woke up in time to fetch what was given back.
         queue.do("UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, attempts = attempts + 1")
         await until(lambda: follows.woken[JOB, "a"] > 0)
-        follows.by[JOB].append("gone")
-        a.runner.here.wake(JOB)
+        take_claim(a, follows)
         await until(lambda: len(follows.begun) > 1 and follows.by[JOB][-1] == "a")
         await asyncio.sleep(1.0)
         assert follows.by[JOB] == ["gone", "a"]

@@ -181,7 +181,7 @@ def _followed_is_shown(seen: Seen) -> Iterator[str]:
             ends = [look.at for look in card.looks[1:]] + [seen.world.now()]
             for look, end in zip(card.looks, ends, strict=True):
                 if look_of(look) == LEFT_ALONE:
-                    since = max(asked.action.at + max(asked.action.deliveries), calm, seen.seconds(look.at))
+                    since = max(asked.action.delivered_by, calm, seen.seconds(look.at))
                     if seen.seconds(end) - since > SHOWN_WITHIN_SECONDS:
                         yield f"{asked.person} follows {card.ts}, which says from {since:.0f} s that nobody does"
 

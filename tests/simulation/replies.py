@@ -58,7 +58,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         staying = [
             asked
             for asked in staying
-            if asked.action.at + max(asked.action.deliveries) < shown and not _asked_for_it(seen, asked, plan)
+            if asked.action.delivered_by < shown and not _asked_for_it(seen, asked, plan)
         ]
     if not staying or last not in FINAL:
         return
@@ -74,9 +74,8 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
     if any(look_of(look) == "missing" for look in card.looks) and last != "missing":
         return  # told already, of a job that did not exist yet
     for asked in staying:
-        came_by = asked.action.at + max(asked.action.deliveries)
         # Whoever came when the card said already that Omni does not know the job is told by it, and led there.
-        in_time = ended is not None and came_by < min(ended - 5.0, shown)
+        in_time = ended is not None and asked.action.delivered_by < min(ended - 5.0, shown)
         told_here = seen.told(asked) is None or asked.place == card.channel
         if in_time and told_here and not _is_named(seen, asked, plan):
             yield f"{asked.person} is not named under {card.ts} in {card.channel}"
@@ -104,7 +103,7 @@ def _took_long(seen: Seen, plan: JobPlan, staying: list[Asked], card: Posted) ->
     ended = seen.ends_at(plan)
     if ended is None or seen.world.scenario.clock_steps or look_of(card.looks[-1]) != "answered":
         return False
-    latest = max(asked.action.at + max(asked.action.deliveries) for asked in _all_of(seen, plan, card))
+    latest = max(asked.action.delivered_by for asked in _all_of(seen, plan, card))
     return ended - latest > seen.world.scenario.notify_after_seconds + CLOCK_SECONDS
 
 

@@ -63,6 +63,11 @@ class Action:
     deliveries: tuple[float, ...] = (0.0,)
     """After how many seconds Slack delivers it, each time that it does."""
 
+    @property
+    def delivered_by(self) -> float:
+        """When Slack has delivered it for the last time."""
+        return self.at + max(self.deliveries)
+
 
 @dataclass(frozen=True, slots=True)
 class Upset:
@@ -103,7 +108,7 @@ class Scenario:
     @property
     def acts_until(self) -> float:
         """When nothing new happens any more."""
-        times = [action.at + max(action.deliveries) for action in self.actions]
+        times = [action.delivered_by for action in self.actions]
         times += [front.ends for front in self.fronts] + [upset.at for upset in self.upsets]
         times += [job.vanishes_at for job in self.jobs if job.vanishes_at is not None]
         return max([ACTIVE_SECONDS, *times])
