@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from bot.watch import WatchId
+from bot.watch import NoCard, WatchId
 
 log = structlog.get_logger()
 
@@ -23,23 +23,20 @@ AWAITED = "awaited"
 """What the processes tell and ask each other about a watch."""
 
 
-class Arrival(Enum):
-    """What became of a new watch."""
+class Arrived(Enum):
+    """Where the card of a new watch is."""
 
     POSTED = auto()
-    """Its card is in its place."""
+    """In its place."""
     MOVED = auto()
     """The bot can't post there; the card goes to the direct messages of those who follow."""
     KEPT = auto()
     """The same, because people of another organisation would read along in its place."""
-    NOWHERE = auto()
-    """The bot can't post there nor in the person's direct messages."""
-    NO_SUCH_JOB = auto()
-    """Omni knows no such job; nothing was posted."""
-    KEY_REFUSED = auto()
-    """Omni refuses the bot's key; nothing was posted."""
-    UNCONFIRMED = auto()
-    """Slack did not say whether it took the card, and it can't be looked for; the watch was given up."""
+
+
+Arrival = Arrived | NoCard
+"""What became of a new watch."""
+_BY_NAME: Mapping[str, Arrival] = {**Arrived.__members__, **NoCard.__members__}
 
 
 class Relay(Protocol):
@@ -133,8 +130,8 @@ class Arrivals:
 
     def _hear_came(self, words: Mapping[str, str]) -> None:
         name = words.get("arrival", "")
-        if name in Arrival.__members__:
-            self._settle(WatchId(words.get("watch", "")), Arrival[name])
+        if name in _BY_NAME:
+            self._settle(WatchId(words.get("watch", "")), _BY_NAME[name])
         else:
             # From a newer version of the bot. Who waits reads the table in the end.
             log.warning("arrival not understood", arrival=name)

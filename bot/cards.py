@@ -1,25 +1,27 @@
 """A card's life: posted once, redrawn while the job runs, given its last look, and gone on from in its thread."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
 import structlog
 
-from bot import lines, render
-from bot.arrivals import Arrival, Arrivals
+from bot import render
+from bot.arrivals import Arrivals, Arrived
 from bot.chart import Chart
 from bot.drawing import Drawing
 from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
+from bot.givenups import GivenUps
 from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
 from bot.posting import CannotTell, Post, Posting
 from bot.sight import Sight
-from bot.telling import tell_directly
 from bot.thread import Thread
-from bot.watch import Place, Ts, UserId, Watch, WatchId
+from bot.unheard import tell_followers
+from bot.watch import NoCard, Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ class Cards:
         *,
         board: Board,
         watches: Watches,
+        given_ups: GivenUps,
         drawing: Drawing,
         posting: Posting,
         thread: Thread,
@@ -46,6 +49,7 @@ class Cards:
         links."""
         self._board = board
         self._watches = watches
+        self._given_ups = given_ups
         self._drawing = drawing
         self._posting = posting
         self._thread = thread
@@ -62,7 +66,7 @@ class Cards:
             await self._give_up(watch, refusal)
             return
         if await self._is_shared(watch.place):
-            await self._move_to_direct_messages(watch, Arrival.KEPT)
+            await self._move_to_direct_messages(watch, Arrived.KEPT)
             return
         try:
             await self._posting.post_once(
@@ -88,10 +92,11 @@ class Cards:
         except CannotTell:
             newest = await self._watches.newest(watch)
             if newest is not None and newest.card is None:
-                await self._give_up_unconfirmed(newest)
+                # Nobody knows whether it is there, and it would not be kept current.
+                await self._give_up(newest, NoCard.UNCONFIRMED)
         else:
             self._count_the_end(watch, sight)
-            self._arrivals.came(watch.id, Arrival.POSTED)
+            self._arrivals.came(watch.id, Arrived.POSTED)
 
     def redraw(self, watch: Watch, ts: Ts, sight: Sight) -> None:
         """Let the card show how the job stands, if that looks different from what it shows."""
@@ -140,7 +145,7 @@ class Cards:
         log.info("end withheld", watch=watch.id, channel=watch.place.channel)
         if not watch.card_gone:
             await self._drawing.finish(watch, ts, (render.withheld(watch, sight, self._tenant),))
-        await self._move_to_direct_messages(watch, Arrival.KEPT)
+        await self._move_to_direct_messages(watch, Arrived.KEPT)
 
     async def show_retried(self, watch: Watch, sight: Sight) -> None:
         """Let the card of an ended job say who has had its question asked again. Raises ClaimLost."""
@@ -173,42 +178,37 @@ class Cards:
     def _look(self, watch: Watch, sight: Sight) -> tuple[Message, ...]:
         return self._palette.usable(render.card(watch, sight, self._now(), self._tenant))
 
-    async def _refusal(self, watch: Watch, sight: Sight) -> Arrival | None:
+    async def _refusal(self, watch: Watch, sight: Sight) -> NoCard | None:
         """Why there should be no card at all, where the person who asked can still be told so privately. A job that
         the bot has begun itself gets its card in any case, and one that several follow: not all of them can be told."""
         if watch.is_own or len(watch.followers) > 1:
             return None
         if sight.missing:
-            refusal = Arrival.NO_SUCH_JOB
+            refusal = NoCard.NO_SUCH_JOB
         elif sight.job is None and isinstance(sight.trouble, KeyRefused):
-            refusal = Arrival.KEY_REFUSED
+            refusal = NoCard.KEY_REFUSED
         else:
             return None
         is_untried = watch.card_tried_at is None
         return refusal if is_untried and await self._arrivals.is_awaited(watch.id) else None
 
-    async def _give_up(self, watch: Watch, arrival: Arrival) -> None:
-        log.info("watch given up", watch=watch.id, job=watch.job, why=arrival.name)
-        await self._watches.remove(watch)
-        self._arrivals.came(watch.id, arrival)
+    async def _give_up(self, watch: Watch, why: NoCard) -> None:
+        """Let those who wait with a command be told in answer to it, and see to it that all others are told as well."""
+        is_awaited = await self._arrivals.is_awaited(watch.id)
+        log.info("watch given up", watch=watch.id, job=watch.job, why=why.name)
+        await self._given_ups.give_up(watch, why, self._now())
+        self._arrivals.came(watch.id, why)
+        if not is_awaited:
+            await tell_followers(self._given_ups, self._board, replace(watch, given_up=why))
 
-    async def _give_up_unconfirmed(self, watch: Watch) -> None:
-        """Nobody knows whether the card is there, and it will not be kept current: its people have to hear it."""
-        is_answered = await self._arrivals.is_awaited(watch.id)
-        if not is_answered or len(watch.followers) > 1:
-            # Who asked long ago, or of a process that is gone, can't be answered privately any more.
-            for follower in watch.followers:
-                line = Message(lines.unconfirmed_card(watch.job))
-                await tell_directly(self._board, watch.place, follower, line, mark=watch.id)
-        await self._give_up(watch, Arrival.UNCONFIRMED)
-
-    async def _move_to_direct_messages(self, watch: Watch, arrival: Arrival = Arrival.MOVED) -> None:
+    async def _move_to_direct_messages(self, watch: Watch, arrival: Arrived = Arrived.MOVED) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one."""
         while (newest := await self._watches.newest(watch)) is not None:
             moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not moved:
-                await self._give_up(newest, Arrival.NOWHERE)
-            elif await self._watches.move(newest, moved):
+                await self._give_up(newest, NoCard.NOWHERE)
+                return
+            if await self._watches.move(newest, moved):
                 self._arrivals.came(watch.id, arrival)
             # Otherwise somebody has come or gone meanwhile, and all of them count.
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import zip_longest
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import structlog
 
 from bot import accesslines, audit, lines, logcontext
 from bot.access import Access
-from bot.arrivals import Arrival, Arrivals
+from bot.arrivals import Arrival, Arrivals, Arrived
 from bot.audit import Act
 from bot.destinations import Destination, Destinations, split_private
 from bot.errors import (
@@ -25,10 +26,12 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.givenups import GivenUps
 from bot.job import Conversation, JobId, NotAReference, parse_reference
-from bot.ports import Board, Omni, Watches
+from bot.ports import Board, Message, Omni, Watches
 from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS, not_shown
-from bot.watch import Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.telling import Word
+from bot.watch import NoCard, Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
@@ -39,8 +42,8 @@ LAST_WORD_WITHIN_SECONDS = 2.0
 
 
 class Desk:
-    """Takes requests from people. Every method returns the line to tell them privately, and raises nothing
-    that a person or the world around can cause."""
+    """Takes requests from people. Every method returns what to tell them privately, and raises nothing that a
+    person or the world around can cause."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Desk:
         omni: Omni,
         board: Board,
         watches: Watches,
+        given_ups: GivenUps,
         arrivals: Arrivals,
         access: Access,
         start: Callable[[JobId], Awaitable[None]],
@@ -58,6 +62,7 @@ class Desk:
         self._omni = omni
         self._board = board
         self._watches = watches
+        self._given_ups = given_ups
         self._arrivals = arrivals
         self._access = access
         self._destinations = Destinations(board, access, bot_user)
@@ -67,7 +72,7 @@ class Desk:
 
     async def follow(
         self, text: str, place: Place, person: UserId, stored: Callable[[], None] = lambda: None
-    ) -> str | None:
+    ) -> Word | str | None:
         """Follow the job that the text names, in this place. None where the card speaks for itself.
 
         `stored` is called once a crash can no longer make the request forgotten.
@@ -174,7 +179,7 @@ class Desk:
         asked_in: Place,
         person: UserId,
         stored: Callable[[], None],
-    ) -> str | None:
+    ) -> Word | str | None:
         mine = Watch(WatchId(str(uuid4())), job, destination.place, person, (person,), self._now())
         # Expected before it is stored: whoever follows the job already may be faster than we are.
         with self._arrivals.waiting(mine.id) as arrival:
@@ -192,7 +197,7 @@ class Desk:
 
     async def tell_new(
         self, mine: Watch, arrival: asyncio.Future[Arrival], destination: Destination
-    ) -> str | None:
+    ) -> Word | str | None:
         """What to tell the person of a new watch: where its card is, or why there is none; None where they see for
         themselves. Raises StoreUnavailable."""
         line = await self._tell_arrival(mine, arrival, is_first=True)
@@ -207,21 +212,23 @@ class Desk:
             there = await self._watches.get(watch)
             if there is None or there.card is None:
                 return None
+            # The reply of a job that is lost is on its way, or there: it names nobody more.
+            is_over = there.ended or there.notice_tried_at is not None
             try:
                 if not there.card_gone:
                     link = await self._board.permalink(there.place, there.card)
-                    return lines.already_followed(link, has_ended=there.ended)
+                    return lines.already_followed(link, has_ended=is_over)
             except MessageGone:
                 pass
             except BoardError as error:
                 log.warning("no permalink", watch=watch, code=error.code)
-                return lines.already_followed(None, has_ended=there.ended)
+                return lines.already_followed(None, has_ended=is_over)
             # Somebody deleted the card. It is posted anew, unless that has been seen to already.
             await self._watches.start_over(watch, there.card)
 
     async def _tell_arrival(
         self, mine: Watch, arrival: asyncio.Future[Arrival], *, is_first: bool
-    ) -> str | None:
+    ) -> Word | str | None:
         """What to tell the person of `mine`, which may have become somebody else's watch."""
         try:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
@@ -230,16 +237,22 @@ class Desk:
             # What another process has to tell may have been lost on the way; the table has not.
             there = await self._watches.get(mine.id)
             if there is not None and there.card is not None:
-                came = Arrival.POSTED
+                came = Arrived.POSTED
+            elif there is not None and there.given_up is not None:
+                came = there.given_up
             elif there is None or self._arrivals.is_counted_on(mine.id):
                 came = await self._last_word(arrival)
             else:
                 return lines.card_is_late()
-        if came is Arrival.POSTED:
+        if isinstance(came, NoCard):
+            return Word(Message(self._why(came, mine)), partial(self._told, mine))
+        if came is Arrived.POSTED:
             return None if is_first else await self._already_there(mine.id)
-        if came in (Arrival.MOVED, Arrival.KEPT) and not await self._has_direct_messages(mine):
+        if not await self._has_direct_messages(mine):
             return lines.not_allowed_anywhere(self._bot_user)
-        return self._line(came, mine)
+        if came is Arrived.KEPT:
+            return accesslines.kept_private(None, self._bot_user)
+        return lines.moved_to_dm(None, self._bot_user)
 
     async def _last_word(self, arrival: asyncio.Future[Arrival]) -> Arrival:
         """Why the watch is gone, or about to go: whoever removes it says so right after."""
@@ -247,7 +260,7 @@ class Desk:
             async with asyncio.timeout(LAST_WORD_WITHIN_SECONDS):
                 return await asyncio.shield(arrival)
         except TimeoutError:
-            return Arrival.UNCONFIRMED
+            return NoCard.UNCONFIRMED
 
     async def _has_direct_messages(self, mine: Watch) -> bool:
         """Whether the card that was moved can be in this person's direct messages: others' may be open only."""
@@ -259,20 +272,23 @@ class Desk:
             log.warning("no direct message", user=mine.requester, code=error.code)
         return True
 
-    def _line(self, arrival: Arrival, mine: Watch) -> str:
-        match arrival:
-            case Arrival.MOVED:
-                return lines.moved_to_dm(None, self._bot_user)
-            case Arrival.KEPT:
-                return accesslines.kept_private(None, self._bot_user)
-            case Arrival.NOWHERE:
+    def _why(self, no_card: NoCard, mine: Watch) -> str:
+        match no_card:
+            case NoCard.NOWHERE:
                 return lines.not_allowed_anywhere(self._bot_user)
-            case Arrival.NO_SUCH_JOB:
+            case NoCard.NO_SUCH_JOB:
                 return lines.no_such_job()
-            case Arrival.KEY_REFUSED:
+            case NoCard.KEY_REFUSED:
                 return lines.key_refused()
-            case _:
+            case NoCard.UNCONFIRMED:
                 return lines.unconfirmed_card(mine.job if mine.is_own else None)
+
+    async def _told(self, mine: Watch) -> None:
+        try:
+            await self._given_ups.told(mine.id, mine.requester)
+        except StoreUnavailable as error:
+            # Then they are told once more, in direct messages.
+            log.warning("telling not stored", watch=mine.id, reason=str(error))
 
     async def _link(self, watch: Watch) -> str | None:
         if watch.card is None or watch.card_gone:

@@ -16,7 +16,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import lines, logcontext
 from bot.access import is_direct
-from bot.errors import BoardBusy, BoardError, BoardUnreachable
+from bot.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
 from bot.person import Views
 from bot.ports import Board, Message
 from bot.telling import Interrupted, Word
@@ -124,14 +124,21 @@ class Errands:
             del self._delivered[next(iter(self._delivered))]
         return False
 
-    def answer_to(self, body: dict[str, Any]) -> Tell:
-        """Tells by the response_url of what was sent."""
+    def answer_to(self, body: dict[str, Any], place: Place, user: UserId) -> Tell:
+        """Tells by the response_url of what was sent; where that is used up or too old, as `privately`."""
         response_url = str(body.get("response_url") or "")
+        otherwise = self.privately(place, user)
 
         async def tell(message: Message) -> None:
-            if not response_url:
-                raise BoardError("no_response_url")
-            await self._whisper(response_url, message)
+            try:
+                if not response_url:
+                    raise BoardError("no_response_url")
+                await self._whisper(response_url, message)
+            except (BoardBusy, BoardUnreachable, Unanswered):
+                raise
+            except BoardError as error:
+                log.info("not told by its address", code=error.code)
+                await otherwise(message)
 
         return tell
 

@@ -19,6 +19,7 @@ BoardError                    Slack did not do it
 
 StoreUnavailable              the database did not answer: nothing was accepted, try again later
 ClaimLost                     another process follows the job by now: change nothing more
+WatchChanged                  somebody has joined the watch meanwhile: read it again first
 """
 
 
@@ -101,3 +102,7 @@ class StoreUnavailable(Exception):
 
 class ClaimLost(Exception):
     """The watch is no longer the follow's that asked: another one has claimed it, or it is gone."""
+
+
+class WatchChanged(Exception):
+    """Somebody has joined or resumed the watch since it was read, and nothing was written."""

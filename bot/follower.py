@@ -26,6 +26,7 @@ from bot.errors import (
     OmniError,
     OmniUnreachable,
     StoreUnavailable,
+    WatchChanged,
 )
 from bot.followed import PATIENCE_SECONDS, Followed, log_change
 from bot.job import Job, JobId, JobState
@@ -180,6 +181,8 @@ class Follower:
             await chore
         except ClaimLost:
             log.info("watch left to another follow", watch=watch.id)
+        except WatchChanged:
+            log.info("watch joined meanwhile", watch=watch.id)
         except (StoreUnavailable, BoardError) as error:
             log.warning("watch not tended", watch=watch.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)

@@ -90,7 +90,7 @@ class Handlers:
         if self._errands.is_repeated(trigger):
             await self._errands.acknowledge_again(ack, trigger)
             return
-        tell = self._errands.answer_to(command)
+        tell = self._errands.answer_to(command, place, person)
         match words.lower():
             case "":
                 await ack()
@@ -131,7 +131,7 @@ class Handlers:
             ack,
             pressed.trigger,
             lambda stored: self._ask_desk.retry(watch, place, card, pressed.person, pressed.trigger, stored),
-            self._errands.answer_to(body),
+            self._errands.answer_to(body, pressed.place, pressed.person),
         )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ class Handlers:
             ack,
             pressed.trigger,
             lambda stored: self._ask_desk.ask(wish, pressed.place, pressed.person, stored),
-            self._errands.answer_to(body),
+            self._errands.answer_to(body, pressed.place, pressed.person),
         )
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
@@ -165,7 +165,7 @@ class Handlers:
         pressed = click(body, self._team)
         if not self._errands.is_repeated(pressed.trigger):
             doing = errand(WatchId(pressed.value), pressed.place, pressed.message, pressed.person)
-            self._errands.run(doing, self._errands.answer_to(body))
+            self._errands.run(doing, self._errands.answer_to(body, pressed.place, pressed.person))
 
     def _allowed(self, errand: OnCard) -> OnCard:
         """The same for those who may use the bot there; others are told why not."""

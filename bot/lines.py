@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.job import JobId
 from bot.mrkdwn import code
-from bot.watch import UserId, Watch
+from bot.watch import NoCard, UserId, Watch
 from bot.when import moment
 
 COMMAND = "/omni-job"
@@ -129,6 +129,19 @@ def unconfirmed_card(job: JobId | None = None) -> str:
         f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stands still, "
         f"type {f'`{COMMAND}` with its id' if job else 'the command again'}."
     )
+
+
+def given_up(why: NoCard, job: JobId) -> str:
+    """A follow came to nothing. Stands alone, in direct messages, and may come minutes after the command."""
+    if why is NoCard.UNCONFIRMED:
+        return unconfirmed_card(job)
+    reason = {
+        NoCard.NO_SUCH_JOB: no_such_job(),
+        NoCard.KEY_REFUSED: key_refused(),
+        NoCard.NOWHERE: "Slack let me post its card neither where you asked for it nor here. "
+        f"To try again, type `{COMMAND}` with its id.",
+    }
+    return f"You asked me to follow the job {code(job, 60)}. {reason[why]}"
 
 
 def unfollowed(n_left: int) -> str:

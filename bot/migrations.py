@@ -110,6 +110,11 @@ def _installations(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _given_up(connection: Connection) -> None:
+    """Version 8: follows that came to nothing, until their people know."""
+    connection.execute(text("ALTER TABLE watches ADD COLUMN given_up VARCHAR(16)"))
+
+
 STEPS: tuple[Callable[[Connection], None], ...] = (
     _claims_and_resuming,
     _durations,
@@ -117,6 +122,7 @@ STEPS: tuple[Callable[[Connection], None], ...] = (
     _asks,
     _secrets,
     _installations,
+    _given_up,
 )
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""

@@ -77,7 +77,7 @@ class ModalHandlers:
         if self._errands.is_repeated(trigger):
             await self._errands.acknowledge_again(ack, trigger)
             return
-        tell = self._errands.answer_to(command)
+        tell = self._errands.answer_to(command, place, person)
         if words.lower() in ("", PRIVATE):
             await ack()
             self._errands.run(self.open_question(trigger, place, person), tell)
@@ -95,7 +95,7 @@ class ModalHandlers:
         if not self._errands.is_repeated(pressed.trigger):
             view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message, pressed.thread)
             opening = self._open_to(person_of(body), pressed.place, pressed.trigger, view)
-            self._errands.run(opening, self._errands.answer_to(body))
+            self._errands.run(opening, self._errands.answer_to(body, pressed.place, pressed.person))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Another model in the modal: it has other topics."""
@@ -204,7 +204,7 @@ class ModalHandlers:
 
     async def _follow(
         self, typed: str, place: Place, person: UserId, stored: Callable[[], None]
-    ) -> str | None:
+    ) -> Word | str | None:
         there = await self._direct(place, person)
         return await self._desk.follow(typed, there, person, stored) if there else lines.slack_busy()
 

@@ -24,6 +24,7 @@ from bot.drawing import Drawing
 from bot.errands import Errands, Whisper
 from bot.follower import Follower
 from bot.gatekeeper import Gatekeeper, OmniUsers
+from bot.givenups import GivenUps
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
 from bot.jobevents import JobEvents
@@ -80,6 +81,7 @@ class World:
     directory: Directory
     views: Views
     watches: Watches
+    given_ups: GivenUps
     durations: Durations
     asks: Asks
     whisper: Whisper
@@ -159,6 +161,7 @@ def assemble(
     cards = Cards(
         board=world.board,
         watches=world.watches,
+        given_ups=world.given_ups,
         drawing=drawing,
         posting=posting,
         thread=thread,
@@ -184,6 +187,7 @@ def assemble(
         omni=world.omni,
         board=world.board,
         watches=world.watches,
+        given_ups=world.given_ups,
         arrivals=arrivals,
         access=access,
         start=runner.start,

@@ -131,8 +131,9 @@ class Watches(Protocol):
     async def add(self, watch: Watch) -> Watch:
         """Store a new watch, or let its requester follow the one that its job has in its place already.
 
-        A closed watch is opened again, for the new follower only, unless its job has ended. Returns the watch
-        as it now stands; its id equals `watch.id` only if it is new.
+        A closed watch is opened again, for the new follower only, unless its job has ended; one that was given up,
+        also for those who were not told yet. Returns the watch as it now stands; its id equals `watch.id` only if
+        it is new.
         """
         ...
 
@@ -222,7 +223,8 @@ class Watches(Protocol):
         ...
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
-        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost."""
+        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost; and
+        WatchChanged, so that it names everybody who follows by then."""
         ...
 
     async def notice_posted(

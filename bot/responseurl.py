@@ -48,5 +48,8 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
         raise Unanswered(type(error).__name__) from error
     if status >= 500:
         raise BoardUnreachable(f"http_{status}")
-    if status != 200:
+    if status == 429:
         raise meaning("", status=status, retry_after=retry_after)
+    if status != 200:
+        # It is used up, or 30 minutes old: docs.slack.dev/interactivity/handling-user-interaction.
+        raise BoardError(f"http_{status}")

@@ -12,7 +12,14 @@ from bot.asks import Ask, AskId
 from bot.errors import ClaimLost
 from bot.job import JobId, JobState
 from bot.tables import asks, followers, replies, watches
-from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import ChannelId, Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+
+NO_CARD: dict[str, object] = {
+    **dict.fromkeys("card_tried_at card shown notice_tried_at notice closed_at outcome".split()),
+    "card_gone": 0,
+    "ended": 0,
+}
+"""What a watch bears that has no card yet, or none any more."""
 
 
 def same_place(watch: Watch) -> ColumnElement[bool]:
@@ -34,6 +41,11 @@ def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
     """The watches that a person follows, open or closed."""
     followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
     return and_(watches.c.team == team, followed)
+
+
+def waits_for_word() -> ColumnElement[bool]:
+    """The watches that were given up and whose followers are still to be told."""
+    return and_(watches.c.given_up.is_not(None), watches.c.closed_at.is_not(None), watches.c.card.is_(None))
 
 
 def of_watch(table: Table, watch: WatchId, team: TeamId) -> ColumnElement[bool]:
@@ -83,9 +95,10 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
         }
         if kept.closed_at is None or not kept.ended:
             # Without a claim: a follow that was about to close it must not, and the next look takes it up.
-            again |= dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice"))
+            again |= dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up"))
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
-        await connection.execute(delete(followers).where(followers.c.watch == kept.id))
+        if kept.given_up is None:
+            await connection.execute(delete(followers).where(followers.c.watch == kept.id))
         kept = (await select_watches(connection, watches.c.id == kept.id))[0]
     else:
         await look_after(connection, kept.id, watch.asked_at)
@@ -184,7 +197,14 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
         cancelled_by=UserId(row["cancelled_by"]) if row["cancelled_by"] else None,
         retried_by=UserId(row["retried_by"]) if row["retried_by"] else None,
         outcome=JobState(row["outcome"]) if row["outcome"] else None,
+        given_up=_given_up(row),
     )
+
+
+def _given_up(row: Any) -> NoCard | None:
+    # An older bot that opens the watch again leaves it standing there.
+    is_so = row["closed_at"] is not None and row["card"] is None
+    return NoCard.__members__.get(row["given_up"]) if is_so else None
 
 
 def _time(seconds: float) -> datetime:

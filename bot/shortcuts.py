@@ -49,7 +49,7 @@ class Shortcuts:
             lambda stored: (
                 self._desk.follow(reference, place, person, stored) if reference else nothing_found()
             ),
-            self._errands.answer_to(body),
+            self._errands.answer_to(body, place, person),
         )
 
     async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
 
 from bot.claims import Claims
-from bot.errors import ClaimLost
+from bot.errors import ClaimLost, WatchChanged
 from bot.job import JobId, JobState
 from bot.rows import (
+    NO_CARD,
     add_watch,
     followed_by,
     let_follow,
@@ -26,6 +27,7 @@ from bot.rows import (
     select_ended,
     select_replies,
     select_watches,
+    waits_for_word,
 )
 from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
@@ -106,8 +108,9 @@ class Store:
 
     @whole
     async def first_of(self, job: JobId) -> Watch | None:
+        mine = and_(self._ours, watches.c.job == job, ~waits_for_word())
         async with self.transactions.begin() as connection:
-            return next(iter(await select_watches(connection, and_(self._ours, watches.c.job == job))), None)
+            return next(iter(await select_watches(connection, mine)), None)
 
     @whole
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
@@ -168,7 +171,10 @@ class Store:
 
     @whole
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
-        await self._write(watch, notice_tried_at=seconds(at))
+        as_read = watches.c.resumed_at.is_not_distinct_from(seconds(watch.resumed_at))
+        only_if = () if at is None else (as_read,)
+        if not await self._write(watch, *only_if, notice_tried_at=seconds(at)):
+            raise WatchChanged
 
     @whole
     async def notice_posted(
@@ -235,10 +241,9 @@ class Store:
 
     @whole
     async def start_over(self, watch: WatchId, card: Ts) -> None:
-        nothing = dict.fromkeys("card_tried_at card shown notice_tried_at notice closed_at outcome".split())
         claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
         this = and_(self._is(watch), watches.c.card == card)
-        anew = update(watches).where(this).values(card_gone=0, ended=0, claim=claim, **nothing)
+        anew = update(watches).where(this).values(NO_CARD | {"claim": claim})
         async with self.transactions.begin() as connection:
             if (await connection.execute(anew)).rowcount > 0:
                 await connection.execute(delete(replies).where(replies.c.watch == watch))
@@ -251,7 +256,8 @@ class Store:
                 return
             await look_after(connection, watch, at)
             if found[0].closed_at is not None and not found[0].ended:
-                again = update(watches).where(self._is(watch)).values(closed_at=None, claim=None)
+                nothing = dict.fromkeys(("closed_at", "claim", "given_up"))
+                again = update(watches).where(self._is(watch)).values(nothing)
                 await connection.execute(again)
             if follower not in found[0].followers:
                 await let_follow(connection, watch, [follower])
@@ -287,12 +293,14 @@ class Store:
             old = delete(watches).where(self._ours, watches.c.closed_at < before.timestamp())
             return (await connection.execute(old)).rowcount
 
-    async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> None:
-        """What only the follow that holds the claim may write."""
+    async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> bool:
+        """What only the follow that holds the claim may write. False where it holds it and `only_if` does not."""
         mine = and_(self._is(watch.id), watches.c.claim == watch.claim, *only_if)
         async with self.transactions.begin() as connection:
-            if (await connection.execute(update(watches).where(mine).values(**columns))).rowcount == 0:
-                await make_sure_of_claim(connection, watch, self._team)
+            if (await connection.execute(update(watches).where(mine).values(**columns))).rowcount > 0:
+                return True
+            await make_sure_of_claim(connection, watch, self._team)
+            return False
 
     async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> bool:
         """What anybody may write who knows it."""

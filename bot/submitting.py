@@ -165,11 +165,11 @@ class Submitting:
             logcontext.about(mine.job)
             await self._start(mine.job)
             try:
-                line = await self._desk.tell_new(mine, arrival, submission.destination)
+                said = await self._desk.tell_new(mine, arrival, submission.destination)
             except StoreUnavailable as error:
                 log.warning("arrival not known", watch=mine.id, reason=str(error))
-                line = lines.card_is_late()
-        return None if line is None else Message(line)
+                said = lines.card_is_late()
+        return Message(said) if isinstance(said, str) else said
 
     async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
         """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""

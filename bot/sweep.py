@@ -8,9 +8,11 @@ import structlog
 
 from bot.asks import Asks
 from bot.errors import StoreUnavailable
+from bot.givenups import GivenUps
 from bot.orphans import tell_orphans
 from bot.ports import Board, Watches
 from bot.runner import Runner
+from bot.unheard import tell_unheard
 
 log = structlog.get_logger()
 
@@ -50,4 +52,20 @@ async def sweep_asks(
             await asks.forget_asks(now() - timedelta(days=retention_days))
         except StoreUnavailable as error:
             log.error("asks not read", reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep_given_ups(
+    given_ups: GivenUps,
+    board: Board,
+    now: Callable[[], datetime],
+    *,
+    alone_since: datetime | None = None,
+) -> None:
+    """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `tell_unheard`."""
+    while True:
+        try:
+            await tell_unheard(given_ups, board, now, alone_since=alone_since)
+        except StoreUnavailable as error:
+            log.error("given up follows not read", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)

@@ -42,6 +42,7 @@ watches = Table(
     Column("cancelled_by", String(32)),
     Column("retried_by", String(32)),
     Column("outcome", String(16)),
+    Column("given_up", String(16)),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),

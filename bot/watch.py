@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import NewType
 
 from bot.job import JobId, JobState
@@ -31,6 +32,19 @@ class Place:
     channel: ChannelId
 
 
+class NoCard(Enum):
+    """Why there is no card, and the bot does not try for one any more."""
+
+    NOWHERE = auto()
+    """The bot can't post in the place nor in the person's direct messages."""
+    NO_SUCH_JOB = auto()
+    """Omni knows no such job."""
+    KEY_REFUSED = auto()
+    """Omni refuses the bot's key."""
+    UNCONFIRMED = auto()
+    """Slack did not say whether it took the card, and it can't be looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """One card: a job followed in one place by one or more people.
@@ -57,7 +71,7 @@ class Watch:
     shown: str | None = None
     """The fingerprint of the message that Slack holds now."""
     notice_tried_at: datetime | None = None
-    """When posting the thread reply was last begun."""
+    """When posting the thread reply was last begun; of a watch that was given up, telling its followers."""
     notice: Ts | None = None
     """The thread reply's ts, once Slack has answered."""
     closed_at: datetime | None = None
@@ -78,6 +92,8 @@ class Watch:
     """Who has had the same question asked again."""
     outcome: JobState | None = None
     """How the job ended, where the watch was closed over that."""
+    given_up: NoCard | None = None
+    """Why there is no card of a closed watch, which its followers are still to be told. It is forgotten after that."""
 
     @property
     def looked_after_since(self) -> datetime:

@@ -23,6 +23,7 @@ from bot.credentials import Credentials
 from bot.durations import StoredDurations
 from bot.errors import StoreUnavailable
 from bot.gates import OmniGates
+from bot.givenupstore import StoredGivenUps
 from bot.leaving import Leaving
 from bot.ledger import StoredLedger
 from bot.members import OmniUsers
@@ -38,7 +39,7 @@ from bot.slack import SlackBoard, slack_client
 from bot.slackpeople import SlackDirectory
 from bot.slackviews import SlackViews
 from bot.store import Store
-from bot.sweep import sweep, sweep_asks
+from bot.sweep import sweep, sweep_asks, sweep_given_ups
 from bot.transactions import Transactions
 from bot.webhook import webhook_of
 
@@ -138,6 +139,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
     )
     slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
     store, asks = Store(common.transactions, team), StoredAsks(common.transactions, team)
+    given_ups = StoredGivenUps(common.transactions, team)
     async with AsyncExitStack() as closing:
         requests = await closing.enter_async_context(common.gates.of(credentials))
         edits = edit_gate(common.ledger, team)
@@ -158,6 +160,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             directory=directory,
             views=SlackViews(slack),
             watches=store,
+            given_ups=given_ups,
             durations=StoredDurations(common.transactions),
             asks=asks,
             whisper=partial(whisper, common.session, common.meter),
@@ -177,6 +180,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         upkeep = (
             partial(sweep, store, parts.runner, now, retention_days=kept),
             partial(sweep_asks, asks, board, now, retention_days=kept, alone_since=common.alone_since),
+            partial(sweep_given_ups, given_ups, board, now, alone_since=common.alone_since),
             parts.learning.run,
             parts.home_tabs.run,
         )

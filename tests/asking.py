@@ -41,6 +41,7 @@ from tests.fakes import (
     FakeAsks,
     FakeBoard,
     FakeDurations,
+    FakeGivenUps,
     FakeOmni,
     FakeWatches,
     FreeLedger,
@@ -97,6 +98,7 @@ class Stage:
         self.asking = FakeAsking()
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
+        self.given_ups = FakeGivenUps(self.watches)
         self.asks = FakeAsks(self.watches)
         self.access = FakeAccess()
         self.default_model: ModelId | None = DEFAULT
@@ -149,6 +151,7 @@ class Desks:
         cards = Cards(
             board=stage.board,
             watches=stage.watches,
+            given_ups=stage.given_ups,
             drawing=self.drawing,
             posting=posting,
             thread=thread,
@@ -173,6 +176,7 @@ class Desks:
             omni=stage.omni,
             board=stage.board,
             watches=stage.watches,
+            given_ups=stage.given_ups,
             arrivals=arrivals,
             access=stage.access,
             start=self.runner.start,

@@ -18,13 +18,15 @@ from bot.errors import (
     NotAllowedHere,
     OmniError,
     ViewGone,
+    WatchChanged,
 )
 from bot.job import Conversation, Job, JobId, JobState
 from bot.meter import Outcome
 from bot.person import Person, Venue
 from bot.ports import Message, Upload, Worth
 from bot.result import JobResult
-from bot.watch import ChannelId, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.telling import Word
+from bot.watch import ChannelId, Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
@@ -600,7 +602,7 @@ class FakeWatches:
 
     async def first_of(self, job: JobId) -> Watch | None:
         await self._turn()
-        found = [row for row in self.rows.values() if row.job == job]
+        found = [row for row in self.rows.values() if row.job == job and row.given_up is None]
         return min(found, key=lambda row: (row.asked_at, row.id), default=None)
 
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
@@ -662,6 +664,8 @@ class FakeWatches:
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
         await self._turn("notice_tried")
+        if at is not None and self._write(watch).resumed_at != watch.resumed_at:
+            raise WatchChanged
         self._write(watch, notice_tried_at=at)
 
     async def notice_posted(
@@ -711,9 +715,7 @@ class FakeWatches:
     async def start_over(self, watch: WatchId, card: Ts) -> None:
         await self._turn("start_over")
         if self._has(watch, card):
-            self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
-            self._set(watch, notice_tried_at=None, notice=None, ended=False, outcome=None)
-            self.threads.pop(watch, None)
+            self._have_no_card(watch)
             if self.rows[watch].closed_at is not None:
                 self._set(watch, closed_at=None, claim=None)
 
@@ -725,7 +727,7 @@ class FakeWatches:
             self._set(watch, followers=followers)
             self._look_after(row, at)
             if row.closed_at is not None and not row.ended:
-                self._set(watch, closed_at=None, claim=None)
+                self._set(watch, closed_at=None, claim=None, given_up=None)
 
     async def close(
         self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
@@ -771,14 +773,23 @@ class FakeWatches:
             self.rows[watch.id] = watch
             return watch
         if row.closed_at is not None or not row.followers:
-            self._set(row.id, resumed_at=None, followers=watch.followers)
+            untold = row.followers if row.given_up is not None else ()
+            followers = tuple(dict.fromkeys((*untold, *watch.followers)))
+            self._set(row.id, resumed_at=None, followers=followers)
             self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
             if row.closed_at is None or not row.ended:
-                self._set(row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None)
+                self._set(
+                    row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None, given_up=None
+                )
         else:
             self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
             self._look_after(row, watch.asked_at)
         return self.rows[row.id]
+
+    def _have_no_card(self, watch: WatchId) -> None:
+        self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
+        self._set(watch, notice_tried_at=None, notice=None, ended=False, outcome=None)
+        self.threads.pop(watch, None)
 
     def _forget(self, watch: WatchId) -> None:
         del self.rows[watch]
@@ -801,6 +812,50 @@ class FakeWatches:
     def _set(self, watch: WatchId, **facts: object) -> None:
         if watch in self.rows:
             self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+
+
+class FakeGivenUps:
+    """`GivenUps` of a table of watches in memory, whose errors they share."""
+
+    def __init__(self, watches: FakeWatches) -> None:
+        self.watches = watches
+
+    async def give_up(self, watch: Watch, why: NoCard, at: datetime) -> None:
+        await self.watches._turn("give_up")
+        self.watches._write(watch)
+        self.watches._have_no_card(watch.id)
+        self.watches._set(watch.id, closed_at=at, given_up=why, claim=None)
+
+    async def left(self, before: datetime) -> Sequence[Watch]:
+        await self.watches._turn()
+        found = [row for row in self.watches.rows.values() if row.given_up is not None]
+        overdue = [row for row in found if (row.notice_tried_at or row.closed_at or before) < before]
+        return sorted(overdue, key=lambda row: (row.asked_at, row.id))
+
+    async def telling(self, watch: Watch, at: datetime) -> bool:
+        await self.watches._turn("telling")
+        row = self.watches.rows.get(watch.id)
+        if row is None or row.given_up is None or row.notice_tried_at != watch.notice_tried_at:
+            return False
+        self.watches._set(watch.id, notice_tried_at=at)
+        return True
+
+    async def told(self, watch: WatchId, follower: UserId) -> None:
+        await self.watches._turn("told")
+        row = self.watches.rows.get(watch)
+        if row is None or row.given_up is None:
+            return
+        left = tuple(user for user in row.followers if user != follower)
+        self.watches._set(watch, followers=left)
+        if not left:
+            self.watches._forget(watch)
+
+
+def said(outcome: Word | Message | str | None) -> str:
+    """What a person is told of what they asked for; nothing where they see for themselves."""
+    if isinstance(outcome, Word):
+        outcome = outcome.message
+    return outcome.text if isinstance(outcome, Message) else outcome or ""
 
 
 class FakeAccess:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from bot.arrivals import ANSWERS_WITHIN_SECONDS, Arrival, Arrivals
-from bot.watch import WatchId
+from bot.arrivals import ANSWERS_WITHIN_SECONDS, Arrivals, Arrived
+from bot.watch import NoCard, WatchId
 
 pytestmark = pytest.mark.looptime
 
@@ -54,15 +54,15 @@ class FakeRelay:
 async def test_everybody_who_waits_for_a_watch_hears_the_same() -> None:
     arrivals = Arrivals()
     with arrivals.waiting(WATCH) as one, arrivals.waiting(WATCH) as other:
-        arrivals.came(WATCH, Arrival.POSTED)
-        assert (await one, await other) == (Arrival.POSTED, Arrival.POSTED)
+        arrivals.came(WATCH, Arrived.POSTED)
+        assert (await one, await other) == (Arrived.POSTED, Arrived.POSTED)
 
 
 async def test_other_watches_are_not_told() -> None:
     arrivals = Arrivals()
     with arrivals.waiting(WATCH) as mine, arrivals.waiting(OTHER) as other:
-        arrivals.came(WATCH, Arrival.MOVED)
-        assert mine.result() is Arrival.MOVED
+        arrivals.came(WATCH, Arrived.MOVED)
+        assert mine.result() is Arrived.MOVED
         assert not other.done()
 
 
@@ -71,7 +71,7 @@ async def test_a_watch_is_awaited_until_it_came() -> None:
     assert not await arrivals.is_awaited(WATCH)
     with arrivals.waiting(WATCH):
         assert await arrivals.is_awaited(WATCH)
-        arrivals.came(WATCH, Arrival.NOWHERE)
+        arrivals.came(WATCH, NoCard.NOWHERE)
         assert not await arrivals.is_awaited(WATCH)
 
 
@@ -81,8 +81,8 @@ async def test_whoever_gives_up_takes_nothing_from_the_others() -> None:
         with arrivals.waiting(WATCH):
             pass
         assert await arrivals.is_awaited(WATCH)
-        arrivals.came(WATCH, Arrival.POSTED)
-        assert await patient is Arrival.POSTED
+        arrivals.came(WATCH, Arrived.POSTED)
+        assert await patient is Arrived.POSTED
 
 
 async def test_after_the_last_one_has_left_nothing_is_kept() -> None:
@@ -97,7 +97,7 @@ async def test_after_the_last_one_has_left_nothing_is_kept() -> None:
 async def test_whoever_asks_after_it_came_waits_for_the_next_time() -> None:
     arrivals = Arrivals()
     with arrivals.waiting(WATCH) as first:
-        arrivals.came(WATCH, Arrival.POSTED)
+        arrivals.came(WATCH, Arrived.POSTED)
         with arrivals.waiting(WATCH) as second:
             assert first.done()
             assert not second.done()
@@ -105,7 +105,7 @@ async def test_whoever_asks_after_it_came_waits_for_the_next_time() -> None:
 
 async def test_an_arrival_that_nobody_waits_for_is_no_trouble() -> None:
     arrivals = Arrivals()
-    arrivals.came(WATCH, Arrival.POSTED)
+    arrivals.came(WATCH, Arrived.POSTED)
     assert not await arrivals.is_awaited(WATCH)
 
 
@@ -119,8 +119,8 @@ async def test_people_who_wait_in_several_processes_all_hear_what_became_of_thei
     wire = Wire()
     here, there, elsewhere = (Arrivals(wire.relay()) for _ in range(3))
     with here.waiting(WATCH) as one, there.waiting(WATCH) as two, there.waiting(OTHER) as other:
-        elsewhere.came(WATCH, Arrival.MOVED)
-        assert (await one, await two) == (Arrival.MOVED, Arrival.MOVED)
+        elsewhere.came(WATCH, Arrived.MOVED)
+        assert (await one, await two) == (Arrived.MOVED, Arrived.MOVED)
         assert not other.done()
 
 
@@ -128,7 +128,7 @@ async def test_what_is_heard_is_not_told_again() -> None:
     wire = Wire()
     here, there = Arrivals(wire.relay()), Arrivals(wire.relay())
     with here.waiting(WATCH) as waiting:
-        there.came(WATCH, Arrival.POSTED)
+        there.came(WATCH, Arrived.POSTED)
         await waiting
     assert wire.told == [("came", {"watch": WATCH, "arrival": "POSTED"})]
 
@@ -183,4 +183,4 @@ async def test_an_arrival_that_only_a_newer_version_knows_ends_no_wait() -> None
         await asyncio.sleep(1.0)
         assert not waiting.done()
         newer.tell("came", watch=WATCH, arrival="POSTED")
-        assert await waiting is Arrival.POSTED
+        assert await waiting is Arrived.POSTED

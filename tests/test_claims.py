@@ -9,8 +9,9 @@ import pytest
 
 from bot.errors import ClaimLost
 from bot.ports import Watches
-from bot.watch import Claim, Reply, Slot, Ts, Watch
+from bot.watch import Claim, NoCard, Reply, Slot, Ts, Watch
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, THERE, followed, taken_up, watch
+from tests.test_store_model import given_ups_of
 
 LATER = NOON + timedelta(seconds=30)
 CARD, REPLY = Ts("1.1"), Ts("1.2")
@@ -34,6 +35,7 @@ GUARDED: dict[str, Write] = {
     "close": lambda store, mine: store.close(mine, LATER),
     "close_if_deserted": lambda store, mine: store.close_if_deserted(mine, LATER),
     "remove": lambda store, mine: store.remove(mine),
+    "give_up": lambda store, mine: given_ups_of(store).give_up(mine, NoCard.UNCONFIRMED, LATER),
 }
 """Everything that a follow reads or writes with its claim."""
 

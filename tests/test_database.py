@@ -212,7 +212,7 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
         "watches": {
             *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
             *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
-            *("thread", "is_own", "cancelled_by", "retried_by", "outcome"),
+            *("thread", "is_own", "cancelled_by", "retried_by", "outcome", "given_up"),
         },
         "asks": {
             *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),

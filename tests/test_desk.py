@@ -2,16 +2,20 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from bot import lines
 from bot.arrivals import Arrivals
 from bot.desk import ARRIVES_WITHIN_SECONDS
-from bot.errors import NotAllowedHere, StoreUnavailable, Unanswered
-from bot.job import JobId
-from bot.watch import ChannelId, Place, Ts, UserId, WatchId
-from tests.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch
+from bot.errors import JobNotFound, NotAllowedHere, StoreUnavailable, Unanswered
+from bot.job import JobId, JobState
+from bot.ports import Message
+from bot.telling import Word
+from bot.unheard import UNHEARD_AFTER, tell_unheard
+from bot.watch import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
+from tests.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now, said
 from tests.test_follower import Stage
 from tests.test_schedules import WATCH, a_desk, a_stage, direct
 
@@ -43,7 +47,7 @@ async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> N
     await asyncio.sleep(5.0)
     async with stage.bot():
         line = await asking
-    assert "here already" in (line or "")
+    assert "here already" in said(line)
 
 
 def test_of_a_job_that_has_ended_nobody_is_promised_to_hear_how_it_ends() -> None:
@@ -92,8 +96,12 @@ async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and
     board.shows_history = False
     board.plan("post", Unanswered("TimeoutError"))
     async with stage.bot() as runner:
-        assert await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA) == lines.unconfirmed_card()
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(60)
+    assert said(word) == lines.unconfirmed_card()
     assert board.posted == {}
+    assert isinstance(word, Word)
+    await word.once_told()
     assert stage.watches.rows == {}
 
 
@@ -120,6 +128,103 @@ async def test_a_refused_direct_message_holds_nothing_up() -> None:
         await asyncio.sleep(60)
     assert board.posted == {}
     assert stage.watches.rows == {}
+
+
+# Told first, forgotten then
+
+
+async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_were_told() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(10)
+    assert said(word) == lines.no_such_job()
+    (given_up,) = stage.watches.rows.values()
+    assert (given_up.followers, given_up.given_up) == ((ADA,), NoCard.NO_SUCH_JOB)
+    assert isinstance(word, Word)
+    await word.once_told()
+    assert stage.watches.rows == {}
+
+
+async def test_a_word_that_was_lost_between_processes_stands_in_the_table() -> None:
+    stage = Stage(JobNotFound("404"))
+    here, there = stage.arrivals, Arrivals()
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        asking = asyncio.create_task(desk.follow(str(JOB), HERE, ADA))
+        await asyncio.sleep(0)
+        with here.waiting(WATCH):  # somebody is awaited, who hears nothing
+            here.came = there.came  # type: ignore[method-assign]
+            assert said(await asking) == lines.no_such_job()
+
+
+async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_more() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(1)
+    assert isinstance(word, Word)
+    stage.watches.error = StoreUnavailable("away")
+    await word.once_told()
+    stage.watches.error = None
+    await tell_unheard(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
+    (told,) = stage.shown(direct(ADA))
+    assert JOB in told and "knows no such job" in told
+    assert stage.watches.rows == {}
+
+
+async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_yet() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        stage.says(JobState.EXECUTING)
+        assert "You follow it" in said(await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE))
+    (watch,) = stage.watches.rows.values()
+    assert (watch.followers, watch.given_up) == ((ADA, GRACE), None)
+    assert len(stage.shown()) == 1
+
+
+# Who joins as the end is told
+
+
+async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+
+        async def tried_after_grace_has_come(watch: Watch, at: datetime | None) -> None:
+            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+            assert "You follow it" in said(await desk.follow(str(JOB), HERE, GRACE))
+            await notice_tried(watch, at)
+
+        stage.watches.notice_tried = tried_after_grace_has_come  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(120)
+    (reply,) = stage.told()
+    assert reply.startswith(f"<@{ADA}> <@{GRACE}>")
+    assert stage.all_closed()
+
+
+async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised_to_be_told() -> None:
+    stage = Stage(a_job(), a_watch())
+    lines_told: list[str] = []
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, post = a_desk(stage, runner.start), stage.board.post
+
+        async def posted_as_grace_comes(
+            place: Place, message: Message, *, mark: str, thread: Ts | None = None
+        ) -> Ts:
+            lines_told.append(said(await desk.follow(str(JOB), HERE, GRACE)))
+            return await post(place, message, mark=mark, thread=thread)
+
+        stage.board.post = posted_as_grace_comes  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(120)
+    assert len(stage.told()) == len(lines_told) == 1
+    assert "its card" in lines_told[0] and "You follow it" not in lines_told[0]
+    assert stage.all_closed()
 
 
 # Clicks

@@ -22,7 +22,7 @@ from bot.errors import (
 from bot.job import JobState
 from bot.person import Venue
 from bot.watch import Place, UserId
-from tests.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch
+from tests.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
 from tests.test_follower import Stage
 from tests.test_schedules import a_desk, direct
 
@@ -32,11 +32,11 @@ BOT = UserId("U0BOT")
 SECRET = "The secret answer."
 
 
-async def follow(stage: Stage, text: str = str(JOB), person: UserId = ADA, place: Place = HERE) -> str | None:
+async def follow(stage: Stage, text: str = str(JOB), person: UserId = ADA, place: Place = HERE) -> str:
     async with stage.bot() as runner:
         line = await a_desk(stage, runner.start).follow(text, place, person)
         await asyncio.sleep(60)
-    return line
+    return said(line)
 
 
 def asks_omni(stage: Stage) -> bool:
@@ -52,14 +52,14 @@ async def test_whoever_may_not_follow_is_told_so_and_nothing_is_begun(why: str) 
 
 
 async def test_a_job_that_is_somebody_elses_reads_like_one_that_is_not_there() -> None:
-    said = []
+    told = []
     for answer in (a_job(), JobNotFound("404")):
         stage = Stage(answer)
         stage.access.looks_at_jobs = True
         stage.access.hidden = {ADA}
-        said.append(await follow(stage))
+        told.append(await follow(stage))
         assert stage.watches.rows == {} and stage.board.posted == {}
-    assert said == [lines.no_such_job()] * 2
+    assert told == [lines.no_such_job()] * 2
 
 
 @pytest.mark.parametrize("judged, line", [(True, lines.no_such_job()), (False, lines.chat_without_job())])
@@ -120,7 +120,7 @@ async def test_a_private_card_is_in_direct_messages_and_a_line_says_where(text: 
 
 async def test_a_private_card_that_was_asked_for_in_direct_messages_needs_no_line() -> None:
     stage = Stage(a_job())
-    assert await follow(stage, f"{JOB} private", place=direct(ADA)) is None
+    assert await follow(stage, f"{JOB} private", place=direct(ADA)) == ""
 
 
 async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_says_why() -> None:

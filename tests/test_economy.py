@@ -17,6 +17,7 @@ from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.durations import StoredDurations
 from bot.gatekeeper import OmniUsers
+from bot.givenupstore import StoredGivenUps
 from bot.job import Job, JobId, JobState, Progress
 from bot.ledger import StoredLedger
 from bot.parts import World, assemble
@@ -103,6 +104,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         omni=omni,
         board=board,
         watches=store,
+        given_ups=StoredGivenUps(process, HERE.team),
         durations=StoredDurations(process),
         asks=cast(Asks, None),
         asking=cast(Asking, None),

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from bot.access import AccessRules
-from bot.arrivals import Arrival, Arrivals
+from bot.arrivals import Arrival, Arrivals, Arrived
 from bot.ask import Asking
 from bot.asks import Asks
 from bot.budget import Gate, Rate
@@ -34,7 +34,7 @@ from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
 from bot.runner import Runner, TaskRunner
-from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.watch import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
     ADA,
     GRACE,
@@ -45,6 +45,7 @@ from tests.fakes import (
     FakeBoard,
     FakeDirectory,
     FakeDurations,
+    FakeGivenUps,
     FakeMeter,
     FakeOmni,
     FakeWatches,
@@ -77,6 +78,7 @@ class Stage:
         self.omni.answer = job
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
+        self.given_ups = FakeGivenUps(self.watches)
         self.durations = FakeDurations()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
@@ -93,6 +95,7 @@ class Stage:
             omni=self.omni,
             board=self.board,
             watches=self.watches,
+            given_ups=self.given_ups,
             whisper=tell_nobody,
             now=now,
             durations=self.durations,
@@ -204,16 +207,16 @@ async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() 
     stage = Stage(JobNotFound("404"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is Arrival.NO_SUCH_JOB
+        assert await waiting is NoCard.NO_SUCH_JOB
     assert stage.board.posted == {}
-    assert stage.watches.rows == {}
+    assert stage.all_closed()
 
 
 async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> None:
     stage = Stage(KeyRefused("401"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is Arrival.KEY_REFUSED
+        assert await waiting is NoCard.KEY_REFUSED
     assert stage.board.posted == {}
 
 
@@ -364,7 +367,7 @@ async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_mess
     stage.board.closed.add(FOREIGN)
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is Arrival.MOVED
+        assert await waiting is Arrived.MOVED
         await asyncio.sleep(20)
     for person in (ADA, GRACE):
         direct = Place(FOREIGN.team, ChannelId(f"D{person}"))
@@ -379,8 +382,8 @@ async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_wat
     stage.board.closed.add(direct)
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is Arrival.NOWHERE
-    assert stage.watches.rows == {}
+        assert await waiting is NoCard.NOWHERE
+    assert stage.all_closed()
 
 
 async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() -> None:

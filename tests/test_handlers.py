@@ -258,11 +258,28 @@ async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
         except asyncio.CancelledError:
             raise Interrupted(forget) from None
 
-    counter.errands.run(errand(), counter.errands.answer_to({"response_url": URL}))
+    counter.errands.run(errand(), counter.errands.answer_to({"response_url": URL}, HERE, ADA))
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await counter.errands.drain()
     assert forgot == [lines.restarting()] * forgotten
+
+
+async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
+    counter = Counter()
+    counter.refusals = [BoardError("http_404")]
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == []
+    assert counter.views.whispered == [(HERE, ADA, "line", None)]
+
+
+async def test_an_address_that_may_have_taken_it_is_not_made_up_for() -> None:
+    counter = Counter()
+    counter.refusals = [Unanswered("TimeoutError")]
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == [] and counter.views.whispered == []
 
 
 async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:

@@ -10,7 +10,7 @@ from bot import accesslines, lines
 from bot.demo.payload import judge
 from bot.errors import JobNotFound, OmniBusy
 from bot.job import JobId
-from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.watch import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
 
 BOT = UserId("U0BOT")
 CARD = "https://acme.slack.com/archives/C0DATA/p1"
@@ -29,6 +29,7 @@ def watch(channel: str = "C0DATA") -> Watch:
     )
 
 
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 ALL = {
     "help": lines.help_text(),
     "usage": lines.usage(),
@@ -61,6 +62,7 @@ ALL = {
     "sent privately, no card yet": accesslines.sent_privately(None),
     "not shown where shared": accesslines.not_shown_where_shared(),
     "unconfirmed": lines.unconfirmed_card(),
+    **{f"given up: {why.name}": lines.given_up(why, JOB) for why in NoCard},
     "card is late": lines.card_is_late(),
     "broken": lines.broken(),
     "unfollowed": lines.unfollowed(0),

@@ -248,7 +248,7 @@ async def test_three_processes_that_find_an_empty_database_at_once_all_open_it(n
 async def test_three_processes_that_find_old_tables_at_once_lead_them_on_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
-    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome".split()
+    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up".split()
     undo = "ALTER TABLE watches " + ", ".join(f"DROP COLUMN {column}" for column in added)
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         connection.execute(undo)

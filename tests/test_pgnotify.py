@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import psycopg
 import pytest
 
-from bot.arrivals import Arrival, Arrivals, Relay
+from bot.arrivals import Arrivals, Relay
 from bot.beside import end
 from bot.pgnotify import CHANNEL, MOST_WAITING, PgNotify
 from bot.pgpool import open_pool
-from bot.watch import WatchId
+from bot.watch import NoCard, WatchId
 from tests.postgres import Cable
 from tests.processes import until
 
@@ -148,6 +148,6 @@ async def test_a_person_who_waits_in_one_process_hears_from_the_other(three: lis
     one, two, _ = (Arrivals(each.relay) for each in three)
     with one.waiting(WATCH) as waiting:
         assert await two.is_awaited(WATCH)
-        two.came(WATCH, Arrival.NO_SUCH_JOB)
-        assert await asyncio.wait_for(waiting, 1.0) is Arrival.NO_SUCH_JOB
+        two.came(WATCH, NoCard.NO_SUCH_JOB)
+        assert await asyncio.wait_for(waiting, 1.0) is NoCard.NO_SUCH_JOB
     assert not await two.is_awaited(WATCH)

@@ -81,7 +81,7 @@ async def test_only_the_person_sees_it_and_what_they_clicked_on_stays(url: str, 
 @pytest.mark.parametrize(
     ("status", "kind", "outcome"),
     [
-        (404, Unanswered, Outcome.UNANSWERED),
+        (404, BoardError, Outcome.REFUSED),
         (429, BoardBusy, Outcome.RATE_LIMITED),
         (502, BoardUnreachable, Outcome.SERVER_ERROR),
     ],
@@ -91,7 +91,7 @@ async def test_what_slack_does_not_take_is_said_and_counted(
 ) -> None:
     address.status, address.headers = status, {"Retry-After": "7"}
     error, counted = await not_told(url)
-    assert isinstance(error, kind) and counted is outcome
+    assert type(error) is kind and counted is outcome
     if isinstance(error, BoardBusy):
         assert error.retry_after_seconds == 7
 

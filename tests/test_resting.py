@@ -12,7 +12,7 @@ from bot.errors import JobNotFound, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import Job, JobState
 from bot.ports import Message
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
-from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now
+from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now, said
 from tests.test_follower import RULES, Stage
 from tests.test_schedules import WATCH, a_desk
 
@@ -129,7 +129,7 @@ async def test_a_command_wakes_a_resting_card_too() -> None:
         line = await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
         await asyncio.sleep(10)
         assert not stage.rests()
-    assert "its card" in (line or "")
+    assert "its card" in said(line)
     assert len(stage.shown()) == 1
 
 

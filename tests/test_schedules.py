@@ -24,8 +24,10 @@ from bot.errors import (
 )
 from bot.job import JobId, JobState, Progress
 from bot.ports import Message
-from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
-from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now
+from bot.telling import Word
+from bot.unheard import UNHEARD_AFTER, tell_unheard
+from bot.watch import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
+from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now, said
 from tests.test_follower import FOREIGN, RULES, Stage
 
 pytestmark = pytest.mark.looptime
@@ -91,6 +93,7 @@ def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> Desk:
         omni=stage.omni,
         board=stage.board,
         watches=stage.watches,
+        given_ups=stage.given_ups,
         arrivals=stage.arrivals,
         access=stage.access,
         start=start,
@@ -178,7 +181,7 @@ async def test_a_busy_moment_while_a_watch_moves_to_direct_messages_loses_no_fol
     async with stage.bot() as runner:
         line = await a_desk(stage, runner.start).follow(JOB, FOREIGN, ADA)
         await asyncio.sleep(60)
-    assert "direct messages" in (line or "")
+    assert "direct messages" in said(line)
     assert len(stage.shown(direct(ADA))) == len(board.posted) == 1
 
 
@@ -192,7 +195,7 @@ async def test_who_joins_a_watch_while_it_moves_to_direct_messages_gets_a_card_t
         await asyncio.sleep(0.1)
         told = [await desk.follow(JOB, FOREIGN, GRACE), await ada]
         await asyncio.sleep(60)
-    assert all("direct messages" in (line or "") for line in told)
+    assert all("direct messages" in said(line) for line in told)
     assert {posted.place for posted in board.posted.values()} == {direct(ADA), direct(GRACE)}
 
 
@@ -238,7 +241,7 @@ async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing
     async with stage.bot() as runner:
         stage.watches.error = StoreUnavailable("disk full")
         told = {await a_desk(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
-    assert ["storage" in (line or "") for line in told] == [True]
+    assert ["storage" in said(line) for line in told] == [True]
     assert stage.arrivals._expected == {}
 
 
@@ -247,7 +250,7 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
     card_posted = stage.watches.card_posted
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
-        second: list[str | None] = []
+        second: list[Word | str | None] = []
 
         async def posted_as_grace_asks(
             watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
@@ -259,7 +262,7 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
         stage.watches.card_posted = posted_as_grace_asks  # type: ignore[method-assign]
         assert await desk.follow(JOB, HERE, ADA) is None
         assert asyncio.get_running_loop().time() < 15
-    assert "here already" in (second[0] or "")
+    assert "here already" in said(second[0])
 
 
 async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_next_who_asks() -> None:
@@ -272,7 +275,7 @@ async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_nex
         assert stage.watches.rows[WATCH].card_gone
         line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(5)
-    assert "its card" in (line or "")
+    assert "its card" in said(line)
     assert len(stage.shown()) == 1
 
 
@@ -400,15 +403,17 @@ async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_th
 async def test_nobody_stops_waiting_in_the_moment_in_which_the_answer_is_about_to_come() -> None:
     stage, _ = a_stage()
     stage.omni.answer = JobNotFound("404")
-    remove = stage.watches.remove
+    give_up = stage.given_ups.give_up
 
-    async def removed_when_the_person_has_waited_for_too_long(watch: Watch) -> None:
+    async def given_up_when_the_person_has_waited_for_too_long(
+        watch: Watch, why: NoCard, at: datetime
+    ) -> None:
         await asyncio.sleep(ARRIVES_WITHIN_SECONDS + 1.0 - asyncio.get_running_loop().time())
-        await remove(watch)
+        await give_up(watch, why, at)
 
-    stage.watches.remove = removed_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
+    stage.given_ups.give_up = given_up_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
     async with stage.bot() as runner:
-        assert await a_desk(stage, runner.start).follow(JOB, HERE, ADA) == lines.no_such_job()
+        assert said(await a_desk(stage, runner.start).follow(JOB, HERE, ADA)) == lines.no_such_job()
     assert stage.board.posted == {}
 
 
@@ -419,11 +424,16 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
         await asyncio.sleep(5)
         board.posted.clear()
         board.plan("post", Unanswered("TimeoutError"))
-        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        word = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(30)
-    assert line == lines.unconfirmed_card()
+        assert isinstance(word, Word)
+        await word.once_told()
+        await tell_unheard(stage.given_ups, board, lambda: now() + UNHEARD_AFTER)
+    assert said(word) == lines.unconfirmed_card()
+    assert stage.shown(direct(GRACE)) == []
     (told,) = stage.shown(direct(ADA))
     assert "did not confirm the card" in told
+    assert stage.watches.rows == {}
 
 
 @pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])

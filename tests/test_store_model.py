@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from bot.ask import ModelId
 from bot.asks import Ask, AskId, Asks
 from bot.askstore import StoredAsks
-from bot.errors import ClaimLost
+from bot.errors import ClaimLost, WatchChanged
+from bot.givenups import GivenUps
+from bot.givenupstore import StoredGivenUps
 from bot.job import JobId, JobState
 from bot.ports import Watches
-from bot.watch import Claim, Place, Slot, Ts, UserId, Watch, WatchId
+from bot.store import Store
+from bot.watch import Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
-from tests.fakes import FakeAsks, FakeWatches
+from tests.fakes import FakeAsks, FakeGivenUps, FakeWatches
 
 NOTHING = watch(name="nothing")
 ACTIONS = [
@@ -28,7 +31,7 @@ ACTIONS = [
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
     *("card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
     *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
-    *("move", "close", "close if deserted", "remove"),
+    *("move", "close", "close if deserted", "remove", "give up", "telling", "told"),
 ]
 SEQUENCES = st.lists(
     st.tuples(
@@ -74,6 +77,10 @@ class Pair:
             assert self._plain(await self.store.get(id_)) == self._plain(await self.model.get(id_))
             assert await self.store.replies(id_) == await self.model.replies(id_)
         assert await self.store.open_jobs() == await self.model.open_jobs()
+        found = await given_ups_of(self.store).left(NOON + timedelta(minutes=20))
+        assert self._plain(found) == self._plain(
+            await given_ups_of(self.model).left(NOON + timedelta(minutes=20))
+        )
         for person in (ADA, GRACE, LINUS):
             found = await self.store.open_watches_of(TEAM, person)
             assert self._plain(found) == self._plain(await self.model.open_watches_of(TEAM, person))
@@ -86,13 +93,21 @@ class Pair:
     async def _outcome(self, call: Awaitable[object]) -> object:
         try:
             return self._plain(await call)
-        except ClaimLost:
-            return "claim lost"
+        except (ClaimLost, WatchChanged) as error:
+            return type(error).__name__
 
     def _plain(self, value: object) -> object:
         if isinstance(value, Watch):
             return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None)
         return [self._plain(one) for one in value] if isinstance(value, list) else value
+
+
+def given_ups_of(table: Watches) -> GivenUps:
+    """What a table holds of the watches that were given up."""
+    if isinstance(table, FakeWatches):
+        return FakeGivenUps(table)
+    assert isinstance(table, Store)
+    return StoredGivenUps(table.transactions, TEAM)
 
 
 async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
@@ -131,6 +146,9 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "close": lambda table, mine: table.close(mine, at),
         "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
         "remove": lambda table, mine: table.remove(mine),
+        "give up": lambda table, mine: given_ups_of(table).give_up(mine, NoCard.NOWHERE, at),
+        "telling": lambda table, _: given_ups_of(table).telling(row, at),
+        "told": lambda table, _: given_ups_of(table).told(id_, person),
     }
     if action == "take up":
         await pair.take_up(new.job)

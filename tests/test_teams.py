@@ -16,18 +16,21 @@ from bot.ask import ModelId
 from bot.asks import Ask, AskId, Asks
 from bot.askstore import StoredAsks
 from bot.errors import ClaimLost
+from bot.givenups import GivenUps
+from bot.givenupstore import StoredGivenUps
 from bot.job import JobId, JobState
 from bot.ports import Watches
 from bot.store import Store
 from bot.tables import metadata
 from bot.transactions import Transactions
-from bot.watch import Claim, Place, Slot, TeamId, Ts, UserId, Watch
+from bot.watch import Claim, NoCard, Place, Slot, TeamId, Ts, UserId, Watch
 from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, Opened, taken_up, watch
 
 THEIRS = TeamId("T0THEIRS")
 THERE = Place(THEIRS, HERE.channel)
 CARD, REPLY = Ts("1700000000.000100"), Ts("1700000000.000200")
 THIRD_JOB = JobId("770e8400-e29b-41d4-a716-446655440000")
+FOURTH_JOB = JobId("880e8400-e29b-41d4-a716-446655440000")
 SLOT = Slot("answer 1")
 MUCH_LATER = NOON + timedelta(days=99)
 
@@ -39,12 +42,15 @@ class Neighbours:
     process: Transactions
     watches: Store
     asks: StoredAsks
+    given_ups: StoredGivenUps
     running: Watch
     """The other team's: followed, with a card and with a reply that is on its way."""
     ended: Watch
     """The other team's: its job has failed, and it is being retried."""
     deserted: Watch
     """The other team's: nobody follows it any more."""
+    given_up: Watch
+    """The other team's: it gets no card, and its follower has not heard so yet."""
     ask: Ask
     """The other team's: in hand."""
 
@@ -73,10 +79,14 @@ async def neighbours(database: Opened) -> Neighbours:
     await theirs.add(watch(THERE, ADA, job=THIRD_JOB))
     (deserted,) = await taken_up(theirs, THIRD_JOB)
     await theirs.unfollow(deserted.id, ADA)
+    await theirs.add(watch(THERE, ADA, job=FOURTH_JOB))
+    (given_up,) = await taken_up(theirs, FOURTH_JOB)
+    await StoredGivenUps(process, THEIRS).give_up(given_up, NoCard.NO_SUCH_JOB, NOON)
     ask = Ask(AskId("ask"), THERE, ADA, NOON, NOON, model=ModelId("model"))
     assert await their_asks.begin(ask)
     assert await their_asks.retries(ask.id, ended.id, ADA)
-    return Neighbours(process, Store(process, TEAM), StoredAsks(process, TEAM), running, ended, deserted, ask)
+    ours = Store(process, TEAM), StoredAsks(process, TEAM), StoredGivenUps(process, TEAM)
+    return Neighbours(process, *ours, running, ended, deserted, given_up, ask)
 
 
 CLAIM = Claim("mine")
@@ -124,6 +134,12 @@ WATCHES: dict[str, tuple[Call, object]] = {
     "remove": (lambda n: n.watches.remove(n.running), LOST),
     "forget_closed": (lambda n: n.watches.forget_closed(MUCH_LATER), 0),
 }
+GIVEN_UPS: dict[str, tuple[Call, object]] = {
+    "give_up": (lambda n: n.given_ups.give_up(n.running, NoCard.NOWHERE, MUCH_LATER), LOST),
+    "left": (lambda n: n.given_ups.left(MUCH_LATER), []),
+    "telling": (lambda n: n.given_ups.telling(n.given_up, MUCH_LATER), False),
+    "told": (lambda n: n.given_ups.told(n.given_up.id, ADA), None),
+}
 ASKS: dict[str, tuple[Call, object]] = {
     "begin": (lambda n: n.asks.begin(replace(n.ask, place=HERE)), False),
     "retries": (lambda n: n.asks.retries(n.ask.id, n.running.id, ADA), False),
@@ -139,17 +155,24 @@ ASKS: dict[str, tuple[Call, object]] = {
 }
 
 
-@pytest.mark.parametrize("protocol, calls", [(Watches, WATCHES), (Asks, ASKS)], ids=["watches", "asks"])
+TABLES: dict[str, tuple[type, dict[str, tuple[Call, object]]]] = {
+    "watches": (Watches, WATCHES),
+    "given ups": (GivenUps, GIVEN_UPS),
+    "asks": (Asks, ASKS),
+}
+
+
+@pytest.mark.parametrize("protocol, calls", TABLES.values(), ids=TABLES.keys())
 def test_every_method_is_tried_here(protocol: type, calls: dict[str, object]) -> None:
     methods = {name for name, method in vars(protocol).items() if callable(method) and name[0] != "_"}
     assert set(calls) == methods
 
 
-@pytest.mark.parametrize("table, method", [*(("watches", m) for m in WATCHES), *(("asks", m) for m in ASKS)])
+@pytest.mark.parametrize("table, method", [(name, m) for name, (_, calls) in TABLES.items() for m in calls])
 async def test_nothing_of_another_team_is_read_or_changed(
     neighbours: Neighbours, table: str, method: str
 ) -> None:
-    call, expected = (WATCHES if table == "watches" else ASKS)[method]
+    call, expected = TABLES[table][1][method]
     before = await neighbours.rows()
     found: object
     try:

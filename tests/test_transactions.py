@@ -15,11 +15,12 @@ from sqlalchemy.engine import make_url
 from bot import database as database_module
 from bot import transactions
 from bot.errors import StoreUnavailable
+from bot.givenupstore import StoredGivenUps
 from bot.ledger import StoredLedger
 from bot.store import Store
 from bot.tables import budgets
 from bot.transactions import TRACE, Conflict, Transactions
-from bot.watch import Slot, Ts, WatchId
+from bot.watch import NoCard, Slot, Ts, WatchId
 from tests.databases import (
     ADA,
     GRACE,
@@ -36,11 +37,17 @@ from tests.databases import (
     taken_up,
     watch,
 )
-from tests.fakes import FakeWatches
+from tests.fakes import FakeGivenUps, FakeWatches
 from tests.postgres import Cable
 from tests.test_ledger import RATE
 
 SECRET = watch(name="secret")
+
+
+def _given_ups(store: Store) -> StoredGivenUps:
+    return StoredGivenUps(store.transactions, TEAM)
+
+
 CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "add": lambda store: store.add(watch()),
     "get": lambda store: store.get(SECRET.id),
@@ -72,6 +79,10 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "close_if_deserted": lambda store: store.close_if_deserted(SECRET, NOON),
     "remove": lambda store: store.remove(SECRET),
     "forget_closed": lambda store: store.forget_closed(NOON),
+    "give_up": lambda store: _given_ups(store).give_up(SECRET, NoCard.NOWHERE, NOON),
+    "left": lambda store: _given_ups(store).left(NOON),
+    "telling": lambda store: _given_ups(store).telling(SECRET, NOON),
+    "told": lambda store: _given_ups(store).told(SECRET.id, ADA),
     "take": lambda store: StoredLedger(store.transactions, Clock()).take("secret", RATE),
     "pause": lambda store: StoredLedger(store.transactions, Clock()).pause("secret", RATE, 1.0),
 }
@@ -79,7 +90,12 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
 
 
 def test_every_call_of_the_table_of_watches_is_tried_here() -> None:
-    methods = {name for name in vars(FakeWatches) if name[0] != "_" and callable(getattr(FakeWatches, name))}
+    methods = {
+        name
+        for table in (FakeWatches, FakeGivenUps)
+        for name, method in vars(table).items()
+        if name[0] != "_" and callable(method)
+    }
     assert methods - {"let_follow"} == set(CALLS) - {"take", "pause"}
 
 

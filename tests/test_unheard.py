@@ -1,0 +1,130 @@
+"""Who is told that there is no card for them, and when: first told, and forgotten only then."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bot import lines
+from bot.errors import BoardUnreachable, NotAllowedHere, StoreUnavailable
+from bot.sweep import SWEEP_SECONDS, sweep_given_ups
+from bot.unheard import UNHEARD_AFTER, tell_unheard
+from bot.watch import ChannelId, NoCard, Place, UserId, Watch
+from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, FakeGivenUps, FakeWatches, a_watch, now
+
+pytestmark = pytest.mark.looptime
+
+LATER = START + UNHEARD_AFTER + timedelta(seconds=1)
+
+
+class Left:
+    """A watch that was given up, and whom its process has not told."""
+
+    def __init__(self, *followers: UserId, why: NoCard = NoCard.NO_SUCH_JOB) -> None:
+        self.watches = FakeWatches(
+            replace(a_watch(), followers=followers or (ADA,), closed_at=START, given_up=why)
+        )
+        self.given_ups = FakeGivenUps(self.watches)
+        self.board = FakeBoard()
+
+    @property
+    def row(self) -> Watch:
+        (row,) = self.watches.rows.values()
+        return row
+
+    async def look(self, at: datetime = LATER, *, alone_since: datetime | None = None) -> None:
+        await tell_unheard(self.given_ups, self.board, lambda: at, alone_since=alone_since)
+
+    def told(self) -> list[tuple[Place, str]]:
+        return [(posted.place, posted.message.text) for posted in self.board.posted.values()]
+
+
+def direct(person: UserId) -> Place:
+    return Place(HERE.team, ChannelId(f"D{person}"))
+
+
+@pytest.mark.parametrize("why", NoCard)
+async def test_each_follower_is_told_in_direct_messages_which_job_it_is_of_and_the_watch_is_forgotten(
+    why: NoCard,
+) -> None:
+    left = Left(ADA, GRACE, why=why)
+    await left.look()
+    line = lines.given_up(why, JOB)
+    assert JOB in line
+    assert left.told() == [(direct(ADA), line), (direct(GRACE), line)]
+    assert left.watches.rows == {}
+
+
+async def test_whoever_may_still_be_told_by_the_process_they_asked_is_left_to_it() -> None:
+    left = Left()
+    await left.look(START + UNHEARD_AFTER)
+    assert left.told() == []
+    assert left.row.followers == (ADA,)
+
+
+async def test_a_process_that_is_alone_tells_at_once_what_the_one_before_it_left() -> None:
+    left = Left()
+    started = START + timedelta(seconds=5)
+    await left.look(started, alone_since=START)
+    assert left.told() == []
+    await left.look(started, alone_since=started)
+    assert len(left.told()) == 1
+
+
+async def test_of_two_processes_one_tells() -> None:
+    left = Left()
+    await asyncio.gather(left.look(), left.look(LATER + timedelta(seconds=1)))
+    assert len(left.told()) == 1
+
+
+async def test_who_certainly_was_not_told_is_told_later_and_the_others_not_again() -> None:
+    left = Left(ADA, GRACE)
+    direct_of = left.board.direct
+
+    async def unreachable(place: Place, user: UserId) -> Place:
+        if user == GRACE:
+            raise BoardUnreachable("http_503")
+        return await direct_of(place, user)
+
+    left.board.direct = unreachable  # type: ignore[method-assign]
+    await left.look()
+    left.board.direct = direct_of  # type: ignore[method-assign]
+    assert [place for place, _ in left.told()] == [direct(ADA)]
+    assert left.row.followers == (GRACE,)
+    await left.look(LATER + UNHEARD_AFTER)
+    assert [place for place, _ in left.told()] == [direct(ADA)]
+    await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
+    assert [place for place, _ in left.told()] == [direct(ADA), direct(GRACE)]
+    assert left.watches.rows == {}
+
+
+async def test_whose_direct_messages_are_closed_is_forgotten() -> None:
+    left = Left()
+    left.board.plan("direct", NotAllowedHere("user_disabled"))
+    await left.look()
+    assert left.told() == []
+    assert left.watches.rows == {}
+
+
+async def test_who_asks_again_meanwhile_is_not_told_that_nothing_came_of_it() -> None:
+    left = Left()
+    (found,) = await left.given_ups.left(LATER)
+    await left.watches.add(a_watch("another"))
+    assert not await left.given_ups.telling(found, LATER)
+    await left.look()
+    assert left.told() == []
+    assert left.row.followers == (ADA,)
+
+
+async def test_the_sweep_goes_on_though_the_database_was_away() -> None:
+    left = Left()
+    left.watches.error = StoreUnavailable("away")
+    task = asyncio.create_task(sweep_given_ups(left.given_ups, left.board, now))
+    await asyncio.sleep(5 * SWEEP_SECONDS)
+    assert left.told() == []
+    left.watches.error = None
+    await asyncio.sleep(SWEEP_SECONDS)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(left.told()) == 1
