@@ -202,14 +202,17 @@ class Cards:
             await tell_followers(self._given_ups, self._board, replace(watch, given_up=why))
 
     async def _move_to_direct_messages(self, watch: Watch, arrival: Arrived = Arrived.MOVED) -> None:
-        """Put a watch per follower, each in that person's direct messages, in the place of this one."""
+        """Put a watch per follower, each in that person's direct messages, in the place of this one. A card that stays
+        where it can still be edited keeps its watch, so that an edit that comes late is found and undone."""
         while (newest := await self._watches.newest(watch)) is not None:
             moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not moved:
                 await self._give_up(newest, NoCard.NOWHERE)
                 return
-            if await self._watches.move(newest, moved):
+            left_at = self._now() if arrival is Arrived.KEPT and newest.card is not None else None
+            if await self._watches.move(newest, moved, left_at=left_at):
                 self._arrivals.came(watch.id, arrival)
+                return
             # Otherwise somebody has come or gone meanwhile, and all of them count.
 
     async def _own_watch(self, watch: Watch, follower: UserId) -> Watch | None:

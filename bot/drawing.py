@@ -59,6 +59,8 @@ class _Card:
     not_before: float = 0.0
     failures: int = 0
     in_flight: bool = False
+    is_unanswered: bool = False
+    """An edit may have been taken, or may be on its way still."""
     sent: tuple[Message, ...] = ()
     """The forms of the wish that is under way, or was last."""
 
@@ -195,11 +197,15 @@ class Drawing:
         except BoardUnreachable as error:
             self._back_off(card, error.code)
         except BoardError as error:
-            card.shown = None  # it may have been taken all the same
+            card.shown = None
+            card.is_unanswered = True
             self._back_off(card, error.code)
             self._doubt(card, forms, error)
+            await self._find_out(card)
         except ClaimLost as error:
             self._lose(card, error)
+            if card.is_unanswered:
+                await self._doubt_last_look(card)
         except StoreUnavailable as error:
             log.warning("edit not begun", watch=card.watch.id, reason=str(error))
             self._back_off(card, "storage")
@@ -207,6 +213,7 @@ class Drawing:
             # A defect of ours over one card must not end the drawing of all the others.
             log.exception("edit broke", watch=card.watch.id)
             card.shown = None
+            card.is_unanswered = True
             self._back_off(card, "defect")
         else:
             if plainer:
@@ -224,11 +231,12 @@ class Drawing:
         card.failures = 0
         card.shown = message.fingerprint
         self._meter.edit_sent()
+        card.is_unanswered = False
+        is_the_end = card.ends and card.shown in card.fingerprints
+        store = partial(self._watches.card_shows, card.watch, card.ts, card.shown, ended=is_the_end)
         try:
-            is_the_end = card.ends and card.shown in card.fingerprints
-            await self._watches.card_shows(card.watch, card.ts, card.shown, ended=is_the_end)
+            await stored(card.watch.id, store)
         except ClaimLost as error:
-            # This edit may have come after the last one of whoever has taken the card over meanwhile.
             self._lose(card, error)
             await self._doubt_last_look(card)
         except StoreUnavailable as error:
@@ -243,7 +251,19 @@ class Drawing:
             card.last.set_exception(error)
         self._forget(card)
 
+    async def _find_out(self, card: _Card) -> None:
+        """Look at once whether the card is another follow's by now, which an edit that lay on its way may overtake."""
+        try:
+            await self._watches.newest(card.watch)
+        except ClaimLost as error:
+            self._lose(card, error)
+            await self._doubt_last_look(card)
+        except StoreUnavailable as error:
+            # Found out before the next edit.
+            log.warning("claim not looked at", watch=card.watch.id, reason=str(error))
+
     async def _doubt_last_look(self, card: _Card) -> None:
+        """An edit of ours may have come after the last one of whoever has taken the card over meanwhile."""
         try:
             await stored(card.watch.id, partial(self._watches.doubt_last_look, card.watch.id, card.ts))
         except StoreUnavailable as error:

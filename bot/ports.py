@@ -247,8 +247,9 @@ class Watches(Protocol):
         """Slack holds that reply, posted by that try. As `card_posted`."""
         ...
 
-    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
-        """Put other watches in the place of one whose place the bot can't post in, all at once.
+    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
+        """Put other watches in the place of one whose place the bot can't post in, all at once. `left_at`: its card
+        stays where it is, and the watch with it, closed and with no followers; None: it is forgotten.
 
         False, and nothing changed, if its followers are no longer those of `watch`. Raises ClaimLost.
         """

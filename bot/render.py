@@ -113,6 +113,8 @@ def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
 def _goes_on(watch: Watch, sight: Sight) -> str:
     if sight.is_final:
         return "The job has ended in Omni."
+    if sight.job is None:
+        return "That does not cancel the job."
     return "The job goes on in Omni." if watch.cancelled_by is None else "Omni was asked to cancel the job."
 
 

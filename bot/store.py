@@ -226,7 +226,7 @@ class Store:
             return (await connection.execute(posted)).rowcount > 0
 
     @whole
-    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
+    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
         make_sure_of_team(self._team, *(elsewhere.place for elsewhere in to))
         async with self.transactions.begin() as connection:
             found = await select_watches(connection, self._is(watch.id), lock=True)
@@ -234,7 +234,12 @@ class Store:
                 raise ClaimLost
             if [there.followers for there in found] != [watch.followers]:
                 return False
-            await connection.execute(delete(watches).where(self._is(watch.id)))
+            if left_at is None:
+                await connection.execute(delete(watches).where(self._is(watch.id)))
+            else:
+                await connection.execute(delete(followers).where(followers.c.watch == watch.id))
+                closing = update(watches).where(self._is(watch.id)).values(closed_at=left_at.timestamp())
+                await connection.execute(closing)
             for elsewhere in to:
                 await add_watch(connection, elsewhere)
             return True

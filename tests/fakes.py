@@ -703,11 +703,14 @@ class FakeWatches:
         self.threads[watch][slot] = Reply(tried_at, ts)
         return True
 
-    async def move(self, watch: Watch, to: Sequence[Watch]) -> bool:
+    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
         await self._turn("move")
         if self._write(watch).followers != watch.followers:
             return False
-        self._forget(watch.id)
+        if left_at is None:
+            self._forget(watch.id)
+        else:
+            self._set(watch.id, followers=(), closed_at=left_at)
         for elsewhere in to:
             self._add(elsewhere)
         return True

@@ -21,7 +21,8 @@ from bot.errors import (
 )
 from bot.job import JobState
 from bot.person import Venue
-from bot.watch import Place, UserId
+from bot.ports import Message
+from bot.watch import Place, Ts, UserId
 from tests.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
 from tests.test_follower import Stage
 from tests.test_schedules import a_desk, direct
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.looptime
 
 BOT = UserId("U0BOT")
 SECRET = "The secret answer."
+CARD = Ts("1.0")
 
 
 async def follow(stage: Stage, text: str = str(JOB), person: UserId = ADA, place: Place = HERE) -> str:
@@ -192,6 +194,25 @@ async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error:
     line = await follow(stage)
     assert line == accesslines.kept_private(None, BOT)
     assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
+
+
+async def test_an_edit_that_comes_after_the_end_was_withheld_is_undone() -> None:
+    """Of a process that was paused over it; what it showed is overtaken, and nobody follows the job there any more."""
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(20)
+        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.says(JobState.COMPLETE, answer=SECRET)
+        await asyncio.sleep(200)
+        (card,) = stage.board.top_level()
+        assert "not shown here" in card.message.text
+        await stage.board.update(HERE, CARD, Message("Omni is working on it"))
+        await stage.watches.doubt_last_look(a_watch().id, CARD)
+        await runner.ensure(await stage.watches.open_jobs())
+        await asyncio.sleep(20)
+    assert "no longer follows" in card.message.text and "goes on" not in card.message.text
+    assert SECRET not in f"{card.message}"
+    assert stage.all_closed()
 
 
 async def test_an_answer_waits_for_slack_to_say_who_reads_along() -> None:

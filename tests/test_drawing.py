@@ -386,6 +386,44 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
             await easel.watches.close(replace(row, claim=Claim("another")), START)
 
 
+async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once_it_finds_out() -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+
+        def taken_over_and_ended() -> None:
+            row = easel.watches.rows[watch.id]
+            easel.watches.rows[watch.id] = replace(
+                row, claim=Claim("another"), shown="end", ended=True, closed_at=START
+            )
+
+        easel.board.on_update = taken_over_and_ended
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.drawing.show(watch, ts, look("running"))
+        await asyncio.sleep(10)
+        row = easel.watches.rows[watch.id]
+        assert (row.shown, row.closed_at, row.ended) == (None, None, True)
+
+
+async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_answered() -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+
+        def taken_over_and_cut_off() -> None:
+            row = easel.watches.rows[watch.id]
+            easel.watches.rows[watch.id] = replace(row, claim=Claim("another"), closed_at=START)
+            easel.watches.error = StoreUnavailable("away")
+
+        easel.board.on_update = taken_over_and_cut_off
+        easel.drawing.show(watch, ts, look("running"))
+        await asyncio.sleep(30)
+        assert easel.watches.rows[watch.id].closed_at == START
+        easel.watches.error = None
+        await asyncio.sleep(10)
+        assert easel.watches.rows[watch.id].closed_at is None
+
+
 async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_nobody() -> None:
     easel = Easel()
     async with easel.running():

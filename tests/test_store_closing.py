@@ -38,6 +38,17 @@ async def test_a_watch_moves_to_each_followers_own_place(store: Watches) -> None
     assert {one.id for one in await taken_up(store)} == {one.id for one in to}
 
 
+async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_doubted(store: Watches) -> None:
+    mine = await followed(store, ADA)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), "withheld")
+    assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+    left = await store.get(mine.id)
+    assert left is not None and (left.followers, left.closed_at) == ((), NOON)
+    await store.doubt_last_look(mine.id, Ts("1.1"))
+    assert {one.place for one in await taken_up(store)} == {HERE, THERE}
+
+
 async def test_moving_to_where_the_job_is_followed_already_merges(store: Watches) -> None:
     there = await store.add(watch(THERE, GRACE))
     mine = await followed(store, ADA)

@@ -21,17 +21,27 @@ from bot.givenupstore import StoredGivenUps
 from bot.job import JobId, JobState
 from bot.ports import Watches
 from bot.store import Store
-from bot.watch import Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId
+from bot.watch import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId
 from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
 from tests.fakes import FakeAsks, FakeGivenUps, FakeWatches
 
 NOTHING = watch(name="nothing")
+ELSEWHERE = Place(TEAM, ChannelId("D0ELSE"))
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
     *("card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
     *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
-    *("move", "close", "close if deserted", "remove", "give up", "telling", "told"),
+    *(
+        "move",
+        "close",
+        "close if deserted",
+        "remove",
+        "give up",
+        "telling",
+        "told",
+        "move and leave the card",
+    ),
 ]
 SEQUENCES = st.lists(
     st.tuples(
@@ -137,6 +147,9 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "reply posted": lambda table, _: table.reply_posted(id_, slot, begun, ts, None),
         "move": lambda table, mine: table.move(
             mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
+        ),
+        "move and leave the card": lambda table, mine: table.move(
+            mine, [replace(new, place=ELSEWHERE)], left_at=at
         ),
         "add in a thread": lambda table, _: table.add(replace(new, thread=Ts("0.0"), is_own=True)),
         "leave thread": lambda table, mine: table.leave_thread(mine),

@@ -1,4 +1,5 @@
-"""Draws the scenario of a seed. What nobody can decide beforehand, such as a delay on the way, is drawn as it goes."""
+"""Draws the scenario of a seed: who does what, and with `mishaps` what goes wrong. What nobody can decide beforehand,
+such as a delay on the way, is drawn as it goes."""
 
 import math
 from dataclasses import replace
@@ -6,6 +7,18 @@ from random import Random
 
 from bot.demo.timeline import Cancelled, Failed
 from tests.simulation.jobplans import a_job, long_and_failing, quick_steps, tall_and_quick, waiting
+from tests.simulation.mishaps import (
+    POINTS,
+    SWEEP_FAILS,
+    any_fronts,
+    any_upsets,
+    clock_steps,
+    kill_over_a_post,
+    kills_over,
+    late_edits,
+    pause_near_the_end,
+    unheard,
+)
 from tests.simulation.scenario import (
     ACTIVE_SECONDS,
     CLOSED_PLACES,
@@ -18,7 +31,7 @@ from tests.simulation.scenario import (
     Scenario,
     Upset,
 )
-from tests.simulation.weather import DISK_TROUBLE, OMNI_TROUBLE, SLACK_TROUBLE, Front
+from tests.simulation.weather import Front
 
 
 def plan(seed: int) -> Scenario:
@@ -35,7 +48,7 @@ def plan(seed: int) -> Scenario:
     )
     places = _places(random, is_busy)
     actions = _busy_actions(random, jobs, places) if is_busy else _actions(random, jobs, places)
-    upsets = _upsets(random)
+    upsets = any_upsets(random)
     if changes_mind:
         jobs = (waiting(jobs[0]),)
         actions = _change_of_mind(random)
@@ -43,7 +56,7 @@ def plan(seed: int) -> Scenario:
     if is_tall:
         jobs = (tall_and_quick(random, jobs[0]), *jobs[1:])
         actions.append(Action(1.0, "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES)))
-        upsets += [_kill_over_a_post(random) for _ in range(2)]
+        upsets += [kill_over_a_post(random) for _ in range(2)]
     if is_shared:
         jobs = (long_and_failing(random, jobs[0]), *jobs[1:])
         actions += [
@@ -54,10 +67,11 @@ def plan(seed: int) -> Scenario:
             Upset(
                 "pause",
                 random.uniform(20, 150),
-                random.choice(_POINTS),
+                random.choice(POINTS),
                 back_after=random.choice((5.0, 30.0, 70.0)),
             )
         )
+        upsets.append(pause_near_the_end(random, jobs[0].script))
     if not (is_shared or changes_mind):
         asked, asking, killing = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
         jobs += asked
@@ -67,7 +81,11 @@ def plan(seed: int) -> Scenario:
         jobs += again
         actions += pressing
         upsets += killing
-    fronts = [_SWEEP_FAILS] if changes_mind else _fronts(random)
+    fronts = [SWEEP_FAILS] if changes_mind else any_fronts(random)
+    fronts += late_edits(Random(f"late edits {seed}"), actions)
+    silent, killing = unheard(Random(f"unheard {seed}"), jobs, actions)
+    fronts += silent
+    upsets += killing
     if has_slow_edits:
         jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
         fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.6, ("slow",), "chat.update"))
@@ -83,7 +101,7 @@ def plan(seed: int) -> Scenario:
         actions=tuple(actions),
         fronts=tuple(fronts),
         upsets=tuple(upsets),
-        clock_steps=tuple(_clock_steps(random)),
+        clock_steps=tuple(clock_steps(random)),
         closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
         processes=2 if is_shared else 1,
     )
@@ -117,21 +135,6 @@ def _busy_actions(random: Random, jobs: tuple[JobPlan, ...], places: list[str]) 
         for job in range(len(jobs))
         for _ in range(random.randint(1, 4))
     ]
-
-
-def _kill_over_a_post(random: Random) -> Upset:
-    when = random.choice(("left", "arrived", "answered"))
-    return Upset(
-        "kill",
-        random.uniform(4, 25),
-        f"{when} chat.postMessage",
-        random.choice((0, 1, 2, 3, 5, 8, 13)),
-        random.choice((0.3, 3.0, 15.0)),
-    )
-
-
-_SWEEP_FAILS = Front("disk", 20.0, 60.0, 1.0, ("locked",), "GROUP BY watches.job")
-"""The table can't be searched for what is open, so the next process takes up nothing for a minute."""
 
 
 def _change_of_mind(random: Random) -> list[Action]:
@@ -212,7 +215,7 @@ def _asks(
         )
         for more in range(number)
     ]
-    return jobs, actions, _kills_over(random, actions)
+    return jobs, actions, kills_over(random, actions)
 
 
 def _presses(
@@ -247,7 +250,7 @@ def _presses(
                 )
                 for more in range(pressers)
             ]
-    return tuple(again), pressing, _kills_over(random, pressing)
+    return tuple(again), pressing, kills_over(random, pressing)
 
 
 def _asked(job: JobPlan) -> JobPlan:
@@ -255,87 +258,8 @@ def _asked(job: JobPlan) -> JobPlan:
     return replace(job, is_asked=True, vanishes_at=None, cancelled_at=None, odd_state=None, exists=True)
 
 
-def _kills_over(random: Random, asking: list[Action]) -> list[Upset]:
-    return [
-        Upset(
-            "kill",
-            asked.at,
-            random.choice(("left POST", "arrived POST", "answered POST", "delivered", "answered users.info")),
-            random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
-            random.choice((0.3, 3.0)),
-        )
-        for asked in asking
-        if random.random() < 0.3
-    ]
-
-
 def _deliveries(random: Random) -> tuple[float, ...]:
     first = random.choice((0.0, 0.0, 0.05, 1.0, 3.0))
     if random.random() < 0.15:
         return first, first + random.choice((0.0, 0.05, 1.0, 15.0))
     return (first,)
-
-
-def _fronts(random: Random) -> list[Front]:
-    fronts: list[Front] = []
-    if random.random() < 0.2:
-        return fronts
-    if random.random() < 0.15:
-        fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.4, ("slow",), "chat.update"))
-    for _ in range(random.choice((1, 2, 3, 5))):
-        service = random.choice(("slack", "slack", "slack", "omni", "omni", "disk", "whisper"))
-        kinds = {"omni": OMNI_TROUBLE, "disk": DISK_TROUBLE}.get(service, SLACK_TROUBLE)
-        begins = random.uniform(0, ACTIVE_SECONDS - 70)
-        on = ""
-        if service == "slack":
-            on = random.choice(("", "", "chat.postMessage", "chat.update", "conversations", "Permalink"))
-        fronts.append(
-            Front(
-                service,
-                begins,
-                begins + random.choice((3.0, 15.0, 60.0)),
-                random.choice((0.2, 0.5, 0.5, 1.0)),
-                tuple(random.sample(kinds, random.choice((1, 2, len(kinds))))),
-                on,
-            )
-        )
-    return fronts
-
-
-_POINTS = (
-    "left chat.postMessage",
-    "arrived chat.postMessage",
-    "answered chat.postMessage",
-    "left chat.update",
-    "arrived chat.update",
-    "answered chat.update",
-    "answered GET",
-    "left conversations",
-    "answered conversations",
-    "committed",
-    "delivered",
-)
-
-
-def _upsets(random: Random) -> list[Upset]:
-    if random.random() < 0.25:
-        return []
-    return [
-        Upset(
-            random.choice(("kill", "kill", "kill", "kill", "stop", "pause")),
-            random.uniform(0, ACTIVE_SECONDS - 20),
-            random.choice(("", *_POINTS)),
-            random.choice((0, 1, 2, 3, 5, 8, 13, 30, 100)),
-            random.choice((0.3, 0.5, 3.0, 15.0, 40.0)),
-        )
-        for _ in range(random.choice((1, 1, 2, 4)))
-    ]
-
-
-def _clock_steps(random: Random) -> list[tuple[float, float]]:
-    if random.random() > 0.15:
-        return []
-    return [
-        (random.uniform(0, ACTIVE_SECONDS), random.choice((-60.0, -5.0, -0.5, 0.5, 5.0, 60.0)))
-        for _ in range(random.choice((1, 2)))
-    ]

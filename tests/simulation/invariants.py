@@ -25,18 +25,19 @@ def broken_invariants(world: World) -> list[str]:
 
 
 def _answered(seen: Seen) -> Iterator[str]:
-    """Everybody hears: each acknowledged command led to a private line, or to a card in its place."""
+    """Everybody hears: each acknowledged command led to a private line, or to a card in its place. A line may be lost
+    where nothing was taken on; what the table holds may not."""
     for asked in seen.world.people.asked:
-        if not seen.is_acked(asked) or asked.action.kind in ASKING:
+        kind = asked.action.kind
+        if kind == "help" or kind in ASKING or not seen.is_acked(asked) or seen.has_heard(asked):
             continue
-        if asked.action.kind == "help" or seen.told(asked) is not None or seen.died_over(asked):
+        if kind in FOLLOWING and any(seen.cards[seen.job_of(asked).id, at] for at in seen.places_of(asked)):
             continue
-        job = seen.job_of(asked)
-        if asked.action.kind in FOLLOWING and any(
-            seen.cards[job.id, place] for place in seen.places_of(asked)
-        ):
-            continue
-        yield f"{asked.person} heard nothing of {asked.action}"
+        if kind in FOLLOWING and seen.is_remembered(asked) and not seen.left(asked):
+            if not (seen.was_told_of_no_card(asked) or seen.is_beyond_telling(asked.person)):
+                yield f"{asked.person} is forgotten, who had {asked.action} taken on"
+        elif seen.told(asked) is None and not seen.died_over(asked):
+            yield f"{asked.person} heard nothing of {asked.action}"
 
 
 def _not_broken(seen: Seen) -> Iterator[str]:
@@ -58,15 +59,18 @@ def _one_right_card(seen: Seen) -> Iterator[str]:
         shown = [look_of(look) for card in cards for look in card.looks]
         if not right & set(shown):
             yield f"{asked.person} follows {job.id[:8]} in {asked.place}, {sorted(right)} expected, cards show {shown}"
-        elif not _is_lasting(cards, right):
+        elif not _is_lasting(seen, cards, right):
             yield f"the card of {job.id[:8]} in {asked.place} for {asked.person} does not stay right: {shown}"
 
 
-def _is_lasting(cards: list[Posted], right: set[str]) -> bool:
+def _is_lasting(seen: Seen, cards: list[Posted], right: set[str]) -> bool:
     """Whether some card that reached a right look still has one, or was taken from the bot after that."""
     return any(
         look_of(card.looks[-1]) in right
-        or (card.written_off and any(look_of(look) in right for look in card.looks))
+        or (
+            (card.written_off or seen.was_overtaken_for_good(card))
+            and any(look_of(look) in right for look in card.looks)
+        )
         for card in cards
     )
 
@@ -91,7 +95,8 @@ def _no_orphan(seen: Seen) -> Iterator[str]:
             yield f"a card of no job in {channel}: {cards[-1].looks[-1].text[:60]!r}"
             continue
         for card in cards:
-            if not seen.is_out_of_reach(card) and look_of(card.looks[-1]) == "running":
+            is_left = seen.is_out_of_reach(card) or seen.was_overtaken_for_good(card)
+            if not is_left and look_of(card.looks[-1]) == "running":
                 yield f"card {card.ts} of {job[:8]} in {channel} still says {card.looks[-1].text[:60]!r}"
         if not any(
             asked.action.kind in FOLLOWING
@@ -131,13 +136,15 @@ def _word(plan: JobPlan) -> str | None:
 
 def _final_is_final(seen: Seen) -> Iterator[str]:
     """No edit follows the final one, except by another final one, or by one of another process that had left before
-    the final one was shown."""
+    the final one was shown; then the final one is shown again, if that process lived to say so."""
     for cards in seen.cards.values():
         for card in cards:
             final: Look | None = None
-            for look in card.looks:
+            for number, look in enumerate(card.looks, start=1):
                 shown = look_of(look)
-                if final is not None and shown != look_of(final) and not _crossed(seen, final, look):
+                if final is not None and shown != look_of(final):
+                    if _crossed(seen, final, look) and _is_mended(seen, card, number):
+                        continue
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
                 if shown in FINAL and shown != "missing" and not look.is_doubtful:
@@ -152,6 +159,15 @@ def _crossed(seen: Seen, final: Look, later: Look) -> bool:
         and sent_before is not None
         and sent.process is not sent_before.process
         and sent.at < seen.seconds(final.at)
+    )
+
+
+def _is_mended(seen: Seen, card: Posted, number: int) -> bool:
+    """Whether the card shows the end again after a late edit, the last but so many."""
+    return (
+        any(look_of(look) in FINAL for look in card.looks[number:])
+        or seen.was_overtaken_for_good(card)
+        or seen.is_out_of_reach(card)
     )
 
 

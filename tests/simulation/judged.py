@@ -13,7 +13,8 @@ from bot import accesslines, asklines, lines
 from bot.ask import AskRefused
 from bot.demo.socketmode import ACK_SECONDS
 from bot.job import JobId
-from tests.simulation.looks import FINAL, NOTE, job_of, look_of
+from bot.watch import NoCard
+from tests.simulation.looks import FINAL, job_of
 from tests.simulation.people import Asked, Delivery
 from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
 from tests.simulation.slackside import Posted
@@ -39,7 +40,7 @@ class Seen:
         """All cards by job and channel, in the order in which they came."""
         cards = defaultdict(list)
         for posted in self.slack.posted.values():
-            if posted.thread is None and look_of(posted.looks[0]) != NOTE:
+            if posted.thread is None and not is_note(posted.exchange):
                 cards[job_of(posted.looks[-1]), posted.channel].append(posted)
         return cards
 
@@ -90,10 +91,61 @@ class Seen:
         """Whether the card is gone, or closed to the bot."""
         return posted.deleted_at is not None or posted.written_off or self.is_uncertain(posted)
 
+    def was_overtaken_for_good(self, card: Posted) -> bool:
+        """Whether its last look is of an edit that lay about while its process stood still, and that process died
+        before it could find out that another had shown the end meanwhile."""
+        last = card.looks[-1].exchange
+        return last is not None and last.held_until > 0.0 and last.process in self.world.ended_at
+
     def told(self, asked: Asked) -> str | None:
         """The first private line that was sent in answer."""
         sent = self.slack.told.get(asked.secret)
         return sent[0][1] if sent else None
+
+    def has_heard(self, asked: Asked) -> bool:
+        """Whether Slack has taken a private line in answer to it, or to another command of the person's for the job
+        since: by its address, or otherwise where that was used up."""
+        asks_like_it = [
+            other
+            for other in self.world.people.asked
+            if other is asked or (other.action.at >= asked.action.at and _is_for_the_same(asked, other))
+        ]
+        secrets = {other.secret for other in asks_like_it}
+        texts = {line for secret in secrets for _, line in self.slack.told.get(secret, ())}
+        return any(
+            exchange.done
+            and (
+                exchange.args.get("secret") in secrets
+                or (exchange.args.get("user") == asked.person and exchange.args.get("text") in texts)
+                or (is_note(exchange) and exchange.args.get("text") in texts)
+            )
+            for exchange in self.world.wire.log
+        )
+
+    def is_remembered(self, asked: Asked) -> bool:
+        """Whether the table held that the person follows, when they asked or later."""
+        job = self.job_of(asked).id
+        return any(
+            self.world.followed.stood_there((job, place, asked.person), asked.action.at)
+            for place in self.places_of(asked)
+        )
+
+    def was_told_of_no_card(self, asked: Asked) -> bool:
+        """Whether it was tried to tell the person in direct messages that there is no card."""
+        direct = self.slack.workspace.direct(asked.person).id
+        texts = {lines.given_up(why, JobId(self.job_of(asked).id)) for why in NoCard}
+        return any(
+            exchange.name == "chat.postMessage"
+            and exchange.args["channel"] == direct
+            and exchange.args["text"] in texts
+            and exchange.at > asked.action.at
+            for exchange in self.world.wire.log
+        )
+
+    def is_beyond_telling(self, person: str) -> bool:
+        """Whether the person's direct messages are, or were for a time, closed to the bot."""
+        direct = self.slack.workspace.direct(person).id
+        return person in self.slack.closed_to_bot or direct in self.world.people.ever_closed
 
     def is_acked(self, asked: Asked) -> bool:
         """Whether the person has not been told by Slack that the app did not answer."""
@@ -198,7 +250,11 @@ class Seen:
         told = self.told(asked)
         if told is not None:
             return not is_refusal(told)
+        if self.was_told_of_no_card(asked):
+            return False
         if not self.died_over(asked):
+            return True
+        if self.is_remembered(asked) and not self.is_beyond_telling(asked.person):
             return True
         # Its process died over it. What had become visible by then counts.
         ended = min(d.ended_at for d in asked.deliveries if d.ended_at is not None)
@@ -284,6 +340,18 @@ class Seen:
         if known is None or not known.is_final(self.world.now()):
             return None
         return self.seconds(known.created_at + known.moment(self.world.now()).since_seconds)
+
+
+def is_note(exchange: Exchange) -> bool:
+    """Whether it posts no card and no reply, but a line for one person in their direct messages."""
+    return exchange.name == "chat.postMessage" and "/told" in str(exchange.args.get("metadata"))
+
+
+def _is_for_the_same(asked: Asked, other: Asked) -> bool:
+    mine, others = asked.action, other.action
+    return (asked.person, mine.job) == (other.person, others.job) and {mine.kind, others.kind} <= set(
+        FOLLOWING
+    )
 
 
 def is_notice(text: str) -> bool:

@@ -6,8 +6,6 @@ import re
 from tests.simulation.slackside import Look
 
 LEFT_ALONE = "unfollowed"
-NOTE = "note"
-"""No card, but a line in somebody's direct messages."""
 FINAL = ("answered", "failed", "cancelled", "missing")
 """The looks that tell how the job ended."""
 
@@ -19,14 +17,12 @@ _BEGINNINGS = {
     "Omni no longer knows this job": "missing",
     "The bot no longer follows this job": LEFT_ALONE,
     "The bot stopped looking": "rested",
-    "Slack did not confirm the card": NOTE,
-    "I was stopped while I was asking": NOTE,
 }
 _JOB = re.compile(r"job `([0-9a-f-]{36})`")
 
 
 def look_of(look: Look) -> str:
-    """answered, failed, cancelled, missing, unfollowed, rested, note, or running."""
+    """answered, failed, cancelled, missing, unfollowed, rested, or running."""
     for beginning, name in _BEGINNINGS.items():
         if look.text.startswith(beginning):
             return name

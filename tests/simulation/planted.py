@@ -18,11 +18,12 @@ from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.drawing import Drawing, _Card
 from bot.errands import Errands
 from bot.follower import Follower
+from bot.givenupstore import StoredGivenUps
 from bot.posting import Post, Posting
 from bot.rows import select_watches
 from bot.store import Store
 from bot.tables import watches
-from bot.watch import Ts, Watch
+from bot.watch import NoCard, Ts, Watch, WatchId
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,10 @@ def _ts_not_stored() -> None:
 
 @_fault("a write of a follow does not ask whether the claim still holds")
 def _unchecked_claim() -> None:
-    async def write(self: Store, watch: Watch, *_only_if: object, **columns: object) -> None:
+    async def write(self: Store, watch: Watch, *_only_if: object, **columns: object) -> bool:
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(watches.c.id == watch.id).values(**columns))
+        return True
 
     async def open_watches(self: Store, job: Any, _claim: object) -> Any:
         async with self.transactions.begin() as connection:
@@ -221,6 +223,26 @@ def _no_look_for_posts() -> None:
 
 async def _nothing(*_: object) -> None:
     pass
+
+
+@_fault("a follow that came to nothing is forgotten before its person was told")
+def _forgotten_before_told() -> None:
+    real = StoredGivenUps.give_up
+
+    async def give_up(self: StoredGivenUps, watch: Watch, why: NoCard, at: datetime) -> None:
+        await real(self, watch, why, at)
+        for follower in watch.followers:
+            await self.told(watch.id, follower)
+
+    _replace(StoredGivenUps, "give_up", give_up)
+
+
+@_fault("a late edit of a process that was replaced is left as it is")
+def _late_edit_left() -> None:
+    async def doubt_last_look(_self: Store, _watch: WatchId, _card: Ts) -> None:
+        pass
+
+    _replace(Store, "doubt_last_look", doubt_last_look)
 
 
 @_fault("nobody tells of the questions of a process that is gone")

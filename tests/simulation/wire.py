@@ -60,6 +60,8 @@ class Exchange:
     fate: Fate
     future: asyncio.Future[Answer]
     is_lost: bool = False
+    held_until: float = 0.0
+    """Before that it does not arrive; 0: it is not held."""
     arrived_at: float | None = None
     done: bool = False
     """Whether the service did it."""
@@ -119,11 +121,20 @@ class Wire:
     def cut(self, process: Process) -> None:
         """A process has died: what it had sent may or may not have arrived."""
         for exchange in [e for e in self._open if e.process is process]:
-            if self._random.random() < 0.5:
+            if self._random.random() < 0.5 and exchange.held_until <= self._loop.time():
                 self._arrive(exchange)
             exchange.is_lost = True
 
+    def hold(self, process: Process, seconds: float) -> None:
+        """A process stands still, and what it has sent may lie about as long, as where its whole machine does."""
+        for exchange in [e for e in self._open if e.process is process and e.name == "chat.update"]:
+            if self._random.random() < 0.5:
+                exchange.held_until = self._loop.time() + self._random.uniform(0.0, seconds)
+
     def _arrive(self, exchange: Exchange) -> None:
+        if exchange.held_until > self._loop.time():
+            self._loop.at_in_world(exchange.held_until, lambda: self._arrive(exchange))
+            return
         serve = self._open.pop(exchange, None)
         if serve is None or exchange.is_lost:
             return

@@ -8,6 +8,7 @@ from random import Random
 from bot.demo.limits import Limits
 from bot.demo.slack import SCOPES
 from bot.demo.workspace import Channel, User, Workspace
+from tests.simulation.followed import Followed
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machine import Machine, Running, settings
 from tests.simulation.omniside import OmniSide
@@ -66,6 +67,7 @@ class World:
         )
         self.people.jobs = lambda: self.scenario.jobs
         self.people.delivered = lambda process: self._event("delivered", process)
+        self.followed = Followed(self.disk, loop.time)
         self._upsets: list[Upset] = []
         self._back_after = 1.0
         self._processes = scenario.processes
@@ -74,7 +76,7 @@ class World:
         """Which process was paused, and from when to when if it lived so long."""
         self._is_over = False
         self.wire.happened = self._on_wire
-        self.disk.committed = lambda process: self._event("committed", process)
+        self.disk.committed = self._on_commit
         self.machine.ended = self._on_end
 
     def now(self) -> float:
@@ -159,11 +161,14 @@ class World:
         (open_rows,) = self.disk.rows.execute(
             "SELECT count(*) FROM watches WHERE closed_at IS NULL"
         ).fetchone()
+        (untold,) = self.disk.rows.execute(
+            "SELECT count(*) FROM watches WHERE given_up IS NOT NULL AND closed_at IS NOT NULL"
+        ).fetchone()
         (asks_in_hand,) = self.disk.rows.execute(
             "SELECT count(*) FROM asks WHERE job IS NULL AND told = 0"
         ).fetchone()
         is_awake = not any(running.process.is_paused for running in self.machine.running)
-        return open_rows == asks_in_hand == 0 and is_awake and self.machine.reachable() is not None
+        return open_rows == untold == asks_in_hand == 0 and is_awake and self.machine.reachable() is not None
 
     def _begin_job(self, job: JobPlan) -> None:
         self.trace.note("omni", f"job {job.id[:8]} begins")
@@ -197,6 +202,10 @@ class World:
         if self.machine.running:
             self._do_upset(upset, self.random.choice(self.machine.running))
 
+    def _on_commit(self, process: Process | None) -> None:
+        self.followed.look()
+        self._event("committed", process)
+
     def _on_wire(self, what: str, exchange: Exchange) -> None:
         self._event(f"{what} {exchange.name}", exchange.process)
 
@@ -216,6 +225,7 @@ class World:
         if upset.kind == "pause":
             self.trace.note(running.process.name, f"PAUSED for {upset.back_after:g} s")
             running.process.pause()
+            self.wire.hold(running.process, upset.back_after)
             self.pauses.append((running.process, self.loop.time(), self.loop.time() + upset.back_after))
             self.loop.in_world(upset.back_after, running.process.wake)
             return
@@ -257,6 +267,7 @@ class World:
     def forget(self) -> None:
         """Drop what the services remember: messages, requests, jobs, addresses."""
         self.people.asked.clear()
+        self.followed.forget()
         self.wire.log.clear()
         self.slack.forget()
         self.omni.forget()
