@@ -67,10 +67,8 @@ def _is_lasting(seen: Seen, cards: list[Posted], right: set[str]) -> bool:
     """Whether some card that reached a right look still has one, or was taken from the bot after that."""
     return any(
         look_of(card.looks[-1]) in right
-        or (
-            (card.written_off or seen.was_overtaken_for_good(card))
-            and any(look_of(look) in right for look in card.looks)
-        )
+        or (card.written_off and any(look_of(look) in right for look in card.looks))
+        or seen.was_overtaken_for_good(card)
         for card in cards
     )
 
