@@ -1,23 +1,22 @@
 """What a seed is judged by: what the simulated Slack and Omni saw, put in order.
 
 That is their messages, with all that these ever showed, and the requests that reached them. The bot's own tables are
-looked at only for what is left open in them, and at the moment of a kill, to tell whether it came between Slack's
-taking a post and the commit that stores it.
+looked at only for what is left open in them, for who was ever taken on, and at the moment of a kill, to tell whether it
+came between Slack's taking a post and the commit that stores it.
 """
 
 import math
-from collections import defaultdict
 from functools import cached_property
 
-from bot import accesslines, asklines, lines
-from bot.ask import AskRefused
+from bot import asklines, lines
 from bot.demo.socketmode import ACK_SECONDS
 from bot.job import JobId
 from bot.watch import NoCard
-from tests.simulation.looks import FINAL, job_of
+from tests.simulation.looks import FINAL
 from tests.simulation.people import Asked, Delivery
+from tests.simulation.posts import Posts, is_note
+from tests.simulation.refusals import is_refusal
 from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
-from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import BEGINNING, World
 
@@ -27,75 +26,12 @@ IN_FLIGHT_SECONDS = 40.0
 """For so long after a command its answer may still be on its way."""
 
 
-class Seen:
+class Seen(Posts):
     """What is to be judged, put in order."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.slack = world.slack
+        super().__init__(world)
         self.plans = {job.id: job for job in world.scenario.jobs}
-
-    @cached_property
-    def cards(self) -> dict[tuple[str, str], list[Posted]]:
-        """All cards by job and channel, in the order in which they came."""
-        cards = defaultdict(list)
-        for posted in self.slack.posted.values():
-            if posted.thread is None and not is_note(posted.exchange):
-                cards[job_of(posted.looks[-1]), posted.channel].append(posted)
-        return cards
-
-    @cached_property
-    def replies(self) -> dict[tuple[str, str], list[Posted]]:
-        """All thread replies by channel and the ts of their card."""
-        replies = defaultdict(list)
-        for posted in self.slack.posted.values():
-            if posted.thread is not None and not posted.deleted_by_bot:
-                replies[posted.channel, posted.thread].append(posted)
-        return replies
-
-    def notices(self, card: Posted) -> list[Posted]:
-        """The replies to a card that tell its people how the job ended."""
-        return [reply for reply in self.replies[card.channel, card.ts] if is_notice(reply.looks[0].text)]
-
-    def continuation(self, card: Posted) -> list[Posted]:
-        """The replies in which a card's answer goes on."""
-        return [reply for reply in self.replies[card.channel, card.ts] if not is_notice(reply.looks[0].text)]
-
-    @cached_property
-    def reply_tries(self) -> dict[tuple[str, str], list[Exchange]]:
-        """All requests to post a thread reply, by channel and the ts of the card."""
-        tries = defaultdict(list)
-        for exchange in self.world.wire.log:
-            if exchange.name == "chat.postMessage" and exchange.args.get("thread_ts"):
-                tries[exchange.args["channel"], exchange.args["thread_ts"]].append(exchange)
-        return tries
-
-    def has_unanswered_reply(self, card: Posted, *, notice: bool) -> bool:
-        """Whether a try of a notice, or of another reply, was left unanswered, and nobody may look for it."""
-        return not self.world.scenario.history_scopes and any(
-            exchange.answered_at is None and is_notice(exchange.args["text"]) == notice
-            for exchange in self.reply_tries[card.channel, card.ts]
-        )
-
-    def was_died_over(self, reply: Posted) -> bool:
-        """Whether a process died before it had stored a reply that nobody may look for."""
-        return self.is_uncertain(reply) and reply.is_doubtful
-
-    def is_uncertain(self, posted: Posted) -> bool:
-        """Whether nobody who may not read the history can know of this post."""
-        unknown = posted.is_doubtful or posted.exchange.answered_at is None
-        may_look = self.world.scenario.history_scopes and posted.channel not in self.world.people.ever_closed
-        return unknown and not may_look
-
-    def is_out_of_reach(self, posted: Posted) -> bool:
-        """Whether the card is gone, or closed to the bot."""
-        return posted.deleted_at is not None or posted.written_off or self.is_uncertain(posted)
-
-    def was_overtaken_for_good(self, card: Posted) -> bool:
-        """Whether its last look is of an edit that lay about while its process stood still, and that process died
-        before it could find out that another had shown the end meanwhile."""
-        last = card.looks[-1].exchange
-        return last is not None and last.held_until > 0.0 and last.process in self.world.ended_at
 
     def told(self, asked: Asked) -> str | None:
         """The first private line that was sent in answer."""
@@ -342,51 +278,8 @@ class Seen:
         return self.seconds(known.created_at + known.moment(self.world.now()).since_seconds)
 
 
-def is_note(exchange: Exchange) -> bool:
-    """Whether it posts no card and no reply, but a line for one person in their direct messages."""
-    return exchange.name == "chat.postMessage" and "/told" in str(exchange.args.get("metadata"))
-
-
 def _is_for_the_same(asked: Asked, other: Asked) -> bool:
     mine, others = asked.action, other.action
     return (asked.person, mine.job) == (other.person, others.job) and {mine.kind, others.kind} <= set(
         FOLLOWING
-    )
-
-
-def is_notice(text: str) -> bool:
-    """Whether a reply tells people of the end, and is not what the answer goes on in."""
-    return text.startswith("<@")
-
-
-_REFUSALS = {
-    lines.no_such_job(),
-    lines.chat_without_job(),
-    lines.key_refused(),
-    lines.omni_down(),
-    lines.omni_busy(),
-    lines.storage_down(),
-    lines.unconfirmed_card(),
-    lines.restarting(),
-    lines.slack_busy(),
-    accesslines.not_known(),
-    asklines.maybe_taken(None).text,
-    asklines.refused(AskRefused("")),
-    asklines.retry_maybe_taken(),
-    asklines.not_retriable(),
-    accesslines.not_yours(),
-    lines.nothing_to_show_here(),
-}
-
-
-def is_refusal(line: str) -> bool:
-    """Whether a private line says that nothing, or nothing certain, came of a command."""
-    return line in _REFUSALS or any(
-        part in line
-        for part in (
-            "can't post here or in your direct messages",
-            "Type the id",
-            "Omni has taken your question, but",
-            "was retried already",
-        )
     )

@@ -1,0 +1,89 @@
+"""What the bot has posted, as the simulated Slack holds it, and how sure the bot can be of it."""
+
+from collections import defaultdict
+from functools import cached_property
+
+from tests.simulation.looks import job_of
+from tests.simulation.slackside import Posted
+from tests.simulation.wire import Exchange
+from tests.simulation.world import World
+
+
+class Posts:
+    """The cards and replies of a world, with all that they ever showed."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.slack = world.slack
+
+    @cached_property
+    def cards(self) -> dict[tuple[str, str], list[Posted]]:
+        """All cards by job and channel, in the order in which they came."""
+        cards = defaultdict(list)
+        for posted in self.slack.posted.values():
+            if posted.thread is None and not is_note(posted.exchange):
+                cards[job_of(posted.looks[-1]), posted.channel].append(posted)
+        return cards
+
+    @cached_property
+    def replies(self) -> dict[tuple[str, str], list[Posted]]:
+        """All thread replies by channel and the ts of their card."""
+        replies = defaultdict(list)
+        for posted in self.slack.posted.values():
+            if posted.thread is not None and not posted.deleted_by_bot:
+                replies[posted.channel, posted.thread].append(posted)
+        return replies
+
+    def notices(self, card: Posted) -> list[Posted]:
+        """The replies to a card that tell its people how the job ended."""
+        return [reply for reply in self.replies[card.channel, card.ts] if is_notice(reply.looks[0].text)]
+
+    def continuation(self, card: Posted) -> list[Posted]:
+        """The replies in which a card's answer goes on."""
+        return [reply for reply in self.replies[card.channel, card.ts] if not is_notice(reply.looks[0].text)]
+
+    @cached_property
+    def reply_tries(self) -> dict[tuple[str, str], list[Exchange]]:
+        """All requests to post a thread reply, by channel and the ts of the card."""
+        tries = defaultdict(list)
+        for exchange in self.world.wire.log:
+            if exchange.name == "chat.postMessage" and exchange.args.get("thread_ts"):
+                tries[exchange.args["channel"], exchange.args["thread_ts"]].append(exchange)
+        return tries
+
+    def has_unanswered_reply(self, card: Posted, *, notice: bool) -> bool:
+        """Whether a try of a notice, or of another reply, was left unanswered, and nobody may look for it."""
+        return not self.world.scenario.history_scopes and any(
+            exchange.answered_at is None and is_notice(exchange.args["text"]) == notice
+            for exchange in self.reply_tries[card.channel, card.ts]
+        )
+
+    def was_died_over(self, reply: Posted) -> bool:
+        """Whether a process died before it had stored a reply that nobody may look for."""
+        return self.is_uncertain(reply) and reply.is_doubtful
+
+    def is_uncertain(self, posted: Posted) -> bool:
+        """Whether nobody who may not read the history can know of this post."""
+        unknown = posted.is_doubtful or posted.exchange.answered_at is None
+        may_look = self.world.scenario.history_scopes and posted.channel not in self.world.people.ever_closed
+        return unknown and not may_look
+
+    def is_out_of_reach(self, posted: Posted) -> bool:
+        """Whether the card is gone, or closed to the bot."""
+        return posted.deleted_at is not None or posted.written_off or self.is_uncertain(posted)
+
+    def was_overtaken_for_good(self, card: Posted) -> bool:
+        """Whether its last look is of an edit that lay about while its process stood still, and that process died
+        before it could find out that another had shown the end meanwhile."""
+        last = card.looks[-1].exchange
+        return last is not None and last.held_until > 0.0 and last.process in self.world.ended_at
+
+
+def is_note(exchange: Exchange) -> bool:
+    """Whether it posts no card and no reply, but a line for one person in their direct messages."""
+    return exchange.name == "chat.postMessage" and "/told" in str(exchange.args.get("metadata"))
+
+
+def is_notice(text: str) -> bool:
+    """Whether a reply tells people of the end, and is not what the answer goes on in."""
+    return text.startswith("<@")
