@@ -19,6 +19,7 @@ from bot.destinations import Destinations
 from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable
 from bot.job import Conversation, Job, JobId, JobState
 from bot.ports import Message, Omni, Watches
+from bot.pressed import pressed_card
 from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS
 from bot.sight import Sight
 from bot.submitting import Submission, Submitting
@@ -241,8 +242,8 @@ class AskDesk:
 
     async def _card(self, act: Act, user: UserId, watch: WatchId, place: Place, card: Ts) -> Watch:
         """The watch of a card, which a button named."""
-        known = await self._watches.get(watch)
-        if known is None or not known.is_of(place, card):
+        known = await pressed_card(self._watches, watch, place, card)
+        if known is None:
             audit.record(act, user, place, "refused: no such card")
             raise _Refused(lines.nothing_to_show_here())
         logcontext.about(known.job)

@@ -15,6 +15,7 @@ from bot.audit import Act
 from bot.errors import OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import JobId, JobState
 from bot.ports import Message, Watches
+from bot.pressed import pressed_card
 from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
@@ -44,8 +45,8 @@ class CancelDesk:
     async def _cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> str:
         if (line := await self._access.refusal(user, place)) is not None:
             return line
-        known = await self._watches.get(watch)
-        if known is None or not known.is_of(place, card):
+        known = await pressed_card(self._watches, watch, place, card)
+        if known is None:
             audit.record(Act.CANCEL, user, place, "refused: no such card")
             return lines.nothing_to_show_here()
         logcontext.about(known.job)

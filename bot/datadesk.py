@@ -27,6 +27,7 @@ from bot.errors import (
 from bot.link import chat_link
 from bot.ports import Board, Message, Omni, Upload, Watches
 from bot.posting import Posting
+from bot.pressed import pressed_card
 from bot.result import JobResult
 from bot.results import Results
 from bot.showing import not_shown
@@ -106,8 +107,8 @@ class DataDesk:
 
     async def _show(self, what: What, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
         try:
-            known = await self._watches.get(watch)
-            if known is None or not known.is_of(place, card):
+            known = await pressed_card(self._watches, watch, place, card)
+            if known is None:
                 return lines.nothing_to_show_here()
             logcontext.about(known.job)
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:

@@ -29,6 +29,7 @@ from bot.errors import (
 from bot.givenups import GivenUps
 from bot.job import Conversation, JobId, NotAReference, parse_reference
 from bot.ports import Board, Message, Omni, Watches
+from bot.pressed import pressed_card
 from bot.showing import OMNI_ANSWERS_WITHIN_SECONDS, not_shown
 from bot.telling import Word
 from bot.watch import NoCard, Place, TeamId, Ts, UserId, Watch, WatchId
@@ -108,8 +109,8 @@ class Desk:
     async def stop_following(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str:
         """Take a person off a watch. The watch, named by a button, must be the one of that card."""
         try:
-            known = await self._watches.get(watch)
-            if known is None or not known.is_of(place, card) or known.closed_at is not None:
+            known = await pressed_card(self._watches, watch, place, card)
+            if known is None or known.closed_at is not None:
                 return lines.not_following()
             logcontext.about(known.job)
             left = await self._watches.unfollow(watch, person)
@@ -125,8 +126,8 @@ class Desk:
     async def resume(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str:
         """Go on with a watch that was given up. The watch, named by a button, must be the one of that card."""
         try:
-            known = await self._watches.get(watch)
-            if known is None or not known.is_of(place, card):
+            known = await pressed_card(self._watches, watch, place, card)
+            if known is None:
                 return lines.not_resumable()
             logcontext.about(known.job)
             if known.ended:

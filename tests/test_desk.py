@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -250,6 +251,22 @@ async def test_a_click_that_does_not_fit_the_table_stops_nothing(
         line = await a_desk(stage, runner.start).stop_following(watch, place, card, person)
         assert stage.watches.rows[WATCH] == before
     assert line == lines.not_following()
+
+
+async def test_a_click_on_a_card_that_is_only_being_stored_is_waited_for() -> None:
+    stage = Stage(a_job(), a_watch())
+    card_posted = stage.watches.card_posted
+
+    async def stored_a_second_later(*posted: Any, **more: Any) -> bool:
+        await asyncio.sleep(1.0)
+        return await card_posted(*posted, **more)
+
+    stage.watches.card_posted = stored_a_second_later  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        await asyncio.sleep(0.5)
+        assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].card is None
+        line = await a_desk(stage, runner.start).stop_following(WATCH, HERE, Ts("1.0"), ADA)
+    assert line == lines.unfollowed(0)
 
 
 async def test_a_click_on_a_card_that_is_over_stops_nothing() -> None:
