@@ -235,7 +235,8 @@ class Drawing:
         is_the_end = card.ends and card.shown in card.fingerprints
         store = partial(self._watches.card_shows, card.watch, card.ts, card.shown, ended=is_the_end)
         try:
-            await stored(card.watch.id, store)
+            if not await stored(card.watch.id, store):
+                card.shown = None  # a late edit of a process that was replaced may cover it
         except ClaimLost as error:
             self._lose(card, error)
             await self._doubt_last_look(card)

@@ -200,14 +200,16 @@ class Watches(Protocol):
 
     async def card_shows(
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
-    ) -> None:
-        """Slack holds this message as the card; None: nobody knows what it holds. `ended`: it says how the job
-        ended. Raises ClaimLost."""
+    ) -> bool:
+        """Slack holds this message as the card; None: nobody knows what it holds, for an edit begins. `ended`: it says
+        how the job ended. False, and nothing changed, if the look has been doubted since the edit began. Raises
+        ClaimLost."""
         ...
 
     async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
-        """The card may have been edited after its last look. A watch that was closed on it, or is about to be, is
-        opened again, for whoever follows the job next; one whose card is still to be edited is left as it is."""
+        """The card may have been edited by somebody else than who follows the job. A watch that was closed on its last
+        look, or is about to be, is opened again, for whoever follows the job next; an edit that is under way must be
+        made once more."""
         ...
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:

@@ -31,7 +31,7 @@ from bot.rows import (
 )
 from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import DOUBTED, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -145,14 +145,22 @@ class Store:
     @whole
     async def card_shows(
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
-    ) -> None:
+    ) -> bool:
         look = {"shown": fingerprint, **({"ended": 1} if ended else {})}
-        await self._write(watch, watches.c.card == card, **look)
+        if_undoubted = () if fingerprint is None else (watches.c.shown.is_distinct_from(DOUBTED),)
+        if await self._write(watch, watches.c.card == card, *if_undoubted, **look):
+            return True
+        newest = await self.get(watch.id)
+        return newest is None or newest.card != card or newest.shown != DOUBTED
 
     @whole
     async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+        this = and_(self._is(watch), watches.c.card == card)
         has_last_look = or_(watches.c.closed_at.is_not(None), watches.c.ended == 1)
-        await self._set(watch, watches.c.card == card, has_last_look, shown=None, closed_at=None, claim=None)
+        async with self.transactions.begin() as connection:
+            await connection.execute(update(watches).where(this).values(shown=DOUBTED))
+            opening = update(watches).where(this, has_last_look).values(closed_at=None, claim=None)
+            await connection.execute(opening)
 
     @whole
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:

@@ -32,6 +32,10 @@ class Place:
     channel: ChannelId
 
 
+DOUBTED = "doubted"
+"""Stands for the fingerprint of a card that may have been edited since it was last drawn: it has to be drawn anew."""
+
+
 class NoCard(Enum):
     """Why there is no card, and the bot does not try for one any more."""
 
@@ -69,7 +73,7 @@ class Watch:
     card_gone: bool = False
     """Slack says that the card was deleted or can't be edited any more."""
     shown: str | None = None
-    """The fingerprint of the message that Slack holds now."""
+    """The fingerprint of the message that Slack holds now; DOUBTED, or None, where nobody knows."""
     notice_tried_at: datetime | None = None
     """When posting the thread reply was last begun; of a watch that was given up, telling its followers."""
     notice: Ts | None = None

@@ -26,7 +26,20 @@ from bot.person import Person, Venue
 from bot.ports import Message, Upload, Worth
 from bot.result import JobResult
 from bot.telling import Word
-from bot.watch import ChannelId, Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import (
+    DOUBTED,
+    ChannelId,
+    Claim,
+    NoCard,
+    Place,
+    Reply,
+    Slot,
+    TeamId,
+    Ts,
+    UserId,
+    Watch,
+    WatchId,
+)
 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
@@ -646,16 +659,22 @@ class FakeWatches:
 
     async def card_shows(
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
-    ) -> None:
+    ) -> bool:
         await self._turn("card_shows")
-        if (row := self._write(watch)).card == card:
+        row = self._write(watch)
+        if row.card == card and fingerprint is not None and row.shown == DOUBTED:
+            return False
+        if row.card == card:
             self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
+        return True
 
     async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
         await self._turn("doubt_last_look")
         row = self.rows.get(watch)
-        if row is not None and self._has(watch, card) and (row.closed_at is not None or row.ended):
-            self._set(watch, shown=None, closed_at=None, claim=None)
+        if row is not None and self._has(watch, card):
+            self._set(watch, shown=DOUBTED)
+            if row.closed_at is not None or row.ended:
+                self._set(watch, closed_at=None, claim=None)
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
         await self._turn("card_is_gone")

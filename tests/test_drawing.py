@@ -23,7 +23,7 @@ from bot.errors import (
 )
 from bot.palette import Palette
 from bot.ports import Message
-from bot.watch import Claim, Ts, Watch
+from bot.watch import DOUBTED, Claim, Ts, Watch
 from tests.fakes import HERE, JOB, START, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
 
 pytestmark = pytest.mark.looptime
@@ -334,7 +334,7 @@ async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_pro
         easel.board.on_update = lambda: None
         await asyncio.sleep(30)
     assert easel.edits() == ["done"]
-    assert easel.watches.rows[watch.id].shown is None, "the other process must not rely on it"
+    assert easel.watches.rows[watch.id].shown == DOUBTED, "the other process must not rely on it"
 
 
 async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> None:
@@ -380,7 +380,7 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
         easel.drawing.show(watch, ts, look("running"))
         await asyncio.sleep(5)
         row = easel.watches.rows[watch.id]
-        assert (row.shown, row.closed_at, row.ended) == (None, None, True)
+        assert (row.shown, row.closed_at, row.ended) == (DOUBTED, None, True)
         assert await easel.watches.open_jobs() == [JOB]
         with pytest.raises(ClaimLost):
             await easel.watches.close(replace(row, claim=Claim("another")), START)
@@ -402,7 +402,25 @@ async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once
         easel.drawing.show(watch, ts, look("running"))
         await asyncio.sleep(10)
         row = easel.watches.rows[watch.id]
-        assert (row.shown, row.closed_at, row.ended) == (None, None, True)
+        assert (row.shown, row.closed_at, row.ended) == (DOUBTED, None, True)
+
+
+async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it_before_it_was_stored() -> (
+    None
+):
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+
+        def doubted_by_another_process() -> None:
+            easel.board.on_update = lambda: None
+            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], shown=DOUBTED)
+
+        easel.board.on_update = doubted_by_another_process
+        assert await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+    assert easel.edits() == ["failed", "failed"]
+    row = easel.watches.rows[watch.id]
+    assert (row.shown, row.ended) == (Message("failed").fingerprint, True)
 
 
 async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_answered() -> None:

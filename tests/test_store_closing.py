@@ -11,7 +11,7 @@ import pytest
 from bot.errors import ClaimLost, StoreUnavailable
 from bot.job import JobId
 from bot.ports import Watches
-from bot.watch import ChannelId, Place, Ts, Watch, WatchId
+from bot.watch import DOUBTED, ChannelId, Place, Ts, Watch, WatchId
 from tests.databases import (
     ADA,
     GRACE,
@@ -215,14 +215,18 @@ async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_nex
     with pytest.raises(ClaimLost):
         await store.close(mine, NOON, ended=True)
     (again,) = await taken_up(store)
-    assert (again.shown, again.ended, again.card) == (None, True, Ts("1.1"))
+    assert (again.shown, again.ended, again.card) == (DOUBTED, True, Ts("1.1"))
 
 
 async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) -> None:
     mine = await followed(store, ADA)
     await store.card_tried(mine, NOON)
     await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    assert await store.card_shows(mine, Ts("1.1"), None)
     await store.doubt_last_look(mine.id, Ts("1.1"))
-    await store.card_shows(mine, Ts("1.1"), "another look")
+    assert not await store.card_shows(mine, Ts("1.1"), "another look", ended=True)
+    assert await store.card_shows(mine, Ts("1.0"), "of a former card")
+    assert await store.card_shows(mine, Ts("1.1"), None)
+    assert await store.card_shows(mine, Ts("1.1"), "another look")
     seen = await store.get(mine.id)
-    assert seen is not None and (seen.shown, seen.claim) == ("another look", mine.claim)
+    assert seen is not None and (seen.shown, seen.ended, seen.claim) == ("another look", False, mine.claim)

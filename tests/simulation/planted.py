@@ -167,9 +167,8 @@ def _look_not_marked_unknown() -> None:
 
     async def card_shows(
         self: Store, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
-    ) -> None:
-        if fingerprint is not None:
-            await real(self, watch, card, fingerprint, ended=ended)
+    ) -> bool:
+        return fingerprint is None or await real(self, watch, card, fingerprint, ended=ended)
 
     _replace(Store, "card_shows", card_shows)
 
