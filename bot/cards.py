@@ -9,7 +9,7 @@ from uuid import uuid4
 import structlog
 
 from bot import render
-from bot.arrivals import Arrivals, Arrived
+from bot.arrivals import WAITED_FOR_SECONDS, Arrivals, Arrived
 from bot.chart import Chart
 from bot.drawing import Drawing
 from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
@@ -154,7 +154,7 @@ class Cards:
 
     async def _show_the_end(self, watch: Watch, ts: Ts, sight: Sight) -> bool:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
-        if watch.ended and not sight.has_ended:
+        if watch.ended and not sight.has_ended and not watch.has_doubted_look:
             return True
         taken = await self._drawing.finish(watch, ts, self._look(watch, sight), ended=sight.has_ended)
         if taken and not watch.ended:
@@ -194,11 +194,12 @@ class Cards:
 
     async def _give_up(self, watch: Watch, why: NoCard) -> None:
         """Let those who wait with a command be told in answer to it, and see to it that all others are told as well."""
-        is_awaited = await self._arrivals.is_awaited(watch.id)
+        waited_seconds = (self._now() - watch.looked_after_since).total_seconds()
+        may_be_awaited = waited_seconds < WAITED_FOR_SECONDS or await self._arrivals.is_awaited(watch.id)
         log.info("watch given up", watch=watch.id, job=watch.job, why=why.name)
         await self._given_ups.give_up(watch, why, self._now())
         self._arrivals.came(watch.id, why)
-        if not is_awaited:
+        if not may_be_awaited:
             await tell_followers(self._given_ups, self._board, replace(watch, given_up=why))
 
     async def _move_to_direct_messages(self, watch: Watch, arrival: Arrived = Arrived.MOVED) -> None:
@@ -206,6 +207,9 @@ class Cards:
         where it can still be edited keeps its watch, so that an edit that comes late is found and undone."""
         while (newest := await self._watches.newest(watch)) is not None:
             moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
+            if not newest.followers:
+                await self._let_go(newest)
+                return
             if not moved:
                 await self._give_up(newest, NoCard.NOWHERE)
                 return
@@ -214,6 +218,13 @@ class Cards:
                 self._arrivals.came(watch.id, arrival)
                 return
             # Otherwise somebody has come or gone meanwhile, and all of them count.
+
+    async def _let_go(self, watch: Watch) -> None:
+        """Close a watch whose last follower has stopped following meanwhile."""
+        if watch.card is None:
+            await self._watches.remove(watch)
+        else:
+            await self._watches.close_if_deserted(watch, self._now())
 
     async def _own_watch(self, watch: Watch, follower: UserId) -> Watch | None:
         """A watch of the same job in a follower's direct messages; None if those are closed to the bot, or tried."""

@@ -12,7 +12,7 @@ import structlog
 
 from bot import accesslines, audit, lines, logcontext
 from bot.access import Access
-from bot.arrivals import Arrival, Arrivals, Arrived
+from bot.arrivals import ARRIVES_WITHIN_SECONDS, LAST_WORD_WITHIN_SECONDS, Arrival, Arrivals, Arrived
 from bot.audit import Act
 from bot.destinations import Destination, Destinations, split_private
 from bot.errors import (
@@ -35,11 +35,6 @@ from bot.telling import Word
 from bot.watch import NoCard, Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
-
-ARRIVES_WITHIN_SECONDS = 20.0
-"""How long a person hears nothing before being told that the card is late."""
-LAST_WORD_WITHIN_SECONDS = 2.0
-"""How long it may take to hear why a watch that was waited for goes."""
 
 
 class Desk:

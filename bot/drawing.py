@@ -109,6 +109,8 @@ class Drawing:
         if card is None or card.ts != ts:
             card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
         card.watch = watch  # with the claim of the follow that wishes
+        if watch.has_doubted_look and not card.in_flight:
+            card.shown = None
         if card.last is None:
             if card.want(forms):
                 self._meter.edit_coalesced()
@@ -130,8 +132,13 @@ class Drawing:
         card.last, card.ends = asyncio.get_running_loop().create_future(), ended
         try:
             return await card.last
+        except asyncio.CancelledError:
+            # Like any other wish from now on: only the next try finds out whether an edit came too late.
+            card.last, card.ends = None, False
+            raise
         finally:
-            self._forget(card)
+            if not (card.in_flight or card.is_unanswered):
+                self._forget(card)
 
     async def _see_last_look_through(self, watch: Watch, ts: Ts) -> None:
         """Of two last looks the one comes after the other: Retry can be pressed before Slack has answered the first."""

@@ -19,7 +19,7 @@ BoardError                    Slack did not do it
 
 StoreUnavailable              the database did not answer: nothing was accepted, try again later
 ClaimLost                     another process follows the job by now: change nothing more
-WatchChanged                  somebody has joined the watch meanwhile: read it again first
+WatchChanged                  the watch was joined or doubted meanwhile: read it again first
 """
 
 
@@ -105,4 +105,4 @@ class ClaimLost(Exception):
 
 
 class WatchChanged(Exception):
-    """Somebody has joined or resumed the watch since it was read, and nothing was written."""
+    """Somebody has joined the watch since it was read, or its card's look was doubted, and nothing was written."""

@@ -182,7 +182,7 @@ class Follower:
         except ClaimLost:
             log.info("watch left to another follow", watch=watch.id)
         except WatchChanged:
-            log.info("watch joined meanwhile", watch=watch.id)
+            log.info("watch changed meanwhile", watch=watch.id)
         except (StoreUnavailable, BoardError) as error:
             log.warning("watch not tended", watch=watch.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)

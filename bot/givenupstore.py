@@ -1,11 +1,13 @@
 """The watches that were given up, in SQL: rows of the table of watches, until the last of their followers was told."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.rows import NO_CARD, make_sure_of_claim, seconds, select_watches, waits_for_word
+from bot.rows import NO_CARD, make_sure_of_claim, select_watches, waits_for_word
 from bot.tables import followers, replies, watches
 from bot.transactions import Transactions, whole
 from bot.watch import NoCard, TeamId, UserId, Watch, WatchId
@@ -26,6 +28,7 @@ class StoredGivenUps:
             if (await connection.execute(update(watches).where(mine).values(given_up))).rowcount == 0:
                 await make_sure_of_claim(connection, watch, self._team)
             await connection.execute(delete(replies).where(replies.c.watch == watch.id))
+            await self._forget_if_deserted(connection, watch.id)
 
     @whole
     async def left(self, before: datetime) -> Sequence[Watch]:
@@ -35,22 +38,28 @@ class StoredGivenUps:
             return await select_watches(connection, overdue)
 
     @whole
-    async def telling(self, watch: Watch, at: datetime) -> bool:
-        as_before = watches.c.notice_tried_at.is_not_distinct_from(seconds(watch.notice_tried_at))
-        mine = and_(self._is(watch.id), waits_for_word(), as_before)
-        begun = update(watches).where(mine).values(notice_tried_at=at.timestamp())
+    async def telling(self, watch: Watch, at: datetime) -> Watch | None:
+        this = and_(self._is(watch.id), waits_for_word())
         async with self.transactions.begin() as connection:
-            return (await connection.execute(begun)).rowcount > 0
+            found = await select_watches(connection, this, lock=True)
+            lives = [(there.closed_at, there.notice_tried_at) for there in found]
+            if lives != [(watch.closed_at, watch.notice_tried_at)]:
+                return None
+            await connection.execute(update(watches).where(this).values(notice_tried_at=at.timestamp()))
+            return replace(found[0], notice_tried_at=at)
 
     @whole
     async def told(self, watch: WatchId, follower: UserId) -> None:
         this = and_(self._is(watch), waits_for_word())
-        all_of_it = followers.c.watch == watch
         async with self.transactions.begin() as connection:
-            if not await select_watches(connection, this, lock=True):
-                return
-            await connection.execute(delete(followers).where(all_of_it, followers.c.user == follower))
-            await connection.execute(delete(watches).where(this, ~exists().where(all_of_it)))
+            if await select_watches(connection, this, lock=True):
+                theirs = delete(followers).where(followers.c.watch == watch, followers.c.user == follower)
+                await connection.execute(theirs)
+                await self._forget_if_deserted(connection, watch)
+
+    async def _forget_if_deserted(self, connection: AsyncConnection, watch: WatchId) -> None:
+        deserted = ~exists().where(followers.c.watch == watch)
+        await connection.execute(delete(watches).where(self._is(watch), waits_for_word(), deserted))
 
     def _is(self, watch: WatchId) -> ColumnElement[bool]:
         return and_(watches.c.team == self._team, watches.c.id == watch)

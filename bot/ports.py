@@ -253,7 +253,8 @@ class Watches(Protocol):
         """Put other watches in the place of one whose place the bot can't post in, all at once. `left_at`: its card
         stays where it is, and the watch with it, closed and with no followers; None: it is forgotten.
 
-        False, and nothing changed, if its followers are no longer those of `watch`. Raises ClaimLost.
+        False, and nothing changed, if its followers are no longer those of `watch`. Raises ClaimLost; and WatchChanged
+        where the look of a card that stays has been doubted.
         """
         ...
 
@@ -275,12 +276,13 @@ class Watches(Protocol):
         """Nothing is left to show or tell, for good if the card says how the job `ended`; `outcome`: how it did,
         where that is known. Raises ClaimLost.
 
-        Changes nothing if somebody has joined or resumed the watch since.
+        Changes nothing if somebody has joined or resumed the watch since, or the card's look has been doubted.
         """
         ...
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
-        """Close the watch unless somebody follows it, even if only since a moment ago. Raises ClaimLost."""
+        """Close the watch unless somebody follows it, even if only since a moment ago, or the card's look has been
+        doubted. Raises ClaimLost."""
         ...
 
     async def remove(self, watch: Watch) -> None:

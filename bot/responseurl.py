@@ -18,7 +18,7 @@ NO_CONNECTION = "no_connection"
 async def whisper(session: aiohttp.ClientSession, meter: Meter, response_url: str, message: Message) -> None:
     """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
 
-    A 5xx counts as not told: of what only one person sees, twice is better than never.
+    A 5xx and a page count as not told: of what only one person sees, twice is better than never.
     """
     outcome = Outcome.ABANDONED
     try:
@@ -42,12 +42,16 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
     try:
         async with session.post(response_url, json=body) as answer:
             status, retry_after = answer.status, answer.headers.get("Retry-After")
+            is_page = (await answer.text(errors="replace")).lstrip().startswith("<")
     except aiohttp.ClientConnectorError as error:
         raise BoardUnreachable(NO_CONNECTION) from error
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise Unanswered(type(error).__name__) from error
     if status >= 500:
         raise BoardUnreachable(f"http_{status}")
+    if status == 200 and is_page:
+        # Somebody else answers in Slack's place, a proxy say; Slack's own body is but a word or an object.
+        raise BoardUnreachable("nonsense")
     if status == 429:
         raise meaning("", status=status, retry_after=retry_after)
     if status != 200:

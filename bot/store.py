@@ -7,7 +7,8 @@ So a process that was paused, or cut off, while another took its job over finds 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, null, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.claims import Claims
 from bot.errors import ClaimLost, WatchChanged
@@ -179,10 +180,12 @@ class Store:
 
     @whole
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
-        as_read = watches.c.resumed_at.is_not_distinct_from(seconds(watch.resumed_at))
-        only_if = () if at is None else (as_read,)
-        if not await self._write(watch, *only_if, notice_tried_at=seconds(at)):
-            raise WatchChanged
+        async with self.transactions.begin() as connection:
+            there = await self._held(connection, watch)
+            if at is not None and there.followers != watch.followers:
+                raise WatchChanged
+            trying = update(watches).where(self._is(watch.id)).values(notice_tried_at=seconds(at))
+            await connection.execute(trying)
 
     @whole
     async def notice_posted(
@@ -237,17 +240,17 @@ class Store:
     async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
         make_sure_of_team(self._team, *(elsewhere.place for elsewhere in to))
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, self._is(watch.id), lock=True)
-            if [there.claim for there in found] != [watch.claim]:
-                raise ClaimLost
-            if [there.followers for there in found] != [watch.followers]:
+            there = await self._held(connection, watch)
+            if there.followers != watch.followers:
                 return False
+            if left_at is not None and there.has_doubted_look:
+                raise WatchChanged
             if left_at is None:
                 await connection.execute(delete(watches).where(self._is(watch.id)))
             else:
                 await connection.execute(delete(followers).where(followers.c.watch == watch.id))
-                closing = update(watches).where(self._is(watch.id)).values(closed_at=left_at.timestamp())
-                await connection.execute(closing)
+                left = {"closed_at": left_at.timestamp(), "ended": 0, "outcome": None}
+                await connection.execute(update(watches).where(self._is(watch.id)).values(left))
             for elsewhere in to:
                 await add_watch(connection, elsewhere)
             return True
@@ -279,19 +282,20 @@ class Store:
     async def close(
         self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
-        unchanged = watches.c.resumed_at.is_not_distinct_from(seconds(watch.resumed_at))
-        await self._write(watch, unchanged, closed_at=at.timestamp(), ended=int(ended), outcome=outcome)
+        closed = {"closed_at": at.timestamp(), "ended": int(ended), "outcome": outcome}
+        async with self.transactions.begin() as connection:
+            there = await self._held(connection, watch)
+            is_unchanged = (there.followers, there.resumed_at) == (watch.followers, watch.resumed_at)
+            if is_unchanged and not there.has_doubted_look:
+                await connection.execute(update(watches).where(self._is(watch.id)).values(closed))
 
     @whole
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
-        followed = exists().where(followers.c.watch == watch.id)
-        deserted = and_(self._is(watch.id), watches.c.claim == watch.claim, ~followed)
         async with self.transactions.begin() as connection:
-            # Locked first: a statement that waits for a joiner would still look at the followers before it.
-            await select_watches(connection, self._is(watch.id), lock=True)
-            closing = update(watches).where(deserted).values(closed_at=at.timestamp())
-            if (await connection.execute(closing)).rowcount == 0:
-                await make_sure_of_claim(connection, watch, self._team)
+            there = await self._held(connection, watch)
+            if not there.followers and not there.has_doubted_look:
+                closing = update(watches).where(self._is(watch.id)).values(closed_at=at.timestamp())
+                await connection.execute(closing)
 
     @whole
     async def remove(self, watch: Watch) -> None:
@@ -305,6 +309,14 @@ class Store:
         async with self.transactions.begin() as connection:
             old = delete(watches).where(self._ours, watches.c.closed_at < before.timestamp())
             return (await connection.execute(old)).rowcount
+
+    async def _held(self, connection: AsyncConnection, watch: Watch) -> Watch:
+        """The watch as it now stands, locked until the transaction ends: a statement that waits for a joiner would
+        still look at the followers before it. Raises ClaimLost."""
+        found = await select_watches(connection, self._is(watch.id), lock=True)
+        if [there.claim for there in found] != [watch.claim]:
+            raise ClaimLost
+        return found[0]
 
     async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> bool:
         """What only the follow that holds the claim may write. False where it holds it and `only_if` does not."""

@@ -34,10 +34,10 @@ async def tell_unheard(
     """
     before = now() - UNHEARD_AFTER
     for watch in await given_ups.left(before if alone_since is None else max(before, alone_since)):
-        if not await given_ups.telling(watch, now()):
+        if (mine := await given_ups.telling(watch, now())) is None:
             continue
         try:
-            await tell_followers(given_ups, board, watch)
+            await tell_followers(given_ups, board, mine)
         except BoardError as error:
             log.warning("followers not told", watch=watch.id, code=error.code)
 
@@ -52,7 +52,14 @@ async def tell_followers(given_ups: GivenUps, board: Board, watch: Watch) -> Non
     if watch.given_up is None:
         return
     line = Message(lines.given_up(watch.given_up, watch.job))
+    failures: list[BoardError] = []
     for follower in watch.followers:
-        await tell_directly(board, watch.place, follower, line, mark=watch.id)
+        try:
+            await tell_directly(board, watch.place, follower, line, mark=watch.id)
+        except BoardError as error:
+            failures.append(error)
+            continue
         await given_ups.told(watch.id, follower)
         log.info("told of no card", watch=watch.id, user=follower)
+    if failures:
+        raise failures[0]

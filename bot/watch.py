@@ -104,6 +104,11 @@ class Watch:
         """From when the time is counted for which the bot looks after it."""
         return self.resumed_at or self.asked_at
 
+    @property
+    def has_doubted_look(self) -> bool:
+        """Whether its card has to be drawn anew, and can be."""
+        return self.shown == DOUBTED and not self.card_gone
+
     def is_of(self, place: Place, card: Ts) -> bool:
         """Whether that is its card: a button names a watch, and is never believed."""
         return self.place == place and self.card == card

@@ -683,7 +683,7 @@ class FakeWatches:
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
         await self._turn("notice_tried")
-        if at is not None and self._write(watch).resumed_at != watch.resumed_at:
+        if at is not None and self._write(watch).followers != watch.followers:
             raise WatchChanged
         self._write(watch, notice_tried_at=at)
 
@@ -724,12 +724,15 @@ class FakeWatches:
 
     async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
         await self._turn("move")
-        if self._write(watch).followers != watch.followers:
+        row = self._write(watch)
+        if row.followers != watch.followers:
             return False
+        if left_at is not None and row.has_doubted_look:
+            raise WatchChanged
         if left_at is None:
             self._forget(watch.id)
         else:
-            self._set(watch.id, followers=(), closed_at=left_at)
+            self._set(watch.id, followers=(), closed_at=left_at, ended=False, outcome=None)
         for elsewhere in to:
             self._add(elsewhere)
         return True
@@ -755,12 +758,15 @@ class FakeWatches:
         self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
         await self._turn("close")
-        if self._write(watch).resumed_at == watch.resumed_at:
+        row = self._write(watch)
+        is_unchanged = (row.followers, row.resumed_at) == (watch.followers, watch.resumed_at)
+        if is_unchanged and not row.has_doubted_look:
             self._set(watch.id, closed_at=at, ended=ended, outcome=outcome)
 
     async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
         await self._turn("close")
-        if not self._write(watch).followers:
+        row = self._write(watch)
+        if not row.followers and not row.has_doubted_look:
             self._set(watch.id, closed_at=at)
 
     async def remove(self, watch: Watch) -> None:
@@ -847,6 +853,8 @@ class FakeGivenUps:
         self.watches._write(watch)
         self.watches._have_no_card(watch.id)
         self.watches._set(watch.id, closed_at=at, given_up=why, claim=None)
+        if not self.watches.rows[watch.id].followers:
+            self.watches._forget(watch.id)
 
     async def left(self, before: datetime) -> Sequence[Watch]:
         await self.watches._turn()
@@ -854,13 +862,15 @@ class FakeGivenUps:
         overdue = [row for row in found if (row.notice_tried_at or row.closed_at or before) < before]
         return sorted(overdue, key=lambda row: (row.asked_at, row.id))
 
-    async def telling(self, watch: Watch, at: datetime) -> bool:
+    async def telling(self, watch: Watch, at: datetime) -> Watch | None:
         await self.watches._turn("telling")
         row = self.watches.rows.get(watch.id)
-        if row is None or row.given_up is None or row.notice_tried_at != watch.notice_tried_at:
-            return False
+        if row is None or row.given_up is None:
+            return None
+        if (row.closed_at, row.notice_tried_at) != (watch.closed_at, watch.notice_tried_at):
+            return None
         self.watches._set(watch.id, notice_tried_at=at)
-        return True
+        return self.watches.rows[watch.id]
 
     async def told(self, watch: WatchId, follower: UserId) -> None:
         await self.watches._turn("told")

@@ -2,14 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from bot import lines
-from bot.arrivals import Arrivals
-from bot.desk import ARRIVES_WITHIN_SECONDS
+from bot.arrivals import ARRIVES_WITHIN_SECONDS, Arrivals
 from bot.errors import JobNotFound, NotAllowedHere, StoreUnavailable, Unanswered
 from bot.job import JobId, JobState
 from bot.ports import Message
@@ -75,9 +74,12 @@ async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
 
 # A card that nobody can confirm
 
+OLD = replace(a_watch(), asked_at=START - timedelta(minutes=1), card_tried_at=START - timedelta(seconds=50))
+"""Asked for so long ago that nobody waits with the command any more."""
+
 
 async def test_a_card_left_unconfirmed_by_a_dead_process_is_told_in_direct_messages_and_given_up() -> None:
-    tried = replace(a_watch(), followers=(ADA, GRACE), card_tried_at=START)
+    tried = replace(OLD, followers=(ADA, GRACE))
     stage, board = a_stage(tried)
     board.shows_history = False
     async with stage.bot():
@@ -108,7 +110,7 @@ async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "unanswered"])
 async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(closed: bool) -> None:
-    stage, board = a_stage(replace(a_watch(), followers=(ADA, GRACE), card_tried_at=START))
+    stage, board = a_stage(replace(OLD, followers=(ADA, GRACE)))
     board.shows_history = False
     if closed:
         board.closed.add(direct(ADA))
@@ -122,7 +124,7 @@ async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(c
 
 
 async def test_a_refused_direct_message_holds_nothing_up() -> None:
-    stage, board = a_stage(replace(a_watch(), card_tried_at=START))
+    stage, board = a_stage(OLD)
     board.shows_history = False
     board.plan("direct", NotAllowedHere("user_disabled"))
     async with stage.bot():

@@ -23,6 +23,7 @@ class Address:
     def __init__(self) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.body = "ok"
         self.hangs_up = False
         self.told: list[dict[str, Any]] = []
 
@@ -30,7 +31,7 @@ class Address:
         self.told.append(await request.json())
         if self.hangs_up and request.transport is not None:
             request.transport.close()
-        return web.Response(status=self.status, headers=self.headers)
+        return web.Response(status=self.status, headers=self.headers, text=self.body)
 
 
 @pytest.fixture
@@ -94,6 +95,12 @@ async def test_what_slack_does_not_take_is_said_and_counted(
     assert type(error) is kind and counted is outcome
     if isinstance(error, BoardBusy):
         assert error.retry_after_seconds == 7
+
+
+async def test_a_page_in_the_place_of_slacks_answer_has_told_nobody(url: str, address: Address) -> None:
+    address.body = "\n<html><body>Please log in</body></html>"
+    error, counted = await not_told(url)
+    assert isinstance(error, BoardUnreachable) and counted is Outcome.SERVER_ERROR
 
 
 async def test_a_connection_that_breaks_may_have_told_it(url: str, address: Address) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from bot import lines
-from bot.desk import ARRIVES_WITHIN_SECONDS, Desk
+from bot.arrivals import ARRIVES_WITHIN_SECONDS
+from bot.desk import Desk
 from bot.errors import (
     BoardBusy,
     BoardUnreachable,

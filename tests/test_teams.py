@@ -137,7 +137,7 @@ WATCHES: dict[str, tuple[Call, object]] = {
 GIVEN_UPS: dict[str, tuple[Call, object]] = {
     "give_up": (lambda n: n.given_ups.give_up(n.running, NoCard.NOWHERE, MUCH_LATER), LOST),
     "left": (lambda n: n.given_ups.left(MUCH_LATER), []),
-    "telling": (lambda n: n.given_ups.telling(n.given_up, MUCH_LATER), False),
+    "telling": (lambda n: n.given_ups.telling(n.given_up, MUCH_LATER), None),
     "told": (lambda n: n.given_ups.told(n.given_up.id, ADA), None),
 }
 ASKS: dict[str, tuple[Call, object]] = {

@@ -277,5 +277,5 @@ class _Response:
             raise aiohttp.ContentTypeError(info, (), message="not JSON")
         return json.loads(self._answer.body)
 
-    async def text(self) -> str:
-        return self._answer.body.decode()
+    async def text(self, errors: str = "strict") -> str:
+        return self._answer.body.decode(errors=errors)

@@ -128,8 +128,14 @@ class Wire:
     def hold(self, process: Process, seconds: float) -> None:
         """A process stands still, and what it has sent may lie about as long, as where its whole machine does."""
         for exchange in [e for e in self._open if e.process is process and e.name == "chat.update"]:
-            if self._random.random() < 0.5:
+            if self._random.random() < 0.5 and not exchange.held_until:
                 exchange.held_until = self._loop.time() + self._random.uniform(0.0, seconds)
+
+    def release(self, process: Process) -> None:
+        """It goes on, and so does what it has sent."""
+        for exchange in [e for e in self._open if e.process is process and e.held_until]:
+            exchange.held_until = self._loop.time()
+            self._arrive(exchange)
 
     def _arrive(self, exchange: Exchange) -> None:
         if exchange.held_until > self._loop.time():

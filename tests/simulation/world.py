@@ -227,7 +227,7 @@ class World:
             running.process.pause()
             self.wire.hold(running.process, upset.back_after)
             self.pauses.append((running.process, self.loop.time(), self.loop.time() + upset.back_after))
-            self.loop.in_world(upset.back_after, running.process.wake)
+            self.loop.in_world(upset.back_after, partial(self._wake, running.process))
             return
         self._back_after = upset.back_after
         if upset.kind == "stop":
@@ -235,6 +235,11 @@ class World:
         else:
             # Not at once: what is just happening must not be cut in the middle of one callback.
             running.process.dies_at = running.process.callbacks + 1 + upset.callbacks
+
+    def _wake(self, process: Process) -> None:
+        process.wake()
+        if process.is_alive:
+            self.wire.release(process)
 
     def _on_end(self, running: Running) -> None:
         for asked in self.people.asked:
