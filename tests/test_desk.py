@@ -17,7 +17,7 @@ from bot.unheard import UNHEARD_AFTER, tell_unheard
 from bot.watch import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now, said
 from tests.test_follower import Stage
-from tests.test_schedules import WATCH, a_desk, a_stage, direct
+from tests.test_schedules import MARIE, WATCH, a_desk, a_stage, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -70,6 +70,25 @@ async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
     await asyncio.sleep(5.0)
     stage.watches.error = StoreUnavailable("away")
     assert await asking == lines.storage_down()
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is_confirmed: bool) -> None:
+    stage, board = a_stage()
+    if is_confirmed:
+        board.closed |= {HERE, direct(ADA)}
+        board.plan("direct", *[NotAllowedHere("user_disabled")] * 9)
+    else:
+        board.shows_history = False
+        board.plan("post", Unanswered("TimeoutError"))
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        desk._arrivals = Arrivals()
+        word = await desk.follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(60)
+    nowhere = lines.not_allowed_anywhere(UserId("U0BOT"))
+    assert said(word) == (nowhere if is_confirmed else lines.unconfirmed_card())
+    assert stage.shown(direct(ADA)) == []
 
 
 # A card that nobody can confirm
@@ -207,6 +226,29 @@ async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it(
     (reply,) = stage.told()
     assert reply.startswith(f"<@{ADA}> <@{GRACE}>")
     assert stage.all_closed()
+
+
+@pytest.mark.parametrize("behind_seconds", [2.0, 0.0])
+async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: float) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+        await desk.follow(str(JOB), HERE, GRACE)
+        joined_at = stage.watches.rows[WATCH].looked_after_since
+        slow = a_desk(stage, runner.start)
+        slow._now = lambda: joined_at - timedelta(seconds=behind_seconds)
+
+        async def tried_after_marie_has_come(watch: Watch, at: datetime | None) -> None:
+            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+            await slow.follow(str(JOB), HERE, MARIE)
+            await notice_tried(watch, at)
+
+        stage.watches.notice_tried = tried_after_marie_has_come  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(120)
+    (reply,) = stage.told()
+    assert MARIE in reply
 
 
 async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised_to_be_told() -> None:

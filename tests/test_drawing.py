@@ -423,6 +423,28 @@ async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it
     assert (row.shown, row.ended) == (Message("failed").fingerprint, True)
 
 
+async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_was_ended() -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, _) = easel.cards[0]
+
+        def cut_off() -> None:
+            easel.watches.error = StoreUnavailable("away")
+
+        easel.board.on_update = cut_off
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        finishing = asyncio.create_task(easel.finish("rests"))
+        await asyncio.sleep(1)
+        easel.watches.error = None
+        row = easel.watches.rows[watch.id]
+        easel.watches.rows[watch.id] = replace(row, claim=Claim("another"), shown="end", closed_at=START)
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
+        await asyncio.sleep(300)
+    row = easel.watches.rows[watch.id]
+    assert (row.shown, row.closed_at) == (DOUBTED, None)
+
+
 async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_answered() -> None:
     easel = Easel()
     async with easel.running():

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from bot.errors import ClaimLost, StoreUnavailable
+from bot.errors import ClaimLost, StoreUnavailable, WatchChanged
 from bot.job import JobId
 from bot.ports import Watches
 from bot.watch import DOUBTED, ChannelId, Place, Ts, Watch, WatchId
@@ -230,3 +230,35 @@ async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) ->
     assert await store.card_shows(mine, Ts("1.1"), "another look")
     seen = await store.get(mine.id)
     assert seen is not None and (seen.shown, seen.ended, seen.claim) == ("another look", False, mine.claim)
+
+
+async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_is_gone(
+    store: Watches,
+) -> None:
+    mine = await followed(store, ADA)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    await store.doubt_last_look(mine.id, Ts("1.1"))
+    await store.close(mine, NOON)
+    with pytest.raises(WatchChanged):
+        await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+    await store.unfollow(mine.id, ADA)
+    await store.close_if_deserted(mine, NOON)
+    doubted = await store.get(mine.id)
+    assert doubted is not None and doubted.closed_at is None
+    await store.card_is_gone(mine.id, Ts("1.1"))
+    await store.close_if_deserted(mine, NOON)
+    gone = await store.get(mine.id)
+    assert gone is not None and gone.closed_at == NOON
+
+
+async def test_who_joins_is_seen_though_their_clock_is_behind(store: Watches) -> None:
+    await followed(store, ADA)
+    await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(seconds=10)))
+    (mine,) = await taken_up(store)
+    await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(seconds=8)))
+    with pytest.raises(WatchChanged):
+        await store.notice_tried(mine, NOON)
+    await store.close(mine, NOON)
+    there = await store.get(mine.id)
+    assert there is not None and (there.notice_tried_at, there.closed_at) == (None, None)

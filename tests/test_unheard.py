@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bot import lines
-from bot.errors import BoardUnreachable, NotAllowedHere, StoreUnavailable
+from bot.errors import BoardUnreachable, NotAllowedHere, PayloadRefused, StoreUnavailable
 from bot.sweep import SWEEP_SECONDS, sweep_given_ups
 from bot.unheard import UNHEARD_AFTER, tell_unheard
 from bot.watch import ChannelId, NoCard, Place, UserId, Watch
@@ -97,6 +97,46 @@ async def test_who_certainly_was_not_told_is_told_later_and_the_others_not_again
     await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
     assert [place for place, _ in left.told()] == [direct(ADA), direct(GRACE)]
     assert left.watches.rows == {}
+
+
+async def test_one_who_can_never_be_told_keeps_the_word_from_nobody() -> None:
+    left = Left(ADA, GRACE)
+    direct_of = left.board.direct
+
+    async def odd(place: Place, user: UserId) -> Place:
+        if user == ADA:
+            raise PayloadRefused("invalid_user_combination")
+        return await direct_of(place, user)
+
+    left.board.direct = odd  # type: ignore[method-assign]
+    await left.look()
+    assert [place for place, _ in left.told()] == [direct(GRACE)]
+    assert left.row.followers == (ADA,)
+
+
+async def test_who_was_told_in_answer_meanwhile_is_not_told_again() -> None:
+    left = Left(ADA, GRACE)
+    (found,) = await left.given_ups.left(LATER)
+    await left.given_ups.told(found.id, ADA)
+    mine = await left.given_ups.telling(found, LATER)
+    assert mine is not None and mine.followers == (GRACE,)
+
+
+async def test_what_was_given_up_again_since_is_left_to_who_is_waited_for() -> None:
+    left = Left()
+    (found,) = await left.given_ups.left(LATER)
+    await left.watches.add(a_watch("again"))
+    _, (mine,) = await left.watches.claim(JOB)
+    await left.given_ups.give_up(mine, NoCard.KEY_REFUSED, LATER)
+    assert await left.given_ups.telling(found, LATER) is None
+
+
+async def test_what_nobody_follows_any_more_is_forgotten_as_it_is_given_up() -> None:
+    watches = FakeWatches(a_watch())
+    _, (mine,) = await watches.claim(JOB)
+    await watches.unfollow(mine.id, ADA)
+    await FakeGivenUps(watches).give_up(mine, NoCard.NOWHERE, START)
+    assert watches.rows == {}
 
 
 async def test_whose_direct_messages_are_closed_is_forgotten() -> None:
