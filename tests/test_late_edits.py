@@ -52,9 +52,7 @@ async def replaced_over_an_edit(stage: Stage) -> tuple[LaggingBoard, asyncio.Tas
     return lagging, task
 
 
-def landing_first(
-    lagging: LaggingBoard, step: Callable[..., Awaitable[Any]]
-) -> Callable[..., Awaitable[Any]]:
+def landing_first(lagging: LaggingBoard, step: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
     """The same step, taken half a second after the late edit has landed."""
 
     async def stepped(*given: Any, **more: Any) -> Any:
