@@ -18,8 +18,9 @@ ARRIVES_WITHIN_SECONDS = 20.0
 """How long a person hears nothing before being told that the card is late."""
 LAST_WORD_WITHIN_SECONDS = 2.0
 """How long it may take to hear why a watch that was waited for goes."""
-WAITED_FOR_SECONDS = ARRIVES_WITHIN_SECONDS + LAST_WORD_WITHIN_SECONDS
-"""How long somebody may wait with a command, though the word between two processes be lost."""
+WAITED_FOR_SECONDS = ARRIVES_WITHIN_SECONDS + LAST_WORD_WITHIN_SECONDS + 8.0
+"""By when whoever waited with a command, though the word between two processes be lost, has been told in answer to it:
+Slack has 8 s to take the line, and where it does not somebody may be told twice."""
 ANSWERS_WITHIN_SECONDS = 1.0
 """How long another process may take to say that somebody waits there. A word between two takes milliseconds."""
 

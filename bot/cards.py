@@ -1,5 +1,6 @@
 """A card's life: posted once, redrawn while the job runs, given its last look, and gone on from in its thread."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -194,13 +195,21 @@ class Cards:
 
     async def _give_up(self, watch: Watch, why: NoCard) -> None:
         """Let those who wait with a command be told in answer to it, and see to it that all others are told as well."""
-        waited_seconds = (self._now() - watch.looked_after_since).total_seconds()
-        may_be_awaited = waited_seconds < WAITED_FOR_SECONDS or await self._arrivals.is_awaited(watch.id)
+        is_awaited = await self._arrivals.is_awaited(watch.id)
         log.info("watch given up", watch=watch.id, job=watch.job, why=why.name)
-        await self._given_ups.give_up(watch, why, self._now())
+        at = self._now()
+        await self._given_ups.give_up(watch, why, at)
         self._arrivals.came(watch.id, why)
-        if not may_be_awaited:
-            await tell_followers(self._given_ups, self._board, replace(watch, given_up=why))
+        if not is_awaited:
+            await self._tell_after_the_wait(replace(watch, closed_at=at, notice_tried_at=None))
+
+    async def _tell_after_the_wait(self, watch: Watch) -> None:
+        """Tell all that were not told by the time by which nobody waits with a command any more: somebody may do so in
+        another process, of which no word has come."""
+        waited_seconds = (self._now() - watch.looked_after_since).total_seconds()
+        await asyncio.sleep(max(0.0, min(WAITED_FOR_SECONDS, WAITED_FOR_SECONDS - waited_seconds)))
+        if (mine := await self._given_ups.telling(watch, self._now())) is not None:
+            await tell_followers(self._given_ups, self._board, mine)
 
     async def _move_to_direct_messages(self, watch: Watch, arrival: Arrived = Arrived.MOVED) -> None:
         """Put a watch per follower, each in that person's direct messages, in the place of this one. A card that stays

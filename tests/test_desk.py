@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot import lines
-from bot.arrivals import ARRIVES_WITHIN_SECONDS, Arrivals
+from bot.arrivals import ARRIVES_WITHIN_SECONDS, WAITED_FOR_SECONDS, Arrivals
 from bot.errors import JobNotFound, NotAllowedHere, StoreUnavailable, Unanswered
 from bot.job import JobId, JobState
 from bot.ports import Message
@@ -85,6 +85,8 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
         desk = a_desk(stage, runner.start)
         desk._arrivals = Arrivals()
         word = await desk.follow(str(JOB), HERE, ADA)
+        assert isinstance(word, Word)
+        await word.once_told()
         await asyncio.sleep(60)
     nowhere = lines.not_allowed_anywhere(UserId("U0BOT"))
     assert said(word) == (nowhere if is_confirmed else lines.unconfirmed_card())
@@ -124,6 +126,17 @@ async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and
     assert board.posted == {}
     assert isinstance(word, Word)
     await word.once_told()
+    assert stage.watches.rows == {}
+
+
+async def test_of_an_unconfirmed_card_is_told_once_nobody_can_be_waiting_with_the_command_any_more() -> None:
+    stage, board = a_stage(replace(OLD, asked_at=START - timedelta(seconds=2)))
+    board.shows_history = False
+    async with stage.bot():
+        await asyncio.sleep(WAITED_FOR_SECONDS - 3.0)
+        assert stage.shown(direct(ADA)) == []
+        await asyncio.sleep(3.0)
+        assert len(stage.shown(direct(ADA))) == 1
     assert stage.watches.rows == {}
 
 
