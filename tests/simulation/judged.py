@@ -14,14 +14,12 @@ from bot.job import JobId
 from bot.watch import NoCard
 from tests.simulation.looks import FINAL
 from tests.simulation.people import Asked, Delivery
-from tests.simulation.posts import Posts, is_note
+from tests.simulation.posts import STORED_WITHIN_SECONDS, Posts, is_note
 from tests.simulation.refusals import is_refusal
 from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
 from tests.simulation.wire import Exchange
 from tests.simulation.world import BEGINNING, World
 
-STORED_WITHIN_SECONDS = 1.0
-"""By when a process that goes on has stored what came of a request."""
 IN_FLIGHT_SECONDS = 40.0
 """For so long after a command its answer may still be on its way."""
 
@@ -39,17 +37,16 @@ class Seen(Posts):
         return sent[0][1] if sent else None
 
     def has_heard(self, asked: Asked) -> bool:
-        """Whether Slack has taken a private line in answer to it, or to another command of the person's for the job
-        since: by its address, or otherwise where that was used up."""
+        """Whether Slack has taken a private line since, in answer to it or to another command of the person's for the
+        job: by its address, or otherwise where that was used up."""
         asks_like_it = [
-            other
-            for other in self.world.people.asked
-            if other is asked or (other.action.at >= asked.action.at and _is_for_the_same(asked, other))
+            other for other in self.world.people.asked if other is asked or _is_for_the_same(asked, other)
         ]
         secrets = {other.secret for other in asks_like_it}
         texts = {line for secret in secrets for _, line in self.slack.told.get(secret, ())}
         return any(
             exchange.done
+            and (exchange.arrived_at or 0.0) >= asked.action.at
             and (
                 exchange.args.get("secret") in secrets
                 or (exchange.args.get("user") == asked.person and exchange.args.get("text") in texts)

@@ -8,6 +8,9 @@ from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import World
 
+STORED_WITHIN_SECONDS = 1.0
+"""By when a process that goes on has stored what came of a request."""
+
 
 class Posts:
     """The cards and replies of a world, with all that they ever showed."""
@@ -59,8 +62,15 @@ class Posts:
         )
 
     def was_died_over(self, reply: Posted) -> bool:
-        """Whether a process died before it had stored a reply that nobody may look for."""
-        return self.is_uncertain(reply) and reply.is_doubtful
+        """Whether a process died before it had stored a reply that nobody may look for, or stood still over it for so
+        long that another took it for dead."""
+        return self.is_uncertain(reply) and (reply.is_doubtful or self._was_stood_still_over(reply))
+
+    def _was_stood_still_over(self, reply: Posted) -> bool:
+        return any(
+            process is reply.exchange.process and 0.0 <= begins - reply.exchange.at < STORED_WITHIN_SECONDS
+            for process, begins, _ in self.world.pauses
+        )
 
     def is_uncertain(self, posted: Posted) -> bool:
         """Whether nobody who may not read the history can know of this post."""
