@@ -145,18 +145,19 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
                         continue
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
-                if shown in FINAL and shown != "missing" and not look.is_doubtful:
+                came_late = number > 1 and _crossed(seen, card.looks[number - 2], look)
+                if shown in FINAL and shown != "missing" and not (look.is_doubtful or came_late):
                     final = look
 
 
-def _crossed(seen: Seen, final: Look, later: Look) -> bool:
-    """Whether the later edit had left another process before the final one was shown: nobody could call it back."""
-    sent, sent_before = later.exchange, final.exchange
+def _crossed(seen: Seen, sooner: Look, later: Look) -> bool:
+    """Whether the later edit had left another process before the other one was shown: nobody could call it back."""
+    sent, sent_before = later.exchange, sooner.exchange
     return (
         sent is not None
         and sent_before is not None
         and sent.process is not sent_before.process
-        and sent.at < seen.seconds(final.at)
+        and sent.at < seen.seconds(sooner.at)
     )
 
 
