@@ -215,10 +215,10 @@ class Cards:
         """Put a watch per follower, each in that person's direct messages, in the place of this one. A card that stays
         where it can still be edited keeps its watch, so that an edit that comes late is found and undone."""
         while (newest := await self._watches.newest(watch)) is not None:
-            moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not newest.followers:
                 await self._let_go(newest)
                 return
+            moved = [own for follower in newest.followers if (own := await self._own_watch(newest, follower))]
             if not moved:
                 await self._give_up(newest, NoCard.NOWHERE)
                 return

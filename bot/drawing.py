@@ -210,9 +210,7 @@ class Drawing:
             self._doubt(card, forms, error)
             await self._find_out(card)
         except ClaimLost as error:
-            self._lose(card, error)
-            if card.is_unanswered:
-                await self._doubt_last_look(card)
+            await self._lose(card, error, is_late=card.is_unanswered)
         except StoreUnavailable as error:
             log.warning("edit not begun", watch=card.watch.id, reason=str(error))
             self._back_off(card, "storage")
@@ -245,37 +243,35 @@ class Drawing:
             if not await stored(card.watch.id, store):
                 card.shown = None  # a late edit of a process that was replaced may cover it
         except ClaimLost as error:
-            self._lose(card, error)
-            await self._doubt_last_look(card)
+            await self._lose(card, error, is_late=True)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
 
-    def _lose(self, card: _Card, error: ClaimLost) -> None:
-        """Leave the card to whoever follows its job by now."""
+    async def _lose(self, card: _Card, error: ClaimLost, *, is_late: bool) -> None:
+        """Leave the card to whoever follows its job by now. `is_late`: an edit of ours may have come after their last
+        one."""
         log.info("card left to another follow", watch=card.watch.id)
         card.wanted = ()
         if card.last is not None and not card.last.done():
             card.last.set_exception(error)
         self._forget(card)
+        if not is_late:
+            return
+        try:
+            await stored(card.watch.id, partial(self._watches.doubt_last_look, card.watch.id, card.ts))
+        except StoreUnavailable as unavailable:
+            log.error("late edit not mended", watch=card.watch.id, reason=str(unavailable))
 
     async def _find_out(self, card: _Card) -> None:
         """Look at once whether the card is another follow's by now, which an edit that lay on its way may overtake."""
         try:
             await self._watches.newest(card.watch)
         except ClaimLost as error:
-            self._lose(card, error)
-            await self._doubt_last_look(card)
+            await self._lose(card, error, is_late=True)
         except StoreUnavailable as error:
             # Found out before the next edit.
             log.warning("claim not looked at", watch=card.watch.id, reason=str(error))
-
-    async def _doubt_last_look(self, card: _Card) -> None:
-        """An edit of ours may have come after the last one of whoever has taken the card over meanwhile."""
-        try:
-            await stored(card.watch.id, partial(self._watches.doubt_last_look, card.watch.id, card.ts))
-        except StoreUnavailable as error:
-            log.error("late edit not mended", watch=card.watch.id, reason=str(error))
 
     async def _gone(self, card: _Card, error: BoardError) -> None:
         log.info("card gone", watch=card.watch.id, code=error.code)

@@ -11,12 +11,15 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
 from bot.database import Database
+from bot.givenups import GivenUps
+from bot.givenupstore import StoredGivenUps
 from bot.job import JobId
 from bot.ledger import StoredLedger
 from bot.ports import Watches
 from bot.store import Store
 from bot.transactions import Transactions
 from bot.watch import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from tests.fakes import FakeGivenUps, FakeWatches
 
 TEAM = TeamId("T0ACME")
 HERE = Place(TEAM, ChannelId("C0HERE"))
@@ -44,6 +47,14 @@ async def followed(store: Watches, *people: UserId, place: Place = HERE, job: Jo
     """A new watch, as a follow that has just begun has it."""
     added = await store.add(watch(place, *people, job=job))
     return next(one for one in await taken_up(store, job) if one.id == added.id)
+
+
+def given_ups_of(table: Watches) -> GivenUps:
+    """What a table holds of the watches that were given up."""
+    if isinstance(table, FakeWatches):
+        return FakeGivenUps(table)
+    assert isinstance(table, Store)
+    return StoredGivenUps(table.transactions, TEAM)
 
 
 class Clock:

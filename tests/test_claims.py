@@ -10,8 +10,19 @@ import pytest
 from bot.errors import ClaimLost
 from bot.ports import Watches
 from bot.watch import Claim, NoCard, Reply, Slot, Ts, Watch
-from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, THERE, followed, taken_up, watch
-from tests.test_store_model import given_ups_of
+from tests.databases import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    NOON,
+    OTHER_JOB,
+    THERE,
+    followed,
+    given_ups_of,
+    taken_up,
+    watch,
+)
 
 LATER = NOON + timedelta(seconds=30)
 CARD, REPLY = Ts("1.1"), Ts("1.2")

@@ -63,6 +63,11 @@ class Easel:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def taken_over(self, **facts: object) -> None:
+        """Another process follows the job of the first card by now, and has left its row so."""
+        row = self.watches.rows[self.cards[0][0].id]
+        self.watches.rows[row.id] = replace(row, claim=Claim("another"), **facts)  # type: ignore[arg-type]
+
     def show(self, text: str, card: int = 0) -> None:
         self.drawing.show(*self.cards[card], look(text))
 
@@ -324,11 +329,7 @@ async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the
 async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_process() -> None:
     async with Easel().running() as easel:
         watch, _ = easel.cards[0]
-
-        def another_process_comes() -> None:
-            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], claim=Claim("another"))
-
-        easel.board.on_update = another_process_comes
+        easel.board.on_update = easel.taken_over
         with pytest.raises(ClaimLost):
             await easel.finish("done")
         easel.board.on_update = lambda: None
@@ -368,15 +369,9 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
     async with easel.running():
         (watch, ts) = easel.cards[0]
 
-        def end_elsewhere() -> None:
-            row = easel.watches.rows[watch.id]
-            closed_at = START if is_closed else None
-            shown = Message("the answer").fingerprint
-            easel.watches.rows[watch.id] = replace(
-                row, claim=Claim("another"), shown=shown, ended=True, closed_at=closed_at
-            )
-
-        easel.board.on_update = end_elsewhere
+        closed_at = START if is_closed else None
+        shown = Message("the answer").fingerprint
+        easel.board.on_update = lambda: easel.taken_over(shown=shown, ended=True, closed_at=closed_at)
         easel.drawing.show(watch, ts, look("running"))
         await asyncio.sleep(5)
         row = easel.watches.rows[watch.id]
@@ -390,14 +385,7 @@ async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once
     easel = Easel()
     async with easel.running():
         (watch, ts) = easel.cards[0]
-
-        def taken_over_and_ended() -> None:
-            row = easel.watches.rows[watch.id]
-            easel.watches.rows[watch.id] = replace(
-                row, claim=Claim("another"), shown="end", ended=True, closed_at=START
-            )
-
-        easel.board.on_update = taken_over_and_ended
+        easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
         easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
         easel.drawing.show(watch, ts, look("running"))
         await asyncio.sleep(10)
@@ -436,8 +424,7 @@ async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_w
         finishing = asyncio.create_task(easel.finish("rests"))
         await asyncio.sleep(1)
         easel.watches.error = None
-        row = easel.watches.rows[watch.id]
-        easel.watches.rows[watch.id] = replace(row, claim=Claim("another"), shown="end", closed_at=START)
+        easel.taken_over(shown="end", closed_at=START)
         finishing.cancel()
         await asyncio.gather(finishing, return_exceptions=True)
         await asyncio.sleep(300)
@@ -451,8 +438,7 @@ async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_a
         (watch, ts) = easel.cards[0]
 
         def taken_over_and_cut_off() -> None:
-            row = easel.watches.rows[watch.id]
-            easel.watches.rows[watch.id] = replace(row, claim=Claim("another"), closed_at=START)
+            easel.taken_over(closed_at=START)
             easel.watches.error = StoreUnavailable("away")
 
         easel.board.on_update = taken_over_and_cut_off
@@ -468,11 +454,7 @@ async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_no
     easel = Easel()
     async with easel.running():
         (watch, ts) = easel.cards[0]
-
-        def take_over() -> None:
-            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], claim=Claim("another"))
-
-        easel.board.on_update = take_over
+        easel.board.on_update = easel.taken_over
         easel.drawing.show(watch, ts, look("running"))
         await asyncio.sleep(5)
     assert easel.watches.rows[watch.id].claim == Claim("another")

@@ -27,6 +27,15 @@ from tests.databases import (
     watch,
 )
 
+
+async def with_card(store: Watches, look: str) -> Watch:
+    """A watch of Ada's whose card shows that look, as its follow had it before it was posted."""
+    mine = await followed(store, ADA)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), look)
+    return mine
+
+
 # Moving
 
 
@@ -39,9 +48,7 @@ async def test_a_watch_moves_to_each_followers_own_place(store: Watches) -> None
 
 
 async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_doubted(store: Watches) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "withheld")
+    mine = await with_card(store, "withheld")
     assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
     left = await store.get(mine.id)
     assert left is not None and (left.followers, left.closed_at) == ((), NOON)
@@ -114,9 +121,7 @@ async def test_a_removed_watch_leaves_no_follower_behind(store: Watches) -> None
 async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_one_more(
     store: Watches,
 ) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "resting")
+    mine = await with_card(store, "resting")
     await store.close(mine, NOON)
     later = NOON + timedelta(days=2)
     await store.resume(mine.id, GRACE, later)
@@ -202,9 +207,7 @@ async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store
 async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_next(
     store: Watches, is_closed: bool
 ) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    mine = await with_card(store, "look")
     await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
     if is_closed:
         await store.close(mine, NOON, ended=True)
@@ -219,9 +222,7 @@ async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_nex
 
 
 async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    mine = await with_card(store, "look")
     assert await store.card_shows(mine, Ts("1.1"), None)
     await store.doubt_last_look(mine.id, Ts("1.1"))
     assert not await store.card_shows(mine, Ts("1.1"), "another look", ended=True)
@@ -235,9 +236,7 @@ async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) ->
 async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_is_gone(
     store: Watches,
 ) -> None:
-    mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    mine = await with_card(store, "look")
     await store.doubt_last_look(mine.id, Ts("1.1"))
     await store.close(mine, NOON)
     with pytest.raises(WatchChanged):

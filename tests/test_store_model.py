@@ -16,14 +16,25 @@ from bot.ask import ModelId
 from bot.asks import Ask, AskId, Asks
 from bot.askstore import StoredAsks
 from bot.errors import ClaimLost, WatchChanged
-from bot.givenups import GivenUps
-from bot.givenupstore import StoredGivenUps
 from bot.job import JobId, JobState
 from bot.ports import Watches
-from bot.store import Store
 from bot.watch import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId
-from tests.databases import ADA, GRACE, HERE, JOB, LINUS, NOON, OTHER_JOB, TEAM, THERE, empty, opened, watch
-from tests.fakes import FakeAsks, FakeGivenUps, FakeWatches
+from tests.databases import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    LINUS,
+    NOON,
+    OTHER_JOB,
+    TEAM,
+    THERE,
+    empty,
+    given_ups_of,
+    opened,
+    watch,
+)
+from tests.fakes import FakeAsks, FakeWatches
 
 NOTHING = watch(name="nothing")
 ELSEWHERE = Place(TEAM, ChannelId("D0ELSE"))
@@ -110,14 +121,6 @@ class Pair:
         if isinstance(value, Watch):
             return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None)
         return [self._plain(one) for one in value] if isinstance(value, list) else value
-
-
-def given_ups_of(table: Watches) -> GivenUps:
-    """What a table holds of the watches that were given up."""
-    if isinstance(table, FakeWatches):
-        return FakeGivenUps(table)
-    assert isinstance(table, Store)
-    return StoredGivenUps(table.transactions, TEAM)
 
 
 async def act(pair: Pair, action: str, which: int, new: Watch) -> None:

@@ -15,7 +15,6 @@ from sqlalchemy.engine import make_url
 from bot import database as database_module
 from bot import transactions
 from bot.errors import StoreUnavailable
-from bot.givenupstore import StoredGivenUps
 from bot.ledger import StoredLedger
 from bot.store import Store
 from bot.tables import budgets
@@ -32,6 +31,7 @@ from tests.databases import (
     THERE,
     Clock,
     Opened,
+    given_ups_of,
     opened,
     steps,
     taken_up,
@@ -42,10 +42,6 @@ from tests.postgres import Cable
 from tests.test_ledger import RATE
 
 SECRET = watch(name="secret")
-
-
-def _given_ups(store: Store) -> StoredGivenUps:
-    return StoredGivenUps(store.transactions, TEAM)
 
 
 CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
@@ -79,10 +75,10 @@ CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "close_if_deserted": lambda store: store.close_if_deserted(SECRET, NOON),
     "remove": lambda store: store.remove(SECRET),
     "forget_closed": lambda store: store.forget_closed(NOON),
-    "give_up": lambda store: _given_ups(store).give_up(SECRET, NoCard.NOWHERE, NOON),
-    "left": lambda store: _given_ups(store).left(NOON),
-    "telling": lambda store: _given_ups(store).telling(SECRET, NOON),
-    "told": lambda store: _given_ups(store).told(SECRET.id, ADA),
+    "give_up": lambda store: given_ups_of(store).give_up(SECRET, NoCard.NOWHERE, NOON),
+    "left": lambda store: given_ups_of(store).left(NOON),
+    "telling": lambda store: given_ups_of(store).telling(SECRET, NOON),
+    "told": lambda store: given_ups_of(store).told(SECRET.id, ADA),
     "take": lambda store: StoredLedger(store.transactions, Clock()).take("secret", RATE),
     "pause": lambda store: StoredLedger(store.transactions, Clock()).pause("secret", RATE, 1.0),
 }

@@ -1,13 +1,16 @@
 """Who is told that there is no card for them, and when: first told, and forgotten only then."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 import pytest
 
 from bot import lines
-from bot.errors import BoardUnreachable, NotAllowedHere, PayloadRefused, StoreUnavailable
+from bot.errors import BoardError, BoardUnreachable, NotAllowedHere, PayloadRefused, StoreUnavailable
 from bot.sweep import SWEEP_SECONDS, sweep_given_ups
 from bot.unheard import UNHEARD_AFTER, tell_unheard
 from bot.watch import ChannelId, NoCard, Place, UserId, Watch
@@ -35,6 +38,19 @@ class Left:
 
     async def look(self, at: datetime = LATER, *, alone_since: datetime | None = None) -> None:
         await tell_unheard(self.given_ups, self.board, lambda: at, alone_since=alone_since)
+
+    @contextmanager
+    def unable_to_tell(self, person: UserId, error: BoardError) -> Iterator[None]:
+        """Slack opens no direct message with that person, and says why."""
+        direct_of = self.board.direct
+
+        async def refused(place: Place, user: UserId) -> Place:
+            if user == person:
+                raise error
+            return await direct_of(place, user)
+
+        with patch.object(self.board, "direct", refused):
+            yield
 
     def told(self) -> list[tuple[Place, str]]:
         return [(posted.place, posted.message.text) for posted in self.board.posted.values()]
@@ -80,16 +96,8 @@ async def test_of_two_processes_one_tells() -> None:
 
 async def test_who_certainly_was_not_told_is_told_later_and_the_others_not_again() -> None:
     left = Left(ADA, GRACE)
-    direct_of = left.board.direct
-
-    async def unreachable(place: Place, user: UserId) -> Place:
-        if user == GRACE:
-            raise BoardUnreachable("http_503")
-        return await direct_of(place, user)
-
-    left.board.direct = unreachable  # type: ignore[method-assign]
-    await left.look()
-    left.board.direct = direct_of  # type: ignore[method-assign]
+    with left.unable_to_tell(GRACE, BoardUnreachable("http_503")):
+        await left.look()
     assert [place for place, _ in left.told()] == [direct(ADA)]
     assert left.row.followers == (GRACE,)
     await left.look(LATER + UNHEARD_AFTER)
@@ -101,15 +109,8 @@ async def test_who_certainly_was_not_told_is_told_later_and_the_others_not_again
 
 async def test_one_who_can_never_be_told_keeps_the_word_from_nobody() -> None:
     left = Left(ADA, GRACE)
-    direct_of = left.board.direct
-
-    async def odd(place: Place, user: UserId) -> Place:
-        if user == ADA:
-            raise PayloadRefused("invalid_user_combination")
-        return await direct_of(place, user)
-
-    left.board.direct = odd  # type: ignore[method-assign]
-    await left.look()
+    with left.unable_to_tell(ADA, PayloadRefused("invalid_user_combination")):
+        await left.look()
     assert [place for place, _ in left.told()] == [direct(GRACE)]
     assert left.row.followers == (ADA,)
 

@@ -1,18 +1,11 @@
-"""Who has stood in the table as a follower, from when to when: what the bot has taken on, whatever comes of it."""
+"""Who has stood in the table as a follower, and until when: what the bot has taken on, whatever comes of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tests.simulation.sqlite import Disk
 
 Follow = tuple[str, str, str]
 """A job, a channel, and a person."""
-
-
-@dataclass(slots=True)
-class _Stay:
-    begins: float
-    ends: float | None = None
 
 
 class Followed:
@@ -21,8 +14,8 @@ class Followed:
     def __init__(self, disk: Disk, now: Callable[[], float]) -> None:
         self._disk = disk
         self._now = now
-        self._stays: dict[Follow, list[_Stay]] = {}
         self._there: set[Follow] = set()
+        self._gone_at: dict[Follow, float] = {}
 
     def look(self) -> None:
         """Read who stands there."""
@@ -31,16 +24,13 @@ class Followed:
             "JOIN watches ON watches.id = followers.watch"
         )
         there = set(rows)
-        for gone in self._there - there:
-            self._stays[gone][-1].ends = self._now()
-        for come in there - self._there:
-            self._stays.setdefault(come, []).append(_Stay(self._now()))
+        self._gone_at |= dict.fromkeys(self._there - there, self._now())
         self._there = there
 
     def stood_there(self, follow: Follow, since: float) -> bool:
         """Whether they stood there at that time, or later."""
-        return any(stay.ends is None or stay.ends > since for stay in self._stays.get(follow, ()))
+        return follow in self._there or self._gone_at.get(follow, since) > since
 
     def forget(self) -> None:
         """Drop what is over."""
-        self._stays = {follow: self._stays[follow][-1:] for follow in self._there}
+        self._gone_at.clear()
