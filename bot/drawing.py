@@ -193,7 +193,7 @@ class Drawing:
         try:
             # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
             # draws whom another process has replaced.
-            await self._watches.card_shows(card.watch, card.ts, None)
+            await self._watches.card_shows(card.watch, card.ts, None, ended=card.ends)
             await self._board.update(card.watch.place, card.ts, message)
         except PayloadRefused as error:
             self._try_plainer(card, forms, error)

@@ -154,7 +154,7 @@ class Follower:
             sight.job is not None or self._silent_for_long(sight)
         ):
             self._start(follow, watch, self._cards.rest(watch, watch.card, sight))
-        elif sight.job is not None or self._silent_for_long(sight):
+        elif sight.job is not None or (self._silent_for_long(sight) and not watch.may_show_the_end):
             self._cards.redraw(watch, watch.card, sight)
 
     def _is_followed_for_too_long(self, watch: Watch) -> bool:

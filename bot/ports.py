@@ -201,8 +201,9 @@ class Watches(Protocol):
     async def card_shows(
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        """Slack holds this message as the card; None: nobody knows what it holds, for an edit begins. `ended`: it says
-        how the job ended. False, and nothing changed, if the look has been doubted since the edit began. Raises
+        """Store which message Slack holds as the card; None: unknown, because an edit begins. `ended`: it says how the
+        job ended. That is stored without the claim as well, as long as no other edit has begun; the watch is then free
+        to be claimed anew. False, and nothing changed, if the look has been doubted since the edit began. Raises
         ClaimLost."""
         ...
 

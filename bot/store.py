@@ -32,7 +32,7 @@ from bot.rows import (
 )
 from bot.tables import followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
-from bot.watch import DOUBTED, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.watch import DOUBTED, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId, ending
 
 _still_open = watches.c.closed_at.is_(None)
 
@@ -147,12 +147,25 @@ class Store:
     async def card_shows(
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
+        if fingerprint is None:
+            await self._write(watch, watches.c.card == card, shown=ending(watch.claim) if ended else None)
+            return True
+        if ended and await self._end_shown(watch, card, fingerprint):
+            return True
         look = {"shown": fingerprint, **({"ended": 1} if ended else {})}
-        if_undoubted = () if fingerprint is None else (watches.c.shown.is_distinct_from(DOUBTED),)
-        if await self._write(watch, watches.c.card == card, *if_undoubted, **look):
+        is_undoubted = watches.c.shown.is_distinct_from(DOUBTED)
+        if await self._write(watch, watches.c.card == card, is_undoubted, **look):
             return True
         newest = await self.get(watch.id)
         return newest is None or newest.card != card or newest.shown != DOUBTED
+
+    async def _end_shown(self, watch: Watch, card: Ts, fingerprint: str) -> bool:
+        """Store that the card shows the end, whether or not the claim still holds. False if another edit has begun."""
+        if (mine := ending(watch.claim)) is None:
+            return False
+        claim = case((watches.c.claim == watch.claim, watches.c.claim), else_=null())
+        unchanged = watches.c.card == card, watches.c.shown == mine
+        return await self._set(watch.id, *unchanged, shown=fingerprint, ended=1, claim=claim)
 
     @whole
     async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:

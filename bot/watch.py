@@ -35,6 +35,14 @@ class Place:
 DOUBTED = "doubted"
 """Stands for the fingerprint of a card that may have been edited since it was last drawn: it has to be drawn anew."""
 
+_ENDING = "ending "
+
+
+def ending(claim: Claim | None) -> str | None:
+    """Stands for the fingerprint while the follow with that claim edits the card to say how the job ended, in the 32
+    characters of the column. Another edit that begins replaces it."""
+    return _ENDING + claim[:25] if claim else None
+
 
 class NoCard(Enum):
     """Why there is no card, and the bot does not try for one any more."""
@@ -108,6 +116,11 @@ class Watch:
     def has_doubted_look(self) -> bool:
         """Whether its card has to be drawn anew, and can be."""
         return self.shown == DOUBTED and not self.card_gone
+
+    @property
+    def may_show_the_end(self) -> bool:
+        """Whether an edit that says how the job ended was begun, and its outcome is not stored."""
+        return self.shown is not None and self.shown.startswith(_ENDING)
 
     def is_of(self, place: Place, card: Ts) -> bool:
         """Whether that is its card: a button names a watch, and is never believed."""

@@ -39,6 +39,7 @@ from bot.watch import (
     UserId,
     Watch,
     WatchId,
+    ending,
 )
 
 ADA = UserId("U0ADA")
@@ -661,10 +662,19 @@ class FakeWatches:
         self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
         await self._turn("card_shows")
+        mine, there = ending(watch.claim), self.rows.get(watch.id)
+        if ended and fingerprint and mine and there and (there.card, there.shown) == (card, mine):
+            claim = watch.claim if there.claim == watch.claim else None
+            self._set(watch.id, shown=fingerprint, ended=True, claim=claim)
+            return True
         row = self._write(watch)
-        if row.card == card and fingerprint is not None and row.shown == DOUBTED:
+        if row.card != card:
+            return True
+        if fingerprint is None:
+            self._set(watch.id, shown=mine if ended else None)
+        elif row.shown == DOUBTED:
             return False
-        if row.card == card:
+        else:
             self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
         return True
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.errors import StoreUnavailable, Unanswered
+from bot.errors import JobNotFound, OmniUnreachable, StoreUnavailable, Unanswered
 from bot.job import JobState
 from bot.ports import Message
 from bot.watch import Place, Ts, WatchId
@@ -219,6 +219,48 @@ async def test_a_process_that_wakes_after_the_end_edits_and_tells_nothing_more(
             await asyncio.sleep(120)
     assert len(stage.board.times("update")) - len(last) <= 1, "no more than what was on its way already"
     assert len(stage.told()) == len(stage.shown()) == 1
+    assert stage.all_closed()
+
+
+@asynccontextmanager
+async def paused_over_its_last_look(stage: Processes) -> AsyncIterator[None]:
+    """Slack takes the look that says how the job ended, and the process pauses before it can store that. Then Omni no
+    longer knows the job, and another process follows it."""
+    async with stage.one_that_can_be_paused() as paused:
+        await asyncio.sleep(5)
+        stage.board.on_update = paused.awake.clear
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(10)
+        stage.board.on_update = lambda: None
+        assert "The job failed" in stage.shown()[0] and not stage.watches.rows[WATCH].ended
+        async with stage.bot():
+            stage.omni.answer = JobNotFound("404")
+            await asyncio.sleep(40)
+            yield
+            paused.awake.set()
+            await asyncio.sleep(200)
+
+
+async def test_end_shown_by_a_paused_process_stays_though_omni_forgets_the_job() -> None:
+    """Simulation seed 777309."""
+    stage = Processes(a_job(), a_watch())
+    async with paused_over_its_last_look(stage):
+        edits = len(stage.board.times("update"))
+    assert "The job failed" in stage.shown()[0]
+    assert len(stage.board.times("update")) == edits
+    assert ["The job failed" in text for text in stage.told()] == [True]
+    assert stage.all_closed()
+
+
+async def test_outage_is_not_drawn_over_an_end_that_may_be_shown() -> None:
+    stage = Processes(a_job(), a_watch())
+    async with paused_over_its_last_look(stage):
+        stage.omni.answer = OmniUnreachable("away")
+        await asyncio.sleep(120)
+        assert "The job failed" in stage.shown()[0]
+        stage.says(JobState.FAILED)
+    assert "The job failed" in stage.shown()[0]
+    assert len(stage.told()) == 1
     assert stage.all_closed()
 
 

@@ -16,6 +16,7 @@ from tests.databases import (
     ADA,
     GRACE,
     HERE,
+    JOB,
     LINUS,
     NOON,
     OTHER_JOB,
@@ -231,6 +232,30 @@ async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) ->
     assert await store.card_shows(mine, Ts("1.1"), "another look")
     seen = await store.get(mine.id)
     assert seen is not None and (seen.shown, seen.ended, seen.claim) == ("another look", False, mine.claim)
+
+
+async def test_replaced_follow_still_stores_that_its_end_is_shown(store: Watches) -> None:
+    mine = await with_card(store, "look")
+    assert await store.card_shows(mine, Ts("1.1"), None, ended=True)
+    newer, (theirs,) = await store.claim(JOB)
+    assert theirs.may_show_the_end
+    assert await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
+    stored = await store.get(mine.id)
+    assert stored is not None and (stored.shown, stored.ended) == ("the end", True)
+    with pytest.raises(ClaimLost):
+        await store.card_shows(theirs, Ts("1.1"), None)
+    (again,) = await store.open_watches(JOB, newer)
+    assert again == replace(stored, claim=newer)
+
+
+async def test_replaced_follow_stores_no_end_after_a_newer_edit(store: Watches) -> None:
+    mine = await with_card(store, "look")
+    await store.card_shows(mine, Ts("1.1"), None, ended=True)
+    (theirs,) = await taken_up(store)
+    await store.card_shows(theirs, Ts("1.1"), None)
+    with pytest.raises(ClaimLost):
+        await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
+    assert await store.get(mine.id) == replace(theirs, shown=None)
 
 
 async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_is_gone(

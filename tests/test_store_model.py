@@ -18,7 +18,7 @@ from bot.askstore import StoredAsks
 from bot.errors import ClaimLost, WatchChanged
 from bot.job import JobId, JobState
 from bot.ports import Watches
-from bot.watch import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId
+from bot.watch import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId, ending
 from tests.databases import (
     ADA,
     GRACE,
@@ -41,7 +41,7 @@ ELSEWHERE = Place(TEAM, ChannelId("D0ELSE"))
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
-    *("card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
+    *("end begins", "card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
     *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
     *(
         "move",
@@ -119,7 +119,9 @@ class Pair:
 
     def _plain(self, value: object) -> object:
         if isinstance(value, Watch):
-            return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None)
+            endings = {ending(claim): f"ending {name}" for claim, name in self.claims.items()}
+            shown = endings.get(value.shown, value.shown)
+            return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None, shown=shown)
         return [self._plain(one) for one in value] if isinstance(value, list) else value
 
 
@@ -140,6 +142,7 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "card tried": lambda table, mine: table.card_tried(mine, at if which % 3 else None),
         "card posted": lambda table, _: table.card_posted(id_, row.card_tried_at or at, ts, "look"),
         "card shows": lambda table, mine: table.card_shows(mine, row.card or ts, f"look {which}"),
+        "end begins": lambda table, mine: table.card_shows(mine, row.card or ts, None, ended=True),
         "card shows the end": lambda table, mine: table.card_shows(mine, row.card or ts, "end", ended=True),
         "last look doubted": lambda table, _: table.doubt_last_look(id_, row.card or ts),
         "card gone": lambda table, _: table.card_is_gone(id_, row.card or ts),

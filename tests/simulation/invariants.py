@@ -134,7 +134,8 @@ def _word(plan: JobPlan) -> str | None:
 
 def _final_is_final(seen: Seen) -> Iterator[str]:
     """No edit follows the final one, except by another final one, or by one of another process that had left before
-    the final one was shown; then the final one is shown again, if that process lived to say so."""
+    the final one was shown; then the final one is shown again, if that process lived to say so. Where the final one's
+    process is still paused over it, another one that finds the job gone may say that."""
     for cards in seen.cards.values():
         for card in cards:
             final: Look | None = None
@@ -142,6 +143,8 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
                 shown = look_of(look)
                 if final is not None and shown != look_of(final):
                     if _crossed(seen, final, look) and _is_mended(seen, card, number):
+                        continue
+                    if shown == "missing" and _is_unstored(seen, final, look):
                         continue
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
@@ -159,6 +162,12 @@ def _crossed(seen: Seen, sooner: Look, later: Look) -> bool:
         and sent.process is not sent_before.process
         and sent.at < seen.seconds(sooner.at)
     )
+
+
+def _is_unstored(seen: Seen, final: Look, later: Look) -> bool:
+    """Whether the final look's process was still paused over its edit when the later look was shown."""
+    sent = final.exchange
+    return sent is not None and seen.was_paused_over(sent, until=seen.seconds(later.at))
 
 
 def _is_mended(seen: Seen, card: Posted, number: int) -> bool:

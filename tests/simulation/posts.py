@@ -64,12 +64,16 @@ class Posts:
     def was_died_over(self, reply: Posted) -> bool:
         """Whether a process died before it had stored a reply that nobody may look for, or stood still over it for so
         long that another took it for dead."""
-        return self.is_uncertain(reply) and (reply.is_doubtful or self._was_stood_still_over(reply))
+        return self.is_uncertain(reply) and (reply.is_doubtful or self.was_paused_over(reply.exchange))
 
-    def _was_stood_still_over(self, reply: Posted) -> bool:
+    def was_paused_over(self, exchange: Exchange, *, until: float = 0.0) -> bool:
+        """Whether its process paused before it had stored what came of a request, and was paused at least until then,
+        in seconds since the beginning."""
         return any(
-            process is reply.exchange.process and 0.0 <= begins - reply.exchange.at < STORED_WITHIN_SECONDS
-            for process, begins, _ in self.world.pauses
+            process is exchange.process
+            and 0.0 <= begins - exchange.at < STORED_WITHIN_SECONDS
+            and ends > until
+            for process, begins, ends in self.world.pauses
         )
 
     def is_uncertain(self, posted: Posted) -> bool:
