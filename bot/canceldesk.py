@@ -2,8 +2,11 @@
 
 That somebody asks is stored before Omni is asked: however fast the job then ends, its cards say who it was. It is taken
 back where Omni certainly does nothing, or does not answer: the card must not promise an end that nobody has ordered.
+
+While Omni is asked about a job, later clicks wait for the same answer, so a hundred clicks cost one request.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -33,6 +36,7 @@ class CancelDesk:
         self._watches = watches
         self._access = access
         self._start = start
+        self._under_way: dict[JobId, asyncio.Task[str]] = {}
 
     async def cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Message | None:
         """Cancel the job of a card. The watch, named by a button, must be the one of that card."""
@@ -55,10 +59,27 @@ class CancelDesk:
             return accesslines.not_yours()
         if known.ended:
             return asklines.had_ended()
-        await self._watches.set_canceller(known.job, user, instead_of=None)
-        return await self._ask_omni(known, user)
+        under_way = self._under_way.get(known.job)
+        if under_way is not None:
+            audit.record(Act.CANCEL, user, place, "joined a cancel under way", job=known.job)
+        # A click that is given up must not end the request that others wait for.
+        return await asyncio.shield(under_way or self._begin(known, user))
+
+    def _begin(self, known: Watch, user: UserId) -> "asyncio.Task[str]":
+        task = asyncio.create_task(self._ask_omni(known, user), name=f"cancel {known.job}")
+        self._under_way[known.job] = task
+
+        def done(_: object) -> None:
+            del self._under_way[known.job]
+            if not task.cancelled():
+                # Retrieve it: asyncio would log an error that every caller has given up on.
+                task.exception()
+
+        task.add_done_callback(done)
+        return task
 
     async def _ask_omni(self, known: Watch, user: UserId) -> str:
+        await self._watches.set_canceller(known.job, user, instead_of=None)
         try:
             state = await self._asking.cancel(known.job)
         except OmniError as error:

@@ -220,3 +220,52 @@ async def test_a_budget_that_can_not_be_asked_is_told_and_promised_by_no_card() 
         await asyncio.sleep(5)
         assert await cancel(desks) == lines.storage_down()
     assert stage.watches.rows[MINE].cancelled_by is None
+
+
+@pytest.mark.parametrize("outcome", [JobState.CANCELLED, JobState.EXECUTING, OmniUnreachable("timeout")])
+async def test_many_clicks_are_one_request(outcome: JobState | OmniError) -> None:
+    stage = a_running_job(ADA, GRACE)
+    stage.asking.states[0] = outcome
+    stage.asking.delay_seconds = 2.0
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        answers = await asyncio.gather(*(cancel(desks, user) for user in (ADA, GRACE) for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert stage.asking.cancelled == [JOB]
+    assert stage.watches.writes.count("set_canceller") == (2 if isinstance(outcome, OmniError) else 1)
+
+
+async def test_click_that_is_given_up_ends_no_other() -> None:
+    stage = a_running_job()
+    stage.asking.delay_seconds = 2.0
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        first, second = (asyncio.create_task(cancel(desks)) for _ in range(2))
+        await asyncio.sleep(1)
+        first.cancel()
+        assert await second == asklines.cancelled()
+    assert stage.asking.cancelled == [JOB]
+
+
+async def test_storage_trouble_reaches_every_click() -> None:
+    stage = a_running_job()
+
+    async def refuse(job: JobId) -> JobState:
+        await asyncio.sleep(1)
+        raise StoreUnavailable("away")
+
+    stage.asking.cancel = refuse  # type: ignore[method-assign]
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        answers = await asyncio.gather(*(cancel(desks) for _ in range(3)))
+    assert answers == [lines.storage_down()] * 3
+
+
+async def test_click_after_the_answer_asks_omni_again() -> None:
+    stage = a_running_job()
+    stage.asking.states[0] = JobState.EXECUTING
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        await cancel(desks)
+        await cancel(desks)
+    assert stage.asking.cancelled == [JOB, JOB]
