@@ -1,12 +1,14 @@
 """Hands what Slack delivers to the Bolt app of the workspace that it is of, however it was delivered."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from bot.errors import StoreUnavailable
 from bot.watch import TeamId
 
 log = structlog.get_logger()
@@ -16,7 +18,8 @@ REMEMBERED_EVENTS = 10_000
 for a workspace, and an event again for about six minutes. Source: docs.slack.dev/apis/events-api."""
 
 Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
-"""The Bolt app of a workspace, or None where the bot does not serve it. Empty: the payload names no workspace."""
+"""The Bolt app of a workspace, or None where the bot does not serve it. Empty: the payload names no workspace. Raises
+StoreUnavailable."""
 
 
 class Dispatch:
@@ -27,14 +30,22 @@ class Dispatch:
         self._events: dict[str, None] = {}
 
     async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
-        """Slack's answer. Of a workspace that is not served, and of an event that was taken before or that nobody
-        listens to, that is an empty 200: a refusal would only have Slack send it again."""
+        """Slack's answer. Of a workspace that is not served, of a malformed payload, and of an event that was taken
+        before or that nobody listens to, that is an empty 200: a refusal would only have Slack send it again. 503 while
+        the database does not answer."""
+        if _is_malformed(request.body):
+            log.warning("malformed payload dropped")
+            return BoltResponse(status=200)
         team = TeamId(str(request.context.team_id or ""))
         event = f"{team} {request.body['event_id']}" if request.body.get("event_id") else None
         if event is not None and event in self._events:
             log.info("repeated event dropped", attempt=_attempt(request))
             return BoltResponse(status=200)
-        app = await self._apps(team)
+        try:
+            app = await self._apps(team)
+        except StoreUnavailable as error:
+            log.warning("payload refused", reason=str(error))
+            return BoltResponse(status=503)
         if app is None:
             log.warning("payload of an unknown workspace dropped", team=team)
             return BoltResponse(status=200)
@@ -61,6 +72,23 @@ class Dispatch:
         self._events[event] = None
         if len(self._events) > REMEMBERED_EVENTS:
             del self._events[next(iter(self._events))]
+
+
+def _is_malformed(body: Mapping[str, Any]) -> bool:
+    """Whether a part is missing that Bolt reads without a check: it would answer with 500."""
+    match body.get("type"):
+        case "event_callback":
+            return not isinstance(body.get("event"), dict)
+        case "block_actions":
+            actions = body.get("actions")
+            return not (isinstance(actions, list) and actions and _has(actions[0], "action_id"))
+        case "view_submission" | "view_closed":
+            return not _has(body.get("view"), "type")
+    return False
+
+
+def _has(part: object, name: str) -> bool:
+    return isinstance(part, dict) and name in part
 
 
 def _attempt(request: AsyncBoltRequest) -> str | None:

@@ -66,6 +66,11 @@ class Installations:
         bot = bots.get(team)
         return None if bot is None else self._opened("bot_token", team, bot["bot_token"])
 
+    async def is_installed(self, team: TeamId) -> bool:
+        """Whether a token of the workspace is stored, also one that can't be decrypted. Raises StoreUnavailable."""
+        bots, _ = await self._read()
+        return team in bots
+
     async def has_omni(self, team: TeamId) -> bool:
         """Whether there is an Omni that the workspace may see. Raises StoreUnavailable."""
         _, accounts = await self._read()

@@ -1,5 +1,7 @@
 """Several workspaces, as they install the app and remove it: what is shared by the pages, the events and the source."""
 
+from functools import partial
+
 import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -10,7 +12,9 @@ from bot.installations import Installations
 from bot.installationstore import InstallationStore, StateStore
 from bot.leaving import Leaving
 from bot.lobby import lobby
+from bot.meter import UNMETERED
 from bot.oauth import Flow, flow
+from bot.responseurl import whisper
 from bot.settings import Settings
 from bot.slack import identify, slack_client
 from bot.transactions import Transactions
@@ -42,7 +46,7 @@ class Installing:
             shared_with=settings.allowed_teams,
         )
         self.leaving = Leaving(self.installations, self._stop, self._is_still_good)
-        self._lobby = lobby(settings.slack_api_url, self.leaving)
+        self._lobby = lobby(settings.slack_api_url, self.leaving, partial(whisper, session, UNMETERED))
         self._workspaces: Workspaces | None = None
 
     def open(self, workspaces: Workspaces) -> Flow:
@@ -64,7 +68,7 @@ class Installing:
         """What Bolt does with what Slack sends for the team; None where the app is not installed there. Raises
         StoreUnavailable."""
         app = None if self._workspaces is None else await self._workspaces.app_of(team)
-        if app is None and await self.installations.bot_token(team) is not None:
+        if app is None and await self.installations.is_installed(team):
             return self._lobby
         return app
 

@@ -7,6 +7,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import dispatch as module
 from bot.dispatch import Dispatch
+from bot.errors import StoreUnavailable
 from bot.watch import TeamId
 
 
@@ -31,8 +32,11 @@ class Stage:
     def __init__(self) -> None:
         self.apps = {TeamId("T1"): RememberingApp(), TeamId("T2"): RememberingApp()}
         self.dispatch = Dispatch(self._app)
+        self.trouble: Exception | None = None
 
     async def _app(self, team: TeamId) -> AsyncApp | None:
+        if self.trouble is not None:
+            raise self.trouble
         return self.apps.get(team)
 
     async def deliver(self, **body: object) -> tuple[int, str]:
@@ -52,8 +56,17 @@ def stage() -> Stage:
     "body",
     [
         {"team_id": "T2", "command": "/omni-job"},
-        {"team": {"id": "T2"}, "type": "block_actions", "user": {"id": "U1", "team_id": "T1"}},
-        {"team": {"id": "T1"}, "view": {"app_installed_team_id": "T2"}, "type": "view_submission"},
+        {
+            "team": {"id": "T2"},
+            "type": "block_actions",
+            "user": {"id": "U1", "team_id": "T1"},
+            "actions": [{"action_id": "stop"}],
+        },
+        {
+            "team": {"id": "T1"},
+            "type": "view_submission",
+            "view": {"type": "modal", "app_installed_team_id": "T2"},
+        },
         {"team_id": "T1", "authorizations": [{"team_id": "T2"}], "event_id": "Ev1"},
     ],
     ids=["command", "click by a person of another workspace", "modal in a shared channel", "shared event"],
@@ -104,6 +117,36 @@ async def test_an_event_that_nobody_listens_to_is_acknowledged_and_a_command_is_
     stage.apps[TeamId("T1")].status = 404
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")
     assert (await stage.deliver(team_id="T1", command="/else"))[0] == 404
+
+
+@pytest.mark.parametrize("event", [None, 0, "x", [], [None]], ids=str)
+async def test_event_that_is_no_object_is_acknowledged(stage: Stage, event: object) -> None:
+    assert await stage.deliver(team_id="T1", type="event_callback", event_id="Ev1", event=event) == (200, "")
+    assert stage.given("T1") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "block_actions", "actions": None},
+        {"type": "block_actions", "actions": []},
+        {"type": "block_actions", "actions": [None]},
+        {"type": "block_actions", "actions": [{"type": "button"}]},
+        {"type": "view_submission", "view": None},
+        {"type": "view_closed", "view": {"callback_id": "ask"}},
+    ],
+    ids=str,
+)
+async def test_malformed_interaction_is_acknowledged(stage: Stage, body: dict[str, object]) -> None:
+    assert await stage.deliver(team_id="T1", **body) == (200, "")
+    assert stage.given("T1") == 0
+
+
+async def test_payload_is_refused_while_the_database_is_down(stage: Stage) -> None:
+    stage.trouble = StoreUnavailable("down")
+    assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 503
+    stage.trouble = None
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
 
 
 async def test_a_limited_number_of_events_is_remembered_the_newest_of_them(

@@ -207,6 +207,13 @@ async def test_a_signed_body_that_is_no_payload_is_refused(
     assert await served.signed(body, content_type=content_type) == (400, "")
 
 
+@pytest.mark.parametrize("event", [None, 5, "x", [], {}, {"type": None}, {"type": {}}], ids=str)
+async def test_signed_odd_event_is_acknowledged(served: Served, event: object) -> None:
+    body = {"team_id": "T1", "type": "event_callback", "event_id": "Ev1", "event": event}
+    answered = await served.signed(json.dumps(body).encode(), content_type="application/json")
+    assert answered == (200, "")
+
+
 async def test_a_body_that_is_no_text_is_refused(served: Served) -> None:
     assert await served.signed(b"\xff\xfe") == (401, "")
 

@@ -58,14 +58,15 @@ class SimulatedSlack(Surfacing):
         """Somebody invites the bot to a channel."""
         self.workspace.channel(channel).members.add(self.bot_user)
 
-    async def uninstall(self) -> None:
-        """Somebody removes the app from the workspace; returns when the app was told, in an order that Slack does not
-        promise."""
+    async def uninstall(self, *events: str) -> None:
+        """Remove the app from the workspace. Return when the app was sent these events (both if none is given), in an
+        order that Slack does not promise."""
         for token, kind in self._tokens.items():
             if kind == "bot":
                 self._tokens[token] = "revoked"
         for event in (eventsapi.revoked(self.workspace), eventsapi.uninstalled(self.workspace)):
-            await self._deliver(event)
+            if event["type"] in (events or (event["type"],)):
+                await self._deliver(event)
 
     def revoke_token(self) -> None:
         """Somebody uninstalls the app: its bot token is good no longer."""

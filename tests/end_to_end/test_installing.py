@@ -1,16 +1,20 @@
 """A workspace installs the app, is given its Omni, works, and removes the app; all while the bot runs."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
+from bot.asklines import COMMAND as ASK
 from bot.demo.timeline import Complete, Script
 from bot.oauth import INSTALL_PATH, REDIRECT_PATH
+from bot.shortcuts import ASK_ANYWHERE, FOLLOW_MESSAGE
 from tests.end_to_end.world import World, a_free_port
-from tests.installed import NEW_KEY
+from tests.installed import NEW_KEY, OLD_KEY
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 QUICK = Script(0.0, ((0.2, "Thinking", 1),), end=Complete("Widgets sell best."))
@@ -22,7 +26,9 @@ class Company:
     def __init__(self, world: World) -> None:
         self.world = world
         self.slack = world.slack
-        self.own = f"http://127.0.0.1:{a_free_port()}"
+        # In HTTP mode one port serves both Slack and browsers.
+        port = urlsplit(self.slack.request_url.url).port or a_free_port()
+        self.own = f"http://127.0.0.1:{port}"
         self.slack.oauth.app.redirect_urls.add(self.own + REDIRECT_PATH)
 
     def settings(self, **more: str | None) -> dict[str, str | None]:
@@ -53,6 +59,21 @@ class Company:
             assert page.status == 200
             return await page.text()
 
+    def tokens(self) -> int:
+        """How many bot tokens the database holds."""
+        with sqlite3.connect(self.world.database_url.removeprefix("sqlite:///")) as database:
+            counts = [
+                database.execute(f"SELECT count(*) FROM {table} WHERE bot_token IS NOT NULL").fetchone()[0]
+                for table in ("slack_bots", "slack_installations")
+            ]
+        return sum(counts)
+
+    async def no_tokens(self) -> None:
+        """Wait until the database holds none."""
+        async with asyncio.timeout(15.0):
+            while self.tokens():
+                await asyncio.sleep(0.05)
+
 
 @pytest.fixture
 def company(world: World) -> Company:
@@ -82,6 +103,7 @@ async def test_from_the_installation_to_the_removal_and_back(
     assert early.payload is None and again.payload is None, "nobody answers where the app is not installed"
 
 
+@pytest.mark.both_modes
 async def test_one_without_an_omni_is_told_what_is_missing_and_sees_nobody_elses(company: Company) -> None:
     slack, omni, world = company.slack, company.world.omni, company.world
     async with company.bot(allowed_teams="T0SOMEBODY"):
@@ -92,6 +114,49 @@ async def test_one_without_an_omni_is_told_what_is_missing_and_sees_nobody_elses
     assert "has no Omni yet" in str(acked.payload)
     assert omni.requests == []
     assert slack.messages(world.channel) == []
+
+
+WITHOUT_OMNI = {"allowed_teams": "T0SOMEBODY"}
+
+
+@pytest.mark.both_modes
+@pytest.mark.parametrize("event", ["app_uninstalled", "tokens_revoked"])
+async def test_removal_deletes_token_without_omni(company: Company, event: str) -> None:
+    async with company.bot(**WITHOUT_OMNI):
+        await company.install()
+        assert company.tokens() > 0
+        await company.slack.uninstall(event)
+        await company.no_tokens()
+
+
+@pytest.mark.both_modes
+async def test_uninstalling_deletes_undecryptable_token(company: Company) -> None:
+    async with company.bot():
+        await company.install()
+    async with company.bot(encryption_key=OLD_KEY):
+        await company.slack.uninstall()
+        await company.no_tokens()
+
+
+@pytest.mark.both_modes
+async def test_everything_is_acknowledged_without_omni(company: Company) -> None:
+    slack, world = company.slack, company.world
+    async with company.bot(**WITHOUT_OMNI):
+        await company.install()
+        message = await slack.say(
+            "550e8400-e29b-41d4-a716-446655440000", user=world.ada, channel=world.channel
+        )
+        asked = await slack.command("Top products?", user=world.ada, channel=world.channel, command=ASK)
+        chosen = await slack.shortcut(ASK_ANYWHERE, user=world.ada)
+        followed = await slack.message_shortcut(
+            FOLLOW_MESSAGE, user=world.ada, channel=world.channel, ts=message.ts
+        )
+        opened = await slack.open_home(world.ada)
+        told = await world.told(world.ada, "has no Omni yet")
+
+    assert "has no Omni yet" in str(asked.payload)
+    assert (chosen.acked, followed.acked, opened.acked) == (True, True, True)
+    assert slack.team in told
 
 
 async def _said(capsys: pytest.CaptureFixture[str], line: str) -> None:
