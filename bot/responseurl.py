@@ -18,6 +18,8 @@ NO_CONNECTION = "no_connection"
 async def whisper(session: aiohttp.ClientSession, meter: Meter, response_url: str, message: Message) -> None:
     """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
 
+    `session` comes from `slack.slack_session`, which follows no redirect.
+
     A 5xx and a page count as not told: of what only one person sees, twice is better than never.
     """
     outcome = Outcome.ABANDONED
@@ -45,6 +47,8 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
             is_page = (await answer.text(errors="replace")).lstrip().startswith("<")
     except aiohttp.ClientConnectorError as error:
         raise BoardUnreachable(NO_CONNECTION) from error
+    except aiohttp.TooManyRedirects as error:
+        raise BoardError(f"http_{error.status}") from error
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise Unanswered(type(error).__name__) from error
     if status >= 500:

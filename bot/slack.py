@@ -176,8 +176,21 @@ def slack_client(
 
 
 def slack_session() -> aiohttp.ClientSession:
-    """Connections to Slack, kept open between requests; no request takes longer than the time-out."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+    """Connections to Slack, kept open between requests. No request takes longer than the time-out or is redirected."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), middlewares=[_refuse_redirect]
+    )
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Raise TooManyRedirects: Slack redirects no API call, and another host must get neither token nor text."""
+    response = await handler(request)
+    if response.status in (301, 302, 303, 307, 308):
+        response.close()
+        raise aiohttp.TooManyRedirects(response.request_info, (response,), status=response.status)
+    return response
 
 
 @dataclass(frozen=True, slots=True)
