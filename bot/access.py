@@ -53,8 +53,9 @@ class Access(Protocol):
         ...
 
     async def is_shared(self, place: Place) -> bool:
-        """Whether people of another organisation would read what is posted there, and may not. True where that is
-        unknown; never where the operator has allowed it."""
+        """Whether people of another organisation would read what is posted there, and may not; never where the operator
+        has allowed it. True where the bot may not know. False where Slack is slow: asked again before a card is
+        posted."""
         ...
 
     async def over_limit(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
@@ -86,7 +87,7 @@ class AccessRules:
 
     def is_open_to(self, person: Person) -> bool:
         """Whether the person may use the bot at all."""
-        if person.is_bot:
+        if person.is_bot or person.is_deactivated:
             return False
         if person.id in self.admins:
             return True

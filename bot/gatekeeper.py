@@ -1,5 +1,6 @@
 """Finds out who people are and applies the operator's rules to them. What can't be found out is not allowed."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -13,17 +14,18 @@ from bot.asks import Asks
 from bot.audit import Act
 from bot.errors import BoardError, ScopeMissing
 from bot.job import Job
-from bot.person import Directory, Person
+from bot.lookups import Lookups
+from bot.person import Person
 from bot.ports import Watches
 from bot.venues import Venues
 from bot.watch import Place, TeamId, UserId, Watch
 
 log = structlog.get_logger()
 
-KNOWN_FOR = timedelta(minutes=5)
+KNOWN_FOR_SECONDS = 300.0
 """How long what Slack says of a person counts; so late may it be noticed that somebody has become a guest."""
-MOST_KNOWN = 2_000
-"""How many people are remembered."""
+WAITED_FOR_SECONDS = 10.0
+"""How long a person waits for Slack to say who they are."""
 AN_HOUR = timedelta(hours=1)
 
 
@@ -43,7 +45,7 @@ class Gatekeeper:
         self,
         rules: AccessRules,
         *,
-        directory: Directory,
+        people: Lookups[UserId, Person],
         venues: Venues,
         omni_users: OmniUsers,
         watches: Watches,
@@ -51,18 +53,20 @@ class Gatekeeper:
         now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
-        self._directory = directory
+        self._people = people
         self._venues = venues
         self._omni_users = omni_users
         self._watches = watches
         self._asks = asks
         self._now = now
-        self._known: dict[UserId, tuple[Person, datetime]] = {}
 
     async def refusal(self, user: UserId, place: Place) -> str | None:
         """See `Access.refusal`."""
         try:
-            person = await self._person(user)
+            async with asyncio.timeout(WAITED_FOR_SECONDS):
+                person = await self._people.get(user, known_for_seconds=KNOWN_FOR_SECONDS)
+        except TimeoutError:
+            return self._refuse(user, place, "unknown: slack is slow", accesslines.slack_is_slow())
         except ScopeMissing as error:
             return self._refuse(user, place, f"unknown: {error.code}", accesslines.cannot_know())
         except BoardError as error:
@@ -117,17 +121,6 @@ class Gatekeeper:
             audit.record(act, user, None, "refused: too many asks")
             return accesslines.too_many_asks(rules.most_asks_per_hour)
         return None
-
-    async def _person(self, user: UserId) -> Person:
-        known = self._known.get(user)
-        if known is not None and self._now() - known[1] < KNOWN_FOR:
-            return known[0]
-        person = await self._directory.person(user)
-        self._known.pop(user, None)
-        self._known[user] = (person, self._now())
-        if len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
-        return person
 
     async def _omni_user(self, user: UserId) -> OmniUserId | None:
         try:

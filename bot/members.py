@@ -1,7 +1,7 @@
 """Whom people in Slack are in Omni, by their e-mail address: exactly one active user, or nobody."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ import structlog
 
 from bot.ask import Members, OmniUserId
 from bot.errors import BoardError, OmniError
-from bot.person import Directory, Person
+from bot.person import Person
 from bot.watch import UserId
 
 log = structlog.get_logger()
@@ -32,10 +32,12 @@ class _Known:
 class OmniUsers:
     """The Omni users of people in Slack, looked up once for all who ask at once, and remembered for a while."""
 
-    def __init__(self, members: Members, directory: Directory, now: Callable[[], datetime]) -> None:
-        """`now`: aware UTC."""
+    def __init__(
+        self, members: Members, person: Callable[[UserId], Awaitable[Person]], now: Callable[[], datetime]
+    ) -> None:
+        """`person`: as `Directory.person`. `now`: aware UTC."""
         self._members = members
-        self._directory = directory
+        self._person = person
         self._now = now
         self._known: dict[UserId, _Known] = {}
         self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | BoardError | None]] = {}
@@ -65,7 +67,7 @@ class OmniUsers:
 
     async def _look_up(self, user: UserId) -> OmniUserId | OmniError | BoardError | None:
         try:
-            found = await self._find(await self._directory.person(user))
+            found = await self._find(await self._person(user))
         except (OmniError, BoardError) as error:
             return error
         self._known.pop(user, None)
@@ -76,8 +78,8 @@ class OmniUsers:
 
     async def _find(self, person: Person) -> OmniUserId | None:
         # Their address is what the admins of another workspace say it is: it proves nothing here.
-        if person.is_stranger or person.is_bot:
-            return self._nobody(person, "of another organisation, or no person")
+        if person.is_stranger or person.is_bot or person.is_deactivated:
+            return self._nobody(person, "of another organisation, deactivated, or no person")
         if person.email is None:
             return self._nobody(person, "no address in Slack, or no users:read.email")
         users = set(await self._members.named(person.email))

@@ -29,11 +29,12 @@ from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
 from bot.jobevents import JobEvents
 from bot.learning import Learning
+from bot.lookups import Lookups
 from bot.mentions import Mentions
 from bot.meter import UNMETERED, Meter
 from bot.modalhandlers import ModalHandlers
 from bot.palette import Palette
-from bot.person import Directory, Views
+from bot.person import Directory, Person, Views
 from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
@@ -79,6 +80,8 @@ class World:
     omni_users: OmniUsers
     board: Board
     directory: Directory
+    people: Lookups[UserId, Person]
+    """Who people are, as the directory says."""
     views: Views
     watches: Watches
     given_ups: GivenUps
@@ -140,7 +143,7 @@ def assemble(
     venues = Venues(world.directory, allow_shared=rules.access.allow_shared_channels)
     access = Gatekeeper(
         rules.access,
-        directory=world.directory,
+        people=world.people,
         venues=venues,
         omni_users=world.omni_users,
         watches=world.watches,

@@ -19,6 +19,8 @@ class Person:
     is_stranger: bool = False
     """Of another organisation: `is_stranger`, or of a team that is not the bot's."""
     is_bot: bool = False
+    is_deactivated: bool = False
+    """`deleted`."""
     email: str | None = field(default=None, repr=False)
     """None without the scope `users:read.email`, or where Slack knows none."""
 

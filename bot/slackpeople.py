@@ -40,6 +40,7 @@ def _person(user: UserId, told: dict[str, Any], home: TeamId) -> Person:
         is_guest=bool(told.get("is_restricted") or told.get("is_ultra_restricted")),
         is_stranger=bool(told.get("is_stranger")) or team != home,
         is_bot=bool(told.get("is_bot")),
+        is_deactivated=bool(told.get("deleted")),
         email=(told.get("profile") or {}).get("email") or None,
     )
 

@@ -22,15 +22,18 @@ from bot.budget import Gate
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
 from bot.errors import StoreUnavailable
+from bot.gatekeeper import KNOWN_FOR_SECONDS
 from bot.gates import OmniGates
 from bot.givenupstore import StoredGivenUps
 from bot.leaving import Leaving
 from bot.ledger import StoredLedger
+from bot.lookups import Lookups
 from bot.members import OmniUsers
 from bot.meter import Meter
 from bot.metrics import Reading
 from bot.omni import OmniApi, omni_client
 from bot.parts import Parts, Rules, World, assemble, edit_gate
+from bot.person import Person
 from bot.ports import Watches
 from bot.responseurl import whisper
 from bot.settings import Settings
@@ -41,6 +44,7 @@ from bot.slackviews import SlackViews
 from bot.store import Store
 from bot.sweep import sweep, sweep_asks, sweep_given_ups
 from bot.transactions import Transactions
+from bot.watch import UserId
 from bot.webhook import webhook_of
 
 log = structlog.get_logger()
@@ -148,6 +152,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
         board, directory = SlackBoard(slack), SlackDirectory(slack, team)
+        people: Lookups[UserId, Person] = Lookups(directory.person)
         omni = OmniApi(http, requests, Random(), common.meter)
         public_url = settings.public_url
         webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
@@ -155,9 +160,10 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         world = World(
             omni=omni,
             asking=omni,
-            omni_users=OmniUsers(omni, directory, now),
+            omni_users=OmniUsers(omni, partial(people.get, known_for_seconds=KNOWN_FOR_SECONDS), now),
             board=board,
             directory=directory,
+            people=people,
             views=SlackViews(slack),
             watches=store,
             given_ups=given_ups,

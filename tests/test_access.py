@@ -39,6 +39,7 @@ BOT = replace(COLLEAGUE, is_bot=True)
         (AccessRules(admins=frozenset({ADA}), users=frozenset({GRACE})), COLLEAGUE, True),
         (AccessRules(admins=frozenset({ADA}), teams=frozenset({PARTNER})), GUEST, True),
         (AccessRules(admins=frozenset({ADA})), BOT, False),
+        (AccessRules(admins=frozenset({ADA})), replace(COLLEAGUE, is_deactivated=True), False),
     ],
 )
 def test_who_may_use_the_bot(rules: AccessRules, person: Person, may: bool) -> None:

@@ -20,6 +20,7 @@ from bot.gatekeeper import OmniUsers
 from bot.givenupstore import StoredGivenUps
 from bot.job import Job, JobId, JobState, Progress
 from bot.ledger import StoredLedger
+from bot.lookups import Lookups
 from bot.parts import World, assemble
 from bot.person import Views
 from bot.ports import Worth
@@ -110,6 +111,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         asking=cast(Asking, None),
         views=cast(Views, None),
         directory=FakeDirectory(),
+        people=Lookups(FakeDirectory().person),
         omni_users=cast(OmniUsers, None),
         whisper=tell_nobody,
         now=now,

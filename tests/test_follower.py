@@ -30,6 +30,7 @@ from bot.followed import PATIENCE_SECONDS
 from bot.gatekeeper import OmniUsers
 from bot.job import Job, JobState, Progress
 from bot.jobevents import JobEvents
+from bot.lookups import Lookups
 from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
@@ -103,6 +104,7 @@ class Stage:
             asking=cast(Asking, None),
             views=cast(Views, None),
             directory=self.directory,
+            people=Lookups(self.directory.person),
             omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),

@@ -24,9 +24,10 @@ from bot.errors import (
     TokenRefused,
     Unanswered,
 )
-from bot.gatekeeper import MOST_KNOWN, Gatekeeper
+from bot.gatekeeper import Gatekeeper
+from bot.lookups import Lookups
 from bot.person import Person, Venue
-from bot.venues import KNOWN_FOR_SECONDS, Venues
+from bot.venues import KNOWN_FOR_SECONDS, WAITED_FOR_SECONDS, Venues
 from bot.watch import ChannelId, Place, TeamId, UserId
 from tests.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
 
@@ -66,10 +67,11 @@ class Door:
         self.omni_users = FakeOmniUsers()
         self.watches = FakeWatches()
         self.asks = FakeAsks()
+        self.venues = Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels")))
         self.keeper = Gatekeeper(
             AccessRules(**rules),  # type: ignore[arg-type]
-            directory=self.directory,
-            venues=Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels"))),
+            people=Lookups(self.directory.person),
+            venues=self.venues,
             omni_users=self.omni_users,
             watches=self.watches,
             asks=cast(Asks, self.asks),
@@ -82,7 +84,7 @@ async def test_a_colleague_is_let_in_and_a_guest_and_a_stranger_are_not() -> Non
     assert await door.keeper.refusal(ADA, HERE) is None
     for changed in ({"is_guest": True}, {"is_stranger": True, "team": TeamId("T0PARTNER")}):
         door.directory.people[GRACE] = replace(Person(GRACE, HERE.team), **changed)
-        door.keeper._known.clear()
+        door.keeper._people._known.clear()
         assert await door.keeper.refusal(GRACE, HERE) == accesslines.not_for_you()
 
 
@@ -95,8 +97,9 @@ async def test_a_channel_that_is_not_named_is_refused() -> None:
     "error, line",
     [
         (ScopeMissing("missing_scope"), accesslines.cannot_know()),
-        (BoardBusy("ratelimited", 3.0), accesslines.not_known()),
-        (BoardUnreachable("no_connection"), accesslines.not_known()),
+        (BoardBusy("ratelimited", 3.0), accesslines.slack_is_slow()),
+        (BoardUnreachable("no_connection"), accesslines.slack_is_slow()),
+        (Unanswered("http_503"), accesslines.slack_is_slow()),
         (BoardError("user_not_found"), accesslines.not_known()),
     ],
 )
@@ -118,13 +121,15 @@ async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> N
     assert await door.keeper.refusal(ADA, HERE) == accesslines.not_for_you()
 
 
-async def test_so_many_people_are_remembered_and_no_more() -> None:
+@pytest.mark.parametrize(
+    "error", [BoardBusy("ratelimited", 1.0), BoardUnreachable("no_connection"), Unanswered("http_503")]
+)
+async def test_one_answer_that_is_none_refuses_nobody(error: BoardError) -> None:
     door = Door()
-    for number in range(MOST_KNOWN + 5):
-        user = UserId(f"U{number}")
-        door.directory.people[user] = Person(user, HERE.team)
-        await door.keeper.refusal(user, HERE)
-    assert len(door.keeper._known) == MOST_KNOWN
+    door.directory.errors = [error]
+    assert await door.keeper.refusal(ADA, HERE) is None
+    door.directory.errors = [error]
+    assert not await door.keeper.is_shared(HERE)
 
 
 async def test_with_access_for_all_every_job_may_be_seen_and_nobody_is_looked_up() -> None:
@@ -221,12 +226,7 @@ async def test_a_channel_is_shared_where_slack_says_so() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        ScopeMissing("missing_scope"),
-        NotAllowedHere("channel_not_found"),
-        BoardBusy("ratelimited", 30.0),
-        BoardUnreachable("no_connection"),
-    ],
+    [ScopeMissing("missing_scope"), NotAllowedHere("channel_not_found")],
 )
 async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: BoardError) -> None:
     door = Door()
@@ -235,6 +235,17 @@ async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: 
     assert not await door.keeper.is_shared(Place(HERE.team, ChannelId("D0ADA"))), "nobody else reads there"
     door.directory.error = None
     assert not await door.keeper.is_shared(HERE), "that Slack did not say is not remembered"
+
+
+@pytest.mark.parametrize("error", [BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection")])
+async def test_a_slow_slack_makes_no_channel_shared(error: BoardError) -> None:
+    door = Door()
+    door.directory.error = error
+    assert not await door.keeper.is_shared(HERE)
+    assert asyncio.get_running_loop().time() == pytest.approx(WAITED_FOR_SECONDS)
+    door.directory.error = None
+    door.directory.venues[HERE] = Venue(is_shared=True)
+    assert await door.venues.is_shared_now(HERE), "who posts there asks again"
 
 
 async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end() -> None:
@@ -248,12 +259,6 @@ async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end(
     assert await asyncio.gather(*(venues.is_shared_now(HERE) for _ in range(50))) == [True] * 50
     assert directory.asked == [HERE] * 2
     assert await venues.is_shared(HERE)
-
-
-async def test_one_lost_answer_makes_no_channel_shared() -> None:
-    door = Door()
-    door.directory.errors = [BoardUnreachable("no_connection")]
-    assert not await door.keeper.is_shared(HERE)
 
 
 async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:

@@ -51,6 +51,7 @@ ALL = {
     "not for you": accesslines.not_for_you(),
     "not here": accesslines.not_here(),
     "not known": accesslines.not_known(),
+    "slack is slow": accesslines.slack_is_slow(),
     "cannot know": accesslines.cannot_know(),
     "not yours": accesslines.not_yours(),
     "no Omni user": accesslines.no_omni_user(),

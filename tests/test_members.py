@@ -14,8 +14,8 @@ from bot.demo.omni import SimulatedOmni
 from bot.demo.organization import ADA as ADA_IN_OMNI
 from bot.errors import BoardError, BoardUnreachable, KeyRefused, OmniUnreachable, ScopeMissing
 from bot.members import KNOWN_FOR, UNKNOWN_FOR, OmniUsers
-from bot.person import Person, Venue
-from bot.watch import Place, TeamId, UserId
+from bot.person import Person
+from bot.watch import TeamId, UserId
 from tests.fakes import ADA, GRACE, START, FakeMembers
 from tests.test_omni import RecordingLedger, client_to
 
@@ -38,9 +38,6 @@ class People:
             raise self.error
         return self.people[user]
 
-    async def venue(self, place: Place) -> Venue:
-        raise NotImplementedError
-
 
 class World:
     def __init__(self) -> None:
@@ -48,7 +45,7 @@ class World:
         self.members = FakeMembers()
         self.members.users = {"ada@example.com": (ONE,), "grace@example.com": (OTHER,)}
         self.time = START
-        self.users = OmniUsers(self.members, self.people, self.now)
+        self.users = OmniUsers(self.members, self.people.person, self.now)
 
     def now(self) -> datetime:
         return self.time
@@ -70,9 +67,10 @@ async def test_the_one_active_user_with_the_address_is_the_person(world: World) 
         replace(PERSON, email=None),
         replace(PERSON, is_stranger=True),
         replace(PERSON, is_bot=True),
+        replace(PERSON, is_deactivated=True),
         replace(PERSON, email="ada@elsewhere.com"),
     ],
-    ids=["no address", "of another organisation", "a bot", "not in Omni"],
+    ids=["no address", "of another organisation", "a bot", "deactivated", "not in Omni"],
 )
 async def test_whoever_is_not_certainly_one_user_is_nobody(world: World, person: Person) -> None:
     world.people.people[ADA] = person
@@ -188,7 +186,7 @@ async def test_against_an_omni_that_ignores_the_filter(omni: SimulatedOmni) -> N
     omni.users_per_page = 2
     world = World()
     async with client_to(omni.base_url, omni.api_key, RecordingLedger()) as api:
-        users = OmniUsers(api, world.people, world.now)
+        users = OmniUsers(api, world.people.person, world.now)
         assert await users.of(ADA) == ADA_IN_OMNI
         omni.organization.add_member("ADA@EXAMPLE.COM")
         world.time += KNOWN_FOR

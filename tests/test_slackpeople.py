@@ -75,6 +75,13 @@ async def test_a_person_of_another_workspace_is_a_stranger_wherever_they_are_met
     assert (person.is_stranger, person.team, person.email) == (True, "T0PARTNERS", None)
 
 
+async def test_a_deactivated_person_is_one(world: World) -> None:
+    ada = world.slack.workspace.user("ada")
+    world.slack.workspace.users[ada.id] = replace(ada, deactivated=True)
+    assert (await world.person("ada")).is_deactivated
+    assert not (await world.person("grace")).is_deactivated
+
+
 async def test_a_bot_is_told_as_one(world: World) -> None:
     assert (await world.person("omni")).is_bot
     assert not (await world.person("ada")).is_bot

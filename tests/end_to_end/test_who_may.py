@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bot.asklines import COMMAND
-from bot.demo.faults import Fault
+from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import CANCEL, CONCURRENT_CHANGE
 from bot.demo.organization import ADA, GRACE, MODEL
+from bot.demo.slack import too_many_requests
 from bot.demo.timeline import Complete, Script
 from bot.demo.workspace import StoredMessage
 from tests.end_to_end.world import World
@@ -203,3 +204,27 @@ async def test_one_person_follows_only_so_much(world: World) -> None:
         await world.told(world.ada, "You follow 1 running jobs")
 
     assert len(world.slack.messages(world.channel)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [too_many_requests(1), HTML_500, RESET_BEFORE], ids=["429", "500", "reset before"]
+)
+@pytest.mark.parametrize("lookup", ["users.info", "conversations.info"])
+async def test_a_busy_slack_refuses_nobody(world: World, lookup: str, fault: Fault) -> None:
+    job = world.omni.add(DONE)
+    world.slack.faults.plan(fault, on=lookup)
+    async with world.bot():
+        await world.type(job)
+        await world.card("The secret answer.")
+
+    assert world.slack.messages(world.slack.dm(world.ada)) == []
+
+
+async def test_a_deactivated_person_is_refused(world: World) -> None:
+    job = world.omni.add(LONG)
+    world.slack.workspace.users[world.ada] = replace(world.slack.workspace.user("ada"), deactivated=True)
+    async with world.bot(admin_users=world.ada):
+        await world.type(job)
+        await world.told(world.ada, "You can't use this bot")
+
+    assert world.slack.messages(world.channel) == [] and world.omni.requests == []

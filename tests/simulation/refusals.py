@@ -14,6 +14,7 @@ _REFUSALS = {
     lines.restarting(),
     lines.slack_busy(),
     accesslines.not_known(),
+    accesslines.slack_is_slow(),
     asklines.maybe_taken(None).text,
     asklines.refused(AskRefused("")),
     asklines.retry_maybe_taken(),
