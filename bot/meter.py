@@ -15,7 +15,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     """The service says no, for another reason."""
     SERVER_ERROR = "server_error"
-    """5xx. What those of Slack's Web API mean nobody can tell, so they are unanswered."""
+    """5xx, or a gateway's error in the place of Omni. The effect of a 5xx of Slack's Web API is unknown, so it is
+    unanswered."""
     UNANSWERED = "unanswered"
     """Nothing usable came back, or not in time; the request may have had its effect."""
     NOT_SENT = "not_sent"

@@ -77,7 +77,7 @@ class OmniApi:
     async def newest_job(self, conversation: Conversation) -> JobId | None:
         """See `Omni.newest_job`."""
         asked = Asked(f"/api/v1/ai/conversations/{conversation.id}")
-        return read_newest_job(judged(await self._http.ask(asked, urgent=True)))
+        return read_newest_job(conversation, judged(await self._http.ask(asked, urgent=True)))
 
     async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
         """See `Omni.result`. The type that Omni calls it by is not looked at: live tenants say octet-stream."""
@@ -116,7 +116,7 @@ class OmniApi:
             log.info("chart too large", job=job)
             return None
         # 404: also where the organisation has no such feature. 422: not drawable, as most answers are.
-        if answer.status in (400, 404, 422):
+        if answer.is_omnis and answer.status in (400, 404, 422):
             return None
         picture = judged(answer)
         return picture if picture.startswith(_PNG_SIGNATURE) else None
@@ -141,7 +141,7 @@ class OmniApi:
             raise
         except OmniUnreachable as error:
             raise MaybeTaken(str(error)) from error
-        if question.webhook is not None and answer.is_object and answer.status == 400:
+        if question.webhook is not None and answer.is_omnis and answer.status == 400:
             # Omni does not document which of its fields a 400 is about. Nothing was begun.
             log.warning("submit refused, asked again without its webhook", url=question.webhook.url)
             return await self.submit(replace(question, webhook=None))
@@ -153,7 +153,7 @@ class OmniApi:
         answer = await self._http.ask(asked, urgent=True)
         if answer.status == 409:
             answer = await self._http.ask(asked, urgent=True)
-        return read_cancelled(answer)
+        return read_cancelled(answer, job)
 
     async def models(self) -> Sequence[Model]:
         """See `Asking.models`."""
@@ -197,8 +197,10 @@ class OmniApi:
         query = {"filter": user_filter(email), "startIndex": str(first), "count": str(ROWS_PER_PAGE)}
         answer = await self._http.ask(Asked(self._users_path, query=query), urgent=True)
         if answer.status == 404 and self._users_path == _USERS:
-            self._users_path = _USERS_IN_SMALL_LETTERS
-            answer = await self._http.ask(Asked(self._users_path, query=query), urgent=True)
+            answer = await self._http.ask(Asked(_USERS_IN_SMALL_LETTERS, query=query), urgent=True)
+            if answer.status == 200:
+                # Only then: a 404 of both is a gateway's, and says nothing about how Omni spells it.
+                self._users_path = _USERS_IN_SMALL_LETTERS
         return answer
 
 

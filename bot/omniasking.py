@@ -46,6 +46,7 @@ class _Submitted(Body):
 
 
 class _Cancelled(Body):
+    job_id: Id = None
     state: Text = None
 
 
@@ -133,14 +134,14 @@ def read_submitted(answer: Answer, question: Question) -> Submitted:
         return _submitted(answer.body)
     if answer.status == 408 or not 400 <= answer.status < 500:
         raise MaybeTaken(f"HTTP {answer.status}")
-    if not answer.is_object or answer.status in (401, 429):
+    if not answer.is_omnis or answer.status in (401, 429):
         raise refusal(answer)
     if answer.status == 409 and question.conversation is not None:
         raise ConversationBusy("409")
     raise _ask_refused(answer)
 
 
-def read_cancelled(answer: Answer) -> JobState:
+def read_cancelled(answer: Answer, job: JobId) -> JobState:
     """The state that a job is in after the try to cancel it.
 
     Raises:
@@ -148,14 +149,16 @@ def read_cancelled(answer: Answer) -> JobState:
         NotOurs: only its owner and the organisation's admins may.
         JobNotFound, KeyRefused, OmniBusy, OmniUnreachable: as for a status.
     """
-    if answer.is_object and answer.status == 400:
+    if answer.is_omnis and answer.status == 400:
         raise TooLate("400")
-    if answer.is_object and answer.status == 403:
+    if answer.is_omnis and answer.status == 403:
         raise NotOurs("403")
     try:
         cancelled = _Cancelled.model_validate(decoded(judged(answer)))
     except ValidationError as error:
         raise OmniUnreachable("not the answer to a cancel") from error
+    if cancelled.job_id not in (None, job):
+        raise OmniUnreachable("the cancel of another job")
     if cancelled.state is None:
         raise OmniUnreachable("the answer to a cancel names no state")
     state = state_of(cancelled.state)
@@ -184,7 +187,7 @@ def read_topics(answer: Answer) -> tuple[str, ...]:
 
     AskRefused: there is no such model. Omni documents no body for that.
     """
-    if answer.status in (400, 404):
+    if answer.is_omnis and answer.status in (400, 404):
         raise _ask_refused(answer)
     try:
         topics = _Topics.model_validate(decoded(judged(answer))).topics

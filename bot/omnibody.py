@@ -14,6 +14,8 @@ from pydantic.alias_generators import to_camel
 
 from bot.errors import OmniUnreachable
 
+LARGEST_ERROR_BYTES = 64 * 1024
+"""A longer body is no error of Omni's, which has one sentence."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -88,3 +90,17 @@ def decoded(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise OmniUnreachable(f"not JSON: {type(error).__name__}") from error
+
+
+def is_omnis_error(status: int, body: bytes) -> bool:
+    """Whether an error's body is one that Omni documents: `{"detail": str, "status": int}`, of a chart that can't be
+    drawn `{"error": str}`. Gateways have others: `{"message": ...}`, pages, or RFC 9457 with a `type` and a `title`."""
+    try:
+        error = decoded(body) if len(body) <= LARGEST_ERROR_BYTES else None
+    except OmniUnreachable:
+        return False
+    if not isinstance(error, dict) or error.keys() & {"type", "title"}:
+        return False
+    if status == 422 and isinstance(error.get("error"), str):
+        return True
+    return isinstance(error.get("detail"), str) and error.get("status") == status

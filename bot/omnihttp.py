@@ -13,6 +13,7 @@ import structlog
 from bot.budget import Gate
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.meter import UNMETERED, Meter, Outcome
+from bot.omnibody import is_omnis_error
 from bot.ports import Worth
 
 log = structlog.get_logger()
@@ -23,6 +24,8 @@ longer to come about either."""
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
 """More than any status seen (an answer of 50,000 characters is rare); a bound for what we hold in memory."""
 LONGEST_PAUSE_SECONDS = 60.0
+WITH_SCHEMA = "/api/v1/ai/"
+"""Under it Omni documents the bodies of errors. Source: its OpenAPI document."""
 _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """What httpx raises while there is no connection yet, so that no byte of a request can have gone out."""
 
@@ -45,15 +48,20 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Omni, or whoever stands before it, has answered."""
+    """The answer to a request: Omni's, or that of a gateway in front of Omni."""
 
     status: int
     body: bytes = field(repr=False)
+    has_schema: bool = True
+    """Whether Omni documents the body of an error there. It does for AI jobs and conversations, not for models, topics
+    and SCIM."""
 
     @property
-    def is_object(self) -> bool:
-        """Whether it is Omni that speaks: its errors are JSON objects, a proxy's are pages."""
-        return self.body.lstrip()[:1] == b"{"
+    def is_omnis(self) -> bool:
+        """Whether an error is Omni's own. A gateway uses the same codes, and knows nothing about a job or a key."""
+        if self.has_schema:
+            return is_omnis_error(self.status, self.body)
+        return not self.body.lstrip().startswith(b"<")
 
 
 class TooLarge(OmniUnreachable):
@@ -87,7 +95,8 @@ class OmniHttp:
         outcome = Outcome.ABANDONED
         try:
             response, body = await self._send(asked)
-            outcome = _outcome(response.status_code)
+            answer = Answer(response.status_code, body, asked.path.startswith(WITH_SCHEMA))
+            outcome = _outcome(answer)
         except NotSent:
             outcome = Outcome.NOT_SENT
             raise
@@ -100,7 +109,7 @@ class OmniHttp:
             await self._slow_down(response)
         elif response.is_success:
             self._refusals = 0
-        return Answer(response.status_code, body)
+        return answer
 
     async def _send(self, asked: Asked) -> tuple[httpx.Response, bytes]:
         seconds = asked.timeout_seconds or TIMEOUT_SECONDS
@@ -149,22 +158,24 @@ def refusal(answer: Answer) -> OmniError:
     code = answer.status
     if code == 429:
         return OmniBusy("429")
+    if not 400 <= code < 500:
+        return OmniUnreachable(f"HTTP {code}")
+    if not answer.is_omnis:
+        return OmniUnreachable(f"HTTP {code}, not in Omni's form: a gateway's?")
     if code in (401, 403):
         return KeyRefused(str(code))
-    # 400: "Invalid job ID format"; a 404 counts only if Omni says it in JSON, since a proxy's page of the
-    # same code says nothing about the job.
-    if code in (400, 404) and answer.is_object:
-        return JobNotFound(str(code))
-    return OmniUnreachable(f"HTTP {code}")
+    # 400: "Invalid job ID format".
+    return JobNotFound(str(code)) if code in (400, 404) else OmniUnreachable(f"HTTP {code}")
 
 
-def _outcome(status: int) -> Outcome:
+def _outcome(answer: Answer) -> Outcome:
+    status = answer.status
     if status == 429:
         return Outcome.RATE_LIMITED
+    if status >= 500 or (status >= 400 and not answer.is_omnis):
+        return Outcome.SERVER_ERROR
     if status in (401, 403):
         return Outcome.KEY_REFUSED
-    if status >= 500:
-        return Outcome.SERVER_ERROR
     return Outcome.OK if 200 <= status < 300 else Outcome.REFUSED
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ValidationError
 
 from bot.errors import OmniUnreachable
-from bot.job import Job, JobError, JobId, JobState, Progress
+from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
 from bot.omnibody import Body, Id, Number, Text, Time, decoded, object_or_empty, whole_text
 
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
@@ -29,6 +29,7 @@ class _Error(Body):
 class _Status(Body):
     """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is insisted on."""
 
+    id: Id = None
     state: Annotated[str, BeforeValidator(whole_text)]
     prompt: Text = None
     omni_chat_url: Text = None
@@ -53,6 +54,7 @@ class _Turn(Body):
 class _Conversation(Body):
     """The body of `GET /api/v1/ai/conversations/{conversationId}`."""
 
+    id: Id = None
     messages: list[Annotated[_Turn, BeforeValidator(object_or_empty)]]
 
 
@@ -60,12 +62,14 @@ def read_status(job: JobId, body: bytes) -> Job:
     """A status body as a `Job`.
 
     Raises:
-        OmniUnreachable: it is not a JSON object with a `state`.
+        OmniUnreachable: it is not a JSON object with a `state`, or it is about another job.
     """
     try:
         status = _Status.model_validate(decoded(body))
     except ValidationError as error:
         raise OmniUnreachable(f"not a job status: {error.error_count()} problems in the body") from error
+    if status.id not in (None, job):
+        raise OmniUnreachable("the status of another job")
     state = state_of(status.state)
     progress = None
     if state is JobState.EXECUTING and status.progress.message is not None:
@@ -95,17 +99,19 @@ def read_status(job: JobId, body: bytes) -> Job:
     )
 
 
-def read_newest_job(body: bytes) -> JobId | None:
+def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
     """The id of the newest job that a conversation's body shows; None where it shows none.
 
     Raises:
-        OmniUnreachable: it is not a conversation.
+        OmniUnreachable: it is not a conversation, or another one.
     """
     try:
-        turns = _Conversation.model_validate(decoded(body)).messages
+        chat = _Conversation.model_validate(decoded(body))
     except ValidationError as error:
         raise OmniUnreachable("not a conversation") from error
-    with_job = [turn.job_id for turn in turns if turn.job_id is not None]
+    if chat.id not in (None, conversation.id):
+        raise OmniUnreachable("another chat")
+    with_job = [turn.job_id for turn in chat.messages if turn.job_id is not None]
     return JobId(with_job[-1]) if with_job else None
 
 

@@ -195,7 +195,10 @@ async def test_an_omni_that_is_down_is_told_with_its_address(world: World) -> No
         (HTML_500, "HTTP 500"),
         (Fault("status", 200, "<html>Log in</html>", "text/html"), "not JSON: JSONDecodeError"),
         (Fault("status", 302, headers=(("Location", "https://login.example/"),)), "HTTP 302"),
-        (Fault("status", 404, "<html>No such page</html>", "text/html"), "HTTP 404"),
+        (
+            Fault("status", 404, "<html>No such page</html>", "text/html"),
+            "HTTP 404, not in Omni's form: a gateway's?",
+        ),
     ],
     ids=["500", "a log-in page", "a redirect", "another site"],
 )

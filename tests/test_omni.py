@@ -342,7 +342,7 @@ async def test_an_address_with_a_path_keeps_it() -> None:
     ledger = RecordingLedger()
     async with raw_server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}") as server:
         async with client_to(f"{server.url}/omni", "key", ledger) as api:
-            with pytest.raises(JobNotFound):
+            with pytest.raises(OmniUnreachable):
                 await api.status(ID)
     assert server.heard.startswith(b"GET /omni/api/v1/ai/jobs/550e8400")
 
@@ -355,17 +355,11 @@ async def test_an_unknown_job_is_not_found(world: World) -> None:
 @pytest.mark.parametrize(
     "status, body, content_type, error",
     [
-        (400, '{"detail": "Invalid job ID format"}', "application/json", JobNotFound),
-        (400, "<html>Bad Request</html>", "text/html", OmniUnreachable),
-        (401, '{"detail": "Missing or invalid API key."}', "application/json", KeyRefused),
-        (401, "", "text/plain", KeyRefused),
-        (403, '{"detail": "Feature not enabled"}', "application/json", KeyRefused),
-        (403, "<html>Blocked</html>", "text/html", KeyRefused),
+        (400, '{"detail": "Invalid job ID format", "status": 400}', "application/json", JobNotFound),
+        (401, '{"detail": "Missing or invalid API key.", "status": 401}', "application/json", KeyRefused),
+        (403, '{"detail": "Feature not enabled", "status": 403}', "application/json", KeyRefused),
         (404, '{"detail": "Job not found", "status": 404}', "application/json", JobNotFound),
-        (404, ' \n{"detail": "Job not found"}', "application/octet-stream", JobNotFound),
-        (404, "<html>No such page</html>", "text/html", OmniUnreachable),
-        (404, "", "text/plain", OmniUnreachable),
-        (404, "[]", "application/json", OmniUnreachable),
+        (404, ' \n{"status": 404, "detail": "", "x": 1}', "application/octet-stream", JobNotFound),
         (408, "{}", "application/json", OmniUnreachable),
         (409, "{}", "application/json", OmniUnreachable),
         (418, "{}", "application/json", OmniUnreachable),
@@ -388,6 +382,57 @@ async def test_each_answer_says_what_to_do(
     with pytest.raises(OmniError) as raised:
         await world.api.status(ID)
     assert type(raised.value) is error
+
+
+_GATEWAYS = {
+    "Kong": '{"message": "no Route matched with those values"}',
+    "FastAPI": '{"detail": "Not Found"}',
+    "Spring": '{"timestamp": "2026-01-15T10:00:00Z", "status": %d, "error": "Not Found", "path": "/api"}',
+    "Azure": '{"statusCode": %d, "message": "Resource not found"}',
+    "RFC 9457": '{"type": "about:blank", "title": "Not Found", "status": %d, "detail": "No such zone"}',
+    "another code": '{"detail": "Not Found", "status": 418}',
+    "a text": "404 page not found",
+    "a page": "<html>No such page</html>",
+    "a list": "[]",
+    "nothing": "",
+    "too long": '{"detail": "%s", "status": %%d}' % ("x" * 100_000),
+}
+"""What others answer in Omni's place; a number is the code."""
+
+
+@pytest.mark.parametrize("body", _GATEWAYS.values(), ids=_GATEWAYS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+async def test_an_error_of_a_gateway_is_no_answer(world: World, status: int, body: str) -> None:
+    for ask in (
+        world.api.status,
+        world.api.result,
+        world.api.chart,
+        world.api.cancel,
+        lambda id_: world.api.newest_job(Conversation(id_)),
+    ):
+        world.answers(status, body.replace("%d", str(status)))
+        with pytest.raises(OmniUnreachable, match=f"HTTP {status}, not in Omni's form"):
+            await ask(ID)
+    assert world.api.has_chart(ID) is None
+    assert set(world.meter.omni_requests) == {Outcome.SERVER_ERROR}
+
+
+async def test_the_status_of_another_job_is_no_answer(world: World) -> None:
+    world.answers(200, json.dumps({"id": ADA, "state": "COMPLETE"}))
+    with pytest.raises(OmniUnreachable, match="another job"):
+        await world.api.status(ID)
+
+
+@pytest.mark.parametrize("id_", [ID, ID.upper(), None, 17])
+async def test_a_status_without_or_with_its_id_counts(world: World, id_: object) -> None:
+    world.answers(200, json.dumps({"id": id_, "state": "COMPLETE"}))
+    assert (await world.api.status(ID)).state is JobState.COMPLETE
+
+
+async def test_another_chat_is_no_answer(world: World) -> None:
+    world.answers(200, json.dumps({"id": ADA, "messages": [{"jobId": ID}]}))
+    with pytest.raises(OmniUnreachable, match="another chat"):
+        await world.api.newest_job(Conversation(ID))
 
 
 async def test_a_good_status_is_read_under_any_content_type(world: World) -> None:
@@ -567,7 +612,7 @@ async def test_the_key_goes_out_in_every_request_and_into_no_error() -> None:
     key = "omni_osk_very_secret"
     trouble = [b"", b"nonsense\r\n\r\n"]
     for code in (200, 302, 400, 401, 403, 404, 429, 500):
-        body = b'{"detail": "x"}'
+        body = b'{"detail": "x", "status": %d}' % code
         trouble.append(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (code, len(body), body))
     for answer in trouble:
         async with raw_server(answer) as server, client_to(server.url, key, RecordingLedger()) as api:
@@ -649,7 +694,7 @@ async def test_requests_for_a_waiting_person_are_urgent(
             self.turns.append(urgent)
 
     gate = Turnstile()
-    nobody = httpx.MockTransport(lambda _: httpx.Response(404, json={}))
+    nobody = httpx.MockTransport(lambda _: httpx.Response(404, json={"detail": "No", "status": 404}))
     async with httpx.AsyncClient(transport=nobody, base_url="http://omni") as client:
         with pytest.raises(JobNotFound):
             await ask(OmniApi(client, gate, Random(7)))
@@ -675,7 +720,7 @@ async def test_requests_for_a_waiting_person_are_urgent(
 async def test_what_came_of_a_request_is_counted_by_its_status(
     world: World, status: int, outcome: Outcome
 ) -> None:
-    world.answers(status, '{"state": "EXECUTING"}')
+    world.answers(status, f'{{"state": "EXECUTING", "detail": "x", "status": {status}}}')
     with suppress(OmniError):
         await world.api.status(ID)
     assert world.meter.omni_requests == [outcome]

@@ -29,7 +29,7 @@ from bot.ask import (
     Webhook,
 )
 from bot.budget import Gate, Rate
-from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.faults import HTML_500, NO_ROUTE, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import CANCEL, CONCURRENT_CHANGE, SUBMIT, TAKEN_YET_504, SimulatedOmni
 from bot.demo.organization import ADA, GRACE, KEY_OWNER, MODEL
 from bot.demo.submission import Hook
@@ -106,7 +106,9 @@ async def test_omni_is_asked_to_tell_of_a_job_by_itself(world: World) -> None:
 async def test_a_webhook_that_omni_refuses_does_not_keep_people_from_asking(world: World) -> None:
     hooks: list[Hook] = []
     world.service.hooked = lambda _job, hook: hooks.append(hook)
-    world.service.faults.plan(Fault("status", 400, '{"detail": "Invalid webhook URL"}'), on=SUBMIT)
+    world.service.faults.plan(
+        Fault("status", 400, '{"detail": "Invalid webhook URL", "status": 400}'), on=SUBMIT
+    )
     await world.api.submit(HOOKED)
     assert (begun(world), submits(world), hooks) == (["Why?"], 2, [])
     for status, text in ((400, "<html>400</html>"), (504, "{}")):
@@ -320,22 +322,23 @@ async def test_each_way_in_which_a_request_breaks_is_certain_or_not(
 
 
 _REFUSALS: list[tuple[int, str, type[OmniError]]] = [
-    (400, '{"detail": "Bad Request"}', AskRefused),
+    (400, '{"detail": "Bad Request", "status": 400}', AskRefused),
+    (400, '{"message": "Bad Request"}', OmniUnreachable),
     (400, "<html>", OmniUnreachable),
-    (401, "", KeyRefused),
-    (401, '{"detail": "Unauthorized"}', KeyRefused),
-    (402, '{"error": "Credits used up"}', AskRefused),
-    (403, '{"detail": "Feature not enabled"}', AskRefused),
-    (403, "<html>Blocked</html>", KeyRefused),
-    (404, '{"message": "Model not found"}', AskRefused),
-    (404, "<html>No such page</html>", OmniUnreachable),
+    (401, '{"detail": "Unauthorized", "status": 401}', KeyRefused),
+    (401, '{"message": "No API key found in request"}', OmniUnreachable),
+    (402, '{"detail": "Credits used up", "status": 402}', AskRefused),
+    (403, '{"detail": "Feature not enabled", "status": 403}', AskRefused),
+    (403, "<html>Blocked</html>", OmniUnreachable),
+    (404, '{"detail": "Model not found", "status": 404}', AskRefused),
+    (404, '{"message": "no Route matched with those values"}', OmniUnreachable),
     (404, "", OmniUnreachable),
-    (409, '{"detail": "Active job exists for conversation"}', ConversationBusy),
-    (409, "<html>", OmniUnreachable),
+    (409, '{"detail": "Active job exists for conversation", "status": 409}', ConversationBusy),
+    (409, '{"message": "Conflict"}', OmniUnreachable),
     (413, "<html>Too large</html>", OmniUnreachable),
-    (422, '{"detail": 17}', AskRefused),
+    (422, '{"detail": 17}', OmniUnreachable),
     (429, "<html>Slow down</html>", OmniBusy),
-    (429, '{"detail": "Too Many Requests"}', OmniBusy),
+    (429, '{"detail": "Too Many Requests", "status": 429}', OmniBusy),
 ]
 
 
@@ -349,7 +352,7 @@ def test_each_refusal_says_that_nothing_was_begun(status: int, body: str, error:
 
 def test_only_a_chat_that_was_named_can_be_busy() -> None:
     with pytest.raises(AskRefused, match="409"):
-        read_submitted(Answer(409, b'{"detail": "Conflict"}'), WHY)
+        read_submitted(Answer(409, b'{"detail": "Conflict", "status": 409}'), WHY)
 
 
 @given(st.integers(100, 599), st.binary() | st.just(b'{"detail": "No"}'))
@@ -366,7 +369,7 @@ def test_whatever_is_answered_is_a_job_a_certain_no_or_may_be_taken(status: int,
 
 def test_what_omni_says_of_a_refusal_is_kept_apart_from_what_is_logged() -> None:
     with pytest.raises(AskRefused) as refused:
-        read_submitted(Answer(404, b'{"detail": "Topic our margins not found"}'), WHY)
+        read_submitted(Answer(404, b'{"detail": "Topic our margins not found", "status": 404}'), WHY)
     assert refused.value.detail == "Topic our margins not found"
     assert "margins" not in f"{refused.value}"
 
@@ -456,7 +459,7 @@ async def test_after_a_concurrent_change_it_may_be_too_late(world: World) -> Non
 
 
 def test_a_state_never_heard_of_is_unknown() -> None:
-    assert read_cancelled(Answer(200, b'{"state": "CANCELLING"}')) is JobState.UNKNOWN
+    assert read_cancelled(Answer(200, b'{"state": "CANCELLING"}'), ID) is JobState.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -467,9 +470,12 @@ def test_a_state_never_heard_of_is_unknown() -> None:
         (200, "{}", OmniUnreachable),
         (200, '{"state": null}', OmniUnreachable),
         (400, "<html>", OmniUnreachable),
-        (401, "", KeyRefused),
-        (403, "<html>", KeyRefused),
-        (404, '{"detail": "Job not found"}', JobNotFound),
+        (400, '{"message": "Bad Request"}', OmniUnreachable),
+        (401, '{"detail": "Unauthorized", "status": 401}', KeyRefused),
+        (401, "", OmniUnreachable),
+        (403, "<html>", OmniUnreachable),
+        (403, '{"message": "Forbidden"}', OmniUnreachable),
+        (404, '{"detail": "Job not found", "status": 404}', JobNotFound),
         (404, "<html>", OmniUnreachable),
         (429, "{}", OmniBusy),
         (500, "{}", OmniUnreachable),
@@ -478,8 +484,14 @@ def test_a_state_never_heard_of_is_unknown() -> None:
 )
 def test_each_refusal_of_a_cancel_says_what_to_do(status: int, body: str, error: type[OmniError]) -> None:
     with pytest.raises(OmniError) as raised:
-        read_cancelled(Answer(status, body.encode()))
+        read_cancelled(Answer(status, body.encode()), ID)
     assert type(raised.value) is error
+
+
+def test_a_cancel_of_another_job_is_no_answer() -> None:
+    body = json.dumps({"jobId": ADA, "state": "CANCELLED"}).encode()
+    with pytest.raises(OmniUnreachable, match="another job"):
+        read_cancelled(Answer(200, body), ID)
 
 
 @pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER])
@@ -552,10 +564,10 @@ async def test_a_model_that_is_not_there_has_no_topics(world: World) -> None:
         await world.api.topics(ModelId(ID))
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"detail": "Model not found"}'])
-def test_of_a_model_that_is_not_there_omni_documents_no_body(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b'{"detail": "Model not found"}'])
+def test_a_missing_model_has_no_documented_body(body: bytes) -> None:
     with pytest.raises(AskRefused, match="404"):
-        read_topics(Answer(404, body))
+        read_topics(Answer(404, body, has_schema=False))
 
 
 _READERS: dict[str, Callable[[Answer], object]] = {
@@ -574,7 +586,10 @@ _READERS: dict[str, Callable[[Answer], object]] = {
         (200, "{}", OmniUnreachable),
         (200, '{"records": {}, "topics": {}, "Resources": {}}', OmniUnreachable),
         (401, "", KeyRefused),
+        (401, '{"schemas": [], "detail": "No", "status": "401"}', KeyRefused),
         (403, "", KeyRefused),
+        (403, "<html>Blocked</html>", OmniUnreachable),
+        (404, "<html>No such page</html>", OmniUnreachable),
         (429, "", OmniBusy),
         (500, "{}", OmniUnreachable),
     ],
@@ -583,7 +598,7 @@ def test_each_refusal_of_a_list_says_what_to_do(
     read: Callable[[Answer], object], status: int, body: str, error: type[OmniError]
 ) -> None:
     with pytest.raises(OmniError) as raised:
-        read(Answer(status, body.encode()))
+        read(Answer(status, body.encode(), has_schema=False))
     assert type(raised.value) is error
 
 
@@ -593,7 +608,7 @@ def test_a_list_that_is_not_there_says_nothing_about_a_job(
     read: Callable[[Answer], object], status: int
 ) -> None:
     with pytest.raises(OmniUnreachable, match=f"HTTP {status}"):
-        read(Answer(status, b"{}"))
+        read(Answer(status, b"{}", has_schema=False))
 
 
 # Members
@@ -685,6 +700,13 @@ async def test_the_other_spelling_of_the_path_is_tried_and_remembered(world: Wor
         "/api/scim/v2/users",
         "/api/scim/v2/users",
     ]
+
+
+async def test_a_gateways_404_changes_no_spelling(world: World) -> None:
+    world.service.faults.plan(NO_ROUTE, times=2)
+    with pytest.raises(OmniUnreachable):
+        await world.api.named("ada@example.com")
+    assert await world.api.named("ada@example.com") == (ADA,)
 
 
 async def test_a_personal_token_may_not_look_people_up(world: World) -> None:

@@ -81,7 +81,7 @@ async def test_a_result_may_be_larger_than_a_status_but_has_an_end(
 
 
 _REFUSALS: list[tuple[Fault, type[OmniError]]] = [
-    (Fault("status", 401, "{}"), KeyRefused),
+    (Fault("status", 401, '{"detail": "Unauthorized", "status": 401}'), KeyRefused),
     (Fault("status", 429, "{}"), OmniBusy),
     (HTML_500, OmniUnreachable),
     (RESET_AFTER, OmniUnreachable),
@@ -155,12 +155,8 @@ async def test_an_organisation_without_the_feature_has_no_pictures(world: World)
     assert await world.api.chart(ID) is None
 
 
-async def test_a_page_instead_of_a_picture_is_none_and_so_is_one_that_is_too_large(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_picture_that_is_too_large_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = add(world, JobData(picture=PNG))
-    world.answers(404, "<html>", "text/html")
-    assert await world.api.chart(job) is None
     monkeypatch.setattr(omni_module, "LARGEST_CHART_BYTES", 10)
     assert await world.api.chart(job) is None
 

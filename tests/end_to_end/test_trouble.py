@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.faults import HTML_500, NO_ROUTE, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack import SimulatedSlack, too_many_requests
 from bot.demo.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
@@ -29,8 +29,15 @@ def refused(slack: SimulatedSlack) -> list[str]:
 
 @pytest.mark.parametrize(
     "fault",
-    [TOO_MANY, HTML_500, RESET_BEFORE, RESET_AFTER, Fault("status", 200, "<html>log in</html>", "text/html")],
-    ids=["429", "500", "reset before", "reset after", "html"],
+    [
+        TOO_MANY,
+        HTML_500,
+        NO_ROUTE,
+        RESET_BEFORE,
+        RESET_AFTER,
+        Fault("status", 200, "<html>log in</html>", "text/html"),
+    ],
+    ids=["429", "500", "no route", "reset before", "reset after", "html"],
 )
 async def test_no_trouble_with_omni_ends_a_follow(world: World, fault: Fault) -> None:
     job = world.omni.add(SHORT)
@@ -47,6 +54,17 @@ async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_become
 ) -> None:
     job = world.omni.add(SHORT)
     world.omni.faults.plan(HTML_500, on=STATUS, times=1)
+    async with world.bot():
+        await world.type(job)
+        looking = await world.card("Looking the job up in Omni")
+        card = await world.card("The answer.", timeout=25)
+
+    assert card.ts == looking.ts
+
+
+async def test_a_gateway_without_a_route_denies_no_job(world: World) -> None:
+    job = world.omni.add(SHORT)
+    world.omni.faults.plan(NO_ROUTE, times=1)
     async with world.bot():
         await world.type(job)
         looking = await world.card("Looking the job up in Omni")

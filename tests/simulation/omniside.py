@@ -11,7 +11,7 @@ import httpx
 from bot.demo.jobs import SimulatedJob
 from bot.demo.timeline import Script
 from tests.simulation.scenario import JobPlan
-from tests.simulation.wire import Answer, Exchange, Unreachable, Wire
+from tests.simulation.wire import NO_ROUTE, Answer, Exchange, Unreachable, Wire
 
 API_KEY = "omni_osk_simulated"
 BASE_URL = "https://acme.omniapp.co"
@@ -86,7 +86,7 @@ class OmniSide(httpx.AsyncBaseTransport):
                 raise httpx.ConnectError("refused", request=request) from error
             raise httpx.RemoteProtocolError("reset", request=request) from error
         headers = {**answer.headers, "Content-Type": answer.content_type}
-        if answer.status == 404 and (asked := _STATUS.fullmatch(path)):
+        if answer.status == 404 and answer is not NO_ROUTE and (asked := _STATUS.fullmatch(path)):
             self.denied.setdefault(asked.group(1), []).append(self._now())
         return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
 

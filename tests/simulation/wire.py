@@ -21,6 +21,8 @@ class Answer:
 
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+NO_ROUTE = Answer(404, b'{"message":"no Route matched with those values"}')
+"""A gateway's 404, which says nothing about a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Fate:
     - "refused": no connection.
     - "reset": dropped on its way there.
     - "reset_after": done, and dropped on its way back.
-    - "down", "down_after": a page with 502 in the place of its answer, before or after it is done.
+    - "down", "down_after": a page with 502 in the place of its answer, before or after it is done; of Omni every other
+      time a gateway's 404.
     - "nonsense": a page with 200, and nothing is done.
     - "slow": done and answered `seconds` later than usual.
     - "late": done, and answered when nobody waits any more.
@@ -161,6 +164,8 @@ class Wire:
                 return Answer(429, b'{"ok":false,"error":"ratelimited"}', headers)
             case "reset":
                 return Answer(0, b"")
+            case "down" if exchange.service == "omni" and len(self.log) % 2:
+                return NO_ROUTE
             case "down":
                 return Answer(502, HTML, content_type="text/html")
             case "nonsense":
