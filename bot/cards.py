@@ -166,7 +166,7 @@ class Cards:
         """Let it be known how long the end took to be shown. Nobody waited for that of a job that had ended before it
         was asked for."""
         ended_at = sight.job.ended_at if sight.job else None
-        if ended_at is not None and ended_at >= watch.asked_at:
+        if ended_at is not None and ended_at >= watch.looked_after_since:
             self._meter.end_shown(max(0.0, (self._now() - ended_at).total_seconds()))
 
     async def _store_card(

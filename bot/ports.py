@@ -131,9 +131,8 @@ class Watches(Protocol):
     async def add(self, watch: Watch) -> Watch:
         """Store a new watch, or let its requester follow the one that its job has in its place already.
 
-        A closed watch is opened again, for the new follower only, unless its job has ended; one that was given up,
-        also for those who were not told yet. Returns the watch as it now stands; its id equals `watch.id` only if
-        it is new.
+        That one keeps its requester and its followers. If it is closed, it is opened again, unless its job has ended.
+        Returns the watch as it now stands; its id equals `watch.id` only if it is new.
         """
         ...
 
@@ -169,7 +168,10 @@ class Watches(Protocol):
         ...
 
     async def first_of(self, job: JobId) -> Watch | None:
-        """The job's watch that was asked for first, open or closed: whose it is may act on the job."""
+        """The job's watch that was asked for first, open or closed: its requester may act on the job.
+
+        If the bot has begun the job, the requester is the person who asked, whoever followed first.
+        """
         ...
 
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ask import ModelId
@@ -69,7 +69,10 @@ async def make_sure_of_claim(connection: AsyncConnection, watch: Watch, team: Te
 
 
 async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
-    """Store a new watch, or let its followers follow the one that its job has in its place already."""
+    """Store a new watch, or let its followers follow the one that its job has in its place already.
+
+    The requester and the followers of that one stay: they asked first, which no later command changes.
+    """
     there = await select_watches(connection, same_place(watch), lock=True)
     if not there:
         row = {
@@ -87,21 +90,14 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
         await let_follow(connection, watch.id, watch.followers)
         return
     kept = there[0]
-    if kept.closed_at is not None or not kept.followers:
-        again: dict[str, object] = {
-            "requester": watch.requester,
-            "asked_at": watch.asked_at.timestamp(),
-            "resumed_at": None,
-        }
-        if kept.closed_at is None or not kept.ended:
-            # Without a claim: a follow that was about to close it must not, and the next look takes it up.
-            again |= dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up"))
-        await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
-        if kept.given_up is None:
-            await connection.execute(delete(followers).where(followers.c.watch == kept.id))
-        kept = (await select_watches(connection, watches.c.id == kept.id))[0]
-    else:
+    goes_on = bool(kept.followers) if kept.closed_at is None else kept.ended
+    if goes_on:
         await look_after(connection, kept.id, watch.asked_at)
+    else:
+        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
+        again = dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up"))
+        again |= {"resumed_at": watch.asked_at.timestamp()}
+        await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
     await let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
 
 

@@ -5,6 +5,7 @@ So a process that was paused, or cut off, while another took its job over finds 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, case, delete, func, insert, null, or_, select, update
@@ -30,7 +31,7 @@ from bot.rows import (
     select_watches,
     waits_for_word,
 )
-from bot.tables import followers, replies, watches
+from bot.tables import asks, followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
 from bot.watch import DOUBTED, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId, ending
 
@@ -110,8 +111,11 @@ class Store:
     @whole
     async def first_of(self, job: JobId) -> Watch | None:
         mine = and_(self._ours, watches.c.job == job, ~waits_for_word())
+        asker = select(asks.c.user).where(asks.c.team == self._team, asks.c.job == job)
         async with self.transactions.begin() as connection:
-            return next(iter(await select_watches(connection, mine)), None)
+            first = next(iter(await select_watches(connection, mine)), None)
+            asked_by = await connection.scalar(asker) if first else None
+        return replace(first, requester=UserId(asked_by)) if first and asked_by else first
 
     @whole
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
@@ -266,6 +270,10 @@ class Store:
                 await connection.execute(update(watches).where(self._is(watch.id)).values(left))
             for elsewhere in to:
                 await add_watch(connection, elsewhere)
+                # Where the job was followed already, but later: who came first is not forgotten with this row.
+                later = and_(same_place(elsewhere), watches.c.asked_at > elsewhere.asked_at.timestamp())
+                first = {"requester": elsewhere.requester, "asked_at": elsewhere.asked_at.timestamp()}
+                await connection.execute(update(watches).where(later).values(first))
             return True
 
     @whole

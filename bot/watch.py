@@ -69,9 +69,10 @@ class Watch:
     job: JobId
     place: Place
     requester: UserId
-    """Who followed first; not a follower where the watch was moved to another follower's direct messages."""
+    """Who followed first, for good; not a follower after they stopped following, or where the watch was moved to
+    another follower's direct messages."""
     followers: tuple[UserId, ...]
-    """Who is told, in the order they came; holds the requester until they stop following."""
+    """Who is told, in the order they came."""
     asked_at: datetime
     """When the command came, aware UTC."""
     card_tried_at: datetime | None = None

@@ -172,7 +172,7 @@ class Desks:
             events=stage.events,
         )
         self.runner = TaskRunner(follower.follow)
-        desk = Desk(
+        self.desk = desk = Desk(
             omni=stage.omni,
             board=stage.board,
             watches=stage.watches,

@@ -478,6 +478,7 @@ class FakeAsks:
         await self._turn("bind")
         if ask in self.rows and self.rows[ask].job is None:
             self.rows[ask] = replace(self.rows[ask], job=watch.job)
+            self.watches.askers[watch.job] = self.rows[ask].user
             self.watches._add(watch)
         here = [row for row in self.watches.rows.values() if (row.place, row.job) == (watch.place, watch.job)]
         return here[0] if here else watch
@@ -558,6 +559,8 @@ class FakeWatches:
         self.rows = {watch.id: watch for watch in watches}
         self.threads: dict[WatchId, dict[Slot, Reply]] = {}
         """The replies that go on from each card."""
+        self.askers: dict[JobId, UserId] = {}
+        """Who asked for the jobs that the bot has begun."""
         self.writes: list[str] = []
         self.error: Exception | None = None
         self._claims = count(1)
@@ -617,7 +620,8 @@ class FakeWatches:
     async def first_of(self, job: JobId) -> Watch | None:
         await self._turn()
         found = [row for row in self.rows.values() if row.job == job and row.given_up is None]
-        return min(found, key=lambda row: (row.asked_at, row.id), default=None)
+        first = min(found, key=lambda row: (row.asked_at, row.id), default=None)
+        return replace(first, requester=self.askers.get(job, first.requester)) if first else None
 
     async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
         await self._turn()
@@ -744,7 +748,9 @@ class FakeWatches:
         else:
             self._set(watch.id, followers=(), closed_at=left_at, ended=False, outcome=None)
         for elsewhere in to:
-            self._add(elsewhere)
+            merged = self._add(elsewhere)
+            if merged.asked_at > elsewhere.asked_at:
+                self._set(merged.id, requester=elsewhere.requester, asked_at=elsewhere.asked_at)
         return True
 
     async def start_over(self, watch: WatchId, card: Ts) -> None:
@@ -810,18 +816,13 @@ class FakeWatches:
         else:
             self.rows[watch.id] = watch
             return watch
-        if row.closed_at is not None or not row.followers:
-            untold = row.followers if row.given_up is not None else ()
-            followers = tuple(dict.fromkeys((*untold, *watch.followers)))
-            self._set(row.id, resumed_at=None, followers=followers)
-            self._set(row.id, requester=watch.requester, asked_at=watch.asked_at)
-            if row.closed_at is None or not row.ended:
-                self._set(
-                    row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None, given_up=None
-                )
-        else:
-            self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
+        goes_on = bool(row.followers) if row.closed_at is None else row.ended
+        if goes_on:
             self._look_after(row, watch.asked_at)
+        else:
+            self._set(row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None, given_up=None)
+            self._set(row.id, resumed_at=watch.asked_at)
+        self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
         return self.rows[row.id]
 
     def _have_no_card(self, watch: WatchId) -> None:

@@ -12,7 +12,7 @@ from bot.asks import Ask, AskId, Asks
 from bot.askstore import AllAsks, StoredAsks
 from bot.ports import Watches
 from bot.watch import TeamId, Ts, UserId, Watch, WatchId
-from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, Opened, opened, watch
+from tests.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, THERE, Opened, opened, watch
 from tests.fakes import FakeAsks, FakeWatches
 
 LATER = NOON + timedelta(minutes=5)
@@ -70,6 +70,26 @@ async def test_a_job_and_its_watch_are_stored_together(tables: Tables) -> None:
     assert await tables.watches.get(WatchId("new")) == answering()
     assert list(await tables.asks.orphans(LATER)) == []
     assert not await tables.asks.touch(AskId("ask"), LATER)
+
+
+async def test_asker_comes_before_any_follower(tables: Tables) -> None:
+    """Also where the follow was stored before the job was bound to its question."""
+    await tables.watches.add(watch(HERE, GRACE, asked_at=NOON - timedelta(minutes=1)))
+    await tables.asks.begin(ask())
+    bound = await tables.asks.bind(AskId("ask"), answering())
+    assert bound.followers == (GRACE, ADA)
+    first = await tables.watches.first_of(JOB)
+    assert first is not None and first.requester == ADA
+
+
+async def test_asker_stays_first_after_their_card_is_gone(tables: Tables) -> None:
+    await tables.asks.begin(ask())
+    await tables.asks.bind(AskId("ask"), answering())
+    _, (mine,) = await tables.watches.claim(JOB)
+    await tables.watches.remove(mine)
+    await tables.watches.add(watch(THERE, GRACE))
+    first = await tables.watches.first_of(JOB)
+    assert first is not None and first.requester == ADA
 
 
 async def test_binding_twice_changes_nothing_more(tables: Tables) -> None:

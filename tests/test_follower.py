@@ -564,6 +564,16 @@ async def test_a_job_that_had_ended_before_it_was_asked_for_has_kept_nobody_wait
     assert stage.all_closed() and stage.meter.ends == []
 
 
+async def test_end_before_a_later_follow_is_not_counted() -> None:
+    asked_at = START - timedelta(days=1)
+    again = replace(a_watch(), asked_at=asked_at, resumed_at=START)
+    ended_at = START - timedelta(hours=1)
+    stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=ended_at), again)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed() and stage.meter.ends == []
+
+
 async def test_a_job_whose_end_a_first_card_shows_is_counted_too() -> None:
     stage = Stage(a_job(), a_watch())
     stage.says(JobState.COMPLETE, answer="The answer.", completed_at=START)

@@ -139,7 +139,7 @@ async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(sto
         (adding,) = await waiting(two.add(watch(HERE, GRACE)))
     await adding
     (kept,) = await taken_up(two)
-    assert (kept.id, kept.followers) == (mine.id, (GRACE,))
+    assert (kept.id, kept.requester, kept.followers) == (mine.id, ADA, (ADA, GRACE))
 
 
 async def test_who_comes_to_a_watch_that_is_just_moving_away_gets_one_of_their_own(

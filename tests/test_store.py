@@ -99,7 +99,7 @@ async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store:
     assert sorted(kept.followers) == people
 
 
-async def test_a_closed_watch_is_opened_again_for_the_new_follower_alone(store: Watches) -> None:
+async def test_closed_watch_opens_again_for_all(store: Watches) -> None:
     old = await followed(store, ADA, GRACE)
     await store.card_tried(old, NOON)
     await store.card_posted(old.id, NOON, Ts("1.1"), "look")
@@ -110,9 +110,8 @@ async def test_a_closed_watch_is_opened_again_for_the_new_follower_alone(store: 
     again = await store.add(watch(HERE, LINUS, asked_at=later))
     assert again == replace(
         old,
-        requester=LINUS,
-        followers=(LINUS,),
-        asked_at=later,
+        followers=(ADA, GRACE, LINUS),
+        resumed_at=later,
         card_tried_at=NOON,
         card=Ts("1.1"),
         shown="look",
@@ -127,9 +126,13 @@ async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store
     await store.card_tried(old, NOON)
     await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
     await store.close(old, NOON, ended=True)
-    again = await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
+    await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
     await store.resume(old.id, LINUS, NOON + timedelta(hours=2))
-    assert (again.id, again.followers, again.closed_at, again.ended) == (old.id, (LINUS,), NOON, True)
+    again = await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=3)))
+    assert again == await store.get(old.id)
+    assert (again.requester, again.followers) == (ADA, (ADA, GRACE, LINUS))
+    assert (again.closed_at, again.ended) == (NOON, True)
+    assert [one.id for one in await store.ended_watches_of(TEAM, ADA, 9)] == [old.id], "her Home tab keeps it"
     assert list(await store.open_jobs()) == []
 
 
@@ -145,16 +148,32 @@ async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(s
     assert list(await store.open_jobs()) == [JOB]
 
 
-async def test_a_watch_that_everybody_left_is_taken_over_by_the_next_follower(store: Watches) -> None:
-    old = await store.add(watch(HERE, ADA))
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_deserted_watch_keeps_its_requester(store: Watches, is_closed: bool) -> None:
+    old = await followed(store, ADA)
     await store.unfollow(old.id, ADA)
-    again = await store.add(watch(HERE, GRACE))
-    assert (again.id, again.requester, again.followers) == (old.id, GRACE, (GRACE,))
+    if is_closed:
+        await store.close_if_deserted(old, NOON)
+    later = NOON + timedelta(hours=1)
+    again = await store.add(watch(HERE, GRACE, asked_at=later))
+    assert again == replace(old, followers=(GRACE,), resumed_at=later, claim=None)
+    assert (await store.add(watch(HERE, ADA, asked_at=later))).followers == (GRACE, ADA)
+
+
+async def test_first_follower_stays_first_after_coming_back(store: Watches) -> None:
+    mine = await followed(store, ADA)
+    await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    await store.unfollow(mine.id, ADA)
+    await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(minutes=2)))
+    first = await store.first_of(JOB)
+    assert first is not None and (first.id, first.requester) == (mine.id, ADA)
 
 
 async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: Watches) -> None:
-    await store.close(await followed(store, ADA, GRACE), NOON)
-    assert (await store.add(watch(HERE, GRACE))).followers == (GRACE,)
+    mine = await followed(store, ADA, GRACE)
+    await store.unfollow(mine.id, GRACE)
+    await store.close(replace(mine, followers=(ADA,)), NOON)
+    assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
 
 
 # Following

@@ -75,6 +75,19 @@ async def test_what_moves_to_a_watch_that_was_resumed_does_not_set_it_back(store
     assert kept is not None and kept.looked_after_since == NOON + timedelta(days=2)
 
 
+async def test_move_keeps_who_came_first(store: Watches) -> None:
+    later = NOON + timedelta(minutes=1)
+    mine = await followed(store, ADA)
+    await store.add(watch(HERE, GRACE, asked_at=later))
+    await store.add(watch(THERE, GRACE, asked_at=later))
+    await store.unfollow(mine.id, ADA)
+    left = next(one for one in await taken_up(store) if one.id == mine.id)
+    assert await store.move(left, [replace(watch(THERE, GRACE), requester=ADA)])
+    first = await store.first_of(left.job)
+    assert first is not None
+    assert (first.place, first.requester, first.followers) == (THERE, ADA, (GRACE,))
+
+
 async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: Watches) -> None:
     mine = await followed(store, ADA)
     both = await store.add(watch(HERE, GRACE))
