@@ -14,6 +14,7 @@ from bot.askdesk import Wish
 from bot.errands import Errands
 from bot.gatekeeper import Gatekeeper
 from bot.job import JobState
+from bot.lookups import Lookups
 from bot.modalhandlers import ModalHandlers
 from bot.person import Views
 from bot.ports import Message
@@ -177,7 +178,7 @@ def with_owners(stage: Stage, **rules: object) -> None:
     directory = FakeDirectory()
     keeper = Gatekeeper(
         AccessRules(only_owners=True, **rules),  # type: ignore[arg-type]
-        directory=directory,
+        people=Lookups(directory.person),
         venues=Venues(directory, allow_shared=True),
         omni_users=Users(),
         watches=stage.watches,
