@@ -33,9 +33,12 @@ async def tell_orphans(
             continue
         line = Message(asklines.orphaned())
         try:
-            await tell_directly(board, orphan.place, orphan.user, line, mark=orphan.id)
+            told = await tell_directly(
+                board, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
+            )
         except BoardError as error:
             log.warning("orphan not told", user=orphan.user, code=error.code)
             continue
-        log.info("orphan told", user=orphan.user)
+        if told:
+            log.info("orphan told", user=orphan.user)
         await asks.told(orphan.id)

@@ -25,14 +25,14 @@ from bot.asks import Ask, Asks
 from bot.audit import Act
 from bot.desk import Desk
 from bot.destinations import Destination
-from bot.errors import BoardError, OmniError, StoreUnavailable
+from bot.errors import BoardError, OmniError, StoreUnavailable, Unanswered
 from bot.inhand import in_hand
 from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
 from bot.posting import back_off
 from bot.storing import stored
-from bot.telling import Interrupted, Word, tell_directly
+from bot.telling import SETTLED_AFTER_SECONDS, Interrupted, Word, tell_directly
 from bot.turns import turn
 from bot.watch import Ts, Watch, WatchId
 from bot.whole import WholeSteps
@@ -253,8 +253,12 @@ class Submitting:
         failures = 0
         while failures < TOLD_WITHIN_TRIES:
             try:
-                await tell_directly(self._board, ask.place, ask.user, message, mark=ask.id)
+                await tell_directly(
+                    self._board, ask.place, ask.user, message, mark=ask.id, since=ask.asked_at
+                )
             except BoardError as error:
+                if isinstance(error, Unanswered):
+                    await asyncio.sleep(SETTLED_AFTER_SECONDS)
                 failures = await back_off(error, failures)
             else:
                 return True

@@ -4,14 +4,21 @@ there is no other way to reach them."""
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
 from bot.errors import NotAllowedHere, ScopeMissing, Unanswered
 from bot.ports import Board, Message
+from bot.posting import CLOCKS_DIFFER_BY_SECONDS
 from bot.watch import Place, UserId
 
 log = structlog.get_logger()
+
+SETTLED_AFTER_SECONDS = 12.0
+"""Slack can't be busy any longer with a post that it has not answered: it can be found by then, or never arrived."""
+TRIES_WITHOUT_HISTORY = 2
+"""How often a line is posted that Slack does not confirm, where the bot can't look for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +39,49 @@ class Interrupted(asyncio.CancelledError):
         self.once_told = once_told
 
 
-async def tell_directly(board: Board, place: Place, user: UserId, message: Message, *, mark: str) -> None:
-    """Tell it at most once, in the workspace of `place`, if the person's direct messages are open to the bot.
+async def tell_directly(
+    board: Board, place: Place, user: UserId, message: Message, *, mark: str, since: datetime
+) -> bool:
+    """Send a line to the user's direct messages, in the workspace of `place`, unless an earlier try has arrived.
+
+    Args:
+        board: Slack.
+        place: any place of the workspace.
+        user: who is to read it.
+        message: the line.
+        mark: the same for each try of this line, so that an earlier one can be found.
+        since: when the first try may have been made.
+
+    Returns:
+        Whether Slack holds the line. False: the user can't be reached, or Slack has confirmed none of several tries
+        and the bot may not look for them. Another call would not help.
 
     Raises:
-        BoardError: it certainly was not told, and another try may tell it.
+        BoardError: Slack has not confirmed the line. The next call looks for it before it posts again; after
+            `Unanswered`, wait SETTLED_AFTER_SECONDS before that.
     """
+    mark = f"{mark}/told"
+    since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
     try:
         direct = await board.direct(place, user)
+        try:
+            if await board.find(direct, mark=mark, since=since) is None:
+                await board.post(direct, message, mark=mark)
+        except ScopeMissing:
+            return await _post_unseen(board, direct, message, mark)
     except (NotAllowedHere, ScopeMissing) as error:
         log.warning("private line not told", user=user, code=error.code)
-        return
-    try:
-        await board.post(direct, message, mark=f"{mark}/told")
-    except (NotAllowedHere, ScopeMissing, Unanswered) as error:
-        log.warning("private line not told", user=user, code=error.code)
+        return False
+    return True
+
+
+async def _post_unseen(board: Board, direct: Place, message: Message, mark: str) -> bool:
+    """Post where the history can't be read. Twice is better than never, but not again and again."""
+    for _ in range(TRIES_WITHOUT_HISTORY):
+        try:
+            await board.post(direct, message, mark=mark)
+        except Unanswered as error:
+            log.warning("private line not confirmed", channel=direct.channel, code=error.code)
+        else:
+            return True
+    return False

@@ -43,23 +43,26 @@ async def tell_unheard(
 
 
 async def tell_followers(given_ups: GivenUps, board: Board, watch: Watch) -> None:
-    """Tell each in their direct messages, at most once, that there is no card.
+    """Notify each follower in their direct messages that there is no card.
 
     Raises:
-        BoardError: somebody certainly was not told. Whoever was is off the watch.
+        BoardError: Slack has not confirmed a follower's line. The others are off the watch.
         StoreUnavailable: the database did not answer.
     """
-    if watch.given_up is None:
+    if watch.given_up is None or watch.closed_at is None:
         return
+    # A watch that is followed again can be given up again, and its followers are notified of that too.
+    mark = f"{watch.id}/{watch.closed_at.timestamp():.6f}"
     line = Message(lines.given_up(watch.given_up, watch.job))
     failures: list[BoardError] = []
     for follower in watch.followers:
         try:
-            await tell_directly(board, watch.place, follower, line, mark=watch.id)
+            told = await tell_directly(board, watch.place, follower, line, mark=mark, since=watch.closed_at)
         except BoardError as error:
             failures.append(error)
             continue
         await given_ups.told(watch.id, follower)
-        log.info("told of no card", watch=watch.id, user=follower)
+        if told:
+            log.info("told of no card", watch=watch.id, user=follower)
     if failures:
         raise failures[0]

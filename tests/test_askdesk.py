@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot import accesslines, asklines, lines
 from bot.access import NoOmniUser, Unjudged
@@ -30,18 +33,20 @@ from bot.errors import (
     OmniBusy,
     OmniError,
     OmniUnreachable,
+    ScopeMissing,
     StoreUnavailable,
+    Unanswered,
 )
 from bot.job import JobId, JobState
 from bot.jobevent import EventKind, JobEvent
 from bot.jobevents import JobEvents
 from bot.orphans import ORPHANED_AFTER
 from bot.ports import Message
-from bot.telling import Interrupted, Word
+from bot.telling import SETTLED_AFTER_SECONDS, Interrupted, Word
 from bot.turns import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
 from bot.watch import Place, Ts, UserId, WatchId
 from tests.asking import CARD, CHAT, DEFAULT, OLD, OLD_JOB, OLD_MODEL, Desks, Stage, direct, old_card, said
-from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_watch
+from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_watch, now
 from tests.fakes import CHAT as NEW_CHAT
 
 pytestmark = pytest.mark.looptime
@@ -474,6 +479,45 @@ async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
     assert stage.told() == [asklines.orphaned()]
 
 
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
+async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    with capture_logs() as logged:
+        await stage.tell_orphans()
+    assert "orphan told" not in [entry["event"] for entry in logged]
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert stage.told() == [asklines.orphaned()]
+    assert len(stage.board.times("direct")) == 2
+
+
+async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    with patch.object(stage.asks, "told", side_effect=StoreUnavailable("away")), suppress(StoreUnavailable):
+        await stage.tell_orphans()
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    await stage.tell_orphans()
+    assert stage.told() == [asklines.orphaned()]
+    assert await stage.asks.orphans(now() + ORPHANED_AFTER) == []
+
+
+async def test_orphan_line_without_history_scope_is_tried_twice() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("find", ScopeMissing("missing_scope"))
+    stage.board.plan("post", *[Unanswered("internal_error")] * 9)
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert len(stage.board.times("post")) == 2
+
+
 async def test_whose_direct_messages_are_closed_is_not_tried_for_ever() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
@@ -678,6 +722,21 @@ async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_tol
         await stage.tell_orphans()
         await stage.tell_orphans()
     assert stage.told() == [asklines.orphaned()]
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
+async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> None:
+    stage = busy_then(ConversationBusy("409"))
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+        stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
+        await asyncio.sleep(600)
+    assert stage.told() == [asklines.busy_again()]
+    assert stage.asks.rows == {}
+    if not arrives:
+        first, second = stage.board.times("post")
+        assert second - first >= SETTLED_AFTER_SECONDS
 
 
 async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_more() -> None:

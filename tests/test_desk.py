@@ -147,7 +147,7 @@ async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(c
     if closed:
         board.closed.add(direct(ADA))
     else:
-        board.plan("post", Unanswered("TimeoutError"))
+        board.plan("post", *[Unanswered("TimeoutError")] * 3)
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.shown(direct(GRACE))) == 1

@@ -8,9 +8,17 @@ from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot import lines
-from bot.errors import BoardError, BoardUnreachable, NotAllowedHere, PayloadRefused, StoreUnavailable
+from bot.errors import (
+    BoardError,
+    BoardUnreachable,
+    NotAllowedHere,
+    PayloadRefused,
+    StoreUnavailable,
+    Unanswered,
+)
 from bot.sweep import SWEEP_SECONDS, sweep_given_ups
 from bot.unheard import UNHEARD_AFTER, tell_unheard
 from bot.watch import ChannelId, NoCard, Place, UserId, Watch
@@ -105,6 +113,31 @@ async def test_who_certainly_was_not_told_is_told_later_and_the_others_not_again
     await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
     assert [place for place, _ in left.told()] == [direct(ADA), direct(GRACE)]
     assert left.watches.rows == {}
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
+async def test_unanswered_line_is_looked_for_before_it_is_repeated(arrives: bool) -> None:
+    left = Left(ADA, GRACE)
+    left.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+    with capture_logs() as logged:
+        await left.look()
+    assert [entry["user"] for entry in logged if entry["event"] == "told of no card"] == [GRACE]
+    assert left.row.followers == (ADA,)
+    await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
+    assert len(left.told()) == 2
+    assert {place for place, _ in left.told()} == {direct(ADA), direct(GRACE)}
+    assert left.watches.rows == {}
+
+
+async def test_follower_of_a_follow_given_up_twice_is_notified_twice() -> None:
+    left = Left(ADA, GRACE)
+    with left.unable_to_tell(GRACE, BoardUnreachable("http_503")):
+        await left.look()
+    await left.watches.add(a_watch("again"))
+    _, (mine,) = await left.watches.claim(JOB)
+    await left.given_ups.give_up(mine, NoCard.KEY_REFUSED, LATER)
+    await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
+    assert [place for place, _ in left.told()].count(direct(ADA)) == 2
 
 
 async def test_one_who_can_never_be_told_keeps_the_word_from_nobody() -> None:
