@@ -13,8 +13,12 @@ csv.field_size_limit(LONGEST_CELL)
 
 BYTE_ORDER_MARK = "\ufeff"
 """Tells Excel that a CSV file is UTF-8."""
-_FORMULA_STARTS = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""The last four are the full-width forms. Source: owasp.org/www-community/attacks/CSV_Injection."""
+_FORMULA = re.compile(
+    r"(?:\A|(?<=[;|\t\r\n]))(?=[ \u00a0\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[ \u00a0]*[\t\r\n])"
+)
+"""Where a formula may begin in a cell; the last four signs are the full-width forms. Not only at its start: a
+spreadsheet whose list separator is the semicolon, say, heeds no quotes behind a comma, and reads `"a","b;=c"` as
+`a,"b` and `=c"`. Source: owasp.org/www-community/attacks/CSV_Injection."""
 _CURRENCY = "[$€£¥]?"
 _PLAIN_NUMBER = re.compile(rf"[+-]?{_CURRENCY}(?:\d[\d,]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?%?", re.ASCII)
 _COUNTED = re.compile(
@@ -75,22 +79,23 @@ def number(cell: str) -> float | None:
 
 
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: one that might be gets a leading apostrophe.
+    """Return a cell that no spreadsheet takes for a formula: what might be one gets a leading apostrophe.
 
     Plain numbers such as `-12.5` and `+3` stay what they are.
     """
-    if cell.lstrip(" \u00a0")[:1] not in _FORMULA_STARTS or _PLAIN_NUMBER.fullmatch(cell.strip(" ")):
-        return cell
-    return f"'{cell}"
+    return cell if _PLAIN_NUMBER.fullmatch(cell.strip(" ")) else _FORMULA.sub("'", cell)
 
 
 def csv_file(text: str) -> bytes:
-    """A CSV text as a file for spreadsheets: harmless cells, UTF-8 with a byte order mark, RFC 4180 line ends.
+    """Return a CSV text as a file for spreadsheets: harmless cells, each in quotes, RFC 4180 line ends, UTF-8 with a
+    byte order mark.
 
     Empty where there is nothing in it.
     """
     written = StringIO()
-    csv.writer(written).writerows([harmless(cell) for cell in line] for line in _lines(text))
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(
+        [harmless(cell) for cell in line] for line in _lines(text)
+    )
     content = written.getvalue()
     return (BYTE_ORDER_MARK + content).encode("utf-8", "replace") if content else b""
 

@@ -1,6 +1,7 @@
 """Omni's CSV into rows and numbers, and into files that no spreadsheet takes for a program."""
 
 import csv
+import re
 from io import StringIO
 
 import pytest
@@ -25,13 +26,23 @@ CELLS = st.text(st.characters(exclude_categories=[]), max_size=20) | st.sampled_
         '"',
     ]
 )
+HOSTILE_CELLS = st.text(alphabet=';|\t\r\n"=+-@ a1', max_size=12)
+PLAIN_NUMBER = re.compile(r'\s*[+-][$€£¥]?[\d.,]*\d[.,]*(?:[eE][+-]?\d+)?%?\s*(?:,?"|$)', re.ASCII)
 TEXTS = st.text(alphabet=',"\n\r=+-@\t a1\u00e9', max_size=60)
 
 
-def parsed(content: bytes) -> list[list[str]]:
+def parsed(content: bytes, separator: str = ",") -> list[list[str]]:
+    """What a spreadsheet reads where its list separator is that one."""
     text = content.decode("utf-8")
-    assert text.startswith(BYTE_ORDER_MARK), "Excel would not take it for UTF-8"
-    return list(csv.reader(StringIO(text[1:], newline="")))
+    assert not text or text.startswith(BYTE_ORDER_MARK), "Excel would not take it for UTF-8"
+    return list(csv.reader(StringIO(text[1:], newline=""), delimiter=separator))
+
+
+def is_formula(cell: str) -> bool:
+    """Whether a spreadsheet might calculate something. A plain number is none, also with quoted cells behind it."""
+    if cell.lstrip(" \u00a0\t\r\n")[:1] not in {*"=+-@\uff1d\uff0b\uff0d\uff20"}:
+        return False
+    return not PLAIN_NUMBER.match(cell)
 
 
 def test_rows_are_as_long_as_the_longest_and_all_are_counted() -> None:
@@ -77,10 +88,27 @@ def test_what_counts_as_a_number(cell: str, value: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1", "+A1", "-A1", "@x", "\t1", "\rx", "\n=", " =1", "\uff1d1", "-1-1", "+1+cmd", "=", "-"]
+    "cell",
+    ["=1", "+A1", "-A1", "@x", "\t1", "\rx", "\nx", " =1", "\uff1d1", "-1-1", "+1+cmd", "=", "-", '"=1'],
 )
 def test_what_a_spreadsheet_might_take_for_a_formula_gets_an_apostrophe(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize(
+    "cell, made",
+    [
+        ("1;=HYPERLINK(A1)", "1;'=HYPERLINK(A1)"),
+        ("1\t=A1|+A1", "1\t'=A1|'+A1"),
+        ('x;"=A1;', "x;'\"=A1;"),
+        ("notes\r\n=A1", "notes\r\n'=A1"),
+        ("-1;-2", "'-1;'-2"),
+        ("a;b\tc|d\ne", "a;b\tc|d\ne"),
+        ("a,=b", "a,=b"),
+    ],
+)
+def test_each_part_of_a_cell_is_made_harmless(cell: str, made: str) -> None:
+    assert harmless(cell) == made
 
 
 @pytest.mark.parametrize(
@@ -93,9 +121,25 @@ def test_numbers_and_other_words_stay_as_they_are(cell: str) -> None:
 @given(CELLS)
 def test_no_cell_begins_like_a_formula_unless_it_is_a_number(cell: str) -> None:
     made = harmless(cell)
-    assert made.removeprefix("'") == cell.removeprefix("'")
-    if made.lstrip(" \u00a0")[:1] in {*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"}:
-        assert not set(made) & set("=@()|!'\t\r\n") and any(character.isdigit() for character in made)
+    assert made.replace("'", "") == cell.replace("'", "")
+    assert not is_formula(made)
+
+
+@given(st.lists(st.lists(HOSTILE_CELLS, min_size=1, max_size=3), min_size=1, max_size=3))
+@example([["1;=HYPERLINK(A1)"]])
+@example([["a", "1;=cmd|'/C calc'!A0;x"]])
+@example([["a", "x\n=A1;"], ["a", 'x;"=A1;']])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_separator_makes_a_formula(separator: str, table: list[list[str]]) -> None:
+    written = StringIO()
+    csv.writer(written).writerows(table)
+    assert not [
+        cell for row in parsed(csv_file(written.getvalue()), separator) for cell in row if is_formula(cell)
+    ]
+
+
+def test_every_cell_is_quoted() -> None:
+    assert csv_file('a,"b ""c"""\n1,').decode() == f'{BYTE_ORDER_MARK}"a","b ""c"""\r\n"1",""\r\n'
 
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=3), min_size=1, max_size=4))

@@ -106,7 +106,7 @@ async def test_data_comes_into_the_thread_as_a_table_and_a_file() -> None:
     assert text.startswith("Top products: 2 rows.")
     upload = counter.board.uploaded[0].upload
     assert (upload.name, upload.title) == ("Top products.csv", "Top products")
-    assert upload.content.decode("utf-8-sig") == "Product,Revenue\r\nJeans,5\r\nBags,4\r\n"
+    assert upload.content.decode("utf-8-sig") == '"Product","Revenue"\r\n"Jeans","5"\r\n"Bags","4"\r\n'
 
 
 async def test_steps_come_into_the_thread_as_one_message() -> None:

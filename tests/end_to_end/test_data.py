@@ -59,8 +59,8 @@ async def test_show_data_puts_a_table_a_chart_and_a_file_into_the_thread_once(wo
     assert (stored.name, stored.title) == ("Top products.csv", "Top products")
     assert stored.content is not None
     assert stored.content.decode("utf-8-sig").splitlines()[1:3] == [
-        'Sunglasses,"678,994.41"',
-        "'=cmd(),-12.5",
+        '"Sunglasses","678,994.41"',
+        '"\'=cmd()","-12.5"',
     ]
     assert table.permalink in told
     assert asked_for_results(world) == 1
