@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -26,6 +27,10 @@ LARGEST_BODY_BYTES = 8 * 1024 * 1024
 LONGEST_PAUSE_SECONDS = 60.0
 WITH_SCHEMA = "/api/v1/ai/"
 """Under it Omni documents the bodies of errors. Source: its OpenAPI document."""
+_CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+"""Of a body; a second coding on top of one of these is refused. Source: RFC 9110, section 8.4.1."""
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+"""Lets zlib tell the two by their header."""
 _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """What httpx raises while there is no connection yet, so that no byte of a request can have gone out."""
 
@@ -180,16 +185,30 @@ def _outcome(answer: Answer) -> Outcome:
 
 
 def _headers(asked: Asked) -> dict[str, str]:
-    headers = {"Accept": asked.accept}
+    headers = {"Accept": asked.accept, "Accept-Encoding": "identity"}
     return headers if asked.body is None else headers | {"Content-Type": "application/json"}
 
 
 async def _read(response: httpx.Response, largest_bytes: int) -> bytes:
+    """Read the body. No step holds more than `largest_bytes` of it, however well it is compressed.
+
+    Identity is asked for, but a result may be stored compressed and sent as it is stored.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in _CODINGS:
+        raise OmniUnreachable("the body has a content coding that was not asked for")
+    inflater = None if coding in ("", "identity") else zlib.decompressobj(_GZIP_OR_ZLIB)
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
+    async for chunk in response.aiter_raw():
+        left_bytes = largest_bytes + 1 - len(body)
+        try:
+            body += chunk[:left_bytes] if inflater is None else inflater.decompress(chunk, left_bytes)
+        except zlib.error as error:
+            raise OmniUnreachable("the body can't be inflated") from error
         if len(body) > largest_bytes:
             raise TooLarge("the body is too large")
+    if inflater is not None and not inflater.eof:
+        raise OmniUnreachable("the body is cut short")
     return bytes(body)
 
 

@@ -29,6 +29,8 @@ EVENT_TYPE = "omni_job_watch"
 TIMEOUT_SECONDS = 10
 UPLOAD_WITHIN_SECONDS = 60
 """How long the bytes of a file may take."""
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""More than a page of messages as long as Slack takes them; a bound on the memory that one answer takes."""
 LONGEST_ALT = 1_000
 """Characters. Source: docs.slack.dev/reference/methods/files.getUploadURLExternal."""
 MESSAGES_PER_PAGE = 200
@@ -178,8 +180,26 @@ def slack_client(
 def slack_session() -> aiohttp.ClientSession:
     """Connections to Slack, kept open between requests. No request takes longer than the time-out or is redirected."""
     return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS), middlewares=[_refuse_redirect]
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        middlewares=[_refuse_redirect],
+        response_class=BoundedResponse,
     )
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """A response of which at most LARGEST_ANSWER_BYTES are read. aiohttp inflates a compressed one in small steps."""
+
+    async def read(self) -> bytes:
+        """See the base class. Raises aiohttp.ClientPayloadError for more."""
+        if self._body is None:
+            body = bytearray()
+            async for chunk in self.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_ANSWER_BYTES:
+                    self.close()
+                    raise aiohttp.ClientPayloadError("the answer is too large")
+            self._body = bytes(body)
+        return await super().read()
 
 
 async def _refuse_redirect(

@@ -1,7 +1,10 @@
 """Omni's statuses are read tolerantly, and each way Omni can fail becomes the error that says what to do."""
 
 import asyncio
+import gzip
 import json
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -568,6 +571,54 @@ async def test_an_endless_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> No
                 await api.status(ID)
 
 
+def coded(coding: str, body: bytes) -> bytes:
+    """An answer whose body has that Content-Encoding."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+MANY = 20_000_000
+BOMB = gzip.compress(b" " * MANY)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        coded("gzip", BOMB),
+        coded("GZIP", BOMB),
+        coded("deflate", zlib.compress(b" " * MANY)),
+        coded("gzip, gzip", gzip.compress(BOMB)),
+        coded("gzip\r\nContent-Encoding: gzip", gzip.compress(BOMB)),
+        coded("br", b"x"),
+        coded("zstd", b"x"),
+        coded("gzip", gzip.compress(b'{"state": "QUEUED"}')[:-5]),
+        coded("gzip", b""),
+    ],
+    ids=["gzip", "capitals", "deflate", "twice", "two headers", "br", "zstd", "cut short", "nothing"],
+)
+async def test_no_coded_body_takes_much_memory(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(omnihttp, "LARGEST_BODY_BYTES", 100_000)
+    tracemalloc.start()
+    try:
+        async with raw_server(answer) as server, client_to(server.url, "key", RecordingLedger()) as api:
+            with pytest.raises(OmniUnreachable, match=r"^the body "):
+                await api.status(ID)
+        assert tracemalloc.get_traced_memory()[1] < MANY / 4
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity"])
+async def test_one_coding_is_read_though_none_was_asked_for(coding: str) -> None:
+    plain = json.dumps({"state": "COMPLETE", "resultSummary": "x" * 100_000}).encode()
+    body = plain if coding == "identity" else gzip.compress(plain)
+    body = zlib.compress(plain) if coding == "deflate" else body
+    async with raw_server(coded(coding, body)) as server:
+        async with client_to(server.url, "key", RecordingLedger()) as api:
+            assert (await api.status(ID)).answer == "x" * 100_000
+    assert b"Accept-Encoding: identity\r\n" in server.heard
+
+
 async def test_an_answer_that_does_not_come_in_time_is_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -694,7 +745,8 @@ async def test_requests_for_a_waiting_person_are_urgent(
             self.turns.append(urgent)
 
     gate = Turnstile()
-    nobody = httpx.MockTransport(lambda _: httpx.Response(404, json={"detail": "No", "status": 404}))
+    body = b'{"detail": "No", "status": 404}'
+    nobody = httpx.MockTransport(lambda _: httpx.Response(404, stream=httpx.ByteStream(body)))
     async with httpx.AsyncClient(transport=nobody, base_url="http://omni") as client:
         with pytest.raises(JobNotFound):
             await ask(OmniApi(client, gate, Random(7)))

@@ -727,7 +727,7 @@ async def counted_turns() -> AsyncIterator[tuple[OmniApi, list[bool]]]:
         async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
             turns.append(urgent)
 
-    refused = httpx.MockTransport(lambda _: httpx.Response(409, json={}))
+    refused = httpx.MockTransport(lambda _: httpx.Response(409, stream=httpx.ByteStream(b"{}")))
     async with httpx.AsyncClient(transport=refused, base_url="http://omni") as client:
         gate = Turnstile(RecordingLedger(), "omni", Rate.within(60, burst=4))
         yield OmniApi(client, gate, Random(7)), turns

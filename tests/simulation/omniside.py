@@ -88,7 +88,9 @@ class OmniSide(httpx.AsyncBaseTransport):
         headers = {**answer.headers, "Content-Type": answer.content_type}
         if answer.status == 404 and answer is not NO_ROUTE and (asked := _STATUS.fullmatch(path)):
             self.denied.setdefault(asked.group(1), []).append(self._now())
-        return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
+        return httpx.Response(
+            answer.status, headers=headers, stream=httpx.ByteStream(answer.body), request=request
+        )
 
     def _serve(self, exchange: Exchange, path: str, authorized: bool) -> Answer:
         now = self._now()
