@@ -5,6 +5,8 @@ import logging
 import re
 import sys
 from collections.abc import Collection
+from dataclasses import dataclass
+from time import monotonic
 from typing import Literal
 
 import structlog
@@ -24,8 +26,53 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD_IN_ADDRESS = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+(?=@)")
+LINES_PER_MINUTE = 20
+"""How many warnings or errors one place in the code may log."""
 _SHORTEST_KNOWN = 6
 """Characters. A shorter secret is a part of too many words to be blanked out by its letters."""
+
+
+class RepeatLimit(logging.Filter):
+    """Bounds the warnings and errors that one place in the code logs, so that no stranger can fill the disk.
+
+    The last line of a minute says that more are left out, the first one afterwards how many were. Information lines,
+    and so the audit trail, are never left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[str, int], _Minute] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if record.levelno < logging.WARNING:
+            return True
+        place, now = (record.pathname, record.lineno), monotonic()
+        minute = self._places.get(place)
+        if minute is None or now - minute.began >= 60.0:
+            if minute is not None and minute.lines > LINES_PER_MINUTE:
+                record.left_out = minute.lines - LINES_PER_MINUTE
+            minute = self._places[place] = _Minute(now)
+        minute.lines += 1
+        if minute.lines == LINES_PER_MINUTE:
+            record.more_left_out = True
+        return minute.lines <= LINES_PER_MINUTE
+
+
+@dataclass(slots=True)
+class _Minute:
+    began: float
+    """Monotonic time in seconds."""
+    lines: int = 0
+
+
+def _add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add what `RepeatLimit` has noted."""
+    for name in ("left_out", "more_left_out"):
+        value = getattr(event["_record"], name, None)
+        if value is not None:
+            event[name] = value
+    return event
 
 
 class Redaction:
@@ -84,6 +131,7 @@ def configure(level: str, style: Format = "text", secrets: Collection[str] = ())
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
+                _add_left_out,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 Redaction(secrets),
@@ -91,6 +139,7 @@ def configure(level: str, style: Format = "text", secrets: Collection[str] = ())
             ],
         )
     )
+    output.addFilter(RepeatLimit())
     root = logging.getLogger()
     root.handlers = [output]
     root.setLevel(logging.WARNING)

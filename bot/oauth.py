@@ -3,6 +3,7 @@
 Source: docs.slack.dev/authentication/installing-with-oauth.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from urllib.parse import urljoin
@@ -10,7 +11,7 @@ from urllib.parse import urljoin
 import aiohttp
 import structlog
 from aiohttp import web
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.error import BoltError
 from slack_bolt.oauth.async_callback_options import AsyncCallbackOptions, AsyncFailureArgs, AsyncSuccessArgs
 from slack_bolt.oauth.async_oauth_flow import AsyncOAuthFlow
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 INSTALL_PATH = "/slack/install"
 REDIRECT_PATH = "/slack/oauth_redirect"
+
+_TEAM = re.compile("[TE][A-Z0-9]{1,31}")
 
 
 class OrgWide(BoltError):
@@ -82,7 +85,9 @@ class OAuth:
         if self._flow is None:
             return _shown(STARTING)
         try:
-            answer = await self._flow.handle_installation(await to_bolt_request(request))
+            team = request.query.get("team", "")  # Bolt puts it into the address as it is
+            query = f"team={team}" if _TEAM.fullmatch(team) else ""
+            answer = await self._flow.handle_installation(_asked(request, query))
         except StoreUnavailable as error:
             log.error("installation not begun", reason=str(error))
             return _shown(NOT_STORED)
@@ -94,7 +99,7 @@ class OAuth:
         if self._flow is None:
             return _shown(STARTING)
         try:
-            answer = await self._flow.handle_callback(await to_bolt_request(request))
+            answer = await self._flow.handle_callback(_asked(request, request.query_string))
         except StoreUnavailable as error:
             log.error("installation not stored", reason=str(error))
             return _shown(NOT_STORED)
@@ -146,6 +151,12 @@ def flow(
         logger=QUIET,
     )
     return Flow(client=client, logger=QUIET, settings=settings)
+
+
+def _asked(request: web.Request, query: str) -> AsyncBoltRequest:
+    """Return what Bolt needs of the request, with this query. The body of a GET has no meaning and is not read."""
+    cookies = request.headers.getall("Cookie", [])
+    return AsyncBoltRequest(body="", query=query, headers={"Cookie": cookies})
 
 
 def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltResponse:

@@ -7,6 +7,7 @@ than one form is understood. How old a timestamp may be is not documented either
 
 import base64
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -31,6 +32,7 @@ LONGEST_PROGRESS = 500
 bytes, twelve of which a character may take."""
 
 _PREFIX = "sha256="
+_SIGNED = re.compile(_PREFIX + "(?:[0-9a-f]{64}|[A-Za-z0-9+/]{43}=)", re.IGNORECASE)
 _MILLISECONDS_FROM = 10_000_000_000.0
 """As seconds this would be the year 2286."""
 _ENDS = frozenset(state.value for state in JobState if state.is_final) | {"DENIED"}
@@ -72,6 +74,12 @@ def signing_secret(server_secret: bytes, team: TeamId, ask: AskId) -> str:
     return hmac.new(server_secret, f"omni webhook\n{team}\n{ask}".encode(), sha256).hexdigest()
 
 
+def is_claimed(timestamp: str, signature: str, now: datetime) -> bool:
+    """Whether the two headers say, in Omni's form, that Omni has signed a body lately."""
+    at = _seconds(timestamp)
+    return at is not None and _is_fresh(at, now) and _SIGNED.fullmatch(signature) is not None
+
+
 def signed_at(timestamp: str, signature: str, body: bytes, secret: str, now: datetime) -> float | None:
     """When Omni signed the body, in seconds since 1970; None if it did not, or too long ago, or in the future.
 
@@ -92,7 +100,7 @@ def signed_at(timestamp: str, signature: str, body: bytes, secret: str, now: dat
     at = _seconds(timestamp)
     if at is None or not (in_hexadecimal or in_base64):
         return None
-    return at if abs(now.timestamp() - at) <= FRESH_SECONDS else None
+    return at if _is_fresh(at, now) else None
 
 
 def read_told(body: bytes, at: float) -> Told:
@@ -118,6 +126,10 @@ def _event(told: _Told, at: float) -> JobEvent:
         return JobEvent(EventKind.UNCLEAR, at)
     iteration = told.iteration if told.progress.iteration is None else told.progress.iteration
     return JobEvent(EventKind.PROGRESS, at, Progress(message[:LONGEST_PROGRESS], iteration))
+
+
+def _is_fresh(at: float, now: datetime) -> bool:
+    return abs(now.timestamp() - at) <= FRESH_SECONDS
 
 
 def _seconds(timestamp: str) -> float | None:

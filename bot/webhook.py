@@ -1,7 +1,8 @@
 """Where Omni tells by itself how jobs go on: `POST /omni/webhook/<team>/<ask>`.
 
 The address names the question, so that what a request must be signed with is known before anything of it is read. A
-request that is not signed with that costs neither a look into the database nor a request to Omni. One that is may say
+request that is not signed with that costs neither a look into the database nor a request to Omni, and if it does not
+even look signed, its body is not read. One that is may say
 what it likes: of the end of a job no more is taken from it than that it is worth to ask Omni how the job is.
 """
 
@@ -21,8 +22,9 @@ from bot.errors import StoreUnavailable
 from bot.job import JobId
 from bot.jobevent import EventKind, JobEvent
 from bot.meter import UNMETERED, Meter
-from bot.omniwebhook import SIGNATURE, TIMESTAMP, Told, read_told, signed_at, signing_secret
+from bot.omniwebhook import SIGNATURE, TIMESTAMP, Told, is_claimed, read_told, signed_at, signing_secret
 from bot.watch import TeamId
+from bot.web import BodyRefused, read_body
 
 log = structlog.get_logger()
 
@@ -94,25 +96,22 @@ class WebhookDoor:
         inside = self.inside
         if inside is None:
             return 503
-        try:
-            async with asyncio.timeout(READ_WITHIN_SECONDS):
-                body = await _read(request)
-        except TimeoutError:
-            return 408
-        if body is None:
-            return 413
         team, ask = TeamId(request.match_info["team"]), AskId(request.match_info["ask"])
-        at = self._signed_at(request, body, signing_secret(inside.secret, team, ask))
-        if at is None or not (_TEAM.fullmatch(team) and _ASK.fullmatch(ask)):
-            # Anybody can have this said, as often as they like.
-            log.debug("webhook refused", reason="not signed, or not lately")
-            return 401
+        timestamp, signature = request.headers.get(TIMESTAMP, ""), request.headers.get(SIGNATURE, "")
+        is_address = _TEAM.fullmatch(team) and _ASK.fullmatch(ask)
+        if not (is_address and is_claimed(timestamp, signature, self._now())):
+            return _refused()
+        try:
+            body = await read_body(
+                request, within_seconds=READ_WITHIN_SECONDS, largest_bytes=LARGEST_BODY_BYTES
+            )
+        except BodyRefused as refused:
+            return refused.status
+        at = signed_at(timestamp, signature, body, signing_secret(inside.secret, team, ask), self._now())
+        if at is None:
+            return _refused()
         told = read_told(body, at)
-        return await self._take_once(inside, team, ask, told, request.headers[SIGNATURE])
-
-    def _signed_at(self, request: web.Request, body: bytes, secret: str) -> float | None:
-        headers = request.headers
-        return signed_at(headers.get(TIMESTAMP, ""), headers.get(SIGNATURE, ""), body, secret, self._now())
+        return await self._take_once(inside, team, ask, told, signature)
 
     async def _take_once(self, inside: Inside, team: TeamId, ask: AskId, told: Told, signature: str) -> int:
         """Take in what was told, unless it was before. Returns the status to answer."""
@@ -157,13 +156,7 @@ async def _job(asks: Asks, team: TeamId, ask: AskId, told: Told) -> JobId | None
     return job
 
 
-async def _read(request: web.Request) -> bytes | None:
-    """The body; None if it is too large."""
-    if request.content_length is not None and request.content_length > LARGEST_BODY_BYTES:
-        return None
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            return None
-    return bytes(body)
+def _refused() -> int:
+    # Anybody can have this said, as often as they like.
+    log.debug("webhook refused", reason="not signed, or not lately")
+    return 401

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.logs import Redaction
+from bot.logs import LINES_PER_MINUTE, Redaction
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -131,9 +131,37 @@ log.info("the end")
 """
 
 
-def lines(level: str, *more: str, style: str = "text") -> list[str]:
+FLOOD = """
+import logging, sys
+import structlog
+from bot import audit, logs
+from bot.watch import Place
+
+level, style = sys.argv[1].split("/")
+logs.configure(level, style)
+clock = [0.0]
+logs.monotonic = lambda: clock[0]
+log = structlog.get_logger("bot.script")
+
+def flood():
+    for _ in range(100):
+        log.warning("refused")
+        log.error("other")
+        logging.getLogger("asyncio").error("too many open files")
+        audit.record(audit.Act.ASK, "U0ADA", Place("T0", "C0"), "begun")
+        log.info("posted")
+
+flood()
+clock[0] = 59.9
+flood()
+clock[0] = 60.1
+flood()
+"""
+
+
+def lines(level: str, *more: str, style: str = "text", script: str = SCRIPT) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, f"{level}/{style}", *more],
+        [sys.executable, "-c", script, f"{level}/{style}", *more],
         capture_output=True,
         cwd=ROOT,
         timeout=30,
@@ -188,3 +216,20 @@ def test_in_both_formats_the_same_is_told() -> None:
         "line\nbreak",
     ]
     assert len(lines("debug", style="json")) == len(lines("debug"))
+
+
+def test_repeated_warning_is_written_only_so_often() -> None:
+    written: list[dict[str, Any]] = [json.loads(line) for line in lines("info", style="json", script=FLOOD)]
+    for event in ("refused", "other", "too many open files"):
+        of_event = [line for line in written if line["event"] == event]
+        assert len(of_event) == 2 * LINES_PER_MINUTE
+        ended, begun = of_event[LINES_PER_MINUTE - 1 : LINES_PER_MINUTE + 1]
+        assert ended["more_left_out"] is True
+        assert begun["left_out"] == 200 - LINES_PER_MINUTE
+        assert [line for line in of_event if "left_out" in line] == [begun]
+
+
+def test_information_and_audit_trail_are_never_left_out() -> None:
+    written = lines("info", script=FLOOD)
+    assert sum("event=posted" in line for line in written) == 300
+    assert sum("event=audit" in line for line in written) == 300

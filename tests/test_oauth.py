@@ -141,6 +141,19 @@ async def test_who_allows_it_has_the_app_installed(browser: Browser) -> None:
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
+@pytest.mark.parametrize(
+    ("team", "passed_on"),
+    [("T0ACME", ["T0ACME"]), ("T0%0d%0aX:1", None), ("T0%26scope=admin", None), ("", None)],
+)
+async def test_team_is_passed_on_if_well_formed(
+    browser: Browser, team: str, passed_on: list[str] | None
+) -> None:
+    page = await browser.get(f"{browser.own}{INSTALL_PATH}?team={team}")
+    query = parse_qs(urlsplit(page.location).query)
+    assert query.get("team") == passed_on
+    assert "admin" not in query["scope"]
+
+
 async def refused(browser: Browser, url: str, status: int, saying: str) -> Answer:
     """Fails unless the browser sees a page that says so, and nothing was installed."""
     answer = await browser.get(url)

@@ -166,7 +166,8 @@ async def test_of_a_large_body_no_more_is_read_than_is_taken(door: Door) -> None
         for _ in range(17):
             yield b" " * 4_096
 
-    assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", {}, unannounced()) == 413
+    headers = {TIMESTAMP: str(int(time.time())), SIGNATURE: "sha256=" + "0" * 64}
+    assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", headers, unannounced()) == 413
 
 
 async def test_the_word_of_a_question_that_is_not_known_is_answered_and_dropped(door: Door) -> None:
