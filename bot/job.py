@@ -70,7 +70,7 @@ class Job:
     id: JobId
     state: JobState
     raw_state: str
-    """The state as Omni spelt it; differs from `state` only for UNKNOWN."""
+    """The state as Omni spelt it, at most 100 characters without controls; differs from `state` only for UNKNOWN."""
     prompt: str = field(default="", repr=False)
     chat_url: str | None = field(default=None, repr=False)
     """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""

@@ -16,6 +16,10 @@ from bot import audit
 
 Format = Literal["text", "json"]
 
+LONGEST_VALUE = 2_000
+LONGEST_TRACE = 20_000
+"""Characters of a value in a line, and of a stack trace."""
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _REDACTED = "[redacted]"
 _SECRETS = re.compile(
     r"(?:xox[a-z]-|xapp-|omni_osk_)[\w-]+"
@@ -91,13 +95,20 @@ class Redaction:
         """The event as it may be written."""
         for key, value in event.items():
             if not isinstance(value, bool | int | float | None):
-                event[key] = self._blank_out(str(value))
+                longest = LONGEST_TRACE if key == "exception" else LONGEST_VALUE
+                event[key] = _fitting(self._blank_out(str(value)), longest)
         return event
 
     def _blank_out(self, text: str) -> str:
         text = _SECRETS.sub(_REDACTED, text)
         text = _PASSWORD_IN_ADDRESS.sub(rf"\1{_REDACTED}", text)
         return self._known.sub(_REDACTED, text) if self._known else text
+
+
+def _fitting(text: str, longest: int) -> str:
+    """The text within a length, its control characters written out: what others sent must not drive a terminal."""
+    text = text if len(text) <= longest else f"{text[:longest]}…"
+    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def configure(level: str, style: Format = "text", secrets: Collection[str] = ()) -> None:

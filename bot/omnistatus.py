@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, ValidationError
 
 from bot.errors import OmniUnreachable
 from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
+from bot.neutral import clean
 from bot.omnibody import Body, Id, Number, Text, Time, decoded, object_or_empty, whole_text
 
+_LONGEST_STATE = 100
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
 
 
@@ -81,7 +83,7 @@ def read_status(job: JobId, body: bytes) -> Job:
     return Job(
         id=job,
         state=state,
-        raw_state=status.state,
+        raw_state=_shown(status.state),
         prompt=status.prompt or "",
         chat_url=status.omni_chat_url,
         topic=status.topic_name,
@@ -118,3 +120,8 @@ def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
 def state_of(written: str) -> JobState:
     """A state as Omni writes it; UNKNOWN for one that this version has never heard of."""
     return JobState(written) if written in _OMNI_STATES else JobState.UNKNOWN
+
+
+def _shown(written: str) -> str:
+    """A state for cards and the log: one line without control characters, however long it was written."""
+    return " ".join(clean(written[:_LONGEST_STATE]).split()) or "no name"

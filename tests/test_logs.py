@@ -86,6 +86,13 @@ def test_a_secret_that_is_known_is_blanked_out_whatever_it_looks_like(secret: st
     assert secret not in repr(Redaction(KNOWN)(None, "info", event))
 
 
+@pytest.mark.parametrize("key", ["event", "state", "exception"])
+def test_no_value_drives_a_terminal_or_fills_the_log(key: str) -> None:
+    event = Redaction()(None, "info", {key: "\x1b[2J\r\x9b\u2028 Grüße\n" + "x" * 2_000_000})
+    assert event[key].startswith(r"\x1b[2J\r\x9b\u2028 Grüße" + "\n")
+    assert len(event[key]) < 21_000
+
+
 def test_of_two_secrets_of_which_one_begins_the_other_nothing_is_left() -> None:
     shown = Redaction(KNOWN)(None, "info", {"event": "p@ss/word and more"})
     assert shown == {"event": "[redacted]"}

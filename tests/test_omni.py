@@ -207,11 +207,22 @@ def test_only_a_complete_job_has_an_answer(state: str) -> None:
     assert read(EXAMPLES["complete"] | {"state": state}).answer is None
 
 
-@pytest.mark.parametrize("state", ["DENIED", "COMPLETED", "complete", "UNKNOWN", "", " QUEUED", "x\ud83d"])
-def test_a_state_never_seen_before_counts_as_running_and_keeps_its_name(state: str) -> None:
+@pytest.mark.parametrize(
+    "state, shown",
+    [
+        *[(state, state) for state in ("DENIED", "COMPLETED", "complete", "UNKNOWN")],
+        ("", "no name"),
+        (" QUEUED", "QUEUED"),
+        ("x\ud83d", "x\ufffd"),
+        ("\x1b[2J\r\nEVIL\u202e\x07", "[2J EVIL"),
+        ("X" * 2_000_000, "X" * 100),
+    ],
+    ids=["DENIED", "COMPLETED", "complete", "UNKNOWN", "empty", "a space", "half", "controls", "long"],
+)
+def test_a_state_never_seen_before_counts_as_running(state: str, shown: str) -> None:
     job = read({**EXAMPLES["queued"], "state": state})
     assert job.state is JobState.UNKNOWN and not job.state.is_final
-    assert job.raw_state == state.replace("\ud83d", "\ufffd")
+    assert job.raw_state == shown
 
 
 @pytest.mark.parametrize(
