@@ -34,6 +34,9 @@ SHARING_SLACK = 0.1
 SMALLEST_SHARE = 0.01
 OUTRUN_AFTER = 1.5
 """After so many times as long as its share lasts for one request, a process has been left without it."""
+LEFT_FOR = 1.75
+"""A place that is left to unhurried requests of other processes is kept free for them until so many intervals have
+passed since the request before it: three quarters of an interval longer than the rate asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,21 @@ class Gate:
 
     Nothing is reserved ahead: a request is taken from the ledger at the moment somebody can use it, and
     goes to whoever then comes first. So a person's request never waits behind more than one poll.
+
+    With `unhurried_every`, neither class starves: of so many requests the last is left to an unhurried one. If one
+    waits here, it goes. If none does and other processes use the budget too, an urgent one takes the place a moment
+    later than it could, so that their unhurried requests come first.
     """
 
-    def __init__(self, ledger: Ledger, budget: str, rate: Rate) -> None:
+    def __init__(
+        self, ledger: Ledger, budget: str, rate: Rate, *, unhurried_every: int | None = None
+    ) -> None:
+        """`unhurried_every`: None if urgent requests always go first, without bound."""
         self.budget = budget
         self.rate = rate
+        self._unhurried_every = unhurried_every or inf
+        self._urgent_in_a_row = 0
+        self._last_urgent = -inf
         self._ledger = ledger
         self._urgent: deque[_Request] = deque()
         self._unhurried: list[_Entry] = []
@@ -137,6 +150,8 @@ class Gate:
         self._hurry = asyncio.Event()
         self._share = 1.0
         self._last_unhurried = -inf
+        self._unhurried_since = -inf
+        """Since when unhurried requests have waited and none went."""
         self._not_before = -inf
 
     @property
@@ -152,6 +167,8 @@ class Gate:
             self._urgent.append(request)
             self._hurry.set()
         else:
+            if not self._unhurried:
+                self._unhurried_since = _loop_time()
             heapq.heappush(self._unhurried, self._entry(next(self._numbers), request, _loop_time()))
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._open(), name=f"gate {self.budget}")
@@ -176,10 +193,9 @@ class Gate:
     async def _open(self) -> None:
         while self._does_anybody_wait():
             self._hurry.clear()
-            urgent = bool(self._urgent)
             asked_at = _loop_time()
             try:
-                wait_seconds = await self._wait_seconds(urgent=urgent)
+                wait_seconds = await self._wait_seconds()
                 late_seconds = _loop_time() - asked_at
                 is_late = wait_seconds <= 0.0 and late_seconds > LATE_SECONDS
                 if is_late:
@@ -194,14 +210,47 @@ class Gate:
                 if is_late:
                     self._not_before = _loop_time() + self.rate.interval_seconds
 
-    async def _wait_seconds(self, *, urgent: bool) -> float:
+    async def _wait_seconds(self) -> float:
         """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
-        early = self._not_before - _loop_time()
-        if not urgent:
+        now, is_urgent = _loop_time(), self._is_next_urgent()
+        early = self._not_before - now
+        if not is_urgent:
             early = max(early, self._leave_to_others_seconds())
         if early > 0.0:
             return early
-        return await self._ledger.take(self.budget, self.rate, urgent=urgent or self._is_outrun())
+        takes_last_at = self._urgent_takes_last_at() if is_urgent else self._unhurried_takes_last_at()
+        wait_seconds = await self._ledger.take(self.budget, self.rate, urgent=now >= takes_last_at)
+        return wait_seconds if now >= takes_last_at else min(wait_seconds, takes_last_at - now)
+
+    def _is_next_urgent(self) -> bool:
+        """Whether the next place is an urgent request's; if not, it is an unhurried one's. Some request waits."""
+        if not self._urgent or not self._unhurried:
+            return bool(self._urgent)
+        return not self._is_left or self._leave_to_others_seconds() > 0.0
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether the next place is one of those that are left to unhurried requests."""
+        return self._urgent_in_a_row + 1 >= self._unhurried_every
+
+    def _urgent_takes_last_at(self) -> float:
+        """From when on an urgent request may take the last place of a burst: at once, unless the place is left to
+        unhurried requests, which may wait in another process."""
+        if not self._is_left or self._share >= 1.0:
+            return -inf
+        return self._last_urgent + LEFT_FOR * self.rate.interval_seconds
+
+    def _unhurried_takes_last_at(self) -> float:
+        """From when on an unhurried request may take the last place: if it is left to such, or others, who were faster
+        each time, have left this process without its share."""
+        if self._is_left:
+            return -inf
+        outrun_seconds = OUTRUN_AFTER * self._apart_seconds()
+        if self._unhurried_every < inf:
+            # Half an interval before the place itself, so that no rounding makes it the next one.
+            left_seconds = (self._unhurried_every - 0.5) * self.rate.interval_seconds
+            return self._unhurried_since + max(outrun_seconds, left_seconds)
+        return self._unhurried_since + outrun_seconds if self._share < 1.0 else inf
 
     async def _let_others_keep_distance(self, late_seconds: float) -> None:
         """Before a request goes late, tell whoever comes after this process, should it die: nobody else knows when the
@@ -214,23 +263,21 @@ class Gate:
             return 0.0
         return self._last_unhurried + self._apart_seconds() - _loop_time()
 
-    def _is_outrun(self) -> bool:
-        """Whether others, who were faster each time, have left this process without its share: an unhurried request
-        then takes the place that is kept for urgent ones."""
-        return (
-            self._share < 1.0 and _loop_time() > self._last_unhurried + OUTRUN_AFTER * self._apart_seconds()
-        )
-
     def _apart_seconds(self) -> float:
         """How far apart unhurried requests are that use this process's share."""
         return self.rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
 
     def _let_one_through(self) -> None:
-        if self._urgent:
+        if self._is_next_urgent():
             self._urgent.popleft().turn.set_result(None)
+            # Where others may have had the place that was left, this one is the first after it.
+            after_left = 0 if self._share >= 1.0 else 1
+            self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
+            self._last_urgent = _loop_time()
             return
         self._take_most_worth().turn.set_result(None)
-        self._last_unhurried = _loop_time()
+        self._urgent_in_a_row = 0
+        self._last_unhurried = self._unhurried_since = _loop_time()
 
     def _take_most_worth(self) -> _Request:
         """Take a request off the heap that is worth as much as any other now; there is one that waits."""

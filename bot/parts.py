@@ -53,6 +53,8 @@ EDITS_AT_ONCE = 5
 REQUESTS_AT_ONCE = 4
 """How many of a minute's requests to Omni may go at once after a silence, so that a person's first answer does
 not wait; the more, the slower the rest of that minute."""
+POLLS_EVERY = 3
+"""Of so many requests to Omni one is left to polls while people ask for more than the budget holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Parts:
 def omni_gate(ledger: Ledger, credentials: Credentials) -> Gate:
     """The budget of requests to Omni with one key."""
     rate = Rate.within(credentials.requests_per_minute, burst=REQUESTS_AT_ONCE)
-    return Gate(ledger, credentials.omni_budget, rate)
+    return Gate(ledger, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
 
 
 def edit_gate(ledger: Ledger, team: TeamId) -> Gate:

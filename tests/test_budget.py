@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import looptime
@@ -466,12 +468,13 @@ async def test_of_many_polls_that_are_worth_about_the_same_few_are_asked_how_muc
 class SlowlyReached(MemoryLedger):
     """Another ledger, as a process sees it that is always a moment too late."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
+    def __init__(self, ledger: MemoryLedger, seconds: float = 0.2) -> None:
         super().__init__()
         self._ledger = ledger
+        self._seconds = seconds
 
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(self._seconds)
         return await self._ledger.take(budget, rate, urgent=urgent)
 
 
@@ -504,3 +507,177 @@ async def test_who_waits_is_counted_until_their_turn_or_until_they_give_up() -> 
     await asyncio.sleep(10)
     assert gate.waiting == 0
     await gate.close()
+
+
+# Neither class starves
+
+
+def omni_like(ledger: LocalLedger, limit: int = 60, burst: int = 4) -> Gate:
+    """A gate that leaves every third place to polls."""
+    return Gate(ledger, "omni", Rate.within(limit, burst=burst), unhurried_every=3)
+
+
+@pytest.mark.looptime
+async def test_polls_get_every_third_place() -> None:
+    gate, went = omni_like(MemoryLedger()), ""
+
+    async def flood(name: str, *, urgent: bool) -> None:
+        nonlocal went
+        while True:
+            await gate.turn(urgent=urgent)
+            went += name
+
+    floods = [asyncio.create_task(flood(name, urgent=name == "U")) for name in "UUUPPP"]
+    await asyncio.sleep(60.0)
+    assert "UUP" * 15 in went and set(went.split("UUP")) <= {"", "U", "UU"}
+    await gate.close()
+    await asyncio.gather(*floods, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_people_who_come_just_in_time_do_not_starve_polls() -> None:
+    """Each comes right after a place has become free, and never waits."""
+    loop, ledger = asyncio.get_running_loop(), MemoryLedger()
+    gate = omni_like(ledger)
+    polls = [asyncio.create_task(gate.turn()) for _ in range(100)]
+    await asyncio.sleep(30.0)
+    before = sum(poll.done() for poll in polls)
+    for _ in range(60):
+        await gate.turn(urgent=True)
+        await asyncio.sleep(ledger.taken[-1] + gate.rate.interval_seconds + 1e-6 - loop.time())
+    assert sum(poll.done() for poll in polls) - before >= 19
+    await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
+
+
+@pytest.mark.parametrize("slow_seconds", [0.0, 0.3])
+@pytest.mark.parametrize("limit, burst", [(60, 4), (240, 4), (24, 2)])
+@pytest.mark.looptime
+async def test_people_in_one_process_leave_places_to_polls_in_another(
+    limit: int, burst: int, slow_seconds: float
+) -> None:
+    """Also where the process that polls is always slower to reach the ledger."""
+    ledger, went = MemoryLedger(), {"people": 0, "polls": 0}
+    people = omni_like(ledger, limit, burst)
+    polls = omni_like(SlowlyReached(ledger, slow_seconds * 60 / limit), limit, burst)
+    people.share(0.1)
+
+    async def flood(gate: Gate, name: str) -> None:
+        while True:
+            await gate.turn(urgent=gate is people)
+            went[name] += 1
+
+    floods = [asyncio.create_task(flood(people, "people")) for _ in range(9)]
+    floods += [asyncio.create_task(flood(polls, "polls")) for _ in range(9)]
+    await asyncio.sleep(600.0)
+    total = sum(went.values())
+    assert total >= 0.85 * limit * 10 and worst_minute(ledger.taken) <= limit
+    assert went["polls"] >= 0.29 * total and went["people"] >= 0.6 * total
+    for gate in (people, polls):
+        await gate.close()
+    await asyncio.gather(*floods, return_exceptions=True)
+
+
+@pytest.mark.parametrize("limit, burst", [(60, 4), (24, 2)])
+@pytest.mark.looptime
+async def test_places_left_to_other_processes_are_used(limit: int, burst: int) -> None:
+    """Nothing polls anywhere, so people lose no more than a moment."""
+    ledger = MemoryLedger()
+    gate = omni_like(ledger, limit, burst)
+    gate.share(0.1)
+    people = [asyncio.create_task(gate.turn(urgent=True)) for _ in range(limit * 10)]
+    await asyncio.sleep(600.0)
+    assert 0.85 * limit * 10 <= len(ledger.taken)
+    assert all(b - a <= 2.0 * gate.rate.interval_seconds for a, b in pairwise(ledger.taken))
+    await gate.close()
+    await asyncio.gather(*people, return_exceptions=True)
+
+
+@dataclass(eq=False)
+class Wanted:
+    """A request and what became of it. Times are the loop's."""
+
+    came: float
+    urgent: bool
+    went: float = inf
+    left: float = inf
+
+    def waits(self, since: float, until: float) -> bool:
+        """Whether it waits from before the one until after the other."""
+        return self.came < since - ALMOST and min(self.went, self.left) > until + ALMOST
+
+
+async def play(gate: Gate, plan: Sequence[tuple[float, bool, float | None]]) -> tuple[list[Wanted], ...]:
+    """Make each request some seconds after the one before; some give up after some seconds. Returns all, and those
+    that were let through, in order."""
+    loop = asyncio.get_running_loop()
+    wanted: list[Wanted] = []
+    order: list[Wanted] = []
+
+    async def request(one: Wanted, patience: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await gate.turn(urgent=one.urgent)
+        except TimeoutError:
+            one.left = loop.time()
+        else:
+            one.went = loop.time()
+            order.append(one)
+
+    tasks = []
+    for silence, urgent, patience in plan:
+        await asyncio.sleep(silence)
+        wanted.append(Wanted(loop.time(), urgent))
+        tasks.append(asyncio.create_task(request(wanted[-1], patience)))
+    await asyncio.gather(*tasks)
+    return wanted, order
+
+
+ALMOST = 0.01
+_PLANS = st.lists(
+    st.tuples(
+        st.one_of(st.just(0.0), st.just(0.0), st.floats(0.0, 2.0), st.floats(0.0, 60.0)),
+        st.booleans(),
+        st.one_of(st.none(), st.none(), st.none(), st.floats(0.1, 30.0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 8), _PLANS)
+def test_neither_class_starves_and_no_place_idles(
+    limit: int, burst: int, plan: list[tuple[float, bool, float | None]]
+) -> None:
+    async def judged() -> None:
+        gate = omni_like(MemoryLedger(), limit, burst)
+        wanted, order = await play(gate, plan)
+        _judge_shares(wanted, order)
+        _judge_idle_places(gate.rate, wanted, order)
+
+    in_virtual_time(judged())
+
+
+def _judge_shares(wanted: Sequence[Wanted], order: Sequence[Wanted]) -> None:
+    """While both classes wait, of three places polls get one and people two."""
+    for three in zip(order, order[1:], order[2:], strict=False):
+        if all(one.urgent for one in three):
+            since, until = three[0].went, three[2].went
+            assert not any(one.waits(since, until) for one in wanted if not one.urgent)
+    for two in pairwise(order):
+        if not any(one.urgent for one in two):
+            assert not any(one.waits(two[0].went, two[1].went) for one in wanted if one.urgent)
+    for first, middle, last in zip(order, order[1:], order[2:], strict=False):
+        if (first.urgent, middle.urgent, last.urgent) == (False, True, False):
+            assert not any(one.waits(first.went, last.went) for one in wanted if one.urgent)
+
+
+def _judge_idle_places(rate: Rate, wanted: Sequence[Wanted], order: Sequence[Wanted]) -> None:
+    """Each went as soon as the rate allowed it to any that waited; polls may leave one place to people."""
+    arrival, before = 0.0, 0.0
+    for one in order:
+        for other in wanted:
+            if other.came < one.went and min(other.went, other.left) >= one.went:
+                ahead = rate.tolerance_seconds if other.urgent else rate.unhurried_tolerance_seconds
+                assert one.went <= max(before, other.came, arrival - ahead) + ALMOST
+        arrival, before = max(arrival, one.went) + rate.interval_seconds, one.went
