@@ -43,6 +43,11 @@ class Database:
         """Whether other processes may use it at the same time."""
         return self.engine.dialect.name == "postgresql"
 
+    @property
+    def connections(self) -> int:
+        """How many transactions can be open at the same time."""
+        return CONNECTIONS if self.is_shared else 1
+
     @classmethod
     async def open(cls, url: str) -> "Database":
         """Open the database, create what is missing and bring up to date what is old.
@@ -160,8 +165,11 @@ def prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def begin_sqlite(connection: Connection) -> None:
-    """Begin each transaction, since the driver was told to leave that to us."""
-    connection.exec_driver_sql("BEGIN")
+    """Begin each transaction, since the driver was told to leave that to us.
+
+    It takes the write lock at once: one that reads first and then writes could be refused in the middle.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def reason(error: SQLAlchemyError) -> str:

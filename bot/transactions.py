@@ -17,12 +17,20 @@ from bot.tables import budgets, schema_version
 from bot.whole import WholeSteps
 
 WITHIN_SECONDS = 5.0
-"""How long a transaction may take; a network that swallows everything would otherwise hold it for minutes."""
+"""How long a caller waits for a step, and how long a transaction on PostgreSQL may take: a network that swallows
+everything would otherwise hold it for minutes."""
+WAITS_WITHIN_SECONDS = 3.0
+"""How long a transaction may wait for a connection before it is refused. Shorter than what a caller waits: a refused
+step is not done later."""
+MOST_WAITING = 500
+"""How many transactions may wait for a connection. More could not be served in time, so they are refused at once."""
 
 TRACE = "trace of a write"
 """The name of a budget that nobody spends from: its row is written to see whether rows can be."""
 
 NO_ANSWER = f"no answer within {WITHIN_SECONDS:.0f} s"
+NO_CONNECTION = f"no connection free within {WAITS_WITHIN_SECONDS:.0f} s"
+TOO_MANY = "too many transactions at once"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +46,8 @@ class Transactions:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.steps = WholeSteps()
+        self._free = asyncio.Semaphore(database.connections)
+        self._waiting = 0
         self._ending = False
 
     async def settle(self) -> None:
@@ -63,12 +73,13 @@ class Transactions:
 
         Raises:
             Conflict: a row is there already that must be there once.
-            StoreUnavailable: the database does not answer, or the process ends.
+            StoreUnavailable: the database does not answer, too many wait for it, or the process ends.
         """
+        await self._wait_for_connection()
         try:
-            async with asyncio.timeout(WITHIN_SECONDS), self.database.engine.begin() as connection:
-                if self._ending:
-                    raise StoreUnavailable("the process ends")
+            if self._ending:
+                raise StoreUnavailable("the process ends")
+            async with asyncio.timeout(self._within_seconds), self.database.engine.begin() as connection:
                 yield connection
         except IntegrityError as error:
             raise Conflict(reason(error)) from error
@@ -76,6 +87,27 @@ class Transactions:
             raise StoreUnavailable(reason(error)) from error
         except TimeoutError as error:
             raise StoreUnavailable(NO_ANSWER) from error
+        finally:
+            self._free.release()
+
+    @property
+    def _within_seconds(self) -> float | None:
+        """How long a transaction may take. On SQLite it always runs to its end: a cancelled one would leave its
+        statements unfinished, and they keep the file locked. The connection of one on PostgreSQL is closed, and the
+        server undoes it."""
+        return WITHIN_SECONDS if self.database.is_shared else None
+
+    async def _wait_for_connection(self) -> None:
+        if self._waiting >= MOST_WAITING:
+            raise StoreUnavailable(TOO_MANY)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAITS_WITHIN_SECONDS):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_CONNECTION) from error
+        finally:
+            self._waiting -= 1
 
     async def answers(self) -> None:
         """Raise StoreUnavailable if the database can't be read."""

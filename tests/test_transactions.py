@@ -1,20 +1,24 @@
 """Transactions are whole, in bounded time, and refused in words that tell nothing of what they were about."""
 
 import asyncio
+import gc
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
 from bot import database as database_module
 from bot import transactions
 from bot.errors import StoreUnavailable
+from bot.job import JobId
 from bot.ledger import StoredLedger
 from bot.store import Store
 from bot.tables import budgets
@@ -213,7 +217,6 @@ async def test_a_database_that_can_be_read_only_does_not_pass_for_one_that_can_b
             await process.database.engine.dispose()
         else:
             await _do(process, "PRAGMA query_only = on")
-        await process.answers()
         with pytest.raises(StoreUnavailable, match=r"read-?only"):
             await process.writes(NOON)
 
@@ -237,6 +240,87 @@ async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later
                 await store.add(watch(HERE, GRACE))
             other.execute("ROLLBACK")
         assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+
+
+# More at once than the database can take
+
+
+BURST = 1_500
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No garbage collection: it would close what was forgotten."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
+    store = await database.store()
+    await asyncio.gather(*(store.open_jobs() for _ in range(10)))
+    before, stored, refused = descriptors(), 0, 0
+
+    async def call() -> None:
+        nonlocal stored, refused
+        try:
+            for _ in range(2):
+                await store.add(watch(job=JobId(str(uuid4()))))
+                stored += 1
+        except StoreUnavailable:
+            refused += 1
+
+    await asyncio.gather(*(call() for _ in range(BURST)))
+    assert descriptors() <= before
+    await asyncio.wait_for(store.transactions.writes(NOON), 1.0)
+    assert refused > BURST / 2, "a burst fails fast"
+    assert len(await store.open_jobs()) == stored, "what was refused is not done later"
+
+
+async def test_transaction_waits_only_so_long(
+    process: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "WAITS_WITHIN_SECONDS", 0.1)
+    store = Store(process, TEAM)
+    async with AsyncExitStack() as busy:
+        for _ in range(process.database.connections):
+            await busy.enter_async_context(process.begin())
+        with pytest.raises(StoreUnavailable, match="no connection free"):
+            await store.add(watch())
+    assert await store.open_jobs() == []
+
+
+async def test_sqlite_transaction_outlasts_its_caller(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "WITHIN_SECONDS", 0.05)
+    async with opened(sqlite) as database:
+        process = await database.process()
+
+        async def slow() -> None:
+            async with process.begin() as connection:
+                await connection.execute(insert(budgets).values(name="slow", arrival=0.0, paused_until=0.0))
+                await asyncio.sleep(0.2)
+
+        with pytest.raises(StoreUnavailable, match="no answer within"):
+            await process.whole(slow())
+        async with process.begin() as connection:
+            assert (await connection.execute(select(budgets.c.name))).scalars().all() == ["slow"]
+
+
+async def test_sqlite_transaction_locks_from_its_beginning(sqlite: str, tmp_path: Path) -> None:
+    async with opened(sqlite) as database:
+        process = await database.process()
+        async with process.begin() as connection:
+            await connection.execute(select(budgets))
+            with closing(sqlite3.connect(tmp_path / "bot.sqlite3", timeout=0.0)) as other:
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.execute("DELETE FROM budgets")
 
 
 # PostgreSQL: waits that end
