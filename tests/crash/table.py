@@ -51,7 +51,7 @@ class Table:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nothing that the bot writes is committed, as long as the context lasts; it can still read."""
+        """Nothing that the bot writes is committed, as long as the context lasts."""
         connection = self._connection()
         try:
             if isinstance(connection, sqlite3.Connection):
