@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, closing
@@ -257,7 +256,7 @@ def uncollected() -> Iterator[None]:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.usefixtures("uncollected")
@@ -282,9 +281,7 @@ async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
     assert len(await store.open_jobs()) == stored, "what was refused is not done later"
 
 
-async def test_transaction_waits_only_so_long(
-    process: Transactions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_transaction_waits_only_so_long(process: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "WAITS_WITHIN_SECONDS", 0.1)
     store = Store(process, TEAM)
     async with AsyncExitStack() as busy:
@@ -295,9 +292,7 @@ async def test_transaction_waits_only_so_long(
     assert await store.open_jobs() == []
 
 
-async def test_sqlite_transaction_outlasts_its_caller(
-    sqlite: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sqlite_transaction_outlasts_its_caller(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "WITHIN_SECONDS", 0.05)
     async with opened(sqlite) as database:
         process = await database.process()

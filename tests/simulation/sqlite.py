@@ -68,7 +68,7 @@ class Disk:
         """Run one statement."""
         seconds, wrong = self._trouble(sql)
         await asyncio.sleep(seconds)
-        if sql == "BEGIN":
+        if sql.startswith("BEGIN"):
             await self._hold()
         if wrong == "locked":
             await asyncio.sleep(BUSY_SECONDS)
