@@ -103,9 +103,13 @@ class Disk:
             self._free()
 
     async def _hold(self) -> None:
-        while self._held_by is not None and self._held_by is not current_process():
-            self._freed.clear()
-            await self._freed.wait()
+        try:
+            async with asyncio.timeout(BUSY_SECONDS):
+                while self._held_by is not None and self._held_by is not current_process():
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise sqlite3.OperationalError("database is locked") from None
         self._held_by = current_process()
 
     def _free(self) -> None:
