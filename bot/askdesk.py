@@ -16,7 +16,7 @@ from bot.asks import Ask, AskId, Asks
 from bot.audit import Act
 from bot.cards import Cards
 from bot.destinations import Destinations
-from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable
+from bot.errors import BoardError, ClaimLost, OmniError, StoreUnavailable, TooManyFollows
 from bot.job import Conversation, Job, JobId, JobState
 from bot.ports import Message, Omni, Watches
 from bot.pressed import pressed_card
@@ -147,6 +147,9 @@ class AskDesk:
         """Submit what is prepared, or tell why that can't be."""
         try:
             return await self._submitting.see_through(ask, partial(self._prepared, preparing), stored)
+        except TooManyFollows as error:
+            audit.record(Act.ASK, ask.user, ask.place, "refused: too many open follows")
+            return Message(accesslines.too_many_follows(error.most))
         except StoreUnavailable as error:
             log.error("ask not stored", reason=str(error))
             return Message(lines.storage_down())

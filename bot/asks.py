@@ -37,7 +37,8 @@ class Asks(Protocol):
     """The table of asks. Every call may raise StoreUnavailable."""
 
     async def begin(self, ask: Ask) -> bool:
-        """Store that somebody has asked. False, and nothing changed, if the ask is there already."""
+        """Store that somebody has asked. False, and nothing changed, if the ask is there already. Raises
+        TooManyFollows."""
         ...
 
     async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:

@@ -8,21 +8,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ask import ModelId
 from bot.asks import Ask, AskId
-from bot.rows import add_watch, make_sure_of_team, same_place, select_asks, select_watches
+from bot.rows import (
+    add_watch,
+    in_hand,
+    make_sure_of_team,
+    same_place,
+    select_asks,
+    select_watches,
+    within_limit,
+)
 from bot.tables import asks, watches
 from bot.transactions import Conflict, Transactions, whole
 from bot.watch import TeamId, UserId, Watch, WatchId
-
-_in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
-"""Nothing has come of it, and its person has not been told so."""
 
 
 class StoredAsks:
     """`Asks` of one team, over a database that may hold those of others. Every statement names the team."""
 
-    def __init__(self, transactions: Transactions, team: TeamId) -> None:
+    def __init__(
+        self, transactions: Transactions, team: TeamId, most_open_follows: int | None = None
+    ) -> None:
+        """`most_open_follows`: as for `Store`."""
         self.transactions = transactions
         self._team = team
+        self._most_open_follows = most_open_follows
         self._ours = asks.c.team == team
 
     @whole
@@ -38,7 +47,10 @@ class StoredAsks:
             "model": ask.model,
         }
         try:
-            async with self.transactions.begin() as connection:
+            async with (
+                self.transactions.begin() as connection,
+                within_limit(connection, self._team, ask.user, self._most_open_follows),
+            ):
                 await connection.execute(insert(asks).values(row))
         except Conflict:
             return False
@@ -47,7 +59,7 @@ class StoredAsks:
     @whole
     async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
         this = and_(watches.c.team == self._team, watches.c.id == card)
-        mine = update(asks).where(self._is(ask), _in_hand).values(retry_of=card)
+        mine = update(asks).where(self._is(ask), in_hand).values(retry_of=card)
         async with self.transactions.begin() as connection:
             if not await select_watches(connection, and_(this, watches.c.retried_by.is_(None)), lock=True):
                 return False
@@ -58,7 +70,7 @@ class StoredAsks:
 
     @whole
     async def touch(self, ask: AskId, at: datetime) -> bool:
-        mine = update(asks).where(self._is(ask), _in_hand).values(touched_at=at.timestamp())
+        mine = update(asks).where(self._is(ask), in_hand).values(touched_at=at.timestamp())
         async with self.transactions.begin() as connection:
             return (await connection.execute(mine)).rowcount > 0
 
@@ -94,12 +106,12 @@ class StoredAsks:
     @whole
     async def orphans(self, before: datetime) -> Sequence[Ask]:
         async with self.transactions.begin() as connection:
-            untouched = and_(self._ours, _in_hand, asks.c.touched_at < before.timestamp())
+            untouched = and_(self._ours, in_hand, asks.c.touched_at < before.timestamp())
             return await select_asks(connection, untouched)
 
     @whole
     async def take_over(self, ask: Ask, at: datetime) -> bool:
-        as_seen = and_(_in_hand, self._is(ask.id), asks.c.touched_at == ask.touched_at.timestamp())
+        as_seen = and_(in_hand, self._is(ask.id), asks.c.touched_at == ask.touched_at.timestamp())
         taking = update(asks).where(as_seen).values(touched_at=at.timestamp())
         async with self.transactions.begin() as connection:
             return (await connection.execute(taking)).rowcount > 0
@@ -127,7 +139,7 @@ class StoredAsks:
 
     async def _let_retry(self, connection: AsyncConnection, ask: AskId) -> None:
         """Take back that a card was retried, if nothing has come of the ask yet."""
-        for mine in await select_asks(connection, and_(self._is(ask), _in_hand)):
+        for mine in await select_asks(connection, and_(self._is(ask), in_hand)):
             card = and_(watches.c.team == self._team, watches.c.id == mine.retry_of)
             retried = and_(card, watches.c.retried_by == mine.user)
             await connection.execute(update(watches).where(retried).values(retried_by=None))

@@ -24,6 +24,7 @@ from bot.errors import (
     OmniError,
     ScopeMissing,
     StoreUnavailable,
+    TooManyFollows,
     Unanswered,
 )
 from bot.givenups import GivenUps
@@ -97,6 +98,8 @@ class Desk:
             return self._destinations.not_had(error)
         except TimeoutError:
             return lines.omni_busy()
+        except TooManyFollows as error:
+            return _too_many(error, person)
         except StoreUnavailable as error:
             log.error("follow not stored", reason=str(error))
             return lines.storage_down()
@@ -130,6 +133,8 @@ class Desk:
             if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
                 return line
             await self._watches.resume(watch, person, self._now())
+        except TooManyFollows as error:
+            return _too_many(error, person)
         except StoreUnavailable as error:
             log.error("resuming not stored", reason=str(error))
             return lines.storage_down()
@@ -294,3 +299,8 @@ class Desk:
         except BoardError as error:
             log.warning("no permalink", watch=watch.id, code=error.code)
             return None
+
+
+def _too_many(error: TooManyFollows, person: UserId) -> str:
+    audit.record(Act.FOLLOW, person, None, "refused: too many open follows")
+    return accesslines.too_many_follows(error.most)

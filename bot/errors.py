@@ -20,6 +20,7 @@ BoardError                    Slack did not do it
 StoreUnavailable              the database did not answer: nothing was accepted, try again later
 ClaimLost                     another process follows the job by now: change nothing more
 WatchChanged                  the watch was joined or doubted meanwhile: read it again first
+TooManyFollows                the person follows as much as one may: nothing was stored, say so
 """
 
 
@@ -106,3 +107,11 @@ class ClaimLost(Exception):
 
 class WatchChanged(Exception):
     """Somebody has joined the watch since it was read, or its card's look was doubted, and nothing was written."""
+
+
+class TooManyFollows(Exception):
+    """The person would follow more running jobs than the `most` that one may, and nothing was stored."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.most = most

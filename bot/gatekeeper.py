@@ -110,16 +110,14 @@ class Gatekeeper:
 
     async def over_limit(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
         """See `Access.over_limit`."""
-        act, rules = (Act.ASK if asking else Act.FOLLOW), self._rules
-        if len(await self._watches.open_watches_of(team, user)) >= rules.most_open_follows:
-            audit.record(act, user, None, "refused: too many open follows")
-            return accesslines.too_many_follows(rules.most_open_follows)
-        if not asking:
-            return None
-        # The one that they want to ask is among them.
-        if await self._asks.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour:
-            audit.record(act, user, None, "refused: too many asks")
+        rules = self._rules
+        # A question has been counted among the follows when it was stored, and is among those of the hour.
+        if asking and await self._asks.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour:
+            audit.record(Act.ASK, user, None, "refused: too many asks")
             return accesslines.too_many_asks(rules.most_asks_per_hour)
+        if not asking and len(await self._watches.open_watches_of(team, user)) >= rules.most_open_follows:
+            audit.record(Act.FOLLOW, user, None, "refused: too many open follows")
+            return accesslines.too_many_follows(rules.most_open_follows)
         return None
 
     async def _omni_user(self, user: UserId) -> OmniUserId | None:

@@ -132,7 +132,7 @@ class Watches(Protocol):
         """Store a new watch, or let its requester follow the one that its job has in its place already.
 
         That one keeps its requester and its followers. If it is closed, it is opened again, unless its job has ended.
-        Returns the watch as it now stands; its id equals `watch.id` only if it is new.
+        Returns the watch as it now stands; its id equals `watch.id` only if it is new. Raises TooManyFollows.
         """
         ...
 
@@ -270,7 +270,7 @@ class Watches(Protocol):
 
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
         """Look after a watch for longer, for those who follow it and for one person more; open it if it is closed
-        and its job has not ended."""
+        and its job has not ended. Raises TooManyFollows."""
         ...
 
     async def close(

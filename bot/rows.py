@@ -1,15 +1,16 @@
 """Rows of watches, their followers and replies, and of asks: read, and added to, within the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.ask import ModelId
 from bot.asks import Ask, AskId
-from bot.errors import ClaimLost
+from bot.errors import ClaimLost, TooManyFollows
 from bot.job import JobId, JobState
 from bot.tables import asks, followers, replies, watches
 from bot.watch import ChannelId, Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
@@ -20,6 +21,9 @@ NO_CARD: dict[str, object] = {
     "ended": 0,
 }
 """What a watch bears that has no card yet, or none any more."""
+
+in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
+"""Of an ask: nothing has come of it, and its person has not been told so."""
 
 
 def same_place(watch: Watch) -> ColumnElement[bool]:
@@ -66,6 +70,28 @@ async def make_sure_of_claim(connection: AsyncConnection, watch: Watch, team: Te
     claims = await connection.scalars(select(watches.c.claim).where(this))
     if list(claims) != [watch.claim]:
         raise ClaimLost
+
+
+@asynccontextmanager
+async def within_limit(
+    connection: AsyncConnection, team: TeamId, user: UserId, most: int | None
+) -> AsyncIterator[None]:
+    """Add to what a person follows while no other transaction does. To be entered before anything else is locked.
+
+    Raises:
+        TooManyFollows: more than `most` running jobs by then, counting questions in hand. Nothing may be committed.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite runs one transaction at a time
+        name = func.hashtextextended(f"follows of {team} {user}", 0)
+        await connection.execute(select(func.pg_advisory_xact_lock(name)))
+    yield
+    if most is None:
+        return
+    followed = select(func.count()).where(followed_by(team, user), watches.c.closed_at.is_(None))
+    asked = select(func.count()).where(asks.c.team == team, asks.c.user == user, in_hand)
+    both = select(followed.scalar_subquery() + asked.scalar_subquery())
+    if (await connection.execute(both)).scalar_one() > most:
+        raise TooManyFollows(most)
 
 
 async def add_watch(connection: AsyncConnection, watch: Watch) -> None:

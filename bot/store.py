@@ -5,6 +5,7 @@ So a process that was paused, or cut off, while another took its job over finds 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,6 +31,7 @@ from bot.rows import (
     select_replies,
     select_watches,
     waits_for_word,
+    within_limit,
 )
 from bot.tables import asks, followers, replies, watches
 from bot.transactions import Conflict, Transactions, whole
@@ -41,8 +43,12 @@ _still_open = watches.c.closed_at.is_(None)
 class Store:
     """`Watches` of one team. Every statement names it: no id, wherever it comes from, leads to another team's rows."""
 
-    def __init__(self, transactions: Transactions, team: TeamId) -> None:
+    def __init__(
+        self, transactions: Transactions, team: TeamId, most_open_follows: int | None = None
+    ) -> None:
+        """`most_open_follows`: how many running jobs one person may follow; None: any number."""
         self.transactions = transactions
+        self._most_open_follows = most_open_follows
         self._claims = Claims(transactions, team)
         self._team = team
         self._ours = watches.c.team == team
@@ -56,7 +62,7 @@ class Store:
 
     async def _add(self, watch: Watch) -> Watch:
         make_sure_of_team(self._team, watch.place)
-        async with self.transactions.begin() as connection:
+        async with self.transactions.begin() as connection, self._within_limit(connection, watch.requester):
             await add_watch(connection, watch)
             return (await select_watches(connection, same_place(watch)))[0]
 
@@ -287,7 +293,7 @@ class Store:
 
     @whole
     async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
-        async with self.transactions.begin() as connection:
+        async with self.transactions.begin() as connection, self._within_limit(connection, follower):
             found = await select_watches(connection, self._is(watch), lock=True)
             if not found:
                 return
@@ -330,6 +336,9 @@ class Store:
         async with self.transactions.begin() as connection:
             old = delete(watches).where(self._ours, watches.c.closed_at < before.timestamp())
             return (await connection.execute(old)).rowcount
+
+    def _within_limit(self, connection: AsyncConnection, user: UserId) -> AbstractAsyncContextManager[None]:
+        return within_limit(connection, self._team, user, self._most_open_follows)
 
     async def _held(self, connection: AsyncConnection, watch: Watch) -> Watch:
         """The watch as it now stands, locked until the transaction ends: a statement that waits for a joiner would

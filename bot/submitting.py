@@ -107,6 +107,7 @@ class Submitting:
 
         Raises:
             StoreUnavailable: the database did not take it, and nothing was begun.
+            TooManyFollows: the person follows as much as one may, and nothing was begun.
         """
         try:
             if not await self._asks.begin(ask):

@@ -142,7 +142,8 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         default_model=credentials.default_model,
     )
     slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
-    store, asks = Store(common.transactions, team), StoredAsks(common.transactions, team)
+    most = rules.access.most_open_follows
+    store, asks = Store(common.transactions, team, most), StoredAsks(common.transactions, team, most)
     given_ups = StoredGivenUps(common.transactions, team)
     async with AsyncExitStack() as closing:
         requests = await closing.enter_async_context(common.gates.of(credentials))

@@ -85,9 +85,9 @@ class Opened:
             self._processes.append(Transactions(await Database.open(self.url)))
         return self._processes[-1]
 
-    async def store(self, team: TeamId = TEAM) -> Store:
+    async def store(self, team: TeamId = TEAM, most_open_follows: int | None = None) -> Store:
         """A team's watches, as one more process has them."""
-        return Store(await self.process(), team)
+        return Store(await self.process(), team, most_open_follows)
 
     async def ledger(self) -> StoredLedger:
         """The budgets of one more process."""

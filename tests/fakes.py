@@ -17,6 +17,7 @@ from bot.errors import (
     MessageGone,
     NotAllowedHere,
     OmniError,
+    TooManyFollows,
     ViewGone,
     WatchChanged,
 )
@@ -447,6 +448,7 @@ class FakeAsks:
 
     def __init__(self, watches: "FakeWatches") -> None:
         self.watches = watches
+        watches.asks = self
         self.rows: dict[AskId, Ask] = {}
         self.told_of: set[AskId] = set()
         self.writes: list[str] = []
@@ -456,6 +458,7 @@ class FakeAsks:
         await self._turn("begin")
         if ask.id in self.rows:
             return False
+        self.watches._make_sure_of_limit(ask.user, ask.place.team)
         self.rows[ask.id] = ask
         return True
 
@@ -559,6 +562,9 @@ class FakeWatches:
         self.rows = {watch.id: watch for watch in watches}
         self.threads: dict[WatchId, dict[Slot, Reply]] = {}
         """The replies that go on from each card."""
+        self.most_open_follows: int | None = None
+        self.asks: FakeAsks | None = None
+        """Those beside it, of which the ones in hand count among a person's follows."""
         self.askers: dict[JobId, UserId] = {}
         """Who asked for the jobs that the bot has begun."""
         self.writes: list[str] = []
@@ -571,6 +577,9 @@ class FakeWatches:
 
     async def add(self, watch: Watch) -> Watch:
         await self._turn("add")
+        here = [row for row in self.rows.values() if (row.place, row.job) == (watch.place, watch.job)]
+        if not any(row.ended if row.closed_at else watch.requester in row.followers for row in here):
+            self._make_sure_of_limit(watch.requester, watch.place.team)
         return self._add(watch)
 
     async def get(self, watch: WatchId) -> Watch | None:
@@ -764,6 +773,8 @@ class FakeWatches:
         await self._turn("resume")
         row = self.rows.get(watch)
         if row is not None:
+            if not (row.ended if row.closed_at else follower in row.followers):
+                self._make_sure_of_limit(follower, row.place.team)
             followers = tuple(dict.fromkeys((*row.followers, follower)))
             self._set(watch, followers=followers)
             self._look_after(row, at)
@@ -803,6 +814,14 @@ class FakeWatches:
             raise self.error
         if write:
             self.writes.append(write)
+
+    def _make_sure_of_limit(self, user: UserId, team: TeamId) -> None:
+        """Raise TooManyFollows unless the person may follow one more."""
+        count = sum(user in row.followers and row.place.team == team for row in self._open())
+        if self.asks is not None:
+            count += sum(self.asks._is_in_hand(ask.id) for ask in self.asks._of(team, user))
+        if self.most_open_follows is not None and count >= self.most_open_follows:
+            raise TooManyFollows(self.most_open_follows)
 
     def _open(self, job: JobId | None = None) -> list[Watch]:
         """The open watches, of one job or of all, oldest first."""

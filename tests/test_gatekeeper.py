@@ -286,14 +286,14 @@ async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
     with capture_logs() as logs:
         await door.keeper.refusal(GRACE, HERE)
         await door.keeper.may_see(GRACE, a_job(user=ADA_IN_OMNI))
-        await door.keeper.over_limit(ADA, HERE.team, asking=True)
+        await door.keeper.over_limit(ADA, HERE.team, asking=False)
         with pytest.raises(NoOmniUser):
             await door.keeper.asker(GRACE)
     lines = [(line["act"], line["user"], line["outcome"]) for line in logs if line["event"] == "audit"]
     assert lines == [
         ("use", GRACE, "refused: not for them"),
         ("follow", GRACE, "refused: not theirs"),
-        ("ask", ADA, "refused: too many open follows"),
+        ("follow", ADA, "refused: too many open follows"),
         ("ask", GRACE, "refused: no single Omni user"),
     ]
     assert all("Top products" not in str(line) for line in logs)

@@ -1,5 +1,6 @@
 """Cancelling and its outcomes, and who may do what where: refusals reach their person and nothing else happens."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -228,3 +229,15 @@ async def test_a_deactivated_person_is_refused(world: World) -> None:
         await world.told(world.ada, "You can't use this bot")
 
     assert world.slack.messages(world.channel) == [] and world.omni.requests == []
+
+
+async def test_commands_at_once_stay_within_the_limit(world: World) -> None:
+    jobs = [world.omni.add(LONG) for _ in range(8)]
+    async with world.bot(max_open_follows_per_person=2):
+        await asyncio.gather(*(world.type(job) for job in jobs))
+        await world.slack.until(
+            lambda: (
+                sum("You follow 2 running jobs" in line.text for line in world.slack.private(world.ada)) == 6
+            )
+        )
+        await world.slack.until(lambda: len(world.slack.messages(world.channel)) == 2)
