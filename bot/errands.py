@@ -24,6 +24,11 @@ from bot.watch import Place, Ts, UserId
 
 log = structlog.get_logger()
 
+MOST_BEGINNING = 100
+"""How many errands at once may not be stored yet. More would take the database from the jobs that are followed."""
+MOST_UNDER_WAY = 1_000
+"""How many errands at once may wait for their end. Stored ones cost little, but people wait for them."""
+WARNED_EVERY_SECONDS = 60.0
 REMEMBERED_DELIVERIES = 2_000
 """How many deliveries are remembered, so that one that Slack makes twice is answered once."""
 STORED_WITHIN_SECONDS = 1.0
@@ -47,32 +52,53 @@ class Errands:
         self._views = views
         self._board = board
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beginning: set[asyncio.Task[None]] = set()
+        """Those of them that are not stored yet."""
+        self._declining: set[asyncio.Task[bool]] = set()
+        self._warned_at = float("-inf")
         self._delivered: dict[str, None] = {}
         self._being_stored: dict[str, asyncio.Event] = {}
         """What is accepted and not acknowledged yet, by its delivery."""
 
     def run(self, errand: Errand, tell: Tell) -> None:
-        """Begin an errand of what has been acknowledged."""
+        """Begin an errand of what has been acknowledged, or tell the person that there are too many."""
+        if self.is_full:
+            errand.close()
+            self._decline(tell)
+        else:
+            self._begin(errand, tell)
+
+    def _begin(self, errand: Errand, tell: Tell) -> asyncio.Task[None]:
         task = asyncio.create_task(self._tell_outcome(errand, tell))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for tasks in (self._tasks, self._beginning):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        return task
 
     async def accept(
         self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
     ) -> None:
         """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. `delivery`: as
         for `is_repeated`."""
+        if self.is_full:
+            await ack()
+            self._decline(tell)
+            return
         stored, acknowledged = asyncio.Event(), asyncio.Event()
         self._being_stored[delivery] = stored
 
+        def is_stored() -> None:
+            stored.set()
+            self._beginning.discard(task)
+
         async def whole() -> Message | str | Word | None:
             try:
-                return await errand(stored.set)
+                return await errand(is_stored)
             finally:
-                stored.set()
+                is_stored()
                 await acknowledged.wait()
 
-        self.run(whole(), tell)
+        task = self._begin(whole(), tell)
         await self._until(stored)
         self._being_stored.pop(delivery, None)
         try:
@@ -107,9 +133,29 @@ class Errands:
         """How many there are."""
         return len(self._tasks)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more is begun now."""
+        return len(self._beginning) >= MOST_BEGINNING or len(self._tasks) >= MOST_UNDER_WAY
+
+    def busy(self) -> str:
+        """What to tell the person whose errand is not begun."""
+        at = asyncio.get_running_loop().time()
+        if at - self._warned_at >= WARNED_EVERY_SECONDS:
+            self._warned_at = at
+            log.warning("requests declined", under_way=self.under_way)
+        return lines.busy()
+
+    def _decline(self, tell: Tell) -> None:
+        line = self.busy()
+        if len(self._declining) < MOST_BEGINNING:
+            task = asyncio.create_task(self._tell(line, tell))
+            self._declining.add(task)
+            task.add_done_callback(self._declining.discard)
+
     async def drain(self) -> None:
         """Wait for what was acknowledged and is not answered yet."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._declining, return_exceptions=True)
 
     def is_repeated(self, delivery: object) -> bool:
         """Whether this delivery has been seen: by its trigger id, or its event id. Without one, nobody can tell."""

@@ -90,6 +90,9 @@ class Handlers:
         if self._errands.is_repeated(trigger):
             await self._errands.acknowledge_again(ack, trigger)
             return
+        if self._errands.is_full:
+            await ack(self._errands.busy())
+            return
         tell = self._errands.answer_to(command, place, person)
         match words.lower():
             case "":

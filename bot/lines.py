@@ -114,6 +114,11 @@ def slack_busy() -> str:
     return "Slack does not let me do that at the moment, and nothing was begun. Please try again in a minute."
 
 
+def busy() -> str:
+    """The bot has more to do than it can do at once."""
+    return "I have too much to do at the moment, so nothing was begun. Please try again in a minute."
+
+
 def storage_down() -> str:
     """The bot can't reach its own database."""
     return (

@@ -77,6 +77,9 @@ class ModalHandlers:
         if self._errands.is_repeated(trigger):
             await self._errands.acknowledge_again(ack, trigger)
             return
+        if self._errands.is_full:
+            await ack(self._errands.busy())
+            return
         tell = self._errands.answer_to(command, place, person)
         if words.lower() in ("", PRIVATE):
             await ack()
@@ -107,7 +110,7 @@ class ModalHandlers:
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
-        if (asked := await self._taken(ack, body, view, entered.question)) is None:
+        if (asked := await self._taken(ack, body, view, entered.question, modals.QUESTION)) is None:
             return
         person = person_of(body)
         place = asked.place or Place(self._team, NOWHERE)
@@ -121,7 +124,7 @@ class ModalHandlers:
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
-        if (on := await self._taken(ack, body, view, entered.follow_up)) is None:
+        if (on := await self._taken(ack, body, view, entered.follow_up, modals.QUESTION)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
         wish = Wish(on.prompt, delivery=_delivery(body))
@@ -134,7 +137,7 @@ class ModalHandlers:
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A job to follow was entered."""
-        if (typed := await self._taken(ack, body, view, entered.job)) is None:
+        if (typed := await self._taken(ack, body, view, entered.job, modals.JOB)) is None:
             return
         person, place = person_of(body), Place(self._team, NOWHERE)
         await self._errands.accept(
@@ -145,9 +148,17 @@ class ModalHandlers:
         )
 
     async def _taken(
-        self, ack: AsyncAck, body: dict[str, Any], view: modals.View, read: Callable[[modals.View], T]
+        self,
+        ack: AsyncAck,
+        body: dict[str, Any],
+        view: modals.View,
+        read: Callable[[modals.View], T],
+        block: str,
     ) -> T | None:
-        """What was entered; None where that is told at its field, or has been taken before: then it is acknowledged."""
+        """What was entered; None where that is told at its field, or has been taken before: then it is acknowledged.
+
+        `block`: the field at which a person reads that the bot is busy. The modal stays open with what they wrote.
+        """
         try:
             taken = read(view)
         except NotEntered as wrong:
@@ -155,6 +166,9 @@ class ModalHandlers:
             return None
         if self._errands.is_repeated(_delivery(body)):
             await self._errands.acknowledge_again(ack, _delivery(body))
+            return None
+        if self._errands.is_full:
+            await ack(response_action="errors", errors={block: self._errands.busy()})
             return None
         return taken
 

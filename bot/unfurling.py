@@ -47,6 +47,8 @@ class Unfurling:
         person = UserId(event.get("user") or "")
         if event.get("source", POSTED) != POSTED or self._errands.is_repeated(body.get("event_id")):
             return
+        if self._errands.is_full:
+            return  # nobody has asked for the preview
         place = Place(self._team, ChannelId(event.get("channel") or ""))
         self._errands.run(self._preview(event, place, person), self._errands.privately(place, person))
 

@@ -1,13 +1,16 @@
 """What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions, links. In virtual time."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slack_bolt.async_app import AsyncAck
+from structlog.testing import capture_logs
 
-from bot import accesslines, asklines, entered, lines, modals
+from bot import accesslines, asklines, entered, errands, lines, modals
 from bot.ask import Asking, Model, ModelId
 from bot.askdesk import AskDesk, Wish
 from bot.asks import Asks
@@ -98,6 +101,10 @@ class Doors(Counter):
         """Have a listener that waits for a desk to store something. These desks never say so, but answer."""
         await asyncio.wait_for(listener(self._ack, body, *more), 3.0)
         await self.errands.drain()
+
+    async def have(self, listener: Any, body: dict[str, Any], *more: object) -> None:
+        """Hand something to a listener."""
+        await listener(self._ack, body, *more)
 
     async def _ack(self, text: str = "", **answer: object) -> None:
         self.acknowledged_at.append(asyncio.get_running_loop().time())
@@ -553,6 +560,84 @@ async def test_a_message_that_is_corrected_is_answered_once() -> None:
     await doors.mentions.on_mention(event(ts="7.7") | {"event_id": "Ev4"})
     await doors.errands.drain()
     assert len(doors.desk.asked) == 2, "where nothing was asked at first"
+
+
+# More at once than the bot does
+
+
+@pytest.fixture(params=["MOST_BEGINNING", "MOST_UNDER_WAY"])
+async def full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Doors:
+    """Doors of a bot that does as much as it does at once."""
+    monkeypatch.setattr(errands, request.param, 1)
+    doors = Doors()
+    await doors.have(doors.handlers.on_resume, click(trigger_id="first"))
+    await asyncio.sleep(0)
+    return doors
+
+
+async def test_commands_beyond_the_most_are_declined(full: Doors) -> None:
+    for listener in (full.handlers.on_command, full.modals.on_ask_command):
+        await full.have(listener, command(str(JOB)) | {"trigger_id": str(listener)})
+    assert full.acknowledged[1:] == [{"text": lines.busy()}] * 2
+    await full.errands.drain()
+    assert [name for name, *_ in full.desk.asked] == ["resume"]
+    assert full.told == [(URL, "line")]
+
+
+async def test_clicks_beyond_the_most_are_declined(full: Doors) -> None:
+    for listener in (full.handlers.on_resume, full.handlers.on_retry):
+        await full.have(listener, click(trigger_id=str(listener)))
+        await asyncio.sleep(0.1)
+    await full.errands.drain()
+    assert full.told == [(URL, lines.busy())] * 2 + [(URL, "line")]
+    assert len(full.desk.asked) == 1
+
+
+async def test_declined_question_stays_in_its_modal(full: Doors) -> None:
+    view = submitted(VIEWS["ask"], question="Top products?")
+    await full.have(full.modals.on_question, interaction(), view)
+    assert full.acknowledged[-1] == {"response_action": "errors", "errors": {"question": lines.busy()}}
+    await full.errands.drain()
+    await full.accept(full.modals.on_question, interaction(trigger_id="again"), view)
+    assert [name for name, *_ in full.desk.asked] == ["resume", "ask"]
+
+
+async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
+    await full.mentions.on_mention(event())
+    await full.errands.drain()
+    assert [text for _, _, text, _ in full.views.whispered] == [lines.busy()]
+
+
+async def test_link_beyond_the_most_is_passed_over(full: Doors) -> None:
+    await full.links.on_links(links(CHAT))
+    await full.errands.drain()
+    assert full.views.unfurled == [] and full.views.whispered == []
+
+
+async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errands, "MOST_BEGINNING", 1)
+    doors = Doors()
+    stored = asyncio.Event()
+
+    async def wait(is_stored: Callable[[], None]) -> None:
+        await stored.wait()
+        is_stored()
+        await asyncio.sleep(5.0)
+
+    tell = doors.errands.answer_to({"response_url": URL}, HERE, ADA)
+    accepting = asyncio.create_task(doors.errands.accept(cast(AsyncAck, doors._ack), "first", wait, tell))
+    await asyncio.sleep(0.1)
+    was_full = doors.errands.is_full
+    stored.set()
+    await accepting
+    assert (was_full, doors.errands.is_full, doors.errands.under_way) == (True, False, 1)
+
+
+async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
+    with capture_logs() as logged:
+        for number in range(3):
+            await full.have(full.handlers.on_command, command(str(JOB)) | {"trigger_id": f"{number}"})
+    assert [line["event"] for line in logged] == ["requests declined"]
 
 
 # Links

@@ -44,6 +44,7 @@ ALL = {
     "key refused": lines.key_refused(),
     "omni down": lines.omni_down(),
     "omni busy": lines.omni_busy(),
+    "busy": lines.busy(),
     "storage down": lines.storage_down(),
     "nothing to follow": lines.nothing_to_follow(),
     "not looked up": lines.not_looked_up(JobNotFound("404")),
