@@ -4,6 +4,7 @@ from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
 from bot.askstore import AllAsks
+from bot.clock import wall_now
 from bot.delivery import Delivery
 from bot.dispatch import Apps, Dispatch
 from bot.exposition import Exposition
@@ -31,7 +32,7 @@ class Doors:
         """None where the settings name the one workspace."""
         self._health = Health()
         self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self._health)
-        self._webhooks = WebhookDoor(now, self.metrics)
+        self._webhooks = WebhookDoor(wall_now, self.metrics)
         self._apps: Apps | None = None
 
     def routes(self) -> list[web.RouteDef]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from bot.access import AccessRules
 from bot.askstore import StoredAsks
 from bot.boltlog import QUIET
 from bot.budget import Gate
+from bot.clock import SteadyClock
 from bot.credentials import Credentials
 from bot.durations import StoredDurations
 from bot.errors import StoreUnavailable
@@ -53,10 +54,12 @@ ERRANDS_WITHIN_SECONDS = 1.5
 POSTS_WITHIN_SECONDS = 2.5
 """At the end, how long what was acknowledged may take to be answered, and what is being posted to arrive."""
 
+_clock = SteadyClock()
+
 
 def now() -> datetime:
-    """The time, aware UTC."""
-    return datetime.now(UTC)
+    """The time, aware UTC, by a clock that nobody sets."""
+    return _clock()
 
 
 @dataclass(frozen=True, slots=True)

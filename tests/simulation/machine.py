@@ -19,6 +19,7 @@ from unittest.mock import patch
 import httpx
 
 from bot import app, slack, workspace
+from bot.clock import SteadyClock
 from bot.errors import BoardUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
@@ -93,6 +94,8 @@ class Machine:
     ended: Callable[[Running], None] = lambda _: None
     """Called when a process has ended in whatever way."""
     started: int = 0
+    clocks: dict[Process | None, SteadyClock] = field(default_factory=dict)
+    """Of each process: it ignores how the machine's clock is set."""
 
     def start(self) -> Running:
         """Start a process."""
@@ -178,17 +181,23 @@ class Machine:
                 (app, "slack_session", lambda: Session(self.slack)),
                 (slack, "send_bytes", _no_way_for_files),
                 (app, "SocketMode", self._socket),
-                (app, "now", self.bot_now),
+                (app, "now", self._now),
                 (app, "Random", lambda: Random(chance.random())),
                 (workspace, "omni_client", self._omni_client),
                 (workspace, "bolt_app", self._bolt_app),
-                (workspace, "now", self.bot_now),
+                (workspace, "now", self._now),
                 (workspace, "Random", lambda: Random(chance.random())),
             ):
                 seams.enter_context(patch.object(module, name, stand_in))
             seams.enter_context(patch.object(os, "urandom", chance.randbytes))
             seams.enter_context(patch.object(random_module, "_urandom", chance.randbytes))
             yield
+
+    def _now(self) -> datetime:
+        process = current_process()
+        if process not in self.clocks:
+            self.clocks[process] = SteadyClock(lambda: self.bot_now().timestamp(), self.loop.time)
+        return self.clocks[process]()
 
     def _omni_client(self, base_url: str, token: str) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
