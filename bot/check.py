@@ -24,7 +24,6 @@ from bot.scopes import (
     EMAIL_SCOPE,
     FILES_SCOPE,
     HISTORY_SCOPES,
-    LINK_SCOPES,
     MENTION_SCOPES,
     REQUIRED_SCOPES,
     VENUE_SCOPES,
@@ -40,7 +39,6 @@ _DONE_WITHOUT = {
     "what people write to it directly.",
     frozenset({FILES_SCOPE}): "Without it the bot puts no chart and no CSV file into a card's thread.",
     MENTION_SCOPES: "Without it the bot does not hear mentions; follow-ups are asked by the button.",
-    LINK_SCOPES: "Without them links to Omni's chats are not previewed.",
 }
 """The optional scopes, and what is off without them."""
 

@@ -42,7 +42,6 @@ from bot.runner import Follow, Runner
 from bot.shortcuts import Shortcuts
 from bot.submitting import Submitting
 from bot.thread import Thread
-from bot.unfurling import Unfurling
 from bot.uploading import Uploading
 from bot.venues import Venues
 from bot.watch import TeamId, UserId
@@ -268,14 +267,6 @@ def assemble(
         modal_handlers,
         Shortcuts(desk, modal_handlers, errands, world.team),
         Mentions(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
-        Unfurling(
-            omni=world.omni,
-            access=access,
-            views=world.views,
-            errands=errands,
-            team=world.team,
-            tenant=rules.tenant,
-        ),
         home_tabs,
     )
     return Parts(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)

@@ -49,7 +49,7 @@ class Directory(Protocol):
 
 
 class Views(Protocol):
-    """Slack's modals, Home tabs and link previews. Every call may raise any BoardError."""
+    """Slack's modals and Home tabs, and lines for one person. Every call may raise any BoardError."""
 
     async def open(self, trigger: str, view: dict[str, object]) -> str:
         """Open a modal within 3 s of what a person did. Returns the view's id."""
@@ -61,10 +61,6 @@ class Views(Protocol):
 
     async def publish(self, user: UserId, view: dict[str, object]) -> None:
         """Replace a person's Home tab."""
-        ...
-
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
-        """Preview links in a message: by address, the preview as Slack's attachment, `{"blocks": […]}`."""
         ...
 
     async def whisper(

@@ -11,7 +11,6 @@ METHOD_SCOPES = {
     "files.getUploadURLExternal": {"files:write"},
     "files.completeUploadExternal": {"files:write"},
     "chat.postEphemeral": {"chat:write"},
-    "chat.unfurl": {"links:write"},
     "conversations.info": {"channels:read", "groups:read", "mpim:read"},
     "users.info": {"users:read", "users:read.email"},
     "views.open": set[str](),
@@ -25,7 +24,6 @@ for just these and those of the events."""
 EVENT_SCOPES = {
     "app_mention": {"app_mentions:read"},
     "message.im": {"im:history"},
-    "link_shared": {"links:read"},
     "app_home_opened": set[str](),
     "app_uninstalled": set[str](),
     "tokens_revoked": set[str](),
@@ -44,11 +42,9 @@ EMAIL_SCOPE = "users:read.email"
 VENUE_SCOPES = frozenset(METHOD_SCOPES["conversations.info"])
 """Without the one of a conversation's kind, the bot can't see whether it is shared with another organisation. Direct
 messages with the bot are not looked at."""
-LINK_SCOPES = frozenset(METHOD_SCOPES["chat.unfurl"] | EVENT_SCOPES["link_shared"])
-"""Without them links to Omni get no preview."""
 MENTION_SCOPES = frozenset(EVENT_SCOPES["app_mention"])
 """Without it the bot does not hear that it is mentioned."""
-OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | LINK_SCOPES | MENTION_SCOPES
+OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | MENTION_SCOPES
 """Scopes that the bot runs without."""
 
 REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES

@@ -1,4 +1,4 @@
-"""Slack's modals, Home tabs and link previews, and lines for one person, over the Web API.
+"""Slack's modals and Home tabs, and lines for one person, over the Web API.
 
 Source of methods: the method pages at docs.slack.dev/reference/methods.
 """
@@ -29,10 +29,6 @@ class SlackViews:
     async def publish(self, user: UserId, view: dict[str, object]) -> None:
         """See `Views.publish`. Raises NotAllowedHere where the app has no Home tab, or the person none of ours."""
         await call(lambda: self._client.views_publish(user_id=user, view=view))
-
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
-        """See `Views.unfurl`. Raises MessageGone where the link is no longer there to be previewed."""
-        await call(lambda: self._client.chat_unfurl(unfurl_id=unfurl_id, source=source, unfurls=previews))
 
     async def whisper(
         self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None

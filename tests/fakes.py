@@ -250,7 +250,7 @@ class Whispered:
 
 
 class FakeViews:
-    """Slack's modals, Home tabs and previews as dictionaries. `plan` makes the next calls of a method fail."""
+    """Slack's modals and Home tabs as dictionaries. `plan` makes the next calls of a method fail."""
 
     def __init__(self) -> None:
         self.opened: dict[str, dict[str, object]] = {}
@@ -259,7 +259,6 @@ class FakeViews:
         self.homes: dict[UserId, dict[str, object]] = {}
         self.published: list[tuple[float, UserId]] = []
         """When whose Home tab was published."""
-        self.unfurled: dict[str, dict[str, dict[str, object]]] = {}
         self.whispered: list[Whispered] = []
         self._plans: dict[str, deque[BoardError]] = {}
         self._ids = count(1)
@@ -290,10 +289,6 @@ class FakeViews:
         self._begin("publish")
         self.homes[user] = view
         self.published.append((asyncio.get_running_loop().time(), user))
-
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
-        self._begin("unfurl")
-        self.unfurled.setdefault(unfurl_id, {}).update(previews)
 
     async def whisper(
         self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None

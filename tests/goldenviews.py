@@ -1,4 +1,4 @@
-"""Every modal, Home tab and preview of the bot, and the files that hold what Slack is sent of them.
+"""Every modal and Home tab of the bot, and the files that hold what Slack is sent of them.
 
 Run as `uv run python -m tests.goldenviews` to write the files in `tests/data/views/` anew after a deliberate change.
 """
@@ -14,9 +14,8 @@ from bot.ask import Model, ModelId
 from bot.home import Followed
 from bot.job import JobId, JobState
 from bot.modals import Choices
-from bot.previews import preview
 from bot.watch import ChannelId, Place, TeamId, Ts, WatchId
-from tests.golden import CANCELLED, COMPLETE, EXECUTING, FAILED, NOW, QUEUED, WATCH
+from tests.golden import NOW, WATCH
 
 FOLDER = Path(__file__).parent / "data" / "views"
 RENEW = "To write them anew after a deliberate change: uv run python -m tests.goldenviews"
@@ -62,11 +61,6 @@ VIEWS: dict[str, dict[str, Any]] = {
         [followed(number, JobState.COMPLETE, ended=True) for number in range(40)],
     ),
     "home_refused": home.refused(accesslines.not_for_you()),
-    **{
-        f"preview_{job.state.lower()}": preview(job)
-        for job in (QUEUED, EXECUTING, COMPLETE, FAILED, CANCELLED)
-    },
-    "preview_unknown": preview(replace(EXECUTING, state=JobState.UNKNOWN, raw_state="REHEARSING")),
 }
 
 

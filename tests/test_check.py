@@ -139,8 +139,6 @@ async def test_every_missing_scope_is_named(world: World) -> None:
         ("im:history", "can't look for a message"),
         ("files:write", "no chart and no CSV file"),
         ("app_mentions:read", "does not hear mentions"),
-        ("links:read", "not previewed"),
-        ("links:write", "not previewed"),
         ("users:read.email", "nobody can ask (ASK_AS=asker)"),
         ("channels:read", "cards go to direct messages"),
         ("groups:read", "ALLOW_SHARED_CHANNELS"),

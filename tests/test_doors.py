@@ -1,4 +1,4 @@
-"""What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions, links. In virtual time."""
+"""What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions. In virtual time."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,12 +25,11 @@ from bot.errors import (
     OmniBusy,
     StoreUnavailable,
 )
-from bot.job import JobState, find_reference, parse_reference
+from bot.job import find_reference, parse_reference
 from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
 from bot.payloads import shown_in
 from bot.shortcuts import Shortcuts
-from bot.unfurling import Unfurling
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
 from tests.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
 from tests.goldenviews import VIEWS
@@ -83,14 +82,6 @@ class Doors(Counter):
         self.shortcuts = Shortcuts(cast(Desk, self.desk), self.modals, self.errands, TEAM)
         self.mentions = Mentions(
             cast(Desk, self.desk), cast(AskDesk, self.desk), self.errands, team=TEAM, bot_user=BOT
-        )
-        self.links = Unfurling(
-            omni=self.omni,
-            access=self.access,
-            views=self.views,
-            errands=self.errands,
-            team=TEAM,
-            tenant="https://acme.omniapp.co",
         )
 
     def asked(self) -> list[tuple[object, ...]]:
@@ -608,12 +599,6 @@ async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
     assert [text for _, _, text, _ in full.views.whispered] == [lines.busy()]
 
 
-async def test_link_beyond_the_most_is_passed_over(full: Doors) -> None:
-    await full.links.on_links(links(CHAT))
-    await full.errands.drain()
-    assert full.views.unfurled == [] and full.views.whispered == []
-
-
 async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errands, "MOST_BEGINNING", 1)
     doors = Doors()
@@ -638,57 +623,3 @@ async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
         for number in range(3):
             await full.have(full.handlers.on_command, command(str(JOB)) | {"trigger_id": f"{number}"})
     assert [line["event"] for line in logged] == ["requests declined"]
-
-
-# Links
-
-
-def links(*urls: str, **more: Any) -> dict[str, Any]:
-    shared = [{"url": url, "domain": "omniapp.co"} for url in urls]
-    fields = {"links": shared, "unfurl_id": "C1.2", "source": "conversations_history"} | more
-    return event("link_shared", "", **fields)
-
-
-async def test_the_address_of_a_chat_is_previewed_with_its_state_alone() -> None:
-    doors = Doors()
-    doors.omni.answer = a_job(JobState.COMPLETE, answer="The secret answer.")
-    await doors.links.on_links(
-        links(CHAT, "https://acme.omniapp.co/dashboards/1", "https://evil.example/chat/x")
-    )
-    await doors.errands.drain()
-    ((unfurl_id, previews),) = doors.views.unfurled
-    assert unfurl_id == "C1.2" and set(previews) == {CHAT}
-    assert "Answered" in str(previews)
-    assert "secret" not in str(previews) and "Top products" not in str(previews)
-
-
-async def test_a_link_that_can_not_be_previewed_without_the_database_is_no_defect() -> None:
-    doors = Doors()
-
-    async def newest_job(_conversation: object) -> Any:
-        raise StoreUnavailable("no budget")
-
-    doors.omni.newest_job = newest_job  # type: ignore[method-assign]
-    await doors.links.on_links(links(CHAT))
-    await doors.errands.drain()
-    assert doors.views.unfurled == [] and doors.views.whispered == []
-
-
-@pytest.mark.parametrize("why", ["refused", "not theirs", "not there", "not posted yet", "elsewhere"])
-async def test_what_a_person_may_not_see_is_not_previewed(why: str) -> None:
-    doors = Doors()
-    body = links(CHAT)
-    match why:
-        case "refused":
-            doors.access.refused[ADA] = "No."
-        case "not theirs":
-            doors.access.hidden = {ADA}
-        case "not there":
-            doors.omni.answer = JobNotFound("404")
-        case "not posted yet":
-            body = links(CHAT, source="composer")
-        case "elsewhere":
-            body = links(CHAT.replace("acme", "evil"))
-    await doors.links.on_links(body)
-    await doors.errands.drain()
-    assert doors.views.unfurled == [] and doors.views.whispered == []

@@ -69,7 +69,6 @@ class RememberingViews:
         self.opened: list[tuple[str, View]] = []
         self.updated: list[tuple[str, View]] = []
         self.published: list[tuple[float, UserId, View]] = []
-        self.unfurled: list[tuple[str, dict[str, dict[str, object]]]] = []
         self.whispered: list[tuple[Place, UserId, str, Ts | None]] = []
         self.error: BoardError | None = None
 
@@ -85,10 +84,6 @@ class RememberingViews:
     async def publish(self, user: UserId, view: View) -> None:
         self._fail()
         self.published.append((asyncio.get_running_loop().time(), user, view))
-
-    async def unfurl(self, unfurl_id: str, source: str, previews: dict[str, dict[str, object]]) -> None:
-        self._fail()
-        self.unfurled.append((unfurl_id, previews))
 
     async def whisper(
         self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None

@@ -30,7 +30,6 @@ from bot.mentions import Mentions
 from bot.modalhandlers import ModalHandlers
 from bot.scopes import EVENT_SCOPES, METHOD_SCOPES, OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.shortcuts import Shortcuts
-from bot.unfurling import Unfurling
 
 ROOT = Path(__file__).parents[1]
 SOURCE = (ROOT / "manifest.yml").read_text("utf-8")
@@ -105,7 +104,7 @@ class AnyListener:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    for kind in (Handlers, ModalHandlers, Shortcuts, Mentions, Unfurling, HomeTabs, Leaving):
+    for kind in (Handlers, ModalHandlers, Shortcuts, Mentions, HomeTabs, Leaving):
         kind.register(cast(Any, AnyListener()), cast(AsyncApp, app))
     return app.routes
 

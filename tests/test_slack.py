@@ -57,7 +57,7 @@ _REACTIONS: dict[type[BoardError], str] = {
     # Stop drawing this message.
     MessageGone: """
         message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
-        thread_not_found cannot_find_message cannot_unfurl_message cannot_unfurl_url invalid_unfurl_id
+        thread_not_found cannot_find_message
     """,
     # Tell the person otherwise: there is no modal to show it in.
     ViewGone: "expired_trigger_id exchanged_trigger_id invalid_trigger_id not_found hash_conflict",

@@ -1,4 +1,4 @@
-"""Modals, Home tabs, previews and lines for one person, as the simulated Slack takes them over real sockets."""
+"""Modals, Home tabs and lines for one person, as the simulated Slack takes them over real sockets."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -10,7 +10,6 @@ from bot.demo.faults import RESET_AFTER
 from bot.demo.slack import SimulatedSlack, too_many_requests
 from bot.errors import (
     BoardBusy,
-    MessageGone,
     NotAllowedHere,
     PayloadRefused,
     ScopeMissing,
@@ -27,7 +26,6 @@ from tests.demo.test_webapi import Clock
 from tests.demo.views import home, modal, section
 from tests.fakes import ADA, HERE, FakeViews
 
-LINK = "https://acme.omniapp.co/chat/1"
 LINE = Message("Only you see this.", (section("Only you see this."),))
 
 
@@ -125,22 +123,6 @@ async def test_without_a_home_tab_there_is_nothing_to_publish(world: World) -> N
         await world.views.publish(world.ada, home())
 
 
-# Previews
-
-
-async def test_a_link_is_previewed_where_it_was_shared(world: World) -> None:
-    world.slack.event_settings.unfurl_domains = {"omniapp.co"}
-    message = await world.slack.share_link(LINK, user="ada", channel="random")
-    (offer,) = world.slack.workspace.surfaces.offers.values()
-    await world.views.unfurl(offer.unfurl_id, offer.source, {LINK: {"blocks": [section("Running")]}})
-    assert message.unfurls == {LINK: {"blocks": [section("Running")]}}
-    with pytest.raises(MessageGone):
-        await world.views.unfurl(offer.unfurl_id, offer.source, {f"{LINK}2": {"blocks": [section("x")]}})
-    await world.slack.delete_message("random", message.ts)
-    with pytest.raises(MessageGone):
-        await world.views.unfurl(offer.unfurl_id, offer.source, {LINK: {"blocks": [section("Done")]}})
-
-
 # Lines for one person
 
 
@@ -166,7 +148,6 @@ CALLS: dict[str, Callable[[World], Coroutine[Any, Any, object]]] = {
     "views.open": lambda world: world.views.open(world.trigger, modal()),
     "views.update": lambda world: world.views.update("V0", modal()),
     "views.publish": lambda world: world.views.publish(world.ada, home()),
-    "chat.unfurl": lambda world: world.views.unfurl("x", "composer", {LINK: {"blocks": [section("x")]}}),
     "chat.postEphemeral": lambda world: world.views.whisper(world.place("data-team"), world.ada, LINE),
 }
 
@@ -184,13 +165,10 @@ async def test_every_call_says_when_to_come_back_and_when_the_token_is_refused(
         await CALLS[method](world)
 
 
-@pytest.mark.parametrize(
-    "method, scope", [("chat.unfurl", "links:write"), ("chat.postEphemeral", "chat:write")]
-)
-async def test_a_call_without_its_scope_says_so(world: World, method: str, scope: str) -> None:
-    world.slack.granted_scopes.discard(scope)
+async def test_a_call_without_its_scope_says_so(world: World) -> None:
+    world.slack.granted_scopes.discard("chat:write")
     with pytest.raises(ScopeMissing):
-        await CALLS[method](world)
+        await CALLS["chat.postEphemeral"](world)
 
 
 # The stand-in
@@ -208,10 +186,9 @@ async def test_the_stand_in_refuses_as_slack_does() -> None:
     with pytest.raises(ViewGone):
         await views.update(view_id, home())
     await views.publish(ADA, home())
-    await views.unfurl("u", "composer", {LINK: {}})
     fake.plan("whisper", NotAllowedHere("not_in_channel"))
     with pytest.raises(NotAllowedHere):
         await views.whisper(HERE, ADA, LINE)
     await views.whisper(HERE, ADA, LINE, thread=Ts("1.0"))
-    assert (fake.homes, fake.unfurled) == ({ADA: home()}, {"u": {LINK: {}}})
+    assert fake.homes == {ADA: home()}
     assert [(line.user, line.thread) for line in fake.whispered] == [(ADA, "1.0")]

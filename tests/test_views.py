@@ -1,4 +1,4 @@
-"""Modals, Home tabs and previews: how they look, what was entered in them, and what they never say."""
+"""Modals and Home tabs: how they look, what was entered in them, and what they never say."""
 
 import json
 from dataclasses import replace
@@ -13,9 +13,8 @@ from bot.ask import Model, ModelId
 from bot.demo.viewkit import judge
 from bot.entered import Asked, FollowUp, NotEntered
 from bot.modals import Choices
-from bot.previews import preview
 from bot.watch import Ts
-from tests.golden import COMPLETE, EXECUTING, FAILED, WATCH
+from tests.golden import WATCH
 from tests.goldenviews import CHOICES, FOLDER, HERE, MANY, RENEW, SHOP, VIEWS, WAREHOUSE, as_json, followed
 
 
@@ -156,10 +155,3 @@ def test_a_home_tab_says_how_each_job_stands_and_leads_to_its_card() -> None:
     finished = [followed(number, None, ended=True) for number in range(40)]
     shown = json.dumps(home.home([], finished))
     assert shown.count("`job ") == 20
-
-
-@pytest.mark.parametrize("job", [EXECUTING, COMPLETE, FAILED], ids=lambda job: job.state)
-def test_a_preview_says_the_state_and_nothing_of_question_step_answer_or_error(job: Any) -> None:
-    shown = json.dumps(preview(job), ensure_ascii=False)
-    for secret in (job.prompt, "Sunglasses", "Running query", "too long", "order_items", "omni.co"):
-        assert secret not in shown

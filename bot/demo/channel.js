@@ -39,12 +39,6 @@ function replyLink(message, replies, world) {
   return made;
 }
 
-// What the app shows of the links in a message.
-function previews(message, context) {
-  return message.unfurls.map((unfurl) => element("aside", { class: "unfurl", "aria-label": "Preview of a link" },
-    ...unfurl.blocks.map((view) => block(view, context))));
-}
-
 // What one can do with a message: Slack shows it when one points at it.
 function tools(message, world, inThread) {
   const made = [];
@@ -65,7 +59,7 @@ function drawMessage(message, replies, world, inThread) {
   const author = world.author(message.author);
   const context = world.contextOf(message);
   return element("li", { class: "message", "data-ts": message.ts, "data-by-bot": String(message.by_bot) },
-    avatar(author), element("div", { class: "content" }, byline(message, author), body(message, context), ...previews(message, context),
+    avatar(author), element("div", { class: "content" }, byline(message, author), body(message, context),
       inThread ? null : replyLink(message, replies, world)), tools(message, world, inThread));
 }
 

@@ -1,4 +1,4 @@
-"""What people do in the conversations of the simulated Slack: type, click, mention the app, share links."""
+"""What people do in the conversations of the simulated Slack: type, click, mention the app."""
 
 from typing import Any
 
@@ -122,25 +122,6 @@ class Conversing(SlackService):
             await self._deliver(event, deliveries=deliveries)
         return message
 
-    async def share_link(
-        self, url: str, *, user: str, channel: str, thread: str | None = None, deliveries: int = 1
-    ) -> StoredMessage:
-        """A person posts a link. Returns when the app has acknowledged what it was told of it, or was not told.
-
-        Raises as `say`.
-        """
-        message = self._said(url, user, channel, thread)
-        for event in self._caused_by(message):
-            await self._deliver(event, deliveries=deliveries)
-        return message
-
-    async def paste_link(self, url: str, *, user: str) -> Acked:
-        """A person pastes a link into their composer and posts nothing yet."""
-        person = self.workspace.user(user)
-        line = typed.as_stored(url, ())
-        event = eventsapi.pasted(self.workspace, person.id, line, self.event_settings)
-        return Acked(False, None, 0.0) if event is None else await self._deliver(event)
-
     def _said(self, text: str, user: str, channel: str, thread: str | None) -> StoredMessage:
         person, place = self._person_in(user, channel)
         if place.archived:
@@ -151,7 +132,7 @@ class Conversing(SlackService):
         return self.workspace.post(place, person.id, stored, thread=thread)
 
     def _caused_by(self, message: StoredMessage) -> list[Event]:
-        return list(eventsapi.caused_by(self.workspace, message, self.event_settings))
+        return list(eventsapi.caused_by(self.workspace, message))
 
     async def _deliver(self, event: Event, *, deliveries: int = 1) -> Acked:
         """Send an event if the app asked for it and may have it; what is not acknowledged is sent again later."""

@@ -1,6 +1,6 @@
 """The events that Slack sends to an app, and what has to be so for it to send them. No I/O.
 
-Source: docs.slack.dev/reference/events (app_mention, message.im, link_shared, app_home_opened,
+Source: docs.slack.dev/reference/events (app_mention, message.im, app_home_opened,
 app_uninstalled, tokens_revoked) and
 docs.slack.dev/apis/events-api (the callback around them).
 """
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.demo.stored import Channel, StoredMessage
-from bot.demo.surfaces import Offer
-from bot.demo.typed import links, mentions
+from bot.demo.typed import mentions
 from bot.demo.viewinteraction import view_json
 from bot.demo.workspace import Workspace
 
@@ -21,7 +20,6 @@ Event = dict[str, Any]
 SCOPES = {
     "app_mention": "app_mentions:read",
     "message.im": "im:history",
-    "link_shared": "links:read",
     "app_home_opened": None,
     "app_uninstalled": None,
     "tokens_revoked": None,
@@ -34,8 +32,6 @@ class EventSettings:
     """What the app asked for in its manifest. Changed in place while the service runs."""
 
     subscribed: set[str] = field(default_factory=lambda: set(SCOPES))
-    unfurl_domains: set[str] = field(default_factory=set)
-    """At most five. Source: the manifest's schema."""
 
 
 def callback(workspace: Workspace, event: Event) -> Event:
@@ -63,7 +59,7 @@ def callback(workspace: Workspace, event: Event) -> Event:
     }
 
 
-def caused_by(workspace: Workspace, message: StoredMessage, settings: EventSettings) -> Iterator[Event]:
+def caused_by(workspace: Workspace, message: StoredMessage) -> Iterator[Event]:
     """What a person's new message makes Slack send. Nobody asks this about what the app posts itself: Slack tells of
     that only in direct messages, and Bolt drops it."""
     channel = workspace.channels[message.channel]
@@ -73,28 +69,11 @@ def caused_by(workspace: Workspace, message: StoredMessage, settings: EventSetti
         yield _said(workspace, message, "message") | {"channel_type": "im"}
     if not is_direct and is_member and mentions(message.text, workspace.bot.id):
         yield _said(workspace, message, "app_mention")
-    if found := links(message.text, settings.unfurl_domains):
-        urls = tuple(url for _, url in found)
-        offer = workspace.surfaces.offer("conversations_history", channel.id, message.ts, urls)
-        shared = _shared(workspace, message.user, offer, found) | {"is_bot_user_member": is_member}
-        if message.thread_ts is not None:
-            shared["thread_ts"] = message.thread_ts
-        yield shared
 
 
 def kind_of(event: Event) -> str:
     """The name under which an app subscribes to an event."""
     return "message.im" if event["type"] == "message" else str(event["type"])
-
-
-def pasted(workspace: Workspace, user: str, text: str, settings: EventSettings) -> Event | None:
-    """What Slack sends as soon as a link stands in somebody's composer, before anything is posted."""
-    found = links(text, settings.unfurl_domains)
-    if not found:
-        return None
-    urls = tuple(url for _, url in found)
-    offer = workspace.surfaces.offer("composer", "COMPOSER", f"Uxxxxxxx-{secrets.token_hex(8)}", urls)
-    return _shared(workspace, user, offer, found) | {"is_bot_user_member": True}
 
 
 def home_opened(workspace: Workspace, user: str, channel: Channel) -> Event:
@@ -136,16 +115,3 @@ def _said(workspace: Workspace, message: StoredMessage, kind: str) -> Event:
         event |= {"thread_ts": message.thread_ts}
     team = workspace.users[message.user].team
     return event if team == workspace.team else event | {"user_team": team, "source_team": team}
-
-
-def _shared(workspace: Workspace, user: str, offer: Offer, found: list[tuple[str, str]]) -> Event:
-    return {
-        "type": "link_shared",
-        "user": user,
-        "channel": offer.channel,
-        "message_ts": offer.ts,
-        "unfurl_id": offer.unfurl_id,
-        "source": offer.source,
-        "links": [{"domain": domain, "url": url} for domain, url in found],
-        "event_ts": workspace.next_ts(),
-    }

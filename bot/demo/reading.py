@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-_JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files", "view", "unfurls")
+_JSON_ARGUMENTS = ("blocks", "metadata", "attachments", "files", "view")
 
 
 @dataclass(frozen=True, slots=True)

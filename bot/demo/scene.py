@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
 from bot.demo import view
 from bot.demo.faults import HTML_500, Fault
@@ -46,7 +45,6 @@ class Scene:
         self.slack = slack
         self.bot = bot
         self.visit = Visit(slack, self.name)
-        slack.event_settings.unfurl_domains = {urlsplit(omni.base_url).hostname or ""}
         self.omni_trouble = "none"
         self.slack_trouble = "none"
         self.started: list[Event] = []

@@ -28,8 +28,6 @@ SCOPES = {
     "files:write",
     "groups:read",
     "im:write",
-    "links:read",
-    "links:write",
     "mpim:read",
     "users:read",
     "users:read.email",

@@ -55,8 +55,6 @@ class StoredMessage:
     """The one person who sees it, of ephemeral messages only."""
     files: list[StoredFile] = field(default_factory=list)
     """What it shares, under its text."""
-    unfurls: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the app shows of the links in it, by address: Slack's attachments."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything about the message, for a page that draws it."""
@@ -74,7 +72,6 @@ class StoredMessage:
             "permalink": self.permalink,
             "only_for": self.only_for,
             "files": [file.as_json() for file in self.files],
-            "unfurls": dict(self.unfurls),
         }
 
 

@@ -1,4 +1,4 @@
-"""What the app has put up besides messages, and the triggers that allow it: modals, Home tabs, previews of links.
+"""What the app has put up besides messages, and the triggers that allow it: modals and Home tabs.
 
 No I/O. Source: docs.slack.dev/surfaces/modals, docs.slack.dev/interactivity/handling-user-interaction.
 """
@@ -40,18 +40,6 @@ class OpenView:
     """What Slack itself says where a submission came to nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Links that the app was told of and may preview."""
-
-    unfurl_id: str
-    source: str
-    """`conversations_history`, or `composer` before the message is posted."""
-    channel: str
-    ts: str
-    urls: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class _Trigger:
     user: str
@@ -64,7 +52,7 @@ class TriggerRefused(Exception):
 
 
 class Surfaces:
-    """Modals by person, Home tabs by person, offers by id."""
+    """Modals by person, Home tabs by person."""
 
     def __init__(self) -> None:
         self.home_enabled = True
@@ -72,7 +60,6 @@ class Surfaces:
         self.modals: dict[str, list[OpenView]] = {}
         """What each person has open, the topmost view last."""
         self.homes: dict[str, OpenView] = {}
-        self.offers: dict[str, Offer] = {}
         self._triggers: dict[str, _Trigger] = {}
 
     # Triggers.
@@ -156,14 +143,6 @@ class Surfaces:
         else:
             self.homes[user] = _new(user, content)
         return self.homes[user]
-
-    # Previews.
-
-    def offer(self, source: str, channel: str, ts: str, urls: tuple[str, ...]) -> Offer:
-        """Links that the app is about to be told of."""
-        offer = Offer(f"{channel}.{ts}.{secrets.token_hex(8)}", source, channel, ts, urls)
-        self.offers[offer.unfurl_id] = offer
-        return offer
 
 
 def _new(user: str, content: View, *, root: str | None = None, previous: str | None = None) -> OpenView:

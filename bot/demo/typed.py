@@ -1,18 +1,16 @@
-"""What Slack makes of a line that a person types, and the links that it finds there. Pure.
+"""What Slack makes of a line that a person types. Pure.
 
 Source: docs.slack.dev/messaging/formatting-message-text.
 """
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from bot.demo.stored import User
 
 _REFERENCE = re.compile(r"(<(?:@[A-Z0-9]+|https?://[^<>\s]+)>)")
 _ADDRESS = re.compile(r"https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]'\"]", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<![\w@])@([a-z][\w-]*)")
-_LINK = re.compile(r"<(https?://[^<>|\s]+)(?:\|[^<>]*)?>", re.IGNORECASE)
 
 
 def as_stored(text: str, users: Iterable[User]) -> str:
@@ -35,15 +33,3 @@ def _plain(text: str, ids: dict[str, str]) -> str:
 def mentions(text: str, user: str) -> bool:
     """Whether a stored text mentions a person."""
     return f"<@{user}>" in text or f"<@{user}|" in text
-
-
-def links(text: str, domains: Iterable[str]) -> list[tuple[str, str]]:
-    """The links in a stored text to one of the domains or a part of it, once each: domain and address."""
-    found: dict[str, str] = {}
-    for url in _LINK.findall(text):
-        address = url.replace("&amp;", "&")
-        host = (urlsplit(address).hostname or "").lower()
-        for domain in domains:
-            if host == domain or host.endswith(f".{domain}"):
-                found[address] = domain
-    return [(domain, address) for address, domain in found.items()]

@@ -30,10 +30,6 @@ def message(stored: Mapping[str, Any], names: Names) -> View:
         "mentions": _mentions([stored["text"], stored["blocks"]]),
         "blocks": blocks,
         "files": files,
-        "unfurls": [
-            {"url": url, "blocks": [block(each, names) for each in preview["blocks"]]}
-            for url, preview in stored["unfurls"].items()
-        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""The views.* methods of the Web API, and chat.unfurl. No I/O.
+"""The views.* methods of the Web API. No I/O.
 
 What each refuses: docs.slack.dev/reference/methods/<method>, where nothing else is said.
 """
@@ -6,11 +6,10 @@ What each refuses: docs.slack.dev/reference/methods/<method>, where nothing else
 from typing import Any
 
 from bot.demo import payload, viewkit
-from bot.demo.call import Answer, Call, Method, Refused, need_content, stored_message, visible_channel
-from bot.demo.limits import TIER_3, TIER_4
+from bot.demo.call import Answer, Call, Method, Refused, need_content
+from bot.demo.limits import TIER_4
 from bot.demo.surfaces import OpenView, TriggerRefused
 from bot.demo.viewinteraction import view_json
-from bot.demo.workspace import StoredMessage
 
 _VIEW_ARGUMENTS = frozenset({"view", "trigger_id", "interactivity_pointer"})
 
@@ -87,49 +86,8 @@ def _answer(call: Call, view: OpenView) -> Answer:
     return {"ok": True, "view": view_json(call.workspace, view)}
 
 
-def _unfurl(call: Call) -> Answer:
-    message, urls = _unfurled(call)
-    unfurls = call.args.get("unfurls")
-    if not isinstance(unfurls, dict) or not unfurls:
-        raise Refused("missing_unfurls" if not unfurls else "invalid_unfurls_format")
-    for url, preview in unfurls.items():
-        if url not in urls:
-            raise Refused("cannot_unfurl_url")
-        if not isinstance(preview, dict) or set(preview) != {"blocks"}:
-            # Attachments of the old kind are a legacy that this bot has no use for.
-            raise Refused("invalid_unfurls_format")
-        # Whether a markdown block works here is not documented: the stricter way.
-        need_content(payload.judge(None, preview["blocks"], markdown_allowed=False))
-    if message is not None:
-        call.workspace.unfurl(message, unfurls)
-    return {"ok": True}
-
-
-def _unfurled(call: Call) -> tuple[StoredMessage | None, tuple[str, ...]]:
-    """The message that is meant, None while it is still being written, and the links in it that the app was told of."""
-    offers = call.workspace.surfaces.offers
-    if "unfurl_id" in call.args:
-        offer = offers.get(call.text("unfurl_id"))
-        if offer is None or call.args.get("source") != offer.source:
-            raise Refused("invalid_unfurl_id" if offer is None else "invalid_source")
-        if offer.source == "composer":
-            return None, offer.urls
-        return stored_message(call.workspace.channels[offer.channel], offer.ts), offer.urls
-    channel = visible_channel(call)
-    ts = call.text("ts")
-    if ts not in channel.messages:
-        raise Refused("cannot_find_message")
-    told = [offer.urls for offer in offers.values() if (offer.channel, offer.ts) == (channel.id, ts)]
-    if not told:
-        raise Refused("cannot_unfurl_message")
-    return channel.messages[ts], told[-1]
-
-
 VIEW_METHODS = {
     "views.open": Method(_open, TIER_4, _VIEW_ARGUMENTS),
     "views.update": Method(_update, TIER_4, frozenset({"view", "view_id", "external_id", "hash"})),
     "views.publish": Method(_publish, TIER_4, frozenset({"view", "user_id", "hash"})),
-    "chat.unfurl": Method(
-        _unfurl, TIER_3, frozenset({"unfurls", "unfurl_id", "source", "channel", "ts"}), "links:write"
-    ),
 }

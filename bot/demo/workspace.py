@@ -152,11 +152,6 @@ class Workspace:
         message.edited_at.append(self._now())
         self._tell("updated", message)
 
-    def unfurl(self, message: StoredMessage, previews: dict[str, dict[str, Any]]) -> None:
-        """Show more of a message's links; what was shown of one before is replaced."""
-        message.unfurls |= previews
-        self._tell("updated", message)
-
     def is_stranger(self, user: User) -> bool:
         """Whether a person is of another workspace and in no shared channel that the bot is in, which is all that
         `is_stranger` says. Source: docs.slack.dev/reference/objects/user-object."""

@@ -1,4 +1,4 @@
-"""What is not a message, on the demo page in a real browser: modals, the Home tab, shortcuts, threads, previews."""
+"""What is not a message, on the demo page in a real browser: modals, the Home tab, shortcuts, threads."""
 
 import asyncio
 import json
@@ -155,18 +155,6 @@ async def test_a_guest_and_a_person_of_another_company_are_told_that_they_may_no
     await tab.until("document.querySelectorAll('.private').length === 1")
     assert await visitor.cards() == []
     assert not any(request.path == "/api/v1/ai/jobs" for request in visitor.scene.omni.requests)
-
-
-async def test_a_shared_link_is_previewed_and_followed_from_its_message(visitor: Visitor) -> None:
-    tab, omni = visitor.tab, visitor.scene.omni
-    omni.running_jobs_in_chats = True
-    job = omni.add(Script(1.0, ((600.0, "Counting", 1),), 0.0, Complete("42")), prompt="How many?")
-    link = f"{omni.base_url}/chat/{omni.jobs[job].conversation_id}"
-    await visitor.types(f"see {link} please")
-    await tab.until("document.querySelector('.unfurl') !== null")
-    assert "How many?" not in await tab.get("document.querySelector('.unfurl').innerText")
-    await tab.get("document.querySelector('.message:has(.unfurl) [data-shortcut=follow_message]').click()")
-    await visitor.sees("How many?")
 
 
 async def test_the_home_tab_lists_jobs_and_leads_to_their_cards(visitor: Visitor) -> None:

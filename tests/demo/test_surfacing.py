@@ -50,7 +50,7 @@ class Bot:
         self.app.action("press")(self.on_anything)
         self.app.action("model_choice")(self.on_anything)
         self.app.options("topic_choice")(self.on_options)
-        for event in ("app_mention", "message", "link_shared", "app_home_opened"):
+        for event in ("app_mention", "message", "app_home_opened"):
             self.app.event(event)(self.on_event)
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
@@ -375,19 +375,6 @@ async def test_an_event_that_nobody_acknowledged_is_sent_again_under_its_id(slac
         await late.handler.client.close()  # type: ignore[no-untyped-call]
     (body,) = late.bodies
     assert body["event"]["ts"] == message.ts
-
-
-async def test_a_link_is_told_with_what_previews_it(slack: SimulatedSlack, bot: Bot) -> None:
-    slack.event_settings.unfurl_domains = {"omniapp.co"}
-    message = await slack.share_link(f"{LINK}?a=1&b=2", user="ada", channel="random")
-    (body,) = bot.bodies
-    event = body["event"]
-    assert event["links"] == [{"domain": "omniapp.co", "url": f"{LINK}?a=1&b=2"}]
-    assert (event["message_ts"], event["is_bot_user_member"]) == (message.ts, False)
-    assert event["source"] == "conversations_history"
-    await slack.share_link("https://notomniapp.co/chat/1", user="ada", channel="random")
-    await slack.paste_link(LINK, user="ada")
-    assert [b["event"].get("source") for b in bot.bodies] == ["conversations_history", "composer"]
 
 
 async def test_opening_the_home_tab_is_told_with_what_is_there(slack: SimulatedSlack, bot: Bot) -> None:

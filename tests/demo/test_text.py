@@ -180,7 +180,6 @@ class TestBlocks:
             "by_bot": False,
             "edits": 0,
             "only_for": None,
-            "unfurls": {},
             "text": "hello <@U0ADA>",
             "blocks": [],
             "files": [],

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.demo.stored import User
-from bot.demo.typed import as_stored, links, mentions
+from bot.demo.typed import as_stored, mentions
 
 OMNI = User("U0OMNIBOT", "omni", "Omni", is_bot=True)
 LINK = "https://acme.omniapp.co/chat/1"
@@ -31,17 +31,3 @@ def test_a_mention_is_of_one_person() -> None:
     assert mentions("<@U0OMNIBOT> hello", "U0OMNIBOT")
     assert mentions("<@U0OMNIBOT|omni>", "U0OMNIBOT")
     assert not mentions("<@U0OMNIBOT2> U0OMNIBOT", "U0OMNIBOT")
-
-
-@pytest.mark.parametrize(
-    "text, found",
-    [
-        (f"<{LINK}> <{LINK}|again>", [("omniapp.co", LINK)]),
-        ("<https://omniapp.co/>", [("omniapp.co", "https://omniapp.co/")]),
-        ("<https://notomniapp.co/> <https://omniapp.co.example/>", []),
-        (f"`{LINK}`", []),
-        (f"<{LINK}?a=1&amp;b=2>", [("omniapp.co", f"{LINK}?a=1&b=2")]),
-    ],
-)
-def test_links_count_on_a_domain_and_its_parts_once_each(text: str, found: list[tuple[str, str]]) -> None:
-    assert links(text, ["omniapp.co"]) == found

@@ -18,7 +18,7 @@ def view(raw: dict[str, Any]) -> dict[str, Any]:
 
 def shared(*files: StoredFile, text: str = "") -> dict[str, Any]:
     stored = {"ts": "1.2", "channel": "C0DATA", "thread_ts": "1.1", "user": "U0OMNIBOT", "by_bot": True}
-    told: dict[str, Any] = {"edits": 0, "only_for": None, "text": text, "blocks": [], "unfurls": {}}
+    told: dict[str, Any] = {"edits": 0, "only_for": None, "text": text, "blocks": []}
     told |= {"files": [f.as_json() for f in files]}
     return message(stored | told, str)
 

@@ -1,4 +1,4 @@
-"""views.*, chat.unfurl and what is told of people and conversations, asked over real sockets."""
+"""views.* and what is told of people and conversations, asked over real sockets."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -155,63 +155,6 @@ async def test_without_a_home_tab_nothing_is_published_or_opened(api: Api) -> No
         await api.slack.open_home("ada")
 
 
-# Previews of links
-
-LINK = "https://acme.omniapp.co/chat/1"
-
-
-async def unfurl(api: Api, url: str = LINK, **more: Any) -> Answer:
-    offer = next(iter(api.slack.workspace.surfaces.offers.values()))
-    by_id: dict[str, Any] = {"unfurl_id": offer.unfurl_id, "source": offer.source}
-    return await api("chat.unfurl", **(more or by_id), unfurls={url: {"blocks": [section("Running")]}})
-
-
-@pytest.fixture
-async def sharing(api: Api) -> Api:
-    api.slack.event_settings.unfurl_domains = {"omniapp.co"}
-    return api
-
-
-async def test_a_link_is_previewed_and_previewed_anew(sharing: Api) -> None:
-    message = await sharing.slack.say(f"see {LINK} please", user="ada", channel="random")
-    assert (await unfurl(sharing)).ok
-    assert (await unfurl(sharing, channel=message.channel, ts=message.ts)).ok
-    assert message.unfurls == {LINK: {"blocks": [section("Running")]}}
-    assert message.edits == 0
-
-
-async def test_only_links_that_the_app_was_told_of_are_previewed(sharing: Api) -> None:
-    message = await sharing.slack.say(LINK, user="ada", channel="data-team")
-    other = await sharing.slack.say("https://example.com/", user="ada", channel="data-team")
-    place = sharing.channel("data-team")
-    assert (await unfurl(sharing, "https://acme.omniapp.co/chat/2")).error == "cannot_unfurl_url"
-    assert (await unfurl(sharing, channel=place, ts=other.ts)).error == "cannot_unfurl_message"
-    assert (await unfurl(sharing, channel=place, ts="1.2")).error == "cannot_find_message"
-    assert (await unfurl(sharing, unfurl_id="x", source="composer")).error == "invalid_unfurl_id"
-    assert message.unfurls == {}
-
-
-async def test_a_preview_needs_its_scope_and_blocks_that_slack_takes(sharing: Api) -> None:
-    message = await sharing.slack.say(LINK, user="ada", channel="data-team")
-    where = {"channel": message.channel, "ts": message.ts}
-    for blocks in ([{"type": "markdown", "text": "x"}], [{"type": "section"}]):
-        assert (
-            await sharing("chat.unfurl", **where, unfurls={LINK: {"blocks": blocks}})
-        ).error == "invalid_blocks"
-    assert (
-        await sharing("chat.unfurl", **where, unfurls={LINK: {"text": "x"}})
-    ).error == "invalid_unfurls_format"
-    assert (await sharing("chat.unfurl", **where, unfurls={})).error == "missing_unfurls"
-    sharing.slack.granted_scopes.discard("links:write")
-    assert (await unfurl(sharing)).error == "missing_scope"
-    assert message.unfurls == {}
-
-
-async def test_the_preview_of_a_link_that_is_not_posted_yet_has_no_message(sharing: Api) -> None:
-    await sharing.slack.paste_link(LINK, user="ada")
-    assert (await unfurl(sharing)).ok
-
-
 # People and conversations
 
 
@@ -300,7 +243,7 @@ async def test_a_private_line_may_stand_in_a_thread(api: Api) -> None:
 async def test_an_app_may_have_everything_but_history() -> None:
     async with SimulatedSlack(history_scopes=False) as slack:
         assert not slack.granted_scopes & HISTORY_SCOPES
-        assert {"users:read", "links:write", "app_mentions:read"} <= slack.granted_scopes
+        assert {"users:read", "app_mentions:read"} <= slack.granted_scopes
 
 
 async def test_an_external_select_offers_nothing_before_it_was_asked(api: Api) -> None:

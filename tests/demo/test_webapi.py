@@ -593,7 +593,6 @@ def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
         "chat.getPermalink": (300, None, "bot"),
         "chat.postEphemeral": (100, "chat:write", "bot"),
         "chat.postMessage": (300, "chat:write", "bot"),
-        "chat.unfurl": (50, "links:write", "bot"),
         "chat.update": (50, "chat:write", "bot"),
         "conversations.history": (50, None, "bot"),
         "conversations.info": (50, None, "bot"),

@@ -193,18 +193,6 @@ async def test_a_direct_message_is_a_question_and_slack_may_tell_of_it_twice(wor
     assert submits(world) == 1
 
 
-async def test_a_pasted_link_shows_the_state_and_never_the_answer(world: World) -> None:
-    job = world.omni.add(QUICK, age_seconds=60.0)
-    world.slack.event_settings.unfurl_domains.add("127.0.0.1")
-    async with world.bot():
-        said = await world.slack.share_link(
-            world.omni.jobs[job].chat_url, user=world.ada, channel=world.channel
-        )
-        await world.slack.until(lambda: bool(said.unfurls))
-
-    assert "Answered" in str(said.unfurls) and "Sunglasses" not in str(said.unfurls)
-
-
 async def test_the_home_tab_shows_what_runs_and_what_has_ended_as_it_changes(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
