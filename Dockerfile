@@ -35,6 +35,6 @@ VOLUME /data
 EXPOSE 8080
 USER 10001
 STOPSIGNAL SIGTERM
-# /healthz, not /readyz: a restart helps against a process that hangs, not while Slack or the database can't be reached.
+# /healthz, not /readyz: a restart does not help while Slack can't be reached.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "bot.healthcheck"]
 ENTRYPOINT ["python", "-m", "bot"]

@@ -82,7 +82,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         apps = workspaces.only_app if installing is None else installing.app_of
         delivery = doors.http or SocketMode(doors.dispatch, settings.app_token, slack)
         doors.open(common, workspaces, apps, delivery)
-        upkeep = [workspaces.run]
+        upkeep = [workspaces.run, doors.health.watch]
         if database.is_shared:
             upkeep.append(workspaces.share_requests)
         if installing is not None:

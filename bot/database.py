@@ -34,9 +34,12 @@ class DatabaseTooNew(StoreUnavailable):
 class Database:
     """An open database. On SQLite it belongs to one process at a time, which a lock beside the file ensures."""
 
-    def __init__(self, engine: AsyncEngine, lock: IO[str] | None) -> None:
+    def __init__(self, engine: AsyncEngine, lock: IO[str] | None, path: Path | None = None) -> None:
+        """`path`: of the SQLite file, which exists."""
         self.engine = engine
         self._lock = lock
+        self._path = path
+        self._file = path and _file(path)
 
     @property
     def is_shared(self) -> bool:
@@ -69,6 +72,11 @@ class Database:
             await database.close()
             raise
         return database
+
+    def make_sure_of_file(self) -> None:
+        """Raise StoreUnavailable if the SQLite file is not at its path any longer: what is written then is lost."""
+        if self._path is not None and _file(self._path) != self._file:
+            raise StoreUnavailable(f"{self._path} was deleted or replaced: restart the bot")
 
     async def close(self) -> None:
         """Close the connections and let the next process in."""
@@ -107,9 +115,10 @@ def _postgresql(url: URL) -> AsyncEngine:
     return engine
 
 
-def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None]:
+def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
     path = Path(url.database) if url.database and url.database != ":memory:" else None
-    lock = _lock_beside(path) if path else None
+    # Beside the file itself, wherever a symlink to it is.
+    lock = _lock_beside(path.resolve()) if path else None
     engine = create_async_engine(url, pool_size=1, max_overflow=0)
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
@@ -119,7 +128,7 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None]:
         except StoreUnavailable:
             lock.close()
             raise
-    return engine, lock
+    return engine, lock, path
 
 
 def _lock_beside(path: Path) -> IO[str]:
@@ -141,6 +150,15 @@ def _make_sure_of(path: Path) -> None:
         path.open("ab").close()
     except OSError as error:
         raise StoreUnavailable(f"{error.strerror}: {path}") from error
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file is at the path: its device and inode. None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def prepare_postgresql(connection: Any, _record: object) -> None:

@@ -30,8 +30,8 @@ class Doors:
         """None in Socket Mode."""
         self.oauth = OAuth() if settings.slack_client_id else None
         """None where the settings name the one workspace."""
-        self._health = Health()
-        self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self._health)
+        self.health = Health()
+        self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self.health)
         self._webhooks = WebhookDoor(wall_now, self.metrics)
         self._apps: Apps | None = None
 
@@ -39,7 +39,7 @@ class Doors:
         """What is answered."""
         slack = self.http.routes() if self.http is not None else []
         installing = self.oauth.routes() if self.oauth is not None else []
-        supervising = [*self._health.routes(), *self._exposition.routes()]
+        supervising = [*self.health.routes(), *self._exposition.routes()]
         return [*supervising, *self._webhooks.routes(), *slack, *installing]
 
     def open(self, common: Common, workspaces: Workspaces, apps: Apps, delivery: Delivery) -> None:
@@ -49,7 +49,7 @@ class Doors:
         self._webhooks.inside = Inside(
             common.webhook_secret, AllAsks(common.transactions), sharing.switchboard.tell
         )
-        self._health.vitals = Vitals(
+        self.health.vitals = Vitals(
             is_connected=delivery.is_connected,
             refused=workspaces.refused,
             is_anybody_following=sharing.runners.is_anybody_following,

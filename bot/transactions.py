@@ -73,12 +73,13 @@ class Transactions:
 
         Raises:
             Conflict: a row is there already that must be there once.
-            StoreUnavailable: the database does not answer, too many wait for it, or the process ends.
+            StoreUnavailable: the database does not answer or its file is gone, too many wait, or the process ends.
         """
         await self._wait_for_connection()
         try:
             if self._ending:
                 raise StoreUnavailable("the process ends")
+            self.database.make_sure_of_file()
             async with asyncio.timeout(self._within_seconds), self.database.engine.begin() as connection:
                 yield connection
         except IntegrityError as error:

@@ -80,6 +80,16 @@ async def test_this_process_is_refused_while_another_one_has_the_database(path: 
             await Database.open(url(path))
 
 
+async def test_symlink_leads_to_the_same_lock(path: Path) -> None:
+    link = path.parent / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    async with another_process(path) as (_, line):
+        assert line == "open"
+        with pytest.raises(DatabaseInUse):
+            await Database.open(url(link))
+
+
 async def test_a_killed_process_leaves_the_database_free(path: Path) -> None:
     async with another_process(path) as (process, line):
         assert line == "open"

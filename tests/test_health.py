@@ -1,13 +1,16 @@
 """Whether the bot can do its work right now, as `/readyz` tells it, and if not, why."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.errors import StoreUnavailable
-from bot.health import LOOKED_FOR_SECONDS, Health, Vitals
+from bot.health import LOOKED_FOR_SECONDS, UNWRITABLE_SECONDS, WATCHED_EVERY_SECONDS, Health, Vitals
 from bot.transactions import Transactions
 from tests.fakes import now
 
@@ -112,3 +115,79 @@ async def test_what_was_found_holds_for_two_seconds_only(health: Health, stub: S
     assert await health.problem() is None
     await asyncio.sleep(0.1)
     assert await health.problem() == "not connected to Slack"
+
+
+# What a supervisor asks
+
+
+@asynccontextmanager
+async def watched(health: Health) -> AsyncIterator[None]:
+    """Let the bot look at its health as long as the context lasts."""
+    watching = asyncio.create_task(health.watch())
+    yield
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def healthz(health: Health) -> int:
+    """The status that `/healthz` answers with, at once."""
+    (route,) = [route for route in health.routes() if route.path == "/healthz"]
+    began = asyncio.get_running_loop().time()
+    answer = await cast(Any, route.handler)(None)
+    assert asyncio.get_running_loop().time() == began
+    return int(answer.status)
+
+
+async def test_bot_is_healthy_before_it_begins() -> None:
+    assert await healthz(Health()) == 200
+
+
+async def test_unwritable_database_turns_healthz_red(health: Health, stub: Stub) -> None:
+    async with watched(health):
+        await asyncio.sleep(1.0)
+        stub.error = StoreUnavailable("database is locked")
+        await asyncio.sleep(UNWRITABLE_SECONDS - 2.0)
+        assert await healthz(health) == 200
+        await asyncio.sleep(3.0)
+        assert await healthz(health) == 503
+        stub.error = None
+        await asyncio.sleep(WATCHED_EVERY_SECONDS + 1.0)
+        assert await healthz(health) == 200
+
+
+async def test_short_outage_leaves_healthz_green(health: Health, stub: Stub) -> None:
+    async with watched(health):
+        for _ in range(5):
+            stub.error = StoreUnavailable("no answer within 5 s")
+            await asyncio.sleep(UNWRITABLE_SECONDS / 2)
+            assert await healthz(health) == 200
+            stub.error = None
+            await asyncio.sleep(WATCHED_EVERY_SECONDS + 1.0)
+
+
+async def test_hanging_database_turns_healthz_red(health: Health, stub: Stub) -> None:
+    async with watched(health):
+        await asyncio.sleep(1.0)
+        stub.writes = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+        await asyncio.sleep(UNWRITABLE_SECONDS + WATCHED_EVERY_SECONDS)
+        assert await healthz(health) == 503
+
+
+async def test_trouble_with_slack_leaves_healthz_green(health: Health, stub: Stub) -> None:
+    async with watched(health):
+        stub.connected, stub.followed = False, False
+        await asyncio.sleep(10 * UNWRITABLE_SECONDS)
+        assert await healthz(health) == 200
+
+
+async def test_unwritable_database_is_logged_once(health: Health, stub: Stub) -> None:
+    async with watched(health):
+        with capture_logs() as logged:
+            stub.error = StoreUnavailable("/data/bot.sqlite3 was deleted or replaced: restart the bot")
+            await asyncio.sleep(10 * WATCHED_EVERY_SECONDS)
+            stub.error = None
+            await asyncio.sleep(10 * WATCHED_EVERY_SECONDS)
+        assert [(line["event"], line.get("reason")) for line in logged] == [
+            ("database unwritable", "/data/bot.sqlite3 was deleted or replaced: restart the bot"),
+            ("database writable again", None),
+        ]

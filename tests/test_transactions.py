@@ -241,6 +241,22 @@ async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later
         assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
+async def test_sqlite_file_that_is_gone_is_noticed(sqlite: str, tmp_path: Path, is_replaced: bool) -> None:
+    path, elsewhere = tmp_path / "bot.sqlite3", tmp_path / "elsewhere"
+    async with opened(sqlite) as database:
+        store = await database.store()
+        path.rename(elsewhere)
+        if is_replaced:
+            path.write_bytes(elsewhere.read_bytes())
+        with pytest.raises(StoreUnavailable, match=r"bot\.sqlite3 was deleted or replaced"):
+            await store.add(watch())
+        with pytest.raises(StoreUnavailable):
+            await store.transactions.writes(NOON)
+        elsewhere.rename(path)
+        await store.add(watch())
+
+
 # More at once than the database can take
 
 

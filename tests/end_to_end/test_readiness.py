@@ -5,6 +5,7 @@ import socket
 
 import aiohttp
 
+from bot import lines
 from bot.demo.timeline import Script
 from tests.end_to_end.world import World
 
@@ -53,3 +54,13 @@ async def test_without_a_token_of_its_own_nobody_reads_the_figures(world: World)
     async with world.bot(port=port):
         assert (await get(port, "/healthz"))[0] == 200
         assert (await get(port, "/metrics", token=TOKEN))[0] == 404
+
+
+async def test_deleted_database_file_is_noticed(world: World) -> None:
+    port = a_free_port()
+    async with world.bot(port=port):
+        await becomes(port, "/readyz", "ready\n")
+        (world.folder / "follows.sqlite3").unlink()
+        await becomes(port, "/readyz", "database can't be written\n")
+        await world.type(world.omni.add(LONG))
+        await world.told(world.ada, lines.storage_down())
