@@ -15,7 +15,6 @@ from bot.errors import (
     StoreUnavailable,
     TokenRefused,
 )
-from bot.hints import HINTS
 from bot.httpmode import PATH
 from bot.oauth import INSTALL_PATH, REDIRECT_PATH
 from bot.omni import OmniApi
@@ -28,7 +27,7 @@ from bot.scopes import (
     REQUIRED_SCOPES,
     VENUE_SCOPES,
 )
-from bot.settings import Settings
+from bot.settings import HINTS, Settings
 from bot.slack import Identity, identify, may_connect, slack_client, slack_session
 
 NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"

@@ -1,6 +1,7 @@
 """The settings: the environment, or `.env` in the working folder, read into values with a meaning and a unit."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -13,7 +14,6 @@ from bot.access import AccessRules
 from bot.ask import ModelId
 from bot.credentials import OmniAccount
 from bot.encryption import EncryptionKeys, key_list
-from bot.hints import HINTS
 from bot.watch import ChannelId, TeamId, UserId
 from bot.webaddress import is_token, is_uuid, omni_address, web_address
 
@@ -35,77 +35,341 @@ class SettingsError(Exception):
         self.problems = problems
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What people read about a setting. `.env.example` and `docs/settings.md` are written from it."""
+
+    section: str
+    """The heading it stands under; settings of one section follow each other."""
+    description: str
+    """What it does, in Markdown, without a period at its end."""
+    hint: str
+    """What to set it to and where to get it, as the end of "set it to …" where it is missing or malformed."""
+    unset: str = ""
+    """What it means to leave it out, where it has no default value."""
+    where: str = ""
+    """Where to get it."""
+    example: str = ""
+    """A value that `.env.example` shows in place of the default."""
+
+
 class Settings(BaseSettings):
-    """Every setting, named in the environment as here but in capitals. Empty counts as not set."""
+    """Every setting, named in the environment as here but in capitals. Empty counts as not set.
+
+    After a change run `uv run python -m tests.settingsdocs`.
+    """
 
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True
     )
 
-    slack_bot_token: SecretStr | None
-    """The bot's token, `xoxb-…`; None where workspaces install the app by OAuth."""
-    slack_app_token: SecretStr | None
-    """The app-level token for Socket Mode, `xapp-…`; None in HTTP mode, which `slack_signing_secret` and `port` allow.
-    Where it is set, Socket Mode is what is meant."""
-    slack_signing_secret: SecretStr | None = None
-    """What Slack signs its requests with, in HTTP mode."""
-    slack_client_id: str | None = None
-    """The app's, with which workspaces install it by OAuth; None: there is one workspace, that of the token."""
-    slack_client_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
-    """What the app proves itself with when somebody installs it."""
-    slack_api_url: str = "https://slack.com/api/"
-    """Slack's Web API; another only for tests."""
-    omni_base_url: str | None
-    """Omni's address without `/api` and without a slash at its end; None where each workspace has its own."""
-    omni_api_token: SecretStr | None
-    """Omni's API key."""
-    omni_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 60
-    """What Omni allows the key. Source: docs.omni.co/api/rate-limits."""
-    omni_model_id: ModelId | None = None
-    """The model that questions go to where a person has chosen none."""
-    access: Annotated[Literal["workspace", "owner"], NoDecode] = "workspace"
-    """Who is shown a job: whoever knows its id, or only the one whose it is in Omni."""
-    ask_as: Annotated[Literal["asker", "key"], NoDecode] = "asker"
-    """In whose name, and so with whose permissions, questions run in Omni."""
-    allowed_channels: Ids[ChannelId] = frozenset()
-    """Where the bot may be used, besides direct messages with it; empty: everywhere."""
-    allowed_users: Ids[UserId] = frozenset()
-    """Who may use it; empty: everybody."""
-    allowed_teams: Ids[TeamId] = frozenset()
-    """Whose people may use it; empty: the app's own workspace's."""
-    admin_users: Ids[UserId] = frozenset()
-    """Who may use it anywhere, see every job, and cancel and retry what others asked."""
-    allow_guests: bool = False
-    """Whether guests of the workspace may use it."""
-    allow_shared_channels: bool = False
-    """Whether answers are posted where people of other organisations read them."""
-    max_open_follows_per_person: Annotated[int, Field(ge=1, le=10_000)] = 25
-    """How many running jobs one person may follow."""
-    max_asks_per_hour: Annotated[int, Field(ge=1, le=10_000)] = 30
-    """How often one person may ask within an hour."""
-    database_url: SecretStr = SecretStr("sqlite+aiosqlite:///omni-job-bot.sqlite3")
-    """Where follows are kept: by default a file in the working folder; PostgreSQL for several processes, or
-    where the disk is lost at a restart."""
-    encryption_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
-    """What the tokens and keys of workspaces are encrypted with in the database."""
-    notify_after_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
-    """An answer that took longer, counted from the command, is announced in the card's thread."""
-    max_follow_hours: Annotated[float, Field(ge=0.1, le=8_760)] = 24.0
-    """A job that has not ended by then is looked after no more, until somebody presses *Resume*."""
-    retention_days: Annotated[float, Field(ge=0.01, le=3_650)] = 30.0
-    """How long a finished follow is kept in the database; its card stays in Slack."""
-    host: str = "127.0.0.1"
-    """The address that `port` listens on."""
-    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Where health, figures, Omni's webhooks, OAuth and, in HTTP mode, Slack's requests are answered, or nowhere."""
-    public_url: Annotated[str | None, Field(validate_default=True)] = None
-    """The address under which `port` is reached from outside, without a slash at its end; Omni tells there by itself
-    how jobs go on."""
-    metrics_token: SecretStr | None = None
-    """What whoever reads `/metrics` has to send as a bearer token; without it there is no `/metrics`."""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], NoDecode] = "info"
-    log_format: Annotated[Literal["text", "json"], NoDecode] = "text"
-    """How a line of the log is written: key=value, or a JSON object."""
+    slack_bot_token: Annotated[
+        SecretStr | None,
+        About(
+            "Slack",
+            "The bot's token, `xoxb-…`",
+            "the token that starts with xoxb-, from your Slack app's page OAuth & Permissions",
+            unset="required, but for [several workspaces](deploying.md#several-workspaces)",
+            where="Slack app, OAuth & Permissions: the Bot User OAuth Token",
+        ),
+    ]
+    slack_app_token: Annotated[
+        SecretStr | None,
+        About(
+            "Slack",
+            "The app-level token for Socket Mode, `xapp-…`",
+            "the token that starts with xapp-, from your Slack app's page Basic Information, App-Level Tokens, with "
+            "the scope connections:write; or leave it out and set both SLACK_SIGNING_SECRET and PORT, for HTTP mode",
+            unset="required, but for [HTTP mode](deploying.md#http-mode)",
+            where="Slack app, Basic Information, App-Level Tokens: one with the scope `connections:write`",
+        ),
+    ]
+    slack_signing_secret: Annotated[
+        SecretStr | None,
+        About(
+            "Slack",
+            "What Slack signs its requests with, in [HTTP mode](deploying.md#http-mode), which is on where this and "
+            "`PORT` are set and `SLACK_APP_TOKEN` is not",
+            "the 32 hexadecimal digits from your Slack app's page Basic Information; used in HTTP mode, which is on "
+            "where PORT is set and SLACK_APP_TOKEN is not",
+            where="Slack app, Basic Information",
+        ),
+    ] = None
+    slack_client_id: Annotated[
+        str | None,
+        About(
+            "Slack",
+            "The client id, for [several workspaces](deploying.md#several-workspaces), which install the app by OAuth; "
+            "then `SLACK_BOT_TOKEN` is left out",
+            "the client id from your Slack app's page Basic Information, or leave it out: then the bot works in the "
+            "one workspace of SLACK_BOT_TOKEN, which has to be left out otherwise",
+            where="Slack app, Basic Information, App Credentials: two numbers with a point between them",
+        ),
+    ] = None
+    slack_client_secret: Annotated[
+        SecretStr | None,
+        Field(validate_default=True),
+        About(
+            "Slack",
+            "The client secret, for the same",
+            "the 32 hexadecimal digits of the client secret, from your Slack app's page Basic Information",
+            where="Slack app, Basic Information, App Credentials",
+        ),
+    ] = None
+    slack_api_url: Annotated[
+        str,
+        About(
+            "Slack",
+            "Slack's Web API; another only for tests",
+            "https://slack.com/api/, or leave it out; another is only for tests",
+        ),
+    ] = "https://slack.com/api/"
+    omni_base_url: Annotated[
+        str | None,
+        About(
+            "Omni",
+            "Omni's address, with or without `/api`",
+            "the address at which you log in to Omni, such as https://acme.omniapp.co",
+            unset="required, but for [several workspaces](deploying.md#several-workspaces)",
+            where="Where you log in to Omni",
+        ),
+    ]
+    omni_api_token: Annotated[
+        SecretStr | None,
+        About(
+            "Omni",
+            "The API key",
+            "an API key from Omni, Settings, API access",
+            unset="required, but for [several workspaces](deploying.md#several-workspaces)",
+            where="Omni, Settings, API access",
+        ),
+    ]
+    # Source of the default: docs.omni.co/api/rate-limits.
+    omni_requests_per_minute: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        About(
+            "Omni",
+            "What Omni allows the key: a whole number, 1 to 10000",
+            "a whole number from 1 to 10000; Omni allows 60 unless it agreed to more",
+            where="60 unless Omni agreed to more",
+        ),
+    ] = 60
+    omni_model_id: Annotated[
+        ModelId | None,
+        About(
+            "Omni",
+            "The id of the Omni model that questions go to where a person has chosen none",
+            "the id of the Omni model that questions go to, or nothing: then each person chooses one",
+            unset="not set: each person chooses",
+            where="Omni, the model's address",
+        ),
+    ] = None
+    access: Annotated[
+        Literal["workspace", "owner"],
+        NoDecode,
+        About(
+            "Who may do what",
+            "Who is shown a job: `workspace`, everyone who knows its id, or `owner`, only the one whose it is in Omni; "
+            "see [Who may](using.md#who-may)",
+            "workspace (whoever knows a job's id may see it) or owner (only the one whose job it is)",
+        ),
+    ] = "workspace"
+    ask_as: Annotated[
+        Literal["asker", "key"],
+        NoDecode,
+        About(
+            "Who may do what",
+            "In whose name questions run, and so with whose permissions: `asker`, the Omni user with the asker's "
+            "e-mail address, or `key`, the one who made the key",
+            "asker (each question runs as the Omni user with the asker's e-mail address) or key (as whoever made "
+            "OMNI_API_TOKEN)",
+        ),
+    ] = "asker"
+    allowed_channels: Annotated[
+        Ids[ChannelId],
+        About(
+            "Who may do what",
+            "Where the bot may be used, besides direct messages with it: channel ids, with commas between them",
+            "the ids of Slack channels, such as C0123ABCD, with commas between them, or nothing for all",
+            unset="empty: everywhere",
+            where="Slack, the channel's details",
+        ),
+    ] = frozenset()
+    allowed_users: Annotated[
+        Ids[UserId],
+        About(
+            "Who may do what",
+            "Who may use it: user ids, with commas between them",
+            "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing for all",
+            unset="empty: everybody of the teams",
+            where="Slack, a profile, Copy member ID",
+        ),
+    ] = frozenset()
+    allowed_teams: Annotated[
+        Ids[TeamId],
+        About(
+            "Who may do what",
+            "Whose people may use it: workspace ids, with commas between them. Name your own as well",
+            "the ids of Slack workspaces, such as T0123ABCD, with commas between them, or nothing for the app's own",
+            unset="empty: your own workspace",
+            where="Slack in a browser, the address",
+        ),
+    ] = frozenset()
+    admin_users: Annotated[
+        Ids[UserId],
+        About(
+            "Who may do what",
+            "Who may use it anywhere, see every job, and cancel and retry what others asked: user ids, with commas "
+            "between them",
+            "the ids of Slack people, such as U0123ABCD, with commas between them, or nothing",
+            unset="empty: no one",
+        ),
+    ] = frozenset()
+    allow_guests: Annotated[
+        bool,
+        About(
+            "Who may do what",
+            "Whether guests of the workspace may use it: `true` or `false`",
+            "true or false",
+        ),
+    ] = False
+    allow_shared_channels: Annotated[
+        bool,
+        About(
+            "Who may do what",
+            "Whether answers are posted in channels that are shared with other organisations: `true` or `false`",
+            "true or false",
+        ),
+    ] = False
+    max_open_follows_per_person: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        About(
+            "Who may do what",
+            "How many running jobs one person may follow, 1 to 10000",
+            "a whole number from 1 to 10000",
+        ),
+    ] = 25
+    max_asks_per_hour: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        About(
+            "Who may do what",
+            "How often one person may ask within an hour, 1 to 10000",
+            "a whole number from 1 to 10000",
+        ),
+    ] = 30
+    database_url: Annotated[
+        SecretStr,
+        Field(validate_default=True),
+        About(
+            "Database",
+            "Where follows are kept: a SQLite file, by default in the working folder (four slashes make the path "
+            "absolute), or PostgreSQL, for several processes or where the disk is lost at a restart, as "
+            "`postgresql://user:password@host/database?sslmode=require` or `postgres://…`",
+            "sqlite:///omni-job-bot.sqlite3, sqlite:////an/absolute/path, or "
+            "postgresql://user:password@host/database",
+        ),
+    ] = SecretStr("sqlite:///omni-job-bot.sqlite3")
+    encryption_key: Annotated[
+        SecretStr | None,
+        Field(validate_default=True),
+        About(
+            "Database",
+            "What the tokens and keys of [several workspaces](deploying.md#several-workspaces) are encrypted with; "
+            "more than one, the newest first, with commas between them. To change it, put the new one in front, "
+            "restart, run `python -m bot workspace encrypt`, and take the old one out",
+            'what this prints: python -c "from cryptography.fernet import Fernet; '
+            'print(Fernet.generate_key().decode())"; several with commas between them, the newest first',
+            where='Made by `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`',
+        ),
+    ] = None
+    notify_after_seconds: Annotated[
+        float,
+        Field(ge=0, le=86_400),
+        About(
+            "Follows",
+            "An answer that took longer, counted from the command, is announced in the card's thread: seconds, 0 to "
+            "86400",
+            "a number of seconds from 0 to 86400",
+        ),
+    ] = 30.0
+    max_follow_hours: Annotated[
+        float,
+        Field(ge=0.1, le=8_760),
+        About(
+            "Follows",
+            "A job that has not ended by then is looked after no more; its card says so and has the button *Resume*: "
+            "hours, 0.1 to 8760",
+            "a number of hours from 0.1 to 8760; 24 unless your jobs run longer",
+        ),
+    ] = 24.0
+    retention_days: Annotated[
+        float,
+        Field(ge=0.01, le=3_650),
+        About(
+            "Follows",
+            "How long an ended follow is kept in the database; its card stays in Slack: days, 0.01 to 3650",
+            "a number of days from 0.01 to 3650; 30 unless you have another rule",
+        ),
+    ] = 30.0
+    host: Annotated[
+        str,
+        About(
+            "Port",
+            "The address that `PORT` listens on; `0.0.0.0` in a container",
+            "the address that PORT listens on: 127.0.0.1, or 0.0.0.0 in a container",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Annotated[int, Field(ge=1, le=65_535)] | None,
+        About(
+            "Port",
+            "Where `/healthz`, `/readyz`, `/metrics`, Omni's webhooks, OAuth and in HTTP mode `/slack/events` are "
+            "answered",
+            "a port from 1 to 65535 for /healthz, and in HTTP mode for Slack, or nothing for neither",
+            unset="not set: nowhere",
+            example="8080",
+        ),
+    ] = None
+    public_url: Annotated[
+        str | None,
+        Field(validate_default=True),
+        About(
+            "Port",
+            "The https address under which `PORT` is reached from outside: Omni reports there how the jobs of "
+            "`/omni-ask` go on, which saves requests; OAuth needs it",
+            "the https address under which PORT is reached from outside, such as https://jobs.example.com",
+            unset="not set: Omni is only asked",
+            where="Your proxy or platform",
+        ),
+    ] = None
+    metrics_token: Annotated[
+        SecretStr | None,
+        About(
+            "Port",
+            "The bearer token for `/metrics`, at least 16 characters",
+            "at least 16 characters that only you and your Prometheus know, such as `openssl rand -hex 32` prints, or "
+            "nothing for no /metrics",
+            unset="not set: there is no `/metrics`",
+            where="Made by `openssl rand -hex 32`",
+        ),
+    ] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        NoDecode,
+        About("Log", "`debug`, `info`, `warning` or `error`", "one of debug, info, warning, error"),
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        NoDecode,
+        About(
+            "Log",
+            "How a line of the log is written: `text` (`key=value`) or `json`",
+            "text (key=value) or json (one object per line)",
+        ),
+    ] = "text"
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -288,6 +552,16 @@ class Settings(BaseSettings):
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def about(name: str) -> About:
+    """What people read about the setting with that name."""
+    (found,) = [part for part in Settings.model_fields[name].metadata if isinstance(part, About)]
+    return found
+
+
+HINTS = {name.upper(): about(name).hint for name in Settings.model_fields}
+"""What to set and where to get it, by the setting's name in the environment."""
 
 
 def _address(url: URL, driver: str) -> SecretStr:

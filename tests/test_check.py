@@ -12,9 +12,8 @@ from bot.database import Database
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack, too_many_requests
-from bot.hints import HINTS
 from bot.omniproof import NOBODYS_JOB
-from bot.settings import Settings
+from bot.settings import HINTS, Settings
 from tests.installed import NEW_KEY
 
 MEND = (

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from bot import __main__ as command_line
-from bot.hints import HINTS
-from bot.settings import Settings
+from bot.settings import HINTS, Settings
 from tests.dockerfile import stages
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from bot.demo.faults import HTML_500, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from bot.demo.timeline import Script
-from bot.hints import HINTS
+from bot.settings import HINTS
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "OMNI_BASE_URL", "OMNI_API_TOKEN"]

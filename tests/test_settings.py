@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from bot.access import AccessRules
-from bot.hints import HINTS
-from bot.settings import Settings, SettingsError, read_settings
+from bot.settings import HINTS, Settings, SettingsError, read_settings
 from bot.watch import ChannelId, TeamId, UserId
 
 SECRETS = {
