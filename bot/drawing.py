@@ -61,6 +61,8 @@ class _Card:
     in_flight: bool = False
     is_unanswered: bool = False
     """An edit may have been taken, or may be on its way still."""
+    are_ends_unanswered: bool = False
+    """Each edit without an answer says how the job ended."""
     sent: tuple[Message, ...] = ()
     """The forms of the wish that is under way, or was last."""
 
@@ -78,6 +80,11 @@ class _Card:
         """Drop the wish if Slack holds it; while an edit is under way nobody can tell."""
         if not self.in_flight and self.shown in self.fingerprints:
             self.wanted = ()
+
+    def leave_unanswered(self, *, ends: bool) -> None:
+        self.shown = None
+        self.are_ends_unanswered = ends and (self.are_ends_unanswered or not self.is_unanswered)
+        self.is_unanswered = True
 
     def settle(self, taken: bool) -> None:
         if self.last is not None and not self.last.done():
@@ -187,13 +194,13 @@ class Drawing:
         return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
 
     async def _edit(self, card: _Card) -> None:
-        forms, plainer = card.wanted, card.plainer
+        forms, plainer, ends = card.wanted, card.plainer, card.ends
         message, card.sent = forms[plainer], forms
         logcontext.about(card.watch.job)
         try:
             # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
             # draws whom another process has replaced.
-            await self._watches.card_shows(card.watch, card.ts, None, ended=card.ends)
+            await self._watches.card_shows(card.watch, card.ts, None, ended=ends)
             await self._board.update(card.watch.place, card.ts, message)
         except PayloadRefused as error:
             self._try_plainer(card, forms, error)
@@ -204,21 +211,19 @@ class Drawing:
         except BoardUnreachable as error:
             self._back_off(card, error.code)
         except BoardError as error:
-            card.shown = None
-            card.is_unanswered = True
+            card.leave_unanswered(ends=ends)
             self._back_off(card, error.code)
             self._doubt(card, forms, error)
             await self._find_out(card)
         except ClaimLost as error:
-            await self._lose(card, error, is_late=card.is_unanswered)
+            await self._lose(card, error, is_late=card.is_unanswered, ends=card.are_ends_unanswered)
         except StoreUnavailable as error:
             log.warning("edit not begun", watch=card.watch.id, reason=str(error))
             self._back_off(card, "storage")
         except Exception:
             # A defect of ours over one card must not end the drawing of all the others.
             log.exception("edit broke", watch=card.watch.id)
-            card.shown = None
-            card.is_unanswered = True
+            card.leave_unanswered(ends=ends)
             self._back_off(card, "defect")
         else:
             if plainer:
@@ -243,14 +248,14 @@ class Drawing:
             if not await stored(card.watch.id, store):
                 card.shown = None  # a late edit of a process that was replaced may cover it
         except ClaimLost as error:
-            await self._lose(card, error, is_late=True)
+            await self._lose(card, error, is_late=True, ends=is_the_end)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
 
-    async def _lose(self, card: _Card, error: ClaimLost, *, is_late: bool) -> None:
+    async def _lose(self, card: _Card, error: ClaimLost, *, is_late: bool, ends: bool) -> None:
         """Leave the card to whoever follows its job by now. `is_late`: an edit of ours may have come after their last
-        one."""
+        one. `ends`: it says how the job ended, so it covers no end."""
         log.info("card left to another follow", watch=card.watch.id)
         card.wanted = ()
         if card.last is not None and not card.last.done():
@@ -259,7 +264,8 @@ class Drawing:
         if not is_late:
             return
         try:
-            await stored(card.watch.id, partial(self._watches.doubt_last_look, card.watch.id, card.ts))
+            doubt = partial(self._watches.doubt_last_look, card.watch.id, card.ts, is_end=ends)
+            await stored(card.watch.id, doubt)
         except StoreUnavailable as unavailable:
             log.error("late edit not mended", watch=card.watch.id, reason=str(unavailable))
 
@@ -268,7 +274,7 @@ class Drawing:
         try:
             await self._watches.newest(card.watch)
         except ClaimLost as error:
-            await self._lose(card, error, is_late=True)
+            await self._lose(card, error, is_late=True, ends=card.are_ends_unanswered)
         except StoreUnavailable as error:
             # Found out before the next edit.
             log.warning("claim not looked at", watch=card.watch.id, reason=str(error))

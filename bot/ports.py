@@ -209,10 +209,10 @@ class Watches(Protocol):
         ClaimLost."""
         ...
 
-    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
         """The card may have been edited by somebody else than who follows the job. A watch that was closed on its last
         look, or is about to be, is opened again, for whoever follows the job next; an edit that is under way must be
-        made once more."""
+        made once more. `is_end`: that edit says how the job ended; where the last look says so too, nothing changes."""
         ...
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
@@ -228,8 +228,8 @@ class Watches(Protocol):
         ...
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
-        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost; and
-        WatchChanged, so that it names everybody who follows by then."""
+        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost, also
+        where the watch has another card, or none, by now; and WatchChanged, so that it names everybody who follows."""
         ...
 
     async def notice_posted(

@@ -178,8 +178,8 @@ class Store:
         return await self._set(watch.id, *unchanged, shown=fingerprint, ended=1, claim=claim)
 
     @whole
-    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
-        this = and_(self._is(watch), watches.c.card == card)
+    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
+        this = and_(self._is(watch), watches.c.card == card, *[watches.c.ended == 0] * is_end)
         has_last_look = or_(watches.c.closed_at.is_not(None), watches.c.ended == 1)
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(this).values(shown=DOUBTED))
@@ -205,6 +205,8 @@ class Store:
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
         async with self.transactions.begin() as connection:
             there = await self._held(connection, watch)
+            if there.card != watch.card:
+                raise ClaimLost
             if at is not None and there.followers != watch.followers:
                 raise WatchChanged
             trying = update(watches).where(self._is(watch.id)).values(notice_tried_at=seconds(at))

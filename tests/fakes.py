@@ -686,10 +686,10 @@ class FakeWatches:
             self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
         return True
 
-    async def doubt_last_look(self, watch: WatchId, card: Ts) -> None:
+    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
         await self._turn("doubt_last_look")
         row = self.rows.get(watch)
-        if row is not None and self._has(watch, card):
+        if row is not None and self._has(watch, card) and not (is_end and row.ended):
             self._set(watch, shown=DOUBTED)
             if row.closed_at is not None or row.ended:
                 self._set(watch, closed_at=None, claim=None)
@@ -701,6 +701,8 @@ class FakeWatches:
 
     async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
         await self._turn("notice_tried")
+        if self._write(watch).card != watch.card:
+            raise ClaimLost
         if at is not None and self._write(watch).followers != watch.followers:
             raise WatchChanged
         self._write(watch, notice_tried_at=at)

@@ -56,7 +56,9 @@ async def with_card_and_reply(store: Watches, *people: str) -> Watch:
     mine = await followed(store, ADA)
     await store.card_tried(mine, NOON)
     await store.card_posted(mine.id, NOON, CARD, "look")
-    await store.notice_tried(mine, NOON)
+    posted = await store.newest(mine)
+    assert posted is not None
+    await store.notice_tried(posted, NOON)
     found = await store.newest(mine)
     assert found is not None
     await store.reply_tried(found, SECOND, NOON)

@@ -381,6 +381,35 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
             await easel.watches.close(replace(row, claim=Claim("another")), START)
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_late_end_does_not_doubt_an_end_already_shown(is_answered: bool) -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+        easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
+        if not is_answered:
+            easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        with pytest.raises(ClaimLost):
+            await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+        await asyncio.sleep(5)
+        row = easel.watches.rows[watch.id]
+        assert (row.shown, row.closed_at, row.ended) == ("end", START, True)
+
+
+async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
+    easel = Easel()
+    async with easel.running():
+        (watch, ts) = easel.cards[0]
+        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.drawing.show(watch, ts, look("running"))
+        await asyncio.sleep(0.5)
+        easel.taken_over(shown="end", ended=True, closed_at=START)
+        with pytest.raises(ClaimLost):
+            await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+        await asyncio.sleep(5)
+        assert easel.watches.rows[watch.id].shown == DOUBTED
+
+
 async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once_it_finds_out() -> None:
     easel = Easel()
     async with easel.running():

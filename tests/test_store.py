@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from bot.errors import ClaimLost
 from bot.job import JobId
 from bot.ports import Watches
 from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
@@ -103,7 +104,7 @@ async def test_closed_watch_opens_again_for_all(store: Watches) -> None:
     old = await followed(store, ADA, GRACE)
     await store.card_tried(old, NOON)
     await store.card_posted(old.id, NOON, Ts("1.1"), "look")
-    await store.notice_tried(old, NOON)
+    await store.notice_tried(replace(old, card=Ts("1.1")), NOON)
     await store.notice_posted(old.id, NOON, Ts("1.2"), None)
     await store.close(old, NOON)
     later = NOON + timedelta(hours=1)
@@ -276,10 +277,13 @@ async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: Wat
     await store.card_tried(mine, NOON)
     await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
     await store.card_is_gone(mine.id, Ts("1.1"))
-    await store.notice_tried(mine, NOON)
+    posted = replace(mine, card=Ts("1.1"))
+    await store.notice_tried(posted, NOON)
     await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
     await store.start_over(mine.id, Ts("1.1"))
     assert await store.get(mine.id) == mine
+    with pytest.raises(ClaimLost):  # under the card that is gone, which is being posted anew
+        await store.notice_tried(posted, NOON)
 
 
 async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: Watches) -> None:

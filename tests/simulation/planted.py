@@ -10,8 +10,9 @@ from unittest.mock import patch
 
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import sight, store, workspace
+from bot import omnihttp, sight, store, workspace
 from bot.asks import Ask
 from bot.askstore import StoredAsks
 from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
@@ -19,8 +20,9 @@ from bot.drawing import Drawing, _Card
 from bot.errands import Errands
 from bot.follower import Follower
 from bot.givenupstore import StoredGivenUps
+from bot.lookups import Lookups
 from bot.posting import Post, Posting
-from bot.rows import select_watches
+from bot.rows import same_place, select_watches
 from bot.store import Store
 from bot.tables import watches
 from bot.watch import NoCard, Ts, Watch, WatchId
@@ -238,10 +240,46 @@ def _forgotten_before_told() -> None:
 
 @_fault("a late edit of a process that was replaced is left as it is")
 def _late_edit_left() -> None:
-    async def doubt_last_look(_self: Store, _watch: WatchId, _card: Ts) -> None:
+    async def doubt_last_look(_self: Store, _watch: WatchId, _card: Ts, *, _is_end: bool = False) -> None:
         pass
 
     _replace(Store, "doubt_last_look", doubt_last_look)
+
+
+@_fault("a replaced process does not store that its card shows the end")
+def _end_not_stored() -> None:
+    async def end_shown(_self: Store, _watch: Watch, _card: Ts, _fingerprint: str) -> bool:
+        return False
+
+    _replace(Store, "_end_shown", end_shown)
+
+
+@_fault("a second person who follows a job takes it over")
+def _taken_over() -> None:
+    real = store.add_watch
+
+    async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
+        await real(connection, watch)
+        theirs = {"requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
+        await connection.execute(update(watches).where(same_place(watch)).values(theirs))
+
+    _replace(store, "add_watch", add_watch)
+
+
+@_fault("a 404 of a gateway counts as Omni's")
+def _gateway_is_omni() -> None:
+    def is_omnis_error(_status: int, body: bytes) -> bool:
+        return body.lstrip().startswith(b"{")
+
+    _replace(omnihttp, "is_omnis_error", is_omnis_error)
+
+
+@_fault("a 429 of a look-up counts as an answer")
+def _busy_is_an_answer() -> None:
+    async def ask_once(self: Lookups[Any, Any], key: Any) -> Any:
+        return await self._ask(key)
+
+    _replace(Lookups, "_ask_until_answered", ask_once)
 
 
 @_fault("nobody tells of the questions of a process that is gone")
