@@ -6,7 +6,15 @@ from dataclasses import replace
 from random import Random
 
 from bot.demo.timeline import Cancelled, Failed
-from tests.simulation.jobplans import a_job, long_and_failing, quick_steps, tall_and_quick, waiting
+from tests.simulation.jobplans import (
+    a_job,
+    forgotten_soon,
+    long_and_failing,
+    quick_steps,
+    script_seconds,
+    tall_and_quick,
+    waiting,
+)
 from tests.simulation.mishaps import (
     POINTS,
     SWEEP_FAILS,
@@ -16,6 +24,7 @@ from tests.simulation.mishaps import (
     kill_over_a_post,
     kills_over,
     late_edits,
+    outages,
     pause_near_the_end,
     unheard,
 )
@@ -58,7 +67,8 @@ def plan(seed: int) -> Scenario:
         actions.append(Action(1.0, "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES)))
         upsets += [kill_over_a_post(random) for _ in range(2)]
     if is_shared:
-        jobs = (long_and_failing(random, jobs[0]), *jobs[1:])
+        shared = forgotten_soon(Random(f"forgotten {seed}"), long_and_failing(random, jobs[0]))
+        jobs = (shared, *jobs[1:])
         actions += [
             Action(random.uniform(2, 20), "follow", random.choice(PEOPLE), random.choice(OPEN_PLACES))
             for _ in range(2)
@@ -71,7 +81,7 @@ def plan(seed: int) -> Scenario:
                 back_after=random.choice((5.0, 30.0, 70.0)),
             )
         )
-        upsets.append(pause_near_the_end(random, jobs[0].script))
+        upsets.append(pause_near_the_end(random, shared))
     if not (is_shared or changes_mind):
         asked, asking, killing = _asks(Random(f"asks {seed}"), seed, len(jobs), places)
         jobs += asked
@@ -81,11 +91,17 @@ def plan(seed: int) -> Scenario:
         jobs += again
         actions += pressing
         upsets += killing
+    if not changes_mind:
+        again, taking_over = _takeovers(Random(f"takeovers {seed}"), seed, jobs, actions, is_shared=is_shared)
+        jobs += again
+        actions += taking_over
     fronts = [SWEEP_FAILS] if changes_mind else any_fronts(random)
     fronts += late_edits(Random(f"late edits {seed}"), actions)
     silent, killing = unheard(Random(f"unheard {seed}"), jobs, actions)
     fronts += silent
     upsets += killing
+    if not changes_mind:
+        fronts += outages(seed, actions)
     if has_slow_edits:
         jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
         fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.6, ("slow",), "chat.update"))
@@ -251,6 +267,42 @@ def _presses(
                 for more in range(pressers)
             ]
     return tuple(again), pressing, kills_over(random, pressing)
+
+
+def _takeovers(
+    random: Random, seed: int, jobs: tuple[JobPlan, ...], actions: list[Action], *, is_shared: bool
+) -> tuple[tuple[JobPlan, ...], list[Action]]:
+    """Now and then a second person follows a job after the first has left or the job has ended, and both press Cancel
+    or Retry."""
+    asked = [a for a in actions if a.kind in FOLLOWING and a.place in OPEN_PLACES + MORE_PLACES]
+    if not asked or random.random() > 0.2:
+        return (), []
+    first = random.choice(asked)
+    second = random.choice([person for person in PEOPLE if person != first.person])
+    job = jobs[first.job]
+    begins = first.at if job.is_asked else job.begins
+    ends = min(begins + script_seconds(job.script), job.cancelled_at or math.inf)
+    left_at = first.at + random.uniform(4, 60)
+    came_at = left_at + random.uniform(0.5, 30)
+    taking_over: list[Action] = []
+    if ends < ACTIVE_SECONDS and random.random() < 0.6:
+        came_at = max(first.at + 5.0, ends + random.uniform(5, 40))
+    else:
+        taking_over.append(Action(left_at, "stop", first.person, first.place, first.job))
+    taking_over.append(
+        Action(came_at, "follow", second, first.place, first.job, deliveries=_deliveries(random))
+    )
+    again: tuple[JobPlan, ...] = ()
+    kind, pressed = "cancel", first.job
+    if isinstance(job.script.end, Failed | Cancelled) and came_at > ends and not is_shared:
+        kind, pressed = "retry", next((n for n, plan in enumerate(jobs) if plan.again is job), len(jobs))
+        if pressed == len(jobs):
+            again = (replace(_asked(a_job(random, seed, pressed)), again=job),)
+    at = came_at + random.uniform(4, 20)
+    for person in (second, first.person):
+        taking_over.append(Action(at, kind, person, first.place, pressed))
+        at += random.uniform(4, 20)
+    return again, taking_over
 
 
 def _asked(job: JobPlan) -> JobPlan:

@@ -8,6 +8,8 @@ from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
 from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
+from tests.simulation.lookups import a_busy_slack_is_waited_for
+from tests.simulation.owners import followers_stay, only_the_requester_acts, the_first_requester_stays
 from tests.simulation.questions import questions_are_asked_once, whoever_asks_hears
 from tests.simulation.replies import the_end_is_told_once
 from tests.simulation.scenario import ASKING, FOLLOWING, JobPlan
@@ -253,8 +255,11 @@ def _payloads(seen: Seen) -> Iterator[str]:
 def _true_denials(seen: Seen) -> Iterator[str]:
     """Nobody is told that there is no such job unless Omni said so."""
     for asked in seen.world.people.asked:
-        job = seen.job_of(asked).again or seen.job_of(asked)
-        is_true = not job.exists or seen.was_denied(job) or asked.action.kind == "chat"
+        meant = seen.job_of(asked)
+        job = meant.again or meant
+        is_chat = asked.action.kind == "chat"
+        is_denied = seen.was_denied(job) or seen.was_denied(meant)
+        is_true = not job.exists or is_denied or (is_chat and seen.was_chat_denied(job))
         if seen.told(asked) == lines.no_such_job() and not is_true:
             yield f"{asked.person} is told that {job.id[:8]} does not exist"
 
@@ -297,6 +302,10 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "no edit after the final one": _final_is_final,
     "nobody is taken off": _unfollowed_if_so,
     "who follows is shown to": _followed_is_shown,
+    "the first requester stays": the_first_requester_stays,
+    "followers stay": followers_stay,
+    "only the requester acts": only_the_requester_acts,
+    "a busy Slack is waited for": a_busy_slack_is_waited_for,
     "the end is told once": the_end_is_told_once,
     "the answer goes on once": the_answer_goes_on_once,
     "charts are of answers": charts_are_of_answers,

@@ -72,11 +72,23 @@ def long_and_failing(random: Random, job: JobPlan) -> JobPlan:
     return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
 
 
+def forgotten_soon(random: Random, job: JobPlan) -> JobPlan:
+    """Now and then Omni forgets the job soon after its end, while a process may be paused over showing that."""
+    if random.random() > 0.4:
+        return job
+    return replace(job, vanishes_at=job.begins + script_seconds(job.script) + random.uniform(3, 30))
+
+
 def tall_and_quick(random: Random, job: JobPlan) -> JobPlan:
     """So that its thread fills while the bot is killed over one reply or another."""
     end = Complete(_tall(job.token, random.randint(4, 7)))
     script = Script(steps=((random.uniform(2, 10), "Step", 1),), end=end)
     return replace(job, begins=0.0, script=script, exists=True, vanishes_at=None, cancelled_at=None)
+
+
+def script_seconds(script: Script) -> float:
+    """How long a job takes."""
+    return script.queued_seconds + sum(seconds for seconds, *_ in script.steps) + script.delivering_seconds
 
 
 def quick_steps(script: Script) -> Script:

@@ -267,6 +267,10 @@ class Seen(Posts):
         """Whether Omni has ever said that it knows no such job."""
         return job.id in self.world.omni.denied
 
+    def was_chat_denied(self, job: JobPlan) -> bool:
+        """Whether Omni has ever said that it knows no such chat."""
+        return job.conversation in self.world.omni.denied
+
     def ends_at(self, job: JobPlan) -> float | None:
         """When the job ended in Omni; None if it did not, or is gone."""
         known = self.world.omni.jobs.get(job.id)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from bot.demo.timeline import Script
+from tests.simulation.jobplans import script_seconds
 from tests.simulation.scenario import ACTIVE_SECONDS, FOLLOWING, Action, JobPlan, Upset
 from tests.simulation.weather import DISK_TROUBLE, OMNI_TROUBLE, SLACK_TROUBLE, Front
 
@@ -114,10 +114,37 @@ def late_edits(random: Random, actions: list[Action]) -> list[Front]:
     ]
 
 
-def pause_near_the_end(random: Random, script: Script) -> Upset:
-    """A process stands still over an edit until the job has ended, and another has shown that."""
-    ends = sum(seconds for seconds, _, _ in script.steps) + script.delivering_seconds
-    return Upset("pause", max(0.0, ends - random.uniform(2, 30)), "left chat.update", back_after=70.0)
+def outages(seed: int, actions: list[Action]) -> list[Front]:
+    """A gateway in front of Omni, and look-ups in Slack."""
+    return _gateways(Random(f"gateways {seed}")) + _busy_look_ups(Random(f"busy look-ups {seed}"), actions)
+
+
+def _gateways(random: Random) -> list[Front]:
+    """Now and then a gateway in front of Omni has no route to it for a while."""
+    if random.random() > 0.15:
+        return []
+    begins = random.uniform(0, ACTIVE_SECONDS - 80)
+    return [Front("omni", begins, begins + random.choice((3.0, 20.0, 75.0, 75.0)), 1.0, ("gateway",))]
+
+
+def _busy_look_ups(random: Random, actions: list[Action]) -> list[Front]:
+    """Now and then Slack is too busy for a moment to say who a person is, or what kind of place it is."""
+    fronts: list[Front] = []
+    for action in actions:
+        if action.kind in (*FOLLOWING, "cancel") and random.random() < 0.1:
+            begins = action.at + random.choice(action.deliveries)
+            ends = begins + random.choice((0.3, 1.5, 3.0))
+            on = random.choice(("conversations.info", "users.info"))
+            fronts.append(Front("slack", begins, ends, 1.0, ("busy_briefly",), on))
+    return fronts
+
+
+def pause_near_the_end(random: Random, job: JobPlan) -> Upset:
+    """A process stands still over an edit until the job has ended, and another has shown that. Where Omni forgets the
+    job, it does so over the edit that shows the end."""
+    at = max(0.0, script_seconds(job.script) - random.uniform(2, 30))
+    on = "left chat.update" if job.vanishes_at is None else "left chat.update of the end"
+    return Upset("pause", at, on, back_after=70.0)
 
 
 def unheard(

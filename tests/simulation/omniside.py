@@ -42,7 +42,7 @@ class OmniSide(httpx.AsyncBaseTransport):
         self.submitted: list[str] = []
         """The questions that were taken, each as often as it was."""
         self.denied: dict[str, list[float]] = {}
-        """When the bot has been told that a job does not exist."""
+        """When Omni has told the bot that a job, or a chat, does not exist."""
 
     def add(self, job: str, conversation: str, script: Script, prompt: str, *, chart: bool) -> None:
         """Somebody starts a job."""
@@ -86,7 +86,8 @@ class OmniSide(httpx.AsyncBaseTransport):
                 raise httpx.ConnectError("refused", request=request) from error
             raise httpx.RemoteProtocolError("reset", request=request) from error
         headers = {**answer.headers, "Content-Type": answer.content_type}
-        if answer.status == 404 and answer is not NO_ROUTE and (asked := _STATUS.fullmatch(path)):
+        asked = _STATUS.fullmatch(path) or _CONVERSATION.fullmatch(path)
+        if answer.status == 404 and answer is not NO_ROUTE and asked:
             self.denied.setdefault(asked.group(1), []).append(self._now())
         return httpx.Response(
             answer.status, headers=headers, stream=httpx.ByteStream(answer.body), request=request

@@ -22,7 +22,7 @@ from bot.follower import Follower
 from bot.givenupstore import StoredGivenUps
 from bot.lookups import Lookups
 from bot.posting import Post, Posting
-from bot.rows import same_place, select_watches
+from bot.rows import add_watch, same_place, select_watches
 from bot.store import Store
 from bot.tables import watches
 from bot.watch import NoCard, Ts, Watch, WatchId
@@ -256,14 +256,12 @@ def _end_not_stored() -> None:
 
 @_fault("a second person who follows a job takes it over")
 def _taken_over() -> None:
-    real = store.add_watch
-
-    async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
-        await real(connection, watch)
+    async def add(connection: AsyncConnection, watch: Watch) -> None:
+        await add_watch(connection, watch)
         theirs = {"requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
         await connection.execute(update(watches).where(same_place(watch)).values(theirs))
 
-    _replace(store, "add_watch", add_watch)
+    _replace(store, "add_watch", add)
 
 
 @_fault("a 404 of a gateway counts as Omni's")

@@ -57,6 +57,8 @@ class Weather:
             return OK
         if kind == "busy":
             return Fate(kind, self._random.choice((1, 1, 3, 20)))
+        if kind == "busy_briefly":
+            return Fate("busy", 1)
         if kind == "slow":
             return Fate(kind, self._random.choice((0.5, 3.0, 9.0, 9.0)))
         return Fate(kind)

@@ -22,7 +22,7 @@ class Answer:
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 NO_ROUTE = Answer(404, b'{"message":"no Route matched with those values"}')
-"""A gateway's 404, which says nothing about a job."""
+"""The answer of a gateway that has lost the way to the service behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Fate:
     - "refused": no connection.
     - "reset": dropped on its way there.
     - "reset_after": done, and dropped on its way back.
-    - "down", "down_after": a page with 502 in the place of its answer, before or after it is done; of Omni every other
-      time a gateway's 404.
+    - "down", "down_after": a page with 502 in the place of its answer, before or after it is done.
     - "nonsense": a page with 200, and nothing is done.
     - "slow": done and answered `seconds` later than usual.
     - "late": done, and answered when nobody waits any more.
     - "gone": 404 as if there were no such job.
+    - "gateway": 404 of a gateway in front of the service, which sees nothing of the request.
     """
 
     kind: str
@@ -164,14 +164,14 @@ class Wire:
                 return Answer(429, b'{"ok":false,"error":"ratelimited"}', headers)
             case "reset":
                 return Answer(0, b"")
-            case "down" if exchange.service == "omni" and len(self.log) % 2:
-                return NO_ROUTE
             case "down":
                 return Answer(502, HTML, content_type="text/html")
             case "nonsense":
                 return Answer(200, HTML, content_type="text/html")
             case "gone":
                 return Answer(404, b'{"detail":"Job not found","status":404}')
+            case "gateway":
+                return NO_ROUTE
             case "reset_after":
                 serve(exchange)
                 return Answer(0, b"")

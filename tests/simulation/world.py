@@ -9,12 +9,13 @@ from bot.demo.limits import Limits
 from bot.demo.slack import SCOPES
 from bot.demo.workspace import Channel, User, Workspace
 from tests.simulation.followed import Followed
+from tests.simulation.looks import FINAL, look_of
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machine import Machine, Running, settings
 from tests.simulation.omniside import OmniSide
 from tests.simulation.people import People
 from tests.simulation.scenario import MORE_PLACES, JobPlan, Scenario, Upset
-from tests.simulation.slackside import SlackSide
+from tests.simulation.slackside import Look, SlackSide
 from tests.simulation.sqlite import Disk
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Weather
@@ -207,7 +208,8 @@ class World:
         self._event("committed", process)
 
     def _on_wire(self, what: str, exchange: Exchange) -> None:
-        self._event(f"{what} {exchange.name}", exchange.process)
+        is_end = exchange.name == "chat.update" and look_of(Look(0.0, exchange.args["text"], [])) in FINAL
+        self._event(f"{what} {exchange.name}{' of the end' * is_end}", exchange.process)
 
     def _event(self, what: str, process: Process | None) -> None:
         for upset in self._upsets:
