@@ -25,8 +25,10 @@ class Unjudged(OmniError):
 class Access(Protocol):
     """Who may do what. Whatever can't be found out counts as not allowed."""
 
-    async def refusal(self, user: UserId, place: Place) -> str | None:
-        """Why this person may do nothing here, as a private line; None: they may."""
+    async def refusal(self, user: UserId, place: Place, *, asks_omni: bool = True) -> str | None:
+        """Why this person may do nothing here, as a private line; None: they may. `asks_omni`: whether Omni may be
+        asked for it, which a person who has asked too much has to wait for. From then on what the task asks is
+        counted as the person's."""
         ...
 
     @property

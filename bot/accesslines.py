@@ -64,6 +64,14 @@ def too_many_asks(most: int) -> str:
     return f"You have asked {most} times within an hour, and one person can't ask more often. Please try again later."
 
 
+def too_many_requests() -> str:
+    """The person has caused as many requests to Omni as one may within a minute."""
+    return (
+        "You have asked for more than one person can within a minute, so I didn't ask Omni. "
+        "Please wait 20 seconds, then try again."
+    )
+
+
 def kept_private(permalink: str | None, bot_user: UserId) -> str:
     """The card went to the person's direct messages, because others would read along, or may."""
     card = f"<{permalink}|the card>" if permalink else "the card"

@@ -35,7 +35,8 @@ from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.ports import Omni, Watches
 from bot.sight import Sight
-from bot.watch import Watch
+from bot.userlimit import act_for
+from bot.watch import UserId, Watch
 
 log = structlog.get_logger()
 
@@ -205,13 +206,14 @@ class Follower:
         if is_first:
             self._begin_looking(follow, watches)
         at_once = is_first and follow.sight.job is None
-        urgent = at_once and any(watch.card is None for watch in watches)
+        new = next((watch for watch in watches if watch.card is None), None) if at_once else None
+        asker = None if new is None else new.requester
         look = asyncio.create_task(
-            self._look(follow, at_once=at_once, urgent=urgent), name=f"look {follow.job}"
+            self._look(follow, at_once=at_once, asker=asker), name=f"look {follow.job}"
         )
         look.add_done_callback(lambda _: follow.wake.set())
         follow.look = look
-        if urgent:
+        if asker is not None:
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
 
     def _begin_looking(self, follow: Followed, watches: Sequence[Watch]) -> None:
@@ -237,11 +239,12 @@ class Follower:
         since = _loop_time() - follow.looked_at
         return worth(follow.last_look, max(0.0, since), self._learning.survival)
 
-    async def _look(self, follow: Followed, *, at_once: bool, urgent: bool) -> Sight:
-        """Ask Omni once: when it is due, as soon as no other job is worth more."""
+    async def _look(self, follow: Followed, *, at_once: bool, asker: UserId | None) -> Sight:
+        """Ask Omni once: when it is due, as soon as no other job is worth more. `asker`: who waits for it, if any."""
+        act_for(asker)
         if not at_once:
             await follow.rest(partial(self._pause_seconds, follow))
-        urgent, follow.is_urgent = urgent or follow.is_urgent, False
+        urgent, follow.is_urgent = asker is not None or follow.is_urgent, False
         try:
             job = await self._omni.status(follow.job, urgent=urgent, worth=partial(self._worth, follow))
         except OmniError as error:

@@ -17,6 +17,7 @@ from bot.job import Job
 from bot.lookups import Lookups
 from bot.person import Person
 from bot.ports import Watches
+from bot.userlimit import UserLimit, act_for
 from bot.venues import Venues
 from bot.watch import Place, TeamId, UserId, Watch
 
@@ -51,8 +52,10 @@ class Gatekeeper:
         watches: Watches,
         asks: Asks,
         now: Callable[[], datetime],
+        user_limit: UserLimit,
     ) -> None:
         self._rules = rules
+        self._user_limit = user_limit
         self._people = people
         self._venues = venues
         self._omni_users = omni_users
@@ -60,7 +63,7 @@ class Gatekeeper:
         self._asks = asks
         self._now = now
 
-    async def refusal(self, user: UserId, place: Place) -> str | None:
+    async def refusal(self, user: UserId, place: Place, *, asks_omni: bool = True) -> str | None:
         """See `Access.refusal`."""
         try:
             async with asyncio.timeout(WAITED_FOR_SECONDS):
@@ -75,6 +78,10 @@ class Gatekeeper:
             return self._refuse(user, place, "not for them", accesslines.not_for_you())
         if not self._rules.is_open_in(place):
             return self._refuse(user, place, "not there", accesslines.not_here())
+        if asks_omni:
+            if self._user_limit.is_exceeded(user):
+                return self._refuse(user, place, "too many requests", accesslines.too_many_requests())
+            act_for(user)
         return None
 
     @property

@@ -206,8 +206,14 @@ class ModalHandlers:
             return None
 
     async def _redraw(self, view: modals.View, person: UserId) -> str | None:
-        choices = await self._catalogue.choices(self._team, person, entered.chosen_model(view))
-        await self._update(str(view.get("id") or ""), modals.ask(entered.place_of(view), choices))
+        place = entered.place_of(view)
+        line = await self._access.refusal(person, place or Place(self._team, NOWHERE))
+        if line is not None:
+            # What has been entered stays.
+            choices = Choices(trouble=line)
+        else:
+            choices = await self._catalogue.choices(self._team, person, entered.chosen_model(view))
+        await self._update(str(view.get("id") or ""), modals.ask(place, choices))
         return None
 
     async def _update(self, opened: str, view: modals.View) -> None:

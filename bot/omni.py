@@ -31,6 +31,7 @@ from bot.omniresult import read_result
 from bot.omnistatus import read_newest_job, read_status
 from bot.ports import Worth
 from bot.result import JobResult
+from bot.userlimit import UserLimit
 
 log = structlog.get_logger()
 
@@ -60,10 +61,15 @@ class OmniApi:
     """`Omni`, `Asking` and `Members` over httpx, behind one gate."""
 
     def __init__(
-        self, client: httpx.AsyncClient, gate: Gate, random: Random, meter: Meter = UNMETERED
+        self,
+        client: httpx.AsyncClient,
+        gate: Gate,
+        random: Random,
+        meter: Meter = UNMETERED,
+        users: UserLimit | None = None,
     ) -> None:
-        """`client` comes from `omni_client`."""
-        self._http = OmniHttp(client, gate, random, meter)
+        """`client` comes from `omni_client`. `users`: as for `OmniHttp`."""
+        self._http = OmniHttp(client, gate, random, meter, users)
         self._charts: dict[JobId, bool] = {}
         self._users_path = _USERS
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreach
 from bot.meter import UNMETERED, Meter, Outcome
 from bot.omnibody import is_omnis_error
 from bot.ports import Worth
+from bot.userlimit import UserLimit
 
 log = structlog.get_logger()
 
@@ -81,12 +83,19 @@ class OmniHttp:
     """Asks Omni. Each request takes a turn of the gate, so the key's limit holds for all of them."""
 
     def __init__(
-        self, client: httpx.AsyncClient, gate: Gate, random: Random, meter: Meter = UNMETERED
+        self,
+        client: httpx.AsyncClient,
+        gate: Gate,
+        random: Random,
+        meter: Meter = UNMETERED,
+        users: UserLimit | None = None,
     ) -> None:
+        """`users`: counts what each user causes; None: nothing is counted."""
         self._client = client
         self._gate = gate
         self._random = random
         self._meter = meter
+        self._users = users or UserLimit(sys.maxsize)
         self._refusals = 0
 
     async def ask(self, asked: Asked, *, urgent: bool, worth: Worth | None = None) -> Answer:
@@ -96,7 +105,11 @@ class OmniHttp:
             NotSent: there is no connection.
             OmniUnreachable: nothing usable comes back. Whether the request had its effect, nobody can tell.
         """
-        await self._gate.turn(urgent=urgent, worth=worth)
+        if urgent:
+            async with self._users.turn():
+                await self._gate.turn(urgent=True)
+        else:
+            await self._gate.turn(worth=worth)
         outcome = Outcome.ABANDONED
         try:
             response, body = await self._send(asked)

@@ -43,6 +43,7 @@ from bot.shortcuts import Shortcuts
 from bot.submitting import Submitting
 from bot.thread import Thread
 from bot.uploading import Uploading
+from bot.userlimit import UserLimit
 from bot.venues import Venues
 from bot.watch import TeamId, UserId
 
@@ -93,6 +94,8 @@ class World:
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
+    user_limit: UserLimit
+    """On the requests to Omni."""
     events: JobEvents = field(default_factory=JobEvents)
     """What Omni tells of jobs by itself."""
     meter: Meter = UNMETERED
@@ -150,6 +153,7 @@ def assemble(
         watches=world.watches,
         asks=world.asks,
         now=world.now,
+        user_limit=world.user_limit,
     )
     palette = Palette()
     drawing = Drawing(world.board, world.watches, edits, palette, world.meter)

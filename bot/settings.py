@@ -260,6 +260,16 @@ class Settings(BaseSettings):
             "a whole number from 1 to 10000",
         ),
     ] = 30
+    max_lookups_per_minute: Annotated[
+        int,
+        Field(ge=3, le=10_000),
+        About(
+            "Who may do what",
+            "How many requests to Omni one person may cause within a minute by commands and clicks, 3 to 10000; half "
+            "of them at once. Each process counts for itself",
+            "a whole number from 3 to 10000",
+        ),
+    ] = 20
     database_url: Annotated[
         SecretStr,
         Field(validate_default=True),

@@ -45,6 +45,7 @@ from bot.slackviews import SlackViews
 from bot.store import Store
 from bot.sweep import sweep, sweep_asks, sweep_given_ups
 from bot.transactions import Transactions
+from bot.userlimit import UserLimit
 from bot.watch import UserId
 from bot.webhook import webhook_of
 
@@ -157,7 +158,8 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         )
         board, directory = SlackBoard(slack), SlackDirectory(slack, team)
         people: Lookups[UserId, Person] = Lookups(directory.person)
-        omni = OmniApi(http, requests, Random(), common.meter)
+        user_limit = UserLimit(settings.max_lookups_per_minute)
+        omni = OmniApi(http, requests, Random(), common.meter, user_limit)
         public_url = settings.public_url
         webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
         closing.callback(common.sharing.switchboard.disconnect, team)
@@ -177,6 +179,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
             now=now,
             team=team,
             bot_user=credentials.bot_user,
+            user_limit=user_limit,
             events=common.sharing.switchboard.connect(team, webhook),
             meter=common.meter,
         )

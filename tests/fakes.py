@@ -934,7 +934,7 @@ class FakeAccess:
         self.error: Exception | None = None
         self.looks_up_for_seconds = 0.0
 
-    async def refusal(self, user: UserId, _place: Place) -> str | None:
+    async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
         if self.looks_up_for_seconds:
             await asyncio.sleep(self.looks_up_for_seconds)
         return self.refused.get(user)

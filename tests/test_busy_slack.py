@@ -25,6 +25,7 @@ from bot.parts import World, assemble
 from bot.person import Person, Venue
 from bot.ports import Message
 from bot.runner import TaskRunner
+from bot.userlimit import UserLimit
 from bot.watch import ChannelId, Place, UserId
 from tests.fakes import (
     HERE,
@@ -103,6 +104,7 @@ class Bot:
             now=now,
             team=HERE.team,
             bot_user=UserId("U0BOT"),
+            user_limit=UserLimit(1_000),
         )
         rules = replace(RULES, access=AccessRules())
         parts = assemble(world, rules, Gate(FreeLedger(), "edits", Rate(0.01, 0.0)), Arrivals(), TaskRunner)

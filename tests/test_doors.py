@@ -259,6 +259,17 @@ async def test_another_model_has_other_topics() -> None:
     assert entered.place_of(redrawn) == entered.place_of(view)
 
 
+async def test_limit_is_told_in_the_form_and_keeps_it() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = "Wait."
+    view = submitted(VIEWS["ask"], model=MODEL) | {"id": "V9"}
+    await doors.press(doors.modals.on_model_chosen, interaction(view=view))
+    await doors.errands.drain()
+    ((_, redrawn),) = doors.views.updated
+    assert "Wait." in str(redrawn) and redrawn["callback_id"] == modals.ASK
+    assert entered.place_of(redrawn) == entered.place_of(view)
+
+
 # What is entered
 
 

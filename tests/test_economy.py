@@ -27,6 +27,7 @@ from bot.ports import Worth
 from bot.runner import Runner, TaskRunner
 from bot.store import Store
 from bot.transactions import Transactions
+from bot.userlimit import UserLimit
 from bot.watch import ChannelId, Place, UserId, Watch
 from tests.databases import Opened, statements
 from tests.fakes import ADA, HERE, JOB, FakeBoard, FakeDirectory, FakeOmni, a_job, a_watch
@@ -117,6 +118,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         now=now,
         team=HERE.team,
         bot_user=UserId("U0BOT"),
+        user_limit=UserLimit(1_000),
     )
     parts = assemble(world, RULES, edits, Arrivals(), TaskRunner)
     task = asyncio.create_task(parts.drawing.run())

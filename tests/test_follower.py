@@ -35,6 +35,7 @@ from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
 from bot.runner import Runner, TaskRunner
+from bot.userlimit import UserLimit, act_for, acting_for
 from bot.watch import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
     ADA,
@@ -108,6 +109,7 @@ class Stage:
             omni_users=cast(OmniUsers, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
+            user_limit=UserLimit(1_000),
             events=self.events,
             meter=self.meter,
         )
@@ -602,3 +604,13 @@ async def test_a_process_tells_how_the_jobs_stand_that_it_follows() -> None:
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(60)
         assert stage.states() == []
+
+
+async def test_first_look_counts_as_the_requesters() -> None:
+    stage = Stage(a_job(), a_watch(person=GRACE))
+    whose: list[UserId | None] = []
+    stage.omni.on_asked = lambda: whose.append(acting_for())
+    act_for(ADA)
+    async with stage.bot():
+        await asyncio.sleep(20)
+    assert whose[0] == GRACE and len(whose) > 2 and set(whose[1:]) == {None}

@@ -27,6 +27,7 @@ from bot.errors import (
 from bot.gatekeeper import Gatekeeper
 from bot.lookups import Lookups
 from bot.person import Person, Venue
+from bot.userlimit import UserLimit, act_for, acting_for
 from bot.venues import KNOWN_FOR_SECONDS, WAITED_FOR_SECONDS, Venues
 from bot.watch import ChannelId, Place, TeamId, UserId
 from tests.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
@@ -68,6 +69,7 @@ class Door:
         self.watches = FakeWatches()
         self.asks = FakeAsks()
         self.venues = Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels")))
+        self.user_limit = UserLimit(2)
         self.keeper = Gatekeeper(
             AccessRules(**rules),  # type: ignore[arg-type]
             people=Lookups(self.directory.person),
@@ -76,6 +78,7 @@ class Door:
             watches=self.watches,
             asks=cast(Asks, self.asks),
             now=now,
+            user_limit=self.user_limit,
         )
 
 
@@ -297,3 +300,32 @@ async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
         ("ask", GRACE, "refused: no single Omni user"),
     ]
     assert all("Top products" not in str(line) for line in logs)
+
+
+async def test_user_who_asks_too_much_is_told_to_wait() -> None:
+    door = Door()
+    act_for(ADA)
+    async with door.user_limit.turn():
+        pass
+    with capture_logs() as logged:
+        line = await door.keeper.refusal(ADA, HERE)
+    assert line == accesslines.too_many_requests()
+    assert [entry["outcome"] for entry in logged] == ["refused: too many requests"]
+    assert await door.keeper.refusal(GRACE, HERE) is None
+    await asyncio.sleep(31)
+    assert await door.keeper.refusal(ADA, HERE) is None
+
+
+async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
+    door = Door()
+    act_for(ADA)
+    async with door.user_limit.turn():
+        pass
+    assert await door.keeper.refusal(ADA, HERE, asks_omni=False) is None
+
+
+async def test_task_of_who_is_let_in_acts_for_them() -> None:
+    door = Door(users=frozenset({ADA}))
+    assert await door.keeper.refusal(GRACE, HERE) is not None and acting_for() is None
+    assert await door.keeper.refusal(ADA, HERE, asks_omni=False) is None and acting_for() is None
+    assert await door.keeper.refusal(ADA, HERE) is None and acting_for() == ADA

@@ -121,7 +121,7 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
     asked: list[UserId] = []
 
     class Refusing(FakeAccess):
-        async def refusal(self, user: UserId, _place: Place) -> str | None:
+        async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
             asked.append(user)
             return accesslines.not_for_you()
 
@@ -132,6 +132,19 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
             await house.open()
             await asyncio.sleep(600)
     assert asked == [ADA, ADA] and len(house.times()) == 2
+
+
+async def test_home_tab_is_open_to_who_asks_omni_too_much() -> None:
+    class Limiting(FakeAccess):
+        async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
+            return accesslines.too_many_requests() if asks_omni else None
+
+    house = House()
+    house.tabs._access = Limiting()
+    async with house.kept():
+        await house.open()
+        await asyncio.sleep(1)
+    assert accesslines.too_many_requests() not in house.shown() and house.shown()
 
 
 async def test_people_see_their_own_follows_only() -> None:
@@ -225,7 +238,7 @@ async def test_a_place_that_is_not_named_closes_no_home_tab() -> None:
     asked: list[Place] = []
 
     class Watching(FakeAccess):
-        async def refusal(self, _user: UserId, place: Place) -> str | None:
+        async def refusal(self, _user: UserId, place: Place, *, asks_omni: bool = True) -> str | None:
             asked.append(place)
             return None
 

@@ -19,6 +19,7 @@ from bot.modalhandlers import ModalHandlers
 from bot.person import Views
 from bot.ports import Message
 from bot.shortcuts import Shortcuts
+from bot.userlimit import UserLimit
 from bot.venues import Venues
 from bot.watch import ChannelId, Place, Ts, UserId, Watch, WatchId
 from tests.asking import CHAT, OLD_MODEL, Desks, Stage, direct, said
@@ -184,6 +185,7 @@ def with_owners(stage: Stage, **rules: object) -> None:
         watches=stage.watches,
         asks=stage.asks,
         now=now,
+        user_limit=UserLimit(1_000),
     )
     stage.access = keeper  # type: ignore[assignment]
     stage.omni.jobs[JOB] = replace(cast(Any, stage.omni.jobs[JOB]), user=OWNERS[ADA])

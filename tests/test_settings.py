@@ -421,6 +421,7 @@ def test_whoever_names_nobody_lets_in_the_workspace_and_no_further(read: Read) -
     assert not (found.allowed_channels | found.allowed_users | found.allowed_teams | found.admin_users)
     assert not (found.allow_guests or found.allow_shared_channels)
     assert (found.max_open_follows_per_person, found.max_asks_per_hour) == (25, 30)
+    assert found.max_lookups_per_minute == 20
 
 
 def test_ids_are_read_with_commas_or_spaces_between_them(read: Read) -> None:
@@ -459,6 +460,7 @@ def test_rules_are_read_in_any_case(read: Read) -> None:
         ("ALLOW_SHARED_CHANNELS", "secret"),
         ("MAX_OPEN_FOLLOWS_PER_PERSON", "0"),
         ("MAX_ASKS_PER_HOUR", "secret"),
+        ("MAX_LOOKUPS_PER_MINUTE", "2"),
     ],
 )
 def test_a_rule_that_can_not_be_read_is_one_problem_and_no_rule(read: Read, name: str, value: str) -> None:

@@ -147,6 +147,8 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
         "DATABASE_URL": f"sqlite+aiosqlite:///{(folder / 'demo.db').as_posix()}",
         "NOTIFY_AFTER_SECONDS": "30",
+        # One visitor tries all samples.
+        "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
         "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),

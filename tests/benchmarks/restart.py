@@ -100,6 +100,7 @@ class Trial:
             "OMNI_API_TOKEN": self.omni.api_key,
             "OMNI_REQUESTS_PER_MINUTE": str(self.omni.requests_per_minute),
             "MAX_OPEN_FOLLOWS_PER_PERSON": "10000",
+            "MAX_LOOKUPS_PER_MINUTE": "10000",
             "DATABASE_URL": self.url,
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "error"),
         }

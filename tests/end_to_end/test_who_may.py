@@ -231,6 +231,21 @@ async def test_a_deactivated_person_is_refused(world: World) -> None:
     assert world.slack.messages(world.channel) == [] and world.omni.requests == []
 
 
+async def test_look_ups_of_one_person_are_limited(world: World) -> None:
+    unknown = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(2)]
+    async with world.bot(max_lookups_per_minute=3):
+        await world.type(unknown[0])
+        await world.told(world.ada, "Omni knows no such job")
+        await world.type(unknown[1])
+        await world.told(world.ada, "more than one person can within a minute")
+        await world.type("list")
+        await world.told(world.ada, "You follow no running job")
+        await world.type(unknown[1], user=world.grace)
+        await world.told(world.grace, "Omni knows no such job")
+
+    assert len(world.omni.requests) == 2
+
+
 async def test_commands_at_once_stay_within_the_limit(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(8)]
     async with world.bot(max_open_follows_per_person=2):

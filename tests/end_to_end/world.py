@@ -44,6 +44,7 @@ def environment(slack: SimulatedSlack, omni: SimulatedOmni, database_url: str) -
         "OMNI_API_TOKEN": omni.api_key,
         "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
         "MAX_OPEN_FOLLOWS_PER_PERSON": "10000",
+        "MAX_LOOKUPS_PER_MINUTE": "10000",
         "DATABASE_URL": database_url,
     }
 
@@ -72,6 +73,7 @@ class World:
             "omni_api_token": self.omni.api_key,
             "omni_requests_per_minute": self.omni.requests_per_minute,
             "database_url": self.database_url,
+            "max_lookups_per_minute": 10_000,
         }
         return Settings.model_validate(values | delivery(self.slack) | more)
 

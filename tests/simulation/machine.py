@@ -259,6 +259,7 @@ def settings(
             "ask_as": "key",
             "max_open_follows_per_person": 10_000,
             "max_asks_per_hour": 10_000,
+            "max_lookups_per_minute": 10_000,
             "notify_after_seconds": notify_after_seconds,
             "max_follow_hours": max_follow_hours,
             "retention_days": retention_days,
