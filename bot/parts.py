@@ -39,6 +39,7 @@ from bot.ports import Board, Durations, Omni, Watches
 from bot.posting import Posting
 from bot.results import Results
 from bot.runner import Follow, Runner
+from bot.settings import Settings
 from bot.shortcuts import Shortcuts
 from bot.submitting import Submitting
 from bot.thread import Thread
@@ -63,10 +64,7 @@ class Rules:
 
     tenant: str
     """Omni's address; only chats on it become links."""
-    notify_after_seconds: float
-    """An answer that took longer is announced in the card's thread."""
-    follow_for_seconds: float
-    """A job that has not ended by then is looked after no more, until somebody asks for it."""
+    settings: Settings
     access: AccessRules
     """Who may do what."""
     default_model: ModelId | None = None
@@ -164,7 +162,7 @@ def assemble(
         uploading=Uploading(world.board, posting, world.now),
         now=world.now,
         tenant=rules.tenant,
-        notify_after_seconds=rules.notify_after_seconds,
+        notify_after_seconds=rules.settings.notify_after_seconds,
     )
     cards = Cards(
         board=world.board,
@@ -187,7 +185,7 @@ def assemble(
         cards=cards,
         now=world.now,
         learning=learning,
-        follow_for_seconds=rules.follow_for_seconds,
+        follow_for_seconds=rules.settings.max_follow_hours * 3_600.0,
         events=world.events,
     )
     runner = run(follower.follow)

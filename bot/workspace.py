@@ -140,8 +140,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
     settings, team = common.settings, credentials.team
     rules = Rules(
         tenant=credentials.omni_base_url,
-        notify_after_seconds=settings.notify_after_seconds,
-        follow_for_seconds=settings.max_follow_hours * 3_600.0,
+        settings=settings,
         access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )

@@ -35,6 +35,7 @@ from bot.parts import Rules, World, assemble
 from bot.person import Views
 from bot.ports import Message
 from bot.runner import Runner, TaskRunner
+from bot.settings import Settings
 from bot.userlimit import UserLimit, act_for, acting_for
 from bot.watch import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
 from tests.fakes import (
@@ -63,8 +64,7 @@ FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
 RULES = Rules(
     access=AccessRules(),
     tenant="https://acme.omniapp.co",
-    notify_after_seconds=30.0,
-    follow_for_seconds=24 * 3_600.0,
+    settings=Settings.model_construct(),
 )
 
 

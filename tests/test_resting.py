@@ -11,6 +11,7 @@ from bot import lines
 from bot.errors import JobNotFound, OmniError, OmniUnreachable, StoreUnavailable
 from bot.job import Job, JobState
 from bot.ports import Message
+from bot.settings import Settings
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now, said
 from tests.test_follower import RULES, Stage
@@ -28,7 +29,7 @@ class Resting(Stage):
 
     def __init__(self, job: Job | OmniError, *watches: Watch) -> None:
         super().__init__(job, *watches)
-        self.rules = replace(RULES, follow_for_seconds=LONG)
+        self.rules = replace(RULES, settings=Settings.model_construct(max_follow_hours=LONG / 3_600.0))
 
     def rests(self) -> bool:
         return "The bot stopped looking" in self.shown()[0]

@@ -395,7 +395,7 @@ async def test_a_card_that_says_how_the_job_ended_stays_while_omni_is_away() -> 
 async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_the_same() -> None:
     stage = await an_ended_card_whose_process_died_before_its_reply(outcome=OmniUnreachable("HTTP 502"))
     async with stage.bot():
-        await asyncio.sleep(RULES.follow_for_seconds)
+        await asyncio.sleep(RULES.settings.max_follow_hours * 3_600.0)
     (reply,) = stage.told()
     assert "its card says how" in reply
     assert stage.all_closed()
