@@ -5,14 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from uuid import UUID, uuid4, uuid5
 
 import structlog
 
 from bot import accesslines, asklines, audit, lines, logcontext
 from bot.access import Access, NoOmniUser, Unjudged
 from bot.ask import ModelId, Question
-from bot.asks import Ask, AskId, Asks
+from bot.asks import Ask, Asks, ask_id
 from bot.audit import Act
 from bot.cards import Cards
 from bot.destinations import Destinations
@@ -28,8 +27,6 @@ from bot.watch import Place, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
 
-_DELIVERIES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
-"""The namespace of the ids of what Slack delivers."""
 _RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
 
 
@@ -87,7 +84,8 @@ class AskDesk:
     async def ask(
         self, wish: Wish, place: Place, user: UserId, stored: Callable[[], None] = lambda: None
     ) -> Message | Word | None:
-        """Ask a question. `stored` is called once a crash can no longer make it forgotten without a word."""
+        """Ask a question, in direct messages where the place is none. `stored` is called once a crash can no longer
+        make it forgotten without a word."""
         ask = replace(self._intention(wish.delivery, place, user), model=wish.model)
         return await self._seen_through(ask, partial(self._new, wish, ask), stored)
 
@@ -111,8 +109,10 @@ class AskDesk:
 
         return await self._seen_through(ask, prepare, stored)
 
-    async def mentioned(self, wish: Wish, place: Place, thread: Ts, user: UserId) -> Message | Word | None:
-        """Ask on from the newest card in a thread."""
+    async def mentioned(
+        self, wish: Wish, place: Place, thread: Ts, user: UserId, stored: Callable[[], None] = lambda: None
+    ) -> Message | Word | None:
+        """Ask on from the newest card in a thread. `stored`: as for `ask`."""
         ask = self._intention(wish.delivery, place, user)
 
         async def prepare() -> Submission:
@@ -122,7 +122,7 @@ class AskDesk:
                 raise _Refused(asklines.no_card_here())
             return await self._next(wish.prompt, found[0], thread, ask)
 
-        return await self._seen_through(ask, prepare)
+        return await self._seen_through(ask, prepare, stored)
 
     async def retry(
         self,
@@ -142,7 +142,7 @@ class AskDesk:
         self,
         ask: Ask,
         preparing: Callable[[], Awaitable[Submission]],
-        stored: Callable[[], None] = lambda: None,
+        stored: Callable[[], None],
     ) -> Message | Word | None:
         """Submit what is prepared, or tell why that can't be."""
         try:
@@ -175,7 +175,8 @@ class AskDesk:
     # What is to be submitted
 
     async def _new(self, wish: Wish, ask: Ask) -> Submission:
-        place, user = ask.place, ask.user
+        user = ask.user
+        place = await self._destinations.resolve(ask.place, user)
         await self._let_in(user, place)
         prompt = _said(wish.prompt)
         model = wish.model or await self._asks.last_model(place.team, user) or self._default_model
@@ -269,7 +270,7 @@ class AskDesk:
 
     def _intention(self, delivery: str, place: Place, user: UserId) -> Ask:
         now = self._now()
-        return Ask(_ask_id(place, delivery), place, user, now, now)
+        return Ask(ask_id(place, delivery), place, user, now, now)
 
     async def _ahead(self, known: Watch, thread: Ts, conversation: str) -> Sequence[JobId]:
         """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
@@ -289,12 +290,6 @@ class AskDesk:
                 await self._cards.show_retried(newest, Sight(job=job))
         except (ClaimLost, StoreUnavailable) as error:
             log.info("retry not shown", watch=watch, error=type(error).__name__)
-
-
-def _ask_id(place: Place, delivery: str) -> AskId:
-    """Always the same for what is delivered, in whatever process."""
-    named = uuid5(_DELIVERIES, f"{place.team} {place.channel} {delivery}") if delivery else uuid4()
-    return AskId(str(named))
 
 
 def _said(prompt: str) -> str:

@@ -1,9 +1,13 @@
-"""A question's way to Omni, stored before it is submitted: what a crash must not let people wait for in vain."""
+"""What people ask for, stored before anything is done about it: a crash must not let them wait in vain.
+
+A question is on its way to Omni; a follow, to its watch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, Protocol
+from uuid import UUID, uuid4, uuid5
 
 from bot.ask import ModelId
 from bot.job import JobId
@@ -12,11 +16,20 @@ from bot.watch import Place, TeamId, UserId, Watch, WatchId
 AskId = NewType("AskId", str)
 """Ours: a UUID; of one thing that Slack delivers always the same, so that it is asked once."""
 
+_DELIVERIES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+"""The namespace of the ids of what Slack delivers."""
+
+
+def ask_id(place: Place, delivery: str) -> AskId:
+    """Always the same for what is delivered, in whatever process."""
+    named = uuid5(_DELIVERIES, f"{place.team} {place.channel} {delivery}") if delivery else uuid4()
+    return AskId(str(named))
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand: it looks up
-    whether they may and whom to ask, submits it, or waits for its turn."""
+    whether they may and whom to ask, submits it, or waits for its turn. A follow is one too, until it has a watch."""
 
     id: AskId
     place: Place
@@ -30,7 +43,9 @@ class Ask:
     retry_of: WatchId | None = None
     """The card whose question is asked again."""
     job: JobId | None = None
-    """What Omni has made of it."""
+    """What Omni has made of it; of a follow, the job that is followed."""
+    follow: str | None = None
+    """What is to be followed: a job's id, or a chat's after `chat/`. None: it is a question."""
 
 
 class Asks(Protocol):
@@ -53,8 +68,8 @@ class Asks(Protocol):
         ...
 
     async def bind(self, ask: AskId, watch: Watch) -> Watch:
-        """Omni has taken it: store the watch of its job with it, all at once. Returns the watch as it now stands.
-        Doing it twice does no harm."""
+        """Its job is known: store the job's watch with it, all at once. Returns the watch as it now stands. Doing it
+        twice does no harm."""
         ...
 
     async def withdraw(self, ask: AskId) -> None:
@@ -74,7 +89,7 @@ class Asks(Protocol):
         ...
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
-        """How much a person has asked since then."""
+        """How many questions a person has asked since then."""
         ...
 
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:

@@ -45,6 +45,7 @@ class StoredAsks:
             "asked_at": ask.asked_at.timestamp(),
             "touched_at": ask.touched_at.timestamp(),
             "model": ask.model,
+            "follow": ask.follow,
         }
         try:
             async with (
@@ -118,9 +119,9 @@ class StoredAsks:
 
     @whole
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
-        asked = and_(self._ours, _of(team, user), asks.c.asked_at >= since.timestamp())
+        asked = and_(_of(team, user), asks.c.follow.is_(None), asks.c.asked_at >= since.timestamp())
         async with self.transactions.begin() as connection:
-            counting = select(func.count()).select_from(asks).where(asked)
+            counting = select(func.count()).select_from(asks).where(self._ours, asked)
             return (await connection.execute(counting)).scalar_one()
 
     @whole

@@ -13,6 +13,7 @@ import structlog
 from bot import accesslines, audit, lines, logcontext
 from bot.access import Access
 from bot.arrivals import ARRIVES_WITHIN_SECONDS, LAST_WORD_WITHIN_SECONDS, Arrival, Arrivals, Arrived
+from bot.asks import Ask, Asks, ask_id
 from bot.audit import Act
 from bot.destinations import Destination, Destinations, split_private
 from bot.errors import (
@@ -28,6 +29,7 @@ from bot.errors import (
     Unanswered,
 )
 from bot.givenups import GivenUps
+from bot.intents import Intents
 from bot.job import Conversation, JobId, NotAReference, parse_reference
 from bot.ports import Board, Message, Omni, Watches
 from bot.pressed import pressed_card
@@ -36,6 +38,14 @@ from bot.telling import Word
 from bot.watch import NoCard, Place, TeamId, Ts, UserId, Watch, WatchId
 
 log = structlog.get_logger()
+
+
+class _Refused(Exception):
+    """Nothing is followed; `line` says why."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
 
 
 class Desk:
@@ -48,6 +58,8 @@ class Desk:
         omni: Omni,
         board: Board,
         watches: Watches,
+        asks: Asks,
+        intents: Intents,
         given_ups: GivenUps,
         arrivals: Arrivals,
         access: Access,
@@ -59,6 +71,8 @@ class Desk:
         self._omni = omni
         self._board = board
         self._watches = watches
+        self._asks = asks
+        self._intents = intents
         self._given_ups = given_ups
         self._arrivals = arrivals
         self._access = access
@@ -68,41 +82,75 @@ class Desk:
         self._bot_user = bot_user
 
     async def follow(
-        self, text: str, place: Place, person: UserId, stored: Callable[[], None] = lambda: None
-    ) -> Word | str | None:
-        """Follow the job that the text names, in this place. None where the card speaks for itself.
+        self,
+        text: str,
+        place: Place,
+        person: UserId,
+        stored: Callable[[], None] = lambda: None,
+        *,
+        delivery: str = "",
+    ) -> Message | Word | str | None:
+        """Follow the job that the text names, in this place, or in direct messages where it is none. None where the
+        card speaks for itself.
 
-        `stored` is called once a crash can no longer make the request forgotten.
+        `stored` is called once a crash can no longer make the request forgotten. `delivery`: as of a `Wish`.
         """
         named, private = split_private(text)
         try:
             reference = parse_reference(named)
         except NotAReference as error:
             return lines.usage(str(error))
+        now = self._now()
+        follow = f"chat/{reference.id}" if isinstance(reference, Conversation) else reference
+        ask = Ask(ask_id(place, delivery), place, person, now, now, follow=follow)
+        prepare = partial(self._looked_up, reference, ask, private=private)
         try:
-            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-                if (line := await self._refusal(person, place)) is not None:
-                    return line
-                job = await self._job(reference)
-                if job is None:
-                    # Whose an empty chat is nobody can tell: it reads like one that is not there.
-                    return lines.no_such_job() if self._access.looks_at_jobs else lines.chat_without_job()
-                logcontext.about(job)
-                if (line := await not_shown(self._access, self._omni, person, job)) is not None:
-                    return line
-                destination = await self._destination(place, person, private=private)
-            return await self._follow_job(job, destination, place, person, stored)
-        except OmniError as error:
-            return lines.not_looked_up(error)
-        except BoardError as error:
-            return self._destinations.not_had(error)
-        except TimeoutError:
-            return lines.omni_busy()
+            return await self._intents.see_through(ask, prepare, partial(self._follow_job, ask), stored)
         except TooManyFollows as error:
             return _too_many(error, person)
         except StoreUnavailable as error:
             log.error("follow not stored", reason=str(error))
             return lines.storage_down()
+
+    async def _looked_up(
+        self, reference: JobId | Conversation, ask: Ask, *, private: bool
+    ) -> tuple[JobId, Destination] | Message:
+        """What to follow, and where; or why that can't be."""
+        try:
+            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                return await self._look_up(reference, ask, private=private)
+        except _Refused as error:
+            return Message(error.line)
+        except OmniError as error:
+            return Message(lines.not_looked_up(error))
+        except BoardError as error:
+            return Message(self._destinations.not_had(error))
+        except TimeoutError:
+            return Message(lines.omni_busy())
+        except StoreUnavailable as error:
+            return self._not_stored(error)
+
+    async def _look_up(
+        self, reference: JobId | Conversation, ask: Ask, *, private: bool
+    ) -> tuple[JobId, Destination]:
+        """Raises _Refused, OmniError, BoardError, and StoreUnavailable."""
+        person = ask.user
+        place = await self._destinations.resolve(ask.place, person)
+        if (line := await self._refusal(person, place)) is not None:
+            raise _Refused(line)
+        job = await self._job(reference)
+        if job is None:
+            # Whose an empty chat is nobody can tell: it reads like one that is not there.
+            raise _Refused(lines.no_such_job() if self._access.looks_at_jobs else lines.chat_without_job())
+        logcontext.about(job)
+        if (line := await not_shown(self._access, self._omni, person, job)) is not None:
+            raise _Refused(line)
+        return job, await self._destination(place, person, private=private)
+
+    @staticmethod
+    def _not_stored(error: StoreUnavailable) -> Message:
+        log.error("follow not stored", reason=str(error))
+        return Message(lines.storage_down())
 
     async def stop_following(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str:
         """Take a person off a watch. The watch, named by a button, must be the one of that card."""
@@ -173,19 +221,19 @@ class Desk:
                 raise
             return Destination(place)
 
-    async def _follow_job(
-        self,
-        job: JobId,
-        destination: Destination,
-        asked_in: Place,
-        person: UserId,
-        stored: Callable[[], None],
-    ) -> Word | str | None:
+    async def _follow_job(self, ask: Ask, found: tuple[JobId, Destination]) -> Word | str | None:
+        try:
+            return await self._bind_and_start(ask, *found)
+        except StoreUnavailable as error:
+            return self._intents.withdrawn(ask, self._not_stored(error))
+
+    async def _bind_and_start(self, ask: Ask, job: JobId, destination: Destination) -> Word | str | None:
+        person = ask.user
         mine = Watch(WatchId(str(uuid4())), job, destination.place, person, (person,), self._now())
         # Expected before it is stored: whoever follows the job already may be faster than we are.
         with self._arrivals.waiting(mine.id) as arrival:
-            watch = await self._watches.add(mine)
-            stored()
+            watch = await self._asks.bind(ask.id, mine)
+            asked_in = ask.place if ask.place.channel else destination.place
             audit.record(Act.FOLLOW, person, asked_in, "followed", job=job)
             log.info("followed", watch=watch.id, job=job, user=person, channel=destination.place.channel)
             if watch.id == mine.id:

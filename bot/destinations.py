@@ -35,6 +35,11 @@ class Destinations:
         self._access = access
         self._bot_user = bot_user
 
+    async def resolve(self, place: Place, person: UserId) -> Place:
+        """The place, or the person's direct messages where it is none: what is begun in no conversation belongs there.
+        Raises a BoardError where those can't be had."""
+        return place if place.channel else await self._board.direct(place, person)
+
     async def choose(self, place: Place, person: UserId, *, private: bool) -> Destination:
         """Where the card of a person's request in that place goes: to their direct messages where they wish it, or
         where people of another organisation would read the answer. Raises a BoardError where those can't be had."""

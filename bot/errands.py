@@ -1,7 +1,8 @@
 """What Slack has sent and the bot has acknowledged: runs it, and tells the person privately what came of it.
 
 A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
-raises right after it. Only what nobody but us remembers once it is acknowledged is stored before, within a second.
+raises right after it. What would be lost with the process is stored before; if that fails, its person is told so
+before. What is neither stored nor told in time is not acknowledged: then Slack tells the person that it failed.
 Work goes into tasks of our own, because Bolt keeps no reference to its listeners and does not wait for them at the end.
 """
 
@@ -31,8 +32,8 @@ MOST_UNDER_WAY = 1_000
 WARNED_EVERY_SECONDS = 60.0
 REMEMBERED_DELIVERIES = 2_000
 """How many deliveries are remembered, so that one that Slack makes twice is answered once."""
-STORED_WITHIN_SECONDS = 1.0
-"""How long an acknowledgement waits for what it is of to be stored; Slack gives it 3 s."""
+ACKNOWLEDGED_WITHIN_SECONDS = 2.6
+"""How long an acknowledgement waits for what it is of to be stored, or refused and told; Slack gives it 3 s."""
 TELL_AGAIN_AFTER_SECONDS = 1.0
 TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 
@@ -58,7 +59,7 @@ class Errands:
         self._warned_at = float("-inf")
         self._delivered: dict[str, None] = {}
         self._being_stored: dict[str, asyncio.Event] = {}
-        """What is accepted and not acknowledged yet, by its delivery."""
+        """What is not acknowledged yet, by its delivery."""
 
     def run(self, errand: Errand, tell: Tell) -> None:
         """Begin an errand of what has been acknowledged, or tell the person that there are too many."""
@@ -66,10 +67,11 @@ class Errands:
             errand.close()
             self._decline(tell)
         else:
-            self._begin(errand, tell)
+            self._begin(errand, tell, lambda: None)
 
-    def _begin(self, errand: Errand, tell: Tell) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._tell_outcome(errand, tell))
+    def _begin(self, errand: Errand, tell: Tell, settled: Callable[[], None]) -> asyncio.Task[None]:
+        """`settled` is called once the person has been told what came of it, or need not be."""
+        task = asyncio.create_task(self._tell_outcome(errand, tell, settled))
         for tasks in (self._tasks, self._beginning):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -78,33 +80,26 @@ class Errands:
     async def accept(
         self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
     ) -> None:
-        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. `delivery`: as
-        for `is_repeated`."""
+        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. One that ends
+        before that is acknowledged once its person has been told. `delivery`: as for `is_repeated`."""
         if self.is_full:
             await ack()
             self._decline(tell)
             return
-        stored, acknowledged = asyncio.Event(), asyncio.Event()
-        self._being_stored[delivery] = stored
+        settled = self._being_stored[delivery] = asyncio.Event()
 
-        def is_stored() -> None:
-            stored.set()
+        def settle() -> None:
+            settled.set()
             self._beginning.discard(task)
 
-        async def whole() -> Message | str | Word | None:
-            try:
-                return await errand(is_stored)
-            finally:
-                is_stored()
-                await acknowledged.wait()
-
-        task = self._begin(whole(), tell)
-        await self._until(stored)
+        task = self._begin(errand(settle), tell, settle)
+        is_settled = await self._is_settled(settled)
         self._being_stored.pop(delivery, None)
-        try:
+        if is_settled:
             await ack()
-        finally:
-            acknowledged.set()
+        else:
+            log.warning("not acknowledged")
+            self._delivered.pop(delivery, None)
 
     async def accept_once(
         self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
@@ -116,17 +111,19 @@ class Errands:
             await self.accept(ack, delivery, errand, tell)
 
     async def acknowledge_again(self, ack: AsyncAck, delivery: str) -> None:
-        """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would leave
-        nobody to do it."""
-        if (stored := self._being_stored.get(delivery)) is not None:
-            await self._until(stored)
-        await ack()
+        """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would lose
+        it."""
+        settled = self._being_stored.get(delivery)
+        if settled is None or await self._is_settled(settled):
+            await ack()
 
     @staticmethod
-    async def _until(stored: asyncio.Event) -> None:
+    async def _is_settled(settled: asyncio.Event) -> bool:
+        """Wait for it, as long as Slack does."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(STORED_WITHIN_SECONDS):
-                await stored.wait()
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
+                await settled.wait()
+        return settled.is_set()
 
     @property
     def under_way(self) -> int:
@@ -207,7 +204,7 @@ class Errands:
 
         return tell
 
-    async def _tell_outcome(self, errand: Errand, tell: Tell) -> None:
+    async def _tell_outcome(self, errand: Errand, tell: Tell, settled: Callable[[], None]) -> None:
         logcontext.begin_errand()
         try:
             said = await errand
@@ -220,11 +217,12 @@ class Errands:
         except Exception:
             log.exception("request broke")
             said = lines.broken()
+        message = said.message if isinstance(said, Word) else said
+        if message is not None and not await self._tell(message, tell):
+            return
+        settled()
         if isinstance(said, Word):
-            if await self._tell(said.message, tell):
-                await said.once_told()
-        elif said is not None:
-            await self._tell(said, tell)
+            await said.once_told()
 
     async def _tell(self, said: Message | str, tell: Tell) -> bool:
         """Tell it, and once more where it certainly was not told. False if Slack does not take it."""

@@ -103,7 +103,10 @@ class Handlers:
                 self._errands.run(self._desk.follows(place.team, person), tell)
             case _:
                 await self._errands.accept(
-                    ack, trigger, lambda stored: self._desk.follow(words, place, person, stored), tell
+                    ack,
+                    trigger,
+                    lambda stored: self._desk.follow(words, place, person, stored, delivery=trigger),
+                    tell,
                 )
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:

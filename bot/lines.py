@@ -285,6 +285,15 @@ def restarting() -> str:
     return "I'm being restarted. If no card appears in a minute, type the command again."
 
 
+def interrupted(follow: str) -> str:
+    """A follow whose process ended before it was looked up. `follow`: as of an `Ask`. Stands alone, in direct
+    messages."""
+    return (
+        f"I was interrupted before I could follow the job that you asked for ({code(follow, 60)}). "
+        f"Please run `{COMMAND}` again."
+    )
+
+
 def broken() -> str:
     """A defect of the bot."""
     return "Something in me broke over this, and it is in my log. Please tell whoever operates the bot."

@@ -1,12 +1,16 @@
 """Bolt's side of what people write to the bot: mentions of it, and its direct messages.
 
-Bolt acknowledges events by itself. Slack may deliver one several times; its event id tells. A message is answered once,
-however many events there are of it.
+Bolt acknowledges an event before it calls a listener, but after the listener's middleware. So that is where an event is
+taken in and stored; one that is not acknowledged, Slack delivers again. A message is answered once, however many events
+there are of it.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
-from slack_bolt.async_app import AsyncApp
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.response import BoltResponse
 
 from bot import asklines
 from bot.askdesk import AskDesk, Wish
@@ -33,43 +37,47 @@ class Mentions:
 
     def register(self, app: AsyncApp) -> None:
         """The routes; `manifest.yml` names the same."""
-        app.event("app_mention")(self.on_mention)
-        app.event("message")(self.on_message)
+        app.event("app_mention", middleware=[self.on_mention])(_answered_before)
+        app.event("message", middleware=[self.on_message])(_answered_before)
 
-    async def on_mention(self, body: dict[str, Any]) -> None:
+    async def on_mention(self, body: dict[str, Any]) -> BoltResponse:
         """The bot was mentioned in a conversation that it is in."""
-        self._answer(body)
+        return await self._answer(body)
 
-    async def on_message(self, body: dict[str, Any]) -> None:
+    async def on_message(self, body: dict[str, Any]) -> BoltResponse:
         """Something was written in the bot's direct messages, or changed or deleted there."""
-        if (body.get("event") or {}).get("channel_type") == "im":
-            self._answer(body)
+        is_direct = (body.get("event") or {}).get("channel_type") == "im"
+        return await self._answer(body) if is_direct else BoltResponse(status=200)
 
-    def _answer(self, body: dict[str, Any]) -> None:
+    async def _answer(self, body: dict[str, Any]) -> BoltResponse:
+        response = BoltResponse(status=503)
+
+        async def ack() -> None:
+            response.status = 200
+
         words = said(body, self._team, self._bot_user)
-        if words is None or words.person == self._bot_user or self._errands.is_repeated(body.get("event_id")):
-            return
+        if words is None or words.person == self._bot_user:
+            await ack()
+            return response
         # Who corrects a message mentions the bot anew, and its other events have ids of their own.
-        message = (
-            f"{words.place.channel} {words.message}" if words.message and not _is_for_help(words) else ""
-        )
-        if self._errands.is_repeated(message):
-            return
+        is_named = words.message and not _is_for_help(words)
+        delivery = f"{words.place.channel} {words.message}" if is_named else str(body.get("event_id") or "")
         tell = self._errands.privately(words.place, words.person, thread=words.thread)
-        self._errands.run(self._errand(words), tell)
+        errand = partial(self._errand, words)
+        await self._errands.accept_once(cast(AsyncAck, ack), delivery, errand, tell)
+        return response
 
-    def _errand(self, words: Said) -> Errand:
+    def _errand(self, words: Said, stored: Callable[[], None]) -> Errand:
+        place, person, delivery = words.place, words.person, words.message
         if _is_for_help(words):
-            return _tell(asklines.help_text())
+            return _help(stored)
         if words.thread is not None:
-            wish = Wish(words.words, delivery=words.message)
-            return self._ask_desk.mentioned(wish, words.place, words.thread, words.person)
+            wish = Wish(words.words, delivery=delivery)
+            return self._ask_desk.mentioned(wish, place, words.thread, person, stored)
         if _names_a_job(words.words):
-            return self._desk.follow(words.words, words.place, words.person)
+            return self._desk.follow(words.words, place, person, stored, delivery=delivery)
         prompt, private = split_private(words.words)
-        return self._ask_desk.ask(
-            Wish(prompt, private=private, delivery=words.message), words.place, words.person
-        )
+        return self._ask_desk.ask(Wish(prompt, private=private, delivery=delivery), place, person, stored)
 
 
 def _is_for_help(words: Said) -> bool:
@@ -84,5 +92,10 @@ def _names_a_job(words: str) -> bool:
     return True
 
 
-async def _tell(line: str) -> str:
-    return line
+async def _help(stored: Callable[[], None]) -> str:
+    stored()  # nothing is lost with it
+    return asklines.help_text()
+
+
+async def _answered_before() -> None:
+    """The listener: all is done in its middleware."""

@@ -115,6 +115,11 @@ def _given_up(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE watches ADD COLUMN given_up VARCHAR(16)"))
 
 
+def _follow_intents(connection: Connection) -> None:
+    """Version 9: what is to be followed, stored before it is looked up."""
+    connection.execute(text("ALTER TABLE asks ADD COLUMN follow VARCHAR(48)"))
+
+
 STEPS: tuple[Callable[[Connection], None], ...] = (
     _claims_and_resuming,
     _durations,
@@ -123,6 +128,7 @@ STEPS: tuple[Callable[[Connection], None], ...] = (
     _secrets,
     _installations,
     _given_up,
+    _follow_intents,
 )
 """What led from each version to the next; the first leads from version 1. A step is never changed once
 released, and only adds: while processes are replaced one by one, the older ones still use the tables."""

@@ -19,8 +19,6 @@ from bot.errors import BoardError
 from bot.modals import Choices
 from bot.payloads import click, person_of, place_of_command
 from bot.person import Views
-from bot.ports import Board, Message
-from bot.telling import Word
 from bot.watch import ChannelId, Place, TeamId, UserId, WatchId
 
 log = structlog.get_logger()
@@ -42,7 +40,6 @@ class ModalHandlers:
         access: Access,
         catalogue: Catalogue,
         views: Views,
-        board: Board,
         errands: Errands,
         team: TeamId,
     ) -> None:
@@ -52,7 +49,6 @@ class ModalHandlers:
         self._access = access
         self._catalogue = catalogue
         self._views = views
-        self._board = board
         self._errands = errands
         self._team = team
 
@@ -115,12 +111,12 @@ class ModalHandlers:
         person = person_of(body)
         place = asked.place or Place(self._team, NOWHERE)
         wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
-
-        async def ask(stored: Any) -> Message | Word | str | None:
-            there = await self._direct(place, person)
-            return await self._ask_desk.ask(wish, there, person, stored) if there else lines.slack_busy()
-
-        await self._errands.accept(ack, wish.delivery, ask, self._errands.privately(place, person))
+        await self._errands.accept(
+            ack,
+            wish.delivery,
+            lambda stored: self._ask_desk.ask(wish, place, person, stored),
+            self._errands.privately(place, person),
+        )
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A follow-up was entered."""
@@ -140,10 +136,11 @@ class ModalHandlers:
         if (typed := await self._taken(ack, body, view, entered.job, modals.JOB)) is None:
             return
         person, place = person_of(body), Place(self._team, NOWHERE)
+        delivery = _delivery(body)
         await self._errands.accept(
             ack,
-            _delivery(body),
-            lambda stored: self._follow(typed, place, person, stored),
+            delivery,
+            lambda stored: self._desk.follow(typed, place, person, stored, delivery=delivery),
             self._errands.privately(place, person),
         )
 
@@ -221,22 +218,6 @@ class ModalHandlers:
             await self._views.update(opened, view)
         except BoardError as error:
             log.info("modal not updated", code=error.code)  # most likely closed by now
-
-    async def _follow(
-        self, typed: str, place: Place, person: UserId, stored: Callable[[], None]
-    ) -> Word | str | None:
-        there = await self._direct(place, person)
-        return await self._desk.follow(typed, there, person, stored) if there else lines.slack_busy()
-
-    async def _direct(self, place: Place, person: UserId) -> Place | None:
-        """The place, or the person's direct messages where there is none; None where those can't be had."""
-        if place.channel:
-            return place
-        try:
-            return await self._board.direct(place, person)
-        except BoardError as error:
-            log.warning("no direct message", user=person, code=error.code)
-            return None
 
 
 def _delivery(body: dict[str, Any]) -> str:

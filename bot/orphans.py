@@ -1,11 +1,12 @@
-"""Questions that were in the hands of a process that is gone: their people are told, and nothing is asked again."""
+"""Questions and follows that were in the hands of a process that is gone: their people are told, and nothing is done
+again."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
 
-from bot import asklines
+from bot import asklines, lines
 from bot.asks import Asks
 from bot.errors import BoardError
 from bot.ports import Board, Message
@@ -22,7 +23,7 @@ async def tell_orphans(
 ) -> None:
     """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
 
-    `alone_since`: since when no other process can have a question in hand, if there is but this one.
+    `alone_since`: since when no other process can have one in hand, if there is but this one.
 
     Raises:
         StoreUnavailable: the database did not answer.
@@ -31,7 +32,7 @@ async def tell_orphans(
     for orphan in await asks.orphans(before if alone_since is None else max(before, alone_since)):
         if not await asks.take_over(orphan, now()):
             continue
-        line = Message(asklines.orphaned())
+        line = Message(lines.interrupted(orphan.follow) if orphan.follow else asklines.orphaned())
         try:
             told = await tell_directly(
                 board, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at

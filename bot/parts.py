@@ -27,6 +27,7 @@ from bot.gatekeeper import Gatekeeper, OmniUsers
 from bot.givenups import GivenUps
 from bot.handlers import Handlers
 from bot.hometabs import HomeTabs
+from bot.intents import Intents
 from bot.jobevents import JobEvents
 from bot.learning import Learning
 from bot.lookups import Lookups
@@ -189,10 +190,13 @@ def assemble(
         events=world.events,
     )
     runner = run(follower.follow)
+    intents = Intents(world.asks, posting.steps, world.now)
     desk = Desk(
         omni=world.omni,
         board=world.board,
         watches=world.watches,
+        asks=world.asks,
+        intents=intents,
         given_ups=world.given_ups,
         arrivals=arrivals,
         access=access,
@@ -215,6 +219,7 @@ def assemble(
         asking=world.asking,
         board=world.board,
         asks=world.asks,
+        intents=intents,
         arrivals=arrivals,
         desk=desk,
         start=runner.start,
@@ -260,7 +265,6 @@ def assemble(
             asking=world.asking, asks=world.asks, now=world.now, default_model=rules.default_model
         ),
         views=world.views,
-        board=world.board,
         errands=errands,
         team=world.team,
     )

@@ -193,6 +193,7 @@ def _ask(row: Any) -> Ask:
         model=ModelId(row["model"]) if row["model"] else None,
         retry_of=WatchId(row["retry_of"]) if row["retry_of"] else None,
         job=JobId(row["job"]) if row["job"] else None,
+        follow=row["follow"],
     )
 
 

@@ -47,7 +47,9 @@ class Shortcuts:
             ack,
             trigger,
             lambda stored: (
-                self._desk.follow(reference, place, person, stored) if reference else nothing_found()
+                self._desk.follow(reference, place, person, stored, delivery=trigger)
+                if reference
+                else nothing_found()
             ),
             self._errands.answer_to(body, place, person),
         )

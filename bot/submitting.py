@@ -27,16 +27,16 @@ from bot.desk import Desk
 from bot.destinations import Destination
 from bot.errors import BoardError, OmniError, StoreUnavailable, Unanswered
 from bot.inhand import in_hand
+from bot.intents import Intents
 from bot.job import JobId
 from bot.jobevents import JobEvents
 from bot.ports import Board, Message, Omni
 from bot.posting import back_off
 from bot.storing import stored
-from bot.telling import SETTLED_AFTER_SECONDS, Interrupted, Word, tell_directly
+from bot.telling import SETTLED_AFTER_SECONDS, Word, tell_directly
 from bot.turns import turn
 from bot.watch import Ts, Watch, WatchId
 from bot.whole import WholeSteps
-from bot.withdrawing import withdraw, withdraw_if_begun
 
 log = structlog.get_logger()
 
@@ -77,6 +77,7 @@ class Submitting:
         asking: Asking,
         board: Board,
         asks: Asks,
+        intents: Intents,
         arrivals: Arrivals,
         desk: Desk,
         start: Callable[[JobId], Awaitable[None]],
@@ -90,6 +91,7 @@ class Submitting:
         self._asking = asking
         self._board = board
         self._asks = asks
+        self._intents = intents
         self._arrivals = arrivals
         self._desk = desk
         self._start = start
@@ -109,40 +111,21 @@ class Submitting:
             StoreUnavailable: the database did not take it, and nothing was begun.
             TooManyFollows: the person follows as much as one may, and nothing was begun.
         """
+        return await self._intents.see_through(ask, prepare, self._submit_or_queue, stored)
+
+    async def _submit_or_queue(self, submission: Submission) -> Message | Word | None:
         try:
-            if not await self._asks.begin(ask):
-                return None  # what Slack has delivered to another process too is that one's to answer
-        except StoreUnavailable:
-            # It may be stored all the same, and must not be told of as if it had been submitted.
-            self._spawn(withdraw_if_begun(self._asks, ask, self._now()))
-            raise
-        stored()
-        async with in_hand(self._asks, ask, self._now):
-            submission = await self._prepared(ask, prepare)
-            if isinstance(submission, Message):
-                return self._withdrawn(ask, submission)
-            try:
-                return await self._submit(submission)
-            except ConversationBusy as error:
-                if submission.ahead is None:
-                    return self._refused(submission, error)
+            return await self._submit(submission)
+        except ConversationBusy as error:
+            if submission.ahead is None:
+                return self._refused(submission, error)
         self._note(submission, "queued")
         self._spawn(self._wait_for_turn(submission))
         return Message(asklines.queued())
 
-    async def _prepared(self, ask: Ask, prepare: Prepare) -> Submission | Message:
-        try:
-            return await prepare()
-        except asyncio.CancelledError as ending:
-            # Nothing was submitted. Until the person is told so, it is left to be told as an orphan.
-            raise Interrupted(lambda: self._steps.run(withdraw(self._asks, ask))) from ending
-        except Exception:
-            # Nothing was submitted, and whoever catches this tells the person so.
-            await self._steps.run(withdraw(self._asks, ask))
-            raise
-
     async def end(self) -> None:
         """Leave what waits to `orphans`. For the end of the process."""
+        await self._intents.end()
         for task in self._errands:
             task.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
@@ -211,18 +194,7 @@ class Submitting:
     def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> Word:
         self._note(submission, f"failed: {type(error).__name__}")
         line = line or (asklines.refused(error) if isinstance(error, OmniError) else lines.storage_down())
-        return self._withdrawn(submission.ask, Message(line))
-
-    def _withdrawn(self, ask: Ask, said: Message) -> Word:
-        """It certainly came to nothing."""
-
-        async def end() -> None:
-            try:
-                await self._asks.withdraw(ask.id)
-            except StoreUnavailable:
-                self._spawn(withdraw(self._asks, ask))
-
-        return Word(said, end)
+        return self._intents.withdrawn(submission.ask, Message(line))
 
     # Behind another job
 

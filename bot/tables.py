@@ -84,10 +84,11 @@ asks = Table(
     Column("retry_of", String(36)),
     Column("job", String(36)),
     Column("told", Integer, nullable=False, server_default="0"),
+    Column("follow", String(48)),
     Index("asks_by_user", "user", "asked_at"),
 )
-"""One row per question, as `asks.Ask` describes it; never what it asks. `told`: its person knows of its loss. `thread`
-is written no more."""
+"""One row per question, and per follow that was asked for, as `asks.Ask` describes it; never what a question asks.
+`told`: its person knows of its loss. `thread` is written no more."""
 
 secrets = Table(
     "secrets",

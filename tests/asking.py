@@ -17,6 +17,7 @@ from bot.destinations import Destinations
 from bot.drawing import Drawing
 from bot.errors import OmniError
 from bot.follower import Follower
+from bot.intents import Intents
 from bot.job import Conversation, Job, JobId, JobState
 from bot.jobevents import JobEvents
 from bot.learning import Learning
@@ -172,10 +173,13 @@ class Desks:
             events=stage.events,
         )
         self.runner = TaskRunner(follower.follow)
+        intents = Intents(stage.asks, self.steps, now)
         self.desk = desk = Desk(
             omni=stage.omni,
             board=stage.board,
             watches=stage.watches,
+            asks=stage.asks,
+            intents=intents,
             given_ups=stage.given_ups,
             arrivals=arrivals,
             access=stage.access,
@@ -188,6 +192,7 @@ class Desks:
             asking=stage.asking,
             board=stage.board,
             asks=stage.asks,
+            intents=intents,
             arrivals=arrivals,
             desk=desk,
             start=self.runner.start,

@@ -436,7 +436,8 @@ class FakeDurations:
 
 
 class FakeAsks:
-    """The table of asks in memory, beside a table of watches. Set `error` to make every call fail.
+    """The table of asks in memory, beside a table of watches, whose errors they share. Set `error` to make every call
+    of this one alone fail.
 
     The rules are those of `bot.askstore.StoredAsks`: the store's tests hold one against the other.
     """
@@ -511,7 +512,8 @@ class FakeAsks:
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
         await self._turn()
-        return len([row for row in self._of(team, user) if row.asked_at >= since])
+        questions = [row for row in self._of(team, user) if row.follow is None]
+        return len([row for row in questions if row.asked_at >= since])
 
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
         await self._turn()
@@ -541,8 +543,8 @@ class FakeAsks:
 
     async def _turn(self, write: str = "") -> None:
         await asyncio.sleep(0)
-        if self.error is not None:
-            raise self.error
+        if (error := self.error or self.watches.error) is not None:
+            raise error
         if write:
             self.writes.append(write)
 

@@ -147,6 +147,15 @@ async def test_asks_are_counted_by_person_workspace_and_time(tables: Tables) -> 
     assert await tables.asks.count(TeamId("T0OTHER"), ADA, NOON) == 0
 
 
+async def test_follows_are_kept_like_asks_and_not_counted(tables: Tables) -> None:
+    follow = ask(follow=JOB)
+    await tables.asks.begin(follow)
+    assert list(await tables.asks.orphans(LATER)) == [follow]
+    assert await tables.asks.bind(follow.id, answering()) == answering()
+    assert list(await tables.asks.orphans(LATER)) == []
+    assert await tables.asks.count(TEAM, ADA, NOON) == 0
+
+
 async def test_the_model_that_a_person_chose_last_is_remembered(tables: Tables) -> None:
     assert await tables.asks.last_model(TEAM, ADA) is None
     for name, minutes, model in (("1", 0, "first"), ("2", 20, "last"), ("3", 10, "middle"), ("4", 30, None)):
@@ -238,7 +247,7 @@ async def test_no_column_holds_a_question(database: Opened) -> None:
         row = (await connection.execute(text("SELECT * FROM asks"))).mappings().one()
     assert set(row) == {
         *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),
-        *("model", "retry_of", "job", "told"),
+        *("model", "retry_of", "job", "told", "follow"),
     }
     assert JOB not in map(str, row.values())
 

@@ -14,7 +14,6 @@ from bot import lines
 from bot.access import AccessRules
 from bot.arrivals import Arrivals
 from bot.ask import Asking
-from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.demo.limits import TIER_3, TIER_4, Limits
 from bot.errors import BoardBusy
@@ -30,6 +29,7 @@ from bot.watch import ChannelId, Place, UserId
 from tests.fakes import (
     HERE,
     JOB,
+    FakeAsks,
     FakeBoard,
     FakeDirectory,
     FakeDurations,
@@ -99,7 +99,7 @@ class Bot:
             watches=self.watches,
             given_ups=FakeGivenUps(self.watches),
             durations=FakeDurations(),
-            asks=cast(Asks, None),
+            asks=FakeAsks(self.watches),
             whisper=self._whisper,
             now=now,
             team=HERE.team,

@@ -69,7 +69,7 @@ async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
     asking = asyncio.create_task(a_desk(stage, nobody).follow(str(JOB), HERE, ADA))
     await asyncio.sleep(5.0)
     stage.watches.error = StoreUnavailable("away")
-    assert await asking == lines.storage_down()
+    assert said(await asking) == lines.storage_down()
 
 
 @pytest.mark.parametrize("is_confirmed", [True, False])

@@ -85,7 +85,7 @@ async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
         assert await desk.follow(str(JOB), HERE, ADA) is None
-        assert await desk.follow(str(JOB), HERE, GRACE) == lines.no_such_job()
+        assert said(await desk.follow(str(JOB), HERE, GRACE)) == lines.no_such_job()
     (watch,) = stage.watches.rows.values()
     assert watch.followers == (ADA,)
 

@@ -27,7 +27,7 @@ from bot.errors import (
 )
 from bot.job import find_reference, parse_reference
 from bot.mentions import Mentions
-from bot.modalhandlers import ModalHandlers
+from bot.modalhandlers import NOWHERE, ModalHandlers
 from bot.payloads import shown_in
 from bot.shortcuts import Shortcuts
 from bot.watch import ChannelId, Place, Ts, UserId, WatchId
@@ -42,6 +42,7 @@ BOT = UserId("U0BOT")
 SAID = Ts("5.5")
 """The message of an `event`."""
 DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
+NO_PLACE = Place(HERE.team, NOWHERE)
 CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 
@@ -75,7 +76,6 @@ class Doors(Counter):
             access=self.access,
             catalogue=self.catalogue,
             views=self.views,
-            board=self.board,
             errands=self.errands,
             team=TEAM,
         )
@@ -285,7 +285,7 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.ask(None, modals.Choices()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", Wish("Top products?", delivery="trigger"), DIRECT, ADA)]
+    assert doors.asked() == [("ask", Wish("Top products?", delivery="trigger"), NO_PLACE, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -317,7 +317,7 @@ async def test_what_was_entered_is_acknowledged_once_it_is_stored(
     listener: str, view: dict[str, Any]
 ) -> None:
     class Storing:
-        async def follow_up(self, *given: Any) -> str | None:
+        async def follow_up(self, *given: Any, delivery: str = "") -> str | None:
             await asyncio.sleep(0.2)
             given[-1]()
             await asyncio.sleep(5.0)
@@ -336,7 +336,7 @@ async def test_an_entered_job_is_followed_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.follow_job(), job=str(JOB))
     await doors.accept(doors.modals.on_job, interaction(), view)
-    assert doors.asked() == [("follow", str(JOB), DIRECT, ADA)]
+    assert doors.asked() == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.channel}, message=message, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
-    assert doors.asked() == [("follow", CHAT, HERE, ADA)]
+    assert doors.asked() == [("follow", CHAT, HERE, ADA, "trigger")]
     assert doors.told == [(URL, "line")]
 
 
@@ -481,8 +481,8 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
             event(text=f"<@{BOT}> sales of <@U0GRACE>"),
             ("ask", Wish("sales of <@U0GRACE>", delivery=SAID), HERE, ADA),
         ),
-        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA)),
-        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA)),
+        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA, SAID)),
+        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA, SAID)),
     ],
 )
 async def test_a_mention_goes_on_from_a_card_or_asks_anew(
@@ -634,3 +634,46 @@ async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
         for number in range(3):
             await full.have(full.handlers.on_command, command(str(JOB)) | {"trigger_id": f"{number}"})
     assert [line["event"] for line in logged] == ["requests declined"]
+
+
+class SlowDesk:
+    """Stores what it is asked after so many seconds, and answers long after that."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked = 0
+
+    async def ask(self, *given: Any, **_: Any) -> str | None:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        given[-1]()
+        await asyncio.sleep(60.0)
+        return None
+
+    follow = mentioned = ask
+
+
+@pytest.mark.parametrize(
+    "said",
+    [event(), event(thread_ts="1.1"), event(text=f"<@{BOT}> {JOB}")],
+    ids=["ask", "mentioned", "follow"],
+)
+async def test_a_mention_is_acknowledged_once_it_is_stored(said: dict[str, Any]) -> None:
+    doors = Doors()
+    doors.mentions = Mentions(
+        cast(Desk, SlowDesk(0.5)), cast(AskDesk, SlowDesk(0.5)), doors.errands, team=TEAM, bot_user=BOT
+    )
+    assert (await doors.mentions.on_mention(said)).status == 200
+    assert asyncio.get_running_loop().time() == pytest.approx(0.5)
+
+
+async def test_a_mention_that_is_not_stored_is_taken_when_it_comes_again() -> None:
+    doors = Doors()
+    slow = SlowDesk(10.0)
+    doors.mentions = Mentions(cast(Desk, slow), cast(AskDesk, slow), doors.errands, team=TEAM, bot_user=BOT)
+    assert (await doors.mentions.on_mention(event())).status == 503
+    assert asyncio.get_running_loop().time() < 3.0
+    slow.seconds = 0.5
+    assert (await doors.mentions.on_mention(event())).status == 200
+    assert (await doors.mentions.on_mention(event())).status == 200
+    assert slow.asked == 2

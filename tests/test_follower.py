@@ -13,7 +13,6 @@ import pytest
 from bot.access import AccessRules
 from bot.arrivals import Arrival, Arrivals, Arrived
 from bot.ask import Asking
-from bot.asks import Asks
 from bot.budget import Gate, Rate
 from bot.errors import (
     JobNotFound,
@@ -45,6 +44,7 @@ from tests.fakes import (
     JOB,
     START,
     FakeAccess,
+    FakeAsks,
     FakeBoard,
     FakeDirectory,
     FakeDurations,
@@ -81,6 +81,7 @@ class Stage:
         self.board = FakeBoard()
         self.watches = FakeWatches(*watches)
         self.given_ups = FakeGivenUps(self.watches)
+        self.asks = FakeAsks(self.watches)
         self.durations = FakeDurations()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
@@ -101,7 +102,7 @@ class Stage:
             whisper=tell_nobody,
             now=now,
             durations=self.durations,
-            asks=cast(Asks, None),
+            asks=self.asks,
             asking=cast(Asking, None),
             views=cast(Views, None),
             directory=self.directory,

@@ -306,6 +306,60 @@ async def test_what_is_delivered_again_is_not_acknowledged_before_it_is_stored()
     assert len(counter.acknowledged_at) == 3 and len(counter.desk.asked) == 1
 
 
+class Storing:
+    """A desk that stores after so many seconds, or refuses."""
+
+    def __init__(self, seconds: float, *, refuses: bool = False) -> None:
+        self.seconds = seconds
+        self.refuses = refuses
+
+    async def follow(self, *given: Any, delivery: str) -> str | None:
+        await asyncio.sleep(self.seconds)
+        if not self.refuses:
+            given[-1]()
+            await asyncio.sleep(60.0)
+        return lines.storage_down()
+
+
+COMMAND = {
+    "text": "job",
+    "user_id": ADA,
+    "channel_id": HERE.channel,
+    "trigger_id": "one",
+    "response_url": URL,
+}
+
+
+@pytest.mark.parametrize("seconds, acknowledged", [(0.5, 1), (2.5, 1), (2.9, 0)])
+async def test_a_command_is_acknowledged_only_if_it_is_stored_in_time(
+    seconds: float, acknowledged: int
+) -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(seconds))
+    await counter.accept(counter.handlers.on_command, COMMAND)
+    assert counter.acknowledged_at == [pytest.approx(seconds)] * acknowledged
+    assert asyncio.get_running_loop().time() < 3.0, "until then Slack waits"
+
+
+async def test_a_command_that_is_not_stored_is_answered_before_it_is_acknowledged() -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
+    counter.refusals = [BoardUnreachable("no_connection")]
+    await counter.accept(counter.handlers.on_command, COMMAND)
+    assert counter.told == [(URL, lines.storage_down())]
+    assert counter.acknowledged_at == [pytest.approx(1.5)]
+
+
+async def test_a_command_of_which_its_person_hears_nothing_is_not_acknowledged() -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
+    counter.refusals = [BoardUnreachable("no_connection")] * 2
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_command, COMMAND)
+        counter.refusals = []
+    assert len(counter.acknowledged_at) == 1, "what comes again is served"
+
+
 async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
     counter = Counter()
     for _ in range(2):

@@ -86,6 +86,7 @@ ALL = {
     "slack down": lines.slack_down(CHAT),
     "unconfirmed in the thread": lines.unconfirmed_in_thread(),
     "restarting": lines.restarting(),
+    "interrupted": lines.interrupted(JOB),
     "follows nothing": lines.follows([]),
     "follows": lines.follows([(watch(), CARD), (watch("D0ADA"), None)]),
     "follows many": lines.follows([(watch(), CARD)] * 300),

@@ -23,11 +23,13 @@ from bot.errors import (
     StoreUnavailable,
     Unanswered,
 )
+from bot.intents import Intents
 from bot.job import JobId, JobState, Progress
 from bot.ports import Message
 from bot.telling import Word
 from bot.unheard import UNHEARD_AFTER, tell_unheard
 from bot.watch import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
+from bot.whole import WholeSteps
 from tests.fakes import ADA, GRACE, HERE, JOB, START, FakeBoard, a_job, a_watch, now, said
 from tests.test_follower import FOREIGN, RULES, Stage
 
@@ -94,6 +96,8 @@ def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> Desk:
         omni=stage.omni,
         board=stage.board,
         watches=stage.watches,
+        asks=stage.asks,
+        intents=Intents(stage.asks, WholeSteps(), now),
         given_ups=stage.given_ups,
         arrivals=stage.arrivals,
         access=stage.access,
@@ -251,7 +255,7 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
     card_posted = stage.watches.card_posted
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
-        second: list[Word | str | None] = []
+        second: list[Message | Word | str | None] = []
 
         async def posted_as_grace_asks(
             watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False

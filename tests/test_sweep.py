@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot import asklines
+from bot import asklines, lines
 from bot.asks import Ask, AskId
 from bot.errors import StoreUnavailable
 from bot.job import JobId
+from bot.orphans import tell_orphans
 from bot.sweep import SWEEP_SECONDS, sweep, sweep_asks
 from bot.watch import WatchId
 from tests.fakes import ADA, HERE, JOB, START, FakeAsks, FakeBoard, FakeWatches, a_watch, now
@@ -105,6 +106,14 @@ async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_l
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert asks.told_of == {"orphan"}
+
+
+async def test_a_follow_that_was_cut_off_is_told_of_as_one() -> None:
+    asks, board = FakeAsks(FakeWatches()), FakeBoard()
+    await asks.begin(Ask(AskId("orphan"), HERE, ADA, START, START, follow=JOB))
+    started = START + timedelta(seconds=10)
+    await tell_orphans(asks, board, lambda: started, alone_since=started)
+    assert [posted.message.text for posted in board.posted.values()] == [lines.interrupted(JOB)]
 
 
 async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_database_was_away() -> None:

@@ -12,6 +12,8 @@ WATCHES = "SELECT * FROM watches ORDER BY id"
 FOLLOWED = 'SELECT w.job, f."user" FROM watches w JOIN followers f ON f.watch = w.id'
 BETWEEN_CARD = "SELECT job FROM watches WHERE card_tried_at IS NOT NULL AND card IS NULL"
 BETWEEN_REPLY = "SELECT job FROM watches WHERE notice_tried_at IS NOT NULL AND notice IS NULL"
+INTENTS = 'SELECT follow, "user" FROM asks WHERE follow IS NOT NULL'
+UNREPORTED = "SELECT follow FROM asks WHERE job IS NULL AND told = 0"
 OPEN = "SELECT job FROM watches WHERE closed_at IS NULL"
 
 
@@ -36,6 +38,14 @@ class Table:
     def followed(self) -> set[tuple[str, str]]:
         """Which job is followed by whom, open and closed ones."""
         return {(job, user) for job, user in self._rows(FOLLOWED)}
+
+    def intents(self) -> set[tuple[str, str]]:
+        """Which job was to be followed by whom, by what is kept of their commands."""
+        return {(job, user) for job, user in self._rows(INTENTS)}
+
+    def unreported(self) -> set[str]:
+        """The jobs to be followed of which it is not known yet what came of a command."""
+        return {job for (job,) in self._rows(UNREPORTED)}
 
     def open_jobs(self) -> set[str]:
         """The jobs with a watch that is still open."""

@@ -35,6 +35,8 @@ HEADINGS: dict[type[End], str] = {
 """What a card's last look begins with, for each way a job can end."""
 UNCONFIRMED = "Slack did not confirm the card"
 """How the line begins that tells a person that the bot let go of a card."""
+INTERRUPTED = "I was interrupted before I could follow"
+"""How the line begins that reports a command that was cut off."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Follow:
     """How often the command had to be repeated, because the process died before it had stored it."""
     lost_after_ack: int = 0
     """How often it had acknowledged the command before."""
+    forgotten: int = 0
+    """How often nothing was left of such a command by which its person could hear of it."""
     given_up: int = 0
     """How often a person was told that the bot let go of it, as it may where it can't look for its card."""
     kills_over_card: int = 0
@@ -151,6 +155,7 @@ class World:
         """A person types the command for a job until it is in the database that they follow."""
         while True:
             await self.connected()
+            heard = len(self.slack.private(user))
             acked = (await self.slack.command(follow.job, user=user, channel=follow.channel)).acked
             if acked:
                 with suppress(TimeoutError):
@@ -160,6 +165,8 @@ class World:
                     break
             follow.typed_again += 1
             follow.lost_after_ack += acked
+            is_kept = (follow.job, user) in self.table.intents() | self.table.followed()
+            follow.forgotten += acked and not is_kept and len(self.slack.private(user)) == heard
         self.tell(f"{follow.job} followed by {user}")
         if user not in follow.people:
             follow.people.append(user)
@@ -185,7 +192,8 @@ class World:
         return [
             message
             for message in self._posted()
-            if follow.job in f"{message.text} {message.blocks}" and not _is_unconfirmed(message)
+            if follow.job in f"{message.text} {message.blocks}"
+            and not message.text.startswith((UNCONFIRMED, INTERRUPTED))
         ]
 
     def _posted(self) -> list[StoredMessage]:
@@ -212,6 +220,10 @@ class World:
             return f"{follow.job}: replies {replies}"
         if follow.job in self.table.open_jobs():
             return f"{follow.job}: still open"
+        if follow.forgotten:
+            return f"{follow.job}: {follow.forgotten} commands forgotten"
+        if self.database_url.startswith("sqlite") and follow.job in self.table.unreported():
+            return f"{follow.job}: a command that was cut off is not reported"
         return None
 
     @property

@@ -50,7 +50,7 @@ class Routes:
         """See `AsyncApp.action`."""
         return lambda listener: self.actions.__setitem__(name, listener)
 
-    def shortcut(self, _name: str) -> Callable[[Route], None]:
+    def shortcut(self, _name: str, **_: Any) -> Callable[[Route], None]:
         """See `AsyncApp.shortcut`. Nobody in the simulation uses one; the same holds for views and events."""
         return lambda _: None
 

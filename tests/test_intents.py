@@ -1,0 +1,155 @@
+"""A follow is stored before it is looked up: whatever ends it before it has a watch, its person hears. Virtual time."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from bot import lines
+from bot.asks import Ask
+from bot.errors import StoreUnavailable
+from bot.intents import STORED_WITHIN_SECONDS
+from bot.orphans import ORPHANED_AFTER, tell_orphans
+from bot.telling import Interrupted, Word
+from bot.watch import ChannelId, Place
+from tests.fakes import ADA, HERE, JOB, a_job, now, said
+from tests.test_follower import Stage
+from tests.test_schedules import a_desk, direct
+
+pytestmark = pytest.mark.looptime
+
+CHAT = "0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
+
+
+async def follow(stage: Stage, text: str = JOB, delivery: str = "") -> str:
+    async with stage.bot() as runner:
+        return said(await a_desk(stage, runner.start).follow(text, HERE, ADA, delivery=delivery))
+
+
+async def start(_job: object) -> None:
+    """Nothing follows the job."""
+
+
+@pytest.mark.parametrize(
+    "text, follows", [(JOB, JOB), (f"https://acme.omniapp.co/chat/{CHAT}", f"chat/{CHAT}")]
+)
+async def test_a_follow_is_stored_before_anything_is_looked_up(text: str, follows: str) -> None:
+    stage = Stage(a_job())
+    stage.access.looks_up_for_seconds = 5.0
+    stored_at: list[float] = []
+    following = asyncio.create_task(
+        a_desk(stage, start).follow(
+            text, HERE, ADA, lambda: stored_at.append(asyncio.get_running_loop().time())
+        )
+    )
+    await asyncio.sleep(1.0)
+    assert stored_at == [pytest.approx(0.0)]
+    (intent,) = stage.asks.rows.values()
+    assert (intent.follow, intent.user, intent.place, intent.job) == (follows, ADA, HERE, None)
+    await following
+    (intent,) = stage.asks.rows.values()
+    assert intent.job == JOB and len(stage.watches.rows) == 1
+
+
+async def test_a_follow_that_a_crash_cut_off_is_told_of_once() -> None:
+    stage = Stage(a_job())
+    stage.access.looks_up_for_seconds = 5.0
+    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    await asyncio.sleep(1.0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1.0)
+        await tell_orphans(stage.asks, stage.board, now)
+    assert stage.shown(direct(ADA)) == [lines.interrupted(JOB)]
+    assert stage.watches.rows == {}
+
+
+async def test_a_follow_that_the_end_of_the_process_cuts_off_is_forgotten_once_told() -> None:
+    stage = Stage(a_job())
+    stage.access.looks_up_for_seconds = 5.0
+    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    await asyncio.sleep(1.0)
+    following.cancel()
+    with pytest.raises(Interrupted) as interrupted:
+        await following
+    assert len(stage.asks.rows) == 1
+    await interrupted.value.once_told()
+    assert stage.asks.rows == {}
+
+
+async def test_a_refused_follow_is_forgotten_once_its_person_knows() -> None:
+    stage = Stage(a_job())
+    stage.access.refused[ADA] = "No."
+    word = await a_desk(stage, start).follow(JOB, HERE, ADA)
+    assert said(word) == "No." and len(stage.asks.rows) == 1
+    assert isinstance(word, Word)
+    await word.once_told()
+    assert stage.asks.rows == {}
+
+
+async def test_a_typing_error_stores_nothing() -> None:
+    stage = Stage(a_job())
+    await follow(stage, "banana")
+    assert stage.asks.writes == []
+
+
+async def test_what_slack_delivers_to_two_processes_is_followed_once() -> None:
+    stage = Stage(a_job())
+    assert await follow(stage, delivery="trigger") == ""
+    assert await follow(stage, delivery="trigger") == ""
+    assert "here already" in await follow(stage, delivery="another")
+
+
+async def test_a_follow_in_no_place_goes_to_direct_messages() -> None:
+    stage = Stage(a_job())
+    async with stage.bot() as runner:
+        nowhere = Place(HERE.team, ChannelId(""))
+        assert await a_desk(stage, runner.start).follow(JOB, nowhere, ADA) is None
+    assert len(stage.shown(direct(ADA))) == 1
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_database_that_takes_too_long_is_not_waited_for(is_stored: bool) -> None:
+    stage = Stage(a_job())
+    begin = stage.asks.begin
+
+    async def slow(ask: Ask) -> bool:
+        if is_stored:
+            await begin(ask)
+        await asyncio.sleep(10.0)
+        return True
+
+    stage.asks.begin = slow  # type: ignore[method-assign]
+    assert await follow(stage) == lines.storage_down()
+    assert asyncio.get_running_loop().time() == pytest.approx(STORED_WITHIN_SECONDS)
+    await asyncio.sleep(1.0)
+    assert stage.asks.rows == {} == stage.watches.rows
+
+
+async def test_a_follow_that_can_not_be_bound_is_refused_and_forgotten() -> None:
+    stage = Stage(a_job())
+    stage.access.looks_up_for_seconds = 5.0
+    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    await asyncio.sleep(1.0)
+    stage.asks.error = StoreUnavailable("away")
+    word = await following
+    assert said(word) == lines.storage_down()
+    assert isinstance(word, Word)
+    await word.once_told()
+    await asyncio.sleep(1.0)
+    stage.asks.error = None
+    await asyncio.sleep(30.0)
+    assert stage.asks.rows == {} == stage.watches.rows
+
+
+async def test_a_look_up_that_takes_long_is_nobodys_orphan() -> None:
+    stage = Stage(a_job())
+    stage.access.looks_up_for_seconds = 14.0
+    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    for _ in range(13):
+        await asyncio.sleep(1.0)
+        assert list(await stage.asks.orphans(now() - timedelta(seconds=60))) == []
+    await following
+    assert len(stage.watches.rows) == 1
