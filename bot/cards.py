@@ -15,6 +15,7 @@ from bot.chart import Chart
 from bot.drawing import Drawing
 from bot.errors import KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
 from bot.givenups import GivenUps
+from bot.job import JobState
 from bot.meter import UNMETERED, Meter
 from bot.palette import Palette
 from bot.ports import Board, Message, Watches
@@ -116,9 +117,9 @@ class Cards:
             return
         if taken and await self._thread.complete(newest, ts, sight, chart, shown_before=watch.ended):
             outcome = sight.job.state if sight.has_ended and sight.job else None
-            await self._watches.close(
-                watch, self._now(), ended=newest.ended or sight.has_ended, outcome=outcome
-            )
+            has_ended = newest.ended or sight.has_ended
+            outcome = outcome if has_ended else JobState.UNKNOWN
+            await self._watches.close(watch, self._now(), ended=has_ended, outcome=outcome)
         elif not taken or await self._is_deleted(newest, ts):
             # The card is gone, and the outcome must still reach its people: it gets a card of its own.
             await self._watches.start_over(watch.id, ts)

@@ -73,8 +73,7 @@ def face(sight: Sight, cancelled_by: UserId | None = None) -> Face:
 
 def _missing(job: Job | None) -> Face:
     title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
-    why = "It may be gone, or belong to another Omni organisation. The bot stops asking for it."
-    return Face("❓", title, details=(why,))
+    return Face("❓", title, details=("It may be gone, or belong to another Omni organization.",))
 
 
 def _since(job: Job) -> str:

@@ -273,6 +273,15 @@ class Watches(Protocol):
         and its job has not ended. Raises TooManyFollows."""
         ...
 
+    async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
+        """The jobs of watches that were closed before then because Omni did not know the job any more, except those of
+        which Omni was asked again since."""
+        ...
+
+    async def settle_lost(self, job: JobId, *, found: bool) -> None:
+        """Store what Omni has said when it was asked again about a lost job: if it was `found`, open its watches."""
+        ...
+
     async def close(
         self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:

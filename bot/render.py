@@ -29,6 +29,9 @@ _PROMPT_LINES = 3
 _MOST_NAMED = 3
 _MOST_MENTIONED = 60
 _CANCELLABLE = (JobState.QUEUED, JobState.EXECUTING, JobState.UNKNOWN)
+_ASKED_AGAIN = (
+    "The bot asks Omni once more in about 10 minutes. Press *Resume* to have the job followed again now."
+)
 _CHECK_IT = "AI-generated: check before you decide."
 
 
@@ -47,12 +50,13 @@ def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Messag
     if job is not None and job.state is JobState.COMPLETE and not sight.missing:
         return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
     link = chat_link(job.chat_url, tenant) if job else None
-    stands, trouble = face(sight, watch.cancelled_by), _trouble(sight, now)
-    told = [*stands.details, *trouble]
+    stands = face(sight, watch.cancelled_by)
+    outlook = [_ASKED_AGAIN] if _is_resumable(watch, sight) else _trouble(sight, now)
+    told = [*stands.details, *outlook]
     above = [section(stands.heading), *_prompt(job, _LONGEST_PROMPT)]
     below = [section("\n".join(told))] if told else []
     below += [*_buttons(watch, sight, link), context(_people(watch))]
-    text = "\n".join([stands.spoken, *trouble, *_spoken_prompt(job, _LONGEST_PROMPT)])
+    text = "\n".join([stands.spoken, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
     forms = [Message(text, (*above, *doing, *below)) for doing in _doing(watch, stands)]
     return *forms, _text_only(text, watch, link)
 
@@ -160,11 +164,18 @@ def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[M
 def _buttons(watch: Watch, sight: Sight, link: str | None) -> list[Block]:
     """What can be done with a card that has no answer."""
     state = sight.job.state if sight.job else None
+    if _is_resumable(watch, sight):
+        return buttons(link, resume=watch.id)
     if sight.is_final:
         is_retriable = sight.has_ended and state is not JobState.COMPLETE and watch.retried_by is None
         return buttons(link, retry=watch.id if is_retriable else None)
     is_cancellable = state in _CANCELLABLE and watch.cancelled_by is None
     return buttons(link, cancel=watch.id if is_cancellable else None, stop=watch.id)
+
+
+def _is_resumable(watch: Watch, sight: Sight) -> bool:
+    """Whether the follow ends because Omni does not know the job, which may have been wrong."""
+    return sight.missing and not watch.ended
 
 
 def _doing(watch: Watch, stands: Face) -> list[list[Block]]:

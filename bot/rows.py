@@ -21,6 +21,11 @@ NO_CARD: dict[str, object] = {
     "ended": 0,
 }
 """What a watch bears that has no card yet, or none any more."""
+OPENED_AGAIN: dict[str, object] = dict.fromkeys(
+    "closed_at claim notice_tried_at notice given_up outcome".split()
+)
+"""What a closed watch loses when its job is followed again. Without a claim: a follow that was about to close it must
+not, and the next look takes it up. Without a notice: its followers are told how the job ends after all."""
 
 in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
 """Of an ask: nothing has come of it, and its person has not been told so."""
@@ -120,9 +125,7 @@ async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
     if goes_on:
         await look_after(connection, kept.id, watch.asked_at)
     else:
-        # Without a claim: a follow that was about to close it must not, and the next look takes it up.
-        again = dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up"))
-        again |= {"resumed_at": watch.asked_at.timestamp()}
+        again = OPENED_AGAIN | {"resumed_at": watch.asked_at.timestamp()}
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
     await let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
 

@@ -8,9 +8,9 @@ from bot.errors import JobNotFound, OmniError
 from bot.job import Job, JobState, Progress
 
 LOST_AFTER_ANSWERS = 3
-LOST_AFTER_SECONDS = 60.0
-"""A job that was seen counts as gone once Omni has said "not found" this often over this long: a single
-404 from a server that is being replaced must not end a follow."""
+LOST_AFTER_SECONDS = 300.0
+"""A job that was seen counts as gone once Omni has said "not found" this often over this long: to end a follow while
+a server is being replaced costs its followers the answer, to ask for longer costs some requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bot.errors import ClaimLost, WatchChanged
 from bot.job import JobId, JobState
 from bot.rows import (
     NO_CARD,
+    OPENED_AGAIN,
     add_watch,
     followed_by,
     let_follow,
@@ -52,6 +53,7 @@ class Store:
         self._claims = Claims(transactions, team)
         self._team = team
         self._ours = watches.c.team == team
+        self._is_lost = and_(watches.c.closed_at.is_not(None), watches.c.outcome == JobState.UNKNOWN)
 
     @whole
     async def add(self, watch: Watch) -> Watch:
@@ -301,11 +303,24 @@ class Store:
                 return
             await look_after(connection, watch, at)
             if found[0].closed_at is not None and not found[0].ended:
-                nothing = dict.fromkeys(("closed_at", "claim", "given_up"))
-                again = update(watches).where(self._is(watch)).values(nothing)
+                again = update(watches).where(self._is(watch)).values(OPENED_AGAIN)
                 await connection.execute(again)
             if follower not in found[0].followers:
                 await let_follow(connection, watch, [follower])
+
+    @whole
+    async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
+        lost = and_(self._ours, self._is_lost, watches.c.closed_at < before.timestamp())
+        jobs = select(watches.c.job).where(lost).distinct().order_by(watches.c.job)
+        async with self.transactions.begin() as connection:
+            return [JobId(job) for job in await connection.scalars(jobs)]
+
+    @whole
+    async def settle_lost(self, job: JobId, *, found: bool) -> None:
+        lost = and_(self._ours, self._is_lost, watches.c.job == job)
+        values: Mapping[str, object] = OPENED_AGAIN if found else {"outcome": None}
+        async with self.transactions.begin() as connection:
+            await connection.execute(update(watches).where(lost).values(values))
 
     @whole
     async def close(

@@ -1,21 +1,24 @@
 """The sweep: takes up every open follow at the start, later any that was lost on the way, and forgets old ones."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
 
 from bot.asks import Asks
-from bot.errors import StoreUnavailable
+from bot.errors import JobNotFound, OmniError, StoreUnavailable
 from bot.givenups import GivenUps
+from bot.job import JobId
 from bot.orphans import tell_orphans
-from bot.ports import Board, Watches
+from bot.ports import Board, Omni, Watches
 from bot.runner import Runner
 from bot.unheard import tell_unheard
 
 log = structlog.get_logger()
 
+LOOKED_AGAIN_AFTER = timedelta(minutes=10)
+"""How long after a follow has ended because Omni did not know the job any more. The card says it in words."""
 SWEEP_SECONDS = 60.0
 """How often the table is searched for an open watch that nobody follows."""
 
@@ -34,6 +37,35 @@ async def sweep(
         else:
             log.debug("swept", jobs=len(jobs), forgotten=forgotten)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def look_again(
+    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], now: Callable[[], datetime]
+) -> None:
+    """Ask Omni once more about each job that it did not know any more, until cancelled. `start` follows one that it
+    knows after all."""
+    while True:
+        try:
+            for job in await watches.lost_jobs(now() - LOOKED_AGAIN_AFTER):
+                await _look_again(watches, omni, start, job)
+        except StoreUnavailable as error:
+            log.error("lost jobs not read", reason=str(error))
+        except OmniError as error:
+            log.info("no status of a lost job", error=type(error).__name__, reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _look_again(
+    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], job: JobId
+) -> None:
+    try:
+        await omni.status(job)
+    except JobNotFound:
+        await watches.settle_lost(job, found=False)
+        return
+    await watches.settle_lost(job, found=True)
+    log.info("lost job found", job=job)
+    await start(job)
 
 
 async def sweep_asks(

@@ -104,7 +104,8 @@ class Watch:
     retried_by: UserId | None = None
     """Who has had the same question asked again."""
     outcome: JobState | None = None
-    """How the job ended, where the watch was closed over that."""
+    """How the job ended, where the watch was closed over that. UNKNOWN: Omni did not know the job any more, and will be
+    asked once more."""
     given_up: NoCard | None = None
     """Why there is no card of a closed watch, which its followers are still to be told. It is forgotten after that."""
 

@@ -43,7 +43,7 @@ from bot.slack import SlackBoard, slack_client
 from bot.slackpeople import SlackDirectory
 from bot.slackviews import SlackViews
 from bot.store import Store
-from bot.sweep import sweep, sweep_asks, sweep_given_ups
+from bot.sweep import look_again, sweep, sweep_asks, sweep_given_ups
 from bot.transactions import Transactions
 from bot.userlimit import UserLimit
 from bot.watch import UserId
@@ -191,6 +191,7 @@ async def build(common: Common, credentials: Credentials) -> AsyncIterator[Works
         kept = settings.retention_days
         upkeep = (
             partial(sweep, store, parts.runner, now, retention_days=kept),
+            partial(look_again, store, omni, parts.runner.start, now),
             partial(sweep_asks, asks, board, now, retention_days=kept, alone_since=common.alone_since),
             partial(sweep_given_ups, given_ups, board, now, alone_since=common.alone_since),
             parts.learning.run,

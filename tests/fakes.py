@@ -778,7 +778,28 @@ class FakeWatches:
             self._set(watch, followers=followers)
             self._look_after(row, at)
             if row.closed_at is not None and not row.ended:
-                self._set(watch, closed_at=None, claim=None, given_up=None)
+                self._open_again(watch)
+
+    async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
+        await self._turn()
+        return sorted({row.job for row in self._lost() if row.closed_at and row.closed_at < before})
+
+    async def settle_lost(self, job: JobId, *, found: bool) -> None:
+        await self._turn("settle_lost")
+        for row in [row for row in self._lost() if row.job == job]:
+            if found:
+                self._open_again(row.id)
+            else:
+                self._set(row.id, outcome=None)
+
+    def _open_again(self, watch: WatchId) -> None:
+        nothing = dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up", "outcome"))
+        self._set(watch, **nothing)
+
+    def _lost(self) -> list[Watch]:
+        return [
+            row for row in self.rows.values() if row.closed_at is not None and row.outcome is JobState.UNKNOWN
+        ]
 
     async def close(
         self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
@@ -838,7 +859,7 @@ class FakeWatches:
         if goes_on:
             self._look_after(row, watch.asked_at)
         else:
-            self._set(row.id, closed_at=None, claim=None, notice_tried_at=None, notice=None, given_up=None)
+            self._open_again(row.id)
             self._set(row.id, resumed_at=watch.asked_at)
         self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
         return self.rows[row.id]

@@ -235,7 +235,7 @@ async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it(
 
         stage.watches.notice_tried = tried_after_grace_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
-        await asyncio.sleep(120)
+        await asyncio.sleep(450)
     (reply,) = stage.told()
     assert reply.startswith(f"<@{ADA}> <@{GRACE}>")
     assert stage.all_closed()
@@ -259,7 +259,7 @@ async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: 
 
         stage.watches.notice_tried = tried_after_marie_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
-        await asyncio.sleep(120)
+        await asyncio.sleep(450)
     (reply,) = stage.told()
     assert MARIE in reply
 
@@ -279,7 +279,7 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
 
         stage.board.post = posted_as_grace_comes  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
-        await asyncio.sleep(120)
+        await asyncio.sleep(450)
     assert len(stage.told()) == len(lines_told) == 1
     assert "its card" in lines_told[0] and "You follow it" not in lines_told[0]
     assert stage.all_closed()

@@ -258,7 +258,9 @@ async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
         await asyncio.sleep(30)
         assert not stage.all_closed()
         stage.omni.answer = JobNotFound("404")
-        await asyncio.sleep(200)
+        await asyncio.sleep(290)
+        assert not stage.all_closed()
+        await asyncio.sleep(150)
     assert stage.all_closed()
     assert "no longer knows this job" in stage.shown()[0]
     assert len(stage.told()) == 1

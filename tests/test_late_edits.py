@@ -98,7 +98,7 @@ async def test_between_the_last_look_and_the_closing_it_is_undone(
     lagging, replaced = await replaced_over_an_edit(stage)
     last_look = await ends(stage, lagging)
     async with stage.bot():
-        await asyncio.sleep(300)
+        await asyncio.sleep(450)
     assert lagging.landed.is_set() and stage.all_closed()
     assert last_look in stage.board.posted[CARD].message.text
     replaced.cancel()
@@ -113,7 +113,7 @@ async def test_over_an_answer_that_omni_has_forgotten_the_card_says_at_least_tha
     await stage.watches.doubt_last_look(WATCH, CARD)
     stage.omni.answer = JobNotFound("404")
     async with stage.bot():
-        await asyncio.sleep(300)
+        await asyncio.sleep(450)
     assert "know this job" in stage.board.posted[CARD].message.text
     assert stage.all_closed()
 

@@ -1,6 +1,8 @@
 """A job that does not end is looked after only so long, and longer for whoever asks: in virtual time."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,9 +11,10 @@ import pytest
 
 from bot import lines
 from bot.errors import JobNotFound, OmniError, OmniUnreachable, StoreUnavailable
-from bot.job import Job, JobState
+from bot.job import Job, JobId, JobState
 from bot.ports import Message
 from bot.settings import Settings
+from bot.sweep import look_again
 from bot.watch import ChannelId, Place, Ts, Watch, WatchId
 from tests.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now, said
 from tests.test_follower import RULES, Stage
@@ -22,6 +25,17 @@ pytestmark = pytest.mark.looptime
 LONG = 600.0
 """How long a job is looked after here."""
 CARD, OLD_CARD = Ts("1.0"), Ts("0.1")
+
+
+@asynccontextmanager
+async def looking_again(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> AsyncIterator[None]:
+    """With the sweep that asks again for lost jobs."""
+    task = asyncio.create_task(look_again(stage.watches, stage.omni, start, now))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class Resting(Stage):
@@ -96,6 +110,54 @@ async def test_a_resumed_follow_rests_again_after_as_long() -> None:
         await asyncio.sleep(60)
         assert stage.rests()
     assert stage.all_closed()
+
+
+async def lose(stage: Resting) -> None:
+    """Let Omni say that it does not know the job any more until its follow ends."""
+    stage.omni.answer = JobNotFound("404")
+    await asyncio.sleep(450)
+    assert "no longer knows this job" in stage.shown()[0] and stage.all_closed()
+
+
+async def test_a_lost_job_is_resumed_and_its_end_told() -> None:
+    stage = Resting(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        await lose(stage)
+        assert "'Resume'" in str(stage.board.top_level()[0].message.blocks)
+        stage.says(JobState.EXECUTING)
+        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == lines.resumed()
+        await asyncio.sleep(10)
+        assert "Omni is working on it" in stage.shown()[0]
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert ["no longer knows this job" in text for text in stage.told()] == [True, False]
+    assert "The job failed" in stage.told()[1] and stage.all_closed()
+
+
+async def test_a_lost_job_is_asked_for_once_more() -> None:
+    stage = Resting(a_job(), a_watch())
+    async with stage.bot() as runner, looking_again(stage, runner.start):
+        await asyncio.sleep(10)
+        await lose(stage)
+        looks, asked = len(stage.board.times("update")), len(stage.omni.asked)
+        await asyncio.sleep(3_600)
+    assert (len(stage.board.times("update")), len(stage.omni.asked)) == (looks, asked + 1)
+    assert len(stage.told()) == 1 and stage.all_closed()
+
+
+async def test_a_lost_job_that_is_back_goes_on() -> None:
+    stage = Resting(a_job(), a_watch())
+    async with stage.bot() as runner, looking_again(stage, runner.start):
+        await asyncio.sleep(10)
+        await lose(stage)
+        stage.omni.answer = OmniUnreachable("HTTP 502")
+        await asyncio.sleep(900)
+        assert "no longer knows this job" in stage.shown()[0]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(120)
+    assert "The answer." in stage.shown()[0] and stage.all_closed()
+    assert len(stage.told()) == 2
 
 
 async def test_somebody_else_who_resumes_joins() -> None:
@@ -262,9 +324,9 @@ async def test_after_a_restart_a_job_that_omni_is_silent_about_rests_only_when_t
 async def test_a_job_that_is_lost_as_its_time_runs_out_is_told_as_lost() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot():
-        await asyncio.sleep(LONG - 120)
+        await asyncio.sleep(LONG - 400)
         stage.omni.answer = JobNotFound("404")
-        await asyncio.sleep(240)
+        await asyncio.sleep(480)
     assert "no longer knows this job" in stage.shown()[0]
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from bot.errors import ClaimLost, StoreUnavailable, WatchChanged
-from bot.job import JobId
+from bot.job import JobId, JobState
 from bot.ports import Watches
 from bot.watch import DOUBTED, ChannelId, Place, Ts, Watch, WatchId
 from tests.databases import (
@@ -150,6 +150,42 @@ async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_on
         claim=None,
     )
     assert again.looked_after_since == later
+
+
+async def close_as_lost(store: Watches) -> Watch:
+    """A watch of Ada's whose followers were told that Omni does not know the job any more."""
+    mine = await with_card(store, "lost")
+    await store.notice_tried(mine, NOON)
+    await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
+    await store.close(mine, NOON, outcome=JobState.UNKNOWN)
+    return mine
+
+
+async def test_a_lost_job_that_is_found_is_followed_again(store: Watches) -> None:
+    mine = await close_as_lost(store)
+    assert await store.lost_jobs(NOON) == []
+    assert await store.lost_jobs(NOON + timedelta(seconds=1)) == [JOB]
+    await store.settle_lost(JOB, found=True)
+    (again,) = await taken_up(store)
+    assert (again.id, again.card, again.notice, again.notice_tried_at) == (mine.id, "1.1", None, None)
+    assert await store.lost_jobs(NOON + timedelta(days=1)) == []
+
+
+async def test_a_lost_job_is_asked_for_once(store: Watches) -> None:
+    mine = await close_as_lost(store)
+    await store.settle_lost(JOB, found=False)
+    assert await store.lost_jobs(NOON + timedelta(days=1)) == []
+    await store.settle_lost(JOB, found=True)
+    kept = await store.get(mine.id)
+    assert kept is not None and (kept.closed_at, kept.notice) == (NOON, Ts("1.2"))
+
+
+async def test_who_resumes_a_lost_job_is_told_its_end(store: Watches) -> None:
+    mine = await close_as_lost(store)
+    await store.resume(mine.id, GRACE, NOON + timedelta(minutes=1))
+    (again,) = await taken_up(store)
+    assert (again.followers, again.notice, again.notice_tried_at) == ((ADA, GRACE), None, None)
+    assert await store.lost_jobs(NOON + timedelta(days=1)) == []
 
 
 async def test_whoever_presses_resume_second_joins(store: Watches) -> None:

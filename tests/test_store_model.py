@@ -53,6 +53,7 @@ ACTIONS = [
         "told",
         "move and leave the card",
     ),
+    *("close lost", "close lost", "lost job found", "lost job not found"),
 ]
 SEQUENCES = st.lists(
     st.tuples(
@@ -98,6 +99,8 @@ class Pair:
             assert self._plain(await self.store.get(id_)) == self._plain(await self.model.get(id_))
             assert await self.store.replies(id_) == await self.model.replies(id_)
         assert await self.store.open_jobs() == await self.model.open_jobs()
+        before = NOON + timedelta(minutes=10)
+        assert await self.store.lost_jobs(before) == await self.model.lost_jobs(before)
         found = await given_ups_of(self.store).left(NOON + timedelta(minutes=20))
         assert self._plain(found) == self._plain(
             await given_ups_of(self.model).left(NOON + timedelta(minutes=20))
@@ -163,6 +166,9 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "cancel undone": lambda table, _: table.set_canceller(new.job, None, instead_of=person),
         "close ended": lambda table, mine: table.close(mine, at, ended=True, outcome=JobState.FAILED),
         "close": lambda table, mine: table.close(mine, at),
+        "close lost": lambda table, mine: table.close(mine, at, outcome=JobState.UNKNOWN),
+        "lost job found": lambda table, _: table.settle_lost(new.job, found=True),
+        "lost job not found": lambda table, _: table.settle_lost(new.job, found=False),
         "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
         "remove": lambda table, mine: table.remove(mine),
         "give up": lambda table, mine: given_ups_of(table).give_up(mine, NoCard.NOWHERE, at),

@@ -244,7 +244,8 @@ class Seen(Posts):
         known = omni.jobs.get(job.id)
         if known is None:
             ended = {look for look in FINAL if job.id in omni.removed and self._ended_before_it_vanished(job)}
-            return {"missing", *ended}
+            # Its time may have run out before Omni had said long enough that it does not know the job.
+            return {"missing", *ended, *["rested"] * (job.id in omni.removed)}
         moment = known.moment(self.world.now())
         right = set()
         ends_at = known.created_at + moment.since_seconds if known.is_final(self.world.now()) else None
