@@ -154,7 +154,7 @@ async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_on
 
 async def close_as_lost(store: Watches) -> Watch:
     """A watch of Ada's whose followers were told that Omni does not know the job any more."""
-    mine = await with_card(store, "lost")
+    mine = replace(await with_card(store, "lost"), card=Ts("1.1"))
     await store.notice_tried(mine, NOON)
     await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
     await store.close(mine, NOON, outcome=JobState.UNKNOWN)
