@@ -1,7 +1,7 @@
 """Faults planted on purpose, to see that the simulation catches them. Each is a small patch of the running code."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from inspect import Parameter, signature
@@ -62,8 +62,14 @@ def _make_sure_it_fits(old: object, new: object) -> None:
         return
     wanted, given = (signature(each).parameters for each in (old, new))
     takes_all = any(each.kind is Parameter.VAR_POSITIONAL for each in given.values())
-    if not takes_all and [name.lstrip("_") for name in given] != [name.lstrip("_") for name in wanted]:
+    if not takes_all and _names(given) != _names(wanted):
         raise TypeError(f"{new} does not take what {old} takes: plant it anew")
+
+
+def _names(parameters: Mapping[str, Parameter]) -> list[str]:
+    """Those that are given by their names are called so exactly."""
+    by_name = Parameter.KEYWORD_ONLY
+    return [name if each.kind is by_name else name.lstrip("_") for name, each in parameters.items()]
 
 
 @_fault("the end of a chore does not wake its follow")
@@ -240,7 +246,13 @@ def _forgotten_before_told() -> None:
 
 @_fault("a late edit of a process that was replaced is left as it is")
 def _late_edit_left() -> None:
-    async def doubt_last_look(_self: Store, _watch: WatchId, _card: Ts, *, _is_end: bool = False) -> None:
+    async def doubt_last_look(
+        _self: Store,
+        _watch: WatchId,
+        _card: Ts,
+        *,
+        is_end: bool = False,
+    ) -> None:
         pass
 
     _replace(Store, "doubt_last_look", doubt_last_look)
