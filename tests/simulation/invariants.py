@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from bot import lines
 from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
+from bot.slack import TIMEOUT_SECONDS
 from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
@@ -137,7 +138,7 @@ def _word(plan: JobPlan) -> str | None:
 def _final_is_final(seen: Seen) -> Iterator[str]:
     """No edit follows the final one, except by another final one, or by one of another process that had left before
     the final one was shown; then the final one is shown again, if that process lived to say so. Where the final one's
-    process is still paused over it, another one that finds the job gone may say that."""
+    process is still paused over it, or got no answer, another one that finds the job gone may say that."""
     for cards in seen.cards.values():
         for card in cards:
             final: Look | None = None
@@ -167,9 +168,13 @@ def _crossed(seen: Seen, sooner: Look, later: Look) -> bool:
 
 
 def _is_unstored(seen: Seen, final: Look, later: Look) -> bool:
-    """Whether the final look's process was still paused over its edit when the later look was shown."""
+    """Whether the final look's process was still paused over its edit when the later look was shown, or got no answer
+    in time, so that it can't know whether the edit was taken."""
     sent = final.exchange
-    return sent is not None and seen.was_paused_over(sent, until=seen.seconds(later.at))
+    if sent is None:
+        return False
+    is_unknown = sent.answered_at is None or sent.answered_at - sent.at > TIMEOUT_SECONDS
+    return is_unknown or seen.was_paused_over(sent, until=seen.seconds(later.at))
 
 
 def _is_mended(seen: Seen, card: Posted, number: int) -> bool:
