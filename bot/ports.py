@@ -212,7 +212,8 @@ class Watches(Protocol):
     async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
         """The card may have been edited by somebody else than who follows the job. A watch that was closed on its last
         look, or is about to be, is opened again, for whoever follows the job next; an edit that is under way must be
-        made once more. `is_end`: that edit says how the job ended; where the last look says so too, nothing changes."""
+        made once more. `is_end`: that edit says how the job ended. Then only a watch changes that was closed on
+        another look."""
         ...
 
     async def card_is_gone(self, watch: WatchId, card: Ts) -> None:

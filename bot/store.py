@@ -181,7 +181,9 @@ class Store:
 
     @whole
     async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
-        this = and_(self._is(watch), watches.c.card == card, *[watches.c.ended == 0] * is_end)
+        this = and_(self._is(watch), watches.c.card == card)
+        if is_end:
+            this = and_(this, watches.c.closed_at.is_not(None), watches.c.ended == 0)
         has_last_look = or_(watches.c.closed_at.is_not(None), watches.c.ended == 1)
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(this).values(shown=DOUBTED))

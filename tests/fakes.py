@@ -691,7 +691,9 @@ class FakeWatches:
     async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
         await self._turn("doubt_last_look")
         row = self.rows.get(watch)
-        if row is not None and self._has(watch, card) and not (is_end and row.ended):
+        if row is not None and is_end and (row.closed_at is None or row.ended):
+            return
+        if row is not None and self._has(watch, card):
             self._set(watch, shown=DOUBTED)
             if row.closed_at is not None or row.ended:
                 self._set(watch, closed_at=None, claim=None)

@@ -264,6 +264,16 @@ async def test_outage_is_not_drawn_over_an_end_that_may_be_shown() -> None:
     assert stage.all_closed()
 
 
+async def test_end_without_an_answer_is_not_replaced_by_trouble() -> None:
+    """Simulation seed 900036."""
+    stage = Processes(a_job(), a_watch())
+    stage.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+    async with paused_over_its_last_look(stage):
+        pass
+    shown = [message.text for _, message in stage.board.posted[Ts("1.0")].edits]
+    assert ["The job failed" in text for text in shown] == [True]
+
+
 async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
     stage = Stage(a_job(), a_watch())
     card_posted, answers_lost = stage.watches.card_posted, [StoreUnavailable("connection lost")] * 3

@@ -138,7 +138,7 @@ def _word(plan: JobPlan) -> str | None:
 def _final_is_final(seen: Seen) -> Iterator[str]:
     """No edit follows the final one, except by another final one, or by one of another process that had left before
     the final one was shown; then the final one is shown again, if that process lived to say so. Where the final one's
-    process is still paused over it, or got no answer, another one that finds the job gone may say that."""
+    process is still paused over it, or got no answer, another one that finds the job gone, or rests, may say that."""
     for cards in seen.cards.values():
         for card in cards:
             final: Look | None = None
@@ -147,7 +147,7 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
                 if final is not None and shown != look_of(final):
                     if _crossed(seen, final, look) and _is_mended(seen, card, number):
                         continue
-                    if shown == "missing" and _is_unstored(seen, final, look):
+                    if shown in ("missing", "rested") and _is_unstored(seen, final, look):
                         continue
                     yield f"card {card.ts} in {card.channel} shows {shown!r} after {look_of(final)!r}"
                     break
