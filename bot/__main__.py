@@ -24,7 +24,8 @@ INTERRUPTED = 130
 EPILOG = """exit codes:
   0  stopped as asked, or every check passed
   1  broke unexpectedly, or a check failed
-  2  a setting is missing or malformed (one line each says which), or the command line is
+  2  a setting is missing, malformed, or not that of another process (one line each says which), or the command line
+     is malformed
   3  Slack refuses a token
   4  the database can't be opened, or another process of the bot uses it
 """
@@ -119,6 +120,9 @@ async def _run(settings: Settings) -> int:
     except TokenRefused as error:
         print(f"Slack refuses a token ({error.code}). `python -m bot check` says which.", file=sys.stderr)
         return TOKEN_REFUSED
+    except SettingsError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return BAD_SETTINGS
     except StoreUnavailable as error:
         print(f"DATABASE_URL can't be opened: {error}", file=sys.stderr)
         return NO_DATABASE

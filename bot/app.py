@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 
 from bot import web
+from bot.agreement import Agreement
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.doors import Doors
@@ -44,6 +45,7 @@ async def run(settings: Settings) -> None:
         StoreUnavailable: the database can't be opened.
         TokenRefused: Slack refuses one of the tokens.
         PortTaken: `settings.port` can't be listened on.
+        SettingsError: another process on the database has other settings.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -72,7 +74,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         workspaces = Workspaces(source, partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
-        starting = asyncio.create_task(workspaces.look())
+        peers = common.sharing.peers
+        agreement = None if peers is None or installing is not None else Agreement(peers, source)
+        starting = asyncio.create_task(_start(workspaces, agreement))
         if not await _before(stop, starting):
             return
         starting.result()
@@ -85,6 +89,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         upkeep = [workspaces.run, doors.health.watch]
         if database.is_shared:
             upkeep.append(workspaces.share_requests)
+        if agreement is not None:
+            upkeep.append(partial(agreement.keep, lambda: [each.requests for each in workspaces.running]))
         if installing is not None:
             upkeep.append(partial(sweep_left, transactions, now, retention_days=settings.retention_days))
         await _work(workspaces, delivery, common.sharing, upkeep, stop)
@@ -116,6 +122,12 @@ async def _common(
             alone_since=alone_since,
             leaving=None if installing is None else installing.leaving,
         )
+
+
+async def _start(workspaces: Workspaces, agreement: Agreement | None) -> None:
+    if agreement is not None:
+        await agreement.begin()
+    await workspaces.look()
 
 
 async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:

@@ -14,6 +14,13 @@ SHOW_THAT_SESSION_LASTS: LiteralString = "SELECT pg_advisory_lock_shared(1869442
 """A lock that nobody waits for. PostgreSQL lets it go with the session, and so in the moment in which a killed
 process's connection ends. The first number says that it is the bot's, the second is the worker's id."""
 
+SHOW_NUMBER: LiteralString = "SELECT pg_advisory_lock_shared(%s::int, %s::int)"
+"""A lock as above. The first number says of which kind the second one is."""
+SHOWN_NUMBERS: LiteralString = """
+    SELECT DISTINCT objid::bigint FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = %s::bigint::oid AND objsubid = 2 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 BEATING: LiteralString = """
     SELECT count(*) AS number FROM procrastinate_workers
     WHERE last_heartbeat > now() - make_interval(secs => %(seconds)s)

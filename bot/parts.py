@@ -130,8 +130,13 @@ class Parts:
 
 def omni_gate(ledger: Ledger, credentials: Credentials) -> Gate:
     """The budget of requests to Omni with one key."""
-    rate = Rate.within(credentials.requests_per_minute, burst=REQUESTS_AT_ONCE)
+    rate = omni_rate(credentials.requests_per_minute)
     return Gate(ledger, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
+
+
+def omni_rate(requests_per_minute: int) -> Rate:
+    """How fast requests may go to Omni."""
+    return Rate.within(requests_per_minute, burst=REQUESTS_AT_ONCE)
 
 
 def edit_gate(ledger: Ledger, team: TeamId) -> Gate:

@@ -9,7 +9,8 @@ import psycopg
 import structlog
 
 from bot.beside import run_beside
-from bot.heartbeats import SHOW_THAT_SESSION_LASTS
+from bot.errors import StoreUnavailable
+from bot.heartbeats import SHOW_NUMBER, SHOW_THAT_SESSION_LASTS, SHOWN_NUMBERS
 from bot.pgpool import Pool, conninfo, reason
 
 log = structlog.get_logger()
@@ -37,6 +38,7 @@ class PgNotify:
         self._pool = pool
         self._own_name = token_hex(8)
         self._worker: int | None = None
+        self._numbers: list[tuple[int, int]] = []
         self._hearers: dict[str, Callable[[Words], None]] = {}
         self._lookers: list[Callable[[], None]] = []
         self.listening = asyncio.Event()
@@ -67,6 +69,20 @@ class PgNotify:
         worker does (`heartbeats`)."""
         self._worker = worker
         self.tell(SHOW)  # comes back to the one who listens, who then sees to it
+
+    def hold(self, kind: int, number: int) -> None:
+        """Show the other processes a number, as long as the connection that listens lasts (`Peers.hold`)."""
+        self._numbers.append((kind, number))
+        self.tell(SHOW)
+
+    async def held(self, kind: int) -> set[int]:
+        """See `Peers.held`."""
+        try:
+            async with asyncio.timeout(SENT_WITHIN_SECONDS), self._pool.connection() as connection:
+                shown = await connection.execute(SHOWN_NUMBERS, [kind])
+                return {number for (number,) in await shown.fetchall()}
+        except (psycopg.Error, TimeoutError) as error:
+            raise StoreUnavailable(reason(error)) from error
 
     async def run(self) -> None:
         """Listen and send, until cancelled."""
@@ -118,9 +134,13 @@ class PgNotify:
     async def _hear_all(self, connection: psycopg.AsyncConnection) -> None:
         """Hear what comes, until the connection is lost."""
         shown: int | None = None
+        n_shown = 0
         is_silent = False
         while True:
             async with asyncio.timeout(SENT_WITHIN_SECONDS):
+                for number in self._numbers[n_shown:]:
+                    await connection.execute(SHOW_NUMBER, number)
+                    n_shown += 1
                 if shown != self._worker:
                     shown = self._worker
                     await connection.execute(SHOW_THAT_SESSION_LASTS, [shown])

@@ -28,6 +28,8 @@ class Sharing:
     """Where what Omni tells goes to whoever follows the job."""
     listen: Callable[[], Coroutine[Any, Any, object]]
     """Hears what other processes have to tell, until cancelled."""
+    peers: PgNotify | None = None
+    """Where the settings of other processes show; None: there can be no other."""
 
 
 @asynccontextmanager
@@ -40,4 +42,4 @@ async def sharing(transactions: Transactions, url: str, random: Random) -> Async
     async with open_pool(url) as pool:
         relay = PgNotify(url, pool)
         entries = await Entries.over(pool, breathe=transactions.answers, registered=relay.show)
-        yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run)
+        yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run, relay)

@@ -1,6 +1,7 @@
 """The command line as its users meet it: what is said, and the exit code."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -8,15 +9,19 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bot import __main__ as main_module
+from bot import app
+from bot.agreement import ANOTHER_OMNI
 from bot.database import Database
 from bot.demo.faults import HTML_500, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.slack import SimulatedSlack
 from bot.demo.timeline import Script
-from bot.settings import HINTS
+from bot.settings import HINTS, Settings, SettingsError
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "OMNI_BASE_URL", "OMNI_API_TOKEN"]
@@ -139,6 +144,20 @@ async def test_a_port_that_is_taken_is_one_line_and_code_2(world: World) -> None
     assert ended.code == 2
     (line,) = ended.err.splitlines()
     assert line.startswith(f"PORT can't be listened on: 127.0.0.1:{port}: ")
+
+
+async def test_another_omni_than_that_of_others_is_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(_: object) -> None:
+        raise SettingsError([ANOTHER_OMNI])
+
+    monkeypatch.setattr(app, "run", run)
+    try:
+        assert await main_module._run(cast(Settings, None)) == 2
+    finally:
+        gc.unfreeze()
+    assert capsys.readouterr().err == f"{ANOTHER_OMNI}\n"
 
 
 # Code 3 is for tokens
