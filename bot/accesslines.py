@@ -27,7 +27,7 @@ def not_known() -> str:
 
 def slack_is_slow() -> str:
     """Slack has not said in time who the person is."""
-    return "Slack is slow and has not told me yet who you are, so I did nothing. Please run it again in a minute."
+    return "Slack is slow and has not said who you are, so I did nothing. Please run it again in a minute."
 
 
 def cannot_know() -> str:

@@ -1,8 +1,8 @@
 """What Slack has sent and the bot has acknowledged: runs it, and tells the person privately what came of it.
 
 A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
-raises right after it. What would be lost with the process is stored before; if that fails, its person is told so
-before. What is neither stored nor told in time is not acknowledged: then Slack tells the person that it failed.
+raises right after it. What would be lost with the process is stored before that; if it can't be, the person
+gets a reply before that. Without either in time there is no acknowledgement: Slack then shows the person an error.
 Work goes into tasks of our own, because Bolt keeps no reference to its listeners and does not wait for them at the end.
 """
 
@@ -33,7 +33,7 @@ WARNED_EVERY_SECONDS = 60.0
 REMEMBERED_DELIVERIES = 2_000
 """How many deliveries are remembered, so that one that Slack makes twice is answered once."""
 ACKNOWLEDGED_WITHIN_SECONDS = 2.6
-"""How long an acknowledgement waits for what it is of to be stored, or refused and told; Slack gives it 3 s."""
+"""How long an acknowledgement waits for what it is of to be stored, or refused with a reply; Slack gives it 3 s."""
 TELL_AGAIN_AFTER_SECONDS = 1.0
 TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 
@@ -70,7 +70,7 @@ class Errands:
             self._begin(errand, tell, lambda: None)
 
     def _begin(self, errand: Errand, tell: Tell, settled: Callable[[], None]) -> asyncio.Task[None]:
-        """`settled` is called once the person has been told what came of it, or need not be."""
+        """`settled` is called once Slack has taken the reply to the person, or none is due."""
         task = asyncio.create_task(self._tell_outcome(errand, tell, settled))
         for tasks in (self._tasks, self._beginning):
             tasks.add(task)
@@ -81,7 +81,7 @@ class Errands:
         self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
     ) -> None:
         """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. One that ends
-        before that is acknowledged once its person has been told. `delivery`: as for `is_repeated`."""
+        before that is acknowledged once Slack has taken its reply. `delivery`: as for `is_repeated`."""
         if self.is_full:
             await ack()
             self._decline(tell)

@@ -1,7 +1,7 @@
-"""What a person asks for is stored before anything is done about it: after a crash they hear of it.
+"""What a person asks for is stored before anything is done about it, so that a crash can be reported to them.
 
 stored ──► prepared ──► proceeds: bound to its job and watch
-  │           └── may not, or can't be ──► withdrawn, once its person has been told why
+  │           └── may not, or can't be ──► withdrawn, once the person has read why
   └── the process dies before that ──────► reported to its person by another: see `orphans`
 """
 
@@ -50,7 +50,7 @@ class Intents:
     ) -> R | Word | None:
         """Store an intent, call `stored`, and do what it asks for. Returns what to tell the person, if anything.
 
-        `prepare` finds out what to do; a message: nothing is done, and that is to be told. It raises nothing that the
+        `prepare` finds out what to do, or returns a message that says why nothing is done. It raises nothing that the
         world around can cause. `proceed` does it, and sees to it that the intent is bound or withdrawn.
 
         Raises:
@@ -76,15 +76,15 @@ class Intents:
         try:
             return await prepare()
         except asyncio.CancelledError as ending:
-            # Nothing was done. Until the person has been told so, the intent is left to be reported.
+            # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
             raise Interrupted(lambda: self._steps.run(withdraw(self._asks, ask))) from ending
         except Exception:
-            # Nothing was done, and the caller tells the person so.
+            # Nothing was done, and the caller replies so.
             await self._steps.run(withdraw(self._asks, ask))
             raise
 
     def withdrawn(self, ask: Ask, message: Message) -> Word:
-        """What to tell of an intent that certainly came to nothing. Then it is forgotten."""
+        """The reply to an intent that certainly came to nothing. Once Slack has taken it, the intent is forgotten."""
 
         async def end() -> None:
             try:

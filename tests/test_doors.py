@@ -658,7 +658,7 @@ class SlowDesk:
     [event(), event(thread_ts="1.1"), event(text=f"<@{BOT}> {JOB}")],
     ids=["ask", "mentioned", "follow"],
 )
-async def test_a_mention_is_acknowledged_once_it_is_stored(said: dict[str, Any]) -> None:
+async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None:
     doors = Doors()
     doors.mentions = Mentions(
         cast(Desk, SlowDesk(0.5)), cast(AskDesk, SlowDesk(0.5)), doors.errands, team=TEAM, bot_user=BOT
@@ -667,7 +667,7 @@ async def test_a_mention_is_acknowledged_once_it_is_stored(said: dict[str, Any])
     assert asyncio.get_running_loop().time() == pytest.approx(0.5)
 
 
-async def test_a_mention_that_is_not_stored_is_taken_when_it_comes_again() -> None:
+async def test_unstored_mention_is_taken_when_redelivered() -> None:
     doors = Doors()
     slow = SlowDesk(10.0)
     doors.mentions = Mentions(cast(Desk, slow), cast(AskDesk, slow), doors.errands, team=TEAM, bot_user=BOT)

@@ -331,9 +331,7 @@ COMMAND = {
 
 
 @pytest.mark.parametrize("seconds, acknowledged", [(0.5, 1), (2.5, 1), (2.9, 0)])
-async def test_a_command_is_acknowledged_only_if_it_is_stored_in_time(
-    seconds: float, acknowledged: int
-) -> None:
+async def test_command_is_acknowledged_only_if_stored(seconds: float, acknowledged: int) -> None:
     counter = Counter()
     counter.handlers._desk = cast(Desk, Storing(seconds))
     await counter.accept(counter.handlers.on_command, COMMAND)
@@ -341,7 +339,7 @@ async def test_a_command_is_acknowledged_only_if_it_is_stored_in_time(
     assert asyncio.get_running_loop().time() < 3.0, "until then Slack waits"
 
 
-async def test_a_command_that_is_not_stored_is_answered_before_it_is_acknowledged() -> None:
+async def test_refused_command_is_answered_before_acknowledged() -> None:
     counter = Counter()
     counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
     counter.refusals = [BoardUnreachable("no_connection")]
@@ -350,7 +348,7 @@ async def test_a_command_that_is_not_stored_is_answered_before_it_is_acknowledge
     assert counter.acknowledged_at == [pytest.approx(1.5)]
 
 
-async def test_a_command_of_which_its_person_hears_nothing_is_not_acknowledged() -> None:
+async def test_unanswered_refusal_is_not_acknowledged() -> None:
     counter = Counter()
     counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
     counter.refusals = [BoardUnreachable("no_connection")] * 2

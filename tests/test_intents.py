@@ -1,4 +1,4 @@
-"""A follow is stored before it is looked up: whatever ends it before it has a watch, its person hears. Virtual time."""
+"""A follow is stored before it is looked up, so that a crash is reported to the person. In virtual time."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ async def start(_job: object) -> None:
 @pytest.mark.parametrize(
     "text, follows", [(JOB, JOB), (f"https://acme.omniapp.co/chat/{CHAT}", f"chat/{CHAT}")]
 )
-async def test_a_follow_is_stored_before_anything_is_looked_up(text: str, follows: str) -> None:
+async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
     stored_at: list[float] = []
@@ -51,7 +51,7 @@ async def test_a_follow_is_stored_before_anything_is_looked_up(text: str, follow
     assert intent.job == JOB and len(stage.watches.rows) == 1
 
 
-async def test_a_follow_that_a_crash_cut_off_is_told_of_once() -> None:
+async def test_follow_cut_off_by_crash_is_reported_once() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
@@ -66,7 +66,7 @@ async def test_a_follow_that_a_crash_cut_off_is_told_of_once() -> None:
     assert stage.watches.rows == {}
 
 
-async def test_a_follow_that_the_end_of_the_process_cuts_off_is_forgotten_once_told() -> None:
+async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
@@ -79,7 +79,7 @@ async def test_a_follow_that_the_end_of_the_process_cuts_off_is_forgotten_once_t
     assert stage.asks.rows == {}
 
 
-async def test_a_refused_follow_is_forgotten_once_its_person_knows() -> None:
+async def test_refused_follow_is_forgotten_once_answered() -> None:
     stage = Stage(a_job())
     stage.access.refused[ADA] = "No."
     word = await a_desk(stage, start).follow(JOB, HERE, ADA)
@@ -89,20 +89,20 @@ async def test_a_refused_follow_is_forgotten_once_its_person_knows() -> None:
     assert stage.asks.rows == {}
 
 
-async def test_a_typing_error_stores_nothing() -> None:
+async def test_typing_error_stores_nothing() -> None:
     stage = Stage(a_job())
     await follow(stage, "banana")
     assert stage.asks.writes == []
 
 
-async def test_what_slack_delivers_to_two_processes_is_followed_once() -> None:
+async def test_command_delivered_to_two_processes_follows_once() -> None:
     stage = Stage(a_job())
     assert await follow(stage, delivery="trigger") == ""
     assert await follow(stage, delivery="trigger") == ""
     assert "here already" in await follow(stage, delivery="another")
 
 
-async def test_a_follow_in_no_place_goes_to_direct_messages() -> None:
+async def test_follow_without_place_goes_to_dm() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
         nowhere = Place(HERE.team, ChannelId(""))
@@ -111,7 +111,7 @@ async def test_a_follow_in_no_place_goes_to_direct_messages() -> None:
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
-async def test_a_database_that_takes_too_long_is_not_waited_for(is_stored: bool) -> None:
+async def test_slow_database_is_not_waited_for(is_stored: bool) -> None:
     stage = Stage(a_job())
     begin = stage.asks.begin
 
@@ -128,7 +128,7 @@ async def test_a_database_that_takes_too_long_is_not_waited_for(is_stored: bool)
     assert stage.asks.rows == {} == stage.watches.rows
 
 
-async def test_a_follow_that_can_not_be_bound_is_refused_and_forgotten() -> None:
+async def test_unbound_follow_is_refused_and_forgotten() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
@@ -144,7 +144,7 @@ async def test_a_follow_that_can_not_be_bound_is_refused_and_forgotten() -> None
     assert stage.asks.rows == {} == stage.watches.rows
 
 
-async def test_a_look_up_that_takes_long_is_nobodys_orphan() -> None:
+async def test_slow_lookup_is_no_orphan() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 14.0
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))

@@ -43,7 +43,7 @@ async def get(lookups: Lookups[str, int], key: str = "ada", seconds: float = 60.
     return await lookups.get(key, known_for_seconds=seconds)
 
 
-async def test_all_who_wait_share_one_request() -> None:
+async def test_concurrent_lookups_share_one_request() -> None:
     slack = Slack()
     lookups = Lookups(slack.ask)
     assert await asyncio.gather(*(get(lookups) for _ in range(50))) == [1] * 50
@@ -77,7 +77,7 @@ async def test_a_refusal_is_not_remembered() -> None:
     assert await get(lookups) == 2
 
 
-async def test_a_429_holds_all_the_others_back() -> None:
+async def test_429_holds_all_others_back() -> None:
     slack = Slack()
     slack.errors = [BUSY]
     lookups = Lookups(slack.ask)
@@ -97,7 +97,7 @@ async def test_few_requests_run_into_a_limit() -> None:
     assert slack.most_under_way == AT_ONCE
 
 
-async def test_who_stops_waiting_leaves_the_others_their_turn() -> None:
+async def test_cancelled_lookup_leaves_others_their_turn() -> None:
     slack = Slack()
     slack.errors = [BUSY]
     lookups = Lookups(slack.ask)

@@ -108,7 +108,7 @@ async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_l
     assert asks.told_of == {"orphan"}
 
 
-async def test_a_follow_that_was_cut_off_is_told_of_as_one() -> None:
+async def test_orphaned_follow_is_reported_as_one() -> None:
     asks, board = FakeAsks(FakeWatches()), FakeBoard()
     await asks.begin(Ask(AskId("orphan"), HERE, ADA, START, START, follow=JOB))
     started = START + timedelta(seconds=10)

@@ -1,4 +1,4 @@
-"""The bot is killed right after it has acknowledged something: its person hears of it."""
+"""The bot is killed right after it has acknowledged a request: the person gets a report."""
 
 import pytest
 
@@ -12,7 +12,7 @@ SLOW = Fault("delay", delay_seconds=5.0)
 
 @pytest.mark.both_modes
 @pytest.mark.parametrize("way", ["command", "shortcut", "form", "mention"])
-async def test_a_follow_that_is_cut_short_is_reported(world: World, way: str) -> None:
+async def test_follow_cut_off_by_kill_is_reported(world: World, way: str) -> None:
     job, slack, ada = world.omni.add(LONG), world.slack, world.ada
     said = await slack.say(job, user=ada, channel=world.channel)
     bot = await world.bot_process()
