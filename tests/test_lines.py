@@ -53,6 +53,7 @@ ALL = {
     "not here": accesslines.not_here(),
     "not known": accesslines.not_known(),
     "slack is slow": accesslines.slack_is_slow(),
+    "too many requests": accesslines.too_many_requests(),
     "cannot know": accesslines.cannot_know(),
     "not yours": accesslines.not_yours(),
     "no Omni user": accesslines.no_omni_user(),
