@@ -14,18 +14,23 @@ MOST_BLOCKS = 40
 SHORTEST_PIECE = 200
 """Characters; below that a fence or a table's heading would leave no room for what is in it."""
 
-_UNREAD_BEYOND = 2
+_READ_BEYOND = 2
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
+
+
+def most_read(limit: int, most: int) -> int:
+    """How many characters of an answer `first_pieces` looks at."""
+    return limit * (most + 1) * _READ_BEYOND
 
 
 def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]:
     """The beginning of an answer in at most `most` pieces, and whether anything was left out.
 
-    It reads no more than a few times what these hold, so a table that goes on for very long may be cut
-    otherwise than by `pieces`.
+    It reads no more than `most_read` characters, so a table that goes on for very long may be cut otherwise than by
+    `pieces`.
     """
     text = _trimmed(markdown)
-    near = text[: limit * (most + 1) * _UNREAD_BEYOND]
+    near = text[: most_read(limit, most)]
     found = list(islice(_pieces(near, limit), most + 1))
     return found[:most], len(near) < len(text) or len(found) > most
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bot.answer import SHORTEST_PIECE, first_pieces, pieces
+from bot.answer import SHORTEST_PIECE, first_pieces, most_read, pieces
 from bot.blocks import context, markdown, section
 from bot.job import Job, JobState
 from bot.link import chat_link, written
@@ -33,6 +33,11 @@ bytes (seratch/ChatGPT-in-Slack), so it is short enough either way."""
 _NO_ANSWER = "Omni finished without a written answer."
 _CONTINUES = "The answer continues in the thread."
 _LONGER = "The answer is longer than this: the whole of it follows."
+_LONGER_THAN_THE_FILE = "The answer is longer than this: a file with more of it follows."
+_MOST_PARTS = 1 + MOST_REPLIES
+_MOST_READ = most_read(LONGEST_PART, _MOST_PARTS)
+_MOST_RENDERED = 128
+"""How many answers are remembered in parts: of so many jobs, the replies may still wait for their turn."""
 _NOT_SHOWN = "could not be shown in Slack"
 
 
@@ -59,7 +64,9 @@ class Rest:
     replies: tuple[tuple[Message, ...], ...] = ()
     """The forms of each reply, richest first; Slack is more certain to take a later one."""
     file: Upload | None = None
-    """The whole answer, where the card and MOST_REPLIES replies do not hold it."""
+    """The whole answer, where the card and MOST_REPLIES replies do not hold it; as much as a `Job` has."""
+    goes_on_in_omni: bool = False
+    """Whether the file does not hold all of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,14 @@ class _Part:
 
     markdown: str
     mrkdwn: str
+    heard: tuple[str, ...]
+    """Its words for those who hear it, and for notifications."""
+
+
+def prepare(job: Job) -> None:
+    """Cut a job's answer into its parts, once for all places that follow it: `card` and `rest` find them ready. It may
+    take a second, so do it in a thread."""
+    _parts(job)
 
 
 def has_answer(job: Job) -> bool:
@@ -77,7 +92,7 @@ def has_answer(job: Job) -> bool:
 
 def card(job: Job, frame: Frame) -> tuple[Message, ...]:
     """The card's forms, richest first."""
-    parts, is_more = _parts(_text(job))
+    parts, is_more = _parts(job)
     goes_on = [_CONTINUES] * (is_more or len(parts) > 1)
     messages = []
     for said, shown in _forms(parts[0]) if parts else _no_answer():
@@ -102,28 +117,37 @@ def rest(job: Job, tenant: str) -> Rest:
     """
     if job.state is not JobState.COMPLETE:
         return Rest()
-    answer = _text(job)
-    parts, is_more = _parts(answer)
+    parts, is_more = _parts(job)
     link = chat_link(job.chat_url, tenant)
+    longer = _LONGER_THAN_THE_FILE if job.answer_is_cut else _LONGER
+    ending = [context(longer)] * is_more
     number = len(parts) - 1
-    replies = tuple(_reply(part, at, number, is_more, link) for at, part in enumerate(parts[1:], start=1))
-    return Rest(replies, _file(answer) if is_more else None)
+    replies = tuple(_reply(part, at, number, ending, link) for at, part in enumerate(parts[1:], start=1))
+    return Rest(replies, _file(job, link) if is_more else None, job.answer_is_cut)
 
 
 def _text(job: Job) -> str:
-    return clean(job.answer or "").strip()
+    return _cleaned(job.answer or "")
 
 
 @lru_cache(maxsize=8)
-def _parts(answer: str) -> tuple[tuple[_Part, ...], bool]:
-    """The beginning of an answer, for the card and the replies, and whether these leave anything out.
+def _cleaned(answer: str) -> str:
+    return clean(answer).strip()
 
-    Kept for a while: an answer is shown in every place where its job is followed, and then goes on there.
-    """
-    most = 1 + MOST_REPLIES
-    found, is_cut = first_pieces(answer, LONGEST_PART, most)
+
+def _parts(job: Job) -> tuple[tuple[_Part, ...], bool]:
+    """The beginning of an answer, for the card and the replies, and whether these leave anything out."""
+    answer = _text(job)
+    parts, is_more = _rendered(answer[: _MOST_READ + 1])
+    return parts, is_more or len(answer) > _MOST_READ or job.answer_is_cut
+
+
+@lru_cache(maxsize=_MOST_RENDERED)
+def _rendered(beginning: str) -> tuple[tuple[_Part, ...], bool]:
+    """Kept for a while: an answer is shown in every place where its job is followed, and then goes on there."""
+    found, is_cut = first_pieces(beginning, LONGEST_PART, _MOST_PARTS)
     parts = [part for piece in found for part in _fitting(piece, LONGEST_PART)]
-    return tuple(parts[:most]), is_cut or len(parts) > most
+    return tuple(parts[:_MOST_PARTS]), is_cut or len(parts) > _MOST_PARTS
 
 
 def _fitting(piece: str, limit: int) -> Iterator[_Part]:
@@ -132,19 +156,18 @@ def _fitting(piece: str, limit: int) -> Iterator[_Part]:
     if not mrkdwn.strip():
         mrkdwn = escape(piece)
     if len(mrkdwn) <= LONGEST_PART:
-        yield _Part(piece, mrkdwn)
+        yield _Part(piece, mrkdwn, _heard(piece))
     elif limit // 2 >= SHORTEST_PIECE:
         for smaller in pieces(piece, limit // 2):
             yield from _fitting(smaller, limit // 2)
     else:
-        yield _Part(piece, escape(piece))
+        yield _Part(piece, escape(piece), _heard(piece))
 
 
 def _forms(part: _Part) -> Iterator[tuple[tuple[str, ...], tuple[Block, ...]]]:
     """The text and the blocks of every form that says all of the part."""
-    heard = _heard(part)
-    yield heard, (markdown(part.markdown),)
-    yield heard, (section(part.mrkdwn),)
+    yield part.heard, (markdown(part.markdown),)
+    yield part.heard, (section(part.mrkdwn),)
     yield (part.mrkdwn,), ()
 
 
@@ -153,24 +176,25 @@ def _no_answer() -> Iterator[tuple[tuple[str, ...], tuple[Block, ...]]]:
     yield (_NO_ANSWER,), ()
 
 
-def _heard(part: _Part) -> tuple[str, ...]:
-    """The words of the part for those who hear it, and for notifications."""
-    words = plain(part.markdown)
+def _heard(piece: str) -> tuple[str, ...]:
+    words = plain(piece)
     start = escape(words).encode()[:_MOST_HEARD_BYTES].decode(errors="ignore")
     heard = shortened(words, len(start))
     return (heard,) if heard.strip() else ()
 
 
-def _reply(part: _Part, at: int, number: int, is_more: bool, link: str | None) -> tuple[Message, ...]:
+def _reply(part: _Part, at: int, number: int, ending: list[Block], link: str | None) -> tuple[Message, ...]:
     where = f"The answer goes on, {at} of {number}"
-    ending = [context(_LONGER)] if is_more and at == number else []
     messages = []
     for said, shown in _forms(part):
-        blocks = (context(f"{where}."), *shown, *ending) if shown else ()
+        blocks = (context(f"{where}."), *shown, *(ending if at == number else [])) if shown else ()
         messages.append(Message("\n".join([f"{where}.", *said]), blocks))
     sorry = f"{where}: this part {_NOT_SHOWN}."
     return *messages, Message("\n".join([sorry, *written(link)]))
 
 
-def _file(answer: str) -> Upload:
-    return Upload(FILE_NAME, "The whole answer", answer.encode())
+def _file(job: Job, link: str | None) -> Upload:
+    if not job.answer_is_cut:
+        return Upload(FILE_NAME, "The whole answer", _text(job).encode())
+    rest = f"[…] The rest of the answer is in Omni{f': {link}' if link else '.'}"
+    return Upload(FILE_NAME, "The beginning of the answer", f"{_text(job)}\n\n{rest}\n".encode())

@@ -38,8 +38,6 @@ log = structlog.get_logger()
 
 MOST_REMEMBERED = 1_000
 """Of how many cards it is remembered what was shown under them."""
-PREPARED_ASIDE = 256 * 1024
-"""Characters of a result; a larger one is made ready in a thread of its own, since nothing else may wait for that."""
 
 What = Literal["data", "steps"]
 Piece = tuple[Message, ...] | Upload
@@ -149,10 +147,8 @@ class DataDesk:
             log.error("result not fetched", reason=str(error))
             return lines.storage_down()
         prepare = self._data if what == "data" else self._steps
-        if result.size > PREPARED_ASIDE:
-            prepared = await asyncio.to_thread(prepare, watch, result)
-        else:
-            prepared = prepare(watch, result)
+        # It takes up to some seconds, and nothing else may wait for that.
+        prepared = await asyncio.to_thread(prepare, watch, result)
         if not prepared.pieces:
             return lines.data_pending() if result.is_pending else lines.nothing_found(what == "data")
         return await self._put(key, watch, prepared)

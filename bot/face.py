@@ -10,6 +10,7 @@ from bot.when import duration, moment
 
 _LONGEST_STEP = 250
 """Slack holds a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
+_MOST_READ_OF_A_STEP = 1_000
 _LONGEST_REASON = 900
 _LONGEST_NAME = 100
 
@@ -89,7 +90,7 @@ def _step(job: Job) -> str:
     if job.progress is None:
         return ""
     number = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
-    message = " ".join(plain(job.progress.message).split())
+    message = " ".join(plain(job.progress.message, _MOST_READ_OF_A_STEP).split())
     return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
 
 
@@ -97,7 +98,7 @@ def _complete(job: Job) -> Face:
     seconds = job.duration_seconds
     title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
     at = f"· {moment(job.completed_at)}" if job.completed_at else ""
-    topic = shortened(" ".join((job.topic or "").split()), _LONGEST_NAME)
+    topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_STEP].split()), _LONGEST_NAME)
     return Face("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
 
 

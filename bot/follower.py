@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from bot import answered
 from bot.cadence import LastLook, pause_seconds, worth
 from bot.cards import Cards
 from bot.chart import Chart
@@ -253,6 +254,8 @@ class Follower:
         except StoreUnavailable as error:
             trouble = OmniUnreachable(f"budget not reached: {error}")
             return follow.sight.unanswered(trouble, self._now(), _loop_time())
+        if job.answer:
+            await asyncio.to_thread(answered.prepare, job)
         return follow.sight.read(job, self._now())
 
     def _executing_seconds(self, follow: Followed, job: Job) -> float:

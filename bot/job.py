@@ -10,6 +10,9 @@ from typing import NewType
 JobId = NewType("JobId", str)
 """A job's UUID, lower case with dashes."""
 
+LONGEST_ANSWER = 200_000
+"""Characters of an answer that Slack may show, as a file at most. The rest of a longer one is left in Omni."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -83,7 +86,10 @@ class Job:
     """The UUID of the model that was asked; None where Omni does not know it."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
-    """`resultSummary`, Markdown. COMPLETE only, and even then Omni may leave it out."""
+    """`resultSummary`, Markdown, of at most LONGEST_ANSWER characters. COMPLETE only, and even then Omni may leave it
+    out."""
+    answer_is_cut: bool = False
+    """Whether Omni has more of the answer."""
     error: JobError | None = field(default=None, repr=False)
     created_at: datetime | None = None
     execution_started_at: datetime | None = None

@@ -20,7 +20,7 @@ _LAST_WORD = re.compile(r"\s\S{0,40}$")
 _SAFE_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>|]+", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 MOST_READ = 12_000
-"""Characters of Markdown that `plain` looks at; nobody listens for longer."""
+"""Characters of Markdown that `plain` looks at, if it is asked for no fewer; nobody listens for longer."""
 _MOST_READ_AHEAD = 8
 
 
@@ -75,14 +75,14 @@ def _cut(text: str, limit: int) -> str:
     return _LAST_WORD.sub("", cut).rstrip() + "…"
 
 
-def plain(markdown: str) -> str:
+def plain(markdown: str, most_read: int = MOST_READ) -> str:
     """The words of Markdown without its markup, for screen readers, notifications and one-line places.
 
-    Not for mrkdwn as it is: `escape` it. Reads the first MOST_READ characters.
+    Not for mrkdwn as it is: `escape` it. Reads the first `most_read` characters.
     """
     parts: list[str] = []
     row: list[str] | None = None
-    text = clean(markdown[:MOST_READ])
+    text = clean(markdown[:most_read])
     if (tokens := _tokens(text)) is None:
         return without_pings(text)
     for token in tokens:

@@ -5,9 +5,11 @@ what is not JSON at all counts as no answer.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
+from typing import TypeVar
 
 import httpx
 import structlog
@@ -34,6 +36,7 @@ from bot.result import JobResult
 from bot.userlimit import UserLimit
 
 log = structlog.get_logger()
+_Read = TypeVar("_Read")
 
 LONGER_TIMEOUT_SECONDS = 30.0
 """A result comes straight from storage and may be large; a chart is drawn when it is asked for; and to give up on a
@@ -45,7 +48,7 @@ LARGEST_CHART_BYTES = 8 * 1024 * 1024
 REMEMBERED_CHARTS = 200
 """Of how many jobs it is remembered whether they have one."""
 READ_ASIDE_BYTES = 256 * 1024
-"""A larger result is read in a thread of its own: nothing else may wait for that."""
+"""A larger body is read in a thread of its own: nothing else may wait for that."""
 ROWS_PER_PAGE = 100
 """Of lists. SCIM's default; Omni names no greatest page for models, and 100 for conversations."""
 MOST_PAGES = 20
@@ -78,12 +81,13 @@ class OmniApi:
     async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
         """See `Omni.status`."""
         answer = await self._http.ask(Asked(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
-        return read_status(job, judged(answer))
+        return await _aside(partial(read_status, job), judged(answer))
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
         """See `Omni.newest_job`."""
         asked = Asked(f"/api/v1/ai/conversations/{conversation.id}")
-        return read_newest_job(conversation, judged(await self._http.ask(asked, urgent=True)))
+        answer = await self._http.ask(asked, urgent=True)
+        return await _aside(partial(read_newest_job, conversation), judged(answer))
 
     async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
         """See `Omni.result`. The type that Omni calls it by is not looked at: live tenants say octet-stream."""
@@ -92,10 +96,7 @@ class OmniApi:
             largest_bytes=LARGEST_RESULT_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
         )
-        body = judged(await self._http.ask(asked, urgent=urgent))
-        if len(body) > READ_ASIDE_BYTES:
-            return await asyncio.to_thread(read_result, body)
-        return read_result(body)
+        return await _aside(read_result, judged(await self._http.ask(asked, urgent=urgent)))
 
     def has_chart(self, job: JobId) -> bool | None:
         """See `Omni.has_chart`."""
@@ -222,3 +223,8 @@ def omni_client(base_url: str, token: str) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=20, keepalive_expiry=30.0),
         follow_redirects=False,
     )
+
+
+async def _aside(read: Callable[[bytes], _Read], body: bytes) -> _Read:
+    """Read a body, a large one in a thread of its own."""
+    return await asyncio.to_thread(read, body) if len(body) > READ_ASIDE_BYTES else read(body)

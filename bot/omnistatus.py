@@ -9,12 +9,19 @@ from typing import Annotated
 from pydantic import BeforeValidator, ValidationError
 
 from bot.errors import OmniUnreachable
-from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
+from bot.job import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.neutral import clean
 from bot.omnibody import Body, Id, Number, Text, Time, decoded, object_or_empty, whole_text
 
 _LONGEST_STATE = 100
+_CUT_WITHIN = 2_000
+"""Characters before the longest answer's end in which a line or a word should end."""
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
+
+
+def _beginning(value: object) -> object:
+    """As much of an answer as is shown, and one character to tell that there is more."""
+    return value[: LONGEST_ANSWER + 1] if isinstance(value, str) else value
 
 
 class _Progress(Body):
@@ -41,7 +48,7 @@ class _Status(Body):
     model_id: Id = None
     progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
     error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
-    result_summary: Text = None
+    result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
     created_at: Time = None
     execution_started_at: Time = None
     completed_at: Time = None
@@ -80,6 +87,7 @@ def read_status(job: JobId, body: bytes) -> Job:
     if state is JobState.FAILED:
         message = status.error.message or "Omni gave no reason."
         failure = JobError(message, status.error.code, status.error.detail)
+    answer = status.result_summary if state is JobState.COMPLETE else None
     return Job(
         id=job,
         state=state,
@@ -91,7 +99,8 @@ def read_status(job: JobId, body: bytes) -> Job:
         user=status.user_id,
         model=status.model_id,
         progress=progress,
-        answer=status.result_summary if state is JobState.COMPLETE else None,
+        answer=_cut(answer) if answer else None,
+        answer_is_cut=answer is not None and len(answer) > LONGEST_ANSWER,
         error=failure,
         created_at=status.created_at,
         execution_started_at=status.execution_started_at,
@@ -99,6 +108,16 @@ def read_status(job: JobId, body: bytes) -> Job:
         cancelled_at=status.cancelled_at,
         cancelled_by=status.cancelled_by,
     )
+
+
+def _cut(answer: str) -> str:
+    """The answer as far as it is shown; a longer one ends after a line or a word where one ends near."""
+    if len(answer) <= LONGEST_ANSWER:
+        return answer
+    for blank in ("\n", " "):
+        if (end := answer.rfind(blank, LONGEST_ANSWER - _CUT_WITHIN)) >= 0:
+            return answer[:end]
+    return answer[:LONGEST_ANSWER]
 
 
 def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:

@@ -8,6 +8,7 @@ from bot.when import clock
 
 MOST_STEPS = 40
 _LONGEST_MESSAGE = 300
+_MOST_READ = 1_200
 _LONGEST_QUERY = 100
 _LONGEST_TYPE = 60
 _LONGEST = 7_000
@@ -47,7 +48,7 @@ def _line(place: int, step: Step) -> str:
     words = _WORDS.get(step.type) or _type(step.type)
     query = f" “{shortened(' '.join(step.query.split()), _LONGEST_QUERY)}”" if step.query else ""
     # A summary repeats the whole answer, which stands on the card.
-    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message).split())
+    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message, _MOST_READ).split())
     at = f" · {clock(step.at)}" if step.at is not None else ""
     told = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
     return f"{place}. *{words}*{query}{told}{at}"

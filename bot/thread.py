@@ -29,7 +29,7 @@ MOST_UNCONFIRMED = 1_000
 """How many replies are remembered that this process tried and nobody can tell of."""
 FILE = Slot("file")
 IN_OMNI = Slot("in omni")
-"""The line that leads to Omni in the place of the file."""
+"""The line that leads to Omni in the place of the file, or of what the file does not hold either."""
 CHART = Slot("chart")
 Replies = Mapping[Slot, Reply]
 
@@ -138,7 +138,9 @@ class Thread:
         for number, forms in enumerate(rest.replies, start=1):
             if not _was_left(number, replies):
                 await self._reply(watch, thread, Slot(str(number)), forms, replies)
-        if rest.file is not None and not await self._has_file(watch, thread, rest.file, replies):
+        if rest.file is None:
+            return
+        if not await self._has_file(watch, thread, rest.file, replies) or rest.goes_on_in_omni:
             await self._reply(watch, thread, IN_OMNI, (render.rest_in_omni(job, self._tenant),), replies)
 
     async def _reply(

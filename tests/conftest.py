@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,17 @@ def pytest_collection_finish() -> None:
     """Look for garbage from now on, and only among what the tests leave."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_in_virtual_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time would not wait for a thread, so what is done in one is done at once."""
+
+    async def at_once(work: Callable[..., object], *args: object) -> object:
+        return work(*args)
+
+    if request.node.get_closest_marker("looptime"):
+        monkeypatch.setattr(asyncio, "to_thread", at_once)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import answered
+from bot.answer import first_pieces as answer_pieces
+from bot.answer import most_read
 from bot.answered import FILE_NAME, LONGEST_PART, MOST_REPLIES, rest
 from bot.job import Job, JobId, JobState
 from bot.neutral import clean
@@ -100,6 +102,42 @@ def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> Non
         assert "the whole of it follows" in shown(form)
     for forms in found.replies[:-1]:
         assert "the whole of it follows" not in shown(forms[MARKDOWN])
+
+
+@pytest.mark.parametrize("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
+def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> None:
+    answer = paragraphs(60)
+    found = rest(replace(job(answer, chat), answer_is_cut=True), TENANT)
+    assert found.goes_on_in_omni and found.file is not None
+    assert (
+        found.file.content.decode() == f"{answer.strip()}\n\n[…] The rest of the answer is in Omni{ending}\n"
+    )
+    assert "whole" not in found.file.title
+    assert "a file with more of it follows" in shown(found.replies[-1][MARKDOWN])
+
+
+def test_cut_answer_of_blanks_is_led_to_omni() -> None:
+    blank = replace(job("\u200b" * 5_000 + "Short."), answer_is_cut=True)
+    assert rest(blank, TENANT).goes_on_in_omni
+    assert "continues in the thread" in card(WATCH, Sight(blank, NOW), NOW, TENANT)[MARKDOWN].text
+
+
+@pytest.mark.parametrize("answer", [paragraphs(2_000), "[" * 150_000, "\n" * 150_000 + "end"])
+def test_answer_is_rendered_once_and_only_its_beginning(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[int] = []
+
+    def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]:
+        rendered.append(len(markdown))
+        return answer_pieces(markdown, limit, most)
+
+    monkeypatch.setattr(answered, "first_pieces", first_pieces)
+    answered._rendered.cache_clear()
+    tall = job(answer)
+    answered.prepare(tall)
+    for _ in range(5):
+        card(WATCH, Sight(tall, NOW), NOW, TENANT)
+        rest(replace(tall, topic="read anew"), TENANT)
+    assert len(rendered) == 1 and rendered[0] <= most_read(LONGEST_PART, 1 + MOST_REPLIES) + 1
 
 
 def test_the_file_holds_nothing_that_hides_or_reverses() -> None:

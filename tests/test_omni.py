@@ -23,7 +23,7 @@ from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni import SimulatedOmni
 from bot.demo.timeline import Complete, Script
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
-from bot.job import Conversation, Job, JobError, JobId, JobState, Progress
+from bot.job import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.meter import UNMETERED, Meter, Outcome
 from bot.omni import OmniApi, omni_client
 from bot.omnistatus import read_status
@@ -48,6 +48,29 @@ def read(body: object) -> Job:
 
 
 # Reading a status
+
+
+@pytest.mark.parametrize(
+    "answer, shown",
+    [
+        ("x" * LONGEST_ANSWER, LONGEST_ANSWER),
+        ("x" * 5_000_000, LONGEST_ANSWER),
+        ("one two\n" * 1_000_000, LONGEST_ANSWER - 1),
+        ("a line\n" + "word " * 1_000_000, LONGEST_ANSWER - 4),
+        (f"{'x' * LONGEST_ANSWER}\nmore", LONGEST_ANSWER),
+    ],
+    ids=["as long as shown", "one word", "lines", "words", "a line that just fits"],
+)
+def test_long_answer_is_cut_after_a_line_or_word(answer: str, shown: int) -> None:
+    job = read({"state": "COMPLETE", "resultSummary": answer})
+    assert job.answer == answer[:shown]
+    assert job.answer_is_cut == (len(answer) > LONGEST_ANSWER)
+
+
+def test_answer_of_a_running_job_is_not_cut() -> None:
+    job = read({"state": "DELIVERING", "resultSummary": "x" * (LONGEST_ANSWER + 1)})
+    assert (job.answer, job.answer_is_cut) == (None, False)
+
 
 _STARTED: dict[str, object] = {"execution_started_at": at(0, 5)}
 _FACTS: dict[str, tuple[JobState, dict[str, object]]] = {

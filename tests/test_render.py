@@ -9,13 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from markdown_it.token import Token
 
+from bot import mrkdwn
 from bot.demo.payload import judge
 from bot.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.job import Progress
 from bot.ports import Message
 from bot.render import card, notice, rested, unfollowed
+from bot.result import JobResult, Step
 from bot.sight import Sight
+from bot.stepsmessage import steps_message
 from tests import outside
 from tests.golden import (
     ASKED,
@@ -205,6 +209,20 @@ def test_progress_is_shown_without_its_markup() -> None:
 
 def test_a_step_without_a_message_is_shown_alone() -> None:
     assert '"title": "Step 2"' in shown(running(progress=Progress("", 2)))
+
+
+def test_only_the_beginning_of_a_step_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    parse = mrkdwn._parser.parse
+
+    def remember(text: str) -> list[Token]:
+        read.append(len(text))
+        return parse(text)
+
+    monkeypatch.setattr(mrkdwn._parser, "parse", remember)
+    running(progress=Progress("![" * 100_000, 1))
+    steps_message(JobResult(steps=(Step("inspect_model", "![" * 100_000),)))
+    assert len(read) == 2 and max(read) <= 1_200
 
 
 def test_progress_is_a_task_of_slacks_where_that_is_taken_and_the_same_line_of_text_where_not() -> None:

@@ -596,6 +596,16 @@ async def test_a_stop_in_the_middle_of_an_upload_lets_it_end() -> None:
     assert stage.all_closed()
 
 
+@pytest.mark.parametrize("stopped_after_seconds", [60.0, *(5.0 + n / 4 for n in range(8))])
+async def test_cut_answer_is_led_to_omni_once(stopped_after_seconds: float) -> None:
+    stage, board = an_answer(TALLEST, answer_is_cut=True)
+    await delivered(stage, stopped_after_seconds)
+    await delivered(stage)
+    assert [file.upload.name for file in board.uploaded] == ["answer.md"]
+    assert is_led_to_omni(stage)
+    assert stage.all_closed()
+
+
 # The chart
 
 
@@ -609,6 +619,26 @@ async def test_a_chart_comes_last_with_words_for_those_who_can_not_see_it() -> N
     alt = chart.upload.alt or ""
     assert "Topic: Orders" in alt and "Question: Top products?" in alt
     assert not re.search("\u202e|<!(?:here|channel)", f"{alt} {chart.upload.title}")
+    assert stage.all_closed()
+
+
+async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    aside: list[str] = []
+
+    async def to_thread(work: Callable[..., object], *args: object) -> object:
+        aside.append(work.__name__)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    answered._rendered.cache_clear()
+    stage = Stage(
+        a_job(JobState.COMPLETE, answer=TALLEST),
+        *(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
+    )
+    await delivered(stage)
+    assert aside == ["prepare"]
+    assert answered._rendered.cache_info().misses == 1
+    assert len(stage.board.replies()) == 25
     assert stage.all_closed()
 
 
