@@ -13,6 +13,7 @@ import structlog
 
 from bot import web
 from bot.agreement import Agreement
+from bot.beside import end
 from bot.database import Database
 from bot.delivery import Delivery
 from bot.doors import Doors
@@ -161,8 +162,7 @@ async def _work(
         # New requests end first; each workspace ends those under way.
         delivering.cancel()
         await asyncio.wait({delivering})
-        for task in keeping:
-            task.cancel()
+        await end(keeping)
         shared.runners.leave()
         await workspaces.stop()
         running.cancel()

@@ -17,6 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.access import AccessRules
 from bot.askstore import StoredAsks
+from bot.beside import end
 from bot.boltlog import QUIET
 from bot.budget import Gate
 from bot.clock import SteadyClock
@@ -111,8 +112,7 @@ class Workspace:
                 # Requests under way end first, then the follows, then what they had in hand.
                 await at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
                 await parts.submitting.end()
-                for task in keeping:
-                    task.cancel()
+                await end(keeping)
                 await parts.runner.stop()
                 await at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
                 drawing.cancel()
