@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bot.errors import StoreUnavailable, TokenRefused
-from bot.settings import Settings, SettingsError, read_settings
+from bot.domain.errors import SettingsError, StoreUnavailable, TokenRefused
+from bot.settings import Settings, read_settings
 
 STOPPED = 0
 BROKEN = 1
@@ -51,19 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _demo(port: int, *, open_browser: bool) -> int:
-    from bot.demo.stage import perform
+    from bot.demo.run import perform
 
     return await perform(port=port, open_browser=open_browser)
 
 
 def _configure_log(settings: Settings) -> None:
-    from bot import logs
+    from bot.log import configure
 
-    logs.configure(settings.log_level, settings.log_format, settings.secrets)
+    configure(settings.log_level, settings.log_format, settings.secrets)
 
 
 async def _check(settings: Settings) -> int:
-    from bot.check import check
+    from bot.cli.check import check
 
     code = STOPPED
     async for finding in check(settings):
@@ -73,22 +73,22 @@ async def _check(settings: Settings) -> int:
 
 
 async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
-    from bot import workspacecommand
+    from bot.cli import workspaces
 
     try:
         if options.action == "add":
-            team = workspacecommand.team_id(options.team)
-            omni = workspacecommand.account(options.omni, _key(), options.requests_per_minute, options.model)
-            lines = workspacecommand.add(settings, team, omni)
+            team = workspaces.team_id(options.team)
+            omni = workspaces.account(options.omni, _key(), options.requests_per_minute, options.model)
+            lines = workspaces.add(settings, team, omni)
         elif options.action == "remove":
-            lines = workspacecommand.remove(settings, workspacecommand.team_id(options.team))
+            lines = workspaces.remove(settings, workspaces.team_id(options.team))
         elif options.action == "encrypt":
-            lines = workspacecommand.encrypt(settings)
+            lines = workspaces.encrypt(settings)
         else:
-            lines = workspacecommand.known(settings)
+            lines = workspaces.known(settings)
         async for line in lines:
             print(line, flush=True)
-    except workspacecommand.Refused as error:
+    except workspaces.Refused as error:
         print(error, file=sys.stderr)
         return BROKEN
     except StoreUnavailable as error:
@@ -113,7 +113,7 @@ def _key() -> str:
 async def _run(settings: Settings) -> int:
     with _uncollected():
         from bot.app import run
-        from bot.web import PortTaken
+        from bot.domain.errors import PortTaken
 
     try:
         await run(settings)

@@ -11,26 +11,25 @@ from typing import Any
 import aiohttp
 import structlog
 
-from bot import web
-from bot.agreement import Agreement
-from bot.beside import end
-from bot.database import Database
-from bot.delivery import Delivery
-from bot.doors import Doors
-from bot.forgetting import sweep_left
-from bot.gates import OmniGates
-from bot.installing import Installing
-from bot.ledger import StoredLedger
-from bot.meter import Meter
-from bot.serversecret import server_secret
+from bot.domain.ports.metrics import Meter
+from bot.ratelimit import OmniGates
+from bot.server import http
+from bot.server.routes import Doors
 from bot.settings import Settings
-from bot.sharing import Sharing, sharing
-from bot.singleworkspace import SingleWorkspace
-from bot.slack import slack_client, slack_session
-from bot.socketmode import SocketMode
-from bot.transactions import Transactions
-from bot.workspace import Common, at_most, build, now
-from bot.workspaces import Workspaces
+from bot.slack.dispatch import Delivery
+from bot.slack.messages import slack_client, slack_session
+from bot.slack.socket_mode import SocketMode
+from bot.storage.database import Database
+from bot.storage.rate_limits import StoredLedger
+from bot.storage.retention import sweep_left
+from bot.storage.transactions import Transactions
+from bot.tasks import end
+from bot.workspaces.agreement import Agreement
+from bot.workspaces.install import Installing
+from bot.workspaces.processes import Sharing, server_secret, sharing
+from bot.workspaces.registry import Workspaces
+from bot.workspaces.sources import SingleWorkspace
+from bot.workspaces.workspace import Common, at_most, build, now
 
 log = structlog.get_logger()
 
@@ -60,7 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(web.serve(settings.host, settings.port, doors.routes()))
+            await closing.enter_async_context(http.serve(settings.host, settings.port, doors.routes()))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
         transactions = Transactions(database)

@@ -4,9 +4,7 @@ import re
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-
-class Unreadable(Exception):
-    """What was read was encrypted with a key that is not among ours, or changed since."""
+from bot.domain.errors import Unreadable
 
 
 def key_list(keys: str) -> list[str]:

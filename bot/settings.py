@@ -10,29 +10,26 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.access import AccessRules
-from bot.ask import ModelId
-from bot.credentials import OmniAccount
+from bot.domain.access import AccessRules
+from bot.domain.cards import ChannelId, TeamId, UserId
+from bot.domain.credentials import OmniAccount
+from bot.domain.errors import SettingsError
+from bot.domain.questions import ModelId
 from bot.encryption import EncryptionKeys, key_list
-from bot.watch import ChannelId, TeamId, UserId
-from bot.webaddress import is_token, is_uuid, omni_address, web_address
+from bot.urls import is_token, is_uuid, omni_address, web_address
 
 SHORTEST_TOKEN = 16
 """Characters of `METRICS_TOKEN`: a shorter one might be guessed."""
+
 _BEGINNINGS = {"allowed_channels": "CG", "allowed_users": "UW", "allowed_teams": "TE", "admin_users": "UW"}
 """What Slack's ids begin with. A misspelt one must not close the bot to somebody, or leave it open, unnoticed."""
+
 _Id = TypeVar("_Id")
+
 _Any = TypeVar("_Any")
+
 Ids = Annotated[frozenset[_Id], NoDecode]
 """Ids with commas or spaces between them."""
-
-
-class SettingsError(Exception):
-    """The settings can't be used. `problems` has one line for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class About:
 class Settings(BaseSettings):
     """Every setting, named in the environment as here but in capitals. Empty counts as not set.
 
-    After a change run `uv run python -m tests.settingsdocs`.
+    After a change run `uv run python -m tests.support.settings_docs`.
     """
 
     model_config = SettingsConfigDict(

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bot.database import Database
-from bot.ports import Watches
-from tests import postgres
-from tests.databases import Opened, empty, opened
-from tests.fakes import FakeWatches
+from bot.domain.ports.storage import Watches
+from bot.storage.database import Database
+from tests.support import postgres
+from tests.support.databases import Opened, empty, opened
+from tests.support.fakes import FakeWatches
 
 # What is imported and collected stays to the end, six thousand tests among it. Looking through it for garbage, again
 # and again while it grows and in each of xdist's processes, takes a third of that time and finds none.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -30,14 +30,18 @@ class Fault:
 
 Serve = Callable[[], Awaitable[web.StreamResponse]]
 """Lets a request take effect; returns what is to be answered."""
+
 Interference = Callable[[web.Request, Serve], Awaitable[web.StreamResponse]]
 """Anything else that a test does around one request, before and after its effect or in its place."""
 
 HTML_500 = Fault("status", 500, "<html><body><h1>500 Internal Server Error</h1></body></html>", "text/html")
 """What a load balancer says when the service behind it is down."""
+
 NO_ROUTE = Fault("status", 404, '{"message": "no Route matched with those values"}')
 """What a gateway (Kong) answers that has lost its route to the service. Not the service's own 404."""
+
 RESET_BEFORE = Fault("reset_before")
+
 RESET_AFTER = Fault("reset_after")
 
 
@@ -114,3 +118,36 @@ async def meet(fault: Fault | Interference | None, request: web.Request, serve: 
     if fault.kind == "reset_after":
         await serve()
     return drop(request)
+
+
+Event = dict[str, Any]
+
+QUEUE_MOST = 1000
+
+
+class Subscription:
+    """The events from now on. Who reads too slowly loses the oldest ones."""
+
+    def __init__(self, leave: Callable[["Subscription"], None]) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_MOST)
+        self._leave = leave
+
+    def put(self, event: Event) -> None:
+        """Add an event; never waits."""
+        if self._events.full():
+            self._events.get_nowait()
+        self._events.put_nowait(event)
+
+    async def get(self) -> Event:
+        """The next event."""
+        return await self._events.get()
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self._events.get()
+
+    def close(self) -> None:
+        """Take no more events."""
+        self._leave(self)

@@ -13,7 +13,7 @@ from bot.demo.scene import Refused, Scene
 
 PULSE_SECONDS = 1.0
 PORTS_TRIED = 50
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "static"
 _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),

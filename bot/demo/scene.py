@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from bot.demo import view
+from bot.demo.bot_process import BotProcess
 from bot.demo.faults import HTML_500, Fault
-from bot.demo.offers import ASK, CHANNELS, COMMAND, OFFERS, PEOPLE, SHORTCUTS
-from bot.demo.omni import SimulatedOmni
-from bot.demo.process import BotProcess
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.page_views import messages as messages_module
 from bot.demo.samples import SAMPLES, sample
-from bot.demo.slack import SimulatedSlack, too_many_requests
-from bot.demo.visit import SILENT, Refused, Visit
-from bot.demo.workspace import Change, Channel
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
+from bot.demo.slack.workspace import Change, Channel
+from bot.demo.visitor import ASK, CHANNELS, COMMAND, OFFERS, PEOPLE, SHORTCUTS, SILENT, Refused, Visit
 
 __all__ = ["COMMAND", "Refused", "Scene"]
 
@@ -255,8 +254,8 @@ class Scene:
         await self.slack.invite_bot(place.id)
         self._tell({"kind": "channels", "channels": [self._channel(each) for each in self._channels()]})
 
-    def _view(self, stored: Mapping[str, Any]) -> view.View:
-        return view.message(stored, self.name)
+    def _view(self, stored: Mapping[str, Any]) -> messages_module.View:
+        return messages_module.message(stored, self.name)
 
     def _on_change(self, change: Change) -> None:
         event = {"kind": change.kind, "channel": change.channel, "user": change.user}

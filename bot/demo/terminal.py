@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TextIO
 
+from bot.demo.page_views.text import Names, as_words, mrkdwn
 from bot.demo.scene import Event
-from bot.demo.text import Names, as_words, mrkdwn
 
 _NARROWEST = 80
 _SUBJECT = 20

@@ -14,10 +14,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Script
-from bot.demo.workspace import Channel
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.demo.slack.workspace import Channel
 from tests.end_to_end.world import World
 
 PER_CHANNEL = 10

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from bot import app, follower, gates, workspace
-from bot.budget import Gate, Ledger, Rate
-from bot.credentials import Credentials
-from bot.learning import Learning
-from bot.parts import EDITS_PER_MINUTE
+from bot import app, ratelimit
+from bot.domain.cards import TeamId
+from bot.domain.credentials import Credentials
+from bot.ratelimit import EDITS_PER_MINUTE, Gate, Ledger, Rate
 from bot.settings import Settings
-from bot.singleworkspace import SingleWorkspace
-from bot.slack import slack_client
-from bot.watch import TeamId
+from bot.slack.messages import slack_client
+from bot.tracking import tracker
+from bot.tracking.durations import Learning
+from bot.workspaces import workspace
+from bot.workspaces.sources import SingleWorkspace
 from tests.benchmarks.naive import NaiveBot
 from tests.benchmarks.takes import KnownSurvival
 
@@ -31,8 +32,8 @@ def ours() -> Iterator[None]:
 def round_robin() -> Iterator[None]:
     """The bot, asking all jobs in turn."""
     with (
-        patch.object(follower, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(follower, "worth", lambda _look, seconds, _survival: seconds),
+        patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
+        patch.object(tracker, "worth", lambda _look, seconds, _survival: seconds),
     ):
         yield
 
@@ -54,8 +55,8 @@ def optimum() -> Iterator[None]:
     known = KnownSurvival()
     with (
         patch.object(Learning, "survival", property(lambda _: known, lambda *_: None), create=True),
-        patch.object(follower, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(gates, "omni_gate", requests),
+        patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
+        patch.object(ratelimit, "omni_gate", requests),
         patch.object(workspace, "edit_gate", edits),
     ):
         yield

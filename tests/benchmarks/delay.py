@@ -14,8 +14,8 @@ from random import Random
 
 import structlog
 
-from bot.demo.timeline import Complete, Script
-from bot.demo.workspace import Channel
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.workspace import Channel
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.takes import Takes
 from tests.simulation.looks import FINAL, job_of, look_of

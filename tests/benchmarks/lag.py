@@ -20,16 +20,16 @@ from random import Random
 
 import httpx
 
-from bot.budget import Gate, Rate
-from bot.datadesk import DataDesk
-from bot.job import JobState
-from bot.omni import OmniApi
-from bot.palette import Palette
-from bot.posting import Posting
-from bot.results import Results
-from bot.watch import ChannelId, Place, Ts, WatchId
-from tests.asking import BOT, TENANT, Stage
-from tests.fakes import ADA, HERE, FakeAccess, FakeBoard, FakeWatches, FreeLedger, a_watch, now
+from bot.delivery.fallback import Palette
+from bot.delivery.posts import Posting
+from bot.domain.cards import ChannelId, Place, Ts, WatchId
+from bot.domain.jobs import JobState
+from bot.omni.client import OmniApi
+from bot.ratelimit import Gate, Rate
+from bot.services.job_data import DataDesk
+from bot.services.job_results import Results
+from tests.support.ask_world import BOT, TENANT, Stage
+from tests.support.fakes import ADA, HERE, FakeAccess, FakeBoard, FakeWatches, FreeLedger, a_watch, now
 
 SIZE = 5_000_000
 """Bytes, as JSON."""

@@ -17,10 +17,10 @@ from uuid import uuid4
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.database import Database
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.tables import followers, watches
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.storage.database import Database
+from bot.storage.tables import followers, watches
 from tests.benchmarks.ack import a_channel
 from tests.benchmarks.restart import HOURS, PER_CHANNEL
 from tests.end_to_end.world import World

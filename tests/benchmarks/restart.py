@@ -25,17 +25,17 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.database import Database
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Script
-from bot.job import JobId
-from bot.store import Store
-from bot.tables import watches
-from bot.transactions import Transactions
-from bot.watch import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.domain.jobs import JobId
+from bot.storage.cards import Store
+from bot.storage.database import Database
+from bot.storage.tables import watches
+from bot.storage.transactions import Transactions
 from tests.benchmarks.ack import a_channel
-from tests.postgres import database
+from tests.support.postgres import database
 
 HOURS = Script(0.0, tuple((3_600.0, f"Step {number}", number) for number in range(10)))
 PER_CHANNEL = 20

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Complete, Script
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.simulator import SimulatedSlack
 from tests.benchmarks.ack import a_channel
 from tests.benchmarks.delay import BEGIN_WITHIN_SECONDS, PER_CHANNEL, Measured
 from tests.benchmarks.takes import Takes

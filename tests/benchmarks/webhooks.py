@@ -16,18 +16,18 @@ from random import Random
 
 import structlog
 
-from bot.asklines import COMMAND
-from bot.demo.jobdata import JobData
-from bot.demo.omni import SimulatedOmni
-from bot.demo.organization import MODEL
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Complete, Script
+from bot.demo.omni.job_data import JobData
+from bot.demo.omni.organization import MODEL
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.rendering.ask_replies import COMMAND
 from tests.benchmarks.ack import a_channel
 from tests.benchmarks.delay import BEGIN_WITHIN_SECONDS, PER_CHANNEL
 from tests.benchmarks.sockets import watching
 from tests.benchmarks.takes import Takes
 from tests.end_to_end.world import World
-from tests.test_web import a_free_port
+from tests.support.network import a_free_port
 
 LONGEST_SECONDS = 1_200.0
 KINDS = ("polled", "webhooks", "all lost")

@@ -9,13 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from bot.demo.run import raised
 from bot.demo.scene import Scene
-from bot.demo.stage import raised
-from bot.render import card
-from bot.sight import Sight
+from bot.domain.jobs import Sight
+from bot.rendering.card import card
 from tests.browser.chromium import Tab, chromium
 from tests.browser.specimens import ANSWERS, BLOCKS, FILES
-from tests.golden import COMPLETE, MESSAGES, NOW, TENANT, WATCH
+from tests.support.golden import COMPLETE, MESSAGES, NOW, TENANT, WATCH
 
 WIDTHS = {"narrow": 390, "wide": 1_000}
 TALL = 9_000

@@ -9,12 +9,12 @@ import math
 import sys
 from pathlib import Path
 
-from bot.demo.answers import CHURN
-from bot.demo.organization import ADA
+from bot.demo.omni.organization import ADA
+from bot.demo.omni.timeline import Cancelled, Complete, Failed, Script
+from bot.demo.run import raised
+from bot.demo.sample_answers import CHURN
 from bot.demo.samples import sample
 from bot.demo.scene import COMMAND, Scene
-from bot.demo.stage import raised
-from bot.demo.timeline import Cancelled, Complete, Failed, Script
 from tests.browser.chromium import Tab, chromium
 
 WIDTH = 760

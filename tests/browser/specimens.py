@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from bot.demo.answers import (
+from bot.demo.omni.job_data import bars
+from bot.demo.sample_answers import (
     CHANNELS_CSV,
     COHORT_QUERY,
     HOSTILE,
@@ -11,8 +12,7 @@ from bot.demo.answers import (
     RETURNS,
     TOP_PRODUCTS,
 )
-from bot.demo.files import StoredFile
-from bot.demo.picture import bars
+from bot.demo.slack.files import StoredFile
 
 Block = dict[str, Any]
 

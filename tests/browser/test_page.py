@@ -1,42 +1,19 @@
 """The demo page in a real browser: the real bot, the real page, nothing stood in for."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.demo.scene import COMMAND, Scene
-from bot.demo.stage import raised
-from bot.demo.timeline import Complete, Failed, Script
-from tests.browser.chromium import Tab, chromium
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.run import raised
+from bot.demo.scene import COMMAND
+from tests.browser.chromium import chromium
+from tests.browser.visitor import CARDS, SAID, Visitor
 
 pytestmark = pytest.mark.browser
 
-CARDS = "[...document.querySelectorAll('#messages .message[data-by-bot=true]')]"
-SAID = f"{CARDS}.map((card) => card.innerText).join('\\n')"
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\"> <script>document.title='broken in'</script>"
-
-
-class Visitor:
-    """Somebody at the page."""
-
-    def __init__(self, scene: Scene, tab: Tab) -> None:
-        self.scene = scene
-        self.tab = tab
-
-    async def types(self, text: str) -> None:
-        await self.tab.click("#command")
-        await self.tab.type(text)
-        await self.tab.press("Enter")
-
-    async def sees(self, words: str, *, within: str = SAID) -> None:
-        await self.tab.until(f"({within}).includes({json.dumps(words)})")
-
-    async def cards(self) -> list[str]:
-        """The ts of every card in the channel."""
-        found: list[str] = await self.tab.get(f"{CARDS}.map((card) => card.dataset.ts)")
-        return found
 
 
 @pytest.fixture

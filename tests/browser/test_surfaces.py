@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.run import Stage, raised
 from bot.demo.scene import COMMAND
-from bot.demo.stage import Stage, raised
-from bot.demo.timeline import Complete, Script
 from tests.browser.chromium import Tab, chromium
 from tests.browser.gallery import IDLE, enter
-from tests.browser.test_looks import FAINT, NARROW, TALL, WIDE
-from tests.browser.test_page import Visitor
-from tests.demo.views import (
+from tests.browser.visitor import FAINT, NARROW, TALL, WIDE, Visitor
+from tests.support.views import (
     button,
     choices,
     external,

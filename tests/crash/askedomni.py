@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.demo.omni import SimulatedOmni
+from bot.demo.omni.server import SimulatedOmni
 
 
 @dataclass(frozen=True, slots=True)

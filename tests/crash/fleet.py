@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg
 
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Script
-from bot.demo.workspace import Channel, StoredMessage, User
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.demo.slack.workspace import Channel, StoredMessage, User
 from tests.crash.askedomni import AskedOmni
 from tests.end_to_end.world import environment
 

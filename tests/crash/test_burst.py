@@ -14,10 +14,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot import lines
-from bot.demo.socketmode import Acknowledgement
-from bot.demo.timeline import Script
-from bot.demo.workspace import Channel, User
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.socket_mode import Acknowledgement
+from bot.demo.slack.workspace import Channel, User
+from bot.rendering import replies
 from tests.crash.nursery import Process, a_nursery
 from tests.crash.world import OLD_SECONDS, World, a_world
 from tests.end_to_end.world import a_free_port
@@ -94,7 +94,7 @@ async def test_burst_is_answered_and_answers_come(world: World) -> None:
     log.info("answers of running jobs shown within %.1f s", late)
     log.info("descriptors: %d before, %d after; supervisor: %s", before, after, statuses)
     # The last of these is seen only where other programs take most of the processor.
-    assert set(outcomes) <= {"card", lines.busy(), lines.storage_down()}
+    assert set(outcomes) <= {"card", replies.busy(), replies.storage_down()}
     assert outcomes.count("card") >= SERVED_AT_LEAST
     assert late < SHOWN_WITHIN_SECONDS
     assert set(statuses) <= {"/healthz 200", "/readyz 200"}

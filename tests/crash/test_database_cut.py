@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bot import lines
+from bot.rendering import replies
 from tests.crash.fleet import RUNS_ON, Fleet, fleet, until
-from tests.postgres import Cable, database
+from tests.support.postgres import Cable, database
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 
@@ -97,7 +97,7 @@ async def _told(bots: Fleet, number: int, *, after_seconds: float) -> tuple[str,
     assert (await bots.slack.command(job, user=person, channel=bots.channel(0))).acked
     await until(lambda: bool(bots.slack.private(person)), 60)
     (line,) = bots.slack.private(person)
-    assert line.text == lines.storage_down()
+    assert line.text == replies.storage_down()
     return job, time.time() - began
 
 

@@ -12,10 +12,10 @@ from random import Random
 
 import pytest
 
-from tests import postgres
 from tests.crash.kills import POINTS, Call, Kill, Moment, Point
 from tests.crash.nursery import Nursery, a_nursery
 from tests.crash.world import World, a_world, some_end
+from tests.support import postgres
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(400)]
 

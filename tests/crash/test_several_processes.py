@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from tests.crash.fleet import Fleet, Process, fleet
-from tests.postgres import database
+from tests.support.postgres import database
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]
 

@@ -11,10 +11,10 @@ from random import Random
 
 from aiohttp import web
 
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import HISTORY_SCOPES, SimulatedSlack
-from bot.demo.timeline import Cancelled, Complete, End, Failed, Script
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Cancelled, Complete, End, Failed, Script
+from bot.demo.slack.simulator import HISTORY_SCOPES, SimulatedSlack
+from bot.demo.slack.workspace import StoredMessage
 from tests.crash.nursery import Nursery, Process
 from tests.crash.table import Table
 from tests.end_to_end.world import environment

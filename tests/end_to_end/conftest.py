@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import cadence
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.httpmode import PATH
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.server.slack_events import PATH
+from bot.tracking import poll_schedule
 from tests.end_to_end.world import World, a_free_port
-from tests.postgres import database
+from tests.support.postgres import database
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 SOCKET, HTTP = "socket", "http"
@@ -41,7 +41,7 @@ def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """These jobs take seconds, which is unlikely: let the bot look at a young one as often as at any other."""
-    monkeypatch.setattr(cadence, "WORTH_ASKING", 0.0)
+    monkeypatch.setattr(poll_schedule, "WORTH_ASKING", 0.0)
 
 
 @pytest.fixture

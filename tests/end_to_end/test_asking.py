@@ -2,27 +2,19 @@
 
 import pytest
 
-from bot.asklines import COMMAND
 from bot.demo.faults import Fault
-from bot.demo.omni import SUBMIT, TAKEN_YET_504
-from bot.demo.organization import ADA, GRACE, MODEL
-from bot.demo.timeline import Complete, Failed, Script
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.organization import ADA, GRACE, MODEL
+from bot.demo.omni.server import SUBMIT, TAKEN_YET_504
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.slack.workspace import StoredMessage
+from tests.end_to_end.steps import QUESTION, ask
 from tests.end_to_end.world import World
 
 pytestmark = pytest.mark.both_modes
 
 QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
-QUESTION = "Which product sells best?"
-
-
-async def ask(world: World, text: str, *, user: str | None = None, channel: str | None = None) -> None:
-    """Somebody types `/omni-ask …`."""
-    acked = await world.slack.command(
-        text, user=user or world.ada, channel=channel or world.channel, command=COMMAND
-    )
-    assert acked.acked
 
 
 async def reply(world: World, card: StoredMessage, saying: str) -> StoredMessage:

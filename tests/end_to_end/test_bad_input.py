@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.demo.timeline import Complete, Failed, Script
+from bot.demo.omni.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
 
 UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"

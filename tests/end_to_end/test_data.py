@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from bot import results
-from bot.demo.jobdata import JobData, Query
-from bot.demo.timeline import Complete, Script
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.job_data import JobData, Query
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.workspace import StoredMessage
+from bot.services import job_results
 from tests.end_to_end.world import World
 
 pytestmark = pytest.mark.both_modes
@@ -108,7 +108,7 @@ async def test_without_the_scope_there_is_the_table_and_one_private_line(world: 
 
 
 async def test_a_result_that_comes_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "PAUSES_SECONDS", (0.4, 0.8, 1.6))
+    monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.4, 0.8, 1.6))
     late = JobData(DATA.queries, ready_after_seconds=1.0, pending_seconds=1.5)
     async with world.bot():
         card = await answered(world, late)
@@ -119,7 +119,7 @@ async def test_a_result_that_comes_late_is_waited_for(world: World, monkeypatch:
 
 
 async def test_a_result_that_does_not_come_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "PAUSES_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.1, 0.1))
     async with world.bot():
         card = await answered(world, JobData(DATA.queries, ready_after_seconds=600.0))
         await press(world, card, "show_data")

@@ -2,7 +2,7 @@
 
 import re
 
-from bot.demo.timeline import Cancelled, Complete, Failed, Script
+from bot.demo.omni.timeline import Cancelled, Complete, Failed, Script
 from tests.end_to_end.world import World
 
 DATABASES = ("SQLite", "PostgreSQL")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
-from bot.demo.interaction import command_payload
-from bot.demo.slack import Acked, too_many_requests
-from bot.demo.timeline import Script
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.interactions import command_payload
+from bot.demo.slack.simulator import Acked, too_many_requests
 from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))

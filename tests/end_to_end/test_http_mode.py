@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from bot.demo.requesturl import sign
-from bot.demo.timeline import Complete, Script
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.http_mode import sign
 from tests.end_to_end.world import World
 
 pytestmark = pytest.mark.http_mode

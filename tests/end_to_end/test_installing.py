@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from bot.asklines import COMMAND as ASK
-from bot.demo.timeline import Complete, Script
-from bot.oauth import INSTALL_PATH, REDIRECT_PATH
-from bot.shortcuts import ASK_ANYWHERE, FOLLOW_MESSAGE
+from bot.demo.omni.timeline import Complete, Script
+from bot.handlers.shortcuts import ASK_ANYWHERE, FOLLOW_MESSAGE
+from bot.rendering.ask_replies import COMMAND as ASK
+from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
 from tests.end_to_end.world import World, a_free_port
-from tests.installed import NEW_KEY, OLD_KEY
+from tests.support.installed import NEW_KEY, OLD_KEY
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 QUICK = Script(0.0, ((0.2, "Thinking", 1),), end=Complete("Widgets sell best."))

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.demo.faults import Fault
-from bot.demo.timeline import Script
+from bot.demo.omni.timeline import Script
 from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from bot.demo.faults import Serve
-from bot.demo.timeline import Complete, Script
+from bot.demo.omni.timeline import Complete, Script
 from tests.end_to_end.world import World
 
 ANSWER = "## Sales\n\n| Region | Sum |\n|---|---|\n| EMEA | 41 |"

@@ -16,14 +16,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import make_url
 
-from bot.asklines import COMMAND
 from bot.demo.faults import Fault
-from bot.demo.jobdata import JobData, Query
-from bot.demo.omni import CANCEL, SUBMIT
-from bot.demo.organization import MODEL
-from bot.demo.slack import too_many_requests
-from bot.demo.timeline import Complete, Failed, Script
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.job_data import JobData, Query
+from bot.demo.omni.organization import MODEL
+from bot.demo.omni.server import CANCEL, SUBMIT
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.slack.simulator import too_many_requests
+from bot.demo.slack.workspace import StoredMessage
+from bot.rendering.ask_replies import COMMAND
 from tests.end_to_end.conftest import POSTGRESQL
 from tests.end_to_end.world import World, environment
 

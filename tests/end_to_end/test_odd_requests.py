@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bot import httpmode, webhook
-from bot.demo.requesturl import sign
-from bot.oauth import INSTALL_PATH, REDIRECT_PATH
+from bot.demo.slack.http_mode import sign
+from bot.server import omni_webhooks, slack_events
+from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
 from tests.end_to_end.world import World
-from tests.installed import NEW_KEY
+from tests.support.installed import NEW_KEY
 
 pytestmark = pytest.mark.http_mode
 
@@ -117,7 +117,7 @@ async def test_odd_requests_find_no_defect(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (httpmode, webhook):
+    for module in (slack_events, omni_webhooks):
         monkeypatch.setattr(module, "READ_WITHIN_SECONDS", 0.5)
     parts = urlsplit(world.slack.request_url.url)
     own, app = f"http://{parts.netloc}", world.slack.oauth.app

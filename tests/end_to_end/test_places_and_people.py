@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.demo.timeline import Complete, Failed, Script
-from bot.demo.workspace import User
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.slack.workspace import User
 from tests.end_to_end.world import World
 
 DATABASES = ("SQLite", "PostgreSQL")

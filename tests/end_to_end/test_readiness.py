@@ -5,8 +5,8 @@ import socket
 
 import aiohttp
 
-from bot import lines
-from bot.demo.timeline import Script
+from bot.demo.omni.timeline import Script
+from bot.rendering import replies
 from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
@@ -63,4 +63,4 @@ async def test_deleted_database_file_is_noticed(world: World) -> None:
         (world.folder / "follows.sqlite3").unlink()
         await becomes(port, "/readyz", "database can't be written\n")
         await world.type(world.omni.add(LONG))
-        await world.told(world.ada, lines.storage_down())
+        await world.told(world.ada, replies.storage_down())

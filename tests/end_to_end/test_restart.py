@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.demo.timeline import Complete, Failed, Script
+from bot.demo.omni.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
 
 DATABASES = ("SQLite", "PostgreSQL")

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from bot import agreement, app
-from bot.settings import SettingsError
+from bot import app
+from bot.domain.errors import SettingsError
+from bot.workspaces import agreement
 from tests.end_to_end.conftest import POSTGRESQL
 from tests.end_to_end.world import World
 

@@ -11,25 +11,25 @@ from random import Random
 import pytest
 from slack_bolt.async_app import AsyncApp
 
-from bot.beside import end
-from bot.credentials import Credentials
-from bot.database import Database
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.demo.timeline import Complete, Script
-from bot.dispatch import Dispatch
-from bot.gates import OmniGates
-from bot.ledger import StoredLedger
-from bot.meter import UNMETERED
-from bot.sharing import Sharing, sharing
-from bot.slack import slack_client, slack_session
-from bot.socketmode import SocketMode
-from bot.transactions import Transactions
-from bot.watch import TeamId, UserId
-from bot.workspace import Common, Workspace, build, now
-from bot.workspaces import Workspaces
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.domain.cards import TeamId, UserId
+from bot.domain.credentials import Credentials
+from bot.domain.ports.metrics import UNMETERED
+from bot.ratelimit import OmniGates
+from bot.slack.dispatch import Dispatch
+from bot.slack.messages import slack_client, slack_session
+from bot.slack.socket_mode import SocketMode
+from bot.storage.database import Database
+from bot.storage.rate_limits import StoredLedger
+from bot.storage.transactions import Transactions
+from bot.tasks import end
+from bot.workspaces.processes import Sharing, sharing
+from bot.workspaces.registry import Workspaces
+from bot.workspaces.workspace import Common, Workspace, build, now
 from tests.end_to_end.world import World
-from tests.postgres import database
+from tests.support.postgres import database
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 on_one_database = pytest.mark.parametrize("both", ["SQLite"], indirect=True)

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from bot.demo.faults import HTML_500, NO_ROUTE, RESET_AFTER, RESET_BEFORE, Fault
-from bot.demo.slack import SimulatedSlack, too_many_requests
-from bot.demo.timeline import Complete, Failed, Script
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from tests.end_to_end.world import World
 
 STATUS = "GET /api/v1/ai/jobs/*"

@@ -2,12 +2,11 @@
 
 import asyncio
 
-from bot.demo.omni import SUBMIT
-from bot.demo.organization import MODEL
-from bot.demo.timeline import Complete, Script
-from tests.end_to_end.test_asking import QUESTION, ask
+from bot.demo.omni.server import SUBMIT
+from bot.demo.omni.timeline import Complete, Script
+from tests.end_to_end.steps import QUESTION, ask, requests, told
 from tests.end_to_end.world import World
-from tests.test_web import a_free_port
+from tests.support.network import a_free_port
 
 STEPS = Script(
     0.3,
@@ -15,17 +14,6 @@ STEPS = Script(
     0.0,
     Complete("Sunglasses."),
 )
-
-
-def told(port: int) -> dict[str, object]:
-    """The settings of a bot that Omni tells."""
-    return {"omni_model_id": MODEL, "port": port, "public_url": f"http://127.0.0.1:{port}"}
-
-
-def requests(world: World) -> list[str]:
-    """What was asked of Omni about jobs, but for charts."""
-    about_jobs = [each for each in world.omni.requests if each.path.startswith("/api/v1/ai/jobs")]
-    return [each.method for each in about_jobs if not each.path.endswith("/vis")]
 
 
 async def test_a_question_costs_two_requests_and_progress_none(world: World) -> None:

@@ -1,11 +1,10 @@
 """Omni tells one process of a job that another one follows."""
 
-from bot.demo.timeline import Complete, Script
+from bot.demo.omni.timeline import Complete, Script
 from tests.end_to_end.conftest import POSTGRESQL
-from tests.end_to_end.test_asking import QUESTION, ask
-from tests.end_to_end.test_webhooks import requests, told
+from tests.end_to_end.steps import QUESTION, ask, requests, told
 from tests.end_to_end.world import World
-from tests.test_web import a_free_port
+from tests.support.network import a_free_port
 
 DATABASES = (POSTGRESQL,)
 

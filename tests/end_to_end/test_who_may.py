@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from bot.asklines import COMMAND
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
-from bot.demo.omni import CANCEL, CONCURRENT_CHANGE
-from bot.demo.organization import ADA, GRACE, MODEL
-from bot.demo.slack import too_many_requests
-from bot.demo.timeline import Complete, Script
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.organization import ADA, GRACE, MODEL
+from bot.demo.omni.server import CANCEL, CONCURRENT_CHANGE
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.simulator import too_many_requests
+from bot.demo.slack.workspace import StoredMessage
+from bot.rendering.ask_replies import COMMAND
 from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("The secret answer."))

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bot import app
-from bot.demo.omni import SimulatedOmni
-from bot.demo.slack import SimulatedSlack
-from bot.demo.workspace import StoredMessage
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.demo.slack.workspace import StoredMessage
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[2]

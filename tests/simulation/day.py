@@ -17,11 +17,11 @@ from uuid import UUID
 
 import structlog
 
-from bot.demo.timeline import Complete, Failed, Script
-from bot.durations import KEPT, StoredDurations
-from bot.errands import REMEMBERED_DELIVERIES
-from bot.job import JobId
-from bot.transactions import Transactions
+from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.domain.jobs import JobId
+from bot.handlers.background import REMEMBERED_DELIVERIES
+from bot.storage.durations import KEPT, StoredDurations
+from bot.storage.transactions import Transactions
 from tests.simulation.invariants import broken_invariants
 from tests.simulation.loop import SimulatedLoop, current_process
 from tests.simulation.scenario import MORE_PLACES, PEOPLE, Action, JobPlan, Scenario

@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 from random import Random
 
-from bot.demo.timeline import Cancelled, Failed
+from bot.demo.omni.timeline import Cancelled, Failed
 from tests.simulation.jobplans import (
     a_job,
     forgotten_soon,

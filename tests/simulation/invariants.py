@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from bot import lines
-from bot.parts import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
-from bot.slack import TIMEOUT_SECONDS
+from bot.ratelimit import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
+from bot.rendering import replies
+from bot.slack.messages import TIMEOUT_SECONDS
 from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
@@ -46,7 +46,7 @@ def _answered(seen: Seen) -> Iterator[str]:
 def _not_broken(seen: Seen) -> Iterator[str]:
     """Nobody is told that the bot is broken."""
     for sent in seen.slack.told.values():
-        yield from (line for _, line in sent if line == lines.broken())
+        yield from (line for _, line in sent if line == replies.broken())
 
 
 def _one_right_card(seen: Seen) -> Iterator[str]:
@@ -265,7 +265,7 @@ def _true_denials(seen: Seen) -> Iterator[str]:
         is_chat = asked.action.kind == "chat"
         is_denied = seen.was_denied(job) or seen.was_denied(meant)
         is_true = not job.exists or is_denied or (is_chat and seen.was_chat_denied(job))
-        if seen.told(asked) == lines.no_such_job() and not is_true:
+        if seen.told(asked) == replies.no_such_job() and not is_true:
             yield f"{asked.person} is told that {job.id[:8]} does not exist"
 
 

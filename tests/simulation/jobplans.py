@@ -6,9 +6,9 @@ from functools import cache
 from itertools import count
 from random import Random
 
-from bot import answered
-from bot.demo.timeline import Cancelled, Complete, End, Failed, Script
-from bot.job import Job, JobId, JobState
+from bot.demo.omni.timeline import Cancelled, Complete, End, Failed, Script
+from bot.domain.jobs import Job, JobId, JobState
+from bot.rendering import answer as answer_module
 from tests.simulation.scenario import JobPlan
 
 
@@ -116,6 +116,6 @@ def _paragraphs(pieces: int) -> int:
     numbers, answer = count(1), ""
     while True:
         answer += _paragraph(number := next(numbers))
-        rest = answered.rest(replace(job, answer=answer), "https://acme.omniapp.co")
+        rest = answer_module.rest(replace(job, answer=answer), "https://acme.omniapp.co")
         if len(rest.replies) + (rest.file is not None) >= pieces - 1:
             return number + 1  # in the middle of a piece, with room for the heading

@@ -8,10 +8,10 @@ came between Slack's taking a post and the commit that stores it.
 import math
 from functools import cached_property
 
-from bot import asklines, lines
-from bot.demo.socketmode import ACK_SECONDS
-from bot.job import JobId
-from bot.watch import NoCard
+from bot.demo.slack.socket_mode import ACK_SECONDS
+from bot.domain.cards import NoCard
+from bot.domain.jobs import JobId
+from bot.rendering import ask_replies, replies
 from tests.simulation.looks import FINAL
 from tests.simulation.people import Asked, Delivery
 from tests.simulation.posts import STORED_WITHIN_SECONDS, Posts, is_note
@@ -66,7 +66,7 @@ class Seen(Posts):
     def was_told_of_no_card(self, asked: Asked) -> bool:
         """Whether it was tried to tell the person in direct messages that there is no card."""
         direct = self.slack.workspace.direct(asked.person).id
-        texts = {lines.given_up(why, JobId(self.job_of(asked).id)) for why in NoCard}
+        texts = {replies.given_up(why, JobId(self.job_of(asked).id)) for why in NoCard}
         return any(
             exchange.name == "chat.postMessage"
             and exchange.args["channel"] == direct
@@ -141,9 +141,11 @@ class Seen(Posts):
         )
 
     def _heard_unconfirmed(self, asked: Asked) -> bool:
-        note = lines.unconfirmed_card(JobId(self.job_of(asked).id))
+        note = replies.unconfirmed_card(JobId(self.job_of(asked).id))
         # Whoever typed the job's id need not be told it again; whoever asked has never seen it.
-        if any(line in (lines.unconfirmed_card(), note) for _, line in self.slack.told.get(asked.secret, ())):
+        if any(
+            line in (replies.unconfirmed_card(), note) for _, line in self.slack.told.get(asked.secret, ())
+        ):
             return True
         direct = self.slack.workspace.direct(asked.person).id
         return any(
@@ -207,7 +209,7 @@ class Seen(Posts):
         is_tried = any(
             exchange.name == "chat.postMessage"
             and exchange.args["channel"] == direct
-            and exchange.args["text"] == asklines.orphaned()
+            and exchange.args["text"] == ask_replies.orphaned()
             and exchange.at > asked.action.at
             for exchange in self.world.wire.log
         )

@@ -18,10 +18,12 @@ from unittest.mock import patch
 
 import httpx
 
-from bot import app, slack, workspace
+from bot import app
 from bot.clock import SteadyClock
-from bot.errors import BoardUnreachable, StoreUnavailable, TokenRefused
+from bot.domain.errors import BoardUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
+from bot.slack import messages
+from bot.workspaces import workspace
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
 from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
 from tests.simulation.slackside import API_URL, APP_TOKEN, BOT_TOKEN, Session, SlackSide
@@ -179,7 +181,7 @@ class Machine:
             for module, name, stand_in in (
                 (app, "Database", SimpleNamespace(open=lambda _url: self.disk.open())),
                 (app, "slack_session", lambda: Session(self.slack)),
-                (slack, "send_bytes", _no_way_for_files),
+                (messages, "send_bytes", _no_way_for_files),
                 (app, "SocketMode", self._socket),
                 (app, "now", self._now),
                 (app, "Random", lambda: Random(chance.random())),

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from bot.demo.jobs import SimulatedJob
-from bot.demo.timeline import Script
+from bot.demo.omni.jobs import SimulatedJob
+from bot.demo.omni.timeline import Script
 from tests.simulation.scenario import JobPlan
 from tests.simulation.wire import NO_ROUTE, Answer, Exchange, Unreachable, Wire
 

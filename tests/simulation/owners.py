@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from bot import accesslines, asklines
-from bot.ask import NotOurs, TooLate
+from bot.domain.errors import NotOurs, TooLate
+from bot.rendering import ask_replies, replies
 from tests.simulation.judged import Seen
 from tests.simulation.people import Asked
 
@@ -12,14 +12,14 @@ ANSWERED_WITHIN_SECONDS = 60.0
 """By when a click has been answered, in the bot's own time."""
 _ASKED_BY = re.compile(r"Asked by <@(\w+)>")
 _ACTED = {
-    asklines.cancelled(),
-    asklines.stops_after_this_step(),
-    asklines.had_ended(),
-    asklines.cancel_unanswered(),
-    asklines.not_cancelled(TooLate("")),
-    asklines.not_cancelled(NotOurs("")),
-    asklines.not_retriable(),
-    asklines.retry_maybe_taken(),
+    ask_replies.cancelled(),
+    ask_replies.stops_after_this_step(),
+    ask_replies.had_ended(),
+    ask_replies.cancel_unanswered(),
+    ask_replies.not_cancelled(TooLate("")),
+    ask_replies.not_cancelled(NotOurs("")),
+    ask_replies.not_retriable(),
+    ask_replies.retry_maybe_taken(),
 }
 """What only a person hears who may cancel or retry the job."""
 
@@ -64,7 +64,7 @@ def only_the_requester_acts(seen: Seen) -> Iterator[str]:
             continue
         if click.person not in firsts and _was_let(seen, click):
             yield f"{click.person} may {click.action.kind} {job[:8]} of {firsts}"
-        if click.person in firsts and seen.told(click) == accesslines.not_yours():
+        if click.person in firsts and seen.told(click) == replies.not_yours():
             yield f"{click.person} is refused to {click.action.kind} their own {job[:8]}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from bot.demo.workspace import Channel, StoredMessage
+from bot.demo.slack.workspace import Channel, StoredMessage
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machine import Machine, Route
 from tests.simulation.scenario import Action, JobPlan

@@ -12,20 +12,23 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import omnihttp, sight, store, workspace
-from bot.asks import Ask
-from bot.askstore import StoredAsks
-from bot.budget import JITTER_SECONDS, WINDOW_SECONDS, Rate
-from bot.drawing import Drawing, _Card
-from bot.errands import Errands
-from bot.follower import Follower
-from bot.givenupstore import StoredGivenUps
-from bot.lookups import Lookups
-from bot.posting import Post, Posting
-from bot.rows import add_watch, same_place, select_watches
-from bot.store import Store
-from bot.tables import watches
-from bot.watch import NoCard, Ts, Watch, WatchId
+from bot.delivery.posts import Post, Posting
+from bot.delivery.updates import Drawing, _Card
+from bot.domain import jobs
+from bot.domain.cards import NoCard, Ts, Watch, WatchId
+from bot.domain.questions import Ask
+from bot.handlers.background import Errands
+from bot.omni import http
+from bot.ratelimit import JITTER_SECONDS, WINDOW_SECONDS, Rate
+from bot.services.lookups import Lookups
+from bot.storage import cards
+from bot.storage.card_rows import add_watch, same_place, select_watches
+from bot.storage.cards import Store
+from bot.storage.questions import StoredAsks
+from bot.storage.tables import watches
+from bot.storage.undelivered import StoredGivenUps
+from bot.tracking.tracker import Follower
+from bot.workspaces import workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ def _unchecked_claim() -> None:
     _replace(Store, "_write", write)
     _replace(Store, "open_watches", open_watches)
     _replace(Store, "newest", newest)
-    _replace(store, "make_sure_of_claim", _nothing)
+    _replace(cards, "make_sure_of_claim", _nothing)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
@@ -200,8 +203,8 @@ def _no_memory_of_deliveries() -> None:
 
 @_fault("one 404 ends a follow")
 def _one_404_is_final() -> None:
-    _replace(sight, "LOST_AFTER_ANSWERS", 1)
-    _replace(sight, "LOST_AFTER_SECONDS", 0.0)
+    _replace(jobs, "LOST_AFTER_ANSWERS", 1)
+    _replace(jobs, "LOST_AFTER_SECONDS", 0.0)
 
 
 @_fault("nobody takes up what is open after a start")
@@ -273,7 +276,7 @@ def _taken_over() -> None:
         theirs = {"requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
         await connection.execute(update(watches).where(same_place(watch)).values(theirs))
 
-    _replace(store, "add_watch", add)
+    _replace(cards, "add_watch", add)
 
 
 @_fault("a 404 of a gateway counts as Omni's")
@@ -281,7 +284,7 @@ def _gateway_is_omni() -> None:
     def is_omnis_error(_status: int, body: bytes) -> bool:
         return body.lstrip().startswith(b"{")
 
-    _replace(omnihttp, "is_omnis_error", is_omnis_error)
+    _replace(http, "is_omnis_error", is_omnis_error)
 
 
 @_fault("a 429 of a look-up counts as an answer")

@@ -1,26 +1,26 @@
 """Which private lines say that nothing came of a command."""
 
-from bot import accesslines, asklines, lines
-from bot.ask import AskRefused
+from bot.domain.errors import AskRefused
+from bot.rendering import ask_replies, replies
 
 _REFUSALS = {
-    lines.no_such_job(),
-    lines.chat_without_job(),
-    lines.key_refused(),
-    lines.omni_down(),
-    lines.omni_busy(),
-    lines.storage_down(),
-    lines.unconfirmed_card(),
-    lines.restarting(),
-    lines.slack_busy(),
-    accesslines.not_known(),
-    accesslines.slack_is_slow(),
-    asklines.maybe_taken(None).text,
-    asklines.refused(AskRefused("")),
-    asklines.retry_maybe_taken(),
-    asklines.not_retriable(),
-    accesslines.not_yours(),
-    lines.nothing_to_show_here(),
+    replies.no_such_job(),
+    replies.chat_without_job(),
+    replies.key_refused(),
+    replies.omni_down(),
+    replies.omni_busy(),
+    replies.storage_down(),
+    replies.unconfirmed_card(),
+    replies.restarting(),
+    replies.slack_busy(),
+    replies.not_known(),
+    replies.slack_is_slow(),
+    ask_replies.maybe_taken(None).text,
+    ask_replies.refused(AskRefused("")),
+    ask_replies.retry_maybe_taken(),
+    ask_replies.not_retriable(),
+    replies.not_yours(),
+    replies.nothing_to_show_here(),
 }
 
 

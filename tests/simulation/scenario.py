@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bot.demo.timeline import Script
+from bot.demo.omni.timeline import Script
 from tests.simulation.weather import Front
 
 ACTIVE_SECONDS = 200.0

@@ -13,14 +13,14 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
-from bot.demo import webapi
-from bot.demo.call import Call, Refused
-from bot.demo.interaction import click_payload, command_payload, find_button
-from bot.demo.limits import Limits
-from bot.demo.responseurl import ResponseUrls
-from bot.demo.slack import HISTORY_SCOPES, SCOPES
-from bot.demo.workspace import Change, Channel, StoredMessage, User, Workspace
-from bot.slack import TIMEOUT_SECONDS
+from bot.demo.slack.interactions import click_payload, command_payload, find_button
+from bot.demo.slack.limits import Limits
+from bot.demo.slack.response_urls import ResponseUrls
+from bot.demo.slack.simulator import HISTORY_SCOPES, SCOPES
+from bot.demo.slack.web_api import dispatch
+from bot.demo.slack.web_api.call import Call, Refused
+from bot.demo.slack.workspace import Change, Channel, StoredMessage, User, Workspace
+from bot.slack.messages import TIMEOUT_SECONDS
 from tests.simulation.wire import Answer, Exchange, Unreachable, Wire
 
 BOT_TOKEN = "xoxb-simulated"
@@ -107,7 +107,7 @@ class SlackSide:
             call = Call(
                 self.workspace, exchange.args, frozenset(self.scopes), self.limits, self.now, lambda: "wss://"
             )
-            body = webapi.answer(exchange.name, token, self.tokens, call)
+            body = dispatch.answer(exchange.name, token, self.tokens, call)
         except Refused as refused:
             exchange.outcome = refused.error
             self._write_off(exchange)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.database import Database, begin_sqlite, prepare_sqlite
+from bot.storage.database import Database, begin_sqlite, prepare_sqlite
 from tests.simulation.loop import Process, current_process
 
 BUSY_SECONDS = 2.0

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from bot.store import Store
+from bot.storage.cards import Store
 from tests.simulation import planted
 
 

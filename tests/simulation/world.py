@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
-from bot.demo.limits import Limits
-from bot.demo.slack import SCOPES
-from bot.demo.workspace import Channel, User, Workspace
+from bot.demo.slack.limits import Limits
+from bot.demo.slack.simulator import SCOPES
+from bot.demo.slack.workspace import Channel, User, Workspace
 from tests.simulation.followed import Followed
 from tests.simulation.looks import FINAL, look_of
 from tests.simulation.loop import Process, SimulatedLoop

@@ -1,0 +1,94 @@
+"""Puts a file into a thread once. Slack lets no file be found by a mark, so a try whose outcome is not known is the
+last: better none than two."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from bot.delivery.posts import Posting, back_off
+from bot.domain.cards import Place, Ts, WatchId
+from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, CannotTell, TokenRefused, Unanswered
+from bot.domain.messages import Upload
+from bot.domain.ports.slack import Board
+from bot.tasks import stored
+
+log = structlog.get_logger()
+
+UPLOADED_WITHIN_SECONDS = 120.0
+"""How long a file that Slack does not take now is tried again, by all processes together."""
+TRIED_AT_LEAST_SECONDS = 20.0
+"""How long a process tries it that comes late: Slack may be busy just then."""
+UPLOADED = Ts("uploaded")
+"""Is stored in the place of a ts, which Slack does not tell of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePost:
+    """A file that is to be put into a thread once."""
+
+    place: Place
+    upload: Upload
+    watch: WatchId
+    thread: Ts
+    store_try: Callable[[datetime | None], Awaitable[None]]
+    store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
+    """Both as a `Post`'s; the ts is always UPLOADED."""
+
+
+class Uploading:
+    """Uploads, and waits, until Slack holds the file or it is clear that it must not be tried again."""
+
+    def __init__(self, board: Board, posting: Posting, now: Callable[[], datetime]) -> None:
+        """`posting`: whose turns the files take, and whose steps they are at the end of the process."""
+        self._board = board
+        self._posting = posting
+        self._now = now
+
+    async def upload_once(self, post: FilePost, since: datetime) -> None:
+        """Upload the file and store that it is there. `since`: when it may first have been tried.
+
+        Raises:
+            CannotTell: it may or may not be there, and must not be tried again.
+            ClaimLost: it is another process's to upload by now.
+            BoardError: it certainly is not there; Slack does not take it, or has not for UPLOADED_WITHIN_SECONDS.
+            StoreUnavailable: the database did not take the intent, or that the file is there.
+        """
+        tried_seconds = max(0.0, (self._now() - since).total_seconds())
+        left_seconds = max(TRIED_AT_LEAST_SECONDS, UPLOADED_WITHIN_SECONDS - tried_seconds)
+        give_up_at = asyncio.get_running_loop().time() + left_seconds
+        failures = 0
+        while True:
+            await self._posting.turn(post.place)
+            try:
+                # Together with its intent: a stop between the two would cost the file.
+                await self._posting.steps.run(self._upload_and_store(post))
+                return
+            except Unanswered as error:
+                log.warning("upload unanswered", watch=post.watch, code=error.code)
+                raise CannotTell from error
+            except (BoardBusy, BoardUnreachable, TokenRefused) as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                refusal = error
+            if isinstance(refusal, BoardBusy):
+                # Uploads have limits of their own, so messages to the place need not wait.
+                await asyncio.sleep(refusal.retry_after_seconds)
+            else:
+                failures = await back_off(refusal, failures)
+
+    async def _upload_and_store(self, post: FilePost) -> None:
+        tried_at = self._now()
+        await post.store_try(tried_at)
+        try:
+            await self._board.upload(post.place, post.upload, thread=post.thread)
+        except Unanswered:
+            raise
+        except BoardError:
+            await post.store_try(None)
+            raise
+        if not await stored(post.watch, partial(post.store_ts, tried_at, UPLOADED, None)):
+            log.warning("surplus file not deleted", watch=post.watch)

@@ -1,0 +1,180 @@
+"""The API of the simulated Omni: every path that it has, as strict as the documented one.
+
+Shapes, codes and texts: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json) and the
+pages under docs.omni.co/api, which alone describe the conversations and the cancel of a DELIVERING job.
+"""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bot.demo.omni.jobs import SimulatedJob
+from bot.demo.omni.lists import models_page, topics_list, users_page
+from bot.demo.omni.organization import ORGANIZATION, Key, Refusal
+from bot.demo.omni.state import OmniWorld
+from bot.demo.omni.submissions import read_submission, uuid
+from bot.demo.omni.timeline import timestamp
+
+_WITH_PROBLEMS = "/api/v1/ai/"
+"""Below it, every refusal has a body; elsewhere Omni documents none."""
+
+
+class Api:
+    """Answers requests out of the world, and changes it as they ask."""
+
+    def __init__(self, world: OmniWorld) -> None:
+        self._world = world
+
+    def add_routes(self, app: web.Application) -> None:
+        """Every path."""
+        job = "/api/v1/ai/jobs/{job}"
+        app.router.add_post("/api/v1/ai/jobs", self._submit)
+        app.router.add_get(job, self._status, allow_head=False)
+        app.router.add_post(f"{job}/cancel", self._cancel)
+        app.router.add_get(f"{job}/result", self._result, allow_head=False)
+        app.router.add_get(f"{job}/vis", self._visualization, allow_head=False)
+        app.router.add_get("/api/v1/ai/conversations/{conversation}", self._conversation, allow_head=False)
+        app.router.add_get("/api/v1/models", self._models, allow_head=False)
+        app.router.add_get("/api/v1/models/{model}/topic", self._topics, allow_head=False)
+        app.router.add_get("/api/scim/v2/{users:[Uu]sers}", self._users, allow_head=False)
+
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, or say why not."""
+        if self._world.key(request.headers.get("Authorization")) is None:
+            return _refused(request, 401, "Missing or invalid API key.")
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            return _refused(request, refusal.status, refusal.detail)
+        except web.HTTPException as refusal:
+            return problem(refusal.status, refusal.reason)
+
+    # Jobs.
+
+    async def _submit(self, request: web.Request) -> web.Response:
+        asked = read_submission(await request.read())
+        user_id = request.query.get("userId")
+        asker = self._world.organization.asker(
+            self._key(request), None if user_id is None else uuid(user_id, "user")
+        )
+        self._world.organization.check_model(asked.model_id, asked.topic)
+        if asked.conversation_id is not None:
+            self._check_conversation(asked.conversation_id, asker)
+        script, data = self._world.course(asked.prompt)
+        job_id = self._world.add(
+            script,
+            prompt=asked.prompt,
+            topic=asked.topic,
+            conversation_id=asked.conversation_id,
+            model_id=asked.model_id,
+            user_id=asker,
+            data=data,
+        )
+        job = self._world.jobs[job_id]
+        if asked.hook is not None:
+            self._world.hooked(job, asked.hook)
+        body = {"jobId": job.id, "conversationId": job.conversation_id, "omniChatUrl": job.chat_url}
+        return web.json_response(body, status=201)
+
+    def _check_conversation(self, conversation_id: str, asker: str) -> None:
+        """One active job at a time. That a conversation has to be there already is an assumption."""
+        jobs = [job for job in self._world.jobs.values() if job.conversation_id == conversation_id]
+        if not jobs or (self._world.chats_are_private and jobs[0].user_id != asker):
+            raise Refusal(404, "Conversation not found")
+        if any(not job.is_final(self._world.now()) for job in jobs):
+            raise Refusal(409, "Active job exists for conversation")
+
+    async def _status(self, request: web.Request) -> web.Response:
+        job = self._job(request)
+        return web.Response(body=job.status(self._world.now()), content_type="application/json")
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        job = self._job(request)
+        key = self._key(request)
+        if not self._world.organization.may_cancel(key, job.user_id):
+            raise Refusal(403, "Permission denied")
+        if job.moment(self._world.now()).state == "DELIVERING":
+            raise Refusal(400, "Job is not in a cancellable state")
+        job.cancel(self._world.now(), key.member)
+        return web.json_response({"jobId": job.id, "state": job.moment(self._world.now()).state})
+
+    async def _result(self, request: web.Request) -> web.Response:
+        result = self._job(request).result(self._world.now())
+        if result is None:
+            raise Refusal(404, "Job results not yet available")
+        # One JSON document, but live tenants send it under this type whatever the specification says.
+        return web.Response(body=result, content_type="application/octet-stream")
+
+    async def _visualization(self, request: web.Request) -> web.Response:
+        job = self._job(request)
+        if not self._world.draws or not job.has_result(self._world.now()):
+            raise Refusal(404, "Job not found")
+        if job.data.picture is None:
+            return web.json_response({"error": job.data.why_no_picture}, status=422)
+        return web.Response(body=job.data.picture, content_type="image/png")
+
+    async def _conversation(self, request: web.Request) -> web.Response:
+        conversation_id = uuid(request.match_info["conversation"], "conversation")
+        jobs = [job for job in self._world.jobs.values() if job.conversation_id == conversation_id]
+        key = self._key(request)
+        if not jobs or (key.is_personal and jobs[0].user_id != key.member):
+            raise Refusal(404, "Conversation not found")
+        jobs.sort(key=lambda job: job.created_at)
+        now = self._world.now()
+        messages = [
+            turn for job in jobs for turn in job.turns(now, running_too=self._world.running_jobs_in_chats)
+        ]
+        body = {
+            "id": conversation_id,
+            "userId": jobs[0].user_id,
+            "organizationId": ORGANIZATION,
+            "createdAt": timestamp(jobs[0].created_at),
+            "updatedAt": messages[-1]["timestamp"],
+            "messages": messages,
+        }
+        return web.json_response(body)
+
+    # Models and members.
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response(models_page(self._world.organization.models.values(), request.query))
+
+    async def _topics(self, request: web.Request) -> web.Response:
+        model = self._world.organization.models.get(uuid(request.match_info["model"], "model"))
+        if model is None or model.is_deleted:
+            raise Refusal(404, "Model not found")
+        return web.json_response(topics_list(model))
+
+    async def _users(self, request: web.Request) -> web.Response:
+        if request.match_info["users"] != self._world.users_path:
+            raise web.HTTPNotFound
+        if self._key(request).is_personal:
+            raise Refusal(403, "Organization API key required")
+        body = users_page(
+            self._world.organization.members.values(),
+            request.query,
+            most=self._world.users_per_page,
+            ignores_filter=self._world.ignores_user_filter,
+        )
+        return web.json_response(body)
+
+    # What they share.
+
+    def _key(self, request: web.Request) -> Key:
+        key = self._world.key(request.headers.get("Authorization"))
+        assert key is not None
+        return key
+
+    def _job(self, request: web.Request) -> SimulatedJob:
+        job = self._world.jobs.get(uuid(request.match_info["job"], "job"))
+        if job is None:
+            raise Refusal(404, "Job not found")
+        return job
+
+
+def problem(status: int, detail: str) -> web.Response:
+    """A refusal as Omni words it."""
+    return web.json_response({"detail": detail, "status": status}, status=status)
+
+
+def _refused(request: web.Request, status: int, detail: str) -> web.Response:
+    return problem(status, detail) if request.path.startswith(_WITH_PROBLEMS) else web.Response(status=status)

@@ -1,0 +1,135 @@
+"""What Slack sends to an app when a person types a command, clicks a button or uses a shortcut. No I/O.
+
+Source: docs.slack.dev/interactivity/implementing-slash-commands and
+docs.slack.dev/reference/interaction-payloads (block_actions, shortcuts).
+"""
+
+from typing import Any
+
+from bot.demo.slack.web_api.call import message_json
+from bot.demo.slack.workspace import Channel, StoredMessage, User, Workspace
+
+Payload = dict[str, Any]
+
+_TOKEN = "deprecated-verification-token"
+
+
+def command_payload(
+    workspace: Workspace, *, command: str, text: str, user: User, channel: Channel, response_url: str
+) -> Payload:
+    """The payload of a slash command. There is no ts and no event id in it."""
+    return {
+        "token": _TOKEN,
+        "team_id": workspace.team,
+        "team_domain": workspace.domain,
+        "channel_id": channel.id,
+        "channel_name": _channel_name(channel),
+        "user_id": user.id,
+        "user_name": user.name,
+        "command": command,
+        "text": text,
+        "api_app_id": workspace.app,
+        "is_enterprise_install": "false",
+        "response_url": response_url,
+        "trigger_id": workspace.trigger(user.id),
+    }
+
+
+def click_payload(
+    workspace: Workspace,
+    *,
+    user: User,
+    channel: Channel,
+    message: StoredMessage,
+    action: Payload,
+    response_url: str,
+) -> Payload:
+    """The payload of a click on a button. Of an ephemeral message only the container is told."""
+    ephemeral = message.only_for is not None
+    container: Payload = {
+        "type": "message",
+        "message_ts": message.ts,
+        "channel_id": channel.id,
+        "is_ephemeral": ephemeral,
+    }
+    if message.thread_ts is not None:
+        container["thread_ts"] = message.thread_ts
+    payload: Payload = {
+        **sent_by(workspace, "block_actions"),
+        "user": person_json(user),
+        "container": container,
+        "trigger_id": workspace.trigger(user.id),
+        "channel": {"id": channel.id, "name": _channel_name(channel)},
+        "state": {"values": {}},
+        "response_url": response_url,
+        "actions": [{**action, "action_ts": workspace.next_ts()}],
+    }
+    if not ephemeral:
+        payload["message"] = message_json(workspace, message, all_metadata=True)
+    return payload
+
+
+def shortcut_payload(workspace: Workspace, *, callback_id: str, user: User) -> Payload:
+    """The payload of a global shortcut: no channel, no message, no response_url."""
+    return {
+        **sent_by(workspace, "shortcut"),
+        "user": person_json(user),
+        "callback_id": callback_id,
+        "trigger_id": workspace.trigger(user.id),
+        "action_ts": workspace.next_ts(),
+    }
+
+
+def message_shortcut_payload(
+    workspace: Workspace,
+    *,
+    callback_id: str,
+    user: User,
+    channel: Channel,
+    message: StoredMessage,
+    response_url: str,
+) -> Payload:
+    """The payload of a shortcut on a message, which may be in a thread."""
+    return shortcut_payload(workspace, callback_id=callback_id, user=user) | {
+        "type": "message_action",
+        "channel": {"id": channel.id, "name": _channel_name(channel)},
+        "message_ts": message.ts,
+        "message": message_json(workspace, message, all_metadata=True),
+        "response_url": response_url,
+    }
+
+
+def sent_by(workspace: Workspace, kind: str) -> Payload:
+    """What every payload of an interaction begins with. `team` is the workspace that the app is installed in, also
+    where the person is of another one."""
+    return {
+        "type": kind,
+        "token": _TOKEN,
+        "api_app_id": workspace.app,
+        "team": {"id": workspace.team, "domain": workspace.domain},
+        "enterprise": None,
+        "is_enterprise_install": False,
+    }
+
+
+def person_json(user: User) -> Payload:
+    """A person as interactions name them."""
+    return {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team}
+
+
+def find_button(message: StoredMessage, action_id: str) -> Payload | None:
+    """The action that a click on a message's button sends, or None where there is no such button."""
+    for index, block in enumerate(message.blocks):
+        for element in [*block.get("elements", ()), block.get("accessory")]:
+            if isinstance(element, dict) and element.get("action_id") == action_id:
+                action = {name: element[name] for name in _ACTION_KEYS if name in element}
+                return {**action, "block_id": block.get("block_id", f"{message.ts[-4:]}{index}")}
+    return None
+
+
+_ACTION_KEYS = ("type", "action_id", "text", "value", "style", "url")
+
+
+def _channel_name(channel: Channel) -> str:
+    """Slack does not tell an app what private places are called."""
+    return {"public": channel.name, "private": "privategroup", "direct": "directmessage"}[channel.kind]

@@ -1,0 +1,35 @@
+"""What Slack makes of a line that a person types. Pure.
+
+Source: docs.slack.dev/messaging/formatting-message-text.
+"""
+
+import re
+from collections.abc import Iterable
+
+from bot.demo.slack.records import User
+
+_REFERENCE = re.compile(r"(<(?:@[A-Z0-9]+|https?://[^<>\s]+)>)")
+_ADDRESS = re.compile(r"https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]'\"]", re.IGNORECASE)
+_HANDLE = re.compile(r"(?<![\w@])@([a-z][\w-]*)")
+
+
+def as_stored(text: str, users: Iterable[User]) -> str:
+    """The text as Slack stores it: mentions by id, addresses between angle brackets, the rest escaped.
+
+    References that have their form already (`<@U…>`, `<https://…>`) stay; nobody can type those into Slack, but it is
+    how a client sends what is chosen from its menus.
+    """
+    ids = {user.name: user.id for user in users}
+    parts = _REFERENCE.split(text)
+    return "".join(part if index % 2 else _plain(part, ids) for index, part in enumerate(parts))
+
+
+def _plain(text: str, ids: dict[str, str]) -> str:
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    linked = _ADDRESS.sub(lambda found: f"<{found[0]}>", escaped)
+    return _HANDLE.sub(lambda found: f"<@{ids[found[1]]}>" if found[1] in ids else found[0], linked)
+
+
+def mentions(text: str, user: str) -> bool:
+    """Whether a stored text mentions a person."""
+    return f"<@{user}>" in text or f"<@{user}|" in text

@@ -1,0 +1,84 @@
+"""The methods of the Web API about who people are and what kind of conversation a channel is. No I/O."""
+
+from typing import Any
+
+from bot.demo.slack.limits import TIER_3, TIER_4
+from bot.demo.slack.records import Channel, User
+from bot.demo.slack.web_api.call import Answer, Call, Method, Refused, need_scope, visible_channel
+
+_READ_SCOPE = {"public": "channels:read", "private": "groups:read", "direct": "im:read"}
+
+
+def _users_info(call: Call) -> Answer:
+    user = call.workspace.users.get(call.text("user"))
+    if user is None:
+        raise Refused("user_not_found")
+    body: dict[str, Any] = {
+        "id": user.id,
+        "team_id": user.team,
+        "name": user.name,
+        "real_name": user.real_name,
+        "deleted": user.deactivated,
+        "is_bot": user.is_bot,
+        "is_app_user": False,
+        "tz_offset": 0,
+        "profile": _profile(call, user),
+    }
+    if user.team == call.workspace.team:
+        # Of people of other workspaces these are not told (docs.slack.dev/apis/slack-connect, external members).
+        body["is_restricted"] = user.guest is not None
+        body["is_ultra_restricted"] = user.guest == "ultra_restricted"
+    else:
+        body["is_stranger"] = call.workspace.is_stranger(user)
+    return {"ok": True, "user": body}
+
+
+def _profile(call: Call, user: User) -> Answer:
+    """The e-mail address needs a scope of its own, and is not told of people of other workspaces: the stricter way.
+
+    Source: docs.slack.dev/reference/methods/users.info (email addresses).
+    """
+    profile = {"real_name": user.real_name, "display_name": user.name, "team": user.team}
+    if user.email and user.team == call.workspace.team and "users:read.email" in call.scopes:
+        profile["email"] = user.email
+    return profile
+
+
+def _conversations_info(call: Call) -> Answer:
+    channel = visible_channel(call)
+    need_scope(call, _READ_SCOPE[channel.kind])
+    if channel.kind == "direct":
+        (other,) = channel.members - {call.workspace.bot.id}
+        return {
+            "ok": True,
+            "channel": {"id": channel.id, "is_im": True, "user": other, "is_org_shared": False},
+        }
+    return {"ok": True, "channel": _channel_json(call, channel)}
+
+
+def _channel_json(call: Call, channel: Channel) -> Answer:
+    """Source: docs.slack.dev/reference/objects/conversation-object."""
+    return {
+        "id": channel.id,
+        "name": channel.name,
+        "is_channel": channel.kind == "public",
+        "is_group": channel.kind == "private",
+        "is_im": False,
+        "is_mpim": False,
+        "is_private": channel.kind == "private",
+        "is_archived": channel.archived,
+        "is_member": call.workspace.bot.id in channel.members,
+        "is_shared": channel.shared == "external",
+        "is_ext_shared": channel.shared == "external",
+        "is_org_shared": False,
+        "is_pending_ext_shared": channel.shared == "pending",
+        "context_team_id": call.workspace.team,
+    }
+
+
+PEOPLE_METHODS = {
+    "users.info": Method(_users_info, TIER_4, frozenset({"user", "include_locale"}), "users:read"),
+    "conversations.info": Method(
+        _conversations_info, TIER_3, frozenset({"channel", "include_locale", "include_num_members"})
+    ),
+}

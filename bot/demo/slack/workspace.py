@@ -1,0 +1,218 @@
+"""The state of the simulated workspace: people, channels, messages. No I/O.
+
+What may be done to it over the Web API is decided in `webapi`; here things just happen, and everyone
+who listens is told.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import quote
+
+from bot.demo.slack.files import Files, StoredFile
+from bot.demo.slack.records import HOME_TEAM, PARTNER_TEAM, Change, ChangeKind, Channel, StoredMessage, User
+from bot.demo.slack.surfaces import OpenView, Surfaces
+
+__all__ = ["Change", "Channel", "StoredMessage", "User", "Workspace", "is_ts"]
+
+_TS = re.compile(r"\d{10}\.\d{6}")
+
+
+class Workspace:
+    """People, channels and messages of one workspace with one app in it."""
+
+    def __init__(self, now: Callable[[], float], team: str = HOME_TEAM) -> None:
+        self.team = team
+        self.domain = "omni-demo"
+        self.app = "A0OMNIBOT"
+        self.bot = User("U0OMNIBOT", "omni", "Omni", is_bot=True, team=team)
+        self.bot_id = "B0OMNIBOT"
+        self.url = "http://127.0.0.1/"
+        self.users: dict[str, User] = {}
+        self.channels: dict[str, Channel] = {}
+        self.private: list[StoredMessage] = []
+        """Ephemeral messages, oldest first."""
+        self.files = Files()
+        self.surfaces = Surfaces()
+        self.listeners: list[Callable[[Change], None]] = []
+        self._now = now
+        self._last_microsecond = 0
+        self._furnish()
+
+    def _furnish(self) -> None:
+        own = partial(User, team=self.team)
+        ada = own("U0ADABYRON", "ada", "Ada Byron", email="ada@example.com")
+        grace = own("U0GRACEHOP", "grace", "Grace Hopper", email="grace@example.com")
+        linus = own("U0LINUSPAU", "linus", "Linus Pauling", email="linus@example.com")
+        marie = own("U0MARIECUR", "marie", "Marie Curie", guest="restricted", email="marie@example.net")
+        edsger = User(
+            "U0EDSGERDI", "edsger", "Edsger Dijkstra", team=PARTNER_TEAM, email="edsger@partner.example"
+        )
+        self.users = {user.id: user for user in (ada, grace, linus, marie, edsger, self.bot)}
+        people = {ada.id, grace.id, linus.id}
+        everyone = {*people, self.bot.id}
+        for channel in (
+            Channel("C0DATATEAM", "data-team", "public", {*everyone, marie.id}),
+            Channel("C0SALES000", "sales", "public", set(everyone)),
+            Channel("C0RANDOM00", "random", "public", set(people)),
+            Channel("G0LEADERSH", "leadership", "private", set(people)),
+            Channel("C0OLDPROJE", "old-project", "public", set(everyone), archived=True),
+            Channel("C0PARTNERS", "partners", "public", {*everyone, edsger.id}, shared="external"),
+            Channel("D0ADAGRACE", "ada-grace", "direct", {ada.id, grace.id}),
+        ):
+            self.channels[channel.id] = channel
+
+    def user(self, who: str) -> User:
+        """A person by id, handle or full name.
+
+        Raises:
+            LookupError: nobody is called that.
+        """
+        for user in self.users.values():
+            if who in (user.id, user.name, user.real_name):
+                return user
+        raise LookupError(f"no user {who!r}; there are {sorted(user.name for user in self.users.values())}")
+
+    def channel(self, which: str) -> Channel:
+        """A channel by id or by name, with or without #.
+
+        Raises:
+            LookupError: no channel is called that.
+        """
+        for channel in self.channels.values():
+            if which.removeprefix("#") in (channel.id, channel.name):
+                return channel
+        raise LookupError(f"no channel {which!r}; there are {sorted(c.name for c in self.channels.values())}")
+
+    def direct(self, user: str) -> Channel:
+        """The person's direct message with the bot, made at the first call."""
+        members = {user, self.bot.id}
+        for channel in self.channels.values():
+            if channel.kind == "direct" and channel.members == members:
+                return channel
+        channel = Channel(f"D0{user[2:]}", f"bot-{self.users[user].name}", "direct", members)
+        self.channels[channel.id] = channel
+        return channel
+
+    def next_ts(self) -> str:
+        """A ts that no message has yet, as Slack writes it: seconds, a point, six digits."""
+        self._last_microsecond = max(round(self._now() * 1_000_000), self._last_microsecond + 1)
+        seconds, microseconds = divmod(self._last_microsecond, 1_000_000)
+        return f"{seconds:010d}.{microseconds:06d}"
+
+    def post(
+        self,
+        channel: Channel,
+        user: str,
+        text: str,
+        *,
+        blocks: list[dict[str, Any]] | None = None,
+        metadata: dict[str, Any] | None = None,
+        thread: str | None = None,
+        files: list[StoredFile] | None = None,
+    ) -> StoredMessage:
+        """Put a message into a channel, or into the thread of one that is there.
+
+        A thread whose parent is gone takes no reply: Slack then posts at the top level without a word
+        (slack-go/slack#1571, langchain-ai/open-swe#2753). A deleted parent that had replies stays a parent.
+        """
+        parent = thread if thread in channel.messages or thread in channel.tombstones else None
+        ts = self.next_ts()
+        message = StoredMessage(
+            ts, channel.id, user, text, blocks or [], metadata, parent, by_bot=self.users[user].is_bot
+        )
+        message.permalink = self._permalink(message)
+        message.files = files or []
+        channel.messages[ts] = message
+        self._tell("posted", message)
+        return message
+
+    def share(
+        self, channel: Channel, user: str, files: list[StoredFile], text: str, *, thread: str | None = None
+    ) -> StoredMessage:
+        """Put files into a channel or thread: they come as one message."""
+        for file in files:
+            file.url_private = f"{self.url}files/{file.id}/{quote(file.name)}"
+        return self.post(channel, user, text, thread=thread, files=files)
+
+    def update(
+        self,
+        message: StoredMessage,
+        text: str,
+        blocks: list[dict[str, Any]],
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Replace what a message shows; its metadata only where new is given."""
+        message.text = text
+        message.blocks = blocks
+        if metadata is not None:
+            message.metadata = metadata
+        message.edits += 1
+        message.edited_at.append(self._now())
+        self._tell("updated", message)
+
+    def is_stranger(self, user: User) -> bool:
+        """Whether a person is of another workspace and in no shared channel that the bot is in, which is all that
+        `is_stranger` says. Source: docs.slack.dev/reference/objects/user-object."""
+        met = any({user.id, self.bot.id} <= channel.members for channel in self.channels.values())
+        return user.team != self.team and not met
+
+    def delete(self, message: StoredMessage) -> None:
+        """Take a message away, ephemeral or not. Its replies stay."""
+        channel = self.channels[message.channel]
+        if message.only_for is not None:
+            self.private.remove(message)
+        else:
+            if channel.replies(message.ts):
+                channel.tombstones.add(message.ts)
+            del channel.messages[message.ts]
+            if message.thread_ts and not channel.replies(message.thread_ts):
+                channel.tombstones.discard(message.thread_ts)
+        self._tell("deleted", message)
+
+    def whisper(
+        self,
+        channel: Channel,
+        user: str,
+        text: str,
+        *,
+        blocks: list[dict[str, Any]] | None = None,
+        thread: str | None = None,
+    ) -> StoredMessage:
+        """Show a message from the bot to one person, in a thread where it has one."""
+        message = StoredMessage(self.next_ts(), channel.id, self.bot.id, text, blocks or [], thread_ts=thread)
+        message.by_bot, message.only_for = True, user
+        self.private.append(message)
+        self._tell("ephemeral", message)
+        return message
+
+    def typed(self, channel: Channel, user: str, text: str) -> None:
+        """Let the page know what a person typed; commands leave no message behind."""
+        self._announce(Change("typed", channel.id, user, {"ts": self.next_ts(), "text": text}))
+
+    def tell_view(self, kind: Literal["view", "home"], view: OpenView) -> None:
+        """Let the page know that a person's modal or Home tab looks otherwise."""
+        self._announce(Change(kind, "", view.user, {}))
+
+    def trigger(self, user: str) -> str:
+        """A trigger_id for what a person does now."""
+        return self.surfaces.trigger(user, self._now())
+
+    def _permalink(self, message: StoredMessage) -> str:
+        # The form for replies: docs.slack.dev/reference/methods/chat.getPermalink.
+        link = f"{self.url}archives/{message.channel}/p{message.ts.replace('.', '')}"
+        return f"{link}?thread_ts={message.thread_ts}&cid={message.channel}" if message.thread_ts else link
+
+    def _tell(self, kind: ChangeKind, message: StoredMessage) -> None:
+        who = message.only_for if kind == "ephemeral" and message.only_for else message.user
+        self._announce(Change(kind, message.channel, who, message.as_json()))
+
+    def _announce(self, change: Change) -> None:
+        for listener in list(self.listeners):
+            listener(change)
+
+
+def is_ts(value: object) -> bool:
+    """Whether a value has the form of a message's ts, which is a string and never a number."""
+    return isinstance(value, str) and _TS.fullmatch(value) is not None

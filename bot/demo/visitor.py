@@ -1,0 +1,154 @@
+"""What a visitor of the demo may do with shortcuts, modals and the Home tab, in the name of whom they chose to be."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bot.demo.page_views import inputs
+from bot.demo.page_views.text import Names
+from bot.demo.slack.simulator import Acked, SimulatedSlack
+from bot.demo.slack.surfaces import OpenView
+
+
+class Refused(Exception):
+    """What the visitor asked for can't be done; `str(error)` tells them why."""
+
+
+SILENT = "The bot did not answer within 3 seconds."
+
+
+class Visit:
+    """Modals and the like of the people of a workspace."""
+
+    def __init__(self, slack: SimulatedSlack, names: Names) -> None:
+        self._slack = slack
+        self._names = names
+
+    def modal(self, user: str) -> dict[str, Any] | None:
+        """What a person sees of their modal."""
+        return self._drawn(self._slack.modal(user))
+
+    def home(self, user: str) -> dict[str, Any] | None:
+        """What a person sees on the app's Home tab."""
+        return self._drawn(self._slack.home(user))
+
+    def _drawn(self, view: OpenView | None) -> dict[str, Any] | None:
+        return None if view is None else inputs.surface(view, self._names)
+
+    async def shortcut(self, user: str, callback_id: str) -> None:
+        """A person chooses a global shortcut."""
+        _need(callback_id, "global")
+        _need_answer(await self._slack.shortcut(callback_id, user=user))
+
+    async def message_shortcut(self, user: str, channel: str, ts: str, callback_id: str) -> None:
+        """A person chooses a shortcut on a message."""
+        _need(callback_id, "message")
+        try:
+            acked = await self._slack.message_shortcut(callback_id, user=user, channel=channel, ts=ts)
+        except (LookupError, ValueError):
+            raise Refused("That message is gone already.") from None
+        _need_answer(acked)
+
+    async def open_home(self, user: str) -> None:
+        """A person opens the app's Home tab."""
+        _need_answer(await self._slack.open_home(user))
+
+    async def press(self, user: str, on: str, action_id: str, value: str) -> None:
+        """A person presses a button of their modal or Home tab."""
+        try:
+            acked = await self._slack.press(action_id, user=user, on=on, value=value or None)
+        except LookupError:
+            raise Refused("That button is no longer there.") from None
+        _need_answer(acked)
+
+    async def enter(self, user: str, on: str, values: str) -> None:
+        """A person fills in inputs; `values` is a JSON object by block_id or action_id."""
+        try:
+            acks = await self._slack.enter(_object(values), user=user, on=on)
+        except LookupError:
+            raise Refused("That choice is no longer there.") from None
+        for acked in acks:
+            _need_answer(acked)
+
+    async def suggest(self, user: str, action_id: str, query: str) -> list[dict[str, Any]]:
+        """A person types into an external select; the options that the app offers."""
+        try:
+            options = await self._slack.suggest(action_id, query, user=user)
+        except LookupError:
+            raise Refused("That form was closed.") from None
+        return [inputs.option(option, self._names) for option in options]
+
+    async def submit(self, user: str, values: str) -> None:
+        """A person fills in inputs and submits; what came of it is to be seen in the modal."""
+        try:
+            await self._slack.submit_view(_object(values), user=user)
+        except LookupError:
+            raise Refused("That form was closed.") from None
+
+    async def close(self, user: str) -> None:
+        """A person closes what they see of their modal."""
+        try:
+            await self._slack.close_view(user=user)
+        except LookupError:
+            raise Refused("That form was closed.") from None
+
+
+def _object(values: str) -> Mapping[str, Any]:
+    """Raises ValueError where it is no JSON object."""
+    decoded = json.loads(values)
+    if not isinstance(decoded, dict):
+        raise ValueError("no object")  # noqa: TRY004 - the page's mistake, as any other in its JSON
+    return decoded
+
+
+def _need(callback_id: str, kind: str) -> None:
+    if not any((each.callback_id, each.kind) == (callback_id, kind) for each in SHORTCUTS):
+        raise Refused("There is no such shortcut.")
+
+
+def _need_answer(acked: Acked) -> None:
+    if not acked.acked:
+        raise Refused(SILENT)
+
+
+COMMAND = "/omni-job"
+
+ASK = "/omni-ask"
+
+OFFERS: tuple[dict[str, Any], ...] = (
+    {"text": f"{COMMAND} ", "shown": f"{COMMAND} <job id or chat address>", "about": "Follow a job here"},
+    {"text": f"{COMMAND} list", "about": "The jobs you follow that still run"},
+    {"text": f"{COMMAND} help", "about": "What the bot can do"},
+    {"text": f"{ASK} ", "shown": f"{ASK} <question>", "about": "Ask Omni"},
+    {"text": ASK, "about": "A form to ask with: model, topic, private or here"},
+    {"text": "@omni ", "shown": "@omni <question>", "about": "Ask Omni, or go on in a thread"},
+)
+"""What the composer offers to complete. One that ends in a space goes on."""
+
+CHANNELS = ("data-team", "sales", "leadership", "random", "partners")
+
+PEOPLE = {
+    "ada": "",
+    "grace": "",
+    "linus": "unknown in Omni",
+    "marie": "a guest of the workspace",
+    "edsger": "of another company",
+}
+"""Whom a visitor can be, and what is special about them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """An entry that the app has in Slack's menus, as its manifest says."""
+
+    kind: Literal["message", "global"]
+    callback_id: str
+    name: str
+
+
+SHORTCUTS = (
+    Shortcut("message", "follow_message", "Follow Omni job"),
+    Shortcut("global", "ask_anywhere", "Ask Omni"),
+    Shortcut("global", "follow_any", "Follow an Omni job"),
+)

@@ -1,0 +1,278 @@
+"""What the core needs from the database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from bot.domain.cards import Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
+from bot.domain.jobs import JobId, JobState
+from bot.domain.questions import Ask, AskId, ModelId
+
+
+class GivenUps(Protocol):
+    """What the table of watches holds of them. Every call may raise StoreUnavailable."""
+
+    async def give_up(self, watch: Watch, why: NoCard, at: datetime) -> None:
+        """Close a watch that gets no card; one that nobody follows any more is forgotten. Raises ClaimLost."""
+        ...
+
+    async def left(self, before: datetime) -> Sequence[Watch]:
+        """What was given up before then, and nobody has begun to tell since, oldest first."""
+        ...
+
+    async def telling(self, watch: Watch, at: datetime) -> Watch | None:
+        """Its followers are about to be told. Returns it as it now stands; None if another process was first, or it has
+        been followed again since."""
+        ...
+
+    async def told(self, watch: WatchId, follower: UserId) -> None:
+        """One follower knows; after the last of them the watch is forgotten. Changes nothing if it was not given up, or
+        is followed again."""
+        ...
+
+
+class Asks(Protocol):
+    """The table of asks. Every call may raise StoreUnavailable."""
+
+    async def begin(self, ask: Ask) -> bool:
+        """Store that somebody has asked. False, and nothing changed, if the ask is there already. Raises
+        TooManyFollows."""
+        ...
+
+    async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
+        """Store that the ask is a retry of a card, and with the card who retries it.
+
+        False, and nothing changed, if that card has been retried before, or the ask is not in hand any more.
+        """
+        ...
+
+    async def touch(self, ask: AskId, at: datetime) -> bool:
+        """Say that the ask is still in hand. False if it is not any more: somebody has told of it, or it is gone."""
+        ...
+
+    async def bind(self, ask: AskId, watch: Watch) -> Watch:
+        """Its job is known: store the job's watch with it, all at once. Returns the watch as it now stands. Doing it
+        twice does no harm."""
+        ...
+
+    async def withdraw(self, ask: AskId) -> None:
+        """It certainly came to nothing: forget it, and let its card be retried again."""
+        ...
+
+    async def told(self, ask: AskId) -> None:
+        """Its person knows that nobody knows what came of it. It still counts, and its card can be retried again."""
+        ...
+
+    async def orphans(self, before: datetime) -> Sequence[Ask]:
+        """The asks that no process has said to have in hand since then, oldest first."""
+        ...
+
+    async def take_over(self, ask: Ask, at: datetime) -> bool:
+        """Take an orphan in hand. False if another process was first, or its own has come back."""
+        ...
+
+    async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
+        """How many questions a person has asked since then."""
+        ...
+
+    async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
+        """Which model the person has chosen last."""
+        ...
+
+    async def forget_asks(self, before: datetime) -> int:
+        """Remove what was asked before then. Returns how many."""
+        ...
+
+
+class Watches(Protocol):
+    """The table of watches: the truth about who follows what. Every call may raise StoreUnavailable."""
+
+    async def add(self, watch: Watch) -> Watch:
+        """Store a new watch, or let its requester follow the one that its job has in its place already.
+
+        That one keeps its requester and its followers. If it is closed, it is opened again, unless its job has ended.
+        Returns the watch as it now stands; its id equals `watch.id` only if it is new. Raises TooManyFollows.
+        """
+        ...
+
+    async def get(self, watch: WatchId) -> Watch | None:
+        """One watch, open or closed."""
+        ...
+
+    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
+        """Begin to follow a job: from now on no earlier follow of it, in whatever process, can write.
+
+        Returns the claim of the new follow, and what `open_watches` returns for it.
+        """
+        ...
+
+    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+        """The job's watches that still have something to be shown or told, oldest first, all with this claim.
+
+        Raises:
+            ClaimLost: another follow has claimed the job since.
+        """
+        ...
+
+    async def open_jobs(self) -> Sequence[JobId]:
+        """Every job with an open watch, oldest first."""
+        ...
+
+    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+        """What a person follows now, newest first."""
+        ...
+
+    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+        """What a person followed to its end, at most so many, those that ended last first."""
+        ...
+
+    async def first_of(self, job: JobId) -> Watch | None:
+        """The job's watch that was asked for first, open or closed: its requester may act on the job.
+
+        If the bot has begun the job, the requester is the person who asked, whoever followed first.
+        """
+        ...
+
+    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+        """The watches whose card begins that thread or is a reply in it, those asked for last first."""
+        ...
+
+    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
+        """Take one person off. How many are left; None if the person did not follow."""
+        ...
+
+    async def newest(self, watch: Watch) -> Watch | None:
+        """The watch as it now stands; None if it is gone. Raises ClaimLost."""
+        ...
+
+    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
+        """The card is about to be posted; None: it is certain that the try came to nothing. Raises ClaimLost."""
+        ...
+
+    async def card_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> bool:
+        """Slack holds the card, posted by that try, and in which look where that is known. `ended`: that look
+        says how the job ended.
+
+        False, and nothing changed, if another try has been begun since.
+        """
+        ...
+
+    async def card_shows(
+        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    ) -> bool:
+        """Store which message Slack holds as the card; None: unknown, because an edit begins. `ended`: it says how the
+        job ended. That is stored without the claim as well, as long as no other edit has begun; the watch is then free
+        to be claimed anew. False, and nothing changed, if the look has been doubted since the edit began. Raises
+        ClaimLost."""
+        ...
+
+    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
+        """The card may have been edited by somebody else than who follows the job. A watch that was closed on its last
+        look, or is about to be, is opened again, for whoever follows the job next; an edit that is under way must be
+        made once more. `is_end`: that edit says how the job ended. Then only a watch changes that was closed on
+        another look."""
+        ...
+
+    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
+        """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
+        ...
+
+    async def leave_thread(self, watch: Watch) -> None:
+        """The thread that the card was to be a reply in is gone: it will stand by itself. Raises ClaimLost."""
+        ...
+
+    async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
+        """Change who asks Omni to cancel the job, on all its cards that still change and say what it is now."""
+        ...
+
+    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost, also
+        where the watch has another card, or none, by now; and WatchChanged, so that it names everybody who follows."""
+        ...
+
+    async def notice_posted(
+        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        """Slack holds the thread reply, posted by that try. As `card_posted`."""
+        ...
+
+    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+        """What goes on from the card in its thread, as far as it was begun; the notice is the watch's own."""
+        ...
+
+    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
+        """That reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost."""
+        ...
+
+    async def reply_posted(
+        self, watch: WatchId, slot: Slot, tried_at: datetime, ts: Ts, fingerprint: str | None
+    ) -> bool:
+        """Slack holds that reply, posted by that try. As `card_posted`."""
+        ...
+
+    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
+        """Put other watches in the place of one whose place the bot can't post in, all at once. `left_at`: its card
+        stays where it is, and the watch with it, closed and with no followers; None: it is forgotten.
+
+        False, and nothing changed, if its followers are no longer those of `watch`. Raises ClaimLost; and WatchChanged
+        where the look of a card that stays has been doubted.
+        """
+        ...
+
+    async def start_over(self, watch: WatchId, card: Ts) -> None:
+        """Forget that card and all its replies: the next thing to do is to post the card anew, also of an ended job.
+
+        Changes nothing if the watch has another card by now.
+        """
+        ...
+
+    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+        """Look after a watch for longer, for those who follow it and for one person more; open it if it is closed
+        and its job has not ended. Raises TooManyFollows."""
+        ...
+
+    async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
+        """The jobs of watches that were closed before then because Omni did not know the job any more, except those of
+        which Omni was asked again since."""
+        ...
+
+    async def settle_lost(self, job: JobId, *, found: bool) -> None:
+        """Store what Omni has said when it was asked again about a lost job: if it was `found`, open its watches."""
+        ...
+
+    async def close(
+        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+    ) -> None:
+        """Nothing is left to show or tell, for good if the card says how the job `ended`; `outcome`: how it did,
+        where that is known. Raises ClaimLost.
+
+        Changes nothing if somebody has joined or resumed the watch since, or the card's look has been doubted.
+        """
+        ...
+
+    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+        """Close the watch unless somebody follows it, even if only since a moment ago, or the card's look has been
+        doubted. Raises ClaimLost."""
+        ...
+
+    async def remove(self, watch: Watch) -> None:
+        """Forget a watch that never came to anything. Raises ClaimLost."""
+        ...
+
+    async def forget_closed(self, before: datetime) -> int:
+        """Remove the watches that were closed before then. Returns how many."""
+        ...
+
+
+class Durations(Protocol):
+    """How long this organisation's jobs took. Every call may raise StoreUnavailable."""
+
+    async def add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:
+        """Store how long jobs took from the beginning of their execution; those stored before stay as they are."""
+        ...
+
+    async def newest(self) -> Sequence[float]:
+        """How many seconds the jobs took that were stored last, some hundred at most."""
+        ...

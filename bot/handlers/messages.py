@@ -1,0 +1,102 @@
+"""Bolt's side of what people write to the bot: mentions of it, and its direct messages.
+
+Bolt acknowledges an event before it calls a listener, but after the listener's middleware. So that is where an event is
+taken in and stored; one that is not acknowledged, Slack delivers again. A message is answered once, however many events
+there are of it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.response import BoltResponse
+
+from bot.domain.cards import TeamId, UserId
+from bot.domain.errors import NotAReference
+from bot.domain.jobs import parse_reference
+from bot.handlers.background import Errand, Errands
+from bot.rendering import ask_replies
+from bot.services.ask import AskDesk, Wish
+from bot.services.follow import Desk
+from bot.services.targets import split_private
+from bot.slack.payloads import Said, said
+
+
+class Mentions:
+    """What can be written to the bot."""
+
+    def __init__(
+        self, desk: Desk, ask_desk: AskDesk, errands: Errands, *, team: TeamId, bot_user: UserId
+    ) -> None:
+        """`team`: the workspace of the app, for payloads that name none."""
+        self._desk = desk
+        self._ask_desk = ask_desk
+        self._errands = errands
+        self._team = team
+        self._bot_user = bot_user
+
+    def register(self, app: AsyncApp) -> None:
+        """The routes; `manifest.yml` names the same."""
+        app.event("app_mention", middleware=[self.on_mention])(_answered_before)
+        app.event("message", middleware=[self.on_message])(_answered_before)
+
+    async def on_mention(self, body: dict[str, Any]) -> BoltResponse:
+        """The bot was mentioned in a conversation that it is in."""
+        return await self._answer(body)
+
+    async def on_message(self, body: dict[str, Any]) -> BoltResponse:
+        """Something was written in the bot's direct messages, or changed or deleted there."""
+        is_direct = (body.get("event") or {}).get("channel_type") == "im"
+        return await self._answer(body) if is_direct else BoltResponse(status=200)
+
+    async def _answer(self, body: dict[str, Any]) -> BoltResponse:
+        response = BoltResponse(status=503)
+
+        async def ack() -> None:
+            response.status = 200
+
+        words = said(body, self._team, self._bot_user)
+        if words is None or words.person == self._bot_user:
+            await ack()
+            return response
+        # Who corrects a message mentions the bot anew, and its other events have ids of their own.
+        is_named = words.message and not _is_for_help(words)
+        delivery = f"{words.place.channel} {words.message}" if is_named else str(body.get("event_id") or "")
+        tell = self._errands.privately(words.place, words.person, thread=words.thread)
+        errand = partial(self._errand, words)
+        await self._errands.accept_once(cast(AsyncAck, ack), delivery, errand, tell)
+        return response
+
+    def _errand(self, words: Said, stored: Callable[[], None]) -> Errand:
+        place, person, delivery = words.place, words.person, words.message
+        if _is_for_help(words):
+            return _help(stored)
+        if words.thread is not None:
+            wish = Wish(words.words, delivery=delivery)
+            return self._ask_desk.mentioned(wish, place, words.thread, person, stored)
+        if _names_a_job(words.words):
+            return self._desk.follow(words.words, place, person, stored, delivery=delivery)
+        prompt, private = split_private(words.words)
+        return self._ask_desk.ask(Wish(prompt, private=private, delivery=delivery), place, person, stored)
+
+
+def _is_for_help(words: Said) -> bool:
+    return words.words.lower() in ("", "help")
+
+
+def _names_a_job(words: str) -> bool:
+    try:
+        parse_reference(split_private(words)[0])
+    except NotAReference:
+        return False
+    return True
+
+
+async def _help(stored: Callable[[], None]) -> str:
+    stored()  # nothing is lost with it
+    return ask_replies.help_text()
+
+
+async def _answered_before() -> None:
+    """The listener: all is done in its middleware."""

@@ -1,0 +1,73 @@
+"""Bolt's side of shortcuts: on a message, which works in threads too, and from anywhere."""
+
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.domain.cards import Place, TeamId
+from bot.domain.jobs import find_reference
+from bot.handlers.background import Errands
+from bot.handlers.modals import NOWHERE, ModalHandlers
+from bot.rendering import modals, replies
+from bot.services.follow import Desk
+from bot.slack.payloads import person_of, place_of_message, shown_in
+
+FOLLOW_MESSAGE = "follow_message"
+FOLLOW_ANY = "follow_any"
+ASK_ANYWHERE = "ask_anywhere"
+"""The callback ids of the shortcuts in `manifest.yml`."""
+
+
+class Shortcuts:
+    """What can be begun from a message's menu, and from Slack's own menu of shortcuts."""
+
+    def __init__(self, desk: Desk, modal_handlers: ModalHandlers, errands: Errands, team: TeamId) -> None:
+        """`team`: the workspace of the app, for payloads that name none."""
+        self._desk = desk
+        self._modal_handlers = modal_handlers
+        self._errands = errands
+        self._team = team
+
+    def register(self, app: AsyncApp) -> None:
+        """The routes; `manifest.yml` names the same."""
+        app.shortcut(FOLLOW_MESSAGE)(self.on_message)
+        app.shortcut(FOLLOW_ANY)(self.on_follow)
+        app.shortcut(ASK_ANYWHERE)(self.on_ask)
+
+    async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """`Follow Omni job` in a message's menu: follows the job that the message names."""
+        trigger = str(body.get("trigger_id") or "")
+        place, person = place_of_message(body, self._team), person_of(body)
+        reference = find_reference(shown_in(body.get("message") or {}))
+
+        async def nothing_found() -> str:
+            return replies.nothing_to_follow()
+
+        await self._errands.accept_once(
+            ack,
+            trigger,
+            lambda stored: (
+                self._desk.follow(reference, place, person, stored, delivery=trigger)
+                if reference
+                else nothing_found()
+            ),
+            self._errands.answer_to(body, place, person),
+        )
+
+    async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """`Follow an Omni job` from anywhere: asks which."""
+        await ack()
+        trigger = str(body.get("trigger_id") or "")
+        if not self._errands.is_repeated(trigger):
+            place = Place(self._team, NOWHERE)
+            opening = self._modal_handlers.open(trigger, modals.follow_job())
+            self._errands.run(opening, self._errands.privately(place, person_of(body)))
+
+    async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """`Ask Omni` from anywhere."""
+        await ack()
+        trigger = str(body.get("trigger_id") or "")
+        if not self._errands.is_repeated(trigger):
+            place, person = Place(self._team, NOWHERE), person_of(body)
+            opening = self._modal_handlers.open_question(trigger, place, person)
+            self._errands.run(opening, self._errands.privately(place, person))

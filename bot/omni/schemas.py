@@ -1,0 +1,317 @@
+"""How Omni's bodies are read: tolerantly, field by field.
+
+A field may be missing, null or of another type than documented; that costs the field and not the body.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic.alias_generators import to_camel
+
+from bot.domain.errors import OmniUnreachable
+from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
+from bot.domain.results import GENERATE_QUERY, JobResult, QueryData, Step
+from bot.domain.text import clean
+
+LARGEST_ERROR_BYTES = 64 * 1024
+"""A longer body is no error of Omni's, which has one sentence."""
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _time_or_none(value: object) -> datetime | None:
+    """An ISO 8601 time, in UTC; None for anything else, since no time is worth losing a body over."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def whole_text(value: object) -> object:
+    """A text without halves of characters, which JSON may hold where a text was cut, but UTF-8 can't."""
+    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _text_or_none(value: object) -> object:
+    """A text with something in it; None for anything else."""
+    return whole_text(value) if isinstance(value, str) and value.strip() else None
+
+
+def _any_text_or_none(value: object) -> object:
+    return whole_text(value) if isinstance(value, str) else None
+
+
+def uuid_or_none(value: object) -> str | None:
+    """A UUID in lower case with dashes; None for what is none."""
+    try:
+        return str(UUID(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _number_or_none(value: object) -> int | None:
+    """A whole number of a size that counts something; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else None
+
+
+def _flag_or_none(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def object_or_empty(value: object) -> object:
+    """An object; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_or_empty(value: object) -> object:
+    """A list; an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+Text = Annotated[str | None, BeforeValidator(_text_or_none)]
+
+AnyText = Annotated[str | None, BeforeValidator(_any_text_or_none)]
+"""As `Text`, but one with nothing in it counts too."""
+
+Id = Annotated[str | None, BeforeValidator(uuid_or_none)]
+
+Time = Annotated[datetime | None, BeforeValidator(_time_or_none)]
+
+Number = Annotated[int | None, BeforeValidator(_number_or_none)]
+
+Flag = Annotated[bool | None, BeforeValidator(_flag_or_none)]
+
+
+class Body(BaseModel, alias_generator=to_camel, extra="ignore", hide_input_in_errors=True):
+    """An object of Omni's. What is in it never shows in an error."""
+
+
+def decoded(body: bytes) -> Any:
+    """A body as JSON. Raises OmniUnreachable where it is none, or nested deeper than any of Omni's."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise OmniUnreachable(f"not JSON: {type(error).__name__}") from error
+
+
+def is_omnis_error(status: int, body: bytes) -> bool:
+    """Whether an error's body is one that Omni documents: `{"detail": str, "status": int}`, of a chart that can't be
+    drawn `{"error": str}`. Gateways have others: `{"message": ...}`, pages, or RFC 9457 with a `type` and a `title`."""
+    try:
+        error = decoded(body) if len(body) <= LARGEST_ERROR_BYTES else None
+    except OmniUnreachable:
+        return False
+    if not isinstance(error, dict) or error.keys() & {"type", "title"}:
+        return False
+    if status == 422 and isinstance(error.get("error"), str):
+        return True
+    return isinstance(error.get("detail"), str) and error.get("status") == status
+
+
+_LONGEST_STATE = 100
+
+_CUT_WITHIN = 2_000
+"""Characters before the longest answer's end in which a line or a word should end."""
+
+_OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
+
+
+def _beginning(value: object) -> object:
+    """As much of an answer as is shown, and one character to tell that there is more."""
+    return value[: LONGEST_ANSWER + 1] if isinstance(value, str) else value
+
+
+class _Progress(Body):
+    message: Text = None
+    iteration: Number = None
+
+
+class _Error(Body):
+    message: Text = None
+    code: Text = None
+    detail: Text = None
+
+
+class _Status(Body):
+    """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is insisted on."""
+
+    id: Id = None
+    state: Annotated[str, BeforeValidator(whole_text)]
+    prompt: Text = None
+    omni_chat_url: Text = None
+    topic_name: Text = None
+    conversation_id: Id = None
+    user_id: Id = None
+    model_id: Id = None
+    progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
+    error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
+    result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
+    created_at: Time = None
+    execution_started_at: Time = None
+    completed_at: Time = None
+    cancelled_at: Time = None
+    cancelled_by: Text = None
+
+
+class _Turn(Body):
+    job_id: Id = None
+
+
+class _Conversation(Body):
+    """The body of `GET /api/v1/ai/conversations/{conversationId}`."""
+
+    id: Id = None
+    messages: list[Annotated[_Turn, BeforeValidator(object_or_empty)]]
+
+
+def read_status(job: JobId, body: bytes) -> Job:
+    """A status body as a `Job`.
+
+    Raises:
+        OmniUnreachable: it is not a JSON object with a `state`, or it is about another job.
+    """
+    try:
+        status = _Status.model_validate(decoded(body))
+    except ValidationError as error:
+        raise OmniUnreachable(f"not a job status: {error.error_count()} problems in the body") from error
+    if status.id not in (None, job):
+        raise OmniUnreachable("the status of another job")
+    state = state_of(status.state)
+    progress = None
+    if state is JobState.EXECUTING and status.progress.message is not None:
+        progress = Progress(status.progress.message, status.progress.iteration)
+    failure = None
+    if state is JobState.FAILED:
+        message = status.error.message or "Omni gave no reason."
+        failure = JobError(message, status.error.code, status.error.detail)
+    answer = status.result_summary if state is JobState.COMPLETE else None
+    return Job(
+        id=job,
+        state=state,
+        raw_state=_shown(status.state),
+        prompt=status.prompt or "",
+        chat_url=status.omni_chat_url,
+        topic=status.topic_name,
+        conversation=status.conversation_id,
+        user=status.user_id,
+        model=status.model_id,
+        progress=progress,
+        answer=_cut(answer) if answer else None,
+        answer_is_cut=answer is not None and len(answer) > LONGEST_ANSWER,
+        error=failure,
+        created_at=status.created_at,
+        execution_started_at=status.execution_started_at,
+        completed_at=status.completed_at,
+        cancelled_at=status.cancelled_at,
+        cancelled_by=status.cancelled_by,
+    )
+
+
+def _cut(answer: str) -> str:
+    """The answer as far as it is shown; a longer one ends after a line or a word where one ends near."""
+    if len(answer) <= LONGEST_ANSWER:
+        return answer
+    for blank in ("\n", " "):
+        if (end := answer.rfind(blank, LONGEST_ANSWER - _CUT_WITHIN)) >= 0:
+            return answer[:end]
+    return answer[:LONGEST_ANSWER]
+
+
+def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
+    """The id of the newest job that a conversation's body shows; None where it shows none.
+
+    Raises:
+        OmniUnreachable: it is not a conversation, or another one.
+    """
+    try:
+        chat = _Conversation.model_validate(decoded(body))
+    except ValidationError as error:
+        raise OmniUnreachable("not a conversation") from error
+    if chat.id not in (None, conversation.id):
+        raise OmniUnreachable("another chat")
+    with_job = [turn.job_id for turn in chat.messages if turn.job_id is not None]
+    return JobId(with_job[-1]) if with_job else None
+
+
+def state_of(written: str) -> JobState:
+    """A state as Omni writes it; UNKNOWN for one that this version has never heard of."""
+    return JobState(written) if written in _OMNI_STATES else JobState.UNKNOWN
+
+
+def _shown(written: str) -> str:
+    """A state for cards and the log: one line without control characters, however long it was written."""
+    return " ".join(clean(written[:_LONGEST_STATE]).split()) or "no name"
+
+
+_NO_MESSAGE = ("null", "undefined")
+"""What some live messages consist of."""
+
+
+class _QueryResult(Body):
+    query_name: Text = None
+    status: Text = None
+    csv_result: AnyText = None
+    csv_result_was_truncated: Flag = None
+    has_results: Flag = None
+    total_row_count: Number = None
+
+
+class _Action(Body):
+    type: Text = None
+    message: Text = None
+    timestamp: Time = None
+    result: Annotated[_QueryResult, BeforeValidator(object_or_empty)] = _QueryResult()
+
+
+class _Result(Body):
+    topic: Text = None
+    omni_chat_url: Text = None
+    actions: Annotated[
+        tuple[Annotated[_Action, BeforeValidator(object_or_empty)], ...], BeforeValidator(list_or_empty)
+    ] = ()
+
+
+def read_result(body: bytes) -> JobResult:
+    """A result body as a `JobResult`.
+
+    Raises:
+        OmniUnreachable: it is not a JSON object.
+    """
+    try:
+        result = _Result.model_validate(decoded(body))
+    except ValidationError as error:
+        raise OmniUnreachable("not a job result") from error
+    return JobResult(
+        topic=result.topic,
+        chat_url=result.omni_chat_url,
+        steps=tuple(_step(action) for action in result.actions if action.type is not None),
+        queries=tuple(_query(action.result) for action in result.actions if action.type == GENERATE_QUERY),
+    )
+
+
+def _step(action: _Action) -> Step:
+    message = (action.message or "").strip()
+    return Step(
+        type=action.type or "",
+        message="" if message in _NO_MESSAGE else message,
+        at=action.timestamp,
+        query=action.result.query_name if action.type == GENERATE_QUERY else None,
+    )
+
+
+def _query(result: _QueryResult) -> QueryData:
+    return QueryData(
+        name=result.query_name,
+        status=result.status,
+        csv=result.csv_result,
+        is_truncated=result.csv_result_was_truncated is True,
+        total_rows=result.total_row_count,
+        has_results=result.has_results,
+    )

@@ -1,0 +1,237 @@
+"""The messages about a job: its card at one moment, the thread reply at its end, the card nobody follows.
+
+Every form of a card stays under 10,000 characters in all, its text under 4,000: `answered` says why.
+"""
+
+from datetime import datetime
+
+from bot.domain.cards import UserId, Watch
+from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy
+from bot.domain.jobs import Job, JobState, Sight
+from bot.domain.messages import Block, Message, Upload
+from bot.rendering import answer
+from bot.rendering.blocks import buttons, context, quote, section, task
+from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
+from bot.rendering.markdown.sanitize import chat_link, written
+from bot.rendering.status import Face, face
+
+TROUBLE_SHOWN_AFTER_SECONDS = 60.0
+"""How long Omni may leave questions unanswered before the card says so."""
+
+_LONGEST_PROMPT = 300
+_LONGEST_PROMPT_WITH_ANSWER = 150
+_LONGEST_PROMPT_TOLD = 100
+_LONGEST_TOPIC = 100
+_MOST_DETAILS_TOLD = 1
+_PROMPT_LINES = 3
+_MOST_NAMED = 3
+_MOST_MENTIONED = 60
+_CANCELLABLE = (JobState.QUEUED, JobState.EXECUTING, JobState.UNKNOWN)
+_ASKED_AGAIN = (
+    "The bot asks Omni once more in about 10 minutes. Press *Resume* to have the job followed again now."
+)
+_CHECK_IT = "AI-generated: check before you decide."
+
+
+def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Message, ...]:
+    """The card's forms, richest first; Slack is more certain to take a later one. Never empty.
+
+    An unchanged job gives equal messages at any `now`, except that trouble is told once it has lasted.
+
+    Args:
+        watch: whose card it is.
+        sight: what is known of its job.
+        now: aware UTC.
+        tenant: Omni's address without `/api`; only links to it become links.
+    """
+    job = sight.job
+    if job is not None and job.state is JobState.COMPLETE and not sight.missing:
+        return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
+    link = chat_link(job.chat_url, tenant) if job else None
+    stands = face(sight, watch.cancelled_by)
+    outlook = [_ASKED_AGAIN] if _is_resumable(watch, sight) else _trouble(sight, now)
+    told = [*stands.details, *outlook]
+    above = [section(stands.heading), *_prompt(job, _LONGEST_PROMPT)]
+    below = [section("\n".join(told))] if told else []
+    below += [*_buttons(watch, sight, link), context(_people(watch))]
+    text = "\n".join([stands.spoken, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
+    forms = [Message(text, (*above, *doing, *below)) for doing in _doing(watch, stands)]
+    return *forms, _text_only(text, watch, link)
+
+
+def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
+    """The reply in the card's thread that tells every follower how the job ended; None if there is no news."""
+    told = watch.followers
+    is_cancelled = sight.has_ended and sight.job is not None and sight.job.state is JobState.CANCELLED
+    if is_cancelled:
+        # Who cancelled it knows; and naming them would ring for them as well.
+        told = tuple(follower for follower in told if follower != watch.cancelled_by)
+    if not (sight.is_final or watch.ended) or not told:
+        return None
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    # A card that says how the job ended stays when Omni forgets the job; what it says is not stored.
+    ended = (
+        face(sight)
+        if sight.has_ended or not watch.ended
+        else Face("", "The job has ended; its card says how")
+    )
+    details = () if is_cancelled and watch.cancelled_by else ended.details[:_MOST_DETAILS_TOLD]
+    news = [f"{_mentions(told)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
+    news += [*details, *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
+    text = "\n".join([*news, *written(link)])
+    return Message(text, (section(text),))
+
+
+def rest_in_omni(job: Job, tenant: str) -> Message:
+    """The reply that ends a tall answer where its file can't be put into the thread."""
+    text = "\n".join(["The rest of the answer is in Omni.", *written(chat_link(job.chat_url, tenant))])
+    return Message(text, (section(text),))
+
+
+def chart(job: Job, image: bytes) -> Upload:
+    """The chart of an answer, a PNG, as a file that says what is known of it to those who can't see it."""
+    topic = excerpt(job.topic or "", _LONGEST_TOPIC, 1)
+    question = excerpt(job.prompt, _LONGEST_PROMPT, _PROMPT_LINES)
+    said = [
+        "Chart drawn by Omni.",
+        *[f"Topic: {topic}."] * bool(topic),
+        *[f"Question: {question}"] * bool(question),
+    ]
+    return Upload("chart.png", f"Chart: {topic}" if topic else "Chart", image, alt=" ".join(said))
+
+
+def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card once its last follower has stopped."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    goes_on = _goes_on(watch, sight)
+    again = f"To follow it again, type {code(f'/omni-job {watch.job}', 100)}."
+    title = "The bot no longer follows this job"
+    blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
+    blocks += [*buttons(link), context(_people(watch))]
+    text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    return Message(text, tuple(blocks))
+
+
+def _goes_on(watch: Watch, sight: Sight) -> str:
+    if sight.is_final:
+        return "The job has ended in Omni."
+    if sight.job is None:
+        return "That does not cancel the job."
+    return "The job goes on in Omni." if watch.cancelled_by is None else "Omni was asked to cancel the job."
+
+
+def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card of a job that has run for so long that the bot stops looking."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    title = "The bot stopped looking"
+    since = f"This job has not ended since {moment(watch.looked_after_since)}."
+    go_on = "Press *Resume* to have it followed again."
+    blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(sight.job, _LONGEST_PROMPT)]
+    blocks += [*buttons(link, resume=watch.id), context(_people(watch))]
+    text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    return Message(text, tuple(blocks))
+
+
+def withheld(watch: Watch, sight: Sight, tenant: str) -> Message:
+    """The card of a job that has ended where people of another organisation would read the answer."""
+    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    title = "The job has ended, and its answer is not shown here"
+    why = "This conversation is shared with another organisation, or I can't see whether it is."
+    there = "Who follows the job finds the answer in their direct messages with me."
+    text = f"{title}. {why} {there}"
+    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(watch))))
+
+
+def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
+    """The card that has become the answer."""
+    caution = (_CHECK_IT,) * answer.has_answer(job)
+    frame = answer.Frame(
+        spoken=face(sight).spoken,
+        question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        above=(section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        below=(
+            *buttons(link, show=watch.id, follow_up=watch.id),
+            context(" ".join([*caution, _people(watch)])),
+        ),
+        caution=caution,
+        signature=(*written(link), _people(watch)),
+    )
+    return answer.card(job, frame)
+
+
+def _buttons(watch: Watch, sight: Sight, link: str | None) -> list[Block]:
+    """What can be done with a card that has no answer."""
+    state = sight.job.state if sight.job else None
+    if _is_resumable(watch, sight):
+        return buttons(link, resume=watch.id)
+    if sight.is_final:
+        is_retriable = sight.has_ended and state is not JobState.COMPLETE and watch.retried_by is None
+        return buttons(link, retry=watch.id if is_retriable else None)
+    is_cancellable = state in _CANCELLABLE and watch.cancelled_by is None
+    return buttons(link, cancel=watch.id if is_cancellable else None, stop=watch.id)
+
+
+def _is_resumable(watch: Watch, sight: Sight) -> bool:
+    """Whether the follow ends because Omni does not know the job, which may have been wrong."""
+    return sight.missing and not watch.ended
+
+
+def _doing(watch: Watch, stands: Face) -> list[list[Block]]:
+    """What the AI does now, richest form first."""
+    if not stands.step:
+        return [[]]
+    return [[task(watch.job, stands.step)], [section(stands.step_line)]]
+
+
+def _text_only(text: str, watch: Watch, link: str | None) -> Message:
+    return Message("\n".join([text, *written(link), _people(watch)]))
+
+
+def _prompt(job: Job | None, limit: int) -> list[Block]:
+    start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
+    return [quote(start)] if start else []
+
+
+def _spoken_prompt(job: Job | None, limit: int) -> list[str]:
+    start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
+    return [f"Question: {shortened(start, 2 * limit)}"] if start else []
+
+
+def _trouble(sight: Sight, now: datetime) -> list[str]:
+    """What to say about questions that Omni leaves unanswered, once that has lasted."""
+    since = sight.trouble_since
+    if sight.trouble is None or sight.is_final or since is None:
+        return []
+    if (now - since).total_seconds() <= TROUBLE_SHOWN_AFTER_SECONDS:
+        return []
+    match sight.trouble:
+        case KeyRefused():
+            told = f"Omni has refused the bot's key since {moment(since)}; the bot's operator has to act."
+        case OmniBusy():
+            told = f"Omni has been limiting the bot's requests since {moment(since)}; still trying."
+        case JobNotFound():
+            told = f"Omni has not found this job since {moment(since)}; still trying."
+        case _:
+            told = f"Omni has not answered since {moment(since)}; still trying."
+    return [f"⚠️ {told}"]
+
+
+def _people(watch: Watch) -> str:
+    """Who asked, who else follows, who has had it asked again, and the id that support asks for."""
+    others = [follower for follower in watch.followers if follower != watch.requester]
+    also = f", also followed by {_listed(others)}" if others else ""
+    retried = f" · retried by <@{watch.retried_by}>" if watch.retried_by else ""
+    return f"Asked by <@{watch.requester}>{also}{retried} · job {code(watch.job, 60)}"
+
+
+def _listed(people: list[UserId]) -> str:
+    named = [f"<@{person}>" for person in people[:_MOST_NAMED]]
+    if len(people) > _MOST_NAMED:
+        return f"{', '.join(named)} and {len(people) - _MOST_NAMED} more"
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def _mentions(people: tuple[UserId, ...]) -> str:
+    names = " ".join(f"<@{person}>" for person in people[:_MOST_MENTIONED])
+    more = len(people) - _MOST_MENTIONED
+    return f"{names} and {more} more:" if more > 0 else f"{names}:"

@@ -1,0 +1,226 @@
+"""What *Show data* puts into a card's thread: a message for each of the first queries, and a file for each.
+
+A message's forms are as those of a card: richest first, the later the more certain to be taken.
+"""
+
+import re
+
+from bot.domain.messages import Block, Message, Upload
+from bot.domain.results import SUMMARIZE, JobResult, QueryData, Step
+from bot.domain.text import clean
+from bot.rendering.blocks import LONGEST_SECTION, context, section
+from bot.rendering.csv_export import Rows, csv_file, read_rows
+from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table
+from bot.rendering.markdown.mrkdwn import clock, fenced, plain, shortened
+from bot.rendering.markdown.tables import table_of
+
+MOST_SHOWN = 3
+"""Queries that get a message of their own; the others come as files only."""
+
+MOST_FILES = 10
+
+_ROWS_OF_MANY = 20
+"""Rows shown of a query that has more than a table may have: its file has them all."""
+
+_LONGEST_NAME = 100
+
+_LONGEST_FILE_NAME = 80
+
+_LONGEST_CODE = 2_800
+
+_LONGEST_HEARD = 1_000
+
+_ROWS_HEARD = 10
+
+_NOT_IN_FILE_NAMES = re.compile(r"[^\w .,()+-]+")
+
+
+def with_rows(result: JobResult) -> list[QueryData]:
+    """The queries that have something to show: with a heading and at least one row."""
+    return [query for query in result.queries if query.csv and read_rows(query.csv, 1).rows]
+
+
+def messages(queries: list[QueryData], *, with_charts: bool) -> list[tuple[Message, ...]]:
+    """The messages about the queries, each in its forms. `with_charts`: Slack may draw charts of its own."""
+    several = len(queries) > 1
+    shown = [
+        _message(query, _name(query, place if several else None), with_chart=with_charts)
+        for place, query in enumerate(queries[:MOST_SHOWN], start=1)
+    ]
+    more = len(queries) - MOST_SHOWN
+    return [*shown, (_and_more(more, len(queries)),)] if more > 0 else shown
+
+
+def uploads(queries: list[QueryData]) -> list[Upload]:
+    """The queries' rows as CSV files, each under a name of its own."""
+    files: list[Upload] = []
+    taken: set[str] = set()
+    several = len(queries) > 1
+    for place, query in enumerate(queries[:MOST_FILES], start=1):
+        name = _name(query, place if several else None)
+        file_name = _file_name(name, taken)
+        title = f"{one_line(name, _LONGEST_NAME)}{' (truncated by Omni)' * query.is_truncated}"
+        files.append(Upload(file_name, title, csv_file(query.csv or "")))
+    return files
+
+
+def _message(query: QueryData, name: str, *, with_chart: bool) -> tuple[Message, ...]:
+    rows = _shown(query)
+    count = _count(query, rows.total)
+    heading = section(f"*{shortened(name, _LONGEST_NAME)}* · {count}")
+    text = "\n".join([f"{shortened(name, _LONGEST_NAME)}: {count}.", _heard(rows)])
+    drawn = [block] if with_chart and (block := chart(query)) is not None else []
+    tables = [block] if (block := table(rows, name)) is not None else []
+    forms = []
+    if tables:
+        cut = _cut(rows, len(rows.rows))
+        if drawn:
+            forms.append(Message(text, (heading, *drawn, *tables, *cut)))
+        forms.append(Message(text, (heading, *tables, *cut)))
+    return *forms, Message(text, (heading, *_code(rows))), Message(text)
+
+
+def _shown(query: QueryData) -> Rows:
+    rows = fitting(read_rows(query.csv or "", MOST_ROWS))
+    return rows if rows.are_all else rows.first(_ROWS_OF_MANY)
+
+
+def _code(rows: Rows) -> list[Block]:
+    """The rows as aligned text in code type, as many as one section takes."""
+    for most in (len(rows.rows), 10, 5, 2, 1):
+        if most <= len(rows.rows):
+            lines = [[one_line(cell, 100) for cell in row] for row in (rows.heading, *rows.rows[:most])]
+            code = fenced(table_of(lines).aligned())
+            if len(code) <= _LONGEST_CODE:
+                return [section(code), *_cut(rows, most)]
+    return [context("The rows are too wide to be shown here.")]
+
+
+def _cut(rows: Rows, shown: int) -> list[Block]:
+    if shown == rows.total:
+        return []
+    return [context(f"Shown here: the first {_rows(shown)} of {rows.total:,}.")]
+
+
+def _heard(rows: Rows) -> str:
+    """The beginning of the rows for those who hear it, and for notifications."""
+    lines = (", ".join(filter(None, row)) for row in (rows.heading, *rows.rows[:_ROWS_HEARD]))
+    return shortened("\n".join(one_line(line, 200) for line in lines), _LONGEST_HEARD)
+
+
+def _count(query: QueryData, n_rows: int) -> str:
+    if not query.is_truncated:
+        return _rows(n_rows)
+    if query.total_rows is not None and query.total_rows > n_rows:
+        return f"truncated by Omni: the first {_rows(n_rows)} of {query.total_rows:,}"
+    return f"truncated by Omni: the first {_rows(n_rows)}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _and_more(more: int, total: int) -> Message:
+    queries = "1 more query has" if more == 1 else f"{more} more queries have"
+    told = f"{queries} rows, too many to show them all here."
+    if total > MOST_FILES:
+        told += f" Files are made of the first {MOST_FILES}; the others are in Omni."
+    return Message(told, (section(told),))
+
+
+def _name(query: QueryData, place: int | None) -> str:
+    """What a query is called; where Omni gave it no name, by its place among several."""
+    return " ".join((query.name or "").split()) or ("Query" if place is None else f"Query {place}")
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    stem = _NOT_IN_FILE_NAMES.sub("_", clean(name))[:_LONGEST_FILE_NAME].strip(" ._") or "query"
+    number = 1
+    while (file_name := f"{stem}{f' ({number})' if number > 1 else ''}.csv").lower() in taken:
+        number += 1
+    taken.add(file_name.lower())
+    return file_name
+
+
+MOST_STEPS = 40
+
+_LONGEST_MESSAGE = 300
+
+_MOST_READ = 1_200
+
+_LONGEST_QUERY = 100
+
+_LONGEST_TYPE = 60
+
+_LONGEST = 7_000
+
+_LONGEST_TEXT = 2_500
+
+_WORDS = {
+    "generate_query": "Ran a query",
+    SUMMARIZE: "Wrote the answer",
+    "inspect_model": "Looked at the model",
+    "search_model": "Searched the model",
+    "search_model_files": "Searched the model's files",
+    "manage_task_list": "Planned its work",
+    "create_dashboard_from_chat": "Built a dashboard",
+    "create_app": "Built an app",
+    "create_app_from_chat": "Built an app",
+}
+"""The types of action seen live (exploreomni/OmniKit), in words; another is shown as it is called."""
+
+
+def steps_message(result: JobResult) -> tuple[Message, ...] | None:
+    """The steps in the forms of a message; None where Omni tells none."""
+    if not result.steps:
+        return None
+    lines = _within(
+        [_line(place, step) for place, step in enumerate(result.steps[:MOST_STEPS], start=1)], _LONGEST
+    )
+    count = "1 step" if len(result.steps) == 1 else f"{len(result.steps)} steps"
+    more = _more(len(result.steps) - len(lines))
+    blocks = [section(f"*What the AI did* · {count}"), *map(section, _sections([*lines, *more]))]
+    heard = _within(lines, _LONGEST_TEXT)
+    text = "\n".join([f"What the AI did, in {count}:", *heard, *_more(len(result.steps) - len(heard))])
+    return Message(text, tuple(blocks)), Message(text)
+
+
+def _line(place: int, step: Step) -> str:
+    # Slack would make a list of "1." of its own accord only in Markdown, not here.
+    words = _WORDS.get(step.type) or _type(step.type)
+    query = f" “{shortened(' '.join(step.query.split()), _LONGEST_QUERY)}”" if step.query else ""
+    # A summary repeats the whole answer, which stands on the card.
+    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message, _MOST_READ).split())
+    at = f" · {clock(step.at)}" if step.at is not None else ""
+    told = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
+    return f"{place}. *{words}*{query}{told}{at}"
+
+
+def _type(name: str) -> str:
+    return shortened(" ".join(name.replace("_", " ").split()), _LONGEST_TYPE) or "Something else"
+
+
+def _more(left_out: int) -> list[str]:
+    return [f"and {left_out} more."] if left_out > 0 else []
+
+
+def _within(lines: list[str], limit: int) -> list[str]:
+    """As many of the lines as fit into so many characters."""
+    length = 0
+    for place, line in enumerate(lines):
+        length += len(line) + 1
+        if length > limit:
+            return lines[:place]
+    return lines
+
+
+def _sections(lines: list[str]) -> list[str]:
+    """The lines joined into texts that fit in sections."""
+    texts = [lines[0]]
+    for line in lines[1:]:
+        joined = f"{texts[-1]}\n{line}"
+        if len(joined) <= LONGEST_SECTION:
+            texts[-1] = joined
+        else:
+            texts.append(line)
+    return texts

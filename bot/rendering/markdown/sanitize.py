@@ -1,0 +1,198 @@
+"""Text from elsewhere made harmless: it can't ping, can't hide anything, and links only to web and mail.
+
+Everything that Slack might take for live is broken by one zero-width space, so it looks as it was written.
+Whether Slack's `markdown` block honours `<!channel>` or its entity forms is documented nowhere; all of
+them are treated as live. Syntax: docs.slack.dev/messaging/formatting-message-text.
+"""
+
+import html
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from markdown_it import MarkdownIt
+
+from bot.domain.text import INVISIBLE, clean
+
+BREAK = "\u200b"
+"""ZERO WIDTH SPACE: put inside what must not come alive. `clean` takes it out, so nothing piles up."""
+
+# A character may be written as itself or as an entity, and the entity's own ampersand as an entity again.
+_AMPERSAND = r"&(?:amp;|AMP;|#0{0,9}38;|#[xX]0{0,9}26;)*"
+
+
+def _written(character: str, *names: str) -> str:
+    code = ord(character)
+    hexadecimal = "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in f"{code:x}")
+    entities = "|".join([*names, f"#0{{0,9}}{code}", f"#[xX]0{{0,9}}{hexadecimal}"])
+    return f"(?:{re.escape(character)}|{_AMPERSAND}(?:{entities});?)"
+
+
+_LESS_THAN = _written("<", "lt", "LT")
+
+_AT = _written("@", "commat")
+
+_MARK = f"(?:{_AT}|{_written('!', 'excl')}|{_written('#', 'num')})"
+
+_MENTION = re.compile(rf"({_LESS_THAN})(?=\\*{_MARK}\S)")
+
+_AT_WORD = re.compile(rf"({_AT})(?=([hceHCE&\\]\S{{0,95}}))")
+
+_EVERYBODY = ("here", "channel", "everyone")
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
+
+_AT_EVERYBODY = re.compile(r"@(?=here|channel|everyone)", re.IGNORECASE)
+
+
+def without_pings(text: str) -> str:
+    """The text with every form of a mention broken: `<@…>`, `<!…>`, `<#…>`, `@here` and their entities."""
+    text = _WEB_ADDRESS.sub(lambda address: _AT_EVERYBODY.sub("%40", address.group()), text)
+    text = _MENTION.sub(rf"\1{BREAK}", text)
+    return _AT_WORD.sub(_broken_at_word, text)
+
+
+def _broken_at_word(match: re.Match[str]) -> str:
+    word = html.unescape(match.group(2)).replace("\\", "").lower()
+    return match.group(1) + BREAK if word.startswith(_EVERYBODY) else match.group(1)
+
+
+_SAFE = r"(?:https?://|mailto:)"
+
+_UNSAFE_LINK = re.compile(
+    rf"\](?=[(:](?!\s*<?{_SAFE}))"  # [words](address) and [name]: address
+    rf"|{_LESS_THAN}(?=(?!{_SAFE})[a-z][a-z0-9+.\-]{{1,31}}:)"  # <address>
+    rf"|{_LESS_THAN}(?={_SAFE}[^<>|\n]{{0,2000}}\|)"  # Slack's own <address|words>
+    r"|\b(?:slack|javascript|vbscript)(?=:\S)",
+    re.IGNORECASE,
+)
+
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+_HIDDEN = re.compile(f"[{INVISIBLE}\x0b\x0c\x1c-\x1f\x85\u200c\u200d\u2028\u2029]")
+
+_FENCE = re.compile(r"```|~~~")
+
+block_parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+"""Finds Markdown's blocks only: what is inside a line costs it nothing, however hostile."""
+
+block_parser.core.ruler.enableOnly(["normalize", "block"])
+
+
+def neutral(text: str) -> str:
+    """Markdown that Slack's `markdown` block may have: its words as they were, and nothing that comes alive.
+
+    Mentions are broken everywhere, in code too. Links stay links for http, https and mailto; any other
+    becomes text, except inside fenced code, where nothing is a link and people copy what they see.
+    Doing it twice changes nothing more.
+    """
+    text = _ENTITY.sub(_shown_if_hidden, clean(text))
+    return _without_unsafe_links(without_pings(text))
+
+
+def _shown_if_hidden(match: re.Match[str]) -> str:
+    return "\ufffd" if _HIDDEN.search(html.unescape(match.group())) else match.group()
+
+
+def _without_unsafe_links(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    spans: list[str] = []
+    done = 0
+    for first, end in _fenced_lines(text):
+        spans += [_links_broken("".join(lines[done:first])), "".join(lines[first:end])]
+        done = end
+    return "".join([*spans, _links_broken("".join(lines[done:]))])
+
+
+def _links_broken(text: str) -> str:
+    return _UNSAFE_LINK.sub(rf"\g<0>{BREAK}", text)
+
+
+def _fenced_lines(text: str) -> list[tuple[int, int]]:
+    """Where fenced code stands that every reader of Markdown takes for the same lines."""
+    if not _FENCE.search(text):
+        return []
+    return [
+        (token.map[0], token.map[1])
+        for token in block_parser.parse(text)
+        if token.type == "fence" and token.level == 0 and token.map and not _FENCE.search(token.content)
+    ]
+
+
+LONGEST_LINK = 3_000
+"""Characters of a button's url. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
+
+_LONGEST_WRITTEN = 300
+
+_SAME_TENANT_DOMAINS = (".omniapp.co", ".omni.co")
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_PATH = re.compile(r"/[A-Za-z0-9/._~%!$'()*+,;=:@&-]*")
+
+_BARE_PATH = re.compile(r"/chat/[0-9A-Za-z-]{1,64}/?")
+
+_STANDARD_PORTS = {"https": 443, "http": 80}
+
+
+def chat_link(chat_url: str | None, tenant: str) -> str | None:
+    """The address to link to, without query and fragment; None where it must not become a link.
+
+    Omni shows the same tenant under two domains, so its first label counts across them; otherwise the
+    origin must be the tenant's own. A bare `/chat/<id>` is taken as the tenant's. On loopback, where the
+    demo runs, http on the same host will do.
+
+    Args:
+        chat_url: `omniChatUrl` as Omni sent it.
+        tenant: Omni's address as configured, without `/api`.
+    """
+    home = _split(tenant)
+    if chat_url is None or home is None:
+        return None
+    if _BARE_PATH.fullmatch(chat_url):
+        return f"{home.scheme}://{home.netloc}{chat_url}"
+    chat = _split(chat_url)
+    if chat is None or not _PATH.fullmatch(chat.path) or not _is_home(chat, home):
+        return None
+    link = f"{chat.scheme}://{chat.netloc.lower()}{chat.path}"
+    return link if len(link) <= LONGEST_LINK else None
+
+
+def written(link: str | None) -> list[str]:
+    """The link as a line of mrkdwn, for messages without a button; none where it is too long for a text."""
+    if link is None or len(link) > _LONGEST_WRITTEN:
+        return []
+    return [f"<{link.replace('&', '&amp;')}|Open in Omni>"]
+
+
+def _split(address: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in _STANDARD_PORTS and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    plain = address.isascii() and address.isprintable() and not set(address) & set(' <>|"\\')
+    return parts if known and plain and "@" not in parts.netloc else None
+
+
+def _is_home(chat: SplitResult, home: SplitResult) -> bool:
+    if home.hostname in _LOOPBACK:
+        return chat.hostname == home.hostname
+    if chat.scheme != "https":
+        return False
+    if (chat.hostname, _port(chat)) == (home.hostname, _port(home)):
+        return home.scheme == "https"
+    label = _label(chat)
+    return label is not None and label == _label(home) and _port(chat) == 443
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or _STANDARD_PORTS[parts.scheme]
+
+
+def _label(parts: SplitResult) -> str | None:
+    """The tenant's own name in a host of Omni's."""
+    for domain in _SAME_TENANT_DOMAINS:
+        label = (parts.hostname or "").removesuffix(domain)
+        if label != parts.hostname and label and "." not in label:
+            return label
+    return None

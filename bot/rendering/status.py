@@ -1,0 +1,135 @@
+"""How a job stands, in words: the title of its card and what is to be said under it."""
+
+from dataclasses import dataclass
+
+from bot.domain.cards import UserId
+from bot.domain.jobs import Job, JobError, JobState, Sight
+from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, plain, shortened
+
+_LONGEST_STEP = 250
+"""Slack holds a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
+_MOST_READ_OF_A_STEP = 1_000
+_LONGEST_REASON = 900
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a card says about its job. All mrkdwn, ready to be shown."""
+
+    sign: str
+    """One emoji; never the only carrier of a meaning."""
+    title: str
+    """The state in words, without an end mark."""
+    aside: str = ""
+    """Follows the title: when, how long it took, by whom."""
+    step: str = ""
+    """What the AI does now. Not mrkdwn but plain text, for a block that formats nothing."""
+    details: tuple[str, ...] = ()
+    """What stands under it, the most important first."""
+
+    @property
+    def heading(self) -> str:
+        """The card's first line."""
+        return " ".join(filter(None, [self.sign, f"*{self.title}*", self.aside]))
+
+    @property
+    def step_line(self) -> str:
+        """The step where only mrkdwn can be shown."""
+        return escape(self.step)
+
+    @property
+    def spoken(self) -> str:
+        """The same, the step and the details for those who hear the card."""
+        first = " ".join(filter(None, [self.title, self.aside]))
+        return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
+
+
+def face(sight: Sight, cancelled_by: UserId | None = None) -> Face:
+    """How the job stands, as far as anyone knows. `cancelled_by`: who in Slack has asked to cancel it."""
+    job = sight.job
+    if sight.missing:
+        return _missing(job)
+    if job is None:
+        return Face("🔎", "Looking the job up in Omni")
+    match job.state:
+        case JobState.QUEUED:
+            return Face("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
+        case JobState.EXECUTING:
+            return Face("⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by))
+        case JobState.DELIVERING:
+            return Face("📬", "Omni is delivering the answer", _since(job))
+        case JobState.COMPLETE:
+            return _complete(job)
+        case JobState.FAILED:
+            return Face("❌", "The job failed", _ending(job), details=_reason(job.error))
+        case JobState.CANCELLED:
+            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by))
+        case _:
+            title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
+            return Face("▶️", title, _since(job), details=_cancelling(cancelled_by))
+
+
+def _missing(job: Job | None) -> Face:
+    title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
+    return Face("❓", title, details=("It may be gone, or belong to another Omni organization.",))
+
+
+def _since(job: Job) -> str:
+    """When the job was asked for, or when Omni began to work on it."""
+    if job.state is JobState.EXECUTING and job.execution_started_at:
+        return f"· started {moment(job.execution_started_at)}"
+    if job.created_at is None:
+        return ""
+    return f"· {'asked' if job.state is JobState.QUEUED else 'started'} {moment(job.created_at)}"
+
+
+def _step(job: Job) -> str:
+    if job.progress is None:
+        return ""
+    number = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
+    message = " ".join(plain(job.progress.message, _MOST_READ_OF_A_STEP).split())
+    return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
+
+
+def _complete(job: Job) -> Face:
+    seconds = job.duration_seconds
+    title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
+    at = f"· {moment(job.completed_at)}" if job.completed_at else ""
+    topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_STEP].split()), _LONGEST_NAME)
+    return Face("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
+
+
+def _ending(job: Job) -> str:
+    """After how long and when a job ended without an answer."""
+    seconds, at = job.duration_seconds, job.completed_at or job.cancelled_at
+    after = "" if seconds is None else f"after {duration(seconds)}"
+    return " ".join(filter(None, [after, f"· {moment(at)}" if at else ""]))
+
+
+def _reason(error: JobError | None) -> tuple[str, ...]:
+    if error is None:
+        return ("Omni gave no reason.",)
+    message = shortened(error.message.strip(), _LONGEST_REASON)
+    name = code(error.code or "", _LONGEST_NAME)
+    detail = shortened((error.detail or "").strip(), _LONGEST_REASON)
+    reason = (message or "Omni gave no reason.") + (f"\nCode: {name}" if name else "")
+    return (reason, detail) if detail and detail != message else (reason,)
+
+
+def _cancelling(by: UserId | None) -> tuple[str, ...]:
+    if by is None:
+        return ()
+    return (f"<@{by}> asked to cancel. Omni stops after this step, unless the answer comes first.",)
+
+
+def _withdrawing(by: UserId | None) -> tuple[str, ...]:
+    """The same of a job that no worker has taken yet: there is no step to wait for."""
+    return () if by is None else (f"<@{by}> asked to cancel.",)
+
+
+def _canceller(job: Job, by: UserId | None) -> tuple[str, ...]:
+    if by is not None:
+        return (f"Cancelled by <@{by}>.",)
+    who = code(job.cancelled_by or "", _LONGEST_NAME)
+    return (f"Cancelled by Omni user {who}.",) if who else ()

@@ -1,0 +1,66 @@
+"""All that is answered on `PORT`: there from the first moment, and each closed until what it leads to is there."""
+
+from aiohttp import web
+from slack_bolt.async_app import AsyncApp
+
+from bot.clock import wall_now
+from bot.domain.cards import TeamId
+from bot.server.health import Health, Vitals
+from bot.server.metrics import Exposition, Metrics
+from bot.server.omni_webhooks import Inside, WebhookDoor
+from bot.server.slack_events import HttpMode
+from bot.settings import Settings
+from bot.slack.dispatch import Apps, Delivery, Dispatch
+from bot.storage.questions import AllAsks
+from bot.workspaces.oauth import OAuth
+from bot.workspaces.registry import Workspaces
+from bot.workspaces.workspace import Common, now
+
+
+class Doors:
+    """Slack's in HTTP mode, Omni's, that of whoever installs the app, and those of whoever supervises the bot."""
+
+    def __init__(self, settings: Settings) -> None:
+        token = settings.metrics_token
+        self.metrics = Metrics()
+        self.dispatch = Dispatch(self._app_of)
+        self.http = _http_mode(settings, self.dispatch)
+        """None in Socket Mode."""
+        self.oauth = OAuth() if settings.slack_client_id else None
+        """None where the settings name the one workspace."""
+        self.health = Health()
+        self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self.health)
+        self._webhooks = WebhookDoor(wall_now, self.metrics)
+        self._apps: Apps | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is answered."""
+        slack = self.http.routes() if self.http is not None else []
+        installing = self.oauth.routes() if self.oauth is not None else []
+        supervising = [*self.health.routes(), *self._exposition.routes()]
+        return [*supervising, *self._webhooks.routes(), *slack, *installing]
+
+    def open(self, common: Common, workspaces: Workspaces, apps: Apps, delivery: Delivery) -> None:
+        """Lead to what is there now. `apps`: whose Bolt app gets what Slack delivers."""
+        self._apps = apps
+        sharing = common.sharing
+        self._webhooks.inside = Inside(
+            common.webhook_secret, AllAsks(common.transactions), sharing.switchboard.tell
+        )
+        self.health.vitals = Vitals(
+            is_connected=delivery.is_connected,
+            refused=workspaces.refused,
+            is_anybody_following=sharing.runners.is_anybody_following,
+            transactions=common.transactions,
+            now=now,
+        )
+        self._exposition.read, self._exposition.count = workspaces.readings, workspaces.count_jobs
+
+    async def _app_of(self, team: TeamId) -> AsyncApp | None:
+        return None if self._apps is None else await self._apps(team)
+
+
+def _http_mode(settings: Settings, dispatch: Dispatch) -> HttpMode | None:
+    if settings.app_token or settings.slack_signing_secret is None:
+        return None
+    return HttpMode(dispatch, settings.slack_signing_secret.get_secret_value())

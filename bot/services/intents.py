@@ -1,0 +1,114 @@
+"""What a person asks for is stored before anything is done about it, so that a crash can be reported to them.
+
+stored ──► prepared ──► proceeds: bound to its job and watch
+  │           └── may not, or can't be ──► withdrawn, once the person has read why
+  └── the process dies before that ──────► reported to its person by another: see `orphans`
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from bot.delivery.direct_messages import Interrupted, Word
+from bot.domain.errors import StoreUnavailable
+from bot.domain.messages import Message
+from bot.domain.ports.storage import Asks
+from bot.domain.questions import Ask
+from bot.services.submission_steps import in_hand, withdraw, withdraw_if_begun
+from bot.tasks import WholeSteps
+
+log = structlog.get_logger()
+
+STORED_WITHIN_SECONDS = 2.0
+"""How long the database may take to store an intent; the acknowledgement, for which Slack waits 3 s, comes after it."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Intents:
+    """Sees through what people ask for."""
+
+    def __init__(self, asks: Asks, steps: WholeSteps, now: Callable[[], datetime]) -> None:
+        """`steps`: what is settled before the process ends."""
+        self._asks = asks
+        self._steps = steps
+        self._now = now
+        self._withdrawals: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def see_through(
+        self,
+        ask: Ask,
+        prepare: Callable[[], Awaitable[T | Message]],
+        proceed: Callable[[T], Awaitable[R]],
+        stored: Callable[[], None],
+    ) -> R | Word | None:
+        """Store an intent, call `stored`, and do what it asks for. Returns what to tell the person, if anything.
+
+        `prepare` finds out what to do, or returns a message that says why nothing is done. It raises nothing that the
+        world around can cause. `proceed` does it, and sees to it that the intent is bound or withdrawn.
+
+        Raises:
+            StoreUnavailable: the database did not take it in time, and nothing was begun.
+        """
+        try:
+            async with asyncio.timeout(STORED_WITHIN_SECONDS):
+                is_new = await self._asks.begin(ask)
+        except (StoreUnavailable, TimeoutError) as error:
+            # It may be stored all the same, and must not be reported later as if it had been accepted.
+            self._withdraw_later(partial(withdraw_if_begun, self._asks, ask, self._now()))
+            raise StoreUnavailable(str(error) or "intent not stored in time") from error
+        if not is_new:
+            return None  # what Slack has delivered to another process too is that one's to answer
+        stored()
+        async with in_hand(self._asks, ask, self._now):
+            prepared = await self._prepared(ask, prepare)
+            if isinstance(prepared, Message):
+                return self.withdrawn(ask, prepared)
+            return await proceed(prepared)
+
+    async def _prepared(self, ask: Ask, prepare: Callable[[], Awaitable[T | Message]]) -> T | Message:
+        try:
+            return await prepare()
+        except asyncio.CancelledError as ending:
+            # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
+            raise Interrupted(lambda: self._steps.run(withdraw(self._asks, ask))) from ending
+        except Exception:
+            # Nothing was done, and the caller replies so.
+            await self._steps.run(withdraw(self._asks, ask))
+            raise
+
+    def withdrawn(self, ask: Ask, message: Message) -> Word:
+        """The reply to an intent that certainly came to nothing. Once Slack has taken it, the intent is forgotten."""
+
+        async def end() -> None:
+            try:
+                await self._asks.withdraw(ask.id)
+            except StoreUnavailable:
+                self._withdraw_later(partial(withdraw, self._asks, ask))
+
+        return Word(message, end)
+
+    async def end(self) -> None:
+        """Leave what could not be withdrawn to `orphans`. For the end of the process."""
+        for task in self._withdrawals:
+            task.cancel()
+        await asyncio.gather(*self._withdrawals, return_exceptions=True)
+
+    def _withdraw_later(self, withdrawal: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._in_turn(withdrawal))
+        self._withdrawals.add(task)
+        task.add_done_callback(self._withdrawals.discard)
+
+    async def _in_turn(self, withdrawal: Callable[[], Awaitable[None]]) -> None:
+        """One after the other: the database is slow or away."""
+        async with self._one_at_a_time:
+            try:
+                await withdrawal()
+            except Exception:
+                log.exception("errand broke")

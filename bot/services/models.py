@@ -1,0 +1,90 @@
+"""What can be chosen for a question: Omni's models and their topics, remembered for a while."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.domain.cards import TeamId, UserId
+from bot.domain.errors import AskRefused, KeyRefused, OmniBusy, OmniError, StoreUnavailable
+from bot.domain.ports.omni import Asking
+from bot.domain.ports.storage import Asks
+from bot.domain.questions import Model, ModelId
+from bot.rendering import replies
+from bot.rendering.modals import Choices
+
+log = structlog.get_logger()
+
+REMEMBERED_FOR = timedelta(minutes=5)
+"""Models and topics change seldom, and each look costs a request."""
+MOST_REMEMBERED = 200
+"""Of how many models the topics are."""
+
+
+class Catalogue:
+    """Tells the choices for one person at a time."""
+
+    def __init__(
+        self, *, asking: Asking, asks: Asks, now: Callable[[], datetime], default_model: ModelId | None
+    ) -> None:
+        """`default_model`: what is chosen for people who have chosen none."""
+        self._asking = asking
+        self._asks = asks
+        self._now = now
+        self._default_model = default_model
+        self._models: tuple[Sequence[Model], datetime] | None = None
+        self._topics: dict[ModelId, tuple[Sequence[str], datetime]] = {}
+
+    async def choices(self, team: TeamId, person: UserId, model: ModelId | None = None) -> Choices:
+        """What the person can choose. `model`: what they have chosen just now; None: what they chose last."""
+        try:
+            models = await self._all_models()
+            known = {each.id for each in models}
+            chosen = model or await self._last(team, person)
+            chosen = chosen if chosen in known else self._default_model
+            topics = await self._topics_of(chosen) if chosen in known and chosen else ()
+        except OmniError as error:
+            log.warning("no choices", error=type(error).__name__)
+            return Choices(trouble=_trouble(error))
+        except StoreUnavailable as error:
+            # The key's budget is in the database too.
+            log.warning("no choices", reason=str(error))
+            return Choices(trouble=replies.storage_down())
+        return Choices(models, chosen if chosen in known else None, topics)
+
+    async def _last(self, team: TeamId, person: UserId) -> ModelId | None:
+        try:
+            return await self._asks.last_model(team, person)
+        except StoreUnavailable as error:
+            log.warning("last choice not read", reason=str(error))
+            return None
+
+    async def _all_models(self) -> Sequence[Model]:
+        if self._models is None or self._is_old(self._models[1]):
+            self._models = await self._asking.models(), self._now()
+        return self._models[0]
+
+    async def _topics_of(self, model: ModelId) -> Sequence[str]:
+        known = self._topics.get(model)
+        if known is None or self._is_old(known[1]):
+            try:
+                known = await self._asking.topics(model), self._now()
+            except AskRefused:
+                return ()  # the model is gone since it was listed
+            self._topics[model] = known
+            if len(self._topics) > MOST_REMEMBERED:
+                del self._topics[next(iter(self._topics))]
+        return known[0]
+
+    def _is_old(self, since: datetime) -> bool:
+        return self._now() - since >= REMEMBERED_FOR
+
+
+def _trouble(error: OmniError) -> str:
+    match error:
+        case KeyRefused():
+            return replies.key_refused()
+        case OmniBusy():
+            return replies.omni_busy()
+        case _:
+            return replies.omni_down()

@@ -1,0 +1,96 @@
+"""Whom people in Slack are in Omni, by their e-mail address: exactly one active user, or nobody."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.domain.cards import UserId
+from bot.domain.errors import BoardError, OmniError
+from bot.domain.people import Person
+from bot.domain.ports.omni import OmniUserDirectory
+from bot.domain.questions import OmniUserId
+
+log = structlog.get_logger()
+
+KNOWN_FOR = timedelta(minutes=10)
+"""How long it counts who somebody is; so late may it be noticed that Omni has deactivated them. Where Omni ignores the
+filter, each look-up reads the pages of all users out of the key's budget."""
+UNKNOWN_FOR = timedelta(minutes=1)
+"""How long it counts that somebody is nobody: an admin who has just mended that does not want to wait."""
+MOST_KNOWN = 2_000
+"""How many people are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    found: OmniUserId | None
+    until: datetime
+
+
+class OmniUsers:
+    """The Omni users of people in Slack, looked up once for all who ask at once, and remembered for a while."""
+
+    def __init__(
+        self,
+        members: OmniUserDirectory,
+        person: Callable[[UserId], Awaitable[Person]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`person`: as `Directory.person`. `now`: aware UTC."""
+        self._members = members
+        self._person = person
+        self._now = now
+        self._known: dict[UserId, _Known] = {}
+        self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | BoardError | None]] = {}
+
+    async def of(self, user: UserId) -> OmniUserId | None:
+        """The one active Omni user with the person's address; None where Slack tells no address, Omni has no such
+        user or more than one, or the person is of another organisation.
+
+        Raises:
+            BoardError: Slack does not say who that is. ScopeMissing without `users:read`.
+            OmniError: Omni does not say. KeyRefused also for a personal token, which may look nobody up.
+        """
+        known = self._known.get(user)
+        if known is not None and self._now() < known.until:
+            return known.found
+        # Whoever asks may be cancelled; the others who wait for the same are not.
+        found = await asyncio.shield(self._under_way.get(user) or self._begin(user))
+        if isinstance(found, OmniError | BoardError):
+            raise found
+        return found
+
+    def _begin(self, user: UserId) -> "asyncio.Task[OmniUserId | OmniError | BoardError | None]":
+        task = asyncio.create_task(self._look_up(user), name=f"omni user of {user}")
+        self._under_way[user] = task
+        task.add_done_callback(lambda _: self._under_way.pop(user, None))
+        return task
+
+    async def _look_up(self, user: UserId) -> OmniUserId | OmniError | BoardError | None:
+        try:
+            found = await self._find(await self._person(user))
+        except (OmniError, BoardError) as error:
+            return error
+        self._known.pop(user, None)
+        self._known[user] = _Known(found, self._now() + (UNKNOWN_FOR if found is None else KNOWN_FOR))
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        return found
+
+    async def _find(self, person: Person) -> OmniUserId | None:
+        # Their address is what the admins of another workspace say it is: it proves nothing here.
+        if person.is_stranger or person.is_bot or person.is_deactivated:
+            return self._nobody(person, "of another organisation, deactivated, or no person")
+        if person.email is None:
+            return self._nobody(person, "no address in Slack, or no users:read.email")
+        users = set(await self._members.named(person.email))
+        if len(users) != 1:
+            return self._nobody(person, f"{len(users)} active users with that address")
+        return users.pop()
+
+    @staticmethod
+    def _nobody(person: Person, why: str) -> None:
+        log.info("no omni user", user=person.id, why=why)

@@ -1,0 +1,52 @@
+"""Who people are and what kind of conversation a place is, over the Web API.
+
+Source: docs.slack.dev/reference/objects/user-object and conversation-object.
+"""
+
+from typing import Any
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain.cards import Place, TeamId, UserId
+from bot.domain.people import Person, Venue
+from bot.slack.web_api import call
+
+
+class SlackDirectory:
+    """`Directory` over Slack's Web API. Remembers nothing: whoever asks often keeps the answers."""
+
+    def __init__(self, client: AsyncWebClient, team: TeamId) -> None:
+        """`client` comes from `slack_client`; `team` is the workspace that the app is installed in."""
+        self._client = client
+        self._team = team
+
+    async def person(self, user: UserId) -> Person:
+        """See `Directory.person`. Slack says of people of other workspaces neither whether they are guests there nor,
+        where they share a channel with the bot, that they are strangers: their team tells."""
+        answer = await call(lambda: self._client.users_info(user=user))
+        return _person(user, answer["user"], self._team)
+
+    async def venue(self, place: Place) -> Venue:
+        """See `Directory.venue`."""
+        answer = await call(lambda: self._client.conversations_info(channel=place.channel))
+        return _venue(answer["channel"])
+
+
+def _person(user: UserId, told: dict[str, Any], home: TeamId) -> Person:
+    team = TeamId(str(told.get("team_id") or ""))
+    return Person(
+        id=user,
+        team=team,
+        is_guest=bool(told.get("is_restricted") or told.get("is_ultra_restricted")),
+        is_stranger=bool(told.get("is_stranger")) or team != home,
+        is_bot=bool(told.get("is_bot")),
+        is_deactivated=bool(told.get("deleted")),
+        email=(told.get("profile") or {}).get("email") or None,
+    )
+
+
+def _venue(told: dict[str, Any]) -> Venue:
+    """A channel that does not say whether it is shared counts as shared. Direct messages say so only if they are."""
+    is_direct = bool(told.get("is_im"))
+    is_shared = bool(told.get("is_ext_shared", not is_direct) or told.get("is_pending_ext_shared"))
+    return Venue(is_direct=is_direct, is_shared=is_shared)

@@ -1,0 +1,116 @@
+"""How Slack reaches the bot: over a connection of ours (`socketmode`), or at an address of ours (`httpmode`)."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+
+class Delivery(Protocol):
+    """Takes what Slack delivers, and hands it to `dispatch.Dispatch`."""
+
+    async def run(self) -> None:
+        """Take it until cancelled; after that nothing more is taken."""
+        ...
+
+    async def is_connected(self) -> bool:
+        """Whether Slack can reach us right now, as far as that can be seen from here."""
+        ...
+
+
+REMEMBERED_EVENTS = 10_000
+"""How many events are remembered, so that one that Slack sends again is taken once. It sends at most 30,000 an hour
+for a workspace, and an event again for about six minutes. Source: docs.slack.dev/apis/events-api."""
+
+Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
+"""The Bolt app of a workspace, or None where the bot does not serve it. Empty: the payload names no workspace. Raises
+StoreUnavailable."""
+
+
+class Dispatch:
+    """Finds the workspace of a payload. Each event is taken once, however often Slack sends it."""
+
+    def __init__(self, apps: Apps) -> None:
+        self._apps = apps
+        self._events: dict[str, None] = {}
+
+    async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
+        """Slack's answer. Of a workspace that is not served, of a malformed payload, and of an event that was taken
+        before or that nobody listens to, that is an empty 200: a refusal would only have Slack send it again. 503 while
+        the database does not answer."""
+        if _is_malformed(request.body):
+            log.warning("malformed payload dropped")
+            return BoltResponse(status=200)
+        team = TeamId(str(request.context.team_id or ""))
+        event = f"{team} {request.body['event_id']}" if request.body.get("event_id") else None
+        if event is not None and event in self._events:
+            log.info("repeated event dropped", attempt=_attempt(request))
+            return BoltResponse(status=200)
+        try:
+            app = await self._apps(team)
+        except StoreUnavailable as error:
+            log.warning("payload refused", reason=str(error))
+            return BoltResponse(status=503)
+        if app is None:
+            log.warning("payload of an unknown workspace dropped", team=team)
+            return BoltResponse(status=200)
+        if event is None:
+            return await app.async_dispatch(request)
+        return await self._take(app, event, request)
+
+    async def _take(self, app: AsyncApp, event: str, request: AsyncBoltRequest) -> BoltResponse:
+        self._remember(event)
+        is_taken = False
+        try:
+            response = await app.async_dispatch(request)
+            is_taken = response.status in (200, 404)
+        finally:
+            if not is_taken:
+                # Slack sends it again, and it shall be taken then.
+                self._events.pop(event, None)
+        if response.status == 404:
+            log.info("event that nobody listens to")
+            return BoltResponse(status=200)
+        return response
+
+    def _remember(self, event: str) -> None:
+        self._events[event] = None
+        if len(self._events) > REMEMBERED_EVENTS:
+            del self._events[next(iter(self._events))]
+
+
+def _is_malformed(body: Mapping[str, Any]) -> bool:
+    """Whether a part is missing that Bolt reads without a check: it would answer with 500."""
+    match body.get("type"):
+        case "event_callback":
+            return not isinstance(body.get("event"), dict)
+        case "block_actions":
+            actions = body.get("actions")
+            return not (isinstance(actions, list) and actions and _has(actions[0], "action_id"))
+        case "view_submission" | "view_closed":
+            return not _has(body.get("view"), "type")
+    return False
+
+
+def _has(part: object, name: str) -> bool:
+    return isinstance(part, dict) and name in part
+
+
+def _attempt(request: AsyncBoltRequest) -> str | None:
+    """How often Slack says that it has sent this before; a proxy between us may repeat a request without a word."""
+    return next(iter(request.headers.get("x-slack-retry-num", ())), None)
+
+
+QUIET = logging.getLogger("bot.bolt")
+"""Hand this to whatever of theirs takes a logger."""
+
+QUIET.setLevel(logging.ERROR)

@@ -1,0 +1,159 @@
+"""The client of Slack's Web API, which counts its calls."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    TokenRefused,
+    Unanswered,
+    ViewGone,
+)
+from bot.domain.ports.metrics import Meter, Outcome
+
+_OUTCOMES: dict[type[BoardError], Outcome] = {
+    BoardBusy: Outcome.RATE_LIMITED,
+    TokenRefused: Outcome.KEY_REFUSED,
+    Unanswered: Outcome.UNANSWERED,
+    BoardUnreachable: Outcome.SERVER_ERROR,
+}
+
+
+def outcome_of(error: BoardError) -> Outcome:
+    """What Slack's refusal is counted as."""
+    return _OUTCOMES.get(type(error), Outcome.REFUSED)
+
+
+class MeteredWebClient(AsyncWebClient):
+    """The SDK's client, which says what came of each call."""
+
+    def __init__(self, meter: Meter, **more: Any) -> None:
+        """`more`: as for the base class."""
+        super().__init__(**more)
+        self._meter = meter
+
+    async def api_call(self, api_method: str, **more: Any) -> AsyncSlackResponse:
+        """See the base class, whose every method of Slack's comes through here."""
+        outcome = Outcome.ABANDONED
+        try:
+            answer = await super().api_call(api_method, **more)
+            outcome = Outcome.OK
+        except SlackApiError as error:
+            outcome = outcome_of(refusal(error.response))
+            raise
+        except aiohttp.ClientConnectorError:
+            outcome = Outcome.NOT_SENT
+            raise
+        except Exception:
+            outcome = Outcome.UNANSWERED
+            raise
+        finally:
+            self._meter.slack_call(api_method, outcome)
+        return answer
+
+
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
+_MEANINGS: dict[type[BoardError], str] = {
+    NotAllowedHere: """
+        not_in_channel channel_not_found no_permission is_archived is_inactive restricted_action
+        restricted_action_read_only_channel restricted_action_thread_only_channel
+        restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
+        cannot_dm_bot user_not_found user_disabled user_not_visible posting_to_channel_denied
+        not_in_dm invalid_channel channel_is_archived method_not_supported_for_channel_type access_denied
+        app_access_restricted ekm_access_denied team_access_not_granted accesslimited user_not_in_channel not_enabled
+        file_uploads_disabled file_uploads_except_images_disabled file_type_not_allowed storage_limit_reached
+    """,
+    MessageGone: """
+        message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
+        thread_not_found cannot_find_message
+    """,
+    ViewGone: """
+        expired_trigger_id exchanged_trigger_id invalid_trigger_id not_found hash_conflict
+    """,
+    PayloadRefused: """
+        invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long invalid_attachments
+        too_many_attachments attachment_payload_limit_exceeded no_text markdown_text_conflict
+        invalid_arguments invalid_metadata_format metadata_too_large missing_argument alt_txt_too_large
+        snippet_too_large file_upload_size_restricted
+    """,
+    ScopeMissing: "missing_scope",
+    TokenRefused: """
+        account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
+    """,
+    BoardUnreachable: """
+        team_added_to_org org_login_required external_channel_migrating message_limit_exceeded file_not_found
+    """,
+}
+
+_BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
+
+_REFUSES_CONTENT = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
+"""How Slack words what it finds wrong with a request before it does anything; new codes of that kind appear."""
+
+_BUSY_CODES = {"ratelimited", "rate_limited"}
+
+
+def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
+    """What one of Slack's refusals asks of us.
+
+    Args:
+        code: the `error` of the body, or "" where there was none.
+        status: the HTTP status.
+        retry_after: the header of that name, in seconds.
+
+    Returns:
+        The error to raise. A code that is neither in the table nor of a kind that is may have had its effect
+        ("part of the action may have happened", say the docs of `fatal_error`), so it is `Unanswered`.
+    """
+    if status == 429 or code in _BUSY_CODES:
+        return BoardBusy(code or "ratelimited", _seconds(retry_after))
+    if code in _BY_CODE:
+        return _BY_CODE[code](code)
+    if _REFUSES_CONTENT.fullmatch(code):
+        return PayloadRefused(code)
+    return Unanswered(code or f"http_{status}")
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return max(0.1, min(float(retry_after or ""), LONGEST_RETRY_AFTER_SECONDS))
+    except ValueError:
+        return 1.0
+
+
+async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
+    """Make one request of the SDK. Raises any BoardError."""
+    try:
+        return await request()
+    except SlackApiError as error:
+        raise refusal(error.response) from error
+    except aiohttp.ClientConnectorError as error:
+        raise BoardUnreachable("no_connection") from error
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise Unanswered(type(error).__name__) from error
+    except (AttributeError, UnicodeDecodeError) as error:
+        # The SDK trips over a body that is no JSON object: a proxy's line of text, say.
+        raise Unanswered("nonsense") from error
+
+
+def refusal(answer: Any) -> BoardError:
+    """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
+    if not isinstance(answer, AsyncSlackResponse):
+        return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))
+    code = answer.get("error") if isinstance(answer.data, dict) else ""
+    headers = answer.headers or {}
+    return meaning(str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After"))

@@ -1,0 +1,193 @@
+"""How the database is opened: one SQLite file for one process, or PostgreSQL for several."""
+
+import fcntl
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from bot.domain.errors import DatabaseInUse, DatabaseTooNew, StoreUnavailable, TooNew
+from bot.storage.migrations import bring_up_to_date
+
+CONNECTIONS = 4
+"""How many connections to PostgreSQL a process keeps for its tables; the smallest plans allow 20 in all."""
+
+CONNECTS_WITHIN_SECONDS = 5
+
+GETS_CONNECTION_WITHIN_SECONDS = 5.0
+"""A person who typed a command waits for these: better a clear line soon than none."""
+
+PAUSED_AT_MOST_SECONDS = 3
+"""After so long in the middle of a transaction, PostgreSQL undoes it and goes on without the process."""
+
+MIGRATION_LOCK = 0x6F6D6E69
+"""The advisory lock that lets one process at a time create or change tables: "omni" in ASCII."""
+
+
+class Database:
+    """An open database. On SQLite it belongs to one process at a time, which a lock beside the file ensures."""
+
+    def __init__(self, engine: AsyncEngine, lock: IO[str] | None, path: Path | None = None) -> None:
+        """`path`: of the SQLite file, which exists."""
+        self.engine = engine
+        self._lock = lock
+        self._path = path
+        self._file = path and _file(path)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use it at the same time."""
+        return self.engine.dialect.name == "postgresql"
+
+    @property
+    def connections(self) -> int:
+        """How many transactions can be open at the same time."""
+        return CONNECTIONS if self.is_shared else 1
+
+    @classmethod
+    async def open(cls, url: str) -> "Database":
+        """Open the database, create what is missing and bring up to date what is old.
+
+        Args:
+            url: SQLAlchemy's form, `sqlite+aiosqlite:///path` or `postgresql+psycopg://…`.
+
+        Raises:
+            DatabaseInUse: another process has it.
+            DatabaseTooNew: its tables are of a later version.
+            StoreUnavailable: anything else that keeps it from opening; the message says what.
+        """
+        address = make_url(url)
+        is_file = address.get_backend_name() == "sqlite"
+        database = cls(*(_sqlite(address) if is_file else (_postgresql(address), None)))
+        try:
+            await database._bring_up_to_date()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    def make_sure_of_file(self) -> None:
+        """Raise StoreUnavailable if the SQLite file is not at its path any longer: what is written then is lost."""
+        if self._path is not None and _file(self._path) != self._file:
+            raise StoreUnavailable(f"{self._path} was deleted or replaced: restart the bot")
+
+    async def close(self) -> None:
+        """Close the connections and let the next process in."""
+        await self.engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def _bring_up_to_date(self) -> None:
+        try:
+            async with self.engine.begin() as connection:
+                if self.is_shared:
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+                await connection.run_sync(_bring_up_to_date)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(reason(error)) from error
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    try:
+        bring_up_to_date(connection)
+    except TooNew as error:
+        raise DatabaseTooNew(str(error)) from error
+
+
+def _postgresql(url: URL) -> AsyncEngine:
+    """Connections are checked before each use: servers close what is idle, which is no reason to fail."""
+    engine = create_async_engine(
+        url,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=GETS_CONNECTION_WITHIN_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECTS_WITHIN_SECONDS},
+    )
+    event.listen(engine.sync_engine, "connect", prepare_postgresql)
+    return engine
+
+
+def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
+    path = Path(url.database) if url.database and url.database != ":memory:" else None
+    # Beside the file itself, wherever a symlink to it is.
+    lock = _lock_beside(path.resolve()) if path else None
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    event.listen(engine.sync_engine, "connect", prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", begin_sqlite)
+    if path and lock:
+        try:
+            _make_sure_of(path)
+        except StoreUnavailable:
+            lock.close()
+            raise
+    return engine, lock, path
+
+
+def _lock_beside(path: Path) -> IO[str]:
+    try:
+        lock = path.with_name(path.name + ".lock").open("w")
+    except OSError as error:
+        raise StoreUnavailable(f"{error.strerror}: {path.parent}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise DatabaseInUse(f"another process of the bot uses {path}") from error
+    return lock
+
+
+def _make_sure_of(path: Path) -> None:
+    """See that the file can be written. SQLite would only say that it is unable to open it."""
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise StoreUnavailable(f"{error.strerror}: {path}") from error
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Which file is at the path: its device and inode. None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def prepare_postgresql(connection: Any, _record: object) -> None:
+    """Let no paused process keep others from a row that it was just changing."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{PAUSED_AT_MOST_SECONDS}s'")
+    cursor.close()
+    connection.commit()
+
+
+def prepare_sqlite(connection: Any, _record: object) -> None:
+    """Set what every connection to SQLite needs."""
+    # Left alone, Python's driver begins no transaction before a change of tables, which then can be cut short.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # WAL: a crash of the process loses nothing that was committed, and a commit costs no fsync.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=2000")
+    cursor.close()
+
+
+def begin_sqlite(connection: Connection) -> None:
+    """Begin each transaction, since the driver was told to leave that to us.
+
+    It takes the write lock at once: one that reads first and then writes could be refused in the middle.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """What the driver said, without the statement and its parameters, in one line."""
+    said = getattr(error, "orig", None)
+    primary = getattr(getattr(said, "diag", None), "message_primary", None)
+    return primary or (str(said).partition("\n")[0] if said else type(error).__name__)

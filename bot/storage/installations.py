@@ -1,0 +1,105 @@
+"""Where Bolt's OAuth flow keeps installations and the ones that were begun: slack_sdk's stores, over our tables, with
+every token encrypted and every wait bounded."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from slack_sdk.oauth.installation_store import Installation
+from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstallationStore
+from slack_sdk.oauth.state_store.sqlalchemy import AsyncSQLAlchemyOAuthStateStore
+from sqlalchemy import Dialect, String, delete, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeDecorator
+
+from bot.domain.errors import StoreUnavailable
+from bot.encryption import EncryptionKeys
+from bot.storage.database import reason
+from bot.storage.tables import slack_bots, slack_installations, slack_oauth_states
+from bot.storage.transactions import Transactions, whole
+
+BEGUN_FOR_SECONDS = 600
+"""How long somebody has between *Add to Slack* and coming back. As long as Slack's code lasts.
+Source: docs.slack.dev/authentication/installing-with-oauth."""
+
+ENCRYPTED = ("bot_token", "bot_refresh_token", "user_token", "user_refresh_token", "incoming_webhook_url")
+"""The columns that let somebody in."""
+
+
+class Encrypted(TypeDecorator[str]):
+    """A column that is encrypted on its way into the database, whoever writes it."""
+
+    impl = String
+    cache_ok = False
+
+    def __init__(self, keys: EncryptionKeys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """What is stored."""
+        return None if value is None else self._keys.encrypt(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """What was stored. Raises Unreadable."""
+        return None if value is None else self._keys.decrypt(str(value))
+
+
+class InstallationStore(AsyncSQLAlchemyInstallationStore):
+    """slack_sdk's, with one row per workspace instead of one per installation."""
+
+    def __init__(self, transactions: Transactions, client_id: str, keys: EncryptionKeys) -> None:
+        super().__init__(client_id, transactions.database.engine)
+        self.transactions = transactions
+        for table in (self.bots, self.installations):
+            for name in ENCRYPTED:
+                if name in table.c:
+                    table.c[name].type = Encrypted(keys)
+
+    async def async_save(self, installation: Installation) -> None:
+        """Keep it instead of the team's former ones. Raises StoreUnavailable."""
+        await self.transactions.whole(self._save(installation))
+
+    async def _save(self, installation: Installation) -> None:
+        try:
+            await super().async_save(installation)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(reason(error)) from error
+        # Only now: at no moment shall the workspace look as if it had none.
+        async with self.transactions.begin() as connection:
+            for table in (slack_bots, slack_installations):
+                own = (table.c.client_id == self.client_id) & (table.c.team_id == installation.team_id)
+                newest = select(func.max(table.c.id)).where(own).scalar_subquery()
+                await connection.execute(delete(table).where(own, table.c.id < newest))
+
+
+class StateStore(AsyncSQLAlchemyOAuthStateStore):
+    """slack_sdk's, where each state opens one door once, and those that nobody came back with are thrown away."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        super().__init__(BEGUN_FOR_SECONDS, transactions.database.engine)
+        self.transactions = transactions
+
+    @whole
+    async def async_issue(self, *_args: Any, **_more: Any) -> str:
+        """A new state. Raises StoreUnavailable."""
+        state, now = str(uuid4()), _now()
+        columns = slack_oauth_states.c
+        async with self.transactions.begin() as connection:
+            await connection.execute(delete(slack_oauth_states).where(columns.expire_at <= now))
+            expires = now + timedelta(seconds=self.expiration_seconds)
+            await connection.execute(insert(slack_oauth_states).values(state=state, expire_at=expires))
+        return state
+
+    @whole
+    async def async_consume(self, state: str) -> bool:
+        """Whether the state was issued, not too long ago, and is used for the first time. Raises StoreUnavailable."""
+        columns = slack_oauth_states.c
+        good = delete(slack_oauth_states).where(columns.state == state, columns.expire_at > _now())
+        async with self.transactions.begin() as connection:
+            return bool((await connection.execute(good)).rowcount)
+
+
+def _now() -> datetime:
+    """As slack_sdk writes times: UTC without saying so."""
+    return datetime.now(UTC).replace(tzinfo=None)

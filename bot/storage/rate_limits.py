@@ -1,0 +1,125 @@
+"""The budgets in SQL: one UPDATE per request, so that all processes on a database spend from the same one."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
+
+from bot.domain.errors import Conflict
+from bot.ratelimit import Rate
+from bot.storage.tables import budgets
+from bot.storage.transactions import Transactions, whole
+
+LONGEST_PAUSE_SECONDS = 300.0
+"""No budget is paused for longer."""
+ROUNDING_SECONDS = 0.001
+
+
+class StoredLedger:
+    """`Ledger` over one row per budget: its theoretical arrival time, and until when nothing may go."""
+
+    def __init__(self, transactions: Transactions, now: Callable[[], datetime]) -> None:
+        """`now` tells the time on SQLite. PostgreSQL's own clock serves all processes, whose clocks differ."""
+        self.transactions = transactions
+        self._process_time = now
+        self._has_own_clock = transactions.database.is_shared
+        self._statements = _Statements(
+            _DATABASE_TIME if self._has_own_clock else bindparam("now", type_=Float)
+        )
+        self._known: set[str] = set()
+
+    @whole
+    async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
+        """See `Ledger.take`."""
+        await self._know(budget)
+        async with self.transactions.begin() as connection:
+            asked = self._asked(budget, rate, urgent=urgent)
+            if (await connection.execute(self._statements.take, asked)).rowcount:
+                return 0.0
+            early, paused = (await connection.execute(self._statements.wait, asked)).one()
+        return max(float(early), float(paused), ROUNDING_SECONDS)
+
+    @whole
+    async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
+        """See `Ledger.pause`."""
+        await self._know(budget)
+        asked = {"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
+        async with self.transactions.begin() as connection:
+            await connection.execute(self._statements.pause, self._timed(asked))
+
+    @whole
+    async def left(self, budget: str, rate: Rate) -> float:
+        """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
+        Takes nothing."""
+        async with self.transactions.begin() as connection:
+            found = await connection.scalar(self._statements.left, self._asked(budget, rate, urgent=True))
+        burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
+        return burst if found is None else min(burst, max(0.0, float(found)))
+
+    async def _know(self, budget: str) -> None:
+        """See that the budget has a row; a new one begins now."""
+        if budget in self._known:
+            return
+        asked = {"budget": budget}
+        try:
+            async with self.transactions.begin() as connection:
+                if (await connection.scalar(self._statements.find, asked)) is None:
+                    await connection.execute(self._statements.begin, self._timed(asked))
+        except Conflict:
+            pass  # another process was faster
+        self._known.add(budget)
+
+    def _asked(self, budget: str, rate: Rate, *, urgent: bool) -> dict[str, Any]:
+        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
+        furthest = rate.tolerance_seconds + rate.interval_seconds
+        return self._timed(
+            {"budget": budget, "interval": rate.interval_seconds, "ahead": ahead, "furthest": furthest}
+        )
+
+    def _timed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The same with the time on SQLite. To be asked for once the transaction has begun: by the time of one who has
+        waited for that, what was taken meanwhile would lie in the future, and count for nothing."""
+        return asked if self._has_own_clock else {**asked, "now": self._process_time().timestamp()}
+
+
+_DATABASE_TIME = cast(func.extract("epoch", func.clock_timestamp()), Float)
+
+
+class _Statements:
+    """What is asked of the table, made once: a request to Omni or an edit in Slack each begins with `take`, and to
+    put that statement together takes as long as the database needs for it."""
+
+    def __init__(self, now: ColumnElement[Any]) -> None:
+        interval, ahead, furthest, seconds = (
+            bindparam(name, type_=Float) for name in ("interval", "ahead", "furthest", "seconds")
+        )
+        name, arrival, until = budgets.c.name, budgets.c.arrival, budgets.c.paused_until
+        this = name == bindparam("budget")
+        # A pause of more than the longest is a trace of a clock that was set back, and so is an arrival that lies
+        # further ahead than a request can put it: both count for nothing.
+        is_paused = and_(until > now, until <= now + LONGEST_PAUSE_SECONDS)
+        arrives = case((arrival > now + furthest + ROUNDING_SECONDS, now), else_=arrival)
+        spent = case((arrives > now, arrives), else_=now) + interval
+        behind = now + furthest - arrives
+
+        self.find = select(name).where(this)
+        self.begin = insert(budgets).values(name=bindparam("budget"), arrival=now, paused_until=0.0)
+        self.take = update(budgets).where(this, arrives <= now + ahead, not_(is_paused)).values(arrival=spent)
+        self.wait = select(arrives - ahead - now, case((is_paused, until - now), else_=0.0)).where(this)
+        shorter = or_(until < now + seconds, until > now + LONGEST_PAUSE_SECONDS)
+        self.pause = update(budgets).where(this, shorter).values(paused_until=now + seconds)
+        self.left = select(case((is_paused, 0.0), else_=behind / interval)).where(this)

@@ -1,0 +1,152 @@
+"""Short transactions on the database: each whole, in bounded time, or refused in our own words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.errors import Conflict, StoreUnavailable
+from bot.storage.database import Database, reason
+from bot.storage.tables import budgets, schema_version
+from bot.tasks import WholeSteps
+
+WITHIN_SECONDS = 5.0
+"""How long a caller waits for a step, and how long a transaction on PostgreSQL may take: a network that swallows
+everything would otherwise hold it for minutes."""
+
+WAITS_WITHIN_SECONDS = 3.0
+"""How long a transaction may wait for a connection before it is refused. Shorter than what a caller waits: a refused
+step is not done later."""
+
+MOST_WAITING = 500
+"""How many transactions may wait for a connection. More could not be served in time, so they are refused at once."""
+
+TRACE = "trace of a write"
+"""The name of a budget that nobody spends from: its row is written to see whether rows can be."""
+
+NO_ANSWER = f"no answer within {WITHIN_SECONDS:.0f} s"
+
+NO_CONNECTION = f"no connection free within {WAITS_WITHIN_SECONDS:.0f} s"
+
+TOO_MANY = "too many transactions at once"
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+
+class Transactions:
+    """Runs what is to be read or written together."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.steps = WholeSteps()
+        self._free = asyncio.Semaphore(database.connections)
+        self._waiting = 0
+        self._ending = False
+
+    async def settle(self) -> None:
+        """Let the transactions under way end and none begin after them. For the end of the process."""
+        self._ending = True
+        await self.steps.settle()
+
+    async def whole(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do a step to its end, even if the caller is cancelled, or has waited for too long.
+
+        Raises:
+            StoreUnavailable: it has taken too long. It may come to its end all the same.
+        """
+        try:
+            async with asyncio.timeout(WITHIN_SECONDS):
+                return await self.steps.run(step)
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_ANSWER) from error
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, which is committed at the end.
+
+        Raises:
+            Conflict: a row is there already that must be there once.
+            StoreUnavailable: the database does not answer or its file is gone, too many wait, or the process ends.
+        """
+        await self._wait_for_connection()
+        try:
+            if self._ending:
+                raise StoreUnavailable("the process ends")
+            self.database.make_sure_of_file()
+            async with asyncio.timeout(self._within_seconds), self.database.engine.begin() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise Conflict(reason(error)) from error
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(reason(error)) from error
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_ANSWER) from error
+        finally:
+            self._free.release()
+
+    @property
+    def _within_seconds(self) -> float | None:
+        """How long a transaction may take. On SQLite it always runs to its end: a cancelled one would leave its
+        statements unfinished, and they keep the file locked. The connection of one on PostgreSQL is closed, and the
+        server undoes it."""
+        return WITHIN_SECONDS if self.database.is_shared else None
+
+    async def _wait_for_connection(self) -> None:
+        if self._waiting >= MOST_WAITING:
+            raise StoreUnavailable(TOO_MANY)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAITS_WITHIN_SECONDS):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(NO_CONNECTION) from error
+        finally:
+            self._waiting -= 1
+
+    async def answers(self) -> None:
+        """Raise StoreUnavailable if the database can't be read."""
+        await self.whole(self._answers())
+
+    async def _answers(self) -> None:
+        async with self.begin() as connection:
+            await connection.execute(select(schema_version.c.version))
+
+    async def writes(self, at: datetime) -> None:
+        """Write a row that nobody needs. Raise StoreUnavailable if the database can't be written."""
+        await self.whole(self._writes(at.timestamp()))
+
+    async def _writes(self, at: float) -> None:
+        # Each time something new: a database may spare itself what changes nothing.
+        trace = update(budgets).where(budgets.c.name == TRACE).values(arrival=at)
+        with suppress(Conflict):  # another process has just written the first, so it can be done
+            async with self.begin() as connection:
+                if not (await connection.execute(trace)).rowcount:
+                    first = insert(budgets).values(name=TRACE, arrival=at, paused_until=0.0)
+                    await connection.execute(first)
+
+
+class _HasTransactions(Protocol):
+    transactions: Transactions
+
+
+S = TypeVar("S", bound=_HasTransactions)
+
+
+def whole(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let no cancelled caller tear a transaction, and none wait for long."""
+
+    @wraps(method)
+    async def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await owner.transactions.whole(method(owner, *args, **kwargs))
+
+    return run

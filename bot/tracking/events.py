@@ -1,0 +1,163 @@
+"""Hands what Omni tells of jobs to whoever follows them, in this process or another, and minds whether it comes at all.
+
+A webhook reaches any of the processes. Each that hears of it lets its own follow of the job know, if it has one; what
+is lost on the way costs time, never an answer, since a follow that hears nothing asks.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import structlog
+
+from bot.domain.cards import TeamId
+from bot.domain.jobs import EventKind, Job, JobEvent, JobId, Progress
+from bot.domain.ports.worker import Relay
+from bot.domain.questions import AskId, Webhook
+
+log = structlog.get_logger()
+
+TOLD = "job event"
+"""What the processes tell each other: a word of Omni's about a job."""
+REMEMBERED = 1_000
+"""Of how many jobs it is remembered what was learned of them before anybody followed them."""
+
+_V = TypeVar("_V")
+
+
+class JobEvents:
+    """What Omni tells of one team's jobs, as this process hears of it."""
+
+    def __init__(
+        self,
+        webhook: Callable[[AskId], Webhook] | None = None,
+        tell_others: Callable[[JobId, JobEvent], None] = lambda _job, _event: None,
+    ) -> None:
+        """`webhook` makes what a question takes along to Omni; None: Omni is not asked to tell anything."""
+        self._webhook = webhook
+        self._tell_others = tell_others
+        self._hear: Callable[[JobId, JobEvent], bool] = lambda _job, _event: False
+        self._doubt: Callable[[], None] = lambda: None
+        self._begun: dict[JobId, Job] = {}
+        self._ended: dict[JobId, JobEvent] = {}
+        self._is_missed = False
+
+    @property
+    def are_relied_on(self) -> bool:
+        """Whether Omni is expected to tell how jobs go on: it was asked to, and has not failed to since."""
+        return self._webhook is not None and not self._is_missed
+
+    def listen(self, hear: Callable[[JobId, JobEvent], bool], doubt: Callable[[], None]) -> None:
+        """Let `hear` be called with each event; it says whether the job is followed. `doubt`: called where events may
+        have been missed."""
+        self._hear, self._doubt = hear, doubt
+
+    def webhook(self, ask: AskId) -> Webhook | None:
+        """What a question is to take along, so that its job is told of."""
+        return None if self._webhook is None else self._webhook(ask)
+
+    def began(self, job: Job) -> None:
+        """Omni has just taken a question, and this is its job. Whoever follows it need not ask what it is."""
+        if self.are_relied_on:
+            _remember(self._begun, job.id, job)
+
+    def first_reading(self, job: JobId) -> Job | None:
+        """How the job was when it began, for whoever begins to follow it; None where Omni has to be asked."""
+        reading = self._begun.pop(job, None)
+        return None if job in self._ended else reading
+
+    def end_of(self, job: JobId) -> JobEvent | None:
+        """That Omni has told of a job's end before anybody followed it."""
+        return self._ended.get(job)
+
+    def tell(self, job: JobId, event: JobEvent) -> None:
+        """Take in what Omni has told this process, and pass it on to the others."""
+        self._tell_others(job, event)
+        self.hear(job, event)
+
+    def hear(self, job: JobId, event: JobEvent) -> None:
+        """Take in what Omni has told, here or elsewhere."""
+        if self._is_missed:
+            log.info("webhooks come again")
+        self._is_missed = False
+        if not self._hear(job, event) and event.kind is EventKind.ENDED:
+            _remember(self._ended, job, event)
+
+    def missed(self, job: JobId) -> None:
+        """A job ended and Omni has not told: jobs that begin from now on are asked about, until it tells again."""
+        if not self._is_missed:
+            log.warning("no webhook came", job=job)
+        self._is_missed = True
+
+    def doubt(self) -> None:
+        """Words from other processes may have been missed."""
+        self._doubt()
+
+
+class Switchboard:
+    """The events of all teams, and the way between the processes."""
+
+    def __init__(self, relay: Relay | None = None) -> None:
+        self._relay = relay
+        self._teams: dict[TeamId, JobEvents] = {}
+        if relay is not None:
+            relay.on(TOLD, self._hear)
+            relay.on_gap(self._doubt)
+
+    def connect(self, team: TeamId, webhook: Callable[[AskId], Webhook] | None) -> JobEvents:
+        """The events of a team's jobs from now on."""
+
+        def tell_others(job: JobId, event: JobEvent) -> None:
+            if self._relay is not None:
+                self._relay.tell(TOLD, team=team, job=job, **_words(event))
+
+        self._teams[team] = JobEvents(webhook, tell_others)
+        return self._teams[team]
+
+    def disconnect(self, team: TeamId) -> None:
+        """Nobody follows that team's jobs here any more."""
+        self._teams.pop(team, None)
+
+    def tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
+        """Omni has told this process of a team's job."""
+        if team in self._teams:
+            self._teams[team].tell(job, event)
+        elif self._relay is not None:
+            self._relay.tell(TOLD, team=team, job=job, **_words(event))
+
+    def _hear(self, words: Mapping[str, str]) -> None:
+        event = _event(words)
+        events = self._teams.get(TeamId(words.get("team", "")))
+        if event is None:
+            log.warning("job event not understood")  # from a newer version of the bot
+        elif events is not None:
+            events.hear(JobId(words.get("job", "")), event)
+
+    def _doubt(self) -> None:
+        for events in self._teams.values():
+            events.doubt()
+
+
+def _words(event: JobEvent) -> dict[str, str]:
+    words = {"kind": event.kind.name, "told_at": repr(event.told_at)}
+    if event.progress is not None:
+        words["message"] = event.progress.message
+        if event.progress.iteration is not None:
+            words["iteration"] = str(event.progress.iteration)
+    return words
+
+
+def _event(words: Mapping[str, str]) -> JobEvent | None:
+    """An event out of the words of another process; None for what is none."""
+    try:
+        kind, told_at = EventKind[words["kind"]], float(words["told_at"])
+        iteration = int(words["iteration"]) if "iteration" in words else None
+    except (LookupError, ValueError):
+        return None
+    progress = Progress(words["message"], iteration) if "message" in words else None
+    return JobEvent(kind, told_at, progress)
+
+
+def _remember(known: dict[JobId, _V], job: JobId, what: _V) -> None:
+    known[job] = what
+    if len(known) > REMEMBERED:
+        del known[next(iter(known))]

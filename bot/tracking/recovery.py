@@ -1,0 +1,138 @@
+"""Questions and follows that were in the hands of a process that is gone: their people are told, and nothing is done
+again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.delivery.direct_messages import tell_directly, tell_unheard
+from bot.domain.errors import BoardError, JobNotFound, OmniError, StoreUnavailable
+from bot.domain.jobs import JobId
+from bot.domain.messages import Message
+from bot.domain.ports.omni import Omni
+from bot.domain.ports.slack import Board
+from bot.domain.ports.storage import Asks, GivenUps, Watches
+from bot.domain.ports.worker import Runner
+from bot.rendering import ask_replies, replies
+
+log = structlog.get_logger()
+
+
+ORPHANED_AFTER = timedelta(minutes=3)
+"""For so long no process has said that it has a question in hand: several of its touches were missed."""
+
+
+async def tell_orphans(
+    asks: Asks, board: Board, now: Callable[[], datetime], *, alone_since: datetime | None = None
+) -> None:
+    """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
+
+    `alone_since`: since when no other process can have one in hand, if there is but this one.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
+    before = now() - ORPHANED_AFTER
+    for orphan in await asks.orphans(before if alone_since is None else max(before, alone_since)):
+        if not await asks.take_over(orphan, now()):
+            continue
+        line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.orphaned())
+        try:
+            told = await tell_directly(
+                board, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
+            )
+        except BoardError as error:
+            log.warning("orphan not told", user=orphan.user, code=error.code)
+            continue
+        if told:
+            log.info("orphan told", user=orphan.user)
+        await asks.told(orphan.id)
+
+
+LOOKED_AGAIN_AFTER = timedelta(minutes=10)
+"""How long after a follow has ended because Omni did not know the job any more. The card says it in words."""
+
+SWEEP_SECONDS = 60.0
+"""How often the table is searched for an open watch that nobody follows."""
+
+
+async def sweep(
+    watches: Watches, runner: Runner, now: Callable[[], datetime], *, retention_days: float
+) -> None:
+    """Compare the table with what is followed, again and again, until cancelled."""
+    while True:
+        try:
+            jobs = await watches.open_jobs()
+            await runner.ensure(jobs)
+            forgotten = await watches.forget_closed(now() - timedelta(days=retention_days))
+        except StoreUnavailable as error:
+            log.error("open follows not read", reason=str(error))
+        else:
+            log.debug("swept", jobs=len(jobs), forgotten=forgotten)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def look_again(
+    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], now: Callable[[], datetime]
+) -> None:
+    """Ask Omni once more about each job that it did not know any more, until cancelled. `start` follows one that it
+    knows after all."""
+    while True:
+        try:
+            for job in await watches.lost_jobs(now() - LOOKED_AGAIN_AFTER):
+                await _look_again(watches, omni, start, job)
+        except StoreUnavailable as error:
+            log.error("lost jobs not read", reason=str(error))
+        except OmniError as error:
+            log.info("no status of a lost job", error=type(error).__name__, reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _look_again(
+    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], job: JobId
+) -> None:
+    try:
+        await omni.status(job)
+    except JobNotFound:
+        await watches.settle_lost(job, found=False)
+        return
+    await watches.settle_lost(job, found=True)
+    log.info("lost job found", job=job)
+    await start(job)
+
+
+async def sweep_asks(
+    asks: Asks,
+    board: Board,
+    now: Callable[[], datetime],
+    *,
+    retention_days: float,
+    alone_since: datetime | None = None,
+) -> None:
+    """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled. `alone_since`: see
+    `tell_orphans`."""
+    while True:
+        try:
+            await tell_orphans(asks, board, now, alone_since=alone_since)
+            await asks.forget_asks(now() - timedelta(days=retention_days))
+        except StoreUnavailable as error:
+            log.error("asks not read", reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep_given_ups(
+    given_ups: GivenUps,
+    board: Board,
+    now: Callable[[], datetime],
+    *,
+    alone_since: datetime | None = None,
+) -> None:
+    """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `tell_unheard`."""
+    while True:
+        try:
+            await tell_unheard(given_ups, board, now, alone_since=alone_since)
+        except StoreUnavailable as error:
+            log.error("given up follows not read", reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)

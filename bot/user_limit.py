@@ -1,0 +1,84 @@
+"""Limit on the requests to Omni that one user causes, so that no user takes what the others need.
+
+Requests are counted where they are made, whatever they are for. A user who has made too many is refused where something
+new begins, by `Gatekeeper.refusal`, and never in the middle. Each process counts for itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from bot.domain.cards import UserId
+
+LONGEST_REFUSAL_SECONDS = 20.0
+"""A user is refused no longer than this after a request: one look-up may cost many, through no fault of theirs."""
+ROUNDING_SECONDS = 0.001
+MOST_KNOWN = 2_000
+"""Users whose requests are remembered."""
+
+_acting: ContextVar[UserId | None] = ContextVar("acting", default=None)
+
+
+def act_for(user: UserId | None) -> None:
+    """Count the requests that the running task makes from now on, and those of tasks begun in it, as this user's; None:
+    as no user's."""
+    _acting.set(user)
+
+
+def acting_for() -> UserId | None:
+    """The user whose requests the running task makes."""
+    return _acting.get()
+
+
+@dataclass(slots=True)
+class _Used:
+    until: float = 0.0
+    """When all that the user has used up is there again, by the loop's clock."""
+    waiting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class UserLimit:
+    """Counts each user's requests. Half a minute's may be made at once, the others evenly after that."""
+
+    def __init__(self, per_minute: int) -> None:
+        """`per_minute`: below 3, the longest refusal is too short to keep it."""
+        at_once = max(1, per_minute // 2)
+        self._interval_seconds = 60.0 / (per_minute - at_once + 1)
+        self._ahead_seconds = (at_once - 1) * self._interval_seconds
+        self._users: dict[UserId, _Used] = {}
+
+    def is_exceeded(self, user: UserId) -> bool:
+        """Whether the user has to wait before something new is begun for them."""
+        used = self._users.get(user)
+        return used is not None and used.until - self._ahead_seconds > _loop_time() + ROUNDING_SECONDS
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold the place of the acting user in a queue of all users: one at a time, so that many requests of one user
+        never wait before those of another. Counts the request when the context is left without an error."""
+        user = acting_for()
+        if user is None:
+            yield
+            return
+        used = self._of(user)
+        async with used.waiting:
+            yield
+        now = _loop_time()
+        furthest = now + self._ahead_seconds + LONGEST_REFUSAL_SECONDS
+        used.until = min(max(used.until, now) + self._interval_seconds, furthest)
+
+    def _of(self, user: UserId) -> _Used:
+        if user not in self._users and len(self._users) >= MOST_KNOWN:
+            now = _loop_time()
+            self._users = {
+                known: used
+                for known, used in self._users.items()
+                if used.until > now or used.waiting.locked()
+            }
+        return self._users.setdefault(user, _Used())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,208 @@
+"""Who runs the follows where several processes share one PostgreSQL: procrastinate's worker, in each of them.
+
+An entry in the queue says that a job is to be followed for a team. Whoever holds it follows the job in a task of its
+own and gives the entry up when the follow has ended. So a follow goes on while the database is away, and a process
+that dies, or is stopped, leaves entries behind that the others fetch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from random import Random
+from time import monotonic
+
+import structlog
+from procrastinate import App
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.domain.jobs import JobId
+from bot.domain.ports.worker import Find, Follow, Relay
+from bot.tasks import run_beside
+from bot.worker.heartbeats import is_any_heart_beating
+from bot.worker.job_queue import QUEUE, TASK, Entries
+from bot.worker.pg import reason
+from bot.worker.runner import TaskRunner
+
+log = structlog.get_logger()
+
+MOST_FOLLOWS = 100_000
+"""How many entries one process holds at the same time; procrastinate wants a number."""
+RARELY_SECONDS = 86_400.0
+"""How often what we do not use of procrastinate asks the database."""
+LEAVES_WITHIN_SECONDS = 1.5
+"""How long giving everything back may take at the end."""
+FIRST_BACK_OFF_SECONDS = 0.5
+LONGEST_BACK_OFF_SECONDS = 10.0
+TRIES = 5
+"""How often entries are added anew because another process was adding some of them at the same moment."""
+
+CHANGED = "watches changed"
+LEFT = "entries left"
+"""What the processes tell each other: that a job's watches have changed, and that one of them has stopped."""
+
+
+class QueueRunner:
+    """A team's `Runner` in one of several processes on one PostgreSQL. `Queue.of` makes it."""
+
+    def __init__(self, queue: "Queue", team: TeamId, follow: Follow) -> None:
+        self.here = TaskRunner(follow)
+        self._queue = queue
+        self._team = team
+
+    async def start(self, job: JobId) -> None:
+        """See `Runner.start`."""
+        self._queue.relay.tell(CHANGED, team=self._team, job=job)
+        if self.here.wake(job):
+            return
+        # Also if another process follows the job, since that follow may be ending: then this entry is its successor.
+        try:
+            await self._queue.entries.add(self._team, [job], urgent=True)
+        except AlreadyEnqueued:
+            pass
+        except ConnectorException as error:
+            log.error("follow not queued", job=job, reason=reason(error))
+
+    async def ensure(self, jobs: Sequence[JobId]) -> None:
+        """See `Runner.ensure`."""
+        entries = self._queue.entries
+        for _ in range(TRIES):
+            try:
+                queued = await entries.queued_jobs(self._team)
+                missing = [job for job in jobs if job not in queued]
+                if missing:
+                    await entries.add(self._team, missing)
+                    log.info("follows queued", jobs=len(missing))
+                return
+            except AlreadyEnqueued:
+                await asyncio.sleep(self._queue.random.random())
+            except ConnectorException as error:
+                log.error("follows not queued", reason=reason(error))
+                return
+        log.warning("follows not queued", reason="others are at it")
+
+    async def stop(self) -> None:
+        """See `Runner.stop`. At the end of the process, the other processes take over at once."""
+        await self.here.stop()
+        await self._queue.stopped(self._team, self)
+
+
+class Queue:
+    """The `Runners` of one of several processes on one PostgreSQL."""
+
+    def __init__(self, entries: Entries, relay: Relay, random: Random) -> None:
+        self.entries = entries
+        self.relay = relay
+        self.random = random
+        self._timing = entries.timing
+        self._runners: dict[TeamId, QueueRunner] = {}
+        self._find: Find | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        # It would log every job at every turn; what matters is said here.
+        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+        self._app = App(connector=entries.connector)
+        self._app.job_manager = entries
+        self._app.task(name=TASK, queue=QUEUE)(self._see_through)
+        relay.on(CHANGED, self._hear_changed)
+        relay.on(LEFT, self._hear_left)
+        relay.on_gap(self._wake_all)
+
+    def of(self, team: TeamId, follow: Follow) -> QueueRunner:
+        """See `Runners.of`."""
+        runner = self._runners[team] = QueueRunner(self, team, follow)
+        return runner
+
+    async def run(self, find: Find) -> None:
+        """See `Runners.run`: fetch entries, and take over those of dead processes."""
+        self._find = find
+        working = asyncio.create_task(self._work(), name="queue worker")
+        rescuing = asyncio.create_task(self._rescue(), name="queue rescue")
+        await run_beside([working, rescuing])
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runners.is_anybody_following`: whoever's heart has beaten lately fetches entries."""
+        return await is_any_heart_beating(self.entries.connector, self._timing.stalled_after_seconds)
+
+    def leave(self) -> None:
+        """See `Runners.leave`."""
+        self.entries.leave()
+
+    async def stopped(self, team: TeamId, runner: QueueRunner) -> None:
+        """The team is not followed here any more. After the last one of a process that ends, what it held is given
+        back."""
+        if self._runners.get(team) is runner:
+            del self._runners[team]
+        if self._runners or not self.entries.is_leaving:
+            return
+        # Not cancelled when it takes too long: the driver would need seconds to give up a silent connection.
+        self._leaving = asyncio.create_task(self._leave(), name="queue leave")
+        await asyncio.wait({self._leaving}, timeout=LEAVES_WITHIN_SECONDS)
+
+    async def _leave(self) -> None:
+        await self.entries.give_back_all()
+        await self.relay.tell(LEFT)
+
+    async def _see_through(self, job: str, team: str | None = None) -> None:
+        """What procrastinate runs for an entry. One that nobody here can follow ends: the next look of whoever has
+        the team's watches open queues the job again."""
+        if team is None:
+            log.info("entry of an older version ended", job=job)
+            return
+        runner = await self._runner_of(TeamId(team))
+        if runner is None:
+            log.info("entry ended", job=job, team=team, reason="the team does not run here")
+        else:
+            await runner.here.see_through(JobId(job))
+
+    async def _runner_of(self, team: TeamId) -> QueueRunner | None:
+        """The team's runner, whose workspace may have to be opened first."""
+        if team not in self._runners and self._find is not None:
+            try:
+                await self._find(team)
+            except StoreUnavailable as error:
+                log.warning("workspace not found", team=team, reason=str(error))
+        return self._runners.get(team)
+
+    async def _work(self) -> None:
+        """Keep procrastinate's worker running; when it breaks off, others or the next one take its entries."""
+        back_off = FIRST_BACK_OFF_SECONDS
+        while not self.entries.is_leaving:
+            began = monotonic()
+            try:
+                await self._app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=MOST_FOLLOWS,
+                    install_signal_handlers=False,
+                    delete_jobs="always",
+                    shutdown_graceful_timeout=0.0,
+                    fetch_job_polling_interval=self._timing.poll_seconds,
+                    abort_job_polling_interval=RARELY_SECONDS,
+                    update_heartbeat_interval=self._timing.heartbeat_seconds,
+                    stalled_worker_timeout=RARELY_SECONDS,
+                )
+            except ConnectorException as error:
+                log.warning("queue not reached", what="worker", reason=reason(error))
+            except Exception:
+                log.exception("queue worker broke")
+            if monotonic() - began > LONGEST_BACK_OFF_SECONDS:
+                back_off = FIRST_BACK_OFF_SECONDS
+            await asyncio.sleep(back_off)
+            back_off = min(LONGEST_BACK_OFF_SECONDS, 2.0 * back_off)
+
+    async def _rescue(self) -> None:
+        while True:
+            await self.entries.rescue()
+            await asyncio.sleep(self._timing.rescue_seconds)
+
+    def _hear_changed(self, words: Mapping[str, str]) -> None:
+        runner = self._runners.get(TeamId(words.get("team", "")))
+        if runner is not None:
+            runner.here.wake(JobId(words.get("job", "")))
+
+    def _hear_left(self, _words: Mapping[str, str]) -> None:
+        self.entries.look()
+
+    def _wake_all(self) -> None:
+        for runner in self._runners.values():
+            runner.here.wake_all()

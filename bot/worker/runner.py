@@ -1,0 +1,134 @@
+"""Who runs the follows of a workspace: here, asyncio tasks of this one process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import ClaimLost
+from bot.domain.jobs import JobId
+from bot.domain.ports.worker import Find, Follow, Runner
+from bot.log import begin_follow
+
+log = structlog.get_logger()
+
+
+BEGUN_AT_ONCE = 50
+"""How many follows begin together after a restart; each reads and writes the database once or twice."""
+
+
+async def _let_others_run() -> None:
+    await asyncio.sleep(0)
+
+
+class TaskRunners:
+    """`Runners` for the only process of a database: tasks need nobody beside them."""
+
+    def __init__(self, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
+        """`breathe`: as for `TaskRunner`."""
+        self._breathe = breathe
+        self._is_running = False
+
+    def of(self, team: TeamId, follow: Follow) -> Runner:  # noqa: ARG002
+        """See `Runners.of`."""
+        return TaskRunner(follow, self._breathe)
+
+    async def run(self, find: Find) -> None:  # noqa: ARG002
+        """See `Runners.run`."""
+        self._is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._is_running = False
+
+    async def is_anybody_following(self) -> bool:
+        """See `Runners.is_anybody_following`: there is no other process."""
+        return self._is_running
+
+    def leave(self) -> None:
+        """See `Runners.leave`: there is no other process."""
+
+
+class TaskRunner:
+    """A `Runner` of asyncio tasks."""
+
+    def __init__(self, follow: Follow, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
+        """`breathe`: awaited between the beginnings of many follows, so that people's requests get between."""
+        self._follow = follow
+        self._breathe = breathe
+        self._running: dict[JobId, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._stopped = False
+
+    async def start(self, job: JobId) -> None:
+        """See `Runner.start`."""
+        if not self.wake(job):
+            self._begin(job)
+
+    async def ensure(self, jobs: Sequence[JobId]) -> None:
+        """See `Runner.ensure`."""
+        for number, job in enumerate(jobs, start=1):
+            self._begin(job)
+            if number % BEGUN_AT_ONCE == 0:
+                await self._breathe()
+
+    async def stop(self) -> None:
+        """See `Runner.stop`."""
+        self._stopped = True
+        tasks = [task for task, _ in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def wake(self, job: JobId) -> bool:
+        """Let who follows the job look at its watches again. False if nobody here does."""
+        running = self._running.get(job)
+        if running is None or running[0].done():
+            return False
+        running[1].set()
+        return True
+
+    def wake_all(self) -> None:
+        """Let every follow look at its watches again."""
+        for _, wake in self._running.values():
+            wake.set()
+
+    async def see_through(self, job: JobId) -> None:
+        """Follow the job and wait until that has ended. Whoever gives up waiting does not end it. Raises ClaimLost."""
+        if self.wake(job):
+            # Left over from before, it may be about to find that another process has taken the job over.
+            await asyncio.wait({self._running[job][0]})
+        self._begin(job)
+        if (running := self._running.get(job)) is not None:
+            task, _ = running
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
+
+    def _begin(self, job: JobId) -> None:
+        running = self._running.get(job)
+        if self._stopped or (running is not None and not running[0].done()):
+            return
+        wake = asyncio.Event()
+        task = asyncio.create_task(self._run(job, wake), name=f"follow {job}")
+        self._running[job] = (task, wake)
+        task.add_done_callback(lambda ended: self._forget(job, ended))
+
+    async def _run(self, job: JobId, wake: asyncio.Event) -> None:
+        begin_follow(job)
+        try:
+            await self._follow(job, wake)
+        except ClaimLost:
+            log.info("follow left to another", job=job)
+            raise
+        except Exception:
+            # A defect of ours. The sweep starts the follow again; the table holds what it was about.
+            log.exception("follow broke", job=job)
+
+    def _forget(self, job: JobId, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled():
+            # Taken here, or asyncio reports a lost claim of which nobody waits to hear.
+            ended.exception()
+        running = self._running.get(job)
+        if running is not None and running[0] is ended:
+            del self._running[job]

@@ -1,0 +1,149 @@
+"""Several workspaces, as they install the app and remove it: what is shared by the pages, the events and the source."""
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import BoardError, StoreUnavailable
+from bot.domain.messages import Message
+from bot.domain.ports.metrics import UNMETERED
+from bot.encryption import EncryptionKeys
+from bot.rendering import ask_replies, replies
+from bot.settings import Settings
+from bot.slack.dispatch import QUIET
+from bot.slack.messages import identify, slack_client
+from bot.slack.views import whisper
+from bot.storage.installations import InstallationStore, StateStore
+from bot.storage.transactions import Transactions
+from bot.workspaces.installations import Installations
+from bot.workspaces.oauth import Flow, flow
+from bot.workspaces.registry import Workspaces
+from bot.workspaces.uninstall import Leaving
+
+log = structlog.get_logger()
+
+
+class Installing:
+    """Opens a workspace that has installed the app, and closes one that has removed it."""
+
+    def __init__(
+        self, settings: Settings, transactions: Transactions, session: aiohttp.ClientSession
+    ) -> None:
+        """Raises ValueError if the settings are not for several workspaces."""
+        if settings.slack_client_id is None or settings.encryption_key is None:
+            raise ValueError("several workspaces need SLACK_CLIENT_ID and ENCRYPTION_KEY")
+        self._settings = settings
+        self._transactions = transactions
+        self._session = session
+        self._client_id = settings.slack_client_id
+        self._keys = EncryptionKeys(settings.encryption_key.get_secret_value())
+        self.installations = Installations(
+            transactions,
+            self._client_id,
+            self._keys,
+            shared=settings.omni_account,
+            shared_with=settings.allowed_teams,
+        )
+        self.leaving = Leaving(self.installations, self._stop, self._is_still_good)
+        self._lobby = lobby(settings.slack_api_url, self.leaving, partial(whisper, session, UNMETERED))
+        self._workspaces: Workspaces | None = None
+
+    def open(self, workspaces: Workspaces) -> Flow:
+        """Let all that happens act on these. Returns what the pages need."""
+        self._workspaces = workspaces
+        settings = self._settings
+        secret = settings.slack_client_secret
+        return flow(
+            slack_client("", settings.slack_api_url, self._session),
+            InstallationStore(self._transactions, self._client_id, self._keys),
+            StateStore(self._transactions),
+            self.installations,
+            self._installed,
+            client_secret="" if secret is None else secret.get_secret_value(),
+            public_url=settings.public_url or "",
+        )
+
+    async def app_of(self, team: TeamId) -> AsyncApp | None:
+        """What Bolt does with what Slack sends for the team; None where the app is not installed there. Raises
+        StoreUnavailable."""
+        app = None if self._workspaces is None else await self._workspaces.app_of(team)
+        if app is None and await self.installations.is_installed(team):
+            return self._lobby
+        return app
+
+    async def _installed(self, _team: TeamId) -> None:
+        try:
+            if self._workspaces is not None:
+                await self._workspaces.look()
+        except StoreUnavailable as error:
+            log.warning("workspaces not read", reason=str(error))
+
+    async def _stop(self, team: TeamId) -> None:
+        if self._workspaces is not None:
+            await self._workspaces.close(team)
+
+    async def _is_still_good(self, team: TeamId) -> bool:
+        """Whoever says that the app was removed is Slack. So unless Slack takes the token, it is believed."""
+        token = await self.installations.bot_token(team)
+        if token is None:
+            return False
+        try:
+            await identify(slack_client(token, self._settings.slack_api_url, self._session))
+        except BoardError:
+            return False
+        return True
+
+
+NO_OMNI_YET = (
+    "This workspace has no Omni yet. Please ask whoever runs this bot to add it: "
+    "`python -m bot workspace add {team}`"
+)
+
+_ANY = re.compile("")
+
+
+def lobby(api_url: str, leaving: Leaving, whisper: Callable[[str, Message], Awaitable[None]]) -> AsyncApp:
+    """Build the Bolt app of all these workspaces: it answers that the Omni is missing, and handles the app's removal.
+
+    `whisper` replies by a response_url; it raises any BoardError.
+    """
+
+    async def authorize(team_id: str | None) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=None, team_id=team_id)
+
+    async def on_command(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack(_line(body))
+
+    async def on_interaction(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        if url := body.get("response_url"):
+            with suppress(BoardError):
+                await whisper(str(url), Message(_line(body)))
+
+    app = AsyncApp(
+        logger=QUIET,
+        client=AsyncWebClient(base_url=api_url),
+        authorize=authorize,
+        request_verification_enabled=False,  # `httpmode` has verified the signature, and passes no signature on
+    )
+    for command in (ask_replies.COMMAND, replies.COMMAND):
+        app.command(command)(on_command)
+    for listen in (app.action, app.shortcut, app.view):
+        listen(_ANY)(on_interaction)
+    leaving.register(app)
+    return app
+
+
+def _line(body: dict[str, Any]) -> str:
+    team = body.get("team_id") or (body.get("team") or {}).get("id") or ""
+    return NO_OMNI_YET.format(team=team)

@@ -1,0 +1,202 @@
+"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a `credentials.Source`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, insert, select, update
+
+from bot.domain.cards import TeamId, UserId
+from bot.domain.credentials import Credentials, OmniAccount
+from bot.domain.errors import Unreadable
+from bot.domain.questions import ModelId
+from bot.encryption import EncryptionKeys
+from bot.storage.installations import ENCRYPTED
+from bot.storage.tables import slack_bots, slack_installations, workspaces
+from bot.storage.transactions import Transactions, whole
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the operator is told of a workspace; no secrets."""
+
+    team: TeamId
+    name: str | None
+    """As Slack told it when the app was installed; None where it is not installed."""
+    omni: OmniAccount | None
+    """Its own."""
+
+
+class Installations:
+    """Opens a workspace where both are known: the bot's token, and an Omni that the workspace may see.
+
+    That is its own. The settings' Omni is only for the workspaces that `ALLOWED_TEAMS` names: anybody may install an
+    app whose address they know, and nobody shall come to see another company's data by that.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        client_id: str,
+        keys: EncryptionKeys,
+        *,
+        shared: OmniAccount | None,
+        shared_with: Collection[TeamId],
+    ) -> None:
+        """`shared`: the Omni of those workspaces in `shared_with` that have none of their own."""
+        self.transactions = transactions
+        self._client_id = client_id
+        self._keys = keys
+        self._shared = shared
+        self._shared_with = shared_with
+
+    async def list(self) -> Sequence[Credentials]:
+        """See `Source.list`. What can't be decrypted is left out, and said in the log."""
+        bots, accounts = await self._read()
+        found = [self._credentials(TeamId(team), bot, accounts.get(team)) for team, bot in bots.items()]
+        return [credentials for credentials in found if credentials is not None]
+
+    async def bot_token(self, team: TeamId) -> str | None:
+        """The bot's token in a workspace, if the app is installed there and it can be decrypted. Raises
+        StoreUnavailable."""
+        bots, _ = await self._read()
+        bot = bots.get(team)
+        return None if bot is None else self._opened("bot_token", team, bot["bot_token"])
+
+    async def is_installed(self, team: TeamId) -> bool:
+        """Whether a token of the workspace is stored, also one that can't be decrypted. Raises StoreUnavailable."""
+        bots, _ = await self._read()
+        return team in bots
+
+    async def has_omni(self, team: TeamId) -> bool:
+        """Whether there is an Omni that the workspace may see. Raises StoreUnavailable."""
+        _, accounts = await self._read()
+        return self._omni(team, accounts.get(team)) is not None
+
+    async def known(self) -> Sequence[Known]:
+        """Every workspace that is installed or has an Omni of its own, by team. Raises StoreUnavailable."""
+        bots, accounts = await self._read()
+        return [
+            Known(
+                TeamId(team),
+                str(bots[team]["team_name"] or team) if team in bots else None,
+                self._own(TeamId(team), accounts[team]) if team in accounts else None,
+            )
+            for team in sorted(bots.keys() | accounts.keys())
+        ]
+
+    @whole
+    async def remove(self, team: TeamId) -> bool:
+        """Forget the bot's token in a workspace; its Omni stays. Whether there was one. Raises StoreUnavailable."""
+        removed = 0
+        async with self.transactions.begin() as connection:
+            for table in (slack_bots, slack_installations):
+                own = (table.c.client_id == self._client_id) & (table.c.team_id == team)
+                removed += (await connection.execute(delete(table).where(own))).rowcount
+        return removed > 0
+
+    @whole
+    async def set_omni(self, team: TeamId, omni: OmniAccount) -> None:
+        """Give a workspace its own Omni, or another one. Raises StoreUnavailable."""
+        values = {
+            "omni_base_url": omni.base_url,
+            "omni_api_token": self._keys.encrypt(omni.api_token),
+            "requests_per_minute": omni.requests_per_minute,
+            "default_model": omni.default_model,
+        }
+        change = update(workspaces).where(workspaces.c.team == team).values(**values)
+        async with self.transactions.begin() as connection:
+            if not (await connection.execute(change)).rowcount:
+                await connection.execute(insert(workspaces).values(team=team, **values))
+
+    @whole
+    async def remove_omni(self, team: TeamId) -> bool:
+        """Forget a workspace's own Omni. Whether there was one. Raises StoreUnavailable."""
+        async with self.transactions.begin() as connection:
+            forget = delete(workspaces).where(workspaces.c.team == team)
+            return bool((await connection.execute(forget)).rowcount)
+
+    @whole
+    async def encrypt_anew(self) -> int:
+        """Encrypt everything with the first key, so that the others may go. How much could not be decrypted, and is
+        left as it is. Raises StoreUnavailable."""
+        left = 0
+        async with self.transactions.begin() as connection:
+            for table, key, names in (
+                (slack_bots, slack_bots.c.id, ENCRYPTED),
+                (slack_installations, slack_installations.c.id, ENCRYPTED),
+                (workspaces, workspaces.c.team, ("omni_api_token",)),
+            ):
+                for row in (await connection.execute(select(table))).mappings().all():
+                    kept = {name: row[name] for name in names if row.get(name) is not None}
+                    changed = self._anew(kept)
+                    left += len(kept) - len(changed)
+                    if changed:
+                        await connection.execute(update(table).where(key == row[key.name]).values(**changed))
+        return left
+
+    def _anew(self, kept: Mapping[str, str]) -> dict[str, str]:
+        changed = {}
+        for name, encrypted in kept.items():
+            with suppress(Unreadable):
+                changed[name] = self._keys.anew(encrypted)
+        return changed
+
+    @whole
+    async def _read(self) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
+        """The newest row of each team's bot, and that of each team's Omni."""
+        bots = select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
+        async with self.transactions.begin() as connection:
+            installed = (await connection.execute(bots)).mappings().all()
+            accounts = (await connection.execute(select(workspaces))).mappings().all()
+        return {row["team_id"]: row for row in installed}, {row["team"]: row for row in accounts}
+
+    def _credentials(
+        self, team: TeamId, bot: Mapping[Any, Any], account: Mapping[Any, Any] | None
+    ) -> Credentials | None:
+        omni = self._omni(team, account)
+        token = self._opened("bot_token", team, bot["bot_token"])
+        if omni is None or token is None:
+            return None
+        return Credentials(
+            team=team,
+            bot_user=UserId(str(bot["bot_user_id"])),
+            bot_id=str(bot["bot_id"] or ""),
+            bot_token=token,
+            omni_base_url=omni.base_url,
+            omni_api_token=omni.api_token,
+            requests_per_minute=omni.requests_per_minute,
+            default_model=omni.default_model,
+            is_shut=account is not None,
+        )
+
+    def _omni(self, team: TeamId, account: Mapping[Any, Any] | None) -> OmniAccount | None:
+        """Where its own can't be decrypted, it has none: never another's."""
+        if account is not None:
+            return self._own(team, account)
+        return self._shared if team in self._shared_with else None
+
+    def _own(self, team: TeamId, account: Mapping[Any, Any]) -> OmniAccount | None:
+        token = self._opened("omni_api_token", team, account["omni_api_token"])
+        if token is None:
+            return None
+        model = account["default_model"]
+        return OmniAccount(
+            base_url=account["omni_base_url"],
+            api_token=token,
+            requests_per_minute=account["requests_per_minute"],
+            default_model=ModelId(model) if model else None,
+        )
+
+    def _opened(self, what: str, team: TeamId, encrypted: str | None) -> str | None:
+        if encrypted is None:
+            return None
+        try:
+            return self._keys.decrypt(encrypted)
+        except Unreadable as error:
+            log.error("not decrypted", what=what, team=team, reason=str(error))
+            return None

@@ -1,0 +1,170 @@
+"""Installing by OAuth: two pages on `PORT`, and Bolt's own flow behind them.
+
+Source: docs.slack.dev/authentication/installing-with-oauth.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+from urllib.parse import urljoin
+
+import aiohttp
+import structlog
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
+from slack_bolt.error import BoltError
+from slack_bolt.oauth.async_callback_options import AsyncCallbackOptions, AsyncFailureArgs, AsyncSuccessArgs
+from slack_bolt.oauth.async_oauth_flow import AsyncOAuthFlow
+from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.oauth.installation_store import Installation
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.slack.dispatch import QUIET
+from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
+from bot.storage.installations import BEGUN_FOR_SECONDS, InstallationStore, StateStore
+from bot.workspaces.oauth_pages import HEADERS, NOT_STORED, SLACK_SILENT, STARTING, Page, failure, success
+
+log = structlog.get_logger()
+
+INSTALL_PATH = "/slack/install"
+REDIRECT_PATH = "/slack/oauth_redirect"
+
+_TEAM = re.compile("[TE][A-Z0-9]{1,31}")
+
+
+class OrgWide(BoltError):
+    """The app was installed for a whole organisation, where a workspace's data could not be told apart."""
+
+
+class Accounts(Protocol):
+    """Knows which workspace may see which Omni."""
+
+    async def has_omni(self, team: TeamId) -> bool:
+        """Whether there is one for the team. Raises StoreUnavailable."""
+        ...
+
+
+class Flow(AsyncOAuthFlow):
+    """Bolt's, which keeps installations of single workspaces only."""
+
+    async def store_installation(self, request: AsyncBoltRequest, installation: Installation) -> None:
+        """Keep it.
+
+        Raises:
+            OrgWide: it is one of a whole organisation.
+            StoreUnavailable: the database did not answer.
+        """
+        if installation.is_enterprise_install or not installation.team_id or not installation.bot_token:
+            raise OrgWide("org-wide")
+        await super().store_installation(request, installation)
+
+
+class OAuth:
+    """The pages; answered with 503 until `open`."""
+
+    def __init__(self) -> None:
+        self._flow: Flow | None = None
+
+    def open(self, flow: Flow) -> None:
+        """Let people install the app from now on."""
+        self._flow = flow
+
+    def close(self) -> None:
+        """Let nobody begin any more."""
+        self._flow = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """What a browser asks for."""
+        return [web.get(INSTALL_PATH, self._install), web.get(REDIRECT_PATH, self._come_back)]
+
+    async def _install(self, request: web.Request) -> web.Response:
+        if self._flow is None:
+            return _shown(STARTING)
+        try:
+            team = request.query.get("team", "")  # Bolt puts it into the address as it is
+            query = f"team={team}" if _TEAM.fullmatch(team) else ""
+            answer = await self._flow.handle_installation(_asked(request, query))
+        except StoreUnavailable as error:
+            log.error("installation not begun", reason=str(error))
+            return _shown(NOT_STORED)
+        response = await to_aiohttp_response(answer)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def _come_back(self, request: web.Request) -> web.Response:
+        if self._flow is None:
+            return _shown(STARTING)
+        try:
+            answer = await self._flow.handle_callback(_asked(request, request.query_string))
+        except StoreUnavailable as error:
+            log.error("installation not stored", reason=str(error))
+            return _shown(NOT_STORED)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("slack not reached", reason=type(error).__name__)
+            return _shown(SLACK_SILENT)
+        return await to_aiohttp_response(answer)
+
+
+def flow(
+    client: AsyncWebClient,
+    store: InstallationStore,
+    states: StateStore,
+    accounts: Accounts,
+    installed: Callable[[TeamId], Awaitable[None]],
+    *,
+    client_secret: str,
+    public_url: str,
+) -> Flow:
+    """Bolt's flow, told where everything is. `client`: the Web API without a token; `installed` is told of each
+    workspace that is kept."""
+
+    async def succeed(args: AsyncSuccessArgs) -> BoltResponse:
+        team = TeamId(str(args.installation.team_id))
+        log.info("app installed", team=team)
+        await installed(team)
+        name = args.installation.team_name or str(team)
+        return _answer(success(team, name, has_omni=await accounts.has_omni(team)), args)
+
+    async def fail(args: AsyncFailureArgs) -> BoltResponse:
+        page = failure("org_wide" if isinstance(args.error, OrgWide) else args.reason)
+        log.warning("app not installed", page=page.title)
+        return _answer(page, args)
+
+    settings = AsyncOAuthSettings(
+        client_id=store.client_id,
+        client_secret=client_secret,
+        scopes=sorted(REQUIRED_SCOPES | OPTIONAL_SCOPES),
+        user_scopes=(),
+        redirect_uri=f"{public_url}{REDIRECT_PATH}",
+        install_path=INSTALL_PATH,
+        install_page_rendering_enabled=False,
+        redirect_uri_path=REDIRECT_PATH,
+        callback_options=AsyncCallbackOptions(succeed, fail),
+        authorization_url=urljoin(client.base_url, "/oauth/v2/authorize"),
+        installation_store=store,
+        state_store=states,
+        state_expiration_seconds=BEGUN_FOR_SECONDS,
+        logger=QUIET,
+    )
+    return Flow(client=client, logger=QUIET, settings=settings)
+
+
+def _asked(request: web.Request, query: str) -> AsyncBoltRequest:
+    """Return what Bolt needs of the request, with this query. The body of a GET has no meaning and is not read."""
+    cookies = request.headers.getall("Cookie", [])
+    return AsyncBoltRequest(body="", query=query, headers={"Cookie": cookies})
+
+
+def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltResponse:
+    """The page, which also ends what the browser had begun."""
+    cookie = args.settings.state_utils.build_set_cookie_for_deletion()
+    headers: dict[str, str | Sequence[str]] = {**HEADERS, "Set-Cookie": [cookie]}
+    return BoltResponse(status=page.status, body=page.html(INSTALL_PATH), headers=headers)
+
+
+def _shown(page: Page) -> web.Response:
+    return web.Response(status=page.status, text=page.html(INSTALL_PATH), headers=HEADERS)

@@ -1,0 +1,71 @@
+"""What the processes of one database know and nobody else: random, made by the first of them, kept with the follows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from secrets import token_hex
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from bot.delivery.outcomes import Arrivals
+from bot.domain.errors import Conflict
+from bot.domain.ports.worker import Runners
+from bot.storage.tables import secrets
+from bot.storage.transactions import Transactions
+from bot.tracking.events import Switchboard
+from bot.worker.job_queue import Entries
+from bot.worker.pg import open_pool
+from bot.worker.pg_notify import PgNotify
+from bot.worker.queue_runner import Queue
+from bot.worker.runner import TaskRunners
+from bot.worker.schema import prepare
+
+BYTES = 32
+
+
+async def server_secret(transactions: Transactions, name: str) -> bytes:
+    """The secret of that name, the same in every process and after every restart. Raises StoreUnavailable."""
+    try:
+        return await transactions.whole(_known_or_new(transactions, name))
+    except Conflict:
+        # Another process has made it in this moment.
+        return await transactions.whole(_known_or_new(transactions, name))
+
+
+async def _known_or_new(transactions: Transactions, name: str) -> bytes:
+    async with transactions.begin() as connection:
+        value = await connection.scalar(select(secrets.c.value).where(secrets.c.name == name))
+        if value is None:
+            value = token_hex(BYTES)
+            await connection.execute(insert(secrets).values(name=name, value=value))
+    return bytes.fromhex(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What differs between one process and several."""
+
+    runners: Runners
+    arrivals: Arrivals
+    switchboard: Switchboard
+    """Where what Omni tells goes to whoever follows the job."""
+    listen: Callable[[], Coroutine[Any, Any, object]]
+    """Hears what other processes have to tell, until cancelled."""
+    peers: PgNotify | None = None
+    """Where the settings of other processes show; None: there can be no other."""
+
+
+@asynccontextmanager
+async def sharing(transactions: Transactions, url: str, random: Random) -> AsyncIterator[Sharing]:
+    """What fits the database. Raises StoreUnavailable."""
+    if not transactions.database.is_shared:
+        yield Sharing(TaskRunners(transactions.answers), Arrivals(), Switchboard(), asyncio.Event().wait)
+        return
+    await prepare(url)
+    async with open_pool(url) as pool:
+        relay = PgNotify(url, pool)
+        entries = await Entries.over(pool, breathe=transactions.answers, registered=relay.show)
+        yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run, relay)

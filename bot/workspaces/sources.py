@@ -1,0 +1,73 @@
+"""The one workspace that the settings name: who the bot is there, asked of Slack once."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain.credentials import Credentials
+from bot.domain.errors import BoardBusy, BoardError, TokenRefused
+from bot.settings import Settings
+from bot.slack.messages import Identity, identify, may_connect, slack_client
+
+log = structlog.get_logger()
+
+LONGEST_BACK_OFF_SECONDS = 30.0
+
+
+class SingleWorkspace:
+    """A `Source` of the workspace to which the settings' tokens belong."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
+        """`app`: the Web API with the app's token, which is empty in HTTP mode.
+
+        Raises:
+            ValueError: the settings name no Omni.
+        """
+        if settings.omni_account is None:
+            raise ValueError("one workspace needs one Omni")
+        self._settings = settings
+        self._omni = settings.omni_account
+        self._bot = slack_client(settings.bot_token, settings.slack_api_url, session)
+        self._app = app
+        self._credentials: Credentials | None = None
+
+    async def list(self) -> Sequence[Credentials]:
+        """See `Source.list`. The first time it takes as long as it takes Slack to answer."""
+        if self._credentials is None:
+            self._credentials = self._known(await self._introduce())
+        return [self._credentials]
+
+    async def _introduce(self) -> Identity:
+        """Make sure of both tokens."""
+        failures = 0
+        while True:
+            try:
+                identity = await identify(self._bot)
+                if self._app.token:
+                    await may_connect(self._app)
+            except TokenRefused:
+                raise
+            except BoardError as error:
+                longest = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)
+                seconds = error.retry_after_seconds if isinstance(error, BoardBusy) else longest
+                failures += 1
+                log.warning("slack not reached", code=error.code, again_in_seconds=seconds)
+                await asyncio.sleep(seconds)
+            else:
+                log.info("slack knows us", team=identity.team, user=identity.user)
+                return identity
+
+    def _known(self, identity: Identity) -> Credentials:
+        return Credentials(
+            team=identity.team,
+            bot_user=identity.user,
+            bot_id=identity.bot_id,
+            bot_token=self._settings.bot_token,
+            omni_base_url=self._omni.base_url,
+            omni_api_token=self._omni.api_token,
+            requests_per_minute=self._omni.requests_per_minute,
+            default_model=self._omni.default_model,
+        )

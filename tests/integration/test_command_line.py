@@ -1,0 +1,296 @@
+"""The command line as its users meet it: what is said, and the exit code."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bot import __main__ as main_module
+from bot import app
+from bot.demo.faults import HTML_500, Fault
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Script
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.domain.errors import SettingsError
+from bot.settings import HINTS, Settings
+from bot.storage.database import Database
+from bot.workspaces.agreement import ANOTHER_OMNI
+from tests.support.paths import ROOT
+
+NEEDED = ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "OMNI_BASE_URL", "OMNI_API_TOKEN"]
+
+
+class Ended:
+    """A process that has ended: its exit code, and what it said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+        assert "Traceback" not in out + err, out + err
+
+
+class World:
+    """Both services, and the bot as a process between them."""
+
+    def __init__(self, slack: SimulatedSlack, omni: SimulatedOmni, folder: Path) -> None:
+        self.slack = slack
+        self.omni = omni
+        self.folder = folder
+        self.database_url = f"sqlite+aiosqlite:///{folder / 'bot.sqlite3'}"
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self, *arguments: str, **changed: str | None) -> asyncio.subprocess.Process:
+        settings = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "SLACK_BOT_TOKEN": self.slack.bot_token,
+            "SLACK_APP_TOKEN": self.slack.app_token,
+            "SLACK_API_URL": self.slack.api_url,
+            "OMNI_BASE_URL": self.omni.base_url,
+            "OMNI_API_TOKEN": self.omni.api_key,
+            "DATABASE_URL": self.database_url,
+            **changed,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", *arguments),
+            cwd=self.folder,
+            env={name: value for name, value in settings.items() if value is not None},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self.processes.append(process)
+        return process
+
+    async def end(self, process: asyncio.subprocess.Process) -> Ended:
+        async with asyncio.timeout(30.0):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    async def run(self, *arguments: str, **changed: str | None) -> Ended:
+        return await self.end(await self.start(*arguments, **changed))
+
+    async def close(self) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with SimulatedSlack() as slack, SimulatedOmni() as omni:
+        world = World(slack, omni, tmp_path)
+        yield world
+        await world.close()
+
+
+# Code 2 is for settings
+
+
+@pytest.mark.parametrize("command", [[], ["check"]], ids=["run", "check"])
+async def test_missing_settings_are_one_line_each_and_code_2(world: World, command: list[str]) -> None:
+    ended = await world.run(*command, **dict.fromkeys(NEEDED))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines() == [f"{name} is not set: set it to {HINTS[name]}" for name in NEEDED]
+
+
+async def test_malformed_settings_are_one_line_each_and_no_secret_is_told(world: World) -> None:
+    ended = await world.run(SLACK_BOT_TOKEN="secret", PORT="secret", OMNI_BASE_URL="http://secret.example")
+    assert ended.code == 2
+    assert [line.split()[0] for line in ended.err.splitlines()] == [
+        "SLACK_BOT_TOKEN",
+        "OMNI_BASE_URL",
+        "PORT",
+    ]
+    assert "secret" not in ended.err
+
+
+async def test_a_file_with_settings_that_is_no_text_is_one_line(world: World) -> None:
+    (world.folder / ".env").write_bytes(b"\xff\xfe")
+    ended = await world.run()
+    assert (ended.code, ended.err) == (2, ".env is not UTF-8 text\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["--nonsense"], ["check", "more"], ["demo", "--port", "many"]]
+)
+async def test_an_unknown_command_is_code_2_with_the_usage(world: World, arguments: list[str]) -> None:
+    ended = await world.run(*arguments)
+    assert ended.code == 2 and ended.err.startswith("usage: python -m bot")
+
+
+async def test_help_names_the_commands_and_what_each_exit_code_means(world: World) -> None:
+    ended = await world.run("--help", **dict.fromkeys(NEEDED))
+    assert ended.code == 0
+    assert all(word in ended.out for word in ("check", "demo", "exit codes:"))
+    assert all(f"\n  {code}  " in ended.out for code in range(5))
+
+
+async def test_a_port_that_is_taken_is_one_line_and_code_2(world: World) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = await world.run(PORT=str(port))
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"PORT can't be listened on: 127.0.0.1:{port}: ")
+
+
+async def test_another_omni_than_that_of_others_is_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(_: object) -> None:
+        raise SettingsError([ANOTHER_OMNI])
+
+    monkeypatch.setattr(app, "run", run)
+    try:
+        assert await main_module._run(cast(Settings, None)) == 2
+    finally:
+        gc.unfreeze()
+    assert capsys.readouterr().err == f"{ANOTHER_OMNI}\n"
+
+
+# Code 3 is for tokens
+
+
+@pytest.mark.parametrize(
+    "name, token", [("SLACK_BOT_TOKEN", "xoxb-wrong"), ("SLACK_APP_TOKEN", "xapp-wrong")]
+)
+async def test_a_refused_token_is_one_line_and_code_3(world: World, name: str, token: str) -> None:
+    ended = await world.run(**{name: token})
+    assert ended.code == 3
+    assert ended.err == "Slack refuses a token (invalid_auth). `python -m bot check` says which.\n"
+    assert token not in ended.out
+
+
+async def test_a_workspace_that_is_being_migrated_is_waited_for(world: World) -> None:
+    body = '{"ok": false, "error": "org_login_required"}'
+    world.slack.faults.plan(Fault("status", 200, body), on="auth.test")
+    process = await world.start()
+    await world.slack.connected(timeout=20)
+    process.terminate()
+    assert (await world.end(process)).code == 0
+
+
+# Code 4 is for the database
+
+
+async def test_a_database_in_use_is_one_line_and_code_4(world: World) -> None:
+    database = await Database.open(world.database_url)
+    ended = await world.run()
+    await database.close()
+    assert ended.code == 4
+    path = world.folder / "bot.sqlite3"
+    assert ended.err == f"DATABASE_URL can't be opened: another process of the bot uses {path}\n"
+    assert world.slack.requests == []
+
+
+async def test_a_folder_that_is_not_there_is_one_line_and_code_4(world: World) -> None:
+    ended = await world.run(DATABASE_URL=f"sqlite:///{world.folder}/missing/bot.sqlite3")
+    assert ended.code == 4
+    assert ended.err == f"DATABASE_URL can't be opened: No such file or directory: {world.folder}/missing\n"
+
+
+async def test_a_folder_that_can_not_be_written_is_one_line_and_code_4(world: World) -> None:
+    (world.folder / "file").touch()
+    ended = await world.run(DATABASE_URL=f"sqlite:///{world.folder}/file/bot.sqlite3")
+    assert ended.code == 4
+    assert ended.err == f"DATABASE_URL can't be opened: Not a directory: {world.folder}/file\n"
+
+
+async def test_a_file_that_is_no_database_is_one_line_and_code_4(world: World) -> None:
+    (world.folder / "bot.sqlite3").write_bytes(b"This is a letter and no database. " * 100)
+    ended = await world.run()
+    assert (ended.code, ended.err) == (4, "DATABASE_URL can't be opened: file is not a database\n")
+
+
+async def test_a_postgresql_server_that_is_not_there_is_one_line_and_code_4_without_its_password(
+    world: World,
+) -> None:
+    ended = await world.run(DATABASE_URL="postgres://bot:s3cret@127.0.0.1:1/bot")
+    assert ended.code == 4
+    (line,) = ended.err.splitlines()
+    assert line.startswith("DATABASE_URL can't be opened: ") and "127.0.0.1" in line
+    assert "s3cret" not in ended.out + ended.err
+
+
+# Code 0 is for a stop as asked
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_signal_stops_a_busy_bot_in_time_with_code_0(world: World, number: signal.Signals) -> None:
+    process = await world.start(LOG_LEVEL="debug")
+    await world.slack.connected(timeout=20)
+    job = world.omni.add(Script(steps=((600.0, "Thinking", 1),)))
+    await world.slack.command(job, user="ada", channel="data-team")
+    await world.slack.until(lambda: "Thinking" in str(world.slack.messages("data-team")))
+    began = time.monotonic()
+    process.send_signal(number)
+    ended = await world.end(process)
+    assert time.monotonic() - began < 10.0
+    assert (ended.code, ended.err) == (0, "")
+    assert "event=stopped" in ended.out.splitlines()[-1]
+    secrets = (world.slack.bot_token, world.slack.app_token, world.omni.api_key)
+    assert not [secret for secret in secrets if secret in ended.out]
+    assert "products" not in ended.out and "Thinking" not in ended.out
+
+
+async def test_a_signal_stops_a_bot_that_slack_has_not_answered_yet(world: World) -> None:
+    world.slack.faults.plan(HTML_500, on="auth.test", times=None)
+    process = await world.start()
+    await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
+    process.terminate()
+    ended = await world.end(process)
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_a_signal_stops_a_bot_whose_slack_does_not_answer_at_all(world: World) -> None:
+    world.slack.faults.plan(Fault("delay", delay_seconds=60.0), on="auth.test", times=None)
+    process = await world.start()
+    await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
+    began = time.monotonic()
+    process.terminate()
+    ended = await world.end(process)
+    assert time.monotonic() - began < 10.0
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_a_stopped_bot_leaves_port_and_database_to_the_next(world: World) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for _ in range(2):
+        process = await world.start(PORT=port)
+        await world.slack.connected(timeout=20)
+        process.terminate()
+        assert (await world.end(process)).code == 0
+        await world.slack.until(lambda: world.slack.socket_mode.connections == 0)
+
+
+# The check ends with 0 or 1
+
+
+async def test_a_check_without_a_failure_is_code_0(world: World) -> None:
+    ended = await world.run("check")
+    assert (ended.code, ended.err) == (0, "")
+    assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 6
+
+
+async def test_a_check_with_a_failure_is_code_1_and_goes_on_to_the_end(world: World) -> None:
+    ended = await world.run("check", SLACK_BOT_TOKEN="xoxb-wrong")
+    assert (ended.code, ended.err) == (1, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "FAIL  Slack refuses SLACK_BOT_TOKEN (invalid_auth)"
+    assert lines[1] == f"      Set SLACK_BOT_TOKEN to {HINTS['SLACK_BOT_TOKEN']}."
+    assert lines[-1] == "ok    Database: opens"

@@ -1,0 +1,101 @@
+"""When Slack refuses a form, the next plainer one is tried at once: each step, for cards and for replies."""
+
+import asyncio
+
+import pytest
+
+from bot.delivery.fallback import Palette
+from bot.delivery.posts import Post, Posting
+from bot.delivery.updates import Drawing
+from bot.domain.cards import Ts, WatchId
+from bot.domain.errors import PayloadRefused, Unanswered
+from bot.domain.jobs import JobState, Sight
+from bot.domain.messages import Message
+from bot.ratelimit import Gate, Rate
+from bot.rendering import answer
+from bot.rendering.card import card
+from tests.support.fakes import HERE, START, FakeBoard, FakeWatches, FreeLedger, a_job, a_watch, now
+
+pytestmark = pytest.mark.looptime
+
+TENANT = "https://acme.omniapp.co"
+ANSWER = "## Sales\n\n| Region | Sum |\n|---|---|\n| EMEA | 41 |\n\n" + "A finding of note. " * 300
+JOB = a_job(JobState.COMPLETE, answer=ANSWER, chat_url=f"{TENANT}/chat/1")
+CARD = card(a_watch(), Sight(JOB, START), START, TENANT)
+(REPLY, *_) = answer.rest(JOB, TENANT).replies
+CODES = ("invalid_blocks", "msg_blocks_too_long", "msg_too_long", "invalid_attachments")
+RUNGS = (0, 1, 2, 3)
+
+
+def refusals(number: int) -> list[PayloadRefused]:
+    return [PayloadRefused(code) for code in CODES[:number]]
+
+
+async def draw(board: FakeBoard, forms: tuple[Message, ...]) -> None:
+    """Give a card its last look."""
+    watches = FakeWatches()
+    drawing = Drawing(board, watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), Palette())
+    watch = a_watch()
+    watches.rows[watch.id] = watch
+    ts = await board.post(HERE, Message("first"), mark="card")
+    running = asyncio.create_task(drawing.run())
+    assert await drawing.finish(watch, ts, forms)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def reply(board: FakeBoard, forms: tuple[Message, ...]) -> None:
+    async def store_try(_at: object) -> None:
+        pass
+
+    async def store_ts(*_: object) -> bool:
+        return True
+
+    post = Post(HERE, forms, WatchId("watch"), Ts("1.0"), None, store_try, store_ts)
+    await Posting(board, now, Palette()).post_once(post)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+async def test_a_card_takes_the_next_step_at_once(rung: int) -> None:
+    board = FakeBoard()
+    board.plan("update", *refusals(rung))
+    await draw(board, CARD)
+    (shown,) = board.top_level()
+    assert shown.message == CARD[rung]
+    assert board.times("update") == [0.0] * (rung + 1)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+async def test_a_reply_takes_the_next_step_at_the_pace_of_posts(rung: int) -> None:
+    board = FakeBoard()
+    board.plan("post", *refusals(rung))
+    await reply(board, REPLY)
+    (posted,) = board.replies()
+    assert posted.message == REPLY[rung]
+    assert asyncio.get_running_loop().time() <= rung
+
+
+async def test_a_card_steps_down_when_slack_keeps_breaking_over_it() -> None:
+    board = FakeBoard()
+    board.plan("update", *[Unanswered("internal_error")] * 6)
+    await draw(board, CARD)
+    (shown,) = board.top_level()
+    assert shown.message == CARD[2]
+
+
+async def test_a_reply_does_too_and_is_posted_once() -> None:
+    board = FakeBoard()
+    board.plan("post", *[Unanswered("internal_error")] * 3)
+    await reply(board, REPLY)
+    (posted,) = board.replies()
+    assert posted.message == REPLY[1]
+
+
+async def test_a_connection_that_breaks_makes_nothing_plainer() -> None:
+    board = FakeBoard()
+    board.plan("update", *[Unanswered("TimeoutError")] * 9)
+    board.plan("post", *[Unanswered("http_502")] * 4)
+    await reply(board, REPLY)
+    await draw(board, CARD)
+    assert board.replies()[0].message == REPLY[0]
+    assert board.top_level()[0].message == CARD[0]

@@ -1,0 +1,151 @@
+"""An edit that arrives when its process has long been replaced: whatever it covers is shown again, in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.delivery.fallback import Palette
+from bot.delivery.updates import Drawing
+from bot.domain.cards import Place, Ts
+from bot.domain.errors import JobNotFound
+from bot.domain.jobs import JobState
+from bot.domain.messages import Message
+from bot.domain.people import Venue
+from bot.ratelimit import Gate, Rate
+from tests.support.fakes import ADA, GRACE, HERE, JOB, FakeBoard, FreeLedger, a_job, a_watch, said
+from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk, direct
+
+pytestmark = pytest.mark.looptime
+
+CARD = Ts("1.0")
+LATE = Message("step 3 of a process that was replaced")
+
+
+class LaggingBoard(FakeBoard):
+    """Slack, as a replaced process has it whose edit lies on its way."""
+
+    def __init__(self, board: FakeBoard) -> None:
+        super().__init__()
+        self.land, self.landed = asyncio.Event(), asyncio.Event()
+        self._board = board
+
+    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+        await self.land.wait()
+        await self._board.update(place, ts, message)
+        self.landed.set()
+
+
+async def replaced_over_an_edit(stage: Stage) -> tuple[LaggingBoard, asyncio.Task[None]]:
+    """A card that runs, and the process that has posted it and is no longer the one to draw it."""
+    async with stage.bot():
+        await asyncio.sleep(5)
+    lagging = LaggingBoard(stage.board)
+    drawing = Drawing(lagging, stage.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), Palette())
+    task = asyncio.create_task(drawing.run())
+    drawing.show(stage.watches.rows[WATCH], CARD, (LATE,))
+    await asyncio.sleep(0.1)
+    return lagging, task
+
+
+def landing_first(lagging: LaggingBoard, step: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    """The same step, taken half a second after the late edit has landed."""
+
+    async def stepped(*given: Any, **more: Any) -> Any:
+        lagging.land.set()
+        await lagging.landed.wait()
+        await asyncio.sleep(0.5)
+        return await step(*given, **more)
+
+    return stepped
+
+
+async def lost(stage: Stage, lagging: LaggingBoard) -> str:
+    stage.board.post = landing_first(lagging, stage.board.post)  # type: ignore[method-assign]
+    stage.omni.answer = JobNotFound("404")
+    return "know this job"
+
+
+async def withheld(stage: Stage, lagging: LaggingBoard) -> str:
+    stage.board.direct = landing_first(lagging, stage.board.direct)  # type: ignore[method-assign]
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.says(JobState.COMPLETE, answer="The answer.")
+    return "not shown here"
+
+
+async def retired(stage: Stage, lagging: LaggingBoard) -> str:
+    close = landing_first(lagging, stage.watches.close_if_deserted)
+    stage.watches.close_if_deserted = close  # type: ignore[method-assign]
+    await stage.watches.unfollow(WATCH, ADA)
+    return "no longer follows"
+
+
+async def rested(stage: Stage, lagging: LaggingBoard) -> str:
+    stage.watches.close = landing_first(lagging, stage.watches.close)  # type: ignore[method-assign]
+    await asyncio.sleep(LONG)
+    return "stopped looking"
+
+
+@pytest.mark.parametrize("ends", [lost, withheld, retired, rested])
+async def test_between_the_last_look_and_the_closing_it_is_undone(
+    ends: Callable[[Stage, LaggingBoard], Awaitable[str]],
+) -> None:
+    stage = Resting(a_job(), a_watch())
+    lagging, replaced = await replaced_over_an_edit(stage)
+    last_look = await ends(stage, lagging)
+    async with stage.bot():
+        await asyncio.sleep(450)
+    assert lagging.landed.is_set() and stage.all_closed()
+    assert last_look in stage.board.posted[CARD].message.text
+    replaced.cancel()
+    await asyncio.gather(replaced, return_exceptions=True)
+
+
+async def test_over_an_answer_that_omni_has_forgotten_the_card_says_at_least_that() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(30)
+    await stage.board.update(HERE, CARD, LATE)
+    await stage.watches.doubt_last_look(WATCH, CARD)
+    stage.omni.answer = JobNotFound("404")
+    async with stage.bot():
+        await asyncio.sleep(450)
+    assert "know this job" in stage.board.posted[CARD].message.text
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_who_asks_where_an_answer_was_withheld_gets_it_where_they_may(is_shared: bool) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.omni.chart_seconds = 50.0
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+        assert "The answer." in stage.shown()[0]
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    async with stage.bot():
+        await asyncio.sleep(120)
+    assert "not shown here" in stage.shown()[0]
+    stage.directory.venues[HERE] = Venue(is_shared=is_shared)
+    async with stage.bot() as runner:
+        line = said(await a_desk(stage, runner.start).follow(JOB, HERE, GRACE))
+        await asyncio.sleep(120)
+    shown = stage.shown(direct(GRACE)) if is_shared else stage.shown()
+    assert "The answer." in shown[0], line
+
+
+async def test_whoever_stops_as_the_end_is_withheld_leaves_a_closed_card() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.board.on_update = lambda: stage.watches.let_follow(WATCH)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(60)
+    row = stage.watches.rows[WATCH]
+    assert (row.card, row.given_up, row.closed_at is None) == (CARD, None, False)
+    assert stage.shown(direct(ADA)) == []
+    assert row == replace(row, followers=())

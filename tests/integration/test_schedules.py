@@ -1,0 +1,368 @@
+"""Moments that fall badly, in virtual time: who comes, leaves, deletes or restarts while something is under way."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bot.delivery.direct_messages import UNHEARD_AFTER, Word, tell_unheard
+from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS
+from bot.domain.cards import ChannelId, NoCard, Place, Ts, Watch, WatchId
+from bot.domain.errors import (
+    BoardBusy,
+    BoardUnreachable,
+    JobNotFound,
+    KeyRefused,
+    MessageGone,
+    OmniError,
+    OmniUnreachable,
+    StoreUnavailable,
+    Unanswered,
+)
+from bot.domain.jobs import JobState
+from bot.domain.messages import Message
+from bot.rendering import replies
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch, now, said
+from tests.support.tracking import FOREIGN, MARIE, RULES, WATCH, Stage, a_desk, a_stage, direct, step
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_channel_that_takes_cards_but_no_replies_gets_one_card_and_its_person_the_outcome() -> None:
+    stage, board = a_stage(a_watch())
+    board.takes_replies = False
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+    assert "The job failed" in stage.shown(direct(ADA))[0]
+
+
+async def test_a_deleted_card_that_is_asked_for_again_is_the_one_that_becomes_the_answer() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        step(stage, 1)
+        await asyncio.sleep(5)
+        board.posted.clear()
+        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        assert line is not None
+        assert len(stage.shown()) == 1
+        step(stage, 2)
+        await asyncio.sleep(10)
+        assert "step 2" in stage.shown()[0]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+    assert ["The answer." in text for text in stage.shown()] == [True]
+
+
+@pytest.mark.parametrize("place", [HERE, Place(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"])
+async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_with_both(place: Place) -> None:
+    stage, board = a_stage(a_watch(place=place))
+    post = board.post
+
+    async def post_to_a_thread_just_deleted(
+        place: Place, message: Message, *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        if thread is not None and Ts("1.0") in board.posted:
+            del board.posted[Ts("1.0")]
+            raise MessageGone("thread_not_found")
+        return await post(place, message, mark=mark, thread=thread)
+
+    board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    assert ["The job failed" in text for text in stage.shown(place)] == [True]
+    assert [reply.thread for reply in board.replies()] == ["2.0"]
+    assert stage.all_closed()
+
+
+async def test_one_not_found_right_after_a_restart_ends_no_follow() -> None:
+    stage, _ = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(10)
+    stage.omni.answer = JobNotFound("404")
+    async with stage.bot():
+        await asyncio.sleep(1)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(30)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_busy_moment_while_a_watch_moves_to_direct_messages_loses_no_follow() -> None:
+    stage, board = a_stage()
+    board.closed.add(FOREIGN)
+    board.plan("direct", BoardBusy("ratelimited", 1.0))
+    async with stage.bot() as runner:
+        line = await a_desk(stage, runner.start).follow(JOB, FOREIGN, ADA)
+        await asyncio.sleep(60)
+    assert "direct messages" in said(line)
+    assert len(stage.shown(direct(ADA))) == len(board.posted) == 1
+
+
+async def test_who_joins_a_watch_while_it_moves_to_direct_messages_gets_a_card_too() -> None:
+    stage, board = a_stage()
+    board.closed.add(FOREIGN)
+    board.direct_seconds = 0.3
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        ada = asyncio.create_task(desk.follow(JOB, FOREIGN, ADA))
+        await asyncio.sleep(0.1)
+        told = [await desk.follow(JOB, FOREIGN, GRACE), await ada]
+        await asyncio.sleep(60)
+    assert all("direct messages" in said(line) for line in told)
+    assert {posted.place for posted in board.posted.values()} == {direct(ADA), direct(GRACE)}
+
+
+async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_the_answer() -> None:
+    stage, _ = a_stage(a_watch())
+    close_if_deserted = stage.watches.close_if_deserted
+
+    async def close_after_grace_came(watch: Watch, at: datetime) -> None:
+        if not stage.watches.rows[WATCH].followers:
+            await stage.watches.add(a_watch("another", person=GRACE))
+        await close_if_deserted(watch, at)
+
+    stage.watches.close_if_deserted = close_after_grace_came  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        await stage.watches.unfollow(WATCH, ADA)
+        await runner.start(JOB)
+        await asyncio.sleep(10)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(120)
+    assert stage.watches.rows[WATCH].followers == (GRACE,)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_try_stored_by_a_clock_that_was_an_hour_fast_holds_no_card_back() -> None:
+    stage, _ = a_stage(replace(a_watch(), card_tried_at=START + timedelta(hours=1)))
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_clock_ten_minutes_ahead_of_slacks_posts_no_card_twice() -> None:
+    stage, board = a_stage(a_watch())
+    board.is_behind_by = timedelta(minutes=10)
+    board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing_behind() -> None:
+    stage, _ = a_stage()
+    async with stage.bot() as runner:
+        stage.watches.error = StoreUnavailable("disk full")
+        told = {await a_desk(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
+    assert ["storage" in said(line) for line in told] == [True]
+    assert stage.arrivals._expected == {}
+
+
+async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> None:
+    stage, _ = a_stage()
+    card_posted = stage.watches.card_posted
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        second: list[Message | Word | str | None] = []
+
+        async def posted_as_grace_asks(
+            watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+        ) -> bool:
+            stored = await card_posted(watch, tried_at, ts, fingerprint, ended=ended)
+            second.append(await desk.follow(JOB, HERE, GRACE))
+            return stored
+
+        stage.watches.card_posted = posted_as_grace_asks  # type: ignore[method-assign]
+        assert await desk.follow(JOB, HERE, ADA) is None
+        assert asyncio.get_running_loop().time() < 15
+    assert "here already" in said(second[0])
+
+
+async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_next_who_asks() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        step(stage, 1)
+        await asyncio.sleep(5)
+        assert stage.watches.rows[WATCH].card_gone
+        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(5)
+    assert "its card" in said(line)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_restart_while_slack_is_busy_loses_no_follow_even_without_the_history() -> None:
+    stage, board = a_stage(a_watch())
+    board.plan("post", BoardBusy("ratelimited", 60.0))
+    board.shows_history = False
+    async with stage.bot():
+        await asyncio.sleep(10)
+        assert board.times("post")
+        assert stage.shown() == []
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown()) == 1
+
+
+async def test_two_who_ask_for_a_deleted_card_at_once_get_one_between_them() -> None:
+    stage, board = a_stage(a_watch())
+
+    def second_look_at_a_gone_card_is_slow(ts: Ts) -> float:
+        return 1.0 if ts not in board.posted and board.times("permalink") else 0.01
+
+    board.permalink_seconds = second_look_at_a_gone_card_is_slow
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        desk = a_desk(stage, runner.start)
+        await asyncio.gather(desk.follow(JOB, HERE, GRACE), desk.follow(JOB, HERE, MARIE))
+        await asyncio.sleep(30)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_card_posted_anew_is_not_mistaken_for_the_one_before() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        board.plan("update", MessageGone("edit_window_closed"))
+        step(stage, 1)
+        await asyncio.sleep(5)
+        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+    _, anew = stage.shown()
+    assert "The job failed" in anew
+    assert [reply.thread for reply in board.replies()] == [stage.watches.rows[WATCH].card] == ["2.0"]
+
+
+async def test_a_look_that_slack_took_unanswered_is_not_overlooked_by_the_next_process() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        await stage.watches.unfollow(WATCH, ADA)
+        await runner.start(JOB)
+        await asyncio.sleep(1)
+        assert "no longer follows" in stage.shown()[0]
+    stage.watches.let_follow(WATCH, ADA)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert "no longer follows" not in stage.shown()[0]
+
+
+async def test_the_loss_of_a_former_card_noticed_late_does_not_mark_the_new_one_as_gone() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.gone_seconds = 1.0
+        board.posted.clear()
+        step(stage, 1)
+        while not board.times("update"):
+            await asyncio.sleep(0.1)
+        await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(5)
+    assert stage.watches.rows[WATCH].card == "2.0"
+    assert not stage.watches.rows[WATCH].card_gone
+
+
+async def an_ended_card_whose_process_died_before_its_reply(
+    *, outcome: JobNotFound | OmniUnreachable
+) -> Stage:
+    """The card says how the job ended; a new process takes it up, and Omni tells no more of the job."""
+    stage, _ = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", *[BoardUnreachable("down")] * 10)
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(10)
+    (shown,) = stage.shown()
+    assert "The job failed" in shown and stage.told() == []
+    stage.board.forget_plans()
+    stage.omni.answer = outcome
+    async with stage.bot():
+        await asyncio.sleep(600)
+    assert stage.shown() == [shown]
+    return stage
+
+
+async def test_a_card_that_says_how_the_job_ended_stays_when_omni_forgets_the_job() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=JobNotFound("404"))
+    (reply,) = stage.told()
+    assert reply.startswith(f"<@{ADA}>") and "its card says how" in reply
+    assert stage.all_closed()
+
+
+async def test_a_card_that_says_how_the_job_ended_stays_while_omni_is_away() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=OmniUnreachable("HTTP 502"))
+    assert stage.told() == []
+    assert not stage.all_closed()
+    stage.says(JobState.FAILED)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    (reply,) = stage.told()
+    assert "The job failed" in reply
+
+
+async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_the_same() -> None:
+    stage = await an_ended_card_whose_process_died_before_its_reply(outcome=OmniUnreachable("HTTP 502"))
+    async with stage.bot():
+        await asyncio.sleep(RULES.settings.max_follow_hours * 3_600.0)
+    (reply,) = stage.told()
+    assert "its card says how" in reply
+    assert stage.all_closed()
+
+
+async def test_nobody_stops_waiting_in_the_moment_in_which_the_answer_is_about_to_come() -> None:
+    stage, _ = a_stage()
+    stage.omni.answer = JobNotFound("404")
+    give_up = stage.given_ups.give_up
+
+    async def given_up_when_the_person_has_waited_for_too_long(
+        watch: Watch, why: NoCard, at: datetime
+    ) -> None:
+        await asyncio.sleep(ARRIVES_WITHIN_SECONDS + 1.0 - asyncio.get_running_loop().time())
+        await give_up(watch, why, at)
+
+    stage.given_ups.give_up = given_up_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        assert said(await a_desk(stage, runner.start).follow(JOB, HERE, ADA)) == replies.no_such_job()
+    assert stage.board.posted == {}
+
+
+async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_long_ago() -> None:
+    stage, board = a_stage(a_watch())
+    board.shows_history = False
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        board.posted.clear()
+        board.plan("post", Unanswered("TimeoutError"))
+        word = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await asyncio.sleep(30)
+        assert isinstance(word, Word)
+        await word.once_told()
+        await tell_unheard(stage.given_ups, board, lambda: now() + UNHEARD_AFTER)
+    assert said(word) == replies.unconfirmed_card()
+    assert stage.shown(direct(GRACE)) == []
+    (told,) = stage.shown(direct(ADA))
+    assert "did not confirm the card" in told
+    assert stage.watches.rows == {}
+
+
+@pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])
+async def test_where_several_follow_there_is_a_card_though_the_newest_of_them_could_be_told_privately(
+    error: OmniError,
+) -> None:
+    """The first one's command is of a process that was killed: nobody can answer it any more."""
+    stage, _ = a_stage(a_watch())
+    stage.omni.answer, stage.omni.delay_seconds = error, 0.5
+    async with stage.bot() as runner:
+        await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        await asyncio.sleep(600)
+    assert len(stage.shown()) == 1

@@ -1,0 +1,197 @@
+"""What is written beside the code says what the code does: the README, `docs/` and `.env.example`."""
+
+import ast
+import functools
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bot.__main__ import EPILOG
+from bot.domain.jobs import JobState
+from bot.settings import Settings
+from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
+from tests.support import settings_docs
+from tests.support.paths import ROOT
+from tests.support.project_docs import POSSIBLE, REQUIRED
+
+PAGES = {
+    path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+
+ALL = "\n".join(PAGES.values())
+
+EXAMPLE = settings_docs.EXAMPLE.read_text("utf-8")
+
+FIELDS = [name.upper() for name in Settings.model_fields]
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every setting that `.env.example` offers, with its value; one that is commented out is a default."""
+    return re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+
+
+def section(heading: str) -> str:
+    """The text under a heading, to the next heading of any level."""
+    return re.split(r"^#+ ", ALL.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table, without the tables' headings."""
+    lines = re.findall(r"^\| (.*) \|$", text.replace("| |", "|  |"), re.MULTILINE)
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines]
+    rules = [number for number, row in enumerate(cells) if set(row[0]) == {"-"}]
+    return [row for number, row in enumerate(cells) if number not in rules and number + 1 not in rules]
+
+
+@functools.cache
+def said() -> list[str]:
+    """Every piece of text in the code. Adjacent literals are one."""
+    return [
+        node.value
+        for path in (ROOT / "bot").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def quoted_messages() -> Iterator[str]:
+    """What the docs quote of the bot's messages, as far as it is fixed."""
+    for first, *_ in rows(section("Troubleshooting")):
+        if not first.startswith("Slack itself"):
+            for message in re.split(r", (?=[A-Z`])|; ", first):
+                yield from filter(None, (part.strip(" `().:;") for part in message.split("…")))
+
+
+def test_settings_are_documented_as_declared() -> None:
+    remedy = "run `uv run python -m tests.support.settings_docs`"
+    assert settings_docs.EXAMPLE.read_text("utf-8") == settings_docs.example(), remedy
+    page = settings_docs.PAGE.read_text("utf-8")
+    assert page == settings_docs.page(page), remedy
+
+
+def test_settings_stand_in_one_section_each() -> None:
+    titles = [title for title, _ in settings_docs.sections()]
+    assert len(titles) == len(set(titles)) > 1
+
+
+def test_the_example_shows_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in FIELDS:
+        monkeypatch.delenv(name, raising=False)
+    shown = {name.lower(): value for name, value in examples()}
+    without_default = {name for name, field in Settings.model_fields.items() if field.default is None}
+
+    taken = Settings.model_validate({name: shown[name] for name in shown.keys() - without_default} | REQUIRED)
+    assert taken == Settings.model_validate(REQUIRED)
+
+
+def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
+    empty = set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
+
+    assert empty == {name.upper() for name in REQUIRED}
+    assert empty == {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
+
+
+@pytest.mark.parametrize("way, needed", rows(section("What each way needs")))
+def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: str) -> None:
+    names = [name.lower() for name in re.findall(r"`(\w+)`", needed)]
+    values = {name: POSSIBLE[name] for name in names}
+
+    settings = Settings.model_validate(values)
+    assert ("HTTP mode" in way, "everal" in way) == (not settings.app_token, not settings.bot_token)
+    for name in names:
+        with pytest.raises(ValidationError):
+            Settings.model_validate({other: value for other, value in values.items() if other != name})
+
+
+def test_the_docs_give_a_reason_for_every_scope() -> None:
+    named = " ".join(row[0] for row in rows(section("What the Slack app may do")))
+
+    assert set(re.findall(r"`([a-z_.:]+)`", named)) == REQUIRED_SCOPES | OPTIONAL_SCOPES
+
+
+def test_the_docs_tell_the_exit_codes_as_the_command_line_does() -> None:
+    assert EPILOG in section("Health")
+
+
+def test_the_docs_draw_every_state_of_a_job() -> None:
+    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", ALL, re.DOTALL)
+
+    assert set(re.findall(r"[A-Z]{5,}", diagram)) == set(JobState) - {JobState.UNKNOWN}
+
+
+def test_the_docs_name_every_module() -> None:
+    named = {name for row in rows(section("The modules")) for name in re.findall(r"`(\w+)/?`", row[0])}
+
+    assert named == {path.stem for path in (ROOT / "bot").glob("*.py")} - {"__init__"} | {"demo"}
+
+
+@pytest.mark.parametrize("message", sorted(set(quoted_messages())))
+def test_every_message_in_the_docs_is_one_of_the_bots(message: str) -> None:
+    assert any(message in text for text in said())
+
+
+def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:
+    told = {
+        call.args[0].value
+        for path in (ROOT / "bot").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("log.warning", "log.error", "log.exception")
+        and isinstance(call.args[0], ast.Constant)
+    }
+
+    assert len(told) > 10
+    assert told - set(quoted_messages()) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)[^):]*\)|(?:src|srcset)=\"([^\":]+)\"", PAGES[page])
+
+    assert [link for link in map("".join, links) if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_section_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", PAGES[page])
+
+    assert [
+        (to, section) for to, section in links if section not in anchors(page.parent / to if to else page)
+    ] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The sections of a page, as addresses name them."""
+    headings = re.findall(r"^#+ (.*)$", PAGES[page.resolve()], re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_alarm_is_explained_in_the_docs() -> None:
+    rules = (ROOT / "docs" / "alerts.yml").read_text("utf-8")
+
+    alarms = {name for row in rows(section("Alarms")) for name in re.findall(r"`(OmniJobBot\w+)`", row[0])}
+    assert alarms == set(re.findall(r"alert: (\w+)", rules))
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(PAGES[ROOT / "README.md"].splitlines()) <= 130
+
+
+def test_heroku_finds_one_lock_file_and_a_python_without_a_patch_version() -> None:
+    locks = {"uv.lock", "poetry.lock", "Pipfile.lock", "requirements.txt"}
+
+    assert [name for name in sorted(locks) if (ROOT / name).exists()] == ["uv.lock"]
+    assert re.fullmatch(r"3\.\d+\n", (ROOT / ".python-version").read_text("utf-8"))
+
+
+def test_every_exception_from_a_lint_rule_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    lint = tomllib.loads(text)["tool"]["ruff"]["lint"]
+    rules = {*lint["ignore"], *(rule for rules in lint["per-file-ignores"].values() for rule in rules)}
+
+    assert [rule for rule in sorted(rules) if not re.search(rf'"{rule}"[,\]] *# \S', text)] == []

@@ -1,0 +1,144 @@
+"""What the docs have people type can be typed: the commands, settings, addresses, services and processes exist."""
+
+import re
+import shlex
+import tomllib
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+
+from bot.__main__ import _parser
+from bot.server.routes import Doors
+from bot.settings import Settings
+from tests.support.dockerfile import stages
+from tests.support.paths import ROOT
+from tests.support.project_docs import POSSIBLE
+
+PAGES = (
+    ROOT / "README.md",
+    ROOT / ".env.example",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+TEXTS = {page.name: page.read_text("utf-8") for page in PAGES}
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+SERVICES = set(COMPOSE["services"])
+IMAGE: str = COMPOSE["services"]["bot"]["image"]
+PROCESSES = set(re.findall(r"^(\w+): ", (ROOT / "Procfile").read_text("utf-8"), re.MULTILINE))
+MARKERS = {
+    marker.split(":")[0]
+    for marker in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"][
+        "ini_options"
+    ]["markers"]
+}
+FIELDS = {name.upper() for name in Settings.model_fields}
+
+NOT_OURS = {"POSTGRES_PASSWORD", "UV_SYSTEM_CERTS", "UV_PYTHON_INSTALL_DIR", "HYPOTHESIS_PROFILE", "OUT_DIR"}
+"""Names in capitals that the docs speak of and that are no settings of the bot: compose.yaml's, uv's, the tests', and
+one that stands for a folder."""
+
+OTHERS = set(
+    "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump sqlite3 systemctl tar uv".split()
+)
+"""Programs that are not ours."""
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every command of every page, in blocks and in sentences, after the page's name."""
+    found: list[tuple[str, str]] = []
+    for name, text in TEXTS.items():
+        blocks = re.findall(r"^( *)```sh\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
+        lines = [re.sub(r"(^|\s)#.*", "", line) for _, block in blocks for line in block.splitlines()]
+        spans = [
+            " ".join(span.split())
+            for span in re.findall(r"`([^`|]+)`", re.sub("```.*?```", "", text, flags=re.DOTALL))
+        ]
+        typed = [
+            span for span in spans if re.match(r"(uv run|python -m|python -c|docker|heroku|systemctl) ", span)
+        ]
+        parts = [part.strip() for line in [*lines, *typed] for part in re.split(r" (?:&&|\|) ", line)]
+        found += [(name, part) for part in dict.fromkeys(parts) if part]
+    return found
+
+
+def words(command: str) -> list[str]:
+    """A command's words, without what stands before it, the file it writes, and what runs it in our environment."""
+    found = shlex.split(re.sub(r" >>? \S+$", "", command))
+    while found[0] == "sudo" or "=" in found[0]:
+        found = found[1:]
+    if found[:2] == ["uv", "run"]:
+        found = found[2:]
+        while found[0].startswith("--"):
+            found = found[2:]
+    return found
+
+
+@pytest.mark.parametrize("page, command", commands(), ids=lambda text: text)
+def test_a_command_in_the_docs_can_be_run(page: str, command: str) -> None:
+    program, *arguments = words(command)
+    match [program, *arguments[:2]]:
+        case ["python", "-m", "bot"]:
+            _parser().parse_args(arguments[2:])
+        case ["python", "-m", module]:
+            assert find_spec(module), page
+        case ["python", "-c", line]:
+            compile(line, page, "exec")
+        case ["pytest", *_]:
+            assert set(values(arguments, "-m")) <= MARKERS
+            assert all((ROOT / path).exists() for path in arguments if "/" in path)
+        case ["docker", "compose", _]:
+            assert {word.split("=")[0] for word in plain(arguments[2:])[:1]} <= SERVICES
+            if "python" in arguments:
+                _parser().parse_args(arguments[arguments.index("-m") + 2 :])
+        case ["docker", "run", *_]:
+            assert values(arguments, "-v") in ([], [f"{IMAGE}:{stages()[-1].one('VOLUME')}"])
+            _parser().parse_args(arguments[len(arguments) - arguments[::-1].index(IMAGE) :])
+        case ["heroku", "ps:scale", *_]:
+            assert scaled(command) <= PROCESSES
+        case ["heroku", "config:set", *_]:
+            assert {pair.split("=")[0] for pair in arguments[1:]} <= FIELDS
+        case _ if (ROOT / program).is_file():
+            pass
+        case _:
+            assert program in OTHERS | {"ruff", "mypy", "lint-imports"}, page
+
+
+def values(arguments: list[str], option: str) -> list[str]:
+    """What follows an option, as often as it is there."""
+    return [value for name, value in pairwise(arguments) if name == option]
+
+
+def plain(arguments: list[str]) -> list[str]:
+    """Those that are no options."""
+    return [argument for argument in arguments if not argument.startswith("-")]
+
+
+def scaled(command: str) -> set[str]:
+    """What a command says how many there shall be of."""
+    return set(re.findall(r"\b(\w+)=\d+", command))
+
+
+def test_there_are_commands_in_the_docs() -> None:
+    assert {page for page, _ in commands()} >= {"README.md", "deploying.md", "operating.md", "measured.md"}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_setting_that_a_page_speaks_of_is_one(page: str) -> None:
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", TEXTS[page]))
+
+    assert named - FIELDS - NOT_OURS == set()
+
+
+def test_every_address_that_the_bot_answers_is_in_the_docs_and_no_other() -> None:
+    apart = {"slack_bot_token", "slack_app_token"}
+    values = {name: value for name, value in POSSIBLE.items() if name not in apart}
+    settings = Settings.model_validate(values | {"metrics_token": "x" * 16})
+    answered = {route.path.removesuffix("/{team}/{ask}") for route in Doors(settings).routes()}
+    told = re.findall(
+        r"(?<![\w.])(/(?:healthz|readyz|metrics|slack/\w+|omni/\w+))\b", "\n".join(TEXTS.values())
+    )
+
+    assert set(told) == answered

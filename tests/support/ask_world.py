@@ -1,0 +1,265 @@
+"""The desks that ask and cancel, between fakes, with all that then follows a job: for tests in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from bot.delivery.cards import Cards
+from bot.delivery.direct_messages import Word
+from bot.delivery.fallback import Palette
+from bot.delivery.outcomes import Arrivals
+from bot.delivery.posts import Posting
+from bot.delivery.thread import Thread
+from bot.delivery.updates import Drawing
+from bot.delivery.uploads import Uploading
+from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch, WatchId
+from bot.domain.errors import OmniError
+from bot.domain.jobs import Conversation, Job, JobId, JobState
+from bot.domain.messages import Message
+from bot.domain.ports.omni import Worth
+from bot.domain.questions import ModelId
+from bot.ratelimit import Gate, Rate
+from bot.services.ask import AskDesk
+from bot.services.cancel import CancelDesk
+from bot.services.follow import Desk
+from bot.services.intents import Intents
+from bot.services.submission import Submitting
+from bot.services.targets import Destinations
+from bot.tasks import WholeSteps
+from bot.tracking.durations import Learning
+from bot.tracking.events import JobEvents
+from bot.tracking.recovery import tell_orphans
+from bot.tracking.tracker import Follower
+from bot.worker.runner import TaskRunner
+from tests.support.fakes import (
+    ADA,
+    HERE,
+    JOB,
+    START,
+    FakeAccess,
+    FakeAsking,
+    FakeAsks,
+    FakeBoard,
+    FakeDurations,
+    FakeGivenUps,
+    FakeOmni,
+    FakeWatches,
+    FreeLedger,
+    a_job,
+    a_watch,
+    now,
+)
+
+BOT = UserId("U0BOT")
+TENANT = "https://acme.omniapp.co"
+OLD_JOB = JobId("0ldb0000-e29b-41d4-a716-446655440000")
+CHAT = "c0ffee00-0000-4000-8000-000000000000"
+DEFAULT = ModelId("d0000000-0000-4000-8000-000000000000")
+OLD_MODEL = "0de10000-0000-4000-8000-000000000000"
+CARD = Ts("100.0")
+OLD = WatchId("old")
+
+
+class ManyJobs(FakeOmni):
+    """Omni with several jobs, and a chat whose newest one is what the test says."""
+
+    def __init__(self) -> None:
+        super().__init__(a_job())
+        self.jobs: dict[JobId, Job | OmniError] = {JOB: a_job()}
+        self.newest: JobId | OmniError | None = None
+        self.polled: list[tuple[float, JobId]] = []
+
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+        self.polled.append((asyncio.get_running_loop().time(), job))
+        await asyncio.sleep(self.delay_seconds)
+        found = self.jobs[job]
+        if isinstance(found, OmniError):
+            raise found
+        return found
+
+    async def newest_job(self, _conversation: Conversation) -> JobId | None:
+        await asyncio.sleep(0)
+        if isinstance(self.newest, OmniError):
+            raise self.newest
+        return self.newest
+
+    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+        return None
+
+    def says(self, job: JobId, state: JobState, **more: object) -> None:
+        self.jobs[job] = replace(a_job(state, **more), id=job)
+
+
+class Stage:
+    """The desks between fakes. The world outlives a bot: start another over the same to play a restart."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self.omni = ManyJobs()
+        self.asking = FakeAsking()
+        self.board = FakeBoard()
+        self.watches = FakeWatches(*watches)
+        self.given_ups = FakeGivenUps(self.watches)
+        self.asks = FakeAsks(self.watches)
+        self.access = FakeAccess()
+        self.default_model: ModelId | None = DEFAULT
+        self.events = JobEvents()
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator["Desks"]:
+        desks = Desks(self)
+        tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.learning.run())]
+        await desks.runner.ensure(await self.watches.open_jobs())
+        try:
+            yield desks
+        finally:
+            await desks.submitting.end()
+            await desks.runner.stop()
+            await desks.steps.settle()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def tell_orphans(self) -> None:
+        await tell_orphans(self.asks, self.board, now)
+
+    def threads(self) -> Sequence[tuple[ChannelId, Ts | None]]:
+        """Where each message is."""
+        return [(posted.place.channel, posted.thread) for posted in self.board.posted.values()]
+
+    def told(self, user: UserId = ADA) -> list[str]:
+        """What stands in a person's direct messages."""
+        return [posted.message.text for posted in self.board.posted.values() if posted.place == direct(user)]
+
+
+class Desks:
+    """A process."""
+
+    def __init__(self, stage: Stage) -> None:
+        palette, arrivals, self.steps = Palette(), Arrivals(), WholeSteps()
+        self.drawing = Drawing(
+            stage.board, stage.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), palette
+        )
+        posting = Posting(stage.board, now, palette)
+        thread = Thread(
+            watches=stage.watches,
+            posting=posting,
+            uploading=Uploading(stage.board, posting, now),
+            now=now,
+            tenant=TENANT,
+            notify_after_seconds=30.0,
+        )
+        cards = Cards(
+            board=stage.board,
+            watches=stage.watches,
+            given_ups=stage.given_ups,
+            drawing=self.drawing,
+            posting=posting,
+            thread=thread,
+            palette=palette,
+            arrivals=arrivals,
+            is_shared=stage.access.is_shared,
+            now=now,
+            tenant=TENANT,
+        )
+        self.learning = Learning(FakeDurations(), now)
+        follower = Follower(
+            omni=stage.omni,
+            watches=stage.watches,
+            cards=cards,
+            now=now,
+            learning=self.learning,
+            follow_for_seconds=86_400.0,
+            events=stage.events,
+        )
+        self.runner = TaskRunner(follower.follow)
+        intents = Intents(stage.asks, self.steps, now)
+        self.desk = desk = Desk(
+            omni=stage.omni,
+            board=stage.board,
+            watches=stage.watches,
+            asks=stage.asks,
+            intents=intents,
+            given_ups=stage.given_ups,
+            arrivals=arrivals,
+            access=stage.access,
+            start=self.runner.start,
+            now=now,
+            bot_user=BOT,
+        )
+        self.submitting = Submitting(
+            omni=stage.omni,
+            asking=stage.asking,
+            board=stage.board,
+            asks=stage.asks,
+            intents=intents,
+            arrivals=arrivals,
+            desk=desk,
+            start=self.runner.start,
+            steps=self.steps,
+            now=now,
+            events=stage.events,
+        )
+        self.ask_desk = AskDesk(
+            omni=stage.omni,
+            watches=stage.watches,
+            asks=stage.asks,
+            access=stage.access,
+            destinations=Destinations(stage.board, stage.access, BOT),
+            cards=cards,
+            submitting=self.submitting,
+            now=now,
+            default_model=stage.default_model,
+        )
+        self.ask = Asking(self.ask_desk)
+        self.cancel = CancelDesk(
+            asking=stage.asking, watches=stage.watches, access=stage.access, start=self.runner.start
+        )
+
+
+class Asking:
+    """The desk as `Errands` uses it: the person is told what came of it, and that is seen to."""
+
+    def __init__(self, desk: AskDesk) -> None:
+        self._desk = desk
+
+    async def ask(self, *what: Any) -> Message | None:
+        return await heard(self._desk.ask(*what))
+
+    async def follow_up(self, *what: Any) -> Message | None:
+        return await heard(self._desk.follow_up(*what))
+
+    async def mentioned(self, *what: Any) -> Message | None:
+        return await heard(self._desk.mentioned(*what))
+
+    async def retry(self, *what: Any) -> Message | None:
+        return await heard(self._desk.retry(*what))
+
+
+async def heard(asked: Awaitable[Message | Word | None]) -> Message | None:
+    """What the person is told."""
+    said = await asked
+    if not isinstance(said, Word):
+        return said
+    await said.once_told()
+    return said.message
+
+
+def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:
+    """A stage with a card that has come to its end, of another job in a chat of its own."""
+    ended = replace(a_watch("old"), job=OLD_JOB, card=CARD, closed_at=START, ended=True, outcome=state)
+    watch = replace(ended, **more)  # type: ignore[arg-type]
+    stage = Stage(watch)
+    stage.omni.says(OLD_JOB, state, conversation=CHAT, model=OLD_MODEL)
+    stage.omni.newest = OLD_JOB
+    return stage
+
+
+def said(message: Message | None) -> str:
+    return message.text if message else ""
+
+
+def direct(user: UserId) -> Place:
+    """A person's direct messages."""
+    return Place(HERE.team, ChannelId(f"D{user}"))

@@ -1,0 +1,149 @@
+"""Every card and reply of the bot in every state, and the files that hold what Slack is sent of them.
+
+Run as `uv run python -m tests.support.golden` to write the files in `tests/data/cards/` anew after a deliberate change.
+Then read the difference, and look at them: `uv run python -m tests.browser.gallery OUT_DIR`.
+"""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
+from bot.domain.jobs import Job, JobError, JobId, JobState, Progress, Sight
+from bot.domain.messages import Message
+from bot.rendering.card import card, notice, rested, unfollowed, withheld
+from tests.support.paths import DATA
+
+FOLDER = DATA / "cards"
+RENEW = "To write them anew after a deliberate change: uv run python -m tests.support.golden"
+TENANT = "https://acme.omniapp.co"
+ASKED = datetime(2026, 5, 4, 14, 2, 30, tzinfo=UTC)
+NOW = ASKED + timedelta(seconds=90)
+ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN = (
+    UserId(f"U0{name}") for name in ("ADA", "GRACE", "LINUS", "EDSGER", "BARBARA", "ALAN")
+)
+WATCH = Watch(
+    id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+    job=JobId("550e8400-e29b-41d4-a716-446655440000"),
+    place=Place(TeamId("T0ACME"), ChannelId("C0DATA")),
+    requester=ADA,
+    followers=(ADA,),
+    asked_at=ASKED,
+)
+QUEUED = Job(
+    id=WATCH.job,
+    state=JobState.QUEUED,
+    raw_state="QUEUED",
+    prompt="What are the top 5 products by revenue?",
+    chat_url="https://acme.omni.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11",
+    created_at=ASKED - timedelta(seconds=4),
+)
+EXECUTING = replace(
+    QUEUED,
+    state=JobState.EXECUTING,
+    raw_state="EXECUTING",
+    execution_started_at=ASKED,
+    progress=Progress("Running query: **Top products** by revenue", 3),
+)
+COMPLETE = replace(
+    QUEUED,
+    state=JobState.COMPLETE,
+    raw_state="COMPLETE",
+    topic="order_items",
+    completed_at=ASKED + timedelta(seconds=68),
+    answer="### Top products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072\n\n"
+    "| Region | Sales |\n| --- | ---: |\n| EMEA | 41 |\n| APAC |  |\n\nSee [the chat](https://acme.omni.co/chat).",
+)
+FAILED = replace(
+    QUEUED,
+    state=JobState.FAILED,
+    raw_state="FAILED",
+    completed_at=ASKED + timedelta(seconds=68),
+    error=JobError("The query took too long.", "QUERY_TIMEOUT", "query timed out after 300 seconds"),
+)
+LONG_ANSWER = "\n\n".join(
+    f"## Finding {number}\n\nThe share of returning customers rose in the week after the change, and fell "
+    f"again in the one that followed. **Region {number}** differs: there it stayed where it was."
+    for number in range(1, 25)
+)
+LONG_PROMPT = """Compare last quarter's revenue with the one before:
+by region and by category,
+without returned orders,
+and with the marketplace's orders apart.
+Then say what to look at first."""
+CANCELLED = replace(
+    QUEUED,
+    state=JobState.CANCELLED,
+    raw_state="CANCELLED",
+    cancelled_at=ASKED + timedelta(seconds=20),
+    cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
+)
+SIGHTS = {
+    "looking_up": Sight(),
+    "queued": Sight(QUEUED, NOW),
+    "executing": Sight(EXECUTING, NOW),
+    "executing_with_a_long_question": Sight(replace(EXECUTING, prompt=LONG_PROMPT), NOW),
+    "executing_without_progress": Sight(replace(EXECUTING, progress=None), NOW),
+    "delivering": Sight(replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW),
+    "unknown_state": Sight(replace(QUEUED, state=JobState.UNKNOWN, raw_state="REHEARSING"), NOW),
+    "unreachable": Sight(EXECUTING, ASKED, OmniUnreachable(), ASKED),
+    "limited": Sight(EXECUTING, ASKED, OmniBusy(), ASKED),
+    "not_found": Sight(EXECUTING, ASKED, JobNotFound(), ASKED),
+    "key_refused": Sight(None, None, KeyRefused(), ASKED),
+    "complete": Sight(COMPLETE, NOW),
+    "complete_long": Sight(replace(COMPLETE, answer=LONG_ANSWER), NOW),
+    "complete_without_answer": Sight(replace(COMPLETE, answer=None, topic=None), NOW),
+    "failed": Sight(FAILED, NOW),
+    "failed_without_detail": Sight(replace(FAILED, error=JobError("The query took too long.")), NOW),
+    "failed_without_reason": Sight(replace(FAILED, error=None), NOW),
+    "cancelled": Sight(CANCELLED, NOW),
+    "missing": Sight(EXECUTING, NOW, missing=True),
+    "never_known": Sight(missing=True),
+}
+
+
+def all_messages() -> dict[str, tuple[Message, ...]]:
+    crowd = replace(WATCH, followers=(ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN))
+    ended = {
+        name: notice(WATCH, SIGHTS[name], TENANT) for name in ("complete", "failed", "cancelled", "missing")
+    }
+    return {
+        **{name: card(WATCH, sight, NOW, TENANT) for name, sight in SIGHTS.items()},
+        **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
+        "followed_by_many": card(crowd, SIGHTS["queued"], NOW, TENANT),
+        "executing_to_be_cancelled": card(
+            replace(WATCH, cancelled_by=GRACE), SIGHTS["executing"], NOW, TENANT
+        ),
+        "cancelled_from_slack": card(replace(WATCH, cancelled_by=GRACE), SIGHTS["cancelled"], NOW, TENANT),
+        "failed_and_retried": card(replace(WATCH, retried_by=GRACE), SIGHTS["failed"], NOW, TENANT),
+        "notice_cancelled_from_slack": tuple(
+            filter(
+                None,
+                [notice(replace(crowd, cancelled_by=GRACE), SIGHTS["cancelled"], TENANT)],
+            )
+        ),
+        "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
+        "withheld": (withheld(WATCH, SIGHTS["complete"], TENANT),),
+        "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
+    }
+
+
+MESSAGES = all_messages()
+
+
+def as_json(messages: tuple[Message, ...]) -> str:
+    forms = [{"text": message.text, "blocks": message.blocks} for message in messages]
+    return json.dumps(forms, indent=2, ensure_ascii=False) + "\n"
+
+
+def write() -> None:
+    """Write a file for every message, and remove those of messages that are no more."""
+    for file in FOLDER.glob("*.json"):
+        file.unlink()
+    for name, forms in MESSAGES.items():
+        (FOLDER / f"{name}.json").write_text(as_json(forms), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,81 @@
+"""Every modal and Home tab of the bot, and the files that hold what Slack is sent of them.
+
+Run as `uv run python -m tests.support.golden_views` to write the files in `tests/data/views/` anew after a deliberate change.
+"""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from bot.domain.cards import ChannelId, Place, TeamId, Ts, WatchId
+from bot.domain.jobs import JobId, JobState
+from bot.domain.questions import Model, ModelId
+from bot.rendering import home_tab, modals, replies
+from bot.rendering.home_tab import Followed
+from bot.rendering.modals import Choices
+from tests.support.golden import NOW, WATCH
+from tests.support.paths import DATA
+
+FOLDER = DATA / "views"
+RENEW = "To write them anew after a deliberate change: uv run python -m tests.support.golden_views"
+HERE = Place(TeamId("T0ACME"), ChannelId("C0DATA"))
+DIRECT = Place(TeamId("T0ACME"), ChannelId("D0ADA"))
+SHOP = Model(ModelId("770e8400-e29b-41d4-a716-446655440002"), "Shop")
+WAREHOUSE = Model(
+    ModelId("880e8400-e29b-41d4-a716-446655440003"), "Warehouse, with returns and everything " * 3
+)
+CHOICES = Choices((SHOP, WAREHOUSE), SHOP.id, ("order_items", "users"))
+MANY = tuple(Model(ModelId(f"model {number}"), f"Model {number}") for number in range(150))
+LINK = "https://acme.slack.com/archives/C0DATA/p1"
+
+
+def followed(number: int, state: JobState | None, *, ended: bool = False) -> Followed:
+    channel = HERE.channel if number % 2 else DIRECT.channel
+    watch = replace(
+        WATCH, id=WatchId(f"watch {number}"), job=JobId(f"job {number}"), place=Place(HERE.team, channel)
+    )
+    if ended:
+        watch = replace(watch, closed_at=NOW - timedelta(minutes=number), outcome=state)
+    return Followed(watch, None if ended else state, LINK if number % 3 else None)
+
+
+ENDS = (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED, None)
+VIEWS: dict[str, dict[str, Any]] = {
+    "ask_loading": modals.ask(HERE, Choices(is_loading=True), prompt="Top products?"),
+    "ask": modals.ask(HERE, CHOICES),
+    "ask_without_topics": modals.ask(HERE, replace(CHOICES, topics=(), model=WAREHOUSE.id)),
+    "ask_without_a_choice": modals.ask(None, Choices((SHOP, WAREHOUSE))),
+    "ask_of_many": modals.ask(HERE, Choices(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
+    "ask_with_trouble": modals.ask(None, Choices(trouble="Omni does not tell its models at the moment.")),
+    "ask_refused": modals.refused(replies.not_for_you()),
+    "follow_up": modals.follow_up(WATCH.id, HERE, Ts("1.1"), Ts("1.1")),
+    "follow_job": modals.follow_job(),
+    "home_empty": home_tab.home((), ()),
+    "home": home_tab.home(
+        [followed(number, state) for number, state in enumerate([*JobState, None])],
+        [followed(number, state, ended=True) for number, state in enumerate(ENDS)],
+    ),
+    "home_full": home_tab.home(
+        [followed(number, JobState.EXECUTING) for number in range(40)],
+        [followed(number, JobState.COMPLETE, ended=True) for number in range(40)],
+    ),
+    "home_refused": home_tab.refused(replies.not_for_you()),
+}
+
+
+def as_json(view: dict[str, Any]) -> str:
+    return json.dumps(view, indent=2, ensure_ascii=False) + "\n"
+
+
+def write() -> None:
+    """Write a file for every view, and remove those of views that are no more."""
+    FOLDER.mkdir(exist_ok=True)
+    for file in FOLDER.glob("*.json"):
+        file.unlink()
+    for name, view in VIEWS.items():
+        (FOLDER / f"{name}.json").write_text(as_json(view), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

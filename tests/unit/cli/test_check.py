@@ -1,0 +1,293 @@
+"""`python -m bot check`: one line for each thing outside, and what to do where it is not well."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from bot.cli.check import Finding, check
+from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
+from bot.omni.client import NOBODYS_JOB
+from bot.settings import HINTS, Settings
+from bot.storage.database import Database
+from tests.support.installed import NEW_KEY
+
+MEND = (
+    f"Mend the folder or its rights, or see to the server. Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
+)
+
+
+class World:
+    """Both services, and what the check finds."""
+
+    def __init__(self, slack: SimulatedSlack, omni: SimulatedOmni, folder: Path) -> None:
+        self.slack = slack
+        self.omni = omni
+        self.database_url = f"sqlite+aiosqlite:///{folder / 'bot.sqlite3'}"
+
+    async def findings(self, **changed: Any) -> list[Finding]:
+        values: dict[str, Any] = {
+            "slack_bot_token": self.slack.bot_token,
+            "slack_app_token": self.slack.app_token,
+            "slack_api_url": self.slack.api_url,
+            "omni_base_url": self.omni.base_url,
+            "omni_api_token": self.omni.api_key,
+            "database_url": self.database_url,
+        }
+        return [finding async for finding in check(Settings.model_validate(values | changed))]
+
+    async def bad(self, **changed: Any) -> Finding:
+        """The one finding that is not good."""
+        (bad,) = [finding for finding in await self.findings(**changed) if not finding.good]
+        return bad
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with SimulatedSlack() as slack, SimulatedOmni() as omni:
+        yield World(slack, omni, tmp_path)
+
+
+def remedy(name: str) -> str:
+    return f"Set {name} to {HINTS[name]}."
+
+
+async def test_when_all_is_well_every_line_says_so(world: World) -> None:
+    assert [str(finding) for finding in await world.findings()] == [
+        "ok    Slack bot token: workspace Omni demo",
+        "ok    Slack scopes: chat:write, commands, im:write, users:read",
+        "ok    Slack app token: Socket Mode opens",
+        f"ok    Omni: {world.omni.base_url} takes the key",
+        "ok    Omni users: can be looked up",
+        "ok    Database: opens",
+    ]
+
+
+async def test_the_check_changes_nothing_and_costs_omni_two_requests(world: World) -> None:
+    await world.findings()
+    assert [request.method for request in world.slack.requests] == ["auth.test", "apps.connections.open"]
+    asked = [(request.method, request.path) for request in world.omni.requests]
+    assert asked == [("GET", f"/api/v1/ai/jobs/{NOBODYS_JOB}"), ("GET", "/api/scim/v2/Users")]
+    assert not [channel for channel in world.slack.workspace.channels.values() if channel.messages]
+
+
+@pytest.mark.parametrize("token", ["xoxb-wrong", None])
+async def test_a_refused_bot_token_is_told_with_what_to_set(world: World, token: str | None) -> None:
+    if token is None:
+        world.slack.revoke_token()
+    bad = await world.bad(slack_bot_token=token or world.slack.bot_token)
+    code = "token_revoked" if token is None else "invalid_auth"
+    assert (bad.what, bad.remedy) == (f"Slack refuses SLACK_BOT_TOKEN ({code})", remedy("SLACK_BOT_TOKEN"))
+
+
+async def test_a_refused_app_token_is_told_with_what_to_set(world: World) -> None:
+    bad = await world.bad(slack_app_token="xapp-wrong")
+    assert (bad.what, bad.remedy) == (
+        "Slack refuses SLACK_APP_TOKEN (invalid_auth)",
+        remedy("SLACK_APP_TOKEN"),
+    )
+
+
+@pytest.mark.parametrize(
+    "fault, code",
+    [
+        (HTML_500, "http_500"),
+        (too_many_requests(30), "ratelimited"),
+        (Fault("status", 200, "<html>A proxy</html>", "text/html"), "http_200"),
+        (RESET_BEFORE, "ServerDisconnectedError"),
+    ],
+    ids=["500", "429", "proxy", "reset"],
+)
+async def test_a_slack_that_does_not_answer_is_told(world: World, fault: Fault, code: str) -> None:
+    world.slack.faults.plan(fault, on="auth.test")
+    bad = await world.bad()
+    assert (bad.what, bad.remedy) == (f"Slack does not answer ({code})", "Is slack.com reachable from here?")
+
+
+async def test_a_slack_that_is_not_there_is_told_for_both_tokens(world: World) -> None:
+    await world.slack.close()
+    bad = [finding.what for finding in await world.findings() if not finding.good]
+    assert bad == [
+        "Slack does not answer (no_connection)",
+        "Slack opens no Socket Mode connection (no_connection)",
+    ]
+
+
+async def test_socket_mode_that_is_off_is_told(world: World) -> None:
+    body = '{"ok": false, "error": "socket_mode_not_enabled"}'
+    world.slack.faults.plan(Fault("status", 200, body), on="apps.connections.open")
+    bad = await world.bad()
+    assert bad.what == "Slack opens no Socket Mode connection (socket_mode_not_enabled)"
+    assert "Is Socket Mode on" in bad.remedy and "connections:write" in bad.remedy
+
+
+async def test_every_missing_scope_is_named(world: World) -> None:
+    world.slack.granted_scopes.difference_update({"commands", "im:write"})
+    bad = await world.bad()
+    assert bad.what == "Slack scopes missing: commands, im:write"
+    assert "manifest.yml" in bad.remedy and "install" in bad.remedy
+
+
+@pytest.mark.parametrize(
+    "scope, off",
+    [
+        ("im:history", "can't look for a message"),
+        ("files:write", "no chart and no CSV file"),
+        ("app_mentions:read", "does not hear mentions"),
+        ("users:read.email", "nobody can ask (ASK_AS=asker)"),
+        ("channels:read", "cards go to direct messages"),
+        ("groups:read", "ALLOW_SHARED_CHANNELS"),
+        ("mpim:read", "ALLOW_SHARED_CHANNELS"),
+    ],
+)
+async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off_is_told(
+    world: World, scope: str, off: str
+) -> None:
+    world.slack.granted_scopes.discard(scope)
+    findings = await world.findings()
+    assert all(finding.good for finding in findings)
+    (without,) = [finding for finding in findings if "without" in finding.what]
+    assert without.what == f"Slack scopes done without: {scope}" and off in without.remedy
+
+
+async def test_a_scope_that_the_settings_need_for_nothing_is_not_missed(world: World) -> None:
+    world.slack.granted_scopes.difference_update({"users:read.email", "channels:read"})
+    findings = await world.findings(ask_as="key", allow_shared_channels=True)
+    assert not [finding for finding in findings if "without" in finding.what]
+    (without,) = [
+        finding
+        for finding in await world.findings(ask_as="key", access="owner", allow_shared_channels=True)
+        if "without" in finding.what
+    ]
+    assert "nobody but admins sees a job" in without.remedy and "ASK_AS" not in without.remedy
+
+
+async def test_a_personal_token_that_can_look_up_nobody_is_told_with_what_to_set(world: World) -> None:
+    token = world.omni.organization.personal_token(next(iter(world.omni.organization.members)))
+    bad = await world.bad(omni_api_token=token)
+    assert "does not let the key look up people" in bad.what
+    assert "organisation key" in bad.remedy and "ASK_AS to key" in bad.remedy
+    assert all(finding.good for finding in await world.findings(omni_api_token=token, ask_as="key"))
+
+
+async def test_a_refused_omni_key_is_told_with_what_to_set(world: World) -> None:
+    bad = await world.bad(omni_api_token="wrong")
+    assert (bad.what, bad.remedy) == ("Omni refuses OMNI_API_TOKEN (401)", remedy("OMNI_API_TOKEN"))
+
+
+async def test_an_omni_that_is_down_is_told_with_its_address(world: World) -> None:
+    await world.omni.close()
+    bad = await world.bad()
+    assert bad.what == f"Omni does not answer at {world.omni.base_url} (ConnectError)"
+    assert bad.remedy == remedy("OMNI_BASE_URL")
+
+
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (HTML_500, "HTTP 500"),
+        (Fault("status", 200, "<html>Log in</html>", "text/html"), "not JSON: JSONDecodeError"),
+        (Fault("status", 302, headers=(("Location", "https://login.example/"),)), "HTTP 302"),
+        (
+            Fault("status", 404, "<html>No such page</html>", "text/html"),
+            "HTTP 404, not in Omni's form: a gateway's?",
+        ),
+    ],
+    ids=["500", "a log-in page", "a redirect", "another site"],
+)
+async def test_what_is_not_omni_is_told_with_its_address(world: World, fault: Fault, reason: str) -> None:
+    world.omni.faults.plan(fault)
+    bad = await world.bad()
+    assert bad.what == f"Omni does not answer at {world.omni.base_url} ({reason})"
+
+
+async def test_an_omni_that_is_busy_knows_the_key(world: World) -> None:
+    world.omni.faults.plan(Fault("status", 429, "{}"))
+    assert all(finding.good for finding in await world.findings())
+
+
+async def test_a_database_that_the_running_bot_uses_is_no_failure(world: World) -> None:
+    database = await Database.open(world.database_url)
+    findings = await world.findings()
+    await database.close()
+    assert str(findings[-1]) == "ok    Database: in use by the running bot"
+
+
+async def test_a_database_that_does_not_open_is_told_with_what_to_set(world: World, tmp_path: Path) -> None:
+    bad = await world.bad(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'bot.sqlite3'}")
+    assert bad.what == f"Database does not open: No such file or directory: {tmp_path / 'missing'}"
+    assert bad.remedy == MEND
+
+
+async def test_a_postgresql_database_that_opens_is_told_whoever_uses_it(
+    world: World, postgresql: str
+) -> None:
+    running = await Database.open(postgresql)
+    findings = await world.findings(database_url=postgresql)
+    await running.close()
+    assert str(findings[-1]) == "ok    Database: opens"
+    assert all(finding.good for finding in findings)
+
+
+async def test_a_postgresql_server_that_is_not_there_is_told_without_its_password(
+    world: World, postgresql: str
+) -> None:
+    address = make_url(postgresql).set(port=1, password="s3cret").render_as_string(hide_password=False)
+    bad = await world.bad(database_url=address)
+    assert bad.what.startswith("Database does not open: ") and "Connection refused" in bad.what
+    assert bad.remedy == MEND
+    assert "s3cret" not in f"{bad} {bad!r}"
+
+
+async def test_the_check_leaves_the_database_free(world: World) -> None:
+    await world.findings()
+    await (await Database.open(world.database_url)).close()
+
+
+async def test_everything_is_told_even_when_everything_is_wrong(world: World, tmp_path: Path) -> None:
+    await world.slack.close()
+    await world.omni.close()
+    findings = await world.findings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'x'}")
+    assert [finding.good for finding in findings] == [False] * 4
+    assert all(finding.remedy for finding in findings)
+
+
+async def test_no_line_holds_a_token(world: World) -> None:
+    secrets = ("xoxb-wrong", "xapp-wrong", "omni-wrong")
+    findings = await world.findings(
+        slack_bot_token=secrets[0], slack_app_token=secrets[1], omni_api_token=secrets[2]
+    )
+    shown = "\n".join(map(str, findings))
+    assert shown.count("FAIL") == 3
+    assert not [secret for secret in secrets if secret in shown]
+
+
+async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World) -> None:
+    findings = await world.findings(slack_app_token=None, slack_signing_secret="0" * 32, port=8080)
+    assert all(finding.good for finding in findings)
+    (where,) = [finding for finding in findings if "HTTP mode" in finding.what]
+    assert where.what == "Slack calls HTTP mode: /slack/events on 127.0.0.1:8080"
+    assert "SLACK_SIGNING_SECRET" in where.remedy
+    assert [request.method for request in world.slack.requests] == ["auth.test"]
+
+
+async def test_where_workspaces_install_the_app_it_is_said_where(world: World) -> None:
+    several = {
+        "slack_bot_token": None,
+        "slack_client_id": "111.222",
+        "slack_client_secret": "0" * 32,
+        "encryption_key": NEW_KEY,
+        "public_url": "https://jobs.example.com",
+        "port": 8080,
+    }
+    (first, *others) = await world.findings(**several)
+    assert first.good and first.what == "Workspaces install the app at https://jobs.example.com/slack/install"
+    assert "https://jobs.example.com/slack/oauth_redirect" in first.remedy
+    assert any("takes the key" in finding.what for finding in others)
+    without = await world.findings(**several, omni_base_url=None, omni_api_token=None)
+    assert all(finding.good and "Omni" not in finding.what for finding in without)
+    assert [request.method for request in world.slack.requests] == ["apps.connections.open"] * 2

@@ -1,0 +1,747 @@
+"""What follows an answered card in its thread, in virtual time: the rest of the answer, its file, its chart."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bot.delivery.charts import WAITED_FOR_SECONDS
+from bot.delivery.thread import CHART, FILE, IN_OMNI
+from bot.delivery.uploads import UPLOADED, UPLOADED_WITHIN_SECONDS
+from bot.domain.cards import ChannelId, Place, Reply, Slot, Ts
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    MessageGone,
+    NotAllowedHere,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    PayloadRefused,
+    ScopeMissing,
+    StoreUnavailable,
+    TokenRefused,
+    Unanswered,
+)
+from bot.domain.jobs import JobState
+from bot.domain.messages import Message, Upload
+from bot.rendering import answer as answer_module
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
+from tests.support.tracking import (
+    PIECES,
+    TALL,
+    TALLEST,
+    WATCH,
+    OddBoard,
+    Processes,
+    Stage,
+    a_stage,
+    direct,
+    paragraphs,
+    tall,
+)
+
+pytestmark = pytest.mark.looptime
+
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+CHAT = "https://acme.omniapp.co/chat/550e8400"
+
+
+def is_whole(stage: Stage, place: Place = HERE) -> bool:
+    """Whether card and replies together show the answer once, in order, with nothing left out."""
+    (card,) = stage.board.top_level(place)
+    replies = [posted for posted in stage.board.replies() if posted.place == place]
+    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {place}
+    seen = paragraphs(card.message, *[posted.message for posted in replies])
+    return seen == list(range(1, len(seen) + 1)) and seen[-1:] == [
+        len(re.findall("paragraph", answer_of(stage)))
+    ]
+
+
+def answer_of(stage: Stage) -> str:
+    assert not isinstance(stage.omni.answer, OmniError)
+    return stage.omni.answer.answer or ""
+
+
+def an_answer(answer: str = TALL, **more: object) -> tuple[Stage, OddBoard]:
+    """A stage on which the job has ended before anybody asks."""
+    stage, board = a_stage(a_watch())
+    stage.says(JobState.COMPLETE, answer=answer, chat_url=CHAT, completed_at=START, **more)
+    return stage, board
+
+
+async def delivered(stage: Stage, seconds: float = 60.0) -> None:
+    async with stage.bot():
+        await asyncio.sleep(seconds)
+
+
+async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_the_watch_is_closed() -> None:
+    stage, board = an_answer()
+    await delivered(stage)
+    assert is_whole(stage)
+    assert [reply.thread for reply in board.replies()] == [Ts("1.0")] * PIECES
+    assert board.times("find") == []
+    assert board.uploaded == []
+    assert stage.all_closed()
+
+
+async def test_an_answer_that_the_card_holds_leaves_the_thread_alone() -> None:
+    stage, board = an_answer("Short.")
+    await delivered(stage)
+    assert board.replies() == [] and board.uploaded == []
+    assert set(stage.watches.writes) == {"claim", "card_tried", "card_posted", "close"}
+
+
+async def test_who_has_waited_is_told_before_the_answer_goes_on() -> None:
+    stage, _ = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(40)
+        stage.says(JobState.COMPLETE, answer=TALL)
+        await asyncio.sleep(60)
+    notice, *rest = stage.told()
+    assert notice.startswith(f"<@{ADA}>")
+    assert len(rest) == PIECES and is_whole(stage)
+
+
+async def test_an_answer_that_was_quick_is_not_announced_later_when_its_thread_takes_long() -> None:
+    stage, _ = an_answer("Short.")
+    stage.omni.chart_seconds = 60.0
+    async with stage.bot() as runner:
+        await asyncio.sleep(20)
+        await stage.watches.add(replace(a_watch("again", person=GRACE), asked_at=now()))
+        await runner.start(JOB)
+        await asyncio.sleep(25)
+    await delivered(stage, 90)
+    assert stage.told() == []
+    assert stage.all_closed()
+
+
+async def test_an_answer_that_took_long_is_announced_after_a_crash_too() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(40)
+        board.plan("post", *[BoardUnreachable("down")] * 10)
+        stage.says(JobState.COMPLETE, answer="Short.", completed_at=now())
+        await asyncio.sleep(10)
+    assert "Short." in stage.shown()[0]
+    board.forget_plans()
+    await delivered(stage)
+    (notice,) = stage.told()
+    assert notice.startswith(f"<@{ADA}>")
+
+
+async def test_cards_and_replies_take_turns_of_one_second_in_a_place() -> None:
+    stage, board = an_answer(TALLEST)
+    await delivered(stage)
+    times = board.times("post")
+    assert len(times) == 1 + 5
+    assert times[-1] - times[0] >= 4.0
+
+
+@pytest.mark.parametrize("unanswered", range(PIECES))
+@pytest.mark.parametrize("takes_effect", [True, False], ids=["arrived", "lost"])
+async def test_a_reply_that_is_not_answered_is_looked_for_and_comes_once_in_its_order(
+    unanswered: int, takes_effect: bool
+) -> None:
+    stage, board = an_answer()
+    post, calls = board.post, 0
+
+    async def post_unanswered(place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+        nonlocal calls
+        calls += thread is not None
+        if thread is not None and calls == unanswered + 1:
+            board.plan("post", Unanswered("TimeoutError"), after_effect=takes_effect)
+        return await post(place, message, mark=mark, thread=thread)
+
+    board.post = post_unanswered  # type: ignore[method-assign]
+    await delivered(stage, 120)
+    assert is_whole(stage)
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("after_steps", [*range(0, 60, 4), *range(60, 400, 20)])
+async def test_a_restart_at_any_step_leaves_each_reply_once_and_in_order(after_steps: int) -> None:
+    stage, board = an_answer(TALLEST)
+    stage.omni.image = PNG
+    async with stage.bot():
+        for _ in range(after_steps):
+            await asyncio.sleep(0)
+    await delivered(stage, 120)
+    assert paragraphs(*[posted.message for posted in board.posted.values()]) == sorted(
+        set(paragraphs(*[posted.message for posted in board.posted.values()]))
+    )
+    assert len(board.replies()) == 5
+    assert [posted.upload.name for posted in board.uploaded] == ["answer.md", "chart.png"]
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("after_seconds", [0.5, 1.5, 2.5, 3.0, 3.5, 4.5, 6.0])
+async def test_a_restart_while_the_replies_come_second_by_second_leaves_each_once(
+    after_seconds: float,
+) -> None:
+    stage, board = an_answer(TALLEST)
+    await delivered(stage, after_seconds)
+    before = list(board.posted)
+    await delivered(stage, 60)
+    assert list(board.posted)[: len(before)] == before
+    assert len(board.replies()) == 5 and len(board.uploaded) == 1
+
+
+@pytest.mark.parametrize("after_steps", range(0, 80, 4))
+async def test_a_second_process_at_any_step_leaves_each_reply_once(after_steps: int) -> None:
+    stage, board = an_answer(TALLEST)
+    stage.omni.image = PNG
+    async with stage.bot():
+        for _ in range(after_steps):
+            await asyncio.sleep(0)
+        await delivered(stage, 120)
+    assert len(board.top_level()) == 1 and len(board.replies()) == 5
+    assert [posted.upload.name for posted in board.uploaded] == ["answer.md", "chart.png"]
+
+
+@pytest.mark.parametrize("paused_after_seconds", [0.5, 1.5, 2.5, 3.5, 5.5])
+async def test_a_process_that_wakes_after_the_end_posts_nothing_more(paused_after_seconds: float) -> None:
+    stage = Processes(a_job(JobState.COMPLETE, answer=TALLEST), a_watch())
+    stage.omni.image = PNG
+    async with stage.one_that_can_be_paused() as paused:
+        await asyncio.sleep(paused_after_seconds)
+        paused.awake.clear()
+        await delivered(stage, 120)
+        paused.awake.set()
+        await asyncio.sleep(60)
+    assert len(stage.board.top_level()) == 1 and len(stage.board.replies()) == 5
+    assert len(stage.board.uploaded) <= 2
+    assert stage.all_closed()
+
+
+async def test_after_a_restart_pieces_that_were_posted_stay_and_only_those_that_lack_are_added() -> None:
+    stage, board = an_answer(tall(2))
+    async with stage.bot():
+        while len(board.replies()) < 2:
+            await asyncio.sleep(0.01)
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    for replies, there in ((4, 4), (1, 4)):
+        stage.says(JobState.COMPLETE, answer=tall(replies), completed_at=START)
+        await delivered(stage)
+        assert len(board.replies()) == there
+        assert board.times("find") == [], "what is known to be there is not looked for"
+        assert stage.all_closed()
+        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+
+
+async def test_a_reply_that_slack_refuses_comes_in_a_plainer_form_at_once() -> None:
+    stage, board = an_answer()
+    post = board.post
+
+    async def refuse_blocks(place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+        if thread is not None and message.blocks:
+            board.plan("post", PayloadRefused("invalid_blocks"))
+        return await post(place, message, mark=mark, thread=thread)
+
+    board.post = refuse_blocks  # type: ignore[method-assign]
+    await delivered(stage)
+    replies = board.replies()
+    assert len(replies) == PIECES
+    assert all(reply.message.blocks == () for reply in replies)
+    times = board.times("post")
+    assert times[-1] - times[0] <= len(times), "no wait but a place's second between two messages"
+
+
+async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
+    stage, board = an_answer()
+    board.shows_history = False
+    await delivered(stage)
+    forget_whether_it_arrived(stage, PIECES)
+    await delivered(stage)
+    assert len(board.replies()) == PIECES + 1
+    assert stage.all_closed()
+
+
+async def test_without_the_history_a_reply_that_a_dead_process_left_behind_is_not_repeated_out_of_order() -> (
+    None
+):
+    stage, board = an_answer()
+    board.shows_history = False
+    await delivered(stage)
+    forget_whether_it_arrived(stage, 1)
+    await delivered(stage)
+    assert len(board.replies()) == PIECES
+    assert stage.all_closed()
+
+
+def forget_whether_it_arrived(stage: Stage, number: int) -> None:
+    """As a process leaves that part of an answer behind that dies over it, the card still open."""
+    thread, slot = stage.watches.threads[WATCH], Slot(str(number))
+    assert thread[slot].ts
+    thread[slot] = Reply(thread[slot].tried_at)
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+
+
+async def test_without_the_history_an_unanswered_reply_is_not_repeated_and_the_next_ones_come() -> None:
+    stage, board = an_answer()
+    board.shows_history = False
+    async with stage.bot():
+        while not stage.board.posted:
+            await asyncio.sleep(0)
+        board.plan("post", Unanswered("TimeoutError"))
+        await asyncio.sleep(60)
+    assert len(board.replies()) == PIECES - 1
+    assert stage.all_closed()
+
+
+async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_once_more() -> None:
+    stage, board = an_answer()
+    board.shows_history = False
+    async with stage.bot() as runner:
+        while not stage.board.posted:
+            await asyncio.sleep(0)
+        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        await asyncio.sleep(60)
+        assert len(board.replies()) == PIECES
+        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+        await runner.start(JOB)
+        await asyncio.sleep(60)
+    assert len(board.replies()) == PIECES
+    assert stage.all_closed()
+
+
+async def test_without_the_history_nor_is_it_repeated_when_the_database_was_away_as_it_went_unanswered() -> (
+    None
+):
+    stage, board = an_answer()
+    board.shows_history = False
+    post = board.post
+    replies = 0
+
+    async def take_it_and_say_nothing(
+        place: Place, message: Message, *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        nonlocal replies
+        ts = await post(place, message, mark=mark, thread=thread)
+        replies += thread is not None
+        if replies == 1:
+            replies += 1
+            stage.watches.error = StoreUnavailable("away")
+            raise Unanswered("TimeoutError")
+        return ts
+
+    board.post = take_it_and_say_nothing  # type: ignore[method-assign]
+    async with stage.bot():
+        await asyncio.sleep(30)
+        stage.watches.error = None
+        await asyncio.sleep(60)
+    assert len(board.replies()) == PIECES
+    assert stage.all_closed()
+
+
+async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_answer() -> None:
+    stage, board = an_answer()
+    post = board.post
+
+    async def post_to_a_thread_just_deleted(
+        place: Place, message: Message, *, mark: str, thread: Ts | None = None
+    ) -> Ts:
+        if thread == "1.0" and len(board.replies()) == 1:
+            board.posted.clear()
+            raise MessageGone("thread_not_found")
+        return await post(place, message, mark=mark, thread=thread)
+
+    board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
+    await delivered(stage)
+    assert is_whole(stage)
+    assert stage.all_closed()
+
+
+async def test_a_card_asked_for_anew_while_its_thread_fills_gets_a_thread_of_its_own() -> None:
+    """The deleted card's thread may take replies still; the chore of the old card must not fill the new one's."""
+    stage, board = an_answer(tall(5))
+    async with stage.bot() as runner:
+        while len(board.replies()) < 2:
+            await asyncio.sleep(0.1)
+        old = board.posted.pop(Ts("1.0"))
+        await stage.watches.start_over(WATCH, Ts("1.0"))
+        await runner.start(JOB)
+        await asyncio.sleep(60)
+    assert old.thread is None
+    (card,) = board.top_level()
+    anew = [posted for posted in board.replies() if posted.thread != "1.0"]
+    assert len(anew) == 5
+    assert paragraphs(card.message, *[posted.message for posted in anew])[-1] == answer_of(stage).count(
+        "paragraph"
+    )
+    assert stage.all_closed()
+
+
+async def test_where_the_thread_is_closed_to_the_bot_the_whole_answer_goes_to_direct_messages() -> None:
+    stage, board = an_answer()
+    board.plan("permalink", NotAllowedHere("not_in_channel"))
+    async with stage.bot():
+        while len(board.replies()) < 2:
+            await asyncio.sleep(0.1)
+        board.closed.add(HERE)
+        await asyncio.sleep(60)
+    assert is_whole(stage, direct(ADA))
+    assert stage.all_closed()
+
+
+async def test_a_database_that_is_away_for_a_while_delays_the_replies_and_loses_none() -> None:
+    stage, board = an_answer()
+    async with stage.bot():
+        while len(board.replies()) < 2:
+            await asyncio.sleep(0.1)
+        stage.watches.error = StoreUnavailable("away")
+        await asyncio.sleep(60)
+        stage.watches.error = None
+        await asyncio.sleep(60)
+    assert is_whole(stage)
+    assert stage.all_closed()
+
+
+async def test_when_everybody_has_left_since_the_card_became_the_answer_its_thread_is_filled_all_the_same() -> (
+    None
+):
+    stage, board = an_answer()
+    stage.omni.image = PNG
+    await delivered(stage, 1.5)
+    assert len(board.replies()) < PIECES
+    stage.watches.let_follow(WATCH)
+    await delivered(stage)
+    assert is_whole(stage)
+    assert "no longer follows" not in stage.shown()[0]
+    assert stage.omni.charts_asked == [] and board.uploaded == []
+    assert stage.all_closed()
+
+
+async def test_a_job_that_omni_forgets_in_the_middle_leaves_the_thread_as_it_is() -> None:
+    stage, board = an_answer()
+    await delivered(stage, 1.5)
+    there = len(board.replies())
+    stage.omni.answer = OmniUnreachable("500")
+    await delivered(stage, 30)
+    assert len(board.replies()) == there < PIECES
+    assert not stage.all_closed()
+
+
+async def test_what_five_replies_do_not_hold_follows_them_as_a_file() -> None:
+    stage, board = an_answer(TALLEST)
+    await delivered(stage)
+    assert len(board.replies()) == 5
+    (file,) = board.uploaded
+    assert (file.place, file.thread, file.upload.name) == (HERE, "1.0", "answer.md")
+    assert file.upload.content.decode().count("paragraph") == TALLEST.count("paragraph")
+    assert file.at >= board.times("post")[-1]
+    assert stage.watches.threads[WATCH][FILE].ts == UPLOADED
+    assert stage.all_closed()
+
+
+def is_led_to_omni(stage: Stage) -> bool:
+    """Whether the thread ends with one line that leads to Omni."""
+    *replies, last = stage.told()
+    return "The rest of the answer is in Omni" in last and CHAT in last and len(replies) == 5
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NotAllowedHere("not_in_channel"),
+        NotAllowedHere("file_uploads_disabled"),
+        ScopeMissing("missing_scope"),
+        PayloadRefused("file_type_not_allowed"),
+        Unanswered("TimeoutError"),
+    ],
+    ids=lambda refusal: refusal.code,
+)
+async def test_where_the_file_is_not_taken_or_nobody_can_tell_one_line_leads_to_omni(
+    refusal: BoardError,
+) -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", refusal)
+    await delivered(stage)
+    assert is_led_to_omni(stage)
+    assert len(board.times("upload")) == 1
+    assert stage.all_closed()
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    await delivered(stage)
+    assert is_led_to_omni(stage)
+    assert len(board.times("upload")) == 1, "nor is it tried again after a restart"
+
+
+async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", Unanswered("TimeoutError"), after_effect=True)
+    await delivered(stage)
+    assert len(board.uploaded) == 1
+    assert is_led_to_omni(stage)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [BoardUnreachable("no_connection"), BoardBusy("ratelimited", 30.0), TokenRefused("token_revoked")],
+    ids=lambda trouble: trouble.code,
+)
+async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: BoardError) -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", trouble)
+    await delivered(stage, 90)
+    assert len(board.uploaded) == 1
+    assert len(stage.told()) == 5
+    assert stage.all_closed()
+
+
+async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", *[BoardUnreachable("no_connection")] * 5)
+    async with stage.bot():
+        while len(board.times("upload")) < 5:
+            await asyncio.sleep(0.1)
+    await delivered(stage)
+    assert len(board.uploaded) == 1
+    assert len(stage.told()) == 5
+
+
+async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", *[BoardUnreachable("no_connection")] * 100)
+    await delivered(stage, UPLOADED_WITHIN_SECONDS + 120)
+    assert is_led_to_omni(stage)
+    assert board.uploaded == []
+    assert stage.all_closed()
+
+
+async def test_processes_that_take_a_file_over_from_each_other_do_not_try_it_for_ever() -> None:
+    stage, board = an_answer(TALLEST)
+    board.plan("upload", *[BoardUnreachable("no_connection")] * 1_000)
+    for _ in range(6):
+        await delivered(stage, UPLOADED_WITHIN_SECONDS / 2)
+    assert is_led_to_omni(stage)
+    assert stage.all_closed()
+
+
+async def a_process_died_over_the_file(stage: Stage) -> None:
+    await delivered(stage)
+    stage.board.uploaded.clear()
+    stage.watches.threads[WATCH][FILE] = Reply(now())
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+
+
+async def test_a_file_that_a_process_died_over_is_not_repeated_and_the_line_comes_once() -> None:
+    stage, board = an_answer(TALLEST)
+    await a_process_died_over_the_file(stage)
+    for _ in range(3):
+        await delivered(stage)
+    assert board.uploaded == []
+    assert is_led_to_omni(stage)
+    assert stage.all_closed()
+
+
+async def test_a_file_that_a_former_process_is_still_at_is_waited_for() -> None:
+    stage, _ = an_answer(TALLEST)
+    await a_process_died_over_the_file(stage)
+    async with stage.bot():
+        await asyncio.sleep(8)
+        tried_at = stage.watches.threads[WATCH][FILE].tried_at
+        assert await stage.watches.reply_posted(WATCH, FILE, tried_at, UPLOADED, None)
+        await asyncio.sleep(60)
+    assert len(stage.told()) == 5
+    assert IN_OMNI not in stage.watches.threads[WATCH]
+    assert stage.all_closed()
+
+
+class SlowUploads(OddBoard):
+    """Slack takes its time over files."""
+
+    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+        await asyncio.sleep(2.0)
+        await super().upload(place, upload, thread=thread)
+
+
+async def test_a_stop_in_the_middle_of_an_upload_lets_it_end() -> None:
+    stage, _ = an_answer(TALLEST)
+    stage.board = board = SlowUploads()
+    async with stage.bot():
+        while FILE not in stage.watches.threads.get(WATCH, {}):
+            await asyncio.sleep(0.1)
+    assert stage.watches.threads[WATCH][FILE].ts == UPLOADED
+    await delivered(stage)
+    assert len(board.uploaded) == 1 and len(stage.told()) == 5
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("stopped_after_seconds", [60.0, *(5.0 + n / 4 for n in range(8))])
+async def test_cut_answer_is_led_to_omni_once(stopped_after_seconds: float) -> None:
+    stage, board = an_answer(TALLEST, answer_is_cut=True)
+    await delivered(stage, stopped_after_seconds)
+    await delivered(stage)
+    assert [file.upload.name for file in board.uploaded] == ["answer.md"]
+    assert is_led_to_omni(stage)
+    assert stage.all_closed()
+
+
+async def test_a_chart_comes_last_with_words_for_those_who_can_not_see_it() -> None:
+    stage, board = an_answer(TALLEST, topic="Orders <!here>", prompt="Top products?\u202e <!channel>")
+    stage.omni.image = PNG
+    await delivered(stage)
+    file, chart = board.uploaded
+    assert file.upload.name == "answer.md"
+    assert (chart.place, chart.thread, chart.upload.content) == (HERE, "1.0", PNG)
+    alt = chart.upload.alt or ""
+    assert "Topic: Orders" in alt and "Question: Top products?" in alt
+    assert not re.search("\u202e|<!(?:here|channel)", f"{alt} {chart.upload.title}")
+    assert stage.all_closed()
+
+
+async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    aside: list[str] = []
+
+    async def to_thread(work: Callable[..., object], *args: object) -> object:
+        aside.append(work.__name__)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    answer_module._rendered.cache_clear()
+    stage = Stage(
+        a_job(JobState.COMPLETE, answer=TALLEST),
+        *(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
+    )
+    await delivered(stage)
+    assert aside == ["prepare"]
+    assert answer_module._rendered.cache_info().misses == 1
+    assert len(stage.board.replies()) == 25
+    assert stage.all_closed()
+
+
+async def test_omni_is_asked_for_a_chart_once_whatever_the_number_of_places() -> None:
+    places = [Place(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
+    stage = Stage(
+        a_job(JobState.COMPLETE, answer="Short."),
+        *(a_watch(f"watch{number}", place) for number, place in enumerate(places)),
+    )
+    stage.omni.image = PNG
+    stage.omni.chart_seconds = 5.0
+    await delivered(stage)
+    assert len(stage.omni.charts_asked) == 1
+    assert [uploaded.place for uploaded in stage.board.uploaded] == places
+    assert stage.all_closed()
+
+
+async def test_a_chart_is_asked_for_after_the_card_shows_the_answer_and_below_every_poll() -> None:
+    stage, board = a_stage(a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.COMPLETE, answer=TALL)
+        await asyncio.sleep(30)
+    ((asked_at, worth),) = stage.omni.charts_asked
+    assert asked_at >= board.times("post")[-1] > board.times("update")[-1]
+    assert worth is not None and worth() < 0.0
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+async def test_a_job_that_was_not_answered_has_no_chart(state: JobState) -> None:
+    stage, _ = a_stage(a_watch())
+    stage.omni.image = PNG
+    stage.says(state)
+    await delivered(stage)
+    assert stage.omni.charts_asked == []
+
+
+async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
+    stage, board = an_answer("Short.")
+    stage.omni.image = PNG
+    board.plan("upload", Unanswered("TimeoutError"))
+    await delivered(stage)
+    assert stage.watches.threads[WATCH] == {CHART: Reply(stage.watches.threads[WATCH][CHART].tried_at)}
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    await delivered(stage)
+    assert len(stage.omni.charts_asked) == 1
+    assert len(board.times("upload")) == 1
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [NotAllowedHere("not_in_channel"), ScopeMissing("missing_scope"), MessageGone("x"), Unanswered("x")],
+    ids=lambda refusal: type(refusal).__name__,
+)
+async def test_a_chart_that_slack_does_not_take_is_quietly_left_out(refusal: BoardError) -> None:
+    stage, board = an_answer("Short.")
+    stage.omni.image = PNG
+    board.plan("upload", refusal)
+    await delivered(stage)
+    assert board.uploaded == [] and board.replies() == []
+    assert stage.all_closed()
+
+
+async def test_no_chart_is_no_trouble() -> None:
+    stage, board = an_answer("Short.")
+    await delivered(stage)
+    assert len(stage.omni.charts_asked) == 1
+    assert board.times("upload") == []
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("502")])
+async def test_a_chart_that_omni_does_not_give_at_first_is_asked_for_again(trouble: OmniError) -> None:
+    stage, board = an_answer("Short.")
+    stage.omni.image = trouble
+    async with stage.bot():
+        await asyncio.sleep(3)
+        stage.omni.image = PNG
+        await asyncio.sleep(30)
+    assert len(board.uploaded) == 1
+    assert stage.all_closed()
+
+
+async def test_a_chart_that_omni_never_gives_is_done_without() -> None:
+    stage, _ = an_answer(TALL)
+    stage.omni.image = OmniUnreachable("502")
+    await delivered(stage)
+    assert len(stage.omni.charts_asked) == 3
+    assert is_whole(stage)
+    assert stage.all_closed()
+
+
+async def test_a_watch_is_not_held_open_by_a_chart_that_has_no_turn_for_minutes() -> None:
+    stage, _ = an_answer(TALL)
+    stage.omni.image = PNG
+    stage.omni.chart_seconds = 10_000.0
+    async with stage.bot():
+        await asyncio.sleep(30)
+        assert is_whole(stage) and not stage.all_closed()
+        await asyncio.sleep(WAITED_FOR_SECONDS)
+        assert stage.all_closed()
+
+
+async def test_whoever_joins_while_a_chart_is_waited_for_has_it_too() -> None:
+    stage, board = an_answer("Short.")
+    stage.omni.image = PNG
+    stage.omni.chart_seconds = 20.0
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        await stage.watches.add(a_watch("other", Place(HERE.team, ChannelId("C0OTHER")), GRACE))
+        await stage.watches.add(
+            replace(a_watch("again"), followers=(GRACE,), requester=GRACE, asked_at=now())
+        )
+        await runner.start(JOB)
+        await asyncio.sleep(60)
+    assert len(stage.omni.charts_asked) == 1
+    assert sorted(uploaded.place.channel for uploaded in board.uploaded) == ["C0HERE", "C0OTHER"]
+    assert stage.all_closed()
+
+
+def still_running(name: str) -> Callable[[], list[str]]:
+    return lambda: [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(name)]
+
+
+async def test_a_bot_that_stops_leaves_no_question_for_a_chart_behind() -> None:
+    stage, _ = an_answer("Short.")
+    stage.omni.chart_seconds = 10_000.0
+    charts = still_running("chart")
+    async with stage.bot():
+        await asyncio.sleep(5)
+        assert len(charts()) == 1
+    await asyncio.sleep(0)
+    assert charts() == []

@@ -1,0 +1,115 @@
+"""What the bot asks and what the simulated Omni answers, held against Omni's own description of both."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+
+from bot.demo.omni.lists import models_page, users_page
+from bot.demo.omni.organization import ADA, MODEL, Organization, Refusal
+from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.submissions import read_submission
+from bot.demo.omni.timeline import Script
+from bot.domain.questions import ModelId, OmniUserId, Question
+from bot.omni.ask_schemas import written
+from bot.omni.schemas import whole_text
+from tests.support.paths import DATA
+from tests.support.simulated_omni import Caller
+
+SCHEMAS = json.loads((DATA / "omni_asking_schemas.json").read_text())["$defs"]
+CHAT = "660e8400-e29b-41d4-a716-446655440001"
+
+
+def validator(name: str) -> Draft202012Validator:
+    schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMAS}
+    return Draft202012Validator(schema, format_checker=FormatChecker())
+
+
+_texts = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=256)
+
+
+@given(
+    st.builds(
+        Question,
+        prompt=_texts,
+        model=st.just(ModelId(MODEL)),
+        topic=st.none() | _texts,
+        conversation=st.sampled_from([None, CHAT]),
+        as_user=st.sampled_from([None, OmniUserId(ADA)]),
+    )
+)
+@example(Question("cut \ud83d", ModelId(MODEL), topic="cut \ud83d"))
+def test_whatever_is_asked_is_as_omni_wants_it(question: Question) -> None:
+    body = json.loads(json.dumps(written(question)).encode())
+    validator("AiJobSubmitBody").validate(body)
+    assert set(body) <= set(SCHEMAS["AiJobSubmitBody"]["properties"])
+    asked = read_submission(json.dumps(body).encode())
+    assert (asked.model_id, asked.conversation_id) == (question.model, question.conversation)
+    asked.prompt.encode("utf-8")
+    assert asked.prompt == whole_text(question.prompt)
+
+
+_VALUES: list[object] = [
+    *[
+        None,
+        True,
+        False,
+        17,
+        "",
+        "Why?",
+        MODEL,
+        CHAT.upper(),
+        "https://example.com/hook",
+        "t" * 256,
+        "t" * 257,
+    ],
+    *[{}, {"a": 1}, [], [1]],
+]
+
+
+@pytest.mark.parametrize("field", SCHEMAS["AiJobSubmitBody"]["properties"])
+def test_whatever_the_schema_refuses_is_refused(field: str) -> None:
+    taken = 0
+    for value in _VALUES:
+        body = {"modelId": MODEL, "prompt": "Why?", field: value}
+        is_valid = validator("AiJobSubmitBody").is_valid(body)
+        try:
+            read_submission(json.dumps(body).encode())
+        except Refusal as refused:
+            assert is_valid or refused.status == 400
+        else:
+            assert is_valid
+            taken += 1
+    # A branch is none that is known, and a webhook without its secret is refused by the prose.
+    assert taken > 0 or field in ("branchId", "webhookUrl")
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"modelKind": "SHARED", "pageSize": "1"}, {"pageSize": "1", "cursor": "after-1"}]
+)
+def test_a_page_of_models_is_as_described(query: Mapping[str, str]) -> None:
+    organization = Organization()
+    organization.add_model(None, is_deleted=True)
+    page = models_page(organization.models.values(), {**query, "includeDeleted": "1"})
+    assert page["records"]
+    validator("ModelsListResponse").validate(page)
+
+
+def test_a_page_of_users_is_as_described() -> None:
+    page = users_page(Organization().members.values(), {}, most=100, ignores_filter=False)
+    assert page["Resources"]
+    validator("ScimUsersListResponse").validate(page)
+
+
+async def test_a_submit_a_cancel_and_a_refusal_are_as_described() -> None:
+    async with SimulatedOmni() as omni:
+        caller = Caller(omni, omni.api_key)
+        submitted = await caller.submit()
+        cancelled = await caller.cancel(omni.add(Script()))
+        refused = await caller.submit(prompt="")
+    validator("AiJobSubmitResponse").validate(submitted.json())
+    validator("AiJobCancelResponse").validate(cancelled.json())
+    validator("ApiError400").validate(refused.json())

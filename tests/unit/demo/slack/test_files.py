@@ -1,0 +1,140 @@
+"""Uploading a file to the simulated Slack: three steps, each as strict as documented."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bot.demo.faults import RESET_AFTER
+from tests.support.slack_http import Answer, Api, running
+
+CSV = b"a,b\r\n1,2\r\n"
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with running() as api:
+        yield api
+
+
+async def begin(api: Api, content: bytes = CSV, name: str = "top.csv", **more: Any) -> Answer:
+    return await api("files.getUploadURLExternal", filename=name, length=len(content), **more)
+
+
+async def send(api: Api, address: str, content: bytes = CSV, **more: Any) -> int:
+    async with api.session.post(address, data=content, **more) as answer:
+        return answer.status
+
+
+async def complete(api: Api, file: str, channel: str = "data-team", **more: Any) -> Answer:
+    files = json.dumps([{"id": file, "title": "Top products"}])
+    return await api("files.completeUploadExternal", files=files, channel_id=api.channel(channel), **more)
+
+
+async def uploaded(api: Api, content: bytes = CSV, **more: Any) -> str:
+    """A file that has its bytes and is in no conversation yet."""
+    begun = await begin(api, content, **more)
+    assert await send(api, begun.body["upload_url"], content) == 200
+    return str(begun.body["file_id"])
+
+
+async def test_a_file_comes_into_the_thread_as_a_message(api: Api) -> None:
+    card = await api.post()
+    file = await uploaded(api, name="chart.png", alt_txt="Bars")
+    assert (await complete(api, file, thread_ts=card)).body["files"] == [
+        {"id": file, "title": "Top products"}
+    ]
+    (reply,) = api.slack.replies("data-team", card)
+    (shown,) = reply.as_json()["files"]
+    assert (shown["title"], shown["name"], shown["mimetype"]) == ("Top products", "chart.png", "image/png")
+    assert (shown["size"], shown["alt_txt"]) == (len(CSV), "Bars")
+    async with api.session.get(shown["url_private"]) as answer:
+        assert (await answer.read(), answer.content_type) == (CSV, "image/png")
+
+
+async def test_a_file_may_be_sent_as_a_form(api: Api) -> None:
+    begun = await begin(api)
+    form = aiohttp.FormData()
+    form.add_field("filename", CSV, filename="top.csv")
+    assert await send(api, begun.body["upload_url"], form) == 200  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "args, error",
+    [
+        ({"filename": "a.csv", "length": 0}, "missing_argument"),
+        ({"filename": "a.csv"}, "missing_argument"),
+        ({"filename": "a.csv", "length": "many"}, "invalid_arguments"),
+        ({"length": 3}, "invalid_arguments"),
+        ({"filename": "", "length": 3}, "invalid_arguments"),
+        ({"filename": "a.png", "length": 3, "alt_txt": "x" * 1001}, "alt_txt_too_large"),
+    ],
+)
+async def test_an_upload_that_can_not_be_is_not_begun(api: Api, args: dict[str, Any], error: str) -> None:
+    assert (await api("files.getUploadURLExternal", **args)).error == error
+
+
+@pytest.mark.parametrize(
+    "allowed, name, error",
+    [
+        ("none", "a.png", "file_uploads_disabled"),
+        ("images", "a.csv", "file_uploads_except_images_disabled"),
+        ("images", "a.png", "None"),
+    ],
+)
+async def test_admins_decide_what_may_be_uploaded(api: Api, allowed: Any, name: str, error: str) -> None:
+    api.slack.workspace.files.allowed = allowed
+    assert (await begin(api, name=name)).error == error
+
+
+async def test_without_the_scope_no_step_is_taken(api: Api) -> None:
+    file = await uploaded(api)
+    api.slack.granted_scopes.discard("files:write")
+    assert (await begin(api)).error == "missing_scope"
+    assert (await complete(api, file)).error == "missing_scope"
+
+
+async def test_other_bytes_than_announced_are_no_file(api: Api) -> None:
+    begun = await begin(api)
+    assert await send(api, begun.body["upload_url"], CSV + b"!") == 400
+    assert (await complete(api, begun.body["file_id"])).error == "file_not_found"
+
+
+async def test_an_address_takes_one_file_and_no_token(api: Api) -> None:
+    address = (await begin(api)).body["upload_url"]
+    assert await send(api, address, headers={"Authorization": f"Bearer {api.slack.bot_token}"}) == 400
+    assert await send(api, address) == 200
+    assert await send(api, address) == 404
+
+
+@pytest.mark.parametrize(
+    "channel, error",
+    [("random", "not_in_channel"), ("leadership", "channel_not_found"), ("old-project", "is_archived")],
+)
+async def test_where_the_bot_is_no_member_no_file_comes(api: Api, channel: str, error: str) -> None:
+    assert (await complete(api, await uploaded(api), channel)).error == error
+
+
+async def test_a_file_is_shared_once_and_only_under_a_parent(api: Api) -> None:
+    card = await api.post()
+    reply = await api.post(thread_ts=card)
+    file = await uploaded(api)
+    assert (await complete(api, file, thread_ts=reply)).error == "cannot_reply_to_message"
+    assert (await complete(api, file, thread_ts=card)).ok
+    assert (await complete(api, file, thread_ts=card)).error == "file_not_found"
+
+
+@pytest.mark.parametrize("files", [None, [], [{"name": "x"}], ["F1"], "F1"])
+async def test_files_are_named_by_their_ids(api: Api, files: Any) -> None:
+    answer = await api("files.completeUploadExternal", files=files, channel_id=api.channel("data-team"))
+    assert answer.error in ("invalid_arguments", "file_not_found")
+
+
+async def test_each_step_can_fail_on_demand(api: Api) -> None:
+    api.slack.faults.plan(RESET_AFTER, on="upload")
+    begun = await begin(api)
+    with pytest.raises(aiohttp.ClientError):
+        await send(api, begun.body["upload_url"])
+    assert (await complete(api, begun.body["file_id"])).ok, "the bytes had arrived"

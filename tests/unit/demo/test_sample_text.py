@@ -1,0 +1,33 @@
+"""What Slack makes of a line that a person types."""
+
+import pytest
+
+from bot.demo.slack.message_text import as_stored, mentions
+from bot.demo.slack.records import User
+
+OMNI = User("U0OMNIBOT", "omni", "Omni", is_bot=True)
+LINK = "https://acme.omniapp.co/chat/1"
+
+
+@pytest.mark.parametrize(
+    "typed, stored",
+    [
+        ("a < b & c", "a &lt; b &amp; c"),
+        ("<!channel> <b>", "&lt;!channel&gt; &lt;b&gt;"),
+        ("@omni why?", "<@U0OMNIBOT> why?"),
+        ("<@U0OMNIBOT> why?", "<@U0OMNIBOT> why?"),
+        ("ada@omni.co and @nobody", "ada@omni.co and @nobody"),
+        (f"see {LINK}.", f"see <{LINK}>."),
+        (f"({LINK})", f"(<{LINK}>)"),
+        (f"<{LINK}|chat>", f"<{LINK}|chat>"),
+        (f"{LINK}?a=1&b=2", f"<{LINK}?a=1&amp;b=2>"),
+    ],
+)
+def test_references_get_their_form_and_all_else_is_escaped(typed: str, stored: str) -> None:
+    assert as_stored(typed, [OMNI]) == stored
+
+
+def test_a_mention_is_of_one_person() -> None:
+    assert mentions("<@U0OMNIBOT> hello", "U0OMNIBOT")
+    assert mentions("<@U0OMNIBOT|omni>", "U0OMNIBOT")
+    assert not mentions("<@U0OMNIBOT2> U0OMNIBOT", "U0OMNIBOT")

@@ -1,0 +1,185 @@
+"""What people type for a job, and what a reading of one promises."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot.domain.errors import NotAReference
+from bot.domain.jobs import Conversation, Job, JobId, JobState, parse_reference
+
+ID = "550e8400-e29b-41d4-a716-446655440000"
+CHAT = f"https://acme.omniapp.co/chat/{ID}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ID,
+        ID.upper(),
+        f"  {ID}\t",
+        f"`{ID}`",
+        f"```{ID}```",
+        f"<{ID}>",
+        f"<{ID}|the job>",
+        f'"{ID}"',
+        f"'{ID}'",
+        f"“{ID}”",
+        f"‘{ID}’",
+        f"({ID})",
+        f"[{ID}]",
+        f"*{ID}*",
+        f"_{ID}_",
+        f"{ID}.",
+        f"{ID},",
+        f"`{ID}`.",
+        f"\u200b{ID}\u200b",
+        f"\ufeff{ID}",
+        f"550e8400\u00ad-{ID[9:]}",
+        f"\u2066{ID}\u2069",
+        f"\n{ID}\n",
+    ],
+)
+def test_an_id_is_read_whatever_is_wrapped_around_it(typed: str) -> None:
+    assert parse_reference(typed) == ID
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        CHAT,
+        f"{CHAT}/",
+        f"{CHAT}.",
+        f"{CHAT}?tab=chat&x=1",
+        f"{CHAT}#answer",
+        f"{CHAT}/?a=b#c",
+        f"<{CHAT}>",
+        f"<{CHAT}|my chat>",
+        f"`{CHAT}`",
+        CHAT.upper(),
+        f"https://acme.omni.co/chat/{ID}",
+        f"https://omni.acme.example:8443/chat/{ID}",
+        f"https://acme.omniapp.co/embed/chat/{ID}",
+        f"http://127.0.0.1:8001/chat/{ID}",
+        f"http://localhost/chat/{ID}",
+    ],
+)
+def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str) -> None:
+    assert parse_reference(typed) == Conversation(ID)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("", "not an Omni job id"),
+        ("   ", "not an Omni job id"),
+        ("<!channel>", "not an Omni job id"),
+        ("1234", "not an Omni job id"),
+        (ID[:-1], "not an Omni job id"),
+        (f"{ID}0", "not an Omni job id"),
+        (ID.replace("-", ""), "not an Omni job id"),
+        (ID.replace("5", "g"), "not an Omni job id"),
+        (ID.replace("5", "５"), "not an Omni job id"),
+        (f"{{{ID}}}", "not an Omni job id"),
+        (f"{ID} {ID}", "One job at a time"),
+        (f"follow {ID} please", "One job at a time"),
+        ("https://acme.omniapp.co/dashboards/17", "not an Omni chat"),
+        ("https://acme.omniapp.co/chat/", "not an Omni chat"),
+        ("https://acme.omniapp.co/chat/17", "not an Omni chat"),
+        (f"http://acme.omniapp.co/chat/{ID}", "begin with `https://`"),
+        (f"http://127.0.0.1.example/chat/{ID}", "begin with `https://`"),
+        (f"https://ada:secret@acme.omniapp.co/chat/{ID}", "not an Omni chat"),
+        (f"https:///chat/{ID}", "not an Omni chat"),
+        (f"https://acme.omniapp.co?x=/chat/{ID}", "not an Omni chat"),
+        (f"https://acme.omniapp.co/chat/{ID}/edit", "not an Omni chat"),
+        (f"javascript:alert('/chat/{ID}')", "not an Omni job id"),
+        (f"{ID}{' ' * 2_000}", "too long"),
+    ],
+)
+def test_anything_else_is_refused_with_a_sentence_that_says_what_is_wrong(typed: str, says: str) -> None:
+    with pytest.raises(NotAReference, match=says) as refusal:
+        parse_reference(typed)
+    assert str(refusal.value).endswith(".")
+
+
+_PIECES = st.sampled_from(
+    [
+        ID,
+        ID.upper(),
+        CHAT,
+        "https://",
+        "/chat/",
+        "<",
+        ">",
+        "|",
+        "`",
+        " ",
+        "\n",
+        "\u200b",
+        "@",
+        "?",
+        "#",
+        "-",
+        "٣",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(_PIECES, st.text(max_size=3))).map("".join)))
+@example("\x00")
+@example("\ud800")
+@example(f"<{ID}|{ID}>")
+@example("https://" + "chat/" * 390)
+def test_whatever_is_typed_becomes_a_canonical_id_a_conversation_or_a_refusal(typed: str) -> None:
+    try:
+        reference = parse_reference(typed)
+    except NotAReference as refusal:
+        assert "<" not in str(refusal) and "@" not in str(refusal), "a refusal must not repeat what was typed"
+        return
+    named = reference.id if isinstance(reference, Conversation) else reference
+    assert str(UUID(named)) == named
+
+
+@given(st.uuids(), st.sampled_from(["{}", "`{}`", "<{}>", "<{}|x>", " {} ", "\u200b{}"]), st.booleans())
+def test_every_uuid_is_accepted_as_an_id(id_: UUID, wrapped: str, upper: bool) -> None:
+    typed = wrapped.format(str(id_).upper() if upper else id_)
+    assert parse_reference(typed) == str(id_)
+
+
+def test_only_omnis_three_last_states_are_final() -> None:
+    final = {state for state in JobState if state.is_final}
+    assert final == {JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED}
+
+
+CREATED = datetime(2026, 5, 4, 14, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("created", "completed", "cancelled", "seconds"),
+    [
+        (CREATED, CREATED + timedelta(seconds=90), None, 90.0),
+        (CREATED, None, CREATED + timedelta(seconds=12), 12.0),
+        (CREATED, CREATED - timedelta(seconds=5), None, 0.0),
+        (CREATED, None, None, None),
+        (None, CREATED, None, None),
+    ],
+)
+def test_a_job_lasts_from_its_creation_to_its_end_where_both_are_known(
+    created: datetime | None, completed: datetime | None, cancelled: datetime | None, seconds: float | None
+) -> None:
+    job = Job(
+        JobId(ID),
+        JobState.COMPLETE,
+        "COMPLETE",
+        created_at=created,
+        completed_at=completed,
+        cancelled_at=cancelled,
+    )
+    assert job.duration_seconds == seconds
+
+
+def test_what_people_asked_and_were_answered_stays_out_of_the_repr_of_a_job() -> None:
+    job = Job(JobId(ID), JobState.COMPLETE, "COMPLETE", prompt="our margins", answer="42 %", chat_url=CHAT)
+    assert "margins" not in repr(job) and "42" not in repr(job) and "chat" not in repr(job)

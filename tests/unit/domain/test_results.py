@@ -1,0 +1,124 @@
+"""A job's result is read tolerantly: what is odd costs itself, and never the rest."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.errors import OmniUnreachable
+from bot.domain.results import JobResult, QueryData, Step
+from bot.omni.schemas import read_result
+
+AT = "2025-01-15T10:00:10.000Z"
+QUERY: dict[str, Any] = {
+    "queryName": "Top products",
+    "status": "success",
+    "csvResult": 'Product,Revenue\nSunglasses,"678,994.41"',
+    "csvResultWasTruncated": True,
+    "hasResults": True,
+    "totalRowCount": 48,
+    "query": {"table": "order_items"},
+}
+BODY: dict[str, Any] = {
+    "message": "42",
+    "resultSummary": "42",
+    "topic": "order_items",
+    "omniChatUrl": "https://acme.omni.co/chat/1",
+    "actions": [
+        {"type": "search_model", "message": "Looking.", "timestamp": AT},
+        {"type": "generate_query", "message": "I'll run a query.", "timestamp": AT, "result": QUERY},
+        {"type": "summarize", "message": "42", "timestamp": AT},
+    ],
+    "metrics": {"durationMs": 17},
+}
+
+
+def read(body: object) -> JobResult:
+    return read_result(json.dumps(body).encode())
+
+
+def query(**changed: object) -> QueryData:
+    action = {"type": "generate_query", "message": "", "timestamp": AT, "result": QUERY | changed}
+    (found,) = read({"actions": [action]}).queries
+    return found
+
+
+def test_the_documented_body_is_read_into_its_facts() -> None:
+    at = datetime(2025, 1, 15, 10, 0, 10, tzinfo=UTC)
+    result = read(BODY)
+    assert result == JobResult(
+        topic="order_items",
+        chat_url="https://acme.omni.co/chat/1",
+        steps=(
+            Step("search_model", "Looking.", at),
+            Step("generate_query", "I'll run a query.", at, "Top products"),
+            Step("summarize", "42", at),
+        ),
+        queries=(QueryData("Top products", "success", QUERY["csvResult"], True, 48, True),),
+    )
+    assert result.last_step_at == at and not result.is_pending
+
+
+def test_neither_answers_nor_rows_show_in_what_may_be_logged() -> None:
+    assert "Sunglasses" not in repr(read(BODY)) and "42" not in repr(read(BODY))
+
+
+@pytest.mark.parametrize("body", [{}, dict.fromkeys(BODY), {"actions": {}}, {"actions": [None, 3, [], {}]}])
+def test_a_result_without_anything_is_one(body: dict[str, Any]) -> None:
+    assert read(body) == JobResult()
+
+
+@pytest.mark.parametrize("message", [None, "", " ", "null", "undefined", 3, []])
+def test_a_step_without_a_message_says_nothing(message: object) -> None:
+    (step,) = read({"actions": [{"type": "create_app", "message": message, "timestamp": "soon"}]}).steps
+    assert step == Step("create_app")
+
+
+@pytest.mark.parametrize(
+    "changed, is_pending",
+    [
+        ({}, False),
+        ({"csvResult": ""}, False),
+        ({"csvResult": None}, True),
+        ({"csvResult": 3}, True),
+        ({"csvResult": None, "status": "pending", "hasResults": None}, True),
+        ({"csvResult": None, "status": "pending", "hasResults": False}, True),
+        ({"csvResult": None, "status": "error"}, False),
+        ({"csvResult": None, "hasResults": False}, False),
+    ],
+)
+def test_a_query_is_pending_while_its_rows_may_still_come(changed: dict[str, Any], is_pending: bool) -> None:
+    assert query(**changed).is_pending is is_pending
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b"\xff", b"[" * 100_000, b'{"actions": ['])
+def test_a_body_that_is_no_result_is_no_answer(body: bytes) -> None:
+    with pytest.raises(OmniUnreachable) as error:
+        read_result(body)
+    assert len(str(error.value)) < 100
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=[])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*BODY, *QUERY, "type", "timestamp", "result"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(BODY)), _ANYTHING))
+def test_any_field_may_be_anything(changed: dict[str, Any]) -> None:
+    result = read(BODY | changed)
+    if "actions" not in changed:
+        assert result.queries == read(BODY).queries
+    for text in (
+        result.topic,
+        *(each.csv for each in result.queries),
+        *(each.message for each in result.steps),
+    ):
+        (text or "").encode("utf-8")

@@ -1,0 +1,261 @@
+"""What Slack sends is acknowledged first, handed to the desk as ids, and answered privately, once."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from bot.delivery.direct_messages import Interrupted
+from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
+from bot.rendering import replies
+from bot.services.ask import Wish
+from bot.services.follow import Desk
+from tests.support.slack_payloads import ADA, HERE, URL, Counter, click
+
+pytestmark = pytest.mark.looptime
+
+CLICK = (WatchId("watch"), HERE, Ts("1.1"), ADA)
+
+
+async def test_resume_hands_the_desk_what_was_pressed_where_and_by_whom() -> None:
+    counter = Counter()
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.desk.asked == [("resume", *CLICK)]
+    assert counter.told == [(URL, "line")]
+
+
+async def test_each_button_goes_to_its_own_errand() -> None:
+    counter = Counter()
+    await counter.press(counter.handlers.on_stop_following, click(trigger_id="one"))
+    await counter.press(counter.handlers.on_resume, click(trigger_id="other"))
+    await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
+    await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
+    await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
+    await counter.errands.drain()
+    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel"]
+    assert counter.desk.asked == [(name, *CLICK) for name in asked]
+
+
+async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
+    counter = Counter()
+    for trigger in ("one", "one", "two"):
+        await counter.resume(trigger_id=trigger)
+    await counter.errands.drain()
+    assert len(counter.desk.asked) == len(counter.told) == 2
+    assert len(counter.acknowledged_at) == 3
+
+
+@pytest.mark.parametrize(
+    "changed, asked",
+    [
+        ({"team": None}, CLICK),
+        ({"team": {"id": "T0STRANGER"}}, CLICK),
+        ({"container": None}, (CLICK[0], Place(HERE.team, ChannelId("")), Ts(""), ADA)),
+        ({"actions": None}, (WatchId(""), *CLICK[1:])),
+        ({"actions": []}, (WatchId(""), *CLICK[1:])),
+        ({"user": None}, (*CLICK[:3], UserId(""))),
+    ],
+    ids=["no team", "a stranger's team", "no container", "no actions", "empty actions", "no user"],
+)
+async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
+    changed: dict[str, Any], asked: tuple[object, ...]
+) -> None:
+    counter = Counter()
+    await counter.resume(**changed)
+    await counter.errands.drain()
+    assert counter.desk.asked == [("resume", *asked)]
+
+
+async def test_a_defect_at_the_desk_is_told_as_one() -> None:
+    counter = Counter()
+    counter.desk.answer = ZeroDivisionError("a defect")
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == [(URL, replies.broken())]
+
+
+@pytest.mark.parametrize("refusal", [BoardBusy("ratelimited", 1.0), BoardUnreachable("no_connection")])
+async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exception) -> None:
+    counter = Counter()
+    counter.refusals = [refusal]
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == [(URL, "line")]
+
+
+@pytest.mark.parametrize("refusals", [[Unanswered("TimeoutError")], [BoardUnreachable("x")] * 2])
+async def test_a_line_that_can_not_be_told_disturbs_nobody(refusals: list[Exception]) -> None:
+    counter = Counter()
+    counter.refusals = refusals
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == []
+
+
+async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
+    counter = Counter()
+    await counter.resume()
+    draining = asyncio.create_task(counter.errands.drain())
+    await asyncio.sleep(0.5)
+    draining.cancel()
+    await asyncio.gather(draining, return_exceptions=True)
+    assert counter.told == [(URL, replies.restarting())]
+
+
+@pytest.mark.parametrize("refusals, forgotten", [([], 1), ([BoardUnreachable("x")] * 2, 0)])
+async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
+    refusals: list[Exception], forgotten: int
+) -> None:
+    counter = Counter()
+    counter.refusals = refusals
+    forgot: list[str] = []
+
+    async def forget() -> None:
+        forgot.append(counter.told[-1][1])
+
+    async def errand() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise Interrupted(forget) from None
+
+    counter.errands.run(errand(), counter.errands.answer_to({"response_url": URL}, HERE, ADA))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await counter.errands.drain()
+    assert forgot == [replies.restarting()] * forgotten
+
+
+async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
+    counter = Counter()
+    counter.refusals = [BoardError("http_404")]
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == []
+    assert counter.views.whispered == [(HERE, ADA, "line", None)]
+
+
+async def test_an_address_that_may_have_taken_it_is_not_made_up_for() -> None:
+    counter = Counter()
+    counter.refusals = [Unanswered("TimeoutError")]
+    await counter.resume()
+    await counter.errands.drain()
+    assert counter.told == [] and counter.views.whispered == []
+
+
+async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
+    counter = Counter()
+    question = [{"value": "Top products?"}]
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_try_again, click(actions=question, trigger_id="one"))
+    await counter.accept(
+        counter.handlers.on_try_again_privately, click(actions=question, trigger_id="another")
+    )
+    await counter.errands.drain()
+    assert [asked[:-1] for asked in counter.desk.asked] == [
+        ("ask", Wish("Top products?", delivery="one"), HERE, ADA),
+        ("ask", Wish("Top products?", private=True, delivery="another"), HERE, ADA),
+    ]
+    assert counter.told == [(URL, "line")] * 2
+
+
+async def test_what_is_delivered_again_is_not_acknowledged_before_it_is_stored() -> None:
+    counter = Counter()
+    listening = [
+        asyncio.create_task(counter.accept(counter.handlers.on_retry, click(trigger_id="one")))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0.5)
+    assert counter.acknowledged_at == [], "the desk has not answered yet"
+    await asyncio.gather(*listening)
+    await counter.accept(counter.handlers.on_retry, click(trigger_id="one"))
+    assert len(counter.acknowledged_at) == 3 and len(counter.desk.asked) == 1
+
+
+class Storing:
+    """A desk that stores after so many seconds, or refuses."""
+
+    def __init__(self, seconds: float, *, refuses: bool = False) -> None:
+        self.seconds = seconds
+        self.refuses = refuses
+
+    async def follow(self, *given: Any, delivery: str) -> str | None:
+        await asyncio.sleep(self.seconds)
+        if not self.refuses:
+            given[-1]()
+            await asyncio.sleep(60.0)
+        return replies.storage_down()
+
+
+COMMAND = {
+    "text": "job",
+    "user_id": ADA,
+    "channel_id": HERE.channel,
+    "trigger_id": "one",
+    "response_url": URL,
+}
+
+
+@pytest.mark.parametrize("seconds, acknowledged", [(0.5, 1), (2.5, 1), (2.9, 0)])
+async def test_command_is_acknowledged_only_if_stored(seconds: float, acknowledged: int) -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(seconds))
+    await counter.accept(counter.handlers.on_command, COMMAND)
+    assert counter.acknowledged_at == [pytest.approx(seconds)] * acknowledged
+    assert asyncio.get_running_loop().time() < 3.0, "until then Slack waits"
+
+
+async def test_refused_command_is_answered_before_acknowledged() -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
+    counter.refusals = [BoardUnreachable("no_connection")]
+    await counter.accept(counter.handlers.on_command, COMMAND)
+    assert counter.told == [(URL, replies.storage_down())]
+    assert counter.acknowledged_at == [pytest.approx(1.5)]
+
+
+async def test_unanswered_refusal_is_not_acknowledged() -> None:
+    counter = Counter()
+    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
+    counter.refusals = [BoardUnreachable("no_connection")] * 2
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_command, COMMAND)
+        counter.refusals = []
+    assert len(counter.acknowledged_at) == 1, "what comes again is served"
+
+
+async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
+    counter = Counter()
+    for _ in range(2):
+        await counter.accept(counter.handlers.on_retry, click())
+    await counter.errands.drain()
+    assert [asked[:-1] for asked in counter.desk.asked] == [("retry", *CLICK, "trigger")]
+
+
+@pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])
+async def test_whoever_may_not_use_the_bot_is_told_so_at_every_button(button: str) -> None:
+    counter = Counter()
+    counter.access.refused[ADA] = "No."
+    await counter.press(getattr(counter.handlers, button), click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [] and counter.told == [(URL, "No.")]
+
+
+async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> None:
+    counter = Counter()
+    counter.access.refused[ADA] = "No."
+    await counter.press(counter.handlers.on_stop_following, click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [("stop_following", *CLICK)]
+
+
+@pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
+async def test_where_others_read_along_nothing_of_the_answer_is_shown(button: str) -> None:
+    counter = Counter()
+    counter.shared = {HERE}
+    await counter.press(getattr(counter.handlers, button), click())
+    await counter.errands.drain()
+    assert counter.desk.asked == [] and counter.told == [(URL, replies.not_shown_where_shared())]

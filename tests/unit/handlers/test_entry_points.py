@@ -1,0 +1,680 @@
+"""What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions. In virtual time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_bolt.async_app import AsyncAck
+from structlog.testing import capture_logs
+
+from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    JobNotFound,
+    KeyRefused,
+    NotAllowedHere,
+    OmniBusy,
+    StoreUnavailable,
+)
+from bot.domain.jobs import find_reference, parse_reference
+from bot.domain.ports.omni import Asking
+from bot.domain.ports.storage import Asks
+from bot.domain.questions import Model, ModelId
+from bot.handlers import background, modal_input
+from bot.handlers.messages import Mentions
+from bot.handlers.modals import NOWHERE, ModalHandlers
+from bot.handlers.shortcuts import Shortcuts
+from bot.rendering import ask_replies, modals, replies
+from bot.services.ask import AskDesk, Wish
+from bot.services.follow import Desk
+from bot.services.models import Catalogue
+from bot.slack.payloads import shown_in
+from tests.support.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
+from tests.support.golden_views import VIEWS
+from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, submitted
+
+pytestmark = pytest.mark.looptime
+
+BOT = UserId("U0BOT")
+SAID = Ts("5.5")
+"""The message of an `event`."""
+DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
+NO_PLACE = Place(HERE.team, NOWHERE)
+CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
+
+
+class FakeAsks:
+    """Which model people chose last."""
+
+    def __init__(self) -> None:
+        self.last: ModelId | None = None
+        self.error: Exception | None = None
+
+    async def last_model(self, *_who: object) -> ModelId | None:
+        if self.error is not None:
+            raise self.error
+        return self.last
+
+
+class Doors(Counter):
+    """All of Slack's doors between desks and a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asking = FakeAsking()
+        self.asks = FakeAsks()
+        self.omni = FakeOmni(a_job())
+        self.catalogue = Catalogue(
+            asking=cast(Asking, self.asking), asks=cast(Asks, self.asks), now=now, default_model=None
+        )
+        self.modals = ModalHandlers(
+            desk=cast(Desk, self.desk),
+            ask_desk=cast(AskDesk, self.desk),
+            access=self.access,
+            catalogue=self.catalogue,
+            views=self.views,
+            errands=self.errands,
+            team=TEAM,
+        )
+        self.shortcuts = Shortcuts(cast(Desk, self.desk), self.modals, self.errands, TEAM)
+        self.mentions = Mentions(
+            cast(Desk, self.desk), cast(AskDesk, self.desk), self.errands, team=TEAM, bot_user=BOT
+        )
+
+    def asked(self) -> list[tuple[object, ...]]:
+        """What the desks were asked, without the callbacks."""
+        return [tuple(part for part in asked if not callable(part)) for asked in self.desk.asked]
+
+    async def accept(self, listener: Any, body: dict[str, Any], *more: object) -> None:
+        """Have a listener that waits for a desk to store something. These desks never say so, but answer."""
+        await asyncio.wait_for(listener(self._ack, body, *more), 3.0)
+        await self.errands.drain()
+
+    async def have(self, listener: Any, body: dict[str, Any], *more: object) -> None:
+        """Hand something to a listener."""
+        await listener(self._ack, body, *more)
+
+    async def _ack(self, text: str = "", **answer: object) -> None:
+        self.acknowledged_at.append(asyncio.get_running_loop().time())
+        self.acknowledged.append(answer | ({"text": text} if text else {}))
+
+    def posted_directly(self) -> list[str]:
+        return [posted.message.text for posted in self.board.top_level(DIRECT)]
+
+
+def command(text: str) -> dict[str, Any]:
+    return {
+        "command": ask_replies.COMMAND,
+        "text": text,
+        "team_id": HERE.team,
+        "channel_id": HERE.channel,
+        "user_id": ADA,
+        "trigger_id": "trigger",
+        "response_url": URL,
+    }
+
+
+def interaction(**more: Any) -> dict[str, Any]:
+    return {"team": {"id": HERE.team}, "user": {"id": ADA}, "trigger_id": "trigger", **more}
+
+
+def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **more: Any) -> dict[str, Any]:
+    inner = {"type": kind, "user": ADA, "text": text, "ts": "5.5", "channel": HERE.channel} | more
+    return {
+        "team_id": HERE.team,
+        "event_id": "Ev1",
+        "event": {k: v for k, v in inner.items() if v is not None},
+    }
+
+
+# The command `/omni-ask`
+
+
+@pytest.mark.parametrize(
+    "typed, wish",
+    [
+        ("Top products?", Wish("Top products?", delivery="trigger")),
+        (" Top products? private ", Wish("Top products?", private=True, delivery="trigger")),
+        ("Which are private?", Wish("Which are private?", delivery="trigger")),
+    ],
+)
+async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: Wish) -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_ask_command, command(typed))
+    assert doors.asked() == [("ask", wish, HERE, ADA)]
+    assert doors.told == [(URL, "line")]
+
+
+async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored() -> None:
+    doors = Doors()
+
+    class Storing:
+        async def ask(self, _wish: object, _place: object, _user: object, stored: Any) -> str | None:
+            await asyncio.sleep(0.2)
+            stored()
+            await asyncio.sleep(5.0)
+            return None
+
+    doors.modals._ask_desk = cast(AskDesk, Storing())
+    await doors.accept(doors.modals.on_ask_command, command("Top products?"))
+    assert doors.acknowledged_at == [pytest.approx(0.2)]
+
+
+async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen() -> None:
+    doors = Doors()
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    ((trigger, opened),) = doors.views.opened
+    ((view_id, filled),) = doors.views.updated
+    assert trigger == "trigger" and "Looking up" in str(opened)
+    assert view_id == "V1" and "Shop" in str(filled)
+    assert modal_input.place_of(filled) == HERE
+    assert doors.desk.asked == [] and doors.told == []
+
+
+async def test_whoever_may_not_ask_sees_why_in_the_modal_and_no_model() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = replies.not_for_you()
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    ((_, filled),) = doors.views.updated
+    assert replies.not_for_you() in str(filled) and "Shop" not in str(filled)
+    assert "submit" not in filled
+
+
+async def test_whoever_may_not_ask_on_sees_why_before_they_have_written_anything() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = replies.not_for_you()
+    await doors.press(doors.modals.on_follow_up_button, click())
+    await doors.errands.drain()
+    ((_, filled),) = doors.views.updated
+    assert replies.not_for_you() in str(filled) and "submit" not in filled
+
+
+async def test_a_modal_that_slack_does_not_open_is_told() -> None:
+    doors = Doors()
+    doors.views.error = BoardError("expired_trigger_id")
+    await doors.press(doors.modals.on_ask_command, command(""))
+    await doors.errands.drain()
+    assert doors.told == [(URL, replies.slack_busy())]
+
+
+async def test_help_is_told_at_once() -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_ask_command, command("help"))
+    assert doors.acknowledged == [{"text": ask_replies.help_text()}]
+
+
+# What can be chosen
+
+
+async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_once() -> None:
+    doors = Doors()
+    doors.asks.last = MODEL
+    for _ in range(2):
+        choices = await doors.catalogue.choices(HERE.team, ADA)
+    assert (choices.model, choices.topics) == (MODEL, ("order_items",))
+    doors.asks.last = ModelId("gone")
+    assert (await doors.catalogue.choices(HERE.team, ADA)).model is None
+    doors.asks.error = StoreUnavailable("down")
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models == [Model(MODEL, "Shop")]
+    doors.asking.shared = {}
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models, "remembered"
+    await asyncio.sleep(301)
+    assert (await doors.catalogue.choices(HERE.team, ADA)).models == []
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (KeyRefused("403"), replies.key_refused()),
+        (OmniBusy(), replies.omni_busy()),
+        (JobNotFound(), replies.omni_down()),
+        (StoreUnavailable("no budget"), replies.storage_down()),
+    ],
+)
+async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Exception, line: str) -> None:
+    doors = Doors()
+
+    async def models() -> Any:
+        raise error
+
+    doors.asking.models = models  # type: ignore[method-assign]
+    choices = await doors.catalogue.choices(HERE.team, ADA)
+    assert choices.trouble == line and not choices.models
+
+
+async def test_another_model_has_other_topics() -> None:
+    doors = Doors()
+    other = ModelId("other")
+    doors.asking.shared[Model(other, "Warehouse")] = ("stock",)
+    view = submitted(VIEWS["ask"], model=other) | {"id": "V9"}
+    await doors.press(doors.modals.on_model_chosen, interaction(view=view))
+    await doors.errands.drain()
+    ((view_id, redrawn),) = doors.views.updated
+    assert view_id == "V9" and "stock" in str(redrawn)
+    assert modal_input.place_of(redrawn) == modal_input.place_of(view)
+
+
+async def test_limit_is_told_in_the_form_and_keeps_it() -> None:
+    doors = Doors()
+    doors.access.refused[ADA] = "Wait."
+    view = submitted(VIEWS["ask"], model=MODEL) | {"id": "V9"}
+    await doors.press(doors.modals.on_model_chosen, interaction(view=view))
+    await doors.errands.drain()
+    ((_, redrawn),) = doors.views.updated
+    assert "Wait." in str(redrawn) and redrawn["callback_id"] == modals.ASK
+    assert modal_input.place_of(redrawn) == modal_input.place_of(view)
+
+
+# What is entered
+
+
+async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None:
+    doors = Doors()
+    view = submitted(modals.ask(HERE, modals.Choices()), question="Top products?", where="private")
+    await doors.accept(doors.modals.on_question, interaction(), view)
+    assert doors.asked() == [("ask", Wish("Top products?", private=True, delivery="trigger"), HERE, ADA)]
+    assert doors.views.whispered == [(HERE, ADA, "line", None)]
+
+
+async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
+    doors = Doors()
+    view = submitted(modals.ask(None, modals.Choices()), question="Top products?")
+    await doors.accept(doors.modals.on_question, interaction(), view)
+    assert doors.asked() == [("ask", Wish("Top products?", delivery="trigger"), NO_PLACE, ADA)]
+    assert doors.posted_directly() == ["line"]
+
+
+@pytest.mark.parametrize("thread", [None, "0.5"])
+async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_cards_thread(
+    thread: str | None,
+) -> None:
+    doors = Doors()
+    container = {"channel_id": HERE.channel, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
+    await doors.press(doors.modals.on_follow_up_button, click(container=container))
+    await doors.errands.drain()
+    ((_, opened),) = doors.views.opened
+    view = submitted(opened, question="And by region?")
+    await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
+    assert doors.asked() == [
+        ("follow_up", Wish("And by region?", delivery="other"), WatchId("watch"), HERE, Ts("1.1"), ADA)
+    ]
+    assert doors.views.whispered == [(HERE, ADA, "line", Ts(thread or "1.1"))]
+
+
+@pytest.mark.parametrize(
+    "listener, view",
+    [
+        ("on_follow_up", submitted(VIEWS["follow_up"], question="And by region?")),
+        ("on_job", submitted(VIEWS["follow_job"], job=str(JOB))),
+    ],
+)
+async def test_what_was_entered_is_acknowledged_once_it_is_stored(
+    listener: str, view: dict[str, Any]
+) -> None:
+    class Storing:
+        async def follow_up(self, *given: Any, delivery: str = "") -> str | None:
+            await asyncio.sleep(0.2)
+            given[-1]()
+            await asyncio.sleep(5.0)
+            return None
+
+        follow = follow_up
+
+    doors = Doors()
+    doors.modals._ask_desk = cast(AskDesk, Storing())
+    doors.modals._desk = cast(Desk, Storing())
+    await doors.accept(getattr(doors.modals, listener), interaction(), view)
+    assert doors.acknowledged_at == [pytest.approx(0.2)]
+
+
+async def test_an_entered_job_is_followed_in_direct_messages() -> None:
+    doors = Doors()
+    view = submitted(modals.follow_job(), job=str(JOB))
+    await doors.accept(doors.modals.on_job, interaction(), view)
+    assert doors.asked() == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
+
+
+@pytest.mark.parametrize(
+    "listener, view, block",
+    [
+        ("on_question", VIEWS["ask"], "question"),
+        ("on_follow_up", VIEWS["follow_up"], "question"),
+        ("on_job", VIEWS["follow_job"], "job"),
+    ],
+)
+async def test_what_is_missing_is_told_in_the_modal(listener: str, view: dict[str, Any], block: str) -> None:
+    doors = Doors()
+    await doors.accept(getattr(doors.modals, listener), interaction(), submitted(view, **{block: " "}))
+    (answer,) = doors.acknowledged
+    assert answer["response_action"] == "errors" and set(cast(dict[str, str], answer["errors"])) == {block}
+    assert doors.desk.asked == []
+
+
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("banana", "not an Omni job id"),
+        ("https://acme.omniapp.co/w/1", "begin with https:// and have /chat/"),
+    ],
+)
+async def test_what_is_no_job_is_told_in_the_modal_and_not_lost_there(typed: str, told: str) -> None:
+    doors = Doors()
+    await doors.accept(doors.modals.on_job, interaction(), submitted(modals.follow_job(), job=typed))
+    (answer,) = doors.acknowledged
+    assert answer["response_action"] == "errors" and told in cast(dict[str, str], answer["errors"])["job"]
+    assert doors.desk.asked == []
+
+
+async def test_what_slack_delivers_twice_is_asked_once() -> None:
+    doors = Doors()
+    view = submitted(VIEWS["ask"], question="Top products?")
+    for _ in range(2):
+        await doors.accept(doors.modals.on_question, interaction(), view)
+    assert len(doors.asked()) == 1 and len(doors.acknowledged) == 2
+
+
+@pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), BoardError("channel_not_found")])
+async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: BoardError) -> None:
+    doors = Doors()
+    doors.views.error = error
+    view = submitted(VIEWS["follow_up"], question="And by region?")
+    await doors.accept(doors.modals.on_follow_up, interaction(), view)
+    assert [posted.message.text for posted in doors.board.posted.values()] == ["line"]
+    assert next(iter(doors.board.posted.values())).thread is None, "that thread is elsewhere"
+
+
+async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place() -> None:
+    doors = Doors()
+    doors.views.error = BoardBusy("ratelimited", 1.0)
+    view = submitted(VIEWS["follow_up"], question="And by region?")
+    accepting = asyncio.create_task(doors.accept(doors.modals.on_follow_up, interaction(), view))
+    await asyncio.sleep(1.5)
+    doors.views.error = None
+    await accepting
+    assert len(doors.views.whispered) == 1 and doors.board.posted == {}
+
+
+# Shortcuts
+
+
+async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None:
+    doors = Doors()
+    message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
+    body = interaction(channel={"id": HERE.channel}, message=message, response_url=URL)
+    await doors.accept(doors.shortcuts.on_message, body)
+    assert doors.asked() == [("follow", CHAT, HERE, ADA, "trigger")]
+    assert doors.told == [(URL, "line")]
+
+
+async def test_the_shortcut_on_a_message_that_names_no_job_says_so() -> None:
+    doors = Doors()
+    body = interaction(channel={"id": HERE.channel}, message={"text": "hello"}, response_url=URL)
+    await doors.accept(doors.shortcuts.on_message, body)
+    assert doors.desk.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
+
+
+async def test_the_shortcuts_from_anywhere_open_their_modals() -> None:
+    doors = Doors()
+    await doors.press(doors.shortcuts.on_follow, interaction(trigger_id="one"))
+    await doors.press(doors.shortcuts.on_ask, interaction(trigger_id="two"))
+    await doors.errands.drain()
+    assert [view["callback_id"] for _, view in doors.views.opened] == [modals.FOLLOW_JOB, modals.ASK]
+    assert [trigger for trigger, _ in doors.views.opened] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        (f"see {JOB}, please", str(JOB)),
+        (f"<{CHAT}|the chat> and {JOB}", CHAT),
+        (f"{JOB} and {CHAT}", str(JOB)),
+        (f"`{str(JOB).upper()}`", str(JOB).upper()),
+        (f"x{JOB}", None),
+        (f"{JOB}-1", None),
+        ("nothing", None),
+        ("", None),
+    ],
+)
+def test_the_first_job_or_chat_in_a_text_is_found(text: str, found: str | None) -> None:
+    assert find_reference(text) == found
+
+
+@given(st.text(), st.sampled_from([str(JOB), CHAT]), st.text())
+def test_what_is_found_anywhere_can_be_read(before: str, named: str, after: str) -> None:
+    found = find_reference(f"{before} {named} {after}")
+    assert found is not None
+    parse_reference(found)
+
+
+def test_only_what_people_see_of_a_message_is_searched() -> None:
+    card = {
+        "text": "shown",
+        "blocks": [
+            {"type": "actions", "elements": [{"value": "hidden", "url": "address"}]},
+            {"type": "task_card", "task_id": "hidden"},
+        ],
+        "attachments": [{"fallback": "also shown"}, None, "odd"],
+    }
+    assert shown_in(card).split("\n") == ["shown", "address", "also shown"]
+
+
+# Mentions and direct messages
+
+
+@pytest.mark.parametrize(
+    "body, asked",
+    [
+        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", delivery=SAID), HERE, Ts("1.1"), ADA)),
+        (event(), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
+        (
+            event(text=f"Top products? <@{BOT}|omni>"),
+            ("ask", Wish("Top products?", delivery=SAID), HERE, ADA),
+        ),
+        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", delivery=SAID), HERE, ADA)),
+        (
+            event(text=f"<@{BOT}> sales of <@U0GRACE>"),
+            ("ask", Wish("sales of <@U0GRACE>", delivery=SAID), HERE, ADA),
+        ),
+        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA, SAID)),
+        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA, SAID)),
+    ],
+)
+async def test_a_mention_goes_on_from_a_card_or_asks_anew(
+    body: dict[str, Any], asked: tuple[object, ...]
+) -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(body)
+    await doors.errands.drain()
+    assert doors.asked() == [asked]
+    thread = body["event"].get("thread_ts")
+    assert doors.views.whispered == [(HERE, ADA, "line", thread if thread != "5.5" else None)]
+
+
+@pytest.mark.parametrize("text", [f"<@{BOT}>", f"<@{BOT}> help "])
+async def test_a_mention_without_a_question_gets_help(text: str) -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(event(text=text))
+    await doors.errands.drain()
+    assert doors.desk.asked == [] and doors.views.whispered[0][2] == ask_replies.help_text()
+
+
+async def test_a_direct_message_is_a_question() -> None:
+    doors = Doors()
+    await doors.mentions.on_message(
+        event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
+    )
+    await doors.errands.drain()
+    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
+    assert doors.posted_directly() == ["line"]
+
+
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
+async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(subtype: str) -> None:
+    doors = Doors()
+    fields = {"channel_type": "im", "channel": DIRECT.channel, "subtype": subtype}
+    await doors.mentions.on_message(event("message", "Top products?", **fields))
+    await doors.errands.drain()
+    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"channel_type": "channel"},
+        {"subtype": "message_changed"},
+        {"bot_id": "B1"},
+        {"user": BOT},
+        {"user": None},
+    ],
+    ids=["not to the bot", "an edit", "a bot's", "its own", "nobody's"],
+)
+async def test_what_no_person_says_to_the_bot_is_no_question(changed: dict[str, Any]) -> None:
+    doors = Doors()
+    fields = {"channel_type": "im", "channel": DIRECT.channel} | changed
+    await doors.mentions.on_message(event("message", "Top products?", **fields))
+    await doors.errands.drain()
+    assert doors.desk.asked == []
+
+
+async def test_an_event_that_slack_delivers_again_is_answered_once() -> None:
+    doors = Doors()
+    for _ in range(3):
+        await doors.mentions.on_mention(event())
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 1
+
+
+async def test_a_message_that_is_corrected_is_answered_once() -> None:
+    doors = Doors()
+    await doors.mentions.on_mention(event())
+    forgotten = event(text=f"<@{BOT}>", ts="7.7")
+    await doors.mentions.on_mention(forgotten | {"event_id": "Ev3"})
+    corrected = event(text=f"<@{BOT}> Top product?", edited={"user": ADA, "ts": "6.6"}) | {"event_id": "Ev2"}
+    await doors.mentions.on_mention(corrected)
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 1
+    await doors.mentions.on_mention(event(ts="7.7") | {"event_id": "Ev4"})
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == 2, "where nothing was asked at first"
+
+
+# More at once than the bot does
+
+
+@pytest.fixture(params=["MOST_BEGINNING", "MOST_UNDER_WAY"])
+async def full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Doors:
+    """Doors of a bot that does as much as it does at once."""
+    monkeypatch.setattr(background, request.param, 1)
+    doors = Doors()
+    await doors.have(doors.handlers.on_resume, click(trigger_id="first"))
+    await asyncio.sleep(0)
+    return doors
+
+
+async def test_commands_beyond_the_most_are_declined(full: Doors) -> None:
+    for listener in (full.handlers.on_command, full.modals.on_ask_command):
+        await full.have(listener, command(str(JOB)) | {"trigger_id": str(listener)})
+    assert full.acknowledged[1:] == [{"text": replies.busy()}] * 2
+    await full.errands.drain()
+    assert [name for name, *_ in full.desk.asked] == ["resume"]
+    assert full.told == [(URL, "line")]
+
+
+async def test_clicks_beyond_the_most_are_declined(full: Doors) -> None:
+    for listener in (full.handlers.on_resume, full.handlers.on_retry):
+        await full.have(listener, click(trigger_id=str(listener)))
+        await asyncio.sleep(0.1)
+    await full.errands.drain()
+    assert full.told == [(URL, replies.busy())] * 2 + [(URL, "line")]
+    assert len(full.desk.asked) == 1
+
+
+async def test_declined_question_stays_in_its_modal(full: Doors) -> None:
+    view = submitted(VIEWS["ask"], question="Top products?")
+    await full.have(full.modals.on_question, interaction(), view)
+    assert full.acknowledged[-1] == {"response_action": "errors", "errors": {"question": replies.busy()}}
+    await full.errands.drain()
+    await full.accept(full.modals.on_question, interaction(trigger_id="again"), view)
+    assert [name for name, *_ in full.desk.asked] == ["resume", "ask"]
+
+
+async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
+    await full.mentions.on_mention(event())
+    await full.errands.drain()
+    assert [text for _, _, text, _ in full.views.whispered] == [replies.busy()]
+
+
+async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "MOST_BEGINNING", 1)
+    doors = Doors()
+    stored = asyncio.Event()
+
+    async def wait(is_stored: Callable[[], None]) -> None:
+        await stored.wait()
+        is_stored()
+        await asyncio.sleep(5.0)
+
+    tell = doors.errands.answer_to({"response_url": URL}, HERE, ADA)
+    accepting = asyncio.create_task(doors.errands.accept(cast(AsyncAck, doors._ack), "first", wait, tell))
+    await asyncio.sleep(0.1)
+    was_full = doors.errands.is_full
+    stored.set()
+    await accepting
+    assert (was_full, doors.errands.is_full, doors.errands.under_way) == (True, False, 1)
+
+
+async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
+    with capture_logs() as logged:
+        for number in range(3):
+            await full.have(full.handlers.on_command, command(str(JOB)) | {"trigger_id": f"{number}"})
+    assert [line["event"] for line in logged] == ["requests declined"]
+
+
+class SlowDesk:
+    """Stores what it is asked after so many seconds, and answers long after that."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked = 0
+
+    async def ask(self, *given: Any, **_: Any) -> str | None:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        given[-1]()
+        await asyncio.sleep(60.0)
+        return None
+
+    follow = mentioned = ask
+
+
+@pytest.mark.parametrize(
+    "said",
+    [event(), event(thread_ts="1.1"), event(text=f"<@{BOT}> {JOB}")],
+    ids=["ask", "mentioned", "follow"],
+)
+async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None:
+    doors = Doors()
+    doors.mentions = Mentions(
+        cast(Desk, SlowDesk(0.5)), cast(AskDesk, SlowDesk(0.5)), doors.errands, team=TEAM, bot_user=BOT
+    )
+    assert (await doors.mentions.on_mention(said)).status == 200
+    assert asyncio.get_running_loop().time() == pytest.approx(0.5)
+
+
+async def test_unstored_mention_is_taken_when_redelivered() -> None:
+    doors = Doors()
+    slow = SlowDesk(10.0)
+    doors.mentions = Mentions(cast(Desk, slow), cast(AskDesk, slow), doors.errands, team=TEAM, bot_user=BOT)
+    assert (await doors.mentions.on_mention(event())).status == 503
+    assert asyncio.get_running_loop().time() < 3.0
+    slow.seconds = 0.5
+    assert (await doors.mentions.on_mention(event())).status == 200
+    assert (await doors.mentions.on_mention(event())).status == 200
+    assert slow.asked == 2

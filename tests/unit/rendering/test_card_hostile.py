@@ -1,0 +1,181 @@
+"""Whatever Omni sends, the card stays within Slack's limits, whole, and silent for everybody else."""
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.demo.slack.block_kit.messages import judge
+from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.errors import OmniUnreachable
+from bot.domain.jobs import Job, JobError, JobId, JobState, Progress, Sight
+from bot.domain.messages import Message
+from bot.rendering import answer
+from bot.rendering.card import card, notice, unfollowed
+
+TENANT = "https://acme.omniapp.co"
+NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
+PEOPLE = tuple(UserId(f"U0FOLLOWER{n:03}") for n in range(120))
+WATCH = Watch(
+    id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+    job=JobId("550e8400-e29b-41d4-a716-446655440000"),
+    place=Place(TeamId("T0ACME"), ChannelId("C0DATA")),
+    requester=UserId("U0ADA"),
+    followers=PEOPLE,
+    asked_at=NOW - timedelta(minutes=2),
+)
+OURS = re.compile(
+    r"<@U0ADA>|<@U0FOLLOWER\d{3}>"
+    r"|<!date\^\d+\^\{date_short_pretty\} \{time\}\|\d{4}-\d\d-\d\d \d\d:\d\d UTC>"
+    r"|<(?:https?://|mailto:)[^\s<>|]+\|[^<>|\n]*>"
+)
+PING = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
+BREAKERS = (
+    *("<!channel>", "<@U0EVIL>", "&lt;!here&gt;", "@everyone", "<https://evil.example|https://acme.omni.co>"),
+    *(
+        "```",
+        "`",
+        "*",
+        "_",
+        "~",
+        ">",
+        "\n>",
+        "\n",
+        "&",
+        "<",
+        "|",
+        "\u202e",
+        "\x00",
+        "\ud800",
+        "אבג",
+        "العربية",
+    ),
+    *(
+        "# Title\n",
+        "- item\n",
+        "| a | b |\n|---|---|\n| 1 | |\n",
+        "[x](javascript:alert(1))",
+        "![i](https://x.y/z)",
+    ),
+    *("**bold** ", "[docs](https://omni.co/a_(b))", "word ", "\\", "---\n", "x" * 300),
+)
+texts = st.one_of(
+    st.text(max_size=200),
+    st.lists(st.sampled_from(BREAKERS), max_size=60).map("".join),
+    st.tuples(st.sampled_from(BREAKERS), st.integers(1, 5_000)).map(lambda pair: pair[0] * pair[1]),
+)
+maybe_texts = st.none() | texts
+times = st.none() | st.datetimes(datetime(2026, 1, 1), datetime(2026, 5, 4)).map(
+    lambda at: at.replace(tzinfo=UTC)
+)
+chats = st.one_of(
+    st.none(),
+    texts,
+    st.sampled_from(["https://acme.omni.co/chat/1", "/chat/1", "https://acme.omniapp.co/" + "a" * 2_900]),
+)
+jobs = st.builds(
+    Job,
+    id=st.just(WATCH.job),
+    state=st.sampled_from(JobState),
+    raw_state=texts,
+    prompt=texts,
+    chat_url=chats,
+    topic=maybe_texts,
+    progress=st.none() | st.builds(Progress, texts, st.none() | st.integers(0, 99)),
+    answer=maybe_texts,
+    error=st.none() | st.builds(JobError, texts, maybe_texts, maybe_texts),
+    created_at=times,
+    execution_started_at=times,
+    completed_at=times,
+    cancelled_at=times,
+    cancelled_by=maybe_texts,
+)
+
+
+def every_message(job: Job) -> Iterator[Message]:
+    sights = (
+        Sight(job, NOW),
+        Sight(job, NOW, OmniUnreachable(), NOW - timedelta(minutes=5)),
+        Sight(job, NOW, missing=True),
+    )
+    for sight in sights:
+        yield from card(WATCH, sight, NOW, TENANT)
+        yield unfollowed(WATCH, sight, TENANT)
+        if (reply := notice(WATCH, sight, TENANT)) is not None:
+            yield reply
+    for forms in answer.rest(job, TENANT).replies:
+        yield from forms
+
+
+def texts_of(node: Any, kind: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a message's blocks, with the type of what holds it."""
+    if isinstance(node, dict):
+        kind = node.get("type", kind)
+        if isinstance(node.get("text"), str):
+            yield kind, node["text"]
+        for value in node.values():
+            yield from texts_of(value, kind)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from texts_of(value, kind)
+
+
+def assert_harmless(message: Message) -> None:
+    for kind, text in [("mrkdwn", message.text), *texts_of(message.blocks)]:
+        if kind == "mrkdwn":
+            rest = OURS.sub("", text)
+            assert "<" not in rest and ">" not in rest.replace("\n> ", "\n").removeprefix("> ")
+            assert not PING.search(rest)
+            assert text.count("```") % 2 == 0
+        else:
+            assert not PING.search(html.unescape(html.unescape(text)))
+
+
+def assert_within_limits(message: Message) -> None:
+    assert 0 < len(message.text) <= 3_900
+    assert len(message.blocks) <= 50
+    assert len(message.text) + sum(len(text) for _, text in texts_of(message.blocks)) <= 10_000
+    message.text.encode()
+    assert len(message.fingerprint) == 24
+    assert judge(message.text, list(message.blocks)) is None
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(jobs)
+def test_no_job_can_ping_break_or_overfill_a_message(job: Job) -> None:
+    for message in every_message(job):
+        assert_harmless(message)
+        assert_within_limits(message)
+
+
+@pytest.mark.parametrize("breaker", BREAKERS)
+@pytest.mark.parametrize("state", JobState)
+def test_no_job_that_is_full_of_one_thing_can_either(state: JobState, breaker: str) -> None:
+    full = breaker * (30_000 // len(breaker))
+    job = Job(
+        id=WATCH.job,
+        state=state,
+        raw_state=full,
+        prompt=full + full,
+        chat_url=full,
+        topic=full,
+        progress=Progress(full, 3),
+        answer=full,
+        error=JobError(full, full, full),
+        cancelled_by=full,
+    )
+    for message in every_message(job):
+        assert_harmless(message)
+        assert_within_limits(message)
+
+
+def test_the_judge_of_this_module_sees_a_ping() -> None:
+    with pytest.raises(AssertionError):
+        assert_harmless(Message("<!channel>"))
+    with pytest.raises(AssertionError):
+        assert_harmless(Message("text", ({"type": "markdown", "text": "&lt;!here>"},)))

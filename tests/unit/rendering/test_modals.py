@@ -1,0 +1,153 @@
+"""Modals and Home tabs: how they look, what was entered in them, and what they never say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.demo.slack.block_kit.views import judge
+from bot.domain.cards import Ts
+from bot.domain.errors import NotEntered
+from bot.domain.questions import Model, ModelId
+from bot.handlers import modal_input
+from bot.handlers.modal_input import Asked, FollowUp
+from bot.rendering import home_tab, modals
+from bot.rendering.modals import Choices
+from tests.support.golden import WATCH
+from tests.support.golden_views import (
+    CHOICES,
+    FOLDER,
+    HERE,
+    MANY,
+    RENEW,
+    SHOP,
+    VIEWS,
+    WAREHOUSE,
+    as_json,
+    followed,
+)
+from tests.support.slack_payloads import submitted
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_views_are_those_that_were_looked_at(name: str) -> None:
+    golden = FOLDER / f"{name}.json"
+    assert golden.exists(), RENEW
+    assert golden.read_text(encoding="utf-8") == as_json(VIEWS[name]), RENEW
+
+
+def test_every_golden_file_belongs_to_a_view() -> None:
+    assert {file.stem for file in FOLDER.glob("*.json")} == set(VIEWS), RENEW
+
+
+@pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if "type" in view])
+def test_slack_takes_every_view(name: str) -> None:
+    view = VIEWS[name]
+    assert judge(view, kind=view["type"]) is None
+    assert len(view["blocks"]) <= 100
+    assert len(json.dumps(view)) < 250_000
+    assert len(view.get("title", {"text": ""})["text"]) <= 24
+    assert len(view.get("private_metadata", "")) <= 3_000
+    ids = [block["block_id"] for block in view["blocks"] if "block_id" in block]
+    assert len(ids) == len(set(ids))
+    has_input = any(block["type"] == "input" for block in view["blocks"])
+    assert has_input == ("submit" in view), "a modal with an input needs a button that submits it"
+
+
+def test_what_was_entered_comes_back() -> None:
+    view = submitted(VIEWS["ask"], question=" Top products? ", topic="users", where="private")
+    assert modal_input.question(view) == Asked("Top products?", SHOP.id, "users", True, HERE)
+    view = submitted(VIEWS["ask"], question="Top products?", model=WAREHOUSE.id)
+    assert modal_input.question(view) == Asked("Top products?", WAREHOUSE.id, None, False, HERE)
+    view = submitted(VIEWS["ask_without_a_choice"], question="Top products?")
+    assert modal_input.question(view) == Asked("Top products?", None, None, False, None)
+    view = submitted(VIEWS["follow_up"], question="And by region?")
+    assert modal_input.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"), Ts("1.1"))
+    job = "550e8400-e29b-41d4-a716-446655440000"
+    assert modal_input.job(submitted(VIEWS["follow_job"], job=f" {job} ")) == job
+
+
+@pytest.mark.parametrize("typed", [None, "", " \n"])
+def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
+    for read, view, block in (
+        (modal_input.question, VIEWS["ask"], "question"),
+        (modal_input.follow_up, VIEWS["follow_up"], "question"),
+        (modal_input.job, VIEWS["follow_job"], "job"),
+    ):
+        with pytest.raises(NotEntered) as wrong:
+            read(submitted(view, **{block: typed}))
+        assert set(wrong.value.errors) == {block}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=5),
+        lambda inner: (
+            st.dictionaries(st.sampled_from(["team", "channel", "watch", "card"]), inner) | st.lists(inner)
+        ),
+        max_leaves=5,
+    )
+)
+def test_a_modal_that_kept_something_else_is_opened_nowhere(kept: object) -> None:
+    view = submitted(VIEWS["follow_up"], question="?") | {"private_metadata": json.dumps(kept)}
+    try:
+        found = modal_input.follow_up(view)
+    except NotEntered:
+        return
+    assert isinstance(found.place.team, str) and isinstance(found.card, str)
+
+
+def test_a_view_without_any_state_is_refused_in_words() -> None:
+    for read in (modal_input.question, modal_input.follow_up, modal_input.job):
+        with pytest.raises(NotEntered):
+            read({})
+    assert modal_input.chosen_model({}) is None
+
+
+def test_the_question_stays_when_the_models_come() -> None:
+    ids = [
+        (block["block_id"], block["element"]["action_id"])
+        for name in ("ask_loading", "ask")
+        for block in VIEWS[name]["blocks"][:1]
+    ]
+    assert ids[0] == ids[1], "Slack keeps what was entered by these ids"
+
+
+def test_the_topics_of_another_model_are_other_choices() -> None:
+    ids = {
+        modals.ask(HERE, replace(CHOICES, model=model))["blocks"][-2]["block_id"]
+        for model in (SHOP.id, WAREHOUSE.id)
+    }
+    assert len(ids) == 2
+
+
+def test_the_chosen_model_is_in_its_menu_even_where_it_comes_late() -> None:
+    (menu,) = [
+        block["element"] for block in VIEWS["ask_of_many"]["blocks"] if block.get("block_id") == "model"
+    ]
+    assert len(menu["options"]) == 100
+    assert menu["initial_option"] in menu["options"]
+    assert menu["initial_option"]["value"] == MANY[-1].id
+
+
+@given(st.lists(st.text(max_size=300)), st.text(max_size=200))
+def test_whatever_models_and_topics_are_called_the_menus_hold(topics: list[str], name: str) -> None:
+    view = modals.ask(HERE, Choices((Model(ModelId("m"), name),), ModelId("m"), topics))
+    for block in view["blocks"]:
+        if block["type"] == "input" and "options" in block["element"]:
+            options = block["element"]["options"]
+            assert 1 <= len(options) <= 100
+            assert all(1 <= len(option["text"]["text"]) <= 75 for option in options)
+            assert all(1 <= len(option["value"]) <= 150 for option in options)
+            assert len({option["value"] for option in options}) == len(options)
+
+
+def test_a_home_tab_says_how_each_job_stands_and_leads_to_its_card() -> None:
+    shown = json.dumps(VIEWS["home"], ensure_ascii=False)
+    for word in ("Queued", "Working", "Delivering", "Answered", "Failed", "Cancelled", "|card>"):
+        assert word in shown
+    finished = [followed(number, None, ended=True) for number in range(40)]
+    shown = json.dumps(home_tab.home([], finished))
+    assert shown.count("`job ") == 20

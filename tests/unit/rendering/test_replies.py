@@ -1,0 +1,146 @@
+"""The private lines: kind, without secrets, and with what to do next."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.demo.slack.block_kit.messages import judge
+from bot.domain.cards import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.errors import JobNotFound, OmniBusy
+from bot.domain.jobs import JobId
+from bot.rendering import replies
+
+BOT = UserId("U0BOT")
+CARD = "https://acme.slack.com/archives/C0DATA/p1"
+
+CHAT = "https://acme.omniapp.co/chat/1"
+
+
+def watch(channel: str = "C0DATA") -> Watch:
+    return Watch(
+        id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+        job=JobId("550e8400-e29b-41d4-a716-446655440000"),
+        place=Place(TeamId("T0ACME"), ChannelId(channel)),
+        requester=UserId("U0ADA"),
+        followers=(UserId("U0ADA"),),
+        asked_at=datetime(2026, 5, 4, 14, 2, tzinfo=UTC),
+    )
+
+
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+ALL = {
+    "help": replies.help_text(),
+    "usage": replies.usage(),
+    "usage with a reason": replies.usage("That is not an Omni job id."),
+    "already followed": replies.already_followed(CARD),
+    "already followed, no card yet": replies.already_followed(None),
+    "moved": replies.moved_to_dm(CARD, BOT),
+    "moved, no card yet": replies.moved_to_dm(None, BOT),
+    "nowhere": replies.not_allowed_anywhere(BOT),
+    "no such job": replies.no_such_job(),
+    "chat without job": replies.chat_without_job(),
+    "key refused": replies.key_refused(),
+    "omni down": replies.omni_down(),
+    "omni busy": replies.omni_busy(),
+    "busy": replies.busy(),
+    "storage down": replies.storage_down(),
+    "nothing to follow": replies.nothing_to_follow(),
+    "not looked up": replies.not_looked_up(JobNotFound("404")),
+    "slack busy": replies.slack_busy(),
+    "not for you": replies.not_for_you(),
+    "not here": replies.not_here(),
+    "not known": replies.not_known(),
+    "slack is slow": replies.slack_is_slow(),
+    "too many requests": replies.too_many_requests(),
+    "cannot know": replies.cannot_know(),
+    "not yours": replies.not_yours(),
+    "no Omni user": replies.no_omni_user(),
+    "too many follows": replies.too_many_follows(25),
+    "too many asks": replies.too_many_asks(30),
+    "kept private": replies.kept_private(CARD, BOT),
+    "kept private, no card yet": replies.kept_private(None, BOT),
+    "sent privately": replies.sent_privately(CARD),
+    "sent privately, no card yet": replies.sent_privately(None),
+    "not shown where shared": replies.not_shown_where_shared(),
+    "unconfirmed": replies.unconfirmed_card(),
+    **{f"given up: {why.name}": replies.given_up(why, JOB) for why in NoCard},
+    "card is late": replies.card_is_late(),
+    "broken": replies.broken(),
+    "unfollowed": replies.unfollowed(0),
+    "not following": replies.not_following(),
+    "resumed": replies.resumed(),
+    "not resumable": replies.not_resumable(),
+    "nothing to show here": replies.nothing_to_show_here(),
+    "already shown": replies.already_shown(CARD),
+    "already shown somewhere": replies.already_shown(None),
+    "no result": replies.not_fetched(JobNotFound("404")),
+    "result busy": replies.not_fetched(OmniBusy("429")),
+    "no data": replies.nothing_found(True),
+    "no steps": replies.nothing_found(False),
+    "data pending": replies.data_pending(),
+    "data pending in part": replies.data_pending_in_part(),
+    "not shown here": replies.not_shown_here(BOT, CHAT),
+    "no files here": replies.no_files_here(CHAT),
+    "no files here, no link": replies.no_files_here(None),
+    "slack down": replies.slack_down(CHAT),
+    "unconfirmed in the thread": replies.unconfirmed_in_thread(),
+    "restarting": replies.restarting(),
+    "interrupted": replies.interrupted(JOB),
+    "follows nothing": replies.follows([]),
+    "follows": replies.follows([(watch(), CARD), (watch("D0ADA"), None)]),
+    "follows many": replies.follows([(watch(), CARD)] * 300),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_slack_takes_every_line_and_none_shouts(name: str) -> None:
+    assert judge(ALL[name], None) is None
+    assert "!" not in ALL[name].replace("<!date", "")
+
+
+def test_the_reason_comes_before_what_to_type() -> None:
+    assert ALL["usage with a reason"] == f"That is not an Omni job id. {replies.usage()}"
+
+
+def test_help_names_every_command() -> None:
+    assert all(f"`/omni-job {word}`" in ALL["help"] for word in ("&lt;id&gt;", "list", "help"))
+
+
+@pytest.mark.parametrize("name", ["already followed", "moved", "follows"])
+def test_the_card_is_linked_where_its_address_is_known(name: str) -> None:
+    assert f"<{CARD}|" in ALL[name]
+
+
+def test_whoever_has_no_card_here_is_told_how_to_invite_the_bot() -> None:
+    assert "`/invite` <@U0BOT>" in ALL["moved"] and "`/invite` <@U0BOT>" in ALL["nowhere"]
+
+
+@pytest.mark.parametrize(
+    "left, words", [(0, "nobody else does"), (1, "One other person"), (3, "3 others still follow")]
+)
+def test_whoever_stops_hears_whether_the_card_lives_on(left: int, words: str) -> None:
+    assert words in replies.unfollowed(left)
+
+
+def test_whoever_comes_too_late_to_resume_is_told_what_to_type() -> None:
+    assert "`/omni-job`" in ALL["not resumable"] and "id on the card" in ALL["not resumable"]
+
+
+def test_follows_are_listed_with_place_and_time() -> None:
+    first, second, third = ALL["follows"].split("\n")
+    assert first == "You follow these running jobs:"
+    assert "`550e8400-e29b-41d4-a716-446655440000` in <#C0DATA>, asked <!date^" in second
+    assert "in direct messages" in third
+
+
+def test_a_long_list_is_cut_and_says_so() -> None:
+    assert ALL["follows many"].endswith("and 280 more.")
+
+
+def test_every_line_is_looked_at_here() -> None:
+    made = {
+        name for name, made in vars(replies).items() if getattr(made, "__module__", "") == replies.__name__
+    }
+    said = Path(__file__).read_text("utf-8")
+    assert [name for name in sorted(made) if name[0] != "_" and f" replies.{name}(" not in said] == []

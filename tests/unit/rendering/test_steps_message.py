@@ -1,0 +1,77 @@
+"""What Show steps puts into a thread: one message, in words, with as many steps as it takes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.demo.slack.block_kit.messages import judge
+from bot.domain.results import JobResult, Step
+from bot.rendering.data_messages import MOST_STEPS, steps_message
+from tests.support.hostile_text import PINGS, WORDS
+
+AT = datetime(2026, 5, 4, 14, 2, 30, tzinfo=UTC)
+
+
+def said(*steps: Step) -> str:
+    forms = steps_message(JobResult(steps=steps))
+    assert forms is not None
+    return "\n".join(block["text"]["text"] for block in forms[0].blocks)
+
+
+def test_each_action_is_told_in_words_with_its_time() -> None:
+    told = said(
+        Step("search_model", "Looking for **revenue**.", AT),
+        Step("generate_query", "Run.", AT + timedelta(seconds=5), "Top products"),
+        Step("summarize", "The whole answer again", None),
+        Step("dream_up_app", "", None),
+    )
+    assert told.split("\n") == [
+        "*What the AI did* · 4 steps",
+        f"1. *Searched the model*: Looking for revenue. · <!date^{int(AT.timestamp())}^{{time_secs}}|14:02:30 UTC>",
+        f"2. *Ran a query* “Top products”: Run. · <!date^{int(AT.timestamp()) + 5}^{{time_secs}}|14:02:35 UTC>",
+        "3. *Wrote the answer*",
+        "4. *dream up app*",
+    ]
+
+
+def test_without_steps_there_is_nothing_to_tell() -> None:
+    assert steps_message(JobResult()) is None
+
+
+@pytest.mark.parametrize("n_steps", [MOST_STEPS, MOST_STEPS + 1, 500])
+def test_what_is_left_out_is_counted(n_steps: int) -> None:
+    told = said(*[Step("inspect_model", "x")] * n_steps)
+    assert f"{MOST_STEPS}. *Looked" in told and f"{MOST_STEPS + 1}. *" not in told
+    assert ("and 1 more." in told) == (n_steps == MOST_STEPS + 1)
+    assert ("and 460 more." in told) == (n_steps == 500)
+
+
+def test_long_messages_are_shortened_and_the_whole_stays_within_limits() -> None:
+    told = said(*[Step("generate_query", "word " * 1_000, AT, "name " * 100)] * MOST_STEPS)
+    assert len(told) < 7_500 and "more." in told
+    assert all(len(line) < 600 for line in told.split("\n"))
+
+
+def test_a_message_shows_an_address_and_leads_nowhere() -> None:
+    told = said(
+        Step(
+            "<https://evil.example|t>", "See <https://evil.example|your bank>", AT, "<https://evil.example|q>"
+        )
+    )
+    assert "<http" not in told and "evil.example" in told
+
+
+@given(
+    st.lists(
+        st.builds(Step, WORDS.filter(bool), WORDS, st.just(AT) | st.none(), WORDS | st.none()), min_size=1
+    )
+)
+def test_slack_takes_whatever_the_steps_say_and_nobody_is_pinged(steps: list[Step]) -> None:
+    forms = steps_message(JobResult(steps=tuple(steps)))
+    assert forms is not None
+    for form in forms:
+        assert judge(form.text, list(form.blocks)) is None
+        for shown in (form.text, str(form.blocks)):
+            assert not any(ping in shown for ping in PINGS)

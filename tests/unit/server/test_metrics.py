@@ -1,0 +1,165 @@
+"""The figures as Prometheus reads them: what was counted, how things stand, and nothing that grows or tells."""
+
+import math
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.domain.jobs import JobState
+from bot.domain.ports.metrics import Meter, Outcome, Reading
+from bot.server.metrics import DELAY_BUCKETS_SECONDS, STATES, Metrics
+from tests.support.paths import ROOT
+
+WELL = {"slack": None, "database": None}
+Figures = dict[str, float]
+
+
+def read(
+    metrics: Metrics,
+    *readings: Reading,
+    everywhere: int | None = 0,
+    problems: dict[str, str | None] | None = None,
+) -> Figures:
+    """Each sample by its name and labels, as they are written."""
+    text = metrics.text(readings, everywhere=everywhere, problems=WELL if problems is None else problems)
+    return {
+        f"{sample.name.removeprefix('omni_job_bot_')}{_braced(sample.labels)}": sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def _braced(labels: dict[str, str]) -> str:
+    return f"{{{','.join(labels.values())}}}" if labels else ""
+
+
+def test_what_happens_is_counted_by_what_came_of_it() -> None:
+    metrics = Metrics()
+    for outcome in (Outcome.OK, Outcome.OK, Outcome.RATE_LIMITED):
+        metrics.omni_request(outcome)
+    metrics.slack_call("chat.update", Outcome.OK)
+    metrics.slack_call("chat.update", Outcome.RATE_LIMITED)
+    metrics.webhook(200)
+    metrics.edit_sent()
+    for _ in range(3):
+        metrics.edit_coalesced()
+    figures = read(metrics)
+    assert figures["omni_requests_total{ok}"] == 2
+    assert figures["omni_requests_total{rate_limited}"] == 1
+    assert figures["slack_calls_total{chat.update,ok}"] == 1
+    assert figures["slack_calls_total{chat.update,rate_limited}"] == 1
+    assert (figures["webhooks_total{200}"], figures["webhooks_total{401}"]) == (1, 0)
+    assert (figures["edits_sent_total"], figures["edits_coalesced_total"]) == (1, 3)
+
+
+def test_each_outcome_of_a_request_to_omni_is_there_before_it_first_comes() -> None:
+    figures = read(Metrics())
+    assert [figures[f"omni_requests_total{{{outcome}}}"] for outcome in Outcome] == [0.0] * len(Outcome)
+
+
+def test_the_delay_of_an_end_falls_into_its_bucket() -> None:
+    metrics = Metrics()
+    for seconds in (0.2, 2.5, 4_000.0):
+        metrics.end_shown(seconds)
+    figures = read(metrics)
+    assert figures["end_delay_seconds_count"] == 3
+    assert figures["end_delay_seconds_sum"] == pytest.approx(4_002.7)
+    assert figures["end_delay_seconds_bucket{0.5}"] == 1
+    assert figures["end_delay_seconds_bucket{2.0}"] == 1
+    assert figures["end_delay_seconds_bucket{3.0}"] == 2
+    assert figures[f"end_delay_seconds_bucket{{{float(DELAY_BUCKETS_SECONDS[-1])}}}"] == 2
+    assert figures["end_delay_seconds_bucket{+Inf}"] == 3
+
+
+def test_jobs_are_told_by_state_and_a_state_that_is_over_goes_back_to_none() -> None:
+    metrics = Metrics()
+    states = [JobState.EXECUTING, JobState.EXECUTING, JobState.UNKNOWN, None]
+    figures = read(metrics, Reading(states=states), Reading(states=[JobState.EXECUTING]), everywhere=9)
+    assert {state: figures[f"follows{{{state}}}"] for state in STATES} == dict.fromkeys(STATES, 0) | {
+        "executing": 3,
+        "unknown": 1,
+        "unseen": 1,
+    }
+    assert figures["follows_everywhere"] == 9
+    assert sum(read(metrics)[f"follows{{{state}}}"] for state in STATES) == 0
+
+
+def test_every_state_of_a_job_has_its_figure() -> None:
+    figures = read(Metrics(), Reading(states=[*JobState, None]))
+    assert [figures[f"follows{{{state}}}"] for state in STATES] == [1] * (len(JobState) + 1)
+
+
+def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_together() -> None:
+    readings = [
+        Reading(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
+        Reading(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
+        Reading(requests_per_minute=60, requests_left=None),
+    ]
+    figures = read(Metrics(), *readings)
+    assert (figures["omni_requests_left"], figures["omni_requests_per_minute"]) == (0.5, 620)
+    assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
+
+
+def test_nothing_waits_in_a_workspace_that_has_closed() -> None:
+    metrics = Metrics()
+    assert read(metrics, Reading(waiting={"cards": 3}))["waiting{cards}"] == 3
+    assert read(metrics).get("waiting{cards}", 0) == 0
+
+
+def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() -> None:
+    metrics = Metrics()
+    read(metrics, Reading(requests_left=3.0), everywhere=7)
+    figures = read(metrics, Reading(requests_left=None), everywhere=None)
+    assert math.isnan(figures["omni_requests_left"]) and math.isnan(figures["follows_everywhere"])
+
+
+@pytest.mark.parametrize(
+    "problems, ready", [(WELL, 1), ({"slack": None, "database": "can't be written"}, 0), ({}, 0)]
+)
+def test_it_tells_whether_each_part_works_and_whether_all_do(
+    problems: dict[str, str | None], ready: int
+) -> None:
+    figures = read(Metrics(), problems=problems)
+    assert figures["ready"] == ready
+    assert {part: figures[f"part_up{{{part}}}"] for part in problems} == {
+        part: float(problem is None) for part, problem in problems.items()
+    }
+
+
+def test_two_are_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.edit_sent()
+    assert read(other)["edits_sent_total"] == 0
+
+
+def test_however_much_happens_there_are_no_more_figures_for_it() -> None:
+    metrics, numbers = Metrics(), set()
+    for jobs in (1, 100, 1_000):
+        for outcome in Outcome:
+            metrics.omni_request(outcome)
+            metrics.slack_call("chat.update", outcome)
+        metrics.end_shown(float(jobs))
+        numbers.add(len(read(metrics, Reading(states=[*JobState] * jobs, waiting={"cards": jobs}))))
+    assert len(numbers) == 1 and max(numbers) < 150
+
+
+def test_the_docs_name_every_figure_and_no_other() -> None:
+    text = Metrics().text([], everywhere=0, problems={}).decode()
+    kinds = dict(re.findall(r"^# TYPE (omni_job_bot_\w+) (\w+)$", text, re.MULTILINE))
+    kinds = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
+    told = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    assert dict(re.findall(r"^\| `(omni_job_bot_\w+)` \| (\w+) \|", told, re.MULTILINE)) == kinds
+    used = set(re.findall(r"omni_job_bot_\w+", told))
+    assert {name.removesuffix("_bucket") for name in used} <= kinds.keys()
+
+
+def test_the_docs_name_every_outcome() -> None:
+    told = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    (row,) = re.findall(r"^\| `omni_job_bot_omni_requests_total` .*$", told, re.MULTILINE)
+    assert {outcome for outcome in Outcome if f"`{outcome}`" not in row} == set()
+
+
+def test_it_is_a_meter() -> None:
+    meter: Meter = Metrics()
+    assert meter

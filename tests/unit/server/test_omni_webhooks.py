@@ -1,0 +1,217 @@
+"""The door for Omni's webhooks, over a real socket: who gets in, what is answered, and what comes of it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import aiohttp
+import pytest
+
+from bot.demo.omni.webhooks import signed
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.domain.jobs import EventKind, JobEvent, JobId
+from bot.domain.questions import Ask, AskId
+from bot.omni.webhooks import SIGNATURE, TIMESTAMP, webhook_of
+from bot.server.http import serve
+from bot.server.omni_webhooks import LARGEST_BODY_BYTES, Inside, WebhookDoor
+from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeMeter, FakeWatches
+from tests.support.network import a_free_port
+
+SECRET = b"s" * 32
+ASK = AskId("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+OTHER = AskId("6d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+OTHER_JOB = JobId("00000000-e29b-41d4-a716-446655440000")
+_numbers = count()
+
+
+class Door:
+    """The door, what is behind it, and Omni before it."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.told: list[tuple[TeamId, JobId, EventKind]] = []
+        self.asks = FakeAsks(FakeWatches())
+        for ask, job in ((ASK, JOB), (OTHER, OTHER_JOB)):
+            self.asks.rows[ask] = Ask(ask, HERE, ADA, START, START, job=job)
+        self.now = datetime.now(UTC)
+        self.meter = FakeMeter()
+        self.door = WebhookDoor(lambda: self.now, self.meter)
+        self.door.inside = Inside(SECRET, self.asks, self._tell)
+
+    def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
+        self.told.append((team, job, event.kind))
+
+    async def send(
+        self,
+        body: bytes | None = None,
+        *,
+        to: AskId = ASK,
+        team: TeamId = HERE.team,
+        as_of: AskId | None = None,
+        age_seconds: float = 0.0,
+        changed: dict[str, str] | None = None,
+    ) -> int:
+        """Omni tells of `to`, with the secret of `as_of`. `changed`: headers."""
+        webhook = webhook_of(self.url, SECRET, team)
+        body = an_end() if body is None else body
+        headers = signed(webhook(as_of or to).secret, int(self.now.timestamp() - age_seconds), body)
+        return await self.post(webhook(to).url, headers | (changed or {}), body)
+
+    async def post(self, url: str, headers: dict[str, str], body: object) -> int:
+        async with aiohttp.ClientSession() as client, client.post(url, data=body, headers=headers) as answer:
+            assert await answer.read() in (b"", b"404: Not Found")
+            return answer.status
+
+
+def an_end(job: JobId | None = JOB, event_id: str | None = None) -> bytes:
+    event_id = event_id or f"evt_{next(_numbers)}"
+    return json.dumps({"event_id": event_id, "jobId": job, "status": "COMPLETE"}).encode()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    port = a_free_port()
+    door = Door(port)
+    async with serve("127.0.0.1", port, door.door.routes()):
+        yield door
+
+
+ENDED = (HERE.team, JOB, EventKind.ENDED)
+
+
+async def test_what_omni_tells_goes_to_the_job_of_the_question(door: Door) -> None:
+    assert await door.send() == 200
+    assert await door.send(an_end(job=None)) == 200
+    assert door.told == [ENDED, ENDED]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {SIGNATURE: "sha256=" + "0" * 64},
+        {SIGNATURE: ""},
+        {TIMESTAMP: "1"},
+        {TIMESTAMP: ""},
+        {TIMESTAMP: str(int(time.time()) + 7)},
+    ],
+)
+async def test_what_is_not_signed_costs_not_even_a_look_into_the_database(
+    door: Door, changed: dict[str, str]
+) -> None:
+    door.asks.error = AssertionError("nobody may ask")
+    assert await door.send(changed=changed) == 401
+    assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", {}, b"{}") == 401
+    assert door.told == []
+    assert door.meter.webhooks == [401, 401]
+
+
+async def test_another_jobs_secret_opens_nothing(door: Door) -> None:
+    assert await door.send(to=ASK, as_of=OTHER) == 401
+    assert door.told == []
+
+
+async def test_a_body_that_names_another_job_counts_for_neither(door: Door) -> None:
+    assert await door.send(an_end(OTHER_JOB)) == 200
+    assert door.told == []
+
+
+async def test_another_teams_address_leads_to_nothing(door: Door) -> None:
+    assert await door.send(team=TeamId("T0OTHER")) == 200
+    assert door.told == []
+
+
+@pytest.mark.parametrize("age_seconds", [301, 86_400, -301])
+async def test_what_was_signed_long_ago_is_refused(door: Door, age_seconds: float) -> None:
+    assert await door.send(age_seconds=age_seconds) == 401
+    assert door.told == []
+
+
+async def test_a_replay_and_a_retry_are_answered_well_and_taken_once(door: Door) -> None:
+    body = an_end(event_id="evt_1")
+    assert [await door.send(body) for _ in range(2)] == [200, 200]
+    door.now += timedelta(seconds=30)
+    assert await door.send(body) == 200, "Omni tells again, signed anew"
+    assert door.told == [ENDED]
+
+
+async def test_a_replay_of_a_body_without_a_name_is_taken_once(door: Door) -> None:
+    assert [await door.send(b"{}") for _ in range(2)] == [200, 200]
+    assert len(door.told) == 1
+
+
+async def test_the_same_name_in_another_jobs_event_is_another_event(door: Door) -> None:
+    """It holds only eight characters of the job's id."""
+    await door.send(an_end(job=None, event_id="evt_1"))
+    await door.send(an_end(job=None, event_id="evt_1"), to=OTHER)
+    assert [job for _, job, _ in door.told] == [JOB, OTHER_JOB]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"status": 7}', b"\xff\xfe"])
+async def test_an_odd_body_is_passed_on_as_unclear(door: Door, body: bytes) -> None:
+    assert await door.send(body) == 200
+    assert door.told == [(HERE.team, JOB, EventKind.UNCLEAR)]
+
+
+async def test_of_a_large_body_no_more_is_read_than_is_taken(door: Door) -> None:
+    assert await door.send(b" " * LARGEST_BODY_BYTES) == 200
+    assert await door.send(b" " * (LARGEST_BODY_BYTES + 1)) == 413
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for _ in range(17):
+            yield b" " * 4_096
+
+    headers = {TIMESTAMP: str(int(time.time())), SIGNATURE: "sha256=" + "0" * 64}
+    assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", headers, unannounced()) == 413
+
+
+async def test_the_word_of_a_question_that_is_not_known_is_answered_and_dropped(door: Door) -> None:
+    del door.asks.rows[ASK]
+    assert await door.send() == 200
+    assert door.told == []
+
+
+@pytest.mark.parametrize("path", ["T0", "T0/x", f"t0/{ASK}", f"T0/{ASK.upper()}", f"T0/{ASK}/x", "T0/%2e%2e"])
+async def test_no_other_address_gets_in(door: Door, path: str) -> None:
+    assert await door.post(f"{door.url}/omni/webhook/{path}", {}, b"{}") in (401, 404)
+
+
+async def test_an_end_that_comes_before_its_job_is_stored_waits_for_that(door: Door) -> None:
+    door.asks.rows[ASK] = replace(door.asks.rows[ASK], job=None)
+    sending = asyncio.create_task(door.send())
+    await asyncio.sleep(0.4)
+    assert door.told == []
+    door.asks.rows[ASK] = replace(door.asks.rows[ASK], job=JOB)
+    assert await sending == 200
+    assert door.told == [ENDED]
+
+
+async def test_while_the_database_is_away_omni_is_asked_to_tell_again(door: Door) -> None:
+    body = an_end()
+    door.asks.error = StoreUnavailable("away")
+    assert await door.send(body) == 503
+    door.asks.error = None
+    assert await door.send(body) == 200
+    assert door.told == [ENDED]
+
+
+async def test_before_the_bot_is_ready_omni_is_asked_to_tell_again(door: Door) -> None:
+    door.door.inside = None
+    assert await door.send() == 503
+
+
+async def test_a_body_that_never_comes_does_not_hold_up_the_end_of_the_process() -> None:
+    port = a_free_port()
+    async with serve("127.0.0.1", port, Door(port).door.routes()):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /omni/webhook/T0/{ASK} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 3.0
+    writer.close()

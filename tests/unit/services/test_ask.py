@@ -1,0 +1,878 @@
+"""Questions from Slack to Omni and back, in virtual time: each asked once at most, and none lost without a word."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, Interrupted, Word
+from bot.domain.cards import Place, Ts, UserId, WatchId
+from bot.domain.errors import (
+    AskRefused,
+    BoardUnreachable,
+    ConversationBusy,
+    JobNotFound,
+    KeyRefused,
+    MaybeTaken,
+    NoOmniUser,
+    NotAllowedHere,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    ScopeMissing,
+    StoreUnavailable,
+    Unanswered,
+    Unjudged,
+)
+from bot.domain.jobs import EventKind, JobEvent, JobId, JobState
+from bot.domain.messages import Message
+from bot.domain.questions import Ask, AskId, ModelId, OmniUserId, Question, Submitted, Webhook
+from bot.rendering import ask_replies, replies
+from bot.rendering.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
+from bot.services.ask import Wish
+from bot.services.submission_steps import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
+from bot.tracking.events import JobEvents
+from bot.tracking.recovery import ORPHANED_AFTER
+from tests.support.ask_world import (
+    CARD,
+    CHAT,
+    DEFAULT,
+    OLD,
+    OLD_JOB,
+    OLD_MODEL,
+    Desks,
+    Stage,
+    direct,
+    old_card,
+    said,
+)
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_watch, now
+from tests.support.fakes import CHAT as NEW_CHAT
+
+pytestmark = pytest.mark.looptime
+
+QUESTION = "Top products?"
+CERTAIN = [AskRefused("404"), KeyRefused("401"), OmniBusy("429"), OmniUnreachable("no connection")]
+Doing = Callable[[Desks], Awaitable[Message | None]]
+
+
+async def ask(desks: Desks, *, user: UserId = ADA, place: Place = HERE, **more: object) -> Message | None:
+    return await desks.ask.ask(Wish(QUESTION, **more), place, user)  # type: ignore[arg-type]
+
+
+async def follow_up(desks: Desks) -> Message | None:
+    return await desks.ask.follow_up(Wish(QUESTION), OLD, HERE, CARD, ADA)
+
+
+async def retry(desks: Desks) -> Message | None:
+    return await desks.ask.retry(OLD, HERE, CARD, ADA)
+
+
+# Asking
+
+
+async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> None:
+    stage = Stage()
+    stored: list[int] = []
+    async with stage.bot() as desks:
+        line = await desks.ask.ask(
+            Wish(f" {QUESTION} "), HERE, ADA, lambda: stored.append(len(stage.asks.rows))
+        )
+        stage.omni.says(JOB, JobState.COMPLETE, answer="42")
+        await asyncio.sleep(60)
+    assert line is None
+    assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
+    assert stored == [1]
+    (card,) = stage.board.top_level()
+    assert "42" in card.message.text
+    (watch,) = stage.watches.rows.values()
+    assert (watch.requester, watch.is_own, watch.ended) == (ADA, True, True)
+    (row,) = stage.asks.rows.values()
+    assert row.job == JOB
+
+
+@pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
+async def test_whoever_asks_is_stored_before_anything_is_looked_up_about_them(doing: Doing) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.access.looks_up_for_seconds = 60.0
+    async with stage.bot() as desks:
+        asking = asyncio.ensure_future(doing(desks))
+        await asyncio.sleep(1)
+        assert [(row.user, row.place) for row in stage.asks.rows.values()] == [(ADA, HERE)]
+        assert said(await asking) == replies.omni_busy()
+    assert stage.asks.rows == {} and stage.asking.submitted == []
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_once_its_person_knows(
+    is_told: bool,
+) -> None:
+    """Who could not be told at once is told as an orphan is; and nobody is told both."""
+    stage = Stage()
+    stage.access.looks_up_for_seconds = 60.0
+    async with stage.bot() as desks:
+        asking = asyncio.create_task(ask(desks))
+        await asyncio.sleep(1)
+        asking.cancel()
+        with pytest.raises(Interrupted) as interrupted:
+            await asking
+        if is_told:
+            await interrupted.value.once_told()
+    assert len(stage.asks.rows) == (0 if is_told else 1)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds())
+    await stage.tell_orphans()
+    assert stage.told() == ([] if is_told else [ask_replies.orphaned()])
+
+
+async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:
+    stage = Stage()
+    stage.events = JobEvents(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
+    async with stage.bot() as desks:
+        await ask(desks)
+        await asyncio.sleep(1)
+        (card,) = stage.board.top_level()
+        assert "Queued in Omni" in card.message.text and stage.omni.polled == []
+        stage.omni.says(JOB, JobState.COMPLETE, answer="42")
+        stage.events.tell(JOB, JobEvent(EventKind.ENDED, 0.0))
+        await asyncio.sleep(5)
+        assert "42" in card.message.text
+    ((question, row),) = zip(stage.asking.submitted, stage.asks.rows, strict=True)
+    assert question.webhook == Webhook(f"https://jobs.example.com/{row}", "secret")
+    assert len(stage.omni.polled) == 1
+
+
+async def test_a_question_is_stored_before_it_is_submitted() -> None:
+    stage = Stage()
+    held: list[int] = []
+    stage.asking.on_submit = lambda: held.append(len(stage.asks.rows))
+    async with stage.bot() as desks:
+        await ask(desks)
+    assert held == [1]
+
+
+async def test_no_question_stands_in_the_table() -> None:
+    stage = Stage()
+    async with stage.bot() as desks:
+        await ask(desks)
+    assert QUESTION not in repr(stage.asks.rows)
+
+
+@pytest.mark.parametrize(
+    "chosen, last, default, asked",
+    [
+        ("chosen", "last", DEFAULT, "chosen"),
+        (None, "last", DEFAULT, "last"),
+        (None, None, DEFAULT, DEFAULT),
+        (None, None, None, None),
+    ],
+)
+async def test_a_model_is_the_chosen_one_or_the_last_one_or_the_operators(
+    chosen: str | None, last: str | None, default: ModelId | None, asked: str | None
+) -> None:
+    stage = Stage()
+    stage.default_model = default
+    if last:
+        earlier = Ask(AskId("earlier"), HERE, ADA, START, START, model=ModelId(last), job=JobId("x"))
+        stage.asks.rows[earlier.id] = earlier
+    async with stage.bot() as desks:
+        line = await ask(desks, model=ModelId(chosen) if chosen else None, topic="orders")
+    assert [question.model for question in stage.asking.submitted] == ([asked] if asked else [])
+    assert [question.topic for question in stage.asking.submitted] == (["orders"] if asked else [])
+    assert said(line) == ("" if asked else ask_replies.no_model())
+
+
+async def test_a_question_is_asked_in_the_name_of_who_asks() -> None:
+    stage = Stage()
+    stage.access.omni_user = OmniUserId("ada in omni")
+    async with stage.bot() as desks:
+        await ask(desks)
+    assert stage.asking.submitted[0].as_user == "ada in omni"
+
+
+@pytest.mark.parametrize("why", ["wished", "shared"])
+async def test_a_card_goes_to_direct_messages_where_it_is_wished_or_others_would_read_along(why: str) -> None:
+    stage = Stage()
+    stage.access.shared = {HERE} if why == "shared" else set()
+    async with stage.bot() as desks:
+        line = await ask(desks, private=why == "wished")
+    assert stage.threads() == [(direct(ADA).channel, None)]
+    assert "direct messages" in said(line)
+
+
+async def test_what_omni_does_not_tell_of_at_first_still_gets_its_card() -> None:
+    stage = Stage()
+    stage.omni.jobs[JOB] = JobNotFound("404")
+    async with stage.bot() as desks:
+        assert await ask(desks) is None
+        stage.omni.says(JOB, JobState.COMPLETE, answer="42")
+        await asyncio.sleep(60)
+    assert "42" in stage.board.top_level()[0].message.text
+
+
+# Who may not
+
+
+@pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
+@pytest.mark.parametrize("why", ["refused", "limited"])
+async def test_who_may_not_ask_is_told_so_and_nothing_is_asked_of_omni(doing: Doing, why: str) -> None:
+    stage = old_card(JobState.FAILED)
+    getattr(stage.access, why)[ADA] = "No."
+    async with stage.bot() as desks:
+        assert said(await doing(desks)) == "No."
+    assert stage.asking.submitted == [] and stage.asks.rows == {} and stage.omni.polled == []
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (NoOmniUser("Nobody."), "Nobody."),
+        (Unjudged("ratelimited"), replies.not_known()),
+        (OmniUnreachable("down"), replies.omni_down()),
+    ],
+    ids=["no user", "unknown", "down"],
+)
+@pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
+async def test_whose_name_can_not_be_told_asks_nothing(doing: Doing, error: Exception, line: str) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.access.omni_user = error
+    async with stage.bot() as desks:
+        assert said(await doing(desks)) == line
+    assert stage.asking.submitted == [] and stage.asks.rows == {}
+    assert stage.watches.rows[OLD].retried_by is None
+
+
+@pytest.mark.parametrize("doing", [follow_up, retry], ids=["follow up", "retry"])
+async def test_a_job_that_is_somebody_elses_is_not_gone_on_from(doing: Doing) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.access.hidden = {ADA}
+    async with stage.bot() as desks:
+        assert said(await doing(desks)) == replies.no_such_job()
+    assert stage.asking.submitted == []
+
+
+async def test_nothing_is_asked_with_an_empty_question() -> None:
+    stage = old_card()
+    async with stage.bot() as desks:
+        for line in (
+            await desks.ask.ask(Wish("  \n"), HERE, ADA),
+            await desks.ask.follow_up(Wish(" "), OLD, HERE, CARD, ADA),
+            await desks.ask.mentioned(Wish(""), HERE, CARD, ADA),
+        ):
+            assert said(line) == ask_replies.usage()
+    assert stage.asking.submitted == []
+
+
+@pytest.mark.parametrize("doing", ["follow_up", "retry"])
+@pytest.mark.parametrize(
+    "watch, place, card",
+    [
+        (WatchId("forged"), HERE, CARD),
+        (OLD, direct(GRACE), CARD),
+        (OLD, HERE, Ts("7.0")),
+        (WatchId(""), HERE, Ts("")),
+    ],
+)
+async def test_a_forged_button_does_nothing(doing: str, watch: WatchId, place: Place, card: Ts) -> None:
+    stage = old_card(JobState.FAILED)
+    async with stage.bot() as desks:
+        if doing == "retry":
+            line = await desks.ask.retry(watch, place, card, ADA)
+        else:
+            line = await desks.ask.follow_up(Wish(QUESTION), watch, place, card, ADA)
+    assert said(line) == replies.nothing_to_show_here()
+    assert stage.asking.submitted == [] and stage.omni.polled == []
+
+
+# What may come of it
+
+
+@pytest.mark.parametrize("error", CERTAIN, ids=lambda error: type(error).__name__)
+async def test_what_omni_certainly_did_not_take_is_told_and_forgotten(error: OmniError) -> None:
+    stage = Stage()
+    stage.asking.answers[0] = error
+    async with stage.bot() as desks:
+        assert said(await ask(desks)) == ask_replies.refused(error)
+    assert stage.asks.rows == {} and stage.watches.rows == {} and stage.board.posted == {}
+    assert len(stage.asking.submitted) == 1
+
+
+async def test_a_budget_that_can_not_be_asked_is_told_and_nothing_was_submitted() -> None:
+    stage = Stage()
+
+    async def submit(question: Question) -> Submitted:
+        raise StoreUnavailable("away")
+
+    stage.asking.submit = submit  # type: ignore[method-assign]
+    async with stage.bot() as desks:
+        assert said(await ask(desks)) == replies.storage_down()
+    assert stage.asks.rows == {}
+
+
+async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitted_again() -> None:
+    stage = Stage()
+    stage.asking.answers[0] = MaybeTaken("timeout")
+    async with stage.bot() as desks:
+        line = await ask(desks)
+        await asyncio.sleep(600)
+        await stage.tell_orphans()
+    assert line is not None and "may have taken" in line.text
+    (button,) = line.blocks[1]["elements"]
+    assert (button["action_id"], button["value"]) == (TRY_AGAIN, QUESTION)
+    assert len(stage.asking.submitted) == 1
+    assert stage.told() == []  # once is enough
+    assert await stage.asks.count(HERE.team, ADA, START) == 1
+
+
+async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None:
+    stage = Stage()
+    stage.asking.answers[0] = MaybeTaken("timeout")
+    async with stage.bot() as desks:
+        at_most = await desks.ask.ask(Wish("x" * 2_000), HERE, ADA)
+        too_long = await desks.ask.ask(Wish("x" * 2_001), HERE, ADA)
+    assert at_most is not None and too_long is not None
+    assert (len(at_most.blocks), too_long.blocks) == (2, ())
+
+
+@pytest.mark.parametrize("way", ["asked", "followed up", "mentioned"])
+async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
+    stage = old_card()
+    wish = Wish(QUESTION, delivery="5.5")
+
+    async def answered(desks: Desks) -> Message | None:
+        if way == "asked":
+            return await desks.ask.ask(wish, HERE, ADA)
+        if way == "followed up":
+            return await desks.ask.follow_up(wish, OLD, HERE, CARD, ADA)
+        return await desks.ask.mentioned(wish, HERE, CARD, ADA)
+
+    async with stage.bot() as one, stage.bot() as other:
+        lines_told = await asyncio.gather(answered(one), answered(other))
+        await asyncio.sleep(5)
+        await ask(one, delivery="6.6")
+        await ask(one)
+        await ask(one)
+    assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
+
+
+async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_was_away() -> None:
+    stage = Stage()
+    wish = Wish(QUESTION, delivery="5.5")
+    stage.asking.delay_seconds = 20.0
+    async with stage.bot() as one, stage.bot() as other:
+        asking = asyncio.create_task(one.ask.ask(wish, HERE, ADA))
+        await asyncio.sleep(5)
+        (row,) = stage.asks.rows.values()
+        stage.asks.rows[row.id] = replace(row, touched_at=row.touched_at + timedelta(microseconds=1))
+        begin, stage.asks.error = stage.asks.begin, None
+
+        async def unanswered(ask: Ask) -> bool:
+            raise StoreUnavailable("away")
+
+        stage.asks.begin = unanswered  # type: ignore[method-assign]
+        await other.ask.ask(wish, HERE, ADA)
+        stage.asks.begin = begin  # type: ignore[method-assign]
+        await asking
+        await asyncio.sleep(5)
+    assert len(stage.watches.rows) == 1 and len(stage.board.top_level()) == 1
+
+
+async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
+    stage = Stage()
+    stage.asking.answers.extendleft([MaybeTaken("timeout")])
+    async with stage.bot() as desks:
+        line = await ask(desks, private=True)
+        assert line is not None
+        assert line.blocks[-1]["elements"][0]["action_id"] == TRY_AGAIN_PRIVATELY
+        await ask(desks, private=True)
+        await asyncio.sleep(5)
+    assert [posted.place for posted in stage.board.posted.values()] == [direct(ADA)]
+
+
+async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told_of_later() -> None:
+    stage = Stage()
+    begin = stage.asks.begin
+
+    async def stored_without_saying_so(ask: Ask) -> bool:
+        await begin(ask)
+        raise StoreUnavailable("connection lost")
+
+    stage.asks.begin = stored_without_saying_so  # type: ignore[method-assign]
+    async with stage.bot() as desks:
+        assert said(await ask(desks)) == replies.storage_down()
+        await asyncio.sleep(600)
+        await stage.tell_orphans()
+    assert stage.asking.submitted == [] and stage.told() == []
+
+
+async def test_a_job_whose_binding_the_database_does_not_take_at_once_is_bound_later() -> None:
+    stage = Stage()
+    stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
+    async with stage.bot() as desks:
+        asking = asyncio.create_task(ask(desks))
+        await asyncio.sleep(90)
+        stage.asks.error = None
+        assert await asking is None
+    assert len(stage.board.top_level()) == 1 and len(stage.asking.submitted) == 1
+
+
+async def test_a_job_that_could_not_be_stored_at_all_is_told_with_its_id() -> None:
+    stage = Stage()
+    stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
+    async with stage.bot() as desks:
+        assert JOB in said(await ask(desks))
+
+
+async def test_where_the_bot_may_not_post_the_card_goes_to_direct_messages() -> None:
+    stage = Stage()
+    stage.board.closed.add(HERE)
+    async with stage.bot() as desks:
+        line = await ask(desks)
+        await asyncio.sleep(20)
+    assert said(line) == replies.moved_to_dm(None, UserId("U0BOT"))
+    assert stage.threads() == [(direct(ADA).channel, None)]
+
+
+# Crashes
+
+
+async def crash_while_submitting(stage: Stage) -> None:
+    """A process that dies with the question on its way: nobody hears what Omni says."""
+    dying = Desks(stage)
+    stage.asking.delay_seconds = 1_000.0
+    asking = asyncio.create_task(ask(dying))
+    await asyncio.sleep(5)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted_again() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    await stage.tell_orphans()
+    assert stage.told() == []  # its process may still be there
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds())
+    await asyncio.gather(*(stage.tell_orphans() for _ in range(3)))
+    await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()]
+    assert len(stage.asking.submitted) == 1
+
+
+async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leaves_that_to_another() -> None:
+    stage = Stage()
+    async with stage.bot() as dying:
+        for asked in (Wish(" "), Wish(QUESTION)):
+            stage.asking.answers[0] = AskRefused("404")
+            assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Word)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    await stage.tell_orphans()
+    assert stage.told() == 2 * [ask_replies.orphaned()]
+
+
+async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("post", BoardUnreachable("down"))
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()]
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
+async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    with capture_logs() as logged:
+        await stage.tell_orphans()
+    assert "orphan told" not in [entry["event"] for entry in logged]
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()]
+    assert len(stage.board.times("direct")) == 2
+
+
+async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    with patch.object(stage.asks, "told", side_effect=StoreUnavailable("away")), suppress(StoreUnavailable):
+        await stage.tell_orphans()
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()]
+    assert await stage.asks.orphans(now() + ORPHANED_AFTER) == []
+
+
+async def test_orphan_line_without_history_scope_is_tried_twice() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("find", ScopeMissing("missing_scope"))
+    stage.board.plan("post", *[Unanswered("internal_error")] * 9)
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert len(stage.board.times("post")) == 2
+
+
+async def test_whose_direct_messages_are_closed_is_not_tried_for_ever() -> None:
+    stage = Stage()
+    await crash_while_submitting(stage)
+    stage.board.plan("direct", NotAllowedHere("user_disabled"))
+    for _ in range(3):
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert len(stage.board.times("direct")) == 1
+
+
+async def test_a_submit_that_takes_long_is_nobodys_orphan() -> None:
+    stage = Stage()
+    stage.asking.delay_seconds = 900.0
+    async with stage.bot() as desks:
+        asking = asyncio.create_task(ask(desks))
+        for _ in range(14):
+            await asyncio.sleep(60)
+            await stage.tell_orphans()
+        await asking
+    assert stage.told() == [] and len(stage.board.top_level()) == 1
+
+
+async def test_a_stop_while_omni_takes_the_question_loses_no_card() -> None:
+    stage = Stage()
+    stage.asking.delay_seconds = 1.0
+    async with stage.bot() as desks:
+        asking = asyncio.create_task(ask(desks))
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    async with stage.bot():
+        await asyncio.sleep(10)
+    assert len(stage.board.top_level()) == 1 and len(stage.asking.submitted) == 1
+
+
+# Going on
+
+
+@pytest.mark.parametrize("thread", [None, Ts("50.0")], ids=["own thread", "in a thread"])
+async def test_a_follow_up_goes_on_in_the_chat_with_the_model_and_in_the_thread(thread: Ts | None) -> None:
+    stage = old_card(thread=thread)
+    async with stage.bot() as desks:
+        assert await follow_up(desks) is None
+    assert stage.asking.submitted == [Question(QUESTION, ModelId(OLD_MODEL), conversation=CHAT)]
+    assert stage.threads() == [(HERE.channel, thread or CARD)]
+
+
+async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
+    stage = old_card()
+    newest = replace(
+        a_watch("newest"), job=JobId("newest"), thread=CARD, card=Ts("101.0"), asked_at=START + timedelta(1)
+    )
+    stage.watches.rows[newest.id] = newest
+    stage.omni.says(newest.job, JobState.COMPLETE, conversation="newest chat", model=OLD_MODEL)
+    async with stage.bot() as desks:
+        assert await desks.ask.mentioned(Wish(QUESTION), HERE, CARD, GRACE) is None
+    assert [question.conversation for question in stage.asking.submitted] == ["newest chat"]
+    assert stage.threads()[-1] == (HERE.channel, CARD)
+
+
+async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
+    stage = old_card()
+    async with stage.bot() as desks:
+        assert (
+            said(await desks.ask.mentioned(Wish(QUESTION), HERE, Ts("7.0"), ADA))
+            == ask_replies.no_card_here()
+        )
+        assert (
+            said(await desks.ask.mentioned(Wish(QUESTION), direct(ADA), CARD, ADA))
+            == ask_replies.no_card_here()
+        )
+
+
+async def test_a_follow_up_where_others_read_along_goes_to_direct_messages_and_no_thread() -> None:
+    stage = old_card()
+    stage.access.shared = {HERE}
+    async with stage.bot() as desks:
+        await follow_up(desks)
+    assert stage.threads() == [(direct(ADA).channel, None)]
+
+
+async def test_a_follow_up_of_an_answer_without_a_chat_is_told_so() -> None:
+    stage = old_card()
+    stage.omni.says(OLD_JOB, JobState.COMPLETE)
+    async with stage.bot() as desks:
+        assert said(await follow_up(desks)) == ask_replies.no_conversation()
+
+
+async def test_a_follow_up_that_may_be_taken_has_no_button_that_would_leave_its_chat() -> None:
+    stage = old_card()
+    stage.asking.answers[0] = MaybeTaken("502")
+    async with stage.bot() as desks:
+        assert await follow_up(desks) == ask_replies.maybe_taken(None)
+
+
+# Behind another job
+
+
+def busy_then(*answers: Submitted | OmniError) -> Stage:
+    """The card's own job still runs."""
+    stage = old_card()
+    stage.omni.says(OLD_JOB, JobState.EXECUTING, conversation=CHAT, model=OLD_MODEL)
+    stage.asking.answers.clear()
+    stage.asking.answers.extend([ConversationBusy("409"), *answers])
+    return stage
+
+
+DONE = Submitted(JOB, NEW_CHAT)
+
+
+async def test_a_follow_up_waits_for_the_job_before_it_and_is_asked_then_once() -> None:
+    stage = busy_then(DONE)
+    async with stage.bot() as desks:
+        assert said(await follow_up(desks)) == ask_replies.queued()
+        await asyncio.sleep(400)
+        assert len(stage.asking.submitted) == 1
+        await stage.tell_orphans()
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(10)
+    assert len(stage.asking.submitted) == 2 and stage.threads() == [(HERE.channel, CARD)]
+    assert stage.told() == []
+
+
+async def test_a_follow_up_that_finds_the_chat_busy_again_is_told_so_and_asked_no_more() -> None:
+    stage = busy_then(ConversationBusy("409"))
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
+        await asyncio.sleep(600)
+    assert len(stage.asking.submitted) == 2
+    assert stage.told() == [ask_replies.busy_again()]
+    assert stage.asks.rows == {}
+
+
+async def test_a_follow_up_waits_a_while_where_nobody_knows_for_which_job() -> None:
+    stage = busy_then(DONE)
+    stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(UNKNOWN_JOB_SECONDS - 1)
+        assert len(stage.asking.submitted) == 1
+        await asyncio.sleep(10)
+    assert len(stage.asking.submitted) == 2
+
+
+async def test_a_follow_up_waits_for_a_running_job_that_only_the_thread_or_the_chat_tells_of() -> None:
+    for told_by in ("thread", "chat"):
+        stage = busy_then(DONE)
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        running = JobId("running")
+        stage.omni.says(running, JobState.EXECUTING)
+        if told_by == "chat":
+            stage.omni.newest = running
+        else:
+            stage.omni.newest = OmniUnreachable("down")
+            stage.watches.rows[WatchId("x")] = replace(
+                a_watch("x"), job=running, thread=CARD, closed_at=START
+            )
+        async with stage.bot() as desks:
+            await follow_up(desks)
+            await asyncio.sleep(200)
+            assert len(stage.asking.submitted) == 1, told_by
+            stage.omni.says(running, JobState.COMPLETE)
+            await asyncio.sleep(10)
+        assert len(stage.asking.submitted) == 2, told_by
+
+
+async def test_a_follow_up_does_not_wait_for_ever() -> None:
+    stage = busy_then(DONE)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(WAITS_AT_MOST_SECONDS + 10)
+    assert len(stage.asking.submitted) == 1 and stage.told() == [ask_replies.busy_again()]
+
+
+async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it() -> None:
+    stage = busy_then(DONE)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(100)
+    async with stage.bot():
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()] and len(stage.asking.submitted) == 1
+
+
+@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), MaybeTaken("502")])
+@pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
+async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_told_later(
+    answer: OmniError, until: str
+) -> None:
+    stage = busy_then(answer)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(1)
+        stage.board.plan("direct", *(BoardUnreachable("down"),) * 9)
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(12 if until == "the end of the process" else 90)
+    assert len(stage.asking.submitted) == 2 and stage.told() == []
+    stage.board.forget_plans()
+    async with stage.bot():
+        await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+        await stage.tell_orphans()
+        await stage.tell_orphans()
+    assert stage.told() == [ask_replies.orphaned()]
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
+async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> None:
+    stage = busy_then(ConversationBusy("409"))
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+        stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
+        await asyncio.sleep(600)
+    assert stage.told() == [ask_replies.busy_again()]
+    assert stage.asks.rows == {}
+    if not arrives:
+        first, second = stage.board.times("post")
+        assert second - first >= SETTLED_AFTER_SECONDS
+
+
+async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_more() -> None:
+    stage = busy_then(DONE)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        (row,) = stage.asks.rows
+        await stage.asks.told(row)
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(60)
+    assert len(stage.asking.submitted) == 1
+
+
+@pytest.mark.parametrize("error", [*CERTAIN, MaybeTaken("502")], ids=lambda error: type(error).__name__)
+async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(error: OmniError) -> None:
+    stage = busy_then(error)
+    async with stage.bot() as desks:
+        await follow_up(desks)
+        await asyncio.sleep(10)
+        stage.board.plan("post", BoardUnreachable("down"))
+        stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
+        await asyncio.sleep(30)
+    is_unknown = isinstance(error, MaybeTaken)
+    assert stage.told() == [ask_replies.maybe_taken(None).text if is_unknown else ask_replies.refused(error)]
+
+
+# Retrying
+
+
+async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_another_place() -> None:
+    stage = old_card(JobState.FAILED)
+    theirs = replace(stage.watches.rows[OLD], id=WatchId("theirs"), place=direct(GRACE), requester=GRACE)
+    stage.watches.rows[theirs.id] = replace(theirs, asked_at=START + timedelta(seconds=1))
+    stage.access.only_requesters = True
+    async with stage.bot() as desks:
+        line = await desks.ask.retry(theirs.id, theirs.place, CARD, GRACE)
+    assert said(line) == replies.not_yours() and stage.asking.submitted == []
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+@pytest.mark.parametrize("thread", [None, Ts("50.0")], ids=["by itself", "in a thread"])
+async def test_a_retry_asks_the_same_in_the_same_chat_and_the_old_card_says_so(
+    state: JobState, thread: Ts | None
+) -> None:
+    stage = old_card(state, thread=thread)
+    stage.board.posted[CARD] = await a_posted_card(stage, thread)
+    async with stage.bot() as desks:
+        assert await retry(desks) is None
+        await asyncio.sleep(5)
+    assert stage.asking.submitted == [Question("Top products?", ModelId(OLD_MODEL), conversation=CHAT)]
+    old, new = stage.board.posted[CARD], list(stage.board.posted.values())[-1]
+    assert f"retried by <@{ADA}>" in str(old.message.blocks) and "retry_job" not in str(old.message.blocks)
+    assert (new.place, new.thread) == (HERE, thread)
+    assert stage.watches.rows[OLD].retried_by == ADA
+
+
+async def a_posted_card(stage: Stage, thread: Ts | None) -> Posted:
+    ts = await stage.board.post(HERE, Message("the old card"), mark="old/1", thread=thread)
+    return stage.board.posted.pop(ts)
+
+
+async def test_two_who_retry_at_once_retry_once() -> None:
+    stage = old_card(JobState.FAILED)
+    async with stage.bot() as desks:
+        said_to = await asyncio.gather(
+            retry(desks), desks.ask.retry(OLD, HERE, CARD, GRACE), return_exceptions=True
+        )
+        third = await retry(desks)
+    assert len(stage.asking.submitted) == 1
+    assert [said(line) for line in said_to if line] == [ask_replies.already_retried(None)]  # type: ignore[arg-type]
+    assert said(third) == ask_replies.already_retried(stage.watches.rows[OLD].retried_by)
+
+
+@pytest.mark.parametrize(
+    "error", [*CERTAIN, ConversationBusy("409"), MaybeTaken("502")], ids=lambda error: type(error).__name__
+)
+async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniError) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.asking.answers.clear()
+    stage.asking.answers.extend([error, DONE])
+    async with stage.bot() as desks:
+        line = await retry(desks)
+        is_unknown = isinstance(error, MaybeTaken)
+        assert said(line) == (ask_replies.retry_maybe_taken() if is_unknown else ask_replies.refused(error))
+        assert stage.watches.rows[OLD].retried_by is None
+        assert await retry(desks) is None
+    assert len(stage.asking.submitted) == 2
+
+
+async def test_only_who_asked_first_or_an_admin_retries() -> None:
+    stage = old_card(JobState.FAILED)
+    stage.access.idle = {GRACE}
+    async with stage.bot() as desks:
+        assert said(await desks.ask.retry(OLD, HERE, CARD, GRACE)) == replies.not_yours()
+    assert stage.asking.submitted == []
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETE, JobState.EXECUTING, JobState.UNKNOWN])
+async def test_what_did_not_come_to_nothing_is_not_retried_whatever_button_is_sent(state: JobState) -> None:
+    stage = old_card(state)
+    async with stage.bot() as desks:
+        assert said(await retry(desks)) == ask_replies.not_retriable()
+    assert stage.asking.submitted == []
+
+
+async def test_a_retry_that_a_crash_cut_off_can_be_pressed_again_once_its_person_was_told() -> None:
+    stage = old_card(JobState.FAILED)
+    stage.asks.rows[AskId("x")] = Ask(AskId("x"), HERE, ADA, START, START, retry_of=OLD)
+    stage.watches.rows[OLD] = replace(stage.watches.rows[OLD], retried_by=ADA)
+    await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
+    async with stage.bot() as desks:
+        assert said(await retry(desks)) == ask_replies.already_retried(ADA)
+        await stage.tell_orphans()
+        assert await retry(desks) is None
+    assert stage.told() == [ask_replies.orphaned()]
+
+
+@pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
+async def test_a_database_that_is_away_is_told_and_nothing_is_submitted(doing: Doing) -> None:
+    stage = old_card(JobState.FAILED)
+    stage.watches.error = stage.asks.error = StoreUnavailable("away")
+    desks = Desks(stage)
+    assert said(await doing(desks)) == replies.storage_down()
+    assert stage.asking.submitted == []
+
+
+async def test_omni_that_answers_nothing_is_not_waited_for_long() -> None:
+    stage = old_card()
+    stage.omni.delay_seconds = 500.0
+    async with stage.bot() as desks:
+        assert said(await follow_up(desks)) == replies.omni_busy()
+    assert asyncio.get_running_loop().time() < 20

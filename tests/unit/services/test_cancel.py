@@ -1,0 +1,272 @@
+"""The button that cancels, in virtual time: what may come of it is told apart, and the cards say who it was."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.domain.errors import (
+    JobNotFound,
+    KeyRefused,
+    NotOurs,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    StoreUnavailable,
+    TooLate,
+)
+from bot.domain.jobs import JobId, JobState
+from bot.rendering import ask_replies, replies
+from tests.support.ask_world import Desks, Stage, direct, said
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch
+
+pytestmark = pytest.mark.looptime
+
+CARD = Ts("1.0")
+MINE = WatchId("watch")
+ASKED = f"<@{ADA}> asked to cancel"
+
+
+def a_running_job(*followers: UserId) -> Stage:
+    return Stage(replace(a_watch(), followers=followers or (ADA,)))
+
+
+async def cancel(desks: Desks, user: UserId = ADA) -> str:
+    return said(await desks.cancel.cancel(MINE, HERE, CARD, user))
+
+
+def card(stage: Stage) -> str:
+    return stage.board.top_level()[0].message.text
+
+
+async def test_a_job_that_omni_cancels_is_shown_so_at_once_with_who_did_it_and_rings_for_the_others() -> None:
+    stage = a_running_job(ADA, GRACE)
+    async with stage.bot() as desks:
+        await asyncio.sleep(300)
+        stage.omni.says(JOB, JobState.CANCELLED, cancelled_by="whoever made the key")
+        began = asyncio.get_running_loop().time()
+        assert await cancel(desks) == ask_replies.cancelled()
+        await asyncio.sleep(5)
+    assert next(time for time, _ in stage.omni.polled if time >= began) - began < 0.1
+    assert f"Cancelled by <@{ADA}>." in card(stage)
+    (told,) = [posted.message.text for posted in stage.board.replies()]
+    assert told.startswith(f"<@{GRACE}>:") and f"<@{ADA}>" not in told
+    assert stage.asking.cancelled == [JOB]
+
+
+async def test_who_cancels_what_nobody_else_follows_is_told_by_the_card_alone() -> None:
+    stage = a_running_job()
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        stage.omni.says(JOB, JobState.CANCELLED)
+        await cancel(desks)
+        await asyncio.sleep(10)
+    assert stage.board.replies() == []
+
+
+async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answered() -> None:
+    stage = a_running_job()
+    stage.asking.states[0] = JobState.EXECUTING
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        assert await cancel(desks) == ask_replies.stops_after_this_step()
+        await asyncio.sleep(5)
+        assert f"{ASKED}. Omni stops after this step, unless" in card(stage)
+        stage.omni.says(JOB, JobState.COMPLETE, answer="42")
+        await asyncio.sleep(10)
+    assert "42" in card(stage) and ASKED not in card(stage)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (TooLate("400"), ask_replies.not_cancelled(TooLate())),
+        (NotOurs("403"), ask_replies.not_cancelled(NotOurs())),
+        (JobNotFound("404"), replies.no_such_job()),
+        (KeyRefused("401"), replies.key_refused()),
+        (OmniBusy("429"), replies.omni_busy()),
+        (OmniUnreachable("timeout"), ask_replies.cancel_unanswered()),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OmniError) else "",
+)
+async def test_what_omni_does_not_cancel_is_told_and_promised_by_no_card(error: OmniError, line: str) -> None:
+    stage = a_running_job()
+    stage.asking.states[0] = error
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        assert await cancel(desks) == line
+        await asyncio.sleep(10)
+    assert ASKED not in card(stage)
+    assert stage.watches.rows[MINE].cancelled_by is None
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETE, JobState.FAILED])
+async def test_what_had_ended_before_is_told_so(state: JobState) -> None:
+    stage = a_running_job()
+    stage.asking.states[0] = state
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        stage.omni.says(JOB, state)
+        assert await cancel(desks) == ask_replies.had_ended()
+        await asyncio.sleep(10)
+        assert await cancel(desks) == ask_replies.had_ended()
+    assert len(stage.asking.cancelled) == 1
+    assert stage.watches.rows[MINE].cancelled_by is None
+
+
+async def test_the_four_outcomes_read_differently() -> None:
+    outcomes = {
+        ask_replies.cancelled(),
+        ask_replies.stops_after_this_step(),
+        ask_replies.not_cancelled(TooLate()),
+        ask_replies.not_cancelled(NotOurs()),
+    }
+    assert len(outcomes) == 4
+
+
+async def test_who_asks_is_stored_before_omni_is_asked_so_that_no_end_comes_faster() -> None:
+    stage = a_running_job()
+    stage.asking.delay_seconds = 30.0
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        cancelling = asyncio.create_task(cancel(desks))
+        await asyncio.sleep(1)
+        stage.omni.says(JOB, JobState.CANCELLED)
+        assert await cancelling == ask_replies.cancelled()
+    assert f"Cancelled by <@{ADA}>." in card(stage)
+
+
+async def test_all_cards_of_the_job_say_who_cancelled_it() -> None:
+    there = Place(HERE.team, ChannelId("C0THERE"))
+    stage = Stage(a_watch(), a_watch("watch there", there))
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        stage.omni.says(JOB, JobState.CANCELLED)
+        assert await cancel(desks) == ask_replies.cancelled()
+        await asyncio.sleep(10)
+    for posted in stage.board.top_level(HERE) + stage.board.top_level(there):
+        assert f"Cancelled by <@{ADA}>." in posted.message.text
+
+
+async def test_a_second_click_that_fails_takes_nothing_back_from_the_first() -> None:
+    stage = a_running_job()
+    stage.asking.states.clear()
+    stage.asking.states.extend([JobState.EXECUTING, OmniUnreachable("down")])
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        await cancel(desks)
+        assert await cancel(desks) == ask_replies.cancel_unanswered()
+    assert stage.watches.rows[MINE].cancelled_by == ADA
+
+
+@pytest.mark.parametrize(
+    "watch, place, card",
+    [
+        (WatchId("forged"), HERE, CARD),
+        (MINE, direct(GRACE), CARD),
+        (MINE, HERE, Ts("7.0")),
+        (WatchId(""), HERE, Ts("")),
+    ],
+)
+async def test_a_forged_button_cancels_nothing(watch: WatchId, place: Place, card: Ts) -> None:
+    stage = a_running_job()
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        assert said(await desks.cancel.cancel(watch, place, card, ADA)) == replies.nothing_to_show_here()
+    assert stage.asking.cancelled == []
+
+
+@pytest.mark.parametrize("why", ["not theirs", "refused"])
+async def test_who_may_not_cancel_is_told_so_and_omni_is_not_asked(why: str) -> None:
+    stage = a_running_job()
+    stage.access.idle = {GRACE}
+    stage.access.refused = {GRACE: "No."} if why == "refused" else {}
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        line = await cancel(desks, GRACE)
+    assert line == ("No." if why == "refused" else replies.not_yours())
+    assert stage.asking.cancelled == [] and "set_canceller" not in stage.watches.writes
+
+
+async def test_nobody_comes_to_cancel_somebody_elses_job_by_following_it_in_another_place() -> None:
+    stage = a_running_job()
+    theirs = replace(a_watch("theirs"), place=direct(GRACE), requester=GRACE, followers=(GRACE,))
+    stage.watches.rows[theirs.id] = replace(theirs, card=Ts("9.0"), asked_at=START + timedelta(seconds=1))
+    stage.access.only_requesters = True
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        line = said(await desks.cancel.cancel(theirs.id, theirs.place, Ts("9.0"), GRACE))
+        assert line == replies.not_yours() and stage.asking.cancelled == []
+        assert await cancel(desks) == ask_replies.cancelled()
+
+
+async def test_a_database_that_is_away_is_told_and_omni_is_not_asked() -> None:
+    stage = a_running_job()
+    desks = Desks(stage)
+    stage.watches.error = StoreUnavailable("away")
+    assert await cancel(desks) == replies.storage_down()
+    assert stage.asking.cancelled == []
+
+
+async def test_a_budget_that_can_not_be_asked_is_told_and_promised_by_no_card() -> None:
+    stage = a_running_job()
+
+    async def refuse(job: JobId) -> JobState:
+        raise StoreUnavailable("away")
+
+    stage.asking.cancel = refuse  # type: ignore[method-assign]
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        assert await cancel(desks) == replies.storage_down()
+    assert stage.watches.rows[MINE].cancelled_by is None
+
+
+@pytest.mark.parametrize("outcome", [JobState.CANCELLED, JobState.EXECUTING, OmniUnreachable("timeout")])
+async def test_many_clicks_are_one_request(outcome: JobState | OmniError) -> None:
+    stage = a_running_job(ADA, GRACE)
+    stage.asking.states[0] = outcome
+    stage.asking.delay_seconds = 2.0
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        answers = await asyncio.gather(*(cancel(desks, user) for user in (ADA, GRACE) for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert stage.asking.cancelled == [JOB]
+    assert stage.watches.writes.count("set_canceller") == (2 if isinstance(outcome, OmniError) else 1)
+
+
+async def test_click_that_is_given_up_ends_no_other() -> None:
+    stage = a_running_job()
+    stage.asking.delay_seconds = 2.0
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        first, second = (asyncio.create_task(cancel(desks)) for _ in range(2))
+        await asyncio.sleep(1)
+        first.cancel()
+        assert await second == ask_replies.cancelled()
+    assert stage.asking.cancelled == [JOB]
+
+
+async def test_storage_trouble_reaches_every_click() -> None:
+    stage = a_running_job()
+
+    async def refuse(job: JobId) -> JobState:
+        await asyncio.sleep(1)
+        raise StoreUnavailable("away")
+
+    stage.asking.cancel = refuse  # type: ignore[method-assign]
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        answers = await asyncio.gather(*(cancel(desks) for _ in range(3)))
+    assert answers == [replies.storage_down()] * 3
+
+
+async def test_click_after_the_answer_asks_omni_again() -> None:
+    stage = a_running_job()
+    stage.asking.states[0] = JobState.EXECUTING
+    async with stage.bot() as desks:
+        await asyncio.sleep(5)
+        await cancel(desks)
+        await cancel(desks)
+    assert stage.asking.cancelled == [JOB, JOB]

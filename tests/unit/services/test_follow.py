@@ -1,0 +1,334 @@
+"""What people hear, in their own process, of what another one does for them: in virtual time."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.delivery.direct_messages import UNHEARD_AFTER, Word, tell_unheard
+from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, WAITED_FOR_SECONDS, Arrivals
+from bot.domain.cards import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
+from bot.domain.errors import JobNotFound, NotAllowedHere, StoreUnavailable, Unanswered
+from bot.domain.jobs import JobId, JobState
+from bot.domain.messages import Message
+from bot.rendering import replies
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now, said
+from tests.support.tracking import MARIE, WATCH, Stage, a_desk, a_stage, direct
+
+pytestmark = pytest.mark.looptime
+
+
+async def nobody(_job: JobId) -> None:
+    """No process follows the job."""
+
+
+# A word that was lost between processes
+
+
+async def test_a_card_that_came_without_a_word_speaks_for_itself() -> None:
+    stage = Stage(a_job())
+    async with stage.bot() as runner:
+        elsewhere = Arrivals()
+        desk = a_desk(stage, runner.start)
+        desk._arrivals = elsewhere
+        assert await desk.follow(str(JOB), HERE, ADA) is None
+        assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
+    assert len(stage.shown()) == 1
+
+
+async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> None:
+    stage = Stage(a_job(), a_watch())
+    desk = a_desk(stage, nobody)
+    asking = asyncio.create_task(desk.follow(str(JOB), HERE, GRACE))
+    await asyncio.sleep(5.0)
+    async with stage.bot():
+        line = await asking
+    assert "here already" in said(line)
+
+
+def test_of_a_job_that_has_ended_nobody_is_promised_to_hear_how_it_ends() -> None:
+    assert (
+        replies.already_followed(None)
+        == "This job has its card here already. You follow it, and are told how it ends."
+    )
+    assert replies.already_followed(None, has_ended=True) == "This job has its card here already."
+
+
+async def test_a_card_that_did_not_come_in_time_is_told_to_be_late() -> None:
+    stage = Stage(a_job())
+    assert await a_desk(stage, nobody).follow(str(JOB), HERE, ADA) == replies.card_is_late()
+    assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS)
+
+
+async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
+    stage = Stage(a_job())
+    asking = asyncio.create_task(a_desk(stage, nobody).follow(str(JOB), HERE, ADA))
+    await asyncio.sleep(5.0)
+    stage.watches.error = StoreUnavailable("away")
+    assert said(await asking) == replies.storage_down()
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is_confirmed: bool) -> None:
+    stage, board = a_stage()
+    if is_confirmed:
+        board.closed |= {HERE, direct(ADA)}
+        board.plan("direct", *[NotAllowedHere("user_disabled")] * 9)
+    else:
+        board.shows_history = False
+        board.plan("post", Unanswered("TimeoutError"))
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        desk._arrivals = Arrivals()
+        word = await desk.follow(str(JOB), HERE, ADA)
+        assert isinstance(word, Word)
+        await word.once_told()
+        await asyncio.sleep(60)
+    nowhere = replies.not_allowed_anywhere(UserId("U0BOT"))
+    assert said(word) == (nowhere if is_confirmed else replies.unconfirmed_card())
+    assert stage.shown(direct(ADA)) == []
+
+
+# A card that nobody can confirm
+
+OLD = replace(a_watch(), asked_at=START - timedelta(minutes=1), card_tried_at=START - timedelta(seconds=50))
+"""Asked for so long ago that nobody waits with the command any more."""
+
+
+async def test_a_card_left_unconfirmed_by_a_dead_process_is_told_in_direct_messages_and_given_up() -> None:
+    tried = replace(OLD, followers=(ADA, GRACE))
+    stage, board = a_stage(tried)
+    board.shows_history = False
+    async with stage.bot():
+        await asyncio.sleep(60)
+    for person in (ADA, GRACE):
+        (told,) = stage.shown(direct(person))
+        assert "did not confirm the card" in told and JOB in told
+    assert stage.shown(HERE) == []
+    assert stage.watches.rows == {}
+    assert stage.omni.asked != []
+
+
+async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and_not_in_direct_messages() -> (
+    None
+):
+    stage, board = a_stage()
+    board.shows_history = False
+    board.plan("post", Unanswered("TimeoutError"))
+    async with stage.bot() as runner:
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(60)
+    assert said(word) == replies.unconfirmed_card()
+    assert board.posted == {}
+    assert isinstance(word, Word)
+    await word.once_told()
+    assert stage.watches.rows == {}
+
+
+async def test_of_an_unconfirmed_card_is_told_once_nobody_can_be_waiting_with_the_command_any_more() -> None:
+    stage, board = a_stage(replace(OLD, asked_at=START - timedelta(seconds=2)))
+    board.shows_history = False
+    async with stage.bot():
+        await asyncio.sleep(WAITED_FOR_SECONDS - 3.0)
+        assert stage.shown(direct(ADA)) == []
+        await asyncio.sleep(3.0)
+        assert len(stage.shown(direct(ADA))) == 1
+    assert stage.watches.rows == {}
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "unanswered"])
+async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(closed: bool) -> None:
+    stage, board = a_stage(replace(OLD, followers=(ADA, GRACE)))
+    board.shows_history = False
+    if closed:
+        board.closed.add(direct(ADA))
+    else:
+        board.plan("post", *[Unanswered("TimeoutError")] * 3)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.shown(direct(GRACE))) == 1
+    assert stage.shown(direct(ADA)) == []
+    assert stage.watches.rows == {}
+
+
+async def test_a_refused_direct_message_holds_nothing_up() -> None:
+    stage, board = a_stage(OLD)
+    board.shows_history = False
+    board.plan("direct", NotAllowedHere("user_disabled"))
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert board.posted == {}
+    assert stage.watches.rows == {}
+
+
+# Told first, forgotten then
+
+
+async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_were_told() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(10)
+    assert said(word) == replies.no_such_job()
+    (given_up,) = stage.watches.rows.values()
+    assert (given_up.followers, given_up.given_up) == ((ADA,), NoCard.NO_SUCH_JOB)
+    assert isinstance(word, Word)
+    await word.once_told()
+    assert stage.watches.rows == {}
+
+
+async def test_a_word_that_was_lost_between_processes_stands_in_the_table() -> None:
+    stage = Stage(JobNotFound("404"))
+    here, there = stage.arrivals, Arrivals()
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        asking = asyncio.create_task(desk.follow(str(JOB), HERE, ADA))
+        await asyncio.sleep(0)
+        with here.waiting(WATCH):  # somebody is awaited, who hears nothing
+            here.came = there.came  # type: ignore[method-assign]
+            assert said(await asking) == replies.no_such_job()
+
+
+async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_more() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await asyncio.sleep(1)
+    assert isinstance(word, Word)
+    stage.watches.error = StoreUnavailable("away")
+    await word.once_told()
+    stage.watches.error = None
+    await tell_unheard(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
+    (told,) = stage.shown(direct(ADA))
+    assert JOB in told and "knows no such job" in told
+    assert stage.watches.rows == {}
+
+
+async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_yet() -> None:
+    stage = Stage(JobNotFound("404"))
+    async with stage.bot() as runner:
+        await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        stage.says(JobState.EXECUTING)
+        assert "You follow it" in said(await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE))
+    (watch,) = stage.watches.rows.values()
+    assert (watch.followers, watch.given_up) == ((ADA, GRACE), None)
+    assert len(stage.shown()) == 1
+
+
+# Who joins as the end is told
+
+
+async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+
+        async def tried_after_grace_has_come(watch: Watch, at: datetime | None) -> None:
+            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+            assert "You follow it" in said(await desk.follow(str(JOB), HERE, GRACE))
+            await notice_tried(watch, at)
+
+        stage.watches.notice_tried = tried_after_grace_has_come  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(450)
+    (reply,) = stage.told()
+    assert reply.startswith(f"<@{ADA}> <@{GRACE}>")
+    assert stage.all_closed()
+
+
+@pytest.mark.parametrize("behind_seconds", [2.0, 0.0])
+async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: float) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+        await desk.follow(str(JOB), HERE, GRACE)
+        joined_at = stage.watches.rows[WATCH].looked_after_since
+        slow = a_desk(stage, runner.start)
+        slow._now = lambda: joined_at - timedelta(seconds=behind_seconds)
+
+        async def tried_after_marie_has_come(watch: Watch, at: datetime | None) -> None:
+            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+            await slow.follow(str(JOB), HERE, MARIE)
+            await notice_tried(watch, at)
+
+        stage.watches.notice_tried = tried_after_marie_has_come  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(450)
+    (reply,) = stage.told()
+    assert MARIE in reply
+
+
+async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised_to_be_told() -> None:
+    stage = Stage(a_job(), a_watch())
+    lines_told: list[str] = []
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        desk, post = a_desk(stage, runner.start), stage.board.post
+
+        async def posted_as_grace_comes(
+            place: Place, message: Message, *, mark: str, thread: Ts | None = None
+        ) -> Ts:
+            lines_told.append(said(await desk.follow(str(JOB), HERE, GRACE)))
+            return await post(place, message, mark=mark, thread=thread)
+
+        stage.board.post = posted_as_grace_comes  # type: ignore[method-assign]
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(450)
+    assert len(stage.told()) == len(lines_told) == 1
+    assert "its card" in lines_told[0] and "You follow it" not in lines_told[0]
+    assert stage.all_closed()
+
+
+# Clicks
+
+
+@pytest.mark.parametrize(
+    "watch, place, card, person",
+    [
+        (WatchId("another"), HERE, Ts("1.0"), ADA),
+        (WATCH, Place(HERE.team, ChannelId("C0ELSE")), Ts("1.0"), ADA),
+        (WATCH, HERE, Ts("9.9"), ADA),
+        (WATCH, HERE, Ts("1.0"), UserId("U0STRANGER")),
+    ],
+    ids=["another watch", "another place", "another card", "a stranger"],
+)
+async def test_a_click_that_does_not_fit_the_table_stops_nothing(
+    watch: WatchId, place: Place, card: Ts, person: UserId
+) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        before = stage.watches.rows[WATCH]
+        line = await a_desk(stage, runner.start).stop_following(watch, place, card, person)
+        assert stage.watches.rows[WATCH] == before
+    assert line == replies.not_following()
+
+
+async def test_a_click_on_a_card_that_is_only_being_stored_is_waited_for() -> None:
+    stage = Stage(a_job(), a_watch())
+    card_posted = stage.watches.card_posted
+
+    async def stored_a_second_later(*posted: Any, **more: Any) -> bool:
+        await asyncio.sleep(1.0)
+        return await card_posted(*posted, **more)
+
+    stage.watches.card_posted = stored_a_second_later  # type: ignore[method-assign]
+    async with stage.bot() as runner:
+        await asyncio.sleep(0.5)
+        assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].card is None
+        line = await a_desk(stage, runner.start).stop_following(WATCH, HERE, Ts("1.0"), ADA)
+    assert line == replies.unfollowed(0)
+
+
+async def test_a_click_on_a_card_that_is_over_stops_nothing() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(5)
+        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=START)
+        desk = a_desk(stage, runner.start)
+        assert await desk.stop_following(WATCH, HERE, Ts("1.0"), ADA) == replies.not_following()
+    assert stage.watches.rows[WATCH].followers == (ADA,)

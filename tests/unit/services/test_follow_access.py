@@ -1,0 +1,249 @@
+"""Who may follow what, and where the card of it goes: in virtual time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.domain.cards import Place, Ts, UserId
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    JobNotFound,
+    NotAllowedHere,
+    OmniBusy,
+    OmniError,
+    ScopeMissing,
+    Unjudged,
+)
+from bot.domain.jobs import JobState
+from bot.domain.messages import Message
+from bot.domain.people import Venue
+from bot.rendering import replies
+from bot.services.targets import split_private
+from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
+from tests.support.tracking import Stage, a_desk, direct
+
+pytestmark = pytest.mark.looptime
+
+BOT = UserId("U0BOT")
+SECRET = "The secret answer."
+CARD = Ts("1.0")
+
+
+async def follow(stage: Stage, text: str = str(JOB), person: UserId = ADA, place: Place = HERE) -> str:
+    async with stage.bot() as runner:
+        line = await a_desk(stage, runner.start).follow(text, place, person)
+        await asyncio.sleep(60)
+    return said(line)
+
+
+def asks_omni(stage: Stage) -> bool:
+    return bool(stage.omni.asked)
+
+
+@pytest.mark.parametrize("why", ["refused", "limited"])
+async def test_whoever_may_not_follow_is_told_so_and_nothing_is_begun(why: str) -> None:
+    stage = Stage(a_job())
+    getattr(stage.access, why)[ADA] = "No."
+    assert await follow(stage) == "No."
+    assert stage.watches.rows == {} and stage.board.posted == {} and not asks_omni(stage)
+
+
+async def test_a_job_that_is_somebody_elses_reads_like_one_that_is_not_there() -> None:
+    told = []
+    for answer in (a_job(), JobNotFound("404")):
+        stage = Stage(answer)
+        stage.access.looks_at_jobs = True
+        stage.access.hidden = {ADA}
+        told.append(await follow(stage))
+        assert stage.watches.rows == {} and stage.board.posted == {}
+    assert told == [replies.no_such_job()] * 2
+
+
+@pytest.mark.parametrize("judged, line", [(True, replies.no_such_job()), (False, replies.chat_without_job())])
+async def test_a_chat_without_a_job_is_told_of_only_where_everybody_may_see_every_job(
+    judged: bool, line: str
+) -> None:
+    stage = Stage(a_job())
+    stage.access.looks_at_jobs = judged
+
+    async def newest_job(_conversation: object) -> None:
+        return None
+
+    stage.omni.newest_job = newest_job  # type: ignore[method-assign]
+    assert await follow(stage, "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11") == line
+
+
+async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -> None:
+    stage = Stage(a_job())
+    stage.access.looks_at_jobs = True
+    stage.access.hidden = {GRACE}
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        assert await desk.follow(str(JOB), HERE, ADA) is None
+        assert said(await desk.follow(str(JOB), HERE, GRACE)) == replies.no_such_job()
+    (watch,) = stage.watches.rows.values()
+    assert watch.followers == (ADA,)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (Unjudged("ratelimited"), replies.not_known()),
+        (OmniBusy(), replies.omni_busy()),
+        (OmniError(), replies.omni_down()),
+    ],
+)
+async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_begun(error: OmniError, line: str) -> None:
+    stage = Stage(a_job())
+    stage.access.looks_at_jobs = True
+    stage.access.error = error
+    assert await follow(stage) == line
+    assert stage.watches.rows == {} and stage.board.posted == {}
+
+
+async def test_omni_is_asked_nothing_more_where_everybody_may_see_every_job() -> None:
+    stage = Stage(OmniBusy())
+    await follow(stage)
+    assert len(stage.watches.rows) == 1, "a job that Omni does not tell of right now is followed all the same"
+
+
+@pytest.mark.parametrize("text", [f"{JOB} private", f"`{JOB}`  Private "])
+async def test_a_private_card_is_in_direct_messages_and_a_line_says_where(text: str) -> None:
+    stage = Stage(a_job())
+    line = await follow(stage, text)
+    assert line == replies.sent_privately("https://example.slack.com/1.0")
+    assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
+
+
+async def test_a_private_card_that_was_asked_for_in_direct_messages_needs_no_line() -> None:
+    stage = Stage(a_job())
+    assert await follow(stage, f"{JOB} private", place=direct(ADA)) == ""
+
+
+async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_says_why() -> None:
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET))
+    stage.access.shared = {HERE}
+    line = await follow(stage)
+    assert line == replies.kept_private("https://example.slack.com/1.0", BOT)
+    assert stage.shown() == []
+    assert SECRET in stage.shown(direct(ADA))[0]
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (NotAllowedHere("user_disabled"), replies.not_allowed_anywhere(BOT)),
+        (ScopeMissing("missing_scope"), replies.not_allowed_anywhere(BOT)),
+        (BoardBusy("ratelimited", 3.0), replies.slack_busy()),
+        (BoardUnreachable("no_connection"), replies.slack_busy()),
+    ],
+)
+async def test_where_there_are_no_direct_messages_nothing_is_begun(error: Exception, line: str) -> None:
+    stage = Stage(a_job())
+    stage.board.plan("direct", error)  # type: ignore[arg-type]
+    assert await follow(stage, f"{JOB} private") == line
+    assert stage.watches.rows == {}
+
+
+async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.says(JobState.COMPLETE, answer=SECRET)
+        await asyncio.sleep(60)
+    (card,) = stage.board.top_level()
+    assert not any(SECRET in str(message) for _, message in card.edits)
+    assert "not shown here" in card.message.text
+    assert stage.told() == []
+    assert SECRET in stage.shown(direct(ADA))[0]
+    assert stage.all_closed()
+
+
+async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), replace(a_watch(), followers=(ADA, GRACE)))
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    moved = {watch.place: watch for watch in stage.watches.rows.values()}
+    assert {place: watch.requester for place, watch in moved.items()} == {
+        direct(ADA): ADA,
+        direct(GRACE): ADA,
+    }
+
+
+async def test_a_card_that_is_late_in_a_channel_that_was_shared_meanwhile_goes_to_direct_messages() -> None:
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), a_watch())
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.shown() == [] and SECRET in stage.shown(direct(ADA))[0]
+
+
+@pytest.mark.parametrize("error", [BoardBusy("ratelimited", 3.0), BoardUnreachable("no_connection")])
+async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error: BoardError) -> None:
+    stage = Stage(a_job())
+    stage.access.shared = {HERE}
+    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.board.plan("direct", error)
+    line = await follow(stage)
+    assert line == replies.kept_private(None, BOT)
+    assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
+
+
+async def test_an_edit_that_comes_after_the_end_was_withheld_is_undone() -> None:
+    """Of a process that was paused over it; what it showed is overtaken, and nobody follows the job there any more."""
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(20)
+        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.says(JobState.COMPLETE, answer=SECRET)
+        await asyncio.sleep(200)
+        (card,) = stage.board.top_level()
+        assert "not shown here" in card.message.text
+        await stage.board.update(HERE, CARD, Message("Omni is working on it"))
+        await stage.watches.doubt_last_look(a_watch().id, CARD)
+        await runner.ensure(await stage.watches.open_jobs())
+        await asyncio.sleep(20)
+    assert "no longer follows" in card.message.text and "goes on" not in card.message.text
+    assert SECRET not in f"{card.message}"
+    assert stage.all_closed()
+
+
+async def test_an_answer_waits_for_slack_to_say_who_reads_along() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.directory.errors = [BoardUnreachable("no_connection"), BoardBusy("ratelimited", 20.0)]
+        stage.says(JobState.COMPLETE, answer=SECRET)
+        await asyncio.sleep(10)
+        assert SECRET not in stage.shown()[0]
+        await asyncio.sleep(60)
+    assert SECRET in stage.shown()[0], "a moment's silence makes no channel shared"
+
+
+async def test_every_follow_leaves_a_line_in_the_audit_trail() -> None:
+    stage = Stage(a_job())
+    with capture_logs() as logs:
+        await follow(stage)
+    (line,) = [line for line in logs if line["event"] == "audit"]
+    assert (line["act"], line["user"], line["channel"], line["job"]) == ("follow", ADA, HERE.channel, JOB)
+    assert line["outcome"] == "followed"
+
+
+@pytest.mark.parametrize(
+    "text, split",
+    [
+        ("550e private", ("550e", True)),
+        ("550e PRIVATE ", ("550e", True)),
+        ("private", ("private", False)),
+        ("550e privately", ("550e privately", False)),
+        ("", ("", False)),
+    ],
+)
+def test_private_is_the_last_word_of_several(text: str, split: tuple[str, bool]) -> None:
+    assert split_private(text) == split

@@ -1,0 +1,176 @@
+"""Who people are and what a place is, as the simulated Slack tells it over real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.demo.slack.simulator import SimulatedSlack
+from bot.domain.cards import ChannelId, Place, TeamId, UserId
+from bot.domain.errors import NotAllowedHere, ScopeMissing
+from bot.domain.people import Person, Venue
+from bot.domain.ports.slack import Directory
+from bot.slack.directory import SlackDirectory, _person, _venue
+from bot.slack.messages import slack_client, slack_session
+from tests.support.fakes import ADA, HERE, FakeDirectory
+
+HOME = TeamId("T0OMNIDEMO")
+
+
+class World:
+    """A simulated Slack and our directory on it."""
+
+    def __init__(self, slack: SimulatedSlack, directory: Directory) -> None:
+        self.slack = slack
+        self.directory = directory
+
+    async def person(self, name: str) -> Person:
+        return await self.directory.person(UserId(self.slack.workspace.user(name).id))
+
+    async def venue(self, channel: str) -> Venue:
+        place = Place(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
+        return await self.directory.venue(place)
+
+
+@asynccontextmanager
+async def directory_of(slack: SimulatedSlack) -> AsyncIterator[Directory]:
+    async with slack_session() as session:
+        yield SlackDirectory(slack_client(slack.bot_token, slack.api_url, session), TeamId(slack.team))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with SimulatedSlack() as slack, directory_of(slack) as directory:
+        slack.granted_scopes.add(
+            "im:read"
+        )  # which the bot does without: it looks at no direct message of its own
+        yield World(slack, directory)
+
+
+# People
+
+
+async def test_a_person_of_the_workspace_is_neither_guest_nor_stranger(world: World) -> None:
+    ada = UserId(world.slack.workspace.user("ada").id)
+    assert await world.person("ada") == Person(ada, HOME, email="ada@example.com")
+
+
+@pytest.mark.parametrize("guest", ["restricted", "ultra_restricted"])
+async def test_a_guest_of_several_channels_or_of_one_is_a_guest(world: World, guest: Any) -> None:
+    users = world.slack.workspace.users
+    marie = world.slack.workspace.user("marie")
+    users[marie.id] = replace(marie, guest=guest)
+    person = await world.person("marie")
+    assert (person.is_guest, person.is_stranger) == (True, False)
+
+
+@pytest.mark.parametrize("is_met", [True, False], ids=["in a shared channel", "nowhere"])
+async def test_a_person_of_another_workspace_is_a_stranger_wherever_they_are_met(
+    world: World, is_met: bool
+) -> None:
+    if not is_met:
+        await world.slack.remove_bot("partners")
+    person = await world.person("edsger")
+    assert (person.is_stranger, person.team, person.email) == (True, "T0PARTNERS", None)
+
+
+async def test_a_deactivated_person_is_one(world: World) -> None:
+    ada = world.slack.workspace.user("ada")
+    world.slack.workspace.users[ada.id] = replace(ada, deactivated=True)
+    assert (await world.person("ada")).is_deactivated
+    assert not (await world.person("grace")).is_deactivated
+
+
+async def test_a_bot_is_told_as_one(world: World) -> None:
+    assert (await world.person("omni")).is_bot
+    assert not (await world.person("ada")).is_bot
+
+
+async def test_without_the_scope_for_addresses_there_is_none(world: World) -> None:
+    world.slack.granted_scopes.discard("users:read.email")
+    assert (await world.person("ada")).email is None
+
+
+async def test_a_person_who_is_not_there_is_not_allowed(world: World) -> None:
+    with pytest.raises(NotAllowedHere):
+        await world.directory.person(UserId("U0NOBODY"))
+
+
+async def test_nobodys_address_is_in_what_is_logged_of_a_person(world: World) -> None:
+    assert "example.com" not in repr(await world.person("ada"))
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"team_id": None}, {"team_id": "T0OTHER"}, {"is_stranger": True, "team_id": HOME}]
+)
+def test_who_is_not_told_to_be_of_the_workspace_is_a_stranger(told: dict[str, Any]) -> None:
+    assert _person(ADA, told, HOME).is_stranger
+
+
+# Conversations
+
+
+async def test_each_conversation_says_what_it_is(world: World) -> None:
+    world.slack.dm("ada")
+    await world.slack.invite_bot("leadership")
+    assert await world.venue("bot-ada") == Venue(is_direct=True)
+    assert await world.venue("data-team") == await world.venue("leadership") == Venue()
+    assert await world.venue("partners") == Venue(is_shared=True)
+
+
+async def test_a_channel_counts_as_shared_from_the_invitation_on(world: World) -> None:
+    await world.slack.share_channel("data-team", pending=True)
+    assert (await world.venue("data-team")).is_shared
+
+
+async def test_a_public_channel_is_told_of_without_being_a_member(world: World) -> None:
+    assert await world.venue("random") == Venue()
+
+
+@pytest.mark.parametrize("channel", ["leadership", "ada-grace"])
+async def test_a_place_that_the_bot_can_not_see_is_not_allowed(world: World, channel: str) -> None:
+    with pytest.raises(NotAllowedHere):
+        await world.venue(channel)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"is_im": False}, {"is_ext_shared": True}, {"is_im": True, "is_ext_shared": True}]
+)
+def test_a_channel_that_does_not_deny_it_counts_as_shared(told: dict[str, Any]) -> None:
+    assert _venue(told).is_shared
+
+
+@pytest.mark.parametrize(
+    "scope, channel", [("channels:read", "data-team"), ("im:read", "bot-ada"), ("groups:read", "leadership")]
+)
+async def test_without_the_scope_of_its_kind_nobody_can_tell(world: World, scope: str, channel: str) -> None:
+    world.slack.dm("ada")
+    await world.slack.invite_bot("leadership")
+    world.slack.granted_scopes.discard(scope)
+    with pytest.raises(ScopeMissing):
+        await world.venue(channel)
+
+
+async def test_without_the_scope_for_people_nobody_can_tell(world: World) -> None:
+    world.slack.granted_scopes.discard("users:read")
+    with pytest.raises(ScopeMissing):
+        await world.person("ada")
+
+
+# The stand-in
+
+
+async def test_the_stand_in_answers_as_the_directory_does() -> None:
+    fake = FakeDirectory()
+    directory: Directory = fake
+    assert await directory.person(ADA) == Person(ADA, HERE.team, email="u0ada@example.com")
+    assert await directory.venue(HERE) == Venue()
+    fake.people[ADA] = ScopeMissing("missing_scope")
+    fake.venues[HERE] = NotAllowedHere("channel_not_found")
+    with pytest.raises(ScopeMissing):
+        await directory.person(ADA)
+    with pytest.raises(NotAllowedHere):
+        await directory.venue(HERE)
+    assert fake.asked == [ADA, HERE, ADA, HERE]

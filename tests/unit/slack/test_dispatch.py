@@ -1,0 +1,160 @@
+"""What Slack delivers comes to the app of its workspace, and each event to it once."""
+
+import pytest
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.slack import dispatch as module
+from bot.slack.dispatch import Dispatch
+
+
+class RememberingApp(AsyncApp):
+    """An app that keeps what it is given, and answers as a test says."""
+
+    def __init__(self) -> None:
+        self.given: list[dict[str, object]] = []
+        self.status = 200
+        self.trouble: Exception | None = None
+
+    async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        self.given.append(req.body)
+        if self.trouble is not None:
+            raise self.trouble
+        return BoltResponse(status=self.status, body="heard")
+
+
+class Stage:
+    """Two workspaces, and what is delivered to them."""
+
+    def __init__(self) -> None:
+        self.apps = {TeamId("T1"): RememberingApp(), TeamId("T2"): RememberingApp()}
+        self.dispatch = Dispatch(self._app)
+        self.trouble: Exception | None = None
+
+    async def _app(self, team: TeamId) -> AsyncApp | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.apps.get(team)
+
+    async def deliver(self, **body: object) -> tuple[int, str]:
+        response = await self.dispatch.async_dispatch(AsyncBoltRequest(body=body, mode="socket_mode"))
+        return response.status, response.body
+
+    def given(self, team: str) -> int:
+        return len(self.apps[TeamId(team)].given)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"team_id": "T2", "command": "/omni-job"},
+        {
+            "team": {"id": "T2"},
+            "type": "block_actions",
+            "user": {"id": "U1", "team_id": "T1"},
+            "actions": [{"action_id": "stop"}],
+        },
+        {
+            "team": {"id": "T1"},
+            "type": "view_submission",
+            "view": {"type": "modal", "app_installed_team_id": "T2"},
+        },
+        {"team_id": "T1", "authorizations": [{"team_id": "T2"}], "event_id": "Ev1"},
+    ],
+    ids=["command", "click by a person of another workspace", "modal in a shared channel", "shared event"],
+)
+async def test_a_payload_comes_to_the_workspace_that_the_app_is_installed_in(
+    stage: Stage, body: dict[str, object]
+) -> None:
+    assert await stage.deliver(**body) == (200, "heard")
+    assert (stage.given("T1"), stage.given("T2")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "body", [{"team_id": "T3"}, {"team_id": None}, {}, {"team": {"id": ["T1"]}}], ids=str
+)
+async def test_a_payload_of_no_workspace_that_is_served_is_acknowledged_and_dropped(
+    stage: Stage, body: dict[str, object]
+) -> None:
+    assert await stage.deliver(**body) == (200, "")
+    assert (stage.given("T1"), stage.given("T2")) == (0, 0)
+
+
+async def test_an_event_that_is_sent_again_is_acknowledged_and_taken_once(stage: Stage) -> None:
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")
+    await stage.deliver(team_id="T1", event_id="Ev2")
+    assert stage.given("T1") == 2
+
+
+async def test_an_event_that_two_workspaces_see_is_taken_in_both(stage: Stage) -> None:
+    for team in ("T1", "T2"):
+        await stage.deliver(team_id=team, event_id="Ev1")
+    assert (stage.given("T1"), stage.given("T2")) == (1, 1)
+
+
+async def test_an_event_that_was_refused_is_taken_when_it_is_sent_again(stage: Stage) -> None:
+    app = stage.apps[TeamId("T1")]
+    app.status = 500
+    assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 500
+    app.trouble = OSError()
+    with pytest.raises(OSError):
+        await stage.deliver(team_id="T1", event_id="Ev1")
+    app.status, app.trouble = 200, None
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
+    assert stage.given("T1") == 3
+
+
+async def test_an_event_that_nobody_listens_to_is_acknowledged_and_a_command_is_not(stage: Stage) -> None:
+    stage.apps[TeamId("T1")].status = 404
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")
+    assert (await stage.deliver(team_id="T1", command="/else"))[0] == 404
+
+
+@pytest.mark.parametrize("event", [None, 0, "x", [], [None]], ids=str)
+async def test_event_that_is_no_object_is_acknowledged(stage: Stage, event: object) -> None:
+    assert await stage.deliver(team_id="T1", type="event_callback", event_id="Ev1", event=event) == (200, "")
+    assert stage.given("T1") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "block_actions", "actions": None},
+        {"type": "block_actions", "actions": []},
+        {"type": "block_actions", "actions": [None]},
+        {"type": "block_actions", "actions": [{"type": "button"}]},
+        {"type": "view_submission", "view": None},
+        {"type": "view_closed", "view": {"callback_id": "ask"}},
+    ],
+    ids=str,
+)
+async def test_malformed_interaction_is_acknowledged(stage: Stage, body: dict[str, object]) -> None:
+    assert await stage.deliver(team_id="T1", **body) == (200, "")
+    assert stage.given("T1") == 0
+
+
+async def test_payload_is_refused_while_the_database_is_down(stage: Stage) -> None:
+    stage.trouble = StoreUnavailable("down")
+    assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 503
+    stage.trouble = None
+    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
+
+
+async def test_a_limited_number_of_events_is_remembered_the_newest_of_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_EVENTS", 2)
+    for event in ("Ev1", "Ev2", "Ev3", "Ev3", "Ev2"):
+        await stage.deliver(team_id="T1", event_id=event)
+    assert stage.given("T1") == 3
+    await stage.deliver(team_id="T1", event_id="Ev1")
+    assert stage.given("T1") == 4

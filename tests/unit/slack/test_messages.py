@@ -1,0 +1,553 @@
+"""Slack's answers become errors that say what to do, nothing is posted twice, and a lost post can be found."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
+from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    TokenRefused,
+    Unanswered,
+    ViewGone,
+)
+from bot.domain.messages import Message
+from bot.domain.ports.metrics import Outcome
+from bot.slack import messages as slack_module
+from bot.slack.messages import SlackBoard, identify, may_connect, slack_client, slack_session
+from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
+from bot.slack.web_api import LONGEST_RETRY_AFTER_SECONDS, meaning
+from tests.support.fakes import FakeMeter
+from tests.support.slack_messages import CARD, SECTION, WATCH, World, board_of
+
+asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+_REACTIONS: dict[type[BoardError], str] = {
+    # Use the direct message instead, and tell how to invite the bot; never retry.
+    NotAllowedHere: """
+        not_in_channel no_permission channel_not_found user_not_in_channel is_archived is_inactive
+        restricted_action restricted_action_read_only_channel restricted_action_thread_only_channel
+        restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
+        app_access_restricted ekm_access_denied access_denied team_access_not_granted accesslimited
+        not_enabled user_not_found cannot_dm_bot user_disabled method_not_supported_for_channel_type
+    """,
+    # Stop drawing this message.
+    MessageGone: """
+        message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message
+        thread_not_found cannot_find_message
+    """,
+    # Tell the person otherwise: there is no modal to show it in.
+    ViewGone: "expired_trigger_id exchanged_trigger_id invalid_trigger_id not_found hash_conflict",
+    # A plainer or smaller form may pass.
+    PayloadRefused: """
+        msg_too_long msg_blocks_too_long attachment_payload_limit_exceeded invalid_blocks
+        invalid_blocks_format invalid_attachments too_many_attachments no_text markdown_text_conflict
+        invalid_arguments metadata_too_large
+        view_too_large invalid_block_of_a_new_kind too_many_tables unsupported_block table_too_large cells_too_long
+    """,
+    # Wait as long as Slack says.
+    BoardBusy: "ratelimited rate_limited",
+    # Certainly not done: do it again later.
+    BoardUnreachable: "message_limit_exceeded external_channel_migrating team_added_to_org org_login_required",
+    # "Part of the action may have happened": look before doing it again.
+    Unanswered: """
+        internal_error fatal_error service_unavailable request_timeout update_failed
+        streaming_state_conflict never_heard_of
+    """,
+    # Uninstalled or rotated: the operator must act.
+    TokenRefused: """
+        account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
+    """,
+    ScopeMissing: "missing_scope",
+}
+
+_TABLE = [(code, error) for error, codes in _REACTIONS.items() for code in codes.split()]
+
+
+@pytest.mark.parametrize("code, error", _TABLE)
+def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[BoardError]) -> None:
+    found = meaning(code, status=200, retry_after=None)
+    assert type(found) is error
+    assert found.code == code
+
+
+@pytest.mark.parametrize("status", [200, 500, 502, 503, 504])
+def test_an_answer_without_a_code_may_have_had_its_effect(status: int) -> None:
+    found = meaning("", status=status, retry_after=None)
+    assert type(found) is Unanswered and found.code == f"http_{status}"
+
+
+def test_429_is_busy_whatever_the_body_says() -> None:
+    assert type(meaning("", status=429, retry_after="3")) is BoardBusy
+    assert type(meaning("internal_error", status=429, retry_after="3")) is BoardBusy
+
+
+@pytest.mark.parametrize(
+    "retry_after, seconds",
+    [
+        ("30", 30.0),
+        ("0.5", 0.5),
+        ("0", 0.1),
+        ("-1", 0.1),
+        ("86400", LONGEST_RETRY_AFTER_SECONDS),
+        ("inf", LONGEST_RETRY_AFTER_SECONDS),
+        ("nan", 0.1),
+        (None, 1.0),
+        ("", 1.0),
+        ("soon", 1.0),
+    ],
+)
+def test_how_long_to_wait_is_read_and_bounded(retry_after: str | None, seconds: float) -> None:
+    busy = meaning("ratelimited", status=429, retry_after=retry_after)
+    assert isinstance(busy, BoardBusy) and busy.retry_after_seconds == seconds
+
+
+@given(st.text(), st.integers(100, 599), st.one_of(st.none(), st.text(), st.floats().map(str)))
+def test_whatever_slack_says_it_means_something(code: str, status: int, retry_after: str | None) -> None:
+    found = meaning(code, status=status, retry_after=retry_after)
+    assert isinstance(found, BoardError)
+    if isinstance(found, BoardBusy):
+        assert 0.1 <= found.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with SimulatedSlack(limits=False) as slack, board_of(slack) as board:
+        yield World(slack, board)
+
+
+async def test_a_card_is_posted_once_with_its_mark_and_without_unfurling(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    (posted,) = world.slack.messages("data-team")
+    assert (posted.ts, posted.text, posted.blocks) == (ts, CARD.text, [SECTION])
+    assert posted.metadata == {"event_type": "omni_job_watch", "event_payload": {"mark": WATCH}}
+    (call,) = world.slack.calls("chat.postMessage")
+    assert str(call.args["unfurl_links"]).lower() in ("false", "0")
+    assert str(call.args["unfurl_media"]).lower() in ("false", "0")
+
+
+async def test_a_reply_goes_into_its_thread(world: World) -> None:
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    (reply,) = world.slack.replies("data-team", parent)
+    assert (reply.ts, reply.text) == (ts, "It failed.")
+    assert len(world.slack.messages("data-team")) == 1
+
+
+async def test_a_reply_whose_parent_has_been_deleted_is_not_left_at_the_top_level(world: World) -> None:
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.slack.delete_message("data-team", parent)
+    with pytest.raises(MessageGone):
+        await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    assert world.slack.messages("data-team") == []
+
+
+async def test_a_reply_of_which_slack_does_not_say_where_it_is_stays_where_its_parent_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    post = AsyncWebClient.chat_postMessage
+
+    async def say_less(self: AsyncWebClient, **arguments: Any) -> AsyncSlackResponse:
+        answer = await post(self, **arguments)
+        cast(dict[str, Any], answer.data)["message"].pop("thread_ts")
+        return answer
+
+    monkeypatch.setattr(AsyncWebClient, "chat_postMessage", say_less)
+    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    assert [reply.ts for reply in world.slack.replies("data-team", parent)] == [ts]
+
+
+async def test_an_update_brings_its_own_blocks(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    newer = {"type": "section", "text": {"type": "mrkdwn", "text": "*Done*"}}
+    await world.board.update(world.here, ts, Message("Top products: done", (newer,)))
+    (posted,) = world.slack.messages("data-team")
+    assert (posted.text, posted.blocks) == ("Top products: done", [newer])
+
+
+async def test_an_update_replaces_text_and_blocks_and_keeps_the_mark(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.board.update(world.here, ts, Message("Top products: done"))
+    (posted,) = world.slack.messages("data-team")
+    assert (posted.text, posted.blocks, posted.edits) == ("Top products: done", [], 1)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+
+
+_CALLS: dict[str, Callable[[World], Awaitable[object]]] = {
+    "post": lambda world: world.board.post(world.here, CARD, mark=WATCH),
+    "update": lambda world: world.board.update(world.here, Ts("1777900000.000100"), CARD),
+    "find": lambda world: world.board.find(world.here, mark=WATCH, since=LONG_AGO),
+    "find in a thread": lambda world: world.board.find(
+        world.here, mark=WATCH, since=LONG_AGO, thread=Ts("1777900000.000100")
+    ),
+    "delete": lambda world: world.board.delete(world.here, Ts("1777900000.000100")),
+    "permalink": lambda world: world.board.permalink(world.here, Ts("1777900000.000100")),
+    "direct": lambda world: world.board.direct(world.here, world.person("ada")),
+}
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+@pytest.mark.parametrize("code, error", [("internal_error", Unanswered), ("token_revoked", TokenRefused)])
+async def test_every_call_passes_slacks_refusal_on(
+    world: World, call: Callable[[World], Awaitable[object]], code: str, error: type[BoardError]
+) -> None:
+    world.refuses(code)
+    with pytest.raises(error) as raised:
+        await call(world)
+    assert raised.value.code == code
+
+
+BODIES = {
+    "a page": Fault("status", 200, "<html>Sign in</html>", "text/html"),
+    "a line of text": Fault("status", 200, "upstream connect error", "text/plain"),
+    "a line of text with 503": Fault("status", 503, "upstream connect error", "text/plain"),
+    "a page with 500": HTML_500,
+    "a page that claims to be JSON": Fault("status", 502, "<html>Bad Gateway</html>"),
+    "half a body": Fault("status", 200, '{"ok": tr'),
+    "nothing": Fault("status", 200, ""),
+    "null": Fault("status", 200, "null"),
+    "a list": Fault("status", 200, "[1]"),
+    "a list with 500": Fault("status", 500, "[1]"),
+    "no ok": Fault("status", 200, "{}"),
+    "an empty error": Fault("status", 200, '{"ok": false, "error": null}'),
+}
+
+
+@pytest.mark.parametrize("fault", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("call", [_CALLS["post"], _CALLS["update"]], ids=["post", "update"])
+async def test_nonsense_from_slack_may_have_had_its_effect(
+    world: World, call: Callable[[World], Awaitable[object]], fault: Fault
+) -> None:
+    world.slack.faults.plan(fault)
+    with pytest.raises(Unanswered):
+        await call(world)
+
+
+@pytest.mark.parametrize("code", ["ratelimited", "rate_limited"])
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+async def test_both_spellings_of_too_often_tell_how_long_to_wait(
+    world: World, call: Callable[[World], Awaitable[object]], code: str
+) -> None:
+    world.slack.faults.plan(too_many_requests(7, code))
+    with pytest.raises(BoardBusy) as raised:
+        await call(world)
+    assert (raised.value.code, raised.value.retry_after_seconds) == (code, 7.0)
+    assert len(world.slack.requests) == 1
+
+
+@pytest.mark.parametrize("header", ["Retry-After", "retry-after"])
+@pytest.mark.parametrize(
+    "body, content_type",
+    [("", "text/plain"), ("<html>", "text/html"), ("<html>", "application/json")],
+)
+async def test_429_without_a_body_still_tells_how_long_to_wait(
+    world: World, header: str, body: str, content_type: str
+) -> None:
+    world.slack.faults.plan(Fault("status", 429, body, content_type, ((header, "9"),)))
+    with pytest.raises(BoardBusy) as raised:
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert raised.value.retry_after_seconds == 9.0
+
+
+async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
+    await world.slack.close()
+    with pytest.raises(BoardUnreachable):
+        await world.board.post(world.here, CARD, mark=WATCH)
+
+
+async def test_a_lost_answer_is_unanswered_and_the_message_is_there_exactly_once(world: World) -> None:
+    world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
+    with pytest.raises(Unanswered):
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert len(world.slack.calls("chat.postMessage")) == 1
+    (posted,) = world.slack.messages("data-team")
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
+
+
+async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing_is_there(
+    world: World,
+) -> None:
+    world.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
+    with pytest.raises(Unanswered):
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert len(world.slack.calls("chat.postMessage")) == 1
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
+
+
+@pytest.mark.parametrize("kind", [RESET_BEFORE, RESET_AFTER], ids=["before", "after"])
+async def test_a_connection_lost_on_a_kept_open_socket_is_not_tried_again_by_anybody(
+    world: World, kind: Fault
+) -> None:
+    await world.board.post(world.here, CARD, mark=WATCH)
+    world.slack.faults.plan(kind, on="chat.postMessage")
+    with pytest.raises(Unanswered):
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert len(world.slack.calls("chat.postMessage")) == 2
+
+
+async def test_an_answer_that_is_too_late_is_unanswered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.2)
+    world.slack.faults.plan(Fault("delay", delay_seconds=0.6))
+    async with board_of(world.slack) as hasty:
+        with pytest.raises(Unanswered):
+            await hasty.post(world.here, CARD, mark=WATCH)
+
+
+@pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
+async def test_where_the_bot_can_not_post_it_is_not_allowed(world: World, channel: str) -> None:
+    with pytest.raises(NotAllowedHere):
+        await world.board.post(world.place(channel), CARD, mark=WATCH)
+
+
+async def test_a_message_that_slack_will_not_show_is_refused(world: World) -> None:
+    bad = Message("text", ({"type": "section"},))
+    with pytest.raises(PayloadRefused):
+        await world.board.post(world.here, bad, mark=WATCH)
+
+
+async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.slack.delete_message("data-team", ts)
+    with pytest.raises(MessageGone):
+        await world.board.update(world.here, ts, CARD)
+    with pytest.raises(MessageGone):
+        await world.board.permalink(world.here, ts)
+    with pytest.raises(MessageGone):
+        await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
+
+
+async def test_a_deleted_message_is_gone_and_deleting_it_twice_does_no_harm(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    kept = await world.board.post(world.here, CARD, mark=WATCH)
+    for _ in range(2):
+        await world.board.delete(world.here, card)
+    assert [posted.ts for posted in world.slack.messages("data-team")] == [kept]
+
+
+async def test_somebody_elses_message_is_not_deleted(world: World) -> None:
+    said = await world.slack.say("hello", user="ada", channel="data-team")
+    with pytest.raises(BoardError):
+        await world.board.delete(world.here, Ts(said.ts))
+    assert len(world.slack.messages("data-team")) == 1
+
+
+async def test_a_permalink_leads_to_the_message(world: World) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    link = await world.board.permalink(world.here, ts)
+    assert link.endswith(f"/archives/{world.here.channel}/p{ts.replace('.', '')}")
+
+
+async def test_the_direct_message_with_a_person_is_a_place_to_post_in(world: World) -> None:
+    place = await world.board.direct(world.here, world.person("ada"))
+    assert place == Place(world.here.team, ChannelId(world.slack.dm("ada")))
+    assert await world.board.direct(world.here, world.person("ada")) == place
+    await world.board.post(place, CARD, mark=WATCH)
+    assert len(world.slack.messages(place.channel)) == 1
+
+
+async def test_there_is_no_direct_message_with_a_bot_or_a_stranger(world: World) -> None:
+    for nobody in (world.slack.bot_user, "U0STRANGER"):
+        with pytest.raises(NotAllowedHere):
+            await world.board.direct(world.here, UserId(nobody))
+
+
+async def test_without_the_scope_there_is_no_direct_message(world: World) -> None:
+    world.slack.granted_scopes.discard("im:write")
+    with pytest.raises(ScopeMissing):
+        await world.board.direct(world.here, world.person("ada"))
+
+
+async def test_after_uninstalling_every_call_says_that_the_token_is_refused(world: World) -> None:
+    world.slack.revoke_token()
+    for call in _CALLS.values():
+        with pytest.raises(TokenRefused):
+            await call(world)
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_it_again(
+    world: World, call: Callable[[World], Awaitable[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.board.refused is None
+    for code in ("token_revoked", "account_inactive"):
+        world.refuses(code)
+        with pytest.raises(TokenRefused):
+            await call(world)
+        assert world.board.refused == code
+    assert capsys.readouterr().out.count("slack refuses the token") == 1, "told once, not with every call"
+    await world.board.post(world.here, CARD, mark=WATCH)
+    assert world.board.refused is None
+
+
+@pytest.mark.parametrize("code", ["internal_error", "not_in_channel", "missing_scope", "ratelimited"])
+async def test_another_refusal_is_not_one_of_the_token(world: World, code: str) -> None:
+    world.refuses(code)
+    with pytest.raises(BoardError):
+        await world.board.post(world.here, CARD, mark=WATCH)
+    assert world.board.refused is None
+
+
+async def test_a_card_is_found_among_other_messages_by_its_mark(world: World) -> None:
+    other = WatchId("other")
+    await world.slack.say("hello", user="ada", channel="data-team")
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.board.post(world.here, CARD, mark=other)
+    await world.board.post(world.here, Message("reply"), mark=other, thread=ts)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find(world.here, mark=WatchId("nothing"), since=LONG_AGO) is None
+
+
+async def test_a_reply_is_found_in_its_thread_and_is_not_mistaken_for_the_card(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
+    await world.slack.say("hm", user="ada", channel="data-team")
+    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == card
+
+
+async def test_what_was_posted_before_is_not_what_is_looked_for(world: World) -> None:
+    await world.board.post(world.here, CARD, mark=WATCH)
+    soon = datetime.now(UTC) + timedelta(seconds=5)
+    assert await world.board.find(world.here, mark=WATCH, since=soon) is None
+
+
+@pytest.mark.parametrize("n_later", [0, 1, 199, 200, 450])
+async def test_a_lost_post_is_found_under_however_many_later_messages(world: World, n_later: int) -> None:
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    for _ in range(n_later):
+        await world.slack.say("chatter", user="ada", channel="data-team")
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert len(world.slack.calls("conversations.history")) == n_later // 200 + 1
+
+
+async def test_a_lost_reply_is_found_in_a_long_thread(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    channel = world.slack.workspace.channel("data-team")
+    for _ in range(450):
+        world.slack.workspace.post(channel, world.person("ada"), "chatter", thread=card)
+    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+
+
+async def test_without_the_scope_to_read_nobody_can_tell() -> None:
+    async with SimulatedSlack(limits=False, history_scopes=False) as slack, board_of(slack) as board:
+        here = World(slack, board).here
+        ts = await board.post(here, CARD, mark=WATCH)
+        with pytest.raises(ScopeMissing):
+            await board.find(here, mark=WATCH, since=LONG_AGO)
+        with pytest.raises(ScopeMissing):
+            await board.find(here, mark=WATCH, since=LONG_AGO, thread=ts)
+
+
+async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
+    channel = world.slack.workspace.channel("data-team")
+    for metadata in (
+        {"event_type": "other", "event_payload": {"mark": WATCH}},
+        {"event_type": "omni_job_watch", "event_payload": {}},
+        {"event_type": "omni_job_watch", "event_payload": {"mark": 3}},
+        {},
+    ):
+        world.slack.workspace.post(channel, world.slack.bot_user, "x", metadata=metadata)
+    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
+
+
+async def test_the_bot_learns_who_it_is_and_what_it_may_do(world: World) -> None:
+    async with slack_session() as session:
+        me = await identify(slack_client(world.slack.bot_token, world.slack.api_url, session))
+    assert (me.team, me.user) == (world.slack.team, world.slack.bot_user)
+    assert me.bot_id and me.team_name
+    assert me.scopes == REQUIRED_SCOPES | OPTIONAL_SCOPES
+
+
+@pytest.mark.parametrize("token", ["xoxb-wrong", "xapp-wrong"])
+async def test_a_wrong_token_is_refused(world: World, token: str) -> None:
+    async with slack_session() as session:
+        client = slack_client(token, world.slack.api_url, session)
+        with pytest.raises(TokenRefused):
+            await identify(client)
+        with pytest.raises(TokenRefused):
+            await may_connect(client)
+
+
+async def test_the_app_token_opens_socket_mode_and_the_bot_token_does_not(world: World) -> None:
+    async with slack_session() as session:
+        await may_connect(slack_client(world.slack.app_token, world.slack.api_url, session))
+        with pytest.raises(TokenRefused):
+            await may_connect(slack_client(world.slack.bot_token, world.slack.api_url, session))
+
+
+async def test_no_token_is_in_any_error(world: World) -> None:
+    for fault in (*BODIES.values(), RESET_AFTER, too_many_requests(1)):
+        world.slack.faults.plan(fault)
+        with pytest.raises(BoardError) as raised:
+            await world.board.post(world.here, CARD, mark=WATCH)
+        chain: BaseException | None = raised.value
+        while chain is not None:
+            assert world.slack.bot_token not in f"{chain} {chain!r}"
+            chain = chain.__cause__ or chain.__context__
+
+
+def refusal(code: str) -> Fault:
+    return Fault("status", 200, json.dumps({"ok": False, "error": code}))
+
+
+@asynccontextmanager
+async def metered(slack: SimulatedSlack) -> AsyncIterator[tuple[World, FakeMeter]]:
+    meter = FakeMeter()
+    async with slack_session() as session:
+        yield World(slack, SlackBoard(slack_client(slack.bot_token, slack.api_url, session, meter))), meter
+
+
+@pytest.mark.parametrize(
+    "fault, outcome",
+    [
+        (None, Outcome.OK),
+        (refusal("channel_not_found"), Outcome.REFUSED),
+        (refusal("token_revoked"), Outcome.KEY_REFUSED),
+        (refusal("ratelimited"), Outcome.RATE_LIMITED),
+        (too_many_requests(1), Outcome.RATE_LIMITED),
+        (refusal("fatal_error"), Outcome.UNANSWERED),
+        (HTML_500, Outcome.UNANSWERED),
+        (RESET_AFTER, Outcome.UNANSWERED),
+        (Fault("status", 200, "a line of a proxy's"), Outcome.UNANSWERED),
+    ],
+)
+async def test_what_came_of_a_call_is_counted_under_its_method(fault: Fault | None, outcome: Outcome) -> None:
+    async with SimulatedSlack(limits=False) as slack, metered(slack) as (world, meter):
+        if fault is not None:
+            slack.faults.plan(fault)
+        with suppress(BoardError):
+            await world.board.post(world.here, CARD, mark=WATCH)
+    assert meter.slack_calls == [("chat.postMessage", outcome)]
+
+
+async def test_a_call_without_a_connection_is_told_apart() -> None:
+    meter = FakeMeter()
+    async with slack_session() as session:
+        board = SlackBoard(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
+        with pytest.raises(BoardUnreachable):
+            await board.permalink(Place(TeamId("T0"), ChannelId("C0")), Ts("1.0"))
+    assert meter.slack_calls == [("chat.getPermalink", Outcome.NOT_SENT)]

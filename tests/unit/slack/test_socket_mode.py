@@ -1,0 +1,211 @@
+"""The Socket Mode connection: there as long as Slack is, and made anew when the SDK gets stuck."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
+from bot.domain.cards import TeamId
+from bot.slack import socket_mode as module
+from bot.slack.dispatch import Dispatch
+from bot.slack.messages import slack_client, slack_session
+from bot.slack.socket_mode import SocketMode
+
+
+@pytest.fixture(autouse=True)
+def in_fast_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "STUCK_AFTER_SECONDS", 0.5)
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SimulatedSlack]:
+    async with SimulatedSlack(limits=False) as slack:
+        yield slack
+
+
+def a_bolt_app(slack: SimulatedSlack) -> AsyncApp:
+    known = AuthorizeResult(
+        enterprise_id=None, team_id=slack.team, bot_user_id=slack.bot_user, bot_token=slack.bot_token
+    )
+
+    async def authorize() -> AuthorizeResult:
+        return known
+
+    async def answer(ack: AsyncAck) -> None:
+        await ack("heard")
+
+    app = AsyncApp(client=AsyncWebClient(base_url=slack.api_url), authorize=authorize)
+    app.command("/omni-job")(answer)
+    return app
+
+
+@asynccontextmanager
+async def a_socket(slack: SimulatedSlack) -> AsyncIterator[tuple[SocketMode, asyncio.Task[None]]]:
+    """A socket that is being kept open; cancelled on leaving."""
+    async with slack_session() as session:
+        client = slack_client(slack.app_token, slack.api_url, session)
+        app = a_bolt_app(slack)
+
+        async def the_one(_team: TeamId) -> AsyncApp:
+            return app
+
+        socket = SocketMode(Dispatch(the_one), slack.app_token, client)
+        running = asyncio.create_task(socket.run())
+        try:
+            yield socket, running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def connected(slack: SimulatedSlack, socket: SocketMode) -> None:
+    async with asyncio.timeout(10.0):
+        while not (slack.socket_mode.connections and await socket.is_connected()):
+            await asyncio.sleep(0.01)
+
+
+async def hears(slack: SimulatedSlack) -> bool:
+    acked = await slack.command("help", user="ada", channel="data-team")
+    return acked.payload == {"text": "heard"}
+
+
+async def test_a_connected_bot_hears_commands(slack: SimulatedSlack) -> None:
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        assert await hears(slack)
+        assert slack.socket_mode.connections == 1
+
+
+async def test_nothing_is_connected_before_the_start_and_after_the_end(slack: SimulatedSlack) -> None:
+    async with a_socket(slack) as (socket, running):
+        assert not await socket.is_connected()
+        await connected(slack, socket)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not await socket.is_connected()
+        await slack.until(lambda: slack.socket_mode.connections == 0)
+
+
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+async def test_when_slack_ends_a_connection_there_is_a_new_one(slack: SimulatedSlack, reason: str) -> None:
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        await slack.disconnect(reason)
+        await connected(slack, socket)
+        assert await hears(slack)
+        assert len(slack.calls("apps.connections.open")) == 2
+
+
+async def test_when_the_network_breaks_a_connection_there_is_a_new_one(slack: SimulatedSlack) -> None:
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        slack.socket_mode.cut()
+        await connected(slack, socket)
+        assert await hears(slack)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HTML_500,
+        RESET_BEFORE,
+        too_many_requests(1),
+        Fault("status", 200, "not JSON", "text/plain"),
+        Fault("status", 200, '{"ok": false, "error": "internal_error"}'),
+    ],
+    ids=["html", "reset", "too often", "text", "error"],
+)
+async def test_trouble_with_asking_for_a_connection_is_only_a_delay(
+    slack: SimulatedSlack, fault: Fault
+) -> None:
+    slack.faults.plan(fault, on="apps.connections.open", times=2)
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        assert await hears(slack)
+
+
+def dead_tickets(slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch, *, n: int) -> None:
+    """The next `n` tickets are not good when they are used, as if they had expired."""
+    left = ["dead"] * n
+    good: Callable[[], str] = slack.socket_mode.ticket
+    monkeypatch.setattr(slack.socket_mode, "ticket", lambda: left.pop() if left else good())
+
+
+async def test_a_ticket_that_expired_before_its_use_is_replaced(
+    slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_tickets(slack, monkeypatch, n=1)
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        assert await hears(slack)
+    assert len(slack.calls("apps.connections.open")) == 2
+
+
+async def test_a_reconnection_that_is_stuck_on_an_expired_ticket_is_begun_anew(
+    slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_socket(slack) as (socket, _):
+        await connected(slack, socket)
+        dead_tickets(slack, monkeypatch, n=1)
+        slack.socket_mode.cut()
+        await slack.until(lambda: len(slack.calls("apps.connections.open")) == 2)
+        assert not await socket.is_connected()
+        await connected(slack, socket)
+        assert await hears(slack)
+        assert slack.socket_mode.connections == 1
+
+
+async def test_a_connection_that_is_silent_for_long_is_replaced(slack: SimulatedSlack) -> None:
+    slack.socket_mode.answers_pings = False
+    async with a_socket(slack) as (socket, _):
+        await slack.connected()
+        slack.socket_mode.answers_pings = True
+        await slack.until(lambda: len(slack.calls("apps.connections.open")) >= 2)
+        await connected(slack, socket)
+        assert await hears(slack)
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.05, 0.3, 0.7])
+async def test_whoever_is_still_connecting_can_be_cancelled_at_any_time(
+    slack: SimulatedSlack, after_seconds: float
+) -> None:
+    slack.faults.plan(RESET_BEFORE, on="socket", times=None)
+    async with a_socket(slack) as (socket, running):
+        await asyncio.sleep(after_seconds)
+        running.cancel()
+        began = time.monotonic()
+        await asyncio.gather(running, return_exceptions=True)
+        assert time.monotonic() - began < module.CLOSE_WITHIN_SECONDS
+        assert not await socket.is_connected()
+
+
+async def test_a_connection_that_does_not_close_holds_nobody_up(
+    slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = AsyncSocketModeHandler.close_async
+
+    async def close_late(handler: AsyncSocketModeHandler) -> None:
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            await close(handler)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(module, "CLOSE_WITHIN_SECONDS", 0.3)
+    monkeypatch.setattr(AsyncSocketModeHandler, "close_async", close_late)
+    async with a_socket(slack) as (socket, running):
+        await connected(slack, socket)
+        began = time.monotonic()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert time.monotonic() - began < 5.0

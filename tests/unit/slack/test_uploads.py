@@ -1,0 +1,184 @@
+"""A file comes into a thread in three steps, and every way they can fail says what to do."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
+from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
+from bot.domain.cards import Ts
+from bot.domain.errors import (
+    BoardBusy,
+    BoardError,
+    BoardUnreachable,
+    MessageGone,
+    NotAllowedHere,
+    PayloadRefused,
+    ScopeMissing,
+    TokenRefused,
+    Unanswered,
+)
+from bot.domain.messages import Upload
+from bot.slack.web_api import meaning
+from tests.support.slack_messages import CARD, WATCH, World, board_of
+
+CSV = Upload("Top products.csv", "Top <products>", "\ufeffa,b\r\né,2\r\n".encode())
+GET_URL, SEND, COMPLETE = "files.getUploadURLExternal", "upload", "files.completeUploadExternal"
+STEPS = (GET_URL, SEND, COMPLETE)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with SimulatedSlack(limits=False) as slack, board_of(slack) as board:
+        yield World(slack, board)
+
+
+def shared(world: World) -> list[dict[str, Any]]:
+    """All files in the channel."""
+    stored = world.slack.workspace.channel("data-team").messages.values()
+    return [file.as_json() for message in stored for file in message.files]
+
+
+async def test_a_file_comes_into_the_thread_with_its_bytes_and_title(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.board.upload(world.here, CSV, thread=card)
+    (reply,) = world.slack.replies("data-team", card)
+    (file,) = reply.files
+    assert (file.name, file.title, file.content) == (CSV.name, CSV.title, CSV.content)
+    assert tuple(request.method for request in world.slack.requests[1:]) == STEPS
+
+
+async def test_without_a_thread_it_comes_into_the_channel(world: World) -> None:
+    await world.board.upload(world.here, CSV)
+    assert [len(message.files) for message in world.slack.messages("data-team")] == [1]
+
+
+async def test_a_picture_has_its_description_within_slacks_limit(world: World) -> None:
+    await world.board.upload(world.here, Upload("chart.png", "Chart", b"\x89PNG", "x" * 1_500))
+    assert shared(world)[0]["alt_txt"] == "x" * 1_000
+
+
+async def test_a_large_file_comes_whole(world: World) -> None:
+    large = Upload("large.csv", "Large", b"x" * (5 * 1024 * 1024))
+    await world.board.upload(world.here, large)
+    assert shared(world)[0]["size"] == len(large.content)
+
+
+# Refused
+
+
+@pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
+async def test_where_the_bot_is_no_member_it_is_not_allowed(world: World, channel: str) -> None:
+    with pytest.raises(NotAllowedHere):
+        await world.board.upload(world.place(channel), CSV)
+
+
+@pytest.mark.parametrize("allowed", ["none", "images"])
+async def test_where_uploads_are_off_it_is_not_allowed(world: World, allowed: Any) -> None:
+    world.slack.workspace.files.allowed = allowed
+    with pytest.raises(NotAllowedHere):
+        await world.board.upload(world.here, CSV)
+    assert len(world.slack.requests) == 1
+
+
+async def test_where_only_pictures_are_allowed_pictures_are(world: World) -> None:
+    world.slack.workspace.files.allowed = "images"
+    await world.board.upload(world.here, Upload("chart.png", "Chart", b"\x89PNG"))
+    assert len(shared(world)) == 1
+
+
+async def test_without_the_scope_that_is_missing(world: World) -> None:
+    world.slack.granted_scopes.discard("files:write")
+    with pytest.raises(ScopeMissing):
+        await world.board.upload(world.here, CSV)
+
+
+async def test_a_reply_is_no_thread(world: World) -> None:
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    reply = await world.board.post(world.here, CARD, mark=WATCH, thread=card)
+    with pytest.raises(MessageGone):
+        await world.board.upload(world.here, CSV, thread=Ts(reply))
+
+
+async def test_a_file_of_nothing_is_refused(world: World) -> None:
+    with pytest.raises(PayloadRefused):
+        await world.board.upload(world.here, Upload("empty.csv", "Empty", b""))
+
+
+async def test_an_uninstalled_app_is_noticed(world: World) -> None:
+    world.slack.revoke_token()
+    with pytest.raises(TokenRefused):
+        await world.board.upload(world.here, CSV)
+    assert world.board.refused == "token_revoked"
+
+
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        ("file_uploads_disabled", NotAllowedHere),
+        ("file_uploads_except_images_disabled", NotAllowedHere),
+        ("file_type_not_allowed", NotAllowedHere),
+        ("storage_limit_reached", NotAllowedHere),
+        ("posting_to_channel_denied", NotAllowedHere),
+        ("invalid_channel", NotAllowedHere),
+        ("not_in_channel", NotAllowedHere),
+        ("channel_not_found", NotAllowedHere),
+        ("file_upload_size_restricted", PayloadRefused),
+        ("snippet_too_large", PayloadRefused),
+        ("alt_txt_too_large", PayloadRefused),
+        ("missing_argument", PayloadRefused),
+        ("file_not_found", BoardUnreachable),
+        ("missing_scope", ScopeMissing),
+    ],
+)
+def test_each_code_says_what_to_do(code: str, error: type[BoardError]) -> None:
+    assert type(meaning(code, status=200, retry_after=None)) is error
+
+
+# Broken off
+
+
+@pytest.mark.parametrize("step", [GET_URL, SEND])
+@pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER, HTML_500, Fault("status", 404)])
+async def test_before_the_last_step_nothing_can_be_seen_so_it_is_certainly_not_done(
+    world: World, step: str, fault: Fault
+) -> None:
+    world.slack.faults.plan(fault, on=step)
+    with pytest.raises(BoardUnreachable):
+        await world.board.upload(world.here, CSV)
+    assert shared(world) == []
+    assert len(world.slack.calls(step)) == 1, "and it is not repeated by itself"
+
+
+@pytest.mark.parametrize("fault, n_files", [(RESET_BEFORE, 0), (RESET_AFTER, 1), (HTML_500, 0)])
+async def test_a_last_step_without_an_answer_may_have_had_its_effect(
+    world: World, fault: Fault, n_files: int
+) -> None:
+    world.slack.faults.plan(fault, on=COMPLETE)
+    with pytest.raises(Unanswered):
+        await world.board.upload(world.here, CSV)
+    assert len(shared(world)) == n_files
+    assert len(world.slack.calls(COMPLETE)) == 1, "it is never repeated by itself"
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_busy_slack_tells_how_long_to_wait(world: World, step: str) -> None:
+    world.slack.faults.plan(too_many_requests(7), on=step)
+    with pytest.raises(BoardBusy) as busy:
+        await world.board.upload(world.here, CSV)
+    assert busy.value.retry_after_seconds == 7.0
+
+
+async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
+    await world.slack.close()
+    with pytest.raises(BoardUnreachable):
+        await world.board.upload(world.here, CSV)
+
+
+async def test_the_address_of_an_upload_is_not_followed_elsewhere(world: World) -> None:
+    elsewhere = Fault("status", 307, headers=(("Location", f"{world.slack.api_url}api.test"),))
+    world.slack.faults.plan(elsewhere, on=SEND)
+    with pytest.raises(BoardUnreachable):
+        await world.board.upload(world.here, CSV)
+    assert [request.method for request in world.slack.requests] == [GET_URL, SEND]

@@ -1,0 +1,363 @@
+"""What every table of watches must do: the two in SQL, and the one in memory that other tests use."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch, WatchId
+from bot.domain.errors import ClaimLost
+from bot.domain.jobs import JobId
+from bot.domain.ports.storage import Watches
+from tests.support.databases import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    LINUS,
+    NOON,
+    OTHER_JOB,
+    TEAM,
+    THERE,
+    Opened,
+    followed,
+    taken_up,
+    watch,
+)
+
+# Adding
+
+
+async def test_a_new_watch_is_kept_as_it_was_given(store: Watches) -> None:
+    mine = watch(HERE, ADA, GRACE)
+    assert await store.add(mine) == mine
+    assert await store.get(mine.id) == mine
+
+
+async def test_what_was_never_stored_is_not_there(store: Watches) -> None:
+    assert await store.get(WatchId("nothing")) is None
+    assert await store.newest(watch()) is None
+    assert await taken_up(store) == []
+    assert list(await store.open_jobs()) == []
+    assert list(await store.open_watches_of(TEAM, ADA)) == []
+
+
+async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_the_first(
+    store: Watches,
+) -> None:
+    first = await store.add(watch(HERE, ADA))
+    later = NOON + timedelta(minutes=1)
+    merged = await store.add(watch(HERE, GRACE, asked_at=later))
+    assert merged == replace(first, followers=(ADA, GRACE), resumed_at=later)
+    assert [one.id for one in await taken_up(store)] == [first.id]
+
+
+async def test_the_first_watch_of_a_job_is_the_one_asked_for_first_in_whatever_place(store: Watches) -> None:
+    assert await store.first_of(JOB) is None
+    later = await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    assert await store.first_of(JOB) == later
+    first = await store.add(watch(HERE, ADA))
+    assert await store.first_of(JOB) == first
+    assert await store.first_of(OTHER_JOB) is None
+
+
+async def test_asking_twice_follows_once(store: Watches) -> None:
+    await store.add(watch(HERE, ADA))
+    assert (await store.add(watch(HERE, ADA))).followers == (ADA,)
+
+
+async def test_followers_stay_in_the_order_they_came(database: Opened) -> None:
+    people = [UserId(f"U{number:03}") for number in (7, 3, 9, 1, 5)]
+    store = await database.store()
+    for person in people:
+        await store.add(watch(HERE, person))
+    await database.close()
+    (kept,) = await taken_up(await database.store())
+    assert list(kept.followers) == people
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        watch(THERE),
+        watch(HERE, job=OTHER_JOB),
+    ],
+    ids=["another channel", "another job"],
+)
+async def test_elsewhere_is_another_watch(store: Watches, other: Watch) -> None:
+    mine = await store.add(watch(HERE))
+    assert await store.add(other) == other
+    assert await store.get(mine.id) == mine
+
+
+async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store: Watches) -> None:
+    people = [UserId(f"U{number:03}") for number in range(30)]
+    added = await asyncio.gather(*(store.add(watch(HERE, person)) for person in people))
+    assert len({one.id for one in added}) == 1
+    (kept,) = await taken_up(store)
+    assert sorted(kept.followers) == people
+
+
+async def test_closed_watch_opens_again_for_all(store: Watches) -> None:
+    old = await followed(store, ADA, GRACE)
+    await store.card_tried(old, NOON)
+    await store.card_posted(old.id, NOON, Ts("1.1"), "look")
+    await store.notice_tried(replace(old, card=Ts("1.1")), NOON)
+    await store.notice_posted(old.id, NOON, Ts("1.2"), None)
+    await store.close(old, NOON)
+    later = NOON + timedelta(hours=1)
+    again = await store.add(watch(HERE, LINUS, asked_at=later))
+    assert again == replace(
+        old,
+        followers=(ADA, GRACE, LINUS),
+        resumed_at=later,
+        card_tried_at=NOON,
+        card=Ts("1.1"),
+        shown="look",
+        closed_at=None,
+        claim=None,
+    )
+    assert list(await store.open_jobs()) == [JOB]
+
+
+async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store: Watches) -> None:
+    old = await followed(store, ADA, GRACE)
+    await store.card_tried(old, NOON)
+    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.close(old, NOON, ended=True)
+    await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
+    await store.resume(old.id, LINUS, NOON + timedelta(hours=2))
+    again = await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=3)))
+    assert again == await store.get(old.id)
+    assert (again.requester, again.followers) == (ADA, (ADA, GRACE, LINUS))
+    assert (again.closed_at, again.ended) == (NOON, True)
+    assert [one.id for one in await store.ended_watches_of(TEAM, ADA, 9)] == [old.id], "her Home tab keeps it"
+    assert list(await store.open_jobs()) == []
+
+
+async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(store: Watches) -> None:
+    old = await followed(store, ADA)
+    await store.card_tried(old, NOON)
+    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.close(old, NOON, ended=True)
+    await store.start_over(old.id, Ts("1.1"))
+    fresh = await store.get(old.id)
+    assert fresh is not None
+    assert (fresh.card, fresh.closed_at, fresh.ended, fresh.claim) == (None, None, False, None)
+    assert list(await store.open_jobs()) == [JOB]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_deserted_watch_keeps_its_requester(store: Watches, is_closed: bool) -> None:
+    old = await followed(store, ADA)
+    await store.unfollow(old.id, ADA)
+    if is_closed:
+        await store.close_if_deserted(old, NOON)
+    later = NOON + timedelta(hours=1)
+    again = await store.add(watch(HERE, GRACE, asked_at=later))
+    assert again == replace(old, followers=(GRACE,), resumed_at=later, claim=None)
+    assert (await store.add(watch(HERE, ADA, asked_at=later))).followers == (GRACE, ADA)
+
+
+async def test_first_follower_stays_first_after_coming_back(store: Watches) -> None:
+    mine = await followed(store, ADA)
+    await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    await store.unfollow(mine.id, ADA)
+    await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(minutes=2)))
+    first = await store.first_of(JOB)
+    assert first is not None and (first.id, first.requester) == (mine.id, ADA)
+
+
+async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: Watches) -> None:
+    mine = await followed(store, ADA, GRACE)
+    await store.unfollow(mine.id, GRACE)
+    await store.close(replace(mine, followers=(ADA,)), NOON)
+    assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+
+
+# Following
+
+
+async def test_leaving_tells_how_many_are_left(store: Watches) -> None:
+    mine = await store.add(watch(HERE, ADA, GRACE))
+    assert await store.unfollow(mine.id, ADA) == 1
+    assert await store.unfollow(mine.id, GRACE) == 0
+    kept = await store.get(mine.id)
+    assert kept is not None and kept.followers == () and kept.requester == ADA
+
+
+async def test_leaving_what_one_does_not_follow_changes_nothing(store: Watches) -> None:
+    mine = await store.add(watch(HERE, ADA))
+    assert await store.unfollow(mine.id, GRACE) is None
+    assert await store.unfollow(WatchId("nothing"), ADA) is None
+    assert await store.get(mine.id) == mine
+
+
+async def test_only_one_of_two_clicks_at_once_leaves(store: Watches) -> None:
+    mine = await store.add(watch(HERE, ADA, GRACE))
+    left = await asyncio.gather(store.unfollow(mine.id, ADA), store.unfollow(mine.id, ADA))
+    assert sorted(left, key=str) == [1, None]
+
+
+async def test_a_persons_open_follows_are_listed_newest_first(store: Watches) -> None:
+    await store.close(await followed(store, ADA, job=OTHER_JOB), NOON)
+    old = await store.add(watch(HERE, ADA, asked_at=NOON))
+    new = await store.add(watch(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
+    await store.add(watch(Place(TEAM, ChannelId("C0GRACE")), GRACE))
+    assert list(await store.open_watches_of(TEAM, ADA)) == [new, old]
+    await store.unfollow(new.id, ADA)
+    assert list(await store.open_watches_of(TEAM, ADA)) == [old]
+
+
+async def test_a_jobs_open_watches_are_listed_oldest_first(store: Watches) -> None:
+    await store.close(await followed(store, place=Place(TEAM, ChannelId("C0DONE"))), NOON)
+    new = await store.add(watch(HERE, asked_at=NOON + timedelta(minutes=1)))
+    old = await store.add(watch(THERE, asked_at=NOON))
+    await store.add(watch(HERE, job=OTHER_JOB))
+    assert [one.id for one in await taken_up(store)] == [old.id, new.id]
+
+
+async def test_open_jobs_are_each_listed_once_oldest_first(store: Watches) -> None:
+    jobs = [JobId(str(uuid4())) for _ in range(5)]
+    for minutes, job in enumerate(jobs):
+        await store.add(watch(THERE, job=job, asked_at=NOON + timedelta(minutes=10 + minutes)))
+    await store.add(watch(HERE, job=jobs[3], asked_at=NOON))
+    await store.close(await followed(store, job=OTHER_JOB), NOON)
+    assert list(await store.open_jobs()) == [jobs[3], jobs[0], jobs[1], jobs[2], jobs[4]]
+
+
+# What was shown and told
+
+
+async def test_every_step_of_a_card_and_its_notice_is_kept(database: Opened) -> None:
+    store = await database.store()
+    mine = await followed(store)
+    tried, told = NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)
+    await store.card_tried(mine, tried)
+    assert await store.get(mine.id) == (mine := replace(mine, card_tried_at=tried))
+    assert await store.card_posted(mine.id, tried, Ts("1777900000.000100"), "first look")
+    assert await store.get(mine.id) == (
+        mine := replace(mine, card=Ts("1777900000.000100"), shown="first look")
+    )
+    await store.card_shows(mine, Ts("1777900000.000100"), "second look")
+    assert await store.get(mine.id) == (mine := replace(mine, shown="second look"))
+    await store.notice_tried(mine, told)
+    assert await store.get(mine.id) == (mine := replace(mine, notice_tried_at=told))
+    assert await store.notice_posted(mine.id, told, Ts("1777900000.000200"), "reply")
+    assert await store.get(mine.id) == (mine := replace(mine, notice=Ts("1777900000.000200")))
+    await store.card_is_gone(mine.id, Ts("1777900000.000100"))
+    assert await store.get(mine.id) == (mine := replace(mine, card_gone=True))
+    await store.close(mine, told)
+    assert await store.get(mine.id) == (mine := replace(mine, closed_at=told))
+    await database.close()
+    assert await (await database.store()).get(mine.id) == mine
+
+
+async def test_a_card_whose_look_nobody_knows_is_kept_without_one(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), None)
+    kept = await store.get(mine.id)
+    assert kept is not None and kept.card == Ts("1.1") and kept.shown is None
+
+
+async def test_a_try_that_came_to_nothing_is_forgotten(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    await store.card_tried(mine, None)
+    await store.notice_tried(mine, NOON)
+    await store.notice_tried(mine, None)
+    assert await store.get(mine.id) == mine
+
+
+async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: Watches) -> None:
+    mine = await followed(store, ADA, GRACE)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    await store.card_is_gone(mine.id, Ts("1.1"))
+    posted = replace(mine, card=Ts("1.1"))
+    await store.notice_tried(posted, NOON)
+    await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
+    await store.start_over(mine.id, Ts("1.1"))
+    assert await store.get(mine.id) == mine
+    with pytest.raises(ClaimLost):  # under the card that is gone, which is being posted anew
+        await store.notice_tried(posted, NOON)
+
+
+async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    await store.card_posted(mine.id, NOON, Ts("2.2"), "look")
+    await store.card_shows(mine, Ts("1.1"), "old look")
+    await store.card_is_gone(mine.id, Ts("1.1"))
+    await store.start_over(mine.id, Ts("1.1"))
+    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("2.2"), shown="look")
+
+
+# What a try came to
+
+
+@pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
+async def test_a_card_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
+    store: Watches, tried_since: datetime | None
+) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    await store.card_tried(mine, tried_since)
+    assert not await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    assert await store.get(mine.id) == replace(mine, card_tried_at=tried_since)
+
+
+@pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
+async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
+    store: Watches, tried_since: datetime | None
+) -> None:
+    mine = await followed(store)
+    await store.notice_tried(mine, NOON)
+    await store.notice_tried(mine, tried_since)
+    assert not await store.notice_posted(mine.id, NOON, Ts("1.1"), "look")
+    assert await store.get(mine.id) == replace(mine, notice_tried_at=tried_since)
+
+
+async def test_a_second_card_of_one_try_is_not_taken(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    assert not await store.card_posted(mine.id, NOON, Ts("2.2"), "another")
+    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("1.1"), shown="look")
+
+
+async def test_a_card_that_is_stored_already_is_taken_again_and_its_newer_look_stays(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    assert await store.card_posted(mine.id, NOON, Ts("1.1"), None)
+    await store.card_shows(mine, Ts("1.1"), "newer look")
+    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "first look")
+    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("1.1"), shown="newer look")
+
+
+async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is_not(store: Watches) -> None:
+    mine = await followed(store)
+    await store.notice_tried(mine, NOON)
+    assert await store.notice_posted(mine.id, NOON, Ts("1.1"), None)
+    assert await store.notice_posted(mine.id, NOON, Ts("1.1"), None)
+    assert not await store.notice_posted(mine.id, NOON, Ts("2.2"), None)
+    assert await store.get(mine.id) == replace(mine, notice_tried_at=NOON, notice=Ts("1.1"))
+
+
+async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store: Watches) -> None:
+    mine = await followed(store)
+    await store.card_tried(mine, NOON)
+    await store.notice_tried(mine, NOON)
+    claim, _ = await store.claim(JOB)
+    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
+    assert await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
+    (kept,) = await store.open_watches(JOB, claim)
+    assert (kept.card, kept.shown, kept.notice) == (Ts("1.1"), "look", Ts("1.2"))
+
+
+async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: Watches) -> None:
+    assert not await store.card_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")
+    assert not await store.notice_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")

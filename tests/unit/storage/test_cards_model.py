@@ -1,0 +1,301 @@
+"""Whatever is done in whatever order, both stores in SQL hold what the table in memory holds."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.domain.cards import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId, ending
+from bot.domain.errors import ClaimLost, WatchChanged
+from bot.domain.jobs import JobId, JobState
+from bot.domain.ports.storage import Asks, Watches
+from bot.domain.questions import Ask, AskId, ModelId
+from bot.storage.questions import StoredAsks
+from tests.support.databases import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    LINUS,
+    NOON,
+    OTHER_JOB,
+    TEAM,
+    THERE,
+    empty,
+    given_ups_of,
+    opened,
+    watch,
+)
+from tests.support.fakes import FakeAsks, FakeWatches
+
+NOTHING = watch(name="nothing")
+ELSEWHERE = Place(TEAM, ChannelId("D0ELSE"))
+ACTIONS = [
+    *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
+    *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
+    *("end begins", "card shows the end", "last look doubted", "reply tried", "reply tried", "reply posted"),
+    *("add in a thread", "leave thread", "cancel", "cancel undone", "close ended"),
+    *(
+        "move",
+        "close",
+        "close if deserted",
+        "remove",
+        "give up",
+        "telling",
+        "told",
+        "move and leave the card",
+    ),
+    *("close lost", "close lost", "lost job found", "lost job not found"),
+]
+SEQUENCES = st.lists(
+    st.tuples(
+        st.sampled_from(ACTIONS),
+        st.integers(0, 7),
+        st.sampled_from([HERE, THERE]),
+        st.sampled_from([JOB, OTHER_JOB]),
+        st.sampled_from([ADA, GRACE, LINUS]),
+    ),
+    max_size=40,
+)
+Call = Callable[[Watches, Watch], Awaitable[object]]
+
+
+@dataclass
+class Pair:
+    """A store and the table in memory beside it, to which the same is done."""
+
+    store: Watches
+    model: FakeWatches = field(default_factory=FakeWatches)
+    claims: dict[Claim, str] = field(default_factory=dict)
+    """What each claim of either is called in both."""
+    held: list[tuple[Watch, Watch]] = field(default_factory=lambda: [(NOTHING, NOTHING)])
+    """What follows have read, of both, and may still rely on."""
+
+    async def do(self, call: Call, which: int = 1) -> None:
+        """Do the same to both and see that the same comes of it; `which`: with what a follow read how long ago."""
+        real, modelled = self.held[-min(which, len(self.held))]
+        assert await self._outcome(call(self.store, real)) == await self._outcome(call(self.model, modelled))
+
+    async def take_up(self, job: JobId) -> None:
+        taken = [await self.store.claim(job), await self.model.claim(job)]
+        for claim, _ in taken:
+            self.claims[claim] = f"claim {len(self.claims) // 2}"
+        found = [watches for _, watches in taken]
+        assert self._plain(found[0]) == self._plain(found[1])
+        assert self._plain(await self.store.open_watches(job, taken[0][0])) == self._plain(found[0])
+        self.held += zip(*found, strict=True)
+
+    async def make_sure(self) -> None:
+        """See that both hold the same."""
+        for id_ in {read.id for read, _ in self.held} | self.model.rows.keys():
+            assert self._plain(await self.store.get(id_)) == self._plain(await self.model.get(id_))
+            assert await self.store.replies(id_) == await self.model.replies(id_)
+        assert await self.store.open_jobs() == await self.model.open_jobs()
+        before = NOON + timedelta(minutes=10)
+        assert await self.store.lost_jobs(before) == await self.model.lost_jobs(before)
+        found = await given_ups_of(self.store).left(NOON + timedelta(minutes=20))
+        assert self._plain(found) == self._plain(
+            await given_ups_of(self.model).left(NOON + timedelta(minutes=20))
+        )
+        for person in (ADA, GRACE, LINUS):
+            found = await self.store.open_watches_of(TEAM, person)
+            assert self._plain(found) == self._plain(await self.model.open_watches_of(TEAM, person))
+            found = await self.store.ended_watches_of(TEAM, person, 3)
+            assert self._plain(found) == self._plain(await self.model.ended_watches_of(TEAM, person, 3))
+        for place, thread in ((HERE, Ts("0.0")), (THERE, Ts("0.0")), (HERE, Ts("1.0"))):
+            found = await self.store.in_thread(place, thread)
+            assert self._plain(found) == self._plain(await self.model.in_thread(place, thread))
+
+    async def _outcome(self, call: Awaitable[object]) -> object:
+        try:
+            return self._plain(await call)
+        except (ClaimLost, WatchChanged) as error:
+            return type(error).__name__
+
+    def _plain(self, value: object) -> object:
+        if isinstance(value, Watch):
+            endings = {ending(claim): f"ending {name}" for claim, name in self.claims.items()}
+            shown = endings.get(value.shown, value.shown)
+            return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None, shown=shown)
+        return [self._plain(one) for one in value] if isinstance(value, list) else value
+
+
+async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
+    """Do one thing to both tables. `new` is what there is to add, at the time that it is."""
+    at, person, ts = new.asked_at, new.requester, Ts(f"{which}.0")
+    ids = [*pair.model.rows, NOTHING.id]
+    id_ = ids[which % len(ids)]
+    row = pair.model.rows.get(id_, NOTHING)
+    slot = Slot(str(which % 2))
+    reply = pair.model.threads.get(id_, {}).get(slot)
+    begun = reply.tried_at if reply else at
+    calls: dict[str, Call] = {
+        "add": lambda table, _: table.add(new),
+        "unfollow": lambda table, _: table.unfollow(id_, person),
+        "resume": lambda table, _: table.resume(id_, person, at),
+        "forget": lambda table, _: table.forget_closed(at - timedelta(minutes=5)),
+        "card tried": lambda table, mine: table.card_tried(mine, at if which % 3 else None),
+        "card posted": lambda table, _: table.card_posted(id_, row.card_tried_at or at, ts, "look"),
+        "card shows": lambda table, mine: table.card_shows(mine, row.card or ts, f"look {which}"),
+        "end begins": lambda table, mine: table.card_shows(mine, row.card or ts, None, ended=True),
+        "card shows the end": lambda table, mine: table.card_shows(mine, row.card or ts, "end", ended=True),
+        "last look doubted": lambda table, _: table.doubt_last_look(id_, row.card or ts),
+        "card gone": lambda table, _: table.card_is_gone(id_, row.card or ts),
+        "start over": lambda table, _: table.start_over(id_, row.card or ts),
+        "notice tried": lambda table, mine: table.notice_tried(mine, at if which % 3 else None),
+        "notice posted": lambda table, _: table.notice_posted(id_, row.notice_tried_at or at, ts, None),
+        "reply tried": lambda table, mine: table.reply_tried(mine, slot, at if which % 3 else None),
+        "reply posted": lambda table, _: table.reply_posted(id_, slot, begun, ts, None),
+        "move": lambda table, mine: table.move(
+            mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
+        ),
+        "move and leave the card": lambda table, mine: table.move(
+            mine, [replace(new, place=ELSEWHERE)], left_at=at
+        ),
+        "add in a thread": lambda table, _: table.add(replace(new, thread=Ts("0.0"), is_own=True)),
+        "leave thread": lambda table, mine: table.leave_thread(mine),
+        "cancel": lambda table, _: table.set_canceller(new.job, person, instead_of=None),
+        "cancel undone": lambda table, _: table.set_canceller(new.job, None, instead_of=person),
+        "close ended": lambda table, mine: table.close(mine, at, ended=True, outcome=JobState.FAILED),
+        "close": lambda table, mine: table.close(mine, at),
+        "close lost": lambda table, mine: table.close(mine, at, outcome=JobState.UNKNOWN),
+        "lost job found": lambda table, _: table.settle_lost(new.job, found=True),
+        "lost job not found": lambda table, _: table.settle_lost(new.job, found=False),
+        "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
+        "remove": lambda table, mine: table.remove(mine),
+        "give up": lambda table, mine: given_ups_of(table).give_up(mine, NoCard.NOWHERE, at),
+        "telling": lambda table, _: given_ups_of(table).telling(row, at),
+        "told": lambda table, _: given_ups_of(table).told(id_, person),
+    }
+    if action == "take up":
+        await pair.take_up(new.job)
+    else:
+        # With what was read lately, so that more is done than refused.
+        await pair.do(calls[action], 1 + which // 3)
+
+
+async def play(url: str, actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+    async with opened(url) as database:
+        pair = Pair(await database.store())
+        for minute, (action, which, place, job, person) in enumerate(actions):
+            if action == "restart":
+                await pair.make_sure()
+                await database.close()
+                pair.store = await database.store()
+            else:
+                at = NOON + timedelta(minutes=minute)
+                await act(pair, action, which, watch(place, person, job=job, asked_at=at))
+        await pair.make_sure()
+
+
+@settings(deadline=None, max_examples=20)
+@given(SEQUENCES)
+def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEQUENCES)
+def test_postgresql_holds_what_the_rules_say(
+    postgresql: str, actions: list[tuple[str, int, Place, JobId, UserId]]
+) -> None:
+    empty(postgresql)
+    asyncio.run(play(postgresql, actions))
+
+
+# Asks
+
+ASK_ACTIONS = "begin begin retry retry bind bind bind withdraw told touch take forget".split()
+ASK_SEQUENCES = st.lists(
+    st.tuples(st.sampled_from(ASK_ACTIONS), st.integers(0, 4), st.sampled_from([ADA, GRACE])), max_size=25
+)
+AskCall = Callable[[Asks], Awaitable[object]]
+
+
+async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, new: Ask) -> None:
+    """Do one thing to both tables of asks, and see that the same comes of it."""
+    ids = [*model.rows, AskId("nothing")]
+    id_ = ids[which % len(ids)]
+    seen = model.rows.get(id_, new)
+    job = JobId(f"{which}{JOB[1:]}")
+    bound = watch(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
+    calls: dict[str, AskCall] = {
+        "begin": lambda table: table.begin(new),
+        "retry": lambda table: table.retries(id_, WatchId("card"), new.user),
+        "bind": lambda table: table.bind(id_, bound),
+        "withdraw": lambda table: table.withdraw(id_),
+        "told": lambda table: table.told(id_),
+        "touch": lambda table: table.touch(id_, new.asked_at),
+        "take": lambda table: table.take_over(seen, new.asked_at),
+        "forget": lambda table: table.forget_asks(new.asked_at - timedelta(minutes=3)),
+    }
+    assert await calls[action](store) == await calls[action](model)
+
+
+async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
+    async with opened(url) as database:
+        watches, modelled = await database.store(), FakeWatches()
+        asks, model = StoredAsks(await database.process(), HERE.team), FakeAsks(modelled)
+        for table in (watches, modelled):
+            await table.add(watch(HERE, ADA, name="card"))
+        for minute, (action, which, person) in enumerate(actions):
+            at = NOON + timedelta(minutes=minute)
+            chosen = ModelId(f"model {which}") if which % 2 else None
+            new = Ask(AskId(f"ask {minute}"), HERE, person, at, at, model=chosen)
+            await do_with_asks(asks, model, action, which, new)
+            later = at + timedelta(minutes=1)
+            assert await asks.orphans(later) == await model.orphans(later)
+            assert await watches.get(WatchId("card")) == modelled.rows[WatchId("card")]
+            assert await watches.open_jobs() == await modelled.open_jobs()
+            for user in (ADA, GRACE):
+                assert await asks.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
+                assert await asks.last_model(TEAM, user) == await model.last_model(TEAM, user)
+        for id_ in modelled.rows:
+            assert await watches.get(id_) == modelled.rows[id_]
+
+
+@settings(deadline=None, max_examples=15)
+@given(ASK_SEQUENCES)
+def test_sqlite_holds_the_asks_that_the_rules_say(actions: list[tuple[str, int, UserId]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play_asks(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ASK_SEQUENCES)
+def test_postgresql_holds_the_asks_that_the_rules_say(
+    postgresql: str, actions: list[tuple[str, int, UserId]]
+) -> None:
+    empty(postgresql)
+    asyncio.run(play_asks(postgresql, actions))
+
+
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(times=st.lists(TIMES, min_size=1, max_size=5))
+def test_a_time_comes_back_to_the_microsecond(
+    request: pytest.FixtureRequest, kind: str, times: list[datetime]
+) -> None:
+    async def keep(url: str) -> None:
+        async with opened(url) as database:
+            store = await database.store()
+            for at in times:
+                job = JobId(str(uuid4()))
+                await store.add(watch(job=job, asked_at=at))
+                _, (mine,) = await store.claim(job)
+                await store.card_tried(mine, at)
+                assert await store.get(mine.id) == replace(mine, asked_at=at, card_tried_at=at)
+                assert await store.card_posted(mine.id, at, Ts("1.1"), "look")
+
+    asyncio.run(keep(request.getfixturevalue(kind)))

@@ -1,0 +1,302 @@
+"""How the database opens: a file for one process at a time or a server for many, and plain words when it won't."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from bot.domain.errors import DatabaseInUse, StoreUnavailable
+from bot.storage import database as database_module
+from bot.storage.database import Database
+from bot.storage.migrations import SCHEMA_VERSION
+from bot.storage.tables import metadata
+from tests.support.paths import ROOT
+from tests.support.postgres import Cable
+
+HOLD = """
+import asyncio, sys
+from bot.database import Database, DatabaseInUse
+
+async def hold():
+    try:
+        database = await Database.open(sys.argv[1])
+    except DatabaseInUse as error:
+        print("refused", error, flush=True)
+        return
+    print("open", flush=True)
+    await asyncio.sleep(60)
+    await database.close()
+
+asyncio.run(hold())
+"""
+
+
+def url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bot.sqlite3"
+
+
+@asynccontextmanager
+async def another_process(path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A process that opens the database and keeps it; with its first line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLD, url(path)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, (await process.stdout.readline()).decode().strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_second_process_is_refused(path: Path) -> None:
+    database = await Database.open(url(path))
+    async with another_process(path) as (_, line):
+        assert line == f"refused another process of the bot uses {path}"
+    await database.close()
+
+
+async def test_this_process_is_refused_while_another_one_has_the_database(path: Path) -> None:
+    async with another_process(path) as (_, line):
+        assert line == "open"
+        with pytest.raises(DatabaseInUse):
+            await Database.open(url(path))
+
+
+async def test_symlink_leads_to_the_same_lock(path: Path) -> None:
+    link = path.parent / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    async with another_process(path) as (_, line):
+        assert line == "open"
+        with pytest.raises(DatabaseInUse):
+            await Database.open(url(link))
+
+
+async def test_a_killed_process_leaves_the_database_free(path: Path) -> None:
+    async with another_process(path) as (process, line):
+        assert line == "open"
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        await (await Database.open(url(path))).close()
+
+
+async def test_a_closed_database_can_be_opened_again(path: Path) -> None:
+    for _ in range(3):
+        await (await Database.open(url(path))).close()
+
+
+async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
+    path.write_bytes(b"This is a letter and no database. " * 100)
+    with pytest.raises(StoreUnavailable):
+        await Database.open(url(path))
+    path.unlink()
+    await (await Database.open(url(path))).close()
+
+
+async def test_a_file_can_be_copied_and_opened_elsewhere_while_the_bot_uses_it(
+    path: Path, tmp_path: Path
+) -> None:
+    copy, secrets = tmp_path / "copy.sqlite3", metadata.tables["secrets"]
+    database = await Database.open(url(path))
+    async with database.engine.begin() as connection:
+        await connection.execute(secrets.insert().values(name="webhook", value="kept"))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    await database.close()
+
+    copied = await Database.open(url(copy))
+    async with copied.engine.connect() as connection:
+        assert await connection.scalar(secrets.select().with_only_columns(secrets.c.value)) == "kept"
+    await copied.close()
+
+
+async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
+    one = await Database.open(url(tmp_path / "one.sqlite3"))
+    two = await Database.open(url(tmp_path / "two.sqlite3"))
+    await one.close()
+    await two.close()
+
+
+def tables(path: Path) -> dict[str, str]:
+    connection = sqlite3.connect(path)
+    try:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+    finally:
+        connection.close()
+
+
+def execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            connection.execute(statement)
+    finally:
+        connection.close()
+
+
+OF_INSTALLATIONS = {"slack_bots", "slack_installations", "slack_oauth_states", "workspaces"}
+"""Slack's SDK and the operator write these, and nothing that people ask comes near them."""
+
+
+async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
+    await (await Database.open(url(path))).close()
+    kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
+    assert set(tables(path)) == kept | OF_INSTALLATIONS
+    with pytest.raises(sqlite3.IntegrityError):
+        execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
+
+
+async def test_a_creation_that_was_cut_short_is_completed(path: Path) -> None:
+    execute(path, "CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+    await (await Database.open(url(path))).close()
+    assert "watches" in tables(path)
+
+
+async def test_a_missing_folder_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable) as error:
+        await Database.open(url(tmp_path / "missing" / "bot.sqlite3"))
+    assert str(error.value) == f"No such file or directory: {tmp_path / 'missing'}"
+
+
+async def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="Not a directory"):
+        await Database.open(url(tmp_path / "file" / "bot.sqlite3"))
+
+
+async def test_a_lock_that_can_not_be_written_is_told(path: Path) -> None:
+    path.with_name(f"{path.name}.lock").mkdir()
+    with pytest.raises(StoreUnavailable, match="Is a directory"):
+        await Database.open(url(path))
+
+
+async def test_a_folder_in_place_of_the_file_is_told(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StoreUnavailable) as error:
+        await Database.open(url(path))
+    assert str(error.value) == f"Is a directory: {path}"
+
+
+async def test_a_file_that_is_no_database_is_told_without_its_content(path: Path) -> None:
+    path.write_bytes(b"Dear diary, our margins are 42 percent. " * 100)
+    with pytest.raises(StoreUnavailable, match="file is not a database") as error:
+        await Database.open(url(path))
+    assert "margins" not in str(error.value)
+
+
+async def test_what_was_committed_survives_a_crash_of_the_process(path: Path) -> None:
+    database = await Database.open(url(path))
+    async with database.engine.connect() as connection:
+        journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+        keys = (await connection.exec_driver_sql("PRAGMA foreign_keys")).scalar_one()
+    await database.close()
+    assert (journal, keys) == ("wal", 1)
+
+
+def test_no_column_could_hold_what_was_asked_or_answered() -> None:
+    columns = {
+        table.name: {column.name for column in table.columns}
+        for table in metadata.sorted_tables
+        if table.name not in OF_INSTALLATIONS
+    }
+    assert columns == {
+        "schema_version": {"version"},
+        "watches": {
+            *("id", "job", "team", "channel", "requester", "asked_at", "closed_at", "claim", "resumed_at"),
+            *("card_tried_at", "card", "card_gone", "shown", "notice_tried_at", "notice", "ended"),
+            *("thread", "is_own", "cancelled_by", "retried_by", "outcome", "given_up"),
+        },
+        "asks": {
+            *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),
+            *("model", "retry_of", "job", "told"),
+        },
+        "followers": {"number", "watch", "user"},
+        "replies": {"watch", "slot", "tried_at", "ts"},
+        "secrets": {"name", "value"},
+        "budgets": {"name", "arrival", "paused_until"},
+        "durations": {"job", "seconds", "ended_at"},
+    }
+
+
+# PostgreSQL
+
+
+async def test_several_processes_have_a_server_open_at_once(postgresql: str) -> None:
+    databases = [await Database.open(postgresql) for _ in range(3)]
+    assert all(database.is_shared for database in databases)
+    for database in databases:
+        await database.close()
+
+
+async def test_a_sqlite_file_is_not_shared(path: Path) -> None:
+    database = await Database.open(url(path))
+    assert not database.is_shared
+    await database.close()
+
+
+def at(server: str, **changed: Any) -> str:
+    """A PostgreSQL database's address, changed."""
+    return make_url(server).set(**changed).render_as_string(hide_password=False)
+
+
+async def test_a_server_that_is_not_there_is_told_without_the_password(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable) as error:
+        await Database.open(at(postgresql, port=1, password="s3cret"))
+    assert "127.0.0.1" in str(error.value) and "Connection refused" in str(error.value)
+    assert "s3cret" not in f"{error.value}{error.value.__cause__}"
+
+
+async def test_a_database_that_is_not_there_is_told_by_its_name(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable, match='database "missing" does not exist') as error:
+        await Database.open(at(postgresql, database="missing", password="s3cret"))
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+async def test_the_tls_mode_reaches_the_driver(postgresql: str, mode: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"SSL|root certificate"):
+        await Database.open(at(postgresql, query={"sslmode": mode}))
+    await (await Database.open(at(postgresql, query={"sslmode": "prefer"}))).close()
+
+
+async def test_an_option_that_the_driver_does_not_know_is_told_by_its_name(postgresql: str) -> None:
+    with pytest.raises(StoreUnavailable, match="sslmood"):
+        await Database.open(at(postgresql, query={"sslmood": "require"}, password="s3cret"))
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CONNECTS_WITHIN_SECONDS", 2)
+    async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
+        cable.fall_silent()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(Database.open(at(postgresql, port=make_url(cable.url).port)), 10.0)
+
+
+async def test_connections_of_closed_databases_are_given_back(postgresql: str) -> None:
+    for _ in range(3):
+        await (await Database.open(postgresql)).close()
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with psycopg.connect(postgresql.replace("+psycopg", ""), autocommit=True) as connection:
+        async with asyncio.timeout(10.0):
+            while connection.execute(others).fetchone() != (1,):
+                await asyncio.sleep(0.05)

@@ -1,0 +1,96 @@
+"""Which follow a line of the log is about: told by every line that comes of it, and by no other."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.contextvars import merge_contextvars
+from structlog.testing import LogCapture
+
+from bot.domain.jobs import JobId
+from bot.domain.messages import Message
+from bot.handlers.background import Errands
+from bot.log import bind_job
+from bot.worker.runner import TaskRunner
+from tests.support.fakes import JOB, FakeBoard, FakeViews
+
+OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
+log = structlog.get_logger()
+
+
+@pytest.fixture
+def written() -> Iterator[list[Any]]:
+    before = structlog.get_config()["processors"]
+    capture = LogCapture()
+    structlog.configure(processors=[merge_contextvars, capture])
+    yield capture.entries
+    structlog.configure(processors=before)
+
+
+async def follow(job: JobId, wake: asyncio.Event) -> None:
+    log.info("begun", of=job)
+    await asyncio.create_task(look(job))
+    await wake.wait()
+    log.info("ended", of=job)
+
+
+async def look(job: JobId) -> None:
+    await asyncio.sleep(0)
+    log.info("looked", of=job)
+
+
+async def test_every_line_of_a_follow_has_its_id_also_those_of_its_tasks(written: list[Any]) -> None:
+    runner = TaskRunner(follow)
+    for job in (JOB, OTHER):
+        await runner.start(job)
+    await asyncio.sleep(0.01)
+    for job in (JOB, OTHER):
+        await runner.start(job)
+    await asyncio.sleep(0.01)
+
+    assert len(written) == 6
+    assert all(line["follow"] == line["of"] for line in written)
+
+
+async def test_a_line_after_a_follow_was_begun_is_not_about_it(written: list[Any]) -> None:
+    runner = TaskRunner(follow)
+    await runner.start(JOB)
+    await asyncio.sleep(0.01)
+    log.info("of something else")
+    await runner.stop()
+
+    assert "follow" not in written[-1]
+
+
+async def test_an_errand_has_an_id_of_its_own_and_that_of_the_follow_that_it_turns_out_to_be_about(
+    written: list[Any],
+) -> None:
+    runner = TaskRunner(follow)
+
+    async def errand(job: JobId) -> None:
+        log.info("looking up")
+        await asyncio.sleep(0)
+        bind_job(job)
+        log.info("found")
+        await runner.start(job)
+
+    async def tell(message: Message) -> None:
+        raise AssertionError(message)
+
+    errands = Errands(whisper=unheard, views=FakeViews(), board=FakeBoard())
+    errands.run(errand(JOB), tell)
+    errands.run(errand(OTHER), tell)
+    await errands.drain()
+    await asyncio.sleep(0.01)
+    await runner.stop()
+
+    of_errands = [line for line in written if "errand" in line]
+    assert len({line["errand"] for line in of_errands}) == 2
+    assert [line.get("follow") for line in of_errands] == [None, None, JOB, OTHER]
+    assert all("errand" not in line for line in written if line["event"] == "begun")
+
+
+async def unheard(_url: str, _message: Message) -> None:
+    raise AssertionError

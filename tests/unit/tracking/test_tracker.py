@@ -1,0 +1,501 @@
+"""One job, its cards and its people, in virtual time: what Omni is asked and what Slack holds."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from bot.delivery.outcomes import Arrived
+from bot.domain.cards import ChannelId, NoCard, Place, TeamId, UserId
+from bot.domain.errors import (
+    JobNotFound,
+    KeyRefused,
+    MessageGone,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    ScopeMissing,
+    StoreUnavailable,
+    Unanswered,
+)
+from bot.domain.jobs import Job, JobState, Progress
+from bot.tracking.tracked_job import PATIENCE_SECONDS
+from bot.user_limit import act_for, acting_for
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, FakeDurations, a_job, a_watch, now
+from tests.support.tracking import FOREIGN, Stage
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_job_is_asked_about_until_it_ends_and_not_once_more() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await asyncio.sleep(600)
+    assert len(stage.omni.asked) == asked
+    assert stage.all_closed()
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(60)
+    times = [time for time, _ in stage.omni.asked]
+    assert all(later - sooner >= 2.0 for sooner, later in pairwise(times))
+    assert len(times) > 15
+
+
+async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+    async with stage.bot():
+        await asyncio.sleep(1)
+    urgent = [urgent for _, urgent in stage.omni.asked]
+    assert urgent[0]
+    assert not any(urgent[1:])
+
+
+async def test_many_watches_of_one_job_are_one_stream_of_questions() -> None:
+    places = [Place(TeamId("T0"), ChannelId(f"C{number}")) for number in range(50)]
+    stage = Stage(a_job(), *(a_watch(f"watch{number}", place) for number, place in enumerate(places)))
+    async with stage.bot():
+        await asyncio.sleep(30)
+    assert len(stage.omni.asked) <= 16
+    assert all(len(stage.board.top_level(place)) == 1 for place in places)
+
+
+async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        writes = list(stage.watches.writes)
+        await asyncio.sleep(600)
+    assert stage.board.times("update") == []
+    assert stage.watches.writes == writes == ["claim", "card_tried", "card_posted"]
+
+
+async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_later() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.omni.delay_seconds = 8
+    async with stage.bot():
+        await asyncio.sleep(PATIENCE_SECONDS + 0.5)
+        assert stage.shown() == ["Looking the job up in Omni."]
+        await asyncio.sleep(10)
+    assert "Omni is working on it" in stage.shown()[0]
+
+
+async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+    stage = Stage(JobNotFound("404"), a_watch())
+    waiting = stage.expects(a_watch().id)
+    async with stage.bot():
+        assert await waiting is NoCard.NO_SUCH_JOB
+    assert stage.board.posted == {}
+    assert stage.all_closed()
+
+
+async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+    stage = Stage(KeyRefused("401"), a_watch())
+    waiting = stage.expects(a_watch().id)
+    async with stage.bot():
+        assert await waiting is NoCard.KEY_REFUSED
+    assert stage.board.posted == {}
+
+
+@pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("500"), KeyRefused("401")])
+async def test_trouble_delays_a_follow_is_shown_once_it_lasts_and_ends_nothing(trouble: OmniError) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.omni.answer = trouble
+        await asyncio.sleep(45)
+        assert stage.board.times("update") == []
+        await asyncio.sleep(180)
+        assert "⚠️" in stage.shown()[0]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(70)
+    assert "The answer." in stage.shown()[0]
+    assert stage.all_closed()
+
+
+async def test_failures_are_asked_about_less_and_less_often() -> None:
+    stage = Stage(OmniUnreachable("500"), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(600)
+    assert len(stage.omni.asked) < 20
+
+
+async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(10)
+        stage.says(JobState.EXECUTING)
+        await asyncio.sleep(30)
+        assert not stage.all_closed()
+        stage.omni.answer = JobNotFound("404")
+        await asyncio.sleep(290)
+        assert not stage.all_closed()
+        await asyncio.sleep(150)
+    assert stage.all_closed()
+    assert "no longer knows this job" in stage.shown()[0]
+    assert len(stage.told()) == 1
+
+
+async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    for _ in range(5):
+        async with stage.bot() as runner:
+            await runner.start(JOB)
+            await asyncio.sleep(30)
+    assert len(stage.told()) == 1
+    assert stage.told()[0].startswith(f"<@{ADA}>:")
+
+
+@pytest.mark.parametrize("stop_after_seconds", [0.0, 0.001, 1.0, 2.0, 5.0, 11.0, 13.0])
+async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(
+    stop_after_seconds: float,
+) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        stage.says(JobState.FAILED)
+        while not stage.told():
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(stop_after_seconds)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    stage.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    async with stage.bot():
+        await asyncio.sleep(5)
+    (watch,) = stage.watches.rows.values()
+    stage.watches.rows[watch.id] = replace(watch, notice=None, closed_at=None)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.told()) == 2
+    assert stage.all_closed()
+
+
+async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
+    for seconds, replies in ((20, 0), (40, 1)):
+        stage = Stage(a_job(), replace(a_watch(), asked_at=now(), followers=(ADA, GRACE)))
+        async with stage.bot():
+            await asyncio.sleep(seconds)
+            stage.says(JobState.COMPLETE, answer="The answer.")
+            await asyncio.sleep(20)
+        assert len(stage.told()) == replies
+        assert all(f"<@{ADA}> <@{GRACE}>" in text for text in stage.told())
+
+
+async def test_somebody_who_joins_at_the_last_moment_is_told_too() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.FAILED)
+        stage.board.on_update = lambda: stage.watches.let_follow(a_watch().id, ADA, GRACE)
+        await asyncio.sleep(20)
+    assert f"<@{GRACE}>" in stage.told()[0]
+
+
+async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_too() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot() as runner:
+        while not stage.board.posted:
+            await asyncio.sleep(0)
+        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        await runner.start(JOB)
+        await asyncio.sleep(30)
+    assert len(stage.board.top_level(FOREIGN)) == 1
+    assert stage.all_closed()
+    assert len(stage.omni.asked) == 1
+
+
+async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
+    for steps in range(60):
+        stage = Stage(a_job(JobState.COMPLETE, answer="The answer."), a_watch())
+        async with stage.bot() as runner:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+            await runner.start(JOB)
+            await asyncio.sleep(30)
+        assert stage.all_closed(), f"lost when it came after {steps} steps"
+        assert len(stage.board.top_level(FOREIGN)) == 1
+
+
+async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_at_the_end() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.posted.clear()
+        stage.says(JobState.EXECUTING, progress=Progress("Thinking", 2))
+        await asyncio.sleep(10)
+        assert stage.board.posted == {}
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(20)
+    assert len(stage.shown()) == 1
+    assert len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_message() -> None:
+    stage = Stage(a_job(JobState.FAILED), replace(a_watch("watch", FOREIGN), followers=(ADA, GRACE)))
+    stage.board.closed.add(FOREIGN)
+    waiting = stage.expects(a_watch().id)
+    async with stage.bot():
+        assert await waiting is Arrived.MOVED
+        await asyncio.sleep(20)
+    for person in (ADA, GRACE):
+        direct = Place(FOREIGN.team, ChannelId(f"D{person}"))
+        assert len(stage.board.top_level(direct)) == 1
+    assert sorted(text.split(">")[0] for text in stage.told()) == [f"<@{ADA}", f"<@{GRACE}"]
+    assert stage.all_closed()
+
+
+async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_watch_forgotten() -> None:
+    direct = Place(HERE.team, ChannelId(f"D{ADA}"))
+    stage = Stage(a_job(), a_watch("watch", direct))
+    stage.board.closed.add(direct)
+    waiting = stage.expects(a_watch().id)
+    async with stage.bot():
+        assert await waiting is NoCard.NOWHERE
+    assert stage.all_closed()
+
+
+async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.board.plan("post", MessageGone("thread_not_found"))
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(30)
+    assert len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.watches.error = StoreUnavailable("away")
+        stage.says(JobState.FAILED)
+        await asyncio.sleep(60)
+        stage.watches.error = None
+        await asyncio.sleep(30)
+    assert len(stage.shown()) == 1
+    assert len(stage.told()) == 1
+    assert stage.all_closed()
+
+
+async def test_after_a_restart_an_old_card_is_left_alone_until_omni_answers() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+    stage.omni.answer = OmniUnreachable("500")
+    async with stage.bot():
+        await asyncio.sleep(30)
+        assert stage.board.times("update") == []
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(60)
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_a_defect_over_one_watch_does_not_touch_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch(), a_watch("other", FOREIGN, GRACE))
+    stage.board.plan("post", ZeroDivisionError())  # type: ignore[arg-type]
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed()
+    assert len(stage.told()) == 2
+
+
+HOURS_OLD = a_job(created_at=START - timedelta(hours=2))
+
+JUST_BEGUN = replace(HOURS_OLD, execution_started_at=START)
+
+QUEUED = replace(HOURS_OLD, state=JobState.QUEUED)
+
+
+@pytest.mark.parametrize(
+    "job, known_durations, fewest, most",
+    [
+        (HOURS_OLD, [], 50, 80),
+        (JUST_BEGUN, [], 90, 150),
+        (JUST_BEGUN, [7_300.0] * 200, 5, 60),
+        (QUEUED, [], 40, 60),
+    ],
+    ids=["hours old", "just begun", "just begun where all take hours", "queued for hours"],
+)
+async def test_a_job_is_asked_about_the_more_often_the_likelier_it_ends_now(
+    job: Job, known_durations: list[float], fewest: int, most: int
+) -> None:
+    stage = Stage(job, a_watch())
+    stage.durations = FakeDurations(*known_durations)
+    async with stage.bot():
+        await asyncio.sleep(300)
+    assert fewest <= len(stage.omni.asked) <= most
+
+
+async def test_how_long_a_job_took_is_learned_once_it_has_ended() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(
+            JobState.COMPLETE,
+            answer="An answer.",
+            created_at=START,
+            completed_at=START + timedelta(seconds=7),
+        )
+        await asyncio.sleep(120)
+    assert stage.durations.rows == {JOB: 7.0}
+
+
+async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once() -> None:
+    stage = Stage(a_job(created_at=START - timedelta(hours=2)), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        await runner.start(JOB)
+        await asyncio.sleep(1)
+        assert len(stage.board.top_level(FOREIGN)) == 1
+    assert len(stage.omni.asked) == asked
+
+
+async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_the_job_later() -> None:
+    stage = Stage(a_job(JobState.FAILED), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        await stage.watches.add(a_watch("later", HERE, GRACE))
+        await runner.start(JOB)
+        await asyncio.sleep(10)
+    assert len(stage.shown()) == len(stage.told()) == 1
+    assert stage.board.times("find") == []
+    assert stage.all_closed()
+
+
+async def test_a_card_that_nobody_follows_says_so_and_its_job_is_asked_about_no_more() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        stage.watches.let_follow(a_watch().id)
+        await runner.start(JOB)
+        await asyncio.sleep(10)
+        asked = len(stage.omni.asked)
+        await asyncio.sleep(100)
+    assert "no longer follows" in stage.shown()[0]
+    assert stage.all_closed()
+    assert len(stage.omni.asked) == asked
+
+
+async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot() as runner:
+        await asyncio.sleep(10)
+        stage.watches.let_follow(a_watch().id)
+        stage.board.on_update = lambda: stage.watches.let_follow(a_watch().id, GRACE)
+        await runner.start(JOB)
+        await asyncio.sleep(20)
+        assert "Omni is working on it" in stage.shown()[0]
+    assert not stage.all_closed()
+
+
+async def test_the_delay_from_the_end_of_a_job_until_its_card_shows_it_is_counted_once() -> None:
+    stage = Stage(a_job(), a_watch(), a_watch("other", FOREIGN))
+    async with stage.bot():
+        await asyncio.sleep(20)
+        ended_at = now()
+        stage.says(JobState.COMPLETE, answer="The answer.", completed_at=ended_at)
+        await asyncio.sleep(60)
+    assert stage.all_closed()
+    first, second = stage.meter.ends
+    shown = [(posted.edits[-1][0]) for posted in stage.board.top_level() + stage.board.top_level(FOREIGN)]
+    assert sorted([first, second]) == pytest.approx(sorted(at - 20 for at in shown), abs=0.01)
+
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 2
+
+
+@pytest.mark.parametrize(
+    "state, when", [(JobState.FAILED, "completed_at"), (JobState.CANCELLED, "cancelled_at")]
+)
+async def test_however_a_job_ends_the_delay_is_counted(state: JobState, when: str) -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(state, **{when: now()})
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 1
+
+
+async def test_a_job_that_had_ended_before_it_was_asked_for_has_kept_nobody_waiting() -> None:
+    long_ago = START - timedelta(days=1)
+    stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=long_ago), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed() and stage.meter.ends == []
+
+
+async def test_end_before_a_later_follow_is_not_counted() -> None:
+    asked_at = START - timedelta(days=1)
+    again = replace(a_watch(), asked_at=asked_at, resumed_at=START)
+    ended_at = START - timedelta(hours=1)
+    stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=ended_at), again)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert stage.all_closed() and stage.meter.ends == []
+
+
+async def test_a_job_whose_end_a_first_card_shows_is_counted_too() -> None:
+    stage = Stage(a_job(), a_watch())
+    stage.says(JobState.COMPLETE, answer="The answer.", completed_at=START)
+    async with stage.bot():
+        await asyncio.sleep(60)
+    assert len(stage.meter.ends) == 1
+
+
+async def test_by_a_clock_of_omnis_that_is_fast_no_delay_is_negative() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(20)
+        stage.says(JobState.COMPLETE, answer="The answer.", completed_at=now() + timedelta(hours=1))
+        await asyncio.sleep(60)
+    assert stage.meter.ends == [0.0]
+
+
+async def test_a_process_tells_how_the_jobs_stand_that_it_follows() -> None:
+    stage = Stage(OmniUnreachable("no"), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(1)
+        assert stage.states() == [None]
+        stage.says(JobState.EXECUTING)
+        await asyncio.sleep(30)
+        assert stage.states() == [JobState.EXECUTING]
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(60)
+        assert stage.states() == []
+
+
+async def test_first_look_counts_as_the_requesters() -> None:
+    stage = Stage(a_job(), a_watch(person=GRACE))
+    whose: list[UserId | None] = []
+    stage.omni.on_asked = lambda: whose.append(acting_for())
+    act_for(ADA)
+    async with stage.bot():
+        await asyncio.sleep(20)
+    assert whose[0] == GRACE and len(whose) > 2 and set(whose[1:]) == {None}

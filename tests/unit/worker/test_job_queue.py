@@ -1,0 +1,405 @@
+"""What is in the queue is fetched once, in bulk, and given back only from whom it was seen with."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import LiteralString
+
+import psycopg
+import pytest
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Status
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.domain.jobs import JobId
+from bot.worker.heartbeats import SHOW_THAT_SESSION_LASTS, Timing
+from bot.worker.job_queue import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, Entries
+from bot.worker.pg import Connector, open_pool
+from bot.worker.schema import prepare
+from tests.support.postgres import database
+
+TEAM = TeamId("T0ACME")
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+MANY = [JobId(f"{number:08}-e29b-41d4-a716-446655440000") for number in range(2 * FETCHED_AT_ONCE + 20)]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Worker:
+    """What procrastinate's worker does with the entries, one step at a time."""
+
+    def __init__(self, entries: Entries, id_: int) -> None:
+        self.entries, self.id = entries, id_
+
+    async def fetch(self) -> JobId | None:
+        job = await self.entries.fetch_job([QUEUE], self.id)
+        return None if job is None else JobId(str(job.task_kwargs["job"]))
+
+    async def fetch_all(self) -> list[JobId]:
+        fetched = []
+        while (job := await self.fetch()) is not None:
+            fetched.append(job)
+        return fetched
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("bot.worker.job_queue.monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+async def url(new_postgresql: str) -> str:
+    await prepare(new_postgresql)
+    return new_postgresql
+
+
+@asynccontextmanager
+async def working(url: str) -> AsyncIterator[Worker]:
+    """A process, and its worker."""
+    async with open_pool(url) as pool:
+        entries = await Entries.over(pool)
+        yield Worker(entries, await entries.register_worker())
+
+
+@asynccontextmanager
+async def session_of(worker: Worker, url: str) -> AsyncIterator[None]:
+    """A session that shows that the worker's process lasts."""
+    async with await psycopg.AsyncConnection.connect(url.replace("+psycopg", "")) as connection:
+        await connection.execute(SHOW_THAT_SESSION_LASTS, [worker.id])
+        yield
+
+
+@pytest.fixture
+async def worker(url: str) -> AsyncIterator[Worker]:
+    async with working(url) as worker:
+        yield worker
+
+
+def in_queue(url: str) -> Counter[tuple[str, int | None]]:
+    """How many entries are in which state, and with which worker."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return Counter(connection.execute("SELECT status, worker_id FROM procrastinate_jobs").fetchall())
+
+
+def do(url: str, statement: LiteralString, *values: object) -> None:
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute(statement, values)
+
+
+# Fetching
+
+
+async def test_many_entries_are_fetched_each_once_and_in_order_by_few_statements(
+    url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Connector.execute_query_all_async
+    statements: list[str] = []
+
+    async def remember(self: Connector, query: LiteralString, **arguments: object) -> list[dict[str, object]]:
+        statements.append(query)
+        return await execute(self, query, **arguments)
+
+    await worker.entries.add(TEAM, MANY)
+    monkeypatch.setattr(Connector, "execute_query_all_async", remember)
+    assert await worker.fetch_all() == MANY
+    assert len(statements) == 4 and in_queue(url) == {("doing", worker.id): len(MANY)}
+
+
+async def test_processes_that_fetch_side_by_side_share_what_is_there(url: str, worker: Worker) -> None:
+    async with working(url) as other:
+        await worker.entries.add(TEAM, MANY)
+        fetched: list[JobId] = []
+        while True:
+            both = [await worker.fetch(), await other.fetch()]
+            if both == [None, None]:
+                break
+            fetched += [job for job in both if job is not None]
+    assert sorted(fetched) == MANY
+    assert min(in_queue(url).values()) > 1
+
+
+async def test_follows_begin_no_faster_than_the_database_answers(url: str) -> None:
+    breaths: list[int] = []
+
+    async def breathe() -> None:
+        breaths.append(len(fetched))
+        raise StoreUnavailable
+
+    async with open_pool(url) as pool:
+        entries = await Entries.over(pool, breathe=breathe)
+        worker = Worker(entries, await entries.register_worker())
+        await entries.add(TEAM, MANY)
+        fetched: list[JobId] = []
+        while (job := await worker.fetch()) is not None:
+            fetched.append(job)
+        for _ in range(3):
+            await worker.fetch()
+    assert fetched == MANY
+    assert breaths == [FETCHED_AT_ONCE, 2 * FETCHED_AT_ONCE]
+
+
+async def test_what_is_added_while_the_queue_is_read_is_fetched_in_the_same_turn(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Connector.execute_query_all_async
+    added: list[JobId] = []
+
+    async def add_late(self: Connector, query: LiteralString, **arguments: object) -> list[dict[str, object]]:
+        rows = await execute(self, query, **arguments)
+        if query == FETCH and not added:
+            added.append(JOB)
+            await worker.entries.add(TEAM, [JOB])
+        return rows
+
+    monkeypatch.setattr(Connector, "execute_query_all_async", add_late)
+    assert await worker.fetch() == JOB
+
+
+async def test_what_a_worker_had_fetched_before_it_broke_is_not_begun_by_the_next_one(
+    url: str, worker: Worker
+) -> None:
+    await worker.entries.add(TEAM, MANY[:2])
+    assert await worker.fetch() == MANY[0]
+    await worker.entries.unregister_worker(worker.id)
+    worker.id = await worker.entries.register_worker()
+    assert await worker.fetch() is None
+    await worker.entries.rescue()
+    assert await worker.fetch_all() == MANY[:2]
+    assert in_queue(url) == {("doing", worker.id): 2}
+
+
+async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(worker: Worker) -> None:
+    looked = asyncio.Event()
+
+    async def look(**_: object) -> None:
+        looked.set()
+
+    async def has_looked() -> bool:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        had_looked = looked.is_set()
+        looked.clear()
+        return had_looked
+
+    entries = worker.entries
+    listening = asyncio.create_task(entries.listen_for_jobs(on_notification=look))
+    assert not await has_looked()
+    await entries.add(TEAM, [JOB])
+    assert await has_looked()
+    job = await entries.fetch_job([QUEUE], worker.id)
+    assert job is not None and not await has_looked()
+    await entries.add(TEAM, [JOB])
+    assert await has_looked()
+    await entries.finish_job(job, Status.SUCCEEDED, delete_job=True)
+    assert await has_looked()
+    await worker.fetch()
+    await entries.give_back_all()
+    assert await has_looked()
+    listening.cancel()
+
+
+@pytest.mark.parametrize("statement", [FETCH, GIVE_BACK])
+async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_take_the_database_for_lost(
+    worker: Worker,
+    url: str,
+    statement: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def collide(self: Connector, query: LiteralString, **arguments: object) -> object:
+        if query == statement:
+            raise UniqueViolation(constraint_name="one of theirs", queueing_lock=None)
+        result: object = await execute(self, query, **arguments)
+        return result
+
+    name = "execute_query_all_async" if statement == FETCH else "execute_query_async"
+    execute = getattr(Connector, name)
+    async with working(url) as gone:
+        await gone.entries.add(TEAM, [JOB])
+        await gone.fetch()
+        await gone.entries.unregister_worker(gone.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connector, name, collide)
+        await worker.entries.rescue()
+        assert await worker.fetch() is None
+    await worker.entries.rescue()
+    assert await worker.fetch() == JOB
+    assert "not reached" not in capsys.readouterr().out
+
+
+# Ending
+
+
+async def test_what_another_process_holds_by_now_is_not_ended(url: str, worker: Worker) -> None:
+    async with working(url) as other:
+        await worker.entries.add(TEAM, [JOB])
+        job = await worker.entries.fetch_job([QUEUE], worker.id)
+        assert job is not None
+        await worker.entries._give_back([(job.id, worker.id)])
+        assert await other.fetch() == JOB
+        await worker.entries.finish_job(job, Status.SUCCEEDED, delete_job=True)
+        assert in_queue(url) == {("doing", other.id): 1}
+
+
+async def test_what_was_cut_off_is_not_ended(url: str, worker: Worker) -> None:
+    await worker.entries.add(TEAM, [JOB])
+    job = await worker.entries.fetch_job([QUEUE], worker.id)
+    assert job is not None
+    await worker.entries.finish_job(job, Status.ABORTED, delete_job=True)
+    assert in_queue(url) == {("doing", worker.id): 1}
+
+
+# Giving back
+
+
+async def test_who_leaves_gives_back_all_and_begins_nothing_more(url: str, worker: Worker) -> None:
+    await worker.entries.add(TEAM, MANY)
+    await worker.fetch()
+    worker.entries.leave()
+    assert await worker.fetch() is None
+    await worker.entries.give_back_all()
+    assert in_queue(url) == {("todo", None): len(MANY)}
+    async with working(url) as other:
+        assert await other.fetch_all() == MANY
+
+
+async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_left_alone(
+    url: str, worker: Worker
+) -> None:
+    async with working(url) as dead, working(url) as other:
+        await dead.entries.add(TEAM, [JOB])
+        job = await dead.entries.fetch_job([QUEUE], dead.id)
+        assert job is not None
+        seen = [(job.id, job.worker_id)]
+        await worker.entries._give_back(seen)
+        assert await other.fetch() == JOB
+        await worker.entries._give_back(seen)
+        assert in_queue(url) == {("doing", other.id): 1}
+
+
+async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url: str, worker: Worker) -> None:
+    async with working(url) as gone:
+        await gone.entries.add(TEAM, MANY)
+        await gone.fetch()
+        await gone.entries.unregister_worker(gone.id)
+    await worker.entries.rescue()
+    assert in_queue(url) == {("todo", None): len(MANY)}
+
+
+async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, worker: Worker) -> None:
+    async with working(url) as gone:
+        await gone.entries.add(TEAM, MANY)
+        await gone.fetch_all()
+        await gone.entries.add(TEAM, MANY[::2])
+        await gone.entries.unregister_worker(gone.id)
+    await worker.entries.rescue()
+    assert in_queue(url) == {("todo", None): len(MANY)}
+    assert sorted(await worker.fetch_all()) == MANY
+
+
+BEAT_AGO: LiteralString = """
+    UPDATE procrastinate_workers SET last_heartbeat = now() - make_interval(secs => %s) WHERE id = %s
+"""
+
+
+async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, worker: Worker) -> None:
+    async with working(url) as slow, session_of(slow, url):
+        await slow.entries.add(TEAM, [JOB])
+        await slow.fetch()
+        do(url, BEAT_AGO, Timing().stalled_after_seconds - 1.0, slow.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("doing", slow.id): 1}
+        do(url, BEAT_AGO, Timing().stalled_after_seconds + 1.0, slow.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_whose_session_has_ended_counts_as_dead_as_soon_as_it_has_missed_a_beat(
+    url: str, worker: Worker
+) -> None:
+    async with working(url) as killed:
+        await killed.entries.add(TEAM, [JOB])
+        await killed.fetch()
+        async with session_of(killed, url):
+            do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+            await worker.entries.rescue()
+            assert in_queue(url) == {("doing", killed.id): 1}
+        do(url, BEAT_AGO, Timing().heartbeat_seconds, killed.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("doing", killed.id): 1}, "it may be about to connect anew"
+        do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_a_session_of_another_worker_or_database_shows_nothing(url: str, worker: Worker) -> None:
+    with database() as beside:
+        async with working(url) as killed, session_of(worker, url), session_of(killed, beside):
+            await killed.entries.add(TEAM, [JOB])
+            await killed.fetch()
+            do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
+            await worker.entries.rescue()
+            assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_after_a_cut_that_all_may_share_an_ended_session_is_no_proof(
+    clock: Clock, url: str, worker: Worker
+) -> None:
+    async with working(url) as other:
+        await other.entries.add(TEAM, [JOB])
+        await other.fetch()
+        do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, other.id)
+        clock.now += Timing().ended_after_seconds + 0.1
+        await worker.entries.update_heartbeat(worker.id)
+        for _ in range(int(Timing().stalled_after_seconds)):
+            await worker.entries.rescue()
+            assert in_queue(url) == {("doing", other.id): 1}
+            clock.now += 1.0
+            await worker.entries.update_heartbeat(worker.id)
+        clock.now += 1.0
+        await worker.entries.update_heartbeat(worker.id)
+        await worker.entries.rescue()
+        assert in_queue(url) == {("todo", None): 1}
+
+
+async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
+    url: str, worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> list[dict[str, object]]:
+        raise ConnectorException("no answer")
+
+    await worker.entries.add(TEAM, [JOB])
+    with monkeypatch.context() as patch:
+        patch.setattr(Connector, "execute_query_all_async", lost)
+        assert await worker.fetch() is None
+    await worker.entries.rescue()
+    assert in_queue(url) == {("todo", None): 1}
+    do(url, "SELECT procrastinate_fetch_job_v2(NULL, %s)", worker.id)
+    assert in_queue(url) == {("doing", worker.id): 1}
+    clock.now += DOUBTS_FOR_SECONDS / 2
+    await worker.entries.update_heartbeat(worker.id)
+    await worker.entries.rescue()
+    assert await worker.fetch() == JOB
+
+
+async def test_what_is_being_followed_here_is_never_taken_for_lost(
+    url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await worker.entries.add(TEAM, MANY)
+    await worker.fetch()
+    worker.entries._doubt("fetch", ConnectorException("no answer"))
+    await worker.entries.rescue()
+    assert in_queue(url) == {
+        ("doing", worker.id): FETCHED_AT_ONCE,
+        ("todo", None): len(MANY) - FETCHED_AT_ONCE,
+    }

@@ -1,0 +1,747 @@
+"""Several processes on one PostgreSQL share the follows: each job has one, whatever becomes of the processes."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from time import monotonic
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from procrastinate import utils
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+
+from bot.domain.cards import TeamId
+from bot.domain.errors import StoreUnavailable
+from bot.domain.jobs import JobId
+from bot.tasks import end
+from bot.worker.heartbeats import Timing, held_by_the_dead
+from bot.worker.job_queue import Entries
+from bot.worker.pg import Connector, open_pool
+from bot.worker.schema import prepare
+from tests.support.processes import CALM, HASTY, TEAM, Follows, Process, process, processes, until
+
+OTHER_TEAM = TeamId("T0OTHER")
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
+MANY = [JobId(f"{number:08}-e29b-41d4-a716-446655440000") for number in range(40)]
+
+
+class Queue:
+    """The queue as the database has it, past all processes."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def do(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        done = self._connection.execute(statement.encode(), values)
+        return done.fetchall() if done.description else []
+
+    def entries(self, job: JobId = JOB) -> list[tuple[object, ...]]:
+        """The state and the holder of each of a job's entries, oldest first."""
+        return self.do(
+            "SELECT status, worker_id FROM procrastinate_jobs WHERE lock = %s ORDER BY id", f"{TEAM} {job}"
+        )
+
+
+@pytest.fixture
+async def follows() -> Follows:
+    return Follows()
+
+
+@pytest.fixture
+async def queue(new_postgresql: str) -> AsyncIterator[Queue]:
+    queue = Queue(new_postgresql)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+async def two(new_postgresql: str, follows: Follows) -> AsyncIterator[list[Process]]:
+    async with processes(new_postgresql, follows, "ab") as two:
+        yield two
+
+
+@pytest.fixture
+async def three(new_postgresql: str, follows: Follows) -> AsyncIterator[list[Process]]:
+    async with processes(new_postgresql, follows, "abc") as three:
+        yield three
+
+
+async def followed_by(follows: Follows, name: str, job: JobId = JOB) -> float:
+    """Wait until that process follows the job, alone. Returns how long it took."""
+    return await until(lambda: follows.by[job] == [name])
+
+
+async def follow_in(one: Process, follows: Follows, job: JobId = JOB) -> None:
+    """Let that process follow a job: it begins before any other can see it."""
+    while follows.by[job] != [one.name]:
+        for other in list(follows.by[job]):
+            follows.end(job)
+            await until(lambda other=other: other not in follows.by[job])  # type: ignore[misc]
+        follows.ended.discard(job)
+        await one.runner.start(job)
+        await until(lambda: bool(follows.by[job]))
+
+
+# Sharing
+
+
+async def test_each_job_is_followed_by_one_process_however_many_are_told_of_it(
+    three: list[Process], follows: Follows
+) -> None:
+    await asyncio.gather(*(one.runner.ensure(MANY) for one in three))
+    await asyncio.gather(*(one.runner.ensure(MANY) for one in three))
+    await until(lambda: sum(map(follows.count, "abc")) == len(MANY))
+    await asyncio.sleep(3 * CALM.poll_seconds)
+    assert sorted(job for job, _ in follows.begun) == MANY
+
+
+async def test_a_follow_that_ends_leaves_nothing_in_the_queue(
+    two: list[Process], follows: Follows, queue: Queue
+) -> None:
+    await two[0].runner.start(JOB)
+    await until(lambda: bool(follows.by[JOB]))
+    follows.end(JOB)
+    await until(lambda: queue.entries() == [])
+    assert queue.do("SELECT * FROM procrastinate_events") == []
+
+
+async def test_only_what_nobody_follows_is_queued(two: list[Process], follows: Follows, queue: Queue) -> None:
+    await two[0].runner.ensure([JOB, OTHER])
+    await until(lambda: bool(follows.by[JOB] and follows.by[OTHER]))
+    before = queue.do("SELECT id, attempts FROM procrastinate_jobs ORDER BY id")
+    await two[1].runner.ensure([JOB, MANY[0], OTHER])
+    await until(lambda: bool(follows.by[MANY[0]]))
+    after = queue.do("SELECT id, attempts FROM procrastinate_jobs ORDER BY id")
+    assert after[:2] == before and len(after) == 3
+    assert len(follows.begun) == 3 and not follows.woken
+
+
+async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
+    two: list[Process], new_postgresql: str
+) -> None:
+    async with open_pool(new_postgresql) as pool:
+        entries = await Entries.over(pool)
+        for one in two:
+            await one.stop()
+        await entries.add(TEAM, MANY)
+        await entries.add(TEAM, [JOB], urgent=True)
+        fetched = await entries.fetch_job(["follows"], await entries.register_worker())
+    assert fetched is not None and fetched.task_kwargs["job"] == JOB
+
+
+# Several workspaces
+
+
+async def test_two_teams_follow_one_job_each_for_itself(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        theirs = Follows()
+        other = a.queue.of(OTHER_TEAM, theirs.of("a"))
+        await a.runner.start(JOB)
+        await other.ensure([JOB])
+        await followed_by(follows, "a")
+        await followed_by(theirs, "a")
+        assert len(queue.do("SELECT id FROM procrastinate_jobs")) == 2
+        await other.stop()
+        # Its entry ends; the neighbour goes on.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert (follows.by[JOB], theirs.by[JOB]) == (["a"], [])
+
+
+async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
+    two: list[Process], follows: Follows
+) -> None:
+    theirs = Follows()
+    here = [one.queue.of(OTHER_TEAM, theirs.of(one.name)) for one in two]
+    await follow_in(two[0], follows)
+    await here[0].start(JOB)
+    await until(lambda: len(theirs.by[JOB]) == 1)
+    before = follows.woken[JOB, "a"]
+    woken = sum(theirs.woken.values())
+    for runner in here:
+        await runner.start(JOB)
+    await until(lambda: sum(theirs.woken.values()) > woken)
+    assert follows.woken[JOB, "a"] == before
+    for runner in here:
+        await runner.stop()
+
+
+async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_open(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    await prepare(new_postgresql)
+    asked: list[TeamId] = []
+    async with process(new_postgresql, follows, "a", run=False) as a:
+
+        async def find(team: TeamId) -> None:
+            asked.append(team)
+            if team == OTHER_TEAM:
+                a.queue.of(team, follows.of("a"))
+            if team == "T0AWAY":
+                raise StoreUnavailable("away")
+
+        running = asyncio.create_task(a.queue.run(find))
+        for team in (OTHER_TEAM, TeamId("T0STRANGER"), TeamId("T0AWAY")):
+            await a.entries.add(team, [JOB])
+        await followed_by(follows, "a")
+        # The others' have ended: whoever knows their teams queues them anew.
+        await until(lambda: len(queue.do("SELECT id FROM procrastinate_jobs")) == 1)
+        assert sorted(asked) == ["T0AWAY", OTHER_TEAM, "T0STRANGER"]
+        await end([running])
+
+
+async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_followed(
+    two: list[Process], follows: Follows, queue: Queue
+) -> None:
+    queue.do(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args) "
+        "VALUES ('follows', 'follow', %s, %s, jsonb_build_object('job', %s::text))",
+        JOB,
+        JOB,
+        JOB,
+    )
+    await until(lambda: queue.do("SELECT id FROM procrastinate_jobs") == [])
+    assert follows.begun == []
+    await two[0].runner.ensure([JOB])
+    await until(lambda: len(follows.by[JOB]) == 1)
+
+
+# Telling whoever follows
+
+
+async def test_starting_a_job_that_is_followed_here_wakes_its_follow(
+    two: list[Process], follows: Follows, queue: Queue
+) -> None:
+    await follow_in(two[0], follows)
+    await two[0].runner.start(JOB)
+    await until(lambda: follows.woken[JOB, "a"] > 0)
+    assert len(queue.entries()) == 1
+
+
+async def test_starting_a_job_that_is_followed_elsewhere_wakes_its_follow_there(
+    two: list[Process], follows: Follows
+) -> None:
+    a, b = two
+    await follow_in(a, follows)
+    for number in range(1, 4):
+        await b.runner.start(JOB)
+        assert await until(lambda number=number: follows.woken[JOB, "a"] == number) < 1.0  # type: ignore[misc]
+    assert follows.by[JOB] == ["a"]
+
+
+async def test_whoever_follows_is_woken_after_words_may_have_been_missed(
+    two: list[Process], follows: Follows
+) -> None:
+    a, b = two
+    await follow_in(a, follows)
+    a.cable.cut()
+    await until(lambda: not a.relay.listening.is_set())
+    await b.runner.start(JOB)
+    await asyncio.sleep(0.1)
+    assert follows.woken[JOB, "a"] == 0
+    a.cable.mend()
+    await until(lambda: follows.woken[JOB, "a"] > 0)
+
+
+async def test_a_start_in_the_moment_in_which_a_follow_ends_is_not_lost(new_postgresql: str) -> None:
+    """Work is put on a table and announced. A follow does what it finds there, and ends when it finds nothing."""
+    table: set[int] = set()
+    random = Random(7)
+
+    class Work(Follows):
+        async def _follow(self, job: JobId, name: str, wake: asyncio.Event) -> None:
+            self.begun.append((job, name))
+            while table:
+                wake.clear()
+                table.clear()
+                await asyncio.sleep(0)
+                if not wake.is_set():
+                    break
+
+    follows = Work()
+    async with processes(new_postgresql, follows, "ab") as two:
+        for number in range(150):
+            table.add(number)
+            await random.choice(two).runner.start(JOB)
+            await asyncio.sleep(random.choice((0.0, 0.0, 0.001, 0.002, 0.004, 0.01)))
+            if number % 10 == 9:
+                await until(lambda: not table, 2.0)
+    assert len(follows.begun) > 15
+
+
+# Processes that come and go
+
+
+async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
+    new_postgresql: str, follows: Follows
+) -> None:
+    async with processes(new_postgresql, follows, "ab", Timing()) as (a, _):
+        await a.runner.ensure(MANY)
+        await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
+        began = monotonic()
+        await a.stop()
+        assert all("a" not in names for names in follows.by.values())
+        await until(lambda: follows.count("b") == len(MANY))
+        assert monotonic() - began < 2.0
+        # What is asked of a process in its last moments is done by the others.
+        await a.runner.start(JOB)
+        assert await followed_by(follows, "b") < 2.0
+
+
+async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
+    new_postgresql: str, follows: Follows
+) -> None:
+    seldom = replace(CALM, poll_seconds=60.0, rescue_seconds=60.0)
+    async with processes(new_postgresql, follows, "ab", seldom) as (a, _):
+        await follow_in(a, follows)
+        await a.stop()
+        assert await followed_by(follows, "b") < 2.0
+
+
+async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_gives_back(
+    two: list[Process], follows: Follows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = two
+    await follow_in(a, follows)
+    connector = a.entries.connector
+    ask, tell = connector.execute_query_all_async, connector.execute_query_async
+    asking, given_back = asyncio.Event(), asyncio.Event()
+
+    async def dawdle(query: LiteralString, **values: object) -> list[dict[str, object]]:
+        if "fetch_job" in query:
+            asking.set()
+            await asyncio.wait({asyncio.ensure_future(given_back.wait())}, timeout=0.3)
+        return await ask(query, **values)
+
+    async def told(query: LiteralString, **values: object) -> None:
+        await tell(query, **values)
+        given_back.set()
+
+    monkeypatch.setattr(connector, "execute_query_all_async", dawdle)
+    await asking.wait()
+    monkeypatch.setattr(connector, "execute_query_async", told)
+    await a.stop()
+    assert await followed_by(follows, "b") < 2.0
+
+
+async def test_the_last_process_leaves_everything_for_the_next_one(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a", Timing()) as (a,):
+        await a.runner.ensure(MANY)
+        await until(lambda: follows.count("a") == len(MANY))
+    assert len(queue.do("SELECT * FROM procrastinate_jobs")) == len(MANY)
+    async with process(new_postgresql, follows, "b", Timing()):
+        assert await until(lambda: follows.count("b") == len(MANY)) < 3.0
+
+
+async def test_the_follows_of_a_process_that_vanished_go_on_elsewhere(
+    new_postgresql: str, follows: Follows
+) -> None:
+    async with processes(new_postgresql, follows, "abc", HASTY) as three:
+        await three[0].runner.ensure(MANY)
+        await until(lambda: all(follows.by[job] for job in MANY))
+        gone = three[0]
+        gone.cable.cut()
+        took = await until(lambda: all(names[-1] in "bc" for names in follows.by.values()))
+        assert took > HASTY.stalled_after_seconds - 2 * HASTY.heartbeat_seconds
+
+
+async def test_the_follows_of_a_process_whose_session_ended_go_on_elsewhere_long_before_its_heart_counts_as_silent(
+    new_postgresql: str, follows: Follows
+) -> None:
+    sees_ends = replace(CALM, ended_after_seconds=1.0)
+    async with processes(new_postgresql, follows, "ab", sees_ends) as (a, _):
+        await follow_in(a, follows)
+        a.cable.cut()
+        took = await until(lambda: follows.by[JOB] == ["a", "b"])
+        assert took < sees_ends.stalled_after_seconds / 3
+
+
+async def test_a_process_shows_its_session_again_when_it_had_to_connect_anew(
+    two: list[Process], queue: Queue
+) -> None:
+    def shows(one: Process) -> bool:
+        locks = "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+        return (one.entries._worker,) in queue.do(locks)
+
+    a, b = two
+    await until(lambda: shows(a) and shows(b))
+    a.cable.cut()
+    await until(lambda: not shows(a))
+    assert shows(b)
+    a.cable.mend()
+    await until(lambda: shows(a))
+
+
+async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "ab", HASTY) as (a, b):
+        await follow_in(a, follows)
+        begun = len(follows.begun)
+        a.cable.cut()
+        await until(lambda: follows.by[JOB] == ["a", "b"])
+        held = queue.entries()
+        a.cable.mend()
+        await until(a.relay.listening.is_set)
+        # Woken, its follow finds that it has lost its claim, and ends.
+        await followed_by(follows, "b")
+        await asyncio.sleep(5 * HASTY.heartbeat_seconds)
+        assert queue.entries() == held and len(follows.begun) == begun + 1
+        # And it is a full member again.
+        await b.stop()
+        await followed_by(follows, "a")
+
+
+def take_claim(of: Process, follows: Follows) -> None:
+    """Let a follow find that another process, which is gone by now, has claimed its job."""
+    follows.by[JOB].append("gone")
+    of.runner.here.wake(JOB)
+
+
+async def test_a_follow_whose_claim_is_taken_while_it_holds_its_entry_is_begun_anew(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    """A claim that was under way when its process stopped takes the job from its successor, and follows nothing."""
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        take_claim(a, follows)
+        await until(lambda: follows.by[JOB] == ["gone", "a"])
+        await until(lambda: [state for state, _ in queue.entries()] == ["doing"])
+
+
+async def test_an_entry_that_a_process_has_fetched_again_outlives_the_follow_that_it_was_fetched_for_first(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        # It was paused, taken for dead, and woke up in time to fetch what was given back.
+        queue.do("UPDATE procrastinate_jobs SET status = 'todo', worker_id = NULL, attempts = attempts + 1")
+        await until(lambda: follows.woken[JOB, "a"] > 0)
+        take_claim(a, follows)
+        await until(lambda: len(follows.begun) > 1 and follows.by[JOB][-1] == "a")
+        await asyncio.sleep(1.0)
+        assert follows.by[JOB] == ["gone", "a"]
+        assert [state for state, _ in queue.entries()] == ["doing"]
+
+
+async def test_a_process_that_others_have_forgotten_joins_again(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        queue.do("DELETE FROM procrastinate_workers")
+        await a.runner.start(OTHER)
+        await until(lambda: follows.by[OTHER] == ["a"])
+        await until(lambda: [status for status, _ in queue.entries()] == ["doing"])
+        await asyncio.sleep(3 * CALM.rescue_seconds)
+        assert follows.begun == [(JOB, "a"), (OTHER, "a")]
+        workers = queue.do("SELECT id FROM procrastinate_workers")
+        assert [(worker,) for _, worker in queue.entries() + queue.entries(OTHER)] == 2 * workers
+
+
+async def test_an_entry_of_a_dead_process_whose_job_was_queued_again_makes_one_follow(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "ab", HASTY) as (a, b):
+        await follow_in(a, follows)
+        await b.runner.start(JOB)
+        assert [status for status, _ in queue.entries()] == ["doing", "todo"]
+        a.cable.cut()
+        await until(lambda: follows.by[JOB] == ["a", "b"])
+        assert [status for status, _ in queue.entries()] == ["doing"]
+
+
+async def test_a_take_over_does_not_wait_for_a_clock_that_is_ahead(
+    two: list[Process], follows: Follows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(utils, "utcnow", lambda: datetime.now(UTC) + timedelta(hours=1))
+    a, _ = two
+    await follow_in(a, follows)
+    await a.stop()
+    assert await followed_by(follows, "b") < 2.0
+
+
+async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_all_could_show_that_they_live(
+    new_postgresql: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000.0]
+    monkeypatch.setattr("bot.worker.job_queue.monotonic", lambda: clock[0])
+    await prepare(new_postgresql)
+    async with open_pool(new_postgresql) as pool:
+        entries = await Entries.over(pool, Timing(stalled_after_seconds=7.5))
+        await entries.add(TEAM, [JOB])
+        await entries.fetch_job(["follows"], await entries.register_worker())
+        queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
+        mine = await entries.register_worker()
+
+        async def states(seconds: float, *, beat: bool) -> object:
+            clock[0] += seconds
+            if beat:
+                await entries.update_heartbeat(mine)
+            await entries.rescue()
+            return queue.entries()[0][0]
+
+        assert await states(30.0, beat=False) == "doing", "my own heart has stopped"
+        assert await states(0.0, beat=True) == "doing", "it has just begun to beat again"
+        assert await states(5.0, beat=True) == "doing"
+        assert await states(3.0, beat=True) == "todo"
+
+
+async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_back_again(
+    new_postgresql: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare(new_postgresql)
+    async with open_pool(new_postgresql) as pool:
+        dead, quick, slow = [await Entries.over(pool) for _ in range(3)]
+        await dead.add(TEAM, [JOB])
+        await dead.fetch_job(["follows"], await dead.register_worker())
+        queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
+        mine = await quick.register_worker()
+        await slow.register_worker()
+
+        async def find_and_dawdle(*of: Any) -> list[tuple[int, int | None]]:
+            found = await held_by_the_dead(*of)
+            monkeypatch.setattr("bot.worker.job_queue.held_by_the_dead", held_by_the_dead)
+            await quick.rescue()
+            await quick.fetch_job(["follows"], mine)
+            return found
+
+        monkeypatch.setattr("bot.worker.job_queue.held_by_the_dead", find_and_dawdle)
+        await slow.rescue()
+    assert queue.entries() == [("doing", mine)]
+    assert queue.do("SELECT attempts FROM procrastinate_jobs") == [(1,)]
+
+
+async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql: str, queue: Queue) -> None:
+    await prepare(new_postgresql)
+    async with open_pool(new_postgresql) as pool:
+        entries = await Entries.over(pool)
+        await entries.add(TEAM, [JOB])
+        await entries.fetch_job(["follows"], await entries.register_worker())
+        queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
+        await entries.register_worker()
+        await entries.rescue()
+    assert [status for status, _ in queue.entries()] == ["todo"]
+
+
+# The database away
+
+
+async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_it_is_back(
+    new_postgresql: str, follows: Follows, queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def heart_beats() -> bool:
+        age = queue.do("SELECT extract(epoch FROM now() - last_heartbeat)::float FROM procrastinate_workers")
+        return age < [(5 * CALM.heartbeat_seconds,)]
+
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        a.cable.cut()
+        await asyncio.gather(a.runner.start(OTHER), a.runner.ensure([JOB, OTHER]))
+        assert (follows.by[JOB], follows.by[OTHER]) == (["a"], [])
+        await until(lambda: not heart_beats())
+        a.cable.mend()
+        await until(a.relay.listening.is_set)
+        await a.runner.start(OTHER)
+        assert await followed_by(follows, "a", OTHER) < 3.0
+        await until(heart_beats)
+        await asyncio.sleep(5 * CALM.rescue_seconds)
+        assert follows.begun == [(JOB, "a"), (OTHER, "a")]
+        assert queue.do("SELECT attempts FROM procrastinate_jobs WHERE args->>'job' = %s", JOB) == [(0,)]
+    log = capsys.readouterr().out
+    assert "follow not queued" in log and "follows not queued" in log
+
+
+async def test_a_new_follow_does_not_wait_for_the_next_look_at_the_queue(
+    new_postgresql: str, follows: Follows
+) -> None:
+    async with processes(new_postgresql, follows, "a", replace(CALM, poll_seconds=60.0)) as (a,):
+        await a.runner.start(JOB)
+        await followed_by(follows, "a")
+        a.cable.cut()
+        await asyncio.sleep(0.7)
+        a.cable.mend()
+        await until(a.relay.listening.is_set)
+        await asyncio.sleep(2.5)
+        await a.runner.start(OTHER)
+        await followed_by(follows, "a", OTHER)
+
+
+async def test_a_follow_that_ends_while_the_database_is_away_leaves_nothing_behind(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        a.cable.cut()
+        follows.end(JOB)
+        await until(lambda: not follows.by[JOB])
+        await asyncio.sleep(0.3)
+        assert [status for status, _ in queue.entries()] == ["doing"]
+        a.cable.mend()
+        await until(lambda: queue.entries() == [])
+
+
+async def test_an_entry_whose_end_the_database_refused_does_not_stay_for_ever(
+    new_postgresql: str, follows: Follows, queue: Queue
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        queue.do(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$"
+        )
+        queue.do("CREATE TRIGGER refuse BEFORE DELETE ON procrastinate_jobs EXECUTE FUNCTION refuse()")
+        follows.end(JOB)
+        await until(lambda: not follows.by[JOB])
+        await asyncio.sleep(0.3)
+        assert len(queue.entries()) == 1
+        queue.do("DROP FUNCTION refuse CASCADE")
+        await until(lambda: queue.entries() == [])
+
+
+async def test_an_entry_that_was_given_out_while_the_answer_was_lost_is_followed(
+    new_postgresql: str, follows: Follows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_one, ask_for_all = Connector.execute_query_one_async, Connector.execute_query_all_async
+    lost: list[str] = []
+
+    def lose_the_first(query: str, answer: object) -> None:
+        if "fetch_job" in query and "follow" in str(answer) and not lost:
+            lost.append(query)
+            raise ConnectorException("connection lost")
+
+    async def one(self: Connector, query: LiteralString, **values: object) -> dict[str, object]:
+        answer = await ask_for_one(self, query, **values)
+        lose_the_first(query, answer)
+        return answer
+
+    async def several(self: Connector, query: LiteralString, **values: object) -> list[dict[str, object]]:
+        answer = await ask_for_all(self, query, **values)
+        lose_the_first(query, answer)
+        return answer
+
+    monkeypatch.setattr(Connector, "execute_query_one_async", one)
+    monkeypatch.setattr(Connector, "execute_query_all_async", several)
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await a.runner.start(JOB)
+        await followed_by(follows, "a")
+    assert lost and len(follows.begun) == 1
+
+
+async def test_a_worker_that_breaks_leaves_its_follows_running_and_its_entries_in_place(
+    new_postgresql: str, follows: Follows, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = Entries.fetch_job
+    broken: list[int] = []
+
+    async def break_once(self: Entries, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        if follows.by[JOB] and not broken:
+            broken.append(worker_id)
+            raise ZeroDivisionError
+        return await fetch(self, queues, worker_id)
+
+    monkeypatch.setattr(Entries, "fetch_job", break_once)
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        await until(lambda: bool(broken))
+        await until(lambda: a.entries._worker not in {None, *broken})
+        await until(lambda: queue.entries() == [("doing", a.entries._worker)])
+        assert follows.begun == [(JOB, "a")]
+
+
+async def test_the_process_can_stop_while_the_database_is_silent(
+    new_postgresql: str, follows: Follows
+) -> None:
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+        a.cable.fall_silent()
+        began = monotonic()
+        await a.stop()
+        assert monotonic() - began < 2.0
+        assert not follows.by[JOB]
+        a.cable.mend()
+
+
+# Numbers and words
+
+
+def test_the_numbers_keep_their_promises() -> None:
+    timing = Timing()
+    giving_back_and_fetching_seconds = 2.0
+    assert timing.ended_after_seconds + timing.rescue_seconds + giving_back_and_fetching_seconds <= 5.0, (
+        "fully at work again within 5 s of a kill"
+    )
+    assert timing.heartbeat_seconds < timing.ended_after_seconds, "whoever connects anew has a beat to spare"
+    assert timing.stalled_after_seconds + timing.rescue_seconds + giving_back_and_fetching_seconds < 12.0, (
+        "taken over within 15 s, whatever happens"
+    )
+    held_up_seconds, database_seconds = 3.0, 2.0
+    assert timing.heartbeat_seconds + held_up_seconds + database_seconds < timing.stalled_after_seconds
+
+
+async def test_the_log_has_our_own_lines_only(
+    new_postgresql: str, follows: Follows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with processes(new_postgresql, follows, "a") as (a,):
+        await follow_in(a, follows)
+    assert [record.name for record in caplog.records if record.name.startswith("procrastinate")] == []
+
+
+async def test_signals_stay_with_the_process(new_postgresql: str, follows: Follows) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    async with processes(new_postgresql, follows, "a"):
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_process_needs_few_connections(two: list[Process], follows: Follows, queue: Queue) -> None:
+    for one in two:
+        await one.runner.ensure(MANY)
+    await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
+    held = queue.do("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'omni-job-bot'")
+    assert held <= [(2 * 3,)]
+
+
+async def test_a_job_is_looked_up_by_its_index_whatever_the_planner_thinks(new_postgresql: str) -> None:
+    async with open_pool(new_postgresql) as pool, pool.connection() as connection:
+        for setting in ("enable_sort", "enable_bitmapscan", "enable_seqscan"):
+            shown = await (await connection.execute(f"SHOW {setting}".encode())).fetchone()
+            assert shown == ("off",)
+
+
+# Whether anybody follows at all
+
+
+async def test_while_any_process_lives_each_of_them_says_that_jobs_are_followed(two: list[Process]) -> None:
+    assert [await one.queue.is_anybody_following() for one in two] == [True, True]
+
+
+async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
+    two: list[Process], queue: Queue
+) -> None:
+    a, b = two
+    await a.stop()
+    assert await a.queue.is_anybody_following()
+    await b.stop()
+    queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '14 seconds'")
+    assert await a.queue.is_anybody_following()
+    queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '16 seconds'")
+    assert not await a.queue.is_anybody_following()
+
+
+async def test_while_the_database_is_away_nobody_can_tell(two: list[Process]) -> None:
+    two[0].cable.cut()
+    with pytest.raises(StoreUnavailable):
+        await two[0].queue.is_anybody_following()

@@ -1,0 +1,277 @@
+"""One coroutine per job, whatever is asked for how often."""
+
+import asyncio
+import gc
+from collections import Counter
+from typing import cast
+
+import pytest
+
+from bot.domain.jobs import JobId
+from bot.domain.ports.worker import Find
+from bot.worker.runner import BEGUN_AT_ONCE, TaskRunner, TaskRunners
+
+pytestmark = pytest.mark.looptime
+
+JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
+OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
+
+
+class Follows:
+    """A follow that goes on until it is told to end, and remembers how often it was begun and woken."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[JobId] = Counter()
+        self.woken: Counter[JobId] = Counter()
+        self.cancelled: list[JobId] = []
+        self.end: dict[JobId, BaseException | None] = {}
+
+    async def follow(self, job: JobId, wake: asyncio.Event) -> None:
+        self.begun[job] += 1
+        try:
+            while job not in self.end:
+                await wake.wait()
+                wake.clear()
+                self.woken[job] += 1
+        except asyncio.CancelledError:
+            self.cancelled.append(job)
+            raise
+        if (error := self.end.pop(job)) is not None:
+            raise error
+
+
+async def settled() -> None:
+    await asyncio.sleep(1.0)
+
+
+async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    for _ in range(50):
+        await runner.start(JOB)
+        await runner.ensure([JOB, JOB])
+    await settled()
+    await runner.start(JOB)
+    await settled()
+    assert follows.begun == {JOB: 1}
+    await runner.stop()
+
+
+async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB])
+    await settled()
+    await runner.ensure([JOB])
+    await settled()
+    assert follows.woken[JOB] == 0
+    await runner.start(JOB)
+    await settled()
+    assert follows.woken[JOB] == 1
+    await runner.stop()
+
+
+async def test_jobs_are_followed_beside_each_other() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB, OTHER])
+    await settled()
+    follows.end[JOB] = None
+    await runner.start(JOB)
+    await settled()
+    await runner.start(OTHER)
+    await settled()
+    assert follows.begun == {JOB: 1, OTHER: 1} and follows.woken[OTHER] == 1
+    await runner.stop()
+
+
+async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    for _ in range(3):
+        follows.end[JOB] = None
+        await runner.start(JOB)
+        await settled()
+    assert follows.begun[JOB] == 3
+    assert runner._running == {}
+
+
+async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_once() -> None:
+    begun: list[int] = []
+    late: list[asyncio.Task[None]] = []
+
+    async def follow(_: JobId, wake: asyncio.Event) -> None:
+        begun.append(1)
+        if len(begun) == 1:
+            late.append(asyncio.create_task(runner.start(JOB)))
+        else:
+            await wake.wait()
+
+    runner = TaskRunner(follow)
+    await runner.start(JOB)
+    await settled()
+    await runner.ensure([JOB])
+    await settled()
+    assert len(begun) == 2
+    await runner.start(JOB)
+    await settled()
+    assert len(begun) == 2 and runner._running == {}
+
+
+async def test_many_follows_begin_a_few_at_a_time_so_that_other_work_gets_between() -> None:
+    follows = Follows()
+    begun_at_each_breath: list[int] = []
+
+    async def breathe() -> None:
+        await asyncio.sleep(1.0)
+        begun_at_each_breath.append(len(follows.begun))
+
+    runner = TaskRunner(follows.follow, breathe)
+    await runner.ensure([JobId(str(number)) for number in range(2 * BEGUN_AT_ONCE + 1)])
+    await settled()
+    assert begun_at_each_breath == [BEGUN_AT_ONCE, 2 * BEGUN_AT_ONCE]
+    assert len(follows.begun) == 2 * BEGUN_AT_ONCE + 1
+    await runner.stop()
+
+
+async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> None:
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.start(OTHER)
+    follows.end[JOB] = ZeroDivisionError("a defect")
+    await runner.start(JOB)
+    await settled()
+    await runner.ensure([JOB])
+    await runner.start(OTHER)
+    await settled()
+    assert follows.begun == {JOB: 2, OTHER: 1} and follows.woken[OTHER] == 1
+    await runner.stop()
+    gc.collect()
+    assert unheard == []
+
+
+async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    assert not seeing.done()
+    follows.end[JOB] = None
+    await runner.start(JOB)
+    await settled()
+    assert seeing.done() and follows.begun == {JOB: 1}
+
+
+async def test_whoever_sees_through_what_is_followed_already_has_its_watches_looked_at_again() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB])
+    await settled()
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    assert follows.begun == {JOB: 1} and follows.woken == {JOB: 1}
+    seeing.cancel()
+    await runner.stop()
+
+
+async def test_a_follow_that_was_there_before_and_ends_is_begun_anew_for_whoever_sees_it_through() -> None:
+    """It may have lost its claim to another process that has given the job back since."""
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB])
+    await settled()
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    follows.end[JOB] = None
+    await settled()
+    assert follows.begun == {JOB: 2} and not seeing.done()
+    follows.end[JOB] = None
+    await runner.start(JOB)
+    await settled()
+    assert follows.begun == {JOB: 2} and seeing.done()
+
+
+async def test_whoever_gives_up_waiting_ends_no_follow() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    seeing = asyncio.create_task(runner.see_through(JOB))
+    await settled()
+    seeing.cancel()
+    await settled()
+    assert seeing.cancelled() and follows.cancelled == []
+    assert runner.wake(JOB)
+    await runner.stop()
+
+
+async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    assert not runner.wake(JOB)
+    await runner.ensure([JOB, OTHER])
+    await settled()
+    runner.wake_all()
+    await settled()
+    assert follows.woken == {JOB: 1, OTHER: 1}
+    assert runner.wake(JOB) and not runner.wake(JobId("another"))
+    await settled()
+    assert follows.woken == {JOB: 2, OTHER: 1}
+    await runner.stop()
+
+
+async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> None:
+    follows = Follows()
+    runner = TaskRunner(follows.follow)
+    await runner.ensure([JOB, OTHER])
+    await settled()
+    await runner.stop()
+    assert sorted(follows.cancelled) == [JOB, OTHER]
+    await runner.start(JOB)
+    await runner.ensure([OTHER])
+    await asyncio.wait_for(runner.see_through(JOB), 1.0)
+    await settled()
+    assert follows.begun == {JOB: 1, OTHER: 1}
+    assert runner._running == {}
+
+
+async def test_stopping_waits_until_the_follows_have_tidied_up() -> None:
+    tidied: list[JobId] = []
+
+    async def follow(job: JobId, _: asyncio.Event) -> None:
+        try:
+            await asyncio.sleep(3_600.0)
+        finally:
+            await asyncio.sleep(2.0)
+            tidied.append(job)
+
+    runner = TaskRunner(follow)
+    await runner.start(JOB)
+    await settled()
+    await runner.stop()
+    assert tidied == [JOB]
+
+
+async def test_a_runner_without_follows_stops_at_once() -> None:
+    runner = TaskRunner(Follows().follow)
+    await runner.stop()
+    await runner.stop()
+
+
+async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None:
+    running = asyncio.create_task(TaskRunners().run(cast(Find, None)))
+    await settled()
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_jobs_are_taken_up_while_the_runners_run() -> None:
+    runners = TaskRunners()
+    assert not await runners.is_anybody_following()
+    running = asyncio.create_task(runners.run(cast(Find, None)))
+    await settled()
+    assert await runners.is_anybody_following()
+    running.cancel()
+    await settled()
+    assert not await runners.is_anybody_following()

@@ -1,0 +1,325 @@
+"""Those workspaces run that their source knows, each once, with what is known of it now; one's trouble is its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bot.domain.cards import TeamId, UserId
+from bot.domain.credentials import Credentials
+from bot.domain.errors import StoreUnavailable
+from bot.tasks import end
+from bot.workspaces.registry import COUNT_SECONDS, FRESH_SECONDS, LOOK_SECONDS, Workspaces
+from bot.workspaces.workspace import Workspace
+
+pytestmark = pytest.mark.looptime
+
+ACME, OTHER = TeamId("T0ACME"), TeamId("T0OTHER")
+
+
+def credentials(team: TeamId, key: str = "key") -> Credentials:
+    return Credentials(
+        team=team,
+        bot_user=UserId("U0BOT"),
+        bot_id="B0BOT",
+        bot_token=f"xoxb-{team}",
+        omni_base_url="https://acme.omniapp.co",
+        omni_api_token=key,
+        requests_per_minute=60,
+    )
+
+
+@dataclass(eq=False)
+class World:
+    """The source, and what is built of what it knows."""
+
+    known: list[Credentials] = field(default_factory=list)
+    error: Exception | None = None
+    looks: int = 0
+    takes_seconds: float = 0.0
+    """How long the source takes to answer."""
+    ends_in_seconds: float = 0.0
+    """How long a workspace takes to end what it does."""
+    breaks: dict[TeamId, Exception] = field(default_factory=dict)
+    """What comes over a workspace as soon as it runs, once."""
+    said: list[tuple[str, TeamId]] = field(default_factory=list)
+
+    async def list(self) -> Sequence[Credentials]:
+        self.looks += 1
+        await asyncio.sleep(self.takes_seconds)
+        if self.error is not None:
+            raise self.error
+        return list(self.known)
+
+    @asynccontextmanager
+    async def build(self, credentials: Credentials) -> AsyncIterator[Workspace]:
+        team = credentials.team
+
+        async def run(stop: asyncio.Event) -> None:
+            if error := self.breaks.pop(team, None):
+                raise error
+            await stop.wait()
+            await asyncio.sleep(self.ends_in_seconds)
+
+        if not credentials.bot_token.isascii():
+            raise UnicodeError("no token at all")
+        self.said.append(("opened", team))
+        yield cast(Workspace, SimpleNamespace(credentials=credentials, app=f"app of {team}", run=run))
+        self.said.append(("closed", team))
+
+
+@pytest.fixture
+def world() -> World:
+    return World([credentials(ACME)])
+
+
+@pytest.fixture
+async def workspaces(world: World) -> AsyncIterator[Workspaces]:
+    workspaces = Workspaces(world, world.build)
+    yield workspaces
+    await workspaces.stop()
+
+
+async def test_a_look_opens_what_the_source_knows_and_a_second_one_changes_nothing(
+    world: World, workspaces: Workspaces
+) -> None:
+    world.known.append(credentials(OTHER))
+    await workspaces.look()
+    await workspaces.look()
+    assert world.said == [("opened", ACME), ("opened", OTHER)]
+    assert [workspace.credentials.team for workspace in workspaces.running] == [ACME, OTHER]
+
+
+async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces: Workspaces) -> None:
+    await workspaces.look()
+    found = await workspaces.of(ACME)
+    assert found is not None and found.credentials == credentials(ACME)
+    assert await workspaces.app_of(ACME) == cast(Any, f"app of {ACME}")
+    assert world.looks == 1
+
+
+async def test_where_there_is_but_one_workspace_every_payload_is_for_it(
+    world: World, workspaces: Workspaces
+) -> None:
+    await workspaces.look()
+    for team in (ACME, OTHER, TeamId("")):
+        assert await workspaces.only_app(team) == cast(Any, f"app of {ACME}")
+    assert world.looks == 1
+
+
+async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_broke(
+    world: World, workspaces: Workspaces
+) -> None:
+    world.breaks[ACME] = ZeroDivisionError()
+    await workspaces.look()
+    await asyncio.sleep(FRESH_SECONDS)
+    assert workspaces.running == []
+    assert await workspaces.only_app(OTHER) == cast(Any, f"app of {ACME}")
+
+
+async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked_for(
+    world: World, workspaces: Workspaces
+) -> None:
+    await workspaces.look()
+    await asyncio.sleep(FRESH_SECONDS)
+    world.known.append(credentials(OTHER))
+    world.takes_seconds = 0.5
+    found = await asyncio.gather(*(workspaces.of(OTHER) for _ in range(5)))
+    assert len({id(workspace) for workspace in found}) == 1 and found[0] is not None
+    assert world.said == [("opened", ACME), ("opened", OTHER)]
+    assert world.looks == 2
+
+
+async def test_a_team_that_nobody_knows_is_none_and_costs_one_look_a_second_at_most(
+    world: World, workspaces: Workspaces
+) -> None:
+    for _ in range(100):
+        assert await workspaces.of(TeamId("T0STRANGER")) is None
+        assert await workspaces.app_of(TeamId("T0STRANGER")) is None
+        await asyncio.sleep(0.05)
+    assert world.looks <= 6
+
+
+async def test_whether_a_team_is_known_can_not_be_told_while_the_source_is_away(
+    world: World, workspaces: Workspaces
+) -> None:
+    world.error = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        await workspaces.of(ACME)
+    world.error = None
+    assert await workspaces.of(ACME) is not None
+
+
+async def test_a_workspace_that_is_closed_has_ended_when_that_returns(
+    world: World, workspaces: Workspaces
+) -> None:
+    world.known.append(credentials(OTHER))
+    world.ends_in_seconds = 3.0
+    await workspaces.look()
+    world.known.pop(0)
+    await workspaces.close(ACME)
+    assert world.said[2:] == [("closed", ACME)]
+    assert [workspace.credentials.team for workspace in workspaces.running] == [OTHER]
+    assert await workspaces.of(ACME) is None
+    await workspaces.close(ACME)
+
+
+async def test_every_minute_what_the_source_no_longer_knows_is_closed_and_what_is_new_opened(
+    world: World, workspaces: Workspaces
+) -> None:
+    await workspaces.look()
+    looking = asyncio.create_task(workspaces.run())
+    world.known = [credentials(OTHER)]
+    await asyncio.sleep(LOOK_SECONDS - 1.0)
+    assert world.said == [("opened", ACME)]
+    await asyncio.sleep(2.0)
+    assert world.said == [("opened", ACME), ("opened", OTHER), ("closed", ACME)]
+    await end([looking])
+
+
+async def test_a_look_that_fails_leaves_all_as_it_is_and_is_made_again(
+    world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await workspaces.look()
+    looking = asyncio.create_task(workspaces.run())
+    world.error, world.known = StoreUnavailable("away"), []
+    await asyncio.sleep(LOOK_SECONDS + 1.0)
+    assert world.said == [("opened", ACME)]
+    assert "workspaces not read" in capsys.readouterr().out
+    world.error = None
+    await asyncio.sleep(LOOK_SECONDS)
+    assert world.said == [("opened", ACME), ("closed", ACME)]
+    await end([looking])
+
+
+async def test_other_credentials_close_it_and_open_it_anew_never_both_at_once(
+    world: World, workspaces: Workspaces
+) -> None:
+    await workspaces.look()
+    world.known = [credentials(ACME, "another key")]
+    world.ends_in_seconds = 2.0
+    changing = asyncio.create_task(workspaces.look())
+    await asyncio.sleep(1.0)
+    # A request in that moment is for the one to come.
+    found = await workspaces.of(ACME)
+    assert found is not None and found.credentials.omni_api_token == "another key"
+    await changing
+    assert world.said == [("opened", ACME), ("closed", ACME), ("opened", ACME)]
+
+
+async def test_a_workspace_that_breaks_is_opened_anew_by_the_next_look_and_the_others_go_on(
+    world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.known.append(credentials(OTHER))
+    world.breaks[ACME] = ZeroDivisionError()
+    await workspaces.look()
+    await asyncio.sleep(0.1)
+    assert [workspace.credentials.team for workspace in workspaces.running] == [OTHER]
+    assert "workspace broke" in capsys.readouterr().out
+    await workspaces.look()
+    assert {workspace.credentials.team for workspace in workspaces.running} == {ACME, OTHER}
+
+
+async def test_one_that_can_not_be_built_keeps_no_other_from_running(
+    world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.known = [replace(credentials(ACME), bot_token="xoxb-\N{SNOWMAN}"), credentials(OTHER)]
+    await workspaces.look()
+    assert [workspace.credentials.team for workspace in workspaces.running] == [OTHER]
+    assert await workspaces.of(ACME) is None
+    said = capsys.readouterr().out
+    assert "workspace broke" in said and "xoxb" not in said
+
+
+async def test_at_the_end_all_are_closed_at_the_same_time_and_none_is_opened_any_more(world: World) -> None:
+    workspaces = Workspaces(world, world.build)
+    world.known += [credentials(TeamId(f"T{number}")) for number in range(20)]
+    world.ends_in_seconds = 4.0
+    await workspaces.look()
+    began = asyncio.get_running_loop().time()
+    await workspaces.stop()
+    assert asyncio.get_running_loop().time() - began == pytest.approx(4.0)
+    assert workspaces.running == []
+    await workspaces.look()
+    await asyncio.sleep(FRESH_SECONDS)
+    assert await workspaces.of(ACME) is None
+    await workspaces.stop()
+
+
+class FakeGate:
+    """Remembers its share."""
+
+    def __init__(self, key: str, shares: dict[str, float]) -> None:
+        self._key, self._shares = key, shares
+
+    def share(self, part: float) -> None:
+        self._shares[self._key] = part
+
+
+async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_use_it(world: World) -> None:
+    shares: dict[str, float] = {}
+    jobs = {
+        ACME: SimpleNamespace(jobs=1, in_all=4),
+        OTHER: SimpleNamespace(jobs=2, in_all=2),
+        TeamId("T0THIRD"): SimpleNamespace(jobs=0, in_all=3),
+        TeamId("T0FOURTH"): SimpleNamespace(jobs=0, in_all=0),
+    }
+    gates = {key: FakeGate(key, shares) for key in "ab"}
+
+    @asynccontextmanager
+    async def build(known: Credentials) -> AsyncIterator[Workspace]:
+        async def open_jobs() -> list[str]:
+            return ["job"] * jobs[known.team].in_all
+
+        workspace = SimpleNamespace(
+            credentials=known,
+            requests=gates[known.omni_api_token],
+            watches=SimpleNamespace(open_jobs=open_jobs),
+            parts=SimpleNamespace(follower=jobs[known.team]),
+            run=lambda stop: stop.wait(),
+        )
+        yield cast(Workspace, workspace)
+
+    world.known = [credentials(team, "a" if team in (ACME, OTHER) else "b") for team in jobs]
+    workspaces = Workspaces(world, build)
+    await workspaces.look()
+    sharing = asyncio.create_task(workspaces.share_requests())
+    await asyncio.sleep(0.1)
+    assert shares == {"a": 3 / 6, "b": 1 / 3}
+    jobs[ACME].jobs = 4
+    await asyncio.sleep(COUNT_SECONDS)
+    assert shares == {"a": 1.0, "b": 1 / 3}
+    await end([sharing])
+    await workspaces.stop()
+
+
+async def test_where_one_of_several_has_thrown_the_bot_out_it_works_in_the_others() -> None:
+    boards = [SimpleNamespace(refused=None), SimpleNamespace(refused="account_inactive")]
+    several = Workspaces(cast(Any, None), cast(Any, None))
+    assert several.refused() is None, "installed nowhere yet, it is ready to be"
+    for number, board in enumerate(boards):
+        running = SimpleNamespace(workspace=SimpleNamespace(board=board))
+        several._running[TeamId(f"T{number}")] = cast(Any, running)
+    assert several.refused() is None
+    boards[0].refused = "token_revoked"
+    assert several.refused() == "token_revoked"
+
+
+async def test_a_key_that_several_share_counts_once_in_the_figures() -> None:
+    shared, own = object(), object()
+
+    def workspace(requests: object) -> Any:
+        async def reading(*, with_key: bool) -> tuple[object, bool]:
+            return requests, with_key
+
+        return SimpleNamespace(workspace=SimpleNamespace(requests=requests, reading=reading))
+
+    several = Workspaces(cast(Any, None), cast(Any, None))
+    for number, requests in enumerate((shared, shared, own)):
+        several._running[TeamId(f"T{number}")] = workspace(requests)
+    found: Any = await several.readings()
+    assert found == [(shared, True), (shared, False), (own, True)]
