@@ -11,25 +11,25 @@ from typing import Any
 import aiohttp
 import structlog
 
-from bot.domain.ports.metrics import Meter
-from bot.ratelimit import OmniGates
+from bot.domain.ports.metrics import Metrics
+from bot.ratelimit import OmniRateLimiters
 from bot.server import http
-from bot.server.routes import Doors
+from bot.server.routes import Routes
 from bot.settings import Settings
-from bot.slack.dispatch import Delivery
+from bot.slack.dispatch import EventSource
 from bot.slack.messages import slack_client, slack_session
 from bot.slack.socket_mode import SocketMode
 from bot.storage.database import Database
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.retention import sweep_left
 from bot.storage.transactions import Transactions
 from bot.tasks import end
 from bot.workspaces.agreement import Agreement
-from bot.workspaces.install import Installing
-from bot.workspaces.processes import Sharing, server_secret, sharing
+from bot.workspaces.install import Installer
+from bot.workspaces.processes import ProcessResources, process_resources, server_secret
 from bot.workspaces.registry import Workspaces
 from bot.workspaces.sources import SingleWorkspace
-from bot.workspaces.workspace import Common, at_most, build, now
+from bot.workspaces.workspace import SharedResources, at_most, build, now
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ async def run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises what `run` raises."""
-    doors = Doors(settings)
+    doors = Routes(settings)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
@@ -66,7 +66,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         closing.push_async_callback(_settle, transactions)
         session = await closing.enter_async_context(slack_session())
         slack = slack_client(settings.app_token, settings.slack_api_url, session, doors.metrics)
-        installing = Installing(settings, transactions, session) if doors.oauth is not None else None
+        installing = Installer(settings, transactions, session) if doors.oauth is not None else None
         common = await closing.enter_async_context(
             _common(settings, session, transactions, doors.metrics, installing)
         )
@@ -74,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         workspaces = Workspaces(source, partial(build, common))
         # However this ends, no workspace outlives what it stands on.
         closing.push_async_callback(workspaces.stop)
-        peers = common.sharing.peers
+        peers = common.processes.peers
         agreement = None if peers is None or installing is not None else Agreement(peers, source)
         starting = asyncio.create_task(_start(workspaces, agreement))
         if not await _before(stop, starting):
@@ -90,10 +90,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if database.is_shared:
             upkeep.append(workspaces.share_requests)
         if agreement is not None:
-            upkeep.append(partial(agreement.keep, lambda: [each.requests for each in workspaces.running]))
+            upkeep.append(partial(agreement.keep, lambda: [each.limiter for each in workspaces.running]))
         if installing is not None:
             upkeep.append(partial(sweep_left, transactions, now, retention_days=settings.retention_days))
-        await _work(workspaces, delivery, common.sharing, upkeep, stop)
+        await _work(workspaces, delivery, common.processes, upkeep, stop)
     log.info("stopped")
 
 
@@ -102,25 +102,25 @@ async def _common(
     settings: Settings,
     session: aiohttp.ClientSession,
     transactions: Transactions,
-    meter: Meter,
-    installing: Installing | None,
-) -> AsyncIterator[Common]:
+    metrics: Metrics,
+    installing: Installer | None,
+) -> AsyncIterator[SharedResources]:
     """What all workspaces have in common. Raises StoreUnavailable."""
     # Nobody else can open what only one process may use.
     alone_since = None if transactions.database.is_shared else now()
-    ledger = StoredLedger(transactions, now)
-    async with sharing(transactions, settings.database_url.get_secret_value(), Random()) as shared:
-        yield Common(
+    ledger = SqlRateLimitStore(transactions, now)
+    async with process_resources(transactions, settings.database_url.get_secret_value(), Random()) as shared:
+        yield SharedResources(
             settings=settings,
             session=session,
             transactions=transactions,
-            ledger=ledger,
-            gates=OmniGates(ledger),
-            sharing=shared,
+            rate_limits=ledger,
+            limiters=OmniRateLimiters(ledger),
+            processes=shared,
             webhook_secret=await server_secret(transactions, "omni webhook"),
-            meter=meter,
+            metrics=metrics,
             alone_since=alone_since,
-            leaving=None if installing is None else installing.leaving,
+            uninstaller=None if installing is None else installing.leaving,
         )
 
 
@@ -144,8 +144,8 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 async def _work(
     workspaces: Workspaces,
-    delivery: Delivery,
-    shared: Sharing,
+    delivery: EventSource,
+    shared: ProcessResources,
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     stop: asyncio.Event,
 ) -> None:
@@ -162,11 +162,11 @@ async def _work(
         delivering.cancel()
         await asyncio.wait({delivering})
         await end(keeping)
-        shared.runners.leave()
+        shared.runners.drain()
         await workspaces.stop()
         running.cancel()
         listening.cancel()
 
 
 async def _settle(transactions: Transactions) -> None:
-    await at_most(WRITES_WITHIN_SECONDS, "writes", transactions.settle())
+    await at_most(WRITES_WITHIN_SECONDS, "writes", transactions.drain())

@@ -4,7 +4,7 @@ import re
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from bot.domain.errors import Unreadable
+from bot.domain.errors import DecryptionFailed
 
 
 def key_list(keys: str) -> list[str]:
@@ -39,11 +39,11 @@ class EncryptionKeys:
         try:
             return self._keys.decrypt(encrypted.encode()).decode()
         except InvalidToken as error:
-            raise Unreadable("encrypted with a key that ENCRYPTION_KEY does not name") from error
+            raise DecryptionFailed("encrypted with a key that ENCRYPTION_KEY does not name") from error
 
-    def anew(self, encrypted: str) -> str:
+    def reencrypt(self, encrypted: str) -> str:
         """The same, encrypted with the first key. Raises Unreadable."""
         try:
             return self._keys.rotate(encrypted.encode()).decode()
         except InvalidToken as error:
-            raise Unreadable("encrypted with a key that ENCRYPTION_KEY does not name") from error
+            raise DecryptionFailed("encrypted with a key that ENCRYPTION_KEY does not name") from error

@@ -15,7 +15,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bot.domain.cards import Place, UserId
+from bot.domain.cards import ChannelRef, UserId
 from bot.domain.jobs import JobId
 
 Format = Literal["text", "json"]
@@ -211,11 +211,13 @@ class Act(StrEnum):
 _log = structlog.get_logger(LOGGER)
 
 
-def audit(act: Act, user: UserId, place: Place | None, outcome: str, *, job: JobId | None = None) -> None:
+def audit(
+    act: Act, user: UserId, channel: ChannelRef | None, outcome: str, *, job: JobId | None = None
+) -> None:
     """Write a line: who, where, which job, and what came of it, in words of ours.
 
-    `place`: None where what is refused has none, such as a job that a list leaves out.
+    `channel`: None where what is refused has none, such as a job that a list leaves out.
     """
-    where = {} if place is None else {"team": place.team, "channel": place.channel}
+    where = {} if channel is None else {"team": channel.team, "channel": channel.id}
     which = {} if job is None else {"job": job}
     _log.info("audit", act=act.value, user=user, **where, **which, outcome=outcome)

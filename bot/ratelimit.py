@@ -1,7 +1,7 @@
 """A budget of requests: how many fit into a minute, and who goes next when there are not enough.
 
 The rate is a generic cell rate (ITU-T I.371, GCRA): one number, the theoretical arrival time, tells
-whether a request may go now. It is kept by a `Ledger` outside this process, so that the budget holds
+whether a request may go now. It is kept by a `RateLimitStore` outside this process, so that the budget holds
 across restarts; this module decides what fits and keeps the queue.
 """
 
@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from bot.domain.cards import TeamId
 from bot.domain.credentials import Credentials
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.omni import Priority
 
 WINDOW_SECONDS = 60.0
 
@@ -59,7 +59,7 @@ class Rate:
     tolerance_seconds: float
 
     @property
-    def unhurried_tolerance_seconds(self) -> float:
+    def background_tolerance_seconds(self) -> float:
         """What requests that nobody waits for may use: they leave the last place of a burst to one that
         somebody does wait for, in this process or another."""
         return max(0.0, self.tolerance_seconds - self.interval_seconds)
@@ -79,13 +79,13 @@ class Rate:
         return cls(interval, (burst - 1) * interval)
 
 
-class Ledger(Protocol):
+class RateLimitStore(Protocol):
     """Where the theoretical arrival times are kept, one per budget name, shared by all who spend."""
 
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """Take one request if it fits now. Returns 0.0, or the seconds until it is worth trying again.
 
-        `urgent`: whether somebody waits for it. Others leave room, see `Rate.unhurried_tolerance_seconds`.
+        `urgent`: whether somebody waits for it. Others leave room, see `Rate.background_tolerance_seconds`.
         """
         ...
 
@@ -94,7 +94,7 @@ class Ledger(Protocol):
         ...
 
 
-class LocalLedger:
+class LocalRateLimitStore:
     """A ledger of this process alone, for limits that may be forgotten at a restart. Counts the loop's time."""
 
     def __init__(self) -> None:
@@ -102,9 +102,9 @@ class LocalLedger:
         self._paused_until = 0.0
 
     async def take(self, _budget: str, rate: Rate, *, urgent: bool = True) -> float:
-        """See `Ledger.take`."""
+        """See `RateLimitStore.take`."""
         now = asyncio.get_running_loop().time()
-        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
+        ahead = rate.tolerance_seconds if urgent else rate.background_tolerance_seconds
         due = max(self._paused_until, self._arrival - ahead)
         if now < due:
             return due - now
@@ -112,7 +112,7 @@ class LocalLedger:
         return 0.0
 
     async def pause(self, _budget: str, _rate: Rate, seconds: float) -> None:
-        """See `Ledger.pause`."""
+        """See `RateLimitStore.pause`."""
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
 
@@ -121,7 +121,7 @@ class _Request:
     """Somebody who waits for a place."""
 
     urgent: bool
-    worth: Worth
+    worth: Priority
     turn: asyncio.Future[None]
 
 
@@ -129,7 +129,7 @@ _Entry = tuple[float, int, _Request]
 """A request with the time at which it would have been worth nothing if it had grown by one a second, and its number."""
 
 
-class Gate:
+class RateLimiter:
     """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then one
     than which none is worth much more at that moment, and of equals the first.
 
@@ -145,7 +145,7 @@ class Gate:
     """
 
     def __init__(
-        self, ledger: Ledger, budget: str, rate: Rate, *, unhurried_every: int | None = None
+        self, store: RateLimitStore, budget: str, rate: Rate, *, unhurried_every: int | None = None
     ) -> None:
         """`unhurried_every`: None if urgent requests always go first, without bound."""
         self.budget = budget
@@ -153,9 +153,9 @@ class Gate:
         self._unhurried_every = unhurried_every or inf
         self._urgent_in_a_row = 0
         self._last_urgent = -inf
-        self._ledger = ledger
-        self._urgent: deque[_Request] = deque()
-        self._unhurried: list[_Entry] = []
+        self._store = store
+        self._interactive: deque[_Request] = deque()
+        self._background: list[_Entry] = []
         """A heap."""
         self._numbers = itertools.count()
         self._opener: asyncio.Task[None] | None = None
@@ -169,30 +169,30 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
-        requests = itertools.chain(self._urgent, (request for _, _, request in self._unhurried))
+        requests = itertools.chain(self._interactive, (request for _, _, request in self._background))
         return sum(1 for request in requests if not request.turn.done())
 
-    async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
+    async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
         """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
         request = _Request(urgent, worth or _nothing, asyncio.get_running_loop().create_future())
         if urgent:
-            self._urgent.append(request)
+            self._interactive.append(request)
             self._hurry.set()
         else:
-            if not self._unhurried:
+            if not self._background:
                 self._unhurried_since = _loop_time()
-            heapq.heappush(self._unhurried, self._entry(next(self._numbers), request, _loop_time()))
+            heapq.heappush(self._background, self._entry(next(self._numbers), request, _loop_time()))
         if self._opener is None or self._opener.done():
-            self._opener = asyncio.create_task(self._open(), name=f"gate {self.budget}")
+            self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
         await request.turn
 
-    def share(self, part: float) -> None:
+    def set_share(self, part: float) -> None:
         """Let unhurried requests have about this part of the budget, between 0 and 1: other processes use the rest."""
         self._share = part
 
     async def pause(self, seconds: float) -> None:
         """Let nothing through for so many seconds: the service said that it is too much."""
-        await self._ledger.pause(self.budget, self.rate, seconds)
+        await self._store.pause(self.budget, self.rate, seconds)
 
     async def close(self) -> None:
         """Stop letting requests through; whoever still waits is cancelled."""
@@ -202,7 +202,7 @@ class Gate:
         for request in self._take_all():
             request.turn.cancel()
 
-    async def _open(self) -> None:
+    async def _run(self) -> None:
         while self._does_anybody_wait():
             self._hurry.clear()
             asked_at = _loop_time()
@@ -216,7 +216,7 @@ class Gate:
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
-                await self._nap(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
+                await self._sleep(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             elif self._does_anybody_wait():
                 self._let_one_through()
                 if is_late:
@@ -231,13 +231,13 @@ class Gate:
         if early > 0.0:
             return early
         takes_last_at = self._urgent_takes_last_at() if is_urgent else self._unhurried_takes_last_at()
-        wait_seconds = await self._ledger.take(self.budget, self.rate, urgent=now >= takes_last_at)
+        wait_seconds = await self._store.take(self.budget, self.rate, urgent=now >= takes_last_at)
         return wait_seconds if now >= takes_last_at else min(wait_seconds, takes_last_at - now)
 
     def _is_next_urgent(self) -> bool:
         """Whether the next place is an urgent request's; if not, it is an unhurried one's. Some request waits."""
-        if not self._urgent or not self._unhurried:
-            return bool(self._urgent)
+        if not self._interactive or not self._background:
+            return bool(self._interactive)
         return not self._is_left or self._leave_to_others_seconds() > 0.0
 
     @property
@@ -267,7 +267,7 @@ class Gate:
     async def _let_others_keep_distance(self, late_seconds: float) -> None:
         """Before a request goes late, tell whoever comes after this process, should it die: nobody else knows when the
         request went. The ledger may take as long to write that down as it took to answer."""
-        await self._ledger.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
+        await self._store.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
 
     def _leave_to_others_seconds(self) -> float:
         """How long the next unhurried request has to wait so that other processes have their share."""
@@ -281,24 +281,24 @@ class Gate:
 
     def _let_one_through(self) -> None:
         if self._is_next_urgent():
-            self._urgent.popleft().turn.set_result(None)
+            self._interactive.popleft().turn.set_result(None)
             # Where others may have had the place that was left, this one is the first after it.
             after_left = 0 if self._share >= 1.0 else 1
             self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
             self._last_urgent = _loop_time()
             return
-        self._take_most_worth().turn.set_result(None)
+        self._take_highest_priority().turn.set_result(None)
         self._urgent_in_a_row = 0
         self._last_unhurried = self._unhurried_since = _loop_time()
 
-    def _take_most_worth(self) -> _Request:
+    def _take_highest_priority(self) -> _Request:
         """Take a request off the heap that is worth as much as any other now; there is one that waits."""
         # Once: by a clock that goes on, each of several equals would come after the others.
         now = _loop_time()
         best: _Entry | None = None
         others: list[_Entry] = []
-        while self._unhurried and (best is None or not _is_close_enough(best, self._unhurried[0], now)):
-            _, number, request = heapq.heappop(self._unhurried)
+        while self._background and (best is None or not _is_close_enough(best, self._background[0], now)):
+            _, number, request = heapq.heappop(self._background)
             if request.turn.done():
                 continue
             entry = self._entry(number, request, now)
@@ -306,7 +306,7 @@ class Gate:
                 others.append(max(best, entry))
             best = entry if best is None else min(best, entry)
         for entry in others:
-            heapq.heappush(self._unhurried, entry)
+            heapq.heappush(self._background, entry)
         if best is None:
             raise LookupError("nobody waits")
         return best[2]
@@ -315,7 +315,7 @@ class Gate:
     def _entry(number: int, request: _Request, now: float) -> _Entry:
         return now - request.worth(), number, request
 
-    async def _nap(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Wait for the next place, or until somebody comes who may have an earlier one."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -323,11 +323,11 @@ class Gate:
 
     def _does_anybody_wait(self) -> bool:
         """Forget cancelled requests; whether any are left."""
-        while self._urgent and self._urgent[0].turn.done():
-            self._urgent.popleft()
-        while self._unhurried and self._unhurried[0][2].turn.done():
-            heapq.heappop(self._unhurried)
-        return bool(self._urgent or self._unhurried)
+        while self._interactive and self._interactive[0].turn.done():
+            self._interactive.popleft()
+        while self._background and self._background[0][2].turn.done():
+            heapq.heappop(self._background)
+        return bool(self._interactive or self._background)
 
     def _fail_all(self, error: Exception) -> None:
         for request in self._take_all():
@@ -335,9 +335,9 @@ class Gate:
                 request.turn.set_exception(error)
 
     def _take_all(self) -> list[_Request]:
-        waiting = [*self._urgent, *(request for _, _, request in sorted(self._unhurried))]
-        self._urgent.clear()
-        self._unhurried.clear()
+        waiting = [*self._interactive, *(request for _, _, request in sorted(self._background))]
+        self._interactive.clear()
+        self._background.clear()
         return waiting
 
 
@@ -356,22 +356,22 @@ def _nothing() -> float:
 
 @dataclass(slots=True, eq=False)
 class _Used:
-    gate: Gate
+    gate: RateLimiter
     users: int = 0
 
 
-class OmniGates:
+class OmniRateLimiters:
     """The gates that somebody uses now."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, store: RateLimitStore) -> None:
+        self._store = store
         self._used: dict[tuple[str, int], _Used] = {}
 
     @asynccontextmanager
-    async def of(self, credentials: Credentials) -> AsyncIterator[Gate]:
+    async def of(self, credentials: Credentials) -> AsyncIterator[RateLimiter]:
         """The gate of a key, as long as the context lasts; closed when the last who uses it has left."""
         name = (credentials.omni_budget, credentials.requests_per_minute)
-        used = self._used.setdefault(name, _Used(omni_gate(self._ledger, credentials)))
+        used = self._used.setdefault(name, _Used(omni_limiter(self._store, credentials)))
         used.users += 1
         try:
             yield used.gate
@@ -395,10 +395,10 @@ POLLS_EVERY = 3
 """Of so many requests to Omni one is left to polls while people ask for more than the budget holds."""
 
 
-def omni_gate(ledger: Ledger, credentials: Credentials) -> Gate:
+def omni_limiter(store: RateLimitStore, credentials: Credentials) -> RateLimiter:
     """The budget of requests to Omni with one key."""
     rate = omni_rate(credentials.requests_per_minute)
-    return Gate(ledger, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
+    return RateLimiter(store, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
 
 
 def omni_rate(requests_per_minute: int) -> Rate:
@@ -406,6 +406,6 @@ def omni_rate(requests_per_minute: int) -> Rate:
     return Rate.within(requests_per_minute, burst=REQUESTS_AT_ONCE)
 
 
-def edit_gate(ledger: Ledger, team: TeamId) -> Gate:
+def edit_limiter(store: RateLimitStore, team: TeamId) -> RateLimiter:
     """The budget of edits in one Slack workspace."""
-    return Gate(ledger, f"chat.update {team}", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))
+    return RateLimiter(store, f"chat.update {team}", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.domain.access import AccessRules
+from bot.domain.access import AccessPolicy
 from bot.domain.cards import ChannelId, TeamId, UserId
 from bot.domain.credentials import OmniAccount
 from bot.domain.errors import SettingsError
@@ -427,9 +427,9 @@ class Settings(BaseSettings):
         )
 
     @property
-    def access_rules(self) -> AccessRules:
+    def access_rules(self) -> AccessPolicy:
         """Who may do what, by all of these."""
-        return AccessRules(
+        return AccessPolicy(
             channels=self.allowed_channels,
             users=self.allowed_users,
             teams=self.allowed_teams,

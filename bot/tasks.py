@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.domain.cards import WatchId
+from bot.domain.cards import CardId
 from bot.domain.errors import StoreUnavailable
 
 log = structlog.get_logger()
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class WholeSteps:
+class ShieldedTasks:
     """Runs each step in a task of its own that a cancelled caller leaves to its end.
 
     A database connection torn out of a transaction is lost, and a message posted without its ts being stored
@@ -38,7 +38,7 @@ class WholeSteps:
             # Taken here, or asyncio reports a failure that a cancelled caller can no longer hear of.
             task.exception()
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Wait for the steps that were left behind. For the end of the process."""
         while self._under_way:
             await asyncio.wait(self._under_way)
@@ -47,7 +47,7 @@ class WholeSteps:
 CANCELS_AGAIN_AFTER_SECONDS = 1.0
 
 
-async def run_beside(tasks: Collection[asyncio.Task[None]]) -> None:
+async def run_together(tasks: Collection[asyncio.Task[None]]) -> None:
     """Wait for tasks that are to run until they are cancelled; if one breaks, end the others and raise its error."""
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ STORED_WITHIN_SECONDS = 120.0
 looked for, which not every installation may do."""
 
 
-async def stored(watch: WatchId, store: Callable[[], Awaitable[T]]) -> T:
+async def retry_until_stored(card_id: CardId, store: Callable[[], Awaitable[T]]) -> T:
     """Store what Slack holds, again and again while the database is down. Returns what `store` does.
 
     Raises:
@@ -91,6 +91,6 @@ async def stored(watch: WatchId, store: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable as error:
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise
-            log.warning("not stored yet", watch=watch, reason=str(error))
+            log.warning("not stored yet", watch=card_id, reason=str(error))
             await asyncio.sleep(min(5.0, 2.0**failures))
             failures += 1

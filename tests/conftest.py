@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.storage import CardRepository
 from bot.storage.database import Database
 from tests.support import postgres
 from tests.support.databases import Opened, empty, opened
@@ -117,7 +117,7 @@ def kept_in(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-async def store(kept_in: str | None) -> AsyncIterator[Watches]:
+async def store(kept_in: str | None) -> AsyncIterator[CardRepository]:
     """An empty table of watches of each kind."""
     if kept_in is None:
         yield FakeWatches()

@@ -7,15 +7,15 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.credentials import OmniAccount
 from bot.domain.errors import (
-    BoardError,
-    BoardUnreachable,
     DatabaseInUse,
     KeyRefused,
     OmniError,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
 )
-from bot.omni.client import OmniApi, prove, unmetered
+from bot.omni.client import OmniClient, unmetered, verify_api_key
 from bot.server.slack_events import PATH
 from bot.settings import HINTS, Settings
 from bot.slack.messages import Identity, identify, may_connect, slack_client, slack_session
@@ -79,7 +79,7 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
         identity = await identify(client)
     except TokenRefused as error:
         return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
-    except BoardError as error:
+    except SlackError as error:
         return [Finding(False, f"Slack does not answer ({error.code})", "Is slack.com reachable from here?")]
     return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity, settings)]
 
@@ -125,11 +125,11 @@ async def _app_token(client: AsyncWebClient) -> Finding:
         await may_connect(client)
     except TokenRefused as error:
         return Finding(False, f"Slack refuses SLACK_APP_TOKEN ({error.code})", _set("SLACK_APP_TOKEN"))
-    except BoardError as error:
+    except SlackError as error:
         remedy = (
             "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
         )
-        if isinstance(error, BoardUnreachable):
+        if isinstance(error, SlackUnreachable):
             remedy = "Is slack.com reachable from here?"
         return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
     return Finding(True, "Slack app token: Socket Mode opens")
@@ -156,7 +156,7 @@ def _installable(settings: Settings) -> Finding:
 async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
     async with unmetered(account) as omni:
         try:
-            await prove(omni)
+            await verify_api_key(omni)
         except KeyRefused as error:
             return [Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))]
         except OmniError as error:
@@ -166,7 +166,7 @@ async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
         return [taken, *await _omni_users(omni, settings)]
 
 
-async def _omni_users(omni: OmniApi, settings: Settings) -> list[Finding]:
+async def _omni_users(omni: OmniClient, settings: Settings) -> list[Finding]:
     """Whether people can be found in Omni, where the settings need that."""
     if settings.ask_as == "key" and settings.access == "workspace":
         return []

@@ -10,12 +10,12 @@ from bot.domain.credentials import OmniAccount
 from bot.domain.errors import KeyRefused, OmniError
 from bot.domain.questions import ModelId
 from bot.encryption import EncryptionKeys
-from bot.omni.client import prove, unmetered
+from bot.omni.client import unmetered, verify_api_key
 from bot.settings import Settings
 from bot.storage.database import Database
 from bot.storage.transactions import Transactions
 from bot.urls import is_token, is_uuid, omni_address
-from bot.workspaces.installations import Installations, Known
+from bot.workspaces.installations import InstallationInfo, Installations
 
 MOST_PER_MINUTE = 10_000
 
@@ -60,7 +60,7 @@ async def add(settings: Settings, team: TeamId, omni: OmniAccount) -> AsyncItera
     async with _installations(settings) as installations:
         async with unmetered(omni) as asked:
             try:
-                await prove(asked)
+                await verify_api_key(asked)
             except KeyRefused as error:
                 raise Refused(f"Omni refuses the key ({error}). Nothing was changed.") from error
             except OmniError as error:
@@ -106,7 +106,7 @@ async def encrypt(settings: Settings) -> AsyncIterator[str]:
         yield "All is encrypted with the first of ENCRYPTION_KEY. The others can go."
 
 
-def _line(one: Known, *, has_omni: bool) -> str:
+def _line(one: InstallationInfo, *, has_omni: bool) -> str:
     installed = f"installed as {one.name!r}" if one.name is not None else "not installed"
     if one.omni is not None:
         model = f", model {one.omni.default_model}" if one.omni.default_model else ""

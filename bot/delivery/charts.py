@@ -6,7 +6,7 @@ import structlog
 
 from bot.domain.errors import OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.domain.ports.omni import Omni
+from bot.domain.ports.omni import OmniJobs
 
 log = structlog.get_logger()
 
@@ -18,10 +18,10 @@ AGAIN_AFTER_SECONDS = (5.0, 20.0)
 """How long to wait after each question that got no answer; after one more there is no chart."""
 
 
-class Chart:
+class ChartFetcher:
     """What Omni has drawn of a job's answer, for as long as the job is followed."""
 
-    def __init__(self, omni: Omni, job: JobId) -> None:
+    def __init__(self, omni: OmniJobs, job: JobId) -> None:
         self._omni = omni
         self._job = job
         self._asking: asyncio.Task[bytes | None] | None = None
@@ -49,7 +49,7 @@ class Chart:
         began = asyncio.get_running_loop().time()
 
         def worth() -> float:
-            return chart_worth(asyncio.get_running_loop().time() - began)
+            return chart_priority(asyncio.get_running_loop().time() - began)
 
         for pause in AGAIN_AFTER_SECONDS:
             try:
@@ -69,6 +69,6 @@ one in ten. So it gets its turn even where polls use all there is, and delays th
 asked about some ten times."""
 
 
-def chart_worth(waited_seconds: float) -> float:
+def chart_priority(waited_seconds: float) -> float:
     """What is gained by asking for a chart that has been waited for so long, next to the `worth` of polls."""
     return (waited_seconds - CHART_YIELDS_SECONDS) * CHART_WORTH_PER_SECOND

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.delivery.posts import CLOCKS_DIFFER_BY_SECONDS
-from bot.domain.cards import Place, UserId, Watch
-from bot.domain.errors import BoardError, NotAllowedHere, ScopeMissing, Unanswered
+from bot.domain.cards import Card, ChannelRef, UserId
+from bot.domain.errors import NotAllowedHere, OutcomeUnknown, ScopeMissing, SlackError
 from bot.domain.messages import Message
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import GivenUps
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import FailedCardRepository
 from bot.rendering import replies
 
 log = structlog.get_logger()
@@ -27,31 +27,37 @@ TRIES_WITHOUT_HISTORY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Reply:
     """What a person is to be told, and what is to be done once they have been. Until then it is remembered that
     somebody waits, so that a process that dies between leaves it to another to tell."""
 
     message: Message
-    once_told: Callable[[], Awaitable[None]]
+    on_delivered: Callable[[], Awaitable[None]]
 
 
-class Interrupted(asyncio.CancelledError):
+class InterruptedRequest(asyncio.CancelledError):
     """The process ends before anything came of what a person asked for. Whoever catches it tells them so, and then does
-    `once_told`, as for a `Word`."""
+    `once_told`, as for a `Reply`."""
 
     def __init__(self, once_told: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
-        self.once_told = once_told
+        self.on_delivered = once_told
 
 
-async def tell_directly(
-    board: Board, place: Place, user: UserId, message: Message, *, mark: str, since: datetime
+async def send_direct_message(
+    messages: SlackMessages,
+    channel: ChannelRef,
+    user: UserId,
+    message: Message,
+    *,
+    mark: str,
+    since: datetime,
 ) -> bool:
-    """Send a line to the user's direct messages, in the workspace of `place`, unless an earlier try has arrived.
+    """Send a line to the user's direct messages, in the workspace of `channel`, unless an earlier try has arrived.
 
     Args:
-        board: Slack.
-        place: any place of the workspace.
+        messages: Slack.
+        channel: any place of the workspace.
         user: who is to read it.
         message: the line.
         mark: the same for each try of this line, so that an earlier one can be found.
@@ -63,30 +69,30 @@ async def tell_directly(
 
     Raises:
         BoardError: Slack has not confirmed the line. The next call looks for it before it posts again; after
-            `Unanswered`, wait SETTLED_AFTER_SECONDS before that.
+            `OutcomeUnknown`, wait SETTLED_AFTER_SECONDS before that.
     """
     mark = f"{mark}/told"
     since -= timedelta(seconds=CLOCKS_DIFFER_BY_SECONDS)
     try:
-        direct = await board.direct(place, user)
+        direct = await messages.open_dm(channel, user)
         try:
-            if await board.find(direct, mark=mark, since=since) is None:
-                await board.post(direct, message, mark=mark)
+            if await messages.find_by_metadata(direct, mark=mark, since=since) is None:
+                await messages.post(direct, message, mark=mark)
         except ScopeMissing:
-            return await _post_unseen(board, direct, message, mark)
+            return await _post_unseen(messages, direct, message, mark)
     except (NotAllowedHere, ScopeMissing) as error:
         log.warning("private line not told", user=user, code=error.code)
         return False
     return True
 
 
-async def _post_unseen(board: Board, direct: Place, message: Message, mark: str) -> bool:
+async def _post_unseen(messages: SlackMessages, direct: ChannelRef, message: Message, mark: str) -> bool:
     """Post where the history can't be read. Twice is better than never, but not again and again."""
     for _ in range(TRIES_WITHOUT_HISTORY):
         try:
-            await board.post(direct, message, mark=mark)
-        except Unanswered as error:
-            log.warning("private line not confirmed", channel=direct.channel, code=error.code)
+            await messages.post(direct, message, mark=mark)
+        except OutcomeUnknown as error:
+            log.warning("private line not confirmed", channel=direct.id, code=error.code)
         else:
             return True
     return False
@@ -96,8 +102,12 @@ UNHEARD_AFTER = timedelta(minutes=3)
 """By when whoever waits with a command has been told in answer to it, however often Slack puts that off."""
 
 
-async def tell_unheard(
-    given_ups: GivenUps, board: Board, now: Callable[[], datetime], *, alone_since: datetime | None = None
+async def report_failed_cards(
+    failed_cards: FailedCardRepository,
+    messages: SlackMessages,
+    now: Callable[[], datetime],
+    *,
+    alone_since: datetime | None = None,
 ) -> None:
     """Tell the followers of what was given up. Who can't be told now is told later, and by one process at a time.
 
@@ -107,36 +117,38 @@ async def tell_unheard(
         StoreUnavailable: the database did not answer.
     """
     before = now() - UNHEARD_AFTER
-    for watch in await given_ups.left(before if alone_since is None else max(before, alone_since)):
-        if (mine := await given_ups.telling(watch, now())) is None:
+    for card in await failed_cards.pending(before if alone_since is None else max(before, alone_since)):
+        if (mine := await failed_cards.mark_reporting(card, now())) is None:
             continue
         try:
-            await tell_followers(given_ups, board, mine)
-        except BoardError as error:
-            log.warning("followers not told", watch=watch.id, code=error.code)
+            await report_failed_card(failed_cards, messages, mine)
+        except SlackError as error:
+            log.warning("followers not told", watch=card.id, code=error.code)
 
 
-async def tell_followers(given_ups: GivenUps, board: Board, watch: Watch) -> None:
+async def report_failed_card(failed_cards: FailedCardRepository, messages: SlackMessages, card: Card) -> None:
     """Notify each follower in their direct messages that there is no card.
 
     Raises:
         BoardError: Slack has not confirmed a follower's line. The others are off the watch.
         StoreUnavailable: the database did not answer.
     """
-    if watch.given_up is None or watch.closed_at is None:
+    if card.failure is None or card.closed_at is None:
         return
     # A watch that is followed again can be given up again, and its followers are notified of that too.
-    mark = f"{watch.id}/{watch.closed_at.timestamp():.6f}"
-    line = Message(replies.given_up(watch.given_up, watch.job))
-    failures: list[BoardError] = []
-    for follower in watch.followers:
+    mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
+    line = Message(replies.given_up(card.failure, card.job))
+    failures: list[SlackError] = []
+    for follower in card.followers:
         try:
-            told = await tell_directly(board, watch.place, follower, line, mark=mark, since=watch.closed_at)
-        except BoardError as error:
+            told = await send_direct_message(
+                messages, card.channel, follower, line, mark=mark, since=card.closed_at
+            )
+        except SlackError as error:
             failures.append(error)
             continue
-        await given_ups.told(watch.id, follower)
+        await failed_cards.mark_reported(card.id, follower)
         if told:
-            log.info("told of no card", watch=watch.id, user=follower)
+            log.info("told of no card", watch=card.id, user=follower)
     if failures:
         raise failures[0]

@@ -10,18 +10,18 @@ DOUBTED = frozenset({"task_card"})
 in them is within limits, so where Slack takes the same message without one, it was the block."""
 
 
-class Palette:
+class BlockSupport:
     """What may be drawn with."""
 
     def __init__(self) -> None:
         self._refused: frozenset[str] = frozenset()
 
-    def usable(self, forms: tuple[Message, ...]) -> tuple[Message, ...]:
+    def supported(self, forms: tuple[Message, ...]) -> tuple[Message, ...]:
         """The forms that Slack may take, in their order. The last one has to do in any case."""
         *richer, last = forms
         return (*(form for form in richer if not _kinds(form) & self._refused), last)
 
-    def learn(self, refused: Message, taken: Message) -> None:
+    def record_refusal(self, refused: Message, taken: Message) -> None:
         """Slack took the second form and not the first, which is the next richer one."""
         self._refused |= (_kinds(refused) - _kinds(taken)) & DOUBTED
 

@@ -9,8 +9,8 @@ from enum import Enum, auto
 
 import structlog
 
-from bot.domain.cards import NoCard, WatchId
-from bot.domain.ports.worker import Relay
+from bot.domain.cards import CardFailure, CardId
+from bot.domain.ports.worker import MessageBus
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ AWAITED = "awaited"
 """What the processes tell and ask each other about a watch."""
 
 
-class Arrived(Enum):
+class CardPlacement(Enum):
     """Where the card of a new watch is."""
 
     POSTED = auto()
@@ -47,100 +47,100 @@ class Arrived(Enum):
     """The same, because people of another organisation would read along in its place."""
 
 
-Arrival = Arrived | NoCard
+CardOutcome = CardPlacement | CardFailure
 """What became of a new watch."""
 
-_BY_NAME: Mapping[str, Arrival] = {**Arrived.__members__, **NoCard.__members__}
+_BY_NAME: Mapping[str, CardOutcome] = {**CardPlacement.__members__, **CardFailure.__members__}
 
 
 @dataclass(slots=True)
 class _Expected:
-    arrival: asyncio.Future[Arrival]
+    arrival: asyncio.Future[CardOutcome]
     waiting: int = 0
     is_counted_on: bool = False
     """Somebody has asked whether anybody waits, and is about to tell what became of the watch."""
 
 
-class Arrivals:
+class CardOutcomes:
     """The people who wait to hear what became of a watch. Several may wait for the same one.
 
     Given a relay, they may wait in one process while another one follows the job.
     """
 
-    def __init__(self, relay: Relay | None = None) -> None:
-        self._expected: dict[WatchId, _Expected] = {}
-        self._asked: defaultdict[WatchId, set[asyncio.Future[None]]] = defaultdict(set)
-        self._relay = relay
-        if relay is not None:
-            relay.on(CAME, self._hear_came)
-            relay.on(IS_AWAITED, self._hear_question)
-            relay.on(AWAITED, self._hear_answer)
+    def __init__(self, bus: MessageBus | None = None) -> None:
+        self._expected: dict[CardId, _Expected] = {}
+        self._asked: defaultdict[CardId, set[asyncio.Future[None]]] = defaultdict(set)
+        self._bus = bus
+        if bus is not None:
+            bus.subscribe(CAME, self._hear_came)
+            bus.subscribe(IS_AWAITED, self._hear_question)
+            bus.subscribe(AWAITED, self._hear_answer)
 
     @contextmanager
-    def waiting(self, watch: WatchId) -> Iterator[asyncio.Future[Arrival]]:
+    def subscribe(self, card_id: CardId) -> Iterator[asyncio.Future[CardOutcome]]:
         """What to wait for, as long as the context lasts; shared with everybody who waits for the watch."""
-        expected = self._expected.get(watch)
+        expected = self._expected.get(card_id)
         if expected is None:
-            expected = self._expected[watch] = _Expected(asyncio.get_running_loop().create_future())
+            expected = self._expected[card_id] = _Expected(asyncio.get_running_loop().create_future())
         expected.waiting += 1
         try:
             yield expected.arrival
         finally:
             expected.waiting -= 1
-            if expected.waiting == 0 and self._expected.get(watch) is expected:
-                del self._expected[watch]
+            if expected.waiting == 0 and self._expected.get(card_id) is expected:
+                del self._expected[card_id]
 
-    async def is_awaited(self, watch: WatchId) -> bool:
+    async def has_waiter(self, card_id: CardId) -> bool:
         """Whether anybody waits to be told, and will go on waiting. Other processes are given a second to say so."""
-        if watch in self._expected:
-            self._expected[watch].is_counted_on = True
+        if card_id in self._expected:
+            self._expected[card_id].is_counted_on = True
             return True
-        if self._relay is None:
+        if self._bus is None:
             return False
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asked[watch].add(answer)
-        self._relay.tell(IS_AWAITED, watch=watch)
+        self._asked[card_id].add(answer)
+        self._bus.publish(IS_AWAITED, watch=card_id)
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_SECONDS):
                 await answer
         except TimeoutError:
             return False
         finally:
-            self._asked[watch].discard(answer)
-            if not self._asked[watch]:
-                del self._asked[watch]
+            self._asked[card_id].discard(answer)
+            if not self._asked[card_id]:
+                del self._asked[card_id]
         return True
 
-    def is_counted_on(self, watch: WatchId) -> bool:
+    def is_promised(self, card_id: CardId) -> bool:
         """Whether those who wait must not give up now: they will be told in a moment, and in no other way."""
-        return watch in self._expected and self._expected[watch].is_counted_on
+        return card_id in self._expected and self._expected[card_id].is_counted_on
 
-    def came(self, watch: WatchId, arrival: Arrival) -> None:
+    def resolve(self, card_id: CardId, arrival: CardOutcome) -> None:
         """Tell everybody who waits."""
-        self._settle(watch, arrival)
-        if self._relay is not None:
-            self._relay.tell(CAME, watch=watch, arrival=arrival.name)
+        self._settle(card_id, arrival)
+        if self._bus is not None:
+            self._bus.publish(CAME, watch=card_id, arrival=arrival.name)
 
-    def _settle(self, watch: WatchId, arrival: Arrival) -> None:
-        expected = self._expected.pop(watch, None)
+    def _settle(self, card_id: CardId, arrival: CardOutcome) -> None:
+        expected = self._expected.pop(card_id, None)
         if expected is not None and not expected.arrival.done():
             expected.arrival.set_result(arrival)
 
     def _hear_came(self, words: Mapping[str, str]) -> None:
         name = words.get("arrival", "")
         if name in _BY_NAME:
-            self._settle(WatchId(words.get("watch", "")), _BY_NAME[name])
+            self._settle(CardId(words.get("watch", "")), _BY_NAME[name])
         else:
             # From a newer version of the bot. Who waits reads the table in the end.
             log.warning("arrival not understood", arrival=name)
 
     def _hear_question(self, words: Mapping[str, str]) -> None:
-        watch = WatchId(words.get("watch", ""))
-        if self._relay is not None and watch in self._expected:
-            self._expected[watch].is_counted_on = True
-            self._relay.tell(AWAITED, watch=watch)
+        card = CardId(words.get("watch", ""))
+        if self._bus is not None and card in self._expected:
+            self._expected[card].is_counted_on = True
+            self._bus.publish(AWAITED, watch=card)
 
     def _hear_answer(self, words: Mapping[str, str]) -> None:
-        for answer in self._asked.get(WatchId(words.get("watch", "")), ()):
+        for answer in self._asked.get(CardId(words.get("watch", "")), ()):
             if not answer.done():
                 answer.set_result(None)

@@ -11,26 +11,26 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.fallback import Palette
-from bot.domain.cards import Ts, Watch, WatchId
+from bot.delivery.fallback import BlockSupport
+from bot.domain.cards import Card, CardId, MessageTs
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
-    ClaimLost,
     MessageGone,
     NotAllowedHere,
+    OutcomeUnknown,
+    OwnershipLost,
     PayloadRefused,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
-    Unanswered,
 )
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import UNMETERED, Meter
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import CardRepository
 from bot.log import bind_job
-from bot.ratelimit import Gate
-from bot.tasks import stored
+from bot.ratelimit import RateLimiter
+from bot.tasks import retry_until_stored
 
 log = structlog.get_logger()
 
@@ -42,11 +42,11 @@ FAILURES_TO_DOUBT = 3
 
 
 @dataclass(slots=True)
-class _Card:
+class _PendingUpdate:
     """One card: what it shows, what it should show, and when it may be edited next."""
 
-    watch: Watch
-    ts: Ts
+    watch: Card
+    ts: MessageTs
     shown: str | None
     """The fingerprint of what Slack holds; None if nobody can tell."""
     wanted: tuple[Message, ...] = ()
@@ -93,18 +93,23 @@ class _Card:
             self.last.set_result(taken)
 
 
-class Drawing:
+class MessageUpdater:
     """Edits cards. `show` is a wish that a later one may replace, `finish` one that is seen through."""
 
     def __init__(
-        self, board: Board, watches: Watches, gate: Gate, palette: Palette, meter: Meter = UNMETERED
+        self,
+        messages: SlackMessages,
+        cards: CardRepository,
+        limiter: RateLimiter,
+        block_support: BlockSupport,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
-        self._board = board
-        self._watches = watches
-        self._gate = gate
-        self._palette = palette
-        self._meter = meter
-        self._cards: dict[WatchId, _Card] = {}
+        self._messages = messages
+        self._watches = cards
+        self._limiter = limiter
+        self._block_support = block_support
+        self._metrics = metrics
+        self._cards: dict[CardId, _PendingUpdate] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -112,20 +117,22 @@ class Drawing:
         """How many cards do not look as they should yet."""
         return sum(1 for card in self._cards.values() if card.wanted)
 
-    def show(self, watch: Watch, ts: Ts, forms: tuple[Message, ...]) -> None:
+    def schedule_update(self, watch: Card, ts: MessageTs, forms: tuple[Message, ...]) -> None:
         """Wish the card to look like the first of `forms` that Slack takes. Costs nothing if it does already."""
         card = self._cards.get(watch.id)
         if card is None or card.ts != ts:
-            card = self._cards[watch.id] = _Card(watch, ts, watch.shown)
+            card = self._cards[watch.id] = _PendingUpdate(watch, ts, watch.shown_fingerprint)
         card.watch = watch  # with the claim of the follow that wishes
-        if watch.has_doubted_look and not card.in_flight:
+        if watch.is_stale and not card.in_flight:
             card.shown = None
         if card.last is None:
             if card.want(forms):
-                self._meter.edit_coalesced()
+                self._metrics.edit_coalesced()
             self._changed.set()
 
-    async def finish(self, watch: Watch, ts: Ts, forms: tuple[Message, ...], *, ended: bool = False) -> bool:
+    async def show_final(
+        self, watch: Card, ts: MessageTs, forms: tuple[Message, ...], *, ended: bool = False
+    ) -> bool:
         """Give the card its last look and wait, however long, until Slack has taken it.
 
         `ended`: the look says how the job ended, which is stored together with it.
@@ -133,7 +140,7 @@ class Drawing:
         Returns whether the card shows it; False if the card can't be edited any more. Raises ClaimLost.
         """
         await self._see_last_look_through(watch, ts)
-        self.show(watch, ts, forms)
+        self.schedule_update(watch, ts, forms)
         card = self._cards[watch.id]
         if not card.wanted:
             self._forget(card)
@@ -149,15 +156,15 @@ class Drawing:
             if not (card.in_flight or card.is_unanswered):
                 self._forget(card)
 
-    async def _see_last_look_through(self, watch: Watch, ts: Ts) -> None:
+    async def _see_last_look_through(self, card: Card, ts: MessageTs) -> None:
         """Of two last looks the one comes after the other: Retry can be pressed before Slack has answered the first."""
         while (
-            (before := self._cards.get(watch.id)) is not None and before.ts == ts and before.last is not None
+            (before := self._cards.get(card.id)) is not None and before.ts == ts and before.last is not None
         ):
             await asyncio.wait({before.last})
             self._forget(before)
 
-    def _forget(self, card: _Card) -> None:
+    def _forget(self, card: _PendingUpdate) -> None:
         if self._cards.get(card.watch.id) is card:
             del self._cards[card.watch.id]
 
@@ -167,7 +174,7 @@ class Drawing:
             while True:
                 await self._wait_for_a_due_card()
                 try:
-                    await self._gate.turn(urgent=self._is_a_last_look_due())
+                    await self._limiter.acquire(urgent=self._is_a_last_look_due())
                 except StoreUnavailable as error:
                     log.warning("edit budget not reached", reason=str(error))
                     await asyncio.sleep(1.0)
@@ -189,35 +196,35 @@ class Drawing:
         card = self._next_due()
         return card is not None and card.last is not None
 
-    def _next_due(self) -> _Card | None:
+    def _next_due(self) -> _PendingUpdate | None:
         """The card to edit now: last looks first, then the one that has waited longest."""
         now = _loop_time()
         due = (c for c in self._cards.values() if c.wanted and not c.in_flight and c.not_before <= now)
         return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
 
-    async def _edit(self, card: _Card) -> None:
+    async def _edit(self, card: _PendingUpdate) -> None:
         forms, plainer, ends = card.wanted, card.plainer, card.ends
         message, card.sent = forms[plainer], forms
         bind_job(card.watch.job)
         try:
             # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
             # draws whom another process has replaced.
-            await self._watches.card_shows(card.watch, card.ts, None, ended=ends)
-            await self._board.update(card.watch.place, card.ts, message)
+            await self._watches.mark_shown(card.watch, card.ts, None, ended=ends)
+            await self._messages.update(card.watch.channel, card.ts, message)
         except PayloadRefused as error:
             self._try_plainer(card, forms, error)
         except (MessageGone, NotAllowedHere) as error:
             await self._gone(card, error)
-        except BoardBusy as error:
+        except SlackBusy as error:
             await self._pause(card, error)
-        except BoardUnreachable as error:
+        except SlackUnreachable as error:
             self._back_off(card, error.code)
-        except BoardError as error:
+        except SlackError as error:
             card.leave_unanswered(ends=ends)
             self._back_off(card, error.code)
             self._doubt(card, forms, error)
             await self._find_out(card)
-        except ClaimLost as error:
+        except OwnershipLost as error:
             await self._lose(card, error, is_late=card.is_unanswered, ends=card.are_ends_unanswered)
         except StoreUnavailable as error:
             log.warning("edit not begun", watch=card.watch.id, reason=str(error))
@@ -229,7 +236,7 @@ class Drawing:
             self._back_off(card, "defect")
         else:
             if plainer:
-                self._palette.learn(forms[plainer - 1], message)
+                self._block_support.record_refusal(forms[plainer - 1], message)
             await self._taken(card, message)
         finally:
             card.in_flight = False
@@ -238,24 +245,24 @@ class Drawing:
                 card.settle(True)
             self._changed.set()
 
-    async def _taken(self, card: _Card, message: Message) -> None:
+    async def _taken(self, card: _PendingUpdate, message: Message) -> None:
         card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
         card.failures = 0
         card.shown = message.fingerprint
-        self._meter.edit_sent()
+        self._metrics.edit_sent()
         card.is_unanswered = False
         is_the_end = card.ends and card.shown in card.fingerprints
-        store = partial(self._watches.card_shows, card.watch, card.ts, card.shown, ended=is_the_end)
+        store = partial(self._watches.mark_shown, card.watch, card.ts, card.shown, ended=is_the_end)
         try:
-            if not await stored(card.watch.id, store):
+            if not await retry_until_stored(card.watch.id, store):
                 card.shown = None  # a late edit of a process that was replaced may cover it
-        except ClaimLost as error:
+        except OwnershipLost as error:
             await self._lose(card, error, is_late=True, ends=is_the_end)
         except StoreUnavailable as error:
             # Costs one needless edit later.
             log.warning("look not stored", watch=card.watch.id, reason=str(error))
 
-    async def _lose(self, card: _Card, error: ClaimLost, *, is_late: bool, ends: bool) -> None:
+    async def _lose(self, card: _PendingUpdate, error: OwnershipLost, *, is_late: bool, ends: bool) -> None:
         """Leave the card to whoever follows its job by now. `is_late`: an edit of ours may have come after their last
         one. `ends`: it says how the job ended, so it covers no end."""
         log.info("card left to another follow", watch=card.watch.id)
@@ -266,40 +273,40 @@ class Drawing:
         if not is_late:
             return
         try:
-            doubt = partial(self._watches.doubt_last_look, card.watch.id, card.ts, is_end=ends)
-            await stored(card.watch.id, doubt)
+            doubt = partial(self._watches.mark_stale, card.watch.id, card.ts, is_end=ends)
+            await retry_until_stored(card.watch.id, doubt)
         except StoreUnavailable as unavailable:
             log.error("late edit not mended", watch=card.watch.id, reason=str(unavailable))
 
-    async def _find_out(self, card: _Card) -> None:
+    async def _find_out(self, card: _PendingUpdate) -> None:
         """Look at once whether the card is another follow's by now, which an edit that lay on its way may overtake."""
         try:
-            await self._watches.newest(card.watch)
-        except ClaimLost as error:
+            await self._watches.reload(card.watch)
+        except OwnershipLost as error:
             await self._lose(card, error, is_late=True, ends=card.are_ends_unanswered)
         except StoreUnavailable as error:
             # Found out before the next edit.
             log.warning("claim not looked at", watch=card.watch.id, reason=str(error))
 
-    async def _gone(self, card: _Card, error: BoardError) -> None:
+    async def _gone(self, card: _PendingUpdate, error: SlackError) -> None:
         log.info("card gone", watch=card.watch.id, code=error.code)
         card.wanted = ()
         card.settle(False)
         self._forget(card)
         try:
-            await self._watches.card_is_gone(card.watch.id, card.ts)
+            await self._watches.mark_message_gone(card.watch.id, card.ts)
         except StoreUnavailable as unavailable:
             # Slack says so again at the next edit.
             log.warning("gone card not stored", watch=card.watch.id, reason=str(unavailable))
 
-    async def _pause(self, card: _Card, error: BoardBusy) -> None:
+    async def _pause(self, card: _PendingUpdate, error: SlackBusy) -> None:
         card.not_before = _loop_time() + error.retry_after_seconds
         try:
-            await self._gate.pause(error.retry_after_seconds)
+            await self._limiter.pause(error.retry_after_seconds)
         except StoreUnavailable as unavailable:
             log.warning("edit budget not paused", reason=str(unavailable))
 
-    def _try_plainer(self, card: _Card, forms: tuple[Message, ...], error: PayloadRefused) -> None:
+    def _try_plainer(self, card: _PendingUpdate, forms: tuple[Message, ...], error: PayloadRefused) -> None:
         log.warning("card refused", watch=card.watch.id, code=error.code, form=card.plainer)
         if forms is not card.wanted:
             return  # a newer wish has come meanwhile, and starts with its richest form
@@ -308,13 +315,13 @@ class Drawing:
         else:
             self._back_off(card, error.code)
 
-    def _doubt(self, card: _Card, forms: tuple[Message, ...], error: BoardError) -> None:
+    def _doubt(self, card: _PendingUpdate, forms: tuple[Message, ...], error: SlackError) -> None:
         """Try a plainer form once Slack has broken over this one a few times."""
-        is_doubtful = isinstance(error, Unanswered) and error.may_be_the_content
+        is_doubtful = isinstance(error, OutcomeUnknown) and error.may_be_the_content
         if is_doubtful and card.failures % FAILURES_TO_DOUBT == 0 and forms is card.wanted:
             card.plainer = min(card.plainer + 1, len(forms) - 1)
 
-    def _back_off(self, card: _Card, code: str) -> None:
+    def _back_off(self, card: _PendingUpdate, code: str) -> None:
         card.failures += 1
         seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0 ** min(card.failures, 6))
         card.not_before = _loop_time() + seconds

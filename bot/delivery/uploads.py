@@ -9,12 +9,19 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.posts import Posting, back_off
-from bot.domain.cards import Place, Ts, WatchId
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, CannotTell, TokenRefused, Unanswered
+from bot.delivery.posts import MessagePoster, back_off
+from bot.domain.cards import CardId, ChannelRef, MessageTs
+from bot.domain.errors import (
+    DeliveryUnknown,
+    OutcomeUnknown,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
+    TokenRefused,
+)
 from bot.domain.messages import Upload
-from bot.domain.ports.slack import Board
-from bot.tasks import stored
+from bot.domain.ports.slack import SlackMessages
+from bot.tasks import retry_until_stored
 
 log = structlog.get_logger()
 
@@ -22,33 +29,33 @@ UPLOADED_WITHIN_SECONDS = 120.0
 """How long a file that Slack does not take now is tried again, by all processes together."""
 TRIED_AT_LEAST_SECONDS = 20.0
 """How long a process tries it that comes late: Slack may be busy just then."""
-UPLOADED = Ts("uploaded")
+UPLOADED = MessageTs("uploaded")
 """Is stored in the place of a ts, which Slack does not tell of a file."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilePost:
+class PendingUpload:
     """A file that is to be put into a thread once."""
 
-    place: Place
+    place: ChannelRef
     upload: Upload
-    watch: WatchId
-    thread: Ts
+    watch: CardId
+    thread: MessageTs
     store_try: Callable[[datetime | None], Awaitable[None]]
-    store_ts: Callable[[datetime, Ts, str | None], Awaitable[bool]]
-    """Both as a `Post`'s; the ts is always UPLOADED."""
+    store_ts: Callable[[datetime, MessageTs, str | None], Awaitable[bool]]
+    """Both as a `PendingPost`'s; the ts is always UPLOADED."""
 
 
-class Uploading:
+class FileUploader:
     """Uploads, and waits, until Slack holds the file or it is clear that it must not be tried again."""
 
-    def __init__(self, board: Board, posting: Posting, now: Callable[[], datetime]) -> None:
-        """`posting`: whose turns the files take, and whose steps they are at the end of the process."""
-        self._board = board
-        self._posting = posting
+    def __init__(self, messages: SlackMessages, poster: MessagePoster, now: Callable[[], datetime]) -> None:
+        """`poster`: whose turns the files take, and whose steps they are at the end of the process."""
+        self._messages = messages
+        self._poster = poster
         self._now = now
 
-    async def upload_once(self, post: FilePost, since: datetime) -> None:
+    async def upload_once(self, post: PendingUpload, since: datetime) -> None:
         """Upload the file and store that it is there. `since`: when it may first have been tried.
 
         Raises:
@@ -62,33 +69,33 @@ class Uploading:
         give_up_at = asyncio.get_running_loop().time() + left_seconds
         failures = 0
         while True:
-            await self._posting.turn(post.place)
+            await self._poster.wait_for_turn(post.place)
             try:
                 # Together with its intent: a stop between the two would cost the file.
-                await self._posting.steps.run(self._upload_and_store(post))
+                await self._poster.tasks.run(self._upload_and_store(post))
                 return
-            except Unanswered as error:
+            except OutcomeUnknown as error:
                 log.warning("upload unanswered", watch=post.watch, code=error.code)
-                raise CannotTell from error
-            except (BoardBusy, BoardUnreachable, TokenRefused) as error:
+                raise DeliveryUnknown from error
+            except (SlackBusy, SlackUnreachable, TokenRefused) as error:
                 if asyncio.get_running_loop().time() >= give_up_at:
                     raise
                 refusal = error
-            if isinstance(refusal, BoardBusy):
+            if isinstance(refusal, SlackBusy):
                 # Uploads have limits of their own, so messages to the place need not wait.
                 await asyncio.sleep(refusal.retry_after_seconds)
             else:
                 failures = await back_off(refusal, failures)
 
-    async def _upload_and_store(self, post: FilePost) -> None:
+    async def _upload_and_store(self, post: PendingUpload) -> None:
         tried_at = self._now()
         await post.store_try(tried_at)
         try:
-            await self._board.upload(post.place, post.upload, thread=post.thread)
-        except Unanswered:
+            await self._messages.upload(post.place, post.upload, thread=post.thread)
+        except OutcomeUnknown:
             raise
-        except BoardError:
+        except SlackError:
             await post.store_try(None)
             raise
-        if not await stored(post.watch, partial(post.store_ts, tried_at, UPLOADED, None)):
+        if not await retry_until_stored(post.watch, partial(post.store_ts, tried_at, UPLOADED, None)):
             log.warning("surplus file not deleted", watch=post.watch)

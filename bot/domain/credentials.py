@@ -50,7 +50,7 @@ class OmniAccount:
     """The model that is asked where a person has chosen none."""
 
 
-class Source(Protocol):
+class CredentialSource(Protocol):
     """Knows the workspaces that the bot is to run in."""
 
     async def list(self) -> Sequence[Credentials]:

@@ -44,7 +44,7 @@ class OmniUnreachable(OmniError):
     """No usable answer: no connection, a time-out, 5xx, or a body that is not what Omni documents."""
 
 
-class BoardError(Exception):
+class SlackError(Exception):
     """Slack did not do what was asked. `code` is Slack's own word for it, for the log."""
 
     def __init__(self, code: str) -> None:
@@ -52,23 +52,23 @@ class BoardError(Exception):
         self.code = code
 
 
-class NotAllowedHere(BoardError):
+class NotAllowedHere(SlackError):
     """The bot can't post in this place: no member, archived, or forbidden by an admin."""
 
 
-class MessageGone(BoardError):
+class MessageGone(SlackError):
     """The message was deleted or can no longer be edited."""
 
 
-class ViewGone(BoardError):
+class ViewGone(SlackError):
     """The modal was closed, or what a person did is too long ago for one to be opened."""
 
 
-class PayloadRefused(BoardError):
+class PayloadRefused(SlackError):
     """Slack won't show this content; a plainer form of it may pass."""
 
 
-class BoardBusy(BoardError):
+class SlackBusy(SlackError):
     """Slack answered 429 (`ratelimited`, `rate_limited`) and did nothing."""
 
     def __init__(self, code: str, retry_after_seconds: float) -> None:
@@ -76,11 +76,11 @@ class BoardBusy(BoardError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class BoardUnreachable(BoardError):
+class SlackUnreachable(SlackError):
     """The request certainly had no effect: it did not reach Slack, or Slack said it was down."""
 
 
-class Unanswered(BoardError):
+class OutcomeUnknown(SlackError):
     """The request may have had its effect: the connection broke, timed out, or answered 5xx."""
 
     @property
@@ -89,11 +89,11 @@ class Unanswered(BoardError):
         return self.code in ("internal_error", "fatal_error")
 
 
-class ScopeMissing(BoardError):
+class ScopeMissing(SlackError):
     """The app was installed without the scope that this call needs."""
 
 
-class TokenRefused(BoardError):
+class TokenRefused(SlackError):
     """The bot's token is no longer good: the app was uninstalled or the token revoked."""
 
 
@@ -101,11 +101,11 @@ class StoreUnavailable(Exception):
     """The database did not answer. What it was asked to do may or may not have been done."""
 
 
-class ClaimLost(Exception):
+class OwnershipLost(Exception):
     """The watch is no longer the follow's that asked: another one has claimed it, or it is gone."""
 
 
-class WatchChanged(Exception):
+class CardChanged(Exception):
     """Somebody has joined the watch since it was read, or its card's look was doubted, and nothing was written."""
 
 
@@ -125,7 +125,7 @@ class NoOmniUser(Exception):
         self.line = line
 
 
-class Unjudged(OmniError):
+class IdentityUnavailable(OmniError):
     """Whose a job is can't be told at the moment: Slack did not say who the person is. Nothing was shown."""
 
 
@@ -142,15 +142,15 @@ class ConversationBusy(OmniError):
     """Another job is active in that chat (409). Certainly nothing was begun."""
 
 
-class MaybeTaken(OmniError):
+class SubmitOutcomeUnknown(OmniError):
     """The submit was not answered, or with a 5xx: the job may run or not, and nobody can tell. Never repeated."""
 
 
-class TooLate(OmniError):
+class NotCancellable(OmniError):
     """The job is delivering its answer and can't be cancelled any more (400)."""
 
 
-class NotOurs(OmniError):
+class CancelForbidden(OmniError):
     """The key may not cancel that job (403)."""
 
 
@@ -162,11 +162,11 @@ class DatabaseTooNew(StoreUnavailable):
     """A newer version of the bot has written this database."""
 
 
-class Unreadable(Exception):
+class DecryptionFailed(Exception):
     """What was read was encrypted with a key that is not among ours, or changed since."""
 
 
-class NotEntered(ValueError):
+class InvalidInput(ValueError):
     """Something is missing in a modal. `errors` holds a sentence for each block that it concerns."""
 
     def __init__(self, **errors: str) -> None:
@@ -174,15 +174,15 @@ class NotEntered(ValueError):
         self.errors = errors
 
 
-class NotAReference(ValueError):
+class NotAJobReference(ValueError):
     """What the person typed names no Omni job. `str(error)` is a sentence to show them."""
 
 
-class TooNew(Exception):
+class SchemaTooNew(Exception):
     """A newer version of the bot has written these tables."""
 
 
-class CannotTell(Exception):
+class DeliveryUnknown(Exception):
     """A post was not answered and can't be looked for: it may be there or not."""
 
 
@@ -194,7 +194,7 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class Conflict(StoreUnavailable):
+class WriteConflict(StoreUnavailable):
     """Another process has just stored what was to be stored. Done again, it is found."""
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import NewType, Self
 
-from bot.domain.errors import JobNotFound, NotAReference, OmniError
+from bot.domain.errors import JobNotFound, NotAJobReference, OmniError
 
 JobId = NewType("JobId", str)
 """A job's UUID, lower case with dashes."""
@@ -151,7 +151,7 @@ def parse_reference(text: str) -> JobId | Conversation:
         NotAReference: anything else; says what to type instead.
     """
     if len(text) > _LONGEST_REFERENCE:
-        raise NotAReference("That is too long for a job id.")
+        raise NotAJobReference("That is too long for a job id.")
     visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
     reference = visible.strip(_WRAPPING).split("|", 1)[0].strip(_WRAPPING)
     if _BARE_ID.fullmatch(reference):
@@ -159,12 +159,12 @@ def parse_reference(text: str) -> JobId | Conversation:
     if chat := _CHAT_URL.fullmatch(reference):
         return Conversation(chat.group(1).lower())
     if len(reference.split()) > 1:
-        raise NotAReference("One job at a time, please: that was more than one word.")
+        raise NotAJobReference("One job at a time, please: that was more than one word.")
     if reference.lower().startswith(("http://", "https://")):
-        raise NotAReference(
+        raise NotAJobReference(
             "That address is not an Omni chat: those begin with `https://` and have `/chat/` and an id at the end."
         )
-    raise NotAReference("That is not an Omni job id.")
+    raise NotAJobReference("That is not an Omni job id.")
 
 
 def find_reference(text: str) -> str | None:
@@ -194,13 +194,13 @@ class JobEvent:
     """One word of Omni's about a job. It is a hint: how the job ended is never taken from it."""
 
     kind: EventKind
-    told_at: float
+    signed_at: float
     """When Omni signed it, in seconds since 1970 by Omni's clock."""
     progress: Progress | None = field(default=None, repr=False)
     """PROGRESS only."""
 
 
-def is_untold(before: Job | None, job: Job, now: datetime) -> bool:
+def was_missed_by_webhooks(before: Job | None, job: Job, now: datetime) -> bool:
     """Whether a job has gone on in a way of which Omni would have told, had its word come.
 
     It tells of progress and of answers and failures, not of a cancelling or of the first moment of a step.
@@ -219,43 +219,43 @@ a server is being replaced costs its followers the answer, to ask for longer cos
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class JobStatus:
     """What is known of a job right now. Times are aware UTC."""
 
     job: Job | None = None
     """The newest reading; None before the first."""
     seen_at: datetime | None = None
     """When that reading was made."""
-    trouble: OmniError | None = None
+    error: OmniError | None = None
     """Why the latest question got no answer; None if it got one."""
-    trouble_since: datetime | None = None
+    failing_since: datetime | None = None
     """When the first of the questions in a row that got no answer was asked."""
     failures: int = 0
     """How many questions in a row got no answer."""
-    not_found: int = 0
+    not_found_count: int = 0
     """How many answers in a row said that there is no such job."""
     not_found_since: float | None = None
     """When the first of those came, in seconds of a clock that nobody sets."""
-    seen_before: bool = False
+    was_seen_before: bool = False
     """A former process saw the job, or a card of it would not exist."""
-    missing: bool = False
+    is_missing: bool = False
     """Omni says that the job does not exist, which is final."""
 
     @property
     def is_final(self) -> bool:
         """Whether there is nothing left to wait for."""
-        return self.missing or (self.job is not None and self.job.state.is_final)
+        return self.is_missing or (self.job is not None and self.job.state.is_final)
 
     @property
     def has_ended(self) -> bool:
         """Whether Omni says how the job ended."""
-        return not self.missing and self.job is not None and self.job.state.is_final
+        return not self.is_missing and self.job is not None and self.job.state.is_final
 
-    def read(self, job: Job, now: datetime) -> Self:
+    def with_snapshot(self, job: Job, now: datetime) -> Self:
         """What is known after an answer."""
         return type(self)(job=job, seen_at=now)
 
-    def told(self, progress: Progress) -> Self:
+    def with_progress(self, progress: Progress) -> Self:
         """What is known after Omni has told by itself what the job does now. The first thing that is known of a job,
         and what has gone on from there, is Omni's to answer."""
         job = self.job
@@ -267,14 +267,16 @@ class Sight:
         executing = JobState.EXECUTING
         return replace(self, job=replace(job, state=executing, raw_state=executing.value, progress=progress))
 
-    def unanswered(self, error: OmniError, now: datetime, seconds: float) -> Self:
+    def with_error(self, error: OmniError, now: datetime, seconds: float) -> Self:
         """What is known after a question that failed. `seconds`: `now` by a clock that nobody sets."""
-        since = self.trouble_since or now
-        failed = replace(self, trouble=error, trouble_since=since, failures=self.failures + 1)
+        since = self.failing_since or now
+        failed = replace(self, error=error, failing_since=since, failures=self.failures + 1)
         if not isinstance(error, JobNotFound):
-            return replace(failed, not_found=0, not_found_since=None)
+            return replace(failed, not_found_count=0, not_found_since=None)
         first = seconds if self.not_found_since is None else self.not_found_since
-        answers = self.not_found + 1
-        was_seen = self.seen_before or self.job is not None
+        answers = self.not_found_count + 1
+        was_seen = self.was_seen_before or self.job is not None
         lost = answers >= LOST_AFTER_ANSWERS and seconds - first >= LOST_AFTER_SECONDS
-        return replace(failed, not_found=answers, not_found_since=first, missing=lost or not was_seen)
+        return replace(
+            failed, not_found_count=answers, not_found_since=first, is_missing=lost or not was_seen
+        )

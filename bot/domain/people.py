@@ -6,7 +6,7 @@ from bot.domain.cards import TeamId, UserId
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SlackUser:
     """A Slack user, as `users.info` tells."""
 
     id: UserId
@@ -24,7 +24,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Venue:
+class ConversationInfo:
     """What kind of conversation a place is, as `conversations.info` tells."""
 
     is_direct: bool = False

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NewType
 from uuid import UUID, uuid4, uuid5
 
-from bot.domain.cards import Place, UserId, WatchId
+from bot.domain.cards import CardId, ChannelRef, UserId
 from bot.domain.jobs import Job, JobId, JobState
 
 OmniUserId = NewType("OmniUserId", str)
@@ -73,26 +73,26 @@ class Model:
     name: str
 
 
-AskId = NewType("AskId", str)
+QuestionId = NewType("QuestionId", str)
 """Ours: a UUID; of one thing that Slack delivers always the same, so that it is asked once."""
 
 _DELIVERIES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
 """The namespace of the ids of what Slack delivers."""
 
 
-def ask_id(place: Place, delivery: str) -> AskId:
+def ask_id(channel: ChannelRef, delivery: str) -> QuestionId:
     """Always the same for what is delivered, in whatever process."""
-    named = uuid5(_DELIVERIES, f"{place.team} {place.channel} {delivery}") if delivery else uuid4()
-    return AskId(str(named))
+    named = uuid5(_DELIVERIES, f"{channel.team} {channel.id} {delivery}") if delivery else uuid4()
+    return QuestionId(str(named))
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PendingQuestion:
     """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand: it looks up
     whether they may and whom to ask, submits it, or waits for its turn. A follow is one too, until it has a watch."""
 
-    id: AskId
-    place: Place
+    id: QuestionId
+    place: ChannelRef
     """Where it was asked."""
     user: UserId
     asked_at: datetime
@@ -100,7 +100,7 @@ class Ask:
     """When the process that has it in hand last said so."""
     model: ModelId | None = None
     """What the person has chosen, where they have."""
-    retry_of: WatchId | None = None
+    retry_of: CardId | None = None
     """The card whose question is asked again."""
     job: JobId | None = None
     """What Omni has made of it; of a follow, the job that is followed."""

@@ -22,7 +22,7 @@ _JOINER_RUN = re.compile("[\u200c\u200d\ufe00-\ufe0f]+")
 _JOINERS = re.compile("[\u200c\u200d]")
 
 
-def clean(text: str) -> str:
+def strip_control_chars(text: str) -> str:
     """The text without control characters, bidi controls and zero-width characters; line ends become `\\n`.
 
     Joiners stay where writing needs them: inside emoji and inside scripts other than ASCII.

@@ -15,12 +15,12 @@ from uuid import uuid4
 import structlog
 from slack_bolt.async_app import AsyncAck
 
-from bot.delivery.direct_messages import Interrupted, Word
+from bot.delivery.direct_messages import InterruptedRequest, Reply
 from bot.domain.access import is_direct
-from bot.domain.cards import Place, Ts, UserId
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
+from bot.domain.cards import ChannelRef, MessageTs, UserId
+from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable
 from bot.domain.messages import Message
-from bot.domain.ports.slack import Board, Views, Whisper
+from bot.domain.ports.slack import EphemeralReply, SlackMessages, SlackViews
 from bot.log import begin_interaction
 from bot.rendering import replies
 
@@ -45,30 +45,30 @@ TELL_AGAIN_AFTER_SECONDS = 1.0
 
 TELL_AT_THE_END_WITHIN_SECONDS = 0.8
 
-Tell = Callable[[Message], Awaitable[None]]
+ReplyFn = Callable[[Message], Awaitable[None]]
 """Tells one person something; raises any BoardError."""
 
-Errand = Coroutine[Any, Any, Message | str | Word | None]
+Interaction = Coroutine[Any, Any, Message | str | Reply | None]
 """Work for a person. Returns what to tell them privately, if anything."""
 
 
-class Errands:
+class InteractionRunner:
     """All that is being done for people right now."""
 
-    def __init__(self, whisper: Whisper, views: Views, board: Board) -> None:
+    def __init__(self, whisper: EphemeralReply, views: SlackViews, messages: SlackMessages) -> None:
         self._whisper = whisper
         self._views = views
-        self._board = board
+        self._messages = messages
         self._tasks: set[asyncio.Task[None]] = set()
         self._beginning: set[asyncio.Task[None]] = set()
         """Those of them that are not stored yet."""
         self._declining: set[asyncio.Task[bool]] = set()
         self._warned_at = float("-inf")
-        self._delivered: dict[str, None] = {}
-        self._being_stored: dict[str, asyncio.Event] = {}
+        self._seen_requests: dict[str, None] = {}
+        self._being_saved: dict[str, asyncio.Event] = {}
         """What is not acknowledged yet, by its delivery."""
 
-    def run(self, errand: Errand, tell: Tell) -> None:
+    def run(self, errand: Interaction, tell: ReplyFn) -> None:
         """Begin an errand of what has been acknowledged, or tell the person that there are too many."""
         if self.is_full:
             errand.close()
@@ -76,7 +76,7 @@ class Errands:
         else:
             self._begin(errand, tell, lambda: None)
 
-    def _begin(self, errand: Errand, tell: Tell, settled: Callable[[], None]) -> asyncio.Task[None]:
+    def _begin(self, errand: Interaction, tell: ReplyFn, settled: Callable[[], None]) -> asyncio.Task[None]:
         """`settled` is called once Slack has taken the reply to the person, or none is due."""
         task = asyncio.create_task(self._tell_outcome(errand, tell, settled))
         for tasks in (self._tasks, self._beginning):
@@ -84,8 +84,8 @@ class Errands:
             task.add_done_callback(tasks.discard)
         return task
 
-    async def accept(
-        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
+    async def ack_when_saved(
+        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Interaction], tell: ReplyFn
     ) -> None:
         """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. One that ends
         before that is acknowledged once Slack has taken its reply. `delivery`: as for `is_repeated`."""
@@ -93,7 +93,7 @@ class Errands:
             await ack()
             self._decline(tell)
             return
-        settled = self._being_stored[delivery] = asyncio.Event()
+        settled = self._being_saved[delivery] = asyncio.Event()
 
         def settle() -> None:
             settled.set()
@@ -101,26 +101,26 @@ class Errands:
 
         task = self._begin(errand(settle), tell, settle)
         is_settled = await self._is_settled(settled)
-        self._being_stored.pop(delivery, None)
+        self._being_saved.pop(delivery, None)
         if is_settled:
             await ack()
         else:
             log.warning("not acknowledged")
-            self._delivered.pop(delivery, None)
+            self._seen_requests.pop(delivery, None)
 
-    async def accept_once(
-        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Errand], tell: Tell
+    async def ack_once_when_saved(
+        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Interaction], tell: ReplyFn
     ) -> None:
         """The same, unless Slack has delivered it before."""
-        if self.is_repeated(delivery):
-            await self.acknowledge_again(ack, delivery)
+        if self.is_duplicate(delivery):
+            await self.ack_duplicate(ack, delivery)
         else:
-            await self.accept(ack, delivery, errand, tell)
+            await self.ack_when_saved(ack, delivery, errand, tell)
 
-    async def acknowledge_again(self, ack: AsyncAck, delivery: str) -> None:
+    async def ack_duplicate(self, ack: AsyncAck, delivery: str) -> None:
         """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would lose
         it."""
-        settled = self._being_stored.get(delivery)
+        settled = self._being_saved.get(delivery)
         if settled is None or await self._is_settled(settled):
             await ack()
 
@@ -133,7 +133,7 @@ class Errands:
         return settled.is_set()
 
     @property
-    def under_way(self) -> int:
+    def running(self) -> int:
         """How many there are."""
         return len(self._tasks)
 
@@ -147,10 +147,10 @@ class Errands:
         at = asyncio.get_running_loop().time()
         if at - self._warned_at >= WARNED_EVERY_SECONDS:
             self._warned_at = at
-            log.warning("requests declined", under_way=self.under_way)
+            log.warning("requests declined", under_way=self.running)
         return replies.busy()
 
-    def _decline(self, tell: Tell) -> None:
+    def _decline(self, tell: ReplyFn) -> None:
         line = self.busy()
         if len(self._declining) < MOST_BEGINNING:
             task = asyncio.create_task(self._tell(line, tell))
@@ -161,87 +161,89 @@ class Errands:
         """Wait for what was acknowledged and is not answered yet."""
         await asyncio.gather(*self._tasks, *self._declining, return_exceptions=True)
 
-    def is_repeated(self, delivery: object) -> bool:
+    def is_duplicate(self, delivery: object) -> bool:
         """Whether this delivery has been seen: by its trigger id, or its event id. Without one, nobody can tell."""
         name = str(delivery or "")
         if not name:
             return False
-        if name in self._delivered:
+        if name in self._seen_requests:
             log.info("repeated delivery dropped")
             return True
-        self._delivered[name] = None
-        if len(self._delivered) > REMEMBERED_DELIVERIES:
-            del self._delivered[next(iter(self._delivered))]
+        self._seen_requests[name] = None
+        if len(self._seen_requests) > REMEMBERED_DELIVERIES:
+            del self._seen_requests[next(iter(self._seen_requests))]
         return False
 
-    def answer_to(self, body: dict[str, Any], place: Place, user: UserId) -> Tell:
+    def reply_to(self, body: dict[str, Any], channel: ChannelRef, user: UserId) -> ReplyFn:
         """Tells by the response_url of what was sent; where that is used up or too old, as `privately`."""
         response_url = str(body.get("response_url") or "")
-        otherwise = self.privately(place, user)
+        otherwise = self.ephemeral_reply(channel, user)
 
         async def tell(message: Message) -> None:
             try:
                 if not response_url:
-                    raise BoardError("no_response_url")
+                    raise SlackError("no_response_url")
                 await self._whisper(response_url, message)
-            except (BoardBusy, BoardUnreachable, Unanswered):
+            except (SlackBusy, SlackUnreachable, OutcomeUnknown):
                 raise
-            except BoardError as error:
+            except SlackError as error:
                 log.info("not told by its address", code=error.code)
                 await otherwise(message)
 
         return tell
 
-    def privately(self, place: Place, user: UserId, *, thread: Ts | None = None) -> Tell:
+    def ephemeral_reply(
+        self, channel: ChannelRef, user: UserId, *, thread: MessageTs | None = None
+    ) -> ReplyFn:
         """Tells in a place so that only this person sees it; where that can't be, in their direct messages."""
 
         async def tell(message: Message) -> None:
-            if place.channel and not is_direct(place):
+            if channel.id and not is_direct(channel):
                 try:
-                    await self._views.whisper(place, user, message, thread=thread)
-                except (BoardBusy, BoardUnreachable):
+                    await self._views.post_ephemeral(channel, user, message, thread=thread)
+                except (SlackBusy, SlackUnreachable):
                     raise
-                except BoardError as error:
-                    log.info("not told in the place", channel=place.channel, code=error.code)
+                except SlackError as error:
+                    log.info("not told in the place", channel=channel.id, code=error.code)
                 else:
                     return
-            direct = await self._board.direct(place, user)
-            thread_there = thread if direct == place else None
-            await self._board.post(direct, message, mark=f"{uuid4()}/told", thread=thread_there)
+            direct = await self._messages.open_dm(channel, user)
+            thread_there = thread if direct == channel else None
+            await self._messages.post(direct, message, mark=f"{uuid4()}/told", thread=thread_there)
 
         return tell
 
-    async def _tell_outcome(self, errand: Errand, tell: Tell, settled: Callable[[], None]) -> None:
+    async def _tell_outcome(self, errand: Interaction, tell: ReplyFn, settled: Callable[[], None]) -> None:
         begin_interaction()
         try:
             said = await errand
         except asyncio.CancelledError as ending:
             async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
-                if await self._tell(replies.restarting(), tell) and isinstance(ending, Interrupted):
-                    await ending.once_told()
+                if await self._tell(replies.restarting(), tell) and isinstance(ending, InterruptedRequest):
+                    await ending.on_delivered()
             # A plain one: whoever waits for this under `asyncio.timeout` would not know the other for a cancellation.
             raise asyncio.CancelledError from ending
         except Exception:
             log.exception("request broke")
             said = replies.broken()
-        message = said.message if isinstance(said, Word) else said
+        message = said.message if isinstance(said, Reply) else said
         if message is not None and not await self._tell(message, tell):
             return
         settled()
-        if isinstance(said, Word):
-            await said.once_told()
+        if isinstance(said, Reply):
+            await said.on_delivered()
 
-    async def _tell(self, said: Message | str, tell: Tell) -> bool:
+    async def _tell(self, said: Message | str, tell: ReplyFn) -> bool:
         """Tell it, and once more where it certainly was not told. False if Slack does not take it."""
         message = Message(said) if isinstance(said, str) else said
         try:
             try:
                 await tell(message)
-            except (BoardBusy, BoardUnreachable) as error:
-                asked_for = error.retry_after_seconds if isinstance(error, BoardBusy) else 0.0
+            except (SlackBusy, SlackUnreachable) as error:
+                asked_for = error.retry_after_seconds if isinstance(error, SlackBusy) else 0.0
                 await asyncio.sleep(max(TELL_AGAIN_AFTER_SECONDS, asked_for))
                 await tell(message)
-        except BoardError as error:
+        except SlackError as error:
             log.warning("private line not told", code=error.code)
             return False
         return True

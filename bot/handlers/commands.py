@@ -6,10 +6,10 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.access import Access
-from bot.domain.cards import Place, TeamId, Ts, UserId, WatchId
+from bot.domain.access import Authorization
+from bot.domain.cards import CardId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.messages import Message
-from bot.handlers.background import Errands
+from bot.handlers.background import InteractionRunner
 from bot.rendering import replies
 from bot.rendering.blocks import (
     CANCEL_JOB,
@@ -22,42 +22,42 @@ from bot.rendering.blocks import (
     TRY_AGAIN,
     TRY_AGAIN_PRIVATELY,
 )
-from bot.services.ask import AskDesk, Wish
-from bot.services.cancel import CancelDesk
-from bot.services.follow import Desk
-from bot.services.job_data import DataDesk
+from bot.services.ask import AskRequest, AskService
+from bot.services.cancel import CancelService
+from bot.services.follow import FollowService
+from bot.services.job_data import JobDataService
 from bot.slack.payloads import click, place_of_command
 
 log = structlog.get_logger()
 
-OnCard = Callable[[WatchId, Place, Ts, UserId], Coroutine[Any, Any, Message | str | None]]
+OnCard = Callable[[CardId, ChannelRef, MessageTs, UserId], Coroutine[Any, Any, Message | str | None]]
 """What a person can do with a card's button; returns what to tell them privately, if anything."""
 
 
-class Handlers:
+class CommandHandlers:
     """What can be typed about jobs, and pressed on their cards."""
 
     def __init__(
         self,
         *,
-        desk: Desk,
-        data_desk: DataDesk,
-        ask_desk: AskDesk,
-        cancel_desk: CancelDesk,
-        access: Access,
-        is_shared: Callable[[Place], Awaitable[bool]],
-        errands: Errands,
+        follow_service: FollowService,
+        job_data_service: JobDataService,
+        ask_service: AskService,
+        cancel_service: CancelService,
+        authorization: Authorization,
+        is_shared: Callable[[ChannelRef], Awaitable[bool]],
+        interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
         """`is_shared`: whether no answer may be posted in a place now. `team`: the workspace of the app, for payloads
         that name none."""
-        self._desk = desk
-        self._data_desk = data_desk
-        self._ask_desk = ask_desk
-        self._cancel_desk = cancel_desk
-        self._access = access
+        self._follow_service = follow_service
+        self._job_data_service = job_data_service
+        self._ask_service = ask_service
+        self._cancel_service = cancel_service
+        self._authorization = authorization
         self._is_shared = is_shared
-        self._errands = errands
+        self._interactions = interactions
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
@@ -82,62 +82,66 @@ class Handlers:
         if words.lower() == "help":
             await ack(replies.help_text())
             return
-        if not place.channel or not person:
+        if not place.id or not person:
             log.error("command without channel or person")
             await ack(replies.broken())
             return
         trigger = str(command.get("trigger_id") or "")
-        if self._errands.is_repeated(trigger):
-            await self._errands.acknowledge_again(ack, trigger)
+        if self._interactions.is_duplicate(trigger):
+            await self._interactions.ack_duplicate(ack, trigger)
             return
-        if self._errands.is_full:
-            await ack(self._errands.busy())
+        if self._interactions.is_full:
+            await ack(self._interactions.busy())
             return
-        tell = self._errands.answer_to(command, place, person)
+        tell = self._interactions.reply_to(command, place, person)
         match words.lower():
             case "":
                 await ack()
-                self._errands.run(self._help_and_follows(place.team, person), tell)
+                self._interactions.run(self._help_and_follows(place.team, person), tell)
             case "list":
                 await ack()
-                self._errands.run(self._desk.follows(place.team, person), tell)
+                self._interactions.run(self._follow_service.follows(place.team, person), tell)
             case _:
-                await self._errands.accept(
+                await self._interactions.ack_when_saved(
                     ack,
                     trigger,
-                    lambda stored: self._desk.follow(words, place, person, stored, delivery=trigger),
+                    lambda stored: self._follow_service.follow(
+                        words, place, person, stored, delivery=trigger
+                    ),
                     tell,
                 )
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Stop following`: for everybody, also whoever may do nothing else any more."""
-        await self._on_button(ack, body, self._desk.stop_following)
+        await self._on_button(ack, body, self._follow_service.stop_following)
 
     async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Resume`."""
-        await self._on_button(ack, body, self._allowed(self._desk.resume))
+        await self._on_button(ack, body, self._allowed(self._follow_service.resume))
 
     async def on_show_data(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Show data`."""
-        await self._on_button(ack, body, self._allowed(self._unshared(self._data_desk.show_data)))
+        await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_data)))
 
     async def on_show_steps(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Show steps`."""
-        await self._on_button(ack, body, self._allowed(self._unshared(self._data_desk.show_steps)))
+        await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_steps)))
 
     async def on_cancel(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Cancel job`, once it is confirmed."""
-        await self._on_button(ack, body, self._cancel_desk.cancel)
+        await self._on_button(ack, body, self._cancel_service.cancel)
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Retry`."""
         pressed = click(body, self._team)
-        watch, place, card = WatchId(pressed.value), pressed.place, pressed.message
-        await self._errands.accept_once(
+        watch, place, card = CardId(pressed.value), pressed.place, pressed.message
+        await self._interactions.ack_once_when_saved(
             ack,
             pressed.trigger,
-            lambda stored: self._ask_desk.retry(watch, place, card, pressed.person, pressed.trigger, stored),
-            self._errands.answer_to(body, pressed.place, pressed.person),
+            lambda stored: self._ask_service.retry(
+                watch, place, card, pressed.person, pressed.trigger, stored
+            ),
+            self._interactions.reply_to(body, pressed.place, pressed.person),
         )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -158,39 +162,43 @@ class Handlers:
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         pressed = click(body, self._team)
-        wish = Wish(pressed.value, private=private, delivery=pressed.trigger)
-        await self._errands.accept_once(
+        wish = AskRequest(pressed.value, private=private, request_id=pressed.trigger)
+        await self._interactions.ack_once_when_saved(
             ack,
             pressed.trigger,
-            lambda stored: self._ask_desk.ask(wish, pressed.place, pressed.person, stored),
-            self._errands.answer_to(body, pressed.place, pressed.person),
+            lambda stored: self._ask_service.ask(wish, pressed.place, pressed.person, stored),
+            self._interactions.reply_to(body, pressed.place, pressed.person),
         )
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
         await ack()
         pressed = click(body, self._team)
-        if not self._errands.is_repeated(pressed.trigger):
-            doing = errand(WatchId(pressed.value), pressed.place, pressed.message, pressed.person)
-            self._errands.run(doing, self._errands.answer_to(body, pressed.place, pressed.person))
+        if not self._interactions.is_duplicate(pressed.trigger):
+            doing = errand(CardId(pressed.value), pressed.place, pressed.message, pressed.person)
+            self._interactions.run(doing, self._interactions.reply_to(body, pressed.place, pressed.person))
 
     def _allowed(self, errand: OnCard) -> OnCard:
         """The same for those who may use the bot there; others are told why not."""
 
-        async def judged(watch: WatchId, place: Place, card: Ts, person: UserId) -> Message | str | None:
-            line = await self._access.refusal(person, place)
-            return line if line is not None else await errand(watch, place, card, person)
+        async def judged(
+            card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+        ) -> Message | str | None:
+            line = await self._authorization.deny_reason(user, channel)
+            return line if line is not None else await errand(card_id, channel, message_ts, user)
 
         return judged
 
     def _unshared(self, errand: OnCard) -> OnCard:
         """The same where nobody of another organisation reads along."""
 
-        async def judged(watch: WatchId, place: Place, card: Ts, person: UserId) -> Message | str | None:
-            if await self._is_shared(place):
+        async def judged(
+            card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+        ) -> Message | str | None:
+            if await self._is_shared(channel):
                 return replies.not_shown_where_shared()
-            return await errand(watch, place, card, person)
+            return await errand(card_id, channel, message_ts, user)
 
         return judged
 
-    async def _help_and_follows(self, team: TeamId, person: UserId) -> str:
-        return f"{replies.help_text()}\n\n{await self._desk.follows(team, person)}"
+    async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
+        return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"

@@ -11,13 +11,13 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain.access import Access
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, Watch
-from bot.domain.errors import BoardBusy, BoardError, StoreUnavailable
+from bot.domain.access import Authorization
+from bot.domain.cards import Card, ChannelId, ChannelRef, MessageTs, TeamId, UserId
+from bot.domain.errors import SlackBusy, SlackError, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
-from bot.domain.ports.slack import Board, Views
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.slack import SlackMessages, SlackViews
+from bot.domain.ports.storage import CardRepository
 from bot.rendering import home_tab
 from bot.rendering.home_tab import MOST_FINISHED, MOST_RUNNING, Followed
 
@@ -50,22 +50,22 @@ class HomeTabs:
     def __init__(
         self,
         *,
-        watches: Watches,
-        board: Board,
-        views: Views,
-        access: Access,
+        cards: CardRepository,
+        messages: SlackMessages,
+        views: SlackViews,
+        authorization: Authorization,
         state_of: Callable[[JobId], JobState | None],
         team: TeamId,
     ) -> None:
         """`state_of`: how a job stands, where this process follows it. `team`: as for the other listeners."""
-        self._watches = watches
-        self._board = board
+        self._cards = cards
+        self._messages = messages
         self._views = views
-        self._access = access
+        self._authorization = authorization
         self._state_of = state_of
         self._team = team
         self._tabs: dict[UserId, _Tab] = {}
-        self._links: dict[tuple[Place, Ts], str] = {}
+        self._links: dict[tuple[ChannelRef, MessageTs], str] = {}
         self._opened = asyncio.Event()
 
     def register(self, app: AsyncApp) -> None:
@@ -108,64 +108,66 @@ class HomeTabs:
         except TimeoutError:
             pass
 
-    async def _look(self, person: UserId, tab: _Tab) -> None:
+    async def _look(self, user: UserId, tab: _Tab) -> None:
         age = _loop_time() - tab.opened_at
         if age > KEPT_SECONDS:
-            self._tabs.pop(person, None)
+            self._tabs.pop(user, None)
             return
         is_lately = age < OPENED_LATELY_SECONDS
         tab.next_look_at = _loop_time() + (
             BETWEEN_LOOKS_SECONDS if is_lately else BETWEEN_LATER_LOOKS_SECONDS
         )
         try:
-            await self._show(person, tab)
-        except BoardBusy as error:
+            await self._show(user, tab)
+        except SlackBusy as error:
             tab.next_look_at = _loop_time() + max(BETWEEN_LOOKS_SECONDS, error.retry_after_seconds)
-        except BoardError as error:
-            log.warning("home tab not shown", user=person, code=error.code)
-            self._tabs.pop(person, None)  # until it is opened again
+        except SlackError as error:
+            log.warning("home tab not shown", user=user, code=error.code)
+            self._tabs.pop(user, None)  # until it is opened again
         except StoreUnavailable as error:
-            log.warning("home tab not read", user=person, reason=str(error))
+            log.warning("home tab not read", user=user, reason=str(error))
         except Exception:
             # A defect of ours over one tab must not end those of all the others.
             log.exception("home tab broke")
-            self._tabs.pop(person, None)
+            self._tabs.pop(user, None)
 
-    async def _show(self, person: UserId, tab: _Tab) -> None:
+    async def _show(self, user: UserId, tab: _Tab) -> None:
         # A Home tab is nobody else's: the rule on channels is no reason to close it.
-        line = await self._access.refusal(person, Place(self._team, ChannelId("D")), asks_omni=False)
-        view = await self._view(person) if line is None else home_tab.refused(line)
+        line = await self._authorization.deny_reason(
+            user, ChannelRef(self._team, ChannelId("D")), asks_omni=False
+        )
+        view = await self._view(user) if line is None else home_tab.refused(line)
         fingerprint = Message("", (view,)).fingerprint
         if fingerprint != tab.shown:
-            await self._views.publish(person, view)
+            await self._views.publish(user, view)
             tab.shown = fingerprint
         if line is not None:
             # Until it is opened again: to ask once more each time would fill the audit trail.
-            self._tabs.pop(person, None)
+            self._tabs.pop(user, None)
 
-    async def _view(self, person: UserId) -> dict[str, Any]:
-        running = await self._watches.open_watches_of(self._team, person)
-        finished = await self._watches.ended_watches_of(self._team, person, MOST_FINISHED)
+    async def _view(self, user: UserId) -> dict[str, Any]:
+        running = await self._cards.followed_cards(self._team, user)
+        finished = await self._cards.ended_cards(self._team, user, MOST_FINISHED)
         return home_tab.home(
-            [await self._followed(watch) for watch in running[:MOST_RUNNING]],
-            [await self._followed(watch) for watch in finished],
+            [await self._followed(card) for card in running[:MOST_RUNNING]],
+            [await self._followed(card) for card in finished],
             n_running=len(running),
         )
 
-    async def _followed(self, watch: Watch) -> Followed:
-        return Followed(watch, self._state_of(watch.job), await self._link(watch))
+    async def _followed(self, card: Card) -> Followed:
+        return Followed(card, self._state_of(card.job), await self._link(card))
 
-    async def _link(self, watch: Watch) -> str | None:
-        if watch.card is None or watch.card_gone:
+    async def _link(self, card: Card) -> str | None:
+        if card.message_ts is None or card.is_message_gone:
             return None
-        key = (watch.place, watch.card)
+        key = (card.channel, card.message_ts)
         if key not in self._links:
             try:
-                self._links[key] = await self._board.permalink(*key)
-            except BoardBusy:
+                self._links[key] = await self._messages.permalink(*key)
+            except SlackBusy:
                 raise
-            except BoardError as error:
-                log.info("no permalink", watch=watch.id, code=error.code)
+            except SlackError as error:
+                log.info("no permalink", watch=card.id, code=error.code)
                 return None
             if len(self._links) > MOST_LINKS:
                 del self._links[next(iter(self._links))]

@@ -13,26 +13,32 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.response import BoltResponse
 
 from bot.domain.cards import TeamId, UserId
-from bot.domain.errors import NotAReference
+from bot.domain.errors import NotAJobReference
 from bot.domain.jobs import parse_reference
-from bot.handlers.background import Errand, Errands
+from bot.handlers.background import Interaction, InteractionRunner
 from bot.rendering import ask_replies
-from bot.services.ask import AskDesk, Wish
-from bot.services.follow import Desk
-from bot.services.targets import split_private
-from bot.slack.payloads import Said, said
+from bot.services.ask import AskRequest, AskService
+from bot.services.follow import FollowService
+from bot.services.targets import parse_private_flag
+from bot.slack.payloads import IncomingMessage, incoming_message
 
 
-class Mentions:
+class MessageHandlers:
     """What can be written to the bot."""
 
     def __init__(
-        self, desk: Desk, ask_desk: AskDesk, errands: Errands, *, team: TeamId, bot_user: UserId
+        self,
+        follow_service: FollowService,
+        ask_service: AskService,
+        interactions: InteractionRunner,
+        *,
+        team: TeamId,
+        bot_user: UserId,
     ) -> None:
         """`team`: the workspace of the app, for payloads that name none."""
-        self._desk = desk
-        self._ask_desk = ask_desk
-        self._errands = errands
+        self._follow_service = follow_service
+        self._ask_service = ask_service
+        self._interactions = interactions
         self._team = team
         self._bot_user = bot_user
 
@@ -56,39 +62,41 @@ class Mentions:
         async def ack() -> None:
             response.status = 200
 
-        words = said(body, self._team, self._bot_user)
+        words = incoming_message(body, self._team, self._bot_user)
         if words is None or words.person == self._bot_user:
             await ack()
             return response
         # Who corrects a message mentions the bot anew, and its other events have ids of their own.
         is_named = words.message and not _is_for_help(words)
-        delivery = f"{words.place.channel} {words.message}" if is_named else str(body.get("event_id") or "")
-        tell = self._errands.privately(words.place, words.person, thread=words.thread)
+        delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
+        tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
         errand = partial(self._errand, words)
-        await self._errands.accept_once(cast(AsyncAck, ack), delivery, errand, tell)
+        await self._interactions.ack_once_when_saved(cast(AsyncAck, ack), delivery, errand, tell)
         return response
 
-    def _errand(self, words: Said, stored: Callable[[], None]) -> Errand:
+    def _errand(self, words: IncomingMessage, stored: Callable[[], None]) -> Interaction:
         place, person, delivery = words.place, words.person, words.message
         if _is_for_help(words):
             return _help(stored)
         if words.thread is not None:
-            wish = Wish(words.words, delivery=delivery)
-            return self._ask_desk.mentioned(wish, place, words.thread, person, stored)
+            wish = AskRequest(words.words, request_id=delivery)
+            return self._ask_service.mentioned(wish, place, words.thread, person, stored)
         if _names_a_job(words.words):
-            return self._desk.follow(words.words, place, person, stored, delivery=delivery)
-        prompt, private = split_private(words.words)
-        return self._ask_desk.ask(Wish(prompt, private=private, delivery=delivery), place, person, stored)
+            return self._follow_service.follow(words.words, place, person, stored, delivery=delivery)
+        prompt, private = parse_private_flag(words.words)
+        return self._ask_service.ask(
+            AskRequest(prompt, private=private, request_id=delivery), place, person, stored
+        )
 
 
-def _is_for_help(words: Said) -> bool:
+def _is_for_help(words: IncomingMessage) -> bool:
     return words.words.lower() in ("", "help")
 
 
 def _names_a_job(words: str) -> bool:
     try:
-        parse_reference(split_private(words)[0])
-    except NotAReference:
+        parse_reference(parse_private_flag(words)[0])
+    except NotAJobReference:
         return False
     return True
 

@@ -4,40 +4,40 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, WatchId
-from bot.domain.errors import NotAReference, NotEntered
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, TeamId
+from bot.domain.errors import InvalidInput, NotAJobReference
 from bot.domain.jobs import parse_reference
 from bot.domain.questions import ModelId
 from bot.rendering.modals import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, WHERE, View
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionInput:
     """What was entered to be asked."""
 
     prompt: str = field(repr=False)
     model: ModelId | None
     topic: str | None
     private: bool
-    place: Place | None
+    place: ChannelRef | None
     """Where the modal was opened; None where that was in no conversation."""
 
 
 @dataclass(frozen=True, slots=True)
-class FollowUp:
+class FollowUpInput:
     """What was entered to go on from a card."""
 
     prompt: str = field(repr=False)
-    watch: WatchId
-    place: Place
-    card: Ts
-    thread: Ts
+    watch: CardId
+    place: ChannelRef
+    card: MessageTs
+    thread: MessageTs
     """Where the person is told what came of it."""
 
 
-def question(view: View) -> Asked:
+def question(view: View) -> QuestionInput:
     """What was entered in `modals.ask`. Raises NotEntered."""
-    return Asked(
+    return QuestionInput(
         prompt=_prompt(view),
         model=chosen_model(view),
         topic=_option(view, TOPIC, TOPIC),
@@ -46,26 +46,28 @@ def question(view: View) -> Asked:
     )
 
 
-def follow_up(view: View) -> FollowUp:
+def follow_up(view: View) -> FollowUpInput:
     """What was entered in `modals.follow_up`. Raises NotEntered."""
     kept = _kept(view)
     place = _place(kept)
     if place is None:
-        raise NotEntered(question="This was opened too long ago. Please close it and press the button again.")
-    card = Ts(kept.get("card", ""))
-    thread = Ts(kept.get("thread") or card)
-    return FollowUp(_prompt(view), WatchId(kept.get("watch", "")), place, card, thread)
+        raise InvalidInput(
+            question="This was opened too long ago. Please close it and press the button again."
+        )
+    card = MessageTs(kept.get("card", ""))
+    thread = MessageTs(kept.get("thread") or card)
+    return FollowUpInput(_prompt(view), CardId(kept.get("watch", "")), place, card, thread)
 
 
 def job(view: View) -> str:
     """What was entered in `modals.follow_job`. Raises NotEntered."""
     if not (typed := _typed(view, JOB)):
-        raise NotEntered(job="Please enter the id of a job, or the address of a chat.")
+        raise InvalidInput(job="Please enter the id of a job, or the address of a chat.")
     try:
         parse_reference(typed)
-    except NotAReference as wrong:
+    except NotAJobReference as wrong:
         # An error of a modal is plain text.
-        raise NotEntered(job=str(wrong).replace("`", "")) from None
+        raise InvalidInput(job=str(wrong).replace("`", "")) from None
     return typed
 
 
@@ -75,14 +77,14 @@ def chosen_model(view: View) -> ModelId | None:
     return ModelId(chosen) if chosen else None
 
 
-def place_of(view: View) -> Place | None:
+def place_of(view: View) -> ChannelRef | None:
     """Where a modal was opened."""
     return _place(_kept(view))
 
 
-def _place(kept: dict[str, str]) -> Place | None:
+def _place(kept: dict[str, str]) -> ChannelRef | None:
     team, channel = kept.get("team"), kept.get("channel")
-    return Place(TeamId(team), ChannelId(channel)) if team and channel else None
+    return ChannelRef(TeamId(team), ChannelId(channel)) if team and channel else None
 
 
 def _kept(view: View) -> dict[str, str]:
@@ -117,5 +119,5 @@ def _option(view: View, block: str, action: str) -> str | None:
 
 def _prompt(view: View) -> str:
     if not (prompt := _typed(view, QUESTION)):
-        raise NotEntered(question="Please enter a question.")
+        raise InvalidInput(question="Please enter a question.")
     return prompt

@@ -6,19 +6,19 @@ from typing import Any, TypeVar
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.access import Access
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, WatchId
-from bot.domain.errors import BoardError, NotEntered
-from bot.domain.ports.slack import Views
+from bot.domain.access import Authorization
+from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
+from bot.domain.errors import InvalidInput, SlackError
+from bot.domain.ports.slack import SlackViews
 from bot.handlers import modal_input
-from bot.handlers.background import Errands
+from bot.handlers.background import InteractionRunner
 from bot.rendering import ask_replies, modals, replies
 from bot.rendering.blocks import ASK_FOLLOW_UP
-from bot.rendering.modals import Choices
-from bot.services.ask import AskDesk, Wish
-from bot.services.follow import Desk
-from bot.services.models import Catalogue
-from bot.services.targets import PRIVATE, split_private
+from bot.rendering.modals import ModelOptions
+from bot.services.ask import AskRequest, AskService
+from bot.services.follow import FollowService
+from bot.services.models import ModelCatalog
+from bot.services.targets import PRIVATE, parse_private_flag
 from bot.slack.payloads import click, person_of, place_of_command
 
 log = structlog.get_logger()
@@ -35,21 +35,21 @@ class ModalHandlers:
     def __init__(
         self,
         *,
-        desk: Desk,
-        ask_desk: AskDesk,
-        access: Access,
-        catalogue: Catalogue,
-        views: Views,
-        errands: Errands,
+        follow_service: FollowService,
+        ask_service: AskService,
+        authorization: Authorization,
+        catalogue: ModelCatalog,
+        views: SlackViews,
+        interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
         """`team`: the workspace of the app, for payloads that name none."""
-        self._desk = desk
-        self._ask_desk = ask_desk
-        self._access = access
-        self._catalogue = catalogue
+        self._follow_service = follow_service
+        self._ask_service = ask_service
+        self._authorization = authorization
+        self._models = catalogue
         self._views = views
-        self._errands = errands
+        self._interactions = interactions
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
@@ -70,52 +70,54 @@ class ModalHandlers:
         if words.lower() == "help":
             await ack(ask_replies.help_text())
             return
-        if self._errands.is_repeated(trigger):
-            await self._errands.acknowledge_again(ack, trigger)
+        if self._interactions.is_duplicate(trigger):
+            await self._interactions.ack_duplicate(ack, trigger)
             return
-        if self._errands.is_full:
-            await ack(self._errands.busy())
+        if self._interactions.is_full:
+            await ack(self._interactions.busy())
             return
-        tell = self._errands.answer_to(command, place, person)
+        tell = self._interactions.reply_to(command, place, person)
         if words.lower() in ("", PRIVATE):
             await ack()
-            self._errands.run(self.open_question(trigger, place, person), tell)
+            self._interactions.run(self.open_question(trigger, place, person), tell)
             return
-        prompt, private = split_private(words)
-        wish = Wish(prompt, private=private, delivery=trigger)
-        await self._errands.accept(
-            ack, trigger, lambda stored: self._ask_desk.ask(wish, place, person, stored), tell
+        prompt, private = parse_private_flag(words)
+        wish = AskRequest(prompt, private=private, request_id=trigger)
+        await self._interactions.ack_when_saved(
+            ack, trigger, lambda stored: self._ask_service.ask(wish, place, person, stored), tell
         )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Ask a follow-up`."""
         await ack()
         pressed = click(body, self._team)
-        if not self._errands.is_repeated(pressed.trigger):
-            view = modals.follow_up(WatchId(pressed.value), pressed.place, pressed.message, pressed.thread)
+        if not self._interactions.is_duplicate(pressed.trigger):
+            view = modals.follow_up(CardId(pressed.value), pressed.place, pressed.message, pressed.thread)
             opening = self._open_to(person_of(body), pressed.place, pressed.trigger, view)
-            self._errands.run(opening, self._errands.answer_to(body, pressed.place, pressed.person))
+            self._interactions.run(opening, self._interactions.reply_to(body, pressed.place, pressed.person))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Another model in the modal: it has other topics."""
         await ack()
-        if not self._errands.is_repeated(body.get("trigger_id")):
+        if not self._interactions.is_duplicate(body.get("trigger_id")):
             person = person_of(body)
             redrawing = self._redraw(body.get("view") or {}, person)
-            self._errands.run(redrawing, self._errands.privately(Place(self._team, NOWHERE), person))
+            self._interactions.run(
+                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), person)
+            )
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A question was entered."""
         if (asked := await self._taken(ack, body, view, modal_input.question, modals.QUESTION)) is None:
             return
         person = person_of(body)
-        place = asked.place or Place(self._team, NOWHERE)
-        wish = Wish(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
-        await self._errands.accept(
+        place = asked.place or ChannelRef(self._team, NOWHERE)
+        wish = AskRequest(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
+        await self._interactions.ack_when_saved(
             ack,
-            wish.delivery,
-            lambda stored: self._ask_desk.ask(wish, place, person, stored),
-            self._errands.privately(place, person),
+            wish.request_id,
+            lambda stored: self._ask_service.ask(wish, place, person, stored),
+            self._interactions.ephemeral_reply(place, person),
         )
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
@@ -123,25 +125,25 @@ class ModalHandlers:
         if (on := await self._taken(ack, body, view, modal_input.follow_up, modals.QUESTION)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
-        wish = Wish(on.prompt, delivery=_delivery(body))
-        await self._errands.accept(
+        wish = AskRequest(on.prompt, request_id=_delivery(body))
+        await self._interactions.ack_when_saved(
             ack,
-            wish.delivery,
-            lambda stored: self._ask_desk.follow_up(wish, on.watch, place, card, person, stored),
-            self._errands.privately(place, person, thread=on.thread),
+            wish.request_id,
+            lambda stored: self._ask_service.follow_up(wish, on.watch, place, card, person, stored),
+            self._interactions.ephemeral_reply(place, person, thread=on.thread),
         )
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """A job to follow was entered."""
         if (typed := await self._taken(ack, body, view, modal_input.job, modals.JOB)) is None:
             return
-        person, place = person_of(body), Place(self._team, NOWHERE)
+        person, place = person_of(body), ChannelRef(self._team, NOWHERE)
         delivery = _delivery(body)
-        await self._errands.accept(
+        await self._interactions.ack_when_saved(
             ack,
             delivery,
-            lambda stored: self._desk.follow(typed, place, person, stored, delivery=delivery),
-            self._errands.privately(place, person),
+            lambda stored: self._follow_service.follow(typed, place, person, stored, delivery=delivery),
+            self._interactions.ephemeral_reply(place, person),
         )
 
     async def _taken(
@@ -158,27 +160,27 @@ class ModalHandlers:
         """
         try:
             taken = read(view)
-        except NotEntered as wrong:
+        except InvalidInput as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return None
-        if self._errands.is_repeated(_delivery(body)):
-            await self._errands.acknowledge_again(ack, _delivery(body))
+        if self._interactions.is_duplicate(_delivery(body)):
+            await self._interactions.ack_duplicate(ack, _delivery(body))
             return None
-        if self._errands.is_full:
-            await ack(response_action="errors", errors={block: self._errands.busy()})
+        if self._interactions.is_full:
+            await ack(response_action="errors", errors={block: self._interactions.busy()})
             return None
         return taken
 
-    async def open_question(self, trigger: str, place: Place, person: UserId) -> str | None:
+    async def open_question(self, trigger: str, channel: ChannelRef, user: UserId) -> str | None:
         """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""
-        here = place if place.channel else None
-        opened = await self._opened(trigger, modals.ask(here, Choices(is_loading=True)))
+        here = channel if channel.id else None
+        opened = await self._opened(trigger, modals.ask(here, ModelOptions(is_loading=True)))
         if opened is None:
             return replies.slack_busy()
-        if (line := await self._access.refusal(person, place)) is not None:
+        if (line := await self._authorization.deny_reason(user, channel)) is not None:
             await self._update(opened, modals.refused(line))
             return None
-        choices = await self._catalogue.choices(place.team, person)
+        choices = await self._models.choices(channel.team, user)
         await self._update(opened, modals.ask(here, choices))
         return None
 
@@ -186,11 +188,13 @@ class ModalHandlers:
         """Open a modal. The line to tell where Slack does not."""
         return replies.slack_busy() if await self._opened(trigger, view) is None else None
 
-    async def _open_to(self, person: UserId, place: Place, trigger: str, view: modals.View) -> str | None:
+    async def _open_to(
+        self, user: UserId, channel: ChannelRef, trigger: str, view: modals.View
+    ) -> str | None:
         """The same, but who may do nothing there is told so before they have written anything."""
         if (opened := await self._opened(trigger, view)) is None:
             return replies.slack_busy()
-        if (line := await self._access.refusal(person, place)) is not None:
+        if (line := await self._authorization.deny_reason(user, channel)) is not None:
             await self._update(opened, modals.refused(line))
         return None
 
@@ -198,25 +202,25 @@ class ModalHandlers:
         """The id of a modal that is opened; None where Slack does not open it."""
         try:
             return await self._views.open(trigger, view)
-        except BoardError as error:
+        except SlackError as error:
             log.warning("modal not opened", code=error.code)
             return None
 
-    async def _redraw(self, view: modals.View, person: UserId) -> str | None:
+    async def _redraw(self, view: modals.View, user: UserId) -> str | None:
         place = modal_input.place_of(view)
-        line = await self._access.refusal(person, place or Place(self._team, NOWHERE))
+        line = await self._authorization.deny_reason(user, place or ChannelRef(self._team, NOWHERE))
         if line is not None:
             # What has been entered stays.
-            choices = Choices(trouble=line)
+            choices = ModelOptions(trouble=line)
         else:
-            choices = await self._catalogue.choices(self._team, person, modal_input.chosen_model(view))
+            choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))
         await self._update(str(view.get("id") or ""), modals.ask(place, choices))
         return None
 
     async def _update(self, opened: str, view: modals.View) -> None:
         try:
             await self._views.update(opened, view)
-        except BoardError as error:
+        except SlackError as error:
             log.info("modal not updated", code=error.code)  # most likely closed by now
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.cards import Place, TeamId
+from bot.domain.cards import ChannelRef, TeamId
 from bot.domain.jobs import find_reference
-from bot.handlers.background import Errands
+from bot.handlers.background import InteractionRunner
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.rendering import modals, replies
-from bot.services.follow import Desk
+from bot.services.follow import FollowService
 from bot.slack.payloads import person_of, place_of_message, shown_in
 
 FOLLOW_MESSAGE = "follow_message"
@@ -21,11 +21,17 @@ ASK_ANYWHERE = "ask_anywhere"
 class Shortcuts:
     """What can be begun from a message's menu, and from Slack's own menu of shortcuts."""
 
-    def __init__(self, desk: Desk, modal_handlers: ModalHandlers, errands: Errands, team: TeamId) -> None:
+    def __init__(
+        self,
+        follow_service: FollowService,
+        modal_handlers: ModalHandlers,
+        interactions: InteractionRunner,
+        team: TeamId,
+    ) -> None:
         """`team`: the workspace of the app, for payloads that name none."""
-        self._desk = desk
+        self._follow_service = follow_service
         self._modal_handlers = modal_handlers
-        self._errands = errands
+        self._interactions = interactions
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
@@ -43,31 +49,31 @@ class Shortcuts:
         async def nothing_found() -> str:
             return replies.nothing_to_follow()
 
-        await self._errands.accept_once(
+        await self._interactions.ack_once_when_saved(
             ack,
             trigger,
             lambda stored: (
-                self._desk.follow(reference, place, person, stored, delivery=trigger)
+                self._follow_service.follow(reference, place, person, stored, delivery=trigger)
                 if reference
                 else nothing_found()
             ),
-            self._errands.answer_to(body, place, person),
+            self._interactions.reply_to(body, place, person),
         )
 
     async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`Follow an Omni job` from anywhere: asks which."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        if not self._errands.is_repeated(trigger):
-            place = Place(self._team, NOWHERE)
+        if not self._interactions.is_duplicate(trigger):
+            place = ChannelRef(self._team, NOWHERE)
             opening = self._modal_handlers.open(trigger, modals.follow_job())
-            self._errands.run(opening, self._errands.privately(place, person_of(body)))
+            self._interactions.run(opening, self._interactions.ephemeral_reply(place, person_of(body)))
 
     async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`Ask Omni` from anywhere."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        if not self._errands.is_repeated(trigger):
-            place, person = Place(self._team, NOWHERE), person_of(body)
+        if not self._interactions.is_duplicate(trigger):
+            place, person = ChannelRef(self._team, NOWHERE), person_of(body)
             opening = self._modal_handlers.open_question(trigger, place, person)
-            self._errands.run(opening, self._errands.privately(place, person))
+            self._interactions.run(opening, self._interactions.ephemeral_reply(place, person))

@@ -11,16 +11,16 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from bot.domain.errors import (
     AskRefused,
+    CancelForbidden,
     ConversationBusy,
-    MaybeTaken,
-    NotOurs,
+    NotCancellable,
     OmniError,
     OmniUnreachable,
-    TooLate,
+    SubmitOutcomeUnknown,
 )
 from bot.domain.jobs import JobId, JobState
 from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted
-from bot.omni.http import Answer, judged, refusal
+from bot.omni.http import OmniResponse, raise_for_status, refusal
 from bot.omni.schemas import Body, Flag, Id, Number, Text, decoded, object_or_empty, state_of, whole_text
 
 _SHARED = "SHARED"
@@ -118,7 +118,7 @@ def written(question: Question) -> dict[str, object]:
     return body
 
 
-def read_submitted(answer: Answer, question: Question) -> Submitted:
+def read_submitted(answer: OmniResponse, question: Question) -> Submitted:
     """What has come of a submit.
 
     Raises:
@@ -129,7 +129,7 @@ def read_submitted(answer: Answer, question: Question) -> Submitted:
     if 200 <= answer.status < 300:
         return _submitted(answer.body)
     if answer.status == 408 or not 400 <= answer.status < 500:
-        raise MaybeTaken(f"HTTP {answer.status}")
+        raise SubmitOutcomeUnknown(f"HTTP {answer.status}")
     if not answer.is_omnis or answer.status in (401, 429):
         raise refusal(answer)
     if answer.status == 409 and question.conversation is not None:
@@ -137,7 +137,7 @@ def read_submitted(answer: Answer, question: Question) -> Submitted:
     raise _ask_refused(answer)
 
 
-def read_cancelled(answer: Answer, job: JobId) -> JobState:
+def read_cancelled(answer: OmniResponse, job: JobId) -> JobState:
     """The state that a job is in after the try to cancel it.
 
     Raises:
@@ -146,11 +146,11 @@ def read_cancelled(answer: Answer, job: JobId) -> JobState:
         JobNotFound, KeyRefused, OmniBusy, OmniUnreachable: as for a status.
     """
     if answer.is_omnis and answer.status == 400:
-        raise TooLate("400")
+        raise NotCancellable("400")
     if answer.is_omnis and answer.status == 403:
-        raise NotOurs("403")
+        raise CancelForbidden("403")
     try:
-        cancelled = _Cancelled.model_validate(decoded(judged(answer)))
+        cancelled = _Cancelled.model_validate(decoded(raise_for_status(answer)))
     except ValidationError as error:
         raise OmniUnreachable("not the answer to a cancel") from error
     if cancelled.job_id not in (None, job):
@@ -159,11 +159,11 @@ def read_cancelled(answer: Answer, job: JobId) -> JobState:
         raise OmniUnreachable("the answer to a cancel names no state")
     state = state_of(cancelled.state)
     if state is JobState.DELIVERING:
-        raise TooLate("200 DELIVERING")
+        raise NotCancellable("200 DELIVERING")
     return state
 
 
-def read_models(answer: Answer) -> ModelsPage:
+def read_models(answer: OmniResponse) -> ModelsPage:
     """A page of models: the shared ones that are not deleted. Raises any OmniError."""
     try:
         page = _Models.model_validate(decoded(_listed(answer)))
@@ -178,7 +178,7 @@ def read_models(answer: Answer) -> ModelsPage:
     return ModelsPage(models, page.page_info.next_cursor if has_more else None)
 
 
-def read_topics(answer: Answer) -> tuple[str, ...]:
+def read_topics(answer: OmniResponse) -> tuple[str, ...]:
     """The names of a model's topics, without those that the model hides. Raises any OmniError.
 
     AskRefused: there is no such model. Omni documents no body for that.
@@ -186,14 +186,14 @@ def read_topics(answer: Answer) -> tuple[str, ...]:
     if answer.is_omnis and answer.status in (400, 404):
         raise _ask_refused(answer)
     try:
-        topics = _Topics.model_validate(decoded(judged(answer))).topics
+        topics = _Topics.model_validate(decoded(raise_for_status(answer))).topics
     except ValidationError as error:
         raise OmniUnreachable("not a list of topics") from error
     names = {topic.name for topic in topics if topic.name is not None and not topic.hidden}
     return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
 
 
-def read_users(answer: Answer, email: str) -> UsersPage:
+def read_users(answer: OmniResponse, email: str) -> UsersPage:
     """A page of users, of whom only those with that address matter. Raises any OmniError."""
     try:
         page = _Users.model_validate(decoded(_listed(answer)))
@@ -226,20 +226,20 @@ def _submitted(body: bytes) -> Submitted:
     try:
         taken = _Submitted.model_validate(decoded(body))
     except (ValidationError, OmniUnreachable) as error:
-        raise MaybeTaken("the answer to a submit can't be read") from error
+        raise SubmitOutcomeUnknown("the answer to a submit can't be read") from error
     if taken.job_id is None:
-        raise MaybeTaken("the answer to a submit names no job")
+        raise SubmitOutcomeUnknown("the answer to a submit names no job")
     return Submitted(JobId(taken.job_id), taken.conversation_id, taken.omni_chat_url)
 
 
-def _listed(answer: Answer) -> bytes:
+def _listed(answer: OmniResponse) -> bytes:
     """The body of a list; a 400 or 404 instead of one is no word about a job."""
     if answer.status in (400, 404):
         raise OmniUnreachable(f"HTTP {answer.status}")
-    return judged(answer)
+    return raise_for_status(answer)
 
 
-def _ask_refused(answer: Answer) -> AskRefused:
+def _ask_refused(answer: OmniResponse) -> AskRefused:
     try:
         problem = _Problem.model_validate(decoded(answer.body))
     except (ValidationError, OmniError):

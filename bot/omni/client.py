@@ -16,10 +16,10 @@ import httpx
 import structlog
 
 from bot.domain.credentials import OmniAccount
-from bot.domain.errors import JobNotFound, MaybeTaken, OmniBusy, OmniUnreachable
+from bot.domain.errors import JobNotFound, OmniBusy, OmniUnreachable, SubmitOutcomeUnknown
 from bot.domain.jobs import Conversation, Job, JobId, JobState
-from bot.domain.ports.metrics import UNMETERED, Meter
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.domain.ports.omni import Priority
 from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted
 from bot.domain.results import JobResult
 from bot.omni.ask_schemas import (
@@ -31,9 +31,17 @@ from bot.omni.ask_schemas import (
     user_filter,
     written,
 )
-from bot.omni.http import TIMEOUT_SECONDS, Answer, Asked, NotSent, OmniHttp, TooLarge, judged
+from bot.omni.http import (
+    TIMEOUT_SECONDS,
+    NotSent,
+    OmniHttp,
+    OmniRequest,
+    OmniResponse,
+    TooLarge,
+    raise_for_status,
+)
 from bot.omni.schemas import read_newest_job, read_result, read_status
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from bot.user_limit import UserLimit
 
 log = structlog.get_logger()
@@ -72,58 +80,58 @@ _USERS_IN_SMALL_LETTERS = "/api/scim/v2/users"
 """As docs.omni.co writes it, against the OpenAPI document and live tenants."""
 
 
-class OmniApi:
-    """`Omni`, `Asking` and `Members` over httpx, behind one gate."""
+class OmniClient:
+    """`OmniJobs`, `OmniQuestions` and `Members` over httpx, behind one gate."""
 
     def __init__(
         self,
         client: httpx.AsyncClient,
-        gate: Gate,
+        limiter: RateLimiter,
         random: Random,
-        meter: Meter = UNMETERED,
+        metrics: Metrics = NO_METRICS,
         users: UserLimit | None = None,
     ) -> None:
         """`client` comes from `omni_client`. `users`: as for `OmniHttp`."""
-        self._http = OmniHttp(client, gate, random, meter, users)
+        self._http = OmniHttp(client, limiter, random, metrics, users)
         self._charts: dict[JobId, bool] = {}
         self._users_path = _USERS
 
     # Jobs.
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
-        """See `Omni.status`."""
-        answer = await self._http.ask(Asked(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
-        return await _aside(partial(read_status, job), judged(answer))
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
+        """See `OmniJobs.status`."""
+        answer = await self._http.ask(OmniRequest(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
+        return await _aside(partial(read_status, job), raise_for_status(answer))
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
-        """See `Omni.newest_job`."""
-        asked = Asked(f"/api/v1/ai/conversations/{conversation.id}")
+        """See `OmniJobs.newest_job`."""
+        asked = OmniRequest(f"/api/v1/ai/conversations/{conversation.id}")
         answer = await self._http.ask(asked, urgent=True)
-        return await _aside(partial(read_newest_job, conversation), judged(answer))
+        return await _aside(partial(read_newest_job, conversation), raise_for_status(answer))
 
     async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
-        """See `Omni.result`. The type that Omni calls it by is not looked at: live tenants say octet-stream."""
-        asked = Asked(
+        """See `OmniJobs.result`. The type that Omni calls it by is not looked at: live tenants say octet-stream."""
+        asked = OmniRequest(
             f"/api/v1/ai/jobs/{job}/result",
             largest_bytes=LARGEST_RESULT_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
         )
-        return await _aside(read_result, judged(await self._http.ask(asked, urgent=urgent)))
+        return await _aside(read_result, raise_for_status(await self._http.ask(asked, urgent=urgent)))
 
     def has_chart(self, job: JobId) -> bool | None:
-        """See `Omni.has_chart`."""
+        """See `OmniJobs.has_chart`."""
         return self._charts.get(job)
 
-    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
-        """See `Omni.chart`."""
+    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
+        """See `OmniJobs.chart`."""
         picture = await self._chart(job, worth)
         self._charts[job] = picture is not None
         if len(self._charts) > REMEMBERED_CHARTS:
             del self._charts[next(iter(self._charts))]
         return picture
 
-    async def _chart(self, job: JobId, worth: Worth | None) -> bytes | None:
-        asked = Asked(
+    async def _chart(self, job: JobId, worth: Priority | None) -> bytes | None:
+        asked = OmniRequest(
             f"/api/v1/ai/jobs/{job}/vis",
             largest_bytes=LARGEST_CHART_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
@@ -137,17 +145,17 @@ class OmniApi:
         # 404: also where the organisation has no such feature. 422: not drawable, as most answers are.
         if answer.is_omnis and answer.status in (400, 404, 422):
             return None
-        picture = judged(answer)
+        picture = raise_for_status(answer)
         return picture if picture.startswith(_PNG_SIGNATURE) else None
 
     # Asking.
 
     async def submit(self, question: Question) -> Submitted:
-        """See `Asking.submit`. Omni has no key by which it would know a second submit for the first.
+        """See `OmniQuestions.submit`. Omni has no key by which it would know a second submit for the first.
 
         A webhook that Omni refuses must not keep people from asking: the question goes without it.
         """
-        asked = Asked(
+        asked = OmniRequest(
             "/api/v1/ai/jobs",
             method="POST",
             query={} if question.as_user is None else {"userId": question.as_user},
@@ -159,7 +167,7 @@ class OmniApi:
         except NotSent:
             raise
         except OmniUnreachable as error:
-            raise MaybeTaken(str(error)) from error
+            raise SubmitOutcomeUnknown(str(error)) from error
         if question.webhook is not None and answer.is_omnis and answer.status == 400:
             # Omni does not document which of its fields a 400 is about. Nothing was begun.
             log.warning("submit refused, asked again without its webhook", url=question.webhook.url)
@@ -167,19 +175,19 @@ class OmniApi:
         return read_submitted(answer, question)
 
     async def cancel(self, job: JobId) -> JobState:
-        """See `Asking.cancel`. It may be asked any number of times: on a job that has ended it changes nothing."""
-        asked = Asked(f"/api/v1/ai/jobs/{job}/cancel", method="POST")
+        """See `OmniQuestions.cancel`. It may be asked any number of times: on a job that has ended it changes nothing."""
+        asked = OmniRequest(f"/api/v1/ai/jobs/{job}/cancel", method="POST")
         answer = await self._http.ask(asked, urgent=True)
         if answer.status == 409:
             answer = await self._http.ask(asked, urgent=True)
         return read_cancelled(answer, job)
 
     async def models(self) -> Sequence[Model]:
-        """See `Asking.models`."""
+        """See `OmniQuestions.models`."""
         found: dict[ModelId, Model] = {}
         query = {"modelKind": "SHARED", "sortField": "name", "pageSize": str(ROWS_PER_PAGE)}
         for _ in range(MOST_PAGES):
-            page = read_models(await self._http.ask(Asked("/api/v1/models", query=query), urgent=True))
+            page = read_models(await self._http.ask(OmniRequest("/api/v1/models", query=query), urgent=True))
             found |= {model.id: model for model in page.models}
             if page.next_cursor in (None, query.get("cursor")):
                 break
@@ -189,8 +197,8 @@ class OmniApi:
         return sorted(found.values(), key=lambda model: (model.name.casefold(), model.id))
 
     async def topics(self, model: ModelId) -> Sequence[str]:
-        """See `Asking.topics`."""
-        return read_topics(await self._http.ask(Asked(f"/api/v1/models/{model}/topic"), urgent=True))
+        """See `OmniQuestions.topics`."""
+        return read_topics(await self._http.ask(OmniRequest(f"/api/v1/models/{model}/topic"), urgent=True))
 
     # Members.
 
@@ -211,12 +219,12 @@ class OmniApi:
             seen |= page.ids
         raise OmniUnreachable("more users than are read")
 
-    async def _users(self, email: str, first: int) -> Answer:
+    async def _users(self, email: str, first: int) -> OmniResponse:
         """The page of users that begins with that one, counted from 1."""
         query = {"filter": user_filter(email), "startIndex": str(first), "count": str(ROWS_PER_PAGE)}
-        answer = await self._http.ask(Asked(self._users_path, query=query), urgent=True)
+        answer = await self._http.ask(OmniRequest(self._users_path, query=query), urgent=True)
         if answer.status == 404 and self._users_path == _USERS:
-            answer = await self._http.ask(Asked(_USERS_IN_SMALL_LETTERS, query=query), urgent=True)
+            answer = await self._http.ask(OmniRequest(_USERS_IN_SMALL_LETTERS, query=query), urgent=True)
             if answer.status == 200:
                 # Only then: a 404 of both is a gateway's, and says nothing about how Omni spells it.
                 self._users_path = _USERS_IN_SMALL_LETTERS
@@ -247,13 +255,13 @@ NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
 
 
 @asynccontextmanager
-async def unmetered(account: OmniAccount) -> AsyncIterator[OmniApi]:
+async def unmetered(account: OmniAccount) -> AsyncIterator[OmniClient]:
     """Omni, beside the budget that the running bot keeps for the key."""
     async with omni_client(account.base_url, account.api_token) as client:
-        yield OmniApi(client, Gate(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
+        yield OmniClient(client, RateLimiter(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
 
 
-async def prove(omni: OmniApi) -> None:
+async def verify_api_key(omni: OmniClient) -> None:
     """Ask for nobody's job.
 
     Raises:

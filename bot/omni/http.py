@@ -13,10 +13,10 @@ import httpx
 import structlog
 
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.ports.metrics import UNMETERED, Meter, Outcome
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.metrics import NO_METRICS, Metrics, RequestOutcome
+from bot.domain.ports.omni import Priority
 from bot.omni.schemas import is_omnis_error
-from bot.ratelimit import Gate
+from bot.ratelimit import RateLimiter
 from bot.user_limit import UserLimit
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, 
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OmniRequest:
     """What is asked for, and how much of it is taken."""
 
     path: str
@@ -54,7 +54,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OmniResponse:
     """The answer to a request: Omni's, or that of a gateway in front of Omni."""
 
     status: int
@@ -85,20 +85,20 @@ class OmniHttp:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        gate: Gate,
+        limiter: RateLimiter,
         random: Random,
-        meter: Meter = UNMETERED,
+        metrics: Metrics = NO_METRICS,
         users: UserLimit | None = None,
     ) -> None:
         """`users`: counts what each user causes; None: nothing is counted."""
         self._client = client
-        self._gate = gate
+        self._limiter = limiter
         self._random = random
-        self._meter = meter
+        self._metrics = metrics
         self._users = users or UserLimit(sys.maxsize)
         self._refusals = 0
 
-    async def ask(self, asked: Asked, *, urgent: bool, worth: Worth | None = None) -> Answer:
+    async def ask(self, asked: OmniRequest, *, urgent: bool, worth: Priority | None = None) -> OmniResponse:
         """Ask once; nothing is ever sent a second time.
 
         Raises:
@@ -107,29 +107,29 @@ class OmniHttp:
         """
         if urgent:
             async with self._users.turn():
-                await self._gate.turn(urgent=True)
+                await self._limiter.acquire(urgent=True)
         else:
-            await self._gate.turn(worth=worth)
-        outcome = Outcome.ABANDONED
+            await self._limiter.acquire(worth=worth)
+        outcome = RequestOutcome.ABANDONED
         try:
             response, body = await self._send(asked)
-            answer = Answer(response.status_code, body, asked.path.startswith(WITH_SCHEMA))
+            answer = OmniResponse(response.status_code, body, asked.path.startswith(WITH_SCHEMA))
             outcome = _outcome(answer)
         except NotSent:
-            outcome = Outcome.NOT_SENT
+            outcome = RequestOutcome.NOT_SENT
             raise
         except OmniUnreachable:
-            outcome = Outcome.UNANSWERED
+            outcome = RequestOutcome.UNANSWERED
             raise
         finally:
-            self._meter.omni_request(outcome)
+            self._metrics.omni_request(outcome)
         if response.status_code == 429:
             await self._slow_down(response)
         elif response.is_success:
             self._refusals = 0
         return answer
 
-    async def _send(self, asked: Asked) -> tuple[httpx.Response, bytes]:
+    async def _send(self, asked: OmniRequest) -> tuple[httpx.Response, bytes]:
         seconds = asked.timeout_seconds or TIMEOUT_SECONDS
         request = self._client.build_request(
             asked.method,
@@ -161,17 +161,17 @@ class OmniHttp:
             seconds = 2.0 ** min(self._refusals, 6) * (0.75 + 0.5 * self._random.random())
         seconds = min(seconds, LONGEST_PAUSE_SECONDS)
         log.warning("omni rate limit met", pause_seconds=round(seconds, 1), in_a_row=self._refusals)
-        await self._gate.pause(seconds)
+        await self._limiter.pause(seconds)
 
 
-def judged(answer: Answer) -> bytes:
+def raise_for_status(answer: OmniResponse) -> bytes:
     """The body of a good answer; an OmniError for any other."""
     if answer.status == 200:
         return answer.body
     raise refusal(answer)
 
 
-def refusal(answer: Answer) -> OmniError:
+def refusal(answer: OmniResponse) -> OmniError:
     """What an answer means that is not the one hoped for, of whatever has no meaning of its own."""
     code = answer.status
     if code == 429:
@@ -186,18 +186,18 @@ def refusal(answer: Answer) -> OmniError:
     return JobNotFound(str(code)) if code in (400, 404) else OmniUnreachable(f"HTTP {code}")
 
 
-def _outcome(answer: Answer) -> Outcome:
+def _outcome(answer: OmniResponse) -> RequestOutcome:
     status = answer.status
     if status == 429:
-        return Outcome.RATE_LIMITED
+        return RequestOutcome.RATE_LIMITED
     if status >= 500 or (status >= 400 and not answer.is_omnis):
-        return Outcome.SERVER_ERROR
+        return RequestOutcome.SERVER_ERROR
     if status in (401, 403):
-        return Outcome.KEY_REFUSED
-    return Outcome.OK if 200 <= status < 300 else Outcome.REFUSED
+        return RequestOutcome.KEY_REFUSED
+    return RequestOutcome.OK if 200 <= status < 300 else RequestOutcome.REFUSED
 
 
-def _headers(asked: Asked) -> dict[str, str]:
+def _headers(asked: OmniRequest) -> dict[str, str]:
     headers = {"Accept": asked.accept, "Accept-Encoding": "identity"}
     return headers if asked.body is None else headers | {"Content-Type": "application/json"}
 

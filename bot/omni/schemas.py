@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from bot.domain.errors import OmniUnreachable
 from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.domain.results import GENERATE_QUERY, JobResult, QueryData, Step
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 
 LARGEST_ERROR_BYTES = 64 * 1024
 """A longer body is no error of Omni's, which has one sentence."""
@@ -247,7 +247,7 @@ def state_of(written: str) -> JobState:
 
 def _shown(written: str) -> str:
     """A state for cards and the log: one line without control characters, however long it was written."""
-    return " ".join(clean(written[:_LONGEST_STATE]).split()) or "no name"
+    return " ".join(strip_control_chars(written[:_LONGEST_STATE]).split()) or "no name"
 
 
 _NO_MESSAGE = ("null", "undefined")

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from bot.domain.cards import TeamId
 from bot.domain.errors import OmniUnreachable
 from bot.domain.jobs import EventKind, JobEvent, JobId, JobState, Progress
-from bot.domain.questions import AskId, Webhook
+from bot.domain.questions import QuestionId, Webhook
 from bot.omni.schemas import Body, Id, Number, Text, decoded, object_or_empty
 
 SIGNATURE = "X-Omni-Signature"
@@ -66,7 +66,7 @@ class _Told(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WebhookEvent:
     """What a webhook says."""
 
     event: JobEvent
@@ -76,9 +76,9 @@ class Told:
     """Whose event it is, by its own account."""
 
 
-def signing_secret(server_secret: bytes, team: TeamId, ask: AskId) -> str:
+def signing_secret(server_secret: bytes, team: TeamId, question_id: QuestionId) -> str:
     """What Omni signs the webhooks of one question with: 64 hexadecimal digits that tell nothing of any other's."""
-    return hmac.new(server_secret, f"omni webhook\n{team}\n{ask}".encode(), sha256).hexdigest()
+    return hmac.new(server_secret, f"omni webhook\n{team}\n{question_id}".encode(), sha256).hexdigest()
 
 
 def is_claimed(timestamp: str, signature: str, now: datetime) -> bool:
@@ -110,13 +110,13 @@ def signed_at(timestamp: str, signature: str, body: bytes, secret: str, now: dat
     return at if _is_fresh(at, now) else None
 
 
-def read_told(body: bytes, at: float) -> Told:
+def parse_webhook(body: bytes, at: float) -> WebhookEvent:
     """What a body says that was signed at that time. An odd one is UNCLEAR, never an error."""
     try:
         told = _Told.model_validate(decoded(body))
     except (ValidationError, OmniUnreachable):
         told = _Told()
-    return Told(
+    return WebhookEvent(
         _event(told, at),
         told.event_id,
         None if told.job_id is None else JobId(told.job_id),
@@ -159,10 +159,10 @@ def _iso_seconds(timestamp: str) -> float | None:
 PATH = "/omni/webhook"
 
 
-def webhook_of(public_url: str, secret: bytes, team: TeamId) -> Callable[[AskId], Webhook]:
+def webhook_for(public_url: str, secret: bytes, team: TeamId) -> Callable[[QuestionId], Webhook]:
     """Makes what each question of a team takes along to Omni. `secret`: the server's."""
 
-    def webhook(ask: AskId) -> Webhook:
-        return Webhook(f"{public_url}{PATH}/{team}/{ask}", signing_secret(secret, team, ask))
+    def webhook(question_id: QuestionId) -> Webhook:
+        return Webhook(f"{public_url}{PATH}/{team}/{question_id}", signing_secret(secret, team, question_id))
 
     return webhook

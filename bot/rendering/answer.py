@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from bot.domain.jobs import Job, JobState
 from bot.domain.messages import Block, Message, Upload
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering.blocks import context, markdown, section
 from bot.rendering.markdown.mrkdwn import escape, from_markdown, plain, shortened
 from bot.rendering.markdown.sanitize import chat_link, written
@@ -42,7 +42,7 @@ _NOT_SHOWN = "could not be shown in Slack"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class AnswerLayout:
     """What the answered card says around its answer."""
 
     spoken: str = field(repr=False)
@@ -58,7 +58,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Continuation:
     """What follows an answered card in its thread, in this order."""
 
     replies: tuple[tuple[Message, ...], ...] = ()
@@ -80,7 +80,7 @@ class _Part:
 
 
 def prepare(job: Job) -> None:
-    """Cut a job's answer into its parts, once for all places that follow it: `card` and `rest` find them ready. It may
+    """Cut a job's answer into its parts, once for all places that follow it: `answer_card` and `continuation` find them ready. It may
     take a second, so do it in a thread."""
     _parts(job)
 
@@ -90,7 +90,7 @@ def has_answer(job: Job) -> bool:
     return bool(_text(job))
 
 
-def card(job: Job, frame: Frame) -> tuple[Message, ...]:
+def answer_card(job: Job, frame: AnswerLayout) -> tuple[Message, ...]:
     """The card's forms, richest first."""
     parts, is_more = _parts(job)
     goes_on = [_CONTINUES] * (is_more or len(parts) > 1)
@@ -108,7 +108,7 @@ def card(job: Job, frame: Frame) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def rest(job: Job, tenant: str) -> Rest:
+def continuation(job: Job, tenant: str) -> Continuation:
     """What follows the answered card in its thread; nothing for a job without an answer, or a short one.
 
     Args:
@@ -116,14 +116,14 @@ def rest(job: Job, tenant: str) -> Rest:
         tenant: Omni's address without `/api`; only links to it become links.
     """
     if job.state is not JobState.COMPLETE:
-        return Rest()
+        return Continuation()
     parts, is_more = _parts(job)
     link = chat_link(job.chat_url, tenant)
     longer = _LONGER_THAN_THE_FILE if job.answer_is_cut else _LONGER
     ending = [context(longer)] * is_more
     number = len(parts) - 1
     replies = tuple(_reply(part, at, number, ending, link) for at, part in enumerate(parts[1:], start=1))
-    return Rest(replies, _file(job, link) if is_more else None, job.answer_is_cut)
+    return Continuation(replies, _file(job, link) if is_more else None, job.answer_is_cut)
 
 
 def _text(job: Job) -> str:
@@ -132,7 +132,7 @@ def _text(job: Job) -> str:
 
 @lru_cache(maxsize=8)
 def _cleaned(answer: str) -> str:
-    return clean(answer).strip()
+    return strip_control_chars(answer).strip()
 
 
 def _parts(job: Job) -> tuple[tuple[_Part, ...], bool]:

@@ -3,13 +3,13 @@
 from bot.domain.cards import UserId
 from bot.domain.errors import (
     AskRefused,
+    CancelForbidden,
     ConversationBusy,
     JobNotFound,
     KeyRefused,
-    NotOurs,
+    NotCancellable,
     OmniBusy,
     OmniError,
-    TooLate,
 )
 from bot.domain.jobs import JobId
 from bot.domain.messages import Message
@@ -165,9 +165,9 @@ def had_ended() -> str:
 def not_cancelled(error: OmniError) -> str:
     """Omni did not cancel the job."""
     match error:
-        case TooLate():
+        case NotCancellable():
             return "Too late to cancel: Omni is delivering the answer already."
-        case NotOurs():
+        case CancelForbidden():
             return (
                 "Omni does not let this bot cancel that job: its key may only cancel what it has begun itself. "
                 "Whoever asked, or an Omni admin, can do it in Omni."

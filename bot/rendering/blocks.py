@@ -4,7 +4,7 @@ Limits and shapes: docs.slack.dev/reference/block-kit/blocks. `block_id` is left
 new one with every update.
 """
 
-from bot.domain.cards import WatchId
+from bot.domain.cards import CardId
 from bot.domain.messages import Block
 
 OPEN_CHAT = "open_chat"
@@ -65,12 +65,12 @@ def task(task_id: str, title: str) -> Block:
 def buttons(
     link: str | None,
     *,
-    show: WatchId | None = None,
-    follow_up: WatchId | None = None,
-    cancel: WatchId | None = None,
-    stop: WatchId | None = None,
-    resume: WatchId | None = None,
-    retry: WatchId | None = None,
+    show: CardId | None = None,
+    follow_up: CardId | None = None,
+    cancel: CardId | None = None,
+    stop: CardId | None = None,
+    resume: CardId | None = None,
+    retry: CardId | None = None,
 ) -> list[Block]:
     """A row of buttons: to Omni where there is a link, and each of the others where a watch is given for it."""
     elements: list[Block] = []

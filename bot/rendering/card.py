@@ -5,15 +5,15 @@ Every form of a card stays under 10,000 characters in all, its text under 4,000:
 
 from datetime import datetime
 
-from bot.domain.cards import UserId, Watch
+from bot.domain.cards import Card, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy
-from bot.domain.jobs import Job, JobState, Sight
+from bot.domain.jobs import Job, JobState, JobStatus
 from bot.domain.messages import Block, Message, Upload
 from bot.rendering import answer
 from bot.rendering.blocks import buttons, context, quote, section, task
 from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
 from bot.rendering.markdown.sanitize import chat_link, written
-from bot.rendering.status import Face, face
+from bot.rendering.status import StatusText, describe
 
 TROUBLE_SHOWN_AFTER_SECONDS = 60.0
 """How long Omni may leave questions unanswered before the card says so."""
@@ -33,51 +33,51 @@ _ASKED_AGAIN = (
 _CHECK_IT = "AI-generated: check before you decide."
 
 
-def card(watch: Watch, sight: Sight, now: datetime, tenant: str) -> tuple[Message, ...]:
+def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tuple[Message, ...]:
     """The card's forms, richest first; Slack is more certain to take a later one. Never empty.
 
     An unchanged job gives equal messages at any `now`, except that trouble is told once it has lasted.
 
     Args:
-        watch: whose card it is.
-        sight: what is known of its job.
+        card: whose card it is.
+        status: what is known of its job.
         now: aware UTC.
         tenant: Omni's address without `/api`; only links to it become links.
     """
-    job = sight.job
-    if job is not None and job.state is JobState.COMPLETE and not sight.missing:
-        return _answered(watch, sight, job, chat_link(job.chat_url, tenant))
+    job = status.job
+    if job is not None and job.state is JobState.COMPLETE and not status.is_missing:
+        return _answered(card, status, job, chat_link(job.chat_url, tenant))
     link = chat_link(job.chat_url, tenant) if job else None
-    stands = face(sight, watch.cancelled_by)
-    outlook = [_ASKED_AGAIN] if _is_resumable(watch, sight) else _trouble(sight, now)
+    stands = describe(status, card.cancelled_by)
+    outlook = [_ASKED_AGAIN] if _is_resumable(card, status) else _trouble(status, now)
     told = [*stands.details, *outlook]
     above = [section(stands.heading), *_prompt(job, _LONGEST_PROMPT)]
     below = [section("\n".join(told))] if told else []
-    below += [*_buttons(watch, sight, link), context(_people(watch))]
-    text = "\n".join([stands.spoken, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
-    forms = [Message(text, (*above, *doing, *below)) for doing in _doing(watch, stands)]
-    return *forms, _text_only(text, watch, link)
+    below += [*_buttons(card, status, link), context(_people(card))]
+    text = "\n".join([stands.plain_text, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
+    forms = [Message(text, (*above, *doing, *below)) for doing in _doing(card, stands)]
+    return *forms, _text_only(text, card, link)
 
 
-def notice(watch: Watch, sight: Sight, tenant: str) -> Message | None:
+def render_completion_reply(card: Card, status: JobStatus, tenant: str) -> Message | None:
     """The reply in the card's thread that tells every follower how the job ended; None if there is no news."""
-    told = watch.followers
-    is_cancelled = sight.has_ended and sight.job is not None and sight.job.state is JobState.CANCELLED
+    told = card.followers
+    is_cancelled = status.has_ended and status.job is not None and status.job.state is JobState.CANCELLED
     if is_cancelled:
         # Who cancelled it knows; and naming them would ring for them as well.
-        told = tuple(follower for follower in told if follower != watch.cancelled_by)
-    if not (sight.is_final or watch.ended) or not told:
+        told = tuple(follower for follower in told if follower != card.cancelled_by)
+    if not (status.is_final or card.ended) or not told:
         return None
-    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    link = chat_link(status.job.chat_url, tenant) if status.job else None
     # A card that says how the job ended stays when Omni forgets the job; what it says is not stored.
     ended = (
-        face(sight)
-        if sight.has_ended or not watch.ended
-        else Face("", "The job has ended; its card says how")
+        describe(status)
+        if status.has_ended or not card.ended
+        else StatusText("", "The job has ended; its card says how")
     )
-    details = () if is_cancelled and watch.cancelled_by else ended.details[:_MOST_DETAILS_TOLD]
+    details = () if is_cancelled and card.cancelled_by else ended.details[:_MOST_DETAILS_TOLD]
     news = [f"{_mentions(told)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
-    news += [*details, *_spoken_prompt(sight.job, _LONGEST_PROMPT_TOLD)]
+    news += [*details, *_spoken_prompt(status.job, _LONGEST_PROMPT_TOLD)]
     text = "\n".join([*news, *written(link)])
     return Message(text, (section(text),))
 
@@ -100,91 +100,91 @@ def chart(job: Job, image: bytes) -> Upload:
     return Upload("chart.png", f"Chart: {topic}" if topic else "Chart", image, alt=" ".join(said))
 
 
-def unfollowed(watch: Watch, sight: Sight, tenant: str) -> Message:
+def render_unfollowed(card: Card, status: JobStatus, tenant: str) -> Message:
     """The card once its last follower has stopped."""
-    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
-    goes_on = _goes_on(watch, sight)
-    again = f"To follow it again, type {code(f'/omni-job {watch.job}', 100)}."
+    link = chat_link(status.job.chat_url, tenant) if status.job else None
+    goes_on = _goes_on(card, status)
+    again = f"To follow it again, type {code(f'/omni-job {card.job}', 100)}."
     title = "The bot no longer follows this job"
-    blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(sight.job, _LONGEST_PROMPT)]
-    blocks += [*buttons(link), context(_people(watch))]
-    text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    blocks = [section(f"🔕 *{title}*\n{goes_on} {again}"), *_prompt(status.job, _LONGEST_PROMPT)]
+    blocks += [*buttons(link), context(_people(card))]
+    text = "\n".join([f"{title}. {goes_on} {again}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
 
-def _goes_on(watch: Watch, sight: Sight) -> str:
-    if sight.is_final:
+def _goes_on(card: Card, status: JobStatus) -> str:
+    if status.is_final:
         return "The job has ended in Omni."
-    if sight.job is None:
+    if status.job is None:
         return "That does not cancel the job."
-    return "The job goes on in Omni." if watch.cancelled_by is None else "Omni was asked to cancel the job."
+    return "The job goes on in Omni." if card.cancelled_by is None else "Omni was asked to cancel the job."
 
 
-def rested(watch: Watch, sight: Sight, tenant: str) -> Message:
+def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
     """The card of a job that has run for so long that the bot stops looking."""
-    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    link = chat_link(status.job.chat_url, tenant) if status.job else None
     title = "The bot stopped looking"
-    since = f"This job has not ended since {moment(watch.looked_after_since)}."
+    since = f"This job has not ended since {moment(card.tracked_since)}."
     go_on = "Press *Resume* to have it followed again."
-    blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(sight.job, _LONGEST_PROMPT)]
-    blocks += [*buttons(link, resume=watch.id), context(_people(watch))]
-    text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(sight.job, _LONGEST_PROMPT)])
+    blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(status.job, _LONGEST_PROMPT)]
+    blocks += [*buttons(link, resume=card.id), context(_people(card))]
+    text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
 
-def withheld(watch: Watch, sight: Sight, tenant: str) -> Message:
+def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     """The card of a job that has ended where people of another organisation would read the answer."""
-    link = chat_link(sight.job.chat_url, tenant) if sight.job else None
+    link = chat_link(status.job.chat_url, tenant) if status.job else None
     title = "The job has ended, and its answer is not shown here"
     why = "This conversation is shared with another organisation, or I can't see whether it is."
     there = "Who follows the job finds the answer in their direct messages with me."
     text = f"{title}. {why} {there}"
-    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(watch))))
+    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(card))))
 
 
-def _answered(watch: Watch, sight: Sight, job: Job, link: str | None) -> tuple[Message, ...]:
+def _answered(card: Card, status: JobStatus, job: Job, link: str | None) -> tuple[Message, ...]:
     """The card that has become the answer."""
     caution = (_CHECK_IT,) * answer.has_answer(job)
-    frame = answer.Frame(
-        spoken=face(sight).spoken,
+    frame = answer.AnswerLayout(
+        spoken=describe(status).plain_text,
         question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
-        above=(section(face(sight).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        above=(section(describe(status).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
-            *buttons(link, show=watch.id, follow_up=watch.id),
-            context(" ".join([*caution, _people(watch)])),
+            *buttons(link, show=card.id, follow_up=card.id),
+            context(" ".join([*caution, _people(card)])),
         ),
         caution=caution,
-        signature=(*written(link), _people(watch)),
+        signature=(*written(link), _people(card)),
     )
-    return answer.card(job, frame)
+    return answer.answer_card(job, frame)
 
 
-def _buttons(watch: Watch, sight: Sight, link: str | None) -> list[Block]:
+def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:
     """What can be done with a card that has no answer."""
-    state = sight.job.state if sight.job else None
-    if _is_resumable(watch, sight):
-        return buttons(link, resume=watch.id)
-    if sight.is_final:
-        is_retriable = sight.has_ended and state is not JobState.COMPLETE and watch.retried_by is None
-        return buttons(link, retry=watch.id if is_retriable else None)
-    is_cancellable = state in _CANCELLABLE and watch.cancelled_by is None
-    return buttons(link, cancel=watch.id if is_cancellable else None, stop=watch.id)
+    state = status.job.state if status.job else None
+    if _is_resumable(card, status):
+        return buttons(link, resume=card.id)
+    if status.is_final:
+        is_retriable = status.has_ended and state is not JobState.COMPLETE and card.retried_by is None
+        return buttons(link, retry=card.id if is_retriable else None)
+    is_cancellable = state in _CANCELLABLE and card.cancelled_by is None
+    return buttons(link, cancel=card.id if is_cancellable else None, stop=card.id)
 
 
-def _is_resumable(watch: Watch, sight: Sight) -> bool:
+def _is_resumable(card: Card, status: JobStatus) -> bool:
     """Whether the follow ends because Omni does not know the job, which may have been wrong."""
-    return sight.missing and not watch.ended
+    return status.is_missing and not card.ended
 
 
-def _doing(watch: Watch, stands: Face) -> list[list[Block]]:
+def _doing(card: Card, stands: StatusText) -> list[list[Block]]:
     """What the AI does now, richest form first."""
     if not stands.step:
         return [[]]
-    return [[task(watch.job, stands.step)], [section(stands.step_line)]]
+    return [[task(card.job, stands.step)], [section(stands.step_line)]]
 
 
-def _text_only(text: str, watch: Watch, link: str | None) -> Message:
-    return Message("\n".join([text, *written(link), _people(watch)]))
+def _text_only(text: str, card: Card, link: str | None) -> Message:
+    return Message("\n".join([text, *written(link), _people(card)]))
 
 
 def _prompt(job: Job | None, limit: int) -> list[Block]:
@@ -197,14 +197,14 @@ def _spoken_prompt(job: Job | None, limit: int) -> list[str]:
     return [f"Question: {shortened(start, 2 * limit)}"] if start else []
 
 
-def _trouble(sight: Sight, now: datetime) -> list[str]:
+def _trouble(status: JobStatus, now: datetime) -> list[str]:
     """What to say about questions that Omni leaves unanswered, once that has lasted."""
-    since = sight.trouble_since
-    if sight.trouble is None or sight.is_final or since is None:
+    since = status.failing_since
+    if status.error is None or status.is_final or since is None:
         return []
     if (now - since).total_seconds() <= TROUBLE_SHOWN_AFTER_SECONDS:
         return []
-    match sight.trouble:
+    match status.error:
         case KeyRefused():
             told = f"Omni has refused the bot's key since {moment(since)}; the bot's operator has to act."
         case OmniBusy():
@@ -216,12 +216,12 @@ def _trouble(sight: Sight, now: datetime) -> list[str]:
     return [f"⚠️ {told}"]
 
 
-def _people(watch: Watch) -> str:
+def _people(card: Card) -> str:
     """Who asked, who else follows, who has had it asked again, and the id that support asks for."""
-    others = [follower for follower in watch.followers if follower != watch.requester]
+    others = [follower for follower in card.followers if follower != card.requester]
     also = f", also followed by {_listed(others)}" if others else ""
-    retried = f" · retried by <@{watch.retried_by}>" if watch.retried_by else ""
-    return f"Asked by <@{watch.requester}>{also}{retried} · job {code(watch.job, 60)}"
+    retried = f" · retried by <@{card.retried_by}>" if card.retried_by else ""
+    return f"Asked by <@{card.requester}>{also}{retried} · job {code(card.job, 60)}"
 
 
 def _listed(people: list[UserId]) -> str:

@@ -8,7 +8,7 @@ import re
 
 from bot.domain.messages import Block
 from bot.domain.results import QueryData
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering.csv_export import Row, Rows, number, read_rows
 from bot.rendering.markdown.sanitize import without_pings
 
@@ -75,7 +75,7 @@ def chart(query: QueryData) -> Block | None:
 
 def one_line(text: str, limit: int) -> str:
     """A text for where Slack formats nothing: on one line, without pings, at most `limit` characters."""
-    line = without_pings(" ".join(clean(text[: limit * 8]).split()))
+    line = without_pings(" ".join(strip_control_chars(text[: limit * 8]).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -7,7 +7,7 @@ import re
 
 from bot.domain.messages import Block, Message, Upload
 from bot.domain.results import SUMMARIZE, JobResult, QueryData, Step
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering.blocks import LONGEST_SECTION, context, section
 from bot.rendering.csv_export import Rows, csv_file, read_rows
 from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table
@@ -134,7 +134,7 @@ def _name(query: QueryData, place: int | None) -> str:
 
 
 def _file_name(name: str, taken: set[str]) -> str:
-    stem = _NOT_IN_FILE_NAMES.sub("_", clean(name))[:_LONGEST_FILE_NAME].strip(" ._") or "query"
+    stem = _NOT_IN_FILE_NAMES.sub("_", strip_control_chars(name))[:_LONGEST_FILE_NAME].strip(" ._") or "query"
     number = 1
     while (file_name := f"{stem}{f' ({number})' if number > 1 else ''}.csv").lower() in taken:
         number += 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.cards import Watch
+from bot.domain.cards import Card
 from bot.domain.jobs import JobState
 from bot.rendering.blocks import context, section
 from bot.rendering.markdown.mrkdwn import code, moment
@@ -27,7 +27,7 @@ _LONGEST_ID = 60
 class Followed:
     """One follow, as far as it is listed."""
 
-    watch: Watch
+    watch: Card
     state: JobState | None = None
     """None where this process does not know it."""
     link: str | None = None
@@ -73,17 +73,17 @@ def _heading(words: str) -> dict[str, Any]:
 
 def _running(followed: Followed) -> str:
     state = _STATES.get(followed.state, "▶️ Running") if followed.state else "▶️ Running"
-    return _line(followed, state, f"asked {moment(followed.watch.asked_at)}")
+    return _line(followed, state, f"asked {moment(followed.watch.requested_at)}")
 
 
 def _finished(followed: Followed) -> str:
-    watch = followed.watch
-    state = _STATES.get(watch.outcome, "❓ Ended") if watch.outcome else "❓ Ended"
-    return _line(followed, state, moment(watch.closed_at) if watch.closed_at else "")
+    card = followed.watch
+    state = _STATES.get(card.outcome, "❓ Ended") if card.outcome else "❓ Ended"
+    return _line(followed, state, moment(card.closed_at) if card.closed_at else "")
 
 
 def _line(followed: Followed, state: str, when: str) -> str:
-    channel = followed.watch.place.channel
+    channel = followed.watch.channel.id
     where = "direct messages" if channel.startswith("D") else f"<#{channel}>"
     card = f"<{followed.link}|card>" if followed.link else ""
     first = " · ".join(filter(None, [f"*{state}*", when]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.access import is_direct
-from bot.domain.cards import Place, Ts, WatchId
+from bot.domain.cards import CardId, ChannelRef, MessageTs
 from bot.domain.messages import Block
 from bot.domain.questions import Model, ModelId
 from bot.rendering.markdown.mrkdwn import excerpt
@@ -39,7 +39,7 @@ HERE, PRIVATELY = "here", "private"
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class ModelOptions:
     """What can be chosen for a question."""
 
     models: Sequence[Model] = ()
@@ -53,11 +53,11 @@ class Choices:
     """Why nothing can be chosen, in a sentence of ours."""
 
 
-def ask(place: Place | None, choices: Choices, *, prompt: str = "") -> View:
+def ask(channel: ChannelRef | None, choices: ModelOptions, *, prompt: str = "") -> View:
     """The modal in which a question is asked.
 
     Args:
-        place: where the card can go; None: only to the person's direct messages.
+        channel: where the card can go; None: only to the person's direct messages.
         choices: the models and the chosen one's topics.
         prompt: what stands in it at first.
     """
@@ -71,9 +71,9 @@ def ask(place: Place | None, choices: Choices, *, prompt: str = "") -> View:
         if len(choices.models) > MOST_OPTIONS:
             blocks.append(_remark(f"The first {MOST_OPTIONS} of {len(choices.models)} models."))
         blocks += _topics(choices)
-    if place is not None and not is_direct(place):
+    if channel is not None and not is_direct(channel):
         blocks.append(_where())
-    return _view(ASK, "Ask Omni", "Ask", blocks, _placed(place))
+    return _view(ASK, "Ask Omni", "Ask", blocks, _placed(channel))
 
 
 def refused(line: str) -> View:
@@ -81,10 +81,14 @@ def refused(line: str) -> View:
     return _view(ASK, "Ask Omni", None, [_remark(line)], {})
 
 
-def follow_up(watch: WatchId, place: Place, card: Ts, thread: Ts) -> View:
+def follow_up(card_id: CardId, channel: ChannelRef, message_ts: MessageTs, thread: MessageTs) -> View:
     """The modal in which one goes on from a card. `thread`: where the person is told what came of it."""
     blocks = [_question("What else do you want to know?", "")]
-    kept = _placed(place) | {"watch": watch, "card": card} | ({"thread": thread} if thread != card else {})
+    kept = (
+        _placed(channel)
+        | {"watch": card_id, "card": message_ts}
+        | ({"thread": thread} if thread != message_ts else {})
+    )
     return _view(FOLLOW_UP, "Ask a follow-up", "Ask", blocks, kept)
 
 
@@ -127,7 +131,7 @@ def _question(label: str, prompt: str) -> Block:
     return _input(QUESTION, label, element)
 
 
-def _models(choices: Choices) -> Block:
+def _models(choices: ModelOptions) -> Block:
     """The menu of models. The chosen one is in it also where it comes after what a menu holds."""
     chosen = [model for model in choices.models if model.id == choices.model]
     shown = list(choices.models[:MOST_OPTIONS])
@@ -144,7 +148,7 @@ def _models(choices: Choices) -> Block:
     return {**_input(MODEL, "Model", element), "dispatch_action": True}
 
 
-def _topics(choices: Choices) -> list[Block]:
+def _topics(choices: ModelOptions) -> list[Block]:
     """The menu of topics, if the chosen model has any; a name that is too long to come back from it is left out."""
     fitting = [name for name in choices.topics if 0 < len(name) <= _LONGEST_VALUE]
     names = list(dict.fromkeys(fitting))[:MOST_OPTIONS]
@@ -188,5 +192,5 @@ def _plain(text: str) -> Block:
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
-def _placed(place: Place | None) -> dict[str, str]:
-    return {} if place is None else {"team": place.team, "channel": place.channel}
+def _placed(channel: ChannelRef | None) -> dict[str, str]:
+    return {} if channel is None else {"team": channel.team, "channel": channel.id}

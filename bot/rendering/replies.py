@@ -6,7 +6,7 @@ own texts, and no address appears but Slack's permalinks and links to chats on t
 
 from collections.abc import Sequence
 
-from bot.domain.cards import NoCard, UserId, Watch
+from bot.domain.cards import Card, CardFailure, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError
 from bot.domain.jobs import JobId
 from bot.rendering.markdown.mrkdwn import code, moment
@@ -136,14 +136,14 @@ def unconfirmed_card(job: JobId | None = None) -> str:
     )
 
 
-def given_up(why: NoCard, job: JobId) -> str:
+def given_up(why: CardFailure, job: JobId) -> str:
     """A follow came to nothing. Stands alone, in direct messages, and may come minutes after the command."""
-    if why is NoCard.UNCONFIRMED:
+    if why is CardFailure.UNCONFIRMED:
         return unconfirmed_card(job)
     reason = {
-        NoCard.NO_SUCH_JOB: no_such_job(),
-        NoCard.KEY_REFUSED: key_refused(),
-        NoCard.NOWHERE: "Slack let me post its card neither where you asked for it nor here. "
+        CardFailure.NO_SUCH_JOB: no_such_job(),
+        CardFailure.KEY_REFUSED: key_refused(),
+        CardFailure.NOWHERE: "Slack let me post its card neither where you asked for it nor here. "
         f"To try again, type `{COMMAND}` with its id.",
     }
     return f"You asked me to follow the job {code(job, 60)}. {reason[why]}"
@@ -179,23 +179,23 @@ def nothing_to_follow() -> str:
     return "I found no id of an Omni job and no address of an Omni chat in that message."
 
 
-def follows(open_follows: Sequence[tuple[Watch, str | None]]) -> str:
+def follows(open_follows: Sequence[tuple[Card, str | None]]) -> str:
     """A person's running follows, each with the permalink of its card where there is one."""
     if not open_follows:
         return f"You follow no running job. To follow one, type `{COMMAND} &lt;id&gt;`."
-    lines = [_follow(watch, permalink) for watch, permalink in open_follows[:MOST_LISTED]]
+    lines = [_follow(card, permalink) for card, permalink in open_follows[:MOST_LISTED]]
     if len(open_follows) > MOST_LISTED:
         lines.append(f"and {len(open_follows) - MOST_LISTED} more.")
     return "\n".join(["You follow these running jobs:", *lines])
 
 
-def _follow(watch: Watch, permalink: str | None) -> str:
+def _follow(watch: Card, permalink: str | None) -> str:
     card = f" · <{permalink}|card>" if permalink else ""
-    return f"• {code(watch.job, 60)} in {_place(watch)}, asked {moment(watch.asked_at)}{card}"
+    return f"• {code(watch.job, 60)} in {_place(watch)}, asked {moment(watch.requested_at)}{card}"
 
 
-def _place(watch: Watch) -> str:
-    channel = watch.place.channel
+def _place(card: Card) -> str:
+    channel = card.channel.id
     return "direct messages" if channel.startswith("D") else f"<#{channel}>"
 
 
@@ -286,7 +286,7 @@ def restarting() -> str:
 
 
 def interrupted(follow: str) -> str:
-    """A follow whose process ended before it was looked up. `follow`: as of an `Ask`. Stands alone, in direct
+    """A follow whose process ended before it was looked up. `follow`: as of an `PendingQuestion`. Stands alone, in direct
     messages."""
     return (
         f"I was interrupted before I could follow the job that you asked for ({code(follow, 60)}). "

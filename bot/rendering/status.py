@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.domain.cards import UserId
-from bot.domain.jobs import Job, JobError, JobState, Sight
+from bot.domain.jobs import Job, JobError, JobState, JobStatus
 from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, plain, shortened
 
 _LONGEST_STEP = 250
@@ -14,7 +14,7 @@ _LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class StatusText:
     """What a card says about its job. All mrkdwn, ready to be shown."""
 
     sign: str
@@ -39,40 +39,44 @@ class Face:
         return escape(self.step)
 
     @property
-    def spoken(self) -> str:
+    def plain_text(self) -> str:
         """The same, the step and the details for those who hear the card."""
         first = " ".join(filter(None, [self.title, self.aside]))
         return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
 
 
-def face(sight: Sight, cancelled_by: UserId | None = None) -> Face:
+def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusText:
     """How the job stands, as far as anyone knows. `cancelled_by`: who in Slack has asked to cancel it."""
-    job = sight.job
-    if sight.missing:
+    job = status.job
+    if status.is_missing:
         return _missing(job)
     if job is None:
-        return Face("🔎", "Looking the job up in Omni")
+        return StatusText("🔎", "Looking the job up in Omni")
     match job.state:
         case JobState.QUEUED:
-            return Face("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
+            return StatusText("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
         case JobState.EXECUTING:
-            return Face("⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by))
+            return StatusText(
+                "⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by)
+            )
         case JobState.DELIVERING:
-            return Face("📬", "Omni is delivering the answer", _since(job))
+            return StatusText("📬", "Omni is delivering the answer", _since(job))
         case JobState.COMPLETE:
             return _complete(job)
         case JobState.FAILED:
-            return Face("❌", "The job failed", _ending(job), details=_reason(job.error))
+            return StatusText("❌", "The job failed", _ending(job), details=_reason(job.error))
         case JobState.CANCELLED:
-            return Face("🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by))
+            return StatusText(
+                "🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by)
+            )
         case _:
             title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
-            return Face("▶️", title, _since(job), details=_cancelling(cancelled_by))
+            return StatusText("▶️", title, _since(job), details=_cancelling(cancelled_by))
 
 
-def _missing(job: Job | None) -> Face:
+def _missing(job: Job | None) -> StatusText:
     title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
-    return Face("❓", title, details=("It may be gone, or belong to another Omni organization.",))
+    return StatusText("❓", title, details=("It may be gone, or belong to another Omni organization.",))
 
 
 def _since(job: Job) -> str:
@@ -92,12 +96,12 @@ def _step(job: Job) -> str:
     return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
 
 
-def _complete(job: Job) -> Face:
+def _complete(job: Job) -> StatusText:
     seconds = job.duration_seconds
     title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
     at = f"· {moment(job.completed_at)}" if job.completed_at else ""
     topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_STEP].split()), _LONGEST_NAME)
-    return Face("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
+    return StatusText("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
 
 
 def _ending(job: Job) -> str:

@@ -24,7 +24,7 @@ UNWRITABLE = "database can't be written"
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthInputs:
     """What the bot's work depends on."""
 
     is_connected: Callable[[], Awaitable[bool]]
@@ -42,7 +42,7 @@ class Health:
     """Why the bot can't do its work right now, as `/readyz` tells it."""
 
     def __init__(self) -> None:
-        self.vitals: Vitals | None = None
+        self.vitals: HealthInputs | None = None
         """None until the bot has begun."""
         self._found: Mapping[str, str | None] = {}
         self._looked_at = float("-inf")
@@ -95,7 +95,7 @@ class Health:
 
         return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
-    async def _look(self, vitals: Vitals) -> Mapping[str, str | None]:
+    async def _look(self, vitals: HealthInputs) -> Mapping[str, str | None]:
         return {
             "slack": None if await vitals.is_connected() else NOT_BEGUN,
             "token": None if vitals.refused() is None else "Slack refuses the bot's token",
@@ -103,7 +103,7 @@ class Health:
             "follows": await _follows(vitals),
         }
 
-    async def _database(self, vitals: Vitals) -> str | None:
+    async def _database(self, vitals: HealthInputs) -> str | None:
         try:
             await vitals.transactions.writes(vitals.now())
         except StoreUnavailable as error:
@@ -118,7 +118,7 @@ class Health:
         return None
 
 
-async def _follows(vitals: Vitals) -> str | None:
+async def _follows(vitals: HealthInputs) -> str | None:
     try:
         return None if await vitals.is_anybody_following() else "no process follows jobs"
     except StoreUnavailable:

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobState
-from bot.domain.ports.metrics import Outcome, Reading
+from bot.domain.ports.metrics import GaugeSnapshot, RequestOutcome
 from bot.server.health import Health
 
 NAMESPACE = "omni_job_bot"
@@ -32,8 +32,8 @@ STATES = (*(state.value.lower() for state in JobState), UNSEEN)
 """A job that has ended is followed until its cards show it and its people are told."""
 
 
-class Metrics:
-    """`Meter` over a registry of its own, so that several can be in one process."""
+class PrometheusMetrics:
+    """`Metrics` over a registry of its own, so that several can be in one process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -58,7 +58,7 @@ class Metrics:
             buckets=DELAY_BUCKETS_SECONDS,
             registry=self._registry,
         )
-        self._follows = self._gauge(
+        self._tracked = self._gauge(
             "follows", "Jobs that this process follows, by their state in Omni.", "state"
         )
         self._follows_everywhere = self._gauge(
@@ -73,38 +73,38 @@ class Metrics:
         )
         self._part_up = self._gauge("part_up", "Whether what the bot depends on works: 1, or 0.", "part")
         self._ready = self._gauge("ready", "What /readyz says: 1 if ready, or 0.")
-        for outcome in Outcome:
+        for outcome in RequestOutcome:
             # A series that begins with its first failure shows no increase by it.
             self._omni_requests.labels(outcome.value)
         for status in ("200", "401", "503"):
             self._webhooks.labels(status)
 
-    def omni_request(self, outcome: Outcome) -> None:
-        """See `Meter.omni_request`."""
+    def omni_request(self, outcome: RequestOutcome) -> None:
+        """See `Metrics.omni_request`."""
         self._omni_requests.labels(outcome.value).inc()
 
-    def slack_call(self, method: str, outcome: Outcome) -> None:
-        """See `Meter.slack_call`."""
+    def slack_call(self, method: str, outcome: RequestOutcome) -> None:
+        """See `Metrics.slack_call`."""
         self._slack_calls.labels(method, outcome.value).inc()
 
     def webhook(self, status: int) -> None:
-        """See `Meter.webhook`."""
+        """See `Metrics.webhook`."""
         self._webhooks.labels(str(status)).inc()
 
     def edit_sent(self) -> None:
-        """See `Meter.edit_sent`."""
+        """See `Metrics.edit_sent`."""
         self._edits_sent.inc()
 
     def edit_coalesced(self) -> None:
-        """See `Meter.edit_coalesced`."""
+        """See `Metrics.edit_coalesced`."""
         self._edits_coalesced.inc()
 
     def end_shown(self, after_seconds: float) -> None:
-        """See `Meter.end_shown`."""
+        """See `Metrics.end_shown`."""
         self._end_delay.observe(after_seconds)
 
     def text(
-        self, readings: Sequence[Reading], *, everywhere: int | None, problems: Mapping[str, str | None]
+        self, readings: Sequence[GaugeSnapshot], *, everywhere: int | None, problems: Mapping[str, str | None]
     ) -> bytes:
         """Everything, in Prometheus' text format.
 
@@ -127,17 +127,17 @@ class Metrics:
         self._ready.set(bool(problems) and not any(problems.values()))
         return generate_latest(self._registry)
 
-    def _show_follows(self, readings: Sequence[Reading], everywhere: int | None) -> None:
+    def _show_follows(self, readings: Sequence[GaugeSnapshot], everywhere: int | None) -> None:
         states = Tally(
             UNSEEN if state is None else state.value.lower()
             for reading in readings
             for state in reading.states
         )
         for state in STATES:
-            self._follows.labels(state).set(states[state])
+            self._tracked.labels(state).set(states[state])
         self._follows_everywhere.set(_or_nan(everywhere))
 
-    def _show_budget(self, readings: Sequence[Reading]) -> None:
+    def _show_budget(self, readings: Sequence[GaugeSnapshot]) -> None:
         """Of several keys, the tightest: that is the one whose people wait."""
         left = [reading.requests_left for reading in readings if reading.requests_left is not None]
         self._requests_left.set(_or_nan(min(left, default=None)))
@@ -154,13 +154,13 @@ def _or_nan(number: float | None) -> float:
     return float("nan") if number is None else float(number)
 
 
-class Exposition:
+class MetricsEndpoint:
     """What `/metrics` answers. `read` and `count` are set once there is something to be read."""
 
-    def __init__(self, token: str | None, metrics: Metrics, health: Health) -> None:
+    def __init__(self, token: str | None, metrics: PrometheusMetrics, health: Health) -> None:
         """`token`: what has to be sent. None: there is no `/metrics`, since on the same port may be what all the
         internet reaches."""
-        self.read: Callable[[], Awaitable[Sequence[Reading]]] = _nothing
+        self.read: Callable[[], Awaitable[Sequence[GaugeSnapshot]]] = _nothing
         """How each workspace stands."""
         self.count: Callable[[], Awaitable[int | None]] = _not_known
         """How many jobs are to be followed in all processes. Raises StoreUnavailable."""
@@ -195,7 +195,7 @@ class Exposition:
         return self._metrics.text(await self.read(), everywhere=everywhere, problems=problems)
 
 
-async def _nothing() -> Sequence[Reading]:
+async def _nothing() -> Sequence[GaugeSnapshot]:
     return ()
 
 

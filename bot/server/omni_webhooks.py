@@ -19,15 +19,15 @@ from aiohttp import web
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import EventKind, JobEvent, JobId
-from bot.domain.ports.metrics import UNMETERED, Meter
-from bot.domain.questions import Ask, AskId
+from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.domain.questions import PendingQuestion, QuestionId
 from bot.omni.webhooks import (
     PATH,
     SIGNATURE,
     TIMESTAMP,
-    Told,
+    WebhookEvent,
     is_claimed,
-    read_told,
+    parse_webhook,
     signed_at,
     signing_secret,
 )
@@ -55,10 +55,10 @@ _TEAM = re.compile(r"[TE][A-Z0-9]{1,31}")
 _ASK = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Asks(Protocol):
+class QuestionLookup(Protocol):
     """The asks of all teams."""
 
-    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+    async def get(self, team: TeamId, question_id: QuestionId) -> PendingQuestion | None:
         """One ask of a team's; None where there is none, or it is forgotten. Raises StoreUnavailable."""
         ...
 
@@ -69,21 +69,21 @@ class Inside:
 
     secret: bytes = field(repr=False)
     """The server's, which all signing secrets are made from."""
-    asks: Asks
+    asks: QuestionLookup
     tell: Callable[[TeamId, JobId, JobEvent], None]
     """Takes in a team's event."""
 
 
-class WebhookDoor:
+class WebhookEndpoint:
     """Answers Omni: 200 to what is signed, also if there is nothing to be done; 401 to all else, whatever is wrong with
     it; 413 to what is too large and 408 to what takes too long; 503 where it is to be told again later. No answer says
     more."""
 
-    def __init__(self, now: Callable[[], datetime], meter: Meter = UNMETERED) -> None:
+    def __init__(self, now: Callable[[], datetime], metrics: Metrics = NO_METRICS) -> None:
         self.inside: Inside | None = None
         """None until the bot is ready for it."""
         self._now = now
-        self._meter = meter
+        self._metrics = metrics
         self._known: dict[str, None] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -92,14 +92,14 @@ class WebhookDoor:
 
     async def _answer(self, request: web.Request) -> web.Response:
         status = await self._status(request)
-        self._meter.webhook(status)
+        self._metrics.webhook(status)
         return web.Response(status=status)
 
     async def _status(self, request: web.Request) -> int:
         inside = self.inside
         if inside is None:
             return 503
-        team, ask = TeamId(request.match_info["team"]), AskId(request.match_info["ask"])
+        team, ask = TeamId(request.match_info["team"]), QuestionId(request.match_info["ask"])
         timestamp, signature = request.headers.get(TIMESTAMP, ""), request.headers.get(SIGNATURE, "")
         is_address = _TEAM.fullmatch(team) and _ASK.fullmatch(ask)
         if not (is_address and is_claimed(timestamp, signature, self._now())):
@@ -113,17 +113,19 @@ class WebhookDoor:
         at = signed_at(timestamp, signature, body, signing_secret(inside.secret, team, ask), self._now())
         if at is None:
             return _refused()
-        told = read_told(body, at)
+        told = parse_webhook(body, at)
         return await self._take_once(inside, team, ask, told, signature)
 
-    async def _take_once(self, inside: Inside, team: TeamId, ask: AskId, told: Told, signature: str) -> int:
+    async def _take_once(
+        self, inside: Inside, team: TeamId, question_id: QuestionId, told: WebhookEvent, signature: str
+    ) -> int:
         """Take in what was told, unless it was before. Returns the status to answer."""
-        names = {f"{ask} {signature.lower()}", f"{ask} {told.id or signature.lower()}"}
+        names = {f"{question_id} {signature.lower()}", f"{question_id} {told.id or signature.lower()}"}
         if names & self._known.keys():
             return 200
         self._remember(names)
         try:
-            job = await _job(inside.asks, team, ask, told)
+            job = await _job(inside.asks, team, question_id, told)
         except StoreUnavailable as error:
             log.warning("webhook not taken in", reason=str(error))
             for name in names:
@@ -139,18 +141,20 @@ class WebhookDoor:
             del self._known[next(iter(self._known))]
 
 
-async def _job(asks: Asks, team: TeamId, ask: AskId, told: Told) -> JobId | None:
+async def _job(
+    asks: QuestionLookup, team: TeamId, question_id: QuestionId, told: WebhookEvent
+) -> JobId | None:
     """Whose event it is; None where that is nobody's here. Raises StoreUnavailable."""
-    known = await asks.get(team, ask)
+    known = await asks.get(team, question_id)
     if told.event.kind is EventKind.ENDED:
         waited = 0.0
         while known is not None and known.job is None and waited < BOUND_WITHIN_SECONDS:
             await asyncio.sleep(LOOKS_AGAIN_SECONDS)
             waited += LOOKS_AGAIN_SECONDS
-            known = await asks.get(team, ask)
+            known = await asks.get(team, question_id)
     job = None if known is None else known.job
     if job is None:
-        log.info("webhook of a question without a job", ask=ask)
+        log.info("webhook of a question without a job", ask=question_id)
     elif told.job not in (None, job):
         log.warning("webhook names another job", job=job)
         return None

@@ -5,32 +5,34 @@ from slack_bolt.async_app import AsyncApp
 
 from bot.clock import wall_now
 from bot.domain.cards import TeamId
-from bot.server.health import Health, Vitals
-from bot.server.metrics import Exposition, Metrics
-from bot.server.omni_webhooks import Inside, WebhookDoor
-from bot.server.slack_events import HttpMode
+from bot.server.health import Health, HealthInputs
+from bot.server.metrics import MetricsEndpoint, PrometheusMetrics
+from bot.server.omni_webhooks import Inside, WebhookEndpoint
+from bot.server.slack_events import SlackEvents
 from bot.settings import Settings
-from bot.slack.dispatch import Apps, Delivery, Dispatch
-from bot.storage.questions import AllAsks
+from bot.slack.dispatch import Apps, Dispatcher, EventSource
+from bot.storage.questions import SqlQuestionLookup
 from bot.workspaces.oauth import OAuth
 from bot.workspaces.registry import Workspaces
-from bot.workspaces.workspace import Common, now
+from bot.workspaces.workspace import SharedResources, now
 
 
-class Doors:
+class Routes:
     """Slack's in HTTP mode, Omni's, that of whoever installs the app, and those of whoever supervises the bot."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.metrics_token
-        self.metrics = Metrics()
-        self.dispatch = Dispatch(self._app_of)
+        self.metrics = PrometheusMetrics()
+        self.dispatch = Dispatcher(self._app_of)
         self.http = _http_mode(settings, self.dispatch)
         """None in Socket Mode."""
         self.oauth = OAuth() if settings.slack_client_id else None
         """None where the settings name the one workspace."""
         self.health = Health()
-        self._exposition = Exposition(token.get_secret_value() if token else None, self.metrics, self.health)
-        self._webhooks = WebhookDoor(wall_now, self.metrics)
+        self._exposition = MetricsEndpoint(
+            token.get_secret_value() if token else None, self.metrics, self.health
+        )
+        self._webhooks = WebhookEndpoint(wall_now, self.metrics)
         self._apps: Apps | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -40,17 +42,19 @@ class Doors:
         supervising = [*self.health.routes(), *self._exposition.routes()]
         return [*supervising, *self._webhooks.routes(), *slack, *installing]
 
-    def open(self, common: Common, workspaces: Workspaces, apps: Apps, delivery: Delivery) -> None:
+    def open(
+        self, common: SharedResources, workspaces: Workspaces, apps: Apps, delivery: EventSource
+    ) -> None:
         """Lead to what is there now. `apps`: whose Bolt app gets what Slack delivers."""
         self._apps = apps
-        sharing = common.sharing
+        sharing = common.processes
         self._webhooks.inside = Inside(
-            common.webhook_secret, AllAsks(common.transactions), sharing.switchboard.tell
+            common.webhook_secret, SqlQuestionLookup(common.transactions), sharing.switchboard.tell
         )
-        self.health.vitals = Vitals(
+        self.health.vitals = HealthInputs(
             is_connected=delivery.is_connected,
             refused=workspaces.refused,
-            is_anybody_following=sharing.runners.is_anybody_following,
+            is_anybody_following=sharing.runners.is_any_process_alive,
             transactions=common.transactions,
             now=now,
         )
@@ -60,7 +64,7 @@ class Doors:
         return None if self._apps is None else await self._apps(team)
 
 
-def _http_mode(settings: Settings, dispatch: Dispatch) -> HttpMode | None:
+def _http_mode(settings: Settings, dispatch: Dispatcher) -> SlackEvents | None:
     if settings.app_token or settings.slack_signing_secret is None:
         return None
-    return HttpMode(dispatch, settings.slack_signing_secret.get_secret_value())
+    return SlackEvents(dispatch, settings.slack_signing_secret.get_secret_value())

@@ -16,7 +16,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from bot.server.http import BodyRefused, read_body
-from bot.slack.dispatch import Dispatch
+from bot.slack.dispatch import Dispatcher
 
 log = structlog.get_logger()
 
@@ -36,10 +36,10 @@ _PASSED_ON = ("Content-Type", "X-Slack-Retry-Num", "X-Slack-Retry-Reason")
 """What Bolt is told of the headers. They are not signed, and Bolt does as some others of them say."""
 
 
-class HttpMode:
-    """The address at which Slack reaches the app. Fulfils `delivery.Delivery`."""
+class SlackEvents:
+    """The address at which Slack reaches the app. Fulfils `delivery.EventSource`."""
 
-    def __init__(self, dispatch: Dispatch, signing_secret: str, clock: Clock | None = None) -> None:
+    def __init__(self, dispatch: Dispatcher, signing_secret: str, clock: Clock | None = None) -> None:
         """`clock`: another only for tests."""
         self._dispatch = dispatch
         self._verifier = SignatureVerifier(signing_secret, clock or Clock())

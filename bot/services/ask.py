@@ -8,29 +8,29 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.cards import Cards
-from bot.delivery.direct_messages import Word
-from bot.domain.access import Access
-from bot.domain.cards import Place, Ts, UserId, Watch, WatchId
+from bot.delivery.cards import CardLifecycle
+from bot.delivery.direct_messages import Reply
+from bot.domain.access import Authorization
+from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    BoardError,
-    ClaimLost,
+    IdentityUnavailable,
     NoOmniUser,
     OmniError,
+    OwnershipLost,
+    SlackError,
     StoreUnavailable,
     TooManyFollows,
-    Unjudged,
 )
-from bot.domain.jobs import Conversation, Job, JobId, JobState, Sight
+from bot.domain.jobs import Conversation, Job, JobId, JobState, JobStatus
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Omni
-from bot.domain.ports.storage import Asks, Watches
-from bot.domain.questions import Ask, ModelId, Question, ask_id
+from bot.domain.ports.omni import OmniJobs
+from bot.domain.ports.storage import CardRepository, QuestionRepository
+from bot.domain.questions import ModelId, PendingQuestion, Question, ask_id
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS
-from bot.services.submission import Submission, Submitting
-from bot.services.targets import Destinations, pressed_card
+from bot.services.submission import PreparedQuestion, QuestionSubmitter
+from bot.services.targets import Targets, load_clicked_card
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ _RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AskRequest:
     """What a person wants to have asked."""
 
     prompt: str = field(repr=False)
@@ -47,7 +47,7 @@ class Wish:
     topic: str | None = None
     private: bool = False
     """Whether the card is to go to their direct messages."""
-    delivery: str = ""
+    request_id: str = ""
     """What Slack delivered it as: a trigger id, or the ts of a message. It is asked once, however often that is
     delivered, and to whichever process."""
 
@@ -60,71 +60,76 @@ class _Refused(Exception):
         self.line = line
 
 
-class AskDesk:
+class AskService:
     """Takes questions from people. Every method returns what to tell them privately, or None where the card speaks
     for itself, and raises nothing that a person or the world around can cause."""
 
     def __init__(
         self,
         *,
-        omni: Omni,
-        watches: Watches,
-        asks: Asks,
-        access: Access,
-        destinations: Destinations,
-        cards: Cards,
-        submitting: Submitting,
+        omni: OmniJobs,
+        watches: CardRepository,
+        questions: QuestionRepository,
+        authorization: Authorization,
+        destinations: Targets,
+        cards: CardLifecycle,
+        submitting: QuestionSubmitter,
         now: Callable[[], datetime],
         default_model: ModelId | None,
     ) -> None:
         """`default_model`: whom to ask where a person has chosen none."""
         self._omni = omni
-        self._watches = watches
-        self._asks = asks
-        self._access = access
-        self._destinations = destinations
-        self._cards = cards
-        self._submitting = submitting
+        self._cards = watches
+        self._questions = questions
+        self._authorization = authorization
+        self._targets = destinations
+        self._lifecycle = cards
+        self._submitter = submitting
         self._now = now
         self._default_model = default_model
 
     async def ask(
-        self, wish: Wish, place: Place, user: UserId, stored: Callable[[], None] = lambda: None
-    ) -> Message | Word | None:
+        self, wish: AskRequest, channel: ChannelRef, user: UserId, stored: Callable[[], None] = lambda: None
+    ) -> Message | Reply | None:
         """Ask a question, in direct messages where the place is none. `stored` is called once a crash can no longer
         make it forgotten without a word."""
-        ask = replace(self._intention(wish.delivery, place, user), model=wish.model)
+        ask = replace(self._intention(wish.request_id, channel, user), model=wish.model)
         return await self._seen_through(ask, partial(self._new, wish, ask), stored)
 
     async def follow_up(
         self,
-        wish: Wish,
-        watch: WatchId,
-        place: Place,
-        card: Ts,
+        wish: AskRequest,
+        card_id: CardId,
+        channel: ChannelRef,
+        message_ts: MessageTs,
         user: UserId,
         stored: Callable[[], None] = lambda: None,
-    ) -> Message | Word | None:
+    ) -> Message | Reply | None:
         """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
         for `ask`."""
-        ask = self._intention(wish.delivery, place, user)
+        ask = self._intention(wish.request_id, channel, user)
 
-        async def prepare() -> Submission:
-            await self._let_in(user, place)
-            known = await self._card(Act.FOLLOW_UP, user, watch, place, card)
-            return await self._next(wish.prompt, known, known.thread_of(card), ask)
+        async def prepare() -> PreparedQuestion:
+            await self._let_in(user, channel)
+            known = await self._card(Act.FOLLOW_UP, user, card_id, channel, message_ts)
+            return await self._next(wish.prompt, known, known.thread_of(message_ts), ask)
 
         return await self._seen_through(ask, prepare, stored)
 
     async def mentioned(
-        self, wish: Wish, place: Place, thread: Ts, user: UserId, stored: Callable[[], None] = lambda: None
-    ) -> Message | Word | None:
+        self,
+        wish: AskRequest,
+        channel: ChannelRef,
+        thread: MessageTs,
+        user: UserId,
+        stored: Callable[[], None] = lambda: None,
+    ) -> Message | Reply | None:
         """Ask on from the newest card in a thread. `stored`: as for `ask`."""
-        ask = self._intention(wish.delivery, place, user)
+        ask = self._intention(wish.request_id, channel, user)
 
-        async def prepare() -> Submission:
-            await self._let_in(user, place)
-            found = await self._watches.in_thread(place, thread)
+        async def prepare() -> PreparedQuestion:
+            await self._let_in(user, channel)
+            found = await self._cards.in_thread(channel, thread)
             if not found:
                 raise _Refused(ask_replies.no_card_here())
             return await self._next(wish.prompt, found[0], thread, ask)
@@ -133,46 +138,48 @@ class AskDesk:
 
     async def retry(
         self,
-        watch: WatchId,
-        place: Place,
-        card: Ts,
+        card_id: CardId,
+        channel: ChannelRef,
+        message_ts: MessageTs,
         user: UserId,
         delivery: str = "",
         stored: Callable[[], None] = lambda: None,
-    ) -> Message | Word | None:
+    ) -> Message | Reply | None:
         """Ask a card's question again. The watch, named by a button, must be the one of that card. `delivery`: as of a
-        `Wish`; `stored`: as for `ask`."""
-        ask = self._intention(delivery, place, user)
-        return await self._seen_through(ask, partial(self._again, watch, card, ask), stored)
+        `AskRequest`; `stored`: as for `ask`."""
+        ask = self._intention(delivery, channel, user)
+        return await self._seen_through(ask, partial(self._again, card_id, message_ts, ask), stored)
 
     async def _seen_through(
         self,
-        ask: Ask,
-        preparing: Callable[[], Awaitable[Submission]],
+        question: PendingQuestion,
+        preparing: Callable[[], Awaitable[PreparedQuestion]],
         stored: Callable[[], None],
-    ) -> Message | Word | None:
+    ) -> Message | Reply | None:
         """Submit what is prepared, or tell why that can't be."""
         try:
-            return await self._submitting.see_through(ask, partial(self._prepared, preparing), stored)
+            return await self._submitter.submit_once(question, partial(self._prepared, preparing), stored)
         except TooManyFollows as error:
-            audit(Act.ASK, ask.user, ask.place, "refused: too many open follows")
+            audit(Act.ASK, question.user, question.place, "refused: too many open follows")
             return Message(replies.too_many_follows(error.most))
         except StoreUnavailable as error:
             log.error("ask not stored", reason=str(error))
             return Message(replies.storage_down())
 
-    async def _prepared(self, preparing: Callable[[], Awaitable[Submission]]) -> Submission | Message:
+    async def _prepared(
+        self, preparing: Callable[[], Awaitable[PreparedQuestion]]
+    ) -> PreparedQuestion | Message:
         try:
             async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
                 return await preparing()
         except (_Refused, NoOmniUser) as error:
             return Message(error.line)
-        except Unjudged:
+        except IdentityUnavailable:
             return Message(replies.not_known())
         except OmniError as error:
             return Message(ask_replies.refused(error))
-        except BoardError as error:
-            return Message(self._destinations.not_had(error))
+        except SlackError as error:
+            return Message(self._targets.not_had(error))
         except TimeoutError:
             return Message(replies.omni_busy())
         except StoreUnavailable as error:
@@ -181,49 +188,51 @@ class AskDesk:
 
     # What is to be submitted
 
-    async def _new(self, wish: Wish, ask: Ask) -> Submission:
-        user = ask.user
-        place = await self._destinations.resolve(ask.place, user)
+    async def _new(self, wish: AskRequest, question: PendingQuestion) -> PreparedQuestion:
+        user = question.user
+        place = await self._targets.resolve(question.place, user)
         await self._let_in(user, place)
         prompt = _said(wish.prompt)
-        model = wish.model or await self._asks.last_model(place.team, user) or self._default_model
+        model = wish.model or await self._questions.last_model(place.team, user) or self._default_model
         if model is None:
             raise _Refused(ask_replies.no_model())
-        as_user = await self._access.asker(user)
-        destination = await self._destinations.choose(place, user, private=wish.private)
-        return Submission(
+        as_user = await self._authorization.omni_user_for(user)
+        destination = await self._targets.choose(place, user, private=wish.private)
+        return PreparedQuestion(
             act=Act.ASK,
-            ask=ask,
+            ask=question,
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
             thread=None,
             unanswered=ask_replies.maybe_taken(prompt, private=wish.private),
         )
 
-    async def _next(self, prompt: str, known: Watch, thread: Ts, ask: Ask) -> Submission:
+    async def _next(
+        self, prompt: str, known: Card, thread: MessageTs, question: PendingQuestion
+    ) -> PreparedQuestion:
         """What goes on from a card's job, in that thread."""
         prompt = _said(prompt)
-        job = await self._job(known, ask.user)
+        job = await self._job(known, question.user)
         if job.conversation is None:
             raise _Refused(ask_replies.no_conversation())
-        destination = await self._destinations.choose(known.place, ask.user, private=False)
-        is_here = destination.place == known.place
-        return Submission(
+        destination = await self._targets.choose(known.channel, question.user, private=False)
+        is_here = destination.place == known.channel
+        return PreparedQuestion(
             act=Act.FOLLOW_UP,
-            ask=ask,
-            question=await self._on_from(job, prompt, ask.user),
+            ask=question,
+            question=await self._on_from(job, prompt, question.user),
             destination=destination,
             thread=thread if is_here else None,
             unanswered=ask_replies.maybe_taken(None),
             ahead=partial(self._ahead, known, thread, job.conversation),
         )
 
-    async def _again(self, watch: WatchId, card: Ts, ask: Ask) -> Submission:
+    async def _again(self, card_id: CardId, message_ts: MessageTs, ask: PendingQuestion) -> PreparedQuestion:
         """What asks a card's question once more."""
         place, user = ask.place, ask.user
         await self._let_in(user, place)
-        known = await self._card(Act.RETRY, user, watch, place, card)
-        if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
+        known = await self._card(Act.RETRY, user, card_id, place, message_ts)
+        if not self._authorization.can_manage(user, await self._cards.first_card(known.job) or known):
             audit(Act.RETRY, user, place, "refused: not theirs", job=known.job)
             raise _Refused(replies.not_yours())
         if known.retried_by is not None:
@@ -231,39 +240,41 @@ class AskDesk:
         job = await self._job(known, user)
         if job.state not in _RETRIABLE or not job.prompt.strip():
             raise _Refused(ask_replies.not_retriable())
-        destination = await self._destinations.choose(place, user, private=False)
+        destination = await self._targets.choose(place, user, private=False)
         question = await self._on_from(job, job.prompt, user)
-        if not await self._asks.retries(ask.id, watch, user):
+        if not await self._questions.claim_retry(ask.id, card_id, user):
             raise _Refused(ask_replies.already_retried(None))
-        return Submission(
+        return PreparedQuestion(
             act=Act.RETRY,
             ask=ask,
             question=question,
             destination=destination,
             thread=known.thread if destination.place == place else None,
             unanswered=Message(ask_replies.retry_maybe_taken()),
-            taken=partial(self._show_retried, watch, job),
+            taken=partial(self._show_retried, card_id, job),
         )
 
-    async def _let_in(self, user: UserId, place: Place) -> None:
-        line = await self._access.refusal(user, place)
-        line = line or await self._access.over_limit(user, place.team, asking=True)
+    async def _let_in(self, user: UserId, channel: ChannelRef) -> None:
+        line = await self._authorization.deny_reason(user, channel)
+        line = line or await self._authorization.quota_error(user, channel.team, asking=True)
         if line is not None:
             raise _Refused(line)
 
-    async def _card(self, act: Act, user: UserId, watch: WatchId, place: Place, card: Ts) -> Watch:
+    async def _card(
+        self, act: Act, user: UserId, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
+    ) -> Card:
         """The watch of a card, which a button named."""
-        known = await pressed_card(self._watches, watch, place, card)
+        known = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if known is None:
-            audit(act, user, place, "refused: no such card")
+            audit(act, user, channel, "refused: no such card")
             raise _Refused(replies.nothing_to_show_here())
         bind_job(known.job)
         return known
 
-    async def _job(self, known: Watch, user: UserId) -> Job:
+    async def _job(self, known: Card, user: UserId) -> Job:
         """The job of a card. One that is not there and one that is somebody else's read the same."""
         job = await self._omni.status(known.job, urgent=True)
-        if not await self._access.may_see(user, job):
+        if not await self._authorization.can_see(user, job):
             raise _Refused(replies.no_such_job())
         return job
 
@@ -272,31 +283,31 @@ class AskDesk:
         model = ModelId(job.model) if job.model else self._default_model
         if model is None:
             raise _Refused(ask_replies.no_model())
-        as_user = await self._access.asker(user)
+        as_user = await self._authorization.omni_user_for(user)
         return Question(prompt, model, conversation=job.conversation, as_user=as_user)
 
-    def _intention(self, delivery: str, place: Place, user: UserId) -> Ask:
+    def _intention(self, delivery: str, channel: ChannelRef, user: UserId) -> PendingQuestion:
         now = self._now()
-        return Ask(ask_id(place, delivery), place, user, now, now)
+        return PendingQuestion(ask_id(channel, delivery), channel, user, now, now)
 
-    async def _ahead(self, known: Watch, thread: Ts, conversation: str) -> Sequence[JobId]:
+    async def _ahead(self, known: Card, thread: MessageTs, conversation: str) -> Sequence[JobId]:
         """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
         jobs = {known.job: None}
         try:
-            jobs |= {watch.job: None for watch in await self._watches.in_thread(known.place, thread)}
+            jobs |= {card.job: None for card in await self._cards.in_thread(known.channel, thread)}
             if (newest := await self._omni.newest_job(Conversation(conversation))) is not None:
                 jobs[newest] = None
         except (OmniError, StoreUnavailable) as error:
             log.info("jobs ahead not known", error=type(error).__name__)
         return list(jobs)
 
-    async def _show_retried(self, watch: WatchId, job: Job) -> None:
+    async def _show_retried(self, card_id: CardId, job: Job) -> None:
         """Let the old card say so. Should that fail, its button still says so to whoever presses it."""
         try:
-            if (newest := await self._watches.get(watch)) is not None:
-                await self._cards.show_retried(newest, Sight(job=job))
-        except (ClaimLost, StoreUnavailable) as error:
-            log.info("retry not shown", watch=watch, error=type(error).__name__)
+            if (newest := await self._cards.get(card_id)) is not None:
+                await self._lifecycle.mark_retried(newest, JobStatus(job=job))
+        except (OwnershipLost, StoreUnavailable) as error:
+            log.info("retry not shown", watch=card_id, error=type(error).__name__)
 
 
 def _said(prompt: str) -> str:

@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.domain.access import Access, AccessRules
-from bot.domain.cards import Place, TeamId, UserId, Watch
-from bot.domain.errors import BoardError, NoOmniUser, OmniError, ScopeMissing, Unjudged
+from bot.domain.access import AccessPolicy, Authorization
+from bot.domain.cards import Card, ChannelRef, TeamId, UserId
+from bot.domain.errors import IdentityUnavailable, NoOmniUser, OmniError, ScopeMissing, SlackError
 from bot.domain.jobs import Job, JobId
-from bot.domain.people import Person
-from bot.domain.ports.omni import Omni, OmniUsers
-from bot.domain.ports.storage import Asks, Watches
+from bot.domain.people import SlackUser
+from bot.domain.ports.omni import IdentityMapper, OmniJobs
+from bot.domain.ports.storage import CardRepository, QuestionRepository
 from bot.domain.questions import OmniUserId
 from bot.log import Act, audit
 from bot.rendering import replies
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import Venues
+from bot.services.shared_channels import SharedChannels
 from bot.user_limit import UserLimit, act_for
 
 log = structlog.get_logger()
@@ -32,103 +32,106 @@ WAITED_FOR_SECONDS = 10.0
 AN_HOUR = timedelta(hours=1)
 
 
-class Gatekeeper:
-    """`Access` by the operator's rules. Every refusal leaves a line in the audit trail."""
+class PolicyAuthorization:
+    """`Authorization` by the operator's rules. Every refusal leaves a line in the audit trail."""
 
     def __init__(
         self,
-        rules: AccessRules,
+        policy: AccessPolicy,
         *,
-        people: Lookups[UserId, Person],
-        venues: Venues,
-        omni_users: OmniUsers,
-        watches: Watches,
-        asks: Asks,
+        people: Lookups[UserId, SlackUser],
+        shared_channels: SharedChannels,
+        identities: IdentityMapper,
+        cards: CardRepository,
+        questions: QuestionRepository,
         now: Callable[[], datetime],
         user_limit: UserLimit,
     ) -> None:
-        self._rules = rules
+        self._policy = policy
         self._user_limit = user_limit
         self._people = people
-        self._venues = venues
-        self._omni_users = omni_users
-        self._watches = watches
-        self._asks = asks
+        self._shared_channels = shared_channels
+        self._identities = identities
+        self._cards = cards
+        self._questions = questions
         self._now = now
 
-    async def refusal(self, user: UserId, place: Place, *, asks_omni: bool = True) -> str | None:
-        """See `Access.refusal`."""
+    async def deny_reason(self, user: UserId, channel: ChannelRef, *, asks_omni: bool = True) -> str | None:
+        """See `Authorization.deny_reason`."""
         try:
             async with asyncio.timeout(WAITED_FOR_SECONDS):
                 person = await self._people.get(user, known_for_seconds=KNOWN_FOR_SECONDS)
         except TimeoutError:
-            return self._refuse(user, place, "unknown: slack is slow", replies.slack_is_slow())
+            return self._refuse(user, channel, "unknown: slack is slow", replies.slack_is_slow())
         except ScopeMissing as error:
-            return self._refuse(user, place, f"unknown: {error.code}", replies.cannot_know())
-        except BoardError as error:
-            return self._refuse(user, place, f"unknown: {error.code}", replies.not_known())
-        if not self._rules.is_open_to(person):
-            return self._refuse(user, place, "not for them", replies.not_for_you())
-        if not self._rules.is_open_in(place):
-            return self._refuse(user, place, "not there", replies.not_here())
+            return self._refuse(user, channel, f"unknown: {error.code}", replies.cannot_know())
+        except SlackError as error:
+            return self._refuse(user, channel, f"unknown: {error.code}", replies.not_known())
+        if not self._policy.is_open_to(person):
+            return self._refuse(user, channel, "not for them", replies.not_for_you())
+        if not self._policy.is_open_in(channel):
+            return self._refuse(user, channel, "not there", replies.not_here())
         if asks_omni:
             if self._user_limit.is_exceeded(user):
-                return self._refuse(user, place, "too many requests", replies.too_many_requests())
+                return self._refuse(user, channel, "too many requests", replies.too_many_requests())
             act_for(user)
         return None
 
     @property
-    def looks_at_jobs(self) -> bool:
-        """See `Access.looks_at_jobs`."""
-        return self._rules.only_owners
+    def owner_only(self) -> bool:
+        """See `Authorization.owner_only`."""
+        return self._policy.only_owners
 
-    async def may_see(self, user: UserId, job: Job) -> bool:
-        """See `Access.may_see`. Raises Unjudged where Slack does not say who the person is."""
-        if not self._rules.only_owners or user in self._rules.admins:
+    async def can_see(self, user: UserId, job: Job) -> bool:
+        """See `Authorization.can_see`. Raises Unjudged where Slack does not say who the person is."""
+        if not self._policy.only_owners or user in self._policy.admins:
             return True
         is_theirs = job.user is not None and await self._omni_user(user) == job.user
         if not is_theirs:
             audit(Act.FOLLOW, user, None, "refused: not theirs", job=job.id)
         return is_theirs
 
-    async def asker(self, user: UserId) -> OmniUserId | None:
-        """See `Access.asker`."""
-        if self._rules.ask_as_key:
+    async def omni_user_for(self, user: UserId) -> OmniUserId | None:
+        """See `Authorization.omni_user_for`."""
+        if self._policy.ask_as_key:
             return None
         if (found := await self._omni_user(user)) is None:
             audit(Act.ASK, user, None, "refused: no single Omni user")
             raise NoOmniUser(replies.no_omni_user())
         return found
 
-    def may_act(self, user: UserId, watch: Watch) -> bool:
-        """See `Access.may_act`."""
-        return self._rules.may_act(user, watch)
+    def can_manage(self, user: UserId, card: Card) -> bool:
+        """See `Authorization.can_manage`."""
+        return self._policy.can_manage(user, card)
 
-    async def is_shared(self, place: Place) -> bool:
-        """See `Access.is_shared`."""
-        return await self._venues.is_shared(place)
+    async def is_shared(self, channel: ChannelRef) -> bool:
+        """See `Authorization.is_shared`."""
+        return await self._shared_channels.is_shared(channel)
 
-    async def over_limit(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
-        """See `Access.over_limit`."""
-        rules = self._rules
+    async def quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
+        """See `Authorization.quota_error`."""
+        rules = self._policy
         # A question has been counted among the follows when it was stored, and is among those of the hour.
-        if asking and await self._asks.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour:
+        if (
+            asking
+            and await self._questions.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour
+        ):
             audit(Act.ASK, user, None, "refused: too many asks")
             return replies.too_many_asks(rules.most_asks_per_hour)
-        if not asking and len(await self._watches.open_watches_of(team, user)) >= rules.most_open_follows:
+        if not asking and len(await self._cards.followed_cards(team, user)) >= rules.most_open_follows:
             audit(Act.FOLLOW, user, None, "refused: too many open follows")
             return replies.too_many_follows(rules.most_open_follows)
         return None
 
     async def _omni_user(self, user: UserId) -> OmniUserId | None:
         try:
-            return await self._omni_users.of(user)
-        except BoardError as error:
+            return await self._identities.omni_user(user)
+        except SlackError as error:
             log.warning("omni user not known", user=user, code=error.code)
-            raise Unjudged(error.code) from error
+            raise IdentityUnavailable(error.code) from error
 
-    def _refuse(self, user: UserId, place: Place, why: str, line: str) -> str:
-        audit(Act.USE, user, place, f"refused: {why}")
+    def _refuse(self, user: UserId, channel: ChannelRef, why: str, line: str) -> str:
+        audit(Act.USE, user, channel, f"refused: {why}")
         return line
 
 
@@ -137,15 +140,17 @@ OMNI_ANSWERS_WITHIN_SECONDS = 15.0
 and whose it is. Nothing is stored before that."""
 
 
-async def not_shown(access: Access, omni: Omni, person: UserId, job: JobId) -> str | None:
+async def check_visibility(
+    authorization: Authorization, omni: OmniJobs, user: UserId, job: JobId
+) -> str | None:
     """Why this person may not be shown the job, as a private line; None: they may. A job that is not there and one
     that is somebody else's read the same. Raises StoreUnavailable."""
-    if not access.looks_at_jobs:
+    if not authorization.owner_only:
         return None
     try:
         async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-            may_see = await access.may_see(person, await omni.status(job, urgent=True))
-    except Unjudged:
+            may_see = await authorization.can_see(user, await omni.status(job, urgent=True))
+    except IdentityUnavailable:
         return replies.not_known()
     except OmniError as error:
         return replies.not_looked_up(error)

@@ -11,62 +11,69 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bot.domain.access import Access
-from bot.domain.cards import Place, Ts, UserId, Watch, WatchId
+from bot.domain.access import Authorization
+from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import OmniError, OmniUnreachable, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Asking
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.omni import OmniQuestions
+from bot.domain.ports.storage import CardRepository
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
-from bot.services.targets import pressed_card
+from bot.services.targets import load_clicked_card
 
 log = structlog.get_logger()
 
 
-class CancelDesk:
+class CancelService:
     """Takes clicks from people. Returns the line to tell them privately, and raises nothing that a person or the
     world around can cause."""
 
     def __init__(
-        self, *, asking: Asking, watches: Watches, access: Access, start: Callable[[JobId], Awaitable[None]]
+        self,
+        *,
+        omni: OmniQuestions,
+        cards: CardRepository,
+        authorization: Authorization,
+        start: Callable[[JobId], Awaitable[None]],
     ) -> None:
         """`start` sees that a job is followed."""
-        self._asking = asking
-        self._watches = watches
-        self._access = access
+        self._asking = omni
+        self._cards = cards
+        self._authorization = authorization
         self._start = start
         self._under_way: dict[JobId, asyncio.Task[str]] = {}
 
-    async def cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> Message | None:
+    async def cancel(
+        self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+    ) -> Message | None:
         """Cancel the job of a card. The watch, named by a button, must be the one of that card."""
         try:
-            return Message(await self._cancel(watch, place, card, user))
+            return Message(await self._cancel(card_id, channel, message_ts, user))
         except StoreUnavailable as error:
-            log.error("cancel not stored", watch=watch, reason=str(error))
+            log.error("cancel not stored", watch=card_id, reason=str(error))
             return Message(replies.storage_down())
 
-    async def _cancel(self, watch: WatchId, place: Place, card: Ts, user: UserId) -> str:
-        if (line := await self._access.refusal(user, place)) is not None:
+    async def _cancel(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
+        if (line := await self._authorization.deny_reason(user, channel)) is not None:
             return line
-        known = await pressed_card(self._watches, watch, place, card)
+        known = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if known is None:
-            audit(Act.CANCEL, user, place, "refused: no such card")
+            audit(Act.CANCEL, user, channel, "refused: no such card")
             return replies.nothing_to_show_here()
         bind_job(known.job)
-        if not self._access.may_act(user, await self._watches.first_of(known.job) or known):
-            audit(Act.CANCEL, user, place, "refused: not theirs", job=known.job)
+        if not self._authorization.can_manage(user, await self._cards.first_card(known.job) or known):
+            audit(Act.CANCEL, user, channel, "refused: not theirs", job=known.job)
             return replies.not_yours()
         if known.ended:
             return ask_replies.had_ended()
         under_way = self._under_way.get(known.job)
         if under_way is not None:
-            audit(Act.CANCEL, user, place, "joined a cancel under way", job=known.job)
+            audit(Act.CANCEL, user, channel, "joined a cancel under way", job=known.job)
         # A click that is given up must not end the request that others wait for.
         return await asyncio.shield(under_way or self._begin(known, user))
 
-    def _begin(self, known: Watch, user: UserId) -> "asyncio.Task[str]":
+    def _begin(self, known: Card, user: UserId) -> "asyncio.Task[str]":
         task = asyncio.create_task(self._ask_omni(known, user), name=f"cancel {known.job}")
         self._under_way[known.job] = task
 
@@ -79,8 +86,8 @@ class CancelDesk:
         task.add_done_callback(done)
         return task
 
-    async def _ask_omni(self, known: Watch, user: UserId) -> str:
-        await self._watches.set_canceller(known.job, user, instead_of=None)
+    async def _ask_omni(self, known: Card, user: UserId) -> str:
+        await self._cards.set_canceller(known.job, user, instead_of=None)
         try:
             state = await self._asking.cancel(known.job)
         except OmniError as error:
@@ -97,16 +104,16 @@ class CancelDesk:
             return ask_replies.had_ended()
         is_over = state is JobState.CANCELLED
         outcome = "cancelled" if is_over else "stops after its step"
-        audit(Act.CANCEL, user, known.place, outcome, job=known.job)
+        audit(Act.CANCEL, user, known.channel, outcome, job=known.job)
         await self._start(known.job)
         return ask_replies.cancelled() if is_over else ask_replies.stops_after_this_step()
 
-    async def _take_back(self, known: Watch, user: UserId, outcome: str) -> None:
+    async def _take_back(self, known: Card, user: UserId, outcome: str) -> None:
         """Let the cards promise no end any more, unless they did before this click; and see how the job stands."""
-        audit(Act.CANCEL, user, known.place, outcome, job=known.job)
+        audit(Act.CANCEL, user, known.channel, outcome, job=known.job)
         if known.cancelled_by is None:
             try:
-                await self._watches.set_canceller(known.job, None, instead_of=user)
+                await self._cards.set_canceller(known.job, None, instead_of=user)
             except StoreUnavailable as error:
                 log.warning("cancel not taken back", job=known.job, reason=str(error))
         await self._start(known.job)

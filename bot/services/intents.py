@@ -13,13 +13,13 @@ from typing import TypeVar
 
 import structlog
 
-from bot.delivery.direct_messages import Interrupted, Word
+from bot.delivery.direct_messages import InterruptedRequest, Reply
 from bot.domain.errors import StoreUnavailable
 from bot.domain.messages import Message
-from bot.domain.ports.storage import Asks
-from bot.domain.questions import Ask
-from bot.services.submission_steps import in_hand, withdraw, withdraw_if_begun
-from bot.tasks import WholeSteps
+from bot.domain.ports.storage import QuestionRepository
+from bot.domain.questions import PendingQuestion
+from bot.services.submission_steps import heartbeat, rollback, rollback_if_begun
+from bot.tasks import ShieldedTasks
 
 log = structlog.get_logger()
 
@@ -33,9 +33,11 @@ R = TypeVar("R")
 class Intents:
     """Sees through what people ask for."""
 
-    def __init__(self, asks: Asks, steps: WholeSteps, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, questions: QuestionRepository, steps: ShieldedTasks, now: Callable[[], datetime]
+    ) -> None:
         """`steps`: what is settled before the process ends."""
-        self._asks = asks
+        self._questions = questions
         self._steps = steps
         self._now = now
         self._withdrawals: set[asyncio.Task[None]] = set()
@@ -43,11 +45,11 @@ class Intents:
 
     async def see_through(
         self,
-        ask: Ask,
+        question: PendingQuestion,
         prepare: Callable[[], Awaitable[T | Message]],
         proceed: Callable[[T], Awaitable[R]],
         stored: Callable[[], None],
-    ) -> R | Word | None:
+    ) -> R | Reply | None:
         """Store an intent, call `stored`, and do what it asks for. Returns what to tell the person, if anything.
 
         `prepare` finds out what to do, or returns a message that says why nothing is done. It raises nothing that the
@@ -58,41 +60,43 @@ class Intents:
         """
         try:
             async with asyncio.timeout(STORED_WITHIN_SECONDS):
-                is_new = await self._asks.begin(ask)
+                is_new = await self._questions.begin(question)
         except (StoreUnavailable, TimeoutError) as error:
             # It may be stored all the same, and must not be reported later as if it had been accepted.
-            self._withdraw_later(partial(withdraw_if_begun, self._asks, ask, self._now()))
+            self._withdraw_later(partial(rollback_if_begun, self._questions, question, self._now()))
             raise StoreUnavailable(str(error) or "intent not stored in time") from error
         if not is_new:
             return None  # what Slack has delivered to another process too is that one's to answer
         stored()
-        async with in_hand(self._asks, ask, self._now):
-            prepared = await self._prepared(ask, prepare)
+        async with heartbeat(self._questions, question, self._now):
+            prepared = await self._prepared(question, prepare)
             if isinstance(prepared, Message):
-                return self.withdrawn(ask, prepared)
+                return self.withdrawn(question, prepared)
             return await proceed(prepared)
 
-    async def _prepared(self, ask: Ask, prepare: Callable[[], Awaitable[T | Message]]) -> T | Message:
+    async def _prepared(
+        self, question: PendingQuestion, prepare: Callable[[], Awaitable[T | Message]]
+    ) -> T | Message:
         try:
             return await prepare()
         except asyncio.CancelledError as ending:
             # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
-            raise Interrupted(lambda: self._steps.run(withdraw(self._asks, ask))) from ending
+            raise InterruptedRequest(lambda: self._steps.run(rollback(self._questions, question))) from ending
         except Exception:
             # Nothing was done, and the caller replies so.
-            await self._steps.run(withdraw(self._asks, ask))
+            await self._steps.run(rollback(self._questions, question))
             raise
 
-    def withdrawn(self, ask: Ask, message: Message) -> Word:
+    def withdrawn(self, question: PendingQuestion, message: Message) -> Reply:
         """The reply to an intent that certainly came to nothing. Once Slack has taken it, the intent is forgotten."""
 
         async def end() -> None:
             try:
-                await self._asks.withdraw(ask.id)
+                await self._questions.rollback(question.id)
             except StoreUnavailable:
-                self._withdraw_later(partial(withdraw, self._asks, ask))
+                self._withdraw_later(partial(rollback, self._questions, question))
 
-        return Word(message, end)
+        return Reply(message, end)
 
     async def end(self) -> None:
         """Leave what could not be withdrawn to `orphans`. For the end of the process."""

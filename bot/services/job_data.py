@@ -11,31 +11,31 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.delivery.posts import Posting
-from bot.domain.access import Access
-from bot.domain.cards import Place, Ts, UserId, Watch, WatchId
+from bot.delivery.posts import MessagePoster
+from bot.domain.access import Authorization
+from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    BoardError,
     MessageGone,
     NotAllowedHere,
     OmniError,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackError,
     StoreUnavailable,
-    Unanswered,
 )
 from bot.domain.messages import Message, Upload
-from bot.domain.ports.omni import Omni
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.omni import OmniJobs
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import CardRepository
 from bot.domain.results import JobResult
 from bot.log import bind_job
 from bot.rendering import replies
 from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
 from bot.rendering.markdown.sanitize import chat_link
-from bot.services.authorization import not_shown
-from bot.services.job_results import Results
-from bot.services.targets import pressed_card
+from bot.services.authorization import check_visibility
+from bot.services.job_results import JobResults
+from bot.services.targets import load_clicked_card
 
 log = structlog.get_logger()
 
@@ -45,14 +45,14 @@ MOST_REMEMBERED = 1_000
 What = Literal["data", "steps"]
 Piece = tuple[Message, ...] | Upload
 """A message in its forms, or a file."""
-_Key = tuple[WatchId, Ts, What]
+_Key = tuple[CardId, MessageTs, What]
 
 
 @dataclass(slots=True)
 class _Shown:
     """How much of it is in the thread."""
 
-    first: Ts | None = None
+    first: MessageTs | None = None
     done: set[str] = field(default_factory=set)
     """The fingerprints of what is there."""
     is_whole: bool = False
@@ -70,60 +70,66 @@ class _Prepared:
     """More of it may come."""
 
 
-class DataDesk:
+class JobDataService:
     """Takes clicks from people. Every method returns the line to tell them privately, or None where the thread
     speaks for itself, and raises nothing that a person or the world around can cause."""
 
     def __init__(
         self,
         *,
-        omni: Omni,
-        results: Results,
-        board: Board,
-        watches: Watches,
-        posting: Posting,
-        access: Access,
+        omni: OmniJobs,
+        results: JobResults,
+        messages: SlackMessages,
+        cards: CardRepository,
+        poster: MessagePoster,
+        authorization: Authorization,
         tenant: str,
         bot_user: UserId,
     ) -> None:
         """`tenant`: Omni's address; only chats on it become links."""
         self._omni = omni
         self._results = results
-        self._board = board
-        self._watches = watches
-        self._posting = posting
-        self._access = access
+        self._messages = messages
+        self._cards = cards
+        self._poster = poster
+        self._authorization = authorization
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: dict[_Key, _Shown] = {}
         self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
-    async def show_data(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
+    async def show_data(
+        self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+    ) -> str | None:
         """Show the rows of the job's queries. The watch, named by a button, must be the one of that card."""
-        return await self._show("data", watch, place, card, person)
+        return await self._show("data", card_id, channel, message_ts, user)
 
-    async def show_steps(self, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
+    async def show_steps(
+        self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+    ) -> str | None:
         """Show what the AI did. The watch, named by a button, must be the one of that card."""
-        return await self._show("steps", watch, place, card, person)
+        return await self._show("steps", card_id, channel, message_ts, user)
 
-    async def _show(self, what: What, watch: WatchId, place: Place, card: Ts, person: UserId) -> str | None:
+    async def _show(
+        self, what: What, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
+    ) -> str | None:
         try:
-            known = await pressed_card(self._watches, watch, place, card)
+            known = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if known is None:
                 return replies.nothing_to_show_here()
             bind_job(known.job)
-            if (line := await not_shown(self._access, self._omni, person, known.job)) is not None:
+            if (line := await check_visibility(self._authorization, self._omni, user, known.job)) is not None:
                 return line
         except StoreUnavailable as error:
-            log.error("watch not read", watch=watch, reason=str(error))
+            log.error("watch not read", watch=card_id, reason=str(error))
             return replies.storage_down()
-        log.info("asked to show", what=what, watch=watch, user=person)
-        key = (watch, card, what)
+        log.info("asked to show", what=what, watch=card_id, user=user)
+        key = (card_id, message_ts, what)
         # Two who press at once are served one after the other: the second then finds what the first was shown.
         async with self._turns.setdefault(key, asyncio.Lock()):
             return await self._already_shown(key, known) or await self._show_anew(key, known)
 
-    async def _already_shown(self, key: _Key, watch: Watch) -> str | None:
+    async def _already_shown(self, key: _Key, card: Card) -> str | None:
         """The line that leads to what is there; None where it has still to be shown."""
         shown = self._shown.get(key)
         if shown is None or not shown.is_whole:
@@ -131,18 +137,18 @@ class DataDesk:
         if shown.first is None:
             return replies.already_shown(None)
         try:
-            return replies.already_shown(await self._board.permalink(watch.place, shown.first))
+            return replies.already_shown(await self._messages.permalink(card.channel, shown.first))
         except MessageGone:
             del self._shown[key]  # somebody has deleted it
             return None
-        except BoardError as error:
-            log.warning("no permalink", watch=watch.id, code=error.code)
+        except SlackError as error:
+            log.warning("no permalink", watch=card.id, code=error.code)
             return replies.already_shown(None)
 
-    async def _show_anew(self, key: _Key, watch: Watch) -> str | None:
+    async def _show_anew(self, key: _Key, card: Card) -> str | None:
         what = key[2]
         try:
-            result = await self._results.get(watch.job)
+            result = await self._results.get(card.job)
         except OmniError as error:
             return replies.not_fetched(error)
         except StoreUnavailable as error:
@@ -151,22 +157,22 @@ class DataDesk:
             return replies.storage_down()
         prepare = self._data if what == "data" else self._steps
         # It takes up to some seconds, and nothing else may wait for that.
-        prepared = await asyncio.to_thread(prepare, watch, result)
+        prepared = await asyncio.to_thread(prepare, card, result)
         if not prepared.pieces:
             return replies.data_pending() if result.is_pending else replies.nothing_found(what == "data")
-        return await self._put(key, watch, prepared)
+        return await self._put(key, card, prepared)
 
-    def _data(self, watch: Watch, result: JobResult) -> _Prepared:
+    def _data(self, card: Card, result: JobResult) -> _Prepared:
         queries = with_rows(result)
-        with_charts = not self._omni.has_chart(watch.job)
+        with_charts = not self._omni.has_chart(card.job)
         pieces: list[Piece] = [*messages(queries, with_charts=with_charts), *uploads(queries)]
         return _Prepared(pieces, chat_link(result.chat_url, self._tenant), result.is_pending)
 
-    def _steps(self, _watch: Watch, result: JobResult) -> _Prepared:
+    def _steps(self, _watch: Card, result: JobResult) -> _Prepared:
         forms = steps_message(result)
         return _Prepared([forms] if forms else [], chat_link(result.chat_url, self._tenant))
 
-    async def _put(self, key: _Key, watch: Watch, prepared: _Prepared) -> str | None:
+    async def _put(self, key: _Key, card: Card, prepared: _Prepared) -> str | None:
         """Put into the thread what is not there yet. The line to tell where something could not be put there."""
         shown = self._remember(key)
         for piece in prepared.pieces:
@@ -174,12 +180,12 @@ class DataDesk:
             if fingerprint in shown.done:
                 continue
             try:
-                await self._put_piece(key, watch, piece, shown)
-            except Unanswered as error:
-                log.warning("shown unanswered", watch=watch.id, code=error.code)
+                await self._put_piece(key, card, piece, shown)
+            except OutcomeUnknown as error:
+                log.warning("shown unanswered", watch=card.id, code=error.code)
                 shown.is_confirmed = False
-            except BoardError as error:
-                log.warning("not shown", what=key[2], watch=watch.id, code=error.code)
+            except SlackError as error:
+                log.warning("not shown", what=key[2], watch=card.id, code=error.code)
                 return self._refused(error, piece, prepared.link)
             shown.done.add(fingerprint)
         shown.is_whole = not prepared.is_pending
@@ -187,17 +193,17 @@ class DataDesk:
             return replies.unconfirmed_in_thread()
         return replies.data_pending_in_part() if prepared.is_pending else None
 
-    async def _put_piece(self, key: _Key, watch: Watch, piece: Piece, shown: _Shown) -> None:
+    async def _put_piece(self, key: _Key, watch: Card, piece: Piece, shown: _Shown) -> None:
         _, card, what = key
         thread = watch.thread_of(card)
         if isinstance(piece, Upload):
-            await self._board.upload(watch.place, piece, thread=thread)
+            await self._messages.upload(watch.channel, piece, thread=thread)
             return
         mark = f"{watch.id}/{what}/{len(shown.done)}"
-        ts = await self._posting.post_now(watch.place, piece, mark=mark, thread=thread)
+        ts = await self._poster.post_now(watch.channel, piece, mark=mark, thread=thread)
         shown.first = shown.first or ts
 
-    def _refused(self, error: BoardError, piece: Piece, link: str | None) -> str:
+    def _refused(self, error: SlackError, piece: Piece, link: str | None) -> str:
         match error:
             case NotAllowedHere() | ScopeMissing() | PayloadRefused() if isinstance(piece, Upload):
                 return replies.no_files_here(link)

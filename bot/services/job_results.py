@@ -9,7 +9,7 @@ import structlog
 
 from bot.domain.errors import JobNotFound, OmniError
 from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.omni import Omni
+from bot.domain.ports.omni import OmniJobs
 from bot.domain.results import JobResult
 
 log = structlog.get_logger()
@@ -36,11 +36,11 @@ class _Kept:
         return self.found.size if isinstance(self.found, JobResult) else 0
 
 
-class Results:
+class JobResults:
     """The results of COMPLETE jobs. A person waits for each, so its requests are urgent; that they are few is
     what keeps people from starving the polls."""
 
-    def __init__(self, omni: Omni, now: Callable[[], datetime]) -> None:
+    def __init__(self, omni: OmniJobs, now: Callable[[], datetime]) -> None:
         """`now`: aware UTC."""
         self._omni = omni
         self._now = now

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from bot.delivery.posts import back_off
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, TokenRefused, Unanswered
+from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable, TokenRefused
 
 AT_ONCE = 4
 """Requests of one kind under way at a time: so many are refused at most when Slack's limit is reached."""
@@ -52,16 +52,16 @@ class Lookups(Generic[K, V]):
     async def _ask_until_answered(self, key: K) -> V:
         failures = 0
         while True:
-            trouble: BoardError
+            trouble: SlackError
             async with self._under_way:
                 await asyncio.sleep(max(0.0, self._busy_until - _loop_time()))
                 try:
                     return await self._ask(key)
-                except BoardBusy as error:
+                except SlackBusy as error:
                     # Of the method, not of this key: all others wait as well.
                     self._busy_until = max(self._busy_until, _loop_time() + error.retry_after_seconds)
                     continue
-                except (BoardUnreachable, Unanswered, TokenRefused) as error:
+                except (SlackUnreachable, OutcomeUnknown, TokenRefused) as error:
                     trouble = error
             failures = await back_off(trouble, failures)
 

@@ -7,11 +7,11 @@ import structlog
 
 from bot.domain.cards import TeamId, UserId
 from bot.domain.errors import AskRefused, KeyRefused, OmniBusy, OmniError, StoreUnavailable
-from bot.domain.ports.omni import Asking
-from bot.domain.ports.storage import Asks
+from bot.domain.ports.omni import OmniQuestions
+from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import Model, ModelId
 from bot.rendering import replies
-from bot.rendering.modals import Choices
+from bot.rendering.modals import ModelOptions
 
 log = structlog.get_logger()
 
@@ -21,40 +21,45 @@ MOST_REMEMBERED = 200
 """Of how many models the topics are."""
 
 
-class Catalogue:
+class ModelCatalog:
     """Tells the choices for one person at a time."""
 
     def __init__(
-        self, *, asking: Asking, asks: Asks, now: Callable[[], datetime], default_model: ModelId | None
+        self,
+        *,
+        omni: OmniQuestions,
+        questions: QuestionRepository,
+        now: Callable[[], datetime],
+        default_model: ModelId | None,
     ) -> None:
         """`default_model`: what is chosen for people who have chosen none."""
-        self._asking = asking
-        self._asks = asks
+        self._asking = omni
+        self._questions = questions
         self._now = now
         self._default_model = default_model
         self._models: tuple[Sequence[Model], datetime] | None = None
         self._topics: dict[ModelId, tuple[Sequence[str], datetime]] = {}
 
-    async def choices(self, team: TeamId, person: UserId, model: ModelId | None = None) -> Choices:
+    async def choices(self, team: TeamId, user: UserId, model: ModelId | None = None) -> ModelOptions:
         """What the person can choose. `model`: what they have chosen just now; None: what they chose last."""
         try:
             models = await self._all_models()
             known = {each.id for each in models}
-            chosen = model or await self._last(team, person)
+            chosen = model or await self._last(team, user)
             chosen = chosen if chosen in known else self._default_model
             topics = await self._topics_of(chosen) if chosen in known and chosen else ()
         except OmniError as error:
             log.warning("no choices", error=type(error).__name__)
-            return Choices(trouble=_trouble(error))
+            return ModelOptions(trouble=_trouble(error))
         except StoreUnavailable as error:
             # The key's budget is in the database too.
             log.warning("no choices", reason=str(error))
-            return Choices(trouble=replies.storage_down())
-        return Choices(models, chosen if chosen in known else None, topics)
+            return ModelOptions(trouble=replies.storage_down())
+        return ModelOptions(models, chosen if chosen in known else None, topics)
 
-    async def _last(self, team: TeamId, person: UserId) -> ModelId | None:
+    async def _last(self, team: TeamId, user: UserId) -> ModelId | None:
         try:
-            return await self._asks.last_model(team, person)
+            return await self._questions.last_model(team, user)
         except StoreUnavailable as error:
             log.warning("last choice not read", reason=str(error))
             return None

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.domain.cards import UserId
-from bot.domain.errors import BoardError, OmniError
-from bot.domain.people import Person
+from bot.domain.errors import OmniError, SlackError
+from bot.domain.people import SlackUser
 from bot.domain.ports.omni import OmniUserDirectory
 from bot.domain.questions import OmniUserId
 
@@ -30,23 +30,23 @@ class _Known:
     until: datetime
 
 
-class OmniUsers:
+class OmniUserMapper:
     """The Omni users of people in Slack, looked up once for all who ask at once, and remembered for a while."""
 
     def __init__(
         self,
         members: OmniUserDirectory,
-        person: Callable[[UserId], Awaitable[Person]],
+        person: Callable[[UserId], Awaitable[SlackUser]],
         now: Callable[[], datetime],
     ) -> None:
-        """`person`: as `Directory.person`. `now`: aware UTC."""
+        """`person`: as `SlackDirectory.user`. `now`: aware UTC."""
         self._members = members
         self._person = person
         self._now = now
         self._known: dict[UserId, _Known] = {}
-        self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | BoardError | None]] = {}
+        self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | SlackError | None]] = {}
 
-    async def of(self, user: UserId) -> OmniUserId | None:
+    async def omni_user(self, user: UserId) -> OmniUserId | None:
         """The one active Omni user with the person's address; None where Slack tells no address, Omni has no such
         user or more than one, or the person is of another organisation.
 
@@ -59,20 +59,20 @@ class OmniUsers:
             return known.found
         # Whoever asks may be cancelled; the others who wait for the same are not.
         found = await asyncio.shield(self._under_way.get(user) or self._begin(user))
-        if isinstance(found, OmniError | BoardError):
+        if isinstance(found, OmniError | SlackError):
             raise found
         return found
 
-    def _begin(self, user: UserId) -> "asyncio.Task[OmniUserId | OmniError | BoardError | None]":
+    def _begin(self, user: UserId) -> "asyncio.Task[OmniUserId | OmniError | SlackError | None]":
         task = asyncio.create_task(self._look_up(user), name=f"omni user of {user}")
         self._under_way[user] = task
         task.add_done_callback(lambda _: self._under_way.pop(user, None))
         return task
 
-    async def _look_up(self, user: UserId) -> OmniUserId | OmniError | BoardError | None:
+    async def _look_up(self, user: UserId) -> OmniUserId | OmniError | SlackError | None:
         try:
             found = await self._find(await self._person(user))
-        except (OmniError, BoardError) as error:
+        except (OmniError, SlackError) as error:
             return error
         self._known.pop(user, None)
         self._known[user] = _Known(found, self._now() + (UNKNOWN_FOR if found is None else KNOWN_FOR))
@@ -80,17 +80,17 @@ class OmniUsers:
             del self._known[next(iter(self._known))]
         return found
 
-    async def _find(self, person: Person) -> OmniUserId | None:
+    async def _find(self, user: SlackUser) -> OmniUserId | None:
         # Their address is what the admins of another workspace say it is: it proves nothing here.
-        if person.is_stranger or person.is_bot or person.is_deactivated:
-            return self._nobody(person, "of another organisation, deactivated, or no person")
-        if person.email is None:
-            return self._nobody(person, "no address in Slack, or no users:read.email")
-        users = set(await self._members.named(person.email))
+        if user.is_stranger or user.is_bot or user.is_deactivated:
+            return self._nobody(user, "of another organisation, deactivated, or no person")
+        if user.email is None:
+            return self._nobody(user, "no address in Slack, or no users:read.email")
+        users = set(await self._members.named(user.email))
         if len(users) != 1:
-            return self._nobody(person, f"{len(users)} active users with that address")
+            return self._nobody(user, f"{len(users)} active users with that address")
         return users.pop()
 
     @staticmethod
-    def _nobody(person: Person, why: str) -> None:
-        log.info("no omni user", user=person.id, why=why)
+    def _nobody(user: SlackUser, why: str) -> None:
+        log.info("no omni user", user=user.id, why=why)

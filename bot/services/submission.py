@@ -18,32 +18,32 @@ from uuid import uuid4
 
 import structlog
 
-from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, Word, tell_directly
-from bot.delivery.outcomes import Arrivals
+from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, Reply, send_direct_message
+from bot.delivery.outcomes import CardOutcomes
 from bot.delivery.posts import back_off
-from bot.domain.cards import Ts, Watch, WatchId
+from bot.domain.cards import Card, CardId, MessageTs
 from bot.domain.errors import (
-    BoardError,
     ConversationBusy,
-    MaybeTaken,
     OmniError,
+    OutcomeUnknown,
+    SlackError,
     StoreUnavailable,
-    Unanswered,
+    SubmitOutcomeUnknown,
 )
 from bot.domain.jobs import JobId
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Asking, Omni
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import Asks
-from bot.domain.questions import Ask, Question, first_reading
+from bot.domain.ports.omni import OmniJobs, OmniQuestions
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import QuestionRepository
+from bot.domain.questions import PendingQuestion, Question, first_reading
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
-from bot.services.follow import Desk
+from bot.services.follow import FollowService
 from bot.services.intents import Intents
-from bot.services.submission_steps import in_hand, turn
-from bot.services.targets import Destination
-from bot.tasks import WholeSteps, stored
-from bot.tracking.events import JobEvents
+from bot.services.submission_steps import heartbeat, wait_for_conversation
+from bot.services.targets import Target
+from bot.tasks import ShieldedTasks, retry_until_stored
+from bot.tracking.events import JobEventBus
 
 log = structlog.get_logger()
 
@@ -51,14 +51,14 @@ TOLD_WITHIN_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class PreparedQuestion:
     """A question on its way, and what it is for whoever asks."""
 
     act: Act
-    ask: Ask
+    ask: PendingQuestion
     question: Question
-    destination: Destination
-    thread: Ts | None
+    destination: Target
+    thread: MessageTs | None
     """The thread that the card is to be a reply in."""
     unanswered: Message
     """What to tell where nobody knows whether Omni has taken it."""
@@ -69,58 +69,58 @@ class Submission:
     """What is left to do once Omni has taken it."""
 
 
-Prepare = Callable[[], Awaitable[Submission | Message]]
+Prepare = Callable[[], Awaitable[PreparedQuestion | Message]]
 """Finds out what to submit; a message where that is nothing, with what to tell the person. Raises nothing that the
 world around can cause."""
 
 
-class Submitting:
+class QuestionSubmitter:
     """Sees questions through from the intention to the card."""
 
     def __init__(
         self,
         *,
-        omni: Omni,
-        asking: Asking,
-        board: Board,
-        asks: Asks,
+        omni: OmniJobs,
+        asking: OmniQuestions,
+        messages: SlackMessages,
+        questions: QuestionRepository,
         intents: Intents,
-        arrivals: Arrivals,
-        desk: Desk,
+        outcomes: CardOutcomes,
+        follow_service: FollowService,
         start: Callable[[JobId], Awaitable[None]],
-        steps: WholeSteps,
+        steps: ShieldedTasks,
         now: Callable[[], datetime],
-        events: JobEvents | None = None,
+        events: JobEventBus | None = None,
     ) -> None:
-        """`desk`: tells what became of a card. `start` sees that a job is followed. `steps`: what is settled before
+        """`follow_service`: tells what became of a card. `start` sees that a job is followed. `steps`: what is settled before
         the process ends. `events`: what Omni is asked to tell by itself; None: nothing."""
         self._omni = omni
         self._asking = asking
-        self._board = board
-        self._asks = asks
+        self._messages = messages
+        self._questions = questions
         self._intents = intents
-        self._arrivals = arrivals
-        self._desk = desk
+        self._outcomes = outcomes
+        self._follow_service = follow_service
         self._start = start
         self._steps = steps
         self._now = now
-        self._events = events or JobEvents()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._events = events or JobEventBus()
+        self._interactions: set[asyncio.Task[None]] = set()
 
-    async def see_through(
-        self, ask: Ask, prepare: Prepare, stored: Callable[[], None] = lambda: None
-    ) -> Message | Word | None:
+    async def submit_once(
+        self, question: PendingQuestion, prepare: Prepare, stored: Callable[[], None] = lambda: None
+    ) -> Message | Reply | None:
         """Prepare a question, submit it once and follow its job. Returns what to tell the person, if anything.
 
-        `stored` is called once a crash can no longer make it forgotten without a word.
+        `retry_until_stored` is called once a crash can no longer make it forgotten without a word.
 
         Raises:
             StoreUnavailable: the database did not take it, and nothing was begun.
             TooManyFollows: the person follows as much as one may, and nothing was begun.
         """
-        return await self._intents.see_through(ask, prepare, self._submit_or_queue, stored)
+        return await self._intents.see_through(question, prepare, self._submit_or_queue, stored)
 
-    async def _submit_or_queue(self, submission: Submission) -> Message | Word | None:
+    async def _submit_or_queue(self, submission: PreparedQuestion) -> Message | Reply | None:
         try:
             return await self._submit(submission)
         except ConversationBusy as error:
@@ -130,22 +130,22 @@ class Submitting:
         self._spawn(self._wait_for_turn(submission))
         return Message(ask_replies.queued())
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """Leave what waits to `orphans`. For the end of the process."""
         await self._intents.end()
-        for task in self._errands:
+        for task in self._interactions:
             task.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        await asyncio.gather(*self._interactions, return_exceptions=True)
 
-    async def _submit(self, submission: Submission) -> Message | Word | None:
+    async def _submit(self, submission: PreparedQuestion) -> Message | Reply | None:
         """Submit it now. Raises ConversationBusy, and does nothing of what that asks for."""
-        watch = WatchId(str(uuid4()))
-        with self._arrivals.waiting(watch) as arrival:
+        card = CardId(str(uuid4()))
+        with self._outcomes.subscribe(card) as arrival:
             try:
-                mine = await self._steps.run(self._submit_and_bind(submission, watch))
+                mine = await self._steps.run(self._submit_and_bind(submission, card))
             except ConversationBusy:
                 raise
-            except MaybeTaken:
+            except SubmitOutcomeUnknown:
                 return self._unanswered(submission)
             except (OmniError, StoreUnavailable) as error:
                 return self._refused(submission, error)
@@ -156,49 +156,49 @@ class Submitting:
             bind_job(mine.job)
             await self._start(mine.job)
             try:
-                said = await self._desk.tell_new(mine, arrival, submission.destination)
+                said = await self._follow_service.outcome_of_new(mine, arrival, submission.destination)
             except StoreUnavailable as error:
                 log.warning("arrival not known", watch=mine.id, reason=str(error))
                 said = replies.card_is_late()
         return Message(said) if isinstance(said, str) else said
 
-    async def _submit_and_bind(self, submission: Submission, watch: WatchId) -> Watch:
-        """Raises what `Asking.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
+    async def _submit_and_bind(self, submission: PreparedQuestion, card_id: CardId) -> Card:
+        """Raises what `OmniQuestions.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
         ask = submission.ask
         question = replace(submission.question, webhook=self._events.webhook(ask.id))
         submitted = await self._asking.submit(question)
-        self._events.began(first_reading(submitted, question, self._now()))
+        self._events.record_submitted(first_reading(submitted, question, self._now()))
         bind_job(submitted.job)
-        mine = Watch(
-            id=watch,
+        mine = Card(
+            id=card_id,
             job=submitted.job,
-            place=submission.destination.place,
+            channel=submission.destination.place,
             requester=ask.user,
             followers=(ask.user,),
-            asked_at=ask.asked_at,
+            requested_at=ask.asked_at,
             thread=submission.thread,
-            is_own=True,
+            asked_by_bot=True,
         )
         self._note(submission, "taken", submitted.job)
         try:
-            return await stored(watch, partial(self._asks.bind, ask.id, mine))
+            return await retry_until_stored(card_id, partial(self._questions.bind, ask.id, mine))
         except StoreUnavailable as error:
             log.error("job not stored", job=submitted.job, reason=str(error))
             raise _NotBound(submitted.job) from error
 
-    def _unanswered(self, submission: Submission) -> Word:
+    def _unanswered(self, submission: PreparedQuestion) -> Reply:
         self._note(submission, "perhaps taken")
 
         async def end() -> None:
             try:
-                await self._asks.told(submission.ask.id)
+                await self._questions.mark_reported(submission.ask.id)
             except StoreUnavailable as error:
                 # Then it is told once more, as an orphan.
                 log.warning("ask not ended", reason=str(error))
 
-        return Word(submission.unanswered, end)
+        return Reply(submission.unanswered, end)
 
-    def _refused(self, submission: Submission, error: Exception, line: str | None = None) -> Word:
+    def _refused(self, submission: PreparedQuestion, error: Exception, line: str | None = None) -> Reply:
         self._note(submission, f"failed: {type(error).__name__}")
         line = line or (
             ask_replies.refused(error) if isinstance(error, OmniError) else replies.storage_down()
@@ -207,22 +207,22 @@ class Submitting:
 
     # Behind another job
 
-    async def _wait_for_turn(self, submission: Submission) -> None:
-        async with in_hand(self._asks, submission.ask, self._now):
+    async def _wait_for_turn(self, submission: PreparedQuestion) -> None:
+        async with heartbeat(self._questions, submission.ask, self._now):
             word = await self._submit_in_turn(submission)
             # Still in hand: should this process end meanwhile, another tells.
-            if isinstance(word, Word):
+            if isinstance(word, Reply):
                 if await self._tell(submission.ask, word.message):
-                    await word.once_told()
+                    await word.on_delivered()
             elif word is not None:
                 await self._tell(submission.ask, word)
 
-    async def _submit_in_turn(self, submission: Submission) -> Message | Word | None:
+    async def _submit_in_turn(self, submission: PreparedQuestion) -> Message | Reply | None:
         ahead = await submission.ahead() if submission.ahead is not None else ()
         try:
-            if not await turn(self._omni, ahead):
+            if not await wait_for_conversation(self._omni, ahead):
                 raise ConversationBusy("409")
-            if not await self._asks.touch(submission.ask.id, self._now()):
+            if not await self._questions.heartbeat(submission.ask.id, self._now()):
                 return None  # this process was paused for so long that another has told of it
             return await self._submit(submission)
         except ConversationBusy as error:
@@ -230,27 +230,32 @@ class Submitting:
         except StoreUnavailable as error:
             return self._refused(submission, error)
 
-    async def _tell(self, ask: Ask, message: Message) -> bool:
+    async def _tell(self, question: PendingQuestion, message: Message) -> bool:
         """Tell the person, who has gone on since, in direct messages. False if Slack does not take it."""
         failures = 0
         while failures < TOLD_WITHIN_TRIES:
             try:
-                await tell_directly(
-                    self._board, ask.place, ask.user, message, mark=ask.id, since=ask.asked_at
+                await send_direct_message(
+                    self._messages,
+                    question.place,
+                    question.user,
+                    message,
+                    mark=question.id,
+                    since=question.asked_at,
                 )
-            except BoardError as error:
-                if isinstance(error, Unanswered):
+            except SlackError as error:
+                if isinstance(error, OutcomeUnknown):
                     await asyncio.sleep(SETTLED_AFTER_SECONDS)
                 failures = await back_off(error, failures)
             else:
                 return True
-        log.warning("private line not told", user=ask.user)
+        log.warning("private line not told", user=question.user)
         return False
 
     def _spawn(self, errand: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._see_through(errand))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._interactions.add(task)
+        task.add_done_callback(self._interactions.discard)
 
     async def _see_through(self, errand: Coroutine[Any, Any, None]) -> None:
         try:
@@ -258,7 +263,7 @@ class Submitting:
         except Exception:
             log.exception("errand broke")
 
-    def _note(self, submission: Submission, outcome: str, job: JobId | None = None) -> None:
+    def _note(self, submission: PreparedQuestion, outcome: str, job: JobId | None = None) -> None:
         audit(submission.act, submission.ask.user, submission.destination.place, outcome, job=job)
 
 

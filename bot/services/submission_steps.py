@@ -8,13 +8,13 @@ from functools import partial
 
 import structlog
 
-from bot.domain.cards import WatchId
+from bot.domain.cards import CardId
 from bot.domain.errors import JobNotFound, OmniError, StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.domain.ports.omni import Omni
-from bot.domain.ports.storage import Asks
-from bot.domain.questions import Ask
-from bot.tasks import stored
+from bot.domain.ports.omni import OmniJobs
+from bot.domain.ports.storage import QuestionRepository
+from bot.domain.questions import PendingQuestion
+from bot.tasks import retry_until_stored
 
 log = structlog.get_logger()
 
@@ -23,20 +23,24 @@ TOUCHED_EVERY_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def in_hand(asks: Asks, ask: Ask, now: Callable[[], datetime]) -> AsyncIterator[None]:
+async def heartbeat(
+    questions: QuestionRepository, question: PendingQuestion, now: Callable[[], datetime]
+) -> AsyncIterator[None]:
     """Say so again and again, until the context is left."""
-    touching = asyncio.create_task(_touch(asks, ask, now), name=f"touch {ask.id}")
+    touching = asyncio.create_task(_touch(questions, question, now), name=f"touch {question.id}")
     try:
         yield
     finally:
         touching.cancel()
 
 
-async def _touch(asks: Asks, ask: Ask, now: Callable[[], datetime]) -> None:
+async def _touch(
+    questions: QuestionRepository, question: PendingQuestion, now: Callable[[], datetime]
+) -> None:
     while True:
         await asyncio.sleep(TOUCHED_EVERY_SECONDS)
         try:
-            await asks.touch(ask.id, now())
+            await questions.heartbeat(question.id, now())
         except StoreUnavailable as error:
             log.warning("ask not touched", reason=str(error))
 
@@ -49,7 +53,7 @@ UNKNOWN_JOB_SECONDS = 60.0
 WAITS_AT_MOST_SECONDS = 1_800.0
 
 
-async def turn(omni: Omni, ahead: Sequence[JobId]) -> bool:
+async def wait_for_conversation(omni: OmniJobs, ahead: Sequence[JobId]) -> bool:
     """Wait for the end of these jobs. False if that takes longer than a question can wait."""
     try:
         async with asyncio.timeout(WAITS_AT_MOST_SECONDS):
@@ -65,7 +69,7 @@ async def turn(omni: Omni, ahead: Sequence[JobId]) -> bool:
     return True
 
 
-async def _is_active(omni: Omni, job: JobId, *, urgent: bool = False) -> bool:
+async def _is_active(omni: OmniJobs, job: JobId, *, urgent: bool = False) -> bool:
     """Whether it runs; where Omni does not tell, it may."""
     try:
         return not (await omni.status(job, urgent=urgent)).state.is_final
@@ -76,21 +80,21 @@ async def _is_active(omni: Omni, job: JobId, *, urgent: bool = False) -> bool:
         return True
 
 
-async def withdraw(asks: Asks, ask: Ask) -> None:
+async def rollback(questions: QuestionRepository, question: PendingQuestion) -> None:
     """Forget a question that is in the table."""
     try:
-        await stored(WatchId(ask.id), partial(asks.withdraw, ask.id))
+        await retry_until_stored(CardId(question.id), partial(questions.rollback, question.id))
     except StoreUnavailable as error:
         log.warning("ask not withdrawn", reason=str(error))
 
 
-async def withdraw_if_begun(asks: Asks, ask: Ask, now: datetime) -> None:
+async def rollback_if_begun(questions: QuestionRepository, question: PendingQuestion, now: datetime) -> None:
     """Forget a question of which the database did not say whether it has taken it. Another process may have taken the
     same message up, and asks it: what that one has stored is left alone."""
     try:
-        is_mine = await stored(WatchId(ask.id), partial(asks.take_over, ask, now))
+        is_mine = await retry_until_stored(CardId(question.id), partial(questions.take_over, question, now))
     except StoreUnavailable as error:
         log.warning("ask not withdrawn", reason=str(error))
         return
     if is_mine:
-        await withdraw(asks, ask)
+        await rollback(questions, question)

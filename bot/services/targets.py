@@ -7,11 +7,11 @@ from functools import partial
 
 import structlog
 
-from bot.domain.access import Access
-from bot.domain.cards import Place, Ts, UserId, Watch, WatchId
-from bot.domain.errors import BoardError, NotAllowedHere, ScopeMissing
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import Watches
+from bot.domain.access import Authorization
+from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import NotAllowedHere, ScopeMissing, SlackError
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import CardRepository
 from bot.rendering import replies
 
 log = structlog.get_logger()
@@ -22,41 +22,41 @@ PRIVATE = "private"
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Target:
     """Where a card goes."""
 
-    place: Place
+    place: ChannelRef
     say: Callable[[str | None], str] | None = None
     """What to tell the person of it, given the card's permalink; None where they see for themselves."""
 
 
-class Destinations:
+class Targets:
     """Chooses between the conversation and the person's direct messages."""
 
-    def __init__(self, board: Board, access: Access, bot_user: UserId) -> None:
-        self._board = board
-        self._access = access
+    def __init__(self, messages: SlackMessages, authorization: Authorization, bot_user: UserId) -> None:
+        self._messages = messages
+        self._authorization = authorization
         self._bot_user = bot_user
 
-    async def resolve(self, place: Place, person: UserId) -> Place:
+    async def resolve(self, channel: ChannelRef, user: UserId) -> ChannelRef:
         """The place, or the person's direct messages where it is none: what is begun in no conversation belongs there.
         Raises a BoardError where those can't be had."""
-        return place if place.channel else await self._board.direct(place, person)
+        return channel if channel.id else await self._messages.open_dm(channel, user)
 
-    async def choose(self, place: Place, person: UserId, *, private: bool) -> Destination:
+    async def choose(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
         """Where the card of a person's request in that place goes: to their direct messages where they wish it, or
         where people of another organisation would read the answer. Raises a BoardError where those can't be had."""
-        is_kept = not private and await self._access.is_shared(place)
+        is_kept = not private and await self._authorization.is_shared(channel)
         if not private and not is_kept:
-            return Destination(place)
-        direct = await self._board.direct(place, person)
-        if direct == place:
-            return Destination(place)
+            return Target(channel)
+        direct = await self._messages.open_dm(channel, user)
+        if direct == channel:
+            return Target(channel)
         if is_kept:
-            return Destination(direct, partial(replies.kept_private, bot_user=self._bot_user))
-        return Destination(direct, replies.sent_privately)
+            return Target(direct, partial(replies.kept_private, bot_user=self._bot_user))
+        return Target(direct, replies.sent_privately)
 
-    def not_had(self, error: BoardError) -> str:
+    def not_had(self, error: SlackError) -> str:
         """What to tell a person whose card could go nowhere but to their direct messages."""
         log.warning("no direct message", code=error.code)
         if isinstance(error, NotAllowedHere | ScopeMissing):
@@ -64,7 +64,7 @@ class Destinations:
         return replies.slack_busy()
 
 
-def split_private(text: str) -> tuple[str, bool]:
+def parse_private_flag(text: str) -> tuple[str, bool]:
     """What was typed without the last word `private`, and whether that word was there."""
     words = text.rsplit(maxsplit=1)
     if len(words) == 2 and words[1].lower() == PRIVATE:
@@ -76,12 +76,19 @@ LOOKS_AGAIN_AFTER_SECONDS = (0.2, 0.4, 0.8)
 """When to look again for a card that can be pressed already and is not stored yet."""
 
 
-async def pressed_card(watches: Watches, watch: WatchId, place: Place, card: Ts) -> Watch | None:
+async def load_clicked_card(
+    cards: CardRepository, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
+) -> Card | None:
     """The watch, if it is that card's. Raises StoreUnavailable."""
-    known = await watches.get(watch)
+    known = await cards.get(card_id)
     for seconds in LOOKS_AGAIN_AFTER_SECONDS:
-        if known is None or known.place != place or known.card is not None or known.card_tried_at is None:
+        if (
+            known is None
+            or known.channel != channel
+            or known.message_ts is not None
+            or known.post_started_at is None
+        ):
             break
         await asyncio.sleep(seconds)
-        known = await watches.get(watch)
-    return known if known is not None and known.is_of(place, card) else None
+        known = await cards.get(card_id)
+    return known if known is not None and known.is_message(channel, message_ts) else None

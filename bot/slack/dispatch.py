@@ -15,8 +15,8 @@ from bot.domain.errors import StoreUnavailable
 log = structlog.get_logger()
 
 
-class Delivery(Protocol):
-    """Takes what Slack delivers, and hands it to `dispatch.Dispatch`."""
+class EventSource(Protocol):
+    """Takes what Slack delivers, and hands it to `dispatch.Dispatcher`."""
 
     async def run(self) -> None:
         """Take it until cancelled; after that nothing more is taken."""
@@ -36,7 +36,7 @@ Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
 StoreUnavailable."""
 
 
-class Dispatch:
+class Dispatcher:
     """Finds the workspace of a payload. Each event is taken once, however often Slack sends it."""
 
     def __init__(self, apps: Apps) -> None:

@@ -15,10 +15,10 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId
-from bot.domain.errors import BoardError, BoardUnreachable, MessageGone, TokenRefused, Unanswered
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
+from bot.domain.errors import MessageGone, OutcomeUnknown, SlackError, SlackUnreachable, TokenRefused
 from bot.domain.messages import Message, Upload
-from bot.domain.ports.metrics import UNMETERED, Meter
+from bot.domain.ports.metrics import NO_METRICS, Metrics
 from bot.slack.web_api import MeteredWebClient, call, meaning
 
 log = structlog.get_logger()
@@ -37,8 +37,8 @@ MESSAGES_PER_PAGE = 200
 Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
 
 
-class SlackBoard:
-    """`Board` over Slack's Web API."""
+class WebApiMessages:
+    """`SlackMessages` over Slack's Web API."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         """`client` comes from `slack_client`: one that never posts again by itself."""
@@ -46,11 +46,13 @@ class SlackBoard:
         self.refused: str | None = None
         """Slack's word for why it refuses the token; None while it takes it."""
 
-    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
-        """See `Board.post`."""
+    async def post(
+        self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
+        """See `SlackMessages.post`."""
         answer = await self._call(
             lambda: self._client.chat_postMessage(
-                channel=place.channel,
+                channel=channel.id,
                 text=message.text,
                 blocks=list(message.blocks),
                 thread_ts=thread,
@@ -59,56 +61,58 @@ class SlackBoard:
                 unfurl_media=False,
             )
         )
-        ts = Ts(str(answer["ts"]))
+        ts = MessageTs(str(answer["ts"]))
         if thread is not None and "thread_ts" not in (answer.get("message") or {"thread_ts": thread}):
-            await self._make_sure_of_parent(place, ts, thread)
+            await self._make_sure_of_parent(channel, ts, thread)
         return ts
 
-    async def _make_sure_of_parent(self, place: Place, ts: Ts, thread: Ts) -> None:
+    async def _make_sure_of_parent(self, channel: ChannelRef, ts: MessageTs, thread: MessageTs) -> None:
         """Take a reply back whose parent is gone: Slack has put it at the top level, without a word
         (slack-go/slack#1571). Raises MessageGone."""
         try:
-            await self.permalink(place, thread)
+            await self.permalink(channel, thread)
         except MessageGone:
-            log.info("reply without a parent", channel=place.channel)
-            with suppress(BoardError):  # then it stays there
-                await self.delete(place, ts)
+            log.info("reply without a parent", channel=channel.id)
+            with suppress(SlackError):  # then it stays there
+                await self.delete(channel, ts)
             raise
-        except BoardError as error:
-            log.info("parent not known", channel=place.channel, code=error.code)
+        except SlackError as error:
+            log.info("parent not known", channel=channel.id, code=error.code)
 
-    async def update(self, place: Place, ts: Ts, message: Message) -> None:
-        """See `Board.update`. Text and blocks always go together: text alone would remove the blocks."""
+    async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
+        """See `SlackMessages.update`. Text and blocks always go together: text alone would remove the blocks."""
         await self._call(
             lambda: self._client.chat_update(
-                channel=place.channel, ts=ts, text=message.text, blocks=list(message.blocks)
+                channel=channel.id, ts=ts, text=message.text, blocks=list(message.blocks)
             )
         )
 
-    async def delete(self, place: Place, ts: Ts) -> None:
-        """See `Board.delete`."""
+    async def delete(self, channel: ChannelRef, ts: MessageTs) -> None:
+        """See `SlackMessages.delete`."""
         with suppress(MessageGone):  # somebody was faster
-            await self._call(lambda: self._client.chat_delete(channel=place.channel, ts=ts))
+            await self._call(lambda: self._client.chat_delete(channel=channel.id, ts=ts))
 
-    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
-        """See `Board.find`."""
+    async def find_by_metadata(
+        self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
+    ) -> MessageTs | None:
+        """See `SlackMessages.find_by_metadata`."""
         cursor = ""
         while True:
-            answer = await self._messages(place, since, thread, cursor)
+            answer = await self._messages(channel, since, thread, cursor)
             for found in answer["messages"]:
                 is_parent = found.get("ts") == thread
                 if not is_parent and _mark_of(found) == mark:
-                    return Ts(str(found["ts"]))
+                    return MessageTs(str(found["ts"]))
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 return None
 
     async def _messages(
-        self, place: Place, since: datetime, thread: Ts | None, cursor: str
+        self, channel: ChannelRef, since: datetime, thread: MessageTs | None, cursor: str
     ) -> AsyncSlackResponse:
         """One page of a channel's messages, or of a thread's, that are newer than `since`."""
         page: dict[str, Any] = {
-            "channel": place.channel,
+            "channel": channel.id,
             "oldest": f"{since.timestamp():.6f}",
             "limit": MESSAGES_PER_PAGE,
             "include_all_metadata": True,
@@ -118,15 +122,15 @@ class SlackBoard:
             return await self._call(lambda: self._client.conversations_history(**page))
         return await self._call(lambda: self._client.conversations_replies(ts=thread, **page))
 
-    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
-        """See `Board.upload`. Slack takes a file in three steps, and only the last one shows it."""
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
+        """See `SlackMessages.upload`. Slack takes a file in three steps, and only the last one shows it."""
         try:
             file = await self._send_file(upload)
-        except Unanswered as error:
-            raise BoardUnreachable(error.code) from error
+        except OutcomeUnknown as error:
+            raise SlackUnreachable(error.code) from error
         await self._call(
             lambda: self._client.files_completeUploadExternal(
-                files=[{"id": file, "title": upload.title}], channel_id=place.channel, thread_ts=thread
+                files=[{"id": file, "title": upload.title}], channel_id=channel.id, thread_ts=thread
             )
         )
 
@@ -141,17 +145,15 @@ class SlackBoard:
         await send_bytes(str(promised["upload_url"]), upload.content)
         return str(promised["file_id"])
 
-    async def permalink(self, place: Place, ts: Ts) -> str:
-        """See `Board.permalink`."""
-        answer = await self._call(
-            lambda: self._client.chat_getPermalink(channel=place.channel, message_ts=ts)
-        )
+    async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
+        """See `SlackMessages.permalink`."""
+        answer = await self._call(lambda: self._client.chat_getPermalink(channel=channel.id, message_ts=ts))
         return str(answer["permalink"])
 
-    async def direct(self, place: Place, user: UserId) -> Place:
-        """See `Board.direct`."""
+    async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
+        """See `SlackMessages.open_dm`."""
         answer = await self._call(lambda: self._client.conversations_open(users=user))
-        return Place(place.team, ChannelId(str(answer["channel"]["id"])))
+        return ChannelRef(channel.team, ChannelId(str(answer["channel"]["id"])))
 
     async def _call(self, request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
         try:
@@ -166,14 +168,14 @@ class SlackBoard:
 
 
 def slack_client(
-    token: str, base_url: str, session: aiohttp.ClientSession, meter: Meter = UNMETERED
+    token: str, base_url: str, session: aiohttp.ClientSession, metrics: Metrics = NO_METRICS
 ) -> AsyncWebClient:
     """A Web API client without retries of its own, over a session from `slack_session`.
 
     The SDK's default repeats a request whose connection broke, which posts a message twice when only the
     answer was lost. What may be repeated is decided by our callers.
     """
-    return MeteredWebClient(meter, token=token, base_url=base_url, session=session, retry_handlers=[])
+    return MeteredWebClient(metrics, token=token, base_url=base_url, session=session, retry_handlers=[])
 
 
 def slack_session() -> aiohttp.ClientSession:
@@ -255,7 +257,7 @@ async def send_bytes(address: str, content: bytes) -> None:
         ):
             status, retry_after = answer.status, answer.headers.get("Retry-After")
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise BoardUnreachable(type(error).__name__) from error
+        raise SlackUnreachable(type(error).__name__) from error
     if status != 200:
         raise meaning("", status=status, retry_after=retry_after)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
 
 Payload = Mapping[str, Any]
 _SHOWN = ("text", "url", "title_link", "from_url", "fallback")
@@ -19,55 +19,55 @@ too. Source: docs.slack.dev/reference/events/message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Click:
+class ButtonClick:
     """Somebody has pressed a button."""
 
     value: str = field(repr=False)
-    place: Place
-    message: Ts
+    place: ChannelRef
+    message: MessageTs
     """The message that the button is under."""
     person: UserId
     trigger: str = field(repr=False)
-    thread: Ts
+    thread: MessageTs
     """The thread that the message begins, or is a reply in."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class IncomingMessage:
     """Somebody has written to the bot."""
 
     words: str = field(repr=False)
     """Without the bot's name at its beginning or end."""
-    place: Place
-    message: Ts
+    place: ChannelRef
+    message: MessageTs
     person: UserId
-    thread: Ts | None
+    thread: MessageTs | None
     """The thread that it is a reply in."""
 
 
-def click(body: Payload, team: TeamId) -> Click:
+def click(body: Payload, team: TeamId) -> ButtonClick:
     """A button that was pressed. `team`: the workspace that the app runs in. The payload names the person's, which is
     another where a channel is shared."""
     container = body.get("container") or {}
     (action, *_) = body.get("actions") or [{}]
-    return Click(
+    return ButtonClick(
         value=str(action.get("value") or ""),
-        place=Place(team, ChannelId(container.get("channel_id") or "")),
-        message=Ts(container.get("message_ts") or ""),
+        place=ChannelRef(team, ChannelId(container.get("channel_id") or "")),
+        message=MessageTs(container.get("message_ts") or ""),
         person=person_of(body),
         trigger=str(body.get("trigger_id") or ""),
-        thread=Ts(container.get("thread_ts") or container.get("message_ts") or ""),
+        thread=MessageTs(container.get("thread_ts") or container.get("message_ts") or ""),
     )
 
 
-def place_of_command(command: Payload, team: TeamId) -> Place:
+def place_of_command(command: Payload, team: TeamId) -> ChannelRef:
     """Where a command was typed. `team`: as for `click`."""
-    return Place(team, ChannelId(command.get("channel_id") or ""))
+    return ChannelRef(team, ChannelId(command.get("channel_id") or ""))
 
 
-def place_of_message(body: Payload, team: TeamId) -> Place:
+def place_of_message(body: Payload, team: TeamId) -> ChannelRef:
     """Where the message of a message shortcut stands. `team`: as for `click`."""
-    return Place(team, ChannelId((body.get("channel") or {}).get("id") or ""))
+    return ChannelRef(team, ChannelId((body.get("channel") or {}).get("id") or ""))
 
 
 def person_of(body: Payload) -> UserId:
@@ -75,7 +75,7 @@ def person_of(body: Payload) -> UserId:
     return UserId((body.get("user") or {}).get("id") or "")
 
 
-def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
+def incoming_message(body: Payload, team: TeamId, bot_user: UserId) -> IncomingMessage | None:
     """What a person wrote to the bot; None where no person wrote it, or it is not new. `team`: as for `click`."""
     event = body.get("event") or {}
     if (
@@ -86,12 +86,12 @@ def said(body: Payload, team: TeamId, bot_user: UserId) -> Said | None:
     ):
         return None
     thread = event.get("thread_ts")
-    return Said(
+    return IncomingMessage(
         words=_addressed(str(event.get("text") or ""), bot_user),
-        place=Place(team, ChannelId(event["channel"])),
-        message=Ts(event.get("ts") or ""),
+        place=ChannelRef(team, ChannelId(event["channel"])),
+        message=MessageTs(event.get("ts") or ""),
         person=UserId(event["user"]),
-        thread=Ts(thread) if thread and thread != event.get("ts") else None,
+        thread=MessageTs(thread) if thread and thread != event.get("ts") else None,
     )
 
 

@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.dispatch import QUIET, Dispatch
+from bot.slack.dispatch import QUIET, Dispatcher
 
 log = structlog.get_logger()
 
@@ -24,9 +24,9 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 
 
 class SocketMode:
-    """Slack's connection to the app. Fulfils `delivery.Delivery`."""
+    """Slack's connection to the app. Fulfils `delivery.EventSource`."""
 
-    def __init__(self, dispatch: Dispatch, app_token: str, client: AsyncWebClient) -> None:
+    def __init__(self, dispatch: Dispatcher, app_token: str, client: AsyncWebClient) -> None:
         # Of an app, Bolt's handler uses this method and nothing else.
         self._app = cast(AsyncApp, dispatch)
         self._app_token = app_token

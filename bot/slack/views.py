@@ -8,40 +8,40 @@ from typing import Any
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.cards import Place, Ts, UserId
-from bot.domain.errors import BoardError, BoardUnreachable, Unanswered
+from bot.domain.cards import ChannelRef, MessageTs, UserId
+from bot.domain.errors import OutcomeUnknown, SlackError, SlackUnreachable
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import Meter, Outcome
+from bot.domain.ports.metrics import Metrics, RequestOutcome
 from bot.slack.web_api import call, meaning, outcome_of
 
 
-class SlackViews:
-    """`Views` over Slack's Web API. Each call is made once: all but `open` and `whisper` may be made again."""
+class WebApiViews:
+    """`SlackViews` over Slack's Web API. Each call is made once: all but `open` and `reply_to_response_url` may be made again."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         """`client` comes from `slack_client`."""
         self._client = client
 
     async def open(self, trigger: str, view: dict[str, object]) -> str:
-        """See `Views.open`. Raises ViewGone where the 3 s are over, or the trigger is used up."""
+        """See `SlackViews.open`. Raises ViewGone where the 3 s are over, or the trigger is used up."""
         answer = await call(lambda: self._client.views_open(trigger_id=trigger, view=view))
         return str(answer["view"]["id"])
 
     async def update(self, view_id: str, view: dict[str, object]) -> None:
-        """See `Views.update`. Raises ViewGone where the person has closed it."""
+        """See `SlackViews.update`. Raises ViewGone where the person has closed it."""
         await call(lambda: self._client.views_update(view_id=view_id, view=view))
 
     async def publish(self, user: UserId, view: dict[str, object]) -> None:
-        """See `Views.publish`. Raises NotAllowedHere where the app has no Home tab, or the person none of ours."""
+        """See `SlackViews.publish`. Raises NotAllowedHere where the app has no Home tab, or the person none of ours."""
         await call(lambda: self._client.views_publish(user_id=user, view=view))
 
-    async def whisper(
-        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    async def post_ephemeral(
+        self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
-        """See `Views.whisper`. Raises NotAllowedHere where the bot or the person is no member."""
+        """See `SlackViews.post_ephemeral`. Raises NotAllowedHere where the bot or the person is no member."""
         await call(
             lambda: self._client.chat_postEphemeral(
-                channel=place.channel,
+                channel=channel.id,
                 user=user,
                 text=message.text,
                 blocks=list(message.blocks),
@@ -56,22 +56,24 @@ METHOD = "response"
 NO_CONNECTION = "no_connection"
 
 
-async def whisper(session: aiohttp.ClientSession, meter: Meter, response_url: str, message: Message) -> None:
+async def reply_to_response_url(
+    session: aiohttp.ClientSession, metrics: Metrics, response_url: str, message: Message
+) -> None:
     """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
 
     `session` comes from `slack.slack_session`, which follows no redirect.
 
     A 5xx and a page count as not told: of what only one person sees, twice is better than never.
     """
-    outcome = Outcome.ABANDONED
+    outcome = RequestOutcome.ABANDONED
     try:
         await _send(session, response_url, message)
-        outcome = Outcome.OK
-    except BoardError as error:
-        outcome = Outcome.NOT_SENT if error.code == NO_CONNECTION else outcome_of(error)
+        outcome = RequestOutcome.OK
+    except SlackError as error:
+        outcome = RequestOutcome.NOT_SENT if error.code == NO_CONNECTION else outcome_of(error)
         raise
     finally:
-        meter.slack_call(METHOD, outcome)
+        metrics.slack_call(METHOD, outcome)
 
 
 async def _send(session: aiohttp.ClientSession, response_url: str, message: Message) -> None:
@@ -87,18 +89,18 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
             status, retry_after = answer.status, answer.headers.get("Retry-After")
             is_page = (await answer.text(errors="replace")).lstrip().startswith("<")
     except aiohttp.ClientConnectorError as error:
-        raise BoardUnreachable(NO_CONNECTION) from error
+        raise SlackUnreachable(NO_CONNECTION) from error
     except aiohttp.TooManyRedirects as error:
-        raise BoardError(f"http_{error.status}") from error
+        raise SlackError(f"http_{error.status}") from error
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise Unanswered(type(error).__name__) from error
+        raise OutcomeUnknown(type(error).__name__) from error
     if status >= 500:
-        raise BoardUnreachable(f"http_{status}")
+        raise SlackUnreachable(f"http_{status}")
     if status == 200 and is_page:
         # Somebody else answers in Slack's place, a proxy say; Slack's own body is but a word or an object.
-        raise BoardUnreachable("nonsense")
+        raise SlackUnreachable("nonsense")
     if status == 429:
         raise meaning("", status=status, retry_after=retry_after)
     if status != 200:
         # It is used up, or 30 minutes old: docs.slack.dev/interactivity/handling-user-interaction.
-        raise BoardError(f"http_{status}")
+        raise SlackError(f"http_{status}")

@@ -11,63 +11,63 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
     MessageGone,
     NotAllowedHere,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     TokenRefused,
-    Unanswered,
     ViewGone,
 )
-from bot.domain.ports.metrics import Meter, Outcome
+from bot.domain.ports.metrics import Metrics, RequestOutcome
 
-_OUTCOMES: dict[type[BoardError], Outcome] = {
-    BoardBusy: Outcome.RATE_LIMITED,
-    TokenRefused: Outcome.KEY_REFUSED,
-    Unanswered: Outcome.UNANSWERED,
-    BoardUnreachable: Outcome.SERVER_ERROR,
+_OUTCOMES: dict[type[SlackError], RequestOutcome] = {
+    SlackBusy: RequestOutcome.RATE_LIMITED,
+    TokenRefused: RequestOutcome.KEY_REFUSED,
+    OutcomeUnknown: RequestOutcome.UNANSWERED,
+    SlackUnreachable: RequestOutcome.SERVER_ERROR,
 }
 
 
-def outcome_of(error: BoardError) -> Outcome:
+def outcome_of(error: SlackError) -> RequestOutcome:
     """What Slack's refusal is counted as."""
-    return _OUTCOMES.get(type(error), Outcome.REFUSED)
+    return _OUTCOMES.get(type(error), RequestOutcome.REFUSED)
 
 
 class MeteredWebClient(AsyncWebClient):
     """The SDK's client, which says what came of each call."""
 
-    def __init__(self, meter: Meter, **more: Any) -> None:
+    def __init__(self, metrics: Metrics, **more: Any) -> None:
         """`more`: as for the base class."""
         super().__init__(**more)
-        self._meter = meter
+        self._metrics = metrics
 
     async def api_call(self, api_method: str, **more: Any) -> AsyncSlackResponse:
         """See the base class, whose every method of Slack's comes through here."""
-        outcome = Outcome.ABANDONED
+        outcome = RequestOutcome.ABANDONED
         try:
             answer = await super().api_call(api_method, **more)
-            outcome = Outcome.OK
+            outcome = RequestOutcome.OK
         except SlackApiError as error:
             outcome = outcome_of(refusal(error.response))
             raise
         except aiohttp.ClientConnectorError:
-            outcome = Outcome.NOT_SENT
+            outcome = RequestOutcome.NOT_SENT
             raise
         except Exception:
-            outcome = Outcome.UNANSWERED
+            outcome = RequestOutcome.UNANSWERED
             raise
         finally:
-            self._meter.slack_call(api_method, outcome)
+            self._metrics.slack_call(api_method, outcome)
         return answer
 
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 
-_MEANINGS: dict[type[BoardError], str] = {
+_MEANINGS: dict[type[SlackError], str] = {
     NotAllowedHere: """
         not_in_channel channel_not_found no_permission is_archived is_inactive restricted_action
         restricted_action_read_only_channel restricted_action_thread_only_channel
@@ -94,7 +94,7 @@ _MEANINGS: dict[type[BoardError], str] = {
     TokenRefused: """
         account_inactive token_revoked invalid_auth not_authed token_expired not_allowed_token_type
     """,
-    BoardUnreachable: """
+    SlackUnreachable: """
         team_added_to_org org_login_required external_channel_migrating message_limit_exceeded file_not_found
     """,
 }
@@ -107,7 +107,7 @@ _REFUSES_CONTENT = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:
 _BUSY_CODES = {"ratelimited", "rate_limited"}
 
 
-def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
+def meaning(code: str, *, status: int, retry_after: str | None) -> SlackError:
     """What one of Slack's refusals asks of us.
 
     Args:
@@ -117,15 +117,15 @@ def meaning(code: str, *, status: int, retry_after: str | None) -> BoardError:
 
     Returns:
         The error to raise. A code that is neither in the table nor of a kind that is may have had its effect
-        ("part of the action may have happened", say the docs of `fatal_error`), so it is `Unanswered`.
+        ("part of the action may have happened", say the docs of `fatal_error`), so it is `OutcomeUnknown`.
     """
     if status == 429 or code in _BUSY_CODES:
-        return BoardBusy(code or "ratelimited", _seconds(retry_after))
+        return SlackBusy(code or "ratelimited", _seconds(retry_after))
     if code in _BY_CODE:
         return _BY_CODE[code](code)
     if _REFUSES_CONTENT.fullmatch(code):
         return PayloadRefused(code)
-    return Unanswered(code or f"http_{status}")
+    return OutcomeUnknown(code or f"http_{status}")
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -142,15 +142,15 @@ async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSla
     except SlackApiError as error:
         raise refusal(error.response) from error
     except aiohttp.ClientConnectorError as error:
-        raise BoardUnreachable("no_connection") from error
+        raise SlackUnreachable("no_connection") from error
     except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise Unanswered(type(error).__name__) from error
+        raise OutcomeUnknown(type(error).__name__) from error
     except (AttributeError, UnicodeDecodeError) as error:
         # The SDK trips over a body that is no JSON object: a proxy's line of text, say.
-        raise Unanswered("nonsense") from error
+        raise OutcomeUnknown("nonsense") from error
 
 
-def refusal(answer: Any) -> BoardError:
+def refusal(answer: Any) -> SlackError:
     """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
     if not isinstance(answer, AsyncSlackResponse):
         return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))

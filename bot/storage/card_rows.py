@@ -8,10 +8,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import ChannelId, Claim, NoCard, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId
-from bot.domain.errors import ClaimLost, TooManyFollows
+from bot.domain.cards import (
+    Card,
+    CardFailure,
+    CardId,
+    ChannelId,
+    ChannelRef,
+    FencingToken,
+    MessageTs,
+    ReplyKind,
+    TeamId,
+    ThreadReply,
+    UserId,
+)
+from bot.domain.errors import OwnershipLost, TooManyFollows
 from bot.domain.jobs import JobId, JobState
-from bot.domain.questions import Ask, AskId, ModelId
+from bot.domain.questions import ModelId, PendingQuestion, QuestionId
 from bot.storage.tables import asks, followers, replies, watches
 
 NO_CARD: dict[str, object] = {
@@ -30,18 +42,18 @@ in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
 """Of an ask: nothing has come of it, and its person has not been told so."""
 
 
-def same_place(watch: Watch) -> ColumnElement[bool]:
+def same_channel(card: Card) -> ColumnElement[bool]:
     """The one watch that the job may have there."""
     return and_(
-        watches.c.team == watch.place.team,
-        watches.c.channel == watch.place.channel,
-        watches.c.job == watch.job,
+        watches.c.team == card.channel.team,
+        watches.c.channel == card.channel.id,
+        watches.c.job == card.job,
     )
 
 
-def of_thread(place: Place, thread: Ts) -> ColumnElement[bool]:
+def of_thread(channel: ChannelRef, thread: MessageTs) -> ColumnElement[bool]:
     """The watches whose card begins the thread or is a reply in it."""
-    here = and_(watches.c.team == place.team, watches.c.channel == place.channel)
+    here = and_(watches.c.team == channel.team, watches.c.channel == channel.id)
     return and_(here, or_(watches.c.card == thread, watches.c.thread == thread))
 
 
@@ -56,24 +68,24 @@ def waits_for_word() -> ColumnElement[bool]:
     return and_(watches.c.given_up.is_not(None), watches.c.closed_at.is_not(None), watches.c.card.is_(None))
 
 
-def of_watch(table: Table, watch: WatchId, team: TeamId) -> ColumnElement[bool]:
+def of_watch(table: Table, card_id: CardId, team: TeamId) -> ColumnElement[bool]:
     """What the table has of that watch, if it is the team's."""
     theirs = exists().where(watches.c.id == table.c.watch, watches.c.team == team)
-    return and_(table.c.watch == watch, theirs)
+    return and_(table.c.watch == card_id, theirs)
 
 
-def make_sure_of_team(team: TeamId, *places: Place) -> None:
+def require_team(team: TeamId, *places: ChannelRef) -> None:
     """Raise ValueError unless all the places are in the team: there a defect of ours would mix up workspaces."""
     if strangers := {place.team for place in places} - {team}:
         raise ValueError(f"not of {team}: {', '.join(sorted(strangers))}")
 
 
-async def make_sure_of_claim(connection: AsyncConnection, watch: Watch, team: TeamId) -> None:
+async def require_ownership(connection: AsyncConnection, card: Card, team: TeamId) -> None:
     """Find out why nothing was written. Raises ClaimLost unless the claim still holds."""
-    this = and_(watches.c.team == team, watches.c.id == watch.id)
+    this = and_(watches.c.team == team, watches.c.id == card.id)
     claims = await connection.scalars(select(watches.c.claim).where(this))
-    if list(claims) != [watch.claim]:
-        raise ClaimLost
+    if list(claims) != [card.token]:
+        raise OwnershipLost
 
 
 @asynccontextmanager
@@ -98,53 +110,53 @@ async def within_limit(
         raise TooManyFollows(most)
 
 
-async def add_watch(connection: AsyncConnection, watch: Watch) -> None:
+async def add_card(connection: AsyncConnection, card: Card) -> None:
     """Store a new watch, or let its followers follow the one that its job has in its place already.
 
     The requester and the followers of that one stay: they asked first, which no later command changes.
     """
-    there = await select_watches(connection, same_place(watch), lock=True)
+    there = await select_cards(connection, same_channel(card), lock=True)
     if not there:
         row = {
-            "id": watch.id,
-            "job": watch.job,
-            "team": watch.place.team,
-            "channel": watch.place.channel,
-            "requester": watch.requester,
-            "asked_at": watch.asked_at.timestamp(),
-            "thread": watch.thread,
-            "is_own": int(watch.is_own),
-            "cancelled_by": watch.cancelled_by,
+            "id": card.id,
+            "job": card.job,
+            "team": card.channel.team,
+            "channel": card.channel.id,
+            "requester": card.requester,
+            "asked_at": card.requested_at.timestamp(),
+            "thread": card.thread,
+            "is_own": int(card.asked_by_bot),
+            "cancelled_by": card.cancelled_by,
         }
         await connection.execute(insert(watches).values(row))
-        await let_follow(connection, watch.id, watch.followers)
+        await let_follow(connection, card.id, card.followers)
         return
     kept = there[0]
     goes_on = bool(kept.followers) if kept.closed_at is None else kept.ended
     if goes_on:
-        await look_after(connection, kept.id, watch.asked_at)
+        await look_after(connection, kept.id, card.requested_at)
     else:
-        again = OPENED_AGAIN | {"resumed_at": watch.asked_at.timestamp()}
+        again = OPENED_AGAIN | {"resumed_at": card.requested_at.timestamp()}
         await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
-    await let_follow(connection, kept.id, [user for user in watch.followers if user not in kept.followers])
+    await let_follow(connection, kept.id, [user for user in card.followers if user not in kept.followers])
 
 
-async def look_after(connection: AsyncConnection, watch: WatchId, at: datetime) -> None:
+async def look_after(connection: AsyncConnection, card_id: CardId, at: datetime) -> None:
     """Count from now how long the watch is looked after: somebody has just asked for it."""
     earlier = or_(watches.c.resumed_at.is_(None), watches.c.resumed_at < at.timestamp())
-    later = update(watches).where(watches.c.id == watch, earlier).values(resumed_at=at.timestamp())
+    later = update(watches).where(watches.c.id == card_id, earlier).values(resumed_at=at.timestamp())
     await connection.execute(later)
 
 
-async def let_follow(connection: AsyncConnection, watch: WatchId, users: Sequence[UserId]) -> None:
+async def let_follow(connection: AsyncConnection, card_id: CardId, users: Sequence[UserId]) -> None:
     """Add people who do not follow it yet."""
     if users:
-        await connection.execute(insert(followers), [{"watch": watch, "user": user} for user in users])
+        await connection.execute(insert(followers), [{"watch": card_id, "user": user} for user in users])
 
 
-async def select_watches(
+async def select_cards(
     connection: AsyncConnection, condition: ColumnElement[bool], *, lock: bool = False
-) -> list[Watch]:
+) -> list[Card]:
     """Watches with their followers, oldest first.
 
     `lock`: keep other processes from changing them until the transaction ends. SQLite has but one.
@@ -152,84 +164,88 @@ async def select_watches(
     rows = select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
     found = [row._mapping for row in await connection.execute(rows.with_for_update() if lock else rows)]
     who: dict[str, list[UserId]] = {row["id"]: [] for row in found}
-    for watch, user in await connection.execute(
+    for card, user in await connection.execute(
         select(followers.c.watch, followers.c.user)
         .where(followers.c.watch.in_(who))
         .order_by(followers.c.number)
     ):
-        who[watch].append(UserId(user))
+        who[card].append(UserId(user))
     return [_watch(row, tuple(who[row["id"]])) for row in found]
 
 
-async def select_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Watch]:
+async def select_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Card]:
     """Closed watches whose card says how the job ended, at most so many, those that ended last first."""
     over = and_(condition, watches.c.ended == 1, watches.c.closed_at.is_not(None))
     last = select(watches.c.id).where(over).order_by(watches.c.closed_at.desc(), watches.c.id).limit(most)
     ids = list(await connection.scalars(last))
-    found = await select_watches(connection, watches.c.id.in_(ids))
-    return sorted(found, key=lambda watch: ids.index(watch.id))
+    found = await select_cards(connection, watches.c.id.in_(ids))
+    return sorted(found, key=lambda card: ids.index(card.id))
 
 
-async def select_replies(connection: AsyncConnection, watch: WatchId, team: TeamId) -> dict[Slot, Reply]:
+async def select_replies(
+    connection: AsyncConnection, card_id: CardId, team: TeamId
+) -> dict[ReplyKind, ThreadReply]:
     """What goes on from the card of a team's watch in its thread, as far as it was begun."""
-    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(of_watch(replies, watch, team))
+    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(of_watch(replies, card_id, team))
     return {
-        Slot(slot): Reply(_time(tried_at), Ts(ts) if ts else None)
+        ReplyKind(slot): ThreadReply(_time(tried_at), MessageTs(ts) if ts else None)
         for slot, tried_at, ts in await connection.execute(rows)
     }
 
 
-async def select_asks(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[Ask]:
+async def select_questions(
+    connection: AsyncConnection, condition: ColumnElement[bool]
+) -> list[PendingQuestion]:
     """Asks, oldest first."""
     rows = select(asks).where(condition).order_by(asks.c.asked_at, asks.c.id)
     return [_ask(row._mapping) for row in await connection.execute(rows)]
 
 
-def _ask(row: Any) -> Ask:
-    return Ask(
-        id=AskId(row["id"]),
-        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
+def _ask(row: Any) -> PendingQuestion:
+    return PendingQuestion(
+        id=QuestionId(row["id"]),
+        place=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
         user=UserId(row["user"]),
         asked_at=_time(row["asked_at"]),
         touched_at=_time(row["touched_at"]),
         model=ModelId(row["model"]) if row["model"] else None,
-        retry_of=WatchId(row["retry_of"]) if row["retry_of"] else None,
+        retry_of=CardId(row["retry_of"]) if row["retry_of"] else None,
         job=JobId(row["job"]) if row["job"] else None,
         follow=row["follow"],
     )
 
 
-def _watch(row: Any, who: tuple[UserId, ...]) -> Watch:
-    return Watch(
-        id=WatchId(row["id"]),
+def _watch(row: Any, who: tuple[UserId, ...]) -> Card:
+    return Card(
+        id=CardId(row["id"]),
         job=JobId(row["job"]),
-        place=Place(TeamId(row["team"]), ChannelId(row["channel"])),
+        channel=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
         requester=UserId(row["requester"]),
         followers=who,
-        asked_at=_time(row["asked_at"]),
-        card_tried_at=_time_or_none(row["card_tried_at"]),
-        card=Ts(row["card"]) if row["card"] else None,
-        card_gone=bool(row["card_gone"]),
-        shown=row["shown"],
-        notice_tried_at=_time_or_none(row["notice_tried_at"]),
-        notice=Ts(row["notice"]) if row["notice"] else None,
+        requested_at=_time(row["asked_at"]),
+        post_started_at=_time_or_none(row["card_tried_at"]),
+        message_ts=MessageTs(row["card"]) if row["card"] else None,
+        is_message_gone=bool(row["card_gone"]),
+        shown_fingerprint=row["shown"],
+        completion_reply_started_at=_time_or_none(row["notice_tried_at"]),
+        completion_reply_ts=MessageTs(row["notice"]) if row["notice"] else None,
         closed_at=_time_or_none(row["closed_at"]),
-        claim=Claim(row["claim"]) if row["claim"] else None,
+        token=FencingToken(row["claim"]) if row["claim"] else None,
         resumed_at=_time_or_none(row["resumed_at"]),
         ended=bool(row["ended"]),
-        thread=Ts(row["thread"]) if row["thread"] else None,
-        is_own=bool(row["is_own"]),
+        thread=MessageTs(row["thread"]) if row["thread"] else None,
+        asked_by_bot=bool(row["is_own"]),
         cancelled_by=UserId(row["cancelled_by"]) if row["cancelled_by"] else None,
         retried_by=UserId(row["retried_by"]) if row["retried_by"] else None,
         outcome=JobState(row["outcome"]) if row["outcome"] else None,
-        given_up=_given_up(row),
+        failure=_given_up(row),
     )
 
 
-def _given_up(row: Any) -> NoCard | None:
+def _given_up(row: Any) -> CardFailure | None:
     # An older bot that opens the watch again leaves it standing there.
     is_so = row["closed_at"] is not None and row["card"] is None
-    return NoCard.__members__.get(row["given_up"]) if is_so else None
+    return CardFailure.__members__.get(row["given_up"]) if is_so else None
 
 
 def _time(seconds: float) -> datetime:

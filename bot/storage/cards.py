@@ -12,37 +12,49 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, case, delete, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import DOUBTED, Claim, Place, Reply, Slot, TeamId, Ts, UserId, Watch, WatchId, ending
-from bot.domain.errors import ClaimLost, Conflict, WatchChanged
+from bot.domain.cards import (
+    NEEDS_REDRAW,
+    Card,
+    CardId,
+    ChannelRef,
+    FencingToken,
+    MessageTs,
+    ReplyKind,
+    TeamId,
+    ThreadReply,
+    UserId,
+    ending,
+)
+from bot.domain.errors import CardChanged, OwnershipLost, WriteConflict
 from bot.domain.jobs import JobId, JobState
 from bot.storage.card_rows import (
     NO_CARD,
     OPENED_AGAIN,
-    add_watch,
+    add_card,
     followed_by,
     let_follow,
     look_after,
-    make_sure_of_claim,
-    make_sure_of_team,
     of_thread,
     of_watch,
-    same_place,
+    require_ownership,
+    require_team,
+    same_channel,
     seconds,
+    select_cards,
     select_ended,
     select_replies,
-    select_watches,
     waits_for_word,
     within_limit,
 )
 from bot.storage.claims import Claims
 from bot.storage.tables import asks, followers, replies, watches
-from bot.storage.transactions import Transactions, whole
+from bot.storage.transactions import Transactions, transactional
 
 _still_open = watches.c.closed_at.is_(None)
 
 
-class Store:
-    """`Watches` of one team. Every statement names it: no id, wherever it comes from, leads to another team's rows."""
+class SqlCardRepository:
+    """`CardRepository` of one team. Every statement names it: no id, wherever it comes from, leads to another team's rows."""
 
     def __init__(
         self, transactions: Transactions, team: TeamId, most_open_follows: int | None = None
@@ -55,84 +67,84 @@ class Store:
         self._ours = watches.c.team == team
         self._is_lost = and_(watches.c.closed_at.is_not(None), watches.c.outcome == JobState.UNKNOWN)
 
-    @whole
-    async def add(self, watch: Watch) -> Watch:
+    @transactional
+    async def add(self, card: Card) -> Card:
         try:
-            return await self._add(watch)
-        except Conflict:
-            return await self._add(watch)
+            return await self._add(card)
+        except WriteConflict:
+            return await self._add(card)
 
-    async def _add(self, watch: Watch) -> Watch:
-        make_sure_of_team(self._team, watch.place)
-        async with self.transactions.begin() as connection, self._within_limit(connection, watch.requester):
-            await add_watch(connection, watch)
-            return (await select_watches(connection, same_place(watch)))[0]
+    async def _add(self, card: Card) -> Card:
+        require_team(self._team, card.channel)
+        async with self.transactions.begin() as connection, self._within_limit(connection, card.requester):
+            await add_card(connection, card)
+            return (await select_cards(connection, same_channel(card)))[0]
 
-    @whole
-    async def get(self, watch: WatchId) -> Watch | None:
+    @transactional
+    async def get(self, card_id: CardId) -> Card | None:
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, self._is(watch))
+            found = await select_cards(connection, self._is(card_id))
         return found[0] if found else None
 
-    @whole
-    async def newest(self, watch: Watch) -> Watch | None:
-        newest = await self.get(watch.id)
-        if newest is not None and newest.claim != watch.claim:
-            raise ClaimLost
+    @transactional
+    async def reload(self, card: Card) -> Card | None:
+        newest = await self.get(card.id)
+        if newest is not None and newest.token != card.token:
+            raise OwnershipLost
         return newest
 
-    @whole
-    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
+    @transactional
+    async def claim(self, job: JobId) -> tuple[FencingToken, Sequence[Card]]:
         return await self._claims.claim(job)
 
-    @whole
-    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+    @transactional
+    async def open_cards(self, job: JobId, token: FencingToken) -> Sequence[Card]:
         mine = and_(self._ours, watches.c.job == job, _still_open)
         async with self.transactions.begin() as connection:
-            found = await select_watches(connection, mine)
-            if any(watch.claim not in (None, claim) for watch in found):
-                raise ClaimLost
-            if any(watch.claim is None for watch in found):
+            found = await select_cards(connection, mine)
+            if any(card.token not in (None, token) for card in found):
+                raise OwnershipLost
+            if any(card.token is None for card in found):
                 new = and_(mine, watches.c.claim.is_(None))
-                await connection.execute(update(watches).where(new).values(claim=claim))
-                found = await select_watches(connection, and_(mine, watches.c.claim == claim))
+                await connection.execute(update(watches).where(new).values(claim=token))
+                found = await select_cards(connection, and_(mine, watches.c.claim == token))
         return found
 
-    @whole
+    @transactional
     async def open_jobs(self) -> Sequence[JobId]:
         jobs = select(watches.c.job).where(self._ours, _still_open).group_by(watches.c.job)
         by_age = jobs.order_by(func.min(watches.c.asked_at))
         async with self.transactions.begin() as connection:
             return [JobId(job) for job in await connection.scalars(by_age)]
 
-    @whole
-    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+    @transactional
+    async def followed_cards(self, team: TeamId, follower: UserId) -> Sequence[Card]:
         async with self.transactions.begin() as connection:
             mine = and_(self._ours, _still_open, followed_by(team, follower))
-            return (await select_watches(connection, mine))[::-1]
+            return (await select_cards(connection, mine))[::-1]
 
-    @whole
-    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+    @transactional
+    async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
         async with self.transactions.begin() as connection:
             return await select_ended(connection, and_(self._ours, followed_by(team, follower)), most)
 
-    @whole
-    async def first_of(self, job: JobId) -> Watch | None:
+    @transactional
+    async def first_card(self, job: JobId) -> Card | None:
         mine = and_(self._ours, watches.c.job == job, ~waits_for_word())
         asker = select(asks.c.user).where(asks.c.team == self._team, asks.c.job == job)
         async with self.transactions.begin() as connection:
-            first = next(iter(await select_watches(connection, mine)), None)
+            first = next(iter(await select_cards(connection, mine)), None)
             asked_by = await connection.scalar(asker) if first else None
         return replace(first, requester=UserId(asked_by)) if first and asked_by else first
 
-    @whole
-    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+    @transactional
+    async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
         async with self.transactions.begin() as connection:
-            return (await select_watches(connection, and_(self._ours, of_thread(place, thread))))[::-1]
+            return (await select_cards(connection, and_(self._ours, of_thread(channel, thread))))[::-1]
 
-    @whole
-    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
-        all_of_it = of_watch(followers, watch, self._team)
+    @transactional
+    async def unfollow(self, card_id: CardId, follower: UserId) -> int | None:
+        all_of_it = of_watch(followers, card_id, self._team)
         mine = delete(followers).where(all_of_it, followers.c.user == follower)
         async with self.transactions.begin() as connection:
             if (await connection.execute(mine)).rowcount == 0:
@@ -140,218 +152,224 @@ class Store:
             left = select(func.count()).select_from(followers).where(all_of_it)
             return (await connection.execute(left)).scalar_one()
 
-    @whole
-    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
-        await self._write(watch, card_tried_at=seconds(at))
+    @transactional
+    async def mark_post_started(self, card: Card, at: datetime | None) -> None:
+        await self._write(card, card_tried_at=seconds(at))
 
-    @whole
-    async def card_posted(
-        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    @transactional
+    async def mark_posted(
+        self,
+        card_id: CardId,
+        tried_at: datetime,
+        ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
     ) -> bool:
         this_try = watches.c.card_tried_at == tried_at.timestamp()
         look = {"shown": fingerprint, "ended": int(ended)}
-        if await self._set(watch, this_try, watches.c.card.is_(None), card=ts, **look):
+        if await self._set(card_id, this_try, watches.c.card.is_(None), card=ts, **look):
             return True
         # Perhaps it is stored already: by a write of ours whose answer was lost, or by whoever found this post.
-        return await self._set(watch, this_try, watches.c.card == ts, card=ts)
+        return await self._set(card_id, this_try, watches.c.card == ts, card=ts)
 
-    @whole
-    async def card_shows(
-        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    @transactional
+    async def mark_shown(
+        self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
         if fingerprint is None:
-            await self._write(watch, watches.c.card == card, shown=ending(watch.claim) if ended else None)
+            await self._write(card, watches.c.card == message_ts, shown=ending(card.token) if ended else None)
             return True
-        if ended and await self._end_shown(watch, card, fingerprint):
+        if ended and await self._end_shown(card, message_ts, fingerprint):
             return True
         look = {"shown": fingerprint, **({"ended": 1} if ended else {})}
-        is_undoubted = watches.c.shown.is_distinct_from(DOUBTED)
-        if await self._write(watch, watches.c.card == card, is_undoubted, **look):
+        is_undoubted = watches.c.shown.is_distinct_from(NEEDS_REDRAW)
+        if await self._write(card, watches.c.card == message_ts, is_undoubted, **look):
             return True
-        newest = await self.get(watch.id)
-        return newest is None or newest.card != card or newest.shown != DOUBTED
+        newest = await self.get(card.id)
+        return newest is None or newest.message_ts != message_ts or newest.shown_fingerprint != NEEDS_REDRAW
 
-    async def _end_shown(self, watch: Watch, card: Ts, fingerprint: str) -> bool:
+    async def _end_shown(self, card: Card, message_ts: MessageTs, fingerprint: str) -> bool:
         """Store that the card shows the end, whether or not the claim still holds. False if another edit has begun."""
-        if (mine := ending(watch.claim)) is None:
+        if (mine := ending(card.token)) is None:
             return False
-        claim = case((watches.c.claim == watch.claim, watches.c.claim), else_=null())
-        unchanged = watches.c.card == card, watches.c.shown == mine
-        return await self._set(watch.id, *unchanged, shown=fingerprint, ended=1, claim=claim)
+        claim = case((watches.c.claim == card.token, watches.c.claim), else_=null())
+        unchanged = watches.c.card == message_ts, watches.c.shown == mine
+        return await self._set(card.id, *unchanged, shown=fingerprint, ended=1, claim=claim)
 
-    @whole
-    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
-        this = and_(self._is(watch), watches.c.card == card)
+    @transactional
+    async def mark_stale(self, card_id: CardId, message_ts: MessageTs, *, is_end: bool = False) -> None:
+        this = and_(self._is(card_id), watches.c.card == message_ts)
         if is_end:
             this = and_(this, watches.c.closed_at.is_not(None), watches.c.ended == 0)
         has_last_look = or_(watches.c.closed_at.is_not(None), watches.c.ended == 1)
         async with self.transactions.begin() as connection:
-            await connection.execute(update(watches).where(this).values(shown=DOUBTED))
+            await connection.execute(update(watches).where(this).values(shown=NEEDS_REDRAW))
             opening = update(watches).where(this, has_last_look).values(closed_at=None, claim=None)
             await connection.execute(opening)
 
-    @whole
-    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
-        await self._set(watch, watches.c.card == card, card_gone=1)
+    @transactional
+    async def mark_message_gone(self, card_id: CardId, message_ts: MessageTs) -> None:
+        await self._set(card_id, watches.c.card == message_ts, card_gone=1)
 
-    @whole
-    async def leave_thread(self, watch: Watch) -> None:
-        await self._write(watch, thread=None, card_tried_at=None)
+    @transactional
+    async def leave_thread(self, card: Card) -> None:
+        await self._write(card, thread=None, card_tried_at=None)
 
-    @whole
+    @transactional
     async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
         before = watches.c.cancelled_by.is_not_distinct_from(instead_of)
         changing = and_(self._ours, watches.c.job == job, watches.c.ended == 0, before)
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(changing).values(cancelled_by=by))
 
-    @whole
-    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+    @transactional
+    async def mark_completion_reply_started(self, card: Card, at: datetime | None) -> None:
         async with self.transactions.begin() as connection:
-            there = await self._held(connection, watch)
-            if there.card != watch.card:
-                raise ClaimLost
-            if at is not None and there.followers != watch.followers:
-                raise WatchChanged
-            trying = update(watches).where(self._is(watch.id)).values(notice_tried_at=seconds(at))
+            there = await self._held(connection, card)
+            if there.message_ts != card.message_ts:
+                raise OwnershipLost
+            if at is not None and there.followers != card.followers:
+                raise CardChanged
+            trying = update(watches).where(self._is(card.id)).values(notice_tried_at=seconds(at))
             await connection.execute(trying)
 
-    @whole
-    async def notice_posted(
+    @transactional
+    async def mark_completion_reply_posted(
         self,
-        watch: WatchId,
+        card_id: CardId,
         tried_at: datetime,
-        ts: Ts,
+        ts: MessageTs,
         fingerprint: str | None,  # noqa: ARG002
     ) -> bool:
         this_try = watches.c.notice_tried_at == tried_at.timestamp()
         none_or_this = or_(watches.c.notice.is_(None), watches.c.notice == ts)
-        return await self._set(watch, this_try, none_or_this, notice=ts)
+        return await self._set(card_id, this_try, none_or_this, notice=ts)
 
-    @whole
-    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+    @transactional
+    async def replies(self, card_id: CardId) -> Mapping[ReplyKind, ThreadReply]:
         async with self.transactions.begin() as connection:
-            return await select_replies(connection, watch, self._team)
+            return await select_replies(connection, card_id, self._team)
 
-    @whole
-    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
-        this = and_(replies.c.watch == watch.id, replies.c.slot == slot)
+    @transactional
+    async def mark_reply_started(self, card: Card, slot: ReplyKind, at: datetime | None) -> None:
+        this = and_(replies.c.watch == card.id, replies.c.slot == slot)
         async with self.transactions.begin() as connection:
             # Locked until it is written: whoever claims the watch after that reads it.
-            found = await select_watches(connection, self._is(watch.id), lock=True)
-            if [(there.claim, there.card) for there in found] != [(watch.claim, watch.card)]:
-                raise ClaimLost
+            found = await select_cards(connection, self._is(card.id), lock=True)
+            if [(there.token, there.message_ts) for there in found] != [(card.token, card.message_ts)]:
+                raise OwnershipLost
             if at is None:
                 await connection.execute(delete(replies).where(this, replies.c.ts.is_(None)))
-            elif slot in await select_replies(connection, watch.id, self._team):
+            elif slot in await select_replies(connection, card.id, self._team):
                 await connection.execute(update(replies).where(this).values(tried_at=at.timestamp()))
             else:
-                row = {"watch": watch.id, "slot": slot, "tried_at": at.timestamp()}
+                row = {"watch": card.id, "slot": slot, "tried_at": at.timestamp()}
                 await connection.execute(insert(replies).values(row))
 
-    @whole
-    async def reply_posted(
+    @transactional
+    async def mark_reply_posted(
         self,
-        watch: WatchId,
-        slot: Slot,
+        card_id: CardId,
+        slot: ReplyKind,
         tried_at: datetime,
-        ts: Ts,
+        ts: MessageTs,
         fingerprint: str | None,  # noqa: ARG002
     ) -> bool:
-        this = and_(of_watch(replies, watch, self._team), replies.c.slot == slot)
+        this = and_(of_watch(replies, card_id, self._team), replies.c.slot == slot)
         this_try = and_(this, replies.c.tried_at == tried_at.timestamp())
         none_or_this = or_(replies.c.ts.is_(None), replies.c.ts == ts)
         posted = update(replies).where(this_try, none_or_this).values(ts=ts)
         async with self.transactions.begin() as connection:
             return (await connection.execute(posted)).rowcount > 0
 
-    @whole
-    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
-        make_sure_of_team(self._team, *(elsewhere.place for elsewhere in to))
+    @transactional
+    async def move(self, card: Card, to: Sequence[Card], *, left_at: datetime | None = None) -> bool:
+        require_team(self._team, *(elsewhere.channel for elsewhere in to))
         async with self.transactions.begin() as connection:
-            there = await self._held(connection, watch)
-            if there.followers != watch.followers:
+            there = await self._held(connection, card)
+            if there.followers != card.followers:
                 return False
-            if left_at is not None and there.has_doubted_look:
-                raise WatchChanged
+            if left_at is not None and there.is_stale:
+                raise CardChanged
             if left_at is None:
-                await connection.execute(delete(watches).where(self._is(watch.id)))
+                await connection.execute(delete(watches).where(self._is(card.id)))
             else:
-                await connection.execute(delete(followers).where(followers.c.watch == watch.id))
+                await connection.execute(delete(followers).where(followers.c.watch == card.id))
                 left = {"closed_at": left_at.timestamp(), "ended": 0, "outcome": None}
-                await connection.execute(update(watches).where(self._is(watch.id)).values(left))
+                await connection.execute(update(watches).where(self._is(card.id)).values(left))
             for elsewhere in to:
-                await add_watch(connection, elsewhere)
+                await add_card(connection, elsewhere)
                 # Where the job was followed already, but later: who came first is not forgotten with this row.
-                later = and_(same_place(elsewhere), watches.c.asked_at > elsewhere.asked_at.timestamp())
-                first = {"requester": elsewhere.requester, "asked_at": elsewhere.asked_at.timestamp()}
+                later = and_(same_channel(elsewhere), watches.c.asked_at > elsewhere.requested_at.timestamp())
+                first = {"requester": elsewhere.requester, "asked_at": elsewhere.requested_at.timestamp()}
                 await connection.execute(update(watches).where(later).values(first))
             return True
 
-    @whole
-    async def start_over(self, watch: WatchId, card: Ts) -> None:
+    @transactional
+    async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
         claim = case((watches.c.closed_at.is_(None), watches.c.claim), else_=null())
-        this = and_(self._is(watch), watches.c.card == card)
+        this = and_(self._is(card_id), watches.c.card == message_ts)
         anew = update(watches).where(this).values(NO_CARD | {"claim": claim})
         async with self.transactions.begin() as connection:
             if (await connection.execute(anew)).rowcount > 0:
-                await connection.execute(delete(replies).where(replies.c.watch == watch))
+                await connection.execute(delete(replies).where(replies.c.watch == card_id))
 
-    @whole
-    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+    @transactional
+    async def resume(self, card_id: CardId, follower: UserId, at: datetime) -> None:
         async with self.transactions.begin() as connection, self._within_limit(connection, follower):
-            found = await select_watches(connection, self._is(watch), lock=True)
+            found = await select_cards(connection, self._is(card_id), lock=True)
             if not found:
                 return
-            await look_after(connection, watch, at)
+            await look_after(connection, card_id, at)
             if found[0].closed_at is not None and not found[0].ended:
-                again = update(watches).where(self._is(watch)).values(OPENED_AGAIN)
+                again = update(watches).where(self._is(card_id)).values(OPENED_AGAIN)
                 await connection.execute(again)
             if follower not in found[0].followers:
-                await let_follow(connection, watch, [follower])
+                await let_follow(connection, card_id, [follower])
 
-    @whole
+    @transactional
     async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
         lost = and_(self._ours, self._is_lost, watches.c.closed_at < before.timestamp())
         jobs = select(watches.c.job).where(lost).distinct().order_by(watches.c.job)
         async with self.transactions.begin() as connection:
             return [JobId(job) for job in await connection.scalars(jobs)]
 
-    @whole
+    @transactional
     async def settle_lost(self, job: JobId, *, found: bool) -> None:
         lost = and_(self._ours, self._is_lost, watches.c.job == job)
         values: Mapping[str, object] = OPENED_AGAIN if found else {"outcome": None}
         async with self.transactions.begin() as connection:
             await connection.execute(update(watches).where(lost).values(values))
 
-    @whole
+    @transactional
     async def close(
-        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+        self, card: Card, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
         closed = {"closed_at": at.timestamp(), "ended": int(ended), "outcome": outcome}
         async with self.transactions.begin() as connection:
-            there = await self._held(connection, watch)
-            is_unchanged = (there.followers, there.resumed_at) == (watch.followers, watch.resumed_at)
-            if is_unchanged and not there.has_doubted_look:
-                await connection.execute(update(watches).where(self._is(watch.id)).values(closed))
+            there = await self._held(connection, card)
+            is_unchanged = (there.followers, there.resumed_at) == (card.followers, card.resumed_at)
+            if is_unchanged and not there.is_stale:
+                await connection.execute(update(watches).where(self._is(card.id)).values(closed))
 
-    @whole
-    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+    @transactional
+    async def close_if_unfollowed(self, card: Card, at: datetime) -> None:
         async with self.transactions.begin() as connection:
-            there = await self._held(connection, watch)
-            if not there.followers and not there.has_doubted_look:
-                closing = update(watches).where(self._is(watch.id)).values(closed_at=at.timestamp())
+            there = await self._held(connection, card)
+            if not there.followers and not there.is_stale:
+                closing = update(watches).where(self._is(card.id)).values(closed_at=at.timestamp())
                 await connection.execute(closing)
 
-    @whole
-    async def remove(self, watch: Watch) -> None:
+    @transactional
+    async def remove(self, card: Card) -> None:
         async with self.transactions.begin() as connection:
-            mine = and_(self._is(watch.id), watches.c.claim == watch.claim)
+            mine = and_(self._is(card.id), watches.c.claim == card.token)
             if (await connection.execute(delete(watches).where(mine))).rowcount == 0:
-                await make_sure_of_claim(connection, watch, self._team)
+                await require_ownership(connection, card, self._team)
 
-    @whole
-    async def forget_closed(self, before: datetime) -> int:
+    @transactional
+    async def delete_closed(self, before: datetime) -> int:
         async with self.transactions.begin() as connection:
             old = delete(watches).where(self._ours, watches.c.closed_at < before.timestamp())
             return (await connection.execute(old)).rowcount
@@ -359,28 +377,28 @@ class Store:
     def _within_limit(self, connection: AsyncConnection, user: UserId) -> AbstractAsyncContextManager[None]:
         return within_limit(connection, self._team, user, self._most_open_follows)
 
-    async def _held(self, connection: AsyncConnection, watch: Watch) -> Watch:
+    async def _held(self, connection: AsyncConnection, card: Card) -> Card:
         """The watch as it now stands, locked until the transaction ends: a statement that waits for a joiner would
         still look at the followers before it. Raises ClaimLost."""
-        found = await select_watches(connection, self._is(watch.id), lock=True)
-        if [there.claim for there in found] != [watch.claim]:
-            raise ClaimLost
+        found = await select_cards(connection, self._is(card.id), lock=True)
+        if [there.token for there in found] != [card.token]:
+            raise OwnershipLost
         return found[0]
 
-    async def _write(self, watch: Watch, *only_if: ColumnElement[bool], **columns: object) -> bool:
+    async def _write(self, card: Card, *only_if: ColumnElement[bool], **columns: object) -> bool:
         """What only the follow that holds the claim may write. False where it holds it and `only_if` does not."""
-        mine = and_(self._is(watch.id), watches.c.claim == watch.claim, *only_if)
+        mine = and_(self._is(card.id), watches.c.claim == card.token, *only_if)
         async with self.transactions.begin() as connection:
             if (await connection.execute(update(watches).where(mine).values(**columns))).rowcount > 0:
                 return True
-            await make_sure_of_claim(connection, watch, self._team)
+            await require_ownership(connection, card, self._team)
             return False
 
-    async def _set(self, watch: WatchId, *only_if: ColumnElement[bool], **columns: object) -> bool:
+    async def _set(self, card_id: CardId, *only_if: ColumnElement[bool], **columns: object) -> bool:
         """What anybody may write who knows it."""
-        this = and_(self._is(watch), *only_if)
+        this = and_(self._is(card_id), *only_if)
         async with self.transactions.begin() as connection:
             return (await connection.execute(update(watches).where(this).values(**columns))).rowcount > 0
 
-    def _is(self, watch: WatchId) -> ColumnElement[bool]:
-        return and_(self._ours, watches.c.id == watch)
+    def _is(self, card_id: CardId) -> ColumnElement[bool]:
+        return and_(self._ours, watches.c.id == card_id)

@@ -7,16 +7,16 @@ from uuid import uuid4
 
 from sqlalchemy import and_, update
 
-from bot.domain.cards import Claim, TeamId, Watch
+from bot.domain.cards import Card, FencingToken, TeamId
 from bot.domain.jobs import JobId
-from bot.storage.card_rows import select_watches
+from bot.storage.card_rows import select_cards
 from bot.storage.tables import watches
 from bot.storage.transactions import Transactions
 
 CLAIMED_AT_ONCE = 50
 """Jobs in one transaction. More would keep others from the database for longer than they notice."""
 
-Claimed = tuple[Claim, Sequence[Watch]]
+Claimed = tuple[FencingToken, Sequence[Card]]
 
 
 class Claims:
@@ -29,7 +29,7 @@ class Claims:
         self._claiming: asyncio.Task[None] | None = None
 
     async def claim(self, job: JobId) -> Claimed:
-        """See `Watches.claim`."""
+        """See `CardRepository.claim`."""
         claimed: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
         self._wanted.append((job, claimed))
         if self._claiming is None or self._claiming.done():
@@ -62,15 +62,15 @@ class Claims:
         self._wanted = left
         return batch
 
-    async def _claim(self, jobs: Sequence[JobId]) -> tuple[Claim, dict[JobId, list[Watch]]]:
-        claim = Claim(str(uuid4()))
+    async def _claim(self, jobs: Sequence[JobId]) -> tuple[FencingToken, dict[JobId, list[Card]]]:
+        claim = FencingToken(str(uuid4()))
         mine = and_(self._ours, watches.c.job.in_(jobs), watches.c.closed_at.is_(None))
-        by_job: dict[JobId, list[Watch]] = {job: [] for job in jobs}
+        by_job: dict[JobId, list[Card]] = {job: [] for job in jobs}
         async with self._transactions.begin() as connection:
             # Locked in one order by all processes, so that two of them never wait for each other.
-            for watch in await select_watches(connection, mine, lock=True):
-                by_job[watch.job].append(replace(watch, claim=claim))
-            claimed = [watch.id for found in by_job.values() for watch in found]
+            for card in await select_cards(connection, mine, lock=True):
+                by_job[card.job].append(replace(card, token=claim))
+            claimed = [card.id for found in by_job.values() for card in found]
             if claimed:
                 these = watches.c.id.in_(claimed)
                 await connection.execute(update(watches).where(these).values(claim=claim))

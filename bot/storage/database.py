@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.domain.errors import DatabaseInUse, DatabaseTooNew, StoreUnavailable, TooNew
+from bot.domain.errors import DatabaseInUse, DatabaseTooNew, SchemaTooNew, StoreUnavailable
 from bot.storage.migrations import bring_up_to_date
 
 CONNECTIONS = 4
@@ -93,7 +93,7 @@ class Database:
 def _bring_up_to_date(connection: Connection) -> None:
     try:
         bring_up_to_date(connection)
-    except TooNew as error:
+    except SchemaTooNew as error:
         raise DatabaseTooNew(str(error)) from error
 
 

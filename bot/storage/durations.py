@@ -6,26 +6,26 @@ from typing import Any
 
 from sqlalchemy import Select, delete, insert, select
 
-from bot.domain.errors import Conflict
+from bot.domain.errors import WriteConflict
 from bot.domain.jobs import JobId
 from bot.storage.tables import durations
-from bot.storage.transactions import Transactions, whole
+from bot.storage.transactions import Transactions, transactional
 
 KEPT = 200
 """How many are kept: enough to know their distribution, and few enough to follow a change of it."""
 
 
-class StoredDurations:
-    """`Durations` over one database."""
+class SqlJobDurationRepository:
+    """`JobDurationRepository` over one database."""
 
     def __init__(self, transactions: Transactions) -> None:
         self.transactions = transactions
 
-    @whole
+    @transactional
     async def add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:
         try:
             await self._add(seconds, ended_at)
-        except Conflict:
+        except WriteConflict:
             # Another process has just learned of one of them.
             await self._add(seconds, ended_at)
 
@@ -44,7 +44,7 @@ class StoredDurations:
                 await connection.execute(insert(durations), rows)
                 await connection.execute(delete(durations).where(durations.c.job.not_in(_newest("job"))))
 
-    @whole
+    @transactional
     async def newest(self) -> Sequence[float]:
         async with self.transactions.begin() as connection:
             return list(await connection.scalars(_newest("seconds")))

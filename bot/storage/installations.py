@@ -16,7 +16,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.encryption import EncryptionKeys
 from bot.storage.database import reason
 from bot.storage.tables import slack_bots, slack_installations, slack_oauth_states
-from bot.storage.transactions import Transactions, whole
+from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
 """How long somebody has between *Add to Slack* and coming back. As long as Slack's code lasts.
@@ -58,7 +58,7 @@ class InstallationStore(AsyncSQLAlchemyInstallationStore):
 
     async def async_save(self, installation: Installation) -> None:
         """Keep it instead of the team's former ones. Raises StoreUnavailable."""
-        await self.transactions.whole(self._save(installation))
+        await self.transactions.run(self._save(installation))
 
     async def _save(self, installation: Installation) -> None:
         try:
@@ -80,7 +80,7 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
         super().__init__(BEGUN_FOR_SECONDS, transactions.database.engine)
         self.transactions = transactions
 
-    @whole
+    @transactional
     async def async_issue(self, *_args: Any, **_more: Any) -> str:
         """A new state. Raises StoreUnavailable."""
         state, now = str(uuid4()), _now()
@@ -91,7 +91,7 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
             await connection.execute(insert(slack_oauth_states).values(state=state, expire_at=expires))
         return state
 
-    @whole
+    @transactional
     async def async_consume(self, state: str) -> bool:
         """Whether the state was issued, not too long ago, and is used for the first time. Raises StoreUnavailable."""
         columns = slack_oauth_states.c

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from bot.domain.errors import TooNew
+from bot.domain.errors import SchemaTooNew
 from bot.storage.tables import metadata, schema_version
 
 
@@ -141,7 +141,7 @@ def bring_up_to_date(connection: Connection) -> None:
     """
     version = _version(connection)
     if version is not None and version > SCHEMA_VERSION:
-        raise TooNew(
+        raise SchemaTooNew(
             f"its tables have version {version} and this bot knows {SCHEMA_VERSION}: run the newer bot"
         )
     if version is None:

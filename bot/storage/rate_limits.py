@@ -19,18 +19,18 @@ from sqlalchemy import (
     update,
 )
 
-from bot.domain.errors import Conflict
+from bot.domain.errors import WriteConflict
 from bot.ratelimit import Rate
 from bot.storage.tables import budgets
-from bot.storage.transactions import Transactions, whole
+from bot.storage.transactions import Transactions, transactional
 
 LONGEST_PAUSE_SECONDS = 300.0
 """No budget is paused for longer."""
 ROUNDING_SECONDS = 0.001
 
 
-class StoredLedger:
-    """`Ledger` over one row per budget: its theoretical arrival time, and until when nothing may go."""
+class SqlRateLimitStore:
+    """`RateLimitStore` over one row per budget: its theoretical arrival time, and until when nothing may go."""
 
     def __init__(self, transactions: Transactions, now: Callable[[], datetime]) -> None:
         """`now` tells the time on SQLite. PostgreSQL's own clock serves all processes, whose clocks differ."""
@@ -42,10 +42,10 @@ class StoredLedger:
         )
         self._known: set[str] = set()
 
-    @whole
+    @transactional
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
-        """See `Ledger.take`."""
-        await self._know(budget)
+        """See `RateLimitStore.take`."""
+        await self._ensure_row(budget)
         async with self.transactions.begin() as connection:
             asked = self._asked(budget, rate, urgent=urgent)
             if (await connection.execute(self._statements.take, asked)).rowcount:
@@ -53,15 +53,15 @@ class StoredLedger:
             early, paused = (await connection.execute(self._statements.wait, asked)).one()
         return max(float(early), float(paused), ROUNDING_SECONDS)
 
-    @whole
+    @transactional
     async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
-        """See `Ledger.pause`."""
-        await self._know(budget)
+        """See `RateLimitStore.pause`."""
+        await self._ensure_row(budget)
         asked = {"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
         async with self.transactions.begin() as connection:
             await connection.execute(self._statements.pause, self._timed(asked))
 
-    @whole
+    @transactional
     async def left(self, budget: str, rate: Rate) -> float:
         """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
         Takes nothing."""
@@ -70,7 +70,7 @@ class StoredLedger:
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
-    async def _know(self, budget: str) -> None:
+    async def _ensure_row(self, budget: str) -> None:
         """See that the budget has a row; a new one begins now."""
         if budget in self._known:
             return
@@ -79,12 +79,12 @@ class StoredLedger:
             async with self.transactions.begin() as connection:
                 if (await connection.scalar(self._statements.find, asked)) is None:
                     await connection.execute(self._statements.begin, self._timed(asked))
-        except Conflict:
+        except WriteConflict:
             pass  # another process was faster
         self._known.add(budget)
 
     def _asked(self, budget: str, rate: Rate, *, urgent: bool) -> dict[str, Any]:
-        ahead = rate.tolerance_seconds if urgent else rate.unhurried_tolerance_seconds
+        ahead = rate.tolerance_seconds if urgent else rate.background_tolerance_seconds
         furthest = rate.tolerance_seconds + rate.interval_seconds
         return self._timed(
             {"budget": budget, "interval": rate.interval_seconds, "ahead": ahead, "furthest": furthest}

@@ -25,7 +25,7 @@ async def forget_left(transactions: Transactions, before: datetime) -> int:
     Raises:
         StoreUnavailable: the database did not answer.
     """
-    return await transactions.whole(_forget(transactions, before))
+    return await transactions.run(_forget(transactions, before))
 
 
 async def _forget(transactions: Transactions, before: datetime) -> int:

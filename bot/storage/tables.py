@@ -47,7 +47,7 @@ watches = Table(
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),
 )
-"""One row per card, as `watch.Watch` describes it. Times are seconds since 1970, UTC."""
+"""One row per card, as `watch.Card` describes it. Times are seconds since 1970, UTC."""
 
 followers = Table(
     "followers",
@@ -68,7 +68,7 @@ replies = Table(
     Column("tried_at", Float, nullable=False),
     Column("ts", String(32)),
 )
-"""What goes on from a card in its thread, as `watch.Reply` describes it; never what it says."""
+"""What goes on from a card in its thread, as `watch.ThreadReply` describes it; never what it says."""
 
 asks = Table(
     "asks",
@@ -87,7 +87,7 @@ asks = Table(
     Column("follow", String(48)),
     Index("asks_by_user", "user", "asked_at"),
 )
-"""One row per question, and per follow that was asked for, as `asks.Ask` describes it; never what a question asks.
+"""One row per question, and per follow that was asked for, as `asks.PendingQuestion` describes it; never what a question asks.
 `told`: its person knows of its loss. `thread` is written no more."""
 
 secrets = Table(

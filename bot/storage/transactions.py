@@ -11,10 +11,10 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.errors import Conflict, StoreUnavailable
+from bot.domain.errors import StoreUnavailable, WriteConflict
 from bot.storage.database import Database, reason
 from bot.storage.tables import budgets, schema_version
-from bot.tasks import WholeSteps
+from bot.tasks import ShieldedTasks
 
 WITHIN_SECONDS = 5.0
 """How long a caller waits for a step, and how long a transaction on PostgreSQL may take: a network that swallows
@@ -46,17 +46,17 @@ class Transactions:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.steps = WholeSteps()
+        self.tasks = ShieldedTasks()
         self._free = asyncio.Semaphore(database.connections)
         self._waiting = 0
         self._ending = False
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Let the transactions under way end and none begin after them. For the end of the process."""
         self._ending = True
-        await self.steps.settle()
+        await self.tasks.drain()
 
-    async def whole(self, step: Coroutine[Any, Any, T]) -> T:
+    async def run(self, step: Coroutine[Any, Any, T]) -> T:
         """Do a step to its end, even if the caller is cancelled, or has waited for too long.
 
         Raises:
@@ -64,7 +64,7 @@ class Transactions:
         """
         try:
             async with asyncio.timeout(WITHIN_SECONDS):
-                return await self.steps.run(step)
+                return await self.tasks.run(step)
         except TimeoutError as error:
             raise StoreUnavailable(NO_ANSWER) from error
 
@@ -84,7 +84,7 @@ class Transactions:
             async with asyncio.timeout(self._within_seconds), self.database.engine.begin() as connection:
                 yield connection
         except IntegrityError as error:
-            raise Conflict(reason(error)) from error
+            raise WriteConflict(reason(error)) from error
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason(error)) from error
         except TimeoutError as error:
@@ -113,7 +113,7 @@ class Transactions:
 
     async def answers(self) -> None:
         """Raise StoreUnavailable if the database can't be read."""
-        await self.whole(self._answers())
+        await self.run(self._answers())
 
     async def _answers(self) -> None:
         async with self.begin() as connection:
@@ -121,12 +121,12 @@ class Transactions:
 
     async def writes(self, at: datetime) -> None:
         """Write a row that nobody needs. Raise StoreUnavailable if the database can't be written."""
-        await self.whole(self._writes(at.timestamp()))
+        await self.run(self._writes(at.timestamp()))
 
     async def _writes(self, at: float) -> None:
         # Each time something new: a database may spare itself what changes nothing.
         trace = update(budgets).where(budgets.c.name == TRACE).values(arrival=at)
-        with suppress(Conflict):  # another process has just written the first, so it can be done
+        with suppress(WriteConflict):  # another process has just written the first, so it can be done
             async with self.begin() as connection:
                 if not (await connection.execute(trace)).rowcount:
                     first = insert(budgets).values(name=TRACE, arrival=at, paused_until=0.0)
@@ -140,13 +140,13 @@ class _HasTransactions(Protocol):
 S = TypeVar("S", bound=_HasTransactions)
 
 
-def whole(
+def transactional(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """Let no cancelled caller tear a transaction, and none wait for long."""
 
     @wraps(method)
     async def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await owner.transactions.whole(method(owner, *args, **kwargs))
+        return await owner.transactions.run(method(owner, *args, **kwargs))
 
     return run

@@ -15,7 +15,7 @@ import structlog
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import Job, JobId, JobState
-from bot.domain.ports.storage import Durations
+from bot.domain.ports.storage import JobDurationRepository
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ _AGES = tuple(_YOUNGEST_SECONDS * math.exp(step * _GROWTH) for step in range(360
 """Half a second to a week."""
 
 
-class Survival:
+class SurvivalCurve:
     """The curve. Costs some milliseconds to make and nothing to ask."""
 
     def __init__(self, durations: Sequence[float] = ()) -> None:
@@ -110,17 +110,17 @@ LEARN_SECONDS = 60.0
 """How often what was learned is stored and read. A process that is killed forgets that much, which harms nothing."""
 
 
-class Learning:
+class DurationModel:
     """`survival` is what is known by now."""
 
-    def __init__(self, durations: Durations, now: Callable[[], datetime]) -> None:
-        self.survival = Survival()
-        self._durations = durations
+    def __init__(self, durations: JobDurationRepository, now: Callable[[], datetime]) -> None:
+        self.curve = SurvivalCurve()
+        self._repository = durations
         self._now = now
         self._known: list[float] = []
         self._new: dict[JobId, float] = {}
 
-    def ended(self, job: Job) -> None:
+    def record(self, job: Job) -> None:
         """Take in a job that has ended of itself: one that was cancelled says nothing about how long jobs take."""
         if job.state in (JobState.COMPLETE, JobState.FAILED) and job.completed_at and job.begun_at:
             self._new[job.id] = max(0.0, (job.completed_at - job.begun_at).total_seconds())
@@ -136,8 +136,8 @@ class Learning:
 
     async def _exchange(self) -> None:
         if new := dict(self._new):
-            await self._durations.add(new, self._now())
+            await self._repository.add(new, self._now())
             self._new = {job: seconds for job, seconds in self._new.items() if job not in new}
-        known = list(await self._durations.newest())
+        known = list(await self._repository.newest())
         if known != self._known:
-            self._known, self.survival = known, Survival(known)
+            self._known, self.curve = known, SurvivalCurve(known)

@@ -11,8 +11,8 @@ import structlog
 
 from bot.domain.cards import TeamId
 from bot.domain.jobs import EventKind, Job, JobEvent, JobId, Progress
-from bot.domain.ports.worker import Relay
-from bot.domain.questions import AskId, Webhook
+from bot.domain.ports.worker import MessageBus
+from bot.domain.questions import QuestionId, Webhook
 
 log = structlog.get_logger()
 
@@ -24,12 +24,12 @@ REMEMBERED = 1_000
 _V = TypeVar("_V")
 
 
-class JobEvents:
+class JobEventBus:
     """What Omni tells of one team's jobs, as this process hears of it."""
 
     def __init__(
         self,
-        webhook: Callable[[AskId], Webhook] | None = None,
+        webhook: Callable[[QuestionId], Webhook] | None = None,
         tell_others: Callable[[JobId, JobEvent], None] = lambda _job, _event: None,
     ) -> None:
         """`webhook` makes what a question takes along to Omni; None: Omni is not asked to tell anything."""
@@ -42,7 +42,7 @@ class JobEvents:
         self._is_missed = False
 
     @property
-    def are_relied_on(self) -> bool:
+    def is_trusted(self) -> bool:
         """Whether Omni is expected to tell how jobs go on: it was asked to, and has not failed to since."""
         return self._webhook is not None and not self._is_missed
 
@@ -51,30 +51,30 @@ class JobEvents:
         have been missed."""
         self._hear, self._doubt = hear, doubt
 
-    def webhook(self, ask: AskId) -> Webhook | None:
+    def webhook(self, question_id: QuestionId) -> Webhook | None:
         """What a question is to take along, so that its job is told of."""
-        return None if self._webhook is None else self._webhook(ask)
+        return None if self._webhook is None else self._webhook(question_id)
 
-    def began(self, job: Job) -> None:
+    def record_submitted(self, job: Job) -> None:
         """Omni has just taken a question, and this is its job. Whoever follows it need not ask what it is."""
-        if self.are_relied_on:
+        if self.is_trusted:
             _remember(self._begun, job.id, job)
 
-    def first_reading(self, job: JobId) -> Job | None:
+    def submitted_job(self, job: JobId) -> Job | None:
         """How the job was when it began, for whoever begins to follow it; None where Omni has to be asked."""
         reading = self._begun.pop(job, None)
         return None if job in self._ended else reading
 
-    def end_of(self, job: JobId) -> JobEvent | None:
+    def reported_end(self, job: JobId) -> JobEvent | None:
         """That Omni has told of a job's end before anybody followed it."""
         return self._ended.get(job)
 
-    def tell(self, job: JobId, event: JobEvent) -> None:
+    def publish(self, job: JobId, event: JobEvent) -> None:
         """Take in what Omni has told this process, and pass it on to the others."""
         self._tell_others(job, event)
-        self.hear(job, event)
+        self.on_event(job, event)
 
-    def hear(self, job: JobId, event: JobEvent) -> None:
+    def on_event(self, job: JobId, event: JobEvent) -> None:
         """Take in what Omni has told, here or elsewhere."""
         if self._is_missed:
             log.info("webhooks come again")
@@ -82,35 +82,35 @@ class JobEvents:
         if not self._hear(job, event) and event.kind is EventKind.ENDED:
             _remember(self._ended, job, event)
 
-    def missed(self, job: JobId) -> None:
+    def record_missed(self, job: JobId) -> None:
         """A job ended and Omni has not told: jobs that begin from now on are asked about, until it tells again."""
         if not self._is_missed:
             log.warning("no webhook came", job=job)
         self._is_missed = True
 
-    def doubt(self) -> None:
+    def distrust(self) -> None:
         """Words from other processes may have been missed."""
         self._doubt()
 
 
-class Switchboard:
+class EventRouter:
     """The events of all teams, and the way between the processes."""
 
-    def __init__(self, relay: Relay | None = None) -> None:
-        self._relay = relay
-        self._teams: dict[TeamId, JobEvents] = {}
-        if relay is not None:
-            relay.on(TOLD, self._hear)
-            relay.on_gap(self._doubt)
+    def __init__(self, bus: MessageBus | None = None) -> None:
+        self._bus = bus
+        self._teams: dict[TeamId, JobEventBus] = {}
+        if bus is not None:
+            bus.subscribe(TOLD, self._hear)
+            bus.on_reconnect(self._doubt)
 
-    def connect(self, team: TeamId, webhook: Callable[[AskId], Webhook] | None) -> JobEvents:
+    def connect(self, team: TeamId, webhook: Callable[[QuestionId], Webhook] | None) -> JobEventBus:
         """The events of a team's jobs from now on."""
 
         def tell_others(job: JobId, event: JobEvent) -> None:
-            if self._relay is not None:
-                self._relay.tell(TOLD, team=team, job=job, **_words(event))
+            if self._bus is not None:
+                self._bus.publish(TOLD, team=team, job=job, **_words(event))
 
-        self._teams[team] = JobEvents(webhook, tell_others)
+        self._teams[team] = JobEventBus(webhook, tell_others)
         return self._teams[team]
 
     def disconnect(self, team: TeamId) -> None:
@@ -120,9 +120,9 @@ class Switchboard:
     def tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
         """Omni has told this process of a team's job."""
         if team in self._teams:
-            self._teams[team].tell(job, event)
-        elif self._relay is not None:
-            self._relay.tell(TOLD, team=team, job=job, **_words(event))
+            self._teams[team].publish(job, event)
+        elif self._bus is not None:
+            self._bus.publish(TOLD, team=team, job=job, **_words(event))
 
     def _hear(self, words: Mapping[str, str]) -> None:
         event = _event(words)
@@ -130,15 +130,15 @@ class Switchboard:
         if event is None:
             log.warning("job event not understood")  # from a newer version of the bot
         elif events is not None:
-            events.hear(JobId(words.get("job", "")), event)
+            events.on_event(JobId(words.get("job", "")), event)
 
     def _doubt(self) -> None:
         for events in self._teams.values():
-            events.doubt()
+            events.distrust()
 
 
 def _words(event: JobEvent) -> dict[str, str]:
-    words = {"kind": event.kind.name, "told_at": repr(event.told_at)}
+    words = {"kind": event.kind.name, "told_at": repr(event.signed_at)}
     if event.progress is not None:
         words["message"] = event.progress.message
         if event.progress.iteration is not None:

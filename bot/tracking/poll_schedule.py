@@ -6,7 +6,7 @@ a second and costs 1/t requests. For a given number of requests the loss is leas
 to the square root of its h. (Source: J. B. Keller, "Optimum checking schedules for systems subject to random failure",
 Management Science 21(3), 1974, doi.org/10.1287/mnsc.21.3.256.)
 
-Nobody has to solve that for all jobs together. Asking always for the job with the greatest `worth` comes to the same.
+Nobody has to solve that for all jobs together. Asking always for the job with the greatest `priority` comes to the same.
 The worth is the seconds for which the job has, on average, been over without our knowing: soon after a look that is
 h t²/2, which is equal for all jobs when t goes with 1/√h. It goes on where the square root ends: once a job has most
 likely ended, it grows by a second each second. So no job is ever left out. (An index of this kind orders web pages,
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import expm1
 
 from bot.domain.jobs import JobState
-from bot.tracking.durations import Survival
+from bot.tracking.durations import SurvivalCurve
 
 FASTEST_SECONDS = 2.0
 """Omni advises a poll every 2 to 5 seconds. Source: its OpenAPI document, `GET /api/v1/ai/jobs/{jobId}`."""
@@ -43,7 +43,7 @@ DELIVERING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class LastLook:
+class LastPoll:
     """What a job was seen to be when it was last asked for. Times are in seconds."""
 
     state: JobState
@@ -51,7 +51,7 @@ class LastLook:
     """How long it had been executing then; 0 while it was queued, as it may have begun right after."""
 
 
-def worth(look: LastLook, seconds: float, survival: Survival) -> float:
+def priority(look: LastPoll, seconds: float, survival: SurvivalCurve) -> float:
     """What is gained by asking about a job now: for how many seconds it has been over unnoticed, on average.
 
     `seconds`: since the last look.
@@ -61,7 +61,7 @@ def worth(look: LastLook, seconds: float, survival: Survival) -> float:
     return survival.unnoticed_seconds(look.age_seconds, look.age_seconds + seconds)
 
 
-def pause_seconds(look: LastLook, failures: int, survival: Survival) -> float:
+def pause_seconds(look: LastPoll, failures: int, survival: SurvivalCurve) -> float:
     """How long to wait after a look before it is worth while to ask again.
 
     Args:
@@ -76,14 +76,14 @@ def pause_seconds(look: LastLook, failures: int, survival: Survival) -> float:
     return max(_worth_while_after(look, survival), min(back_off, SLOWEST_SECONDS))
 
 
-def _worth_while_after(look: LastLook, survival: Survival) -> float:
+def _worth_while_after(look: LastPoll, survival: SurvivalCurve) -> float:
     """After how many seconds the worth is enough: it grows with them, so it is found by halving."""
-    if worth(look, FASTEST_SECONDS, survival) >= WORTH_ASKING:
+    if priority(look, FASTEST_SECONDS, survival) >= WORTH_ASKING:
         return FASTEST_SECONDS
     too_soon, late_enough = FASTEST_SECONDS, min(SLOWEST_SECONDS, SIGN_OF_LIFE_SECONDS + look.age_seconds)
     while late_enough - too_soon > 0.05:
         middle = (too_soon + late_enough) / 2.0
-        if worth(look, middle, survival) < WORTH_ASKING:
+        if priority(look, middle, survival) < WORTH_ASKING:
             too_soon = middle
         else:
             late_enough = middle

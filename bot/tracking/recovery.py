@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.delivery.direct_messages import tell_directly, tell_unheard
-from bot.domain.errors import BoardError, JobNotFound, OmniError, StoreUnavailable
+from bot.delivery.direct_messages import report_failed_cards, send_direct_message
+from bot.domain.errors import JobNotFound, OmniError, SlackError, StoreUnavailable
 from bot.domain.jobs import JobId
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Omni
-from bot.domain.ports.slack import Board
-from bot.domain.ports.storage import Asks, GivenUps, Watches
+from bot.domain.ports.omni import OmniJobs
+from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports.storage import CardRepository, FailedCardRepository, QuestionRepository
 from bot.domain.ports.worker import Runner
 from bot.rendering import ask_replies, replies
 
@@ -24,8 +24,12 @@ ORPHANED_AFTER = timedelta(minutes=3)
 """For so long no process has said that it has a question in hand: several of its touches were missed."""
 
 
-async def tell_orphans(
-    asks: Asks, board: Board, now: Callable[[], datetime], *, alone_since: datetime | None = None
+async def report_interrupted_questions(
+    questions: QuestionRepository,
+    messages: SlackMessages,
+    now: Callable[[], datetime],
+    *,
+    alone_since: datetime | None = None,
 ) -> None:
     """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
 
@@ -35,20 +39,20 @@ async def tell_orphans(
         StoreUnavailable: the database did not answer.
     """
     before = now() - ORPHANED_AFTER
-    for orphan in await asks.orphans(before if alone_since is None else max(before, alone_since)):
-        if not await asks.take_over(orphan, now()):
+    for orphan in await questions.interrupted(before if alone_since is None else max(before, alone_since)):
+        if not await questions.take_over(orphan, now()):
             continue
         line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.orphaned())
         try:
-            told = await tell_directly(
-                board, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
+            told = await send_direct_message(
+                messages, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
             )
-        except BoardError as error:
+        except SlackError as error:
             log.warning("orphan not told", user=orphan.user, code=error.code)
             continue
         if told:
             log.info("orphan told", user=orphan.user)
-        await asks.told(orphan.id)
+        await questions.mark_reported(orphan.id)
 
 
 LOOKED_AGAIN_AFTER = timedelta(minutes=10)
@@ -59,14 +63,14 @@ SWEEP_SECONDS = 60.0
 
 
 async def sweep(
-    watches: Watches, runner: Runner, now: Callable[[], datetime], *, retention_days: float
+    cards: CardRepository, runner: Runner, now: Callable[[], datetime], *, retention_days: float
 ) -> None:
     """Compare the table with what is followed, again and again, until cancelled."""
     while True:
         try:
-            jobs = await watches.open_jobs()
-            await runner.ensure(jobs)
-            forgotten = await watches.forget_closed(now() - timedelta(days=retention_days))
+            jobs = await cards.open_jobs()
+            await runner.start_missing(jobs)
+            forgotten = await cards.delete_closed(now() - timedelta(days=retention_days))
         except StoreUnavailable as error:
             log.error("open follows not read", reason=str(error))
         else:
@@ -75,14 +79,17 @@ async def sweep(
 
 
 async def look_again(
-    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], now: Callable[[], datetime]
+    cards: CardRepository,
+    omni: OmniJobs,
+    start: Callable[[JobId], Awaitable[None]],
+    now: Callable[[], datetime],
 ) -> None:
     """Ask Omni once more about each job that it did not know any more, until cancelled. `start` follows one that it
     knows after all."""
     while True:
         try:
-            for job in await watches.lost_jobs(now() - LOOKED_AGAIN_AFTER):
-                await _look_again(watches, omni, start, job)
+            for job in await cards.lost_jobs(now() - LOOKED_AGAIN_AFTER):
+                await _look_again(cards, omni, start, job)
         except StoreUnavailable as error:
             log.error("lost jobs not read", reason=str(error))
         except OmniError as error:
@@ -91,48 +98,48 @@ async def look_again(
 
 
 async def _look_again(
-    watches: Watches, omni: Omni, start: Callable[[JobId], Awaitable[None]], job: JobId
+    cards: CardRepository, omni: OmniJobs, start: Callable[[JobId], Awaitable[None]], job: JobId
 ) -> None:
     try:
         await omni.status(job)
     except JobNotFound:
-        await watches.settle_lost(job, found=False)
+        await cards.settle_lost(job, found=False)
         return
-    await watches.settle_lost(job, found=True)
+    await cards.settle_lost(job, found=True)
     log.info("lost job found", job=job)
     await start(job)
 
 
 async def sweep_asks(
-    asks: Asks,
-    board: Board,
+    questions: QuestionRepository,
+    messages: SlackMessages,
     now: Callable[[], datetime],
     *,
     retention_days: float,
     alone_since: datetime | None = None,
 ) -> None:
     """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled. `alone_since`: see
-    `tell_orphans`."""
+    `report_interrupted_questions`."""
     while True:
         try:
-            await tell_orphans(asks, board, now, alone_since=alone_since)
-            await asks.forget_asks(now() - timedelta(days=retention_days))
+            await report_interrupted_questions(questions, messages, now, alone_since=alone_since)
+            await questions.delete_old(now() - timedelta(days=retention_days))
         except StoreUnavailable as error:
             log.error("asks not read", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def sweep_given_ups(
-    given_ups: GivenUps,
-    board: Board,
+    failed_cards: FailedCardRepository,
+    messages: SlackMessages,
     now: Callable[[], datetime],
     *,
     alone_since: datetime | None = None,
 ) -> None:
-    """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `tell_unheard`."""
+    """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `report_failed_cards`."""
     while True:
         try:
-            await tell_unheard(given_ups, board, now, alone_since=alone_since)
+            await report_failed_cards(failed_cards, messages, now, alone_since=alone_since)
         except StoreUnavailable as error:
             log.error("given up follows not read", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)

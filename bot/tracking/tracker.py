@@ -17,25 +17,25 @@ from typing import Any
 
 import structlog
 
-from bot.delivery.cards import Cards
-from bot.delivery.charts import Chart
-from bot.domain.cards import UserId, Watch
+from bot.delivery.cards import CardLifecycle
+from bot.delivery.charts import ChartFetcher
+from bot.domain.cards import Card, UserId
 from bot.domain.errors import (
-    BoardError,
-    ClaimLost,
+    CardChanged,
     OmniError,
     OmniUnreachable,
+    OwnershipLost,
+    SlackError,
     StoreUnavailable,
-    WatchChanged,
 )
-from bot.domain.jobs import Job, JobEvent, JobId, JobState, Sight, is_untold
-from bot.domain.ports.omni import Omni
-from bot.domain.ports.storage import Watches
+from bot.domain.jobs import Job, JobEvent, JobId, JobState, JobStatus, was_missed_by_webhooks
+from bot.domain.ports.omni import OmniJobs
+from bot.domain.ports.storage import CardRepository
 from bot.rendering import answer
-from bot.tracking.durations import Learning
-from bot.tracking.events import JobEvents
-from bot.tracking.poll_schedule import LastLook, pause_seconds, worth
-from bot.tracking.tracked_job import PATIENCE_SECONDS, Followed, log_change
+from bot.tracking.durations import DurationModel
+from bot.tracking.events import JobEventBus
+from bot.tracking.poll_schedule import LastPoll, pause_seconds, priority
+from bot.tracking.tracked_job import PATIENCE_SECONDS, TrackedJob, log_change
 from bot.user_limit import act_for
 
 log = structlog.get_logger()
@@ -48,48 +48,48 @@ RETRY_SECONDS = 5.0
 """How long a watch rests after a chore failed, and a job after the database did."""
 
 
-class Follower:
+class JobTracker:
     """Follows jobs. Start and stop are the runner's; the table of watches says what is to be done."""
 
     def __init__(
         self,
         *,
-        omni: Omni,
-        watches: Watches,
-        cards: Cards,
+        omni: OmniJobs,
+        watches: CardRepository,
+        cards: CardLifecycle,
         now: Callable[[], datetime],
-        learning: Learning,
+        learning: DurationModel,
         follow_for_seconds: float,
-        events: JobEvents | None = None,
+        events: JobEventBus | None = None,
     ) -> None:
         """`follow_for_seconds`: how long a job that does not end is looked after, unless somebody asks for more.
         `events`: what Omni tells by itself; None: nothing."""
         self._omni = omni
-        self._watches = watches
-        self._cards = cards
+        self._cards = watches
+        self._lifecycle = cards
         self._now = now
-        self._learning = learning
+        self._durations = learning
         self._follow_for_seconds = follow_for_seconds
-        self._events = events or JobEvents()
-        self._events.listen(self._hear, self._doubt_events)
-        self._follows: dict[JobId, Followed] = {}
+        self._events = events or JobEventBus()
+        self._events.listen(self._on_event, self._fall_back_to_polling)
+        self._tracked: dict[JobId, TrackedJob] = {}
 
     def state_of(self, job: JobId) -> JobState | None:
         """How a job stood when Omni last said so; None for one that this process does not follow, or not yet."""
-        follow = self._follows.get(job)
-        return follow.sight.job.state if follow and follow.sight.job else None
+        follow = self._tracked.get(job)
+        return follow.status.job.state if follow and follow.status.job else None
 
     @property
     def states(self) -> Sequence[JobState | None]:
         """How the jobs stand that this process follows, each as `state_of` says."""
-        return [self.state_of(job) for job in self._follows]
+        return [self.state_of(job) for job in self._tracked]
 
     @property
     def jobs(self) -> int:
         """How many jobs this process follows."""
-        return len(self._follows)
+        return len(self._tracked)
 
-    async def follow(self, job: JobId, wake: asyncio.Event) -> None:
+    async def track(self, job: JobId, wake: asyncio.Event) -> None:
         """Follow a job until none of its watches is open.
 
         Args:
@@ -99,214 +99,218 @@ class Follower:
         Raises:
             ClaimLost: another follow has taken the job over.
         """
-        follow = self._follows[job] = Followed(job, wake, Chart(self._omni, job))
+        follow = self._tracked[job] = TrackedJob(job, wake, ChartFetcher(self._omni, job))
         try:
-            while await self._tend_all(follow):
+            while await self._sync_cards(follow):
                 await wake.wait()
-                self._take_in(follow)
+                self._on_poll_result(follow)
         finally:
-            del self._follows[job]
+            del self._tracked[job]
             follow.chart.cancel()
-            for task in (follow.look, *follow.chores.values()):
+            for task in (follow.poll, *follow.card_tasks.values()):
                 if task is not None:
                     task.cancel()
 
-    async def _tend_all(self, follow: Followed) -> bool:
+    async def _sync_cards(self, tracked: TrackedJob) -> bool:
         """Start what is to be done now for each open watch; False once there is nothing left."""
-        follow.wake.clear()
+        tracked.wakeup.clear()
         # Noted before the table is read: what was under way then has changed what the table says.
-        busy = set(follow.chores)
+        busy = set(tracked.card_tasks)
         try:
-            watches = await self._read(follow)
+            cards = await self._load_cards(tracked)
         except StoreUnavailable as error:
-            log.warning("watches not read", job=follow.job, reason=str(error))
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, follow.wake.set)
+            log.warning("watches not read", job=tracked.job, reason=str(error))
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, tracked.wakeup.set)
             return True
-        if not watches and not follow.chores:
+        if not cards and not tracked.card_tasks:
             # Whoever adds a watch from here on sets the event, now or before the runner sees us return.
-            return follow.wake.is_set()
-        self._mind_cancelling(follow, watches)
-        self._look_again(follow, watches)
-        for number, watch in enumerate(watches, start=1):
-            if watch.id not in busy:
-                self._tend(follow, watch)
+            return tracked.wakeup.is_set()
+        self._on_cancel_request(tracked, cards)
+        self._schedule_poll(tracked, cards)
+        for number, card in enumerate(cards, start=1):
+            if card.id not in busy:
+                self._sync_card(tracked, card)
             if number % TENDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return True
 
-    async def _read(self, follow: Followed) -> Sequence[Watch]:
-        if follow.claim is not None:
-            return await self._watches.open_watches(follow.job, follow.claim)
-        follow.claim, watches = await self._watches.claim(follow.job)
-        return watches
+    async def _load_cards(self, tracked: TrackedJob) -> Sequence[Card]:
+        if tracked.token is not None:
+            return await self._cards.open_cards(tracked.job, tracked.token)
+        tracked.token, cards = await self._cards.claim(tracked.job)
+        return cards
 
-    def _tend(self, follow: Followed, watch: Watch) -> None:
-        sight = follow.sight
-        if watch.card is None:
-            if not watch.followers:
-                self._start(follow, watch, self._watches.remove(watch))
-            elif not follow.is_patient:
-                self._start(follow, watch, self._cards.post(watch, sight))
-        elif not watch.followers and not watch.ended:
-            self._start(follow, watch, self._cards.retire(watch, watch.card, sight))
-        elif sight.is_final or (watch.ended and self._is_followed_for_too_long(watch)):
-            self._start(follow, watch, self._cards.finish(watch, watch.card, sight, follow.chart))
-        elif self._is_followed_for_too_long(watch) and (
-            sight.job is not None or self._silent_for_long(sight)
+    def _sync_card(self, tracked: TrackedJob, card: Card) -> None:
+        status = tracked.status
+        if card.message_ts is None:
+            if not card.followers:
+                self._start_card_task(tracked, card, self._cards.remove(card))
+            elif not tracked.awaiting_first_result:
+                self._start_card_task(tracked, card, self._lifecycle.post(card, status))
+        elif not card.followers and not card.ended:
+            self._start_card_task(
+                tracked, card, self._lifecycle.close_unfollowed(card, card.message_ts, status)
+            )
+        elif status.is_final or (card.ended and self._is_followed_for_too_long(card)):
+            self._start_card_task(
+                tracked, card, self._lifecycle.finalize(card, card.message_ts, status, tracked.chart)
+            )
+        elif self._is_followed_for_too_long(card) and (
+            status.job is not None or self._silent_for_long(status)
         ):
-            self._start(follow, watch, self._cards.rest(watch, watch.card, sight))
-        elif sight.job is not None or (self._silent_for_long(sight) and not watch.may_show_the_end):
-            self._cards.redraw(watch, watch.card, sight)
+            self._start_card_task(tracked, card, self._lifecycle.pause(card, card.message_ts, status))
+        elif status.job is not None or (self._silent_for_long(status) and not card.may_show_the_end):
+            self._lifecycle.schedule_update(card, card.message_ts, status)
 
-    def _is_followed_for_too_long(self, watch: Watch) -> bool:
-        return (self._now() - watch.looked_after_since).total_seconds() > self._follow_for_seconds
+    def _is_followed_for_too_long(self, card: Card) -> bool:
+        return (self._now() - card.tracked_since).total_seconds() > self._follow_for_seconds
 
-    def _silent_for_long(self, sight: Sight) -> bool:
-        since = sight.trouble_since
+    def _silent_for_long(self, status: JobStatus) -> bool:
+        since = status.failing_since
         return since is not None and (self._now() - since).total_seconds() > TROUBLE_SHOWS_AFTER_SECONDS
 
-    def _start(self, follow: Followed, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
+    def _start_card_task(self, tracked: TrackedJob, card: Card, chore: Coroutine[Any, Any, None]) -> None:
         """Run what takes its time for one watch; it is tended again when that is done."""
-        task = asyncio.create_task(self._see_through(watch, chore), name=f"tend {watch.id}")
-        follow.chores[watch.id] = task
+        task = asyncio.create_task(self._run_card_task(card, chore), name=f"tend {card.id}")
+        tracked.card_tasks[card.id] = task
 
         def done(_: asyncio.Task[None]) -> None:
-            follow.chores.pop(watch.id, None)
-            follow.wake.set()
+            tracked.card_tasks.pop(card.id, None)
+            tracked.wakeup.set()
 
         task.add_done_callback(done)
 
-    async def _see_through(self, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
+    async def _run_card_task(self, card: Card, chore: Coroutine[Any, Any, None]) -> None:
         """Let no failure of one watch touch the others; the table says what is left to do after a rest."""
         try:
             await chore
-        except ClaimLost:
-            log.info("watch left to another follow", watch=watch.id)
-        except WatchChanged:
-            log.info("watch changed meanwhile", watch=watch.id)
-        except (StoreUnavailable, BoardError) as error:
-            log.warning("watch not tended", watch=watch.id, reason=f"{type(error).__name__}: {error}")
+        except OwnershipLost:
+            log.info("watch left to another follow", watch=card.id)
+        except CardChanged:
+            log.info("watch changed meanwhile", watch=card.id)
+        except (StoreUnavailable, SlackError) as error:
+            log.warning("watch not tended", watch=card.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:
-            log.exception("watch not tended", watch=watch.id)
+            log.exception("watch not tended", watch=card.id)
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _mind_cancelling(self, follow: Followed, watches: Sequence[Watch]) -> None:
-        if not any(watch.cancelled_by for watch in watches):
-            follow.cancel_asked_at = None
-        elif follow.cancel_asked_at is None:
-            follow.cancel_asked_at = _loop_time()
-            follow.hasten()
+    def _on_cancel_request(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
+        if not any(card.cancelled_by for card in cards):
+            tracked.cancel_asked_at = None
+        elif tracked.cancel_asked_at is None:
+            tracked.cancel_asked_at = _loop_time()
+            tracked.poll_now()
 
-    def _look_again(self, follow: Followed, watches: Sequence[Watch]) -> None:
+    def _schedule_poll(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
         """Plan the next question to Omni unless one is planned or none is needed."""
-        if follow.look is not None or follow.sight.is_final:
+        if tracked.poll is not None or tracked.status.is_final:
             return
-        is_first, follow.is_first_look = follow.is_first_look, False
+        is_first, tracked.is_first_poll = tracked.is_first_poll, False
         if is_first:
-            self._begin_looking(follow, watches)
-        at_once = is_first and follow.sight.job is None
-        new = next((watch for watch in watches if watch.card is None), None) if at_once else None
+            self._init_status(tracked, cards)
+        at_once = is_first and tracked.status.job is None
+        new = next((card for card in cards if card.message_ts is None), None) if at_once else None
         asker = None if new is None else new.requester
         look = asyncio.create_task(
-            self._look(follow, at_once=at_once, asker=asker), name=f"look {follow.job}"
+            self._poll(tracked, at_once=at_once, asker=asker), name=f"look {tracked.job}"
         )
-        look.add_done_callback(lambda _: follow.wake.set())
-        follow.look = look
+        look.add_done_callback(lambda _: tracked.wakeup.set())
+        tracked.poll = look
         if asker is not None:
-            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, follow.wake.set)
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, tracked.wakeup.set)
 
-    def _begin_looking(self, follow: Followed, watches: Sequence[Watch]) -> None:
+    def _init_status(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
         """Take in what is known of a job before Omni is asked for it here."""
-        is_own = any(watch.is_own for watch in watches)
+        is_own = any(card.asked_by_bot for card in cards)
         # Its end may have been told while the table was read.
-        follow.relies_on_events = is_own and self._events.are_relied_on and follow.end_told_at is None
-        begun = self._events.first_reading(follow.job)
-        if any(watch.card is not None for watch in watches):
-            follow.sight = Sight(seen_before=True)
-            follow.looked_at -= max((self._now() - watch.asked_at).total_seconds() for watch in watches)
-        elif begun is not None and follow.relies_on_events:
-            follow.sight = follow.sight.read(begun, self._now())
+        tracked.relies_on_events = is_own and self._events.is_trusted and tracked.end_reported_at is None
+        begun = self._events.submitted_job(tracked.job)
+        if any(card.message_ts is not None for card in cards):
+            tracked.status = JobStatus(was_seen_before=True)
+            tracked.polled_at -= max((self._now() - card.requested_at).total_seconds() for card in cards)
+        elif begun is not None and tracked.relies_on_events:
+            tracked.status = tracked.status.with_snapshot(begun, self._now())
         elif is_own:
-            follow.sight = Sight(seen_before=True)
-        if (end := self._events.end_of(follow.job)) is not None:
-            follow.hear(end)
+            tracked.status = JobStatus(was_seen_before=True)
+        if (end := self._events.reported_end(tracked.job)) is not None:
+            tracked.apply_event(end)
 
-    def _pause_seconds(self, follow: Followed) -> float:
-        return pause_seconds(follow.last_look, follow.sight.failures, self._learning.survival)
+    def _pause_seconds(self, tracked: TrackedJob) -> float:
+        return pause_seconds(tracked.last_poll, tracked.status.failures, self._durations.curve)
 
-    def _worth(self, follow: Followed) -> float:
-        since = _loop_time() - follow.looked_at
-        return worth(follow.last_look, max(0.0, since), self._learning.survival)
+    def _priority(self, tracked: TrackedJob) -> float:
+        since = _loop_time() - tracked.polled_at
+        return priority(tracked.last_poll, max(0.0, since), self._durations.curve)
 
-    async def _look(self, follow: Followed, *, at_once: bool, asker: UserId | None) -> Sight:
+    async def _poll(self, tracked: TrackedJob, *, at_once: bool, asker: UserId | None) -> JobStatus:
         """Ask Omni once: when it is due, as soon as no other job is worth more. `asker`: who waits for it, if any."""
         act_for(asker)
         if not at_once:
-            await follow.rest(partial(self._pause_seconds, follow))
-        urgent, follow.is_urgent = asker is not None or follow.is_urgent, False
+            await tracked.wait_until_due(partial(self._pause_seconds, tracked))
+        urgent, tracked.is_urgent = asker is not None or tracked.is_urgent, False
         try:
-            job = await self._omni.status(follow.job, urgent=urgent, worth=partial(self._worth, follow))
+            job = await self._omni.status(tracked.job, urgent=urgent, worth=partial(self._priority, tracked))
         except OmniError as error:
-            log.info("no status", job=follow.job, error=type(error).__name__, reason=str(error))
-            return follow.sight.unanswered(error, self._now(), _loop_time())
+            log.info("no status", job=tracked.job, error=type(error).__name__, reason=str(error))
+            return tracked.status.with_error(error, self._now(), _loop_time())
         except StoreUnavailable as error:
             trouble = OmniUnreachable(f"budget not reached: {error}")
-            return follow.sight.unanswered(trouble, self._now(), _loop_time())
+            return tracked.status.with_error(trouble, self._now(), _loop_time())
         if job.answer:
             await asyncio.to_thread(answer.prepare, job)
-        return follow.sight.read(job, self._now())
+        return tracked.status.with_snapshot(job, self._now())
 
-    def _executing_seconds(self, follow: Followed, job: Job) -> float:
+    def _executing_seconds(self, tracked: TrackedJob, job: Job) -> float:
         """For how long, as far as Omni tells; the follow knows at least since when it looks."""
         if job.state is JobState.QUEUED:
             return 0.0
         if job.begun_at is None:
-            return _loop_time() - follow.started
+            return _loop_time() - tracked.started
         return max(0.0, (self._now() - job.begun_at).total_seconds())
 
-    def _take_in(self, follow: Followed) -> None:
+    def _on_poll_result(self, tracked: TrackedJob) -> None:
         """Learn from a question that has been answered since."""
-        if follow.look is None or not follow.look.done():
+        if tracked.poll is None or not tracked.poll.done():
             return
-        before, follow.sight = follow.sight, follow.look.result()
-        follow.look = None
-        log_change(follow.job, before, follow.sight)
-        job = follow.sight.job
-        if job is None or follow.sight.trouble is not None:
+        before, tracked.status = tracked.status, tracked.poll.result()
+        tracked.poll = None
+        log_change(tracked.job, before, tracked.status)
+        job = tracked.status.job
+        if job is None or tracked.status.error is not None:
             return
-        self._note_seen(follow, job)
-        self._mind_untold(follow, before.job, job)
+        self._note_seen(tracked, job)
+        self._detect_missed_webhook(tracked, before.job, job)
         if job.state.is_final:
-            self._learning.ended(job)
+            self._durations.record(job)
 
-    def _mind_untold(self, follow: Followed, before: Job | None, job: Job) -> None:
+    def _detect_missed_webhook(self, tracked: TrackedJob, before: Job | None, job: Job) -> None:
         """Ask as often as of any job where it has gone on without a word of Omni's."""
-        if not follow.relies_on_events or not is_untold(before, job, self._now()):
+        if not tracked.relies_on_events or not was_missed_by_webhooks(before, job, self._now()):
             return
-        follow.distrust()
-        if job.state.is_final or not follow.has_heard:
-            self._events.missed(job.id)
+        tracked.fall_back_to_polling()
+        if job.state.is_final or not tracked.has_received_event:
+            self._events.record_missed(job.id)
 
-    def _note_seen(self, follow: Followed, job: Job) -> None:
-        follow.last_look = LastLook(job.state, self._executing_seconds(follow, job))
-        follow.looked_at = _loop_time()
+    def _note_seen(self, tracked: TrackedJob, job: Job) -> None:
+        tracked.last_poll = LastPoll(job.state, self._executing_seconds(tracked, job))
+        tracked.polled_at = _loop_time()
 
-    def _hear(self, job: JobId, event: JobEvent) -> bool:
+    def _on_event(self, job: JobId, event: JobEvent) -> bool:
         """Take in what Omni tells of a job. False if it is not followed here."""
-        follow = self._follows.get(job)
+        follow = self._tracked.get(job)
         if follow is None:
             return False
-        before = follow.sight
-        if follow.hear(event) and follow.sight.job is not None:
-            log_change(job, before, follow.sight)
-            self._note_seen(follow, follow.sight.job)
-            follow.wake.set()
+        before = follow.status
+        if follow.apply_event(event) and follow.status.job is not None:
+            log_change(job, before, follow.status)
+            self._note_seen(follow, follow.status.job)
+            follow.wakeup.set()
         return True
 
-    def _doubt_events(self) -> None:
-        for follow in self._follows.values():
-            follow.distrust()
+    def _fall_back_to_polling(self) -> None:
+        for follow in self._tracked.values():
+            follow.fall_back_to_polling()
 
 
 def _loop_time() -> float:

@@ -71,7 +71,7 @@ class Limits:
     """If its session has ended."""
 
 
-class OwnHeart:
+class OwnHeartbeat:
     """The heart of our own process: whoever judges others by theirs must be sure of it. When the database was away, or
     we paused, those who live need a moment to show it."""
 

@@ -22,7 +22,7 @@ from psycopg import errors
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.worker.heartbeats import OwnHeart, Timing, held_by_the_dead
+from bot.worker.heartbeats import OwnHeartbeat, Timing, held_by_the_dead
 from bot.worker.pg import Connector, Pool, reason
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ Breathe = Callable[[], Awaitable[None]]
 Registered = Callable[[int], None]
 
 
-class Entries(JobManager):
+class FollowQueue(JobManager):
     """The entries of the queue, as procrastinate's worker and the runner use them."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Entries(JobManager):
         """Whether what ends here is left to others from now on."""
         self._fetching = asyncio.Lock()
         self._in_doubt_until = -inf
-        self._heart = OwnHeart(timing, monotonic())
+        self._heart = OwnHeartbeat(timing, monotonic())
         self._is_reached = True
         self._news = asyncio.Event()
         self._news_number = 0
@@ -109,7 +109,7 @@ class Entries(JobManager):
         timing: Timing | None = None,
         breathe: Breathe | None = None,
         registered: Registered | None = None,
-    ) -> "Entries":
+    ) -> "FollowQueue":
         """The entries of the database that the pool leads to.
 
         `breathe` is awaited between many entries, so that their follows begin no faster than the database can
@@ -148,14 +148,14 @@ class Entries(JobManager):
                 for job in jobs
             ]
         )
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Let the worker read the queue now."""
         self._news_number += 1
         self._news.set()
 
-    async def rescue(self) -> None:
+    async def reclaim_stalled(self) -> None:
         """Give back what dead processes held, and what this one has lost track of."""
         try:
             if monotonic() < self._in_doubt_until:
@@ -165,11 +165,11 @@ class Entries(JobManager):
         except ConnectorException as error:
             self._missed("rescue", error)
 
-    def leave(self) -> None:
+    def stop_fetching(self) -> None:
         """Fetch and end nothing any more. For the end of the process."""
         self.is_leaving = True
 
-    async def give_back_all(self) -> None:
+    async def release_all(self) -> None:
         """Give back what this process holds, also what a fetch that is under way may still bring."""
         try:
             async with self._fetching:
@@ -235,7 +235,7 @@ class Entries(JobManager):
                 await self.connector.execute_query_async(END, id=job.id, worker=job.worker_id)
         except ConnectorException as error:
             self._doubt("finish", error)
-        self.look()  # the job may have been queued again meanwhile
+        self.refresh()  # the job may have been queued again meanwhile
 
     async def listen_for_jobs(
         self,
@@ -290,4 +290,4 @@ class Entries(JobManager):
         except UniqueViolation:
             return  # a job was queued again in this very moment, which the next rescue sees
         log.info("follows given back", jobs=len(seen))
-        self.look()
+        self.refresh()

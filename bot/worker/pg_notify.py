@@ -9,7 +9,7 @@ import psycopg
 import structlog
 
 from bot.domain.errors import StoreUnavailable
-from bot.tasks import run_beside
+from bot.tasks import run_together
 from bot.worker.heartbeats import SHOW_NUMBER, SHOW_THAT_SESSION_LASTS, SHOWN_NUMBERS
 from bot.worker.pg import Pool, conninfo, reason
 
@@ -30,7 +30,7 @@ Words = Mapping[str, str]
 
 
 class PgNotify:
-    """A `Relay` between processes. Words reach the others within milliseconds, or never."""
+    """A `MessageBus` between processes. Words reach the others within milliseconds, or never."""
 
     def __init__(self, url: str, pool: Pool) -> None:
         """`url`: of the database, for the one connection that listens; `pool`: what words are sent through."""
@@ -45,16 +45,16 @@ class PgNotify:
         """Set while the words of others are heard."""
         self._outbox: asyncio.Queue[tuple[str, asyncio.Future[None]]] = asyncio.Queue(MOST_WAITING)
 
-    def on(self, topic: str, hear: Callable[[Words], None]) -> None:
-        """See `Relay.on`."""
+    def subscribe(self, topic: str, hear: Callable[[Words], None]) -> None:
+        """See `MessageBus.subscribe`."""
         self._hearers[topic] = hear
 
-    def on_gap(self, look: Callable[[], None]) -> None:
-        """See `Relay.on_gap`."""
+    def on_reconnect(self, look: Callable[[], None]) -> None:
+        """See `MessageBus.on_reconnect`."""
         self._lookers.append(look)
 
-    def tell(self, topic: str, **words: str) -> asyncio.Future[None]:
-        """See `Relay.tell`."""
+    def publish(self, topic: str, **words: str) -> asyncio.Future[None]:
+        """See `MessageBus.publish`."""
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         payload = json.dumps({"from": self._own_name, "topic": topic, **words})
         try:
@@ -68,12 +68,12 @@ class PgNotify:
         """Let others see in the database, as long as the connection that listens lasts, that the process of this
         worker does (`heartbeats`)."""
         self._worker = worker
-        self.tell(SHOW)  # comes back to the one who listens, who then sees to it
+        self.publish(SHOW)  # comes back to the one who listens, who then sees to it
 
     def hold(self, kind: int, number: int) -> None:
         """Show the other processes a number, as long as the connection that listens lasts (`Peers.hold`)."""
         self._numbers.append((kind, number))
-        self.tell(SHOW)
+        self.publish(SHOW)
 
     async def held(self, kind: int) -> set[int]:
         """See `Peers.held`."""
@@ -88,7 +88,7 @@ class PgNotify:
         """Listen and send, until cancelled."""
         listening = asyncio.create_task(self._listen(), name="listen")
         sending = asyncio.create_task(self._send(), name="notify")
-        await run_beside([listening, sending])
+        await run_together([listening, sending])
 
     async def _send(self) -> None:
         while True:

@@ -18,10 +18,10 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.domain.ports.worker import Find, Follow, Relay
-from bot.tasks import run_beside
+from bot.domain.ports.worker import Find, Follow, MessageBus
+from bot.tasks import run_together
 from bot.worker.heartbeats import is_any_heart_beating
-from bot.worker.job_queue import QUEUE, TASK, Entries
+from bot.worker.job_queue import QUEUE, TASK, FollowQueue
 from bot.worker.pg import reason
 from bot.worker.runner import TaskRunner
 
@@ -44,16 +44,16 @@ LEFT = "entries left"
 
 
 class QueueRunner:
-    """A team's `Runner` in one of several processes on one PostgreSQL. `Queue.of` makes it."""
+    """A team's `Runner` in one of several processes on one PostgreSQL. `QueueRunners.runner_for` makes it."""
 
-    def __init__(self, queue: "Queue", team: TeamId, follow: Follow) -> None:
+    def __init__(self, queue: "QueueRunners", team: TeamId, follow: Follow) -> None:
         self.here = TaskRunner(follow)
         self._queue = queue
         self._team = team
 
     async def start(self, job: JobId) -> None:
         """See `Runner.start`."""
-        self._queue.relay.tell(CHANGED, team=self._team, job=job)
+        self._queue.relay.publish(CHANGED, team=self._team, job=job)
         if self.here.wake(job):
             return
         # Also if another process follows the job, since that follow may be ending: then this entry is its successor.
@@ -64,8 +64,8 @@ class QueueRunner:
         except ConnectorException as error:
             log.error("follow not queued", job=job, reason=reason(error))
 
-    async def ensure(self, jobs: Sequence[JobId]) -> None:
-        """See `Runner.ensure`."""
+    async def start_missing(self, jobs: Sequence[JobId]) -> None:
+        """See `Runner.start_missing`."""
         entries = self._queue.entries
         for _ in range(TRIES):
             try:
@@ -88,12 +88,12 @@ class QueueRunner:
         await self._queue.stopped(self._team, self)
 
 
-class Queue:
+class QueueRunners:
     """The `Runners` of one of several processes on one PostgreSQL."""
 
-    def __init__(self, entries: Entries, relay: Relay, random: Random) -> None:
+    def __init__(self, entries: FollowQueue, bus: MessageBus, random: Random) -> None:
         self.entries = entries
-        self.relay = relay
+        self.relay = bus
         self.random = random
         self._timing = entries.timing
         self._runners: dict[TeamId, QueueRunner] = {}
@@ -104,12 +104,12 @@ class Queue:
         self._app = App(connector=entries.connector)
         self._app.job_manager = entries
         self._app.task(name=TASK, queue=QUEUE)(self._see_through)
-        relay.on(CHANGED, self._hear_changed)
-        relay.on(LEFT, self._hear_left)
-        relay.on_gap(self._wake_all)
+        bus.subscribe(CHANGED, self._hear_changed)
+        bus.subscribe(LEFT, self._hear_left)
+        bus.on_reconnect(self._wake_all)
 
-    def of(self, team: TeamId, follow: Follow) -> QueueRunner:
-        """See `Runners.of`."""
+    def runner_for(self, team: TeamId, follow: Follow) -> QueueRunner:
+        """See `Runners.runner_for`."""
         runner = self._runners[team] = QueueRunner(self, team, follow)
         return runner
 
@@ -118,15 +118,15 @@ class Queue:
         self._find = find
         working = asyncio.create_task(self._work(), name="queue worker")
         rescuing = asyncio.create_task(self._rescue(), name="queue rescue")
-        await run_beside([working, rescuing])
+        await run_together([working, rescuing])
 
-    async def is_anybody_following(self) -> bool:
-        """See `Runners.is_anybody_following`: whoever's heart has beaten lately fetches entries."""
+    async def is_any_process_alive(self) -> bool:
+        """See `Runners.is_any_process_alive`: whoever's heart has beaten lately fetches entries."""
         return await is_any_heart_beating(self.entries.connector, self._timing.stalled_after_seconds)
 
-    def leave(self) -> None:
-        """See `Runners.leave`."""
-        self.entries.leave()
+    def drain(self) -> None:
+        """See `Runners.drain`."""
+        self.entries.stop_fetching()
 
     async def stopped(self, team: TeamId, runner: QueueRunner) -> None:
         """The team is not followed here any more. After the last one of a process that ends, what it held is given
@@ -140,8 +140,8 @@ class Queue:
         await asyncio.wait({self._leaving}, timeout=LEAVES_WITHIN_SECONDS)
 
     async def _leave(self) -> None:
-        await self.entries.give_back_all()
-        await self.relay.tell(LEFT)
+        await self.entries.release_all()
+        await self.relay.publish(LEFT)
 
     async def _see_through(self, job: str, team: str | None = None) -> None:
         """What procrastinate runs for an entry. One that nobody here can follow ends: the next look of whoever has
@@ -153,7 +153,7 @@ class Queue:
         if runner is None:
             log.info("entry ended", job=job, team=team, reason="the team does not run here")
         else:
-            await runner.here.see_through(JobId(job))
+            await runner.here.run_to_completion(JobId(job))
 
     async def _runner_of(self, team: TeamId) -> QueueRunner | None:
         """The team's runner, whose workspace may have to be opened first."""
@@ -192,7 +192,7 @@ class Queue:
 
     async def _rescue(self) -> None:
         while True:
-            await self.entries.rescue()
+            await self.entries.reclaim_stalled()
             await asyncio.sleep(self._timing.rescue_seconds)
 
     def _hear_changed(self, words: Mapping[str, str]) -> None:
@@ -201,7 +201,7 @@ class Queue:
             runner.here.wake(JobId(words.get("job", "")))
 
     def _hear_left(self, _words: Mapping[str, str]) -> None:
-        self.entries.look()
+        self.entries.refresh()
 
     def _wake_all(self) -> None:
         for runner in self._runners.values():

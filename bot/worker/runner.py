@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from bot.domain.cards import TeamId
-from bot.domain.errors import ClaimLost
+from bot.domain.errors import OwnershipLost
 from bot.domain.jobs import JobId
 from bot.domain.ports.worker import Find, Follow, Runner
 from bot.log import begin_follow
@@ -30,8 +30,8 @@ class TaskRunners:
         self._breathe = breathe
         self._is_running = False
 
-    def of(self, team: TeamId, follow: Follow) -> Runner:  # noqa: ARG002
-        """See `Runners.of`."""
+    def runner_for(self, team: TeamId, follow: Follow) -> Runner:  # noqa: ARG002
+        """See `Runners.runner_for`."""
         return TaskRunner(follow, self._breathe)
 
     async def run(self, find: Find) -> None:  # noqa: ARG002
@@ -42,12 +42,12 @@ class TaskRunners:
         finally:
             self._is_running = False
 
-    async def is_anybody_following(self) -> bool:
-        """See `Runners.is_anybody_following`: there is no other process."""
+    async def is_any_process_alive(self) -> bool:
+        """See `Runners.is_any_process_alive`: there is no other process."""
         return self._is_running
 
-    def leave(self) -> None:
-        """See `Runners.leave`: there is no other process."""
+    def drain(self) -> None:
+        """See `Runners.drain`: there is no other process."""
 
 
 class TaskRunner:
@@ -65,8 +65,8 @@ class TaskRunner:
         if not self.wake(job):
             self._begin(job)
 
-    async def ensure(self, jobs: Sequence[JobId]) -> None:
-        """See `Runner.ensure`."""
+    async def start_missing(self, jobs: Sequence[JobId]) -> None:
+        """See `Runner.start_missing`."""
         for number, job in enumerate(jobs, start=1):
             self._begin(job)
             if number % BEGUN_AT_ONCE == 0:
@@ -93,7 +93,7 @@ class TaskRunner:
         for _, wake in self._running.values():
             wake.set()
 
-    async def see_through(self, job: JobId) -> None:
+    async def run_to_completion(self, job: JobId) -> None:
         """Follow the job and wait until that has ended. Whoever gives up waiting does not end it. Raises ClaimLost."""
         if self.wake(job):
             # Left over from before, it may be about to find that another process has taken the job over.
@@ -118,7 +118,7 @@ class TaskRunner:
         begin_follow(job)
         try:
             await self._follow(job, wake)
-        except ClaimLost:
+        except OwnershipLost:
             log.info("follow left to another", job=job)
             raise
         except Exception:

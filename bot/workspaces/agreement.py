@@ -11,9 +11,9 @@ from zlib import crc32
 
 import structlog
 
-from bot.domain.credentials import Source
+from bot.domain.credentials import CredentialSource
 from bot.domain.errors import SettingsError, StoreUnavailable
-from bot.ratelimit import Gate, omni_rate
+from bot.ratelimit import RateLimiter, omni_rate
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Peers(Protocol):
 class Agreement:
     """The settings of this process next to those of the others, where they name the one workspace and its Omni."""
 
-    def __init__(self, peers: Peers, source: Source) -> None:
+    def __init__(self, peers: Peers, source: CredentialSource) -> None:
         self._peers = peers
         self._source = source
         self._omni_kind = self._omni = self._rate_kind = 0
@@ -78,7 +78,7 @@ class Agreement:
         self._peers.hold(self._omni_kind, self._omni)
         self._peers.hold(self._rate_kind, self._rate)
 
-    async def keep(self, gates: Callable[[], Iterable[Gate]]) -> None:
+    async def keep(self, gates: Callable[[], Iterable[RateLimiter]]) -> None:
         """Keep to the lowest OMNI_REQUESTS_PER_MINUTE of all processes, until cancelled. `gates`: those of the key."""
         while True:
             try:

@@ -14,26 +14,26 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.cards import TeamId
-from bot.domain.errors import BoardError, StoreUnavailable
+from bot.domain.errors import SlackError, StoreUnavailable
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import UNMETERED
+from bot.domain.ports.metrics import NO_METRICS
 from bot.encryption import EncryptionKeys
 from bot.rendering import ask_replies, replies
 from bot.settings import Settings
 from bot.slack.dispatch import QUIET
 from bot.slack.messages import identify, slack_client
-from bot.slack.views import whisper
+from bot.slack.views import reply_to_response_url
 from bot.storage.installations import InstallationStore, StateStore
 from bot.storage.transactions import Transactions
 from bot.workspaces.installations import Installations
 from bot.workspaces.oauth import Flow, flow
 from bot.workspaces.registry import Workspaces
-from bot.workspaces.uninstall import Leaving
+from bot.workspaces.uninstall import Uninstaller
 
 log = structlog.get_logger()
 
 
-class Installing:
+class Installer:
     """Opens a workspace that has installed the app, and closes one that has removed it."""
 
     def __init__(
@@ -54,8 +54,10 @@ class Installing:
             shared=settings.omni_account,
             shared_with=settings.allowed_teams,
         )
-        self.leaving = Leaving(self.installations, self._stop, self._is_still_good)
-        self._lobby = lobby(settings.slack_api_url, self.leaving, partial(whisper, session, UNMETERED))
+        self.leaving = Uninstaller(self.installations, self._stop, self._is_still_good)
+        self._lobby = unconfigured_app(
+            settings.slack_api_url, self.leaving, partial(reply_to_response_url, session, NO_METRICS)
+        )
         self._workspaces: Workspaces | None = None
 
     def open(self, workspaces: Workspaces) -> Flow:
@@ -99,7 +101,7 @@ class Installing:
             return False
         try:
             await identify(slack_client(token, self._settings.slack_api_url, self._session))
-        except BoardError:
+        except SlackError:
             return False
         return True
 
@@ -112,10 +114,12 @@ NO_OMNI_YET = (
 _ANY = re.compile("")
 
 
-def lobby(api_url: str, leaving: Leaving, whisper: Callable[[str, Message], Awaitable[None]]) -> AsyncApp:
+def unconfigured_app(
+    api_url: str, leaving: Uninstaller, whisper: Callable[[str, Message], Awaitable[None]]
+) -> AsyncApp:
     """Build the Bolt app of all these workspaces: it answers that the Omni is missing, and handles the app's removal.
 
-    `whisper` replies by a response_url; it raises any BoardError.
+    `reply_to_response_url` replies by a response_url; it raises any BoardError.
     """
 
     async def authorize(team_id: str | None) -> AuthorizeResult:
@@ -127,7 +131,7 @@ def lobby(api_url: str, leaving: Leaving, whisper: Callable[[str, Message], Awai
     async def on_interaction(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         if url := body.get("response_url"):
-            with suppress(BoardError):
+            with suppress(SlackError):
                 await whisper(str(url), Message(_line(body)))
 
     app = AsyncApp(

@@ -1,4 +1,4 @@
-"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a `credentials.Source`."""
+"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a `credentials.CredentialSource`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -10,18 +10,18 @@ from sqlalchemy import delete, insert, select, update
 
 from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials, OmniAccount
-from bot.domain.errors import Unreadable
+from bot.domain.errors import DecryptionFailed
 from bot.domain.questions import ModelId
 from bot.encryption import EncryptionKeys
 from bot.storage.installations import ENCRYPTED
 from bot.storage.tables import slack_bots, slack_installations, workspaces
-from bot.storage.transactions import Transactions, whole
+from bot.storage.transactions import Transactions, transactional
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class InstallationInfo:
     """What the operator is told of a workspace; no secrets."""
 
     team: TeamId
@@ -55,7 +55,7 @@ class Installations:
         self._shared_with = shared_with
 
     async def list(self) -> Sequence[Credentials]:
-        """See `Source.list`. What can't be decrypted is left out, and said in the log."""
+        """See `CredentialSource.list`. What can't be decrypted is left out, and said in the log."""
         bots, accounts = await self._read()
         found = [self._credentials(TeamId(team), bot, accounts.get(team)) for team, bot in bots.items()]
         return [credentials for credentials in found if credentials is not None]
@@ -77,11 +77,11 @@ class Installations:
         _, accounts = await self._read()
         return self._omni(team, accounts.get(team)) is not None
 
-    async def known(self) -> Sequence[Known]:
+    async def known(self) -> Sequence[InstallationInfo]:
         """Every workspace that is installed or has an Omni of its own, by team. Raises StoreUnavailable."""
         bots, accounts = await self._read()
         return [
-            Known(
+            InstallationInfo(
                 TeamId(team),
                 str(bots[team]["team_name"] or team) if team in bots else None,
                 self._own(TeamId(team), accounts[team]) if team in accounts else None,
@@ -89,7 +89,7 @@ class Installations:
             for team in sorted(bots.keys() | accounts.keys())
         ]
 
-    @whole
+    @transactional
     async def remove(self, team: TeamId) -> bool:
         """Forget the bot's token in a workspace; its Omni stays. Whether there was one. Raises StoreUnavailable."""
         removed = 0
@@ -99,7 +99,7 @@ class Installations:
                 removed += (await connection.execute(delete(table).where(own))).rowcount
         return removed > 0
 
-    @whole
+    @transactional
     async def set_omni(self, team: TeamId, omni: OmniAccount) -> None:
         """Give a workspace its own Omni, or another one. Raises StoreUnavailable."""
         values = {
@@ -113,14 +113,14 @@ class Installations:
             if not (await connection.execute(change)).rowcount:
                 await connection.execute(insert(workspaces).values(team=team, **values))
 
-    @whole
+    @transactional
     async def remove_omni(self, team: TeamId) -> bool:
         """Forget a workspace's own Omni. Whether there was one. Raises StoreUnavailable."""
         async with self.transactions.begin() as connection:
             forget = delete(workspaces).where(workspaces.c.team == team)
             return bool((await connection.execute(forget)).rowcount)
 
-    @whole
+    @transactional
     async def encrypt_anew(self) -> int:
         """Encrypt everything with the first key, so that the others may go. How much could not be decrypted, and is
         left as it is. Raises StoreUnavailable."""
@@ -142,11 +142,11 @@ class Installations:
     def _anew(self, kept: Mapping[str, str]) -> dict[str, str]:
         changed = {}
         for name, encrypted in kept.items():
-            with suppress(Unreadable):
-                changed[name] = self._keys.anew(encrypted)
+            with suppress(DecryptionFailed):
+                changed[name] = self._keys.reencrypt(encrypted)
         return changed
 
-    @whole
+    @transactional
     async def _read(self) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
         """The newest row of each team's bot, and that of each team's Omni."""
         bots = select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
@@ -197,6 +197,6 @@ class Installations:
             return None
         try:
             return self._keys.decrypt(encrypted)
-        except Unreadable as error:
+        except DecryptionFailed as error:
             log.error("not decrypted", what=what, team=team, reason=str(error))
             return None

@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from bot.delivery.outcomes import Arrivals
-from bot.domain.errors import Conflict
+from bot.delivery.outcomes import CardOutcomes
+from bot.domain.errors import WriteConflict
 from bot.domain.ports.worker import Runners
 from bot.storage.tables import secrets
 from bot.storage.transactions import Transactions
-from bot.tracking.events import Switchboard
-from bot.worker.job_queue import Entries
+from bot.tracking.events import EventRouter
+from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify
-from bot.worker.queue_runner import Queue
+from bot.worker.queue_runner import QueueRunners
 from bot.worker.runner import TaskRunners
 from bot.worker.schema import prepare
 
@@ -29,10 +29,10 @@ BYTES = 32
 async def server_secret(transactions: Transactions, name: str) -> bytes:
     """The secret of that name, the same in every process and after every restart. Raises StoreUnavailable."""
     try:
-        return await transactions.whole(_known_or_new(transactions, name))
-    except Conflict:
+        return await transactions.run(_known_or_new(transactions, name))
+    except WriteConflict:
         # Another process has made it in this moment.
-        return await transactions.whole(_known_or_new(transactions, name))
+        return await transactions.run(_known_or_new(transactions, name))
 
 
 async def _known_or_new(transactions: Transactions, name: str) -> bytes:
@@ -45,12 +45,12 @@ async def _known_or_new(transactions: Transactions, name: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
+class ProcessResources:
     """What differs between one process and several."""
 
     runners: Runners
-    arrivals: Arrivals
-    switchboard: Switchboard
+    arrivals: CardOutcomes
+    switchboard: EventRouter
     """Where what Omni tells goes to whoever follows the job."""
     listen: Callable[[], Coroutine[Any, Any, object]]
     """Hears what other processes have to tell, until cancelled."""
@@ -59,13 +59,19 @@ class Sharing:
 
 
 @asynccontextmanager
-async def sharing(transactions: Transactions, url: str, random: Random) -> AsyncIterator[Sharing]:
+async def process_resources(
+    transactions: Transactions, url: str, random: Random
+) -> AsyncIterator[ProcessResources]:
     """What fits the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
-        yield Sharing(TaskRunners(transactions.answers), Arrivals(), Switchboard(), asyncio.Event().wait)
+        yield ProcessResources(
+            TaskRunners(transactions.answers), CardOutcomes(), EventRouter(), asyncio.Event().wait
+        )
         return
     await prepare(url)
     async with open_pool(url) as pool:
         relay = PgNotify(url, pool)
-        entries = await Entries.over(pool, breathe=transactions.answers, registered=relay.show)
-        yield Sharing(Queue(entries, relay, random), Arrivals(relay), Switchboard(relay), relay.run, relay)
+        entries = await FollowQueue.over(pool, breathe=transactions.answers, registered=relay.show)
+        yield ProcessResources(
+            QueueRunners(entries, relay, random), CardOutcomes(relay), EventRouter(relay), relay.run, relay
+        )

@@ -11,10 +11,10 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 
 from bot.domain.cards import TeamId
-from bot.domain.credentials import Credentials, Source
+from bot.domain.credentials import Credentials, CredentialSource
 from bot.domain.errors import StoreUnavailable
-from bot.domain.ports.metrics import Reading
-from bot.ratelimit import Gate
+from bot.domain.ports.metrics import GaugeSnapshot
+from bot.ratelimit import RateLimiter
 from bot.workspaces.workspace import Workspace
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class _Running:
 class Workspaces:
     """Those that are open, by team. Two of one team never run at the same time."""
 
-    def __init__(self, source: Source, build: Build) -> None:
+    def __init__(self, source: CredentialSource, build: Build) -> None:
         self._source = source
         self._build = build
         self._running: dict[TeamId, _Running] = {}
@@ -116,21 +116,20 @@ class Workspaces:
     def refused(self) -> str | None:
         """Slack's word for why it refuses the bot's token. Where one of several workspaces has thrown the bot out, it
         does its work in the others: then None."""
-        words = [workspace.board.refused for workspace in self.running]
+        words = [workspace.messages.refused for workspace in self.running]
         return words[0] if words and None not in words else None
 
-    async def readings(self) -> Sequence[Reading]:
+    async def readings(self) -> Sequence[GaugeSnapshot]:
         """How each stands, for `metrics`; a key that several share counts once."""
         running = self.running
-        first_of = {workspace.requests: workspace for workspace in reversed(running)}
+        first_of = {workspace.limiter: workspace for workspace in reversed(running)}
         return [
-            await workspace.reading(with_key=first_of[workspace.requests] is workspace)
-            for workspace in running
+            await workspace.gauges(with_key=first_of[workspace.limiter] is workspace) for workspace in running
         ]
 
     async def count_jobs(self) -> int:
         """How many jobs are to be followed, in all processes. Raises StoreUnavailable."""
-        return sum([len(await workspace.watches.open_jobs()) for workspace in self.running])
+        return sum([len(await workspace.cards.open_jobs()) for workspace in self.running])
 
     async def stop(self) -> None:
         """Close all at the same time, and open none any more. For the end of the process."""
@@ -193,12 +192,12 @@ class Workspaces:
             await running.ended.wait()
 
     async def _share_requests(self) -> None:
-        by_key: defaultdict[Gate, list[Workspace]] = defaultdict(list)
+        by_key: defaultdict[RateLimiter, list[Workspace]] = defaultdict(list)
         for workspace in self.running:
-            by_key[workspace.requests].append(workspace)
+            by_key[workspace.limiter].append(workspace)
         for requests, users in by_key.items():
-            jobs = sum([len(await workspace.watches.open_jobs()) for workspace in users])
+            jobs = sum([len(await workspace.cards.open_jobs()) for workspace in users])
             own = max(
-                1, sum(workspace.parts.follower.jobs for workspace in users)
+                1, sum(workspace.components.tracker.jobs for workspace in users)
             )  # the next may come any moment
-            requests.share(own / max(own, jobs))
+            requests.set_share(own / max(own, jobs))

@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.credentials import Credentials
-from bot.domain.errors import BoardBusy, BoardError, TokenRefused
+from bot.domain.errors import SlackBusy, SlackError, TokenRefused
 from bot.settings import Settings
 from bot.slack.messages import Identity, identify, may_connect, slack_client
 
@@ -18,7 +18,7 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 
 
 class SingleWorkspace:
-    """A `Source` of the workspace to which the settings' tokens belong."""
+    """A `CredentialSource` of the workspace to which the settings' tokens belong."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
         """`app`: the Web API with the app's token, which is empty in HTTP mode.
@@ -35,7 +35,7 @@ class SingleWorkspace:
         self._credentials: Credentials | None = None
 
     async def list(self) -> Sequence[Credentials]:
-        """See `Source.list`. The first time it takes as long as it takes Slack to answer."""
+        """See `CredentialSource.list`. The first time it takes as long as it takes Slack to answer."""
         if self._credentials is None:
             self._credentials = self._known(await self._introduce())
         return [self._credentials]
@@ -50,9 +50,9 @@ class SingleWorkspace:
                     await may_connect(self._app)
             except TokenRefused:
                 raise
-            except BoardError as error:
+            except SlackError as error:
                 longest = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)
-                seconds = error.retry_after_seconds if isinstance(error, BoardBusy) else longest
+                seconds = error.retry_after_seconds if isinstance(error, SlackBusy) else longest
                 failures += 1
                 log.warning("slack not reached", code=error.code, again_in_seconds=seconds)
                 await asyncio.sleep(seconds)

@@ -27,7 +27,7 @@ class Installed(Protocol):
         ...
 
 
-class Leaving:
+class Uninstaller:
     """What is done when a workspace is left. Source: docs.slack.dev/reference/events/app_uninstalled and
     /tokens_revoked; they come in any order, and both when the app is uninstalled."""
 
@@ -48,14 +48,14 @@ class Leaving:
 
     async def uninstalled(self, body: Mapping[str, Any]) -> None:
         """Somebody has removed the app from their workspace."""
-        await self._leave(TeamId(str(body.get("team_id") or "")))
+        await self._uninstall(TeamId(str(body.get("team_id") or "")))
 
     async def revoked(self, body: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Tokens were revoked. Those of people are none of ours."""
         if (event.get("tokens") or {}).get("bot"):
-            await self._leave(TeamId(str(body.get("team_id") or "")))
+            await self._uninstall(TeamId(str(body.get("team_id") or "")))
 
-    async def _leave(self, team: TeamId) -> None:
+    async def _uninstall(self, team: TeamId) -> None:
         # What stops the workspace stops the listeners of its app as well, this one too.
         leaving = asyncio.create_task(self._end(team), name=f"leave {team}")
         self._under_way.add(leaving)

@@ -7,87 +7,92 @@ from typing import Protocol
 
 from slack_bolt.async_app import AsyncApp
 
-from bot.delivery.cards import Cards
-from bot.delivery.fallback import Palette
-from bot.delivery.outcomes import Arrivals
-from bot.delivery.posts import Posting
-from bot.delivery.thread import Thread
-from bot.delivery.updates import Drawing
-from bot.delivery.uploads import Uploading
-from bot.domain.access import AccessRules
+from bot.delivery.cards import CardLifecycle
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.outcomes import CardOutcomes
+from bot.delivery.posts import MessagePoster
+from bot.delivery.thread import CompletionThread
+from bot.delivery.updates import MessageUpdater
+from bot.delivery.uploads import FileUploader
+from bot.domain.access import AccessPolicy
 from bot.domain.cards import TeamId, UserId
-from bot.domain.people import Person
-from bot.domain.ports.metrics import UNMETERED, Meter
-from bot.domain.ports.omni import Asking, Omni, OmniUsers
-from bot.domain.ports.slack import Board, Directory, Views, Whisper
-from bot.domain.ports.storage import Asks, Durations, GivenUps, Watches
+from bot.domain.people import SlackUser
+from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.domain.ports.omni import IdentityMapper, OmniJobs, OmniQuestions
+from bot.domain.ports.slack import EphemeralReply, SlackDirectory, SlackMessages, SlackViews
+from bot.domain.ports.storage import (
+    CardRepository,
+    FailedCardRepository,
+    JobDurationRepository,
+    QuestionRepository,
+)
 from bot.domain.ports.worker import Follow, Runner
 from bot.domain.questions import ModelId
-from bot.handlers.background import Errands
-from bot.handlers.commands import Handlers
+from bot.handlers.background import InteractionRunner
+from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
-from bot.handlers.messages import Mentions
+from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import ModalHandlers
 from bot.handlers.shortcuts import Shortcuts
-from bot.ratelimit import Gate
-from bot.services.ask import AskDesk
-from bot.services.authorization import Gatekeeper
-from bot.services.cancel import CancelDesk
-from bot.services.follow import Desk
+from bot.ratelimit import RateLimiter
+from bot.services.ask import AskService
+from bot.services.authorization import PolicyAuthorization
+from bot.services.cancel import CancelService
+from bot.services.follow import FollowService
 from bot.services.intents import Intents
-from bot.services.job_data import DataDesk
-from bot.services.job_results import Results
+from bot.services.job_data import JobDataService
+from bot.services.job_results import JobResults
 from bot.services.lookups import Lookups
-from bot.services.models import Catalogue
-from bot.services.shared_channels import Venues
-from bot.services.submission import Submitting
-from bot.services.targets import Destinations
+from bot.services.models import ModelCatalog
+from bot.services.shared_channels import SharedChannels
+from bot.services.submission import QuestionSubmitter
+from bot.services.targets import Targets
 from bot.settings import Settings
-from bot.tracking.durations import Learning
-from bot.tracking.events import JobEvents
-from bot.tracking.tracker import Follower
+from bot.tracking.durations import DurationModel
+from bot.tracking.events import JobEventBus
+from bot.tracking.tracker import JobTracker
 from bot.user_limit import UserLimit
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Policy:
     """What the operator decides."""
 
     tenant: str
     """Omni's address; only chats on it become links."""
     settings: Settings
-    access: AccessRules
+    access: AccessPolicy
     """Who may do what."""
     default_model: ModelId | None = None
     """The Omni model that is asked where a person has chosen none."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Ports:
     """What the parts stand in: the two services, the database, and the time."""
 
-    omni: Omni
-    asking: Asking
-    omni_users: OmniUsers
-    board: Board
-    directory: Directory
-    people: Lookups[UserId, Person]
+    omni: OmniJobs
+    questions: OmniQuestions
+    identities: IdentityMapper
+    messages: SlackMessages
+    directory: SlackDirectory
+    people: Lookups[UserId, SlackUser]
     """Who people are, as the directory says."""
-    views: Views
-    watches: Watches
-    given_ups: GivenUps
-    durations: Durations
-    asks: Asks
-    whisper: Whisper
+    views: SlackViews
+    cards: CardRepository
+    failed_cards: FailedCardRepository
+    job_durations: JobDurationRepository
+    pending_questions: QuestionRepository
+    reply_to_response_url: EphemeralReply
     now: Callable[[], datetime]
     """The time, aware UTC."""
     team: TeamId
     bot_user: UserId
     user_limit: UserLimit
     """On the requests to Omni."""
-    events: JobEvents = field(default_factory=JobEvents)
+    events: JobEventBus = field(default_factory=JobEventBus)
     """What Omni tells of jobs by itself."""
-    meter: Meter = UNMETERED
+    metrics: Metrics = NO_METRICS
 
 
 class Listener(Protocol):
@@ -99,17 +104,17 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What runs, built and not yet started."""
 
-    follower: Follower
-    learning: Learning
+    tracker: JobTracker
+    durations: DurationModel
     runner: Runner
-    drawing: Drawing
-    posting: Posting
-    submitting: Submitting
+    updater: MessageUpdater
+    poster: MessagePoster
+    submitter: QuestionSubmitter
     home_tabs: HomeTabs
-    errands: Errands
+    interactions: InteractionRunner
     listeners: tuple[Listener, ...]
 
     def register(self, app: AsyncApp) -> None:
@@ -118,140 +123,145 @@ class Parts:
             listener.register(app)
 
 
-def assemble(
-    world: World, rules: Rules, edits: Gate, arrivals: Arrivals, run: Callable[[Follow], Runner]
-) -> Parts:
+def build_components(
+    world: Ports, rules: Policy, edits: RateLimiter, outcomes: CardOutcomes, run: Callable[[Follow], Runner]
+) -> Components:
     """Put the parts together. `run` makes the runner of the follow that is handed to it."""
-    venues = Venues(world.directory, allow_shared=rules.access.allow_shared_channels)
-    access = Gatekeeper(
+    venues = SharedChannels(world.directory, allow_shared=rules.access.allow_shared_channels)
+    access = PolicyAuthorization(
         rules.access,
         people=world.people,
-        venues=venues,
-        omni_users=world.omni_users,
-        watches=world.watches,
-        asks=world.asks,
+        shared_channels=venues,
+        identities=world.identities,
+        cards=world.cards,
+        questions=world.pending_questions,
         now=world.now,
         user_limit=world.user_limit,
     )
-    palette = Palette()
-    drawing = Drawing(world.board, world.watches, edits, palette, world.meter)
-    posting = Posting(world.board, world.now, palette)
-    thread = Thread(
-        watches=world.watches,
-        posting=posting,
-        uploading=Uploading(world.board, posting, world.now),
+    palette = BlockSupport()
+    drawing = MessageUpdater(world.messages, world.cards, edits, palette, world.metrics)
+    posting = MessagePoster(world.messages, world.now, palette)
+    thread = CompletionThread(
+        cards=world.cards,
+        poster=posting,
+        uploading=FileUploader(world.messages, posting, world.now),
         now=world.now,
         tenant=rules.tenant,
         notify_after_seconds=rules.settings.notify_after_seconds,
     )
-    cards = Cards(
-        board=world.board,
-        watches=world.watches,
-        given_ups=world.given_ups,
-        drawing=drawing,
-        posting=posting,
+    cards = CardLifecycle(
+        messages=world.messages,
+        cards=world.cards,
+        failed_cards=world.failed_cards,
+        updater=drawing,
+        poster=posting,
         thread=thread,
-        palette=palette,
-        arrivals=arrivals,
-        is_shared=venues.is_shared_now,
+        block_support=palette,
+        outcomes=outcomes,
+        is_shared=venues.is_shared_fresh,
         now=world.now,
         tenant=rules.tenant,
-        meter=world.meter,
+        metrics=world.metrics,
     )
-    learning = Learning(world.durations, world.now)
-    follower = Follower(
+    learning = DurationModel(world.job_durations, world.now)
+    follower = JobTracker(
         omni=world.omni,
-        watches=world.watches,
+        watches=world.cards,
         cards=cards,
         now=world.now,
         learning=learning,
         follow_for_seconds=rules.settings.max_follow_hours * 3_600.0,
         events=world.events,
     )
-    runner = run(follower.follow)
-    intents = Intents(world.asks, posting.steps, world.now)
-    desk = Desk(
+    runner = run(follower.track)
+    intents = Intents(world.pending_questions, posting.tasks, world.now)
+    desk = FollowService(
         omni=world.omni,
-        board=world.board,
-        watches=world.watches,
-        asks=world.asks,
+        messages=world.messages,
+        cards=world.cards,
+        questions=world.pending_questions,
         intents=intents,
-        given_ups=world.given_ups,
-        arrivals=arrivals,
-        access=access,
+        failed_cards=world.failed_cards,
+        outcomes=outcomes,
+        authorization=access,
         start=runner.start,
         now=world.now,
         bot_user=world.bot_user,
     )
-    data_desk = DataDesk(
+    data_desk = JobDataService(
         omni=world.omni,
-        results=Results(world.omni, world.now),
-        board=world.board,
-        watches=world.watches,
-        posting=posting,
-        access=access,
+        results=JobResults(world.omni, world.now),
+        messages=world.messages,
+        cards=world.cards,
+        poster=posting,
+        authorization=access,
         tenant=rules.tenant,
         bot_user=world.bot_user,
     )
-    submitting = Submitting(
+    submitting = QuestionSubmitter(
         omni=world.omni,
-        asking=world.asking,
-        board=world.board,
-        asks=world.asks,
+        asking=world.questions,
+        messages=world.messages,
+        questions=world.pending_questions,
         intents=intents,
-        arrivals=arrivals,
-        desk=desk,
+        outcomes=outcomes,
+        follow_service=desk,
         start=runner.start,
-        steps=posting.steps,
+        steps=posting.tasks,
         now=world.now,
         events=world.events,
     )
-    ask_desk = AskDesk(
+    ask_desk = AskService(
         omni=world.omni,
-        watches=world.watches,
-        asks=world.asks,
-        access=access,
-        destinations=Destinations(world.board, access, world.bot_user),
+        watches=world.cards,
+        questions=world.pending_questions,
+        authorization=access,
+        destinations=Targets(world.messages, access, world.bot_user),
         cards=cards,
         submitting=submitting,
         now=world.now,
         default_model=rules.default_model,
     )
     home_tabs = HomeTabs(
-        watches=world.watches,
-        board=world.board,
+        cards=world.cards,
+        messages=world.messages,
         views=world.views,
-        access=access,
+        authorization=access,
         state_of=follower.state_of,
         team=world.team,
     )
-    errands = Errands(world.whisper, world.views, world.board)
-    handlers = Handlers(
-        desk=desk,
-        data_desk=data_desk,
-        ask_desk=ask_desk,
-        cancel_desk=CancelDesk(asking=world.asking, watches=world.watches, access=access, start=runner.start),
-        access=access,
-        is_shared=venues.is_shared_now,
-        errands=errands,
+    errands = InteractionRunner(world.reply_to_response_url, world.views, world.messages)
+    handlers = CommandHandlers(
+        follow_service=desk,
+        job_data_service=data_desk,
+        ask_service=ask_desk,
+        cancel_service=CancelService(
+            omni=world.questions, cards=world.cards, authorization=access, start=runner.start
+        ),
+        authorization=access,
+        is_shared=venues.is_shared_fresh,
+        interactions=errands,
         team=world.team,
     )
     modal_handlers = ModalHandlers(
-        desk=desk,
-        ask_desk=ask_desk,
-        access=access,
-        catalogue=Catalogue(
-            asking=world.asking, asks=world.asks, now=world.now, default_model=rules.default_model
+        follow_service=desk,
+        ask_service=ask_desk,
+        authorization=access,
+        catalogue=ModelCatalog(
+            omni=world.questions,
+            questions=world.pending_questions,
+            now=world.now,
+            default_model=rules.default_model,
         ),
         views=world.views,
-        errands=errands,
+        interactions=errands,
         team=world.team,
     )
     listeners = (
         handlers,
         modal_handlers,
         Shortcuts(desk, modal_handlers, errands, world.team),
-        Mentions(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
+        MessageHandlers(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
         home_tabs,
     )
-    return Parts(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)
+    return Components(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)

@@ -16,36 +16,36 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import SteadyClock
-from bot.domain.access import AccessRules
+from bot.domain.access import AccessPolicy
 from bot.domain.cards import UserId
 from bot.domain.credentials import Credentials
 from bot.domain.errors import StoreUnavailable
-from bot.domain.people import Person
-from bot.domain.ports.metrics import Meter, Reading
-from bot.domain.ports.storage import Watches
-from bot.omni.client import OmniApi, omni_client
-from bot.omni.webhooks import webhook_of
-from bot.ratelimit import Gate, OmniGates, edit_gate
+from bot.domain.people import SlackUser
+from bot.domain.ports.metrics import GaugeSnapshot, Metrics
+from bot.domain.ports.storage import CardRepository
+from bot.omni.client import OmniClient, omni_client
+from bot.omni.webhooks import webhook_for
+from bot.ratelimit import OmniRateLimiters, RateLimiter, edit_limiter
 from bot.services.authorization import KNOWN_FOR_SECONDS
 from bot.services.lookups import Lookups
-from bot.services.omni_users import OmniUsers
+from bot.services.omni_users import OmniUserMapper
 from bot.settings import Settings
-from bot.slack.directory import SlackDirectory
+from bot.slack.directory import WebApiDirectory
 from bot.slack.dispatch import QUIET
-from bot.slack.messages import SlackBoard, slack_client
-from bot.slack.views import SlackViews, whisper
-from bot.storage.cards import Store
-from bot.storage.durations import StoredDurations
-from bot.storage.questions import StoredAsks
-from bot.storage.rate_limits import StoredLedger
+from bot.slack.messages import WebApiMessages, slack_client
+from bot.slack.views import WebApiViews, reply_to_response_url
+from bot.storage.cards import SqlCardRepository
+from bot.storage.durations import SqlJobDurationRepository
+from bot.storage.questions import SqlQuestionRepository
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
-from bot.storage.undelivered import StoredGivenUps
+from bot.storage.undelivered import SqlFailedCardRepository
 from bot.tasks import end
 from bot.tracking.recovery import look_again, sweep, sweep_asks, sweep_given_ups
 from bot.user_limit import UserLimit
-from bot.workspaces.processes import Sharing
-from bot.workspaces.uninstall import Leaving
-from bot.workspaces.wiring import Parts, Rules, World, assemble
+from bot.workspaces.processes import ProcessResources
+from bot.workspaces.uninstall import Uninstaller
+from bot.workspaces.wiring import Components, Policy, Ports, build_components
 
 log = structlog.get_logger()
 
@@ -62,22 +62,22 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class SharedResources:
     """What all workspaces of a process have in common."""
 
     settings: Settings
     session: aiohttp.ClientSession
     """For all that is sent to Slack."""
     transactions: Transactions
-    ledger: StoredLedger
-    gates: OmniGates
-    sharing: Sharing
+    rate_limits: SqlRateLimitStore
+    limiters: OmniRateLimiters
+    processes: ProcessResources
     webhook_secret: bytes = field(repr=False)
     """What the signing secrets of Omni's webhooks are made from."""
-    meter: Meter
+    metrics: Metrics
     alone_since: datetime | None
     """Since when no other process can use the database, if it is one that only one can."""
-    leaving: Leaving | None = None
+    uninstaller: Uninstaller | None = None
     """What is done when a workspace removes the app; None where somebody else is told."""
 
 
@@ -88,116 +88,121 @@ class Workspace:
     credentials: Credentials
     app: AsyncApp
     """What Bolt does with what Slack sends for the team."""
-    parts: Parts
-    board: SlackBoard
-    watches: Watches
+    components: Components
+    messages: WebApiMessages
+    cards: CardRepository
     """The team's, and nobody else's."""
-    ledger: StoredLedger
-    requests: Gate
+    ledger: SqlRateLimitStore
+    limiter: RateLimiter
     """The budget of requests to Omni, shared by all workspaces that use the same key."""
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     """What looks after the tables and the Home tabs, until cancelled."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run what goes on beside Slack's requests until `stop` is set, and then end it all in order."""
-        parts = self.parts
+        parts = self.components
         try:
             async with asyncio.TaskGroup() as group:
-                drawing = group.create_task(parts.drawing.run(), name="drawing")
+                drawing = group.create_task(parts.updater.run(), name="drawing")
                 keeping = [group.create_task(work(), name="upkeep") for work in self.upkeep]
                 await stop.wait()
                 # Requests under way end first, then the follows, then what they had in hand.
-                await at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.errands.drain())
-                await parts.submitting.end()
+                await at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.interactions.drain())
+                await parts.submitter.stop()
                 await end(keeping)
                 await parts.runner.stop()
-                await at_most(POSTS_WITHIN_SECONDS, "posts", parts.posting.steps.settle())
+                await at_most(POSTS_WITHIN_SECONDS, "posts", parts.poster.tasks.drain())
                 drawing.cancel()
         finally:
             # Also when one of them breaks: the follows are nobody's else to end.
             await parts.runner.stop()
 
-    async def reading(self, *, with_key: bool) -> Reading:
+    async def gauges(self, *, with_key: bool) -> GaugeSnapshot:
         """How it stands, for `metrics`. `with_key`: also what waits for the key, and is left of it, which other
         workspaces may share."""
-        waiting = {"cards": self.parts.drawing.waiting, "errands": self.parts.errands.under_way}
+        waiting = {"cards": self.components.updater.waiting, "errands": self.components.interactions.running}
         if not with_key:
-            return Reading(self.parts.follower.states, waiting)
+            return GaugeSnapshot(self.components.tracker.states, waiting)
         try:
-            left = await self.ledger.left(self.requests.budget, self.requests.rate)
+            left = await self.ledger.left(self.limiter.budget, self.limiter.rate)
         except StoreUnavailable:
             left = None
-        waiting["omni_requests"] = self.requests.waiting
-        return Reading(self.parts.follower.states, waiting, self.credentials.requests_per_minute, left)
+        waiting["omni_requests"] = self.limiter.waiting
+        return GaugeSnapshot(
+            self.components.tracker.states, waiting, self.credentials.requests_per_minute, left
+        )
 
 
 @asynccontextmanager
-async def build(common: Common, credentials: Credentials) -> AsyncIterator[Workspace]:
+async def build(common: SharedResources, credentials: Credentials) -> AsyncIterator[Workspace]:
     """Build every part of a workspace, without a word to anybody; on leaving, close what was opened here."""
     settings, team = common.settings, credentials.team
-    rules = Rules(
+    rules = Policy(
         tenant=credentials.omni_base_url,
         settings=settings,
         access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
-    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.meter)
+    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.metrics)
     most = rules.access.most_open_follows
-    store, asks = Store(common.transactions, team, most), StoredAsks(common.transactions, team, most)
-    given_ups = StoredGivenUps(common.transactions, team)
+    store, asks = (
+        SqlCardRepository(common.transactions, team, most),
+        SqlQuestionRepository(common.transactions, team, most),
+    )
+    given_ups = SqlFailedCardRepository(common.transactions, team)
     async with AsyncExitStack() as closing:
-        requests = await closing.enter_async_context(common.gates.of(credentials))
-        edits = edit_gate(common.ledger, team)
+        requests = await closing.enter_async_context(common.limiters.of(credentials))
+        edits = edit_limiter(common.rate_limits, team)
         closing.push_async_callback(edits.close)
         http = await closing.enter_async_context(
             omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
-        board, directory = SlackBoard(slack), SlackDirectory(slack, team)
-        people: Lookups[UserId, Person] = Lookups(directory.person)
+        board, directory = WebApiMessages(slack), WebApiDirectory(slack, team)
+        people: Lookups[UserId, SlackUser] = Lookups(directory.user)
         user_limit = UserLimit(settings.max_lookups_per_minute)
-        omni = OmniApi(http, requests, Random(), common.meter, user_limit)
+        omni = OmniClient(http, requests, Random(), common.metrics, user_limit)
         public_url = settings.public_url
-        webhook = webhook_of(public_url, common.webhook_secret, team) if public_url else None
-        closing.callback(common.sharing.switchboard.disconnect, team)
-        world = World(
+        webhook = webhook_for(public_url, common.webhook_secret, team) if public_url else None
+        closing.callback(common.processes.switchboard.disconnect, team)
+        world = Ports(
             omni=omni,
-            asking=omni,
-            omni_users=OmniUsers(omni, partial(people.get, known_for_seconds=KNOWN_FOR_SECONDS), now),
-            board=board,
+            questions=omni,
+            identities=OmniUserMapper(omni, partial(people.get, known_for_seconds=KNOWN_FOR_SECONDS), now),
+            messages=board,
             directory=directory,
             people=people,
-            views=SlackViews(slack),
-            watches=store,
-            given_ups=given_ups,
-            durations=StoredDurations(common.transactions),
-            asks=asks,
-            whisper=partial(whisper, common.session, common.meter),
+            views=WebApiViews(slack),
+            cards=store,
+            failed_cards=given_ups,
+            job_durations=SqlJobDurationRepository(common.transactions),
+            pending_questions=asks,
+            reply_to_response_url=partial(reply_to_response_url, common.session, common.metrics),
             now=now,
             team=team,
             bot_user=credentials.bot_user,
             user_limit=user_limit,
-            events=common.sharing.switchboard.connect(team, webhook),
-            meter=common.meter,
+            events=common.processes.switchboard.connect(team, webhook),
+            metrics=common.metrics,
         )
-        runner_of = partial(common.sharing.runners.of, team)
-        parts = assemble(world, rules, edits, common.sharing.arrivals, runner_of)
+        runner_of = partial(common.processes.runners.runner_for, team)
+        parts = build_components(world, rules, edits, common.processes.arrivals, runner_of)
         app = bolt_app(credentials, settings.slack_api_url)
         parts.register(app)
-        if common.leaving is not None:
-            common.leaving.register(app)
+        if common.uninstaller is not None:
+            common.uninstaller.register(app)
         kept = settings.retention_days
         upkeep = (
             partial(sweep, store, parts.runner, now, retention_days=kept),
             partial(look_again, store, omni, parts.runner.start, now),
             partial(sweep_asks, asks, board, now, retention_days=kept, alone_since=common.alone_since),
             partial(sweep_given_ups, given_ups, board, now, alone_since=common.alone_since),
-            parts.learning.run,
+            parts.durations.run,
             parts.home_tabs.run,
         )
-        yield Workspace(credentials, app, parts, board, store, common.ledger, requests, upkeep)
+        yield Workspace(credentials, app, parts, board, store, common.rate_limits, requests, upkeep)
 
 
-def rules_in(settings: Settings, credentials: Credentials) -> AccessRules:
+def rules_in(settings: Settings, credentials: Credentials) -> AccessPolicy:
     """The settings' rules. What they say of teams is for whoever shares the settings' Omni."""
     rules = settings.access_rules
     return replace(rules, teams=frozenset()) if credentials.is_shut else rules

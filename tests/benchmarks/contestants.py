@@ -11,11 +11,11 @@ from unittest.mock import patch
 from bot import app, ratelimit
 from bot.domain.cards import TeamId
 from bot.domain.credentials import Credentials
-from bot.ratelimit import EDITS_PER_MINUTE, Gate, Ledger, Rate
+from bot.ratelimit import EDITS_PER_MINUTE, Rate, RateLimiter, RateLimitStore
 from bot.settings import Settings
 from bot.slack.messages import slack_client
 from bot.tracking import tracker
-from bot.tracking.durations import Learning
+from bot.tracking.durations import DurationModel
 from bot.workspaces import workspace
 from bot.workspaces.sources import SingleWorkspace
 from tests.benchmarks.naive import NaiveBot
@@ -46,15 +46,15 @@ def optimum() -> Iterator[None]:
     def whole(limit: int) -> Rate:
         return Rate(60.0 / limit, 0.0)
 
-    def requests(ledger: Ledger, credentials: Credentials) -> Gate:
-        return Gate(ledger, "omni", whole(credentials.requests_per_minute))
+    def requests(store: RateLimitStore, credentials: Credentials) -> RateLimiter:
+        return RateLimiter(store, "omni", whole(credentials.requests_per_minute))
 
-    def edits(ledger: Ledger, _team: TeamId) -> Gate:
-        return Gate(ledger, "chat.update", whole(EDITS_PER_MINUTE))
+    def edits(store: RateLimitStore, _team: TeamId) -> RateLimiter:
+        return RateLimiter(store, "chat.update", whole(EDITS_PER_MINUTE))
 
     known = KnownSurvival()
     with (
-        patch.object(Learning, "survival", property(lambda _: known, lambda *_: None), create=True),
+        patch.object(DurationModel, "survival", property(lambda _: known, lambda *_: None), create=True),
         patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
         patch.object(ratelimit, "omni_gate", requests),
         patch.object(workspace, "edit_gate", edits),

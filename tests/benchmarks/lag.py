@@ -20,14 +20,14 @@ from random import Random
 
 import httpx
 
-from bot.delivery.fallback import Palette
-from bot.delivery.posts import Posting
-from bot.domain.cards import ChannelId, Place, Ts, WatchId
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.posts import MessagePoster
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.jobs import JobState
-from bot.omni.client import OmniApi
-from bot.ratelimit import Gate, Rate
-from bot.services.job_data import DataDesk
-from bot.services.job_results import Results
+from bot.omni.client import OmniClient
+from bot.ratelimit import Rate, RateLimiter
+from bot.services.job_data import JobDataService
+from bot.services.job_results import JobResults
 from tests.support.ask_world import BOT, TENANT, Stage
 from tests.support.fakes import ADA, HERE, FakeAccess, FakeBoard, FakeWatches, FreeLedger, a_watch, now
 
@@ -91,7 +91,7 @@ async def probe() -> AsyncIterator[Lag]:
 
 
 @asynccontextmanager
-async def omni_that_says(status: object, result: object = None) -> AsyncIterator[OmniApi]:
+async def omni_that_says(status: object, result: object = None) -> AsyncIterator[OmniClient]:
     """The bot's own Omni client; no network."""
     bodies = {False: json.dumps(status, ensure_ascii=False).encode(), True: json.dumps(result).encode()}
 
@@ -101,7 +101,7 @@ async def omni_that_says(status: object, result: object = None) -> AsyncIterator
         return httpx.Response(200, content=bodies[request.url.path.endswith("/result")])
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answered), base_url=TENANT) as client:
-        yield OmniApi(client, Gate(FreeLedger(), "requests", Rate(0.01, 1.0)), Random(1))
+        yield OmniClient(client, RateLimiter(FreeLedger(), "requests", Rate(0.01, 1.0)), Random(1))
 
 
 async def of_nothing() -> Lag:
@@ -113,29 +113,29 @@ async def of_nothing() -> Lag:
 
 async def of_an_answer(answer: str) -> Lag:
     """Follow one job in five places until all of its answer is there."""
-    stage = Stage(*[replace(a_watch(str(number)), place=_place(number)) for number in range(PLACES)])
+    stage = Stage(*[replace(a_watch(str(number)), channel=_place(number)) for number in range(PLACES)])
     status = {"state": JobState.COMPLETE, "resultSummary": answer, "completedAt": now().isoformat()}
     async with omni_that_says(status) as omni:
         stage.omni = omni  # type: ignore[assignment]
         async with probe() as lag, stage.bot(), asyncio.timeout(LONGEST_RUN_SECONDS):
-            while any(watch.closed_at is None for watch in stage.watches.rows.values()):
+            while any(card.closed_at is None for card in stage.watches.rows.values()):
                 await asyncio.sleep(0.1)
     assert len(stage.board.posted) >= PLACES
     return lag
 
 
-async def of_a_result(*actions: object, show: Callable[[DataDesk], Awaitable[str | None]]) -> Lag:
+async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitable[str | None]]) -> Lag:
     """Press a button under the answer of one job."""
     board = FakeBoard()
-    watch = replace(a_watch("card"), card=Ts("1.0"), ended=True)
+    card = replace(a_watch("card"), message_ts=MessageTs("1.0"), ended=True)
     async with omni_that_says({"state": JobState.COMPLETE}, {"actions": actions}) as omni:
-        desk = DataDesk(
+        desk = JobDataService(
             omni=omni,
-            results=Results(omni, now),
-            board=board,
-            watches=FakeWatches(watch),
-            posting=Posting(board, now, Palette()),
-            access=FakeAccess(),
+            results=JobResults(omni, now),
+            messages=board,
+            cards=FakeWatches(card),
+            poster=MessagePoster(board, now, BlockSupport()),
+            authorization=FakeAccess(),
             tenant=TENANT,
             bot_user=BOT,
         )
@@ -144,16 +144,16 @@ async def of_a_result(*actions: object, show: Callable[[DataDesk], Awaitable[str
     return lag
 
 
-def _place(number: int) -> Place:
-    return Place(HERE.team, ChannelId(f"C{number}"))
+def _place(number: int) -> ChannelRef:
+    return ChannelRef(HERE.team, ChannelId(f"C{number}"))
 
 
-def _show_data(desk: DataDesk) -> Awaitable[str | None]:
-    return desk.show_data(WatchId("card"), HERE, Ts("1.0"), ADA)
+def _show_data(desk: JobDataService) -> Awaitable[str | None]:
+    return desk.show_data(CardId("card"), HERE, MessageTs("1.0"), ADA)
 
 
-def _show_steps(desk: DataDesk) -> Awaitable[str | None]:
-    return desk.show_steps(WatchId("card"), HERE, Ts("1.0"), ADA)
+def _show_steps(desk: JobDataService) -> Awaitable[str | None]:
+    return desk.show_steps(CardId("card"), HERE, MessageTs("1.0"), ADA)
 
 
 async def main(chosen: Sequence[str]) -> None:

@@ -28,9 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Script
 from bot.demo.slack.simulator import SimulatedSlack
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.jobs import JobId
-from bot.storage.cards import Store
+from bot.storage.cards import SqlCardRepository
 from bot.storage.database import Database
 from bot.storage.tables import watches
 from bot.storage.transactions import Transactions
@@ -45,7 +45,7 @@ ASKED_WITHIN_SECONDS = 5.0
 async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, follows: int) -> None:
     """Cards of running jobs in Slack, and their rows in the database."""
     opened = await Database.open(url)
-    store = Store(Transactions(opened), TeamId(slack.workspace.team))
+    store = SqlCardRepository(Transactions(opened), TeamId(slack.workspace.team))
     person = UserId(slack.workspace.user("ada").id)
     for number in range(follows):
         if number % PER_CHANNEL == 0:
@@ -53,18 +53,18 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
         card = slack.workspace.post(channel, slack.workspace.bot.id, "A card")
         now = datetime.now(UTC)
         watch = await store.add(
-            Watch(
-                WatchId(str(uuid4())),
+            Card(
+                CardId(str(uuid4())),
                 JobId(omni.add(HOURS)),
-                Place(TeamId(slack.workspace.team), ChannelId(channel.id)),
+                ChannelRef(TeamId(slack.workspace.team), ChannelId(channel.id)),
                 person,
                 (person,),
                 now,
             )
         )
         _, (watch,) = await store.claim(watch.job)
-        await store.card_tried(watch, now)
-        await store.card_posted(watch.id, now, Ts(card.ts), None)
+        await store.mark_post_started(watch, now)
+        await store.mark_posted(watch.id, now, MessageTs(card.ts), None)
     await opened.close()
 
 

@@ -35,14 +35,14 @@ def thirty(_random: Random) -> float:
 
 
 class KnownSurvival:
-    """What nobody can know: the distribution that `as_measured` draws from, in the place of `bot.survival.Survival`."""
+    """What nobody can know: the distribution that `as_measured` draws from, in the place of `bot.survival.SurvivalCurve`."""
 
     def ended(self, running_seconds: float, age_seconds: float) -> float:
-        """See `Survival.ended`."""
+        """See `SurvivalCurve.ended`."""
         return 1.0 - _running(age_seconds) / _running(running_seconds)
 
     def unnoticed_seconds(self, running_seconds: float, age_seconds: float) -> float:
-        """See `Survival.unnoticed_seconds`."""
+        """See `SurvivalCurve.unnoticed_seconds`."""
         between = age_seconds - running_seconds
         return max(0.0, between - (_left(running_seconds) - _left(age_seconds)) / _running(running_seconds))
 

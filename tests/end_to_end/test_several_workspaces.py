@@ -16,18 +16,18 @@ from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials
-from bot.domain.ports.metrics import UNMETERED
-from bot.ratelimit import OmniGates
-from bot.slack.dispatch import Dispatch
+from bot.domain.ports.metrics import NO_METRICS
+from bot.ratelimit import OmniRateLimiters
+from bot.slack.dispatch import Dispatcher
 from bot.slack.messages import slack_client, slack_session
 from bot.slack.socket_mode import SocketMode
 from bot.storage.database import Database
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
 from bot.tasks import end
-from bot.workspaces.processes import Sharing, sharing
+from bot.workspaces.processes import ProcessResources, process_resources
 from bot.workspaces.registry import Workspaces
-from bot.workspaces.workspace import Common, Workspace, build, now
+from bot.workspaces.workspace import SharedResources, Workspace, build, now
 from tests.end_to_end.world import World
 from tests.support.postgres import database
 
@@ -37,7 +37,7 @@ JOB = "550e8400-e29b-41d4-a716-446655440000"
 
 
 class Both:
-    """Two companies, and what is known of the bot in their workspaces. It is a `Source`."""
+    """Two companies, and what is known of the bot in their workspaces. It is a `CredentialSource`."""
 
     def __init__(self, acme: World, other: World) -> None:
         self.acme = acme
@@ -81,14 +81,14 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         opened = await Database.open(url)
         closing.push_async_callback(opened.close)
         transactions = Transactions(opened)
-        closing.push_async_callback(transactions.settle)
+        closing.push_async_callback(transactions.drain)
         session = await closing.enter_async_context(slack_session())
-        shared = await closing.enter_async_context(sharing(transactions, url, Random()))
-        ledger = StoredLedger(transactions, now)
-        gates = OmniGates(ledger)
+        shared = await closing.enter_async_context(process_resources(transactions, url, Random()))
+        ledger = SqlRateLimitStore(transactions, now)
+        gates = OmniRateLimiters(ledger)
         common = {
-            side.slack.team: Common(
-                side.settings(), session, transactions, ledger, gates, shared, b"", UNMETERED, None
+            side.slack.team: SharedResources(
+                side.settings(), session, transactions, ledger, gates, shared, b"", NO_METRICS, None
             )
             for side in both.sides
         }
@@ -102,19 +102,19 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         closing.push_async_callback(workspaces.stop)
         for side, workspace in zip(both.sides, workspaces.running, strict=True):
             app = slack_client(side.slack.app_token, side.slack.api_url, session)
-            dispatch = Dispatch(partial(_app, workspace))
+            dispatch = Dispatcher(partial(_app, workspace))
             socket = SocketMode(dispatch, side.slack.app_token, app)
             tasks.append(asyncio.create_task(socket.run()))
             await side.slack.connected()
         yield workspaces
-        shared.runners.leave()
+        shared.runners.drain()
 
 
 async def _app(workspace: Workspace, _team: TeamId) -> AsyncApp:
     return workspace.app
 
 
-async def _heard(shared: Sharing) -> None:
+async def _heard(shared: ProcessResources) -> None:
     await shared.listen()
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from bot.delivery.fallback import Palette
-from bot.delivery.posts import Posting
-from bot.domain.cards import Slot, Ts, UserId, WatchId
-from bot.domain.errors import JobNotFound, KeyRefused, NotAllowedHere, Unanswered
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.posts import MessagePoster
+from bot.domain.cards import CardId, MessageTs, ReplyKind, UserId
+from bot.domain.errors import JobNotFound, KeyRefused, NotAllowedHere, OutcomeUnknown
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.domain.results import JobResult, QueryData
-from bot.services.job_data import DataDesk
-from bot.services.job_results import Results
+from bot.services.job_data import JobDataService
+from bot.services.job_results import JobResults
 from tests.support.fakes import (
     ADA,
     HERE,
@@ -31,9 +31,9 @@ from tests.support.tracking import PIECES, RULES, TALL, TALLEST, Stage, direct, 
 
 pytestmark = pytest.mark.looptime
 
-ROOT = Ts("0.5")
-WATCH = WatchId("watch")
-MINE = replace(a_watch(), thread=ROOT, is_own=True)
+ROOT = MessageTs("0.5")
+WATCH = CardId("watch")
+MINE = replace(a_watch(), thread=ROOT, asked_by_bot=True)
 
 
 async def lived(stage: Stage, seconds: float = 90.0) -> None:
@@ -41,7 +41,7 @@ async def lived(stage: Stage, seconds: float = 90.0) -> None:
         await asyncio.sleep(seconds)
 
 
-def cards(board: FakeBoard) -> list[Ts | None]:
+def cards(board: FakeBoard) -> list[MessageTs | None]:
     """The thread of each message that is a card, which its mark tells."""
     return [posted.thread for posted in board.posted.values() if posted.mark.count("/") == 1]
 
@@ -65,14 +65,14 @@ async def test_the_card_its_notice_and_all_that_follows_are_in_the_thread_of_the
 
 async def test_a_card_whose_post_was_not_answered_is_looked_for_in_its_thread() -> None:
     stage = Stage(a_job(), MINE)
-    stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    stage.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await lived(stage)
     assert cards(stage.board) == [ROOT]
-    assert stage.watches.rows[WATCH].card == Ts("1.0")
+    assert stage.watches.rows[WATCH].message_ts == MessageTs("1.0")
 
 
 async def test_a_card_that_a_dead_process_had_begun_is_looked_for_in_its_thread() -> None:
-    stage = Stage(a_job(), replace(MINE, card_tried_at=START))
+    stage = Stage(a_job(), replace(MINE, post_started_at=START))
     await stage.board.post(HERE, Message("card"), mark=f"{WATCH}/{START.timestamp():.6f}", thread=ROOT)
     await lived(stage)
     assert cards(stage.board) == [ROOT]
@@ -82,7 +82,7 @@ async def test_what_a_dead_process_had_begun_in_the_thread_is_not_posted_twice()
     stage = Stage(a_job(JobState.COMPLETE, answer=TALL), MINE)
     async with stage.bot():
         await asyncio.sleep(2.5)
-    slot = Slot("2")
+    slot = ReplyKind("2")
     begun = stage.watches.threads[WATCH]
     assert slot in begun and len(begun) < PIECES
     stage.watches.threads[WATCH][slot] = replace(begun[slot], ts=None)
@@ -96,7 +96,7 @@ async def test_where_the_thread_is_gone_the_card_stands_by_itself_and_has_a_thre
     stage.board.gone_threads.add(ROOT)
     await lived(stage)
     (card,) = stage.board.top_level()
-    assert {reply.thread for reply in stage.board.replies()} == {stage.watches.rows[WATCH].card}
+    assert {reply.thread for reply in stage.board.replies()} == {stage.watches.rows[WATCH].message_ts}
     assert len(stage.board.replies()) == PIECES and card.place == HERE
     assert stage.watches.rows[WATCH].thread is None and stage.all_closed()
 
@@ -128,7 +128,7 @@ async def test_where_the_bot_may_not_post_the_card_goes_to_direct_messages_and_t
     stage.board.plan("post", NotAllowedHere("restricted_action_thread_locked"))
     await lived(stage)
     (moved,) = stage.watches.rows.values()
-    assert (moved.place, moved.thread, moved.is_own) == (direct(ADA), None, True)
+    assert (moved.channel, moved.thread, moved.asked_by_bot) == (direct(ADA), None, True)
     assert len(stage.shown(direct(ADA))) == 1
 
 
@@ -136,7 +136,7 @@ async def test_a_card_in_a_thread_goes_before_a_reply_that_waits() -> None:
     stage = Stage(a_job(JobState.COMPLETE, answer=TALL), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2.2)
-        stage.watches.rows[WatchId("own")] = replace(MINE, id=WatchId("own"))
+        stage.watches.rows[CardId("own")] = replace(MINE, id=CardId("own"))
         await runner.start(JOB)
         await asyncio.sleep(60)
     order = ["/".join(posted.mark.split("/")[:-1]) for posted in stage.board.posted.values()]
@@ -169,17 +169,17 @@ async def test_the_data_of_an_answer_come_into_the_thread_that_its_card_is_in() 
     omni, board = FakeOmni(a_job(JobState.COMPLETE)), FakeBoard()
     omni.found.clear()
     omni.found.append(JobResult("orders", None, (), (QueryData("Top", "success", "A,B\n1,2"),)))
-    desk = DataDesk(
+    desk = JobDataService(
         omni=omni,
-        results=Results(omni, now),
-        board=board,
-        watches=FakeWatches(replace(MINE, card=Ts("9.0"), ended=True, closed_at=START)),
-        posting=Posting(board, now, Palette()),
-        access=FakeAccess(),
+        results=JobResults(omni, now),
+        messages=board,
+        cards=FakeWatches(replace(MINE, message_ts=MessageTs("9.0"), ended=True, closed_at=START)),
+        poster=MessagePoster(board, now, BlockSupport()),
+        authorization=FakeAccess(),
         tenant=RULES.tenant,
         bot_user=UserId("U0BOT"),
     )
-    assert await desk.show_data(WATCH, HERE, Ts("9.0"), ADA) is None
+    assert await desk.show_data(WATCH, HERE, MessageTs("9.0"), ADA) is None
     assert {posted.thread for posted in board.posted.values()} == {ROOT}
     assert {file.thread for file in board.uploaded} == {ROOT}
 

@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
-from bot.delivery.fallback import Palette
-from bot.delivery.posts import Post, Posting
-from bot.delivery.updates import Drawing
-from bot.domain.cards import Ts, WatchId
-from bot.domain.errors import PayloadRefused, Unanswered
-from bot.domain.jobs import JobState, Sight
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.posts import MessagePoster, PendingPost
+from bot.delivery.updates import MessageUpdater
+from bot.domain.cards import CardId, MessageTs
+from bot.domain.errors import OutcomeUnknown, PayloadRefused
+from bot.domain.jobs import JobState, JobStatus
 from bot.domain.messages import Message
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from bot.rendering import answer
-from bot.rendering.card import card
+from bot.rendering.card import render_card
 from tests.support.fakes import HERE, START, FakeBoard, FakeWatches, FreeLedger, a_job, a_watch, now
 
 pytestmark = pytest.mark.looptime
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.looptime
 TENANT = "https://acme.omniapp.co"
 ANSWER = "## Sales\n\n| Region | Sum |\n|---|---|\n| EMEA | 41 |\n\n" + "A finding of note. " * 300
 JOB = a_job(JobState.COMPLETE, answer=ANSWER, chat_url=f"{TENANT}/chat/1")
-CARD = card(a_watch(), Sight(JOB, START), START, TENANT)
-(REPLY, *_) = answer.rest(JOB, TENANT).replies
+CARD = render_card(a_watch(), JobStatus(JOB, START), START, TENANT)
+(REPLY, *_) = answer.continuation(JOB, TENANT).replies
 CODES = ("invalid_blocks", "msg_blocks_too_long", "msg_too_long", "invalid_attachments")
 RUNGS = (0, 1, 2, 3)
 
@@ -33,13 +33,13 @@ def refusals(number: int) -> list[PayloadRefused]:
 
 async def draw(board: FakeBoard, forms: tuple[Message, ...]) -> None:
     """Give a card its last look."""
-    watches = FakeWatches()
-    drawing = Drawing(board, watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), Palette())
-    watch = a_watch()
-    watches.rows[watch.id] = watch
+    cards = FakeWatches()
+    drawing = MessageUpdater(board, cards, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), BlockSupport())
+    card = a_watch()
+    cards.rows[card.id] = card
     ts = await board.post(HERE, Message("first"), mark="card")
     running = asyncio.create_task(drawing.run())
-    assert await drawing.finish(watch, ts, forms)
+    assert await drawing.show_final(card, ts, forms)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -51,8 +51,8 @@ async def reply(board: FakeBoard, forms: tuple[Message, ...]) -> None:
     async def store_ts(*_: object) -> bool:
         return True
 
-    post = Post(HERE, forms, WatchId("watch"), Ts("1.0"), None, store_try, store_ts)
-    await Posting(board, now, Palette()).post_once(post)
+    post = PendingPost(HERE, forms, CardId("watch"), MessageTs("1.0"), None, store_try, store_ts)
+    await MessagePoster(board, now, BlockSupport()).post_once(post)
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -77,7 +77,7 @@ async def test_a_reply_takes_the_next_step_at_the_pace_of_posts(rung: int) -> No
 
 async def test_a_card_steps_down_when_slack_keeps_breaking_over_it() -> None:
     board = FakeBoard()
-    board.plan("update", *[Unanswered("internal_error")] * 6)
+    board.plan("update", *[OutcomeUnknown("internal_error")] * 6)
     await draw(board, CARD)
     (shown,) = board.top_level()
     assert shown.message == CARD[2]
@@ -85,7 +85,7 @@ async def test_a_card_steps_down_when_slack_keeps_breaking_over_it() -> None:
 
 async def test_a_reply_does_too_and_is_posted_once() -> None:
     board = FakeBoard()
-    board.plan("post", *[Unanswered("internal_error")] * 3)
+    board.plan("post", *[OutcomeUnknown("internal_error")] * 3)
     await reply(board, REPLY)
     (posted,) = board.replies()
     assert posted.message == REPLY[1]
@@ -93,8 +93,8 @@ async def test_a_reply_does_too_and_is_posted_once() -> None:
 
 async def test_a_connection_that_breaks_makes_nothing_plainer() -> None:
     board = FakeBoard()
-    board.plan("update", *[Unanswered("TimeoutError")] * 9)
-    board.plan("post", *[Unanswered("http_502")] * 4)
+    board.plan("update", *[OutcomeUnknown("TimeoutError")] * 9)
+    board.plan("post", *[OutcomeUnknown("http_502")] * 4)
     await reply(board, REPLY)
     await draw(board, CARD)
     assert board.replies()[0].message == REPLY[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cards import ChannelId, Place, Ts, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.errors import JobNotFound, OmniUnreachable, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
@@ -20,7 +20,7 @@ from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk
 
 pytestmark = pytest.mark.looptime
 
-CARD, OLD_CARD = Ts("1.0"), Ts("0.1")
+CARD, OLD_CARD = MessageTs("1.0"), MessageTs("0.1")
 
 
 @asynccontextmanager
@@ -36,7 +36,13 @@ async def looking_again(stage: Stage, start: Callable[[JobId], Awaitable[None]])
 
 def old(age: timedelta) -> Resting:
     """A job that was asked for so long ago, its card posted then, as a bot finds it that comes back."""
-    posted = replace(a_watch(), asked_at=START - age, card_tried_at=START - age, card=OLD_CARD, shown="look")
+    posted = replace(
+        a_watch(),
+        requested_at=START - age,
+        post_started_at=START - age,
+        message_ts=OLD_CARD,
+        shown_fingerprint="look",
+    )
     stage = Resting(a_job(), posted)
     stage.board.posted[OLD_CARD] = Posted(HERE, Message("Omni is working on it."), "mark", None)
     return stage
@@ -73,7 +79,7 @@ async def test_whoever_resumes_goes_on_with_the_same_card_to_the_answer() -> Non
 
 async def test_whose_job_it_is_not_resumes_nothing() -> None:
     stage = Resting(a_job(), a_watch())
-    stage.access.looks_at_jobs = True
+    stage.access.owner_only = True
     stage.access.hidden = {GRACE}
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
@@ -192,21 +198,21 @@ async def test_who_joins_a_running_follow_has_it_looked_after_for_as_long_again(
 @pytest.mark.parametrize(
     "watch, place, card",
     [
-        (WatchId("another"), HERE, CARD),
-        (WATCH, Place(HERE.team, ChannelId("C0ELSE")), CARD),
-        (WATCH, HERE, Ts("9.9")),
-        (WatchId(""), HERE, Ts("")),
+        (CardId("another"), HERE, CARD),
+        (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), CARD),
+        (WATCH, HERE, MessageTs("9.9")),
+        (CardId(""), HERE, MessageTs("")),
     ],
     ids=["another watch", "another place", "another card", "nothing"],
 )
 async def test_a_click_that_does_not_fit_the_table_resumes_nothing(
-    watch: WatchId, place: Place, card: Ts
+    card_id: CardId, channel: ChannelRef, message_ts: MessageTs
 ) -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
         before, asked = stage.row(), len(stage.omni.asked)
-        line = await a_desk(stage, runner.start).resume(watch, place, card, GRACE)
+        line = await a_desk(stage, runner.start).resume(card_id, channel, message_ts, GRACE)
         await asyncio.sleep(60)
     assert line == replies.not_resumable()
     assert stage.row() == before
@@ -217,7 +223,7 @@ async def test_whoever_resumes_what_was_forgotten_is_told_what_to_type() -> None
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        assert await stage.watches.forget_closed(now()) == 1
+        assert await stage.watches.delete_closed(now()) == 1
         assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == replies.not_resumable()
     assert stage.watches.rows == {}
 
@@ -239,11 +245,11 @@ async def test_a_click_that_comes_before_the_rest_is_stored_is_not_lost() -> Non
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
 
-        async def close_after_the_click(watch: Watch, at: datetime, **how: Any) -> None:
+        async def close_after_the_click(card: Card, at: datetime, **how: Any) -> None:
             stage.watches.close = close  # type: ignore[method-assign]
             assert stage.rests()
             await desk.resume(WATCH, HERE, CARD, ADA)
-            await close(watch, at, **how)
+            await close(card, at, **how)
 
         stage.watches.close = close_after_the_click  # type: ignore[method-assign]
         await asyncio.sleep(LONG + 120)
@@ -334,11 +340,11 @@ async def test_a_restart_while_a_card_rests_leaves_it_resting() -> None:
 
 
 async def test_each_watch_of_a_job_rests_in_its_own_time() -> None:
-    later = Place(HERE.team, ChannelId("C0LATER"))
+    later = ChannelRef(HERE.team, ChannelId("C0LATER"))
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(LONG / 2)
-        await stage.watches.add(replace(a_watch("later", later, GRACE), asked_at=now()))
+        await stage.watches.add(replace(a_watch("later", later, GRACE), requested_at=now()))
         await runner.start(JOB)
         await asyncio.sleep(LONG / 2 + 60)
         assert stage.rests()

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from bot.domain.cards import Place, Ts, WatchId
-from bot.domain.errors import JobNotFound, OmniUnreachable, StoreUnavailable, Unanswered
+from bot.domain.cards import CardId, ChannelRef, MessageTs
+from bot.domain.errors import JobNotFound, OmniUnreachable, OutcomeUnknown, StoreUnavailable
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from tests.support.fakes import GRACE, HERE, JOB, a_job, a_watch
@@ -56,13 +56,13 @@ async def test_a_second_process_at_any_step_of_the_first_card_leaves_one_card_an
 @pytest.mark.parametrize("after_seconds", [0.0, 0.5, 2.0, 5.0, 11.0, 12.5, 20.0])
 async def test_a_second_process_while_a_card_is_unanswered_leaves_one_card(after_seconds: float) -> None:
     stage = Stage(a_job(), a_watch())
-    stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    stage.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     async with stage.bot():
         await asyncio.sleep(after_seconds)
         async with stage.bot():
             await asyncio.sleep(120)
     assert len(stage.shown()) == 1
-    assert stage.watches.rows[WATCH].card in stage.board.posted
+    assert stage.watches.rows[WATCH].message_ts in stage.board.posted
 
 
 async def test_a_process_paused_before_its_post_posts_nothing_when_it_wakes() -> None:
@@ -84,11 +84,13 @@ class SlowSlack(OddBoard):
         self.takes_after_seconds = 0.0
         self.tells_after_seconds = 0.0
 
-    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def post(
+        self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         takes, tells = self.takes_after_seconds, self.tells_after_seconds
         self.takes_after_seconds = self.tells_after_seconds = 0.0
         await asyncio.sleep(takes)
-        ts = await super().post(place, message, mark=mark, thread=thread)
+        ts = await super().post(channel, message, mark=mark, thread=thread)
         await asyncio.sleep(tells)
         return ts
 
@@ -107,7 +109,7 @@ async def test_a_card_that_came_too_late_is_deleted_by_whoever_posted_it() -> No
             await asyncio.sleep(60)
     assert board.times("delete") != []
     assert ["The answer." in text for text in stage.shown()] == [True]
-    assert stage.watches.rows[WATCH].card == "1.0"
+    assert stage.watches.rows[WATCH].message_ts == "1.0"
 
 
 async def test_a_card_that_another_process_found_is_not_deleted_by_whoever_posted_it() -> None:
@@ -118,7 +120,7 @@ async def test_a_card_that_another_process_found_is_not_deleted_by_whoever_poste
         await asyncio.sleep(2)
         async with stage.bot():
             await asyncio.sleep(30)
-            assert stage.watches.rows[WATCH].card == "1.0"
+            assert stage.watches.rows[WATCH].message_ts == "1.0"
             step(stage, 1)
             await asyncio.sleep(60)
             assert "step 1" in stage.shown()[0]
@@ -137,14 +139,14 @@ async def test_a_reply_that_came_too_late_is_deleted_by_whoever_posted_it() -> N
         async with stage.bot():
             await asyncio.sleep(90)
     assert len(stage.told()) == len(stage.shown()) == 1
-    assert stage.watches.rows[WATCH].notice in board.posted
+    assert stage.watches.rows[WATCH].completion_reply_ts in board.posted
 
 
 async def test_a_surplus_post_that_slack_does_not_delete_disturbs_nobody() -> None:
     stage = Stage(a_job(), a_watch())
     stage.board = board = SlowSlack()
     board.takes_after_seconds = 60.0
-    board.plan("delete", Unanswered("fatal_error"))
+    board.plan("delete", OutcomeUnknown("fatal_error"))
     async with stage.bot():
         await asyncio.sleep(2)
         async with stage.bot():
@@ -224,29 +226,29 @@ async def test_outage_is_not_drawn_over_an_end_that_may_be_shown() -> None:
 async def test_end_without_an_answer_is_not_replaced_by_trouble() -> None:
     """Simulation seed 900036."""
     stage = Processes(a_job(), a_watch())
-    stage.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+    stage.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
     async with paused_over_its_last_look(stage):
         pass
-    shown = [message.text for _, message in stage.board.posted[Ts("1.0")].edits]
+    shown = [message.text for _, message in stage.board.posted[MessageTs("1.0")].edits]
     assert ["The job failed" in text for text in shown] == [True]
 
 
 async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
     stage = Stage(a_job(), a_watch())
-    card_posted, answers_lost = stage.watches.card_posted, [StoreUnavailable("connection lost")] * 3
+    card_posted, answers_lost = stage.watches.mark_posted, [StoreUnavailable("connection lost")] * 3
 
     async def stored_but_unanswered(
-        watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+        card_id: CardId, tried_at: datetime, ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        taken = await card_posted(watch, tried_at, ts, fingerprint, ended=ended)
+        taken = await card_posted(card_id, tried_at, ts, fingerprint, ended=ended)
         if answers_lost:
             raise answers_lost.pop()
         return taken
 
-    stage.watches.card_posted = stored_but_unanswered  # type: ignore[method-assign]
+    stage.watches.mark_posted = stored_but_unanswered  # type: ignore[method-assign]
     async with stage.bot():
         await asyncio.sleep(30)
-    assert list(stage.board.posted) == [stage.watches.rows[WATCH].card]
+    assert list(stage.board.posted) == [stage.watches.rows[WATCH].message_ts]
     assert stage.board.times("delete") == []
 
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from bot.delivery.fallback import Palette
-from bot.delivery.updates import Drawing
-from bot.domain.cards import Place, Ts
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.updates import MessageUpdater
+from bot.domain.cards import ChannelRef, MessageTs
 from bot.domain.errors import JobNotFound
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.domain.people import Venue
-from bot.ratelimit import Gate, Rate
+from bot.domain.people import ConversationInfo
+from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import ADA, GRACE, HERE, JOB, FakeBoard, FreeLedger, a_job, a_watch, said
 from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk, direct
 
 pytestmark = pytest.mark.looptime
 
-CARD = Ts("1.0")
+CARD = MessageTs("1.0")
 LATE = Message("step 3 of a process that was replaced")
 
 
@@ -32,9 +32,9 @@ class LaggingBoard(FakeBoard):
         self.land, self.landed = asyncio.Event(), asyncio.Event()
         self._board = board
 
-    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+    async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
         await self.land.wait()
-        await self._board.update(place, ts, message)
+        await self._board.update(channel, ts, message)
         self.landed.set()
 
 
@@ -43,9 +43,11 @@ async def replaced_over_an_edit(stage: Stage) -> tuple[LaggingBoard, asyncio.Tas
     async with stage.bot():
         await asyncio.sleep(5)
     lagging = LaggingBoard(stage.board)
-    drawing = Drawing(lagging, stage.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), Palette())
+    drawing = MessageUpdater(
+        lagging, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), BlockSupport()
+    )
     task = asyncio.create_task(drawing.run())
-    drawing.show(stage.watches.rows[WATCH], CARD, (LATE,))
+    drawing.schedule_update(stage.watches.rows[WATCH], CARD, (LATE,))
     await asyncio.sleep(0.1)
     return lagging, task
 
@@ -69,15 +71,15 @@ async def lost(stage: Stage, lagging: LaggingBoard) -> str:
 
 
 async def withheld(stage: Stage, lagging: LaggingBoard) -> str:
-    stage.board.direct = landing_first(lagging, stage.board.direct)  # type: ignore[method-assign]
-    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.board.open_dm = landing_first(lagging, stage.board.open_dm)  # type: ignore[method-assign]
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     stage.says(JobState.COMPLETE, answer="The answer.")
     return "not shown here"
 
 
 async def retired(stage: Stage, lagging: LaggingBoard) -> str:
-    close = landing_first(lagging, stage.watches.close_if_deserted)
-    stage.watches.close_if_deserted = close  # type: ignore[method-assign]
+    close = landing_first(lagging, stage.watches.close_if_unfollowed)
+    stage.watches.close_if_unfollowed = close  # type: ignore[method-assign]
     await stage.watches.unfollow(WATCH, ADA)
     return "no longer follows"
 
@@ -108,7 +110,7 @@ async def test_over_an_answer_that_omni_has_forgotten_the_card_says_at_least_tha
     async with stage.bot():
         await asyncio.sleep(30)
     await stage.board.update(HERE, CARD, LATE)
-    await stage.watches.doubt_last_look(WATCH, CARD)
+    await stage.watches.mark_stale(WATCH, CARD)
     stage.omni.answer = JobNotFound("404")
     async with stage.bot():
         await asyncio.sleep(450)
@@ -125,11 +127,11 @@ async def test_who_asks_where_an_answer_was_withheld_gets_it_where_they_may(is_s
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(10)
         assert "The answer." in stage.shown()[0]
-    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     async with stage.bot():
         await asyncio.sleep(120)
     assert "not shown here" in stage.shown()[0]
-    stage.directory.venues[HERE] = Venue(is_shared=is_shared)
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=is_shared)
     async with stage.bot() as runner:
         line = said(await a_desk(stage, runner.start).follow(JOB, HERE, GRACE))
         await asyncio.sleep(120)
@@ -141,11 +143,11 @@ async def test_whoever_stops_as_the_end_is_withheld_leaves_a_closed_card() -> No
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
-        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.board.on_update = lambda: stage.watches.let_follow(WATCH)
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(60)
     row = stage.watches.rows[WATCH]
-    assert (row.card, row.given_up, row.closed_at is None) == (CARD, None, False)
+    assert (row.message_ts, row.failure, row.closed_at is None) == (CARD, None, False)
     assert stage.shown(direct(ADA)) == []
     assert row == replace(row, followers=())

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch
-from bot.domain.errors import ClaimLost
-from bot.storage.card_rows import add_watch
-from bot.storage.cards import Store
+from bot.domain.cards import Card, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import OwnershipLost
+from bot.storage.card_rows import add_card
+from bot.storage.cards import SqlCardRepository
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -39,13 +39,13 @@ async def shared(postgresql: str) -> AsyncIterator[Opened]:
 
 
 @pytest.fixture
-async def stores(shared: Opened) -> list[Store]:
+async def stores(shared: Opened) -> list[SqlCardRepository]:
     """The same table, as three processes have it."""
     return [await shared.store() for _ in range(3)]
 
 
 @asynccontextmanager
-async def in_the_middle(store: Store) -> AsyncIterator[AsyncConnection]:
+async def in_the_middle(store: SqlCardRepository) -> AsyncIterator[AsyncConnection]:
     """A transaction of one process, for what it does while the others go on; committed on leaving."""
     async with store.transactions.begin() as connection:
         yield connection
@@ -59,7 +59,9 @@ async def waiting(*calls: Awaitable[object]) -> Sequence[asyncio.Future[object]]
     return begun
 
 
-async def test_the_same_command_in_two_processes_at_once_makes_one_watch(stores: list[Store]) -> None:
+async def test_the_same_command_in_two_processes_at_once_makes_one_watch(
+    stores: list[SqlCardRepository],
+) -> None:
     one, two, three = stores
     async with in_the_middle(three) as connection:
         # Both look and find nothing, and wait to insert.
@@ -68,10 +70,12 @@ async def test_the_same_command_in_two_processes_at_once_makes_one_watch(stores:
     added = [await add for add in adding]
     (kept,) = await taken_up(three)
     assert set(kept.followers) == {ADA, GRACE}
-    assert {one.id for one in added if isinstance(one, Watch)} == {kept.id}
+    assert {one.id for one in added if isinstance(one, Card)} == {kept.id}
 
 
-async def test_the_same_command_delivered_to_two_processes_makes_one_follower(stores: list[Store]) -> None:
+async def test_the_same_command_delivered_to_two_processes_makes_one_follower(
+    stores: list[SqlCardRepository],
+) -> None:
     one, two, three = stores
     await three.add(watch(HERE, GRACE))
     async with in_the_middle(three) as connection:
@@ -84,7 +88,7 @@ async def test_the_same_command_delivered_to_two_processes_makes_one_follower(st
 
 
 async def test_resume_pressed_twice_by_one_person_in_two_processes_makes_one_follower(
-    stores: list[Store],
+    stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
     mine = await followed(one, ADA)
@@ -98,7 +102,7 @@ async def test_resume_pressed_twice_by_one_person_in_two_processes_makes_one_fol
     assert kept.followers == (ADA, GRACE)
 
 
-async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[Store]) -> None:
+async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[SqlCardRepository]) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
     adding = (stores[number % 3].add(watch(HERE, person)) for number, person in enumerate(people))
     added = await asyncio.gather(*adding)
@@ -107,31 +111,35 @@ async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[St
     assert sorted(kept.followers) == people
 
 
-async def test_who_joins_while_a_deserted_watch_is_being_closed_keeps_it_open(stores: list[Store]) -> None:
+async def test_who_joins_while_a_deserted_watch_is_being_closed_keeps_it_open(
+    stores: list[SqlCardRepository],
+) -> None:
     one, two, three = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
         # Grace's command finds Ada's watch, Ada leaves, and the follow finds nobody.
-        await add_watch(connection, watch(HERE, GRACE))
+        await add_card(connection, watch(HERE, GRACE))
         assert await three.unfollow(mine.id, ADA) == 0
-        closing = await waiting(one.close_if_deserted(mine, LATER))
+        closing = await waiting(one.close_if_unfollowed(mine, LATER))
     await asyncio.gather(*closing, return_exceptions=True)
     kept = await one.get(mine.id)
     assert kept is not None
     assert (kept.followers, kept.closed_at) == ((GRACE,), None)
 
 
-async def test_who_joins_while_a_watch_is_being_closed_keeps_it_open(stores: list[Store]) -> None:
+async def test_who_joins_while_a_watch_is_being_closed_keeps_it_open(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await add_watch(connection, watch(HERE, GRACE, asked_at=LATER))
+        await add_card(connection, watch(HERE, GRACE, asked_at=LATER))
         (closing,) = await waiting(one.close(mine, LATER))
     await closing
     assert list(await one.open_jobs()) == [JOB]
 
 
-async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(stores: list[Store]) -> None:
+async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(
+    stores: list[SqlCardRepository],
+) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
@@ -143,81 +151,81 @@ async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(sto
 
 
 async def test_who_comes_to_a_watch_that_is_just_moving_away_gets_one_of_their_own(
-    stores: list[Store],
+    stores: list[SqlCardRepository],
 ) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
         await connection.execute(text("DELETE FROM watches"))
-        await add_watch(connection, watch(Place(TEAM, ChannelId("D0ADA")), ADA))
+        await add_card(connection, watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA))
         (adding,) = await waiting(two.add(watch(HERE, GRACE)))
     await adding
-    assert {(kept.place, kept.followers) for kept in await taken_up(two)} == {
-        (Place(TEAM, ChannelId("D0ADA")), (ADA,)),
+    assert {(kept.channel, kept.followers) for kept in await taken_up(two)} == {
+        (ChannelRef(TEAM, ChannelId("D0ADA")), (ADA,)),
         (HERE, (GRACE,)),
     }
     assert await one.get(mine.id) is None
 
 
-async def test_a_move_counts_who_joins_while_it_begins(stores: list[Store]) -> None:
+async def test_a_move_counts_who_joins_while_it_begins(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await add_watch(connection, watch(HERE, GRACE))
+        await add_card(connection, watch(HERE, GRACE))
         (moving,) = await waiting(one.move(mine, [watch(THERE, ADA)]))
     assert await moving is False
 
 
-async def test_what_is_resumed_while_it_is_being_forgotten_is_kept(stores: list[Store]) -> None:
+async def test_what_is_resumed_while_it_is_being_forgotten_is_kept(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     await one.close(mine, NOON)
     async with in_the_middle(two) as connection:
         await connection.execute(text("UPDATE watches SET closed_at = NULL"))
-        (forgetting,) = await waiting(one.forget_closed(LATER))
+        (forgetting,) = await waiting(one.delete_closed(LATER))
     assert await forgetting == 0
     assert [kept.id for kept in await taken_up(one)] == [mine.id]
 
 
-async def test_a_write_that_waits_for_a_newer_claim_is_lost(stores: list[Store]) -> None:
+async def test_a_write_that_waits_for_a_newer_claim_is_lost(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
         await connection.execute(text("UPDATE watches SET claim = 'newer'"))
-        writes = await waiting(one.card_tried(mine, LATER), one.close(mine, LATER), one.remove(mine))
+        writes = await waiting(one.mark_post_started(mine, LATER), one.close(mine, LATER), one.remove(mine))
     for write in writes:
-        with pytest.raises(ClaimLost):
+        with pytest.raises(OwnershipLost):
             await write
     found = await two.get(mine.id)
-    assert found == replace(mine, claim=found.claim if found else None)
+    assert found == replace(mine, token=found.token if found else None)
 
 
-async def test_of_three_follows_that_begin_at_once_one_holds_the_job(stores: list[Store]) -> None:
+async def test_of_three_follows_that_begin_at_once_one_holds_the_job(stores: list[SqlCardRepository]) -> None:
     for number in range(20):
-        await stores[0].add(watch(Place(TEAM, ChannelId(f"C{number}"))))
+        await stores[0].add(watch(ChannelRef(TEAM, ChannelId(f"C{number}"))))
     for _ in range(5):
         claims = await asyncio.gather(*(store.claim(JOB) for store in stores))
         looked = await asyncio.gather(
-            *(store.open_watches(JOB, claim) for store, (claim, _) in zip(stores, claims, strict=True)),
+            *(store.open_cards(JOB, claim) for store, (claim, _) in zip(stores, claims, strict=True)),
             return_exceptions=True,
         )
         (held,) = [found for found in looked if not isinstance(found, BaseException)]
         assert len(held) == 20
-        assert len({one.claim for one in held}) == 1
-        assert sum(isinstance(found, ClaimLost) for found in looked) == 2
+        assert len({one.token for one in held}) == 1
+        assert sum(isinstance(found, OwnershipLost) for found in looked) == 2
 
 
-async def test_of_two_tries_to_store_a_card_at_once_one_is_taken(stores: list[Store]) -> None:
+async def test_of_two_tries_to_store_a_card_at_once_one_is_taken(stores: list[SqlCardRepository]) -> None:
     one, two, three = stores
     mine = await followed(one, ADA)
-    await one.card_tried(mine, NOON)
+    await one.mark_post_started(mine, NOON)
     async with in_the_middle(three) as connection:
         await connection.execute(text("SELECT * FROM watches FOR UPDATE"))
         tries = await waiting(
-            one.card_posted(mine.id, NOON, Ts("1.1"), "one"),
-            two.card_posted(mine.id, NOON, Ts("2.2"), "two"),
+            one.mark_posted(mine.id, NOON, MessageTs("1.1"), "one"),
+            two.mark_posted(mine.id, NOON, MessageTs("2.2"), "two"),
         )
     taken = [await each for each in tries]
     assert sorted(map(bool, taken)) == [False, True]
     kept = await one.get(mine.id)
-    assert kept is not None and kept.shown == ("one" if taken[0] else "two")
+    assert kept is not None and kept.shown_fingerprint == ("one" if taken[0] else "two")

@@ -6,19 +6,19 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.delivery.direct_messages import UNHEARD_AFTER, Word, tell_unheard
+from bot.delivery.direct_messages import UNHEARD_AFTER, Reply, report_failed_cards
 from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS
-from bot.domain.cards import ChannelId, NoCard, Place, Ts, Watch, WatchId
+from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.errors import (
-    BoardBusy,
-    BoardUnreachable,
     JobNotFound,
     KeyRefused,
     MessageGone,
     OmniError,
     OmniUnreachable,
+    OutcomeUnknown,
+    SlackBusy,
+    SlackUnreachable,
     StoreUnavailable,
-    Unanswered,
 )
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
@@ -58,25 +58,29 @@ async def test_a_deleted_card_that_is_asked_for_again_is_the_one_that_becomes_th
     assert ["The answer." in text for text in stage.shown()] == [True]
 
 
-@pytest.mark.parametrize("place", [HERE, Place(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"])
-async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_with_both(place: Place) -> None:
-    stage, board = a_stage(a_watch(place=place))
+@pytest.mark.parametrize(
+    "place", [HERE, ChannelRef(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"]
+)
+async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_with_both(
+    channel: ChannelRef,
+) -> None:
+    stage, board = a_stage(a_watch(channel=channel))
     post = board.post
 
     async def post_to_a_thread_just_deleted(
-        place: Place, message: Message, *, mark: str, thread: Ts | None = None
-    ) -> Ts:
-        if thread is not None and Ts("1.0") in board.posted:
-            del board.posted[Ts("1.0")]
+        channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
+        if thread is not None and MessageTs("1.0") in board.posted:
+            del board.posted[MessageTs("1.0")]
             raise MessageGone("thread_not_found")
-        return await post(place, message, mark=mark, thread=thread)
+        return await post(channel, message, mark=mark, thread=thread)
 
     board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
     async with stage.bot():
         await asyncio.sleep(5)
         stage.says(JobState.FAILED)
         await asyncio.sleep(60)
-    assert ["The job failed" in text for text in stage.shown(place)] == [True]
+    assert ["The job failed" in text for text in stage.shown(channel)] == [True]
     assert [reply.thread for reply in board.replies()] == ["2.0"]
     assert stage.all_closed()
 
@@ -96,7 +100,7 @@ async def test_one_not_found_right_after_a_restart_ends_no_follow() -> None:
 async def test_a_busy_moment_while_a_watch_moves_to_direct_messages_loses_no_follow() -> None:
     stage, board = a_stage()
     board.closed.add(FOREIGN)
-    board.plan("direct", BoardBusy("ratelimited", 1.0))
+    board.plan("direct", SlackBusy("ratelimited", 1.0))
     async with stage.bot() as runner:
         line = await a_desk(stage, runner.start).follow(JOB, FOREIGN, ADA)
         await asyncio.sleep(60)
@@ -120,14 +124,14 @@ async def test_who_joins_a_watch_while_it_moves_to_direct_messages_gets_a_card_t
 
 async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_the_answer() -> None:
     stage, _ = a_stage(a_watch())
-    close_if_deserted = stage.watches.close_if_deserted
+    close_if_deserted = stage.watches.close_if_unfollowed
 
-    async def close_after_grace_came(watch: Watch, at: datetime) -> None:
+    async def close_after_grace_came(card: Card, at: datetime) -> None:
         if not stage.watches.rows[WATCH].followers:
-            await stage.watches.add(a_watch("another", person=GRACE))
-        await close_if_deserted(watch, at)
+            await stage.watches.add(a_watch("another", user=GRACE))
+        await close_if_deserted(card, at)
 
-    stage.watches.close_if_deserted = close_after_grace_came  # type: ignore[method-assign]
+    stage.watches.close_if_unfollowed = close_after_grace_came  # type: ignore[method-assign]
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         await stage.watches.unfollow(WATCH, ADA)
@@ -140,7 +144,7 @@ async def test_who_follows_in_the_moment_before_a_deserted_card_is_closed_gets_t
 
 
 async def test_a_try_stored_by_a_clock_that_was_an_hour_fast_holds_no_card_back() -> None:
-    stage, _ = a_stage(replace(a_watch(), card_tried_at=START + timedelta(hours=1)))
+    stage, _ = a_stage(replace(a_watch(), post_started_at=START + timedelta(hours=1)))
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.shown()) == 1
@@ -149,7 +153,7 @@ async def test_a_try_stored_by_a_clock_that_was_an_hour_fast_holds_no_card_back(
 async def test_a_clock_ten_minutes_ahead_of_slacks_posts_no_card_twice() -> None:
     stage, board = a_stage(a_watch())
     board.is_behind_by = timedelta(minutes=10)
-    board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.shown()) == 1
@@ -166,19 +170,24 @@ async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing
 
 async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> None:
     stage, _ = a_stage()
-    card_posted = stage.watches.card_posted
+    card_posted = stage.watches.mark_posted
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
-        second: list[Message | Word | str | None] = []
+        second: list[Message | Reply | str | None] = []
 
         async def posted_as_grace_asks(
-            watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+            card_id: CardId,
+            tried_at: datetime,
+            ts: MessageTs,
+            fingerprint: str | None,
+            *,
+            ended: bool = False,
         ) -> bool:
-            stored = await card_posted(watch, tried_at, ts, fingerprint, ended=ended)
+            stored = await card_posted(card_id, tried_at, ts, fingerprint, ended=ended)
             second.append(await desk.follow(JOB, HERE, GRACE))
             return stored
 
-        stage.watches.card_posted = posted_as_grace_asks  # type: ignore[method-assign]
+        stage.watches.mark_posted = posted_as_grace_asks  # type: ignore[method-assign]
         assert await desk.follow(JOB, HERE, ADA) is None
         assert asyncio.get_running_loop().time() < 15
     assert "here already" in said(second[0])
@@ -191,7 +200,7 @@ async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_nex
         board.posted.clear()
         step(stage, 1)
         await asyncio.sleep(5)
-        assert stage.watches.rows[WATCH].card_gone
+        assert stage.watches.rows[WATCH].is_message_gone
         line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(5)
     assert "its card" in said(line)
@@ -200,7 +209,7 @@ async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_nex
 
 async def test_a_restart_while_slack_is_busy_loses_no_follow_even_without_the_history() -> None:
     stage, board = a_stage(a_watch())
-    board.plan("post", BoardBusy("ratelimited", 60.0))
+    board.plan("post", SlackBusy("ratelimited", 60.0))
     board.shows_history = False
     async with stage.bot():
         await asyncio.sleep(10)
@@ -214,7 +223,7 @@ async def test_a_restart_while_slack_is_busy_loses_no_follow_even_without_the_hi
 async def test_two_who_ask_for_a_deleted_card_at_once_get_one_between_them() -> None:
     stage, board = a_stage(a_watch())
 
-    def second_look_at_a_gone_card_is_slow(ts: Ts) -> float:
+    def second_look_at_a_gone_card_is_slow(ts: MessageTs) -> float:
         return 1.0 if ts not in board.posted and board.times("permalink") else 0.01
 
     board.permalink_seconds = second_look_at_a_gone_card_is_slow
@@ -234,19 +243,19 @@ async def test_a_card_posted_anew_is_not_mistaken_for_the_one_before() -> None:
         board.plan("update", MessageGone("edit_window_closed"))
         step(stage, 1)
         await asyncio.sleep(5)
-        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
         stage.says(JobState.FAILED)
         await asyncio.sleep(60)
     _, anew = stage.shown()
     assert "The job failed" in anew
-    assert [reply.thread for reply in board.replies()] == [stage.watches.rows[WATCH].card] == ["2.0"]
+    assert [reply.thread for reply in board.replies()] == [stage.watches.rows[WATCH].message_ts] == ["2.0"]
 
 
 async def test_a_look_that_slack_took_unanswered_is_not_overlooked_by_the_next_process() -> None:
     stage, board = a_stage(a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         await stage.watches.unfollow(WATCH, ADA)
         await runner.start(JOB)
         await asyncio.sleep(1)
@@ -268,8 +277,8 @@ async def test_the_loss_of_a_former_card_noticed_late_does_not_mark_the_new_one_
             await asyncio.sleep(0.1)
         await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(5)
-    assert stage.watches.rows[WATCH].card == "2.0"
-    assert not stage.watches.rows[WATCH].card_gone
+    assert stage.watches.rows[WATCH].message_ts == "2.0"
+    assert not stage.watches.rows[WATCH].is_message_gone
 
 
 async def an_ended_card_whose_process_died_before_its_reply(
@@ -279,7 +288,7 @@ async def an_ended_card_whose_process_died_before_its_reply(
     stage, _ = a_stage(a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
-        stage.board.plan("post", *[BoardUnreachable("down")] * 10)
+        stage.board.plan("post", *[SlackUnreachable("down")] * 10)
         stage.says(JobState.FAILED)
         await asyncio.sleep(10)
     (shown,) = stage.shown()
@@ -322,15 +331,15 @@ async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_th
 async def test_nobody_stops_waiting_in_the_moment_in_which_the_answer_is_about_to_come() -> None:
     stage, _ = a_stage()
     stage.omni.answer = JobNotFound("404")
-    give_up = stage.given_ups.give_up
+    give_up = stage.given_ups.add
 
     async def given_up_when_the_person_has_waited_for_too_long(
-        watch: Watch, why: NoCard, at: datetime
+        card: Card, why: CardFailure, at: datetime
     ) -> None:
         await asyncio.sleep(ARRIVES_WITHIN_SECONDS + 1.0 - asyncio.get_running_loop().time())
-        await give_up(watch, why, at)
+        await give_up(card, why, at)
 
-    stage.given_ups.give_up = given_up_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
+    stage.given_ups.add = given_up_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
     async with stage.bot() as runner:
         assert said(await a_desk(stage, runner.start).follow(JOB, HERE, ADA)) == replies.no_such_job()
     assert stage.board.posted == {}
@@ -342,12 +351,12 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         board.posted.clear()
-        board.plan("post", Unanswered("TimeoutError"))
+        board.plan("post", OutcomeUnknown("TimeoutError"))
         word = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(30)
-        assert isinstance(word, Word)
-        await word.once_told()
-        await tell_unheard(stage.given_ups, board, lambda: now() + UNHEARD_AFTER)
+        assert isinstance(word, Reply)
+        await word.on_delivered()
+        await report_failed_cards(stage.given_ups, board, lambda: now() + UNHEARD_AFTER)
     assert said(word) == replies.unconfirmed_card()
     assert stage.shown(direct(GRACE)) == []
     (told,) = stage.shown(direct(ADA))

@@ -11,24 +11,24 @@ from typing import cast
 import pytest
 
 from bot.delivery import updates
-from bot.delivery.outcomes import Arrivals
-from bot.domain.cards import ChannelId, Place, UserId, Watch
+from bot.delivery.outcomes import CardOutcomes
+from bot.domain.cards import Card, ChannelId, ChannelRef, UserId
 from bot.domain.jobs import Job, JobId, JobState, Progress
-from bot.domain.ports.omni import Asking, OmniUsers, Worth
-from bot.domain.ports.slack import Views
-from bot.domain.ports.storage import Asks
+from bot.domain.ports.omni import IdentityMapper, OmniQuestions, Priority
+from bot.domain.ports.slack import SlackViews
+from bot.domain.ports.storage import QuestionRepository
 from bot.domain.ports.worker import Runner
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from bot.services.lookups import Lookups
-from bot.storage.cards import Store
-from bot.storage.durations import StoredDurations
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.cards import SqlCardRepository
+from bot.storage.durations import SqlJobDurationRepository
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
-from bot.storage.undelivered import StoredGivenUps
+from bot.storage.undelivered import SqlFailedCardRepository
 from bot.tracking import tracker
 from bot.user_limit import UserLimit
 from bot.worker.runner import TaskRunner
-from bot.workspaces.wiring import World, assemble
+from bot.workspaces.wiring import Ports, build_components
 from tests.support.databases import Opened, statements
 from tests.support.fakes import ADA, HERE, JOB, FakeBoard, FakeDirectory, FakeOmni, a_job, a_watch
 from tests.support.tracking import RULES, TALLEST, tell_nobody
@@ -46,12 +46,12 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 class MeteredOmni(FakeOmni):
     """Omni behind the stored budget of its key."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, limiter: RateLimiter) -> None:
         super().__init__(a_job())
-        self.gate = gate
+        self.gate = limiter
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
-        await self.gate.turn(urgent=urgent, worth=worth)
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
+        await self.gate.acquire(urgent=urgent, worth=worth)
         return await super().status(job, urgent=urgent)
 
 
@@ -75,7 +75,8 @@ class Followed:
         await until(lambda: f"step {step}" in self.board.top_level()[0].message.text)
         async with asyncio.timeout(10.0):
             while not all(
-                watch.shown for watch in await Store(self.process, HERE.team).open_watches_of(HERE.team, ADA)
+                card.shown_fingerprint
+                for card in await SqlCardRepository(self.process, HERE.team).followed_cards(HERE.team, ADA)
             ):
                 await asyncio.sleep(0.002)
 
@@ -91,41 +92,41 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def just_asked() -> Watch:
-    return replace(a_watch(), asked_at=now())
+def just_asked() -> Card:
+    return replace(a_watch(), requested_at=now())
 
 
 @asynccontextmanager
 async def following(database: Opened) -> AsyncIterator[Followed]:
     process = await database.process()
-    ledger, store, board = StoredLedger(process, now), Store(process, HERE.team), FakeBoard()
-    requests, edits = Gate(ledger, "omni", PLENTY), Gate(ledger, "chat.update", PLENTY)
+    ledger, store, board = SqlRateLimitStore(process, now), SqlCardRepository(process, HERE.team), FakeBoard()
+    requests, edits = RateLimiter(ledger, "omni", PLENTY), RateLimiter(ledger, "chat.update", PLENTY)
     omni = MeteredOmni(requests)
-    world = World(
+    world = Ports(
         omni=omni,
-        board=board,
-        watches=store,
-        given_ups=StoredGivenUps(process, HERE.team),
-        durations=StoredDurations(process),
-        asks=cast(Asks, None),
-        asking=cast(Asking, None),
-        views=cast(Views, None),
+        messages=board,
+        cards=store,
+        failed_cards=SqlFailedCardRepository(process, HERE.team),
+        job_durations=SqlJobDurationRepository(process),
+        pending_questions=cast(QuestionRepository, None),
+        questions=cast(OmniQuestions, None),
+        views=cast(SlackViews, None),
         directory=FakeDirectory(),
-        people=Lookups(FakeDirectory().person),
-        omni_users=cast(OmniUsers, None),
-        whisper=tell_nobody,
+        people=Lookups(FakeDirectory().user),
+        identities=cast(IdentityMapper, None),
+        reply_to_response_url=tell_nobody,
         now=now,
         team=HERE.team,
         bot_user=UserId("U0BOT"),
         user_limit=UserLimit(1_000),
     )
-    parts = assemble(world, RULES, edits, Arrivals(), TaskRunner)
-    task = asyncio.create_task(parts.drawing.run())
+    parts = build_components(world, RULES, edits, CardOutcomes(), TaskRunner)
+    task = asyncio.create_task(parts.updater.run())
     try:
         yield Followed(omni, board, parts.runner, process)
     finally:
         await parts.runner.stop()
-        await parts.posting.steps.settle()
+        await parts.poster.tasks.drain()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await requests.close()
@@ -136,7 +137,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
 async def followed(database: Opened) -> AsyncIterator[Followed]:
     """A running job whose card was posted."""
     async with following(database) as followed:
-        await Store(followed.process, HERE.team).add(just_asked())
+        await SqlCardRepository(followed.process, HERE.team).add(just_asked())
         await followed.runner.start(JOB)
         await until(lambda: followed.board.posted)
         await followed.goes_on(0)
@@ -186,7 +187,7 @@ async def test_a_whole_life_costs_two_writes_for_all_that_people_see_and_one_to_
     database: Opened,
 ) -> None:
     async with following(database) as followed:
-        store = Store(followed.process, HERE.team)
+        store = SqlCardRepository(followed.process, HERE.team)
         await followed.process.answers()
         with statements(followed.process.database) as sent:
             await store.add(just_asked())
@@ -211,7 +212,7 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
     database: Opened,
 ) -> None:
     async with following(database) as followed:
-        store = Store(followed.process, HERE.team)
+        store = SqlCardRepository(followed.process, HERE.team)
         await followed.process.answers()
         followed.omni.answer = a_job(JobState.COMPLETE, answer=TALLEST)
         followed.omni.image = b"a picture"
@@ -233,10 +234,10 @@ async def test_a_look_at_the_table_is_two_reads_however_many_cards_there_are(
 ) -> None:
     store = await database.store(HERE.team)
     for number in range(cards):
-        await store.add(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))))
+        await store.add(a_watch(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))))
     claim, _ = await store.claim(JOB)
     with statements(store.transactions.database) as sent:
-        assert len(await store.open_watches(JOB, claim)) == cards
+        assert len(await store.open_cards(JOB, claim)) == cards
     assert [statement.split()[0] for statement in sent if not statement.startswith("BEGIN")] == [
         "SELECT",
         "SELECT",

@@ -9,8 +9,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.domain.jobs import JobState
-from bot.domain.ports.metrics import Outcome, Reading
-from bot.server.metrics import Metrics
+from bot.domain.ports.metrics import GaugeSnapshot, RequestOutcome
+from bot.server.metrics import PrometheusMetrics
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -23,13 +23,13 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule i
 
 def exposed() -> dict[str, list[dict[str, str]]]:
     """The labels of every series that the bot shows, by its name, when all has happened once."""
-    metrics = Metrics()
-    for outcome in Outcome:
+    metrics = PrometheusMetrics()
+    for outcome in RequestOutcome:
         metrics.omni_request(outcome)
         metrics.slack_call("chat.update", outcome)
     metrics.edit_sent()
     metrics.end_shown(1.0)
-    reading = Reading(
+    reading = GaugeSnapshot(
         states=[JobState.QUEUED], waiting=dict.fromkeys(["omni_requests", "cards", "errands"], 1)
     )
     problems = dict.fromkeys(["slack", "token", "database", "follows"])

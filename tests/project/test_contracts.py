@@ -52,7 +52,7 @@ def said() -> list[str]:
     """Every piece of text in the code. Adjacent literals are one."""
     return [
         node.value
-        for path in (ROOT / "bot").glob("*.py")
+        for path in (ROOT / "bot").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
@@ -127,7 +127,7 @@ def test_the_docs_draw_every_state_of_a_job() -> None:
 def test_the_docs_name_every_module() -> None:
     named = {name for row in rows(section("The modules")) for name in re.findall(r"`(\w+)/?`", row[0])}
 
-    assert named == {path.stem for path in (ROOT / "bot").glob("*.py")} - {"__init__"} | {"demo"}
+    assert named == {path.stem for path in (ROOT / "bot").rglob("*.py")} - {"__init__"} | {"demo"}
 
 
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))
@@ -138,7 +138,7 @@ def test_every_message_in_the_docs_is_one_of_the_bots(message: str) -> None:
 def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:
     told = {
         call.args[0].value
-        for path in (ROOT / "bot").glob("*.py")
+        for path in (ROOT / "bot").rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(call, ast.Call)
         and ast.unparse(call.func) in ("log.warning", "log.error", "log.exception")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bot.__main__ import _parser
-from bot.server.routes import Doors
+from bot.server.routes import Routes
 from bot.settings import Settings
 from tests.support.dockerfile import stages
 from tests.support.paths import ROOT
@@ -136,7 +136,7 @@ def test_every_address_that_the_bot_answers_is_in_the_docs_and_no_other() -> Non
     apart = {"slack_bot_token", "slack_app_token"}
     values = {name: value for name, value in POSSIBLE.items() if name not in apart}
     settings = Settings.model_validate(values | {"metrics_token": "x" * 16})
-    answered = {route.path.removesuffix("/{team}/{ask}") for route in Doors(settings).routes()}
+    answered = {route.path.removesuffix("/{team}/{ask}") for route in Routes(settings).routes()}
     told = re.findall(
         r"(?<![\w.])(/(?:healthz|readyz|metrics|slack/\w+|omni/\w+))\b", "\n".join(TEXTS.values())
     )

@@ -21,15 +21,15 @@ from jsonschema import Draft7Validator
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.handlers.commands import Handlers
+from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
-from bot.handlers.messages import Mentions
+from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import ModalHandlers
 from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import blocks, modals
 from bot.server.slack_events import PATH
 from bot.slack.scopes import EVENT_SCOPES, METHOD_SCOPES, OPTIONAL_SCOPES, REQUIRED_SCOPES
-from bot.workspaces.uninstall import Leaving
+from bot.workspaces.uninstall import Uninstaller
 from tests.support.paths import ROOT
 
 SOURCE = (ROOT / "manifest.yml").read_text("utf-8")
@@ -104,7 +104,7 @@ class AnyListener:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    for kind in (Handlers, ModalHandlers, Shortcuts, Mentions, HomeTabs, Leaving):
+    for kind in (CommandHandlers, ModalHandlers, Shortcuts, MessageHandlers, HomeTabs, Uninstaller):
         kind.register(cast(Any, AnyListener()), cast(AsyncApp, app))
     return app.routes
 

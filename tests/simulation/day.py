@@ -20,7 +20,7 @@ import structlog
 from bot.demo.omni.timeline import Complete, Failed, Script
 from bot.domain.jobs import JobId
 from bot.handlers.background import REMEMBERED_DELIVERIES
-from bot.storage.durations import KEPT, StoredDurations
+from bot.storage.durations import KEPT, SqlJobDurationRepository
 from bot.storage.transactions import Transactions
 from tests.simulation.invariants import broken_invariants
 from tests.simulation.loop import SimulatedLoop, current_process
@@ -97,7 +97,7 @@ async def _learn(world: World) -> None:
     """Let the bot have known how long jobs take for a while: as many as it remembers, in a table often written to."""
     random = Random("before")
     database = await world.disk.open()
-    durations = StoredDurations(Transactions(database))
+    durations = SqlJobDurationRepository(Transactions(database))
     for seconds_ago in reversed(range(20 * KEPT)):
         job = JobId(_uuid(random))
         await durations.add({job: random.uniform(30, 300)}, world.bot_now() - timedelta(seconds=seconds_ago))

@@ -116,6 +116,6 @@ def _paragraphs(pieces: int) -> int:
     numbers, answer = count(1), ""
     while True:
         answer += _paragraph(number := next(numbers))
-        rest = answer_module.rest(replace(job, answer=answer), "https://acme.omniapp.co")
+        rest = answer_module.continuation(replace(job, answer=answer), "https://acme.omniapp.co")
         if len(rest.replies) + (rest.file is not None) >= pieces - 1:
             return number + 1  # in the middle of a piece, with room for the heading

@@ -20,7 +20,7 @@ import httpx
 
 from bot import app
 from bot.clock import SteadyClock
-from bot.domain.errors import BoardUnreachable, StoreUnavailable, TokenRefused
+from bot.domain.errors import SlackUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from bot.slack import messages
 from bot.workspaces import workspace
@@ -222,7 +222,7 @@ class Machine:
 async def _no_way_for_files(_address: str, _content: bytes) -> None:
     """In the simulation the bytes of files never arrive: what is judged is what then takes their place."""
     await asyncio.sleep(0.01)
-    raise BoardUnreachable("no_way_for_files")
+    raise SlackUnreachable("no_way_for_files")
 
 
 class _Socket:

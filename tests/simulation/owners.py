@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from bot.domain.errors import NotOurs, TooLate
+from bot.domain.errors import CancelForbidden, NotCancellable
 from bot.rendering import ask_replies, replies
 from tests.simulation.judged import Seen
 from tests.simulation.people import Asked
@@ -16,8 +16,8 @@ _ACTED = {
     ask_replies.stops_after_this_step(),
     ask_replies.had_ended(),
     ask_replies.cancel_unanswered(),
-    ask_replies.not_cancelled(TooLate("")),
-    ask_replies.not_cancelled(NotOurs("")),
+    ask_replies.not_cancelled(NotCancellable("")),
+    ask_replies.not_cancelled(CancelForbidden("")),
     ask_replies.not_retriable(),
     ask_replies.retry_maybe_taken(),
 }

@@ -12,22 +12,22 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.delivery.posts import Post, Posting
-from bot.delivery.updates import Drawing, _Card
+from bot.delivery.posts import MessagePoster, PendingPost
+from bot.delivery.updates import MessageUpdater, _PendingUpdate
 from bot.domain import jobs
-from bot.domain.cards import NoCard, Ts, Watch, WatchId
-from bot.domain.questions import Ask
-from bot.handlers.background import Errands
+from bot.domain.cards import Card, CardFailure, CardId, MessageTs
+from bot.domain.questions import PendingQuestion
+from bot.handlers.background import InteractionRunner
 from bot.omni import http
 from bot.ratelimit import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.services.lookups import Lookups
 from bot.storage import cards
-from bot.storage.card_rows import add_watch, same_place, select_watches
-from bot.storage.cards import Store
-from bot.storage.questions import StoredAsks
+from bot.storage.card_rows import add_card, same_channel, select_cards
+from bot.storage.cards import SqlCardRepository
+from bot.storage.questions import SqlQuestionRepository
 from bot.storage.tables import watches
-from bot.storage.undelivered import StoredGivenUps
-from bot.tracking.tracker import Follower
+from bot.storage.undelivered import SqlFailedCardRepository
+from bot.tracking.tracker import JobTracker
 from bot.workspaces import workspace
 
 
@@ -77,12 +77,12 @@ def _names(parameters: Mapping[str, Parameter]) -> list[str]:
 
 @_fault("the end of a chore does not wake its follow")
 def _lost_wake_up() -> None:
-    def start(self: Follower, follow: Any, watch: Watch, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._see_through(watch, chore), name=f"tend {watch.id}")
-        follow.chores[watch.id] = task
-        task.add_done_callback(lambda _: follow.chores.pop(watch.id, None))
+    def start(self: JobTracker, follow: Any, card: Card, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._run_card_task(card, chore), name=f"tend {card.id}")
+        follow.chores[card.id] = task
+        task.add_done_callback(lambda _: follow.chores.pop(card.id, None))
 
-    _replace(Follower, "_start", start)
+    _replace(JobTracker, "_start", start)
 
 
 @_fault("a budget lets one request too many through in a window")
@@ -97,7 +97,7 @@ def _off_by_one_in_the_budget() -> None:
 
 @_fault("a card may be edited while an edit of it is under way")
 def _no_guard_of_edits_under_way() -> None:
-    def next_due(self: Drawing) -> _Card | None:
+    def next_due(self: MessageUpdater) -> _PendingUpdate | None:
         now = asyncio.get_running_loop().time()
         due = (card for card in self._cards.values() if card.wanted and card.not_before <= now)
         card = min(due, key=lambda card: (card.last is None, card.not_before), default=None)
@@ -105,15 +105,15 @@ def _no_guard_of_edits_under_way() -> None:
             card.not_before = now + 0.1
         return card
 
-    async def wait(self: Drawing) -> None:
+    async def wait(self: MessageUpdater) -> None:
         while not any(
             card.wanted and card.not_before <= asyncio.get_running_loop().time()
             for card in self._cards.values()
         ):
             await asyncio.sleep(0.05)
 
-    _replace(Drawing, "_next_due", next_due)
-    _replace(Drawing, "_wait_for_a_due_card", wait)
+    _replace(MessageUpdater, "_next_due", next_due)
+    _replace(MessageUpdater, "_wait_for_a_due_card", wait)
 
 
 @_fault("the intent to post is stored after the post")
@@ -123,24 +123,24 @@ def _intent_after_the_post() -> None:
 
 @_fault("the intent of a reply in which an answer goes on is stored after it is posted")
 def _reply_intent_after_the_post() -> None:
-    _post_before_the_intent(lambda post: post.slot is not None)
+    _post_before_the_intent(lambda post: post.reply_kind is not None)
 
 
-def _post_before_the_intent(is_meant: Callable[[Post], bool]) -> None:
-    real = Posting.post_once
+def _post_before_the_intent(is_meant: Callable[[PendingPost], bool]) -> None:
+    real = MessagePoster.post_once
 
-    async def post_once(self: Posting, post: Post) -> None:
+    async def post_once(self: MessagePoster, post: PendingPost) -> None:
         async def store_try(at: datetime | None) -> None:
             if at is None:
-                await post.store_try(None)
+                await post.save_start(None)
 
-        async def store_ts(at: datetime, ts: Ts, fingerprint: str | None) -> bool:
-            await post.store_try(at)
-            return await post.store_ts(at, ts, fingerprint)
+        async def store_ts(at: datetime, ts: MessageTs, fingerprint: str | None) -> bool:
+            await post.save_start(at)
+            return await post.save_ts(at, ts, fingerprint)
 
-        await real(self, replace(post, store_try=store_try, store_ts=store_ts) if is_meant(post) else post)
+        await real(self, replace(post, save_start=store_try, save_ts=store_ts) if is_meant(post) else post)
 
-    _replace(Posting, "post_once", post_once)
+    _replace(MessagePoster, "post_once", post_once)
 
 
 @_fault("the ts of a card is not stored")
@@ -148,57 +148,62 @@ def _ts_not_stored() -> None:
     async def card_posted(*_: object, **__: object) -> bool:
         return True
 
-    _replace(Store, "card_posted", card_posted)
+    _replace(SqlCardRepository, "card_posted", card_posted)
 
 
 @_fault("a write of a follow does not ask whether the claim still holds")
 def _unchecked_claim() -> None:
-    async def write(self: Store, watch: Watch, *_only_if: object, **columns: object) -> bool:
+    async def write(self: SqlCardRepository, card: Card, *_only_if: object, **columns: object) -> bool:
         async with self.transactions.begin() as connection:
-            await connection.execute(update(watches).where(watches.c.id == watch.id).values(**columns))
+            await connection.execute(update(watches).where(watches.c.id == card.id).values(**columns))
         return True
 
-    async def open_watches(self: Store, job: Any, _claim: object) -> Any:
+    async def open_watches(self: SqlCardRepository, job: Any, _claim: object) -> Any:
         async with self.transactions.begin() as connection:
             mine = watches.c.job == job, watches.c.closed_at.is_(None)
-            return await select_watches(connection, and_(*mine))
+            return await select_cards(connection, and_(*mine))
 
-    async def newest(self: Store, watch: Watch) -> Watch | None:
-        return await self.get(watch.id)
+    async def newest(self: SqlCardRepository, card: Card) -> Card | None:
+        return await self.get(card.id)
 
-    _replace(Store, "_write", write)
-    _replace(Store, "open_watches", open_watches)
-    _replace(Store, "newest", newest)
+    _replace(SqlCardRepository, "_write", write)
+    _replace(SqlCardRepository, "open_watches", open_watches)
+    _replace(SqlCardRepository, "newest", newest)
     _replace(cards, "make_sure_of_claim", _nothing)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
 def _look_not_marked_unknown() -> None:
-    real = Store.card_shows
+    real = SqlCardRepository.mark_shown
 
     async def card_shows(
-        self: Store, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+        self: SqlCardRepository,
+        card: Card,
+        message_ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
     ) -> bool:
-        return fingerprint is None or await real(self, watch, card, fingerprint, ended=ended)
+        return fingerprint is None or await real(self, card, message_ts, fingerprint, ended=ended)
 
-    _replace(Store, "card_shows", card_shows)
+    _replace(SqlCardRepository, "card_shows", card_shows)
 
 
 @_fault("a final edit that failed is not tried again")
 def _final_edit_not_repeated() -> None:
-    real = Drawing._back_off
+    real = MessageUpdater._back_off
 
-    def back_off(self: Drawing, card: _Card, code: str) -> None:
+    def back_off(self: MessageUpdater, card: _PendingUpdate, code: str) -> None:
         if card.last is not None:
             card.wanted = ()
         real(self, card, code)
 
-    _replace(Drawing, "_back_off", back_off)
+    _replace(MessageUpdater, "_back_off", back_off)
 
 
 @_fault("a delivery that Slack makes twice is served twice")
 def _no_memory_of_deliveries() -> None:
-    _replace(Errands, "is_repeated", lambda *_: False)
+    _replace(InteractionRunner, "is_repeated", lambda *_: False)
 
 
 @_fault("one 404 ends a follow")
@@ -228,7 +233,7 @@ def _no_look_for_posts() -> None:
     async def look_for(*_: object) -> None:
         return None
 
-    _replace(Posting, "_look_for", look_for)
+    _replace(MessagePoster, "_look_for", look_for)
 
 
 async def _nothing(*_: object) -> None:
@@ -237,44 +242,44 @@ async def _nothing(*_: object) -> None:
 
 @_fault("a follow that came to nothing is forgotten before its person was told")
 def _forgotten_before_told() -> None:
-    real = StoredGivenUps.give_up
+    real = SqlFailedCardRepository.add
 
-    async def give_up(self: StoredGivenUps, watch: Watch, why: NoCard, at: datetime) -> None:
-        await real(self, watch, why, at)
-        for follower in watch.followers:
-            await self.told(watch.id, follower)
+    async def give_up(self: SqlFailedCardRepository, card: Card, why: CardFailure, at: datetime) -> None:
+        await real(self, card, why, at)
+        for follower in card.followers:
+            await self.mark_reported(card.id, follower)
 
-    _replace(StoredGivenUps, "give_up", give_up)
+    _replace(SqlFailedCardRepository, "give_up", give_up)
 
 
 @_fault("a late edit of a process that was replaced is left as it is")
 def _late_edit_left() -> None:
     async def doubt_last_look(
-        _self: Store,
-        _watch: WatchId,
-        _card: Ts,
+        _self: SqlCardRepository,
+        _watch: CardId,
+        _card: MessageTs,
         *,
         is_end: bool = False,
     ) -> None:
         pass
 
-    _replace(Store, "doubt_last_look", doubt_last_look)
+    _replace(SqlCardRepository, "doubt_last_look", doubt_last_look)
 
 
 @_fault("a replaced process does not store that its card shows the end")
 def _end_not_stored() -> None:
-    async def end_shown(_self: Store, _watch: Watch, _card: Ts, _fingerprint: str) -> bool:
+    async def end_shown(_self: SqlCardRepository, _watch: Card, _card: MessageTs, _fingerprint: str) -> bool:
         return False
 
-    _replace(Store, "_end_shown", end_shown)
+    _replace(SqlCardRepository, "_end_shown", end_shown)
 
 
 @_fault("a second person who follows a job takes it over")
 def _taken_over() -> None:
-    async def add(connection: AsyncConnection, watch: Watch) -> None:
-        await add_watch(connection, watch)
-        theirs = {"requester": watch.requester, "asked_at": watch.asked_at.timestamp()}
-        await connection.execute(update(watches).where(same_place(watch)).values(theirs))
+    async def add(connection: AsyncConnection, card: Card) -> None:
+        await add_card(connection, card)
+        theirs = {"requester": card.requester, "asked_at": card.requested_at.timestamp()}
+        await connection.execute(update(watches).where(same_channel(card)).values(theirs))
 
     _replace(cards, "add_watch", add)
 
@@ -297,7 +302,7 @@ def _busy_is_an_answer() -> None:
 
 @_fault("nobody tells of the questions of a process that is gone")
 def _orphans_not_told() -> None:
-    async def orphans(_self: StoredAsks, _before: datetime) -> list[Ask]:
+    async def orphans(_self: SqlQuestionRepository, _before: datetime) -> list[PendingQuestion]:
         return []
 
-    _replace(StoredAsks, "orphans", orphans)
+    _replace(SqlQuestionRepository, "orphans", orphans)

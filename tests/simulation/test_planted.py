@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from bot.storage.cards import Store
+from bot.storage.cards import SqlCardRepository
 from tests.simulation import planted
 
 
@@ -23,6 +23,6 @@ def test_a_planted_fault_can_be_called_as_what_it_replaces(name: str) -> None:
 def test_a_patch_that_misses_an_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async def card_shows(self: object, watch: object, card: object, look: object) -> None: ...
 
-    monkeypatch.setattr(Store, "card_shows", card_shows)
+    monkeypatch.setattr(SqlCardRepository, "card_shows", card_shows)
     with pytest.raises(TypeError, match="plant it anew"):
         planted.plant("look-not-marked-unknown")

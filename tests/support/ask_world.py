@@ -6,32 +6,32 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from bot.delivery.cards import Cards
-from bot.delivery.direct_messages import Word
-from bot.delivery.fallback import Palette
-from bot.delivery.outcomes import Arrivals
-from bot.delivery.posts import Posting
-from bot.delivery.thread import Thread
-from bot.delivery.updates import Drawing
-from bot.delivery.uploads import Uploading
-from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch, WatchId
+from bot.delivery.cards import CardLifecycle
+from bot.delivery.direct_messages import Reply
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.outcomes import CardOutcomes
+from bot.delivery.posts import MessagePoster
+from bot.delivery.thread import CompletionThread
+from bot.delivery.updates import MessageUpdater
+from bot.delivery.uploads import FileUploader
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.omni import Priority
 from bot.domain.questions import ModelId
-from bot.ratelimit import Gate, Rate
-from bot.services.ask import AskDesk
-from bot.services.cancel import CancelDesk
-from bot.services.follow import Desk
+from bot.ratelimit import Rate, RateLimiter
+from bot.services.ask import AskService
+from bot.services.cancel import CancelService
+from bot.services.follow import FollowService
 from bot.services.intents import Intents
-from bot.services.submission import Submitting
-from bot.services.targets import Destinations
-from bot.tasks import WholeSteps
-from bot.tracking.durations import Learning
-from bot.tracking.events import JobEvents
-from bot.tracking.recovery import tell_orphans
-from bot.tracking.tracker import Follower
+from bot.services.submission import QuestionSubmitter
+from bot.services.targets import Targets
+from bot.tasks import ShieldedTasks
+from bot.tracking.durations import DurationModel
+from bot.tracking.events import JobEventBus
+from bot.tracking.recovery import report_interrupted_questions
+from bot.tracking.tracker import JobTracker
 from bot.worker.runner import TaskRunner
 from tests.support.fakes import (
     ADA,
@@ -58,8 +58,8 @@ OLD_JOB = JobId("0ldb0000-e29b-41d4-a716-446655440000")
 CHAT = "c0ffee00-0000-4000-8000-000000000000"
 DEFAULT = ModelId("d0000000-0000-4000-8000-000000000000")
 OLD_MODEL = "0de10000-0000-4000-8000-000000000000"
-CARD = Ts("100.0")
-OLD = WatchId("old")
+CARD = MessageTs("100.0")
+OLD = CardId("old")
 
 
 class ManyJobs(FakeOmni):
@@ -71,7 +71,7 @@ class ManyJobs(FakeOmni):
         self.newest: JobId | OmniError | None = None
         self.polled: list[tuple[float, JobId]] = []
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
         self.polled.append((asyncio.get_running_loop().time(), job))
         await asyncio.sleep(self.delay_seconds)
         found = self.jobs[job]
@@ -85,7 +85,7 @@ class ManyJobs(FakeOmni):
             raise self.newest
         return self.newest
 
-    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
         return None
 
     def says(self, job: JobId, state: JobState, **more: object) -> None:
@@ -95,38 +95,38 @@ class ManyJobs(FakeOmni):
 class Stage:
     """The desks between fakes. The world outlives a bot: start another over the same to play a restart."""
 
-    def __init__(self, *watches: Watch) -> None:
+    def __init__(self, *cards: Card) -> None:
         self.omni = ManyJobs()
         self.asking = FakeAsking()
         self.board = FakeBoard()
-        self.watches = FakeWatches(*watches)
+        self.watches = FakeWatches(*cards)
         self.given_ups = FakeGivenUps(self.watches)
         self.asks = FakeAsks(self.watches)
         self.access = FakeAccess()
         self.default_model: ModelId | None = DEFAULT
-        self.events = JobEvents()
+        self.events = JobEventBus()
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator["Desks"]:
         desks = Desks(self)
         tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.learning.run())]
-        await desks.runner.ensure(await self.watches.open_jobs())
+        await desks.runner.start_missing(await self.watches.open_jobs())
         try:
             yield desks
         finally:
-            await desks.submitting.end()
+            await desks.submitting.stop()
             await desks.runner.stop()
-            await desks.steps.settle()
+            await desks.steps.drain()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def tell_orphans(self) -> None:
-        await tell_orphans(self.asks, self.board, now)
+        await report_interrupted_questions(self.asks, self.board, now)
 
-    def threads(self) -> Sequence[tuple[ChannelId, Ts | None]]:
+    def threads(self) -> Sequence[tuple[ChannelId, MessageTs | None]]:
         """Where each message is."""
-        return [(posted.place.channel, posted.thread) for posted in self.board.posted.values()]
+        return [(posted.place.id, posted.thread) for posted in self.board.posted.values()]
 
     def told(self, user: UserId = ADA) -> list[str]:
         """What stands in a person's direct messages."""
@@ -137,34 +137,34 @@ class Desks:
     """A process."""
 
     def __init__(self, stage: Stage) -> None:
-        palette, arrivals, self.steps = Palette(), Arrivals(), WholeSteps()
-        self.drawing = Drawing(
-            stage.board, stage.watches, Gate(FreeLedger(), "edits", Rate(1.0, 0.0)), palette
+        palette, arrivals, self.steps = BlockSupport(), CardOutcomes(), ShieldedTasks()
+        self.drawing = MessageUpdater(
+            stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), palette
         )
-        posting = Posting(stage.board, now, palette)
-        thread = Thread(
-            watches=stage.watches,
-            posting=posting,
-            uploading=Uploading(stage.board, posting, now),
+        posting = MessagePoster(stage.board, now, palette)
+        thread = CompletionThread(
+            cards=stage.watches,
+            poster=posting,
+            uploading=FileUploader(stage.board, posting, now),
             now=now,
             tenant=TENANT,
             notify_after_seconds=30.0,
         )
-        cards = Cards(
-            board=stage.board,
-            watches=stage.watches,
-            given_ups=stage.given_ups,
-            drawing=self.drawing,
-            posting=posting,
+        cards = CardLifecycle(
+            messages=stage.board,
+            cards=stage.watches,
+            failed_cards=stage.given_ups,
+            updater=self.drawing,
+            poster=posting,
             thread=thread,
-            palette=palette,
-            arrivals=arrivals,
+            block_support=palette,
+            outcomes=arrivals,
             is_shared=stage.access.is_shared,
             now=now,
             tenant=TENANT,
         )
-        self.learning = Learning(FakeDurations(), now)
-        follower = Follower(
+        self.learning = DurationModel(FakeDurations(), now)
+        follower = JobTracker(
             omni=stage.omni,
             watches=stage.watches,
             cards=cards,
@@ -173,55 +173,55 @@ class Desks:
             follow_for_seconds=86_400.0,
             events=stage.events,
         )
-        self.runner = TaskRunner(follower.follow)
+        self.runner = TaskRunner(follower.track)
         intents = Intents(stage.asks, self.steps, now)
-        self.desk = desk = Desk(
+        self.desk = desk = FollowService(
             omni=stage.omni,
-            board=stage.board,
-            watches=stage.watches,
-            asks=stage.asks,
+            messages=stage.board,
+            cards=stage.watches,
+            questions=stage.asks,
             intents=intents,
-            given_ups=stage.given_ups,
-            arrivals=arrivals,
-            access=stage.access,
+            failed_cards=stage.given_ups,
+            outcomes=arrivals,
+            authorization=stage.access,
             start=self.runner.start,
             now=now,
             bot_user=BOT,
         )
-        self.submitting = Submitting(
+        self.submitting = QuestionSubmitter(
             omni=stage.omni,
             asking=stage.asking,
-            board=stage.board,
-            asks=stage.asks,
+            messages=stage.board,
+            questions=stage.asks,
             intents=intents,
-            arrivals=arrivals,
-            desk=desk,
+            outcomes=arrivals,
+            follow_service=desk,
             start=self.runner.start,
             steps=self.steps,
             now=now,
             events=stage.events,
         )
-        self.ask_desk = AskDesk(
+        self.ask_desk = AskService(
             omni=stage.omni,
             watches=stage.watches,
-            asks=stage.asks,
-            access=stage.access,
-            destinations=Destinations(stage.board, stage.access, BOT),
+            questions=stage.asks,
+            authorization=stage.access,
+            destinations=Targets(stage.board, stage.access, BOT),
             cards=cards,
             submitting=self.submitting,
             now=now,
             default_model=stage.default_model,
         )
         self.ask = Asking(self.ask_desk)
-        self.cancel = CancelDesk(
-            asking=stage.asking, watches=stage.watches, access=stage.access, start=self.runner.start
+        self.cancel = CancelService(
+            omni=stage.asking, cards=stage.watches, authorization=stage.access, start=self.runner.start
         )
 
 
 class Asking:
-    """The desk as `Errands` uses it: the person is told what came of it, and that is seen to."""
+    """The desk as `InteractionRunner` uses it: the person is told what came of it, and that is seen to."""
 
-    def __init__(self, desk: AskDesk) -> None:
+    def __init__(self, desk: AskService) -> None:
         self._desk = desk
 
     async def ask(self, *what: Any) -> Message | None:
@@ -237,20 +237,20 @@ class Asking:
         return await heard(self._desk.retry(*what))
 
 
-async def heard(asked: Awaitable[Message | Word | None]) -> Message | None:
+async def heard(asked: Awaitable[Message | Reply | None]) -> Message | None:
     """What the person is told."""
     said = await asked
-    if not isinstance(said, Word):
+    if not isinstance(said, Reply):
         return said
-    await said.once_told()
+    await said.on_delivered()
     return said.message
 
 
 def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:
     """A stage with a card that has come to its end, of another job in a chat of its own."""
-    ended = replace(a_watch("old"), job=OLD_JOB, card=CARD, closed_at=START, ended=True, outcome=state)
-    watch = replace(ended, **more)  # type: ignore[arg-type]
-    stage = Stage(watch)
+    ended = replace(a_watch("old"), job=OLD_JOB, message_ts=CARD, closed_at=START, ended=True, outcome=state)
+    card = replace(ended, **more)  # type: ignore[arg-type]
+    stage = Stage(card)
     stage.omni.says(OLD_JOB, state, conversation=CHAT, model=OLD_MODEL)
     stage.omni.newest = OLD_JOB
     return stage
@@ -260,6 +260,6 @@ def said(message: Message | None) -> str:
     return message.text if message else ""
 
 
-def direct(user: UserId) -> Place:
+def direct(user: UserId) -> ChannelRef:
     """A person's direct messages."""
-    return Place(HERE.team, ChannelId(f"D{user}"))
+    return ChannelRef(HERE.team, ChannelId(f"D{user}"))

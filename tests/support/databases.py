@@ -10,19 +10,19 @@ import psycopg
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.jobs import JobId
-from bot.domain.ports.storage import GivenUps, Watches
-from bot.storage.cards import Store
+from bot.domain.ports.storage import CardRepository, FailedCardRepository
+from bot.storage.cards import SqlCardRepository
 from bot.storage.database import Database
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
-from bot.storage.undelivered import StoredGivenUps
+from bot.storage.undelivered import SqlFailedCardRepository
 from tests.support.fakes import FakeGivenUps, FakeWatches
 
 TEAM = TeamId("T0ACME")
-HERE = Place(TEAM, ChannelId("C0HERE"))
-THERE = Place(TEAM, ChannelId("C0THERE"))
+HERE = ChannelRef(TEAM, ChannelId("C0HERE"))
+THERE = ChannelRef(TEAM, ChannelId("C0THERE"))
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 OTHER_JOB = JobId("660e8400-e29b-41d4-a716-446655440000")
 ADA, GRACE, LINUS = UserId("U0ADA"), UserId("U0GRACE"), UserId("U0LINUS")
@@ -30,30 +30,36 @@ NOON = datetime(2026, 5, 4, 12, 0, 0, 123_457, tzinfo=UTC)
 
 
 def watch(
-    place: Place = HERE, *people: UserId, job: JobId = JOB, asked_at: datetime = NOON, name: str | None = None
-) -> Watch:
+    channel: ChannelRef = HERE,
+    *people: UserId,
+    job: JobId = JOB,
+    asked_at: datetime = NOON,
+    name: str | None = None,
+) -> Card:
     """A new watch, followed by Ada unless told otherwise."""
     followers = people or (ADA,)
-    return Watch(WatchId(name or str(uuid4())), job, place, followers[0], followers, asked_at)
+    return Card(CardId(name or str(uuid4())), job, channel, followers[0], followers, asked_at)
 
 
-async def taken_up(store: Watches, job: JobId = JOB) -> list[Watch]:
+async def taken_up(store: CardRepository, job: JobId = JOB) -> list[Card]:
     """A job's open watches, as a follow that begins now has them."""
     return list((await store.claim(job))[1])
 
 
-async def followed(store: Watches, *people: UserId, place: Place = HERE, job: JobId = JOB) -> Watch:
+async def followed(
+    store: CardRepository, *people: UserId, channel: ChannelRef = HERE, job: JobId = JOB
+) -> Card:
     """A new watch, as a follow that has just begun has it."""
-    added = await store.add(watch(place, *people, job=job))
+    added = await store.add(watch(channel, *people, job=job))
     return next(one for one in await taken_up(store, job) if one.id == added.id)
 
 
-def given_ups_of(table: Watches) -> GivenUps:
+def given_ups_of(table: CardRepository) -> FailedCardRepository:
     """What a table holds of the watches that were given up."""
     if isinstance(table, FakeWatches):
         return FakeGivenUps(table)
-    assert isinstance(table, Store)
-    return StoredGivenUps(table.transactions, TEAM)
+    assert isinstance(table, SqlCardRepository)
+    return SqlFailedCardRepository(table.transactions, TEAM)
 
 
 class Clock:
@@ -84,19 +90,19 @@ class Opened:
             self._processes.append(Transactions(await Database.open(self.url)))
         return self._processes[-1]
 
-    async def store(self, team: TeamId = TEAM, most_open_follows: int | None = None) -> Store:
+    async def store(self, team: TeamId = TEAM, most_open_follows: int | None = None) -> SqlCardRepository:
         """A team's watches, as one more process has them."""
-        return Store(await self.process(), team, most_open_follows)
+        return SqlCardRepository(await self.process(), team, most_open_follows)
 
-    async def ledger(self) -> StoredLedger:
+    async def ledger(self) -> SqlRateLimitStore:
         """The budgets of one more process."""
-        return StoredLedger(await self.process(), self.clock)
+        return SqlRateLimitStore(await self.process(), self.clock)
 
     async def close(self) -> None:
         """End every process."""
         while self._processes:
             process = self._processes.pop()
-            await process.settle()
+            await process.drain()
             await process.database.close()
 
     async def let_pass(self, seconds: float) -> None:

@@ -7,40 +7,40 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from bot.delivery.direct_messages import Word
+from bot.delivery.direct_messages import Reply
 from bot.domain.cards import (
-    DOUBTED,
+    NEEDS_REDRAW,
+    Card,
+    CardFailure,
+    CardId,
     ChannelId,
-    Claim,
-    NoCard,
-    Place,
-    Reply,
-    Slot,
+    ChannelRef,
+    FencingToken,
+    MessageTs,
+    ReplyKind,
     TeamId,
-    Ts,
+    ThreadReply,
     UserId,
-    Watch,
-    WatchId,
     ending,
 )
 from bot.domain.errors import (
     AskRefused,
-    BoardError,
-    ClaimLost,
+    CardChanged,
     JobNotFound,
     MessageGone,
     NotAllowedHere,
     OmniError,
+    OwnershipLost,
+    SlackError,
     TooManyFollows,
     ViewGone,
-    WatchChanged,
 )
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message, Upload
-from bot.domain.people import Person, Venue
-from bot.domain.ports.metrics import Outcome
-from bot.domain.ports.omni import Worth
-from bot.domain.questions import Ask, AskId, Model, ModelId, OmniUserId, Question, Submitted
+from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain.ports.metrics import RequestOutcome
+from bot.domain.ports.omni import Priority
+from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
 from bot.domain.results import JobResult
 from bot.ratelimit import Rate
 
@@ -49,7 +49,7 @@ GRACE = UserId("U0GRACE")
 JOB = JobId("550e8400-e29b-41d4-a716-446655440000")
 CHAT = "660e8400-e29b-41d4-a716-446655440001"
 MODEL = ModelId("770e8400-e29b-41d4-a716-446655440002")
-HERE = Place(TeamId("T0"), ChannelId("C0HERE"))
+HERE = ChannelRef(TeamId("T0"), ChannelId("C0HERE"))
 START = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 
 
@@ -58,8 +58,8 @@ def now() -> datetime:
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
-def a_watch(name: str = "watch", place: Place = HERE, person: UserId = ADA) -> Watch:
-    return Watch(WatchId(name), JOB, place, person, (person,), START)
+def a_watch(name: str = "watch", channel: ChannelRef = HERE, user: UserId = ADA) -> Card:
+    return Card(CardId(name), JOB, channel, user, (user,), START)
 
 
 def a_job(state: JobState = JobState.EXECUTING, **more: object) -> Job:
@@ -88,10 +88,10 @@ class FreeLedger:
 class Posted:
     """A message as the board holds it."""
 
-    place: Place
+    place: ChannelRef
     message: Message
     mark: str
-    thread: Ts | None
+    thread: MessageTs | None
     edits: list[tuple[float, Message]] = field(default_factory=list)
 
 
@@ -99,9 +99,9 @@ class Posted:
 class Uploaded:
     """A file as the board holds it."""
 
-    place: Place
+    place: ChannelRef
     upload: Upload
-    thread: Ts | None
+    thread: MessageTs | None
     at: float
 
 
@@ -109,23 +109,25 @@ class FakeBoard:
     """Slack as a dictionary. `plan` makes the next calls of a method fail, before or after their effect."""
 
     def __init__(self) -> None:
-        self.posted: dict[Ts, Posted] = {}
+        self.posted: dict[MessageTs, Posted] = {}
         self.uploaded: list[Uploaded] = []
-        self.closed: set[Place] = set()
-        self.gone_threads: set[Ts] = set()
+        self.closed: set[ChannelRef] = set()
+        self.gone_threads: set[MessageTs] = set()
         self.on_update: Callable[[], None] = lambda: None
         self.calls: list[tuple[float, str]] = []
         self._ts = count(1)
-        self._plans: dict[str, deque[tuple[BoardError, bool]]] = {}
+        self._plans: dict[str, deque[tuple[SlackError, bool]]] = {}
 
-    def plan(self, method: str, *errors: BoardError, after_effect: bool = False) -> None:
+    def plan(self, method: str, *errors: SlackError, after_effect: bool = False) -> None:
         self._plans.setdefault(method, deque()).extend((error, after_effect) for error in errors)
 
     def forget_plans(self) -> None:
         self._plans.clear()
 
-    def top_level(self, place: Place = HERE) -> list[Posted]:
-        return [posted for posted in self.posted.values() if posted.thread is None and posted.place == place]
+    def top_level(self, channel: ChannelRef = HERE) -> list[Posted]:
+        return [
+            posted for posted in self.posted.values() if posted.thread is None and posted.place == channel
+        ]
 
     def replies(self) -> list[Posted]:
         return [posted for posted in self.posted.values() if posted.thread is not None]
@@ -133,59 +135,63 @@ class FakeBoard:
     def times(self, method: str) -> list[float]:
         return [time for time, name in self.calls if name == method]
 
-    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def post(
+        self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         late = self._begin("post")
-        if place in self.closed:
+        if channel in self.closed:
             raise NotAllowedHere("not_in_channel")
         if thread in self.gone_threads:
             raise MessageGone("thread_not_found")
-        ts = Ts(f"{next(self._ts)}.0")
-        self.posted[ts] = Posted(place, message, mark, thread)
+        ts = MessageTs(f"{next(self._ts)}.0")
+        self.posted[ts] = Posted(channel, message, mark, thread)
         _raise(late)
         return ts
 
-    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+    async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
         late = self._begin("update")
         self.on_update()
-        if ts not in self.posted or self.posted[ts].place != place:
+        if ts not in self.posted or self.posted[ts].place != channel:
             raise MessageGone("message_not_found")
         self.posted[ts].message = message
         self.posted[ts].edits.append((asyncio.get_running_loop().time(), message))
         _raise(late)
 
-    async def delete(self, place: Place, ts: Ts) -> None:
+    async def delete(self, channel: ChannelRef, ts: MessageTs) -> None:
         late = self._begin("delete")
         self.posted.pop(ts, None)
         _raise(late)
 
-    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
+    async def find_by_metadata(
+        self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
+    ) -> MessageTs | None:
         late = self._begin("find")
         _raise(late)
         for ts, posted in self.posted.items():
-            if posted.mark == mark and posted.place == place and posted.thread == thread:
+            if posted.mark == mark and posted.place == channel and posted.thread == thread:
                 return ts
         return None
 
-    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
         late = self._begin("upload")
-        if place in self.closed:
+        if channel in self.closed:
             raise NotAllowedHere("not_in_channel")
-        self.uploaded.append(Uploaded(place, upload, thread, asyncio.get_running_loop().time()))
+        self.uploaded.append(Uploaded(channel, upload, thread, asyncio.get_running_loop().time()))
         _raise(late)
 
-    async def permalink(self, _place: Place, ts: Ts) -> str:
+    async def permalink(self, _place: ChannelRef, ts: MessageTs) -> str:
         late = self._begin("permalink")
         _raise(late)
         if ts not in self.posted:
             raise MessageGone("message_not_found")
         return f"https://example.slack.com/{ts}"
 
-    async def direct(self, place: Place, user: UserId) -> Place:
+    async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
         late = self._begin("direct")
         _raise(late)
-        return Place(place.team, ChannelId(f"D{user}"))
+        return ChannelRef(channel.team, ChannelId(f"D{user}"))
 
-    def _begin(self, method: str) -> BoardError | None:
+    def _begin(self, method: str) -> SlackError | None:
         """Fail before the effect where that is planned; else the error to raise after it."""
         self.calls.append((asyncio.get_running_loop().time(), method))
         plans = self._plans.get(method)
@@ -197,7 +203,7 @@ class FakeBoard:
         return error
 
 
-def _raise(error: BoardError | None) -> None:
+def _raise(error: SlackError | None) -> None:
     if error is not None:
         raise error
 
@@ -210,26 +216,26 @@ class FakeDirectory:
     """
 
     def __init__(self, home: TeamId = HERE.team) -> None:
-        self.people: dict[UserId, Person | BoardError] = {}
-        self.venues: dict[Place, Venue | BoardError] = {}
-        self.asked: list[UserId | Place] = []
-        self.error: BoardError | None = None
-        self.errors: list[BoardError] = []
+        self.people: dict[UserId, SlackUser | SlackError] = {}
+        self.venues: dict[ChannelRef, ConversationInfo | SlackError] = {}
+        self.asked: list[UserId | ChannelRef] = []
+        self.error: SlackError | None = None
+        self.errors: list[SlackError] = []
         self._home = home
 
-    async def person(self, user: UserId) -> Person:
+    async def user(self, user: UserId) -> SlackUser:
         self.asked.append(user)
         self._fail()
-        found = self.people.get(user, Person(user, self._home, email=f"{user.lower()}@example.com"))
-        if isinstance(found, BoardError):
+        found = self.people.get(user, SlackUser(user, self._home, email=f"{user.lower()}@example.com"))
+        if isinstance(found, SlackError):
             raise found
         return found
 
-    async def venue(self, place: Place) -> Venue:
-        self.asked.append(place)
+    async def conversation(self, channel: ChannelRef) -> ConversationInfo:
+        self.asked.append(channel)
         self._fail()
-        found = self.venues.get(place, Venue(is_direct=place.channel.startswith("D")))
-        if isinstance(found, BoardError):
+        found = self.venues.get(channel, ConversationInfo(is_direct=channel.id.startswith("D")))
+        if isinstance(found, SlackError):
             raise found
         return found
 
@@ -244,10 +250,10 @@ class FakeDirectory:
 class Whispered:
     """What one person was shown."""
 
-    place: Place
+    place: ChannelRef
     user: UserId
     message: Message
-    thread: Ts | None
+    thread: MessageTs | None
 
 
 class FakeViews:
@@ -261,10 +267,10 @@ class FakeViews:
         self.published: list[tuple[float, UserId]] = []
         """When whose Home tab was published."""
         self.whispered: list[Whispered] = []
-        self._plans: dict[str, deque[BoardError]] = {}
+        self._plans: dict[str, deque[SlackError]] = {}
         self._ids = count(1)
 
-    def plan(self, method: str, *errors: BoardError) -> None:
+    def plan(self, method: str, *errors: SlackError) -> None:
         self._plans.setdefault(method, deque()).extend(errors)
 
     def close(self, view_id: str) -> None:
@@ -291,11 +297,11 @@ class FakeViews:
         self.homes[user] = view
         self.published.append((asyncio.get_running_loop().time(), user))
 
-    async def whisper(
-        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    async def post_ephemeral(
+        self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
         self._begin("whisper")
-        self.whispered.append(Whispered(place, user, message, thread))
+        self.whispered.append(Whispered(channel, user, message, thread))
 
     def _begin(self, method: str) -> None:
         if plans := self._plans.get(method):
@@ -313,11 +319,11 @@ class FakeOmni:
         self.asked: list[tuple[float, bool]] = []
         self.image: bytes | OmniError | None = None
         """What it has for a chart."""
-        self.charts_asked: list[tuple[float, Worth | None]] = []
+        self.charts_asked: list[tuple[float, Priority | None]] = []
         self.chart_seconds = 0.0
         self.on_asked: Callable[[], None] = lambda: None
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
         assert job == JOB
         self.asked.append((asyncio.get_running_loop().time(), urgent))
         self.on_asked()
@@ -326,7 +332,7 @@ class FakeOmni:
             raise self.answer
         return self.answer
 
-    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
         assert job == JOB
         self.charts_asked.append((asyncio.get_running_loop().time(), worth))
         await asyncio.sleep(self.chart_seconds)
@@ -440,75 +446,77 @@ class FakeAsks:
     """The table of asks in memory, beside a table of watches, whose errors they share. Set `error` to make every call
     of this one alone fail.
 
-    The rules are those of `bot.askstore.StoredAsks`: the store's tests hold one against the other.
+    The rules are those of `bot.askstore.SqlQuestionRepository`: the store's tests hold one against the other.
     """
 
-    def __init__(self, watches: "FakeWatches") -> None:
-        self.watches = watches
-        watches.asks = self
-        self.rows: dict[AskId, Ask] = {}
-        self.told_of: set[AskId] = set()
+    def __init__(self, cards: "FakeWatches") -> None:
+        self.watches = cards
+        cards.asks = self
+        self.rows: dict[QuestionId, PendingQuestion] = {}
+        self.told_of: set[QuestionId] = set()
         self.writes: list[str] = []
         self.error: Exception | None = None
 
-    async def begin(self, ask: Ask) -> bool:
+    async def begin(self, question: PendingQuestion) -> bool:
         await self._turn("begin")
-        if ask.id in self.rows:
+        if question.id in self.rows:
             return False
-        self.watches._make_sure_of_limit(ask.user, ask.place.team)
-        self.rows[ask.id] = ask
+        self.watches._make_sure_of_limit(question.user, question.place.team)
+        self.rows[question.id] = question
         return True
 
-    async def retries(self, ask: AskId, card: WatchId, by: UserId) -> bool:
+    async def claim_retry(self, question_id: QuestionId, card: CardId, by: UserId) -> bool:
         await self._turn("retries")
         found = self.watches.rows.get(card)
-        if found is None or found.retried_by is not None or not self._is_in_hand(ask):
+        if found is None or found.retried_by is not None or not self._is_in_hand(question_id):
             return False
         self.watches.rows[card] = replace(found, retried_by=by)
-        self.rows[ask] = replace(self.rows[ask], retry_of=card)
+        self.rows[question_id] = replace(self.rows[question_id], retry_of=card)
         return True
 
-    async def touch(self, ask: AskId, at: datetime) -> bool:
+    async def heartbeat(self, question_id: QuestionId, at: datetime) -> bool:
         await self._turn("touch")
-        if self._is_in_hand(ask):
-            self.rows[ask] = replace(self.rows[ask], touched_at=at)
-        return self._is_in_hand(ask)
+        if self._is_in_hand(question_id):
+            self.rows[question_id] = replace(self.rows[question_id], touched_at=at)
+        return self._is_in_hand(question_id)
 
-    async def bind(self, ask: AskId, watch: Watch) -> Watch:
+    async def bind(self, question_id: QuestionId, card: Card) -> Card:
         await self._turn("bind")
-        if ask in self.rows and self.rows[ask].job is None:
-            self.rows[ask] = replace(self.rows[ask], job=watch.job)
-            self.watches.askers[watch.job] = self.rows[ask].user
-            self.watches._add(watch)
-        here = [row for row in self.watches.rows.values() if (row.place, row.job) == (watch.place, watch.job)]
-        return here[0] if here else watch
+        if question_id in self.rows and self.rows[question_id].job is None:
+            self.rows[question_id] = replace(self.rows[question_id], job=card.job)
+            self.watches.askers[card.job] = self.rows[question_id].user
+            self.watches._add(card)
+        here = [
+            row for row in self.watches.rows.values() if (row.channel, row.job) == (card.channel, card.job)
+        ]
+        return here[0] if here else card
 
-    async def withdraw(self, ask: AskId) -> None:
+    async def rollback(self, question_id: QuestionId) -> None:
         await self._turn("withdraw")
-        self._let_retry(ask)
-        if ask in self.rows and self.rows[ask].job is None:
-            del self.rows[ask]
+        self._let_retry(question_id)
+        if question_id in self.rows and self.rows[question_id].job is None:
+            del self.rows[question_id]
 
-    async def told(self, ask: AskId) -> None:
+    async def mark_reported(self, question_id: QuestionId) -> None:
         await self._turn("told")
-        self._let_retry(ask)
-        self.told_of.add(ask)
+        self._let_retry(question_id)
+        self.told_of.add(question_id)
 
-    async def get(self, team: TeamId, ask: AskId) -> Ask | None:
+    async def get(self, team: TeamId, question_id: QuestionId) -> PendingQuestion | None:
         await self._turn()
-        found = self.rows.get(ask)
+        found = self.rows.get(question_id)
         return found if found is not None and found.place.team == team else None
 
-    async def orphans(self, before: datetime) -> Sequence[Ask]:
+    async def interrupted(self, before: datetime) -> Sequence[PendingQuestion]:
         await self._turn()
         found = [row for row in self.rows.values() if self._is_in_hand(row.id) and row.touched_at < before]
         return sorted(found, key=lambda row: (row.asked_at, row.id))
 
-    async def take_over(self, ask: Ask, at: datetime) -> bool:
+    async def take_over(self, question: PendingQuestion, at: datetime) -> bool:
         await self._turn("take_over")
-        if not self._is_in_hand(ask.id) or self.rows[ask.id].touched_at != ask.touched_at:
+        if not self._is_in_hand(question.id) or self.rows[question.id].touched_at != question.touched_at:
             return False
-        self.rows[ask.id] = replace(self.rows[ask.id], touched_at=at)
+        self.rows[question.id] = replace(self.rows[question.id], touched_at=at)
         return True
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
@@ -521,22 +529,26 @@ class FakeAsks:
         newest_first = sorted(self._of(team, user), key=lambda row: row.asked_at, reverse=True)
         return next((row.model for row in newest_first if row.model), None)
 
-    async def forget_asks(self, before: datetime) -> int:
+    async def delete_old(self, before: datetime) -> int:
         await self._turn("forget_asks")
         old = [row.id for row in self.rows.values() if row.asked_at < before]
         for ask in old:
             del self.rows[ask]
         return len(old)
 
-    def _of(self, team: TeamId, user: UserId) -> list[Ask]:
+    def _of(self, team: TeamId, user: UserId) -> list[PendingQuestion]:
         return [row for row in self.rows.values() if (row.place.team, row.user) == (team, user)]
 
-    def _is_in_hand(self, ask: AskId) -> bool:
-        return ask in self.rows and self.rows[ask].job is None and ask not in self.told_of
+    def _is_in_hand(self, question_id: QuestionId) -> bool:
+        return (
+            question_id in self.rows
+            and self.rows[question_id].job is None
+            and question_id not in self.told_of
+        )
 
-    def _let_retry(self, ask: AskId) -> None:
-        mine = self.rows.get(ask)
-        if mine is None or not self._is_in_hand(ask) or mine.retry_of is None:
+    def _let_retry(self, question_id: QuestionId) -> None:
+        mine = self.rows.get(question_id)
+        if mine is None or not self._is_in_hand(question_id) or mine.retry_of is None:
             return
         card = self.watches.rows.get(mine.retry_of)
         if card is not None and card.retried_by == mine.user:
@@ -553,12 +565,12 @@ class FakeAsks:
 class FakeWatches:
     """The table of watches in memory. Set `error` to make every call fail; remembers every write.
 
-    The rules are those of `bot.store.Store`: the store's tests hold one against the other.
+    The rules are those of `bot.store.SqlCardRepository`: the store's tests hold one against the other.
     """
 
-    def __init__(self, *watches: Watch) -> None:
-        self.rows = {watch.id: watch for watch in watches}
-        self.threads: dict[WatchId, dict[Slot, Reply]] = {}
+    def __init__(self, *cards: Card) -> None:
+        self.rows = {card.id: card for card in cards}
+        self.threads: dict[CardId, dict[ReplyKind, ThreadReply]] = {}
         """The replies that go on from each card."""
         self.most_open_follows: int | None = None
         self.asks: FakeAsks | None = None
@@ -569,75 +581,79 @@ class FakeWatches:
         self.error: Exception | None = None
         self._claims = count(1)
 
-    def let_follow(self, watch: WatchId, *followers: UserId) -> None:
+    def let_follow(self, card_id: CardId, *followers: UserId) -> None:
         """Somebody joins or leaves, in another task or process."""
-        self._set(watch, followers=followers)
+        self._set(card_id, followers=followers)
 
-    async def add(self, watch: Watch) -> Watch:
+    async def add(self, card: Card) -> Card:
         await self._turn("add")
-        here = [row for row in self.rows.values() if (row.place, row.job) == (watch.place, watch.job)]
-        if not any(row.ended if row.closed_at else watch.requester in row.followers for row in here):
-            self._make_sure_of_limit(watch.requester, watch.place.team)
-        return self._add(watch)
+        here = [row for row in self.rows.values() if (row.channel, row.job) == (card.channel, card.job)]
+        if not any(row.ended if row.closed_at else card.requester in row.followers for row in here):
+            self._make_sure_of_limit(card.requester, card.channel.team)
+        return self._add(card)
 
-    async def get(self, watch: WatchId) -> Watch | None:
+    async def get(self, card_id: CardId) -> Card | None:
         await self._turn()
-        return self.rows.get(watch)
+        return self.rows.get(card_id)
 
-    async def newest(self, watch: Watch) -> Watch | None:
-        newest = await self.get(watch.id)
-        if newest is not None and newest.claim != watch.claim:
-            raise ClaimLost
+    async def reload(self, card: Card) -> Card | None:
+        newest = await self.get(card.id)
+        if newest is not None and newest.token != card.token:
+            raise OwnershipLost
         return newest
 
-    async def claim(self, job: JobId) -> tuple[Claim, Sequence[Watch]]:
+    async def claim(self, job: JobId) -> tuple[FencingToken, Sequence[Card]]:
         await self._turn("claim")
-        claim = Claim(f"claim {next(self._claims)}")
+        claim = FencingToken(f"claim {next(self._claims)}")
         for row in self._open(job):
-            self._set(row.id, claim=claim)
+            self._set(row.id, token=claim)
         found = self._open(job)
         await self._turn()
         return claim, found
 
-    async def open_watches(self, job: JobId, claim: Claim) -> Sequence[Watch]:
+    async def open_cards(self, job: JobId, token: FencingToken) -> Sequence[Card]:
         found = self._open(job)
-        if any(row.claim not in (None, claim) for row in found):
+        if any(row.token not in (None, token) for row in found):
             await self._turn()
-            raise ClaimLost
+            raise OwnershipLost
         for row in found:
-            self._set(row.id, claim=claim)
+            self._set(row.id, claim=token)
         await self._turn()  # a real answer is on its way for a while too, and old when it comes
-        return [replace(row, claim=claim) for row in found]
+        return [replace(row, token=token) for row in found]
 
     async def open_jobs(self) -> Sequence[JobId]:
         await self._turn()
         return list(dict.fromkeys(row.job for row in self._open()))
 
-    async def open_watches_of(self, team: TeamId, follower: UserId) -> Sequence[Watch]:
+    async def followed_cards(self, team: TeamId, follower: UserId) -> Sequence[Card]:
         await self._turn()
-        mine = [row for row in self._open() if row.place.team == team and follower in row.followers]
+        mine = [row for row in self._open() if row.channel.team == team and follower in row.followers]
         return mine[::-1]
 
-    async def ended_watches_of(self, team: TeamId, follower: UserId, most: int) -> Sequence[Watch]:
+    async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
         await self._turn()
         ended = [row for row in self.rows.values() if row.ended and row.closed_at is not None]
-        mine = [row for row in ended if row.place.team == team and follower in row.followers]
+        mine = [row for row in ended if row.channel.team == team and follower in row.followers]
         return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
 
-    async def first_of(self, job: JobId) -> Watch | None:
+    async def first_card(self, job: JobId) -> Card | None:
         await self._turn()
-        found = [row for row in self.rows.values() if row.job == job and row.given_up is None]
-        first = min(found, key=lambda row: (row.asked_at, row.id), default=None)
+        found = [row for row in self.rows.values() if row.job == job and row.failure is None]
+        first = min(found, key=lambda row: (row.requested_at, row.id), default=None)
         return replace(first, requester=self.askers.get(job, first.requester)) if first else None
 
-    async def in_thread(self, place: Place, thread: Ts) -> Sequence[Watch]:
+    async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
         await self._turn()
-        found = [row for row in self.rows.values() if row.place == place and thread in (row.card, row.thread)]
-        return sorted(found, key=lambda row: (row.asked_at, row.id))[::-1]
+        found = [
+            row
+            for row in self.rows.values()
+            if row.channel == channel and thread in (row.message_ts, row.thread)
+        ]
+        return sorted(found, key=lambda row: (row.requested_at, row.id))[::-1]
 
-    async def leave_thread(self, watch: Watch) -> None:
+    async def leave_thread(self, card: Card) -> None:
         await self._turn("leave_thread")
-        self._write(watch, thread=None, card_tried_at=None)
+        self._write(card, thread=None, post_started_at=None)
 
     async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
         await self._turn("set_canceller")
@@ -645,143 +661,159 @@ class FakeWatches:
             if row.job == job and not row.ended and row.cancelled_by == instead_of:
                 self._set(row.id, cancelled_by=by)
 
-    async def unfollow(self, watch: WatchId, follower: UserId) -> int | None:
+    async def unfollow(self, card_id: CardId, follower: UserId) -> int | None:
         await self._turn("unfollow")
-        row = self.rows.get(watch)
+        row = self.rows.get(card_id)
         if row is None or follower not in row.followers:
             return None
         left = tuple(user for user in row.followers if user != follower)
-        self._set(watch, followers=left)
+        self._set(card_id, followers=left)
         return len(left)
 
-    async def card_tried(self, watch: Watch, at: datetime | None) -> None:
+    async def mark_post_started(self, card: Card, at: datetime | None) -> None:
         await self._turn("card_tried")
-        self._write(watch, card_tried_at=at)
+        self._write(card, post_started_at=at)
 
-    async def card_posted(
-        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None, *, ended: bool = False
+    async def mark_posted(
+        self,
+        card_id: CardId,
+        tried_at: datetime,
+        ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
     ) -> bool:
         await self._turn("card_posted")
-        row = self.rows.get(watch)
-        if row is None or row.card_tried_at != tried_at or row.card not in (None, ts):
+        row = self.rows.get(card_id)
+        if row is None or row.post_started_at != tried_at or row.message_ts not in (None, ts):
             return False
-        if row.card is None:
-            self._set(watch, card=ts, shown=fingerprint, ended=ended)
+        if row.message_ts is None:
+            self._set(card_id, message_ts=ts, shown_fingerprint=fingerprint, ended=ended)
         return True
 
-    async def card_shows(
-        self, watch: Watch, card: Ts, fingerprint: str | None, *, ended: bool = False
+    async def mark_shown(
+        self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
         await self._turn("card_shows")
-        mine, there = ending(watch.claim), self.rows.get(watch.id)
-        if ended and fingerprint and mine and there and (there.card, there.shown) == (card, mine):
-            claim = watch.claim if there.claim == watch.claim else None
-            self._set(watch.id, shown=fingerprint, ended=True, claim=claim)
+        mine, there = ending(card.token), self.rows.get(card.id)
+        if (
+            ended
+            and fingerprint
+            and mine
+            and there
+            and (there.message_ts, there.shown_fingerprint) == (message_ts, mine)
+        ):
+            claim = card.token if there.token == card.token else None
+            self._set(card.id, shown_fingerprint=fingerprint, ended=True, token=claim)
             return True
-        row = self._write(watch)
-        if row.card != card:
+        row = self._write(card)
+        if row.message_ts != message_ts:
             return True
         if fingerprint is None:
-            self._set(watch.id, shown=mine if ended else None)
-        elif row.shown == DOUBTED:
+            self._set(card.id, shown_fingerprint=mine if ended else None)
+        elif row.shown_fingerprint == NEEDS_REDRAW:
             return False
         else:
-            self._set(watch.id, shown=fingerprint, ended=row.ended or ended)
+            self._set(card.id, shown_fingerprint=fingerprint, ended=row.ended or ended)
         return True
 
-    async def doubt_last_look(self, watch: WatchId, card: Ts, *, is_end: bool = False) -> None:
+    async def mark_stale(self, card_id: CardId, message_ts: MessageTs, *, is_end: bool = False) -> None:
         await self._turn("doubt_last_look")
-        row = self.rows.get(watch)
+        row = self.rows.get(card_id)
         if row is not None and is_end and (row.closed_at is None or row.ended):
             return
-        if row is not None and self._has(watch, card):
-            self._set(watch, shown=DOUBTED)
+        if row is not None and self._has(card_id, message_ts):
+            self._set(card_id, shown_fingerprint=NEEDS_REDRAW)
             if row.closed_at is not None or row.ended:
-                self._set(watch, closed_at=None, claim=None)
+                self._set(card_id, closed_at=None, token=None)
 
-    async def card_is_gone(self, watch: WatchId, card: Ts) -> None:
+    async def mark_message_gone(self, card_id: CardId, message_ts: MessageTs) -> None:
         await self._turn("card_is_gone")
-        if self._has(watch, card):
-            self._set(watch, card_gone=True)
+        if self._has(card_id, message_ts):
+            self._set(card_id, is_message_gone=True)
 
-    async def notice_tried(self, watch: Watch, at: datetime | None) -> None:
+    async def mark_completion_reply_started(self, card: Card, at: datetime | None) -> None:
         await self._turn("notice_tried")
-        if self._write(watch).card != watch.card:
-            raise ClaimLost
-        if at is not None and self._write(watch).followers != watch.followers:
-            raise WatchChanged
-        self._write(watch, notice_tried_at=at)
+        if self._write(card).message_ts != card.message_ts:
+            raise OwnershipLost
+        if at is not None and self._write(card).followers != card.followers:
+            raise CardChanged
+        self._write(card, completion_reply_started_at=at)
 
-    async def notice_posted(
-        self, watch: WatchId, tried_at: datetime, ts: Ts, fingerprint: str | None
+    async def mark_completion_reply_posted(
+        self, card_id: CardId, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
         await self._turn("notice_posted")
-        row = self.rows.get(watch)
-        if row is None or row.notice_tried_at != tried_at or row.notice not in (None, ts):
+        row = self.rows.get(card_id)
+        if (
+            row is None
+            or row.completion_reply_started_at != tried_at
+            or row.completion_reply_ts not in (None, ts)
+        ):
             return False
-        self._set(watch, notice=ts)
+        self._set(card_id, completion_reply_ts=ts)
         return True
 
-    async def replies(self, watch: WatchId) -> Mapping[Slot, Reply]:
+    async def replies(self, card_id: CardId) -> Mapping[ReplyKind, ThreadReply]:
         await self._turn()
-        return dict(self.threads.get(watch, {}))
+        return dict(self.threads.get(card_id, {}))
 
-    async def reply_tried(self, watch: Watch, slot: Slot, at: datetime | None) -> None:
+    async def mark_reply_started(self, card: Card, slot: ReplyKind, at: datetime | None) -> None:
         await self._turn("reply_tried")
-        if self._write(watch).card != watch.card:
-            raise ClaimLost
-        thread = self.threads.setdefault(watch.id, {})
+        if self._write(card).message_ts != card.message_ts:
+            raise OwnershipLost
+        thread = self.threads.setdefault(card.id, {})
         begun = thread.get(slot)
         if at is not None:
-            thread[slot] = Reply(at, begun.ts if begun else None)
+            thread[slot] = ThreadReply(at, begun.ts if begun else None)
         elif begun is not None and begun.ts is None:
             del thread[slot]
 
-    async def reply_posted(
-        self, watch: WatchId, slot: Slot, tried_at: datetime, ts: Ts, fingerprint: str | None
+    async def mark_reply_posted(
+        self, card_id: CardId, slot: ReplyKind, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
         await self._turn("reply_posted")
-        begun = self.threads.get(watch, {}).get(slot)
-        if begun is None or begun.tried_at != tried_at or begun.ts not in (None, ts):
+        begun = self.threads.get(card_id, {}).get(slot)
+        if begun is None or begun.started_at != tried_at or begun.ts not in (None, ts):
             return False
-        self.threads[watch][slot] = Reply(tried_at, ts)
+        self.threads[card_id][slot] = ThreadReply(tried_at, ts)
         return True
 
-    async def move(self, watch: Watch, to: Sequence[Watch], *, left_at: datetime | None = None) -> bool:
+    async def move(self, card: Card, to: Sequence[Card], *, left_at: datetime | None = None) -> bool:
         await self._turn("move")
-        row = self._write(watch)
-        if row.followers != watch.followers:
+        row = self._write(card)
+        if row.followers != card.followers:
             return False
-        if left_at is not None and row.has_doubted_look:
-            raise WatchChanged
+        if left_at is not None and row.is_stale:
+            raise CardChanged
         if left_at is None:
-            self._forget(watch.id)
+            self._forget(card.id)
         else:
-            self._set(watch.id, followers=(), closed_at=left_at, ended=False, outcome=None)
+            self._set(card.id, followers=(), closed_at=left_at, ended=False, outcome=None)
         for elsewhere in to:
             merged = self._add(elsewhere)
-            if merged.asked_at > elsewhere.asked_at:
-                self._set(merged.id, requester=elsewhere.requester, asked_at=elsewhere.asked_at)
+            if merged.requested_at > elsewhere.requested_at:
+                self._set(merged.id, requester=elsewhere.requester, asked_at=elsewhere.requested_at)
         return True
 
-    async def start_over(self, watch: WatchId, card: Ts) -> None:
+    async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
         await self._turn("start_over")
-        if self._has(watch, card):
-            self._have_no_card(watch)
-            if self.rows[watch].closed_at is not None:
-                self._set(watch, closed_at=None, claim=None)
+        if self._has(card_id, message_ts):
+            self._have_no_card(card_id)
+            if self.rows[card_id].closed_at is not None:
+                self._set(card_id, closed_at=None, token=None)
 
-    async def resume(self, watch: WatchId, follower: UserId, at: datetime) -> None:
+    async def resume(self, card_id: CardId, follower: UserId, at: datetime) -> None:
         await self._turn("resume")
-        row = self.rows.get(watch)
+        row = self.rows.get(card_id)
         if row is not None:
             if not (row.ended if row.closed_at else follower in row.followers):
-                self._make_sure_of_limit(follower, row.place.team)
+                self._make_sure_of_limit(follower, row.channel.team)
             followers = tuple(dict.fromkeys((*row.followers, follower)))
-            self._set(watch, followers=followers)
+            self._set(card_id, followers=followers)
             self._look_after(row, at)
             if row.closed_at is not None and not row.ended:
-                self._open_again(watch)
+                self._open_again(card_id)
 
     async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
         await self._turn()
@@ -795,40 +827,40 @@ class FakeWatches:
             else:
                 self._set(row.id, outcome=None)
 
-    def _open_again(self, watch: WatchId) -> None:
+    def _open_again(self, card_id: CardId) -> None:
         nothing = dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up", "outcome"))
-        self._set(watch, **nothing)
+        self._set(card_id, **nothing)
 
-    def _lost(self) -> list[Watch]:
+    def _lost(self) -> list[Card]:
         return [
             row for row in self.rows.values() if row.closed_at is not None and row.outcome is JobState.UNKNOWN
         ]
 
     async def close(
-        self, watch: Watch, at: datetime, *, ended: bool = False, outcome: JobState | None = None
+        self, card: Card, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
         await self._turn("close")
-        row = self._write(watch)
-        is_unchanged = (row.followers, row.resumed_at) == (watch.followers, watch.resumed_at)
-        if is_unchanged and not row.has_doubted_look:
-            self._set(watch.id, closed_at=at, ended=ended, outcome=outcome)
+        row = self._write(card)
+        is_unchanged = (row.followers, row.resumed_at) == (card.followers, card.resumed_at)
+        if is_unchanged and not row.is_stale:
+            self._set(card.id, closed_at=at, ended=ended, outcome=outcome)
 
-    async def close_if_deserted(self, watch: Watch, at: datetime) -> None:
+    async def close_if_unfollowed(self, card: Card, at: datetime) -> None:
         await self._turn("close")
-        row = self._write(watch)
-        if not row.followers and not row.has_doubted_look:
-            self._set(watch.id, closed_at=at)
+        row = self._write(card)
+        if not row.followers and not row.is_stale:
+            self._set(card.id, closed_at=at)
 
-    async def remove(self, watch: Watch) -> None:
+    async def remove(self, card: Card) -> None:
         await self._turn("remove")
-        self._write(watch)
-        self._forget(watch.id)
+        self._write(card)
+        self._forget(card.id)
 
-    async def forget_closed(self, before: datetime) -> int:
+    async def delete_closed(self, before: datetime) -> int:
         await self._turn("forget_closed")
         old = [row.id for row in self.rows.values() if row.closed_at is not None and row.closed_at < before]
-        for watch in old:
-            self._forget(watch)
+        for card in old:
+            self._forget(card)
         return len(old)
 
     async def _turn(self, write: str = "") -> None:
@@ -840,105 +872,114 @@ class FakeWatches:
 
     def _make_sure_of_limit(self, user: UserId, team: TeamId) -> None:
         """Raise TooManyFollows unless the person may follow one more."""
-        count = sum(user in row.followers and row.place.team == team for row in self._open())
+        count = sum(user in row.followers and row.channel.team == team for row in self._open())
         if self.asks is not None:
             count += sum(self.asks._is_in_hand(ask.id) for ask in self.asks._of(team, user))
         if self.most_open_follows is not None and count >= self.most_open_follows:
             raise TooManyFollows(self.most_open_follows)
 
-    def _open(self, job: JobId | None = None) -> list[Watch]:
+    def _open(self, job: JobId | None = None) -> list[Card]:
         """The open watches, of one job or of all, oldest first."""
         found = [row for row in self.rows.values() if row.closed_at is None and job in (None, row.job)]
-        return sorted(found, key=lambda row: (row.asked_at, row.id))
+        return sorted(found, key=lambda row: (row.requested_at, row.id))
 
-    def _add(self, watch: Watch) -> Watch:
+    def _add(self, card: Card) -> Card:
         for row in self.rows.values():
-            if (row.place, row.job) == (watch.place, watch.job):
+            if (row.channel, row.job) == (card.channel, card.job):
                 break
         else:
-            self.rows[watch.id] = watch
-            return watch
+            self.rows[card.id] = card
+            return card
         goes_on = bool(row.followers) if row.closed_at is None else row.ended
         if goes_on:
-            self._look_after(row, watch.asked_at)
+            self._look_after(row, card.requested_at)
         else:
             self._open_again(row.id)
-            self._set(row.id, resumed_at=watch.asked_at)
-        self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *watch.followers))))
+            self._set(row.id, resumed_at=card.requested_at)
+        self._set(row.id, followers=tuple(dict.fromkeys((*row.followers, *card.followers))))
         return self.rows[row.id]
 
-    def _have_no_card(self, watch: WatchId) -> None:
-        self._set(watch, card_tried_at=None, card=None, card_gone=False, shown=None)
-        self._set(watch, notice_tried_at=None, notice=None, ended=False, outcome=None)
-        self.threads.pop(watch, None)
+    def _have_no_card(self, card_id: CardId) -> None:
+        self._set(
+            card_id, post_started_at=None, message_ts=None, is_message_gone=False, shown_fingerprint=None
+        )
+        self._set(
+            card_id, completion_reply_started_at=None, completion_reply_ts=None, ended=False, outcome=None
+        )
+        self.threads.pop(card_id, None)
 
-    def _forget(self, watch: WatchId) -> None:
-        del self.rows[watch]
-        self.threads.pop(watch, None)
+    def _forget(self, card_id: CardId) -> None:
+        del self.rows[card_id]
+        self.threads.pop(card_id, None)
 
-    def _look_after(self, row: Watch, at: datetime) -> None:
+    def _look_after(self, row: Card, at: datetime) -> None:
         self._set(row.id, resumed_at=at if row.resumed_at is None else max(row.resumed_at, at))
 
-    def _has(self, watch: WatchId, card: Ts) -> bool:
-        return watch in self.rows and self.rows[watch].card == card
+    def _has(self, card_id: CardId, message_ts: MessageTs) -> bool:
+        return card_id in self.rows and self.rows[card_id].message_ts == message_ts
 
-    def _write(self, watch: Watch, **facts: object) -> Watch:
+    def _write(self, card: Card, **facts: object) -> Card:
         """Set facts if the claim still holds. The row as it then is."""
-        row = self.rows.get(watch.id)
-        if row is None or row.claim != watch.claim:
-            raise ClaimLost
-        self._set(watch.id, **facts)
-        return self.rows[watch.id]
+        row = self.rows.get(card.id)
+        if row is None or row.token != card.token:
+            raise OwnershipLost
+        self._set(card.id, **facts)
+        return self.rows[card.id]
 
-    def _set(self, watch: WatchId, **facts: object) -> None:
-        if watch in self.rows:
-            self.rows[watch] = replace(self.rows[watch], **facts)  # type: ignore[arg-type]
+    def _set(self, card_id: CardId, **facts: object) -> None:
+        if card_id in self.rows:
+            self.rows[card_id] = replace(self.rows[card_id], **facts)  # type: ignore[arg-type]
 
 
 class FakeGivenUps:
-    """`GivenUps` of a table of watches in memory, whose errors they share."""
+    """`FailedCardRepository` of a table of watches in memory, whose errors they share."""
 
-    def __init__(self, watches: FakeWatches) -> None:
-        self.watches = watches
+    def __init__(self, cards: FakeWatches) -> None:
+        self.watches = cards
 
-    async def give_up(self, watch: Watch, why: NoCard, at: datetime) -> None:
+    async def add(self, card: Card, why: CardFailure, at: datetime) -> None:
         await self.watches._turn("give_up")
-        self.watches._write(watch)
-        self.watches._have_no_card(watch.id)
-        self.watches._set(watch.id, closed_at=at, given_up=why, claim=None)
-        if not self.watches.rows[watch.id].followers:
-            self.watches._forget(watch.id)
+        self.watches._write(card)
+        self.watches._have_no_card(card.id)
+        self.watches._set(card.id, closed_at=at, failure=why, token=None)
+        if not self.watches.rows[card.id].followers:
+            self.watches._forget(card.id)
 
-    async def left(self, before: datetime) -> Sequence[Watch]:
+    async def pending(self, before: datetime) -> Sequence[Card]:
         await self.watches._turn()
-        found = [row for row in self.watches.rows.values() if row.given_up is not None]
-        overdue = [row for row in found if (row.notice_tried_at or row.closed_at or before) < before]
-        return sorted(overdue, key=lambda row: (row.asked_at, row.id))
+        found = [row for row in self.watches.rows.values() if row.failure is not None]
+        overdue = [
+            row for row in found if (row.completion_reply_started_at or row.closed_at or before) < before
+        ]
+        return sorted(overdue, key=lambda row: (row.requested_at, row.id))
 
-    async def telling(self, watch: Watch, at: datetime) -> Watch | None:
+    async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
         await self.watches._turn("telling")
-        row = self.watches.rows.get(watch.id)
-        if row is None or row.given_up is None:
+        row = self.watches.rows.get(card.id)
+        if row is None or row.failure is None:
             return None
-        if (row.closed_at, row.notice_tried_at) != (watch.closed_at, watch.notice_tried_at):
+        if (row.closed_at, row.completion_reply_started_at) != (
+            card.closed_at,
+            card.completion_reply_started_at,
+        ):
             return None
-        self.watches._set(watch.id, notice_tried_at=at)
-        return self.watches.rows[watch.id]
+        self.watches._set(card.id, completion_reply_started_at=at)
+        return self.watches.rows[card.id]
 
-    async def told(self, watch: WatchId, follower: UserId) -> None:
+    async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
         await self.watches._turn("told")
-        row = self.watches.rows.get(watch)
-        if row is None or row.given_up is None:
+        row = self.watches.rows.get(card_id)
+        if row is None or row.failure is None:
             return
         left = tuple(user for user in row.followers if user != follower)
-        self.watches._set(watch, followers=left)
+        self.watches._set(card_id, followers=left)
         if not left:
-            self.watches._forget(watch)
+            self.watches._forget(card_id)
 
 
-def said(outcome: Word | Message | str | None) -> str:
+def said(outcome: Reply | Message | str | None) -> str:
     """What a person is told of what they asked for; nothing where they see for themselves."""
-    if isinstance(outcome, Word):
+    if isinstance(outcome, Reply):
         outcome = outcome.message
     return outcome.text if isinstance(outcome, Message) else outcome or ""
 
@@ -949,39 +990,39 @@ class FakeAccess:
     def __init__(self) -> None:
         self.refused: dict[UserId, str] = {}
         self.hidden: set[UserId] = set()
-        self.shared: set[Place] = set()
+        self.shared: set[ChannelRef] = set()
         self.limited: dict[UserId, str] = {}
         self.idle: set[UserId] = set()
         """Who may not cancel or retry."""
         self.only_requesters = False
         """Whether nobody else may."""
         self.omni_user: OmniUserId | Exception | None = None
-        self.looks_at_jobs = False
+        self.owner_only = False
         self.error: Exception | None = None
         self.looks_up_for_seconds = 0.0
 
-    async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
+    async def deny_reason(self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True) -> str | None:
         if self.looks_up_for_seconds:
             await asyncio.sleep(self.looks_up_for_seconds)
         return self.refused.get(user)
 
-    async def may_see(self, user: UserId, _job: Job) -> bool:
+    async def can_see(self, user: UserId, _job: Job) -> bool:
         if self.error is not None:
             raise self.error
         return user not in self.hidden
 
-    async def asker(self, _user: UserId) -> OmniUserId | None:
+    async def omni_user_for(self, _user: UserId) -> OmniUserId | None:
         if isinstance(self.omni_user, Exception):
             raise self.omni_user
         return self.omni_user
 
-    def may_act(self, user: UserId, watch: Watch) -> bool:
-        return user not in self.idle and (not self.only_requesters or user == watch.requester)
+    def can_manage(self, user: UserId, card: Card) -> bool:
+        return user not in self.idle and (not self.only_requesters or user == card.requester)
 
-    async def is_shared(self, place: Place) -> bool:
-        return place in self.shared
+    async def is_shared(self, channel: ChannelRef) -> bool:
+        return channel in self.shared
 
-    async def over_limit(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
+    async def quota_error(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
         return self.limited.get(user)
 
 
@@ -989,17 +1030,17 @@ class FakeMeter:
     """Remembers what it was told, in order."""
 
     def __init__(self) -> None:
-        self.omni_requests: list[Outcome] = []
-        self.slack_calls: list[tuple[str, Outcome]] = []
+        self.omni_requests: list[RequestOutcome] = []
+        self.slack_calls: list[tuple[str, RequestOutcome]] = []
         self.webhooks: list[int] = []
         self.sent = 0
         self.coalesced = 0
         self.ends: list[float] = []
 
-    def omni_request(self, outcome: Outcome) -> None:
+    def omni_request(self, outcome: RequestOutcome) -> None:
         self.omni_requests.append(outcome)
 
-    def slack_call(self, method: str, outcome: Outcome) -> None:
+    def slack_call(self, method: str, outcome: RequestOutcome) -> None:
         self.slack_calls.append((method, outcome))
 
     def webhook(self, status: int) -> None:

@@ -8,11 +8,17 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, Progress, Sight
+from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus, Progress
 from bot.domain.messages import Message
-from bot.rendering.card import card, notice, rested, unfollowed, withheld
+from bot.rendering.card import (
+    render_card,
+    render_completion_reply,
+    render_paused,
+    render_unfollowed,
+    render_withheld,
+)
 from tests.support.paths import DATA
 
 FOLDER = DATA / "cards"
@@ -23,13 +29,13 @@ NOW = ASKED + timedelta(seconds=90)
 ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN = (
     UserId(f"U0{name}") for name in ("ADA", "GRACE", "LINUS", "EDSGER", "BARBARA", "ALAN")
 )
-WATCH = Watch(
-    id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+WATCH = Card(
+    id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-    place=Place(TeamId("T0ACME"), ChannelId("C0DATA")),
+    channel=ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA")),
     requester=ADA,
     followers=(ADA,),
-    asked_at=ASKED,
+    requested_at=ASKED,
 )
 QUEUED = Job(
     id=WATCH.job,
@@ -80,52 +86,55 @@ CANCELLED = replace(
     cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
 )
 SIGHTS = {
-    "looking_up": Sight(),
-    "queued": Sight(QUEUED, NOW),
-    "executing": Sight(EXECUTING, NOW),
-    "executing_with_a_long_question": Sight(replace(EXECUTING, prompt=LONG_PROMPT), NOW),
-    "executing_without_progress": Sight(replace(EXECUTING, progress=None), NOW),
-    "delivering": Sight(replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW),
-    "unknown_state": Sight(replace(QUEUED, state=JobState.UNKNOWN, raw_state="REHEARSING"), NOW),
-    "unreachable": Sight(EXECUTING, ASKED, OmniUnreachable(), ASKED),
-    "limited": Sight(EXECUTING, ASKED, OmniBusy(), ASKED),
-    "not_found": Sight(EXECUTING, ASKED, JobNotFound(), ASKED),
-    "key_refused": Sight(None, None, KeyRefused(), ASKED),
-    "complete": Sight(COMPLETE, NOW),
-    "complete_long": Sight(replace(COMPLETE, answer=LONG_ANSWER), NOW),
-    "complete_without_answer": Sight(replace(COMPLETE, answer=None, topic=None), NOW),
-    "failed": Sight(FAILED, NOW),
-    "failed_without_detail": Sight(replace(FAILED, error=JobError("The query took too long.")), NOW),
-    "failed_without_reason": Sight(replace(FAILED, error=None), NOW),
-    "cancelled": Sight(CANCELLED, NOW),
-    "missing": Sight(EXECUTING, NOW, missing=True),
-    "never_known": Sight(missing=True),
+    "looking_up": JobStatus(),
+    "queued": JobStatus(QUEUED, NOW),
+    "executing": JobStatus(EXECUTING, NOW),
+    "executing_with_a_long_question": JobStatus(replace(EXECUTING, prompt=LONG_PROMPT), NOW),
+    "executing_without_progress": JobStatus(replace(EXECUTING, progress=None), NOW),
+    "delivering": JobStatus(replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW),
+    "unknown_state": JobStatus(replace(QUEUED, state=JobState.UNKNOWN, raw_state="REHEARSING"), NOW),
+    "unreachable": JobStatus(EXECUTING, ASKED, OmniUnreachable(), ASKED),
+    "limited": JobStatus(EXECUTING, ASKED, OmniBusy(), ASKED),
+    "not_found": JobStatus(EXECUTING, ASKED, JobNotFound(), ASKED),
+    "key_refused": JobStatus(None, None, KeyRefused(), ASKED),
+    "complete": JobStatus(COMPLETE, NOW),
+    "complete_long": JobStatus(replace(COMPLETE, answer=LONG_ANSWER), NOW),
+    "complete_without_answer": JobStatus(replace(COMPLETE, answer=None, topic=None), NOW),
+    "failed": JobStatus(FAILED, NOW),
+    "failed_without_detail": JobStatus(replace(FAILED, error=JobError("The query took too long.")), NOW),
+    "failed_without_reason": JobStatus(replace(FAILED, error=None), NOW),
+    "cancelled": JobStatus(CANCELLED, NOW),
+    "missing": JobStatus(EXECUTING, NOW, is_missing=True),
+    "never_known": JobStatus(is_missing=True),
 }
 
 
 def all_messages() -> dict[str, tuple[Message, ...]]:
     crowd = replace(WATCH, followers=(ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN))
     ended = {
-        name: notice(WATCH, SIGHTS[name], TENANT) for name in ("complete", "failed", "cancelled", "missing")
+        name: render_completion_reply(WATCH, SIGHTS[name], TENANT)
+        for name in ("complete", "failed", "cancelled", "missing")
     }
     return {
-        **{name: card(WATCH, sight, NOW, TENANT) for name, sight in SIGHTS.items()},
+        **{name: render_card(WATCH, status, NOW, TENANT) for name, status in SIGHTS.items()},
         **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
-        "followed_by_many": card(crowd, SIGHTS["queued"], NOW, TENANT),
-        "executing_to_be_cancelled": card(
+        "followed_by_many": render_card(crowd, SIGHTS["queued"], NOW, TENANT),
+        "executing_to_be_cancelled": render_card(
             replace(WATCH, cancelled_by=GRACE), SIGHTS["executing"], NOW, TENANT
         ),
-        "cancelled_from_slack": card(replace(WATCH, cancelled_by=GRACE), SIGHTS["cancelled"], NOW, TENANT),
-        "failed_and_retried": card(replace(WATCH, retried_by=GRACE), SIGHTS["failed"], NOW, TENANT),
+        "cancelled_from_slack": render_card(
+            replace(WATCH, cancelled_by=GRACE), SIGHTS["cancelled"], NOW, TENANT
+        ),
+        "failed_and_retried": render_card(replace(WATCH, retried_by=GRACE), SIGHTS["failed"], NOW, TENANT),
         "notice_cancelled_from_slack": tuple(
             filter(
                 None,
-                [notice(replace(crowd, cancelled_by=GRACE), SIGHTS["cancelled"], TENANT)],
+                [render_completion_reply(replace(crowd, cancelled_by=GRACE), SIGHTS["cancelled"], TENANT)],
             )
         ),
-        "unfollowed": (unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
-        "withheld": (withheld(WATCH, SIGHTS["complete"], TENANT),),
-        "rested": (rested(WATCH, SIGHTS["executing"], TENANT),),
+        "unfollowed": (render_unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
+        "withheld": (render_withheld(WATCH, SIGHTS["complete"], TENANT),),
+        "rested": (render_paused(WATCH, SIGHTS["executing"], TENANT),),
     }
 
 

@@ -8,48 +8,53 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, WatchId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, TeamId
 from bot.domain.jobs import JobId, JobState
 from bot.domain.questions import Model, ModelId
 from bot.rendering import home_tab, modals, replies
 from bot.rendering.home_tab import Followed
-from bot.rendering.modals import Choices
+from bot.rendering.modals import ModelOptions
 from tests.support.golden import NOW, WATCH
 from tests.support.paths import DATA
 
 FOLDER = DATA / "views"
 RENEW = "To write them anew after a deliberate change: uv run python -m tests.support.golden_views"
-HERE = Place(TeamId("T0ACME"), ChannelId("C0DATA"))
-DIRECT = Place(TeamId("T0ACME"), ChannelId("D0ADA"))
+HERE = ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA"))
+DIRECT = ChannelRef(TeamId("T0ACME"), ChannelId("D0ADA"))
 SHOP = Model(ModelId("770e8400-e29b-41d4-a716-446655440002"), "Shop")
 WAREHOUSE = Model(
     ModelId("880e8400-e29b-41d4-a716-446655440003"), "Warehouse, with returns and everything " * 3
 )
-CHOICES = Choices((SHOP, WAREHOUSE), SHOP.id, ("order_items", "users"))
+CHOICES = ModelOptions((SHOP, WAREHOUSE), SHOP.id, ("order_items", "users"))
 MANY = tuple(Model(ModelId(f"model {number}"), f"Model {number}") for number in range(150))
 LINK = "https://acme.slack.com/archives/C0DATA/p1"
 
 
 def followed(number: int, state: JobState | None, *, ended: bool = False) -> Followed:
-    channel = HERE.channel if number % 2 else DIRECT.channel
-    watch = replace(
-        WATCH, id=WatchId(f"watch {number}"), job=JobId(f"job {number}"), place=Place(HERE.team, channel)
+    channel = HERE.id if number % 2 else DIRECT.id
+    card = replace(
+        WATCH,
+        id=CardId(f"watch {number}"),
+        job=JobId(f"job {number}"),
+        channel=ChannelRef(HERE.team, channel),
     )
     if ended:
-        watch = replace(watch, closed_at=NOW - timedelta(minutes=number), outcome=state)
-    return Followed(watch, None if ended else state, LINK if number % 3 else None)
+        card = replace(card, closed_at=NOW - timedelta(minutes=number), outcome=state)
+    return Followed(card, None if ended else state, LINK if number % 3 else None)
 
 
 ENDS = (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED, None)
 VIEWS: dict[str, dict[str, Any]] = {
-    "ask_loading": modals.ask(HERE, Choices(is_loading=True), prompt="Top products?"),
+    "ask_loading": modals.ask(HERE, ModelOptions(is_loading=True), prompt="Top products?"),
     "ask": modals.ask(HERE, CHOICES),
     "ask_without_topics": modals.ask(HERE, replace(CHOICES, topics=(), model=WAREHOUSE.id)),
-    "ask_without_a_choice": modals.ask(None, Choices((SHOP, WAREHOUSE))),
-    "ask_of_many": modals.ask(HERE, Choices(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
-    "ask_with_trouble": modals.ask(None, Choices(trouble="Omni does not tell its models at the moment.")),
+    "ask_without_a_choice": modals.ask(None, ModelOptions((SHOP, WAREHOUSE))),
+    "ask_of_many": modals.ask(HERE, ModelOptions(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
+    "ask_with_trouble": modals.ask(
+        None, ModelOptions(trouble="Omni does not tell its models at the moment.")
+    ),
     "ask_refused": modals.refused(replies.not_for_you()),
-    "follow_up": modals.follow_up(WATCH.id, HERE, Ts("1.1"), Ts("1.1")),
+    "follow_up": modals.follow_up(WATCH.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
     "home_empty": home_tab.home((), ()),
     "home": home_tab.home(

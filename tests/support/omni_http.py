@@ -8,9 +8,9 @@ from random import Random
 from bot.demo.faults import Fault
 from bot.demo.omni.server import SimulatedOmni
 from bot.domain.jobs import JobId
-from bot.domain.ports.metrics import UNMETERED, Meter
-from bot.omni.client import OmniApi, omni_client
-from bot.ratelimit import Gate, Rate
+from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.omni.client import OmniClient, omni_client
+from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import FakeMeter
 
 ID = JobId("550e8400-e29b-41d4-a716-446655440000")
@@ -38,7 +38,7 @@ class World:
     """A simulated Omni and our client to it."""
 
     def __init__(
-        self, service: SimulatedOmni, api: OmniApi, ledger: RecordingLedger, meter: FakeMeter | None = None
+        self, service: SimulatedOmni, api: OmniClient, ledger: RecordingLedger, meter: FakeMeter | None = None
     ) -> None:
         self.service = service
         self.meter = meter or FakeMeter()
@@ -54,10 +54,10 @@ class World:
 
 @asynccontextmanager
 async def client_to(
-    base_url: str, token: str, ledger: RecordingLedger, meter: Meter = UNMETERED
-) -> AsyncIterator[OmniApi]:
+    base_url: str, token: str, ledger: RecordingLedger, metrics: Metrics = NO_METRICS
+) -> AsyncIterator[OmniClient]:
     async with omni_client(base_url, token) as client:
-        yield OmniApi(client, Gate(ledger, "omni", Rate.within(60, burst=4)), Random(7), meter)
+        yield OmniClient(client, RateLimiter(ledger, "omni", Rate.within(60, burst=4)), Random(7), metrics)
 
 
 class RawServer:

@@ -9,15 +9,15 @@ from random import Random
 from time import monotonic
 
 from bot.domain.cards import TeamId
-from bot.domain.errors import ClaimLost
+from bot.domain.errors import OwnershipLost
 from bot.domain.jobs import JobId
 from bot.domain.ports.worker import Follow
 from bot.tasks import end
 from bot.worker.heartbeats import Timing
-from bot.worker.job_queue import Entries
+from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify
-from bot.worker.queue_runner import Queue, QueueRunner
+from bot.worker.queue_runner import QueueRunner, QueueRunners
 from bot.worker.schema import prepare
 from tests.support.postgres import Cable
 
@@ -64,7 +64,7 @@ class Follows:
                 wake.clear()
                 self.woken[job, name] += 1
             if job not in self.ended:
-                raise ClaimLost
+                raise OwnershipLost
         finally:
             self.by[job].remove(name)
 
@@ -74,16 +74,16 @@ class Process:
     """One process: its runner, and its way to the database."""
 
     name: str
-    queue: Queue
+    queue: QueueRunners
     runner: QueueRunner
     """The team's."""
-    entries: Entries
+    entries: FollowQueue
     relay: PgNotify
     cable: Cable
 
     async def stop(self) -> None:
         """Leave the follows to the others."""
-        self.queue.leave()
+        self.queue.drain()
         await self.runner.stop()
 
 
@@ -97,9 +97,9 @@ async def process(
         cable = await closing.enter_async_context(Cable(url).laid())
         pool = await closing.enter_async_context(open_pool(cable.url, within_seconds=0.5))
         relay = PgNotify(cable.url, pool)
-        entries = await Entries.over(pool, timing, registered=relay.show)
-        queue = Queue(entries, relay, Random(name))
-        one = Process(name, queue, queue.of(TEAM, follows.of(name)), entries, relay, cable)
+        entries = await FollowQueue.over(pool, timing, registered=relay.show)
+        queue = QueueRunners(entries, relay, Random(name))
+        one = Process(name, queue, queue.runner_for(TEAM, follows.of(name)), entries, relay, cable)
         tasks = [asyncio.create_task(relay.run())]
         if run:
             tasks.append(asyncio.create_task(queue.run(nobody)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import looptime
 
-from bot.ratelimit import LocalLedger, Rate
+from bot.ratelimit import LocalRateLimitStore, Rate
 
 RATE = Rate(interval_seconds=10.0, tolerance_seconds=30.0)
 """Four at once and then one in ten seconds: slow, because PostgreSQL's own clock goes on during a test."""
@@ -15,7 +15,7 @@ ALMOST_JITTER_SECONDS = 0.999
 """How late a request may arrive. The whole second is left to the rounding of clocks."""
 
 
-class MemoryLedger(LocalLedger):
+class MemoryLedger(LocalRateLimitStore):
     """The ledger in memory; what was taken is kept."""
 
     def __init__(self, broken: Exception | None = None, answers_after_seconds: float = 0.0) -> None:

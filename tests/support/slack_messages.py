@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 from bot.demo.faults import Fault
 from bot.demo.slack.simulator import SimulatedSlack
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, WatchId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.messages import Message
-from bot.slack.messages import SlackBoard, slack_client, slack_session
+from bot.slack.messages import WebApiMessages, slack_client, slack_session
 
-WATCH = WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
+WATCH = CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "*Top products*"}}
 
@@ -20,13 +20,13 @@ CARD = Message("Top products: running", (SECTION,))
 class World:
     """A simulated Slack and our board on it."""
 
-    def __init__(self, slack: SimulatedSlack, board: SlackBoard) -> None:
+    def __init__(self, slack: SimulatedSlack, board: WebApiMessages) -> None:
         self.slack = slack
         self.board = board
         self.here = self.place("data-team")
 
-    def place(self, channel: str) -> Place:
-        return Place(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
+    def place(self, channel: str) -> ChannelRef:
+        return ChannelRef(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
 
     def person(self, name: str) -> UserId:
         return UserId(self.slack.workspace.user(name).id)
@@ -36,6 +36,6 @@ class World:
 
 
 @asynccontextmanager
-async def board_of(slack: SimulatedSlack) -> AsyncIterator[SlackBoard]:
+async def board_of(slack: SimulatedSlack) -> AsyncIterator[WebApiMessages]:
     async with slack_session() as session:
-        yield SlackBoard(slack_client(slack.bot_token, slack.api_url, session))
+        yield WebApiMessages(slack_client(slack.bot_token, slack.api_url, session))

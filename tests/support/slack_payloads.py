@@ -6,21 +6,21 @@ from typing import Any, cast
 
 from slack_bolt.async_app import AsyncAck
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId
-from bot.domain.errors import BoardError
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
+from bot.domain.errors import SlackError
 from bot.domain.messages import Message
-from bot.handlers.background import Errands
-from bot.handlers.commands import Handlers
+from bot.handlers.background import InteractionRunner
+from bot.handlers.commands import CommandHandlers
 from bot.rendering.modals import View
-from bot.services.ask import AskDesk
-from bot.services.cancel import CancelDesk
-from bot.services.follow import Desk
-from bot.services.job_data import DataDesk
+from bot.services.ask import AskService
+from bot.services.cancel import CancelService
+from bot.services.follow import FollowService
+from bot.services.job_data import JobDataService
 from tests.support.fakes import FakeAccess, FakeBoard
 
 TEAM = TeamId("T0ACME")
 
-HERE = Place(TEAM, ChannelId("C0HERE"))
+HERE = ChannelRef(TEAM, ChannelId("C0HERE"))
 
 ADA = UserId("U0ADA")
 
@@ -32,7 +32,7 @@ def click(**changed: Any) -> dict[str, Any]:
     body = {
         "team": {"id": HERE.team},
         "user": {"id": ADA},
-        "container": {"channel_id": HERE.channel, "message_ts": "1.1"},
+        "container": {"channel_id": HERE.id, "message_ts": "1.1"},
         "actions": [{"value": "watch"}],
         "trigger_id": "trigger",
         "response_url": URL,
@@ -65,8 +65,8 @@ class RememberingViews:
         self.opened: list[tuple[str, View]] = []
         self.updated: list[tuple[str, View]] = []
         self.published: list[tuple[float, UserId, View]] = []
-        self.whispered: list[tuple[Place, UserId, str, Ts | None]] = []
-        self.error: BoardError | None = None
+        self.whispered: list[tuple[ChannelRef, UserId, str, MessageTs | None]] = []
+        self.error: SlackError | None = None
 
     async def open(self, trigger: str, view: View) -> str:
         self._fail()
@@ -81,11 +81,11 @@ class RememberingViews:
         self._fail()
         self.published.append((asyncio.get_running_loop().time(), user, view))
 
-    async def whisper(
-        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    async def post_ephemeral(
+        self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
         self._fail()
-        self.whispered.append((place, user, message.text, thread))
+        self.whispered.append((channel, user, message.text, thread))
 
     def _fail(self) -> None:
         if self.error is not None:
@@ -100,25 +100,25 @@ class Counter:
         self.access = FakeAccess()
         self.views = RememberingViews()
         self.board = FakeBoard()
-        self.shared: set[Place] = set()
+        self.shared: set[ChannelRef] = set()
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
         self.acknowledged: list[dict[str, Any]] = []
-        self.errands = Errands(self._whisper, self.views, self.board)
-        self.handlers = Handlers(
-            desk=cast(Desk, self.desk),
-            data_desk=cast(DataDesk, self.desk),
-            ask_desk=cast(AskDesk, self.desk),
-            cancel_desk=cast(CancelDesk, self.desk),
-            access=self.access,
+        self.errands = InteractionRunner(self._whisper, self.views, self.board)
+        self.handlers = CommandHandlers(
+            follow_service=cast(FollowService, self.desk),
+            job_data_service=cast(JobDataService, self.desk),
+            ask_service=cast(AskService, self.desk),
+            cancel_service=cast(CancelService, self.desk),
+            authorization=self.access,
             is_shared=self._is_shared,
-            errands=self.errands,
+            interactions=self.errands,
             team=TEAM,
         )
 
-    async def _is_shared(self, place: Place) -> bool:
-        return place in self.shared
+    async def _is_shared(self, channel: ChannelRef) -> bool:
+        return channel in self.shared
 
     async def _whisper(self, response_url: str, message: Message) -> None:
         if self.refusals:

@@ -10,26 +10,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from bot.delivery.outcomes import Arrival, Arrivals
-from bot.domain.access import AccessRules
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.delivery.outcomes import CardOutcome, CardOutcomes
+from bot.domain.access import AccessPolicy
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.errors import MessageGone, NotAllowedHere, OmniError, ScopeMissing
 from bot.domain.jobs import Job, JobId, JobState, Progress
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Asking, OmniUsers
-from bot.domain.ports.slack import Views
+from bot.domain.ports.omni import IdentityMapper, OmniQuestions
+from bot.domain.ports.slack import SlackViews
 from bot.domain.ports.worker import Runner
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from bot.rendering import answer as answer_module
-from bot.services.follow import Desk
+from bot.services.follow import FollowService
 from bot.services.intents import Intents
 from bot.services.lookups import Lookups
 from bot.settings import Settings
-from bot.tasks import WholeSteps
-from bot.tracking.events import JobEvents
+from bot.tasks import ShieldedTasks
+from bot.tracking.events import JobEventBus
 from bot.user_limit import UserLimit
 from bot.worker.runner import TaskRunner
-from bot.workspaces.wiring import Rules, World, assemble
+from bot.workspaces.wiring import Policy, Ports, build_components
 from tests.support.fakes import (
     HERE,
     START,
@@ -47,10 +47,10 @@ from tests.support.fakes import (
     now,
 )
 
-FOREIGN = Place(TeamId("T0"), ChannelId("C0FOREIGN"))
+FOREIGN = ChannelRef(TeamId("T0"), ChannelId("C0FOREIGN"))
 
-RULES = Rules(
-    access=AccessRules(),
+RULES = Policy(
+    access=AccessPolicy(),
     tenant="https://acme.omniapp.co",
     settings=Settings.model_construct(),
 )
@@ -63,80 +63,80 @@ async def tell_nobody(_response_url: str, _message: Message) -> None:
 class Stage:
     """The core between fakes. The world outlives a bot: start another over the same to play a restart."""
 
-    def __init__(self, job: Job | OmniError, *watches: Watch) -> None:
+    def __init__(self, job: Job | OmniError, *cards: Card) -> None:
         self.omni = FakeOmni(a_job())
         self.omni.answer = job
         self.board = FakeBoard()
-        self.watches = FakeWatches(*watches)
+        self.watches = FakeWatches(*cards)
         self.given_ups = FakeGivenUps(self.watches)
         self.asks = FakeAsks(self.watches)
         self.durations = FakeDurations()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
         self.meter = FakeMeter()
-        self.arrivals = Arrivals()
+        self.arrivals = CardOutcomes()
         self.waiting = ExitStack()
         self.rules = RULES
-        self.events = JobEvents()
+        self.events = JobEventBus()
         self.states: Callable[[], Sequence[JobState | None]] = tuple
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator[Runner]:
-        world = World(
+        world = Ports(
             omni=self.omni,
-            board=self.board,
-            watches=self.watches,
-            given_ups=self.given_ups,
-            whisper=tell_nobody,
+            messages=self.board,
+            cards=self.watches,
+            failed_cards=self.given_ups,
+            reply_to_response_url=tell_nobody,
             now=now,
-            durations=self.durations,
-            asks=self.asks,
-            asking=cast(Asking, None),
-            views=cast(Views, None),
+            job_durations=self.durations,
+            pending_questions=self.asks,
+            questions=cast(OmniQuestions, None),
+            views=cast(SlackViews, None),
             directory=self.directory,
-            people=Lookups(self.directory.person),
-            omni_users=cast(OmniUsers, None),
+            people=Lookups(self.directory.user),
+            identities=cast(IdentityMapper, None),
             team=HERE.team,
             bot_user=UserId("U0BOT"),
             user_limit=UserLimit(1_000),
             events=self.events,
-            meter=self.meter,
+            metrics=self.meter,
         )
-        edits = Gate(FreeLedger(), "edits", Rate(1.0, 0.0))
-        parts = assemble(world, self.rules, edits, self.arrivals, TaskRunner)
-        self.states = lambda: parts.follower.states
-        drawing = asyncio.create_task(parts.drawing.run())
-        learning = asyncio.create_task(parts.learning.run())
-        await parts.runner.ensure(await self.watches.open_jobs())
+        edits = RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0))
+        parts = build_components(world, self.rules, edits, self.arrivals, TaskRunner)
+        self.states = lambda: parts.tracker.states
+        drawing = asyncio.create_task(parts.updater.run())
+        learning = asyncio.create_task(parts.durations.run())
+        await parts.runner.start_missing(await self.watches.open_jobs())
         try:
             yield parts.runner
         finally:
             await parts.runner.stop()
-            await parts.posting.steps.settle()
+            await parts.poster.tasks.drain()
             drawing.cancel()
             learning.cancel()
             await asyncio.gather(drawing, learning, return_exceptions=True)
 
-    def expects(self, watch: WatchId) -> asyncio.Future[Arrival]:
+    def expects(self, card_id: CardId) -> asyncio.Future[CardOutcome]:
         """Somebody waits to hear what becomes of a watch."""
-        return self.waiting.enter_context(self.arrivals.waiting(watch))
+        return self.waiting.enter_context(self.arrivals.subscribe(card_id))
 
     def says(self, state: JobState, **more: object) -> None:
         self.omni.answer = a_job(state, **more)
 
-    def shown(self, place: Place = HERE) -> list[str]:
-        return [posted.message.text for posted in self.board.top_level(place)]
+    def shown(self, channel: ChannelRef = HERE) -> list[str]:
+        return [posted.message.text for posted in self.board.top_level(channel)]
 
     def told(self) -> list[str]:
         return [posted.message.text for posted in self.board.replies()]
 
     def all_closed(self) -> bool:
-        return all(watch.closed_at is not None for watch in self.watches.rows.values())
+        return all(card.closed_at is not None for card in self.watches.rows.values())
 
 
 MARIE = UserId("U0MARIE")
 
-WATCH = WatchId("watch")
+WATCH = CardId("watch")
 
 
 class OddBoard(FakeBoard):
@@ -149,66 +149,70 @@ class OddBoard(FakeBoard):
         self.is_behind_by = timedelta(0)
         self.direct_seconds = 0.0
         self.gone_seconds = 0.0
-        self.permalink_seconds: Callable[[Ts], float] = lambda _: 0.0
+        self.permalink_seconds: Callable[[MessageTs], float] = lambda _: 0.0
 
-    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def post(
+        self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         if thread is not None and not self.takes_replies:
             raise NotAllowedHere("restricted_action_non_threadable_channel")
-        return await super().post(place, message, mark=mark, thread=thread)
+        return await super().post(channel, message, mark=mark, thread=thread)
 
-    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+    async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
         try:
-            await super().update(place, ts, message)
+            await super().update(channel, ts, message)
         except MessageGone:
             await asyncio.sleep(self.gone_seconds)
             raise
 
-    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
+    async def find_by_metadata(
+        self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
+    ) -> MessageTs | None:
         if not self.shows_history:
             raise ScopeMissing("missing_scope")
-        if place in self.closed:
+        if channel in self.closed:
             raise NotAllowedHere("not_in_channel")
         if since > START - self.is_behind_by:
             return None
-        return await super().find(place, mark=mark, since=since, thread=thread)
+        return await super().find_by_metadata(channel, mark=mark, since=since, thread=thread)
 
-    async def permalink(self, place: Place, ts: Ts) -> str:
+    async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
         seconds = self.permalink_seconds(ts)
         try:
-            return await super().permalink(place, ts)
+            return await super().permalink(channel, ts)
         finally:
             await asyncio.sleep(seconds)
 
-    async def direct(self, place: Place, user: UserId) -> Place:
+    async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
         await asyncio.sleep(self.direct_seconds)
-        return await super().direct(place, user)
+        return await super().open_dm(channel, user)
 
 
-def a_stage(*watches: Watch) -> tuple[Stage, OddBoard]:
+def a_stage(*cards: Card) -> tuple[Stage, OddBoard]:
     """A stage of a running job, with the odd board."""
-    stage = Stage(a_job(), *watches)
+    stage = Stage(a_job(), *cards)
     stage.board = board = OddBoard()
     return stage, board
 
 
-def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> Desk:
-    return Desk(
+def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> FollowService:
+    return FollowService(
         omni=stage.omni,
-        board=stage.board,
-        watches=stage.watches,
-        asks=stage.asks,
-        intents=Intents(stage.asks, WholeSteps(), now),
-        given_ups=stage.given_ups,
-        arrivals=stage.arrivals,
-        access=stage.access,
+        messages=stage.board,
+        cards=stage.watches,
+        questions=stage.asks,
+        intents=Intents(stage.asks, ShieldedTasks(), now),
+        failed_cards=stage.given_ups,
+        outcomes=stage.arrivals,
+        authorization=stage.access,
         start=start,
         now=now,
         bot_user=UserId("U0BOT"),
     )
 
 
-def direct(person: UserId) -> Place:
-    return Place(HERE.team, ChannelId(f"D{person}"))
+def direct(user: UserId) -> ChannelRef:
+    return ChannelRef(HERE.team, ChannelId(f"D{user}"))
 
 
 def step(stage: Stage, number: int) -> None:
@@ -222,14 +226,14 @@ LONG = 600.0
 class Resting(Stage):
     """A stage on which jobs are looked after for ten minutes."""
 
-    def __init__(self, job: Job | OmniError, *watches: Watch) -> None:
-        super().__init__(job, *watches)
+    def __init__(self, job: Job | OmniError, *cards: Card) -> None:
+        super().__init__(job, *cards)
         self.rules = replace(RULES, settings=Settings.model_construct(max_follow_hours=LONG / 3_600.0))
 
     def rests(self) -> bool:
         return "The bot stopped looking" in self.shown()[0]
 
-    def row(self) -> Watch:
+    def row(self) -> Card:
         return self.watches.rows[WATCH]
 
 
@@ -259,19 +263,19 @@ class Processes(Stage):
     @asynccontextmanager
     async def one_that_can_be_paused(self) -> AsyncIterator[Paused]:
         """A process whose every way to Slack and to the table leads through the same switch."""
-        watches, board = self.watches, self.board
-        to_watches, to_board = Paused(watches), Paused(board)
+        cards, board = self.watches, self.board
+        to_watches, to_board = Paused(cards), Paused(board)
         to_board.awake = to_watches.awake
         self.watches, self.board = cast(FakeWatches, to_watches), cast(FakeBoard, to_board)
         try:
             async with self.bot():
-                self.watches, self.board = watches, board
+                self.watches, self.board = cards, board
                 try:
                     yield to_watches
                 finally:
                     to_watches.awake.set()
         finally:
-            self.watches, self.board = watches, board
+            self.watches, self.board = cards, board
 
 
 PIECES = 3
@@ -286,7 +290,7 @@ def tall(replies: int, *, file: bool = False) -> str:
         return "".join(f"paragraph {n} of it. {filling}\n\n" for n in range(1, number + 1))
 
     def goes_on_in(number: int) -> tuple[int, bool]:
-        rest = answer_module.rest(a_job(JobState.COMPLETE, answer=of(number)), RULES.tenant)
+        rest = answer_module.continuation(a_job(JobState.COMPLETE, answer=of(number)), RULES.tenant)
         return len(rest.replies), rest.file is not None
 
     numbers = range(1, 128)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bot.clock import SteadyClock
 from bot.demo.omni.timeline import Complete, Script
 from bot.ratelimit import Rate
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.rate_limits import SqlRateLimitStore
 from tests.simulation.scenario import PEOPLE, Action, JobPlan, Scenario
 from tests.simulation.seeds import run_scenario
 from tests.support.databases import opened
@@ -111,7 +111,7 @@ def test_budget_holds_over_steps_of_the_clock(wishes: list[tuple[float, float]])
     async def spend(url: str) -> list[float]:
         went = []
         async with opened(url) as database:
-            ledger = StoredLedger(await database.process(), hardware.clock())
+            ledger = SqlRateLimitStore(await database.process(), hardware.clock())
             for silence_seconds, step_seconds in wishes:
                 hardware.set(step_seconds)
                 wait_seconds = silence_seconds

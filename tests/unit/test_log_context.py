@@ -11,7 +11,7 @@ from structlog.testing import LogCapture
 
 from bot.domain.jobs import JobId
 from bot.domain.messages import Message
-from bot.handlers.background import Errands
+from bot.handlers.background import InteractionRunner
 from bot.log import bind_job
 from bot.worker.runner import TaskRunner
 from tests.support.fakes import JOB, FakeBoard, FakeViews
@@ -79,7 +79,7 @@ async def test_an_errand_has_an_id_of_its_own_and_that_of_the_follow_that_it_tur
     async def tell(message: Message) -> None:
         raise AssertionError(message)
 
-    errands = Errands(whisper=unheard, views=FakeViews(), board=FakeBoard())
+    errands = InteractionRunner(whisper=unheard, views=FakeViews(), messages=FakeBoard())
     errands.run(errand(JOB), tell)
     errands.run(errand(OTHER), tell)
     await errands.drain()

@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials
-from bot.ratelimit import OmniGates, Rate, edit_gate
+from bot.ratelimit import OmniRateLimiters, Rate, edit_limiter
 
 pytestmark = pytest.mark.looptime
 
@@ -36,7 +36,7 @@ class RememberingLedger:
 
 
 async def test_workspaces_with_the_same_key_wait_at_the_same_gate() -> None:
-    gates = OmniGates(RememberingLedger())
+    gates = OmniRateLimiters(RememberingLedger())
     async with gates.of(ACME) as one, gates.of(SAME_KEY) as other:
         assert one is other
 
@@ -51,31 +51,31 @@ async def test_workspaces_with_the_same_key_wait_at_the_same_gate() -> None:
 )
 async def test_other_keys_have_other_budgets(other: Credentials) -> None:
     ledger = RememberingLedger()
-    gates = OmniGates(ledger)
+    gates = OmniRateLimiters(ledger)
     async with gates.of(ACME) as one, gates.of(other) as two:
-        await one.turn()
-        await two.turn()
+        await one.acquire()
+        await two.acquire()
         assert one is not two
     assert len(set(ledger.taken)) == 2
 
 
 async def test_a_gate_is_open_until_the_last_who_uses_it_has_left() -> None:
-    gates = OmniGates(RememberingLedger())
+    gates = OmniRateLimiters(RememberingLedger())
     async with gates.of(ACME) as gate:
         async with gates.of(SAME_KEY):
             pass
-        await gate.turn()
+        await gate.acquire()
         first = gate
     async with gates.of(ACME) as gate:
-        await gate.turn()
+        await gate.acquire()
         assert gate is not first
 
 
 async def test_each_workspace_has_its_own_budget_of_edits() -> None:
     ledger = RememberingLedger()
     for team in ("T0ACME", "T0OTHER"):
-        gate = edit_gate(ledger, TeamId(team))
-        await gate.turn()
+        gate = edit_limiter(ledger, TeamId(team))
+        await gate.acquire()
         await gate.close()
     assert ledger.taken == ["chat.update T0ACME", "chat.update T0OTHER"]
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import StoreUnavailable
-from bot.domain.ports.omni import Worth
-from bot.ratelimit import CLOSE_ENOUGH, LONGEST_NAP_SECONDS, Gate, LocalLedger, Rate
+from bot.domain.ports.omni import Priority
+from bot.ratelimit import CLOSE_ENOUGH, LONGEST_NAP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
 from tests.support.rates import ALMOST_JITTER_SECONDS, MemoryLedger, in_virtual_time, worst_minute
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
@@ -38,11 +38,11 @@ def test_no_minute_holds_more_than_the_limit_however_requests_are_wanted_and_del
 ) -> None:
     async def demand() -> None:
         loop = asyncio.get_running_loop()
-        gate = Gate(MemoryLedger(), "omni", Rate.within(limit, burst=burst))
+        gate = RateLimiter(MemoryLedger(), "omni", Rate.within(limit, burst=burst))
         arrived: list[float] = []
 
         async def request(late_seconds: float) -> None:
-            await gate.turn(urgent=late_seconds > 0.5)
+            await gate.acquire(urgent=late_seconds > 0.5)
             arrived.append(loop.time() + late_seconds)
 
         requests = []
@@ -66,11 +66,11 @@ def test_a_steady_stream_uses_at_least_85_percent_of_any_limit(limit: int, burst
 @pytest.mark.looptime
 async def test_a_full_queue_is_served_at_that_rate(limit: int, burst: int) -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(limit, burst=burst))
+    gate = RateLimiter(ledger, "omni", Rate.within(limit, burst=burst))
 
     async def poll() -> None:
         while True:
-            await gate.turn()
+            await gate.acquire()
 
     polls = [asyncio.create_task(poll()) for _ in range(limit)]
     await asyncio.sleep(600.0)
@@ -87,10 +87,10 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 @pytest.mark.looptime
 async def test_after_a_silence_a_few_requests_go_at_once() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=4))
-    await asyncio.gather(*(gate.turn(urgent=True) for _ in range(4)))
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=4))
+    await asyncio.gather(*(gate.acquire(urgent=True) for _ in range(4)))
     assert asyncio.get_running_loop().time() == 0.0
-    await gate.turn(urgent=True)
+    await gate.acquire(urgent=True)
     assert asyncio.get_running_loop().time() > 0.9
 
 
@@ -98,12 +98,12 @@ async def test_after_a_silence_a_few_requests_go_at_once() -> None:
 async def test_polls_leave_the_last_place_of_a_burst_to_a_person_who_takes_it_at_once() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
-    polls = [asyncio.create_task(gate.turn()) for _ in range(10)]
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
+    polls = [asyncio.create_task(gate.acquire()) for _ in range(10)]
     await asyncio.sleep(0.5)
     assert len(ledger.taken) == 3
     assert ledger.taken[-1] < 0.01
-    await gate.turn(urgent=True)
+    await gate.acquire(urgent=True)
     assert loop.time() == 0.5
     await asyncio.gather(*polls)
     assert worst_minute(ledger.taken) == 11
@@ -111,10 +111,10 @@ async def test_polls_leave_the_last_place_of_a_burst_to_a_person_who_takes_it_at
 
 @pytest.mark.looptime
 async def test_a_person_who_comes_while_the_ledger_is_asked_for_a_poll_takes_its_place() -> None:
-    gate = Gate(MemoryLedger(answers_after_seconds=0.5), "omni", Rate.within(60, burst=1))
-    poll = asyncio.create_task(gate.turn())
+    gate = RateLimiter(MemoryLedger(answers_after_seconds=0.5), "omni", Rate.within(60, burst=1))
+    poll = asyncio.create_task(gate.acquire())
     await asyncio.sleep(0.1)
-    await gate.turn(urgent=True)
+    await gate.acquire(urgent=True)
     assert asyncio.get_running_loop().time() == pytest.approx(0.5)
     assert not poll.done()
     await poll
@@ -130,18 +130,18 @@ async def test_many_waiting_persons_do_not_keep_the_gate_from_napping() -> None:
             assert len(asked) < 60 * 4
             return await super().take(budget, rate, urgent=urgent)
 
-    gate = Gate(Asked(), "omni", Rate.within(60, burst=4))
-    await asyncio.gather(*(gate.turn(urgent=True) for _ in range(60)))
+    gate = RateLimiter(Asked(), "omni", Rate.within(60, burst=4))
+    await asyncio.gather(*(gate.acquire(urgent=True) for _ in range(60)))
     assert len(asked) >= 60
 
 
 @pytest.mark.looptime
 async def test_a_waiting_persons_request_goes_before_every_poll_but_the_one_under_way() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     went: list[str] = []
 
     async def request(name: str, *, urgent: bool) -> None:
-        await gate.turn(urgent=urgent)
+        await gate.acquire(urgent=urgent)
         went.append(name)
 
     polls = [asyncio.create_task(request(f"poll {n}", urgent=False)) for n in range(5)]
@@ -153,11 +153,11 @@ async def test_a_waiting_persons_request_goes_before_every_poll_but_the_one_unde
 
 @pytest.mark.looptime
 async def test_equals_go_in_the_order_they_came() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=4))
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=4))
     went: list[int] = []
 
     async def request(number: int) -> None:
-        await gate.turn()
+        await gate.acquire()
         went.append(number)
 
     await asyncio.gather(*(request(number) for number in range(12)))
@@ -167,9 +167,9 @@ async def test_equals_go_in_the_order_they_came() -> None:
 @pytest.mark.looptime
 async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    await gate.turn()
-    first, middle, last = (asyncio.create_task(gate.turn()) for _ in range(3))
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    await gate.acquire()
+    first, middle, last = (asyncio.create_task(gate.acquire()) for _ in range(3))
     await asyncio.sleep(0.1)
     first.cancel()
     middle.cancel()
@@ -182,32 +182,32 @@ async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> Non
 @pytest.mark.looptime
 async def test_whoever_leaves_while_the_ledger_is_asked_gives_the_request_to_the_next() -> None:
     ledger = MemoryLedger(answers_after_seconds=0.5)
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    leaving, staying = asyncio.create_task(gate.turn()), asyncio.create_task(gate.turn())
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    leaving, staying = asyncio.create_task(gate.acquire()), asyncio.create_task(gate.acquire())
     await asyncio.sleep(0.1)
     leaving.cancel()
     await staying
     assert len(ledger.taken) == 1
-    leaving = asyncio.create_task(gate.turn())
+    leaving = asyncio.create_task(gate.acquire())
     await asyncio.sleep(0.1)
     leaving.cancel()
     await asyncio.sleep(5.0)
-    await gate.turn()
+    await gate.acquire()
     assert leaving.cancelled()
 
 
 @pytest.mark.looptime
 async def test_when_everybody_has_left_nothing_more_is_taken() -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    await gate.turn()
-    waiting = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    await gate.acquire()
+    waiting = [asyncio.create_task(gate.acquire()) for _ in range(3)]
     await asyncio.sleep(0.1)
     for task in waiting:
         task.cancel()
     await asyncio.sleep(600.0)
     assert len(ledger.taken) == 1
-    await gate.turn()
+    await gate.acquire()
     assert len(ledger.taken) == 2
 
 
@@ -215,10 +215,10 @@ async def test_when_everybody_has_left_nothing_more_is_taken() -> None:
 async def test_a_pause_lets_nobody_through_not_even_a_waiting_person() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
-    await gate.turn()
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
+    await gate.acquire()
     await gate.pause(30.0)
-    await asyncio.gather(gate.turn(), gate.turn(urgent=True))
+    await asyncio.gather(gate.acquire(), gate.acquire(urgent=True))
     assert ledger.taken[1] == pytest.approx(30.0)
     assert loop.time() >= 30.0
 
@@ -226,8 +226,8 @@ async def test_a_pause_lets_nobody_through_not_even_a_waiting_person() -> None:
 @pytest.mark.looptime
 async def test_a_pause_holds_back_those_who_wait_already() -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    polls = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    polls = [asyncio.create_task(gate.acquire()) for _ in range(3)]
     await asyncio.sleep(0.5)
     await gate.pause(20.0)
     await asyncio.gather(*polls)
@@ -237,10 +237,10 @@ async def test_a_pause_holds_back_those_who_wait_already() -> None:
 @pytest.mark.looptime
 async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     await gate.pause(40.0)
     await gate.pause(1.0)
-    await gate.turn()
+    await gate.acquire()
     assert ledger.taken == [pytest.approx(40.0)]
 
 
@@ -248,9 +248,9 @@ async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     await gate.pause(500.0)
-    waiting = asyncio.create_task(gate.turn())
+    waiting = asyncio.create_task(gate.acquire())
     await asyncio.sleep(100.0)
     ledger.free()
     await waiting
@@ -260,19 +260,21 @@ async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> No
 @pytest.mark.looptime
 async def test_trouble_with_the_ledger_is_told_to_everybody_who_waits_and_the_next_one_tries_anew() -> None:
     ledger = MemoryLedger(broken=StoreUnavailable("disk full"))
-    gate = Gate(ledger, "omni", Rate.within(60, burst=4))
-    told = await asyncio.gather(gate.turn(), gate.turn(urgent=True), gate.turn(), return_exceptions=True)
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
+    told = await asyncio.gather(
+        gate.acquire(), gate.acquire(urgent=True), gate.acquire(), return_exceptions=True
+    )
     assert [str(error) for error in told] == ["disk full"] * 3
     ledger.broken = None
-    await gate.turn()
+    await gate.acquire()
     assert len(ledger.taken) == 1
 
 
 @pytest.mark.looptime
 async def test_closing_the_gate_cancels_whoever_waits() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(1, burst=1))
-    await gate.turn()
-    waiting = [asyncio.create_task(gate.turn()) for _ in range(3)]
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(1, burst=1))
+    await gate.acquire()
+    waiting = [asyncio.create_task(gate.acquire()) for _ in range(3)]
     await asyncio.sleep(0.1)
     await gate.close()
     ended = await asyncio.gather(*waiting, return_exceptions=True)
@@ -280,21 +282,21 @@ async def test_closing_the_gate_cancels_whoever_waits() -> None:
 
 
 async def test_a_gate_that_nobody_used_can_be_closed() -> None:
-    await Gate(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
+    await RateLimiter(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
 
 
 @pytest.mark.looptime
 async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_goes_first() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    await gate.turn()
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.acquire()
     order: list[str] = []
 
-    async def poll(name: str, worth: Worth) -> None:
-        await gate.turn(worth=worth)
+    async def poll(name: str, worth: Priority) -> None:
+        await gate.acquire(worth=worth)
         order.append(name)
 
     time = asyncio.get_running_loop().time
-    worths: dict[str, Worth] = {
+    worths: dict[str, Priority] = {
         "dull": lambda: 1.0,
         "dear": lambda: 3.0,
         "fair": lambda: 2.0,
@@ -313,14 +315,14 @@ def test_whatever_polls_are_worth_one_is_found_that_is_worth_about_as_much_as_an
     """Each is worth something at first and grows by up to one a second."""
 
     async def all_polls() -> None:
-        gate, left = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1)), dict(enumerate(lines))
-        await gate.turn()
+        gate, left = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1)), dict(enumerate(lines))
+        await gate.acquire()
 
         def worth(line: tuple[float, float]) -> float:
             return line[0] + line[1] * asyncio.get_running_loop().time()
 
         async def poll(number: int) -> None:
-            await gate.turn(worth=lambda: worth(lines[number]))
+            await gate.acquire(worth=lambda: worth(lines[number]))
             best = max(map(worth, left.values()))
             assert worth(left.pop(number)) >= CLOSE_ENOUGH * best - 1e-9
 
@@ -331,12 +333,12 @@ def test_whatever_polls_are_worth_one_is_found_that_is_worth_about_as_much_as_an
 
 @pytest.mark.looptime
 async def test_of_polls_that_are_worth_the_same_the_first_goes_first_and_people_before_all() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    await gate.turn()
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.acquire()
     order = []
 
     async def request(name: str, *, urgent: bool = False) -> None:
-        await gate.turn(urgent=urgent, worth=lambda: 5.0)
+        await gate.acquire(urgent=urgent, worth=lambda: 5.0)
         order.append(name)
 
     names = ["one", "two", "three"]
@@ -351,13 +353,13 @@ async def test_of_polls_that_are_worth_the_same_the_first_goes_first_and_people_
 @pytest.mark.looptime
 async def test_polls_leave_other_processes_their_part_of_the_budget(part: float, requests: int) -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    gate.share(part)
-    polls = [asyncio.create_task(gate.turn()) for _ in range(100)]
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    gate.set_share(part)
+    polls = [asyncio.create_task(gate.acquire()) for _ in range(100)]
     await asyncio.sleep(59.9)
     assert len(ledger.taken) == pytest.approx(requests, abs=2)
     before = asyncio.get_running_loop().time()
-    await gate.turn(urgent=True)
+    await gate.acquire(urgent=True)
     assert asyncio.get_running_loop().time() - before <= 1.1
     await gate.close()
     await asyncio.gather(*polls, return_exceptions=True)
@@ -366,13 +368,13 @@ async def test_polls_leave_other_processes_their_part_of_the_budget(part: float,
 @pytest.mark.looptime
 async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second() -> None:
     ledger = MemoryLedger()
-    gate = Gate(ledger, "omni", Rate.within(60, burst=1))
-    gate.share(0.0)
-    await gate.turn()
-    poll = asyncio.create_task(gate.turn())
+    gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
+    gate.set_share(0.0)
+    await gate.acquire()
+    poll = asyncio.create_task(gate.acquire())
     await asyncio.sleep(10.0)
     assert not poll.done()
-    gate.share(1.0)
+    gate.set_share(1.0)
     await asyncio.sleep(1.1)
     assert poll.done()
 
@@ -381,10 +383,10 @@ async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second(
 async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_its_distance() -> None:
     """The place was given when the ledger was asked; the request went when it had answered."""
     ledger = MemoryLedger()
-    gate, went = Gate(ledger, "omni", Rate.within(6, burst=1)), []
+    gate, went = RateLimiter(ledger, "omni", Rate.within(6, burst=1)), []
     for slow_seconds in (3.0, 0.0, 0.0):
         ledger.commits_after_seconds = slow_seconds
-        await gate.turn(urgent=True)
+        await gate.acquire(urgent=True)
         went.append(asyncio.get_running_loop().time())
     assert went[0] == pytest.approx(3.0)
     assert all(later - sooner > 10.0 for sooner, later in pairwise(went))
@@ -396,22 +398,22 @@ async def test_so_does_the_next_request_of_the_process_that_comes_after_the_one_
     went = []
     for slow_seconds in (3.0, 0.0):
         ledger.commits_after_seconds = slow_seconds
-        await Gate(ledger, "omni", rate).turn(urgent=True)
+        await RateLimiter(ledger, "omni", rate).acquire(urgent=True)
         went.append(asyncio.get_running_loop().time())
     assert went[1] - went[0] > 10.0
 
 
 async def test_polls_that_are_worth_nothing_are_told_apart_by_a_clock_that_goes_on_too() -> None:
     """In real time: each look at the clock gives another time."""
-    gate = Gate(LocalLedger(), "omni", Rate(0.01, 0.0))
+    gate = RateLimiter(LocalRateLimitStore(), "omni", Rate(0.01, 0.0))
     async with asyncio.timeout(5):
-        await asyncio.gather(*(gate.turn(worth=lambda: 0.0) for _ in range(20)))
+        await asyncio.gather(*(gate.acquire(worth=lambda: 0.0) for _ in range(20)))
 
 
 @pytest.mark.looptime
 async def test_of_many_polls_that_are_worth_about_the_same_few_are_asked_how_much_exactly() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    await gate.turn()
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.acquire()
     asked = 0
 
     def worth() -> float:
@@ -419,7 +421,7 @@ async def test_of_many_polls_that_are_worth_about_the_same_few_are_asked_how_muc
         asked += 1
         return 60.0 + 0.7 * asyncio.get_running_loop().time()
 
-    polls = [asyncio.create_task(gate.turn(worth=worth)) for _ in range(2_000)]
+    polls = [asyncio.create_task(gate.acquire(worth=worth)) for _ in range(2_000)]
     await asyncio.sleep(60.0)
     assert sum(poll.done() for poll in polls) == pytest.approx(59, abs=2)
     assert asked - len(polls) < 0.2 * len(polls) * 60
@@ -443,14 +445,14 @@ class SlowlyReached(MemoryLedger):
 @pytest.mark.looptime
 async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_always_faster() -> None:
     ledger, rate = MemoryLedger(), Rate.within(240, burst=4)
-    large, small = Gate(ledger, "omni", rate), Gate(SlowlyReached(ledger), "omni", rate)
-    large.share(41 / 42)
-    small.share(1 / 42)
-    polls = [asyncio.create_task(large.turn()) for _ in range(300)]
+    large, small = RateLimiter(ledger, "omni", rate), RateLimiter(SlowlyReached(ledger), "omni", rate)
+    large.set_share(41 / 42)
+    small.set_share(1 / 42)
+    polls = [asyncio.create_task(large.acquire()) for _ in range(300)]
     await asyncio.sleep(10.0)
     went = []
     while asyncio.get_running_loop().time() < 60.0:
-        await small.turn()
+        await small.acquire()
         went.append(asyncio.get_running_loop().time())
     assert 3 <= len(went) <= 6
     for gate in (large, small):
@@ -459,8 +461,8 @@ async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_
 
 
 async def test_who_waits_is_counted_until_their_turn_or_until_they_give_up() -> None:
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    turns = [asyncio.create_task(gate.turn(urgent=number == 0)) for number in range(4)]
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    turns = [asyncio.create_task(gate.acquire(urgent=number == 0)) for number in range(4)]
     await asyncio.sleep(0.1)
     assert gate.waiting == 3
     turns[-1].cancel()
@@ -471,9 +473,9 @@ async def test_who_waits_is_counted_until_their_turn_or_until_they_give_up() -> 
     await gate.close()
 
 
-def omni_like(ledger: LocalLedger, limit: int = 60, burst: int = 4) -> Gate:
+def omni_like(ledger: LocalRateLimitStore, limit: int = 60, burst: int = 4) -> RateLimiter:
     """A gate that leaves every third place to polls."""
-    return Gate(ledger, "omni", Rate.within(limit, burst=burst), unhurried_every=3)
+    return RateLimiter(ledger, "omni", Rate.within(limit, burst=burst), unhurried_every=3)
 
 
 @pytest.mark.looptime
@@ -483,7 +485,7 @@ async def test_polls_get_every_third_place() -> None:
     async def flood(name: str, *, urgent: bool) -> None:
         nonlocal went
         while True:
-            await gate.turn(urgent=urgent)
+            await gate.acquire(urgent=urgent)
             went += name
 
     floods = [asyncio.create_task(flood(name, urgent=name == "U")) for name in "UUUPPP"]
@@ -498,11 +500,11 @@ async def test_people_who_come_just_in_time_do_not_starve_polls() -> None:
     """Each comes right after a place has become free, and never waits."""
     loop, ledger = asyncio.get_running_loop(), MemoryLedger()
     gate = omni_like(ledger)
-    polls = [asyncio.create_task(gate.turn()) for _ in range(100)]
+    polls = [asyncio.create_task(gate.acquire()) for _ in range(100)]
     await asyncio.sleep(30.0)
     before = sum(poll.done() for poll in polls)
     for _ in range(60):
-        await gate.turn(urgent=True)
+        await gate.acquire(urgent=True)
         await asyncio.sleep(ledger.taken[-1] + gate.rate.interval_seconds + 1e-6 - loop.time())
     assert sum(poll.done() for poll in polls) - before >= 19
     await gate.close()
@@ -519,11 +521,11 @@ async def test_people_in_one_process_leave_places_to_polls_in_another(
     ledger, went = MemoryLedger(), {"people": 0, "polls": 0}
     people = omni_like(ledger, limit, burst)
     polls = omni_like(SlowlyReached(ledger, slow_seconds * 60 / limit), limit, burst)
-    people.share(0.1)
+    people.set_share(0.1)
 
-    async def flood(gate: Gate, name: str) -> None:
+    async def flood(limiter: RateLimiter, name: str) -> None:
         while True:
-            await gate.turn(urgent=gate is people)
+            await limiter.acquire(urgent=limiter is people)
             went[name] += 1
 
     floods = [asyncio.create_task(flood(people, "people")) for _ in range(9)]
@@ -532,8 +534,8 @@ async def test_people_in_one_process_leave_places_to_polls_in_another(
     total = sum(went.values())
     assert total >= 0.85 * limit * 10 and worst_minute(ledger.taken) <= limit
     assert went["polls"] >= 0.29 * total and went["people"] >= 0.6 * total
-    for gate in (people, polls):
-        await gate.close()
+    for limiter in (people, polls):
+        await limiter.close()
     await asyncio.gather(*floods, return_exceptions=True)
 
 
@@ -543,8 +545,8 @@ async def test_places_left_to_other_processes_are_used(limit: int, burst: int) -
     """Nothing polls anywhere, so people lose no more than a moment."""
     ledger = MemoryLedger()
     gate = omni_like(ledger, limit, burst)
-    gate.share(0.1)
-    people = [asyncio.create_task(gate.turn(urgent=True)) for _ in range(limit * 10)]
+    gate.set_share(0.1)
+    people = [asyncio.create_task(gate.acquire(urgent=True)) for _ in range(limit * 10)]
     await asyncio.sleep(600.0)
     assert 0.85 * limit * 10 <= len(ledger.taken)
     assert all(b - a <= 2.0 * gate.rate.interval_seconds for a, b in pairwise(ledger.taken))
@@ -566,7 +568,9 @@ class Wanted:
         return self.came < since - ALMOST and min(self.went, self.left) > until + ALMOST
 
 
-async def play(gate: Gate, plan: Sequence[tuple[float, bool, float | None]]) -> tuple[list[Wanted], ...]:
+async def play(
+    limiter: RateLimiter, plan: Sequence[tuple[float, bool, float | None]]
+) -> tuple[list[Wanted], ...]:
     """Make each request some seconds after the one before; some give up after some seconds. Returns all, and those
     that were let through, in order."""
     loop = asyncio.get_running_loop()
@@ -576,7 +580,7 @@ async def play(gate: Gate, plan: Sequence[tuple[float, bool, float | None]]) -> 
     async def request(one: Wanted, patience: float | None) -> None:
         try:
             async with asyncio.timeout(patience):
-                await gate.turn(urgent=one.urgent)
+                await limiter.acquire(urgent=one.urgent)
         except TimeoutError:
             one.left = loop.time()
         else:
@@ -638,6 +642,6 @@ def _judge_idle_places(rate: Rate, wanted: Sequence[Wanted], order: Sequence[Wan
     for one in order:
         for other in wanted:
             if other.came < one.went and min(other.went, other.left) >= one.went:
-                ahead = rate.tolerance_seconds if other.urgent else rate.unhurried_tolerance_seconds
+                ahead = rate.tolerance_seconds if other.urgent else rate.background_tolerance_seconds
                 assert one.went <= max(before, other.came, arrival - ahead) + ALMOST
         arrival, before = max(arrival, one.went) + rate.interval_seconds, one.went

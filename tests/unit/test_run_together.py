@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from bot.tasks import end, run_beside
+from bot.tasks import end, run_together
 
 pytestmark = pytest.mark.looptime
 
@@ -28,7 +28,7 @@ async def breaks() -> None:
 
 async def test_cancelled_from_outside_all_end() -> None:
     tasks = [asyncio.create_task(forever()) for _ in range(3)]
-    running = asyncio.create_task(run_beside(tasks))
+    running = asyncio.create_task(run_together(tasks))
     await asyncio.sleep(10.0)
     assert not running.done()
     running.cancel()
@@ -40,13 +40,13 @@ async def test_cancelled_from_outside_all_end() -> None:
 async def test_if_one_breaks_the_others_end_and_its_error_is_raised() -> None:
     other = asyncio.create_task(forever())
     with pytest.raises(ZeroDivisionError):
-        await run_beside([asyncio.create_task(breaks()), other])
+        await run_together([asyncio.create_task(breaks()), other])
     assert other.cancelled()
 
 
 async def test_ended_by_somebody_else_they_end_quietly() -> None:
     tasks = [asyncio.create_task(forever()) for _ in range(2)]
-    running = asyncio.create_task(run_beside(tasks))
+    running = asyncio.create_task(run_together(tasks))
     await asyncio.sleep(1.0)
     await end(tasks)
     await running

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from bot.domain.access import AccessRules
+from bot.domain.access import AccessPolicy
 from bot.domain.cards import ChannelId, TeamId, UserId
 from bot.domain.errors import SettingsError
 from bot.settings import HINTS, Settings, read_settings
@@ -471,7 +471,7 @@ def test_a_rule_that_can_not_be_read_is_one_problem_and_no_rule(read: Read, name
 
 
 def test_every_rule_reaches_the_gate(read: Read) -> None:
-    assert read().access_rules == AccessRules()
+    assert read().access_rules == AccessPolicy()
     found = read(
         ALLOWED_CHANNELS="C0DATA",
         ALLOWED_USERS="U0ADA",
@@ -484,7 +484,7 @@ def test_every_rule_reaches_the_gate(read: Read) -> None:
         MAX_OPEN_FOLLOWS_PER_PERSON="2",
         MAX_ASKS_PER_HOUR="3",
     ).access_rules
-    assert found == AccessRules(
+    assert found == AccessPolicy(
         channels=frozenset({ChannelId("C0DATA")}),
         users=frozenset({UserId("U0ADA")}),
         teams=frozenset({TeamId("T0ACME")}),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bot.domain.cards import UserId
 from bot.domain.jobs import JobId
-from bot.omni.client import OmniApi
-from bot.ratelimit import Gate, Rate
+from bot.omni.client import OmniClient
+from bot.ratelimit import Rate, RateLimiter
 from bot.user_limit import LONGEST_REFUSAL_SECONDS, MOST_KNOWN, UserLimit, act_for, acting_for
 from tests.support.fakes import ADA, GRACE
 from tests.support.rates import MemoryLedger, in_virtual_time, worst_minute
@@ -116,17 +116,17 @@ async def test_tasks_begun_for_a_user_count_as_theirs() -> None:
 # Between a user and Omni
 
 
-def omni(limit: UserLimit, asked: Callable[[str], None]) -> OmniApi:
+def omni(limit: UserLimit, asked: Callable[[str], None]) -> OmniClient:
     def answer(request: httpx.Request) -> httpx.Response:
         asked(request.url.path.rsplit("/", 1)[-1])
         return httpx.Response(404, json={"detail": "Job not found", "status": 404})
 
     client = httpx.AsyncClient(base_url="https://acme.omniapp.co", transport=httpx.MockTransport(answer))
-    gate = Gate(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    return OmniApi(client, gate, Random(7), users=limit)
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    return OmniClient(client, gate, Random(7), users=limit)
 
 
-async def look(api: OmniApi, user: UserId | None, job: str, *, urgent: bool = True) -> None:
+async def look(api: OmniClient, user: UserId | None, job: str, *, urgent: bool = True) -> None:
     act_for(user)
     await asyncio.gather(api.status(JobId(job), urgent=urgent), return_exceptions=True)
 

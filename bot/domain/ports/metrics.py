@@ -8,7 +8,7 @@ from typing import Protocol
 from bot.domain.jobs import JobState
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """What came of a request to Omni or Slack. Few, since each is a time series of its own where they are collected."""
 
     OK = "ok"
@@ -29,14 +29,14 @@ class Outcome(StrEnum):
     """Whoever waited for it has given up, or the process ended."""
 
 
-class Meter(Protocol):
+class Metrics(Protocol):
     """Takes note. No method raises or waits."""
 
-    def omni_request(self, outcome: Outcome) -> None:
+    def omni_request(self, outcome: RequestOutcome) -> None:
         """A request has gone to Omni, at the cost of one from the key's budget."""
         ...
 
-    def slack_call(self, method: str, outcome: Outcome) -> None:
+    def slack_call(self, method: str, outcome: RequestOutcome) -> None:
         """A method of Slack's Web API was called, by Slack's own name, or an address that it gave for an answer."""
         ...
 
@@ -57,33 +57,33 @@ class Meter(Protocol):
         ...
 
 
-class Unmetered:
-    """A `Meter` for where nobody asks."""
+class NoMetrics:
+    """A `Metrics` for where nobody asks."""
 
-    def omni_request(self, outcome: Outcome) -> None:
-        """See `Meter.omni_request`."""
+    def omni_request(self, outcome: RequestOutcome) -> None:
+        """See `Metrics.omni_request`."""
 
-    def slack_call(self, method: str, outcome: Outcome) -> None:
-        """See `Meter.slack_call`."""
+    def slack_call(self, method: str, outcome: RequestOutcome) -> None:
+        """See `Metrics.slack_call`."""
 
     def webhook(self, status: int) -> None:
-        """See `Meter.webhook`."""
+        """See `Metrics.webhook`."""
 
     def edit_sent(self) -> None:
-        """See `Meter.edit_sent`."""
+        """See `Metrics.edit_sent`."""
 
     def edit_coalesced(self) -> None:
-        """See `Meter.edit_coalesced`."""
+        """See `Metrics.edit_coalesced`."""
 
     def end_shown(self, after_seconds: float) -> None:
-        """See `Meter.end_shown`."""
+        """See `Metrics.end_shown`."""
 
 
-UNMETERED = Unmetered()
+NO_METRICS = NoMetrics()
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class GaugeSnapshot:
     """How one Slack workspace and its Omni stand at one moment, as this process sees it."""
 
     states: Sequence[JobState | None] = ()

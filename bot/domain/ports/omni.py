@@ -9,7 +9,7 @@ from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted
 from bot.domain.results import JobResult
 
 
-class Asking(Protocol):
+class OmniQuestions(Protocol):
     """What can be begun and ended in Omni. Always urgent; every call may raise any OmniError."""
 
     async def submit(self, question: Question) -> Submitted:
@@ -50,23 +50,23 @@ class OmniUserDirectory(Protocol):
         ...
 
 
-class OmniUsers(Protocol):
+class IdentityMapper(Protocol):
     """Whom people are in Omni."""
 
-    async def of(self, user: UserId) -> OmniUserId | None:
+    async def omni_user(self, user: UserId) -> OmniUserId | None:
         """The one active Omni user with the person's e-mail address; None where there is none, or more than one,
         or no address. May raise any OmniError, and any BoardError."""
         ...
 
 
-Worth = Callable[[], float]
+Priority = Callable[[], float]
 """How much it is worth right now to ask Omni a question that nobody waits for. Grows by at most one a second."""
 
 
-class Omni(Protocol):
+class OmniJobs(Protocol):
     """Omni's AI jobs, behind the one request budget of the key. Every call may raise any OmniError."""
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Worth | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
         """Ask for the job's state. `urgent` requests, made for a waiting person, go before polls, and of these
         the one with the greatest `worth` when there is room for one."""
         ...
@@ -75,7 +75,7 @@ class Omni(Protocol):
         """The id of the newest job in a chat, or None where the chat shows none. Always urgent."""
         ...
 
-    async def chart(self, job: JobId, *, worth: Worth | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
         """The picture of a COMPLETE job's data as PNG; None where there is none, which is so for most. `worth` as for
         `status`."""
         ...

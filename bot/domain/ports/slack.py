@@ -4,28 +4,28 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.cards import Place, Ts, UserId
+from bot.domain.cards import ChannelRef, MessageTs, UserId
 from bot.domain.messages import Message, Upload
-from bot.domain.people import Person, Venue
+from bot.domain.people import ConversationInfo, SlackUser
 
-Whisper = Callable[[str, Message], Awaitable[None]]
+EphemeralReply = Callable[[str, Message], Awaitable[None]]
 """Tells something privately by a response_url; raises any BoardError."""
 
 
-class Directory(Protocol):
+class SlackDirectory(Protocol):
     """Slack's people and conversations. Every call may raise any BoardError."""
 
-    async def person(self, user: UserId) -> Person:
+    async def user(self, user: UserId) -> SlackUser:
         """Who that is. ScopeMissing without `users:read`."""
         ...
 
-    async def venue(self, place: Place) -> Venue:
+    async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         """What that place is. ScopeMissing without the `…:read` scope of its kind; NotAllowedHere where the bot can't
         see it."""
         ...
 
 
-class Views(Protocol):
+class SlackViews(Protocol):
     """Slack's modals and Home tabs, and lines for one person. Every call may raise any BoardError."""
 
     async def open(self, trigger: str, view: dict[str, object]) -> str:
@@ -40,29 +40,33 @@ class Views(Protocol):
         """Replace a person's Home tab."""
         ...
 
-    async def whisper(
-        self, place: Place, user: UserId, message: Message, *, thread: Ts | None = None
+    async def post_ephemeral(
+        self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
         """Show a message to one person in a place (`chat.postEphemeral`)."""
         ...
 
 
-class Board(Protocol):
+class SlackMessages(Protocol):
     """Slack's messages. Every call may raise any BoardError."""
 
-    async def post(self, place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def post(
+        self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         """Post once, with a mark to be found by; never repeated by itself. `thread`: as a reply to that ts."""
         ...
 
-    async def update(self, place: Place, ts: Ts, message: Message) -> None:
+    async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
         """Replace a message of ours. Doing it twice does no harm."""
         ...
 
-    async def delete(self, place: Place, ts: Ts) -> None:
+    async def delete(self, channel: ChannelRef, ts: MessageTs) -> None:
         """Delete a message of ours. Doing it twice does no harm."""
         ...
 
-    async def find(self, place: Place, *, mark: str, since: datetime, thread: Ts | None = None) -> Ts | None:
+    async def find_by_metadata(
+        self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
+    ) -> MessageTs | None:
         """Look for what `post` may have posted. None: it is certainly not there.
 
         Raises:
@@ -70,7 +74,7 @@ class Board(Protocol):
         """
         ...
 
-    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
         """Put a file into a conversation; never repeated by itself, and not to be found by any mark. `thread`: as a
         reply to that ts.
 
@@ -81,10 +85,10 @@ class Board(Protocol):
         """
         ...
 
-    async def permalink(self, place: Place, ts: Ts) -> str:
+    async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
         """The address of a message. MessageGone where it no longer is."""
         ...
 
-    async def direct(self, place: Place, user: UserId) -> Place:
-        """The person's direct message with the bot, in the same workspace as `place`."""
+    async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
+        """The person's direct message with the bot, in the same workspace as `channel`."""
         ...

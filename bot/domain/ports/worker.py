@@ -8,18 +8,18 @@ from bot.domain.cards import TeamId
 from bot.domain.jobs import JobId
 
 
-class Relay(Protocol):
+class MessageBus(Protocol):
     """Carries words between the processes of one database. Any word may be lost; none comes back to its sender."""
 
-    def on(self, topic: str, hear: Callable[[Mapping[str, str]], None]) -> None:
+    def subscribe(self, topic: str, hear: Callable[[Mapping[str, str]], None]) -> None:
         """Let `hear` be called with the words that other processes tell on this topic."""
         ...
 
-    def on_gap(self, look: Callable[[], None]) -> None:
+    def on_reconnect(self, look: Callable[[], None]) -> None:
         """Let `look` be called whenever words may have been missed."""
         ...
 
-    def tell(self, topic: str, **words: str) -> Awaitable[None]:
+    def publish(self, topic: str, **words: str) -> Awaitable[None]:
         """Tell all other processes. Raises nothing; the future is done once the words are sent or given up."""
         ...
 
@@ -38,7 +38,7 @@ class Runner(Protocol):
         """See that the job is followed, and that who follows it looks at its watches again."""
         ...
 
-    async def ensure(self, jobs: Sequence[JobId]) -> None:
+    async def start_missing(self, jobs: Sequence[JobId]) -> None:
         """See that all these jobs are followed; leave alone who follows them."""
         ...
 
@@ -50,7 +50,7 @@ class Runner(Protocol):
 class Runners(Protocol):
     """The runners of all workspaces in this process, and what they have in common."""
 
-    def of(self, team: TeamId, follow: Follow) -> Runner:
+    def runner_for(self, team: TeamId, follow: Follow) -> Runner:
         """Make the team's runner, in the place of one that has stopped."""
         ...
 
@@ -58,11 +58,11 @@ class Runners(Protocol):
         """Do what has to be done beside the follows, until cancelled. Raises nothing that the world can cause."""
         ...
 
-    async def is_anybody_following(self) -> bool:
+    async def is_any_process_alive(self) -> bool:
         """Whether some process, this one or another, takes up what is to be followed. Raises StoreUnavailable."""
         ...
 
-    def leave(self) -> None:
+    def drain(self) -> None:
         """Take up no follow any more, so that other processes do. For the end of the process; then each runner is
         stopped."""
         ...

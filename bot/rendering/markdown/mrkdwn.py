@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering.markdown.sanitize import BREAK, without_pings
 from bot.rendering.markdown.tables import table_of
 
@@ -44,7 +44,9 @@ def escape(text: str) -> str:
 
 
 def _escape_code(text: str) -> str:
-    bare = without_pings(clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    bare = without_pings(
+        strip_control_chars(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     return bare.replace("```", f"`{BREAK}`{BREAK}`")
 
 
@@ -56,7 +58,7 @@ def shortened(text: str, limit: int) -> str:
 
 def code(text: str, limit: int) -> str:
     """A short piece of text in code type, on one line, within `limit` characters and its two backticks."""
-    line = " ".join(clean(text[: limit * _MOST_READ_AHEAD]).replace("`", "'").split())
+    line = " ".join(strip_control_chars(text[: limit * _MOST_READ_AHEAD]).replace("`", "'").split())
     return f"`{_cut(_escape_code(line), limit)}`" if line else ""
 
 
@@ -70,7 +72,7 @@ def excerpt(text: str, limit: int, lines: int) -> str:
 
     Not for mrkdwn as it is: `escape` it, or put it where Slack formats nothing.
     """
-    read = clean(text[: limit * _MOST_READ_AHEAD])
+    read = strip_control_chars(text[: limit * _MOST_READ_AHEAD])
     said = [line.strip() for line in read.split("\n") if line.strip()]
     left_out = len(said) > lines or limit * _MOST_READ_AHEAD < len(text)
     start = without_pings("\n".join(said[:lines]))
@@ -92,7 +94,7 @@ def plain(markdown: str, most_read: int = MOST_READ) -> str:
     """
     parts: list[str] = []
     row: list[str] | None = None
-    text = clean(markdown[:most_read])
+    text = strip_control_chars(markdown[:most_read])
     if (tokens := _tokens(text)) is None:
         return without_pings(text)
     for token in tokens:
@@ -107,7 +109,7 @@ def plain(markdown: str, most_read: int = MOST_READ) -> str:
                 (parts if row is None else row).append(words)
             case "fence" | "code_block":
                 parts.append(token.content.rstrip("\n"))
-    return without_pings(clean("\n".join(part for part in parts if part.strip())))
+    return without_pings(strip_control_chars("\n".join(part for part in parts if part.strip())))
 
 
 def _words(token: Token) -> str:
@@ -208,7 +210,7 @@ class _Writer:
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 
 _EDGE = "\x00"
-"""Stands outside of each mark while a line is written; `clean` has left none in the text."""
+"""Stands outside of each mark while a line is written; `strip_control_chars` has left none in the text."""
 
 _INSIDE_A_WORD = re.compile(rf"(?<=\w){_EDGE}+(?=[*_~])|(?<=[*_~]){_EDGE}+(?=\w)")
 """Where a mark touches a word from outside, and Slack would not take it for one."""

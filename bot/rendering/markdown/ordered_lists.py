@@ -14,7 +14,7 @@ _GREATEST = 999_999_999
 """Markdown takes no more digits. Source: spec.commonmark.org/0.31.2/#ordered-list-marker."""
 
 
-def numbered(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
+def with_numbers(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
     """The lines of a list in which each item has the number that it is shown with, nested ones too.
 
     Args:

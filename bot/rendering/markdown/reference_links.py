@@ -19,7 +19,7 @@ _NAME = re.compile(r"\](?=:)")
 _PARENTHESES = str.maketrans({"(": "%28", ")": "%29"})
 
 
-def inlined(text: str) -> str:
+def inline_references(text: str) -> str:
     """The Markdown with each reference link as an inline link; an address that nothing uses is shown as text.
 
     Takes what is `neutral`, and gives what is as harmless.

@@ -11,10 +11,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from markdown_it import MarkdownIt
 
-from bot.domain.text import INVISIBLE, clean
+from bot.domain.text import INVISIBLE, strip_control_chars
 
 BREAK = "\u200b"
-"""ZERO WIDTH SPACE: put inside what must not come alive. `clean` takes it out, so nothing piles up."""
+"""ZERO WIDTH SPACE: put inside what must not come alive. `strip_control_chars` takes it out, so nothing piles up."""
 
 # A character may be written as itself or as an entity, and the entity's own ampersand as an entity again.
 _AMPERSAND = r"&(?:amp;|AMP;|#0{0,9}38;|#[xX]0{0,9}26;)*"
@@ -78,14 +78,14 @@ block_parser = MarkdownIt("commonmark", {"html": False}).enable("table")
 block_parser.core.ruler.enableOnly(["normalize", "block"])
 
 
-def neutral(text: str) -> str:
+def sanitize(text: str) -> str:
     """Markdown that Slack's `markdown` block may have: its words as they were, and nothing that comes alive.
 
     Mentions are broken everywhere, in code too. Links stay links for http, https and mailto; any other
     becomes text, except inside fenced code, where nothing is a link and people copy what they see.
     Doing it twice changes nothing more.
     """
-    text = _ENTITY.sub(_shown_if_hidden, clean(text))
+    text = _ENTITY.sub(_shown_if_hidden, strip_control_chars(text))
     return _without_unsafe_links(without_pings(text))
 
 

@@ -8,10 +8,15 @@ from itertools import pairwise
 
 from markdown_it.token import Token
 
-from bot.rendering.markdown.ordered_lists import has_lists, has_lists_in_lists, numbered, separately_numbered
+from bot.rendering.markdown.ordered_lists import (
+    has_lists,
+    has_lists_in_lists,
+    separately_numbered,
+    with_numbers,
+)
 from bot.rendering.markdown.sanitize import BREAK, block_parser
 from bot.rendering.markdown.tables import Table, read_table
-from bot.rendering.markdown.wrap import cut
+from bot.rendering.markdown.wrap import wrap
 
 LONGEST_HEADING = 150
 """Characters; Slack makes a header block of each heading.
@@ -43,7 +48,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cuttable:
+class Segment:
     """A part of the answer that stays together where it can, and the places where it may be cut."""
 
     kind: Kind
@@ -55,7 +60,7 @@ class Cuttable:
     """Ends the block."""
     close: str = ""
     """Ends a piece in the middle of the block."""
-    instead: tuple["Cuttable", ...] = ()
+    instead: tuple["Segment", ...] = ()
     """The same content in a form that may be cut (a list) or may stand beside a table (a table)."""
 
     @property
@@ -97,7 +102,7 @@ class Dedent:
         return unit[self._indent :]
 
 
-def cuttables(text: str, limit: int) -> Iterator[Cuttable]:
+def segments(text: str, limit: int) -> Iterator[Segment]:
     """The answer's outermost blocks in order; together they hold every line of it.
 
     Args:
@@ -116,7 +121,7 @@ def cuttables(text: str, limit: int) -> Iterator[Cuttable]:
         yield from _between(gap, limit)
 
 
-def _between(lines: list[str], limit: int) -> Iterator[Cuttable]:
+def _between(lines: list[str], limit: int) -> Iterator[Segment]:
     """What the parser tells nothing of: blank lines, and the addresses that links refer to."""
     if "".join(lines).strip():
         yield _text(Kind.TEXT, lines, limit)
@@ -127,7 +132,7 @@ def _span(token: Token) -> tuple[int, int]:
     return first, end
 
 
-def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cuttable:
+def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Segment:
     match tokens[0].type:
         case "heading_open":
             return _heading(tokens[1].content, lines, limit, gap)
@@ -143,12 +148,12 @@ def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cu
             origin, _ = _span(tokens[0])
             lines = _without_tables(tokens, lines, origin)
             parts = _parts(Kind.TEXT, tokens, lines, origin, limit)
-            return Cuttable(Kind.TEXT, tuple(lines), tail=gap, instead=_with_tail(parts, gap))
+            return Segment(Kind.TEXT, tuple(lines), tail=gap, instead=_with_tail(parts, gap))
         case _:
             return _text(Kind.TEXT, lines, limit, gap)
 
 
-def _heading(words: str, lines: list[str], limit: int, gap: str) -> Cuttable:
+def _heading(words: str, lines: list[str], limit: int, gap: str) -> Segment:
     """A heading; text alone, or as it was typed, where Slack's header block would not take it."""
     if not words.strip():
         return _text(Kind.TEXT, [f"{BREAK}{line.lstrip()}" for line in lines], limit, gap)
@@ -157,9 +162,9 @@ def _heading(words: str, lines: list[str], limit: int, gap: str) -> Cuttable:
     return _text(Kind.HEADING, lines, limit, gap)
 
 
-def _text(kind: Kind, lines: list[str], limit: int, gap: str = "") -> Cuttable:
+def _text(kind: Kind, lines: list[str], limit: int, gap: str = "") -> Segment:
     longest = limit - _ROOM_TO_GO_ON
-    return Cuttable(kind, tuple(unit for line in lines for unit in cut(line, longest)), tail=gap)
+    return Segment(kind, tuple(unit for line in lines for unit in wrap(line, longest)), tail=gap)
 
 
 def _as_beginning(unit: str) -> str:
@@ -168,7 +173,7 @@ def _as_beginning(unit: str) -> str:
     return BREAK + unit if _STARTS_MARKUP.match(unit) else unit
 
 
-def _code(content: str, info: str, limit: int, gap: str) -> Cuttable:
+def _code(content: str, info: str, limit: int, gap: str) -> Segment:
     """Code in a fence of our own, which nothing inside can end, whether or not the source closed its own."""
     info = info.strip().replace("`", "'")
     if len(info) > _LONGEST_INFO:
@@ -178,11 +183,11 @@ def _code(content: str, info: str, limit: int, gap: str) -> Cuttable:
     if content and not content.endswith("\n"):
         content += "\n"
     room = limit - len(head) - len(close) - 2
-    units = [unit for line in content.splitlines(keepends=True) for unit in cut(line, room)]
-    return Cuttable(Kind.CODE, tuple(units), head, close + gap, close)
+    units = [unit for line in content.splitlines(keepends=True) for unit in wrap(line, room)]
+    return Segment(Kind.CODE, tuple(units), head, close + gap, close)
 
 
-def _table(lines: list[str], limit: int, gap: str) -> Cuttable:
+def _table(lines: list[str], limit: int, gap: str) -> Segment:
     table = read_table(lines)
     code = _aligned(table, limit, gap)
     if not table.can_be_drawn:
@@ -190,10 +195,10 @@ def _table(lines: list[str], limit: int, gap: str) -> Cuttable:
     head, rows = table.markdown_heading(), table.markdown_rows()
     if max(map(len, [head, *rows])) > limit // 3:
         return code
-    return Cuttable(Kind.TABLE, tuple(rows), head, gap, instead=(code,))
+    return Segment(Kind.TABLE, tuple(rows), head, gap, instead=(code,))
 
 
-def _aligned(table: Table, limit: int, gap: str) -> Cuttable:
+def _aligned(table: Table, limit: int, gap: str) -> Segment:
     """The table as aligned text in a fence; every piece of it begins with the heading."""
     code = _code(table.aligned(), "", limit, gap)
     heading = "".join(code.units[: len(code.units) - len(table.rows)])
@@ -202,10 +207,10 @@ def _aligned(table: Table, limit: int, gap: str) -> Cuttable:
     return replace(code, head=code.head + heading, units=code.units[-len(table.rows) :] if table.rows else ())
 
 
-def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cuttable:
+def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Segment:
     """A list, cut between its items where these are not too long, and numbered as if it were whole."""
     origin, _ = _span(tokens[0])
-    lines = numbered(tokens, _without_tables(tokens, lines, origin), origin)
+    lines = with_numbers(tokens, _without_tables(tokens, lines, origin), origin)
     own = [i for i, token in enumerate(tokens) if token.type == "list_item_open" and token.level == 1]
     starts = [*[_span(tokens[i])[0] - origin for i in own], len(lines)]
     items = [
@@ -215,25 +220,25 @@ def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Cuttab
     if (cut_last := items[-1].instead) and has_lists(tokens[own[-1] :]):
         # It may leave a list of its own where the block ends, and the next one must not go on with that.
         items[-1] = replace(items[-1], instead=_with_tail(list(cut_last), _BETWEEN_LISTS))
-    return Cuttable(Kind.LIST, tuple(lines), tail=gap, instead=_with_tail(items, gap))
+    return Segment(Kind.LIST, tuple(lines), tail=gap, instead=_with_tail(items, gap))
 
 
-def _item(tokens: list[Token], lines: list[str], limit: int, origin: int) -> Cuttable:
+def _item(tokens: list[Token], lines: list[str], limit: int, origin: int) -> Segment:
     if sum(map(len, lines)) <= limit // 2:
-        return Cuttable(Kind.LIST, ("".join(lines),))
+        return Segment(Kind.LIST, ("".join(lines),))
     parts = _parts(Kind.LIST, tokens, separately_numbered(tokens, lines, origin), origin, limit)
     # Something between keeps the next item from going on with the last lines, or the last list, of this one.
     between = _BETWEEN_LISTS if has_lists_in_lists(tokens) else "\n"
-    return Cuttable(Kind.LIST, tuple(lines), instead=_with_tail(parts, between))
+    return Segment(Kind.LIST, tuple(lines), instead=_with_tail(parts, between))
 
 
-def _with_tail(parts: list[Cuttable], tail: str) -> tuple[Cuttable, ...]:
+def _with_tail(parts: list[Segment], tail: str) -> tuple[Segment, ...]:
     return (*parts[:-1], replace(parts[-1], tail=parts[-1].tail + tail))
 
 
-def _parts(kind: Kind, tokens: list[Token], lines: list[str], origin: int, limit: int) -> list[Cuttable]:
+def _parts(kind: Kind, tokens: list[Token], lines: list[str], origin: int, limit: int) -> list[Segment]:
     """An item or quote that must be cut, in parts: code inside it becomes code of its own."""
-    parts: list[Cuttable] = []
+    parts: list[Segment] = []
     done = 0
     for token in tokens:
         if token.type == "fence":

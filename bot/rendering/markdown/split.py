@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from bot.domain.text import clean
-from bot.rendering.markdown.reference_links import inlined
-from bot.rendering.markdown.sanitize import BREAK, neutral
-from bot.rendering.markdown.segments import Cuttable, Dedent, Kind, cuttables
+from bot.domain.text import strip_control_chars
+from bot.rendering.markdown.reference_links import inline_references
+from bot.rendering.markdown.sanitize import BREAK, sanitize
+from bot.rendering.markdown.segments import Dedent, Kind, Segment, segments
 
 MOST_BLOCKS = 40
 """Slack turns one `markdown` block into several and allows 50 blocks in a message; ours take the rest."""
@@ -48,14 +48,14 @@ def pieces(markdown: str, limit: int) -> list[str]:
 
 
 def _trimmed(markdown: str) -> str:
-    return _BLANK_LINES.sub("", clean(markdown)).rstrip()
+    return _BLANK_LINES.sub("", strip_control_chars(markdown)).rstrip()
 
 
 def _pieces(text: str, limit: int) -> Iterator[str]:
     if limit < SHORTEST_PIECE:
         raise ValueError(f"A piece needs at least {SHORTEST_PIECE} characters.")
     page = _Page(limit)
-    for block in cuttables(inlined(neutral(text)), limit):
+    for block in segments(inline_references(sanitize(text)), limit):
         yield from page.add(block)
     yield from page.turn()
 
@@ -71,7 +71,7 @@ class _Page:
         self._blocks = 0
         self._has_table = False
 
-    def add(self, block: Cuttable) -> Iterator[str]:
+    def add(self, block: Segment) -> Iterator[str]:
         """Put the block here or on the next page; yields the pages that are full."""
         if block.kind is Kind.TABLE and self._has_table and self._fits(block.instead[0]):
             block = block.instead[0]
@@ -86,7 +86,7 @@ class _Page:
         else:
             yield from self._fill(block)
 
-    def _fill(self, block: Cuttable) -> Iterator[str]:
+    def _fill(self, block: Segment) -> Iterator[str]:
         if not self._has_room_for(block.kind):
             yield from self.turn()
         written = block.head
@@ -119,11 +119,11 @@ class _Page:
         if page.strip():
             yield page
 
-    def _holds(self, text: str, block: Cuttable) -> bool:
+    def _holds(self, text: str, block: Segment) -> bool:
         ending = max(len(block.tail), len(block.close) + 1)
         return self._length + len(text) + ending <= self._limit
 
-    def _fits(self, block: Cuttable) -> bool:
+    def _fits(self, block: Segment) -> bool:
         return self._length + len(block.text) <= self._limit and self._has_room_for(block.kind)
 
     def _has_room_for(self, kind: Kind) -> bool:

@@ -21,7 +21,7 @@ _SPACED = re.compile(r"\S+\s*|\s+")
 _ENDS_A_WORD = re.compile(rf"(?:\s|[{_WIDE}][{_ENDING}]*)\Z")
 
 
-def cut(line: str, longest: int) -> Iterator[str]:
+def wrap(line: str, longest: int) -> Iterator[str]:
     """The line in parts, cut between words and not inside a link; only a word over `longest` is cut itself."""
     longest_part = min(_LONGEST_PART, longest)
     if len(line) <= longest_part:

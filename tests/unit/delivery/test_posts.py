@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.delivery.fallback import Palette
-from bot.delivery.posts import Post, Posting
-from bot.domain.cards import Slot, Ts, WatchId
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.posts import MessagePoster, PendingPost
+from bot.domain.cards import CardId, MessageTs, ReplyKind
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
-    CannotTell,
+    DeliveryUnknown,
     NotAllowedHere,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
-    Unanswered,
 )
 from bot.domain.messages import Message
 from bot.tasks import STORED_WITHIN_SECONDS
@@ -34,10 +34,10 @@ class Desk:
 
     def __init__(self) -> None:
         self.board = FakeBoard()
-        self.palette = Palette()
-        self.posting = Posting(self.board, now, self.palette)
+        self.palette = BlockSupport()
+        self.posting = MessagePoster(self.board, now, self.palette)
         self.tries: list[datetime | None] = []
-        self.stored: list[tuple[Ts, str | None]] = []
+        self.stored: list[tuple[MessageTs, str | None]] = []
         self.stored_for: list[datetime] = []
         self.database_is_away = False
         self.intents_are_unconfirmed = False
@@ -46,7 +46,7 @@ class Desk:
         """Another try has been begun since, by another process."""
 
     async def post(
-        self, *forms: str | Message, tried_at: datetime | None = None, slot: Slot | None = None
+        self, *forms: str | Message, tried_at: datetime | None = None, slot: ReplyKind | None = None
     ) -> None:
         async def store_try(at: datetime | None) -> None:
             self.tries.append(at)
@@ -55,7 +55,7 @@ class Desk:
             if self.intents_are_unconfirmed:
                 raise StoreUnavailable("connection lost")
 
-        async def store_ts(tried_at: datetime, ts: Ts, fingerprint: str | None) -> bool:
+        async def store_ts(tried_at: datetime, ts: MessageTs, fingerprint: str | None) -> bool:
             await asyncio.sleep(0.01)
             if self.database_is_away:
                 raise StoreUnavailable("away")
@@ -67,7 +67,7 @@ class Desk:
 
         messages = tuple(form if isinstance(form, Message) else Message(form) for form in forms or ("hello",))
         await self.posting.post_once(
-            Post(HERE, messages, WatchId("watch"), None, tried_at, store_try, store_ts, slot)
+            PendingPost(HERE, messages, CardId("watch"), None, tried_at, store_try, store_ts, slot)
         )
 
     @property
@@ -80,23 +80,23 @@ async def test_a_try_is_stored_before_it_is_made_and_its_ts_after() -> None:
     await desk.post()
     assert desk.held == ["hello"]
     assert desk.tries == [START]
-    assert desk.stored == [(Ts("1.0"), Message("hello").fingerprint)]
+    assert desk.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
 
 
 async def test_a_ts_is_stored_for_the_try_that_it_came_of() -> None:
     desk = Desk()
-    desk.board.plan("post", BoardUnreachable("no_connection"), BoardUnreachable("no_connection"))
+    desk.board.plan("post", SlackUnreachable("no_connection"), SlackUnreachable("no_connection"))
     await desk.post()
     assert desk.tries == [START, None, START + timedelta(seconds=1), None, START + timedelta(seconds=3)]
     assert desk.stored_for == [START + timedelta(seconds=3)]
-    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await desk.post()
     assert desk.stored_for[-1:] == desk.tries[-1:]
 
 
 async def test_a_post_found_after_a_former_try_came_to_nothing_is_stored_for_the_later_one() -> None:
     desk = Desk()
-    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await desk.post(tried_at=START - timedelta(days=1))
     assert desk.held == ["hello"]
     assert desk.stored_for == desk.tries == [START]
@@ -110,7 +110,7 @@ async def test_while_the_database_is_away_the_ts_is_stored_again_and_again() -> 
     assert desk.held == ["hello"] and desk.stored == []
     desk.database_is_away = False
     await posting
-    assert desk.stored == [(Ts("1.0"), Message("hello").fingerprint)]
+    assert desk.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
     assert desk.board.times("delete") == []
 
 
@@ -123,7 +123,7 @@ async def test_a_ts_that_is_not_stored_for_minutes_is_left_to_the_next_try_which
     desk.database_is_away = False
     await desk.post(tried_at=desk.tries[0])
     assert desk.held == ["hello"]
-    assert desk.stored == [(Ts("1.0"), None)]
+    assert desk.stored == [(MessageTs("1.0"), None)]
 
 
 async def test_a_post_whose_try_another_process_has_replaced_is_deleted() -> None:
@@ -136,7 +136,7 @@ async def test_a_post_whose_try_another_process_has_replaced_is_deleted() -> Non
 async def test_a_surplus_post_that_slack_does_not_delete_is_left() -> None:
     desk = Desk()
     desk.is_replaced = True
-    desk.board.plan("delete", BoardUnreachable("no_connection"))
+    desk.board.plan("delete", SlackUnreachable("no_connection"))
     await desk.post()
     assert desk.held == ["hello"] and len(desk.board.times("delete")) == 1
 
@@ -144,7 +144,7 @@ async def test_a_surplus_post_that_slack_does_not_delete_is_left() -> None:
 async def test_whoever_can_not_look_for_a_former_try_waits_until_its_process_can_no_longer_be_at_it() -> None:
     desk = Desk()
     desk.board.plan("find", ScopeMissing("missing_scope"))
-    with pytest.raises(CannotTell):
+    with pytest.raises(DeliveryUnknown):
         await desk.post(tried_at=START - timedelta(seconds=3))
     assert 12.0 <= asyncio.get_running_loop().time() < 14.0
     assert desk.held == []
@@ -171,7 +171,7 @@ async def test_the_post_of_a_process_that_died_is_waited_for_whatever_its_clock_
 async def test_a_refused_post_that_the_database_still_holds_for_tried_is_posted_once_it_is_back() -> None:
     """Even where nobody may look for it: this process knows that there is nothing to be found."""
     desk = Desk()
-    desk.board.plan("post", BoardBusy("ratelimited", 1.0))
+    desk.board.plan("post", SlackBusy("ratelimited", 1.0))
     desk.withdrawals_are_lost = True
     with pytest.raises(StoreUnavailable):
         await desk.post()
@@ -184,29 +184,29 @@ async def test_a_refused_post_that_the_database_still_holds_for_tried_is_posted_
 async def test_a_former_try_of_long_ago_that_can_not_be_looked_for_is_told_at_once() -> None:
     desk = Desk()
     desk.board.plan("find", ScopeMissing("missing_scope"))
-    with pytest.raises(CannotTell):
+    with pytest.raises(DeliveryUnknown):
         await desk.post(tried_at=START - timedelta(days=1))
     assert asyncio.get_running_loop().time() == 0.0
 
 
 async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> None:
     desk = Desk()
-    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await desk.post()
     assert desk.held == ["hello"]
-    assert desk.stored == [(Ts("1.0"), None)]
+    assert desk.stored == [(MessageTs("1.0"), None)]
 
 
 async def test_of_two_replies_begun_in_the_same_moment_the_one_is_not_taken_for_the_other() -> None:
     desk = Desk()
-    await desk.post("one", slot=Slot("1"))
-    await desk.post("other", slot=Slot("2"), tried_at=desk.tries[0])
+    await desk.post("one", slot=ReplyKind("1"))
+    await desk.post("other", slot=ReplyKind("2"), tried_at=desk.tries[0])
     assert desk.held == ["one", "other"]
 
 
 async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer_arrive() -> None:
     desk = Desk()
-    desk.board.plan("post", Unanswered("ServerDisconnectedError"))
+    desk.board.plan("post", OutcomeUnknown("ServerDisconnectedError"))
     await desk.post()
     first, second = desk.board.times("post")
     assert second - first >= 12
@@ -215,9 +215,9 @@ async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer
 
 async def test_without_the_history_an_unanswered_post_is_not_repeated() -> None:
     desk = Desk()
-    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     desk.board.plan("find", ScopeMissing("missing_scope"))
-    with pytest.raises(CannotTell):
+    with pytest.raises(DeliveryUnknown):
         await desk.post()
     assert desk.held == ["hello"]
 
@@ -237,9 +237,9 @@ async def test_a_try_of_a_former_process_that_never_arrived_is_made_again() -> N
 
 async def test_the_look_itself_may_fail_and_is_repeated() -> None:
     desk = Desk()
-    desk.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     desk.board.plan(
-        "find", BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection"), Unanswered("x")
+        "find", SlackBusy("ratelimited", 30.0), SlackUnreachable("no_connection"), OutcomeUnknown("x")
     )
     await desk.post()
     assert desk.held == ["hello"]
@@ -247,7 +247,7 @@ async def test_the_look_itself_may_fail_and_is_repeated() -> None:
 
 async def test_when_slack_asks_to_wait_it_is_waited_for() -> None:
     desk = Desk()
-    desk.board.plan("post", BoardBusy("rate_limited", 30.0))
+    desk.board.plan("post", SlackBusy("rate_limited", 30.0))
     await desk.post()
     assert desk.board.times("post") == [0.0, 30.0]
 
@@ -257,7 +257,7 @@ async def test_a_refused_form_gives_way_to_a_plainer_one() -> None:
     desk.board.plan("post", PayloadRefused("invalid_blocks"))
     await desk.post("rich", "plain")
     assert desk.held == ["plain"]
-    assert desk.stored == [(Ts("1.0"), Message("plain").fingerprint)]
+    assert desk.stored == [(MessageTs("1.0"), Message("plain").fingerprint)]
 
 
 async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
@@ -267,7 +267,7 @@ async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() ->
     desk.board.plan("post", PayloadRefused("invalid_blocks"))
     await desk.post(task, plain)
     assert desk.held == ["step 1, plain"]
-    assert desk.palette.usable((task, plain)) == (plain,)
+    assert desk.palette.supported((task, plain)) == (plain,)
 
 
 async def test_a_revoked_token_is_waited_out_at_an_easy_pace() -> None:
@@ -293,7 +293,7 @@ async def test_a_cancelled_caller_leaves_a_post_under_way_to_its_end() -> None:
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await desk.posting.steps.settle()
+    await desk.posting.tasks.drain()
     assert len(desk.stored) == 1
 
 
@@ -303,12 +303,12 @@ async def test_nothing_is_posted_when_the_try_can_not_be_stored() -> None:
     async def store_try(_at: datetime | None) -> None:
         raise StoreUnavailable("locked")
 
-    async def store_ts(_tried_at: datetime, _ts: Ts, _fingerprint: str | None) -> bool:
+    async def store_ts(_tried_at: datetime, _ts: MessageTs, _fingerprint: str | None) -> bool:
         raise AssertionError
 
     with pytest.raises(StoreUnavailable):
         await desk.posting.post_once(
-            Post(HERE, (Message("hello"),), WatchId("watch"), None, None, store_try, store_ts)
+            PendingPost(HERE, (Message("hello"),), CardId("watch"), None, None, store_try, store_ts)
         )
     assert desk.held == []
 
@@ -317,9 +317,9 @@ FAILURES = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                Unanswered("TimeoutError"),
-                BoardBusy("ratelimited", 2.0),
-                BoardUnreachable("no_connection"),
+                OutcomeUnknown("TimeoutError"),
+                SlackBusy("ratelimited", 2.0),
+                SlackUnreachable("no_connection"),
                 PayloadRefused("invalid_blocks"),
             ]
         ),
@@ -331,11 +331,11 @@ FAILURES = st.lists(
 
 @given(failures=FAILURES)
 async def test_whatever_fails_in_whatever_order_slack_holds_it_exactly_once(
-    failures: list[tuple[BoardError, bool]],
+    failures: list[tuple[SlackError, bool]],
 ) -> None:
     desk = Desk()
     for error, took_effect in failures:
-        desk.board.plan("post", error, after_effect=took_effect and isinstance(error, Unanswered))
+        desk.board.plan("post", error, after_effect=took_effect and isinstance(error, OutcomeUnknown))
     await desk.post("rich", "plain")
     assert len(desk.held) == 1
     assert len(desk.stored) == 1
@@ -360,6 +360,6 @@ async def test_what_another_process_stored_unconfirmed_has_to_be_looked_for() ->
     with pytest.raises(StoreUnavailable):
         await desk.post()
     desk.intents_are_unconfirmed = False
-    with pytest.raises(CannotTell):
+    with pytest.raises(DeliveryUnknown):
         await desk.post(tried_at=START - timedelta(seconds=5))
     assert desk.held == []

@@ -10,21 +10,21 @@ import pytest
 from bot.delivery.charts import WAITED_FOR_SECONDS
 from bot.delivery.thread import CHART, FILE, IN_OMNI
 from bot.delivery.uploads import UPLOADED, UPLOADED_WITHIN_SECONDS
-from bot.domain.cards import ChannelId, Place, Reply, Slot, Ts
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, ReplyKind, ThreadReply
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
     MessageGone,
     NotAllowedHere,
     OmniBusy,
     OmniError,
     OmniUnreachable,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
-    Unanswered,
 )
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message, Upload
@@ -51,11 +51,11 @@ PNG = b"\x89PNG\r\n\x1a\n picture"
 CHAT = "https://acme.omniapp.co/chat/550e8400"
 
 
-def is_whole(stage: Stage, place: Place = HERE) -> bool:
+def is_whole(stage: Stage, channel: ChannelRef = HERE) -> bool:
     """Whether card and replies together show the answer once, in order, with nothing left out."""
-    (card,) = stage.board.top_level(place)
-    replies = [posted for posted in stage.board.replies() if posted.place == place]
-    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {place}
+    (card,) = stage.board.top_level(channel)
+    replies = [posted for posted in stage.board.replies() if posted.place == channel]
+    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {channel}
     seen = paragraphs(card.message, *[posted.message for posted in replies])
     return seen == list(range(1, len(seen) + 1)) and seen[-1:] == [
         len(re.findall("paragraph", answer_of(stage)))
@@ -83,7 +83,7 @@ async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_the_watch_is_clo
     stage, board = an_answer()
     await delivered(stage)
     assert is_whole(stage)
-    assert [reply.thread for reply in board.replies()] == [Ts("1.0")] * PIECES
+    assert [reply.thread for reply in board.replies()] == [MessageTs("1.0")] * PIECES
     assert board.times("find") == []
     assert board.uploaded == []
     assert stage.all_closed()
@@ -112,7 +112,7 @@ async def test_an_answer_that_was_quick_is_not_announced_later_when_its_thread_t
     stage.omni.chart_seconds = 60.0
     async with stage.bot() as runner:
         await asyncio.sleep(20)
-        await stage.watches.add(replace(a_watch("again", person=GRACE), asked_at=now()))
+        await stage.watches.add(replace(a_watch("again", user=GRACE), requested_at=now()))
         await runner.start(JOB)
         await asyncio.sleep(25)
     await delivered(stage, 90)
@@ -124,7 +124,7 @@ async def test_an_answer_that_took_long_is_announced_after_a_crash_too() -> None
     stage, board = a_stage(a_watch())
     async with stage.bot():
         await asyncio.sleep(40)
-        board.plan("post", *[BoardUnreachable("down")] * 10)
+        board.plan("post", *[SlackUnreachable("down")] * 10)
         stage.says(JobState.COMPLETE, answer="Short.", completed_at=now())
         await asyncio.sleep(10)
     assert "Short." in stage.shown()[0]
@@ -150,12 +150,14 @@ async def test_a_reply_that_is_not_answered_is_looked_for_and_comes_once_in_its_
     stage, board = an_answer()
     post, calls = board.post, 0
 
-    async def post_unanswered(place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def post_unanswered(
+        channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         nonlocal calls
         calls += thread is not None
         if thread is not None and calls == unanswered + 1:
-            board.plan("post", Unanswered("TimeoutError"), after_effect=takes_effect)
-        return await post(place, message, mark=mark, thread=thread)
+            board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=takes_effect)
+        return await post(channel, message, mark=mark, thread=thread)
 
     board.post = post_unanswered  # type: ignore[method-assign]
     await delivered(stage, 120)
@@ -237,10 +239,12 @@ async def test_a_reply_that_slack_refuses_comes_in_a_plainer_form_at_once() -> N
     stage, board = an_answer()
     post = board.post
 
-    async def refuse_blocks(place: Place, message: Message, *, mark: str, thread: Ts | None = None) -> Ts:
+    async def refuse_blocks(
+        channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         if thread is not None and message.blocks:
             board.plan("post", PayloadRefused("invalid_blocks"))
-        return await post(place, message, mark=mark, thread=thread)
+        return await post(channel, message, mark=mark, thread=thread)
 
     board.post = refuse_blocks  # type: ignore[method-assign]
     await delivered(stage)
@@ -275,9 +279,9 @@ async def test_without_the_history_a_reply_that_a_dead_process_left_behind_is_no
 
 def forget_whether_it_arrived(stage: Stage, number: int) -> None:
     """As a process leaves that part of an answer behind that dies over it, the card still open."""
-    thread, slot = stage.watches.threads[WATCH], Slot(str(number))
+    thread, slot = stage.watches.threads[WATCH], ReplyKind(str(number))
     assert thread[slot].ts
-    thread[slot] = Reply(thread[slot].tried_at)
+    thread[slot] = ThreadReply(thread[slot].started_at)
     stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
 
@@ -287,7 +291,7 @@ async def test_without_the_history_an_unanswered_reply_is_not_repeated_and_the_n
     async with stage.bot():
         while not stage.board.posted:
             await asyncio.sleep(0)
-        board.plan("post", Unanswered("TimeoutError"))
+        board.plan("post", OutcomeUnknown("TimeoutError"))
         await asyncio.sleep(60)
     assert len(board.replies()) == PIECES - 1
     assert stage.all_closed()
@@ -299,7 +303,7 @@ async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_o
     async with stage.bot() as runner:
         while not stage.board.posted:
             await asyncio.sleep(0)
-        board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
         await asyncio.sleep(60)
         assert len(board.replies()) == PIECES
         stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
@@ -318,15 +322,15 @@ async def test_without_the_history_nor_is_it_repeated_when_the_database_was_away
     replies = 0
 
     async def take_it_and_say_nothing(
-        place: Place, message: Message, *, mark: str, thread: Ts | None = None
-    ) -> Ts:
+        channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         nonlocal replies
-        ts = await post(place, message, mark=mark, thread=thread)
+        ts = await post(channel, message, mark=mark, thread=thread)
         replies += thread is not None
         if replies == 1:
             replies += 1
             stage.watches.error = StoreUnavailable("away")
-            raise Unanswered("TimeoutError")
+            raise OutcomeUnknown("TimeoutError")
         return ts
 
     board.post = take_it_and_say_nothing  # type: ignore[method-assign]
@@ -343,12 +347,12 @@ async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_
     post = board.post
 
     async def post_to_a_thread_just_deleted(
-        place: Place, message: Message, *, mark: str, thread: Ts | None = None
-    ) -> Ts:
+        channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+    ) -> MessageTs:
         if thread == "1.0" and len(board.replies()) == 1:
             board.posted.clear()
             raise MessageGone("thread_not_found")
-        return await post(place, message, mark=mark, thread=thread)
+        return await post(channel, message, mark=mark, thread=thread)
 
     board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
     await delivered(stage)
@@ -362,8 +366,8 @@ async def test_a_card_asked_for_anew_while_its_thread_fills_gets_a_thread_of_its
     async with stage.bot() as runner:
         while len(board.replies()) < 2:
             await asyncio.sleep(0.1)
-        old = board.posted.pop(Ts("1.0"))
-        await stage.watches.start_over(WATCH, Ts("1.0"))
+        old = board.posted.pop(MessageTs("1.0"))
+        await stage.watches.forget_message(WATCH, MessageTs("1.0"))
         await runner.start(JOB)
         await asyncio.sleep(60)
     assert old.thread is None
@@ -451,12 +455,12 @@ def is_led_to_omni(stage: Stage) -> bool:
         NotAllowedHere("file_uploads_disabled"),
         ScopeMissing("missing_scope"),
         PayloadRefused("file_type_not_allowed"),
-        Unanswered("TimeoutError"),
+        OutcomeUnknown("TimeoutError"),
     ],
     ids=lambda refusal: refusal.code,
 )
 async def test_where_the_file_is_not_taken_or_nobody_can_tell_one_line_leads_to_omni(
-    refusal: BoardError,
+    refusal: SlackError,
 ) -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", refusal)
@@ -472,7 +476,7 @@ async def test_where_the_file_is_not_taken_or_nobody_can_tell_one_line_leads_to_
 
 async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
     stage, board = an_answer(TALLEST)
-    board.plan("upload", Unanswered("TimeoutError"), after_effect=True)
+    board.plan("upload", OutcomeUnknown("TimeoutError"), after_effect=True)
     await delivered(stage)
     assert len(board.uploaded) == 1
     assert is_led_to_omni(stage)
@@ -480,10 +484,10 @@ async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [BoardUnreachable("no_connection"), BoardBusy("ratelimited", 30.0), TokenRefused("token_revoked")],
+    [SlackUnreachable("no_connection"), SlackBusy("ratelimited", 30.0), TokenRefused("token_revoked")],
     ids=lambda trouble: trouble.code,
 )
-async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: BoardError) -> None:
+async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: SlackError) -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", trouble)
     await delivered(stage, 90)
@@ -494,7 +498,7 @@ async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: B
 
 async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file() -> None:
     stage, board = an_answer(TALLEST)
-    board.plan("upload", *[BoardUnreachable("no_connection")] * 5)
+    board.plan("upload", *[SlackUnreachable("no_connection")] * 5)
     async with stage.bot():
         while len(board.times("upload")) < 5:
             await asyncio.sleep(0.1)
@@ -505,7 +509,7 @@ async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file()
 
 async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line() -> None:
     stage, board = an_answer(TALLEST)
-    board.plan("upload", *[BoardUnreachable("no_connection")] * 100)
+    board.plan("upload", *[SlackUnreachable("no_connection")] * 100)
     await delivered(stage, UPLOADED_WITHIN_SECONDS + 120)
     assert is_led_to_omni(stage)
     assert board.uploaded == []
@@ -514,7 +518,7 @@ async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line
 
 async def test_processes_that_take_a_file_over_from_each_other_do_not_try_it_for_ever() -> None:
     stage, board = an_answer(TALLEST)
-    board.plan("upload", *[BoardUnreachable("no_connection")] * 1_000)
+    board.plan("upload", *[SlackUnreachable("no_connection")] * 1_000)
     for _ in range(6):
         await delivered(stage, UPLOADED_WITHIN_SECONDS / 2)
     assert is_led_to_omni(stage)
@@ -524,7 +528,7 @@ async def test_processes_that_take_a_file_over_from_each_other_do_not_try_it_for
 async def a_process_died_over_the_file(stage: Stage) -> None:
     await delivered(stage)
     stage.board.uploaded.clear()
-    stage.watches.threads[WATCH][FILE] = Reply(now())
+    stage.watches.threads[WATCH][FILE] = ThreadReply(now())
     stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
 
@@ -543,8 +547,8 @@ async def test_a_file_that_a_former_process_is_still_at_is_waited_for() -> None:
     await a_process_died_over_the_file(stage)
     async with stage.bot():
         await asyncio.sleep(8)
-        tried_at = stage.watches.threads[WATCH][FILE].tried_at
-        assert await stage.watches.reply_posted(WATCH, FILE, tried_at, UPLOADED, None)
+        tried_at = stage.watches.threads[WATCH][FILE].started_at
+        assert await stage.watches.mark_reply_posted(WATCH, FILE, tried_at, UPLOADED, None)
         await asyncio.sleep(60)
     assert len(stage.told()) == 5
     assert IN_OMNI not in stage.watches.threads[WATCH]
@@ -554,9 +558,9 @@ async def test_a_file_that_a_former_process_is_still_at_is_waited_for() -> None:
 class SlowUploads(OddBoard):
     """Slack takes its time over files."""
 
-    async def upload(self, place: Place, upload: Upload, *, thread: Ts | None = None) -> None:
+    async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
         await asyncio.sleep(2.0)
-        await super().upload(place, upload, thread=thread)
+        await super().upload(channel, upload, thread=thread)
 
 
 async def test_a_stop_in_the_middle_of_an_upload_lets_it_end() -> None:
@@ -605,7 +609,7 @@ async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.Monkey
     answer_module._rendered.cache_clear()
     stage = Stage(
         a_job(JobState.COMPLETE, answer=TALLEST),
-        *(a_watch(f"watch{number}", Place(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
+        *(a_watch(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
     )
     await delivered(stage)
     assert aside == ["prepare"]
@@ -615,7 +619,7 @@ async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.Monkey
 
 
 async def test_omni_is_asked_for_a_chart_once_whatever_the_number_of_places() -> None:
-    places = [Place(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
+    places = [ChannelRef(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
     stage = Stage(
         a_job(JobState.COMPLETE, answer="Short."),
         *(a_watch(f"watch{number}", place) for number, place in enumerate(places)),
@@ -651,9 +655,11 @@ async def test_a_job_that_was_not_answered_has_no_chart(state: JobState) -> None
 async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = PNG
-    board.plan("upload", Unanswered("TimeoutError"))
+    board.plan("upload", OutcomeUnknown("TimeoutError"))
     await delivered(stage)
-    assert stage.watches.threads[WATCH] == {CHART: Reply(stage.watches.threads[WATCH][CHART].tried_at)}
+    assert stage.watches.threads[WATCH] == {
+        CHART: ThreadReply(stage.watches.threads[WATCH][CHART].started_at)
+    }
     stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
     await delivered(stage)
     assert len(stage.omni.charts_asked) == 1
@@ -663,10 +669,10 @@ async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
 
 @pytest.mark.parametrize(
     "refusal",
-    [NotAllowedHere("not_in_channel"), ScopeMissing("missing_scope"), MessageGone("x"), Unanswered("x")],
+    [NotAllowedHere("not_in_channel"), ScopeMissing("missing_scope"), MessageGone("x"), OutcomeUnknown("x")],
     ids=lambda refusal: type(refusal).__name__,
 )
-async def test_a_chart_that_slack_does_not_take_is_quietly_left_out(refusal: BoardError) -> None:
+async def test_a_chart_that_slack_does_not_take_is_quietly_left_out(refusal: SlackError) -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = PNG
     board.plan("upload", refusal)
@@ -721,14 +727,14 @@ async def test_whoever_joins_while_a_chart_is_waited_for_has_it_too() -> None:
     stage.omni.chart_seconds = 20.0
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        await stage.watches.add(a_watch("other", Place(HERE.team, ChannelId("C0OTHER")), GRACE))
+        await stage.watches.add(a_watch("other", ChannelRef(HERE.team, ChannelId("C0OTHER")), GRACE))
         await stage.watches.add(
-            replace(a_watch("again"), followers=(GRACE,), requester=GRACE, asked_at=now())
+            replace(a_watch("again"), followers=(GRACE,), requester=GRACE, requested_at=now())
         )
         await runner.start(JOB)
         await asyncio.sleep(60)
     assert len(stage.omni.charts_asked) == 1
-    assert sorted(uploaded.place.channel for uploaded in board.uploaded) == ["C0HERE", "C0OTHER"]
+    assert sorted(uploaded.place.id for uploaded in board.uploaded) == ["C0HERE", "C0OTHER"]
     assert stage.all_closed()
 
 

@@ -8,22 +8,22 @@ from itertools import pairwise
 
 import pytest
 
-from bot.delivery.fallback import Palette
-from bot.delivery.updates import BETWEEN_EDITS_SECONDS, Drawing
-from bot.domain.cards import DOUBTED, Claim, Ts, Watch
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.updates import BETWEEN_EDITS_SECONDS, MessageUpdater
+from bot.domain.cards import NEEDS_REDRAW, Card, FencingToken, MessageTs
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
-    ClaimLost,
     MessageGone,
     NotAllowedHere,
+    OutcomeUnknown,
+    OwnershipLost,
     PayloadRefused,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
-    Unanswered,
 )
 from bot.domain.messages import Message
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import HERE, JOB, START, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
 
 pytestmark = pytest.mark.looptime
@@ -40,22 +40,26 @@ class Easel:
         self.board = FakeBoard()
         self.watches = FakeWatches()
         self.ledger = FreeLedger() if edits_per_minute is None else SlowLedger(60 / edits_per_minute)
-        self.palette = Palette()
+        self.palette = BlockSupport()
         self.meter = FakeMeter()
-        self.drawing = Drawing(
-            self.board, self.watches, Gate(self.ledger, "edits", Rate(1.0, 0.0)), self.palette, self.meter
+        self.drawing = MessageUpdater(
+            self.board,
+            self.watches,
+            RateLimiter(self.ledger, "edits", Rate(1.0, 0.0)),
+            self.palette,
+            self.meter,
         )
-        self.cards: list[tuple[Watch, Ts]] = []
+        self.cards: list[tuple[Card, MessageTs]] = []
         self.number = cards
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Easel"]:
         for number in range(self.number):
-            watch = a_watch(f"watch{number}")
-            ts = await self.board.post(HERE, Message("first"), mark=watch.id)
-            watch = replace(watch, card=ts, shown=Message("first").fingerprint)
-            self.watches.rows[watch.id] = watch
-            self.cards.append((watch, ts))
+            card = a_watch(f"watch{number}")
+            ts = await self.board.post(HERE, Message("first"), mark=card.id)
+            card = replace(card, message_ts=ts, shown_fingerprint=Message("first").fingerprint)
+            self.watches.rows[card.id] = card
+            self.cards.append((card, ts))
         task = asyncio.create_task(self.drawing.run())
         try:
             yield self
@@ -66,13 +70,13 @@ class Easel:
     def taken_over(self, **facts: object) -> None:
         """Another process follows the job of the first card by now, and has left its row so."""
         row = self.watches.rows[self.cards[0][0].id]
-        self.watches.rows[row.id] = replace(row, claim=Claim("another"), **facts)  # type: ignore[arg-type]
+        self.watches.rows[row.id] = replace(row, token=FencingToken("another"), **facts)  # type: ignore[arg-type]
 
     def show(self, text: str, card: int = 0) -> None:
-        self.drawing.show(*self.cards[card], look(text))
+        self.drawing.schedule_update(*self.cards[card], look(text))
 
     async def finish(self, text: str, card: int = 0) -> bool:
-        return await self.drawing.finish(*self.cards[card], look(text))
+        return await self.drawing.show_final(*self.cards[card], look(text))
 
     def edits(self, card: int = 0) -> list[str]:
         return [message.text for _, message in self.board.posted[self.cards[card][1]].edits]
@@ -161,7 +165,7 @@ async def test_the_queue_grows_with_the_cards_and_not_with_time() -> None:
 
 async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
     async with Easel(cards=2).running() as easel:
-        easel.board.plan("update", BoardBusy("ratelimited", 20.0))
+        easel.board.plan("update", SlackBusy("ratelimited", 20.0))
         easel.show("second", 0)
         await asyncio.sleep(1)
         easel.show("second", 1)
@@ -169,8 +173,8 @@ async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
     assert [round(time) for card in (0, 1) for time in easel.edited_at(card)] == [20, 20]
 
 
-@pytest.mark.parametrize("error", [BoardUnreachable("no_connection"), Unanswered("fatal_error")])
-async def test_the_last_look_is_tried_until_slack_has_taken_it(error: BoardError) -> None:
+@pytest.mark.parametrize("error", [SlackUnreachable("no_connection"), OutcomeUnknown("fatal_error")])
+async def test_the_last_look_is_tried_until_slack_has_taken_it(error: SlackError) -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", *([error] * 30))
         assert await easel.finish("done")
@@ -179,7 +183,7 @@ async def test_the_last_look_is_tried_until_slack_has_taken_it(error: BoardError
 
 async def test_an_edit_that_was_not_answered_is_repeated_even_if_it_was_taken() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         assert await easel.finish("done")
     assert easel.edits() == ["done", "done"]
 
@@ -188,9 +192,11 @@ async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_aga
     async with Easel().running() as easel:
         easel.board.plan("update", PayloadRefused("invalid_blocks"), PayloadRefused("msg_too_long"))
         forms = (Message("rich"), Message("plain"), Message("words"))
-        watch, ts = easel.cards[0]
-        assert await easel.drawing.finish(watch, ts, forms)
-        easel.drawing.show(replace(watch, shown=Message("words").fingerprint), ts, forms)
+        card, ts = easel.cards[0]
+        assert await easel.drawing.show_final(card, ts, forms)
+        easel.drawing.schedule_update(
+            replace(card, shown_fingerprint=Message("words").fingerprint), ts, forms
+        )
         await asyncio.sleep(30)
     assert easel.edits() == ["words"]
     assert easel.board.times("update")[-1] < 1.0
@@ -198,29 +204,29 @@ async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_aga
 
 async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
     async with Easel().running() as easel:
-        watch, ts = easel.cards[0]
+        card, ts = easel.cards[0]
         task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
         plain = Message("step 1, plain", ({"type": "section"},))
         easel.board.plan("update", PayloadRefused("invalid_blocks"))
-        assert await easel.drawing.finish(watch, ts, (task, plain))
+        assert await easel.drawing.show_final(card, ts, (task, plain))
     assert easel.edits() == ["step 1, plain"]
-    assert easel.palette.usable((task, plain)) == (plain,)
+    assert easel.palette.supported((task, plain)) == (plain,)
 
 
 async def test_a_form_that_slack_takes_at_once_teaches_nothing() -> None:
     async with Easel().running() as easel:
-        watch, ts = easel.cards[0]
+        card, ts = easel.cards[0]
         forms = (Message("step 1", ({"type": "task_card"},)), Message("step 1, plain"))
-        assert await easel.drawing.finish(watch, ts, forms)
-    assert easel.palette.usable(forms) == forms
+        assert await easel.drawing.show_final(card, ts, forms)
+    assert easel.palette.supported(forms) == forms
 
 
 @pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])
-async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: BoardError) -> None:
+async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: SlackError) -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", error)
         assert not await easel.finish("done")
-    assert easel.watches.rows[easel.cards[0][0].id].card_gone
+    assert easel.watches.rows[easel.cards[0][0].id].is_message_gone
 
 
 async def test_while_the_database_is_down_a_look_waits_and_is_drawn_after_it() -> None:
@@ -244,16 +250,16 @@ async def test_a_look_that_was_drawn_and_could_not_be_stored_is_not_taken_for_th
         assert await easel.finish("nobody follows this")
         easel.board.on_update = lambda: None
         easel.watches.error = None
-        watch, ts = easel.cards[0]
-        assert await easel.drawing.finish(easel.watches.rows[watch.id], ts, look("first"))
+        card, ts = easel.cards[0]
+        assert await easel.drawing.show_final(easel.watches.rows[card.id], ts, look("first"))
     assert easel.edits() == ["nobody follows this", "first"]
 
 
 async def test_while_an_edit_is_under_way_the_table_claims_no_look() -> None:
     async with Easel().running() as easel:
-        watch, _ = easel.cards[0]
+        card, _ = easel.cards[0]
         claimed: list[str | None] = []
-        easel.board.on_update = lambda: claimed.append(easel.watches.rows[watch.id].shown)
+        easel.board.on_update = lambda: claimed.append(easel.watches.rows[card.id].shown_fingerprint)
         assert await easel.finish("done")
     assert claimed == [None]
 
@@ -261,12 +267,12 @@ async def test_while_an_edit_is_under_way_the_table_claims_no_look() -> None:
 async def test_what_is_shown_is_remembered_for_the_next_start() -> None:
     async with Easel().running() as easel:
         assert await easel.finish("done")
-    assert easel.watches.rows[easel.cards[0][0].id].shown == Message("done").fingerprint
+    assert easel.watches.rows[easel.cards[0][0].id].shown_fingerprint == Message("done").fingerprint
 
 
 async def test_after_an_unanswered_edit_nobody_trusts_what_the_card_showed_before() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.show("second")
         await asyncio.sleep(1)
         easel.show("first")
@@ -276,24 +282,24 @@ async def test_after_an_unanswered_edit_nobody_trusts_what_the_card_showed_befor
 
 async def test_a_refusal_of_an_overtaken_look_does_not_make_the_newer_one_plainer() -> None:
     async with Easel().running() as easel:
-        watch, ts = easel.cards[0]
+        card, ts = easel.cards[0]
         newer = (Message("rich"), Message("plain"))
         easel.board.plan("update", PayloadRefused("invalid_blocks"))
         begin = easel.board._begin
 
-        def overtaken(method: str) -> BoardError | None:
-            easel.drawing.show(watch, ts, newer)
+        def overtaken(method: str) -> SlackError | None:
+            easel.drawing.schedule_update(card, ts, newer)
             return begin(method)
 
         easel.board._begin = overtaken  # type: ignore[method-assign]
-        easel.drawing.show(watch, ts, (Message("old rich"), Message("old plain")))
+        easel.drawing.schedule_update(card, ts, (Message("old rich"), Message("old plain")))
         await asyncio.sleep(10)
     assert easel.edits() == ["rich"]
 
 
 async def test_after_the_last_look_is_decided_no_other_one_is_drawn() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", BoardUnreachable("no_connection"))
+        easel.board.plan("update", SlackUnreachable("no_connection"))
         finishing = asyncio.create_task(easel.finish("done"))
         await asyncio.sleep(1)
         easel.show("running")
@@ -320,7 +326,7 @@ async def test_a_card_that_another_process_has_taken_over_is_not_edited() -> Non
 async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the_card() -> None:
     async with Easel().running() as easel:
         await easel.watches.claim(JOB)
-        with pytest.raises(ClaimLost):
+        with pytest.raises(OwnershipLost):
             await easel.finish("done")
         await asyncio.sleep(30)
     assert easel.edits() == []
@@ -328,23 +334,25 @@ async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the
 
 async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_process() -> None:
     async with Easel().running() as easel:
-        watch, _ = easel.cards[0]
+        card, _ = easel.cards[0]
         easel.board.on_update = easel.taken_over
-        with pytest.raises(ClaimLost):
+        with pytest.raises(OwnershipLost):
             await easel.finish("done")
         easel.board.on_update = lambda: None
         await asyncio.sleep(30)
     assert easel.edits() == ["done"]
-    assert easel.watches.rows[watch.id].shown == DOUBTED, "the other process must not rely on it"
+    assert easel.watches.rows[card.id].shown_fingerprint == NEEDS_REDRAW, (
+        "the other process must not rely on it"
+    )
 
 
 async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> None:
     async with Easel().running() as easel:
         claim, _ = await easel.watches.claim(JOB)
-        with pytest.raises(ClaimLost):
+        with pytest.raises(OwnershipLost):
             await easel.finish("done")
-        (watch,) = await easel.watches.open_watches(JOB, claim)
-        assert await easel.drawing.finish(watch, easel.cards[0][1], look("done"))
+        (card,) = await easel.watches.open_cards(JOB, claim)
+        assert await easel.drawing.show_final(card, easel.cards[0][1], look("done"))
     assert easel.edits() == ["done"]
 
 
@@ -352,11 +360,13 @@ async def test_of_two_last_looks_the_second_comes_after_the_first_and_both_are_h
     """Retry can be pressed before Slack has answered the edit that showed the button."""
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
-        first = asyncio.create_task(easel.drawing.finish(watch, ts, look("failed"), ended=True))
+        (card, ts) = easel.cards[0]
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        first = asyncio.create_task(easel.drawing.show_final(card, ts, look("failed"), ended=True))
         await asyncio.sleep(0.5)
-        second = asyncio.create_task(easel.drawing.finish(watch, ts, look("failed, asked again"), ended=True))
+        second = asyncio.create_task(
+            easel.drawing.show_final(card, ts, look("failed, asked again"), ended=True)
+        )
         async with asyncio.timeout(60):
             assert await first and await second
     assert easel.edits()[-1] == "failed, asked again"
@@ -367,59 +377,59 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
     """Its process was paused between the look at the claim and the request; the job's end was shown meanwhile."""
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
 
         closed_at = START if is_closed else None
         shown = Message("the answer").fingerprint
         easel.board.on_update = lambda: easel.taken_over(shown=shown, ended=True, closed_at=closed_at)
-        easel.drawing.show(watch, ts, look("running"))
+        easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
-        row = easel.watches.rows[watch.id]
-        assert (row.shown, row.closed_at, row.ended) == (DOUBTED, None, True)
+        row = easel.watches.rows[card.id]
+        assert (row.shown_fingerprint, row.closed_at, row.ended) == (NEEDS_REDRAW, None, True)
         assert await easel.watches.open_jobs() == [JOB]
-        with pytest.raises(ClaimLost):
-            await easel.watches.close(replace(row, claim=Claim("another")), START)
+        with pytest.raises(OwnershipLost):
+            await easel.watches.close(replace(row, token=FencingToken("another")), START)
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
 async def test_late_end_does_not_doubt_an_end_already_shown(is_answered: bool) -> None:
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
         easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
         if not is_answered:
-            easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
-        with pytest.raises(ClaimLost):
-            await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+            easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        with pytest.raises(OwnershipLost):
+            await easel.drawing.show_final(card, ts, look("failed"), ended=True)
         await asyncio.sleep(5)
-        row = easel.watches.rows[watch.id]
-        assert (row.shown, row.closed_at, row.ended) == ("end", START, True)
+        row = easel.watches.rows[card.id]
+        assert (row.shown_fingerprint, row.closed_at, row.ended) == ("end", START, True)
 
 
 async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
-        easel.drawing.show(watch, ts, look("running"))
+        (card, ts) = easel.cards[0]
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(0.5)
         easel.taken_over(shown="end", ended=True, closed_at=START)
-        with pytest.raises(ClaimLost):
-            await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+        with pytest.raises(OwnershipLost):
+            await easel.drawing.show_final(card, ts, look("failed"), ended=True)
         await asyncio.sleep(5)
-        assert easel.watches.rows[watch.id].shown == DOUBTED
+        assert easel.watches.rows[card.id].shown_fingerprint == NEEDS_REDRAW
 
 
 async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once_it_finds_out() -> None:
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
         easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
-        easel.drawing.show(watch, ts, look("running"))
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(10)
-        row = easel.watches.rows[watch.id]
-        assert (row.shown, row.closed_at, row.ended) == (DOUBTED, None, True)
+        row = easel.watches.rows[card.id]
+        assert (row.shown_fingerprint, row.closed_at, row.ended) == (NEEDS_REDRAW, None, True)
 
 
 async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it_before_it_was_stored() -> (
@@ -427,29 +437,29 @@ async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it
 ):
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
 
         def doubted_by_another_process() -> None:
             easel.board.on_update = lambda: None
-            easel.watches.rows[watch.id] = replace(easel.watches.rows[watch.id], shown=DOUBTED)
+            easel.watches.rows[card.id] = replace(easel.watches.rows[card.id], shown_fingerprint=NEEDS_REDRAW)
 
         easel.board.on_update = doubted_by_another_process
-        assert await easel.drawing.finish(watch, ts, look("failed"), ended=True)
+        assert await easel.drawing.show_final(card, ts, look("failed"), ended=True)
     assert easel.edits() == ["failed", "failed"]
-    row = easel.watches.rows[watch.id]
-    assert (row.shown, row.ended) == (Message("failed").fingerprint, True)
+    row = easel.watches.rows[card.id]
+    assert (row.shown_fingerprint, row.ended) == (Message("failed").fingerprint, True)
 
 
 async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_was_ended() -> None:
     easel = Easel()
     async with easel.running():
-        (watch, _) = easel.cards[0]
+        (card, _) = easel.cards[0]
 
         def cut_off() -> None:
             easel.watches.error = StoreUnavailable("away")
 
         easel.board.on_update = cut_off
-        easel.board.plan("update", Unanswered("TimeoutError"), after_effect=True)
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         finishing = asyncio.create_task(easel.finish("rests"))
         await asyncio.sleep(1)
         easel.watches.error = None
@@ -457,54 +467,54 @@ async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_w
         finishing.cancel()
         await asyncio.gather(finishing, return_exceptions=True)
         await asyncio.sleep(300)
-    row = easel.watches.rows[watch.id]
-    assert (row.shown, row.closed_at) == (DOUBTED, None)
+    row = easel.watches.rows[card.id]
+    assert (row.shown_fingerprint, row.closed_at) == (NEEDS_REDRAW, None)
 
 
 async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_answered() -> None:
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
 
         def taken_over_and_cut_off() -> None:
             easel.taken_over(closed_at=START)
             easel.watches.error = StoreUnavailable("away")
 
         easel.board.on_update = taken_over_and_cut_off
-        easel.drawing.show(watch, ts, look("running"))
+        easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(30)
-        assert easel.watches.rows[watch.id].closed_at == START
+        assert easel.watches.rows[card.id].closed_at == START
         easel.watches.error = None
         await asyncio.sleep(10)
-        assert easel.watches.rows[watch.id].closed_at is None
+        assert easel.watches.rows[card.id].closed_at is None
 
 
 async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_nobody() -> None:
     easel = Easel()
     async with easel.running():
-        (watch, ts) = easel.cards[0]
+        (card, ts) = easel.cards[0]
         easel.board.on_update = easel.taken_over
-        easel.drawing.show(watch, ts, look("running"))
+        easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
-    assert easel.watches.rows[watch.id].claim == Claim("another")
+    assert easel.watches.rows[card.id].token == FencingToken("another")
 
 
 async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", BoardUnreachable("no_connection"))
+        easel.board.plan("update", SlackUnreachable("no_connection"))
         easel.show("second")
         await asyncio.sleep(0.5)
         claim, _ = await easel.watches.claim(JOB)
-        (watch,) = await easel.watches.open_watches(JOB, claim)
-        easel.drawing.show(watch, easel.cards[0][1], look("second"))
+        (card,) = await easel.watches.open_cards(JOB, claim)
+        easel.drawing.schedule_update(card, easel.cards[0][1], look("second"))
         await asyncio.sleep(10)
     assert easel.edits() == ["second"]
 
 
 async def test_the_loss_of_one_card_does_not_touch_the_others() -> None:
     async with Easel(cards=2).running() as easel:
-        watch, _ = easel.cards[0]
-        easel.watches.rows[watch.id] = replace(watch, claim=Claim("another"))
+        card, _ = easel.cards[0]
+        easel.watches.rows[card.id] = replace(card, token=FencingToken("another"))
         easel.show("second", 0)
         assert await easel.finish("done", 1)
     assert (easel.edits(0), easel.edits(1)) == ([], ["done"])
@@ -541,7 +551,7 @@ async def test_a_look_that_is_replaced_while_it_is_sent_counts_as_sent_only() ->
 
 async def test_an_edit_that_slack_does_not_take_is_not_counted_until_it_does() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", BoardBusy("ratelimited", 5.0))
+        easel.board.plan("update", SlackBusy("ratelimited", 5.0))
         easel.show("look")
         await asyncio.sleep(1)
         assert (easel.meter.sent, easel.drawing.waiting) == (0, 1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.domain.errors import NotAReference
+from bot.domain.errors import NotAJobReference
 from bot.domain.jobs import Conversation, Job, JobId, JobState, parse_reference
 
 ID = "550e8400-e29b-41d4-a716-446655440000"
@@ -99,7 +99,7 @@ def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str
     ],
 )
 def test_anything_else_is_refused_with_a_sentence_that_says_what_is_wrong(typed: str, says: str) -> None:
-    with pytest.raises(NotAReference, match=says) as refusal:
+    with pytest.raises(NotAJobReference, match=says) as refusal:
         parse_reference(typed)
     assert str(refusal.value).endswith(".")
 
@@ -135,7 +135,7 @@ _PIECES = st.sampled_from(
 def test_whatever_is_typed_becomes_a_canonical_id_a_conversation_or_a_refusal(typed: str) -> None:
     try:
         reference = parse_reference(typed)
-    except NotAReference as refusal:
+    except NotAJobReference as refusal:
         assert "<" not in str(refusal) and "@" not in str(refusal), "a refusal must not repeat what was typed"
         return
     named = reference.id if isinstance(reference, Conversation) else reference

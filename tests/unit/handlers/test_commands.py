@@ -6,17 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from bot.delivery.direct_messages import Interrupted
-from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
+from bot.delivery.direct_messages import InterruptedRequest
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable
 from bot.rendering import replies
-from bot.services.ask import Wish
-from bot.services.follow import Desk
+from bot.services.ask import AskRequest
+from bot.services.follow import FollowService
 from tests.support.slack_payloads import ADA, HERE, URL, Counter, click
 
 pytestmark = pytest.mark.looptime
 
-CLICK = (WatchId("watch"), HERE, Ts("1.1"), ADA)
+CLICK = (CardId("watch"), HERE, MessageTs("1.1"), ADA)
 
 
 async def test_resume_hands_the_desk_what_was_pressed_where_and_by_whom() -> None:
@@ -53,9 +53,9 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
     [
         ({"team": None}, CLICK),
         ({"team": {"id": "T0STRANGER"}}, CLICK),
-        ({"container": None}, (CLICK[0], Place(HERE.team, ChannelId("")), Ts(""), ADA)),
-        ({"actions": None}, (WatchId(""), *CLICK[1:])),
-        ({"actions": []}, (WatchId(""), *CLICK[1:])),
+        ({"container": None}, (CLICK[0], ChannelRef(HERE.team, ChannelId("")), MessageTs(""), ADA)),
+        ({"actions": None}, (CardId(""), *CLICK[1:])),
+        ({"actions": []}, (CardId(""), *CLICK[1:])),
         ({"user": None}, (*CLICK[:3], UserId(""))),
     ],
     ids=["no team", "a stranger's team", "no container", "no actions", "empty actions", "no user"],
@@ -77,7 +77,7 @@ async def test_a_defect_at_the_desk_is_told_as_one() -> None:
     assert counter.told == [(URL, replies.broken())]
 
 
-@pytest.mark.parametrize("refusal", [BoardBusy("ratelimited", 1.0), BoardUnreachable("no_connection")])
+@pytest.mark.parametrize("refusal", [SlackBusy("ratelimited", 1.0), SlackUnreachable("no_connection")])
 async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exception) -> None:
     counter = Counter()
     counter.refusals = [refusal]
@@ -86,7 +86,7 @@ async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exc
     assert counter.told == [(URL, "line")]
 
 
-@pytest.mark.parametrize("refusals", [[Unanswered("TimeoutError")], [BoardUnreachable("x")] * 2])
+@pytest.mark.parametrize("refusals", [[OutcomeUnknown("TimeoutError")], [SlackUnreachable("x")] * 2])
 async def test_a_line_that_can_not_be_told_disturbs_nobody(refusals: list[Exception]) -> None:
     counter = Counter()
     counter.refusals = refusals
@@ -105,7 +105,7 @@ async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
     assert counter.told == [(URL, replies.restarting())]
 
 
-@pytest.mark.parametrize("refusals, forgotten", [([], 1), ([BoardUnreachable("x")] * 2, 0)])
+@pytest.mark.parametrize("refusals, forgotten", [([], 1), ([SlackUnreachable("x")] * 2, 0)])
 async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
     refusals: list[Exception], forgotten: int
 ) -> None:
@@ -120,9 +120,9 @@ async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            raise Interrupted(forget) from None
+            raise InterruptedRequest(forget) from None
 
-    counter.errands.run(errand(), counter.errands.answer_to({"response_url": URL}, HERE, ADA))
+    counter.errands.run(errand(), counter.errands.reply_to({"response_url": URL}, HERE, ADA))
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await counter.errands.drain()
@@ -131,7 +131,7 @@ async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
 
 async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
     counter = Counter()
-    counter.refusals = [BoardError("http_404")]
+    counter.refusals = [SlackError("http_404")]
     await counter.resume()
     await counter.errands.drain()
     assert counter.told == []
@@ -140,7 +140,7 @@ async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
 
 async def test_an_address_that_may_have_taken_it_is_not_made_up_for() -> None:
     counter = Counter()
-    counter.refusals = [Unanswered("TimeoutError")]
+    counter.refusals = [OutcomeUnknown("TimeoutError")]
     await counter.resume()
     await counter.errands.drain()
     assert counter.told == [] and counter.views.whispered == []
@@ -156,8 +156,8 @@ async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value()
     )
     await counter.errands.drain()
     assert [asked[:-1] for asked in counter.desk.asked] == [
-        ("ask", Wish("Top products?", delivery="one"), HERE, ADA),
-        ("ask", Wish("Top products?", private=True, delivery="another"), HERE, ADA),
+        ("ask", AskRequest("Top products?", request_id="one"), HERE, ADA),
+        ("ask", AskRequest("Top products?", private=True, request_id="another"), HERE, ADA),
     ]
     assert counter.told == [(URL, "line")] * 2
 
@@ -193,7 +193,7 @@ class Storing:
 COMMAND = {
     "text": "job",
     "user_id": ADA,
-    "channel_id": HERE.channel,
+    "channel_id": HERE.id,
     "trigger_id": "one",
     "response_url": URL,
 }
@@ -202,7 +202,7 @@ COMMAND = {
 @pytest.mark.parametrize("seconds, acknowledged", [(0.5, 1), (2.5, 1), (2.9, 0)])
 async def test_command_is_acknowledged_only_if_stored(seconds: float, acknowledged: int) -> None:
     counter = Counter()
-    counter.handlers._desk = cast(Desk, Storing(seconds))
+    counter.handlers._follow_service = cast(FollowService, Storing(seconds))
     await counter.accept(counter.handlers.on_command, COMMAND)
     assert counter.acknowledged_at == [pytest.approx(seconds)] * acknowledged
     assert asyncio.get_running_loop().time() < 3.0, "until then Slack waits"
@@ -210,8 +210,8 @@ async def test_command_is_acknowledged_only_if_stored(seconds: float, acknowledg
 
 async def test_refused_command_is_answered_before_acknowledged() -> None:
     counter = Counter()
-    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
-    counter.refusals = [BoardUnreachable("no_connection")]
+    counter.handlers._follow_service = cast(FollowService, Storing(0.5, refuses=True))
+    counter.refusals = [SlackUnreachable("no_connection")]
     await counter.accept(counter.handlers.on_command, COMMAND)
     assert counter.told == [(URL, replies.storage_down())]
     assert counter.acknowledged_at == [pytest.approx(1.5)]
@@ -219,8 +219,8 @@ async def test_refused_command_is_answered_before_acknowledged() -> None:
 
 async def test_unanswered_refusal_is_not_acknowledged() -> None:
     counter = Counter()
-    counter.handlers._desk = cast(Desk, Storing(0.5, refuses=True))
-    counter.refusals = [BoardUnreachable("no_connection")] * 2
+    counter.handlers._follow_service = cast(FollowService, Storing(0.5, refuses=True))
+    counter.refusals = [SlackUnreachable("no_connection")] * 2
     for _ in range(2):
         await counter.accept(counter.handlers.on_command, COMMAND)
         counter.refusals = []

@@ -10,28 +10,28 @@ from hypothesis import strategies as st
 from slack_bolt.async_app import AsyncAck
 from structlog.testing import capture_logs
 
-from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
     JobNotFound,
     KeyRefused,
     NotAllowedHere,
     OmniBusy,
+    SlackBusy,
+    SlackError,
     StoreUnavailable,
 )
 from bot.domain.jobs import find_reference, parse_reference
-from bot.domain.ports.omni import Asking
-from bot.domain.ports.storage import Asks
+from bot.domain.ports.omni import OmniQuestions
+from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import Model, ModelId
 from bot.handlers import background, modal_input
-from bot.handlers.messages import Mentions
+from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import ask_replies, modals, replies
-from bot.services.ask import AskDesk, Wish
-from bot.services.follow import Desk
-from bot.services.models import Catalogue
+from bot.services.ask import AskRequest, AskService
+from bot.services.follow import FollowService
+from bot.services.models import ModelCatalog
 from bot.slack.payloads import shown_in
 from tests.support.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
 from tests.support.golden_views import VIEWS
@@ -40,10 +40,10 @@ from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, s
 pytestmark = pytest.mark.looptime
 
 BOT = UserId("U0BOT")
-SAID = Ts("5.5")
+SAID = MessageTs("5.5")
 """The message of an `event`."""
-DIRECT = Place(HERE.team, ChannelId(f"D{ADA}"))
-NO_PLACE = Place(HERE.team, NOWHERE)
+DIRECT = ChannelRef(HERE.team, ChannelId(f"D{ADA}"))
+NO_PLACE = ChannelRef(HERE.team, NOWHERE)
 CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 
@@ -68,21 +68,24 @@ class Doors(Counter):
         self.asking = FakeAsking()
         self.asks = FakeAsks()
         self.omni = FakeOmni(a_job())
-        self.catalogue = Catalogue(
-            asking=cast(Asking, self.asking), asks=cast(Asks, self.asks), now=now, default_model=None
+        self.catalogue = ModelCatalog(
+            omni=cast(OmniQuestions, self.asking),
+            questions=cast(QuestionRepository, self.asks),
+            now=now,
+            default_model=None,
         )
         self.modals = ModalHandlers(
-            desk=cast(Desk, self.desk),
-            ask_desk=cast(AskDesk, self.desk),
-            access=self.access,
+            follow_service=cast(FollowService, self.desk),
+            ask_service=cast(AskService, self.desk),
+            authorization=self.access,
             catalogue=self.catalogue,
             views=self.views,
-            errands=self.errands,
+            interactions=self.errands,
             team=TEAM,
         )
-        self.shortcuts = Shortcuts(cast(Desk, self.desk), self.modals, self.errands, TEAM)
-        self.mentions = Mentions(
-            cast(Desk, self.desk), cast(AskDesk, self.desk), self.errands, team=TEAM, bot_user=BOT
+        self.shortcuts = Shortcuts(cast(FollowService, self.desk), self.modals, self.errands, TEAM)
+        self.mentions = MessageHandlers(
+            cast(FollowService, self.desk), cast(AskService, self.desk), self.errands, team=TEAM, bot_user=BOT
         )
 
     def asked(self) -> list[tuple[object, ...]]:
@@ -111,7 +114,7 @@ def command(text: str) -> dict[str, Any]:
         "command": ask_replies.COMMAND,
         "text": text,
         "team_id": HERE.team,
-        "channel_id": HERE.channel,
+        "channel_id": HERE.id,
         "user_id": ADA,
         "trigger_id": "trigger",
         "response_url": URL,
@@ -123,7 +126,7 @@ def interaction(**more: Any) -> dict[str, Any]:
 
 
 def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **more: Any) -> dict[str, Any]:
-    inner = {"type": kind, "user": ADA, "text": text, "ts": "5.5", "channel": HERE.channel} | more
+    inner = {"type": kind, "user": ADA, "text": text, "ts": "5.5", "channel": HERE.id} | more
     return {
         "team_id": HERE.team,
         "event_id": "Ev1",
@@ -137,12 +140,12 @@ def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **mo
 @pytest.mark.parametrize(
     "typed, wish",
     [
-        ("Top products?", Wish("Top products?", delivery="trigger")),
-        (" Top products? private ", Wish("Top products?", private=True, delivery="trigger")),
-        ("Which are private?", Wish("Which are private?", delivery="trigger")),
+        ("Top products?", AskRequest("Top products?", request_id="trigger")),
+        (" Top products? private ", AskRequest("Top products?", private=True, request_id="trigger")),
+        ("Which are private?", AskRequest("Which are private?", request_id="trigger")),
     ],
 )
-async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: Wish) -> None:
+async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: AskRequest) -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_ask_command, command(typed))
     assert doors.asked() == [("ask", wish, HERE, ADA)]
@@ -159,7 +162,7 @@ async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored()
             await asyncio.sleep(5.0)
             return None
 
-    doors.modals._ask_desk = cast(AskDesk, Storing())
+    doors.modals._ask_service = cast(AskService, Storing())
     await doors.accept(doors.modals.on_ask_command, command("Top products?"))
     assert doors.acknowledged_at == [pytest.approx(0.2)]
 
@@ -197,7 +200,7 @@ async def test_whoever_may_not_ask_on_sees_why_before_they_have_written_anything
 
 async def test_a_modal_that_slack_does_not_open_is_told() -> None:
     doors = Doors()
-    doors.views.error = BoardError("expired_trigger_id")
+    doors.views.error = SlackError("expired_trigger_id")
     await doors.press(doors.modals.on_ask_command, command(""))
     await doors.errands.drain()
     assert doors.told == [(URL, replies.slack_busy())]
@@ -276,17 +279,19 @@ async def test_limit_is_told_in_the_form_and_keeps_it() -> None:
 
 async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None:
     doors = Doors()
-    view = submitted(modals.ask(HERE, modals.Choices()), question="Top products?", where="private")
+    view = submitted(modals.ask(HERE, modals.ModelOptions()), question="Top products?", where="private")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", Wish("Top products?", private=True, delivery="trigger"), HERE, ADA)]
+    assert doors.asked() == [
+        ("ask", AskRequest("Top products?", private=True, request_id="trigger"), HERE, ADA)
+    ]
     assert doors.views.whispered == [(HERE, ADA, "line", None)]
 
 
 async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     doors = Doors()
-    view = submitted(modals.ask(None, modals.Choices()), question="Top products?")
+    view = submitted(modals.ask(None, modals.ModelOptions()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", Wish("Top products?", delivery="trigger"), NO_PLACE, ADA)]
+    assert doors.asked() == [("ask", AskRequest("Top products?", request_id="trigger"), NO_PLACE, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -295,16 +300,23 @@ async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_car
     thread: str | None,
 ) -> None:
     doors = Doors()
-    container = {"channel_id": HERE.channel, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
+    container = {"channel_id": HERE.id, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
     await doors.press(doors.modals.on_follow_up_button, click(container=container))
     await doors.errands.drain()
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
     assert doors.asked() == [
-        ("follow_up", Wish("And by region?", delivery="other"), WatchId("watch"), HERE, Ts("1.1"), ADA)
+        (
+            "follow_up",
+            AskRequest("And by region?", request_id="other"),
+            CardId("watch"),
+            HERE,
+            MessageTs("1.1"),
+            ADA,
+        )
     ]
-    assert doors.views.whispered == [(HERE, ADA, "line", Ts(thread or "1.1"))]
+    assert doors.views.whispered == [(HERE, ADA, "line", MessageTs(thread or "1.1"))]
 
 
 @pytest.mark.parametrize(
@@ -327,8 +339,8 @@ async def test_what_was_entered_is_acknowledged_once_it_is_stored(
         follow = follow_up
 
     doors = Doors()
-    doors.modals._ask_desk = cast(AskDesk, Storing())
-    doors.modals._desk = cast(Desk, Storing())
+    doors.modals._ask_service = cast(AskService, Storing())
+    doors.modals._follow_service = cast(FollowService, Storing())
     await doors.accept(getattr(doors.modals, listener), interaction(), view)
     assert doors.acknowledged_at == [pytest.approx(0.2)]
 
@@ -379,8 +391,8 @@ async def test_what_slack_delivers_twice_is_asked_once() -> None:
     assert len(doors.asked()) == 1 and len(doors.acknowledged) == 2
 
 
-@pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), BoardError("channel_not_found")])
-async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: BoardError) -> None:
+@pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), SlackError("channel_not_found")])
+async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: SlackError) -> None:
     doors = Doors()
     doors.views.error = error
     view = submitted(VIEWS["follow_up"], question="And by region?")
@@ -391,7 +403,7 @@ async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: 
 
 async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place() -> None:
     doors = Doors()
-    doors.views.error = BoardBusy("ratelimited", 1.0)
+    doors.views.error = SlackBusy("ratelimited", 1.0)
     view = submitted(VIEWS["follow_up"], question="And by region?")
     accepting = asyncio.create_task(doors.accept(doors.modals.on_follow_up, interaction(), view))
     await asyncio.sleep(1.5)
@@ -406,7 +418,7 @@ async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place(
 async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None:
     doors = Doors()
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
-    body = interaction(channel={"id": HERE.channel}, message=message, response_url=URL)
+    body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
     assert doors.asked() == [("follow", CHAT, HERE, ADA, "trigger")]
     assert doors.told == [(URL, "line")]
@@ -414,7 +426,7 @@ async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None
 
 async def test_the_shortcut_on_a_message_that_names_no_job_says_so() -> None:
     doors = Doors()
-    body = interaction(channel={"id": HERE.channel}, message={"text": "hello"}, response_url=URL)
+    body = interaction(channel={"id": HERE.id}, message={"text": "hello"}, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
     assert doors.desk.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
 
@@ -470,17 +482,23 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
 @pytest.mark.parametrize(
     "body, asked",
     [
-        (event(thread_ts="1.1"), ("mentioned", Wish("Top products?", delivery=SAID), HERE, Ts("1.1"), ADA)),
-        (event(), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
-        (event(thread_ts="5.5"), ("ask", Wish("Top products?", delivery=SAID), HERE, ADA)),
+        (
+            event(thread_ts="1.1"),
+            ("mentioned", AskRequest("Top products?", request_id=SAID), HERE, MessageTs("1.1"), ADA),
+        ),
+        (event(), ("ask", AskRequest("Top products?", request_id=SAID), HERE, ADA)),
+        (event(thread_ts="5.5"), ("ask", AskRequest("Top products?", request_id=SAID), HERE, ADA)),
         (
             event(text=f"Top products? <@{BOT}|omni>"),
-            ("ask", Wish("Top products?", delivery=SAID), HERE, ADA),
+            ("ask", AskRequest("Top products?", request_id=SAID), HERE, ADA),
         ),
-        (event(text=f"<@{BOT}> a &lt; b &amp; c"), ("ask", Wish("a < b & c", delivery=SAID), HERE, ADA)),
+        (
+            event(text=f"<@{BOT}> a &lt; b &amp; c"),
+            ("ask", AskRequest("a < b & c", request_id=SAID), HERE, ADA),
+        ),
         (
             event(text=f"<@{BOT}> sales of <@U0GRACE>"),
-            ("ask", Wish("sales of <@U0GRACE>", delivery=SAID), HERE, ADA),
+            ("ask", AskRequest("sales of <@U0GRACE>", request_id=SAID), HERE, ADA),
         ),
         (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA, SAID)),
         (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA, SAID)),
@@ -507,21 +525,19 @@ async def test_a_mention_without_a_question_gets_help(text: str) -> None:
 
 async def test_a_direct_message_is_a_question() -> None:
     doors = Doors()
-    await doors.mentions.on_message(
-        event("message", "Top products?", channel_type="im", channel=DIRECT.channel)
-    )
+    await doors.mentions.on_message(event("message", "Top products?", channel_type="im", channel=DIRECT.id))
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
+    assert doors.asked() == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
 async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(subtype: str) -> None:
     doors = Doors()
-    fields = {"channel_type": "im", "channel": DIRECT.channel, "subtype": subtype}
+    fields = {"channel_type": "im", "channel": DIRECT.id, "subtype": subtype}
     await doors.mentions.on_message(event("message", "Top products?", **fields))
     await doors.errands.drain()
-    assert doors.asked() == [("ask", Wish("Top products?", delivery=SAID), DIRECT, ADA)]
+    assert doors.asked() == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
 
 
 @pytest.mark.parametrize(
@@ -537,7 +553,7 @@ async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(s
 )
 async def test_what_no_person_says_to_the_bot_is_no_question(changed: dict[str, Any]) -> None:
     doors = Doors()
-    fields = {"channel_type": "im", "channel": DIRECT.channel} | changed
+    fields = {"channel_type": "im", "channel": DIRECT.id} | changed
     await doors.mentions.on_message(event("message", "Top products?", **fields))
     await doors.errands.drain()
     assert doors.desk.asked == []
@@ -621,13 +637,15 @@ async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None
         is_stored()
         await asyncio.sleep(5.0)
 
-    tell = doors.errands.answer_to({"response_url": URL}, HERE, ADA)
-    accepting = asyncio.create_task(doors.errands.accept(cast(AsyncAck, doors._ack), "first", wait, tell))
+    tell = doors.errands.reply_to({"response_url": URL}, HERE, ADA)
+    accepting = asyncio.create_task(
+        doors.errands.ack_when_saved(cast(AsyncAck, doors._ack), "first", wait, tell)
+    )
     await asyncio.sleep(0.1)
     was_full = doors.errands.is_full
     stored.set()
     await accepting
-    assert (was_full, doors.errands.is_full, doors.errands.under_way) == (True, False, 1)
+    assert (was_full, doors.errands.is_full, doors.errands.running) == (True, False, 1)
 
 
 async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
@@ -661,8 +679,12 @@ class SlowDesk:
 )
 async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None:
     doors = Doors()
-    doors.mentions = Mentions(
-        cast(Desk, SlowDesk(0.5)), cast(AskDesk, SlowDesk(0.5)), doors.errands, team=TEAM, bot_user=BOT
+    doors.mentions = MessageHandlers(
+        cast(FollowService, SlowDesk(0.5)),
+        cast(AskService, SlowDesk(0.5)),
+        doors.errands,
+        team=TEAM,
+        bot_user=BOT,
     )
     assert (await doors.mentions.on_mention(said)).status == 200
     assert asyncio.get_running_loop().time() == pytest.approx(0.5)
@@ -671,7 +693,9 @@ async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None
 async def test_unstored_mention_is_taken_when_redelivered() -> None:
     doors = Doors()
     slow = SlowDesk(10.0)
-    doors.mentions = Mentions(cast(Desk, slow), cast(AskDesk, slow), doors.errands, team=TEAM, bot_user=BOT)
+    doors.mentions = MessageHandlers(
+        cast(FollowService, slow), cast(AskService, slow), doors.errands, team=TEAM, bot_user=BOT
+    )
     assert (await doors.mentions.on_mention(event())).status == 503
     assert asyncio.get_running_loop().time() < 3.0
     slow.seconds = 0.5

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
-from bot.domain.errors import BoardBusy, BoardError, StoreUnavailable
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import SlackBusy, SlackError, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.handlers.home_tab import KEPT_SECONDS, MOST_KEPT, HomeTabs
 from bot.rendering import replies
@@ -30,10 +30,10 @@ class House:
         self.access = FakeAccess()
         self.states: dict[JobId, JobState] = {}
         self.tabs = HomeTabs(
-            watches=self.watches,
-            board=self.board,
+            cards=self.watches,
+            messages=self.board,
             views=self.views,
-            access=self.access,
+            authorization=self.access,
             state_of=self.states.get,
             team=HERE.team,
         )
@@ -47,8 +47,8 @@ class House:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def open(self, person: UserId = ADA, tab: str = "home") -> None:
-        await self.tabs.on_opened({"team_id": HERE.team, "event": {"user": person, "tab": tab}})
+    async def open(self, user: UserId = ADA, tab: str = "home") -> None:
+        await self.tabs.on_opened({"team_id": HERE.team, "event": {"user": user, "tab": tab}})
 
     def times(self) -> list[float]:
         return [time for time, _, _ in self.views.published]
@@ -87,7 +87,7 @@ async def test_what_ends_moves_from_one_list_to_the_other() -> None:
         await house.open()
         await asyncio.sleep(1)
         assert "Running" in house.shown() and "Answered" not in house.shown()
-        row = house.watches.rows[WatchId("watch")]
+        row = house.watches.rows[CardId("watch")]
         house.watches.rows[row.id] = replace(row, closed_at=now(), outcome=JobState.COMPLETE, ended=True)
         await asyncio.sleep(5)
     assert "Answered" in house.shown() and "You follow no running job" in house.shown()
@@ -95,9 +95,9 @@ async def test_what_ends_moves_from_one_list_to_the_other() -> None:
 
 async def test_each_card_is_linked_and_its_address_looked_up_once() -> None:
     house = House()
-    row = house.watches.rows[WatchId("watch")]
-    ts = Ts("1.0")
-    house.watches.rows[row.id] = replace(row, card=ts)
+    row = house.watches.rows[CardId("watch")]
+    ts = MessageTs("1.0")
+    house.watches.rows[row.id] = replace(row, message_ts=ts)
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
@@ -121,12 +121,14 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
     asked: list[UserId] = []
 
     class Refusing(FakeAccess):
-        async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
+        async def deny_reason(
+            self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True
+        ) -> str | None:
             asked.append(user)
             return replies.not_for_you()
 
     house = House()
-    house.tabs._access = Refusing()
+    house.tabs._authorization = Refusing()
     async with house.kept():
         for _ in range(2):
             await house.open()
@@ -136,11 +138,11 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
 
 async def test_home_tab_is_open_to_who_asks_omni_too_much() -> None:
     class Limiting(FakeAccess):
-        async def refusal(self, user: UserId, _place: Place, *, asks_omni: bool = True) -> str | None:
+        async def refusal(self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True) -> str | None:
             return replies.too_many_requests() if asks_omni else None
 
     house = House()
-    house.tabs._access = Limiting()
+    house.tabs._authorization = Limiting()
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
@@ -206,7 +208,7 @@ async def test_a_tab_that_makes_room_for_others_while_they_are_drawn_disturbs_no
 
 async def test_slack_is_obeyed_when_it_asks_for_time() -> None:
     house = House()
-    house.views.error = BoardBusy("ratelimited", 30.0)
+    house.views.error = SlackBusy("ratelimited", 30.0)
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
@@ -220,7 +222,7 @@ async def test_trouble_with_one_tab_ends_no_others(what: str) -> None:
     house = House()
     match what:
         case "slack":
-            house.views.error = BoardError("not_enabled")
+            house.views.error = SlackError("not_enabled")
         case "database":
             house.watches.error = StoreUnavailable("down")
         case "defect":
@@ -235,16 +237,18 @@ async def test_trouble_with_one_tab_ends_no_others(what: str) -> None:
 
 
 async def test_a_place_that_is_not_named_closes_no_home_tab() -> None:
-    asked: list[Place] = []
+    asked: list[ChannelRef] = []
 
     class Watching(FakeAccess):
-        async def refusal(self, _user: UserId, place: Place, *, asks_omni: bool = True) -> str | None:
-            asked.append(place)
+        async def deny_reason(
+            self, _user: UserId, channel: ChannelRef, *, asks_omni: bool = True
+        ) -> str | None:
+            asked.append(channel)
             return None
 
     house = House()
-    house.tabs._access = Watching()
+    house.tabs._authorization = Watching()
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
-    assert all(place.channel.startswith(ChannelId("D")) for place in asked) and asked
+    assert all(channel.id.startswith(ChannelId("D")) for channel in asked) and asked

@@ -20,26 +20,26 @@ from bot.demo.omni.submissions import Hook
 from bot.demo.omni.timeline import Cancelled, Failed, Script
 from bot.domain.errors import (
     AskRefused,
+    CancelForbidden,
     ConversationBusy,
     JobNotFound,
     KeyRefused,
-    MaybeTaken,
-    NotOurs,
+    NotCancellable,
     OmniBusy,
     OmniError,
     OmniUnreachable,
     StoreUnavailable,
-    TooLate,
+    SubmitOutcomeUnknown,
 )
 from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.omni import Priority
 from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted, Webhook
 from bot.omni import client as omni_module
 from bot.omni import http
 from bot.omni.ask_schemas import read_cancelled, read_models, read_submitted, read_topics, read_users
-from bot.omni.client import OmniApi
-from bot.omni.http import Answer
-from bot.ratelimit import Gate, Rate
+from bot.omni.client import OmniClient
+from bot.omni.http import OmniResponse
+from bot.ratelimit import Rate, RateLimiter
 from tests.support.omni_http import ID, RecordingLedger, World, client_to, raw_server
 
 SHOP = ModelId(MODEL)
@@ -193,7 +193,7 @@ _LOST = {
 @pytest.mark.parametrize("fault", _LOST.values(), ids=_LOST)
 async def test_what_nobody_can_tell_is_told_as_that_and_never_repeated(world: World, fault: Fault) -> None:
     world.service.faults.plan(fault, on=SUBMIT)
-    with pytest.raises(MaybeTaken):
+    with pytest.raises(SubmitOutcomeUnknown):
         await world.api.submit(WHY)
     assert submits(world) == 1
 
@@ -214,8 +214,8 @@ async def test_what_nobody_can_tell_is_told_as_that_and_never_repeated(world: Wo
     ],
 )
 def test_an_answer_that_names_no_job_and_refuses_nothing_may_mean_one(status: int, body: str) -> None:
-    with pytest.raises(MaybeTaken):
-        read_submitted(Answer(status, body.encode()), WHY)
+    with pytest.raises(SubmitOutcomeUnknown):
+        read_submitted(OmniResponse(status, body.encode()), WHY)
 
 
 async def test_an_answer_that_does_not_come_in_time_may_have_been_one(
@@ -223,7 +223,7 @@ async def test_an_answer_that_does_not_come_in_time_may_have_been_one(
 ) -> None:
     monkeypatch.setattr(omni_module, "LONGER_TIMEOUT_SECONDS", 0.1)
     world.service.faults.plan(Fault("delay", delay_seconds=0.3), on=SUBMIT)
-    with pytest.raises(MaybeTaken):
+    with pytest.raises(SubmitOutcomeUnknown):
         await world.api.submit(WHY)
     assert submits(world) == 1
 
@@ -246,7 +246,7 @@ async def test_a_submit_may_take_longer_than_a_status(world: World, monkeypatch:
 )
 async def test_a_broken_answer_may_have_been_one(answer: bytes) -> None:
     async with raw_server(answer) as server, client_to(server.url, "key", RecordingLedger()) as api:
-        with pytest.raises(MaybeTaken):
+        with pytest.raises(SubmitOutcomeUnknown):
             await api.submit(WHY)
 
 
@@ -278,7 +278,7 @@ async def test_no_place_among_the_connections_is_certain(
     async with httpx.AsyncClient(
         base_url=world.service.base_url, limits=one, headers=headers, trust_env=False
     ) as client:
-        api = OmniApi(client, Gate(RecordingLedger(), "omni", Rate.within(60, burst=4)), Random(7))
+        api = OmniClient(client, RateLimiter(RecordingLedger(), "omni", Rate.within(60, burst=4)), Random(7))
         world.service.faults.plan(Fault("delay", delay_seconds=0.6))
         first = asyncio.create_task(api.submit(WHY))
         await asyncio.sleep(0.1)
@@ -305,7 +305,7 @@ UNCERTAIN = (
 
 
 @pytest.mark.parametrize(
-    "broken, told", [(e, OmniUnreachable) for e in CERTAIN] + [(e, MaybeTaken) for e in UNCERTAIN]
+    "broken, told", [(e, OmniUnreachable) for e in CERTAIN] + [(e, SubmitOutcomeUnknown) for e in UNCERTAIN]
 )
 async def test_each_way_in_which_a_request_breaks_is_certain_or_not(
     broken: type[Exception], told: type[OmniError]
@@ -314,7 +314,7 @@ async def test_each_way_in_which_a_request_breaks_is_certain_or_not(
         raise broken("our margins")
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(send), base_url="http://omni") as client:
-        api = OmniApi(client, Gate(RecordingLedger(), "omni", Rate.within(60, burst=4)), Random(7))
+        api = OmniClient(client, RateLimiter(RecordingLedger(), "omni", Rate.within(60, burst=4)), Random(7))
         with pytest.raises(OmniError) as raised:
             await api.submit(WHY)
         assert isinstance(raised.value, told)
@@ -346,20 +346,20 @@ _REFUSALS: list[tuple[int, str, type[OmniError]]] = [
 def test_each_refusal_says_that_nothing_was_begun(status: int, body: str, error: type[OmniError]) -> None:
     follow_up = Question("And?", SHOP, conversation=ID)
     with pytest.raises(OmniError) as raised:
-        read_submitted(Answer(status, body.encode()), follow_up)
+        read_submitted(OmniResponse(status, body.encode()), follow_up)
     assert type(raised.value) is error
 
 
 def test_only_a_chat_that_was_named_can_be_busy() -> None:
     with pytest.raises(AskRefused, match="409"):
-        read_submitted(Answer(409, b'{"detail": "Conflict", "status": 409}'), WHY)
+        read_submitted(OmniResponse(409, b'{"detail": "Conflict", "status": 409}'), WHY)
 
 
 @given(st.integers(100, 599), st.binary() | st.just(b'{"detail": "No"}'))
 def test_whatever_is_answered_is_a_job_a_certain_no_or_may_be_taken(status: int, body: bytes) -> None:
     try:
-        read_submitted(Answer(status, body), WHY)
-    except MaybeTaken:
+        read_submitted(OmniResponse(status, body), WHY)
+    except SubmitOutcomeUnknown:
         assert status == 408 or not 400 <= status < 500
     except OmniError:
         assert status != 408 and 400 <= status < 500
@@ -369,7 +369,7 @@ def test_whatever_is_answered_is_a_job_a_certain_no_or_may_be_taken(status: int,
 
 def test_what_omni_says_of_a_refusal_is_kept_apart_from_what_is_logged() -> None:
     with pytest.raises(AskRefused) as refused:
-        read_submitted(Answer(404, b'{"detail": "Topic our margins not found", "status": 404}'), WHY)
+        read_submitted(OmniResponse(404, b'{"detail": "Topic our margins not found", "status": 404}'), WHY)
     assert refused.value.detail == "Topic our margins not found"
     assert "margins" not in f"{refused.value}"
 
@@ -420,10 +420,10 @@ async def test_a_cancel_tells_the_state_that_omni_answers(
 
 async def test_a_job_that_delivers_is_too_late(world: World) -> None:
     job = JobId(world.service.add(DELIVERING))
-    with pytest.raises(TooLate):
+    with pytest.raises(NotCancellable):
         await world.api.cancel(job)
     world.answers(200, json.dumps({"jobId": job, "state": "DELIVERING"}))
-    with pytest.raises(TooLate):
+    with pytest.raises(NotCancellable):
         await world.api.cancel(job)
 
 
@@ -431,7 +431,7 @@ async def test_somebody_elses_job_is_not_ours(world: World) -> None:
     personal = world.service.organization.personal_token(ADA)
     job = JobId(world.service.add(RUNNING, user_id=GRACE))
     async with client_to(world.service.base_url, personal, world.ledger) as api:
-        with pytest.raises(NotOurs):
+        with pytest.raises(CancelForbidden):
             await api.cancel(job)
     assert (await world.api.status(job)).state is JobState.QUEUED
 
@@ -454,12 +454,12 @@ async def test_two_concurrent_changes_are_no_answer(world: World) -> None:
 async def test_after_a_concurrent_change_it_may_be_too_late(world: World) -> None:
     job = JobId(world.service.add(DELIVERING))
     world.service.faults.plan(CONCURRENT_CHANGE, on=CANCEL)
-    with pytest.raises(TooLate):
+    with pytest.raises(NotCancellable):
         await world.api.cancel(job)
 
 
 def test_a_state_never_heard_of_is_unknown() -> None:
-    assert read_cancelled(Answer(200, b'{"state": "CANCELLING"}'), ID) is JobState.UNKNOWN
+    assert read_cancelled(OmniResponse(200, b'{"state": "CANCELLING"}'), ID) is JobState.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -484,14 +484,14 @@ def test_a_state_never_heard_of_is_unknown() -> None:
 )
 def test_each_refusal_of_a_cancel_says_what_to_do(status: int, body: str, error: type[OmniError]) -> None:
     with pytest.raises(OmniError) as raised:
-        read_cancelled(Answer(status, body.encode()), ID)
+        read_cancelled(OmniResponse(status, body.encode()), ID)
     assert type(raised.value) is error
 
 
 def test_a_cancel_of_another_job_is_no_answer() -> None:
     body = json.dumps({"jobId": ADA, "state": "CANCELLED"}).encode()
     with pytest.raises(OmniUnreachable, match="another job"):
-        read_cancelled(Answer(200, body), ID)
+        read_cancelled(OmniResponse(200, body), ID)
 
 
 @pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER])
@@ -567,10 +567,10 @@ async def test_a_model_that_is_not_there_has_no_topics(world: World) -> None:
 @pytest.mark.parametrize("body", [b"", b'{"detail": "Model not found"}'])
 def test_a_missing_model_has_no_documented_body(body: bytes) -> None:
     with pytest.raises(AskRefused, match="404"):
-        read_topics(Answer(404, body, has_schema=False))
+        read_topics(OmniResponse(404, body, has_schema=False))
 
 
-_READERS: dict[str, Callable[[Answer], object]] = {
+_READERS: dict[str, Callable[[OmniResponse], object]] = {
     "models": read_models,
     "topics": read_topics,
     "users": lambda answer: read_users(answer, "ada@example.com"),
@@ -595,20 +595,20 @@ _READERS: dict[str, Callable[[Answer], object]] = {
     ],
 )
 def test_each_refusal_of_a_list_says_what_to_do(
-    read: Callable[[Answer], object], status: int, body: str, error: type[OmniError]
+    read: Callable[[OmniResponse], object], status: int, body: str, error: type[OmniError]
 ) -> None:
     with pytest.raises(OmniError) as raised:
-        read(Answer(status, body.encode(), has_schema=False))
+        read(OmniResponse(status, body.encode(), has_schema=False))
     assert type(raised.value) is error
 
 
 @pytest.mark.parametrize("read", [_READERS["models"], _READERS["users"]], ids=["models", "users"])
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_list_that_is_not_there_says_nothing_about_a_job(
-    read: Callable[[Answer], object], status: int
+    read: Callable[[OmniResponse], object], status: int
 ) -> None:
     with pytest.raises(OmniUnreachable, match=f"HTTP {status}"):
-        read(Answer(status, b"{}", has_schema=False))
+        read(OmniResponse(status, b"{}", has_schema=False))
 
 
 # Members
@@ -687,7 +687,7 @@ async def test_an_empty_page_is_the_end_whatever_the_total_says(world: World, to
     ],
 )
 def test_a_row_that_says_less_than_documented_is_nobody(row: object) -> None:
-    page = read_users(Answer(200, json.dumps({"Resources": [row]}).encode()), "ada@example.com")
+    page = read_users(OmniResponse(200, json.dumps({"Resources": [row]}).encode()), "ada@example.com")
     assert (page.matching, page.rows) == ((), 1)
 
 
@@ -720,21 +720,21 @@ async def test_a_personal_token_may_not_look_people_up(world: World) -> None:
 
 
 @asynccontextmanager
-async def counted_turns() -> AsyncIterator[tuple[OmniApi, list[bool]]]:
+async def counted_turns() -> AsyncIterator[tuple[OmniClient, list[bool]]]:
     turns: list[bool] = []
 
-    class Turnstile(Gate):
-        async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
+    class Turnstile(RateLimiter):
+        async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
             turns.append(urgent)
 
     refused = httpx.MockTransport(lambda _: httpx.Response(409, stream=httpx.ByteStream(b"{}")))
     async with httpx.AsyncClient(transport=refused, base_url="http://omni") as client:
         gate = Turnstile(RecordingLedger(), "omni", Rate.within(60, burst=4))
-        yield OmniApi(client, gate, Random(7)), turns
+        yield OmniClient(client, gate, Random(7)), turns
 
 
 async def test_all_of_it_is_urgent_since_a_person_waits() -> None:
-    asked: list[Callable[[OmniApi], Awaitable[object]]] = [
+    asked: list[Callable[[OmniClient], Awaitable[object]]] = [
         lambda api: api.submit(WHY),
         lambda api: api.cancel(ID),
         lambda api: api.models(),

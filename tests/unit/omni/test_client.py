@@ -21,12 +21,12 @@ from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Complete, Script
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
-from bot.domain.ports.metrics import Outcome
-from bot.domain.ports.omni import Worth
+from bot.domain.ports.metrics import RequestOutcome
+from bot.domain.ports.omni import Priority
 from bot.omni import http
-from bot.omni.client import OmniApi
+from bot.omni.client import OmniClient
 from bot.omni.schemas import read_status
-from bot.ratelimit import Gate, Rate
+from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import FakeMeter
 from tests.support.omni_http import ID, MANY, RecordingLedger, World, client_to, coded, raw_server
 from tests.support.paths import DATA
@@ -404,7 +404,7 @@ async def test_an_error_of_a_gateway_is_no_answer(world: World, status: int, bod
         with pytest.raises(OmniUnreachable, match=f"HTTP {status}, not in Omni's form"):
             await ask(ID)
     assert world.api.has_chart(ID) is None
-    assert set(world.meter.omni_requests) == {Outcome.SERVER_ERROR}
+    assert set(world.meter.omni_requests) == {RequestOutcome.SERVER_ERROR}
 
 
 async def test_the_status_of_another_job_is_no_answer(world: World) -> None:
@@ -667,14 +667,14 @@ async def test_a_body_that_is_no_chat_is_no_answer(world: World, body: str) -> N
     ids=["a poll", "a first answer", "a chat"],
 )
 async def test_requests_for_a_waiting_person_are_urgent(
-    ask: Callable[[OmniApi], Awaitable[object]], is_urgent: bool
+    ask: Callable[[OmniClient], Awaitable[object]], is_urgent: bool
 ) -> None:
-    class Turnstile(Gate):
+    class Turnstile(RateLimiter):
         def __init__(self) -> None:
             super().__init__(RecordingLedger(), "omni", Rate.within(60, burst=4))
             self.turns: list[bool] = []
 
-        async def turn(self, *, urgent: bool = False, worth: Worth | None = None) -> None:
+        async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
             self.turns.append(urgent)
 
     gate = Turnstile()
@@ -682,25 +682,25 @@ async def test_requests_for_a_waiting_person_are_urgent(
     nobody = httpx.MockTransport(lambda _: httpx.Response(404, stream=httpx.ByteStream(body)))
     async with httpx.AsyncClient(transport=nobody, base_url="http://omni") as client:
         with pytest.raises(JobNotFound):
-            await ask(OmniApi(client, gate, Random(7)))
+            await ask(OmniClient(client, gate, Random(7)))
     assert gate.turns == [is_urgent]
 
 
 @pytest.mark.parametrize(
     "status, outcome",
     [
-        (200, Outcome.OK),
-        (302, Outcome.REFUSED),
-        (401, Outcome.KEY_REFUSED),
-        (403, Outcome.KEY_REFUSED),
-        (404, Outcome.REFUSED),
-        (429, Outcome.RATE_LIMITED),
-        (500, Outcome.SERVER_ERROR),
-        (503, Outcome.SERVER_ERROR),
+        (200, RequestOutcome.OK),
+        (302, RequestOutcome.REFUSED),
+        (401, RequestOutcome.KEY_REFUSED),
+        (403, RequestOutcome.KEY_REFUSED),
+        (404, RequestOutcome.REFUSED),
+        (429, RequestOutcome.RATE_LIMITED),
+        (500, RequestOutcome.SERVER_ERROR),
+        (503, RequestOutcome.SERVER_ERROR),
     ],
 )
 async def test_what_came_of_a_request_is_counted_by_its_status(
-    world: World, status: int, outcome: Outcome
+    world: World, status: int, outcome: RequestOutcome
 ) -> None:
     world.answers(status, f'{{"state": "EXECUTING", "detail": "x", "status": {status}}}')
     with suppress(OmniError):
@@ -709,10 +709,10 @@ async def test_what_came_of_a_request_is_counted_by_its_status(
 
 
 @pytest.mark.parametrize(
-    "fault, outcome", [(RESET_AFTER, Outcome.UNANSWERED), (RESET_BEFORE, Outcome.UNANSWERED)]
+    "fault, outcome", [(RESET_AFTER, RequestOutcome.UNANSWERED), (RESET_BEFORE, RequestOutcome.UNANSWERED)]
 )
 async def test_a_request_without_an_answer_is_counted_too(
-    world: World, fault: Fault, outcome: Outcome
+    world: World, fault: Fault, outcome: RequestOutcome
 ) -> None:
     world.service.faults.plan(fault)
     with pytest.raises(OmniUnreachable):
@@ -725,7 +725,7 @@ async def test_a_request_for_which_there_was_no_connection_is_told_apart() -> No
     async with client_to("http://127.0.0.1:9", "key", RecordingLedger(), meter) as api:
         with pytest.raises(OmniUnreachable):
             await api.status(ID)
-    assert meter.omni_requests == [Outcome.NOT_SENT]
+    assert meter.omni_requests == [RequestOutcome.NOT_SENT]
 
 
 async def test_a_request_that_nobody_waits_for_any_more_is_counted_as_abandoned(world: World) -> None:
@@ -733,7 +733,7 @@ async def test_a_request_that_nobody_waits_for_any_more_is_counted_as_abandoned(
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await world.api.status(ID)
-    assert world.meter.omni_requests == [Outcome.ABANDONED]
+    assert world.meter.omni_requests == [RequestOutcome.ABANDONED]
 
 
 async def test_a_429_counts_as_one_even_if_the_pause_can_not_be_stored(
@@ -746,7 +746,7 @@ async def test_a_429_counts_as_one_even_if_the_pause_can_not_be_stored(
     world.answers(429)
     with pytest.raises(StoreUnavailable):
         await world.api.status(ID)
-    assert world.meter.omni_requests == [Outcome.RATE_LIMITED]
+    assert world.meter.omni_requests == [RequestOutcome.RATE_LIMITED]
 
 
 async def test_what_never_had_its_turn_is_not_counted(world: World) -> None:

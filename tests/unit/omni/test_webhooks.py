@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bot.domain.cards import TeamId
 from bot.domain.jobs import EventKind, JobId, Progress
-from bot.domain.questions import AskId
-from bot.omni.webhooks import FRESH_SECONDS, LONGEST_PROGRESS, read_told, signed_at, signing_secret
+from bot.domain.questions import QuestionId
+from bot.omni.webhooks import FRESH_SECONDS, LONGEST_PROGRESS, parse_webhook, signed_at, signing_secret
 
 NOW = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 AT = str(int(NOW.timestamp()))
@@ -112,7 +112,11 @@ def test_what_is_signed_can_not_be_cut_elsewhere() -> None:
 
 def test_each_question_has_a_secret_of_its_own_that_stays_the_same() -> None:
     server = b"s" * 32
-    asked = [(TeamId("T1"), AskId("a")), (TeamId("T1"), AskId("b")), (TeamId("T2"), AskId("a"))]
+    asked = [
+        (TeamId("T1"), QuestionId("a")),
+        (TeamId("T1"), QuestionId("b")),
+        (TeamId("T2"), QuestionId("a")),
+    ]
     secrets = {signing_secret(server, *each) for each in asked}
     assert len(secrets) == 3 and all(len(secret) == 64 for secret in secrets)
     assert signing_secret(server, *asked[0]) == signing_secret(server, *asked[0])
@@ -120,8 +124,8 @@ def test_each_question_has_a_secret_of_its_own_that_stays_the_same() -> None:
 
 
 def test_the_documented_end_is_read() -> None:
-    told = read_told(BODY, 5.0)
-    assert (told.event.kind, told.event.told_at, told.event.progress) == (EventKind.ENDED, 5.0, None)
+    told = parse_webhook(BODY, 5.0)
+    assert (told.event.kind, told.event.signed_at, told.event.progress) == (EventKind.ENDED, 5.0, None)
     assert (told.id, told.job) == ("evt_550e8400_COMPLETE_1706123456", JOB)
 
 
@@ -138,7 +142,7 @@ def test_the_documented_end_is_read() -> None:
     ],
 )
 def test_every_end_is_told_from_all_else(body: dict[str, object]) -> None:
-    assert read_told(json.dumps(body).encode(), 0.0).event.kind is EventKind.ENDED
+    assert parse_webhook(json.dumps(body).encode(), 0.0).event.kind is EventKind.ENDED
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_every_end_is_told_from_all_else(body: dict[str, object]) -> None:
     ],
 )
 def test_progress_is_read_wherever_it_stands(body: dict[str, object], progress: Progress) -> None:
-    event = read_told(json.dumps(body).encode(), 0.0).event
+    event = parse_webhook(json.dumps(body).encode(), 0.0).event
     assert (event.kind, event.progress) == (EventKind.PROGRESS, progress)
 
 
@@ -159,7 +163,7 @@ def test_progress_is_read_wherever_it_stands(body: dict[str, object], progress: 
     "body", [b"", b"{", b"[]", b"null", b"{}", b'{"status": "EXECUTING"}', b"\xff", b"[" * 9_999]
 )
 def test_an_odd_body_is_unclear(body: bytes) -> None:
-    told = read_told(body, 0.0)
+    told = parse_webhook(body, 0.0)
     assert (told.event.kind, told.id, told.job) == (EventKind.UNCLEAR, None, None)
 
 
@@ -173,5 +177,5 @@ _KEYS = "event_id event type jobId status state message iteration progress".spli
 
 @given(st.dictionaries(st.sampled_from(_KEYS), _ANYTHING) | _ANYTHING)
 def test_no_body_breaks_anything(body: object) -> None:
-    told = read_told(json.dumps(body).encode("utf-8", "surrogatepass"), 0.0)
+    told = parse_webhook(json.dumps(body).encode("utf-8", "surrogatepass"), 0.0)
     assert told.event.kind in EventKind

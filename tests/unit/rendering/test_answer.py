@@ -8,26 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
-from bot.domain.jobs import Job, JobId, JobState, Sight
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
+from bot.domain.jobs import Job, JobId, JobState, JobStatus
 from bot.domain.messages import Message
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering import answer as answer_module
-from bot.rendering.answer import FILE_NAME, LONGEST_PART, MOST_REPLIES, rest
-from bot.rendering.card import card
+from bot.rendering.answer import FILE_NAME, LONGEST_PART, MOST_REPLIES, continuation
+from bot.rendering.card import render_card
 from bot.rendering.markdown.split import first_pieces as answer_pieces
 from bot.rendering.markdown.split import most_read
 
 TENANT = "https://acme.omniapp.co"
 CHAT = "https://acme.omniapp.co/chat/1"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
-WATCH = Watch(
-    id=WatchId("watch"),
+WATCH = Card(
+    id=CardId("watch"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-    place=Place(TeamId("T0"), ChannelId("C0")),
+    channel=ChannelRef(TeamId("T0"), ChannelId("C0")),
     requester=UserId("U0ADA"),
     followers=(UserId("U0ADA"),),
-    asked_at=NOW - timedelta(minutes=2),
+    requested_at=NOW - timedelta(minutes=2),
 )
 MARKDOWN, SECTIONS, TEXT, LAST = range(4)
 
@@ -37,7 +37,7 @@ def job(answer: str | None, chat: str | None = CHAT) -> Job:
 
 
 def card_of(answer: str | None, chat: str | None = CHAT) -> tuple[Message, ...]:
-    return card(WATCH, Sight(job(answer, chat), NOW), NOW, TENANT)
+    return render_card(WATCH, JobStatus(job(answer, chat), NOW), NOW, TENANT)
 
 
 def shown(message: Message) -> str:
@@ -49,7 +49,7 @@ def paragraphs(number: int) -> str:
 
 
 def test_a_short_answer_is_on_the_card_and_nothing_follows() -> None:
-    assert rest(job("Sales **grew** by 4%."), TENANT) == answer_module.Rest()
+    assert continuation(job("Sales **grew** by 4%."), TENANT) == answer_module.Continuation()
     for form in card_of("Sales **grew** by 4%."):
         assert "thread" not in shown(form)
 
@@ -65,7 +65,7 @@ def test_there_are_four_forms_each_plainer_than_the_one_before() -> None:
 
 
 def test_the_last_form_says_that_slack_could_not_show_the_answer_and_never_that_the_job_failed() -> None:
-    for forms in (card_of(paragraphs(9)), *rest(job(paragraphs(9)), TENANT).replies):
+    for forms in (card_of(paragraphs(9)), *continuation(job(paragraphs(9)), TENANT).replies):
         last = forms[LAST]
         assert last.blocks == () and len(last.text) < 700
         assert "could not be shown in Slack" in last.text
@@ -74,7 +74,7 @@ def test_the_last_form_says_that_slack_could_not_show_the_answer_and_never_that_
 
 
 def test_the_last_form_without_an_address_is_short_as_well() -> None:
-    for forms in (card_of(paragraphs(9), None), *rest(job(paragraphs(9), None), TENANT).replies):
+    for forms in (card_of(paragraphs(9), None), *continuation(job(paragraphs(9), None), TENANT).replies):
         assert "could not be shown in Slack" in forms[LAST].text
         assert "http" not in forms[LAST].text
 
@@ -84,7 +84,7 @@ def test_a_longer_answer_continues_in_the_thread_and_says_so_in_every_form(form:
     card_form = card_of(paragraphs(9))[form]
     assert "The answer continues in the thread." in card_form.text
     assert form > SECTIONS or "The answer continues in the thread." in json.dumps(card_form.blocks)
-    found = rest(job(paragraphs(9)), TENANT)
+    found = continuation(job(paragraphs(9)), TENANT)
     assert found.file is None
     assert [forms[form].text.split(":")[0].split("\n")[0].rstrip(".") for forms in found.replies] == [
         f"The answer goes on, {n} of {len(found.replies)}" for n in range(1, len(found.replies) + 1)
@@ -93,7 +93,7 @@ def test_a_longer_answer_continues_in_the_thread_and_says_so_in_every_form(form:
 
 def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> None:
     answer = paragraphs(60)
-    found = rest(job(answer), TENANT)
+    found = continuation(job(answer), TENANT)
     assert len(found.replies) == MOST_REPLIES
     assert found.file is not None
     assert found.file.name == FILE_NAME and found.file.content.decode() == answer.strip()
@@ -106,7 +106,7 @@ def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> Non
 @pytest.mark.parametrize("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
 def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> None:
     answer = paragraphs(60)
-    found = rest(replace(job(answer, chat), answer_is_cut=True), TENANT)
+    found = continuation(replace(job(answer, chat), answer_is_cut=True), TENANT)
     assert found.goes_on_in_omni and found.file is not None
     assert (
         found.file.content.decode() == f"{answer.strip()}\n\n[…] The rest of the answer is in Omni{ending}\n"
@@ -117,8 +117,8 @@ def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> No
 
 def test_cut_answer_of_blanks_is_led_to_omni() -> None:
     blank = replace(job("\u200b" * 5_000 + "Short."), answer_is_cut=True)
-    assert rest(blank, TENANT).goes_on_in_omni
-    assert "continues in the thread" in card(WATCH, Sight(blank, NOW), NOW, TENANT)[MARKDOWN].text
+    assert continuation(blank, TENANT).goes_on_in_omni
+    assert "continues in the thread" in render_card(WATCH, JobStatus(blank, NOW), NOW, TENANT)[MARKDOWN].text
 
 
 @pytest.mark.parametrize("answer", [paragraphs(2_000), "[" * 150_000, "\n" * 150_000 + "end"])
@@ -134,26 +134,26 @@ def test_answer_is_rendered_once_and_only_its_beginning(answer: str, monkeypatch
     tall = job(answer)
     answer_module.prepare(tall)
     for _ in range(5):
-        card(WATCH, Sight(tall, NOW), NOW, TENANT)
-        rest(replace(tall, topic="read anew"), TENANT)
+        render_card(WATCH, JobStatus(tall, NOW), NOW, TENANT)
+        continuation(replace(tall, topic="read anew"), TENANT)
     assert len(rendered) == 1 and rendered[0] <= most_read(LONGEST_PART, 1 + MOST_REPLIES) + 1
 
 
 def test_the_file_holds_nothing_that_hides_or_reverses() -> None:
-    found = rest(job("pay\u202epal\x00 \ud800" + paragraphs(60)), TENANT)
+    found = continuation(job("pay\u202epal\x00 \ud800" + paragraphs(60)), TENANT)
     assert found.file is not None
     assert found.file.content.decode().startswith("paypal \ufffdFinding 0.")
 
 
 def test_an_answer_ending_after_a_long_gap_is_not_lost() -> None:
-    found = rest(job("start" + "\n" * 100_000 + "end"), TENANT)
+    found = continuation(job("start" + "\n" * 100_000 + "end"), TENANT)
     assert found.file is not None and found.file.content.endswith(b"end")
     assert "continues in the thread" in card_of("start" + "\n" * 100_000 + "end")[MARKDOWN].text
 
 
 @pytest.mark.parametrize("answer", [None, "", " \n ", "\u200b"])
 def test_nothing_follows_a_job_without_an_answer(answer: str | None) -> None:
-    assert rest(job(answer), TENANT) == answer_module.Rest()
+    assert continuation(job(answer), TENANT) == answer_module.Continuation()
     for form in card_of(answer):
         assert "Omni finished without a written answer." in form.text
         assert "AI-generated" not in shown(form) and "thread" not in shown(form)
@@ -161,14 +161,14 @@ def test_nothing_follows_a_job_without_an_answer(answer: str | None) -> None:
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.COMPLETE])
 def test_nothing_follows_a_job_that_is_not_complete(state: JobState) -> None:
-    assert rest(replace(job(paragraphs(60)), state=state), TENANT) == answer_module.Rest()
+    assert continuation(replace(job(paragraphs(60)), state=state), TENANT) == answer_module.Continuation()
 
 
 def test_those_who_hear_a_message_hear_all_of_its_part() -> None:
     answer = paragraphs(9)
     heard = [
         card_of(answer)[MARKDOWN].text,
-        *(forms[MARKDOWN].text for forms in rest(job(answer), TENANT).replies),
+        *(forms[MARKDOWN].text for forms in continuation(job(answer), TENANT).replies),
     ]
     assert [f"Finding {n}." for n in range(9) if any(f"Finding {n}." in text for text in heard)] == [
         f"Finding {n}." for n in range(9)
@@ -178,7 +178,7 @@ def test_those_who_hear_a_message_hear_all_of_its_part() -> None:
 
 @pytest.mark.parametrize("answer", ["销售额增长。" * 2_000, "👩\u200d💻" * 3_000, "&" * 9_000])
 def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(answer: str) -> None:
-    for forms in (card_of(answer), *rest(job(answer), TENANT).replies):
+    for forms in (card_of(answer), *continuation(job(answer), TENANT).replies):
         for form in forms[:TEXT]:
             assert len(form.text.encode()) < 4_000
 
@@ -191,11 +191,11 @@ def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(
 )
 def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, times: int) -> None:
     answer = before + unit * times
-    found = rest(job(answer), TENANT)
+    found = continuation(job(answer), TENANT)
     card = card_of(answer)
     says_so = ["continues in the thread" in form.text for form in card]
     assert set(says_so) == {bool(found.replies or found.file)}
-    assert ("without a written answer" in card[0].text) == (not clean(answer).strip())
+    assert ("without a written answer" in card[0].text) == (not strip_control_chars(answer).strip())
     assert all(len(forms) == 4 for forms in found.replies)
 
 
@@ -204,5 +204,5 @@ def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, tim
     ["&" * 9_000, "*<>`" * 3_000, "| a | b |\n|---|---|\n" + f"| {'w' * 39} | x |\n| y | z |\n" * 60],
 )
 def test_a_part_that_escaping_or_aligning_makes_longer_is_a_shorter_part(answer: str) -> None:
-    for forms in (card_of(answer), *rest(job(answer), TENANT).replies):
+    for forms in (card_of(answer), *continuation(job(answer), TENANT).replies):
         assert len(forms[TEXT].text) <= LONGEST_PART + 700

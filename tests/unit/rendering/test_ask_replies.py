@@ -6,13 +6,13 @@ from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import UserId
 from bot.domain.errors import (
     AskRefused,
+    CancelForbidden,
     ConversationBusy,
     JobNotFound,
     KeyRefused,
-    NotOurs,
+    NotCancellable,
     OmniBusy,
     OmniUnreachable,
-    TooLate,
 )
 from bot.domain.jobs import JobId
 from bot.rendering import ask_replies
@@ -40,7 +40,7 @@ LINES = [
     ask_replies.stops_after_this_step(),
     ask_replies.had_ended(),
     ask_replies.cancel_unanswered(),
-    *[ask_replies.not_cancelled(error) for error in (TooLate(), NotOurs(), *ERRORS)],
+    *[ask_replies.not_cancelled(error) for error in (NotCancellable(), CancelForbidden(), *ERRORS)],
 ]
 
 

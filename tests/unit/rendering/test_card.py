@@ -13,10 +13,10 @@ from markdown_it.token import Token
 
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.jobs import Progress, Sight
+from bot.domain.jobs import JobStatus, Progress
 from bot.domain.messages import Message
 from bot.domain.results import JobResult, Step
-from bot.rendering.card import card, notice, rested, unfollowed
+from bot.rendering.card import render_card, render_completion_reply, render_paused, render_unfollowed
 from bot.rendering.data_messages import steps_message
 from bot.rendering.markdown import mrkdwn
 from tests.support import outside
@@ -46,7 +46,7 @@ def buttons(message: Message) -> list[dict[str, Any]]:
 
 
 def running(**changes: Any) -> Message:
-    return card(WATCH, Sight(replace(EXECUTING, **changes), NOW), NOW, TENANT)[0]
+    return render_card(WATCH, JobStatus(replace(EXECUTING, **changes), NOW), NOW, TENANT)[0]
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -88,13 +88,13 @@ def test_libraries_that_are_not_ours_have_every_form(name: str) -> None:
     ],
 )
 def test_the_state_is_told_in_words_in_every_form_and_to_those_who_hear_it(name: str, words: str) -> None:
-    for form in card(WATCH, SIGHTS[name], NOW, TENANT):
+    for form in render_card(WATCH, SIGHTS[name], NOW, TENANT):
         assert form.text.startswith(words)
 
 
 @pytest.mark.parametrize("name", SIGHTS)
 def test_an_unchanged_job_looks_the_same_at_any_time(name: str) -> None:
-    later = card(WATCH, SIGHTS[name], NOW + timedelta(hours=5), TENANT)
+    later = render_card(WATCH, SIGHTS[name], NOW + timedelta(hours=5), TENANT)
     assert [form.fingerprint for form in later] == [form.fingerprint for form in MESSAGES[name]]
 
 
@@ -104,11 +104,11 @@ def test_every_form_of_a_card_is_different() -> None:
 
 
 def test_trouble_is_told_only_once_it_has_lasted_a_minute() -> None:
-    sight = Sight(EXECUTING, ASKED, OmniUnreachable(), ASKED)
+    status = JobStatus(EXECUTING, ASKED, OmniUnreachable(), ASKED)
     after_a_minute = ASKED + timedelta(seconds=60)
-    quiet = card(WATCH, Sight(EXECUTING, ASKED), after_a_minute, TENANT)
-    assert card(WATCH, sight, after_a_minute, TENANT) == quiet
-    told = card(WATCH, sight, after_a_minute + timedelta(seconds=1), TENANT)
+    quiet = render_card(WATCH, JobStatus(EXECUTING, ASKED), after_a_minute, TENANT)
+    assert render_card(WATCH, status, after_a_minute, TENANT) == quiet
+    told = render_card(WATCH, status, after_a_minute + timedelta(seconds=1), TENANT)
     assert "has not answered since <!date^1777903350^" in told[0].text + shown(told[0])
 
 
@@ -122,13 +122,13 @@ def test_trouble_is_told_only_once_it_has_lasted_a_minute() -> None:
     ],
 )
 def test_each_trouble_is_told_apart(trouble: OmniError, words: str) -> None:
-    told = card(WATCH, Sight(EXECUTING, ASKED, trouble, ASKED), NOW, TENANT)[0]
+    told = render_card(WATCH, JobStatus(EXECUTING, ASKED, trouble, ASKED), NOW, TENANT)[0]
     assert words in told.text and words in shown(told)
 
 
 def test_an_ended_job_shows_no_trouble() -> None:
-    troubled = replace(SIGHTS["complete"], trouble=OmniBusy(), trouble_since=ASKED)
-    assert card(WATCH, troubled, NOW + timedelta(hours=1), TENANT) == MESSAGES["complete"]
+    troubled = replace(SIGHTS["complete"], error=OmniBusy(), failing_since=ASKED)
+    assert render_card(WATCH, troubled, NOW + timedelta(hours=1), TENANT) == MESSAGES["complete"]
 
 
 @pytest.mark.parametrize("name", SIGHTS)
@@ -141,7 +141,7 @@ def test_following_can_be_stopped_only_while_the_job_runs(name: str) -> None:
 def test_a_job_can_be_cancelled_until_its_answer_is_being_delivered(name: str) -> None:
     job = SIGHTS[name].job
     is_cancellable = job is not None and job.raw_state in ("QUEUED", "EXECUTING", "REHEARSING")
-    is_cancellable = is_cancellable and not SIGHTS[name].missing
+    is_cancellable = is_cancellable and not SIGHTS[name].is_missing
     cancels = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "cancel_job"]
     assert [b["value"] for b in cancels] == ([WATCH.id] if is_cancellable else [])
 
@@ -159,12 +159,12 @@ def test_a_cancellation_that_is_on_its_way_is_told_with_who_asked_for_it_and_not
 
 
 def test_a_queued_job_that_is_to_be_cancelled_waits_for_no_step() -> None:
-    for form in card(replace(WATCH, cancelled_by=GRACE), SIGHTS["queued"], NOW, TENANT):
+    for form in render_card(replace(WATCH, cancelled_by=GRACE), SIGHTS["queued"], NOW, TENANT):
         assert f"<@{GRACE}> asked to cancel." in form.text and "step" not in form.text
 
 
 def test_a_card_that_nobody_follows_does_not_say_that_a_job_goes_on_that_is_to_be_cancelled() -> None:
-    message = unfollowed(replace(WATCH, followers=(), cancelled_by=GRACE), SIGHTS["executing"], TENANT)
+    message = render_unfollowed(replace(WATCH, followers=(), cancelled_by=GRACE), SIGHTS["executing"], TENANT)
     assert "Omni was asked to cancel the job." in message.text and "goes on" not in message.text
 
 
@@ -177,8 +177,8 @@ def test_who_cancelled_is_not_rung_for_and_all_others_are() -> None:
     (told,) = MESSAGES["notice_cancelled_from_slack"]
     assert f"<@{GRACE}>" not in told.text and f"<@{LINUS}>" in told.text
     alone = replace(WATCH, cancelled_by=WATCH.requester)
-    assert notice(alone, SIGHTS["cancelled"], TENANT) is None
-    assert notice(alone, SIGHTS["failed"], TENANT) is not None
+    assert render_completion_reply(alone, SIGHTS["cancelled"], TENANT) is None
+    assert render_completion_reply(alone, SIGHTS["failed"], TENANT) is not None
 
 
 @pytest.mark.parametrize("name", SIGHTS)
@@ -245,7 +245,9 @@ def test_without_progress_there_is_no_task() -> None:
 
 @pytest.mark.parametrize("message", ["work " * 500, "&*_~`<" * 500, "字" * 2_000])
 def test_an_endless_step_is_shown_by_its_beginning(message: str) -> None:
-    for form in card(WATCH, Sight(replace(EXECUTING, progress=Progress(message, 1)), NOW), NOW, TENANT):
+    for form in render_card(
+        WATCH, JobStatus(replace(EXECUTING, progress=Progress(message, 1)), NOW), NOW, TENANT
+    ):
         assert judge(form.text, list(form.blocks)) is None
         assert "Step 1: " in form.text and "…" in form.text
 
@@ -285,7 +287,7 @@ def test_a_prompt_is_shown_as_it_was_typed() -> None:
 
 @pytest.mark.parametrize("answer", [None, "", " \n ", "\u200b"])
 def test_an_absent_answer_is_told_as_such(answer: str | None) -> None:
-    for form in card(WATCH, Sight(replace(COMPLETE, answer=answer), NOW), NOW, TENANT):
+    for form in render_card(WATCH, JobStatus(replace(COMPLETE, answer=answer), NOW), NOW, TENANT):
         assert "Omni finished without a written answer." in form.text
 
 
@@ -296,7 +298,7 @@ def test_the_plainer_answer_has_neither_a_markdown_block_nor_a_raw_table() -> No
 
 
 def test_the_notice_mentions_everybody_who_follows_and_nobody_else() -> None:
-    message = notice(replace(WATCH, followers=(GRACE, LINUS)), SIGHTS["failed"], TENANT)
+    message = render_completion_reply(replace(WATCH, followers=(GRACE, LINUS)), SIGHTS["failed"], TENANT)
     assert message is not None
     assert message.text.startswith("<@U0GRACE> <@U0LINUS>: The job failed")
     assert "QUERY_TIMEOUT" in message.text and "Open in Omni" in message.text
@@ -304,12 +306,12 @@ def test_the_notice_mentions_everybody_who_follows_and_nobody_else() -> None:
 
 
 def test_there_is_no_notice_of_a_running_job_or_for_nobody() -> None:
-    assert notice(WATCH, SIGHTS["executing"], TENANT) is None
-    assert notice(replace(WATCH, followers=()), SIGHTS["failed"], TENANT) is None
+    assert render_completion_reply(WATCH, SIGHTS["executing"], TENANT) is None
+    assert render_completion_reply(replace(WATCH, followers=()), SIGHTS["failed"], TENANT) is None
 
 
 def test_whoever_asked_is_still_named_after_they_stopped_following() -> None:
-    message = card(replace(WATCH, followers=(GRACE,)), SIGHTS["queued"], NOW, TENANT)[0]
+    message = render_card(replace(WATCH, followers=(GRACE,)), SIGHTS["queued"], NOW, TENANT)[0]
     assert "Asked by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
 
 
@@ -326,11 +328,11 @@ def test_the_card_that_rests_says_since_when_and_how_to_go_on() -> None:
 
 def test_a_card_that_rests_again_counts_from_when_it_was_resumed() -> None:
     resumed = replace(WATCH, resumed_at=ASKED + timedelta(days=2))
-    assert f"<!date^{1777903350 + 2 * 86_400}^" in rested(resumed, Sight(), TENANT).text
+    assert f"<!date^{1777903350 + 2 * 86_400}^" in render_paused(resumed, JobStatus(), TENANT).text
 
 
 def test_a_card_that_rests_before_anything_was_known_still_says_how_to_go_on() -> None:
-    message = rested(WATCH, Sight(), TENANT)
+    message = render_paused(WATCH, JobStatus(), TENANT)
     assert [b["action_id"] for b in buttons(message)] == ["resume_following"]
     assert "Question" not in message.text
 

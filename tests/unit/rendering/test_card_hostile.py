@@ -11,23 +11,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.demo.slack.block_kit.messages import judge
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, Progress, Sight
+from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus, Progress
 from bot.domain.messages import Message
 from bot.rendering import answer
-from bot.rendering.card import card, notice, unfollowed
+from bot.rendering.card import render_card, render_completion_reply, render_unfollowed
 
 TENANT = "https://acme.omniapp.co"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
 PEOPLE = tuple(UserId(f"U0FOLLOWER{n:03}") for n in range(120))
-WATCH = Watch(
-    id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+WATCH = Card(
+    id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-    place=Place(TeamId("T0ACME"), ChannelId("C0DATA")),
+    channel=ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA")),
     requester=UserId("U0ADA"),
     followers=PEOPLE,
-    asked_at=NOW - timedelta(minutes=2),
+    requested_at=NOW - timedelta(minutes=2),
 )
 OURS = re.compile(
     r"<@U0ADA>|<@U0FOLLOWER\d{3}>"
@@ -99,16 +99,16 @@ jobs = st.builds(
 
 def every_message(job: Job) -> Iterator[Message]:
     sights = (
-        Sight(job, NOW),
-        Sight(job, NOW, OmniUnreachable(), NOW - timedelta(minutes=5)),
-        Sight(job, NOW, missing=True),
+        JobStatus(job, NOW),
+        JobStatus(job, NOW, OmniUnreachable(), NOW - timedelta(minutes=5)),
+        JobStatus(job, NOW, is_missing=True),
     )
-    for sight in sights:
-        yield from card(WATCH, sight, NOW, TENANT)
-        yield unfollowed(WATCH, sight, TENANT)
-        if (reply := notice(WATCH, sight, TENANT)) is not None:
+    for status in sights:
+        yield from render_card(WATCH, status, NOW, TENANT)
+        yield render_unfollowed(WATCH, status, TENANT)
+        if (reply := render_completion_reply(WATCH, status, TENANT)) is not None:
             yield reply
-    for forms in answer.rest(job, TENANT).replies:
+    for forms in answer.continuation(job, TENANT).replies:
         yield from forms
 
 

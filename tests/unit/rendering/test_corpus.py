@@ -11,13 +11,13 @@ from bot.demo.page_views.text import mrkdwn
 from bot.demo.slack.web_api import dispatch
 from bot.demo.slack.web_api.call import Call
 from bot.demo.slack.workspace import StoredMessage, Workspace
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, Watch, WatchId
-from bot.domain.jobs import Job, JobId, JobState, Sight
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
+from bot.domain.jobs import Job, JobId, JobState, JobStatus
 from bot.domain.messages import Message
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering import answer
-from bot.rendering.answer import MOST_REPLIES, Rest
-from bot.rendering.card import card
+from bot.rendering.answer import MOST_REPLIES, Continuation
+from bot.rendering.card import render_card
 from tests.support import outside
 from tests.support.answers import ANSWERS, GENERATED, STORED
 from tests.support.reading import (
@@ -35,17 +35,17 @@ TENANT = "https://acme.omniapp.co"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
 ADA = UserId("U0ADABYRON")
 CHANNEL = "C0DATATEAM"
-WATCH = Watch(
-    id=WatchId("watch"),
+WATCH = Card(
+    id=CardId("watch"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-    place=Place(TeamId("T0OMNIDEMO"), ChannelId(CHANNEL)),
+    channel=ChannelRef(TeamId("T0OMNIDEMO"), ChannelId(CHANNEL)),
     requester=ADA,
     followers=(ADA,),
-    asked_at=NOW - timedelta(minutes=2),
+    requested_at=NOW - timedelta(minutes=2),
 )
 MARKDOWN, SECTIONS, TEXT, LAST = range(4)
 FORMS = (MARKDOWN, SECTIONS, TEXT, LAST)
-BARE = answer.Frame(spoken="Answered.", question=(), above=(), below=(), caution=(), signature=())
+BARE = answer.AnswerLayout(spoken="Answered.", question=(), above=(), below=(), caution=(), signature=())
 SHOWS_MORE = {
     "links-astray": "addresses that lead astray are shown as text",
     "links-lending-a-name": "so are those under a borrowed name",
@@ -69,12 +69,12 @@ def job(name: str) -> Job:
 
 @cache
 def forms_of_card(name: str) -> tuple[Message, ...]:
-    return card(WATCH, Sight(job(name), NOW), NOW, TENANT)
+    return render_card(WATCH, JobStatus(job(name), NOW), NOW, TENANT)
 
 
 @cache
-def what_follows(name: str) -> Rest:
-    return answer.rest(job(name), TENANT)
+def what_follows(name: str) -> Continuation:
+    return answer.continuation(job(name), TENANT)
 
 
 class Slack:
@@ -174,15 +174,15 @@ def texts(node: Any, kind: str = "") -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("form", [MARKDOWN, SECTIONS, TEXT])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_no_word_of_an_answer_is_lost_or_doubled_between_card_and_replies(name: str, form: int) -> None:
-    source = flat(read_markdown(clean(ANSWERS[name])))
+    source = flat(read_markdown(strip_control_chars(ANSWERS[name])))
     follows = what_follows(name)
     if follows.file is not None:
-        assert words(follows.file.content.decode()) == words(clean(ANSWERS[name]))
+        assert words(follows.file.content.decode()) == words(strip_control_chars(ANSWERS[name]))
         assert len(follows.replies) <= MOST_REPLIES
         return
-    if not clean(ANSWERS[name]).strip():
+    if not strip_control_chars(ANSWERS[name]).strip():
         return
-    first = answer.card(job(name), BARE)
+    first = answer.answer_card(job(name), BARE)
     pieces = [read(forms[form], form) for forms in (first, *follows.replies)]
     said = told(pieces, source)
     if name in SHOWS_MORE:
@@ -207,7 +207,7 @@ def is_within(some: Row, all_of_them: Row) -> bool:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_last_form_leads_to_omni_and_speaks_of_no_failure(name: str) -> None:
-    if clean(ANSWERS[name]).strip():
+    if strip_control_chars(ANSWERS[name]).strip():
         for forms in (forms_of_card(name), *what_follows(name).replies):
             assert "could not be shown in Slack" in forms[LAST].text
             assert f"<{TENANT}/chat/1|Open in Omni>" in forms[LAST].text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.messages import Message
 from bot.domain.results import JobResult, QueryData
-from bot.domain.text import clean
+from bot.domain.text import strip_control_chars
 from bot.rendering.csv_export import read_rows
 from bot.rendering.data_blocks import chart, fitting, table
 from bot.rendering.data_messages import MOST_FILES, MOST_SHOWN, messages, uploads, with_rows
@@ -214,6 +214,8 @@ def test_slack_takes_every_form_of_any_csv_and_nobody_is_pinged(
         assert judge(form.text, list(form.blocks)) is None
         for shown in (form.text, *texts_of(list(form.blocks))):
             assert not any(ping in shown for ping in PINGS)
-            assert "\u202e" not in shown and clean(shown.replace("\u200b", "")) == shown.replace("\u200b", "")
+            assert "\u202e" not in shown and strip_control_chars(
+                shown.replace("\u200b", "")
+            ) == shown.replace("\u200b", "")
     (file,) = uploads([asked])
     assert file.name.endswith(".csv") and "/" not in file.name

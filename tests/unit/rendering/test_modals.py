@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.demo.slack.block_kit.views import judge
-from bot.domain.cards import Ts
-from bot.domain.errors import NotEntered
+from bot.domain.cards import MessageTs
+from bot.domain.errors import InvalidInput
 from bot.domain.questions import Model, ModelId
 from bot.handlers import modal_input
-from bot.handlers.modal_input import Asked, FollowUp
+from bot.handlers.modal_input import FollowUpInput, QuestionInput
 from bot.rendering import home_tab, modals
-from bot.rendering.modals import Choices
+from bot.rendering.modals import ModelOptions
 from tests.support.golden import WATCH
 from tests.support.golden_views import (
     CHOICES,
@@ -58,13 +58,15 @@ def test_slack_takes_every_view(name: str) -> None:
 
 def test_what_was_entered_comes_back() -> None:
     view = submitted(VIEWS["ask"], question=" Top products? ", topic="users", where="private")
-    assert modal_input.question(view) == Asked("Top products?", SHOP.id, "users", True, HERE)
+    assert modal_input.question(view) == QuestionInput("Top products?", SHOP.id, "users", True, HERE)
     view = submitted(VIEWS["ask"], question="Top products?", model=WAREHOUSE.id)
-    assert modal_input.question(view) == Asked("Top products?", WAREHOUSE.id, None, False, HERE)
+    assert modal_input.question(view) == QuestionInput("Top products?", WAREHOUSE.id, None, False, HERE)
     view = submitted(VIEWS["ask_without_a_choice"], question="Top products?")
-    assert modal_input.question(view) == Asked("Top products?", None, None, False, None)
+    assert modal_input.question(view) == QuestionInput("Top products?", None, None, False, None)
     view = submitted(VIEWS["follow_up"], question="And by region?")
-    assert modal_input.follow_up(view) == FollowUp("And by region?", WATCH.id, HERE, Ts("1.1"), Ts("1.1"))
+    assert modal_input.follow_up(view) == FollowUpInput(
+        "And by region?", WATCH.id, HERE, MessageTs("1.1"), MessageTs("1.1")
+    )
     job = "550e8400-e29b-41d4-a716-446655440000"
     assert modal_input.job(submitted(VIEWS["follow_job"], job=f" {job} ")) == job
 
@@ -76,7 +78,7 @@ def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
         (modal_input.follow_up, VIEWS["follow_up"], "question"),
         (modal_input.job, VIEWS["follow_job"], "job"),
     ):
-        with pytest.raises(NotEntered) as wrong:
+        with pytest.raises(InvalidInput) as wrong:
             read(submitted(view, **{block: typed}))
         assert set(wrong.value.errors) == {block}
 
@@ -94,14 +96,14 @@ def test_a_modal_that_kept_something_else_is_opened_nowhere(kept: object) -> Non
     view = submitted(VIEWS["follow_up"], question="?") | {"private_metadata": json.dumps(kept)}
     try:
         found = modal_input.follow_up(view)
-    except NotEntered:
+    except InvalidInput:
         return
     assert isinstance(found.place.team, str) and isinstance(found.card, str)
 
 
 def test_a_view_without_any_state_is_refused_in_words() -> None:
     for read in (modal_input.question, modal_input.follow_up, modal_input.job):
-        with pytest.raises(NotEntered):
+        with pytest.raises(InvalidInput):
             read({})
     assert modal_input.chosen_model({}) is None
 
@@ -134,7 +136,7 @@ def test_the_chosen_model_is_in_its_menu_even_where_it_comes_late() -> None:
 
 @given(st.lists(st.text(max_size=300)), st.text(max_size=200))
 def test_whatever_models_and_topics_are_called_the_menus_hold(topics: list[str], name: str) -> None:
-    view = modals.ask(HERE, Choices((Model(ModelId("m"), name),), ModelId("m"), topics))
+    view = modals.ask(HERE, ModelOptions((Model(ModelId("m"), name),), ModelId("m"), topics))
     for block in view["blocks"]:
         if block["type"] == "input" and "options" in block["element"]:
             options = block["element"]["options"]

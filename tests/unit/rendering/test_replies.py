@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.demo.slack.block_kit.messages import judge
-from bot.domain.cards import ChannelId, NoCard, Place, TeamId, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, OmniBusy
 from bot.domain.jobs import JobId
 from bot.rendering import replies
@@ -17,14 +17,14 @@ CARD = "https://acme.slack.com/archives/C0DATA/p1"
 CHAT = "https://acme.omniapp.co/chat/1"
 
 
-def watch(channel: str = "C0DATA") -> Watch:
-    return Watch(
-        id=WatchId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
+def watch(channel: str = "C0DATA") -> Card:
+    return Card(
+        id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
         job=JobId("550e8400-e29b-41d4-a716-446655440000"),
-        place=Place(TeamId("T0ACME"), ChannelId(channel)),
+        channel=ChannelRef(TeamId("T0ACME"), ChannelId(channel)),
         requester=UserId("U0ADA"),
         followers=(UserId("U0ADA"),),
-        asked_at=datetime(2026, 5, 4, 14, 2, tzinfo=UTC),
+        requested_at=datetime(2026, 5, 4, 14, 2, tzinfo=UTC),
     )
 
 
@@ -64,7 +64,7 @@ ALL = {
     "sent privately, no card yet": replies.sent_privately(None),
     "not shown where shared": replies.not_shown_where_shared(),
     "unconfirmed": replies.unconfirmed_card(),
-    **{f"given up: {why.name}": replies.given_up(why, JOB) for why in NoCard},
+    **{f"given up: {why.name}": replies.given_up(why, JOB) for why in CardFailure},
     "card is late": replies.card_is_late(),
     "broken": replies.broken(),
     "unfollowed": replies.unfollowed(0),

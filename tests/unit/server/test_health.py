@@ -10,7 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.domain.errors import StoreUnavailable
-from bot.server.health import LOOKED_FOR_SECONDS, UNWRITABLE_SECONDS, WATCHED_EVERY_SECONDS, Health, Vitals
+from bot.server.health import (
+    LOOKED_FOR_SECONDS,
+    UNWRITABLE_SECONDS,
+    WATCHED_EVERY_SECONDS,
+    Health,
+    HealthInputs,
+)
 from bot.storage.transactions import Transactions
 from tests.support.fakes import now
 
@@ -30,7 +36,7 @@ class Stub:
     async def is_connected(self) -> bool:
         return self.connected
 
-    async def is_anybody_following(self) -> bool:
+    async def is_any_process_alive(self) -> bool:
         if isinstance(self.followed, Exception):
             raise self.followed
         return self.followed
@@ -50,10 +56,10 @@ def stub() -> Stub:
 @pytest.fixture
 def health(stub: Stub) -> Health:
     health = Health()
-    health.vitals = Vitals(
+    health.vitals = HealthInputs(
         is_connected=stub.is_connected,
         refused=lambda: stub.refused,
-        is_anybody_following=stub.is_anybody_following,
+        is_anybody_following=stub.is_any_process_alive,
         transactions=cast(Transactions, stub),
         now=now,
     )

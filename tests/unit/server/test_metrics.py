@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.domain.jobs import JobState
-from bot.domain.ports.metrics import Meter, Outcome, Reading
-from bot.server.metrics import DELAY_BUCKETS_SECONDS, STATES, Metrics
+from bot.domain.ports.metrics import GaugeSnapshot, Metrics, RequestOutcome
+from bot.server.metrics import DELAY_BUCKETS_SECONDS, STATES, PrometheusMetrics
 from tests.support.paths import ROOT
 
 WELL = {"slack": None, "database": None}
@@ -16,8 +16,8 @@ Figures = dict[str, float]
 
 
 def read(
-    metrics: Metrics,
-    *readings: Reading,
+    metrics: PrometheusMetrics,
+    *readings: GaugeSnapshot,
     everywhere: int | None = 0,
     problems: dict[str, str | None] | None = None,
 ) -> Figures:
@@ -35,11 +35,11 @@ def _braced(labels: dict[str, str]) -> str:
 
 
 def test_what_happens_is_counted_by_what_came_of_it() -> None:
-    metrics = Metrics()
-    for outcome in (Outcome.OK, Outcome.OK, Outcome.RATE_LIMITED):
+    metrics = PrometheusMetrics()
+    for outcome in (RequestOutcome.OK, RequestOutcome.OK, RequestOutcome.RATE_LIMITED):
         metrics.omni_request(outcome)
-    metrics.slack_call("chat.update", Outcome.OK)
-    metrics.slack_call("chat.update", Outcome.RATE_LIMITED)
+    metrics.slack_call("chat.update", RequestOutcome.OK)
+    metrics.slack_call("chat.update", RequestOutcome.RATE_LIMITED)
     metrics.webhook(200)
     metrics.edit_sent()
     for _ in range(3):
@@ -54,12 +54,14 @@ def test_what_happens_is_counted_by_what_came_of_it() -> None:
 
 
 def test_each_outcome_of_a_request_to_omni_is_there_before_it_first_comes() -> None:
-    figures = read(Metrics())
-    assert [figures[f"omni_requests_total{{{outcome}}}"] for outcome in Outcome] == [0.0] * len(Outcome)
+    figures = read(PrometheusMetrics())
+    assert [figures[f"omni_requests_total{{{outcome}}}"] for outcome in RequestOutcome] == [0.0] * len(
+        RequestOutcome
+    )
 
 
 def test_the_delay_of_an_end_falls_into_its_bucket() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     for seconds in (0.2, 2.5, 4_000.0):
         metrics.end_shown(seconds)
     figures = read(metrics)
@@ -73,9 +75,11 @@ def test_the_delay_of_an_end_falls_into_its_bucket() -> None:
 
 
 def test_jobs_are_told_by_state_and_a_state_that_is_over_goes_back_to_none() -> None:
-    metrics = Metrics()
+    metrics = PrometheusMetrics()
     states = [JobState.EXECUTING, JobState.EXECUTING, JobState.UNKNOWN, None]
-    figures = read(metrics, Reading(states=states), Reading(states=[JobState.EXECUTING]), everywhere=9)
+    figures = read(
+        metrics, GaugeSnapshot(states=states), GaugeSnapshot(states=[JobState.EXECUTING]), everywhere=9
+    )
     assert {state: figures[f"follows{{{state}}}"] for state in STATES} == dict.fromkeys(STATES, 0) | {
         "executing": 3,
         "unknown": 1,
@@ -86,31 +90,31 @@ def test_jobs_are_told_by_state_and_a_state_that_is_over_goes_back_to_none() -> 
 
 
 def test_every_state_of_a_job_has_its_figure() -> None:
-    figures = read(Metrics(), Reading(states=[*JobState, None]))
+    figures = read(PrometheusMetrics(), GaugeSnapshot(states=[*JobState, None]))
     assert [figures[f"follows{{{state}}}"] for state in STATES] == [1] * (len(JobState) + 1)
 
 
 def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_together() -> None:
     readings = [
-        Reading(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
-        Reading(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
-        Reading(requests_per_minute=60, requests_left=None),
+        GaugeSnapshot(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
+        GaugeSnapshot(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
+        GaugeSnapshot(requests_per_minute=60, requests_left=None),
     ]
-    figures = read(Metrics(), *readings)
+    figures = read(PrometheusMetrics(), *readings)
     assert (figures["omni_requests_left"], figures["omni_requests_per_minute"]) == (0.5, 620)
     assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
 
 
 def test_nothing_waits_in_a_workspace_that_has_closed() -> None:
-    metrics = Metrics()
-    assert read(metrics, Reading(waiting={"cards": 3}))["waiting{cards}"] == 3
+    metrics = PrometheusMetrics()
+    assert read(metrics, GaugeSnapshot(waiting={"cards": 3}))["waiting{cards}"] == 3
     assert read(metrics).get("waiting{cards}", 0) == 0
 
 
 def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() -> None:
-    metrics = Metrics()
-    read(metrics, Reading(requests_left=3.0), everywhere=7)
-    figures = read(metrics, Reading(requests_left=None), everywhere=None)
+    metrics = PrometheusMetrics()
+    read(metrics, GaugeSnapshot(requests_left=3.0), everywhere=7)
+    figures = read(metrics, GaugeSnapshot(requests_left=None), everywhere=None)
     assert math.isnan(figures["omni_requests_left"]) and math.isnan(figures["follows_everywhere"])
 
 
@@ -120,7 +124,7 @@ def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() ->
 def test_it_tells_whether_each_part_works_and_whether_all_do(
     problems: dict[str, str | None], ready: int
 ) -> None:
-    figures = read(Metrics(), problems=problems)
+    figures = read(PrometheusMetrics(), problems=problems)
     assert figures["ready"] == ready
     assert {part: figures[f"part_up{{{part}}}"] for part in problems} == {
         part: float(problem is None) for part, problem in problems.items()
@@ -128,24 +132,24 @@ def test_it_tells_whether_each_part_works_and_whether_all_do(
 
 
 def test_two_are_apart() -> None:
-    one, other = Metrics(), Metrics()
+    one, other = PrometheusMetrics(), PrometheusMetrics()
     one.edit_sent()
     assert read(other)["edits_sent_total"] == 0
 
 
 def test_however_much_happens_there_are_no_more_figures_for_it() -> None:
-    metrics, numbers = Metrics(), set()
+    metrics, numbers = PrometheusMetrics(), set()
     for jobs in (1, 100, 1_000):
-        for outcome in Outcome:
+        for outcome in RequestOutcome:
             metrics.omni_request(outcome)
             metrics.slack_call("chat.update", outcome)
         metrics.end_shown(float(jobs))
-        numbers.add(len(read(metrics, Reading(states=[*JobState] * jobs, waiting={"cards": jobs}))))
+        numbers.add(len(read(metrics, GaugeSnapshot(states=[*JobState] * jobs, waiting={"cards": jobs}))))
     assert len(numbers) == 1 and max(numbers) < 150
 
 
 def test_the_docs_name_every_figure_and_no_other() -> None:
-    text = Metrics().text([], everywhere=0, problems={}).decode()
+    text = PrometheusMetrics().text([], everywhere=0, problems={}).decode()
     kinds = dict(re.findall(r"^# TYPE (omni_job_bot_\w+) (\w+)$", text, re.MULTILINE))
     kinds = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
     told = (ROOT / "docs" / "operating.md").read_text("utf-8")
@@ -157,9 +161,9 @@ def test_the_docs_name_every_figure_and_no_other() -> None:
 def test_the_docs_name_every_outcome() -> None:
     told = (ROOT / "docs" / "operating.md").read_text("utf-8")
     (row,) = re.findall(r"^\| `omni_job_bot_omni_requests_total` .*$", told, re.MULTILINE)
-    assert {outcome for outcome in Outcome if f"`{outcome}`" not in row} == set()
+    assert {outcome for outcome in RequestOutcome if f"`{outcome}`" not in row} == set()
 
 
 def test_it_is_a_meter() -> None:
-    meter: Meter = Metrics()
-    assert meter
+    metrics: Metrics = PrometheusMetrics()
+    assert metrics

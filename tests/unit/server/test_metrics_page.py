@@ -9,10 +9,10 @@ import pytest
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobState
-from bot.domain.ports.metrics import Reading
+from bot.domain.ports.metrics import GaugeSnapshot
 from bot.server.health import Health
 from bot.server.http import serve
-from bot.server.metrics import Exposition, Metrics
+from bot.server.metrics import MetricsEndpoint, PrometheusMetrics
 
 TOKEN = "0123456789abcdef-token"
 
@@ -33,9 +33,9 @@ class Served:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        self.metrics = Metrics()
+        self.metrics = PrometheusMetrics()
         self.health = Fixed()
-        self.exposition = Exposition(token, self.metrics, self.health)
+        self.exposition = MetricsEndpoint(token, self.metrics, self.health)
 
     async def get(self, authorization: str | None = None) -> tuple[int, str, str]:
         headers = {} if authorization is None else {"Authorization": authorization}
@@ -53,8 +53,8 @@ async def served(token: str | None = TOKEN) -> AsyncIterator[Served]:
         yield served
 
 
-async def read() -> Sequence[Reading]:
-    return [Reading(states=[JobState.EXECUTING], requests_per_minute=60, requests_left=4.0)]
+async def read() -> Sequence[GaugeSnapshot]:
+    return [GaugeSnapshot(states=[JobState.EXECUTING], requests_per_minute=60, requests_left=4.0)]
 
 
 async def test_with_the_token_there_are_figures_in_prometheus_own_format() -> None:

@@ -15,16 +15,16 @@ from bot.demo.omni.webhooks import signed
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import EventKind, JobEvent, JobId
-from bot.domain.questions import Ask, AskId
-from bot.omni.webhooks import SIGNATURE, TIMESTAMP, webhook_of
+from bot.domain.questions import PendingQuestion, QuestionId
+from bot.omni.webhooks import SIGNATURE, TIMESTAMP, webhook_for
 from bot.server.http import serve
-from bot.server.omni_webhooks import LARGEST_BODY_BYTES, Inside, WebhookDoor
+from bot.server.omni_webhooks import LARGEST_BODY_BYTES, Inside, WebhookEndpoint
 from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeMeter, FakeWatches
 from tests.support.network import a_free_port
 
 SECRET = b"s" * 32
-ASK = AskId("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
-OTHER = AskId("6d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+ASK = QuestionId("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
+OTHER = QuestionId("6d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
 OTHER_JOB = JobId("00000000-e29b-41d4-a716-446655440000")
 _numbers = count()
 
@@ -37,10 +37,10 @@ class Door:
         self.told: list[tuple[TeamId, JobId, EventKind]] = []
         self.asks = FakeAsks(FakeWatches())
         for ask, job in ((ASK, JOB), (OTHER, OTHER_JOB)):
-            self.asks.rows[ask] = Ask(ask, HERE, ADA, START, START, job=job)
+            self.asks.rows[ask] = PendingQuestion(ask, HERE, ADA, START, START, job=job)
         self.now = datetime.now(UTC)
         self.meter = FakeMeter()
-        self.door = WebhookDoor(lambda: self.now, self.meter)
+        self.door = WebhookEndpoint(lambda: self.now, self.meter)
         self.door.inside = Inside(SECRET, self.asks, self._tell)
 
     def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
@@ -50,14 +50,14 @@ class Door:
         self,
         body: bytes | None = None,
         *,
-        to: AskId = ASK,
+        to: QuestionId = ASK,
         team: TeamId = HERE.team,
-        as_of: AskId | None = None,
+        as_of: QuestionId | None = None,
         age_seconds: float = 0.0,
         changed: dict[str, str] | None = None,
     ) -> int:
         """Omni tells of `to`, with the secret of `as_of`. `changed`: headers."""
-        webhook = webhook_of(self.url, SECRET, team)
+        webhook = webhook_for(self.url, SECRET, team)
         body = an_end() if body is None else body
         headers = signed(webhook(as_of or to).secret, int(self.now.timestamp() - age_seconds), body)
         return await self.post(webhook(to).url, headers | (changed or {}), body)

@@ -17,8 +17,8 @@ from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials
 from bot.server import slack_events as module
 from bot.server.http import LARGEST_BODY_BYTES, serve
-from bot.server.slack_events import PATH, HttpMode
-from bot.slack.dispatch import Dispatch
+from bot.server.slack_events import PATH, SlackEvents
+from bot.slack.dispatch import Dispatcher
 from bot.workspaces.workspace import bolt_app
 from tests.end_to_end.world import a_free_port
 
@@ -48,7 +48,7 @@ class Served:
         self.app = bolt_app(known, slack.api_url)
         self.app.command("/omni-job")(self._on_command)
         self.app.event("app_mention")(self._on_mention)
-        self.http = HttpMode(Dispatch(self._the_one), slack.request_url.signing_secret)
+        self.http = SlackEvents(Dispatcher(self._the_one), slack.request_url.signing_secret)
 
     async def _the_one(self, _team: TeamId) -> AsyncApp:
         self.dispatched += 1

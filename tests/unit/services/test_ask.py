@@ -10,33 +10,41 @@ from unittest.mock import patch
 import pytest
 from structlog.testing import capture_logs
 
-from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, Interrupted, Word
-from bot.domain.cards import Place, Ts, UserId, WatchId
+from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, InterruptedRequest, Reply
+from bot.domain.cards import CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     AskRefused,
-    BoardUnreachable,
     ConversationBusy,
+    IdentityUnavailable,
     JobNotFound,
     KeyRefused,
-    MaybeTaken,
     NoOmniUser,
     NotAllowedHere,
     OmniBusy,
     OmniError,
     OmniUnreachable,
+    OutcomeUnknown,
     ScopeMissing,
+    SlackUnreachable,
     StoreUnavailable,
-    Unanswered,
-    Unjudged,
+    SubmitOutcomeUnknown,
 )
 from bot.domain.jobs import EventKind, JobEvent, JobId, JobState
 from bot.domain.messages import Message
-from bot.domain.questions import Ask, AskId, ModelId, OmniUserId, Question, Submitted, Webhook
+from bot.domain.questions import (
+    ModelId,
+    OmniUserId,
+    PendingQuestion,
+    Question,
+    QuestionId,
+    Submitted,
+    Webhook,
+)
 from bot.rendering import ask_replies, replies
 from bot.rendering.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
-from bot.services.ask import Wish
+from bot.services.ask import AskRequest
 from bot.services.submission_steps import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
-from bot.tracking.events import JobEvents
+from bot.tracking.events import JobEventBus
 from bot.tracking.recovery import ORPHANED_AFTER
 from tests.support.ask_world import (
     CARD,
@@ -61,12 +69,14 @@ CERTAIN = [AskRefused("404"), KeyRefused("401"), OmniBusy("429"), OmniUnreachabl
 Doing = Callable[[Desks], Awaitable[Message | None]]
 
 
-async def ask(desks: Desks, *, user: UserId = ADA, place: Place = HERE, **more: object) -> Message | None:
-    return await desks.ask.ask(Wish(QUESTION, **more), place, user)  # type: ignore[arg-type]
+async def ask(
+    desks: Desks, *, user: UserId = ADA, channel: ChannelRef = HERE, **more: object
+) -> Message | None:
+    return await desks.ask.ask(AskRequest(QUESTION, **more), channel, user)  # type: ignore[arg-type]
 
 
 async def follow_up(desks: Desks) -> Message | None:
-    return await desks.ask.follow_up(Wish(QUESTION), OLD, HERE, CARD, ADA)
+    return await desks.ask.follow_up(AskRequest(QUESTION), OLD, HERE, CARD, ADA)
 
 
 async def retry(desks: Desks) -> Message | None:
@@ -81,7 +91,7 @@ async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> Non
     stored: list[int] = []
     async with stage.bot() as desks:
         line = await desks.ask.ask(
-            Wish(f" {QUESTION} "), HERE, ADA, lambda: stored.append(len(stage.asks.rows))
+            AskRequest(f" {QUESTION} "), HERE, ADA, lambda: stored.append(len(stage.asks.rows))
         )
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
         await asyncio.sleep(60)
@@ -91,7 +101,7 @@ async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> Non
     (card,) = stage.board.top_level()
     assert "42" in card.message.text
     (watch,) = stage.watches.rows.values()
-    assert (watch.requester, watch.is_own, watch.ended) == (ADA, True, True)
+    assert (watch.requester, watch.asked_by_bot, watch.ended) == (ADA, True, True)
     (row,) = stage.asks.rows.values()
     assert row.job == JOB
 
@@ -119,10 +129,10 @@ async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_
         asking = asyncio.create_task(ask(desks))
         await asyncio.sleep(1)
         asking.cancel()
-        with pytest.raises(Interrupted) as interrupted:
+        with pytest.raises(InterruptedRequest) as interrupted:
             await asking
         if is_told:
-            await interrupted.value.once_told()
+            await interrupted.value.on_delivered()
     assert len(stage.asks.rows) == (0 if is_told else 1)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds())
     await stage.tell_orphans()
@@ -131,14 +141,14 @@ async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_
 
 async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:
     stage = Stage()
-    stage.events = JobEvents(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
+    stage.events = JobEventBus(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
     async with stage.bot() as desks:
         await ask(desks)
         await asyncio.sleep(1)
         (card,) = stage.board.top_level()
         assert "Queued in Omni" in card.message.text and stage.omni.polled == []
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
-        stage.events.tell(JOB, JobEvent(EventKind.ENDED, 0.0))
+        stage.events.publish(JOB, JobEvent(EventKind.ENDED, 0.0))
         await asyncio.sleep(5)
         assert "42" in card.message.text
     ((question, row),) = zip(stage.asking.submitted, stage.asks.rows, strict=True)
@@ -177,7 +187,9 @@ async def test_a_model_is_the_chosen_one_or_the_last_one_or_the_operators(
     stage = Stage()
     stage.default_model = default
     if last:
-        earlier = Ask(AskId("earlier"), HERE, ADA, START, START, model=ModelId(last), job=JobId("x"))
+        earlier = PendingQuestion(
+            QuestionId("earlier"), HERE, ADA, START, START, model=ModelId(last), job=JobId("x")
+        )
         stage.asks.rows[earlier.id] = earlier
     async with stage.bot() as desks:
         line = await ask(desks, model=ModelId(chosen) if chosen else None, topic="orders")
@@ -200,7 +212,7 @@ async def test_a_card_goes_to_direct_messages_where_it_is_wished_or_others_would
     stage.access.shared = {HERE} if why == "shared" else set()
     async with stage.bot() as desks:
         line = await ask(desks, private=why == "wished")
-    assert stage.threads() == [(direct(ADA).channel, None)]
+    assert stage.threads() == [(direct(ADA).id, None)]
     assert "direct messages" in said(line)
 
 
@@ -231,7 +243,7 @@ async def test_who_may_not_ask_is_told_so_and_nothing_is_asked_of_omni(doing: Do
     "error, line",
     [
         (NoOmniUser("Nobody."), "Nobody."),
-        (Unjudged("ratelimited"), replies.not_known()),
+        (IdentityUnavailable("ratelimited"), replies.not_known()),
         (OmniUnreachable("down"), replies.omni_down()),
     ],
     ids=["no user", "unknown", "down"],
@@ -259,9 +271,9 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
     stage = old_card()
     async with stage.bot() as desks:
         for line in (
-            await desks.ask.ask(Wish("  \n"), HERE, ADA),
-            await desks.ask.follow_up(Wish(" "), OLD, HERE, CARD, ADA),
-            await desks.ask.mentioned(Wish(""), HERE, CARD, ADA),
+            await desks.ask.ask(AskRequest("  \n"), HERE, ADA),
+            await desks.ask.follow_up(AskRequest(" "), OLD, HERE, CARD, ADA),
+            await desks.ask.mentioned(AskRequest(""), HERE, CARD, ADA),
         ):
             assert said(line) == ask_replies.usage()
     assert stage.asking.submitted == []
@@ -271,19 +283,21 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
 @pytest.mark.parametrize(
     "watch, place, card",
     [
-        (WatchId("forged"), HERE, CARD),
+        (CardId("forged"), HERE, CARD),
         (OLD, direct(GRACE), CARD),
-        (OLD, HERE, Ts("7.0")),
-        (WatchId(""), HERE, Ts("")),
+        (OLD, HERE, MessageTs("7.0")),
+        (CardId(""), HERE, MessageTs("")),
     ],
 )
-async def test_a_forged_button_does_nothing(doing: str, watch: WatchId, place: Place, card: Ts) -> None:
+async def test_a_forged_button_does_nothing(
+    doing: str, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
+) -> None:
     stage = old_card(JobState.FAILED)
     async with stage.bot() as desks:
         if doing == "retry":
-            line = await desks.ask.retry(watch, place, card, ADA)
+            line = await desks.ask.retry(card_id, channel, message_ts, ADA)
         else:
-            line = await desks.ask.follow_up(Wish(QUESTION), watch, place, card, ADA)
+            line = await desks.ask.follow_up(AskRequest(QUESTION), card_id, channel, message_ts, ADA)
     assert said(line) == replies.nothing_to_show_here()
     assert stage.asking.submitted == [] and stage.omni.polled == []
 
@@ -315,7 +329,7 @@ async def test_a_budget_that_can_not_be_asked_is_told_and_nothing_was_submitted(
 
 async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitted_again() -> None:
     stage = Stage()
-    stage.asking.answers[0] = MaybeTaken("timeout")
+    stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
         line = await ask(desks)
         await asyncio.sleep(600)
@@ -330,10 +344,10 @@ async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitte
 
 async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None:
     stage = Stage()
-    stage.asking.answers[0] = MaybeTaken("timeout")
+    stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
-        at_most = await desks.ask.ask(Wish("x" * 2_000), HERE, ADA)
-        too_long = await desks.ask.ask(Wish("x" * 2_001), HERE, ADA)
+        at_most = await desks.ask.ask(AskRequest("x" * 2_000), HERE, ADA)
+        too_long = await desks.ask.ask(AskRequest("x" * 2_001), HERE, ADA)
     assert at_most is not None and too_long is not None
     assert (len(at_most.blocks), too_long.blocks) == (2, ())
 
@@ -341,7 +355,7 @@ async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None
 @pytest.mark.parametrize("way", ["asked", "followed up", "mentioned"])
 async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
     stage = old_card()
-    wish = Wish(QUESTION, delivery="5.5")
+    wish = AskRequest(QUESTION, request_id="5.5")
 
     async def answered(desks: Desks) -> Message | None:
         if way == "asked":
@@ -353,7 +367,7 @@ async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> N
     async with stage.bot() as one, stage.bot() as other:
         lines_told = await asyncio.gather(answered(one), answered(other))
         await asyncio.sleep(5)
-        await ask(one, delivery="6.6")
+        await ask(one, request_id="6.6")
         await ask(one)
         await ask(one)
     assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
@@ -361,7 +375,7 @@ async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> N
 
 async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_was_away() -> None:
     stage = Stage()
-    wish = Wish(QUESTION, delivery="5.5")
+    wish = AskRequest(QUESTION, request_id="5.5")
     stage.asking.delay_seconds = 20.0
     async with stage.bot() as one, stage.bot() as other:
         asking = asyncio.create_task(one.ask.ask(wish, HERE, ADA))
@@ -370,7 +384,7 @@ async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_
         stage.asks.rows[row.id] = replace(row, touched_at=row.touched_at + timedelta(microseconds=1))
         begin, stage.asks.error = stage.asks.begin, None
 
-        async def unanswered(ask: Ask) -> bool:
+        async def unanswered(question: PendingQuestion) -> bool:
             raise StoreUnavailable("away")
 
         stage.asks.begin = unanswered  # type: ignore[method-assign]
@@ -383,7 +397,7 @@ async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_
 
 async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
     stage = Stage()
-    stage.asking.answers.extendleft([MaybeTaken("timeout")])
+    stage.asking.answers.extendleft([SubmitOutcomeUnknown("timeout")])
     async with stage.bot() as desks:
         line = await ask(desks, private=True)
         assert line is not None
@@ -397,13 +411,13 @@ async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told
     stage = Stage()
     begin = stage.asks.begin
 
-    async def stored_without_saying_so(ask: Ask) -> bool:
-        await begin(ask)
+    async def stored_without_saying_so(question: PendingQuestion) -> bool:
+        await begin(question)
         raise StoreUnavailable("connection lost")
 
     stage.asks.begin = stored_without_saying_so  # type: ignore[method-assign]
     async with stage.bot() as desks:
-        assert said(await ask(desks)) == replies.storage_down()
+        assert said(await question(desks)) == replies.storage_down()
         await asyncio.sleep(600)
         await stage.tell_orphans()
     assert stage.asking.submitted == [] and stage.told() == []
@@ -434,7 +448,7 @@ async def test_where_the_bot_may_not_post_the_card_goes_to_direct_messages() -> 
         line = await ask(desks)
         await asyncio.sleep(20)
     assert said(line) == replies.moved_to_dm(None, UserId("U0BOT"))
-    assert stage.threads() == [(direct(ADA).channel, None)]
+    assert stage.threads() == [(direct(ADA).id, None)]
 
 
 # Crashes
@@ -466,9 +480,9 @@ async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted
 async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leaves_that_to_another() -> None:
     stage = Stage()
     async with stage.bot() as dying:
-        for asked in (Wish(" "), Wish(QUESTION)):
+        for asked in (AskRequest(" "), AskRequest(QUESTION)):
             stage.asking.answers[0] = AskRefused("404")
-            assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Word)
+            assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Reply)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
     assert stage.told() == 2 * [ask_replies.orphaned()]
@@ -477,7 +491,7 @@ async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leav
 async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
-    stage.board.plan("post", BoardUnreachable("down"))
+    stage.board.plan("post", SlackUnreachable("down"))
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
@@ -488,7 +502,7 @@ async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
 async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
     stage = Stage()
     await crash_while_submitting(stage)
-    stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+    stage.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     with capture_logs() as logged:
         await stage.tell_orphans()
@@ -509,14 +523,14 @@ async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
     assert stage.told() == [ask_replies.orphaned()]
-    assert await stage.asks.orphans(now() + ORPHANED_AFTER) == []
+    assert await stage.asks.interrupted(now() + ORPHANED_AFTER) == []
 
 
 async def test_orphan_line_without_history_scope_is_tried_twice() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     stage.board.plan("find", ScopeMissing("missing_scope"))
-    stage.board.plan("post", *[Unanswered("internal_error")] * 9)
+    stage.board.plan("post", *[OutcomeUnknown("internal_error")] * 9)
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
@@ -561,37 +575,43 @@ async def test_a_stop_while_omni_takes_the_question_loses_no_card() -> None:
 # Going on
 
 
-@pytest.mark.parametrize("thread", [None, Ts("50.0")], ids=["own thread", "in a thread"])
-async def test_a_follow_up_goes_on_in_the_chat_with_the_model_and_in_the_thread(thread: Ts | None) -> None:
+@pytest.mark.parametrize("thread", [None, MessageTs("50.0")], ids=["own thread", "in a thread"])
+async def test_a_follow_up_goes_on_in_the_chat_with_the_model_and_in_the_thread(
+    thread: MessageTs | None,
+) -> None:
     stage = old_card(thread=thread)
     async with stage.bot() as desks:
         assert await follow_up(desks) is None
     assert stage.asking.submitted == [Question(QUESTION, ModelId(OLD_MODEL), conversation=CHAT)]
-    assert stage.threads() == [(HERE.channel, thread or CARD)]
+    assert stage.threads() == [(HERE.id, thread or CARD)]
 
 
 async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
     stage = old_card()
     newest = replace(
-        a_watch("newest"), job=JobId("newest"), thread=CARD, card=Ts("101.0"), asked_at=START + timedelta(1)
+        a_watch("newest"),
+        job=JobId("newest"),
+        thread=CARD,
+        message_ts=MessageTs("101.0"),
+        requested_at=START + timedelta(1),
     )
     stage.watches.rows[newest.id] = newest
     stage.omni.says(newest.job, JobState.COMPLETE, conversation="newest chat", model=OLD_MODEL)
     async with stage.bot() as desks:
-        assert await desks.ask.mentioned(Wish(QUESTION), HERE, CARD, GRACE) is None
+        assert await desks.ask.mentioned(AskRequest(QUESTION), HERE, CARD, GRACE) is None
     assert [question.conversation for question in stage.asking.submitted] == ["newest chat"]
-    assert stage.threads()[-1] == (HERE.channel, CARD)
+    assert stage.threads()[-1] == (HERE.id, CARD)
 
 
 async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
     stage = old_card()
     async with stage.bot() as desks:
         assert (
-            said(await desks.ask.mentioned(Wish(QUESTION), HERE, Ts("7.0"), ADA))
+            said(await desks.ask.mentioned(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA))
             == ask_replies.no_card_here()
         )
         assert (
-            said(await desks.ask.mentioned(Wish(QUESTION), direct(ADA), CARD, ADA))
+            said(await desks.ask.mentioned(AskRequest(QUESTION), direct(ADA), CARD, ADA))
             == ask_replies.no_card_here()
         )
 
@@ -601,7 +621,7 @@ async def test_a_follow_up_where_others_read_along_goes_to_direct_messages_and_n
     stage.access.shared = {HERE}
     async with stage.bot() as desks:
         await follow_up(desks)
-    assert stage.threads() == [(direct(ADA).channel, None)]
+    assert stage.threads() == [(direct(ADA).id, None)]
 
 
 async def test_a_follow_up_of_an_answer_without_a_chat_is_told_so() -> None:
@@ -613,7 +633,7 @@ async def test_a_follow_up_of_an_answer_without_a_chat_is_told_so() -> None:
 
 async def test_a_follow_up_that_may_be_taken_has_no_button_that_would_leave_its_chat() -> None:
     stage = old_card()
-    stage.asking.answers[0] = MaybeTaken("502")
+    stage.asking.answers[0] = SubmitOutcomeUnknown("502")
     async with stage.bot() as desks:
         assert await follow_up(desks) == ask_replies.maybe_taken(None)
 
@@ -642,7 +662,7 @@ async def test_a_follow_up_waits_for_the_job_before_it_and_is_asked_then_once() 
         await stage.tell_orphans()
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(10)
-    assert len(stage.asking.submitted) == 2 and stage.threads() == [(HERE.channel, CARD)]
+    assert len(stage.asking.submitted) == 2 and stage.threads() == [(HERE.id, CARD)]
     assert stage.told() == []
 
 
@@ -678,9 +698,7 @@ async def test_a_follow_up_waits_for_a_running_job_that_only_the_thread_or_the_c
             stage.omni.newest = running
         else:
             stage.omni.newest = OmniUnreachable("down")
-            stage.watches.rows[WatchId("x")] = replace(
-                a_watch("x"), job=running, thread=CARD, closed_at=START
-            )
+            stage.watches.rows[CardId("x")] = replace(a_watch("x"), job=running, thread=CARD, closed_at=START)
         async with stage.bot() as desks:
             await follow_up(desks)
             await asyncio.sleep(200)
@@ -710,7 +728,7 @@ async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it(
     assert stage.told() == [ask_replies.orphaned()] and len(stage.asking.submitted) == 1
 
 
-@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), MaybeTaken("502")])
+@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), SubmitOutcomeUnknown("502")])
 @pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
 async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_told_later(
     answer: OmniError, until: str
@@ -719,7 +737,7 @@ async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_tol
     async with stage.bot() as desks:
         await follow_up(desks)
         await asyncio.sleep(1)
-        stage.board.plan("direct", *(BoardUnreachable("down"),) * 9)
+        stage.board.plan("direct", *(SlackUnreachable("down"),) * 9)
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(12 if until == "the end of the process" else 90)
     assert len(stage.asking.submitted) == 2 and stage.told() == []
@@ -736,7 +754,7 @@ async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> 
     stage = busy_then(ConversationBusy("409"))
     async with stage.bot() as desks:
         await follow_up(desks)
-        stage.board.plan("post", Unanswered("internal_error"), after_effect=arrives)
+        stage.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
         stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
         await asyncio.sleep(600)
     assert stage.told() == [ask_replies.busy_again()]
@@ -751,22 +769,24 @@ async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_mor
     async with stage.bot() as desks:
         await follow_up(desks)
         (row,) = stage.asks.rows
-        await stage.asks.told(row)
+        await stage.asks.mark_reported(row)
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(60)
     assert len(stage.asking.submitted) == 1
 
 
-@pytest.mark.parametrize("error", [*CERTAIN, MaybeTaken("502")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [*CERTAIN, SubmitOutcomeUnknown("502")], ids=lambda error: type(error).__name__
+)
 async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(error: OmniError) -> None:
     stage = busy_then(error)
     async with stage.bot() as desks:
         await follow_up(desks)
         await asyncio.sleep(10)
-        stage.board.plan("post", BoardUnreachable("down"))
+        stage.board.plan("post", SlackUnreachable("down"))
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(30)
-    is_unknown = isinstance(error, MaybeTaken)
+    is_unknown = isinstance(error, SubmitOutcomeUnknown)
     assert stage.told() == [ask_replies.maybe_taken(None).text if is_unknown else ask_replies.refused(error)]
 
 
@@ -775,18 +795,18 @@ async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(
 
 async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_another_place() -> None:
     stage = old_card(JobState.FAILED)
-    theirs = replace(stage.watches.rows[OLD], id=WatchId("theirs"), place=direct(GRACE), requester=GRACE)
-    stage.watches.rows[theirs.id] = replace(theirs, asked_at=START + timedelta(seconds=1))
+    theirs = replace(stage.watches.rows[OLD], id=CardId("theirs"), channel=direct(GRACE), requester=GRACE)
+    stage.watches.rows[theirs.id] = replace(theirs, requested_at=START + timedelta(seconds=1))
     stage.access.only_requesters = True
     async with stage.bot() as desks:
-        line = await desks.ask.retry(theirs.id, theirs.place, CARD, GRACE)
+        line = await desks.ask.retry(theirs.id, theirs.channel, CARD, GRACE)
     assert said(line) == replies.not_yours() and stage.asking.submitted == []
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
-@pytest.mark.parametrize("thread", [None, Ts("50.0")], ids=["by itself", "in a thread"])
+@pytest.mark.parametrize("thread", [None, MessageTs("50.0")], ids=["by itself", "in a thread"])
 async def test_a_retry_asks_the_same_in_the_same_chat_and_the_old_card_says_so(
-    state: JobState, thread: Ts | None
+    state: JobState, thread: MessageTs | None
 ) -> None:
     stage = old_card(state, thread=thread)
     stage.board.posted[CARD] = await a_posted_card(stage, thread)
@@ -800,7 +820,7 @@ async def test_a_retry_asks_the_same_in_the_same_chat_and_the_old_card_says_so(
     assert stage.watches.rows[OLD].retried_by == ADA
 
 
-async def a_posted_card(stage: Stage, thread: Ts | None) -> Posted:
+async def a_posted_card(stage: Stage, thread: MessageTs | None) -> Posted:
     ts = await stage.board.post(HERE, Message("the old card"), mark="old/1", thread=thread)
     return stage.board.posted.pop(ts)
 
@@ -818,7 +838,9 @@ async def test_two_who_retry_at_once_retry_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [*CERTAIN, ConversationBusy("409"), MaybeTaken("502")], ids=lambda error: type(error).__name__
+    "error",
+    [*CERTAIN, ConversationBusy("409"), SubmitOutcomeUnknown("502")],
+    ids=lambda error: type(error).__name__,
 )
 async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniError) -> None:
     stage = old_card(JobState.FAILED)
@@ -826,7 +848,7 @@ async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniErro
     stage.asking.answers.extend([error, DONE])
     async with stage.bot() as desks:
         line = await retry(desks)
-        is_unknown = isinstance(error, MaybeTaken)
+        is_unknown = isinstance(error, SubmitOutcomeUnknown)
         assert said(line) == (ask_replies.retry_maybe_taken() if is_unknown else ask_replies.refused(error))
         assert stage.watches.rows[OLD].retried_by is None
         assert await retry(desks) is None
@@ -851,7 +873,7 @@ async def test_what_did_not_come_to_nothing_is_not_retried_whatever_button_is_se
 
 async def test_a_retry_that_a_crash_cut_off_can_be_pressed_again_once_its_person_was_told() -> None:
     stage = old_card(JobState.FAILED)
-    stage.asks.rows[AskId("x")] = Ask(AskId("x"), HERE, ADA, START, START, retry_of=OLD)
+    stage.asks.rows[QuestionId("x")] = PendingQuestion(QuestionId("x"), HERE, ADA, START, START, retry_of=OLD)
     stage.watches.rows[OLD] = replace(stage.watches.rows[OLD], retried_by=ADA)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     async with stage.bot() as desks:

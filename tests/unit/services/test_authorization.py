@@ -8,29 +8,29 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.access import AccessRules
-from bot.domain.cards import ChannelId, Place, TeamId, UserId
+from bot.domain.access import AccessPolicy
+from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
+    IdentityUnavailable,
     NoOmniUser,
     NotAllowedHere,
     OmniBusy,
     OmniError,
+    OutcomeUnknown,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
-    Unanswered,
-    Unjudged,
 )
-from bot.domain.people import Person, Venue
-from bot.domain.ports.storage import Asks
+from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import OmniUserId
 from bot.rendering import replies
-from bot.services.authorization import Gatekeeper
+from bot.services.authorization import PolicyAuthorization
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import KNOWN_FOR_SECONDS, WAITED_FOR_SECONDS, Venues
+from bot.services.shared_channels import KNOWN_FOR_SECONDS, WAITED_FOR_SECONDS, SharedChannels
 from bot.user_limit import UserLimit, act_for, acting_for
 from tests.support.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
 
@@ -46,7 +46,7 @@ class FakeOmniUsers:
         self.users: dict[UserId, OmniUserId] = {ADA: ADA_IN_OMNI}
         self.error: Exception | None = None
 
-    async def of(self, user: UserId) -> OmniUserId | None:
+    async def omni_user(self, user: UserId) -> OmniUserId | None:
         if self.error is not None:
             raise self.error
         return self.users.get(user)
@@ -70,15 +70,15 @@ class Door:
         self.omni_users = FakeOmniUsers()
         self.watches = FakeWatches()
         self.asks = FakeAsks()
-        self.venues = Venues(self.directory, allow_shared=bool(rules.get("allow_shared_channels")))
+        self.venues = SharedChannels(self.directory, allow_shared=bool(rules.get("allow_shared_channels")))
         self.user_limit = UserLimit(2)
-        self.keeper = Gatekeeper(
-            AccessRules(**rules),  # type: ignore[arg-type]
-            people=Lookups(self.directory.person),
-            venues=self.venues,
-            omni_users=self.omni_users,
-            watches=self.watches,
-            asks=cast(Asks, self.asks),
+        self.keeper = PolicyAuthorization(
+            AccessPolicy(**rules),  # type: ignore[arg-type]
+            people=Lookups(self.directory.user),
+            shared_channels=self.venues,
+            identities=self.omni_users,
+            cards=self.watches,
+            questions=cast(QuestionRepository, self.asks),
             now=now,
             user_limit=self.user_limit,
         )
@@ -86,53 +86,53 @@ class Door:
 
 async def test_a_colleague_is_let_in_and_a_guest_and_a_stranger_are_not() -> None:
     door = Door()
-    assert await door.keeper.refusal(ADA, HERE) is None
+    assert await door.keeper.deny_reason(ADA, HERE) is None
     for changed in ({"is_guest": True}, {"is_stranger": True, "team": TeamId("T0PARTNER")}):
-        door.directory.people[GRACE] = replace(Person(GRACE, HERE.team), **changed)
+        door.directory.people[GRACE] = replace(SlackUser(GRACE, HERE.team), **changed)
         door.keeper._people._known.clear()
-        assert await door.keeper.refusal(GRACE, HERE) == replies.not_for_you()
+        assert await door.keeper.deny_reason(GRACE, HERE) == replies.not_for_you()
 
 
 async def test_a_channel_that_is_not_named_is_refused() -> None:
     door = Door(channels=frozenset({ChannelId("C0ELSEWHERE")}))
-    assert await door.keeper.refusal(ADA, HERE) == replies.not_here()
+    assert await door.keeper.deny_reason(ADA, HERE) == replies.not_here()
 
 
 @pytest.mark.parametrize(
     "error, line",
     [
         (ScopeMissing("missing_scope"), replies.cannot_know()),
-        (BoardBusy("ratelimited", 3.0), replies.slack_is_slow()),
-        (BoardUnreachable("no_connection"), replies.slack_is_slow()),
-        (Unanswered("http_503"), replies.slack_is_slow()),
-        (BoardError("user_not_found"), replies.not_known()),
+        (SlackBusy("ratelimited", 3.0), replies.slack_is_slow()),
+        (SlackUnreachable("no_connection"), replies.slack_is_slow()),
+        (OutcomeUnknown("http_503"), replies.slack_is_slow()),
+        (SlackError("user_not_found"), replies.not_known()),
     ],
 )
-async def test_whoever_is_not_known_may_do_nothing(error: BoardError, line: str) -> None:
+async def test_whoever_is_not_known_may_do_nothing(error: SlackError, line: str) -> None:
     door = Door()
     door.directory.error = error
-    assert await door.keeper.refusal(ADA, HERE) == line
+    assert await door.keeper.deny_reason(ADA, HERE) == line
     door.directory.error = None
-    assert await door.keeper.refusal(ADA, HERE) is None, "that Slack was down is not remembered"
+    assert await door.keeper.deny_reason(ADA, HERE) is None, "that Slack was down is not remembered"
 
 
 async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> None:
     door = Door()
     for _ in range(3):
-        await door.keeper.refusal(ADA, HERE)
+        await door.keeper.deny_reason(ADA, HERE)
     assert door.directory.asked == [ADA]
     await asyncio.sleep(301)
-    door.directory.people[ADA] = replace(Person(ADA, HERE.team), is_guest=True)
-    assert await door.keeper.refusal(ADA, HERE) == replies.not_for_you()
+    door.directory.people[ADA] = replace(SlackUser(ADA, HERE.team), is_guest=True)
+    assert await door.keeper.deny_reason(ADA, HERE) == replies.not_for_you()
 
 
 @pytest.mark.parametrize(
-    "error", [BoardBusy("ratelimited", 1.0), BoardUnreachable("no_connection"), Unanswered("http_503")]
+    "error", [SlackBusy("ratelimited", 1.0), SlackUnreachable("no_connection"), OutcomeUnknown("http_503")]
 )
-async def test_one_answer_that_is_none_refuses_nobody(error: BoardError) -> None:
+async def test_one_answer_that_is_none_refuses_nobody(error: SlackError) -> None:
     door = Door()
     door.directory.errors = [error]
-    assert await door.keeper.refusal(ADA, HERE) is None
+    assert await door.keeper.deny_reason(ADA, HERE) is None
     door.directory.errors = [error]
     assert not await door.keeper.is_shared(HERE)
 
@@ -140,7 +140,7 @@ async def test_one_answer_that_is_none_refuses_nobody(error: BoardError) -> None
 async def test_with_access_for_all_every_job_may_be_seen_and_nobody_is_looked_up() -> None:
     door = Door()
     door.omni_users.error = OmniBusy()
-    assert await door.keeper.may_see(GRACE, a_job())
+    assert await door.keeper.can_see(GRACE, a_job())
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ async def test_with_access_for_owners_only_ones_own_job_may_be_seen(
     user: UserId, owner: str | None, may: bool
 ) -> None:
     door = Door(only_owners=True)
-    assert await door.keeper.may_see(user, a_job(user=owner)) is may
+    assert await door.keeper.can_see(user, a_job(user=owner)) is may
 
 
 async def test_an_admin_may_see_every_job() -> None:
-    assert await Door(only_owners=True, admins=frozenset({GRACE})).keeper.may_see(GRACE, a_job())
+    assert await Door(only_owners=True, admins=frozenset({GRACE})).keeper.can_see(GRACE, a_job())
 
 
 @pytest.mark.parametrize(
     "error, raised",
     [
         (OmniBusy(), OmniBusy),
-        (BoardBusy("ratelimited", 1.0), Unjudged),
-        (ScopeMissing("missing_scope"), Unjudged),
+        (SlackBusy("ratelimited", 1.0), IdentityUnavailable),
+        (ScopeMissing("missing_scope"), IdentityUnavailable),
     ],
 )
 async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_shown(
@@ -179,53 +179,53 @@ async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_shown(
     door = Door(only_owners=True)
     door.omni_users.error = error
     with pytest.raises(raised):
-        await door.keeper.may_see(ADA, a_job(user=ADA_IN_OMNI))
+        await door.keeper.can_see(ADA, a_job(user=ADA_IN_OMNI))
     with pytest.raises(raised):
-        await door.keeper.asker(ADA)
+        await door.keeper.omni_user_for(ADA)
 
 
 async def test_people_ask_in_their_own_name_unless_the_operator_says_otherwise() -> None:
-    assert await Door().keeper.asker(ADA) == ADA_IN_OMNI
+    assert await Door().keeper.omni_user_for(ADA) == ADA_IN_OMNI
     with pytest.raises(NoOmniUser) as nobody:
-        await Door().keeper.asker(GRACE)
+        await Door().keeper.omni_user_for(GRACE)
     assert nobody.value.line == replies.no_omni_user()
-    assert await Door(ask_as_key=True).keeper.asker(GRACE) is None
+    assert await Door(ask_as_key=True).keeper.omni_user_for(GRACE) is None
 
 
 async def test_one_person_follows_and_asks_only_so_much() -> None:
     door = Door(most_open_follows=2, most_asks_per_hour=3)
-    other = Place(HERE.team, ChannelId("C0OTHER"))
+    other = ChannelRef(HERE.team, ChannelId("C0OTHER"))
     await door.watches.add(a_watch("one"))
-    assert await door.keeper.over_limit(ADA, HERE.team, asking=False) is None
+    assert await door.keeper.quota_error(ADA, HERE.team, asking=False) is None
     await door.watches.add(a_watch("two", other))
-    assert await door.keeper.over_limit(ADA, HERE.team, asking=False) == replies.too_many_follows(2)
-    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None
+    assert await door.keeper.quota_error(ADA, HERE.team, asking=False) == replies.too_many_follows(2)
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None
     door.asks.asked_at[GRACE] = [now()] * 3
-    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None, (
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None, (
         "the one at hand is among them"
     )
     door.asks.asked_at[GRACE] = [now()] * 4
-    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) == replies.too_many_asks(3)
-    assert await door.keeper.over_limit(GRACE, HERE.team, asking=False) is None, "following is no asking"
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) == replies.too_many_asks(3)
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=False) is None, "following is no asking"
     await asyncio.sleep(3_601)
-    assert await door.keeper.over_limit(GRACE, HERE.team, asking=True) is None
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None
 
 
 async def test_limits_that_can_not_be_read_are_an_error() -> None:
     door = Door()
     door.watches.error = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
-        await door.keeper.over_limit(ADA, HERE.team, asking=False)
+        await door.keeper.quota_error(ADA, HERE.team, asking=False)
 
 
 async def test_a_channel_is_shared_where_slack_says_so() -> None:
     door = Door()
     assert not await door.keeper.is_shared(HERE)
-    door.directory.venues[HERE] = Venue(is_shared=True)
+    door.directory.venues[HERE] = ConversationInfo(is_shared=True)
     await asyncio.sleep(KNOWN_FOR_SECONDS)
     assert await door.keeper.is_shared(HERE)
     door = Door(allow_shared_channels=True)
-    door.directory.venues[HERE] = Venue(is_shared=True)
+    door.directory.venues[HERE] = ConversationInfo(is_shared=True)
     assert not await door.keeper.is_shared(HERE) and door.directory.asked == []
 
 
@@ -233,67 +233,69 @@ async def test_a_channel_is_shared_where_slack_says_so() -> None:
     "error",
     [ScopeMissing("missing_scope"), NotAllowedHere("channel_not_found")],
 )
-async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: BoardError) -> None:
+async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: SlackError) -> None:
     door = Door()
     door.directory.error = error
     assert await door.keeper.is_shared(HERE)
-    assert not await door.keeper.is_shared(Place(HERE.team, ChannelId("D0ADA"))), "nobody else reads there"
+    assert not await door.keeper.is_shared(ChannelRef(HERE.team, ChannelId("D0ADA"))), (
+        "nobody else reads there"
+    )
     door.directory.error = None
     assert not await door.keeper.is_shared(HERE), "that Slack did not say is not remembered"
 
 
-@pytest.mark.parametrize("error", [BoardBusy("ratelimited", 30.0), BoardUnreachable("no_connection")])
-async def test_a_slow_slack_makes_no_channel_shared(error: BoardError) -> None:
+@pytest.mark.parametrize("error", [SlackBusy("ratelimited", 30.0), SlackUnreachable("no_connection")])
+async def test_a_slow_slack_makes_no_channel_shared(error: SlackError) -> None:
     door = Door()
     door.directory.error = error
     assert not await door.keeper.is_shared(HERE)
     assert asyncio.get_running_loop().time() == pytest.approx(WAITED_FOR_SECONDS)
     door.directory.error = None
-    door.directory.venues[HERE] = Venue(is_shared=True)
-    assert await door.venues.is_shared_now(HERE), "who posts there asks again"
+    door.directory.venues[HERE] = ConversationInfo(is_shared=True)
+    assert await door.venues.is_shared_fresh(HERE), "who posts there asks again"
 
 
 async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end() -> None:
     directory = FakeDirectory()
-    venues = Venues(directory, allow_shared=False)
+    venues = SharedChannels(directory, allow_shared=False)
     await asyncio.gather(*(venues.is_shared(HERE) for _ in range(50)))
     assert directory.asked == [HERE]
-    directory.venues[HERE] = Venue(is_shared=True)
+    directory.venues[HERE] = ConversationInfo(is_shared=True)
     await asyncio.sleep(30)
     assert not await venues.is_shared(HERE), "known for a minute"
-    assert await asyncio.gather(*(venues.is_shared_now(HERE) for _ in range(50))) == [True] * 50
+    assert await asyncio.gather(*(venues.is_shared_fresh(HERE) for _ in range(50))) == [True] * 50
     assert directory.asked == [HERE] * 2
     assert await venues.is_shared(HERE)
 
 
 async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:
     directory = FakeDirectory()
-    venues = Venues(directory, allow_shared=False)
+    venues = SharedChannels(directory, allow_shared=False)
     directory.errors = [
-        BoardUnreachable("no_connection"),
+        SlackUnreachable("no_connection"),
         TokenRefused("token_revoked"),
-        Unanswered("TimeoutError"),
-        BoardBusy("ratelimited", 600.0),
+        OutcomeUnknown("TimeoutError"),
+        SlackBusy("ratelimited", 600.0),
     ]
-    assert not await venues.is_shared_now(HERE)
+    assert not await venues.is_shared_fresh(HERE)
     assert asyncio.get_running_loop().time() > 600
     await asyncio.sleep(10)
     directory.errors = [ScopeMissing("missing_scope")]
-    assert await venues.is_shared_now(HERE)
-    directory.venues[HERE] = Venue(is_shared=True)
-    assert await venues.is_shared_now(HERE)
-    assert not await Venues(directory, allow_shared=True).is_shared_now(HERE)
+    assert await venues.is_shared_fresh(HERE)
+    directory.venues[HERE] = ConversationInfo(is_shared=True)
+    assert await venues.is_shared_fresh(HERE)
+    assert not await SharedChannels(directory, allow_shared=True).is_shared_fresh(HERE)
 
 
 async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
     door = Door(only_owners=True, most_open_follows=1, users=frozenset({ADA}))
     await door.watches.add(a_watch("one"))
     with capture_logs() as logs:
-        await door.keeper.refusal(GRACE, HERE)
-        await door.keeper.may_see(GRACE, a_job(user=ADA_IN_OMNI))
-        await door.keeper.over_limit(ADA, HERE.team, asking=False)
+        await door.keeper.deny_reason(GRACE, HERE)
+        await door.keeper.can_see(GRACE, a_job(user=ADA_IN_OMNI))
+        await door.keeper.quota_error(ADA, HERE.team, asking=False)
         with pytest.raises(NoOmniUser):
-            await door.keeper.asker(GRACE)
+            await door.keeper.omni_user_for(GRACE)
     lines = [(line["act"], line["user"], line["outcome"]) for line in logs if line["event"] == "audit"]
     assert lines == [
         ("use", GRACE, "refused: not for them"),
@@ -310,12 +312,12 @@ async def test_user_who_asks_too_much_is_told_to_wait() -> None:
     async with door.user_limit.turn():
         pass
     with capture_logs() as logged:
-        line = await door.keeper.refusal(ADA, HERE)
+        line = await door.keeper.deny_reason(ADA, HERE)
     assert line == replies.too_many_requests()
     assert [entry["outcome"] for entry in logged] == ["refused: too many requests"]
-    assert await door.keeper.refusal(GRACE, HERE) is None
+    assert await door.keeper.deny_reason(GRACE, HERE) is None
     await asyncio.sleep(31)
-    assert await door.keeper.refusal(ADA, HERE) is None
+    assert await door.keeper.deny_reason(ADA, HERE) is None
 
 
 async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
@@ -323,11 +325,11 @@ async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
     act_for(ADA)
     async with door.user_limit.turn():
         pass
-    assert await door.keeper.refusal(ADA, HERE, asks_omni=False) is None
+    assert await door.keeper.deny_reason(ADA, HERE, asks_omni=False) is None
 
 
 async def test_task_of_who_is_let_in_acts_for_them() -> None:
     door = Door(users=frozenset({ADA}))
-    assert await door.keeper.refusal(GRACE, HERE) is not None and acting_for() is None
-    assert await door.keeper.refusal(ADA, HERE, asks_omni=False) is None and acting_for() is None
-    assert await door.keeper.refusal(ADA, HERE) is None and acting_for() == ADA
+    assert await door.keeper.deny_reason(GRACE, HERE) is not None and acting_for() is None
+    assert await door.keeper.deny_reason(ADA, HERE, asks_omni=False) is None and acting_for() is None
+    assert await door.keeper.deny_reason(ADA, HERE) is None and acting_for() == ADA

@@ -10,21 +10,21 @@ from typing import Any, cast
 import pytest
 from slack_bolt.async_app import AsyncAck
 
-from bot.delivery.outcomes import Arrivals
+from bot.delivery.outcomes import CardOutcomes
 from bot.demo.slack.limits import TIER_3, TIER_4, Limits
-from bot.domain.access import AccessRules
-from bot.domain.cards import ChannelId, Place, UserId
-from bot.domain.errors import BoardBusy
+from bot.domain.access import AccessPolicy
+from bot.domain.cards import ChannelId, ChannelRef, UserId
+from bot.domain.errors import SlackBusy
 from bot.domain.messages import Message
-from bot.domain.people import Person, Venue
-from bot.domain.ports.omni import Asking, OmniUsers
-from bot.handlers.commands import Handlers
-from bot.ratelimit import Gate, Rate
+from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain.ports.omni import IdentityMapper, OmniQuestions
+from bot.handlers.commands import CommandHandlers
+from bot.ratelimit import Rate, RateLimiter
 from bot.rendering import replies
 from bot.services.lookups import Lookups
 from bot.user_limit import UserLimit
 from bot.worker.runner import TaskRunner
-from bot.workspaces.wiring import World, assemble
+from bot.workspaces.wiring import Ports, build_components
 from tests.support.fakes import (
     HERE,
     JOB,
@@ -44,7 +44,7 @@ from tests.support.tracking import RULES
 
 pytestmark = pytest.mark.looptime
 
-PLACES = [Place(HERE.team, ChannelId(f"C{number}")) for number in range(200)]
+PLACES = [ChannelRef(HERE.team, ChannelId(f"C{number}")) for number in range(200)]
 PEOPLE = [UserId(f"U{number}") for number in range(40)]
 TYPED_WITHIN_SECONDS = 15.0
 
@@ -57,19 +57,19 @@ class LimitedDirectory(FakeDirectory):
         self.refused: Counter[str] = Counter()
         self._limits = Limits()
 
-    async def person(self, user: UserId) -> Person:
+    async def person(self, user: UserId) -> SlackUser:
         await self._admit("users.info", TIER_4)
-        return await super().person(user)
+        return await super().user(user)
 
-    async def venue(self, place: Place) -> Venue:
+    async def venue(self, channel: ChannelRef) -> ConversationInfo:
         await self._admit("conversations.info", TIER_3)
-        return await super().venue(place)
+        return await super().conversation(channel)
 
     async def _admit(self, method: str, per_minute: int) -> None:
         await asyncio.sleep(0.1)
         if seconds := self._limits.admit(method, per_minute, asyncio.get_running_loop().time()):
             self.refused[method] += 1
-            raise BoardBusy("ratelimited", seconds)
+            raise SlackBusy("ratelimited", seconds)
 
 
 class Bot:
@@ -81,49 +81,51 @@ class Bot:
         self.told: list[str] = []
         self.acknowledged: list[float] = []
         self._directory = directory
-        self._handlers: Handlers
+        self._handlers: CommandHandlers
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         omni = FakeOmni(a_job())
         omni.delay_seconds = 3_600.0  # so that nothing is drawn while cards are posted
-        world = World(
+        world = Ports(
             omni=omni,
-            asking=cast(Asking, None),
-            omni_users=cast(OmniUsers, None),
-            board=self.board,
+            questions=cast(OmniQuestions, None),
+            identities=cast(IdentityMapper, None),
+            messages=self.board,
             directory=self._directory,
-            people=Lookups(self._directory.person),
+            people=Lookups(self._directory.user),
             views=FakeViews(),
-            watches=self.watches,
-            given_ups=FakeGivenUps(self.watches),
-            durations=FakeDurations(),
-            asks=FakeAsks(self.watches),
-            whisper=self._whisper,
+            cards=self.watches,
+            failed_cards=FakeGivenUps(self.watches),
+            job_durations=FakeDurations(),
+            pending_questions=FakeAsks(self.watches),
+            reply_to_response_url=self._whisper,
             now=now,
             team=HERE.team,
             bot_user=UserId("U0BOT"),
             user_limit=UserLimit(1_000),
         )
-        rules = replace(RULES, access=AccessRules())
-        parts = assemble(world, rules, Gate(FreeLedger(), "edits", Rate(0.01, 0.0)), Arrivals(), TaskRunner)
-        self._handlers = next(part for part in parts.listeners if isinstance(part, Handlers))
-        drawing = asyncio.create_task(parts.drawing.run())
+        rules = replace(RULES, access=AccessPolicy())
+        parts = build_components(
+            world, rules, RateLimiter(FreeLedger(), "edits", Rate(0.01, 0.0)), CardOutcomes(), TaskRunner
+        )
+        self._handlers = next(part for part in parts.listeners if isinstance(part, CommandHandlers))
+        drawing = asyncio.create_task(parts.updater.run())
         try:
             yield
-            await parts.errands.drain()
+            await parts.interactions.drain()
         finally:
             await parts.runner.stop()
             drawing.cancel()
             await asyncio.gather(drawing, return_exceptions=True)
 
-    async def type(self, place: Place, user: UserId) -> None:
+    async def type(self, channel: ChannelRef, user: UserId) -> None:
         began = asyncio.get_running_loop().time()
 
         async def ack(*_: object, **__: object) -> None:
             self.acknowledged.append(asyncio.get_running_loop().time() - began)
 
-        command: dict[str, Any] = {"text": JOB, "user_id": user, "channel_id": place.channel}
+        command: dict[str, Any] = {"text": JOB, "user_id": user, "channel_id": channel.id}
         await self._handlers.on_command(cast(AsyncAck, ack), command | {"response_url": "https://slack"})
 
     async def _whisper(self, _response_url: str, message: Message) -> None:

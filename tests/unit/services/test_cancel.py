@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
+    CancelForbidden,
     JobNotFound,
     KeyRefused,
-    NotOurs,
+    NotCancellable,
     OmniBusy,
     OmniError,
     OmniUnreachable,
     StoreUnavailable,
-    TooLate,
 )
 from bot.domain.jobs import JobId, JobState
 from bot.rendering import ask_replies, replies
@@ -24,8 +24,8 @@ from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch
 
 pytestmark = pytest.mark.looptime
 
-CARD = Ts("1.0")
-MINE = WatchId("watch")
+CARD = MessageTs("1.0")
+MINE = CardId("watch")
 ASKED = f"<@{ADA}> asked to cancel"
 
 
@@ -82,8 +82,8 @@ async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answere
 @pytest.mark.parametrize(
     "error, line",
     [
-        (TooLate("400"), ask_replies.not_cancelled(TooLate())),
-        (NotOurs("403"), ask_replies.not_cancelled(NotOurs())),
+        (NotCancellable("400"), ask_replies.not_cancelled(NotCancellable())),
+        (CancelForbidden("403"), ask_replies.not_cancelled(CancelForbidden())),
         (JobNotFound("404"), replies.no_such_job()),
         (KeyRefused("401"), replies.key_refused()),
         (OmniBusy("429"), replies.omni_busy()),
@@ -120,8 +120,8 @@ async def test_the_four_outcomes_read_differently() -> None:
     outcomes = {
         ask_replies.cancelled(),
         ask_replies.stops_after_this_step(),
-        ask_replies.not_cancelled(TooLate()),
-        ask_replies.not_cancelled(NotOurs()),
+        ask_replies.not_cancelled(NotCancellable()),
+        ask_replies.not_cancelled(CancelForbidden()),
     }
     assert len(outcomes) == 4
 
@@ -139,7 +139,7 @@ async def test_who_asks_is_stored_before_omni_is_asked_so_that_no_end_comes_fast
 
 
 async def test_all_cards_of_the_job_say_who_cancelled_it() -> None:
-    there = Place(HERE.team, ChannelId("C0THERE"))
+    there = ChannelRef(HERE.team, ChannelId("C0THERE"))
     stage = Stage(a_watch(), a_watch("watch there", there))
     async with stage.bot() as desks:
         await asyncio.sleep(5)
@@ -164,17 +164,22 @@ async def test_a_second_click_that_fails_takes_nothing_back_from_the_first() -> 
 @pytest.mark.parametrize(
     "watch, place, card",
     [
-        (WatchId("forged"), HERE, CARD),
+        (CardId("forged"), HERE, CARD),
         (MINE, direct(GRACE), CARD),
-        (MINE, HERE, Ts("7.0")),
-        (WatchId(""), HERE, Ts("")),
+        (MINE, HERE, MessageTs("7.0")),
+        (CardId(""), HERE, MessageTs("")),
     ],
 )
-async def test_a_forged_button_cancels_nothing(watch: WatchId, place: Place, card: Ts) -> None:
+async def test_a_forged_button_cancels_nothing(
+    card_id: CardId, channel: ChannelRef, message_ts: MessageTs
+) -> None:
     stage = a_running_job()
     async with stage.bot() as desks:
         await asyncio.sleep(5)
-        assert said(await desks.cancel.cancel(watch, place, card, ADA)) == replies.nothing_to_show_here()
+        assert (
+            said(await desks.cancel.cancel(card_id, channel, message_ts, ADA))
+            == replies.nothing_to_show_here()
+        )
     assert stage.asking.cancelled == []
 
 
@@ -192,12 +197,14 @@ async def test_who_may_not_cancel_is_told_so_and_omni_is_not_asked(why: str) -> 
 
 async def test_nobody_comes_to_cancel_somebody_elses_job_by_following_it_in_another_place() -> None:
     stage = a_running_job()
-    theirs = replace(a_watch("theirs"), place=direct(GRACE), requester=GRACE, followers=(GRACE,))
-    stage.watches.rows[theirs.id] = replace(theirs, card=Ts("9.0"), asked_at=START + timedelta(seconds=1))
+    theirs = replace(a_watch("theirs"), channel=direct(GRACE), requester=GRACE, followers=(GRACE,))
+    stage.watches.rows[theirs.id] = replace(
+        theirs, message_ts=MessageTs("9.0"), requested_at=START + timedelta(seconds=1)
+    )
     stage.access.only_requesters = True
     async with stage.bot() as desks:
         await asyncio.sleep(5)
-        line = said(await desks.cancel.cancel(theirs.id, theirs.place, Ts("9.0"), GRACE))
+        line = said(await desks.cancel.cancel(theirs.id, theirs.channel, MessageTs("9.0"), GRACE))
         assert line == replies.not_yours() and stage.asking.cancelled == []
         assert await cancel(desks) == ask_replies.cancelled()
 

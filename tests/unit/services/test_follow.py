@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.delivery.direct_messages import UNHEARD_AFTER, Word, tell_unheard
-from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, WAITED_FOR_SECONDS, Arrivals
-from bot.domain.cards import ChannelId, NoCard, Place, Ts, UserId, Watch, WatchId
-from bot.domain.errors import JobNotFound, NotAllowedHere, StoreUnavailable, Unanswered
+from bot.delivery.direct_messages import UNHEARD_AFTER, Reply, report_failed_cards
+from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, WAITED_FOR_SECONDS, CardOutcomes
+from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import JobNotFound, NotAllowedHere, OutcomeUnknown, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
@@ -30,9 +30,9 @@ async def nobody(_job: JobId) -> None:
 async def test_a_card_that_came_without_a_word_speaks_for_itself() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
-        elsewhere = Arrivals()
+        elsewhere = CardOutcomes()
         desk = a_desk(stage, runner.start)
-        desk._arrivals = elsewhere
+        desk._outcomes = elsewhere
         assert await desk.follow(str(JOB), HERE, ADA) is None
         assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
     assert len(stage.shown()) == 1
@@ -78,13 +78,13 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
         board.plan("direct", *[NotAllowedHere("user_disabled")] * 9)
     else:
         board.shows_history = False
-        board.plan("post", Unanswered("TimeoutError"))
+        board.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
-        desk._arrivals = Arrivals()
+        desk._outcomes = CardOutcomes()
         word = await desk.follow(str(JOB), HERE, ADA)
-        assert isinstance(word, Word)
-        await word.once_told()
+        assert isinstance(word, Reply)
+        await word.on_delivered()
         await asyncio.sleep(60)
     nowhere = replies.not_allowed_anywhere(UserId("U0BOT"))
     assert said(word) == (nowhere if is_confirmed else replies.unconfirmed_card())
@@ -93,7 +93,9 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
 
 # A card that nobody can confirm
 
-OLD = replace(a_watch(), asked_at=START - timedelta(minutes=1), card_tried_at=START - timedelta(seconds=50))
+OLD = replace(
+    a_watch(), requested_at=START - timedelta(minutes=1), post_started_at=START - timedelta(seconds=50)
+)
 """Asked for so long ago that nobody waits with the command any more."""
 
 
@@ -116,19 +118,19 @@ async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and
 ):
     stage, board = a_stage()
     board.shows_history = False
-    board.plan("post", Unanswered("TimeoutError"))
+    board.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
         word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(60)
     assert said(word) == replies.unconfirmed_card()
     assert board.posted == {}
-    assert isinstance(word, Word)
-    await word.once_told()
+    assert isinstance(word, Reply)
+    await word.on_delivered()
     assert stage.watches.rows == {}
 
 
 async def test_of_an_unconfirmed_card_is_told_once_nobody_can_be_waiting_with_the_command_any_more() -> None:
-    stage, board = a_stage(replace(OLD, asked_at=START - timedelta(seconds=2)))
+    stage, board = a_stage(replace(OLD, requested_at=START - timedelta(seconds=2)))
     board.shows_history = False
     async with stage.bot():
         await asyncio.sleep(WAITED_FOR_SECONDS - 3.0)
@@ -145,7 +147,7 @@ async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(c
     if closed:
         board.closed.add(direct(ADA))
     else:
-        board.plan("post", *[Unanswered("TimeoutError")] * 3)
+        board.plan("post", *[OutcomeUnknown("TimeoutError")] * 3)
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.shown(direct(GRACE))) == 1
@@ -173,21 +175,21 @@ async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_we
         await asyncio.sleep(10)
     assert said(word) == replies.no_such_job()
     (given_up,) = stage.watches.rows.values()
-    assert (given_up.followers, given_up.given_up) == ((ADA,), NoCard.NO_SUCH_JOB)
-    assert isinstance(word, Word)
-    await word.once_told()
+    assert (given_up.followers, given_up.failure) == ((ADA,), CardFailure.NO_SUCH_JOB)
+    assert isinstance(word, Reply)
+    await word.on_delivered()
     assert stage.watches.rows == {}
 
 
 async def test_a_word_that_was_lost_between_processes_stands_in_the_table() -> None:
     stage = Stage(JobNotFound("404"))
-    here, there = stage.arrivals, Arrivals()
+    here, there = stage.arrivals, CardOutcomes()
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
         asking = asyncio.create_task(desk.follow(str(JOB), HERE, ADA))
         await asyncio.sleep(0)
-        with here.waiting(WATCH):  # somebody is awaited, who hears nothing
-            here.came = there.came  # type: ignore[method-assign]
+        with here.subscribe(WATCH):  # somebody is awaited, who hears nothing
+            here.resolve = there.resolve  # type: ignore[method-assign]
             assert said(await asking) == replies.no_such_job()
 
 
@@ -196,11 +198,11 @@ async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_mo
     async with stage.bot() as runner:
         word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(1)
-    assert isinstance(word, Word)
+    assert isinstance(word, Reply)
     stage.watches.error = StoreUnavailable("away")
-    await word.once_told()
+    await word.on_delivered()
     stage.watches.error = None
-    await tell_unheard(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
+    await report_failed_cards(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
     (told,) = stage.shown(direct(ADA))
     assert JOB in told and "knows no such job" in told
     assert stage.watches.rows == {}
@@ -212,8 +214,8 @@ async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_y
         await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
         stage.says(JobState.EXECUTING)
         assert "You follow it" in said(await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE))
-    (watch,) = stage.watches.rows.values()
-    assert (watch.followers, watch.given_up) == ((ADA, GRACE), None)
+    (card,) = stage.watches.rows.values()
+    assert (card.followers, card.failure) == ((ADA, GRACE), None)
     assert len(stage.shown()) == 1
 
 
@@ -224,14 +226,14 @@ async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it(
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.mark_completion_reply_started
 
-        async def tried_after_grace_has_come(watch: Watch, at: datetime | None) -> None:
-            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+        async def tried_after_grace_has_come(card: Card, at: datetime | None) -> None:
+            stage.watches.mark_completion_reply_started = notice_tried  # type: ignore[method-assign]
             assert "You follow it" in said(await desk.follow(str(JOB), HERE, GRACE))
-            await notice_tried(watch, at)
+            await notice_tried(card, at)
 
-        stage.watches.notice_tried = tried_after_grace_has_come  # type: ignore[method-assign]
+        stage.watches.mark_completion_reply_started = tried_after_grace_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     (reply,) = stage.told()
@@ -244,18 +246,18 @@ async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: 
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, notice_tried = a_desk(stage, runner.start), stage.watches.notice_tried
+        desk, notice_tried = a_desk(stage, runner.start), stage.watches.mark_completion_reply_started
         await desk.follow(str(JOB), HERE, GRACE)
-        joined_at = stage.watches.rows[WATCH].looked_after_since
+        joined_at = stage.watches.rows[WATCH].tracked_since
         slow = a_desk(stage, runner.start)
         slow._now = lambda: joined_at - timedelta(seconds=behind_seconds)
 
-        async def tried_after_marie_has_come(watch: Watch, at: datetime | None) -> None:
-            stage.watches.notice_tried = notice_tried  # type: ignore[method-assign]
+        async def tried_after_marie_has_come(card: Card, at: datetime | None) -> None:
+            stage.watches.mark_completion_reply_started = notice_tried  # type: ignore[method-assign]
             await slow.follow(str(JOB), HERE, MARIE)
-            await notice_tried(watch, at)
+            await notice_tried(card, at)
 
-        stage.watches.notice_tried = tried_after_marie_has_come  # type: ignore[method-assign]
+        stage.watches.mark_completion_reply_started = tried_after_marie_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     (reply,) = stage.told()
@@ -270,10 +272,10 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
         desk, post = a_desk(stage, runner.start), stage.board.post
 
         async def posted_as_grace_comes(
-            place: Place, message: Message, *, mark: str, thread: Ts | None = None
-        ) -> Ts:
+            channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
+        ) -> MessageTs:
             lines_told.append(said(await desk.follow(str(JOB), HERE, GRACE)))
-            return await post(place, message, mark=mark, thread=thread)
+            return await post(channel, message, mark=mark, thread=thread)
 
         stage.board.post = posted_as_grace_comes  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
@@ -289,38 +291,38 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
 @pytest.mark.parametrize(
     "watch, place, card, person",
     [
-        (WatchId("another"), HERE, Ts("1.0"), ADA),
-        (WATCH, Place(HERE.team, ChannelId("C0ELSE")), Ts("1.0"), ADA),
-        (WATCH, HERE, Ts("9.9"), ADA),
-        (WATCH, HERE, Ts("1.0"), UserId("U0STRANGER")),
+        (CardId("another"), HERE, MessageTs("1.0"), ADA),
+        (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), MessageTs("1.0"), ADA),
+        (WATCH, HERE, MessageTs("9.9"), ADA),
+        (WATCH, HERE, MessageTs("1.0"), UserId("U0STRANGER")),
     ],
     ids=["another watch", "another place", "another card", "a stranger"],
 )
 async def test_a_click_that_does_not_fit_the_table_stops_nothing(
-    watch: WatchId, place: Place, card: Ts, person: UserId
+    card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
 ) -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         before = stage.watches.rows[WATCH]
-        line = await a_desk(stage, runner.start).stop_following(watch, place, card, person)
+        line = await a_desk(stage, runner.start).stop_following(card_id, channel, message_ts, user)
         assert stage.watches.rows[WATCH] == before
     assert line == replies.not_following()
 
 
 async def test_a_click_on_a_card_that_is_only_being_stored_is_waited_for() -> None:
     stage = Stage(a_job(), a_watch())
-    card_posted = stage.watches.card_posted
+    card_posted = stage.watches.mark_posted
 
     async def stored_a_second_later(*posted: Any, **more: Any) -> bool:
         await asyncio.sleep(1.0)
         return await card_posted(*posted, **more)
 
-    stage.watches.card_posted = stored_a_second_later  # type: ignore[method-assign]
+    stage.watches.mark_posted = stored_a_second_later  # type: ignore[method-assign]
     async with stage.bot() as runner:
         await asyncio.sleep(0.5)
-        assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].card is None
-        line = await a_desk(stage, runner.start).stop_following(WATCH, HERE, Ts("1.0"), ADA)
+        assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].message_ts is None
+        line = await a_desk(stage, runner.start).stop_following(WATCH, HERE, MessageTs("1.0"), ADA)
     assert line == replies.unfollowed(0)
 
 
@@ -330,5 +332,5 @@ async def test_a_click_on_a_card_that_is_over_stops_nothing() -> None:
         await asyncio.sleep(5)
         stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=START)
         desk = a_desk(stage, runner.start)
-        assert await desk.stop_following(WATCH, HERE, Ts("1.0"), ADA) == replies.not_following()
+        assert await desk.stop_following(WATCH, HERE, MessageTs("1.0"), ADA) == replies.not_following()
     assert stage.watches.rows[WATCH].followers == (ADA,)

@@ -6,23 +6,23 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.cards import Place, Ts, UserId
+from bot.domain.cards import ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
+    IdentityUnavailable,
     JobNotFound,
     NotAllowedHere,
     OmniBusy,
     OmniError,
     ScopeMissing,
-    Unjudged,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
 )
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.domain.people import Venue
+from bot.domain.people import ConversationInfo
 from bot.rendering import replies
-from bot.services.targets import split_private
+from bot.services.targets import parse_private_flag
 from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
 from tests.support.tracking import Stage, a_desk, direct
 
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.looptime
 
 BOT = UserId("U0BOT")
 SECRET = "The secret answer."
-CARD = Ts("1.0")
+CARD = MessageTs("1.0")
 
 
-async def follow(stage: Stage, text: str = str(JOB), person: UserId = ADA, place: Place = HERE) -> str:
+async def follow(stage: Stage, text: str = str(JOB), user: UserId = ADA, channel: ChannelRef = HERE) -> str:
     async with stage.bot() as runner:
-        line = await a_desk(stage, runner.start).follow(text, place, person)
+        line = await a_desk(stage, runner.start).follow(text, channel, user)
         await asyncio.sleep(60)
     return said(line)
 
@@ -56,7 +56,7 @@ async def test_a_job_that_is_somebody_elses_reads_like_one_that_is_not_there() -
     told = []
     for answer in (a_job(), JobNotFound("404")):
         stage = Stage(answer)
-        stage.access.looks_at_jobs = True
+        stage.access.owner_only = True
         stage.access.hidden = {ADA}
         told.append(await follow(stage))
         assert stage.watches.rows == {} and stage.board.posted == {}
@@ -68,7 +68,7 @@ async def test_a_chat_without_a_job_is_told_of_only_where_everybody_may_see_ever
     judged: bool, line: str
 ) -> None:
     stage = Stage(a_job())
-    stage.access.looks_at_jobs = judged
+    stage.access.owner_only = judged
 
     async def newest_job(_conversation: object) -> None:
         return None
@@ -79,27 +79,27 @@ async def test_a_chat_without_a_job_is_told_of_only_where_everybody_may_see_ever
 
 async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -> None:
     stage = Stage(a_job())
-    stage.access.looks_at_jobs = True
+    stage.access.owner_only = True
     stage.access.hidden = {GRACE}
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
         assert await desk.follow(str(JOB), HERE, ADA) is None
         assert said(await desk.follow(str(JOB), HERE, GRACE)) == replies.no_such_job()
-    (watch,) = stage.watches.rows.values()
-    assert watch.followers == (ADA,)
+    (card,) = stage.watches.rows.values()
+    assert card.followers == (ADA,)
 
 
 @pytest.mark.parametrize(
     "error, line",
     [
-        (Unjudged("ratelimited"), replies.not_known()),
+        (IdentityUnavailable("ratelimited"), replies.not_known()),
         (OmniBusy(), replies.omni_busy()),
         (OmniError(), replies.omni_down()),
     ],
 )
 async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_begun(error: OmniError, line: str) -> None:
     stage = Stage(a_job())
-    stage.access.looks_at_jobs = True
+    stage.access.owner_only = True
     stage.access.error = error
     assert await follow(stage) == line
     assert stage.watches.rows == {} and stage.board.posted == {}
@@ -121,7 +121,7 @@ async def test_a_private_card_is_in_direct_messages_and_a_line_says_where(text: 
 
 async def test_a_private_card_that_was_asked_for_in_direct_messages_needs_no_line() -> None:
     stage = Stage(a_job())
-    assert await follow(stage, f"{JOB} private", place=direct(ADA)) == ""
+    assert await follow(stage, f"{JOB} private", channel=direct(ADA)) == ""
 
 
 async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_says_why() -> None:
@@ -138,8 +138,8 @@ async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_s
     [
         (NotAllowedHere("user_disabled"), replies.not_allowed_anywhere(BOT)),
         (ScopeMissing("missing_scope"), replies.not_allowed_anywhere(BOT)),
-        (BoardBusy("ratelimited", 3.0), replies.slack_busy()),
-        (BoardUnreachable("no_connection"), replies.slack_busy()),
+        (SlackBusy("ratelimited", 3.0), replies.slack_busy()),
+        (SlackUnreachable("no_connection"), replies.slack_busy()),
     ],
 )
 async def test_where_there_are_no_direct_messages_nothing_is_begun(error: Exception, line: str) -> None:
@@ -153,7 +153,7 @@ async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> No
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(20)
-        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.says(JobState.COMPLETE, answer=SECRET)
         await asyncio.sleep(60)
     (card,) = stage.board.top_level()
@@ -166,11 +166,11 @@ async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> No
 
 async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
     stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), replace(a_watch(), followers=(ADA, GRACE)))
-    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     async with stage.bot():
         await asyncio.sleep(60)
-    moved = {watch.place: watch for watch in stage.watches.rows.values()}
-    assert {place: watch.requester for place, watch in moved.items()} == {
+    moved = {card.channel: card for card in stage.watches.rows.values()}
+    assert {place: card.requester for place, card in moved.items()} == {
         direct(ADA): ADA,
         direct(GRACE): ADA,
     }
@@ -178,17 +178,17 @@ async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
 
 async def test_a_card_that_is_late_in_a_channel_that_was_shared_meanwhile_goes_to_direct_messages() -> None:
     stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), a_watch())
-    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     async with stage.bot():
         await asyncio.sleep(60)
     assert stage.shown() == [] and SECRET in stage.shown(direct(ADA))[0]
 
 
-@pytest.mark.parametrize("error", [BoardBusy("ratelimited", 3.0), BoardUnreachable("no_connection")])
-async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error: BoardError) -> None:
+@pytest.mark.parametrize("error", [SlackBusy("ratelimited", 3.0), SlackUnreachable("no_connection")])
+async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error: SlackError) -> None:
     stage = Stage(a_job())
     stage.access.shared = {HERE}
-    stage.directory.venues[HERE] = Venue(is_shared=True)
+    stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     stage.board.plan("direct", error)
     line = await follow(stage)
     assert line == replies.kept_private(None, BOT)
@@ -200,14 +200,14 @@ async def test_an_edit_that_comes_after_the_end_was_withheld_is_undone() -> None
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(20)
-        stage.directory.venues[HERE] = Venue(is_shared=True)
+        stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.says(JobState.COMPLETE, answer=SECRET)
         await asyncio.sleep(200)
         (card,) = stage.board.top_level()
         assert "not shown here" in card.message.text
         await stage.board.update(HERE, CARD, Message("Omni is working on it"))
-        await stage.watches.doubt_last_look(a_watch().id, CARD)
-        await runner.ensure(await stage.watches.open_jobs())
+        await stage.watches.mark_stale(a_watch().id, CARD)
+        await runner.start_missing(await stage.watches.open_jobs())
         await asyncio.sleep(20)
     assert "no longer follows" in card.message.text and "goes on" not in card.message.text
     assert SECRET not in f"{card.message}"
@@ -218,7 +218,7 @@ async def test_an_answer_waits_for_slack_to_say_who_reads_along() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(20)
-        stage.directory.errors = [BoardUnreachable("no_connection"), BoardBusy("ratelimited", 20.0)]
+        stage.directory.errors = [SlackUnreachable("no_connection"), SlackBusy("ratelimited", 20.0)]
         stage.says(JobState.COMPLETE, answer=SECRET)
         await asyncio.sleep(10)
         assert SECRET not in stage.shown()[0]
@@ -231,7 +231,7 @@ async def test_every_follow_leaves_a_line_in_the_audit_trail() -> None:
     with capture_logs() as logs:
         await follow(stage)
     (line,) = [line for line in logs if line["event"] == "audit"]
-    assert (line["act"], line["user"], line["channel"], line["job"]) == ("follow", ADA, HERE.channel, JOB)
+    assert (line["act"], line["user"], line["channel"], line["job"]) == ("follow", ADA, HERE.id, JOB)
     assert line["outcome"] == "followed"
 
 
@@ -246,4 +246,4 @@ async def test_every_follow_leaves_a_line_in_the_audit_trail() -> None:
     ],
 )
 def test_private_is_the_last_word_of_several(text: str, split: tuple[str, bool]) -> None:
-    assert split_private(text) == split
+    assert parse_private_flag(text) == split

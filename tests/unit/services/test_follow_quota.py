@@ -10,14 +10,14 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.cards import Ts, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, MessageTs, UserId
 from bot.domain.errors import TooManyFollows
 from bot.domain.jobs import JobId
-from bot.domain.ports.storage import Asks, Watches
-from bot.domain.questions import Ask, AskId
+from bot.domain.ports.storage import CardRepository, QuestionRepository
+from bot.domain.questions import PendingQuestion, QuestionId
 from bot.rendering import replies
-from bot.services.ask import Wish
-from bot.storage.questions import StoredAsks
+from bot.services.ask import AskRequest
+from bot.storage.questions import SqlQuestionRepository
 from tests.support import fakes
 from tests.support.ask_world import Stage, said
 from tests.support.databases import ADA, GRACE, HERE, NOON, TEAM, followed, opened, watch
@@ -31,15 +31,15 @@ COMMANDS = 20
 class Tables:
     """The tables, as several processes have them where the database is shared."""
 
-    stores: list[Watches]
-    asks: Asks
+    stores: list[CardRepository]
+    asks: QuestionRepository
 
     @property
-    def store(self) -> Watches:
+    def store(self) -> CardRepository:
         return self.stores[0]
 
     async def n_followed(self) -> int:
-        return len(await self.store.open_watches_of(TEAM, ADA))
+        return len(await self.store.followed_cards(TEAM, ADA))
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ async def tables(kept_in: str | None) -> AsyncIterator[Tables]:
         return
     async with opened(kept_in) as database:
         stores = [await database.store(most_open_follows=MOST) for _ in range(3)]
-        yield Tables(list(stores), StoredAsks(await database.process(), TEAM, MOST))
+        yield Tables(list(stores), SqlQuestionRepository(await database.process(), TEAM, MOST))
 
 
-def other_job(*people: UserId) -> Watch:
+def other_job(*people: UserId) -> Card:
     return watch(HERE, *people, job=JobId(str(uuid4())))
 
 
-def ask(name: str) -> Ask:
-    return Ask(AskId(name), HERE, ADA, NOON, NOON)
+def ask(name: str) -> PendingQuestion:
+    return PendingQuestion(QuestionId(name), HERE, ADA, NOON, NOON)
 
 
 async def refused(*calls: Coroutine[Any, Any, object]) -> int:
@@ -115,7 +115,7 @@ async def test_limit_holds_for_questions_at_once(tables: Tables) -> None:
     follows = [tables.store.add(other_job(ADA)) for _ in range(COMMANDS)]
     assert await refused(*calls, *follows) == 2 * COMMANDS - (MOST - 2)
     for number in range(COMMANDS):
-        await tables.asks.bind(AskId(f"{number}"), other_job(ADA))
+        await tables.asks.bind(QuestionId(f"{number}"), other_job(ADA))
     assert await tables.n_followed() == MOST
 
 
@@ -126,8 +126,8 @@ async def test_question_counts_until_it_came_to_nothing(tables: Tables) -> None:
     assert (
         await refused(tables.asks.begin(ask("more"))) == await refused(tables.store.add(other_job(ADA))) == 1
     )
-    await tables.asks.withdraw(AskId("0"))
-    await tables.asks.told(AskId("1"))
+    await tables.asks.rollback(QuestionId("0"))
+    await tables.asks.mark_reported(QuestionId("1"))
     await tables.store.add(other_job(ADA))
     assert await tables.asks.begin(ask("more"))
     assert await refused(tables.asks.begin(ask("even more"))) == 1
@@ -151,11 +151,11 @@ async def test_refused_command_gets_the_usual_line() -> None:
 
 @pytest.mark.looptime
 async def test_refused_resume_gets_the_usual_line() -> None:
-    closed = replace(fakes.a_watch(person=fakes.GRACE), card=Ts("1.0"), closed_at=fakes.START)
+    closed = replace(fakes.a_watch(user=fakes.GRACE), message_ts=MessageTs("1.0"), closed_at=fakes.START)
     stage = Stage(closed)
     stage.watches.most_open_follows = 0
     async with stage.bot() as desks:
-        line = await desks.desk.resume(WatchId("watch"), fakes.HERE, Ts("1.0"), fakes.ADA)
+        line = await desks.desk.resume(CardId("watch"), fakes.HERE, MessageTs("1.0"), fakes.ADA)
     assert line == replies.too_many_follows(0)
     assert stage.watches.rows == {closed.id: closed}
 
@@ -167,7 +167,7 @@ async def test_refused_question_gets_the_usual_line() -> None:
     stage.asking.delay_seconds = 1.0
     async with stage.bot() as desks:
         with capture_logs() as logs:
-            calls = (desks.ask.ask(Wish("Top products?"), fakes.HERE, fakes.ADA) for _ in range(3))
+            calls = (desks.ask.ask(AskRequest("Top products?"), fakes.HERE, fakes.ADA) for _ in range(3))
             lines = [said(line) for line in await asyncio.gather(*calls)]
     assert sorted(lines) == ["", *[replies.too_many_follows(1)] * 2]
     assert len(stage.asking.submitted) == len(stage.asks.rows) == 1

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from bot.delivery.direct_messages import Interrupted, Word
-from bot.domain.cards import ChannelId, Place
+from bot.delivery.direct_messages import InterruptedRequest, Reply
+from bot.domain.cards import ChannelId, ChannelRef
 from bot.domain.errors import StoreUnavailable
-from bot.domain.questions import Ask
+from bot.domain.questions import PendingQuestion
 from bot.rendering import replies
 from bot.services.intents import STORED_WITHIN_SECONDS
-from bot.tracking.recovery import ORPHANED_AFTER, tell_orphans
+from bot.tracking.recovery import ORPHANED_AFTER, report_interrupted_questions
 from tests.support.fakes import ADA, HERE, JOB, a_job, now, said
 from tests.support.tracking import Stage, a_desk, direct
 
@@ -60,7 +60,7 @@ async def test_follow_cut_off_by_crash_is_reported_once() -> None:
     await asyncio.gather(following, return_exceptions=True)
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1.0)
-        await tell_orphans(stage.asks, stage.board, now)
+        await report_interrupted_questions(stage.asks, stage.board, now)
     assert stage.shown(direct(ADA)) == [replies.interrupted(JOB)]
     assert stage.watches.rows == {}
 
@@ -71,10 +71,10 @@ async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
     await asyncio.sleep(1.0)
     following.cancel()
-    with pytest.raises(Interrupted) as interrupted:
+    with pytest.raises(InterruptedRequest) as interrupted:
         await following
     assert len(stage.asks.rows) == 1
-    await interrupted.value.once_told()
+    await interrupted.value.on_delivered()
     assert stage.asks.rows == {}
 
 
@@ -83,8 +83,8 @@ async def test_refused_follow_is_forgotten_once_answered() -> None:
     stage.access.refused[ADA] = "No."
     word = await a_desk(stage, start).follow(JOB, HERE, ADA)
     assert said(word) == "No." and len(stage.asks.rows) == 1
-    assert isinstance(word, Word)
-    await word.once_told()
+    assert isinstance(word, Reply)
+    await word.on_delivered()
     assert stage.asks.rows == {}
 
 
@@ -104,7 +104,7 @@ async def test_command_delivered_to_two_processes_follows_once() -> None:
 async def test_follow_without_place_goes_to_dm() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
-        nowhere = Place(HERE.team, ChannelId(""))
+        nowhere = ChannelRef(HERE.team, ChannelId(""))
         assert await a_desk(stage, runner.start).follow(JOB, nowhere, ADA) is None
     assert len(stage.shown(direct(ADA))) == 1
 
@@ -114,9 +114,9 @@ async def test_slow_database_is_not_waited_for(is_stored: bool) -> None:
     stage = Stage(a_job())
     begin = stage.asks.begin
 
-    async def slow(ask: Ask) -> bool:
+    async def slow(question: PendingQuestion) -> bool:
         if is_stored:
-            await begin(ask)
+            await begin(question)
         await asyncio.sleep(10.0)
         return True
 
@@ -135,8 +135,8 @@ async def test_unbound_follow_is_refused_and_forgotten() -> None:
     stage.asks.error = StoreUnavailable("away")
     word = await following
     assert said(word) == replies.storage_down()
-    assert isinstance(word, Word)
-    await word.once_told()
+    assert isinstance(word, Reply)
+    await word.on_delivered()
     await asyncio.sleep(1.0)
     stage.asks.error = None
     await asyncio.sleep(30.0)
@@ -149,6 +149,6 @@ async def test_slow_lookup_is_no_orphan() -> None:
     following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
     for _ in range(13):
         await asyncio.sleep(1.0)
-        assert list(await stage.asks.orphans(now() - timedelta(seconds=60))) == []
+        assert list(await stage.asks.interrupted(now() - timedelta(seconds=60))) == []
     await following
     assert len(stage.watches.rows) == 1

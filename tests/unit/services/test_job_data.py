@@ -6,27 +6,27 @@ from dataclasses import replace
 
 import pytest
 
-from bot.delivery.fallback import Palette
-from bot.delivery.posts import Posting
-from bot.domain.cards import ChannelId, Place, Ts, UserId, WatchId
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.posts import MessagePoster
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
     JobNotFound,
     NotAllowedHere,
     OmniBusy,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
-    Unanswered,
 )
 from bot.domain.jobs import JobState
 from bot.domain.results import JobResult, QueryData, Step
 from bot.rendering import replies as replies_module
-from bot.services.job_data import DataDesk
-from bot.services.job_results import KEPT_SECONDS_UNFINISHED, Results
+from bot.services.job_data import JobDataService
+from bot.services.job_results import KEPT_SECONDS_UNFINISHED, JobResults
 from tests.support.fakes import (
     ADA,
     GRACE,
@@ -46,8 +46,8 @@ pytestmark = pytest.mark.looptime
 TENANT = "https://acme.omniapp.co"
 LINK = f"{TENANT}/chat/1"
 BOT = UserId("U0BOT")
-CARD = Ts("100.0")
-WATCH = WatchId("watch")
+CARD = MessageTs("100.0")
+WATCH = CardId("watch")
 TOP = QueryData("Top products", "success", "Product,Revenue\nJeans,5\nBags,4")
 STEPS = (Step("generate_query", "Looking", START), Step("summarize", "42", START))
 RESULT = JobResult("orders", LINK, STEPS, (TOP,))
@@ -60,18 +60,18 @@ class Counter:
         self.omni = FakeOmni(a_job(JobState.COMPLETE, completed_at=START))
         self.finds(result)
         self.board = FakeBoard()
-        self.watches = FakeWatches(replace(a_watch(), card=CARD, closed_at=START, ended=True))
+        self.watches = FakeWatches(replace(a_watch(), message_ts=CARD, closed_at=START, ended=True))
         self.access = FakeAccess()
         self.desk = self.open()
 
-    def open(self) -> DataDesk:
-        return DataDesk(
+    def open(self) -> JobDataService:
+        return JobDataService(
             omni=self.omni,
-            results=Results(self.omni, now),
-            board=self.board,
-            watches=self.watches,
-            posting=Posting(self.board, now, Palette()),
-            access=self.access,
+            results=JobResults(self.omni, now),
+            messages=self.board,
+            cards=self.watches,
+            poster=MessagePoster(self.board, now, BlockSupport()),
+            authorization=self.access,
             tenant=TENANT,
             bot_user=BOT,
         )
@@ -81,9 +81,13 @@ class Counter:
         self.omni.found.append(result)
 
     async def data(
-        self, watch: WatchId = WATCH, place: Place = HERE, card: Ts = CARD, person: UserId = ADA
+        self,
+        card_id: CardId = WATCH,
+        channel: ChannelRef = HERE,
+        message_ts: MessageTs = CARD,
+        user: UserId = ADA,
     ) -> str | None:
-        return await self.desk.show_data(watch, place, card, person)
+        return await self.desk.show_data(card_id, channel, message_ts, user)
 
     async def steps(self) -> str | None:
         return await self.desk.show_steps(WATCH, HERE, CARD, ADA)
@@ -120,7 +124,7 @@ async def test_who_asks_again_is_led_to_what_is_there_and_omni_is_asked_once() -
     counter = Counter()
     await counter.data()
     for person in (ADA, GRACE):
-        assert await counter.data(person=person) == replies_module.already_shown(
+        assert await counter.data(user=person) == replies_module.already_shown(
             "https://example.slack.com/1.0"
         )
     await counter.steps()
@@ -158,17 +162,17 @@ async def test_after_a_restart_it_is_not_known_what_was_shown() -> None:
 @pytest.mark.parametrize(
     "watch, place, card",
     [
-        (WatchId("another"), HERE, CARD),
-        (WATCH, Place(HERE.team, ChannelId("C0ELSE")), CARD),
-        (WATCH, HERE, Ts("9.9")),
+        (CardId("another"), HERE, CARD),
+        (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), CARD),
+        (WATCH, HERE, MessageTs("9.9")),
     ],
     ids=["another watch", "another place", "another card"],
 )
 async def test_a_click_that_does_not_fit_the_table_shows_nothing(
-    watch: WatchId, place: Place, card: Ts
+    card_id: CardId, channel: ChannelRef, message_ts: MessageTs
 ) -> None:
     counter = Counter()
-    assert await counter.data(watch, place, card) == replies_module.nothing_to_show_here()
+    assert await counter.data(card_id, channel, message_ts) == replies_module.nothing_to_show_here()
     assert counter.board.calls == [] and counter.omni.looked == [] and counter.omni.asked == []
 
 
@@ -251,7 +255,7 @@ async def test_where_the_bot_is_no_member_one_private_line_leads_to_omni() -> No
     ],
 )
 async def test_without_the_right_to_upload_the_table_is_there_and_one_line_says_what_is_not(
-    error: BoardError,
+    error: SlackError,
 ) -> None:
     counter = Counter(replace(RESULT, queries=(TOP, replace(TOP, name="Other"))))
     counter.board.plan("upload", error)
@@ -272,16 +276,16 @@ async def test_a_link_that_is_not_the_tenants_is_not_told() -> None:
 @pytest.mark.parametrize("method", ["post", "upload"])
 async def test_what_slack_did_not_answer_is_not_repeated_and_that_is_told(method: str) -> None:
     counter = Counter()
-    counter.board.plan(method, Unanswered("TimeoutError"), after_effect=True)
+    counter.board.plan(method, OutcomeUnknown("TimeoutError"), after_effect=True)
     assert await counter.data() == replies_module.unconfirmed_in_thread()
     await counter.data()
     assert (len(counter.replies), len(counter.files)) == (1, 1)
 
 
-@pytest.mark.parametrize("error", [BoardUnreachable("no_connection"), TokenRefused("token_revoked")])
+@pytest.mark.parametrize("error", [SlackUnreachable("no_connection"), TokenRefused("token_revoked")])
 @pytest.mark.parametrize("method", ["post", "upload"])
 async def test_what_slack_certainly_did_not_take_is_shown_by_the_next_click(
-    method: str, error: BoardError
+    method: str, error: SlackError
 ) -> None:
     counter = Counter()
     counter.board.plan(method, error)
@@ -292,11 +296,11 @@ async def test_what_slack_certainly_did_not_take_is_shown_by_the_next_click(
 
 async def test_a_busy_slack_is_waited_for_but_not_forever() -> None:
     counter = Counter()
-    counter.board.plan("post", BoardBusy("ratelimited", 7.0))
+    counter.board.plan("post", SlackBusy("ratelimited", 7.0))
     assert await counter.data() is None
     assert asyncio.get_running_loop().time() >= 7.0
     counter.desk = counter.open()
-    counter.board.plan("post", *[BoardBusy("ratelimited", 7.0)] * 4)
+    counter.board.plan("post", *[SlackBusy("ratelimited", 7.0)] * 4)
     assert await counter.data() == replies_module.slack_down(LINK)
 
 
@@ -310,7 +314,7 @@ async def test_messages_take_turns_in_their_place() -> None:
 async def test_a_permalink_that_can_not_be_had_is_done_without() -> None:
     counter = Counter()
     await counter.data()
-    counter.board.plan("permalink", BoardUnreachable("no_connection"))
+    counter.board.plan("permalink", SlackUnreachable("no_connection"))
     assert await counter.data() == replies_module.already_shown(None)
 
 
@@ -332,7 +336,7 @@ async def test_a_large_result_is_made_ready_aside(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("show", ["show_data", "show_steps"])
 async def test_whose_job_it_is_not_is_shown_nothing_that_the_card_does_not_say(show: str) -> None:
     counter = Counter()
-    counter.access.looks_at_jobs = True
+    counter.access.owner_only = True
     counter.access.hidden = {GRACE}
     assert await getattr(counter.desk, show)(WATCH, HERE, CARD, GRACE) == replies_module.no_such_job()
     assert counter.board.posted == {} and counter.board.uploaded == []

@@ -15,7 +15,7 @@ from bot.services.job_results import (
     LARGEST_KEPT,
     MOST_KEPT,
     PAUSES_SECONDS,
-    Results,
+    JobResults,
 )
 from tests.support.fakes import JOB, START, FakeOmni, a_job, now
 
@@ -27,11 +27,11 @@ GONE = JobNotFound("404")
 LOOKS = len(PAUSES_SECONDS) + 1
 
 
-def a_world(*found: JobResult | OmniError, **job: object) -> tuple[FakeOmni, Results]:
+def a_world(*found: JobResult | OmniError, **job: object) -> tuple[FakeOmni, JobResults]:
     omni = FakeOmni(a_job(JobState.COMPLETE, completed_at=START, **job))
     omni.found.clear()
     omni.found.extend(found)
-    return omni, Results(omni, now)
+    return omni, JobResults(omni, now)
 
 
 async def test_a_result_is_fetched_urgently_and_remembered_for_a_while() -> None:

@@ -4,19 +4,26 @@ import asyncio
 
 import pytest
 
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, ScopeMissing, TokenRefused, Unanswered
+from bot.domain.errors import (
+    OutcomeUnknown,
+    ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
+    TokenRefused,
+)
 from bot.services.lookups import AT_ONCE, MOST_KNOWN, Lookups
 
 pytestmark = pytest.mark.looptime
 
-BUSY = BoardBusy("ratelimited", 20.0)
+BUSY = SlackBusy("ratelimited", 20.0)
 
 
 class Slack:
     """Answers after a second with a number that grows, or with the errors of a test first."""
 
     def __init__(self) -> None:
-        self.errors: list[BoardError] = []
+        self.errors: list[SlackError] = []
         self.asked: list[tuple[float, str]] = []
         self.under_way: dict[str, int] = {}
         self.most_under_way = 0
@@ -60,9 +67,10 @@ async def test_an_answer_counts_for_so_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BUSY, BoardUnreachable("no_connection"), Unanswered("http_500"), TokenRefused("token_revoked")]
+    "error",
+    [BUSY, SlackUnreachable("no_connection"), OutcomeUnknown("http_500"), TokenRefused("token_revoked")],
 )
-async def test_no_answer_is_asked_for_again(error: BoardError) -> None:
+async def test_no_answer_is_asked_for_again(error: SlackError) -> None:
     slack = Slack()
     slack.errors = [error, error]
     assert await get(Lookups(slack.ask)) == 3

@@ -7,20 +7,20 @@ from typing import Any, cast
 
 import pytest
 
-from bot.domain.access import AccessRules
-from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch, WatchId
+from bot.domain.access import AccessPolicy
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.domain.ports.slack import Views
+from bot.domain.ports.slack import SlackViews
 from bot.domain.questions import ModelId, OmniUserId
-from bot.handlers.background import Errands
+from bot.handlers.background import InteractionRunner
 from bot.handlers.modals import ModalHandlers
 from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import ask_replies, replies
-from bot.services.ask import Wish
-from bot.services.authorization import Gatekeeper
+from bot.services.ask import AskRequest
+from bot.services.authorization import PolicyAuthorization
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import Venues
+from bot.services.shared_channels import SharedChannels
 from bot.user_limit import UserLimit
 from tests.support.ask_world import CHAT, OLD_MODEL, Desks, Stage, direct, said
 from tests.support.fakes import (
@@ -40,8 +40,8 @@ from tests.support.fakes import said as told
 
 pytestmark = pytest.mark.looptime
 
-THERE = Place(HERE.team, ChannelId("C0THERE"))
-MINE, CARD = WatchId("watch"), Ts("100.0")
+THERE = ChannelRef(HERE.team, ChannelId("C0THERE"))
+MINE, CARD = CardId("watch"), MessageTs("100.0")
 LINUS = UserId("U0LINUS")
 OWNERS = {ADA: OmniUserId("a"), GRACE: OmniUserId("g")}
 
@@ -54,12 +54,12 @@ async def use_shortcut(desks: Desks, stage: Stage) -> None:
     async def ignore(*_: object, **__: object) -> None:
         pass
 
-    errands = Errands(ignore, cast(Views, None), stage.board)
+    errands = InteractionRunner(ignore, cast(SlackViews, None), stage.board)
     shortcuts = Shortcuts(desks.desk, cast(ModalHandlers, None), errands, HERE.team)
     body: dict[str, Any] = {
         "team": {"id": HERE.team},
         "user": {"id": GRACE},
-        "channel": {"id": HERE.channel},
+        "channel": {"id": HERE.id},
         "trigger_id": "trigger",
         "message": {"text": f"see {JOB}"},
         "response_url": "https://hooks.slack.com/x",
@@ -80,22 +80,22 @@ RUNNING: dict[str, dict[str, Any]] = {
     "just left": {"followers": ()},
     "left": {"followers": (), "closed_at": START},
     "rested": {"closed_at": START, "shown": "rested"},
-    "lost": {"closed_at": START, "notice_tried_at": START, "notice": Ts("101.0")},
+    "lost": {"closed_at": START, "notice_tried_at": START, "notice": MessageTs("101.0")},
 }
 
 
 def adas_job(state: JobState = JobState.EXECUTING, **more: object) -> Stage:
     """A job that Ada followed first, with its card."""
-    watch = replace(a_watch(), card=CARD, **more)  # type: ignore[arg-type]
-    stage = Stage(watch)
+    card = replace(a_watch(), message_ts=CARD, **more)  # type: ignore[arg-type]
+    stage = Stage(card)
     stage.board.posted[CARD] = Posted(HERE, Message("the card"), "watch/1", None)
     stage.omni.says(JOB, state, conversation=CHAT, model=OLD_MODEL)
     stage.access.only_requesters = True
     return stage
 
 
-async def cancel(desks: Desks, watch: Watch, user: UserId) -> str:
-    return said(await desks.cancel.cancel(watch.id, watch.place, watch.card or Ts(""), user))
+async def cancel(desks: Desks, card: Card, user: UserId) -> str:
+    return said(await desks.cancel.cancel(card.id, card.channel, card.message_ts or MessageTs(""), user))
 
 
 @pytest.mark.parametrize("way", COMES)
@@ -106,15 +106,15 @@ async def test_later_follower_cannot_cancel(before: str, way: str) -> None:
         await asyncio.sleep(5)
         await COMES[way](desks, stage)
         await asyncio.sleep(10)
-        watches = stage.watches.rows
-        theirs = [watch for watch in watches.values() if GRACE in watch.followers]
+        cards = stage.watches.rows
+        theirs = [card for card in cards.values() if GRACE in card.followers]
         assert len(theirs) == 1
-        for watch in watches.values():
-            assert await cancel(desks, watch, GRACE) == replies.not_yours()
-        assert stage.asking.cancelled == [] and watches[MINE].requester == ADA
+        for card in cards.values():
+            assert await cancel(desks, card, GRACE) == replies.not_yours()
+        assert stage.asking.cancelled == [] and cards[MINE].requester == ADA
         if theirs[0].id == MINE:
             assert f"Asked by <@{ADA}>, also followed by" in str(stage.board.posted[CARD].message.blocks)
-        assert await cancel(desks, watches[MINE], ADA) == ask_replies.cancelled()
+        assert await cancel(desks, cards[MINE], ADA) == ask_replies.cancelled()
 
 
 @pytest.mark.parametrize("way", [way for way in COMES if way != "by resume"])
@@ -125,11 +125,11 @@ async def test_later_follower_cannot_retry(state: JobState, way: str) -> None:
         await asyncio.sleep(5)
         await COMES[way](desks, stage)
         await asyncio.sleep(10)
-        for watch in list(stage.watches.rows.values()):
-            line = await desks.ask.retry(watch.id, watch.place, watch.card, GRACE)
+        for card in list(stage.watches.rows.values()):
+            line = await desks.ask.retry(card.id, card.channel, card.message_ts, GRACE)
             assert said(line) == replies.not_yours()
         assert stage.asking.submitted == []
-        (listed,) = await stage.watches.ended_watches_of(HERE.team, ADA, 9)
+        (listed,) = await stage.watches.ended_cards(HERE.team, ADA, 9)
         assert listed.id == MINE, "her Home tab keeps it"
         assert await desks.ask.retry(MINE, HERE, CARD, ADA) is None
     assert len(stage.asking.submitted) == 1
@@ -140,14 +140,14 @@ async def test_asked_job_stays_with_asker(is_card_gone: bool) -> None:
     stage = Stage()
     stage.access.only_requesters = True
     async with stage.bot() as desks:
-        await desks.ask.ask(Wish("Top products?", ModelId(OLD_MODEL)), HERE, ADA)
+        await desks.ask.ask(AskRequest("Top products?", ModelId(OLD_MODEL)), HERE, ADA)
         await asyncio.sleep(5)
         (hers,) = stage.watches.rows.values()
         if is_card_gone:
             await stage.watches.remove(hers)
         await desks.desk.follow(f"{JOB} private", HERE, GRACE)
         await asyncio.sleep(5)
-        (his,) = [watch for watch in stage.watches.rows.values() if watch.place == direct(GRACE)]
+        (his,) = [card for card in stage.watches.rows.values() if card.channel == direct(GRACE)]
         assert await cancel(desks, his, GRACE) == replies.not_yours()
         assert stage.asking.cancelled == []
         # Somebody who may act presses the button of any card of the job.
@@ -163,9 +163,9 @@ async def test_moved_card_stays_with_first_follower() -> None:
         await asyncio.sleep(5)
         stage.omni.says(JOB, JobState.FAILED, conversation=CHAT, model=OLD_MODEL)
         await asyncio.sleep(30)
-        (his,) = [watch for watch in stage.watches.rows.values() if GRACE in watch.followers]
-        assert (his.place, his.requester) == (direct(GRACE), ADA)
-        line = await desks.ask.retry(his.id, his.place, his.card, GRACE)
+        (his,) = [card for card in stage.watches.rows.values() if GRACE in card.followers]
+        assert (his.channel, his.requester) == (direct(GRACE), ADA)
+        line = await desks.ask.retry(his.id, his.channel, his.message_ts, GRACE)
     assert said(line) == replies.not_yours()
 
 
@@ -173,17 +173,17 @@ def with_owners(stage: Stage, **rules: object) -> None:
     """Let each job be shown only to its owner in Omni; this one is Ada's."""
 
     class Users(FakeMembers):
-        async def of(self, user: UserId) -> OmniUserId | None:
+        async def omni_user(self, user: UserId) -> OmniUserId | None:
             return OWNERS.get(user)
 
     directory = FakeDirectory()
-    keeper = Gatekeeper(
-        AccessRules(only_owners=True, **rules),  # type: ignore[arg-type]
-        people=Lookups(directory.person),
-        venues=Venues(directory, allow_shared=True),
-        omni_users=Users(),
-        watches=stage.watches,
-        asks=stage.asks,
+    keeper = PolicyAuthorization(
+        AccessPolicy(only_owners=True, **rules),  # type: ignore[arg-type]
+        people=Lookups(directory.user),
+        shared_channels=SharedChannels(directory, allow_shared=True),
+        identities=Users(),
+        cards=stage.watches,
+        questions=stage.asks,
         now=now,
         user_limit=UserLimit(1_000),
     )
@@ -202,7 +202,7 @@ async def test_owners_job_is_closed_to_others(before: str) -> None:
             line = await COMES[way](desks, stage)
             assert told(line) == replies.no_such_job()  # type: ignore[arg-type]
         assert said(await desks.ask.retry(MINE, HERE, CARD, GRACE)) == replies.not_yours()
-        follow_up = await desks.ask.follow_up(Wish("And?", delivery="x"), MINE, HERE, CARD, GRACE)
+        follow_up = await desks.ask.follow_up(AskRequest("And?", request_id="x"), MINE, HERE, CARD, GRACE)
         assert said(follow_up) == replies.no_such_job()
         assert said(await desks.cancel.cancel(MINE, HERE, CARD, GRACE)) == replies.not_yours()
         assert stage.watches.rows == {MINE: kept}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bot.demo.slack.simulator import SimulatedSlack
-from bot.domain.cards import ChannelId, Place, TeamId, UserId
+from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import NotAllowedHere, ScopeMissing
-from bot.domain.people import Person, Venue
-from bot.domain.ports.slack import Directory
-from bot.slack.directory import SlackDirectory, _person, _venue
+from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain.ports.slack import SlackDirectory
+from bot.slack.directory import WebApiDirectory, _person, _venue
 from bot.slack.messages import slack_client, slack_session
 from tests.support.fakes import ADA, HERE, FakeDirectory
 
@@ -22,22 +22,22 @@ HOME = TeamId("T0OMNIDEMO")
 class World:
     """A simulated Slack and our directory on it."""
 
-    def __init__(self, slack: SimulatedSlack, directory: Directory) -> None:
+    def __init__(self, slack: SimulatedSlack, directory: SlackDirectory) -> None:
         self.slack = slack
         self.directory = directory
 
-    async def person(self, name: str) -> Person:
-        return await self.directory.person(UserId(self.slack.workspace.user(name).id))
+    async def person(self, name: str) -> SlackUser:
+        return await self.directory.user(UserId(self.slack.workspace.user(name).id))
 
-    async def venue(self, channel: str) -> Venue:
-        place = Place(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
-        return await self.directory.venue(place)
+    async def venue(self, channel: str) -> ConversationInfo:
+        place = ChannelRef(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
+        return await self.directory.conversation(place)
 
 
 @asynccontextmanager
-async def directory_of(slack: SimulatedSlack) -> AsyncIterator[Directory]:
+async def directory_of(slack: SimulatedSlack) -> AsyncIterator[SlackDirectory]:
     async with slack_session() as session:
-        yield SlackDirectory(slack_client(slack.bot_token, slack.api_url, session), TeamId(slack.team))
+        yield WebApiDirectory(slack_client(slack.bot_token, slack.api_url, session), TeamId(slack.team))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def world() -> AsyncIterator[World]:
 
 async def test_a_person_of_the_workspace_is_neither_guest_nor_stranger(world: World) -> None:
     ada = UserId(world.slack.workspace.user("ada").id)
-    assert await world.person("ada") == Person(ada, HOME, email="ada@example.com")
+    assert await world.person("ada") == SlackUser(ada, HOME, email="ada@example.com")
 
 
 @pytest.mark.parametrize("guest", ["restricted", "ultra_restricted"])
@@ -95,7 +95,7 @@ async def test_without_the_scope_for_addresses_there_is_none(world: World) -> No
 
 async def test_a_person_who_is_not_there_is_not_allowed(world: World) -> None:
     with pytest.raises(NotAllowedHere):
-        await world.directory.person(UserId("U0NOBODY"))
+        await world.directory.user(UserId("U0NOBODY"))
 
 
 async def test_nobodys_address_is_in_what_is_logged_of_a_person(world: World) -> None:
@@ -115,9 +115,9 @@ def test_who_is_not_told_to_be_of_the_workspace_is_a_stranger(told: dict[str, An
 async def test_each_conversation_says_what_it_is(world: World) -> None:
     world.slack.dm("ada")
     await world.slack.invite_bot("leadership")
-    assert await world.venue("bot-ada") == Venue(is_direct=True)
-    assert await world.venue("data-team") == await world.venue("leadership") == Venue()
-    assert await world.venue("partners") == Venue(is_shared=True)
+    assert await world.venue("bot-ada") == ConversationInfo(is_direct=True)
+    assert await world.venue("data-team") == await world.venue("leadership") == ConversationInfo()
+    assert await world.venue("partners") == ConversationInfo(is_shared=True)
 
 
 async def test_a_channel_counts_as_shared_from_the_invitation_on(world: World) -> None:
@@ -126,7 +126,7 @@ async def test_a_channel_counts_as_shared_from_the_invitation_on(world: World) -
 
 
 async def test_a_public_channel_is_told_of_without_being_a_member(world: World) -> None:
-    assert await world.venue("random") == Venue()
+    assert await world.venue("random") == ConversationInfo()
 
 
 @pytest.mark.parametrize("channel", ["leadership", "ada-grace"])
@@ -164,13 +164,13 @@ async def test_without_the_scope_for_people_nobody_can_tell(world: World) -> Non
 
 async def test_the_stand_in_answers_as_the_directory_does() -> None:
     fake = FakeDirectory()
-    directory: Directory = fake
-    assert await directory.person(ADA) == Person(ADA, HERE.team, email="u0ada@example.com")
-    assert await directory.venue(HERE) == Venue()
+    directory: SlackDirectory = fake
+    assert await directory.user(ADA) == SlackUser(ADA, HERE.team, email="u0ada@example.com")
+    assert await directory.conversation(HERE) == ConversationInfo()
     fake.people[ADA] = ScopeMissing("missing_scope")
     fake.venues[HERE] = NotAllowedHere("channel_not_found")
     with pytest.raises(ScopeMissing):
-        await directory.person(ADA)
+        await directory.user(ADA)
     with pytest.raises(NotAllowedHere):
-        await directory.venue(HERE)
+        await directory.conversation(HERE)
     assert fake.asked == [ADA, HERE, ADA, HERE]

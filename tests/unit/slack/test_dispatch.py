@@ -8,7 +8,7 @@ from slack_bolt.response import BoltResponse
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.slack import dispatch as module
-from bot.slack.dispatch import Dispatch
+from bot.slack.dispatch import Dispatcher
 
 
 class RememberingApp(AsyncApp):
@@ -31,7 +31,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.apps = {TeamId("T1"): RememberingApp(), TeamId("T2"): RememberingApp()}
-        self.dispatch = Dispatch(self._app)
+        self.dispatch = Dispatcher(self._app)
         self.trouble: Exception | None = None
 
     async def _app(self, team: TeamId) -> AsyncApp | None:

@@ -15,23 +15,23 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, WatchId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
     MessageGone,
     NotAllowedHere,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     TokenRefused,
-    Unanswered,
     ViewGone,
 )
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import Outcome
+from bot.domain.ports.metrics import RequestOutcome
 from bot.slack import messages as slack_module
-from bot.slack.messages import SlackBoard, identify, may_connect, slack_client, slack_session
+from bot.slack.messages import WebApiMessages, identify, may_connect, slack_client, slack_session
 from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.slack.web_api import LONGEST_RETRY_AFTER_SECONDS, meaning
 from tests.support.fakes import FakeMeter
@@ -41,7 +41,7 @@ asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
-_REACTIONS: dict[type[BoardError], str] = {
+_REACTIONS: dict[type[SlackError], str] = {
     # Use the direct message instead, and tell how to invite the bot; never retry.
     NotAllowedHere: """
         not_in_channel no_permission channel_not_found user_not_in_channel is_archived is_inactive
@@ -65,11 +65,11 @@ _REACTIONS: dict[type[BoardError], str] = {
         view_too_large invalid_block_of_a_new_kind too_many_tables unsupported_block table_too_large cells_too_long
     """,
     # Wait as long as Slack says.
-    BoardBusy: "ratelimited rate_limited",
+    SlackBusy: "ratelimited rate_limited",
     # Certainly not done: do it again later.
-    BoardUnreachable: "message_limit_exceeded external_channel_migrating team_added_to_org org_login_required",
+    SlackUnreachable: "message_limit_exceeded external_channel_migrating team_added_to_org org_login_required",
     # "Part of the action may have happened": look before doing it again.
-    Unanswered: """
+    OutcomeUnknown: """
         internal_error fatal_error service_unavailable request_timeout update_failed
         streaming_state_conflict never_heard_of
     """,
@@ -84,7 +84,7 @@ _TABLE = [(code, error) for error, codes in _REACTIONS.items() for code in codes
 
 
 @pytest.mark.parametrize("code, error", _TABLE)
-def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[BoardError]) -> None:
+def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[SlackError]) -> None:
     found = meaning(code, status=200, retry_after=None)
     assert type(found) is error
     assert found.code == code
@@ -93,12 +93,12 @@ def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[BoardErr
 @pytest.mark.parametrize("status", [200, 500, 502, 503, 504])
 def test_an_answer_without_a_code_may_have_had_its_effect(status: int) -> None:
     found = meaning("", status=status, retry_after=None)
-    assert type(found) is Unanswered and found.code == f"http_{status}"
+    assert type(found) is OutcomeUnknown and found.code == f"http_{status}"
 
 
 def test_429_is_busy_whatever_the_body_says() -> None:
-    assert type(meaning("", status=429, retry_after="3")) is BoardBusy
-    assert type(meaning("internal_error", status=429, retry_after="3")) is BoardBusy
+    assert type(meaning("", status=429, retry_after="3")) is SlackBusy
+    assert type(meaning("internal_error", status=429, retry_after="3")) is SlackBusy
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_429_is_busy_whatever_the_body_says() -> None:
 )
 def test_how_long_to_wait_is_read_and_bounded(retry_after: str | None, seconds: float) -> None:
     busy = meaning("ratelimited", status=429, retry_after=retry_after)
-    assert isinstance(busy, BoardBusy) and busy.retry_after_seconds == seconds
+    assert isinstance(busy, SlackBusy) and busy.retry_after_seconds == seconds
 
 
 @given(st.text(), st.integers(100, 599), st.one_of(st.none(), st.text(), st.floats().map(str)))
 def test_whatever_slack_says_it_means_something(code: str, status: int, retry_after: str | None) -> None:
     found = meaning(code, status=status, retry_after=retry_after)
-    assert isinstance(found, BoardError)
-    if isinstance(found, BoardBusy):
+    assert isinstance(found, SlackError)
+    if isinstance(found, SlackBusy):
         assert 0.1 <= found.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS
 
 
@@ -190,26 +190,26 @@ async def test_an_update_replaces_text_and_blocks_and_keeps_the_mark(world: Worl
     await world.board.update(world.here, ts, Message("Top products: done"))
     (posted,) = world.slack.messages("data-team")
     assert (posted.text, posted.blocks, posted.edits) == ("Top products: done", [], 1)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
 
 
 _CALLS: dict[str, Callable[[World], Awaitable[object]]] = {
     "post": lambda world: world.board.post(world.here, CARD, mark=WATCH),
-    "update": lambda world: world.board.update(world.here, Ts("1777900000.000100"), CARD),
-    "find": lambda world: world.board.find(world.here, mark=WATCH, since=LONG_AGO),
-    "find in a thread": lambda world: world.board.find(
-        world.here, mark=WATCH, since=LONG_AGO, thread=Ts("1777900000.000100")
+    "update": lambda world: world.board.update(world.here, MessageTs("1777900000.000100"), CARD),
+    "find": lambda world: world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO),
+    "find in a thread": lambda world: world.board.find_by_metadata(
+        world.here, mark=WATCH, since=LONG_AGO, thread=MessageTs("1777900000.000100")
     ),
-    "delete": lambda world: world.board.delete(world.here, Ts("1777900000.000100")),
-    "permalink": lambda world: world.board.permalink(world.here, Ts("1777900000.000100")),
-    "direct": lambda world: world.board.direct(world.here, world.person("ada")),
+    "delete": lambda world: world.board.delete(world.here, MessageTs("1777900000.000100")),
+    "permalink": lambda world: world.board.permalink(world.here, MessageTs("1777900000.000100")),
+    "direct": lambda world: world.board.open_dm(world.here, world.person("ada")),
 }
 
 
 @pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
-@pytest.mark.parametrize("code, error", [("internal_error", Unanswered), ("token_revoked", TokenRefused)])
+@pytest.mark.parametrize("code, error", [("internal_error", OutcomeUnknown), ("token_revoked", TokenRefused)])
 async def test_every_call_passes_slacks_refusal_on(
-    world: World, call: Callable[[World], Awaitable[object]], code: str, error: type[BoardError]
+    world: World, call: Callable[[World], Awaitable[object]], code: str, error: type[SlackError]
 ) -> None:
     world.refuses(code)
     with pytest.raises(error) as raised:
@@ -239,7 +239,7 @@ async def test_nonsense_from_slack_may_have_had_its_effect(
     world: World, call: Callable[[World], Awaitable[object]], fault: Fault
 ) -> None:
     world.slack.faults.plan(fault)
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await call(world)
 
 
@@ -249,7 +249,7 @@ async def test_both_spellings_of_too_often_tell_how_long_to_wait(
     world: World, call: Callable[[World], Awaitable[object]], code: str
 ) -> None:
     world.slack.faults.plan(too_many_requests(7, code))
-    with pytest.raises(BoardBusy) as raised:
+    with pytest.raises(SlackBusy) as raised:
         await call(world)
     assert (raised.value.code, raised.value.retry_after_seconds) == (code, 7.0)
     assert len(world.slack.requests) == 1
@@ -264,34 +264,34 @@ async def test_429_without_a_body_still_tells_how_long_to_wait(
     world: World, header: str, body: str, content_type: str
 ) -> None:
     world.slack.faults.plan(Fault("status", 429, body, content_type, ((header, "9"),)))
-    with pytest.raises(BoardBusy) as raised:
+    with pytest.raises(SlackBusy) as raised:
         await world.board.post(world.here, CARD, mark=WATCH)
     assert raised.value.retry_after_seconds == 9.0
 
 
 async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
     await world.slack.close()
-    with pytest.raises(BoardUnreachable):
+    with pytest.raises(SlackUnreachable):
         await world.board.post(world.here, CARD, mark=WATCH)
 
 
 async def test_a_lost_answer_is_unanswered_and_the_message_is_there_exactly_once(world: World) -> None:
     world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 1
     (posted,) = world.slack.messages("data-team")
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
 
 
 async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing_is_there(
     world: World,
 ) -> None:
     world.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 1
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) is None
 
 
 @pytest.mark.parametrize("kind", [RESET_BEFORE, RESET_AFTER], ids=["before", "after"])
@@ -300,7 +300,7 @@ async def test_a_connection_lost_on_a_kept_open_socket_is_not_tried_again_by_any
 ) -> None:
     await world.board.post(world.here, CARD, mark=WATCH)
     world.slack.faults.plan(kind, on="chat.postMessage")
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await world.board.post(world.here, CARD, mark=WATCH)
     assert len(world.slack.calls("chat.postMessage")) == 2
 
@@ -311,7 +311,7 @@ async def test_an_answer_that_is_too_late_is_unanswered(
     monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.2)
     world.slack.faults.plan(Fault("delay", delay_seconds=0.6))
     async with board_of(world.slack) as hasty:
-        with pytest.raises(Unanswered):
+        with pytest.raises(OutcomeUnknown):
             await hasty.post(world.here, CARD, mark=WATCH)
 
 
@@ -335,7 +335,7 @@ async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
     with pytest.raises(MessageGone):
         await world.board.permalink(world.here, ts)
     with pytest.raises(MessageGone):
-        await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
+        await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
 async def test_a_deleted_message_is_gone_and_deleting_it_twice_does_no_harm(world: World) -> None:
@@ -348,35 +348,35 @@ async def test_a_deleted_message_is_gone_and_deleting_it_twice_does_no_harm(worl
 
 async def test_somebody_elses_message_is_not_deleted(world: World) -> None:
     said = await world.slack.say("hello", user="ada", channel="data-team")
-    with pytest.raises(BoardError):
-        await world.board.delete(world.here, Ts(said.ts))
+    with pytest.raises(SlackError):
+        await world.board.delete(world.here, MessageTs(said.ts))
     assert len(world.slack.messages("data-team")) == 1
 
 
 async def test_a_permalink_leads_to_the_message(world: World) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     link = await world.board.permalink(world.here, ts)
-    assert link.endswith(f"/archives/{world.here.channel}/p{ts.replace('.', '')}")
+    assert link.endswith(f"/archives/{world.here.id}/p{ts.replace('.', '')}")
 
 
 async def test_the_direct_message_with_a_person_is_a_place_to_post_in(world: World) -> None:
-    place = await world.board.direct(world.here, world.person("ada"))
-    assert place == Place(world.here.team, ChannelId(world.slack.dm("ada")))
-    assert await world.board.direct(world.here, world.person("ada")) == place
+    place = await world.board.open_dm(world.here, world.person("ada"))
+    assert place == ChannelRef(world.here.team, ChannelId(world.slack.dm("ada")))
+    assert await world.board.open_dm(world.here, world.person("ada")) == place
     await world.board.post(place, CARD, mark=WATCH)
-    assert len(world.slack.messages(place.channel)) == 1
+    assert len(world.slack.messages(place.id)) == 1
 
 
 async def test_there_is_no_direct_message_with_a_bot_or_a_stranger(world: World) -> None:
     for nobody in (world.slack.bot_user, "U0STRANGER"):
         with pytest.raises(NotAllowedHere):
-            await world.board.direct(world.here, UserId(nobody))
+            await world.board.open_dm(world.here, UserId(nobody))
 
 
 async def test_without_the_scope_there_is_no_direct_message(world: World) -> None:
     world.slack.granted_scopes.discard("im:write")
     with pytest.raises(ScopeMissing):
-        await world.board.direct(world.here, world.person("ada"))
+        await world.board.open_dm(world.here, world.person("ada"))
 
 
 async def test_after_uninstalling_every_call_says_that_the_token_is_refused(world: World) -> None:
@@ -404,34 +404,34 @@ async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_i
 @pytest.mark.parametrize("code", ["internal_error", "not_in_channel", "missing_scope", "ratelimited"])
 async def test_another_refusal_is_not_one_of_the_token(world: World, code: str) -> None:
     world.refuses(code)
-    with pytest.raises(BoardError):
+    with pytest.raises(SlackError):
         await world.board.post(world.here, CARD, mark=WATCH)
     assert world.board.refused is None
 
 
 async def test_a_card_is_found_among_other_messages_by_its_mark(world: World) -> None:
-    other = WatchId("other")
+    other = CardId("other")
     await world.slack.say("hello", user="ada", channel="data-team")
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     await world.board.post(world.here, CARD, mark=other)
     await world.board.post(world.here, Message("reply"), mark=other, thread=ts)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
-    assert await world.board.find(world.here, mark=WatchId("nothing"), since=LONG_AGO) is None
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find_by_metadata(world.here, mark=CardId("nothing"), since=LONG_AGO) is None
 
 
 async def test_a_reply_is_found_in_its_thread_and_is_not_mistaken_for_the_card(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
     await world.slack.say("hm", user="ada", channel="data-team")
     reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == card
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == card
 
 
 async def test_what_was_posted_before_is_not_what_is_looked_for(world: World) -> None:
     await world.board.post(world.here, CARD, mark=WATCH)
     soon = datetime.now(UTC) + timedelta(seconds=5)
-    assert await world.board.find(world.here, mark=WATCH, since=soon) is None
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=soon) is None
 
 
 @pytest.mark.parametrize("n_later", [0, 1, 199, 200, 450])
@@ -439,7 +439,7 @@ async def test_a_lost_post_is_found_under_however_many_later_messages(world: Wor
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     for _ in range(n_later):
         await world.slack.say("chatter", user="ada", channel="data-team")
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
     assert len(world.slack.calls("conversations.history")) == n_later // 200 + 1
 
 
@@ -449,7 +449,7 @@ async def test_a_lost_reply_is_found_in_a_long_thread(world: World) -> None:
     for _ in range(450):
         world.slack.workspace.post(channel, world.person("ada"), "chatter", thread=card)
     reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
 
 
 async def test_without_the_scope_to_read_nobody_can_tell() -> None:
@@ -457,9 +457,9 @@ async def test_without_the_scope_to_read_nobody_can_tell() -> None:
         here = World(slack, board).here
         ts = await board.post(here, CARD, mark=WATCH)
         with pytest.raises(ScopeMissing):
-            await board.find(here, mark=WATCH, since=LONG_AGO)
+            await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO)
         with pytest.raises(ScopeMissing):
-            await board.find(here, mark=WATCH, since=LONG_AGO, thread=ts)
+            await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
 async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
@@ -471,7 +471,7 @@ async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
         {},
     ):
         world.slack.workspace.post(channel, world.slack.bot_user, "x", metadata=metadata)
-    assert await world.board.find(world.here, mark=WATCH, since=LONG_AGO) is None
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) is None
 
 
 async def test_the_bot_learns_who_it_is_and_what_it_may_do(world: World) -> None:
@@ -502,7 +502,7 @@ async def test_the_app_token_opens_socket_mode_and_the_bot_token_does_not(world:
 async def test_no_token_is_in_any_error(world: World) -> None:
     for fault in (*BODIES.values(), RESET_AFTER, too_many_requests(1)):
         world.slack.faults.plan(fault)
-        with pytest.raises(BoardError) as raised:
+        with pytest.raises(SlackError) as raised:
             await world.board.post(world.here, CARD, mark=WATCH)
         chain: BaseException | None = raised.value
         while chain is not None:
@@ -518,28 +518,33 @@ def refusal(code: str) -> Fault:
 async def metered(slack: SimulatedSlack) -> AsyncIterator[tuple[World, FakeMeter]]:
     meter = FakeMeter()
     async with slack_session() as session:
-        yield World(slack, SlackBoard(slack_client(slack.bot_token, slack.api_url, session, meter))), meter
+        yield (
+            World(slack, WebApiMessages(slack_client(slack.bot_token, slack.api_url, session, meter))),
+            meter,
+        )
 
 
 @pytest.mark.parametrize(
     "fault, outcome",
     [
-        (None, Outcome.OK),
-        (refusal("channel_not_found"), Outcome.REFUSED),
-        (refusal("token_revoked"), Outcome.KEY_REFUSED),
-        (refusal("ratelimited"), Outcome.RATE_LIMITED),
-        (too_many_requests(1), Outcome.RATE_LIMITED),
-        (refusal("fatal_error"), Outcome.UNANSWERED),
-        (HTML_500, Outcome.UNANSWERED),
-        (RESET_AFTER, Outcome.UNANSWERED),
-        (Fault("status", 200, "a line of a proxy's"), Outcome.UNANSWERED),
+        (None, RequestOutcome.OK),
+        (refusal("channel_not_found"), RequestOutcome.REFUSED),
+        (refusal("token_revoked"), RequestOutcome.KEY_REFUSED),
+        (refusal("ratelimited"), RequestOutcome.RATE_LIMITED),
+        (too_many_requests(1), RequestOutcome.RATE_LIMITED),
+        (refusal("fatal_error"), RequestOutcome.UNANSWERED),
+        (HTML_500, RequestOutcome.UNANSWERED),
+        (RESET_AFTER, RequestOutcome.UNANSWERED),
+        (Fault("status", 200, "a line of a proxy's"), RequestOutcome.UNANSWERED),
     ],
 )
-async def test_what_came_of_a_call_is_counted_under_its_method(fault: Fault | None, outcome: Outcome) -> None:
+async def test_what_came_of_a_call_is_counted_under_its_method(
+    fault: Fault | None, outcome: RequestOutcome
+) -> None:
     async with SimulatedSlack(limits=False) as slack, metered(slack) as (world, meter):
         if fault is not None:
             slack.faults.plan(fault)
-        with suppress(BoardError):
+        with suppress(SlackError):
             await world.board.post(world.here, CARD, mark=WATCH)
     assert meter.slack_calls == [("chat.postMessage", outcome)]
 
@@ -547,7 +552,7 @@ async def test_what_came_of_a_call_is_counted_under_its_method(fault: Fault | No
 async def test_a_call_without_a_connection_is_told_apart() -> None:
     meter = FakeMeter()
     async with slack_session() as session:
-        board = SlackBoard(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
-        with pytest.raises(BoardUnreachable):
-            await board.permalink(Place(TeamId("T0"), ChannelId("C0")), Ts("1.0"))
-    assert meter.slack_calls == [("chat.getPermalink", Outcome.NOT_SENT)]
+        board = WebApiMessages(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
+        with pytest.raises(SlackUnreachable):
+            await board.permalink(ChannelRef(TeamId("T0"), ChannelId("C0")), MessageTs("1.0"))
+    assert meter.slack_calls == [("chat.getPermalink", RequestOutcome.NOT_SENT)]

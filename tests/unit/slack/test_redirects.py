@@ -6,17 +6,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.domain.cards import ChannelId, Place, TeamId
+from bot.domain.cards import ChannelId, ChannelRef, TeamId
 from bot.domain.credentials import OmniAccount
-from bot.domain.errors import BoardError, OmniError
+from bot.domain.errors import OmniError, SlackError
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import UNMETERED
-from bot.omni.client import prove, unmetered
-from bot.slack.messages import SlackBoard, identify, send_bytes, slack_client, slack_session
-from bot.slack.views import whisper
+from bot.domain.ports.metrics import NO_METRICS
+from bot.omni.client import unmetered, verify_api_key
+from bot.slack.messages import WebApiMessages, identify, send_bytes, slack_client, slack_session
+from bot.slack.views import reply_to_response_url
 
 CARD = Message("Top products: running")
-HERE = Place(TeamId("T1"), ChannelId("C1"))
+HERE = ChannelRef(TeamId("T1"), ChannelId("C1"))
 
 
 class Hosts:
@@ -59,13 +59,13 @@ async def call_web_api(url: str) -> None:
 
 async def post_message(url: str) -> None:
     async with slack_session() as session:
-        board = SlackBoard(slack_client("xoxb-secret", f"{url}/api/", session))
+        board = WebApiMessages(slack_client("xoxb-secret", f"{url}/api/", session))
         await board.post(HERE, CARD, mark="mark")
 
 
 async def reply_privately(url: str) -> None:
     async with slack_session() as session:
-        await whisper(session, UNMETERED, f"{url}/response", CARD)
+        await reply_to_response_url(session, NO_METRICS, f"{url}/response", CARD)
 
 
 async def send_file(url: str) -> None:
@@ -74,7 +74,7 @@ async def send_file(url: str) -> None:
 
 async def ask_omni(url: str) -> None:
     async with unmetered(OmniAccount(url, "omni_osk_secret", 60)) as omni:
-        await prove(omni)
+        await verify_api_key(omni)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -83,12 +83,12 @@ async def test_redirect_is_not_followed(
     hosts: Hosts, request_to: Callable[[str], Awaitable[None]], status: int
 ) -> None:
     hosts.status = status
-    with pytest.raises((BoardError, OmniError)):
+    with pytest.raises((SlackError, OmniError)):
         await request_to(hosts.url)
     assert (hosts.asked, hosts.followed) == (1, [])
 
 
 async def test_redirected_reply_can_be_sent_another_way(hosts: Hosts) -> None:
-    with pytest.raises(BoardError) as caught:
+    with pytest.raises(SlackError) as caught:
         await reply_privately(hosts.url)
-    assert type(caught.value) is BoardError, "errands then use the Web API"
+    assert type(caught.value) is SlackError, "errands then use the Web API"

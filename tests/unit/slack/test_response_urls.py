@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.domain.errors import BoardBusy, BoardError, BoardUnreachable, Unanswered
+from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import Outcome
-from bot.slack.views import METHOD, whisper
+from bot.domain.ports.metrics import RequestOutcome
+from bot.slack.views import METHOD, reply_to_response_url
 from tests.support.fakes import FakeMeter
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "For you alone."}}
@@ -52,15 +52,15 @@ async def url(address: Address) -> AsyncIterator[str]:
 async def told(url: str, message: Message) -> FakeMeter:
     meter = FakeMeter()
     async with aiohttp.ClientSession() as session:
-        await whisper(session, meter, url, message)
+        await reply_to_response_url(session, meter, url, message)
     return meter
 
 
-async def not_told(url: str) -> tuple[BoardError, Outcome]:
+async def not_told(url: str) -> tuple[SlackError, RequestOutcome]:
     meter = FakeMeter()
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(BoardError) as caught:
-            await whisper(session, meter, url, Message("For you alone."))
+        with pytest.raises(SlackError) as caught:
+            await reply_to_response_url(session, meter, url, Message("For you alone."))
     ((method, outcome),) = meter.slack_calls
     assert method == METHOD
     return caught.value, outcome
@@ -76,40 +76,40 @@ async def test_only_the_person_sees_it_and_what_they_clicked_on_stays(url: str, 
             "replace_original": False,
         }
     ]
-    assert meter.slack_calls == [(METHOD, Outcome.OK)]
+    assert meter.slack_calls == [(METHOD, RequestOutcome.OK)]
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "outcome"),
     [
-        (404, BoardError, Outcome.REFUSED),
-        (429, BoardBusy, Outcome.RATE_LIMITED),
-        (502, BoardUnreachable, Outcome.SERVER_ERROR),
+        (404, SlackError, RequestOutcome.REFUSED),
+        (429, SlackBusy, RequestOutcome.RATE_LIMITED),
+        (502, SlackUnreachable, RequestOutcome.SERVER_ERROR),
     ],
 )
 async def test_what_slack_does_not_take_is_said_and_counted(
-    url: str, address: Address, status: int, kind: type[BoardError], outcome: Outcome
+    url: str, address: Address, status: int, kind: type[SlackError], outcome: RequestOutcome
 ) -> None:
     address.status, address.headers = status, {"Retry-After": "7"}
     error, counted = await not_told(url)
     assert type(error) is kind and counted is outcome
-    if isinstance(error, BoardBusy):
+    if isinstance(error, SlackBusy):
         assert error.retry_after_seconds == 7
 
 
 async def test_a_page_in_the_place_of_slacks_answer_has_told_nobody(url: str, address: Address) -> None:
     address.body = "\n<html><body>Please log in</body></html>"
     error, counted = await not_told(url)
-    assert isinstance(error, BoardUnreachable) and counted is Outcome.SERVER_ERROR
+    assert isinstance(error, SlackUnreachable) and counted is RequestOutcome.SERVER_ERROR
 
 
 async def test_a_connection_that_breaks_may_have_told_it(url: str, address: Address) -> None:
     address.hangs_up = True
     error, counted = await not_told(url)
-    assert isinstance(error, Unanswered) and counted is Outcome.UNANSWERED
+    assert isinstance(error, OutcomeUnknown) and counted is RequestOutcome.UNANSWERED
     assert len(address.told) == 1
 
 
 async def test_where_there_is_no_connection_nothing_was_told(unused_tcp_port: int) -> None:
     error, counted = await not_told(f"http://127.0.0.1:{unused_tcp_port}/response")
-    assert isinstance(error, BoardUnreachable) and counted is Outcome.NOT_SENT
+    assert isinstance(error, SlackUnreachable) and counted is RequestOutcome.NOT_SENT

@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 
-from bot.domain.errors import Unanswered
+from bot.domain.errors import OutcomeUnknown
 from bot.domain.messages import Message
-from bot.domain.ports.metrics import UNMETERED
+from bot.domain.ports.metrics import NO_METRICS
 from bot.slack import messages
 from bot.slack.messages import identify, slack_client, slack_session
-from bot.slack.views import whisper
+from bot.slack.views import reply_to_response_url
 from tests.support.omni_http import MANY, coded, raw_server
 
 BOMB = gzip.compress(b'{"ok": true, "x": "' + b" " * MANY + b'"}')
@@ -30,10 +30,10 @@ async def test_no_answer_takes_much_memory(answer: bytes, kind: str, monkeypatch
     async with raw_server(typed(kind, answer)) as server, slack_session() as session:
         tracemalloc.start()
         try:
-            with pytest.raises(Unanswered, match="ClientPayloadError"):
+            with pytest.raises(OutcomeUnknown, match="ClientPayloadError"):
                 await identify(slack_client("xoxb", f"{server.url}/", session))
-            with pytest.raises(Unanswered, match="ClientPayloadError"):
-                await whisper(session, UNMETERED, server.url, Message("For you alone."))
+            with pytest.raises(OutcomeUnknown, match="ClientPayloadError"):
+                await reply_to_response_url(session, NO_METRICS, server.url, Message("For you alone."))
             assert tracemalloc.get_traced_memory()[1] < MANY / 2
         finally:
             tracemalloc.stop()

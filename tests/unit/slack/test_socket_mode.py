@@ -15,7 +15,7 @@ from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.domain.cards import TeamId
 from bot.slack import socket_mode as module
-from bot.slack.dispatch import Dispatch
+from bot.slack.dispatch import Dispatcher
 from bot.slack.messages import slack_client, slack_session
 from bot.slack.socket_mode import SocketMode
 
@@ -59,7 +59,7 @@ async def a_socket(slack: SimulatedSlack) -> AsyncIterator[tuple[SocketMode, asy
         async def the_one(_team: TeamId) -> AsyncApp:
             return app
 
-        socket = SocketMode(Dispatch(the_one), slack.app_token, client)
+        socket = SocketMode(Dispatcher(the_one), slack.app_token, client)
         running = asyncio.create_task(socket.run())
         try:
             yield socket, running

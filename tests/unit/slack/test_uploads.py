@@ -7,17 +7,17 @@ import pytest
 
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
-from bot.domain.cards import Ts
+from bot.domain.cards import MessageTs
 from bot.domain.errors import (
-    BoardBusy,
-    BoardError,
-    BoardUnreachable,
     MessageGone,
     NotAllowedHere,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
     TokenRefused,
-    Unanswered,
 )
 from bot.domain.messages import Upload
 from bot.slack.web_api import meaning
@@ -98,7 +98,7 @@ async def test_a_reply_is_no_thread(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
     reply = await world.board.post(world.here, CARD, mark=WATCH, thread=card)
     with pytest.raises(MessageGone):
-        await world.board.upload(world.here, CSV, thread=Ts(reply))
+        await world.board.upload(world.here, CSV, thread=MessageTs(reply))
 
 
 async def test_a_file_of_nothing_is_refused(world: World) -> None:
@@ -128,11 +128,11 @@ async def test_an_uninstalled_app_is_noticed(world: World) -> None:
         ("snippet_too_large", PayloadRefused),
         ("alt_txt_too_large", PayloadRefused),
         ("missing_argument", PayloadRefused),
-        ("file_not_found", BoardUnreachable),
+        ("file_not_found", SlackUnreachable),
         ("missing_scope", ScopeMissing),
     ],
 )
-def test_each_code_says_what_to_do(code: str, error: type[BoardError]) -> None:
+def test_each_code_says_what_to_do(code: str, error: type[SlackError]) -> None:
     assert type(meaning(code, status=200, retry_after=None)) is error
 
 
@@ -145,7 +145,7 @@ async def test_before_the_last_step_nothing_can_be_seen_so_it_is_certainly_not_d
     world: World, step: str, fault: Fault
 ) -> None:
     world.slack.faults.plan(fault, on=step)
-    with pytest.raises(BoardUnreachable):
+    with pytest.raises(SlackUnreachable):
         await world.board.upload(world.here, CSV)
     assert shared(world) == []
     assert len(world.slack.calls(step)) == 1, "and it is not repeated by itself"
@@ -156,7 +156,7 @@ async def test_a_last_step_without_an_answer_may_have_had_its_effect(
     world: World, fault: Fault, n_files: int
 ) -> None:
     world.slack.faults.plan(fault, on=COMPLETE)
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await world.board.upload(world.here, CSV)
     assert len(shared(world)) == n_files
     assert len(world.slack.calls(COMPLETE)) == 1, "it is never repeated by itself"
@@ -165,20 +165,20 @@ async def test_a_last_step_without_an_answer_may_have_had_its_effect(
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_busy_slack_tells_how_long_to_wait(world: World, step: str) -> None:
     world.slack.faults.plan(too_many_requests(7), on=step)
-    with pytest.raises(BoardBusy) as busy:
+    with pytest.raises(SlackBusy) as busy:
         await world.board.upload(world.here, CSV)
     assert busy.value.retry_after_seconds == 7.0
 
 
 async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
     await world.slack.close()
-    with pytest.raises(BoardUnreachable):
+    with pytest.raises(SlackUnreachable):
         await world.board.upload(world.here, CSV)
 
 
 async def test_the_address_of_an_upload_is_not_followed_elsewhere(world: World) -> None:
     elsewhere = Fault("status", 307, headers=(("Location", f"{world.slack.api_url}api.test"),))
     world.slack.faults.plan(elsewhere, on=SEND)
-    with pytest.raises(BoardUnreachable):
+    with pytest.raises(SlackUnreachable):
         await world.board.upload(world.here, CSV)
     assert [request.method for request in world.slack.requests] == [GET_URL, SEND]

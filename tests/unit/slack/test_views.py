@@ -8,20 +8,20 @@ import pytest
 
 from bot.demo.faults import RESET_AFTER
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.errors import (
-    BoardBusy,
     NotAllowedHere,
+    OutcomeUnknown,
     PayloadRefused,
     ScopeMissing,
+    SlackBusy,
     TokenRefused,
-    Unanswered,
     ViewGone,
 )
 from bot.domain.messages import Message
-from bot.domain.ports.slack import Views
+from bot.domain.ports.slack import SlackViews
 from bot.slack.messages import slack_client, slack_session
-from bot.slack.views import SlackViews
+from bot.slack.views import WebApiViews
 from tests.support.clock import Clock
 from tests.support.fakes import ADA, HERE, FakeViews
 from tests.support.views import home, modal, section
@@ -32,7 +32,7 @@ LINE = Message("Only you see this.", (section("Only you see this."),))
 class World:
     """A simulated Slack and our views on it."""
 
-    def __init__(self, slack: SimulatedSlack, views: Views) -> None:
+    def __init__(self, slack: SimulatedSlack, views: SlackViews) -> None:
         self.slack = slack
         self.views = views
         self.ada = UserId(slack.workspace.user("ada").id)
@@ -41,14 +41,14 @@ class World:
     def trigger(self) -> str:
         return self.slack.workspace.trigger(self.ada)
 
-    def place(self, channel: str) -> Place:
-        return Place(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
+    def place(self, channel: str) -> ChannelRef:
+        return ChannelRef(TeamId(self.slack.team), ChannelId(self.slack.workspace.channel(channel).id))
 
 
 @asynccontextmanager
-async def views_of(slack: SimulatedSlack) -> AsyncIterator[Views]:
+async def views_of(slack: SimulatedSlack) -> AsyncIterator[SlackViews]:
     async with slack_session() as session:
-        yield SlackViews(slack_client(slack.bot_token, slack.api_url, session))
+        yield WebApiViews(slack_client(slack.bot_token, slack.api_url, session))
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_a_view_that_slack_will_not_show_is_refused(world: World) -> None:
 
 async def test_a_lost_answer_opens_no_second_modal(world: World) -> None:
     world.slack.faults.plan(RESET_AFTER, on="views.open")
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await world.views.open(world.trigger, modal())
     assert len(world.slack.calls("views.open")) == 1
 
@@ -128,7 +128,7 @@ async def test_without_a_home_tab_there_is_nothing_to_publish(world: World) -> N
 
 async def test_a_line_is_seen_by_one_person_in_its_thread(world: World) -> None:
     parent = await world.slack.say("hello", user="grace", channel="data-team")
-    await world.views.whisper(world.place("data-team"), world.ada, LINE, thread=Ts(parent.ts))
+    await world.views.post_ephemeral(world.place("data-team"), world.ada, LINE, thread=MessageTs(parent.ts))
     (line,) = world.slack.private("ada")
     assert (line.text, line.blocks, line.thread_ts) == (LINE.text, list(LINE.blocks), parent.ts)
     assert world.slack.replies("data-team", parent.ts) == [] == world.slack.private("grace")
@@ -138,7 +138,7 @@ async def test_a_line_needs_the_bot_and_the_person_in_the_place(world: World) ->
     for channel, user in (("random", "ada"), ("leadership", "ada"), ("sales", "marie")):
         person = UserId(world.slack.workspace.user(user).id)
         with pytest.raises(NotAllowedHere):
-            await world.views.whisper(world.place(channel), person, LINE)
+            await world.views.post_ephemeral(world.place(channel), person, LINE)
 
 
 # Every call
@@ -148,7 +148,7 @@ CALLS: dict[str, Callable[[World], Coroutine[Any, Any, object]]] = {
     "views.open": lambda world: world.views.open(world.trigger, modal()),
     "views.update": lambda world: world.views.update("V0", modal()),
     "views.publish": lambda world: world.views.publish(world.ada, home()),
-    "chat.postEphemeral": lambda world: world.views.whisper(world.place("data-team"), world.ada, LINE),
+    "chat.postEphemeral": lambda world: world.views.post_ephemeral(world.place("data-team"), world.ada, LINE),
 }
 
 
@@ -157,7 +157,7 @@ async def test_every_call_says_when_to_come_back_and_when_the_token_is_refused(
     world: World, method: str
 ) -> None:
     world.slack.faults.plan(too_many_requests(7), on=method)
-    with pytest.raises(BoardBusy) as busy:
+    with pytest.raises(SlackBusy) as busy:
         await CALLS[method](world)
     assert busy.value.retry_after_seconds == 7
     world.slack.revoke_token()
@@ -176,7 +176,7 @@ async def test_a_call_without_its_scope_says_so(world: World) -> None:
 
 async def test_the_stand_in_refuses_as_slack_does() -> None:
     fake = FakeViews()
-    views: Views = fake
+    views: SlackViews = fake
     view_id = await views.open("trigger", modal())
     with pytest.raises(ViewGone):
         await views.open("trigger", modal())
@@ -188,7 +188,7 @@ async def test_the_stand_in_refuses_as_slack_does() -> None:
     await views.publish(ADA, home())
     fake.plan("whisper", NotAllowedHere("not_in_channel"))
     with pytest.raises(NotAllowedHere):
-        await views.whisper(HERE, ADA, LINE)
-    await views.whisper(HERE, ADA, LINE, thread=Ts("1.0"))
+        await views.post_ephemeral(HERE, ADA, LINE)
+    await views.post_ephemeral(HERE, ADA, LINE, thread=MessageTs("1.0"))
     assert fake.homes == {ADA: home()}
     assert [(line.user, line.thread) for line in fake.whispered] == [(ADA, "1.0")]

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from bot.domain.cards import ChannelId, Place, Ts, UserId, Watch, WatchId
-from bot.domain.errors import ClaimLost
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.errors import OwnershipLost
 from bot.domain.jobs import JobId
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.storage import CardRepository
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -30,22 +30,22 @@ from tests.support.databases import (
 # Adding
 
 
-async def test_a_new_watch_is_kept_as_it_was_given(store: Watches) -> None:
+async def test_a_new_watch_is_kept_as_it_was_given(store: CardRepository) -> None:
     mine = watch(HERE, ADA, GRACE)
     assert await store.add(mine) == mine
     assert await store.get(mine.id) == mine
 
 
-async def test_what_was_never_stored_is_not_there(store: Watches) -> None:
-    assert await store.get(WatchId("nothing")) is None
-    assert await store.newest(watch()) is None
+async def test_what_was_never_stored_is_not_there(store: CardRepository) -> None:
+    assert await store.get(CardId("nothing")) is None
+    assert await store.reload(watch()) is None
     assert await taken_up(store) == []
     assert list(await store.open_jobs()) == []
-    assert list(await store.open_watches_of(TEAM, ADA)) == []
+    assert list(await store.followed_cards(TEAM, ADA)) == []
 
 
 async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_the_first(
-    store: Watches,
+    store: CardRepository,
 ) -> None:
     first = await store.add(watch(HERE, ADA))
     later = NOON + timedelta(minutes=1)
@@ -54,16 +54,18 @@ async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_t
     assert [one.id for one in await taken_up(store)] == [first.id]
 
 
-async def test_the_first_watch_of_a_job_is_the_one_asked_for_first_in_whatever_place(store: Watches) -> None:
-    assert await store.first_of(JOB) is None
+async def test_the_first_watch_of_a_job_is_the_one_asked_for_first_in_whatever_place(
+    store: CardRepository,
+) -> None:
+    assert await store.first_card(JOB) is None
     later = await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
-    assert await store.first_of(JOB) == later
+    assert await store.first_card(JOB) == later
     first = await store.add(watch(HERE, ADA))
-    assert await store.first_of(JOB) == first
-    assert await store.first_of(OTHER_JOB) is None
+    assert await store.first_card(JOB) == first
+    assert await store.first_card(OTHER_JOB) is None
 
 
-async def test_asking_twice_follows_once(store: Watches) -> None:
+async def test_asking_twice_follows_once(store: CardRepository) -> None:
     await store.add(watch(HERE, ADA))
     assert (await store.add(watch(HERE, ADA))).followers == (ADA,)
 
@@ -86,13 +88,13 @@ async def test_followers_stay_in_the_order_they_came(database: Opened) -> None:
     ],
     ids=["another channel", "another job"],
 )
-async def test_elsewhere_is_another_watch(store: Watches, other: Watch) -> None:
+async def test_elsewhere_is_another_watch(store: CardRepository, other: Card) -> None:
     mine = await store.add(watch(HERE))
     assert await store.add(other) == other
     assert await store.get(mine.id) == mine
 
 
-async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store: Watches) -> None:
+async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store: CardRepository) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
     added = await asyncio.gather(*(store.add(watch(HERE, person)) for person in people))
     assert len({one.id for one in added}) == 1
@@ -100,12 +102,12 @@ async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store:
     assert sorted(kept.followers) == people
 
 
-async def test_closed_watch_opens_again_for_all(store: Watches) -> None:
+async def test_closed_watch_opens_again_for_all(store: CardRepository) -> None:
     old = await followed(store, ADA, GRACE)
-    await store.card_tried(old, NOON)
-    await store.card_posted(old.id, NOON, Ts("1.1"), "look")
-    await store.notice_tried(replace(old, card=Ts("1.1")), NOON)
-    await store.notice_posted(old.id, NOON, Ts("1.2"), None)
+    await store.mark_post_started(old, NOON)
+    await store.mark_posted(old.id, NOON, MessageTs("1.1"), "look")
+    await store.mark_completion_reply_started(replace(old, message_ts=MessageTs("1.1")), NOON)
+    await store.mark_completion_reply_posted(old.id, NOON, MessageTs("1.2"), None)
     await store.close(old, NOON)
     later = NOON + timedelta(hours=1)
     again = await store.add(watch(HERE, LINUS, asked_at=later))
@@ -113,19 +115,19 @@ async def test_closed_watch_opens_again_for_all(store: Watches) -> None:
         old,
         followers=(ADA, GRACE, LINUS),
         resumed_at=later,
-        card_tried_at=NOON,
-        card=Ts("1.1"),
-        shown="look",
+        post_started_at=NOON,
+        message_ts=MessageTs("1.1"),
+        shown_fingerprint="look",
         closed_at=None,
-        claim=None,
+        token=None,
     )
     assert list(await store.open_jobs()) == [JOB]
 
 
-async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store: Watches) -> None:
+async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store: CardRepository) -> None:
     old = await followed(store, ADA, GRACE)
-    await store.card_tried(old, NOON)
-    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.mark_post_started(old, NOON)
+    await store.mark_posted(old.id, NOON, MessageTs("1.1"), "the answer")
     await store.close(old, NOON, ended=True)
     await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
     await store.resume(old.id, LINUS, NOON + timedelta(hours=2))
@@ -133,44 +135,44 @@ async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store
     assert again == await store.get(old.id)
     assert (again.requester, again.followers) == (ADA, (ADA, GRACE, LINUS))
     assert (again.closed_at, again.ended) == (NOON, True)
-    assert [one.id for one in await store.ended_watches_of(TEAM, ADA, 9)] == [old.id], "her Home tab keeps it"
+    assert [one.id for one in await store.ended_cards(TEAM, ADA, 9)] == [old.id], "her Home tab keeps it"
     assert list(await store.open_jobs()) == []
 
 
-async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(store: Watches) -> None:
+async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(store: CardRepository) -> None:
     old = await followed(store, ADA)
-    await store.card_tried(old, NOON)
-    await store.card_posted(old.id, NOON, Ts("1.1"), "the answer")
+    await store.mark_post_started(old, NOON)
+    await store.mark_posted(old.id, NOON, MessageTs("1.1"), "the answer")
     await store.close(old, NOON, ended=True)
-    await store.start_over(old.id, Ts("1.1"))
+    await store.forget_message(old.id, MessageTs("1.1"))
     fresh = await store.get(old.id)
     assert fresh is not None
-    assert (fresh.card, fresh.closed_at, fresh.ended, fresh.claim) == (None, None, False, None)
+    assert (fresh.message_ts, fresh.closed_at, fresh.ended, fresh.token) == (None, None, False, None)
     assert list(await store.open_jobs()) == [JOB]
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-async def test_deserted_watch_keeps_its_requester(store: Watches, is_closed: bool) -> None:
+async def test_deserted_watch_keeps_its_requester(store: CardRepository, is_closed: bool) -> None:
     old = await followed(store, ADA)
     await store.unfollow(old.id, ADA)
     if is_closed:
-        await store.close_if_deserted(old, NOON)
+        await store.close_if_unfollowed(old, NOON)
     later = NOON + timedelta(hours=1)
     again = await store.add(watch(HERE, GRACE, asked_at=later))
-    assert again == replace(old, followers=(GRACE,), resumed_at=later, claim=None)
+    assert again == replace(old, followers=(GRACE,), resumed_at=later, token=None)
     assert (await store.add(watch(HERE, ADA, asked_at=later))).followers == (GRACE, ADA)
 
 
-async def test_first_follower_stays_first_after_coming_back(store: Watches) -> None:
+async def test_first_follower_stays_first_after_coming_back(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
     await store.unfollow(mine.id, ADA)
     await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(minutes=2)))
-    first = await store.first_of(JOB)
+    first = await store.first_card(JOB)
     assert first is not None and (first.id, first.requester) == (mine.id, ADA)
 
 
-async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: Watches) -> None:
+async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     await store.unfollow(mine.id, GRACE)
     await store.close(replace(mine, followers=(ADA,)), NOON)
@@ -180,7 +182,7 @@ async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: Watches)
 # Following
 
 
-async def test_leaving_tells_how_many_are_left(store: Watches) -> None:
+async def test_leaving_tells_how_many_are_left(store: CardRepository) -> None:
     mine = await store.add(watch(HERE, ADA, GRACE))
     assert await store.unfollow(mine.id, ADA) == 1
     assert await store.unfollow(mine.id, GRACE) == 0
@@ -188,38 +190,38 @@ async def test_leaving_tells_how_many_are_left(store: Watches) -> None:
     assert kept is not None and kept.followers == () and kept.requester == ADA
 
 
-async def test_leaving_what_one_does_not_follow_changes_nothing(store: Watches) -> None:
+async def test_leaving_what_one_does_not_follow_changes_nothing(store: CardRepository) -> None:
     mine = await store.add(watch(HERE, ADA))
     assert await store.unfollow(mine.id, GRACE) is None
-    assert await store.unfollow(WatchId("nothing"), ADA) is None
+    assert await store.unfollow(CardId("nothing"), ADA) is None
     assert await store.get(mine.id) == mine
 
 
-async def test_only_one_of_two_clicks_at_once_leaves(store: Watches) -> None:
+async def test_only_one_of_two_clicks_at_once_leaves(store: CardRepository) -> None:
     mine = await store.add(watch(HERE, ADA, GRACE))
     left = await asyncio.gather(store.unfollow(mine.id, ADA), store.unfollow(mine.id, ADA))
     assert sorted(left, key=str) == [1, None]
 
 
-async def test_a_persons_open_follows_are_listed_newest_first(store: Watches) -> None:
+async def test_a_persons_open_follows_are_listed_newest_first(store: CardRepository) -> None:
     await store.close(await followed(store, ADA, job=OTHER_JOB), NOON)
     old = await store.add(watch(HERE, ADA, asked_at=NOON))
     new = await store.add(watch(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
-    await store.add(watch(Place(TEAM, ChannelId("C0GRACE")), GRACE))
-    assert list(await store.open_watches_of(TEAM, ADA)) == [new, old]
+    await store.add(watch(ChannelRef(TEAM, ChannelId("C0GRACE")), GRACE))
+    assert list(await store.followed_cards(TEAM, ADA)) == [new, old]
     await store.unfollow(new.id, ADA)
-    assert list(await store.open_watches_of(TEAM, ADA)) == [old]
+    assert list(await store.followed_cards(TEAM, ADA)) == [old]
 
 
-async def test_a_jobs_open_watches_are_listed_oldest_first(store: Watches) -> None:
-    await store.close(await followed(store, place=Place(TEAM, ChannelId("C0DONE"))), NOON)
+async def test_a_jobs_open_watches_are_listed_oldest_first(store: CardRepository) -> None:
+    await store.close(await followed(store, channel=ChannelRef(TEAM, ChannelId("C0DONE"))), NOON)
     new = await store.add(watch(HERE, asked_at=NOON + timedelta(minutes=1)))
     old = await store.add(watch(THERE, asked_at=NOON))
     await store.add(watch(HERE, job=OTHER_JOB))
     assert [one.id for one in await taken_up(store)] == [old.id, new.id]
 
 
-async def test_open_jobs_are_each_listed_once_oldest_first(store: Watches) -> None:
+async def test_open_jobs_are_each_listed_once_oldest_first(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for minutes, job in enumerate(jobs):
         await store.add(watch(THERE, job=job, asked_at=NOON + timedelta(minutes=10 + minutes)))
@@ -235,65 +237,69 @@ async def test_every_step_of_a_card_and_its_notice_is_kept(database: Opened) -> 
     store = await database.store()
     mine = await followed(store)
     tried, told = NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)
-    await store.card_tried(mine, tried)
-    assert await store.get(mine.id) == (mine := replace(mine, card_tried_at=tried))
-    assert await store.card_posted(mine.id, tried, Ts("1777900000.000100"), "first look")
+    await store.mark_post_started(mine, tried)
+    assert await store.get(mine.id) == (mine := replace(mine, post_started_at=tried))
+    assert await store.mark_posted(mine.id, tried, MessageTs("1777900000.000100"), "first look")
     assert await store.get(mine.id) == (
-        mine := replace(mine, card=Ts("1777900000.000100"), shown="first look")
+        mine := replace(mine, message_ts=MessageTs("1777900000.000100"), shown_fingerprint="first look")
     )
-    await store.card_shows(mine, Ts("1777900000.000100"), "second look")
-    assert await store.get(mine.id) == (mine := replace(mine, shown="second look"))
-    await store.notice_tried(mine, told)
-    assert await store.get(mine.id) == (mine := replace(mine, notice_tried_at=told))
-    assert await store.notice_posted(mine.id, told, Ts("1777900000.000200"), "reply")
-    assert await store.get(mine.id) == (mine := replace(mine, notice=Ts("1777900000.000200")))
-    await store.card_is_gone(mine.id, Ts("1777900000.000100"))
-    assert await store.get(mine.id) == (mine := replace(mine, card_gone=True))
+    await store.mark_shown(mine, MessageTs("1777900000.000100"), "second look")
+    assert await store.get(mine.id) == (mine := replace(mine, shown_fingerprint="second look"))
+    await store.mark_completion_reply_started(mine, told)
+    assert await store.get(mine.id) == (mine := replace(mine, completion_reply_started_at=told))
+    assert await store.mark_completion_reply_posted(mine.id, told, MessageTs("1777900000.000200"), "reply")
+    assert await store.get(mine.id) == (
+        mine := replace(mine, completion_reply_ts=MessageTs("1777900000.000200"))
+    )
+    await store.mark_message_gone(mine.id, MessageTs("1777900000.000100"))
+    assert await store.get(mine.id) == (mine := replace(mine, is_message_gone=True))
     await store.close(mine, told)
     assert await store.get(mine.id) == (mine := replace(mine, closed_at=told))
     await database.close()
     assert await (await database.store()).get(mine.id) == mine
 
 
-async def test_a_card_whose_look_nobody_knows_is_kept_without_one(store: Watches) -> None:
+async def test_a_card_whose_look_nobody_knows_is_kept_without_one(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), None)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_posted(mine.id, NOON, MessageTs("1.1"), None)
     kept = await store.get(mine.id)
-    assert kept is not None and kept.card == Ts("1.1") and kept.shown is None
+    assert kept is not None and kept.message_ts == MessageTs("1.1") and kept.shown_fingerprint is None
 
 
-async def test_a_try_that_came_to_nothing_is_forgotten(store: Watches) -> None:
+async def test_a_try_that_came_to_nothing_is_forgotten(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    await store.card_tried(mine, None)
-    await store.notice_tried(mine, NOON)
-    await store.notice_tried(mine, None)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_post_started(mine, None)
+    await store.mark_completion_reply_started(mine, NOON)
+    await store.mark_completion_reply_started(mine, None)
     assert await store.get(mine.id) == mine
 
 
-async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: Watches) -> None:
+async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
-    await store.card_is_gone(mine.id, Ts("1.1"))
-    posted = replace(mine, card=Ts("1.1"))
-    await store.notice_tried(posted, NOON)
-    await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
-    await store.start_over(mine.id, Ts("1.1"))
+    await store.mark_post_started(mine, NOON)
+    await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
+    await store.mark_message_gone(mine.id, MessageTs("1.1"))
+    posted = replace(mine, message_ts=MessageTs("1.1"))
+    await store.mark_completion_reply_started(posted, NOON)
+    await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.2"), None)
+    await store.forget_message(mine.id, MessageTs("1.1"))
     assert await store.get(mine.id) == mine
-    with pytest.raises(ClaimLost):  # under the card that is gone, which is being posted anew
-        await store.notice_tried(posted, NOON)
+    with pytest.raises(OwnershipLost):  # under the card that is gone, which is being posted anew
+        await store.mark_completion_reply_started(posted, NOON)
 
 
-async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: Watches) -> None:
+async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("2.2"), "look")
-    await store.card_shows(mine, Ts("1.1"), "old look")
-    await store.card_is_gone(mine.id, Ts("1.1"))
-    await store.start_over(mine.id, Ts("1.1"))
-    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("2.2"), shown="look")
+    await store.mark_post_started(mine, NOON)
+    await store.mark_posted(mine.id, NOON, MessageTs("2.2"), "look")
+    await store.mark_shown(mine, MessageTs("1.1"), "old look")
+    await store.mark_message_gone(mine.id, MessageTs("1.1"))
+    await store.forget_message(mine.id, MessageTs("1.1"))
+    assert await store.get(mine.id) == replace(
+        mine, post_started_at=NOON, message_ts=MessageTs("2.2"), shown_fingerprint="look"
+    )
 
 
 # What a try came to
@@ -301,63 +307,77 @@ async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: W
 
 @pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
 async def test_a_card_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
-    store: Watches, tried_since: datetime | None
+    store: CardRepository, tried_since: datetime | None
 ) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    await store.card_tried(mine, tried_since)
-    assert not await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
-    assert await store.get(mine.id) == replace(mine, card_tried_at=tried_since)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_post_started(mine, tried_since)
+    assert not await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
+    assert await store.get(mine.id) == replace(mine, post_started_at=tried_since)
 
 
 @pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
 async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
-    store: Watches, tried_since: datetime | None
+    store: CardRepository, tried_since: datetime | None
 ) -> None:
     mine = await followed(store)
-    await store.notice_tried(mine, NOON)
-    await store.notice_tried(mine, tried_since)
-    assert not await store.notice_posted(mine.id, NOON, Ts("1.1"), "look")
-    assert await store.get(mine.id) == replace(mine, notice_tried_at=tried_since)
+    await store.mark_completion_reply_started(mine, NOON)
+    await store.mark_completion_reply_started(mine, tried_since)
+    assert not await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.1"), "look")
+    assert await store.get(mine.id) == replace(mine, completion_reply_started_at=tried_since)
 
 
-async def test_a_second_card_of_one_try_is_not_taken(store: Watches) -> None:
+async def test_a_second_card_of_one_try_is_not_taken(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
-    assert not await store.card_posted(mine.id, NOON, Ts("2.2"), "another")
-    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("1.1"), shown="look")
+    await store.mark_post_started(mine, NOON)
+    assert await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
+    assert not await store.mark_posted(mine.id, NOON, MessageTs("2.2"), "another")
+    assert await store.get(mine.id) == replace(
+        mine, post_started_at=NOON, message_ts=MessageTs("1.1"), shown_fingerprint="look"
+    )
 
 
-async def test_a_card_that_is_stored_already_is_taken_again_and_its_newer_look_stays(store: Watches) -> None:
+async def test_a_card_that_is_stored_already_is_taken_again_and_its_newer_look_stays(
+    store: CardRepository,
+) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    assert await store.card_posted(mine.id, NOON, Ts("1.1"), None)
-    await store.card_shows(mine, Ts("1.1"), "newer look")
-    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "first look")
-    assert await store.get(mine.id) == replace(mine, card_tried_at=NOON, card=Ts("1.1"), shown="newer look")
+    await store.mark_post_started(mine, NOON)
+    assert await store.mark_posted(mine.id, NOON, MessageTs("1.1"), None)
+    await store.mark_shown(mine, MessageTs("1.1"), "newer look")
+    assert await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "first look")
+    assert await store.get(mine.id) == replace(
+        mine, post_started_at=NOON, message_ts=MessageTs("1.1"), shown_fingerprint="newer look"
+    )
 
 
-async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is_not(store: Watches) -> None:
+async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is_not(
+    store: CardRepository,
+) -> None:
     mine = await followed(store)
-    await store.notice_tried(mine, NOON)
-    assert await store.notice_posted(mine.id, NOON, Ts("1.1"), None)
-    assert await store.notice_posted(mine.id, NOON, Ts("1.1"), None)
-    assert not await store.notice_posted(mine.id, NOON, Ts("2.2"), None)
-    assert await store.get(mine.id) == replace(mine, notice_tried_at=NOON, notice=Ts("1.1"))
+    await store.mark_completion_reply_started(mine, NOON)
+    assert await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.1"), None)
+    assert await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.1"), None)
+    assert not await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("2.2"), None)
+    assert await store.get(mine.id) == replace(
+        mine, completion_reply_started_at=NOON, completion_reply_ts=MessageTs("1.1")
+    )
 
 
-async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store: Watches) -> None:
+async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.card_tried(mine, NOON)
-    await store.notice_tried(mine, NOON)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_completion_reply_started(mine, NOON)
     claim, _ = await store.claim(JOB)
-    assert await store.card_posted(mine.id, NOON, Ts("1.1"), "look")
-    assert await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
-    (kept,) = await store.open_watches(JOB, claim)
-    assert (kept.card, kept.shown, kept.notice) == (Ts("1.1"), "look", Ts("1.2"))
+    assert await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
+    assert await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.2"), None)
+    (kept,) = await store.open_cards(JOB, claim)
+    assert (kept.message_ts, kept.shown_fingerprint, kept.completion_reply_ts) == (
+        MessageTs("1.1"),
+        "look",
+        MessageTs("1.2"),
+    )
 
 
-async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: Watches) -> None:
-    assert not await store.card_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")
-    assert not await store.notice_posted(WatchId("nothing"), NOON, Ts("1.1"), "look")
+async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: CardRepository) -> None:
+    assert not await store.mark_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")
+    assert not await store.mark_completion_reply_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from bot.domain.cards import DOUBTED, ChannelId, Place, Ts, Watch, WatchId
-from bot.domain.errors import ClaimLost, StoreUnavailable, WatchChanged
+from bot.domain.cards import NEEDS_REDRAW, Card, CardId, ChannelId, ChannelRef, MessageTs
+from bot.domain.errors import CardChanged, OwnershipLost, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.storage import Watches
+from bot.domain.ports.storage import CardRepository
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -29,53 +29,55 @@ from tests.support.databases import (
 )
 
 
-async def with_card(store: Watches, look: str) -> Watch:
+async def with_card(store: CardRepository, look: str) -> Card:
     """A watch of Ada's whose card shows that look, as its follow had it before it was posted."""
     mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, Ts("1.1"), look)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_posted(mine.id, NOON, MessageTs("1.1"), look)
     return mine
 
 
 # Moving
 
 
-async def test_a_watch_moves_to_each_followers_own_place(store: Watches) -> None:
+async def test_a_watch_moves_to_each_followers_own_place(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
-    to = [watch(Place(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
+    to = [watch(ChannelRef(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
     assert await store.move(mine, to)
     assert await store.get(mine.id) is None
     assert {one.id for one in await taken_up(store)} == {one.id for one in to}
 
 
-async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_doubted(store: Watches) -> None:
+async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_doubted(
+    store: CardRepository,
+) -> None:
     mine = await with_card(store, "withheld")
     assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
     left = await store.get(mine.id)
     assert left is not None and (left.followers, left.closed_at) == ((), NOON)
-    await store.doubt_last_look(mine.id, Ts("1.1"))
-    assert {one.place for one in await taken_up(store)} == {HERE, THERE}
+    await store.mark_stale(mine.id, MessageTs("1.1"))
+    assert {one.channel for one in await taken_up(store)} == {HERE, THERE}
 
 
-async def test_moving_to_where_the_job_is_followed_already_merges(store: Watches) -> None:
+async def test_moving_to_where_the_job_is_followed_already_merges(store: CardRepository) -> None:
     there = await store.add(watch(THERE, GRACE))
     mine = await followed(store, ADA)
-    assert await store.move(mine, [watch(THERE, ADA), watch(Place(TEAM, ChannelId("D0ADA")), ADA)])
+    assert await store.move(mine, [watch(THERE, ADA), watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA)])
     merged = await store.get(there.id)
-    assert merged == replace(there, followers=(GRACE, ADA), claim=mine.claim, resumed_at=NOON)
+    assert merged == replace(there, followers=(GRACE, ADA), token=mine.token, resumed_at=NOON)
     assert len(await taken_up(store)) == 2
 
 
-async def test_what_moves_to_a_watch_that_was_resumed_does_not_set_it_back(store: Watches) -> None:
-    there = await followed(store, GRACE, place=THERE)
+async def test_what_moves_to_a_watch_that_was_resumed_does_not_set_it_back(store: CardRepository) -> None:
+    there = await followed(store, GRACE, channel=THERE)
     await store.resume(there.id, GRACE, NOON + timedelta(days=2))
     mine = await followed(store, ADA)
     assert await store.move(mine, [watch(THERE, ADA)])
     kept = await store.get(there.id)
-    assert kept is not None and kept.looked_after_since == NOON + timedelta(days=2)
+    assert kept is not None and kept.tracked_since == NOON + timedelta(days=2)
 
 
-async def test_move_keeps_who_came_first(store: Watches) -> None:
+async def test_move_keeps_who_came_first(store: CardRepository) -> None:
     later = NOON + timedelta(minutes=1)
     mine = await followed(store, ADA)
     await store.add(watch(HERE, GRACE, asked_at=later))
@@ -83,12 +85,12 @@ async def test_move_keeps_who_came_first(store: Watches) -> None:
     await store.unfollow(mine.id, ADA)
     left = next(one for one in await taken_up(store) if one.id == mine.id)
     assert await store.move(left, [replace(watch(THERE, GRACE), requester=ADA)])
-    first = await store.first_of(left.job)
+    first = await store.first_card(left.job)
     assert first is not None
-    assert (first.place, first.requester, first.followers) == (THERE, ADA, (GRACE,))
+    assert (first.channel, first.requester, first.followers) == (THERE, ADA, (GRACE,))
 
 
-async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: Watches) -> None:
+async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     both = await store.add(watch(HERE, GRACE))
     assert not await store.move(mine, [watch(THERE, ADA)])
@@ -102,30 +104,30 @@ async def test_a_move_is_done_wholly_or_not_at_all(database: Opened) -> None:
     taken = await store.add(watch(HERE, GRACE, job=OTHER_JOB))
     clash = replace(watch(THERE, ADA), id=taken.id)
     with pytest.raises(StoreUnavailable):
-        await store.move(mine, [watch(Place(TEAM, ChannelId("D0ADA")), ADA), clash])
-    assert list(await store.open_watches_of(TEAM, ADA)) == [mine]
+        await store.move(mine, [watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA), clash])
+    assert list(await store.followed_cards(TEAM, ADA)) == [mine]
 
 
 # Closing, resuming, forgetting
 
 
-async def test_a_closed_watch_can_still_be_looked_up(store: Watches) -> None:
+async def test_a_closed_watch_can_still_be_looked_up(store: CardRepository) -> None:
     mine = await followed(store)
     await store.close(mine, NOON)
-    assert await store.get(mine.id) == await store.newest(mine) == replace(mine, closed_at=NOON)
+    assert await store.get(mine.id) == await store.reload(mine) == replace(mine, closed_at=NOON)
     assert await taken_up(store) == []
 
 
-async def test_a_watch_is_closed_as_deserted_only_while_nobody_follows_it(store: Watches) -> None:
+async def test_a_watch_is_closed_as_deserted_only_while_nobody_follows_it(store: CardRepository) -> None:
     mine = await followed(store)
-    await store.close_if_deserted(mine, NOON)
+    await store.close_if_unfollowed(mine, NOON)
     assert await store.get(mine.id) == mine
     await store.unfollow(mine.id, ADA)
-    await store.close_if_deserted(mine, NOON)
+    await store.close_if_unfollowed(mine, NOON)
     assert await store.get(mine.id) == replace(mine, followers=(), closed_at=NOON)
 
 
-async def test_a_removed_watch_leaves_no_follower_behind(store: Watches) -> None:
+async def test_a_removed_watch_leaves_no_follower_behind(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     await store.remove(mine)
     assert await store.get(mine.id) is None
@@ -133,62 +135,71 @@ async def test_a_removed_watch_leaves_no_follower_behind(store: Watches) -> None
 
 
 async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_one_more(
-    store: Watches,
+    store: CardRepository,
 ) -> None:
     mine = await with_card(store, "resting")
     await store.close(mine, NOON)
     later = NOON + timedelta(days=2)
     await store.resume(mine.id, GRACE, later)
     (again,) = await taken_up(store)
-    assert replace(again, claim=None) == replace(
+    assert replace(again, token=None) == replace(
         mine,
         followers=(ADA, GRACE),
-        card_tried_at=NOON,
-        card=Ts("1.1"),
-        shown="resting",
+        post_started_at=NOON,
+        message_ts=MessageTs("1.1"),
+        shown_fingerprint="resting",
         resumed_at=later,
-        claim=None,
+        token=None,
     )
-    assert again.looked_after_since == later
+    assert again.tracked_since == later
 
 
-async def close_as_lost(store: Watches) -> Watch:
+async def close_as_lost(store: CardRepository) -> Card:
     """A watch of Ada's whose followers were told that Omni does not know the job any more."""
-    mine = replace(await with_card(store, "lost"), card=Ts("1.1"))
-    await store.notice_tried(mine, NOON)
-    await store.notice_posted(mine.id, NOON, Ts("1.2"), None)
+    mine = replace(await with_card(store, "lost"), message_ts=MessageTs("1.1"))
+    await store.mark_completion_reply_started(mine, NOON)
+    await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.2"), None)
     await store.close(mine, NOON, outcome=JobState.UNKNOWN)
     return mine
 
 
-async def test_a_lost_job_that_is_found_is_followed_again(store: Watches) -> None:
+async def test_a_lost_job_that_is_found_is_followed_again(store: CardRepository) -> None:
     mine = await close_as_lost(store)
     assert await store.lost_jobs(NOON) == []
     assert await store.lost_jobs(NOON + timedelta(seconds=1)) == [JOB]
     await store.settle_lost(JOB, found=True)
     (again,) = await taken_up(store)
-    assert (again.id, again.card, again.notice, again.notice_tried_at) == (mine.id, "1.1", None, None)
+    assert (again.id, again.message_ts, again.completion_reply_ts, again.completion_reply_started_at) == (
+        mine.id,
+        "1.1",
+        None,
+        None,
+    )
     assert await store.lost_jobs(NOON + timedelta(days=1)) == []
 
 
-async def test_a_lost_job_is_asked_for_once(store: Watches) -> None:
+async def test_a_lost_job_is_asked_for_once(store: CardRepository) -> None:
     mine = await close_as_lost(store)
     await store.settle_lost(JOB, found=False)
     assert await store.lost_jobs(NOON + timedelta(days=1)) == []
     await store.settle_lost(JOB, found=True)
     kept = await store.get(mine.id)
-    assert kept is not None and (kept.closed_at, kept.notice) == (NOON, Ts("1.2"))
+    assert kept is not None and (kept.closed_at, kept.completion_reply_ts) == (NOON, MessageTs("1.2"))
 
 
-async def test_who_resumes_a_lost_job_is_told_its_end(store: Watches) -> None:
+async def test_who_resumes_a_lost_job_is_told_its_end(store: CardRepository) -> None:
     mine = await close_as_lost(store)
     await store.resume(mine.id, GRACE, NOON + timedelta(minutes=1))
     (again,) = await taken_up(store)
-    assert (again.followers, again.notice, again.notice_tried_at) == ((ADA, GRACE), None, None)
+    assert (again.followers, again.completion_reply_ts, again.completion_reply_started_at) == (
+        (ADA, GRACE),
+        None,
+        None,
+    )
     assert await store.lost_jobs(NOON + timedelta(days=1)) == []
 
 
-async def test_whoever_presses_resume_second_joins(store: Watches) -> None:
+async def test_whoever_presses_resume_second_joins(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     await store.close(mine, NOON)
     for person in (ADA, GRACE, GRACE):
@@ -197,54 +208,54 @@ async def test_whoever_presses_resume_second_joins(store: Watches) -> None:
     assert again.followers == (ADA, GRACE)
 
 
-async def joins(store: Watches, mine: Watch) -> None:
+async def joins(store: CardRepository, mine: Card) -> None:
     await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
 
 
-async def asks_again(store: Watches, mine: Watch) -> None:
+async def asks_again(store: CardRepository, mine: Card) -> None:
     await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(days=1)))
 
 
-async def presses_resume(store: Watches, mine: Watch) -> None:
+async def presses_resume(store: CardRepository, mine: Card) -> None:
     await store.resume(mine.id, ADA, NOON + timedelta(days=1))
 
 
 @pytest.mark.parametrize("come", [joins, asks_again, presses_resume])
 async def test_whoever_comes_in_the_moment_before_a_watch_is_closed_keeps_it_open(
-    store: Watches, come: Callable[[Watches, Watch], Coroutine[Any, Any, None]]
+    store: CardRepository, come: Callable[[CardRepository, Card], Coroutine[Any, Any, None]]
 ) -> None:
     mine = await followed(store, ADA)
     await come(store, mine)
     await store.close(mine, NOON + timedelta(days=1))
-    kept = await store.newest(mine)
+    kept = await store.reload(mine)
     assert kept is not None
-    assert (kept.closed_at, kept.looked_after_since) == (None, NOON + timedelta(days=1))
+    assert (kept.closed_at, kept.tracked_since) == (None, NOON + timedelta(days=1))
     await store.close(kept, NOON + timedelta(days=1))
     assert list(await store.open_jobs()) == []
 
 
-async def test_resuming_what_was_forgotten_changes_nothing(store: Watches) -> None:
-    await store.resume(WatchId("nothing"), ADA, NOON)
+async def test_resuming_what_was_forgotten_changes_nothing(store: CardRepository) -> None:
+    await store.resume(CardId("nothing"), ADA, NOON)
     assert list(await store.open_jobs()) == []
 
 
-async def test_a_new_command_after_a_resumed_watch_closed_counts_its_time_anew(store: Watches) -> None:
+async def test_a_new_command_after_a_resumed_watch_closed_counts_its_time_anew(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     await store.close(mine, NOON)
     await store.resume(mine.id, ADA, NOON + timedelta(days=2))
     (again,) = await taken_up(store)
     await store.close(again, NOON)
     anew = await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
-    assert anew.looked_after_since == NOON + timedelta(days=1)
+    assert anew.tracked_since == NOON + timedelta(days=1)
 
 
-async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store: Watches) -> None:
+async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for hours, job in enumerate(jobs):
         await store.close(await followed(store, ADA, GRACE, job=job), NOON + timedelta(hours=hours))
     still_open = await store.add(watch(job=JobId(str(uuid4())), asked_at=NOON - timedelta(days=900)))
-    assert await store.forget_closed(NOON + timedelta(hours=3)) == 3
-    assert await store.forget_closed(NOON + timedelta(hours=3)) == 0
+    assert await store.delete_closed(NOON + timedelta(hours=3)) == 3
+    assert await store.delete_closed(NOON + timedelta(hours=3)) == 0
     assert list(await store.open_jobs()) == [still_open.job]
     again = [await store.add(watch(HERE, LINUS, job=job, name=f"new {job[:8]}")) for job in jobs]
     assert [one.id.startswith("new") for one in again] == [True, True, True, False, False]
@@ -255,83 +266,87 @@ async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store
 
 @pytest.mark.parametrize("is_closed", [True, False])
 async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_next(
-    store: Watches, is_closed: bool
+    store: CardRepository, is_closed: bool
 ) -> None:
     mine = await with_card(store, "look")
-    await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
+    await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
     if is_closed:
         await store.close(mine, NOON, ended=True)
-    await store.doubt_last_look(mine.id, Ts("1.0"))  # another card's
+    await store.mark_stale(mine.id, MessageTs("1.0"))  # another card's
     doubted = await store.get(mine.id)
-    assert doubted is not None and doubted.shown == "the end"
-    await store.doubt_last_look(mine.id, Ts("1.1"))
-    with pytest.raises(ClaimLost):
+    assert doubted is not None and doubted.shown_fingerprint == "the end"
+    await store.mark_stale(mine.id, MessageTs("1.1"))
+    with pytest.raises(OwnershipLost):
         await store.close(mine, NOON, ended=True)
     (again,) = await taken_up(store)
-    assert (again.shown, again.ended, again.card) == (DOUBTED, True, Ts("1.1"))
+    assert (again.shown_fingerprint, again.ended, again.message_ts) == (NEEDS_REDRAW, True, MessageTs("1.1"))
 
 
-async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: Watches) -> None:
+async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    assert await store.card_shows(mine, Ts("1.1"), None)
-    await store.doubt_last_look(mine.id, Ts("1.1"))
-    assert not await store.card_shows(mine, Ts("1.1"), "another look", ended=True)
-    assert await store.card_shows(mine, Ts("1.0"), "of a former card")
-    assert await store.card_shows(mine, Ts("1.1"), None)
-    assert await store.card_shows(mine, Ts("1.1"), "another look")
+    assert await store.mark_shown(mine, MessageTs("1.1"), None)
+    await store.mark_stale(mine.id, MessageTs("1.1"))
+    assert not await store.mark_shown(mine, MessageTs("1.1"), "another look", ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.0"), "of a former card")
+    assert await store.mark_shown(mine, MessageTs("1.1"), None)
+    assert await store.mark_shown(mine, MessageTs("1.1"), "another look")
     seen = await store.get(mine.id)
-    assert seen is not None and (seen.shown, seen.ended, seen.claim) == ("another look", False, mine.claim)
+    assert seen is not None and (seen.shown_fingerprint, seen.ended, seen.token) == (
+        "another look",
+        False,
+        mine.token,
+    )
 
 
-async def test_replaced_follow_still_stores_that_its_end_is_shown(store: Watches) -> None:
+async def test_replaced_follow_still_stores_that_its_end_is_shown(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    assert await store.card_shows(mine, Ts("1.1"), None, ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
     newer, (theirs,) = await store.claim(JOB)
     assert theirs.may_show_the_end
-    assert await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
+    assert await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
     stored = await store.get(mine.id)
-    assert stored is not None and (stored.shown, stored.ended) == ("the end", True)
-    with pytest.raises(ClaimLost):
-        await store.card_shows(theirs, Ts("1.1"), None)
-    (again,) = await store.open_watches(JOB, newer)
-    assert again == replace(stored, claim=newer)
+    assert stored is not None and (stored.shown_fingerprint, stored.ended) == ("the end", True)
+    with pytest.raises(OwnershipLost):
+        await store.mark_shown(theirs, MessageTs("1.1"), None)
+    (again,) = await store.open_cards(JOB, newer)
+    assert again == replace(stored, token=newer)
 
 
-async def test_replaced_follow_stores_no_end_after_a_newer_edit(store: Watches) -> None:
+async def test_replaced_follow_stores_no_end_after_a_newer_edit(store: CardRepository) -> None:
     mine = await with_card(store, "look")
-    await store.card_shows(mine, Ts("1.1"), None, ended=True)
+    await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
     (theirs,) = await taken_up(store)
-    await store.card_shows(theirs, Ts("1.1"), None)
-    with pytest.raises(ClaimLost):
-        await store.card_shows(mine, Ts("1.1"), "the end", ended=True)
-    assert await store.get(mine.id) == replace(theirs, shown=None)
+    await store.mark_shown(theirs, MessageTs("1.1"), None)
+    with pytest.raises(OwnershipLost):
+        await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
+    assert await store.get(mine.id) == replace(theirs, shown_fingerprint=None)
 
 
 async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_is_gone(
-    store: Watches,
+    store: CardRepository,
 ) -> None:
     mine = await with_card(store, "look")
-    await store.doubt_last_look(mine.id, Ts("1.1"))
+    await store.mark_stale(mine.id, MessageTs("1.1"))
     await store.close(mine, NOON)
-    with pytest.raises(WatchChanged):
+    with pytest.raises(CardChanged):
         await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
     await store.unfollow(mine.id, ADA)
-    await store.close_if_deserted(mine, NOON)
+    await store.close_if_unfollowed(mine, NOON)
     doubted = await store.get(mine.id)
     assert doubted is not None and doubted.closed_at is None
-    await store.card_is_gone(mine.id, Ts("1.1"))
-    await store.close_if_deserted(mine, NOON)
+    await store.mark_message_gone(mine.id, MessageTs("1.1"))
+    await store.close_if_unfollowed(mine, NOON)
     gone = await store.get(mine.id)
     assert gone is not None and gone.closed_at == NOON
 
 
-async def test_who_joins_is_seen_though_their_clock_is_behind(store: Watches) -> None:
+async def test_who_joins_is_seen_though_their_clock_is_behind(store: CardRepository) -> None:
     await followed(store, ADA)
     await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(seconds=10)))
     (mine,) = await taken_up(store)
     await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(seconds=8)))
-    with pytest.raises(WatchChanged):
-        await store.notice_tried(mine, NOON)
+    with pytest.raises(CardChanged):
+        await store.mark_completion_reply_started(mine, NOON)
     await store.close(mine, NOON)
     there = await store.get(mine.id)
-    assert there is not None and (there.notice_tried_at, there.closed_at) == (None, None)
+    assert there is not None and (there.completion_reply_started_at, there.closed_at) == (None, None)

@@ -12,12 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.domain.cards import ChannelId, Claim, NoCard, Place, Slot, Ts, UserId, Watch, WatchId, ending
-from bot.domain.errors import ClaimLost, WatchChanged
+from bot.domain.cards import (
+    Card,
+    CardFailure,
+    CardId,
+    ChannelId,
+    ChannelRef,
+    FencingToken,
+    MessageTs,
+    ReplyKind,
+    UserId,
+    ending,
+)
+from bot.domain.errors import CardChanged, OwnershipLost
 from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.storage import Asks, Watches
-from bot.domain.questions import Ask, AskId, ModelId
-from bot.storage.questions import StoredAsks
+from bot.domain.ports.storage import CardRepository, QuestionRepository
+from bot.domain.questions import ModelId, PendingQuestion, QuestionId
+from bot.storage.questions import SqlQuestionRepository
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -36,7 +47,7 @@ from tests.support.databases import (
 from tests.support.fakes import FakeAsks, FakeWatches
 
 NOTHING = watch(name="nothing")
-ELSEWHERE = Place(TEAM, ChannelId("D0ELSE"))
+ELSEWHERE = ChannelRef(TEAM, ChannelId("D0ELSE"))
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
     *("card tried", "card posted", "card shows", "card gone", "start over", "notice tried", "notice posted"),
@@ -64,18 +75,18 @@ SEQUENCES = st.lists(
     ),
     max_size=40,
 )
-Call = Callable[[Watches, Watch], Awaitable[object]]
+Call = Callable[[CardRepository, Card], Awaitable[object]]
 
 
 @dataclass
 class Pair:
     """A store and the table in memory beside it, to which the same is done."""
 
-    store: Watches
+    store: CardRepository
     model: FakeWatches = field(default_factory=FakeWatches)
-    claims: dict[Claim, str] = field(default_factory=dict)
+    claims: dict[FencingToken, str] = field(default_factory=dict)
     """What each claim of either is called in both."""
-    held: list[tuple[Watch, Watch]] = field(default_factory=lambda: [(NOTHING, NOTHING)])
+    held: list[tuple[Card, Card]] = field(default_factory=lambda: [(NOTHING, NOTHING)])
     """What follows have read, of both, and may still rely on."""
 
     async def do(self, call: Call, which: int = 1) -> None:
@@ -87,9 +98,9 @@ class Pair:
         taken = [await self.store.claim(job), await self.model.claim(job)]
         for claim, _ in taken:
             self.claims[claim] = f"claim {len(self.claims) // 2}"
-        found = [watches for _, watches in taken]
+        found = [cards for _, cards in taken]
         assert self._plain(found[0]) == self._plain(found[1])
-        assert self._plain(await self.store.open_watches(job, taken[0][0])) == self._plain(found[0])
+        assert self._plain(await self.store.open_cards(job, taken[0][0])) == self._plain(found[0])
         self.held += zip(*found, strict=True)
 
     async def make_sure(self) -> None:
@@ -100,66 +111,78 @@ class Pair:
         assert await self.store.open_jobs() == await self.model.open_jobs()
         before = NOON + timedelta(minutes=10)
         assert await self.store.lost_jobs(before) == await self.model.lost_jobs(before)
-        found = await given_ups_of(self.store).left(NOON + timedelta(minutes=20))
+        found = await given_ups_of(self.store).pending(NOON + timedelta(minutes=20))
         assert self._plain(found) == self._plain(
-            await given_ups_of(self.model).left(NOON + timedelta(minutes=20))
+            await given_ups_of(self.model).pending(NOON + timedelta(minutes=20))
         )
         for person in (ADA, GRACE, LINUS):
-            found = await self.store.open_watches_of(TEAM, person)
-            assert self._plain(found) == self._plain(await self.model.open_watches_of(TEAM, person))
-            found = await self.store.ended_watches_of(TEAM, person, 3)
-            assert self._plain(found) == self._plain(await self.model.ended_watches_of(TEAM, person, 3))
-        for place, thread in ((HERE, Ts("0.0")), (THERE, Ts("0.0")), (HERE, Ts("1.0"))):
+            found = await self.store.followed_cards(TEAM, person)
+            assert self._plain(found) == self._plain(await self.model.followed_cards(TEAM, person))
+            found = await self.store.ended_cards(TEAM, person, 3)
+            assert self._plain(found) == self._plain(await self.model.ended_cards(TEAM, person, 3))
+        for place, thread in ((HERE, MessageTs("0.0")), (THERE, MessageTs("0.0")), (HERE, MessageTs("1.0"))):
             found = await self.store.in_thread(place, thread)
             assert self._plain(found) == self._plain(await self.model.in_thread(place, thread))
 
     async def _outcome(self, call: Awaitable[object]) -> object:
         try:
             return self._plain(await call)
-        except (ClaimLost, WatchChanged) as error:
+        except (OwnershipLost, CardChanged) as error:
             return type(error).__name__
 
     def _plain(self, value: object) -> object:
-        if isinstance(value, Watch):
+        if isinstance(value, Card):
             endings = {ending(claim): f"ending {name}" for claim, name in self.claims.items()}
-            shown = endings.get(value.shown, value.shown)
-            return replace(value, claim=Claim(self.claims[value.claim]) if value.claim else None, shown=shown)
+            shown = endings.get(value.shown_fingerprint, value.shown_fingerprint)
+            return replace(
+                value,
+                token=FencingToken(self.claims[value.token]) if value.token else None,
+                shown_fingerprint=shown,
+            )
         return [self._plain(one) for one in value] if isinstance(value, list) else value
 
 
-async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
+async def act(pair: Pair, action: str, which: int, new: Card) -> None:
     """Do one thing to both tables. `new` is what there is to add, at the time that it is."""
-    at, person, ts = new.asked_at, new.requester, Ts(f"{which}.0")
+    at, person, ts = new.requested_at, new.requester, MessageTs(f"{which}.0")
     ids = [*pair.model.rows, NOTHING.id]
     id_ = ids[which % len(ids)]
     row = pair.model.rows.get(id_, NOTHING)
-    slot = Slot(str(which % 2))
+    slot = ReplyKind(str(which % 2))
     reply = pair.model.threads.get(id_, {}).get(slot)
-    begun = reply.tried_at if reply else at
+    begun = reply.started_at if reply else at
     calls: dict[str, Call] = {
         "add": lambda table, _: table.add(new),
         "unfollow": lambda table, _: table.unfollow(id_, person),
         "resume": lambda table, _: table.resume(id_, person, at),
-        "forget": lambda table, _: table.forget_closed(at - timedelta(minutes=5)),
-        "card tried": lambda table, mine: table.card_tried(mine, at if which % 3 else None),
-        "card posted": lambda table, _: table.card_posted(id_, row.card_tried_at or at, ts, "look"),
-        "card shows": lambda table, mine: table.card_shows(mine, row.card or ts, f"look {which}"),
-        "end begins": lambda table, mine: table.card_shows(mine, row.card or ts, None, ended=True),
-        "card shows the end": lambda table, mine: table.card_shows(mine, row.card or ts, "end", ended=True),
-        "last look doubted": lambda table, _: table.doubt_last_look(id_, row.card or ts),
-        "card gone": lambda table, _: table.card_is_gone(id_, row.card or ts),
-        "start over": lambda table, _: table.start_over(id_, row.card or ts),
-        "notice tried": lambda table, mine: table.notice_tried(mine, at if which % 3 else None),
-        "notice posted": lambda table, _: table.notice_posted(id_, row.notice_tried_at or at, ts, None),
-        "reply tried": lambda table, mine: table.reply_tried(mine, slot, at if which % 3 else None),
-        "reply posted": lambda table, _: table.reply_posted(id_, slot, begun, ts, None),
+        "forget": lambda table, _: table.delete_closed(at - timedelta(minutes=5)),
+        "card tried": lambda table, mine: table.mark_post_started(mine, at if which % 3 else None),
+        "card posted": lambda table, _: table.mark_posted(id_, row.post_started_at or at, ts, "look"),
+        "card shows": lambda table, mine: table.mark_shown(mine, row.message_ts or ts, f"look {which}"),
+        "end begins": lambda table, mine: table.mark_shown(mine, row.message_ts or ts, None, ended=True),
+        "card shows the end": lambda table, mine: table.mark_shown(
+            mine, row.message_ts or ts, "end", ended=True
+        ),
+        "last look doubted": lambda table, _: table.mark_stale(id_, row.message_ts or ts),
+        "card gone": lambda table, _: table.mark_message_gone(id_, row.message_ts or ts),
+        "start over": lambda table, _: table.forget_message(id_, row.message_ts or ts),
+        "notice tried": lambda table, mine: table.mark_completion_reply_started(
+            mine, at if which % 3 else None
+        ),
+        "notice posted": lambda table, _: table.mark_completion_reply_posted(
+            id_, row.completion_reply_started_at or at, ts, None
+        ),
+        "reply tried": lambda table, mine: table.mark_reply_started(mine, slot, at if which % 3 else None),
+        "reply posted": lambda table, _: table.mark_reply_posted(id_, slot, begun, ts, None),
         "move": lambda table, mine: table.move(
-            mine, [new, replace(new, place=THERE, id=WatchId(new.id[:30]))]
+            mine, [new, replace(new, channel=THERE, id=CardId(new.id[:30]))]
         ),
         "move and leave the card": lambda table, mine: table.move(
-            mine, [replace(new, place=ELSEWHERE)], left_at=at
+            mine, [replace(new, channel=ELSEWHERE)], left_at=at
         ),
-        "add in a thread": lambda table, _: table.add(replace(new, thread=Ts("0.0"), is_own=True)),
+        "add in a thread": lambda table, _: table.add(
+            replace(new, thread=MessageTs("0.0"), asked_by_bot=True)
+        ),
         "leave thread": lambda table, mine: table.leave_thread(mine),
         "cancel": lambda table, _: table.set_canceller(new.job, person, instead_of=None),
         "cancel undone": lambda table, _: table.set_canceller(new.job, None, instead_of=person),
@@ -168,11 +191,11 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         "close lost": lambda table, mine: table.close(mine, at, outcome=JobState.UNKNOWN),
         "lost job found": lambda table, _: table.settle_lost(new.job, found=True),
         "lost job not found": lambda table, _: table.settle_lost(new.job, found=False),
-        "close if deserted": lambda table, mine: table.close_if_deserted(mine, at),
+        "close if deserted": lambda table, mine: table.close_if_unfollowed(mine, at),
         "remove": lambda table, mine: table.remove(mine),
-        "give up": lambda table, mine: given_ups_of(table).give_up(mine, NoCard.NOWHERE, at),
-        "telling": lambda table, _: given_ups_of(table).telling(row, at),
-        "told": lambda table, _: given_ups_of(table).told(id_, person),
+        "give up": lambda table, mine: given_ups_of(table).add(mine, CardFailure.NOWHERE, at),
+        "telling": lambda table, _: given_ups_of(table).mark_reporting(row, at),
+        "told": lambda table, _: given_ups_of(table).mark_reported(id_, person),
     }
     if action == "take up":
         await pair.take_up(new.job)
@@ -181,7 +204,7 @@ async def act(pair: Pair, action: str, which: int, new: Watch) -> None:
         await pair.do(calls[action], 1 + which // 3)
 
 
-async def play(url: str, actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+async def play(url: str, actions: list[tuple[str, int, ChannelRef, JobId, UserId]]) -> None:
     async with opened(url) as database:
         pair = Pair(await database.store())
         for minute, (action, which, place, job, person) in enumerate(actions):
@@ -197,7 +220,7 @@ async def play(url: str, actions: list[tuple[str, int, Place, JobId, UserId]]) -
 
 @settings(deadline=None, max_examples=20)
 @given(SEQUENCES)
-def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, Place, JobId, UserId]]) -> None:
+def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, ChannelRef, JobId, UserId]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
 
@@ -205,7 +228,7 @@ def test_sqlite_holds_what_the_rules_say(actions: list[tuple[str, int, Place, Jo
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEQUENCES)
 def test_postgresql_holds_what_the_rules_say(
-    postgresql: str, actions: list[tuple[str, int, Place, JobId, UserId]]
+    postgresql: str, actions: list[tuple[str, int, ChannelRef, JobId, UserId]]
 ) -> None:
     empty(postgresql)
     asyncio.run(play(postgresql, actions))
@@ -217,49 +240,51 @@ ASK_ACTIONS = "begin begin retry retry bind bind bind withdraw told touch take f
 ASK_SEQUENCES = st.lists(
     st.tuples(st.sampled_from(ASK_ACTIONS), st.integers(0, 4), st.sampled_from([ADA, GRACE])), max_size=25
 )
-AskCall = Callable[[Asks], Awaitable[object]]
+AskCall = Callable[[QuestionRepository], Awaitable[object]]
 
 
-async def do_with_asks(store: Asks, model: FakeAsks, action: str, which: int, new: Ask) -> None:
+async def do_with_asks(
+    store: QuestionRepository, model: FakeAsks, action: str, which: int, new: PendingQuestion
+) -> None:
     """Do one thing to both tables of asks, and see that the same comes of it."""
-    ids = [*model.rows, AskId("nothing")]
+    ids = [*model.rows, QuestionId("nothing")]
     id_ = ids[which % len(ids)]
     seen = model.rows.get(id_, new)
     job = JobId(f"{which}{JOB[1:]}")
     bound = watch(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
     calls: dict[str, AskCall] = {
         "begin": lambda table: table.begin(new),
-        "retry": lambda table: table.retries(id_, WatchId("card"), new.user),
+        "retry": lambda table: table.claim_retry(id_, CardId("card"), new.user),
         "bind": lambda table: table.bind(id_, bound),
-        "withdraw": lambda table: table.withdraw(id_),
-        "told": lambda table: table.told(id_),
-        "touch": lambda table: table.touch(id_, new.asked_at),
+        "withdraw": lambda table: table.rollback(id_),
+        "told": lambda table: table.mark_reported(id_),
+        "touch": lambda table: table.heartbeat(id_, new.asked_at),
         "take": lambda table: table.take_over(seen, new.asked_at),
-        "forget": lambda table: table.forget_asks(new.asked_at - timedelta(minutes=3)),
+        "forget": lambda table: table.delete_old(new.asked_at - timedelta(minutes=3)),
     }
     assert await calls[action](store) == await calls[action](model)
 
 
 async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
     async with opened(url) as database:
-        watches, modelled = await database.store(), FakeWatches()
-        asks, model = StoredAsks(await database.process(), HERE.team), FakeAsks(modelled)
-        for table in (watches, modelled):
+        cards, modelled = await database.store(), FakeWatches()
+        asks, model = SqlQuestionRepository(await database.process(), HERE.team), FakeAsks(modelled)
+        for table in (cards, modelled):
             await table.add(watch(HERE, ADA, name="card"))
         for minute, (action, which, person) in enumerate(actions):
             at = NOON + timedelta(minutes=minute)
             chosen = ModelId(f"model {which}") if which % 2 else None
-            new = Ask(AskId(f"ask {minute}"), HERE, person, at, at, model=chosen)
+            new = PendingQuestion(QuestionId(f"ask {minute}"), HERE, person, at, at, model=chosen)
             await do_with_asks(asks, model, action, which, new)
             later = at + timedelta(minutes=1)
-            assert await asks.orphans(later) == await model.orphans(later)
-            assert await watches.get(WatchId("card")) == modelled.rows[WatchId("card")]
-            assert await watches.open_jobs() == await modelled.open_jobs()
+            assert await asks.interrupted(later) == await model.interrupted(later)
+            assert await cards.get(CardId("card")) == modelled.rows[CardId("card")]
+            assert await cards.open_jobs() == await modelled.open_jobs()
             for user in (ADA, GRACE):
                 assert await asks.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
                 assert await asks.last_model(TEAM, user) == await model.last_model(TEAM, user)
         for id_ in modelled.rows:
-            assert await watches.get(id_) == modelled.rows[id_]
+            assert await cards.get(id_) == modelled.rows[id_]
 
 
 @settings(deadline=None, max_examples=15)
@@ -294,8 +319,8 @@ def test_a_time_comes_back_to_the_microsecond(
                 job = JobId(str(uuid4()))
                 await store.add(watch(job=job, asked_at=at))
                 _, (mine,) = await store.claim(job)
-                await store.card_tried(mine, at)
-                assert await store.get(mine.id) == replace(mine, asked_at=at, card_tried_at=at)
-                assert await store.card_posted(mine.id, at, Ts("1.1"), "look")
+                await store.mark_post_started(mine, at)
+                assert await store.get(mine.id) == replace(mine, requested_at=at, post_started_at=at)
+                assert await store.mark_posted(mine.id, at, MessageTs("1.1"), "look")
 
     asyncio.run(keep(request.getfixturevalue(kind)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cards import Claim, NoCard, Reply, Slot, Ts, Watch
-from bot.domain.errors import ClaimLost
-from bot.domain.ports.storage import Watches
+from bot.domain.cards import Card, CardFailure, FencingToken, MessageTs, ReplyKind, ThreadReply
+from bot.domain.errors import OwnershipLost
+from bot.domain.ports.storage import CardRepository
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -25,43 +25,43 @@ from tests.support.databases import (
 )
 
 LATER = NOON + timedelta(seconds=30)
-CARD, REPLY = Ts("1.1"), Ts("1.2")
-FIRST, SECOND = Slot("1"), Slot("2")
-Write = Callable[[Watches, Watch], Coroutine[Any, Any, object]]
+CARD, REPLY = MessageTs("1.1"), MessageTs("1.2")
+FIRST, SECOND = ReplyKind("1"), ReplyKind("2")
+Write = Callable[[CardRepository, Card], Coroutine[Any, Any, object]]
 GUARDED: dict[str, Write] = {
-    "newest": lambda store, mine: store.newest(mine),
-    "card_tried": lambda store, mine: store.card_tried(mine, LATER),
-    "card_tried in vain": lambda store, mine: store.card_tried(mine, None),
-    "card_shows": lambda store, mine: store.card_shows(mine, CARD, "newer look"),
-    "card_shows nobody knows what": lambda store, mine: store.card_shows(mine, CARD, None),
-    "card_shows what it showed": lambda store, mine: store.card_shows(mine, CARD, "look"),
-    "card_shows of a former card": lambda store, mine: store.card_shows(mine, Ts("0.1"), "old look"),
-    "notice_tried": lambda store, mine: store.notice_tried(mine, LATER),
-    "notice_tried in vain": lambda store, mine: store.notice_tried(mine, None),
-    "reply_tried": lambda store, mine: store.reply_tried(mine, FIRST, LATER),
-    "reply_tried again": lambda store, mine: store.reply_tried(mine, SECOND, LATER),
-    "reply_tried in vain": lambda store, mine: store.reply_tried(mine, SECOND, None),
+    "newest": lambda store, mine: store.reload(mine),
+    "card_tried": lambda store, mine: store.mark_post_started(mine, LATER),
+    "card_tried in vain": lambda store, mine: store.mark_post_started(mine, None),
+    "card_shows": lambda store, mine: store.mark_shown(mine, CARD, "newer look"),
+    "card_shows nobody knows what": lambda store, mine: store.mark_shown(mine, CARD, None),
+    "card_shows what it showed": lambda store, mine: store.mark_shown(mine, CARD, "look"),
+    "card_shows of a former card": lambda store, mine: store.mark_shown(mine, MessageTs("0.1"), "old look"),
+    "notice_tried": lambda store, mine: store.mark_completion_reply_started(mine, LATER),
+    "notice_tried in vain": lambda store, mine: store.mark_completion_reply_started(mine, None),
+    "reply_tried": lambda store, mine: store.mark_reply_started(mine, FIRST, LATER),
+    "reply_tried again": lambda store, mine: store.mark_reply_started(mine, SECOND, LATER),
+    "reply_tried in vain": lambda store, mine: store.mark_reply_started(mine, SECOND, None),
     "move": lambda store, mine: store.move(mine, [watch(THERE, ADA)]),
     "move with others": lambda store, mine: store.move(replace(mine, followers=(GRACE,)), [watch(THERE)]),
     "close": lambda store, mine: store.close(mine, LATER),
-    "close_if_deserted": lambda store, mine: store.close_if_deserted(mine, LATER),
+    "close_if_deserted": lambda store, mine: store.close_if_unfollowed(mine, LATER),
     "remove": lambda store, mine: store.remove(mine),
-    "give_up": lambda store, mine: given_ups_of(store).give_up(mine, NoCard.UNCONFIRMED, LATER),
+    "give_up": lambda store, mine: given_ups_of(store).add(mine, CardFailure.UNCONFIRMED, LATER),
 }
 """Everything that a follow reads or writes with its claim."""
 
 
-async def with_card_and_reply(store: Watches, *people: str) -> Watch:
+async def with_card_and_reply(store: CardRepository, *people: str) -> Card:
     """A watch, as a follow has it that has posted its card and begun its notice and another reply."""
     mine = await followed(store, ADA)
-    await store.card_tried(mine, NOON)
-    await store.card_posted(mine.id, NOON, CARD, "look")
-    posted = await store.newest(mine)
+    await store.mark_post_started(mine, NOON)
+    await store.mark_posted(mine.id, NOON, CARD, "look")
+    posted = await store.reload(mine)
     assert posted is not None
-    await store.notice_tried(posted, NOON)
-    found = await store.newest(mine)
+    await store.mark_completion_reply_started(posted, NOON)
+    found = await store.reload(mine)
     assert found is not None
-    await store.reply_tried(found, SECOND, NOON)
+    await store.mark_reply_started(found, SECOND, NOON)
     return found
 
 
@@ -72,58 +72,62 @@ def guarded(names: Callable[[str], bool] = lambda _: True) -> pytest.MarkDecorat
 
 @guarded()
 async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
-    store: Watches, write: Write
+    store: CardRepository, write: Write
 ) -> None:
     mine = await with_card_and_reply(store)
     newer, _ = await store.claim(JOB)
-    with pytest.raises(ClaimLost):
+    with pytest.raises(OwnershipLost):
         await write(store, mine)
-    assert await store.get(mine.id) == replace(mine, claim=newer)
-    assert await store.replies(mine.id) == {SECOND: Reply(NOON)}
-    assert list(await store.open_watches(JOB, newer)) == [replace(mine, claim=newer)]
+    assert await store.get(mine.id) == replace(mine, token=newer)
+    assert await store.replies(mine.id) == {SECOND: ThreadReply(NOON)}
+    assert list(await store.open_cards(JOB, newer)) == [replace(mine, token=newer)]
 
 
 @guarded()
-async def test_nor_does_it_change_a_watch_that_nobody_follows_any_more(store: Watches, write: Write) -> None:
+async def test_nor_does_it_change_a_watch_that_nobody_follows_any_more(
+    store: CardRepository, write: Write
+) -> None:
     mine = await with_card_and_reply(store)
     await store.unfollow(mine.id, ADA)
     newer, _ = await store.claim(JOB)
-    with pytest.raises(ClaimLost):
+    with pytest.raises(OwnershipLost):
         await write(store, mine)
-    assert await store.get(mine.id) == replace(mine, claim=newer, followers=())
+    assert await store.get(mine.id) == replace(mine, token=newer, followers=())
 
 
 @guarded(lambda name: name != "newest")
-async def test_what_is_gone_is_lost_to_whoever_still_holds_it(store: Watches, write: Write) -> None:
+async def test_what_is_gone_is_lost_to_whoever_still_holds_it(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.remove(mine)
-    with pytest.raises(ClaimLost):
+    with pytest.raises(OwnershipLost):
         await write(store, mine)
     assert await store.get(mine.id) is None
 
 
 @guarded(lambda name: "move" not in name and name != "remove")
-async def test_with_the_newest_claim_the_same_raises_nothing(store: Watches, write: Write) -> None:
+async def test_with_the_newest_claim_the_same_raises_nothing(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.claim(JOB)
     (mine,) = await taken_up(store)
     await write(store, mine)
 
 
-async def test_each_claim_is_another(store: Watches) -> None:
+async def test_each_claim_is_another(store: CardRepository) -> None:
     assert len({(await store.claim(JOB))[0] for _ in range(10)}) == 10
 
 
-async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table(store: Watches) -> None:
+async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table(
+    store: CardRepository,
+) -> None:
     await store.add(watch())
     older, _ = await store.claim(JOB)
     newer, _ = await store.claim(JOB)
-    with pytest.raises(ClaimLost):
-        await store.open_watches(JOB, older)
-    assert [one.claim for one in await store.open_watches(JOB, newer)] == [newer]
+    with pytest.raises(OwnershipLost):
+        await store.open_cards(JOB, older)
+    assert [one.token for one in await store.open_cards(JOB, newer)] == [newer]
 
 
-async def test_it_learns_so_even_while_one_watch_is_still_its_own(store: Watches) -> None:
+async def test_it_learns_so_even_while_one_watch_is_still_its_own(store: CardRepository) -> None:
     mine = await store.add(watch(HERE))
     other = await store.add(watch(THERE))
     older, _ = await store.claim(JOB)
@@ -132,78 +136,85 @@ async def test_it_learns_so_even_while_one_watch_is_still_its_own(store: Watches
     await store.close(kept, NOON)
     newer, _ = await store.claim(JOB)
     await store.add(watch(HERE, GRACE))
-    with pytest.raises(ClaimLost):
-        await store.open_watches(JOB, older)
-    assert {one.id for one in await store.open_watches(JOB, newer)} == {mine.id, other.id}
+    with pytest.raises(OwnershipLost):
+        await store.open_cards(JOB, older)
+    assert {one.id for one in await store.open_cards(JOB, newer)} == {mine.id, other.id}
 
 
-async def test_a_claim_covers_one_job(store: Watches) -> None:
+async def test_a_claim_covers_one_job(store: CardRepository) -> None:
     other = await followed(store, job=OTHER_JOB)
     await store.add(watch())
     await store.claim(JOB)
-    assert await store.newest(other) == other
+    assert await store.reload(other) == other
 
 
-async def test_a_watch_that_comes_while_the_job_is_followed_is_taken_up_by_the_follow(store: Watches) -> None:
+async def test_a_watch_that_comes_while_the_job_is_followed_is_taken_up_by_the_follow(
+    store: CardRepository,
+) -> None:
     mine = await followed(store)
     new = await store.add(watch(THERE, GRACE))
-    assert new.claim is None
-    claim = mine.claim
+    assert new.token is None
+    claim = mine.token
     assert claim is not None
-    assert list(await store.open_watches(JOB, claim)) == sorted(
-        [mine, replace(new, claim=claim)], key=lambda one: one.id
+    assert list(await store.open_cards(JOB, claim)) == sorted(
+        [mine, replace(new, token=claim)], key=lambda one: one.id
     )
-    assert await store.get(new.id) == replace(new, claim=claim)
+    assert await store.get(new.id) == replace(new, token=claim)
 
 
-async def reopened_by_a_command(store: Watches, mine: Watch) -> None:
+async def reopened_by_a_command(store: CardRepository, mine: Card) -> None:
     await store.close(mine, NOON)
     await store.add(watch(HERE, GRACE))
 
 
-async def taken_over_by_a_command(store: Watches, mine: Watch) -> None:
+async def taken_over_by_a_command(store: CardRepository, mine: Card) -> None:
     await store.unfollow(mine.id, ADA)
     await store.add(watch(HERE, GRACE))
 
 
-async def resumed(store: Watches, mine: Watch) -> None:
+async def resumed(store: CardRepository, mine: Card) -> None:
     await store.close(mine, NOON)
     await store.resume(mine.id, GRACE, NOON)
 
 
 @pytest.mark.parametrize("come_back", [reopened_by_a_command, taken_over_by_a_command, resumed])
 async def test_a_watch_that_comes_back_to_life_is_nobodys_until_it_is_taken_up_again(
-    store: Watches, come_back: Callable[[Watches, Watch], Coroutine[Any, Any, None]]
+    store: CardRepository, come_back: Callable[[CardRepository, Card], Coroutine[Any, Any, None]]
 ) -> None:
     mine = await followed(store)
-    claim = mine.claim
+    claim = mine.token
     assert claim is not None
     await come_back(store, mine)
-    with pytest.raises(ClaimLost):
+    with pytest.raises(OwnershipLost):
         await store.close(mine, LATER)
-    (again,) = await store.open_watches(JOB, claim)
-    assert again.claim == claim
+    (again,) = await store.open_cards(JOB, claim)
+    assert again.token == claim
     await store.close(again, LATER)
     assert list(await store.open_jobs()) == []
 
 
-async def test_a_closed_watch_keeps_the_claim_of_the_follow_that_closed_it(store: Watches) -> None:
+async def test_a_closed_watch_keeps_the_claim_of_the_follow_that_closed_it(store: CardRepository) -> None:
     mine = await followed(store)
     await store.close(mine, NOON)
     await store.claim(JOB)
-    assert await store.newest(mine) == replace(mine, closed_at=NOON)
+    assert await store.reload(mine) == replace(mine, closed_at=NOON)
 
 
-async def test_a_claim_on_a_job_without_watches_holds_nothing(store: Watches) -> None:
+async def test_a_claim_on_a_job_without_watches_holds_nothing(store: CardRepository) -> None:
     claim, _ = await store.claim(JOB)
-    assert list(await store.open_watches(JOB, claim)) == []
-    assert list(await store.open_watches(JOB, Claim("another"))) == []
+    assert list(await store.open_cards(JOB, claim)) == []
+    assert list(await store.open_cards(JOB, FencingToken("another"))) == []
 
 
-async def test_what_a_follow_reads_is_whole(store: Watches) -> None:
+async def test_what_a_follow_reads_is_whole(store: CardRepository) -> None:
     mine = await with_card_and_reply(store)
-    tried: datetime | None = mine.notice_tried_at
-    assert (mine.card, mine.shown, tried, mine.notice) == (CARD, "look", NOON, None)
-    assert await store.notice_posted(mine.id, NOON, REPLY, None)
+    tried: datetime | None = mine.completion_reply_started_at
+    assert (mine.message_ts, mine.shown_fingerprint, tried, mine.completion_reply_ts) == (
+        CARD,
+        "look",
+        NOON,
+        None,
+    )
+    assert await store.mark_completion_reply_posted(mine.id, NOON, REPLY, None)
     (again,) = await taken_up(store)
-    assert again.notice == REPLY
+    assert again.completion_reply_ts == REPLY

@@ -6,48 +6,50 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.domain.jobs import JobId
-from bot.storage.durations import KEPT, StoredDurations
+from bot.storage.durations import KEPT, SqlJobDurationRepository
 from tests.support.databases import Opened
 
 START = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def durations(database: Opened) -> StoredDurations:
-    return StoredDurations(await database.process())
+async def durations(database: Opened) -> SqlJobDurationRepository:
+    return SqlJobDurationRepository(await database.process())
 
 
 def jobs(first: int, count: int, seconds: float) -> dict[JobId, float]:
     return {JobId(f"job {number:06}"): seconds for number in range(first, first + count)}
 
 
-async def test_nothing_is_known_at_first(durations: StoredDurations) -> None:
+async def test_nothing_is_known_at_first(durations: SqlJobDurationRepository) -> None:
     assert list(await durations.newest()) == []
 
 
-async def test_what_one_process_learns_another_knows(database: Opened, durations: StoredDurations) -> None:
+async def test_what_one_process_learns_another_knows(
+    database: Opened, durations: SqlJobDurationRepository
+) -> None:
     await durations.add({JobId("one"): 51.5, JobId("two"): 92.0}, START)
-    again = StoredDurations(await database.process())
+    again = SqlJobDurationRepository(await database.process())
     assert sorted(await again.newest()) == [51.5, 92.0]
 
 
-async def test_a_job_counts_once(durations: StoredDurations) -> None:
+async def test_a_job_counts_once(durations: SqlJobDurationRepository) -> None:
     await durations.add({JobId("one"): 51.0}, START)
     await durations.add({JobId("one"): 900.0, JobId("two"): 40.0}, START + timedelta(hours=1))
     assert sorted(await durations.newest()) == [40.0, 51.0]
 
 
 async def test_processes_that_learn_of_the_same_job_at_once_do_not_hinder_each_other(
-    database: Opened, durations: StoredDurations
+    database: Opened, durations: SqlJobDurationRepository
 ) -> None:
-    others = [StoredDurations(await database.process()) for _ in range(2)]
+    others = [SqlJobDurationRepository(await database.process()) for _ in range(2)]
     for round_ in range(5):
         learned = jobs(round_ * 10, 10, 60.0)
         await asyncio.gather(*(one.add(learned, START) for one in (durations, *others)))
     assert len(await durations.newest()) == 50
 
 
-async def test_only_the_newest_are_kept(durations: StoredDurations) -> None:
+async def test_only_the_newest_are_kept(durations: SqlJobDurationRepository) -> None:
     await durations.add(jobs(0, KEPT, 10.0), START)
     await durations.add(jobs(KEPT, KEPT // 2, 20.0), START + timedelta(minutes=1))
     newest = list(await durations.newest())
@@ -57,6 +59,6 @@ async def test_only_the_newest_are_kept(durations: StoredDurations) -> None:
     assert rows == KEPT
 
 
-async def test_to_learn_nothing_writes_nothing(durations: StoredDurations) -> None:
+async def test_to_learn_nothing_writes_nothing(durations: SqlJobDurationRepository) -> None:
     await durations.add({}, START)
     assert list(await durations.newest()) == []

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, inspect, text
 
-from bot.domain.cards import ChannelId, Place, TeamId, Ts, UserId, Watch, WatchId
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
 from bot.domain.errors import DatabaseTooNew
 from bot.storage import migrations
 from bot.storage.database import Database
@@ -130,21 +130,21 @@ async def test_tables_of_the_first_release_become_equal_to_new_ones(old: Opened,
 async def test_what_the_first_release_wrote_is_kept(old: Opened) -> None:
     store = await old.store()
     (kept,) = await taken_up(store)
-    assert kept == Watch(
-        id=WatchId("open"),
+    assert kept == Card(
+        id=CardId("open"),
         job=JOB,
-        place=Place(TeamId("T0ACME"), ChannelId("C0HERE")),
+        channel=ChannelRef(TeamId("T0ACME"), ChannelId("C0HERE")),
         requester=ADA,
         followers=(GRACE, ADA),
-        asked_at=datetime.fromtimestamp(1777896000.123457, UTC),
-        card_tried_at=datetime.fromtimestamp(1777896001.5, UTC),
-        card=Ts("1777896001.000100"),
-        shown="look",
-        claim=kept.claim,
+        requested_at=datetime.fromtimestamp(1777896000.123457, UTC),
+        post_started_at=datetime.fromtimestamp(1777896001.5, UTC),
+        message_ts=MessageTs("1777896001.000100"),
+        shown_fingerprint="look",
+        token=kept.token,
     )
-    closed = await store.get(WatchId("closed"))
+    closed = await store.get(CardId("closed"))
     assert closed is not None
-    assert (closed.card_gone, closed.notice, closed.claim, closed.resumed_at) == (
+    assert (closed.is_message_gone, closed.completion_reply_ts, closed.token, closed.resumed_at) == (
         True,
         "1777896050.000300",
         None,
@@ -158,9 +158,9 @@ async def test_what_the_first_release_wrote_is_kept(old: Opened) -> None:
 async def test_what_the_first_release_left_open_is_followed_on(old: Opened) -> None:
     store = await old.store()
     (kept,) = await taken_up(store)
-    await store.card_shows(kept, Ts("1777896001.000100"), "newer look")
-    assert (await store.add(watch(kept.place, LINUS))).followers == (GRACE, ADA, LINUS)
-    await store.resume(WatchId("closed"), UserId("U0ADA"), kept.asked_at)
+    await store.mark_shown(kept, MessageTs("1777896001.000100"), "newer look")
+    assert (await store.add(watch(kept.channel, LINUS))).followers == (GRACE, ADA, LINUS)
+    await store.resume(CardId("closed"), UserId("U0ADA"), kept.requested_at)
     assert len(await taken_up(store)) == 2
 
 

@@ -7,134 +7,134 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from bot.domain.cards import TeamId, Ts, UserId, Watch, WatchId
-from bot.domain.ports.storage import Asks, Watches
-from bot.domain.questions import Ask, AskId, ModelId
-from bot.storage.questions import AllAsks, StoredAsks
+from bot.domain.cards import Card, CardId, MessageTs, TeamId, UserId
+from bot.domain.ports.storage import CardRepository, QuestionRepository
+from bot.domain.questions import ModelId, PendingQuestion, QuestionId
+from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from tests.support.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, THERE, Opened, opened, watch
 from tests.support.fakes import FakeAsks, FakeWatches
 
 LATER = NOON + timedelta(minutes=5)
-CARD = WatchId("card")
+CARD = CardId("card")
 
 
 @dataclass
 class Tables:
     """The asks, and the watches beside them."""
 
-    asks: Asks
-    watches: Watches
+    asks: QuestionRepository
+    watches: CardRepository
 
 
 @pytest.fixture
 async def tables(kept_in: str | None) -> AsyncIterator[Tables]:
     """Empty tables of each kind."""
     if kept_in is None:
-        watches = FakeWatches()
-        yield Tables(FakeAsks(watches), watches)
+        cards = FakeWatches()
+        yield Tables(FakeAsks(cards), cards)
     else:
         async with opened(kept_in) as database:
-            yield Tables(StoredAsks(await database.process(), HERE.team), await database.store())
+            yield Tables(SqlQuestionRepository(await database.process(), HERE.team), await database.store())
 
 
-def ask(name: str = "ask", user: UserId = ADA, minutes: float = 0.0, **more: object) -> Ask:
+def ask(name: str = "ask", user: UserId = ADA, minutes: float = 0.0, **more: object) -> PendingQuestion:
     at = NOON + timedelta(minutes=minutes)
-    return replace(Ask(AskId(name), HERE, user, at, at), **more)  # type: ignore[arg-type]
+    return replace(PendingQuestion(QuestionId(name), HERE, user, at, at), **more)  # type: ignore[arg-type]
 
 
-def answering(name: str = "new", **more: object) -> Watch:
-    return replace(watch(HERE, ADA, name=name), thread=Ts("1.1"), is_own=True, **more)  # type: ignore[arg-type]
+def answering(name: str = "new", **more: object) -> Card:
+    return replace(watch(HERE, ADA, name=name), thread=MessageTs("1.1"), asked_by_bot=True, **more)  # type: ignore[arg-type]
 
 
 async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_long(tables: Tables) -> None:
     mine = ask(model=ModelId("m"))
     assert await tables.asks.begin(mine)
-    assert list(await tables.asks.orphans(NOON)) == []
-    assert list(await tables.asks.orphans(LATER)) == [mine]
-    assert await tables.asks.touch(mine.id, LATER)
-    assert list(await tables.asks.orphans(LATER)) == []
-    (found,) = await tables.asks.orphans(LATER + timedelta(seconds=1))
+    assert list(await tables.asks.interrupted(NOON)) == []
+    assert list(await tables.asks.interrupted(LATER)) == [mine]
+    assert await tables.asks.heartbeat(mine.id, LATER)
+    assert list(await tables.asks.interrupted(LATER)) == []
+    (found,) = await tables.asks.interrupted(LATER + timedelta(seconds=1))
     assert found == replace(mine, touched_at=LATER)
 
 
 async def test_an_ask_that_is_there_already_is_not_begun_again(tables: Tables) -> None:
     assert await tables.asks.begin(ask(model=ModelId("m")))
     assert not await tables.asks.begin(ask(minutes=1))
-    assert list(await tables.asks.orphans(LATER)) == [ask(model=ModelId("m"))]
+    assert list(await tables.asks.interrupted(LATER)) == [ask(model=ModelId("m"))]
 
 
 async def test_a_job_and_its_watch_are_stored_together(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    assert await tables.asks.bind(AskId("ask"), answering()) == answering()
-    assert await tables.watches.get(WatchId("new")) == answering()
-    assert list(await tables.asks.orphans(LATER)) == []
-    assert not await tables.asks.touch(AskId("ask"), LATER)
+    assert await tables.asks.bind(QuestionId("ask"), answering()) == answering()
+    assert await tables.watches.get(CardId("new")) == answering()
+    assert list(await tables.asks.interrupted(LATER)) == []
+    assert not await tables.asks.heartbeat(QuestionId("ask"), LATER)
 
 
 async def test_asker_comes_before_any_follower(tables: Tables) -> None:
     """Also where the follow was stored before the job was bound to its question."""
     await tables.watches.add(watch(HERE, GRACE, asked_at=NOON - timedelta(minutes=1)))
     await tables.asks.begin(ask())
-    bound = await tables.asks.bind(AskId("ask"), answering())
+    bound = await tables.asks.bind(QuestionId("ask"), answering())
     assert bound.followers == (GRACE, ADA)
-    first = await tables.watches.first_of(JOB)
+    first = await tables.watches.first_card(JOB)
     assert first is not None and first.requester == ADA
 
 
 async def test_asker_stays_first_after_their_card_is_gone(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    await tables.asks.bind(AskId("ask"), answering())
+    await tables.asks.bind(QuestionId("ask"), answering())
     _, (mine,) = await tables.watches.claim(JOB)
     await tables.watches.remove(mine)
     await tables.watches.add(watch(THERE, GRACE))
-    first = await tables.watches.first_of(JOB)
+    first = await tables.watches.first_card(JOB)
     assert first is not None and first.requester == ADA
 
 
 async def test_binding_twice_changes_nothing_more(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    first = await tables.asks.bind(AskId("ask"), answering())
+    first = await tables.asks.bind(QuestionId("ask"), answering())
     await tables.watches.unfollow(first.id, ADA)
-    again = await tables.asks.bind(AskId("ask"), answering())
+    again = await tables.asks.bind(QuestionId("ask"), answering())
     assert again == await tables.watches.get(first.id) == replace(first, followers=())
 
 
 async def test_binding_joins_the_watch_that_the_job_has_there_already(tables: Tables) -> None:
     await tables.asks.begin(ask())
     await tables.watches.add(watch(HERE, GRACE, name="theirs"))
-    bound = await tables.asks.bind(AskId("ask"), answering())
+    bound = await tables.asks.bind(QuestionId("ask"), answering())
     assert (bound.id, bound.followers) == ("theirs", (GRACE, ADA))
 
 
 async def test_what_was_withdrawn_is_forgotten_and_what_is_bound_is_not(tables: Tables) -> None:
     for name in ("gone", "bound"):
         await tables.asks.begin(ask(name))
-    await tables.asks.bind(AskId("bound"), answering())
+    await tables.asks.bind(QuestionId("bound"), answering())
     for name in ("gone", "bound", "never there"):
-        await tables.asks.withdraw(AskId(name))
+        await tables.asks.rollback(QuestionId(name))
     assert await tables.asks.count(TEAM, ADA, NOON) == 1
-    assert await tables.watches.get(WatchId("new")) is not None
+    assert await tables.watches.get(CardId("new")) is not None
 
 
 async def test_what_its_person_was_told_of_is_no_orphan_and_still_counts(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    await tables.asks.told(AskId("ask"))
-    assert list(await tables.asks.orphans(LATER)) == []
-    assert not await tables.asks.touch(AskId("ask"), LATER)
+    await tables.asks.mark_reported(QuestionId("ask"))
+    assert list(await tables.asks.interrupted(LATER)) == []
+    assert not await tables.asks.heartbeat(QuestionId("ask"), LATER)
     assert await tables.asks.count(TEAM, ADA, NOON) == 1
 
 
 async def test_an_orphan_is_taken_over_once(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    (orphan,) = await tables.asks.orphans(LATER)
+    (orphan,) = await tables.asks.interrupted(LATER)
     assert await tables.asks.take_over(orphan, LATER)
     assert not await tables.asks.take_over(orphan, LATER + timedelta(seconds=1))
 
 
 async def test_an_ask_whose_process_has_come_back_is_not_taken_over(tables: Tables) -> None:
     await tables.asks.begin(ask())
-    (orphan,) = await tables.asks.orphans(LATER)
-    await tables.asks.touch(orphan.id, LATER)
+    (orphan,) = await tables.asks.interrupted(LATER)
+    await tables.asks.heartbeat(orphan.id, LATER)
     assert not await tables.asks.take_over(orphan, LATER + timedelta(seconds=1))
 
 
@@ -149,9 +149,9 @@ async def test_asks_are_counted_by_person_workspace_and_time(tables: Tables) -> 
 async def test_follows_are_kept_like_asks_and_not_counted(tables: Tables) -> None:
     follow = ask(follow=JOB)
     await tables.asks.begin(follow)
-    assert list(await tables.asks.orphans(LATER)) == [follow]
+    assert list(await tables.asks.interrupted(LATER)) == [follow]
     assert await tables.asks.bind(follow.id, answering()) == answering()
-    assert list(await tables.asks.orphans(LATER)) == []
+    assert list(await tables.asks.interrupted(LATER)) == []
     assert await tables.asks.count(TEAM, ADA, NOON) == 0
 
 
@@ -166,8 +166,8 @@ async def test_the_model_that_a_person_chose_last_is_remembered(tables: Tables) 
 async def test_old_asks_are_forgotten(tables: Tables) -> None:
     for name, minutes in (("1", 0), ("2", 10)):
         await tables.asks.begin(ask(name, ADA, minutes))
-    assert await tables.asks.forget_asks(NOON + timedelta(minutes=10)) == 1
-    assert [left.id for left in await tables.asks.orphans(NOON + timedelta(hours=1))] == ["2"]
+    assert await tables.asks.delete_old(NOON + timedelta(minutes=10)) == 1
+    assert [left.id for left in await tables.asks.interrupted(NOON + timedelta(hours=1))] == ["2"]
 
 
 # Retrying
@@ -185,7 +185,7 @@ async def retried_by(tables: Tables) -> UserId | None:
 
 async def begin_retry(tables: Tables, name: str, user: UserId) -> bool:
     await tables.asks.begin(ask(name, user))
-    return await tables.asks.retries(AskId(name), CARD, user)
+    return await tables.asks.claim_retry(QuestionId(name), CARD, user)
 
 
 async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> None:
@@ -193,7 +193,7 @@ async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> N
     assert await begin_retry(tables, "1", GRACE)
     assert not await begin_retry(tables, "2", ADA)
     assert await retried_by(tables) == GRACE
-    assert [one.retry_of for one in await tables.asks.orphans(LATER)] == [CARD, None]
+    assert [one.retry_of for one in await tables.asks.interrupted(LATER)] == [CARD, None]
 
 
 @pytest.mark.parametrize("end", ["withdraw", "told"])
@@ -201,32 +201,32 @@ async def test_who_was_too_late_to_retry_a_card_takes_nothing_back(tables: Table
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
     await begin_retry(tables, "2", GRACE)
-    await getattr(tables.asks, end)(AskId("2"))
+    await getattr(tables.asks, end)(QuestionId("2"))
     assert await retried_by(tables) == GRACE
 
 
 async def test_an_ask_that_is_not_in_hand_any_more_retries_nothing(tables: Tables) -> None:
     await a_card(tables)
     await tables.asks.begin(ask("1", GRACE))
-    await tables.asks.told(AskId("1"))
-    assert not await tables.asks.retries(AskId("1"), CARD, GRACE)
-    assert not await tables.asks.retries(AskId("2"), CARD, GRACE)
+    await tables.asks.mark_reported(QuestionId("1"))
+    assert not await tables.asks.claim_retry(QuestionId("1"), CARD, GRACE)
+    assert not await tables.asks.claim_retry(QuestionId("2"), CARD, GRACE)
     assert await retried_by(tables) is None
 
 
 async def test_a_card_that_is_not_there_is_not_retried(tables: Tables) -> None:
     assert not await begin_retry(tables, "1", ADA)
-    assert list(await tables.asks.orphans(LATER)) == [ask("1")]
+    assert list(await tables.asks.interrupted(LATER)) == [ask("1")]
 
 
 @pytest.mark.parametrize("end", ["withdraw", "told"])
 async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
-    await getattr(tables.asks, end)(AskId("1"))
+    await getattr(tables.asks, end)(QuestionId("1"))
     assert await retried_by(tables) is None
     assert await begin_retry(tables, "2", GRACE)
-    await getattr(tables.asks, end)(AskId("1"))
+    await getattr(tables.asks, end)(QuestionId("1"))
     assert await retried_by(tables) == GRACE
 
 
@@ -234,13 +234,13 @@ async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(table
 async def test_a_retry_that_omni_has_taken_stays_one(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
-    await tables.asks.bind(AskId("1"), answering())
-    await getattr(tables.asks, end)(AskId("1"))
+    await tables.asks.bind(QuestionId("1"), answering())
+    await getattr(tables.asks, end)(QuestionId("1"))
     assert await retried_by(tables) == GRACE
 
 
 async def test_no_column_holds_a_question(database: Opened) -> None:
-    asks = StoredAsks(await database.process(), HERE.team)
+    asks = SqlQuestionRepository(await database.process(), HERE.team)
     await asks.begin(ask(model=ModelId("m")))
     async with asks.transactions.begin() as connection:
         row = (await connection.execute(text("SELECT * FROM asks"))).mappings().one()
@@ -253,12 +253,12 @@ async def test_no_column_holds_a_question(database: Opened) -> None:
 
 async def test_an_ask_is_found_by_its_own_team_alone(database: Opened) -> None:
     mine = ask()
-    asks = StoredAsks(await database.process(), TEAM)
-    found = AllAsks(asks.transactions)
+    asks = SqlQuestionRepository(await database.process(), TEAM)
+    found = SqlQuestionLookup(asks.transactions)
     await asks.begin(mine)
     assert await found.get(TEAM, mine.id) == mine
     assert await found.get(TeamId("T0OTHER"), mine.id) is None
-    assert await found.get(TEAM, AskId("another")) is None
+    assert await found.get(TEAM, QuestionId("another")) is None
     bound = answering()
     await asks.bind(mine.id, bound)
     assert await found.get(TEAM, mine.id) == replace(mine, job=bound.job)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import StoreUnavailable
 from bot.ratelimit import Rate
-from bot.storage.rate_limits import LONGEST_PAUSE_SECONDS, StoredLedger
+from bot.storage.rate_limits import LONGEST_PAUSE_SECONDS, SqlRateLimitStore
 from bot.storage.transactions import Transactions
 from tests.support.databases import Clock, Opened, empty, opened, statements, steps
 from tests.support.rates import ALMOST_JITTER_SECONDS, RATE, worst_minute
@@ -29,16 +29,18 @@ def about(seconds: float) -> object:
 
 
 @pytest.fixture
-async def ledger(database: Opened) -> StoredLedger:
+async def ledger(database: Opened) -> SqlRateLimitStore:
     return await database.ledger()
 
 
-async def takes(ledger: StoredLedger, number: int, *, urgent: bool = True) -> list[bool]:
+async def takes(ledger: SqlRateLimitStore, number: int, *, urgent: bool = True) -> list[bool]:
     """Whether each of so many requests may go now."""
     return [await ledger.take("omni", RATE, urgent=urgent) == 0.0 for _ in range(number)]
 
 
-async def test_a_burst_is_let_through_and_then_one_by_one(ledger: StoredLedger, database: Opened) -> None:
+async def test_a_burst_is_let_through_and_then_one_by_one(
+    ledger: SqlRateLimitStore, database: Opened
+) -> None:
     assert await takes(ledger, 5) == [True, True, True, True, False]
     wait_seconds = await ledger.take("omni", RATE)
     assert wait_seconds == about(RATE.interval_seconds)
@@ -46,20 +48,20 @@ async def test_a_burst_is_let_through_and_then_one_by_one(ledger: StoredLedger, 
     assert await takes(ledger, 2) == [True, False]
 
 
-async def test_a_silence_saves_up_no_more_than_a_burst(ledger: StoredLedger, database: Opened) -> None:
+async def test_a_silence_saves_up_no_more_than_a_burst(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 1)
     await database.let_pass(3_600.0)
     assert await takes(ledger, 5) == [True, True, True, True, False]
 
 
-async def test_a_request_that_did_not_fit_costs_nothing(ledger: StoredLedger) -> None:
+async def test_a_request_that_did_not_fit_costs_nothing(ledger: SqlRateLimitStore) -> None:
     await takes(ledger, 4)
     waits = [await ledger.take("omni", RATE) for _ in range(50)]
     assert max(waits) == waits[0] <= RATE.interval_seconds
 
 
 async def test_requests_that_nobody_waits_for_leave_the_last_place_to_one_that_somebody_does(
-    ledger: StoredLedger, database: Opened
+    ledger: SqlRateLimitStore, database: Opened
 ) -> None:
     assert await takes(ledger, 5, urgent=False) == [True, True, True, False, False]
     assert await takes(ledger, 2, urgent=True) == [True, False]
@@ -69,67 +71,69 @@ async def test_requests_that_nobody_waits_for_leave_the_last_place_to_one_that_s
     assert await takes(ledger, 1, urgent=True) == [True]
 
 
-async def test_a_budget_of_one_at_a_time_is_for_everybody(ledger: StoredLedger) -> None:
+async def test_a_budget_of_one_at_a_time_is_for_everybody(ledger: SqlRateLimitStore) -> None:
     one = Rate(interval_seconds=10.0, tolerance_seconds=0.0)
     assert await ledger.take("omni", one, urgent=False) == 0.0
     assert await ledger.take("omni", one, urgent=False) > 0.0
 
 
-async def test_budgets_do_not_touch_each_other(ledger: StoredLedger) -> None:
+async def test_budgets_do_not_touch_each_other(ledger: SqlRateLimitStore) -> None:
     await ledger.pause("omni", RATE, 60.0)
     assert await ledger.take("chat.update", RATE) == 0.0
     assert await ledger.take("omni", RATE) > 0.0
 
 
-async def test_requests_at_the_same_moment_never_share_one_place(ledger: StoredLedger) -> None:
+async def test_requests_at_the_same_moment_never_share_one_place(ledger: SqlRateLimitStore) -> None:
     waits = await asyncio.gather(*(ledger.take("omni", RATE) for _ in range(20)))
     assert waits.count(0.0) == 4
 
 
-async def test_a_spent_budget_is_still_spent_after_a_restart(ledger: StoredLedger, database: Opened) -> None:
+async def test_a_spent_budget_is_still_spent_after_a_restart(
+    ledger: SqlRateLimitStore, database: Opened
+) -> None:
     await takes(ledger, 4)
     await database.close()
     assert await takes(await database.ledger(), 1) == [False]
 
 
-async def test_a_cancelled_taker_leaves_the_ledger_usable(ledger: StoredLedger) -> None:
+async def test_a_cancelled_taker_leaves_the_ledger_usable(ledger: SqlRateLimitStore) -> None:
     taking = [asyncio.create_task(ledger.take("omni", RATE)) for _ in range(5)]
     await steps(1)
     for task in taking:
         task.cancel()
     await asyncio.gather(*taking, return_exceptions=True)
-    await ledger.transactions.steps.settle()
+    await ledger.transactions.tasks.drain()
     assert await asyncio.wait_for(ledger.take("omni", RATE), 5.0) > 0.0
 
 
-async def test_a_pause_lets_nobody_through_and_ends(ledger: StoredLedger, database: Opened) -> None:
+async def test_a_pause_lets_nobody_through_and_ends(ledger: SqlRateLimitStore, database: Opened) -> None:
     await ledger.pause("omni", RATE, 30.0)
     assert await ledger.take("omni", RATE) == about(30.0)
     await database.let_pass(30.001)
     assert await takes(ledger, 1) == [True]
 
 
-async def test_a_pause_outlives_a_restart(ledger: StoredLedger, database: Opened) -> None:
+async def test_a_pause_outlives_a_restart(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 1)
     await ledger.pause("omni", RATE, 30.0)
     await database.close()
     assert await (await database.ledger()).take("omni", RATE) == about(30.0)
 
 
-async def test_a_shorter_pause_does_not_end_a_longer_one(ledger: StoredLedger) -> None:
+async def test_a_shorter_pause_does_not_end_a_longer_one(ledger: SqlRateLimitStore) -> None:
     await ledger.pause("omni", RATE, 60.0)
     await ledger.pause("omni", RATE, 1.0)
     assert await ledger.take("omni", RATE) == about(60.0)
 
 
-async def test_no_pause_is_longer_than_the_longest(ledger: StoredLedger) -> None:
+async def test_no_pause_is_longer_than_the_longest(ledger: SqlRateLimitStore) -> None:
     await ledger.pause("omni", RATE, 86_400.0)
     assert await ledger.take("omni", RATE) == about(LONGEST_PAUSE_SECONDS)
 
 
 @pytest.mark.parametrize("back_seconds", [3_600.0, 86_400.0 * 365])
 async def test_a_clock_that_was_set_back_far_does_not_stall(
-    ledger: StoredLedger, database: Opened, back_seconds: float
+    ledger: SqlRateLimitStore, database: Opened, back_seconds: float
 ) -> None:
     await takes(ledger, 4)
     await ledger.pause("omni", RATE, 60.0)
@@ -138,7 +142,7 @@ async def test_a_clock_that_was_set_back_far_does_not_stall(
 
 
 async def test_a_clock_that_was_set_back_a_little_stalls_no_longer_than_that(
-    ledger: StoredLedger, database: Opened
+    ledger: SqlRateLimitStore, database: Opened
 ) -> None:
     await takes(ledger, 4)
     await database.let_pass(-120.0)
@@ -150,7 +154,7 @@ async def test_a_granted_request_is_one_update_and_a_refused_one_changes_nothing
     database: Opened, urgent: bool
 ) -> None:
     process = await database.process()
-    ledger = StoredLedger(process, database.clock)
+    ledger = SqlRateLimitStore(process, database.clock)
     await takes(ledger, 1)
     with statements(process.database) as sent:
         assert await takes(ledger, 1, urgent=urgent) == [True]
@@ -174,7 +178,7 @@ async def rows(process: Transactions) -> list[tuple[object, ...]]:
 
 async def test_a_budget_that_was_removed_is_trouble_and_no_free_pass(database: Opened) -> None:
     process = await database.process()
-    ledger = StoredLedger(process, database.clock)
+    ledger = SqlRateLimitStore(process, database.clock)
     await takes(ledger, 1)
     async with process.begin() as connection:
         await connection.exec_driver_sql("DELETE FROM budgets")
@@ -195,7 +199,7 @@ async def test_processes_whose_clocks_differ_by_minutes_never_exceed_the_limit(p
     async with opened(postgresql) as database:
         now = datetime.now(UTC)
         clocks = [Clock(now + timedelta(minutes=minutes)) for minutes in (-7, 0, 7)]
-        ledgers = [StoredLedger(await database.process(), clock) for clock in clocks]
+        ledgers = [SqlRateLimitStore(await database.process(), clock) for clock in clocks]
         await asyncio.gather(*(ledger.take("warm up", rate) for ledger in ledgers))
         began = loop.time()
         went: list[int] = [0, 0, 0]
@@ -231,7 +235,7 @@ async def test_time_is_told_once_nobody_else_can_take_a_place_any_more(sqlite: s
 
 async def test_a_place_waited_for_is_judged_by_the_time_when_the_wait_is_over(postgresql: str) -> None:
     async with opened(postgresql) as database:
-        one, other = await database.process(), StoredLedger(await database.process(), database.clock)
+        one, other = await database.process(), SqlRateLimitStore(await database.process(), database.clock)
         await takes(other, 1)
         await database.let_pass(600.0)
         async with one.begin() as connection:
@@ -311,7 +315,7 @@ def test_on_postgresql_no_minute_holds_more_than_the_limit(
 
 
 async def test_what_is_left_goes_down_with_each_request_and_up_with_time(
-    ledger: StoredLedger, database: Opened
+    ledger: SqlRateLimitStore, database: Opened
 ) -> None:
     assert await ledger.left("omni", RATE) == 4.0
     await takes(ledger, 1)
@@ -324,13 +328,13 @@ async def test_what_is_left_goes_down_with_each_request_and_up_with_time(
     assert await ledger.left("omni", RATE) == 4.0
 
 
-async def test_to_ask_what_is_left_takes_nothing(ledger: StoredLedger) -> None:
+async def test_to_ask_what_is_left_takes_nothing(ledger: SqlRateLimitStore) -> None:
     for _ in range(10):
         await ledger.left("omni", RATE)
     assert await takes(ledger, 5) == [True, True, True, True, False]
 
 
-async def test_while_a_budget_is_paused_nothing_is_left(ledger: StoredLedger, database: Opened) -> None:
+async def test_while_a_budget_is_paused_nothing_is_left(ledger: SqlRateLimitStore, database: Opened) -> None:
     await ledger.pause("omni", RATE, 30.0)
     assert await ledger.left("omni", RATE) == 0.0
     await database.let_pass(31.0)

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.cards import ChannelId, Place, TeamId, UserId, WatchId
-from bot.domain.questions import Ask, AskId
-from bot.storage.cards import Store
-from bot.storage.questions import AllAsks, StoredAsks
+from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
+from bot.domain.questions import PendingQuestion, QuestionId
+from bot.storage.cards import SqlCardRepository
+from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.retention import forget_left
 from bot.storage.transactions import Transactions
 from tests.support.databases import ADA, NOON, Opened, watch
@@ -21,18 +21,22 @@ async def transactions(database: Opened) -> Transactions:
     return await database.process()
 
 
-async def followed(transactions: Transactions, team: TeamId, *, days_ago: float) -> WatchId:
+async def followed(transactions: Transactions, team: TeamId, *, days_ago: float) -> CardId:
     """A running follow in a workspace, and a question."""
-    place, name = Place(team, ChannelId("C0HERE")), f"{team} {days_ago}"
+    place, name = ChannelRef(team, ChannelId("C0HERE")), f"{team} {days_ago}"
     asked_at = NOON - days_ago * DAY
-    mine = await Store(transactions, team).add(watch(place, ADA, name=name[:36], asked_at=asked_at))
-    await StoredAsks(transactions, team).begin(Ask(AskId(name), place, UserId(ADA), asked_at, asked_at))
+    mine = await SqlCardRepository(transactions, team).add(
+        watch(place, ADA, name=name[:36], asked_at=asked_at)
+    )
+    await SqlQuestionRepository(transactions, team).begin(
+        PendingQuestion(QuestionId(name), place, UserId(ADA), asked_at, asked_at)
+    )
     return mine.id
 
 
-async def is_there(transactions: Transactions, team: TeamId, name: WatchId) -> tuple[bool, bool]:
-    ask = await AllAsks(transactions).get(team, AskId(name))
-    return await Store(transactions, team).get(name) is not None, ask is not None
+async def is_there(transactions: Transactions, team: TeamId, name: CardId) -> tuple[bool, bool]:
+    ask = await SqlQuestionLookup(transactions).get(team, QuestionId(name))
+    return await SqlCardRepository(transactions, team).get(name) is not None, ask is not None
 
 
 async def test_only_what_is_old_and_of_a_workspace_without_the_app_is_forgotten(

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
-from bot.domain.cards import NoCard, Slot, Ts, WatchId
-from bot.domain.errors import Conflict, StoreUnavailable
+from bot.domain.cards import CardFailure, CardId, MessageTs, ReplyKind
+from bot.domain.errors import StoreUnavailable, WriteConflict
 from bot.domain.jobs import JobId
 from bot.storage import database as database_module
 from bot.storage import transactions
-from bot.storage.cards import Store
-from bot.storage.rate_limits import StoredLedger
+from bot.storage.cards import SqlCardRepository
+from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.tables import budgets
 from bot.storage.transactions import TRACE, Transactions
 from tests.support.databases import (
@@ -47,43 +47,47 @@ from tests.support.rates import RATE
 SECRET = watch(name="secret")
 
 
-CALLS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
+CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
     "add": lambda store: store.add(watch()),
     "get": lambda store: store.get(SECRET.id),
-    "newest": lambda store: store.newest(SECRET),
+    "newest": lambda store: store.reload(SECRET),
     "claim": lambda store: store.claim(JOB),
     "open_watches": taken_up,
     "open_jobs": lambda store: store.open_jobs(),
-    "open_watches_of": lambda store: store.open_watches_of(TEAM, ADA),
-    "ended_watches_of": lambda store: store.ended_watches_of(TEAM, ADA, 20),
-    "first_of": lambda store: store.first_of(JOB),
-    "in_thread": lambda store: store.in_thread(THERE, Ts("1.1")),
+    "open_watches_of": lambda store: store.followed_cards(TEAM, ADA),
+    "ended_watches_of": lambda store: store.ended_cards(TEAM, ADA, 20),
+    "first_of": lambda store: store.first_card(JOB),
+    "in_thread": lambda store: store.in_thread(THERE, MessageTs("1.1")),
     "leave_thread": lambda store: store.leave_thread(SECRET),
     "set_canceller": lambda store: store.set_canceller(JOB, ADA, instead_of=None),
     "unfollow": lambda store: store.unfollow(SECRET.id, ADA),
-    "card_tried": lambda store: store.card_tried(SECRET, NOON),
-    "card_posted": lambda store: store.card_posted(SECRET.id, NOON, Ts("1.1"), "look"),
-    "card_shows": lambda store: store.card_shows(SECRET, Ts("1.1"), "look"),
-    "doubt_last_look": lambda store: store.doubt_last_look(SECRET.id, Ts("1.1")),
-    "card_is_gone": lambda store: store.card_is_gone(SECRET.id, Ts("1.1")),
-    "notice_tried": lambda store: store.notice_tried(SECRET, NOON),
-    "notice_posted": lambda store: store.notice_posted(SECRET.id, NOON, Ts("1.1"), None),
+    "card_tried": lambda store: store.mark_post_started(SECRET, NOON),
+    "card_posted": lambda store: store.mark_posted(SECRET.id, NOON, MessageTs("1.1"), "look"),
+    "card_shows": lambda store: store.mark_shown(SECRET, MessageTs("1.1"), "look"),
+    "doubt_last_look": lambda store: store.mark_stale(SECRET.id, MessageTs("1.1")),
+    "card_is_gone": lambda store: store.mark_message_gone(SECRET.id, MessageTs("1.1")),
+    "notice_tried": lambda store: store.mark_completion_reply_started(SECRET, NOON),
+    "notice_posted": lambda store: store.mark_completion_reply_posted(
+        SECRET.id, NOON, MessageTs("1.1"), None
+    ),
     "replies": lambda store: store.replies(SECRET.id),
-    "reply_tried": lambda store: store.reply_tried(SECRET, Slot("1"), NOON),
-    "reply_posted": lambda store: store.reply_posted(SECRET.id, Slot("1"), NOON, Ts("1.1"), None),
+    "reply_tried": lambda store: store.mark_reply_started(SECRET, ReplyKind("1"), NOON),
+    "reply_posted": lambda store: store.mark_reply_posted(
+        SECRET.id, ReplyKind("1"), NOON, MessageTs("1.1"), None
+    ),
     "move": lambda store: store.move(SECRET, [watch()]),
-    "start_over": lambda store: store.start_over(SECRET.id, Ts("1.1")),
+    "start_over": lambda store: store.forget_message(SECRET.id, MessageTs("1.1")),
     "resume": lambda store: store.resume(SECRET.id, ADA, NOON),
     "close": lambda store: store.close(SECRET, NOON),
-    "close_if_deserted": lambda store: store.close_if_deserted(SECRET, NOON),
+    "close_if_deserted": lambda store: store.close_if_unfollowed(SECRET, NOON),
     "remove": lambda store: store.remove(SECRET),
-    "forget_closed": lambda store: store.forget_closed(NOON),
-    "give_up": lambda store: given_ups_of(store).give_up(SECRET, NoCard.NOWHERE, NOON),
-    "left": lambda store: given_ups_of(store).left(NOON),
-    "telling": lambda store: given_ups_of(store).telling(SECRET, NOON),
-    "told": lambda store: given_ups_of(store).told(SECRET.id, ADA),
-    "take": lambda store: StoredLedger(store.transactions, Clock()).take("secret", RATE),
-    "pause": lambda store: StoredLedger(store.transactions, Clock()).pause("secret", RATE, 1.0),
+    "forget_closed": lambda store: store.delete_closed(NOON),
+    "give_up": lambda store: given_ups_of(store).add(SECRET, CardFailure.NOWHERE, NOON),
+    "left": lambda store: given_ups_of(store).pending(NOON),
+    "telling": lambda store: given_ups_of(store).mark_reporting(SECRET, NOON),
+    "told": lambda store: given_ups_of(store).mark_reported(SECRET.id, ADA),
+    "take": lambda store: SqlRateLimitStore(store.transactions, Clock()).take("secret", RATE),
+    "pause": lambda store: SqlRateLimitStore(store.transactions, Clock()).pause("secret", RATE, 1.0),
 }
 """Everything that the database is asked for."""
 
@@ -107,7 +111,7 @@ async def process(database: Opened) -> Transactions:
 
 
 async def test_what_breaks_in_the_middle_changes_nothing(process: Transactions) -> None:
-    store = Store(process, TEAM)
+    store = SqlCardRepository(process, TEAM)
     mine = await store.add(watch())
 
     async def break_down() -> None:
@@ -138,14 +142,14 @@ async def test_a_cancelled_caller_tears_no_transaction(database: Opened, after_s
 async def test_settling_waits_for_what_is_under_way_and_lets_nothing_begin_after_it(
     process: Transactions,
 ) -> None:
-    store = Store(process, TEAM)
+    store = SqlCardRepository(process, TEAM)
     adding = [asyncio.create_task(store.add(watch(HERE, person))) for person in (ADA, GRACE)]
     await steps(1)
     for task in adding:
         task.cancel()
     await asyncio.gather(*adding, return_exceptions=True)
     async with process.database.engine.connect() as connection:
-        await process.settle()
+        await process.drain()
         assert (await connection.execute(text("SELECT count(*) FROM followers"))).scalar_one() in (1, 2)
     with pytest.raises(StoreUnavailable, match="the process ends"):
         await store.add(watch(THERE))
@@ -162,7 +166,7 @@ async def test_a_row_that_must_be_there_once_is_told_apart(process: Transactions
     insert = text("INSERT INTO budgets (name, arrival, paused_until) VALUES ('twice', 0, 0)")
     async with process.begin() as connection:
         await connection.execute(insert)
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         async with process.begin() as connection:
             await connection.execute(insert)
 
@@ -174,7 +178,7 @@ def own(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def without_tables(own: str) -> AsyncIterator[Store]:
+async def without_tables(own: str) -> AsyncIterator[SqlCardRepository]:
     """A database whose tables somebody has removed."""
     async with opened(own) as database:
         store = await database.store()
@@ -184,7 +188,9 @@ async def without_tables(own: str) -> AsyncIterator[Store]:
         yield store
 
 
-async def test_a_broken_database_is_unavailable_and_no_statement_is_told(without_tables: Store) -> None:
+async def test_a_broken_database_is_unavailable_and_no_statement_is_told(
+    without_tables: SqlCardRepository,
+) -> None:
     for name, call in CALLS.items():
         with pytest.raises(StoreUnavailable, match=r"no such table|does not exist") as error:
             await call(without_tables)
@@ -192,7 +198,7 @@ async def test_a_broken_database_is_unavailable_and_no_statement_is_told(without
         assert not [word for word in ("secret", "SELECT", "UPDATE", "FROM", "\n") if word in told], name
 
 
-async def test_a_database_without_its_tables_does_not_answer(without_tables: Store) -> None:
+async def test_a_database_without_its_tables_does_not_answer(without_tables: SqlCardRepository) -> None:
     with pytest.raises(StoreUnavailable):
         await without_tables.transactions.answers()
     with pytest.raises(StoreUnavailable):
@@ -299,7 +305,7 @@ async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
 
 async def test_transaction_waits_only_so_long(process: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "WAITS_WITHIN_SECONDS", 0.1)
-    store = Store(process, TEAM)
+    store = SqlCardRepository(process, TEAM)
     async with AsyncExitStack() as busy:
         for _ in range(process.database.connections):
             await busy.enter_async_context(process.begin())
@@ -319,7 +325,7 @@ async def test_sqlite_transaction_outlasts_its_caller(sqlite: str, monkeypatch: 
                 await asyncio.sleep(0.2)
 
         with pytest.raises(StoreUnavailable, match="no answer within"):
-            await process.whole(slow())
+            await process.run(slow())
         async with process.begin() as connection:
             assert (await connection.execute(select(budgets.c.name))).scalars().all() == ["slow"]
 
@@ -364,10 +370,10 @@ async def test_with_every_connection_busy_the_wait_ends_and_later_all_is_well(po
         engine = store.transactions.database.engine
         busy = [await engine.connect() for _ in range(database_module.CONNECTIONS)]
         with pytest.raises(StoreUnavailable):
-            await store.get(WatchId("any"))
+            await store.get(CardId("any"))
         for connection in busy:
             await connection.close()
-        assert await store.get(WatchId("any")) is None
+        assert await store.get(CardId("any")) is None
 
 
 async def test_more_calls_at_once_than_connections_are_all_served(postgresql: str) -> None:
@@ -443,4 +449,4 @@ async def test_a_paused_process_keeps_no_row_from_the_others(
         with pytest.raises(StoreUnavailable):
             await pause_in_the_middle()
         assert (await store.add(watch(HERE, LINUS))).followers == (ADA, GRACE, LINUS)
-        assert await Store(paused, TEAM).open_jobs() == [JOB]
+        assert await SqlCardRepository(paused, TEAM).open_jobs() == [JOB]

@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.delivery.charts import CHART_YIELDS_SECONDS, WAITED_FOR_SECONDS, chart_worth
+from bot.delivery.charts import CHART_YIELDS_SECONDS, WAITED_FOR_SECONDS, chart_priority
 from bot.domain.jobs import JobState
-from bot.tracking.durations import Survival
+from bot.tracking.durations import SurvivalCurve
 from bot.tracking.poll_schedule import (
     FASTEST_SECONDS,
     SIGN_OF_LIFE_SECONDS,
     SLOWEST_SECONDS,
     WORTH_ASKING,
-    LastLook,
+    LastPoll,
     pause_seconds,
-    worth,
+    priority,
 )
 
-START = Survival()
-SLOW_ORGANISATION = Survival([1_800.0] * 200)
+START = SurvivalCurve()
+SLOW_ORGANISATION = SurvivalCurve([1_800.0] * 200)
 
 
-class Constant(Survival):
+class Constant(SurvivalCurve):
     """Jobs that end with the same hazard at every age."""
 
     def __init__(self, hazard: float) -> None:
@@ -36,14 +36,14 @@ class Constant(Survival):
         return between + math.expm1(-self.hazard * between) / self.hazard
 
 
-def executing(age_seconds: float) -> LastLook:
-    return LastLook(JobState.EXECUTING, age_seconds)
+def executing(age_seconds: float) -> LastPoll:
+    return LastPoll(JobState.EXECUTING, age_seconds)
 
 
 @pytest.mark.parametrize(
     "look, failures, survival, seconds",
     [
-        (LastLook(JobState.QUEUED, 0.0), 0, START, 6.0),
+        (LastPoll(JobState.QUEUED, 0.0), 0, START, 6.0),
         (executing(0), 0, START, 6.0),
         (executing(6), 0, START, 11.4),
         (executing(20), 0, START, 2.0),
@@ -58,8 +58,8 @@ def executing(age_seconds: float) -> LastLook:
         (executing(51), 0, SLOW_ORGANISATION, 4.0),
         (executing(600), 0, SLOW_ORGANISATION, 57.9),
         (executing(1_800), 0, SLOW_ORGANISATION, 3.1),
-        (LastLook(JobState.DELIVERING, 300.0), 0, START, 2.0),
-        (LastLook(JobState.UNKNOWN, 51.0), 0, START, 2.0),
+        (LastPoll(JobState.DELIVERING, 300.0), 0, START, 2.0),
+        (LastPoll(JobState.UNKNOWN, 51.0), 0, START, 2.0),
         (executing(51), 1, START, 4.0),
         (executing(51), 2, START, 8.0),
         (executing(51), 4, START, 32.0),
@@ -68,7 +68,7 @@ def executing(age_seconds: float) -> LastLook:
     ],
 )
 def test_a_pause_follows_how_likely_the_job_ends_soon(
-    look: LastLook, failures: int, survival: Survival, seconds: float
+    look: LastPoll, failures: int, survival: SurvivalCurve, seconds: float
 ) -> None:
     assert pause_seconds(look, failures, survival) == pytest.approx(seconds, abs=0.06)
 
@@ -81,27 +81,27 @@ def test_a_lone_job_of_30_seconds_costs_nine_requests_at_most() -> None:
 
 
 _STATES = st.sampled_from([state for state in JobState if not state.is_final])
-_LOOKS = st.builds(LastLook, _STATES, st.floats(0, 1e7))
-_SURVIVALS = st.sampled_from([START, SLOW_ORGANISATION, Survival([3.0] * 50), Survival([0.0, 1e9])])
+_LOOKS = st.builds(LastPoll, _STATES, st.floats(0, 1e7))
+_SURVIVALS = st.sampled_from([START, SLOW_ORGANISATION, SurvivalCurve([3.0] * 50), SurvivalCurve([0.0, 1e9])])
 
 
 @given(_LOOKS, st.integers(0, 100_000), _SURVIVALS)
 def test_a_pause_is_neither_shorter_than_omni_advises_nor_longer_than_a_minute(
-    look: LastLook, failures: int, survival: Survival
+    look: LastPoll, failures: int, survival: SurvivalCurve
 ) -> None:
     assert FASTEST_SECONDS == 2.0
     assert SLOWEST_SECONDS == 60.0
     assert FASTEST_SECONDS <= pause_seconds(look, failures, survival) <= SLOWEST_SECONDS
 
 
-@given(st.builds(LastLook, _STATES, st.floats(0, 10)), _SURVIVALS)
-def test_people_get_news_of_a_young_job_soon(look: LastLook, survival: Survival) -> None:
+@given(st.builds(LastPoll, _STATES, st.floats(0, 10)), _SURVIVALS)
+def test_people_get_news_of_a_young_job_soon(look: LastPoll, survival: SurvivalCurve) -> None:
     assert pause_seconds(look, 0, survival) <= SIGN_OF_LIFE_SECONDS + look.age_seconds
 
 
 @given(_LOOKS, _SURVIVALS, st.integers(0, 20), st.integers(0, 20))
 def test_failures_never_bring_the_next_question_nearer(
-    look: LastLook, survival: Survival, some: int, others: int
+    look: LastPoll, survival: SurvivalCurve, some: int, others: int
 ) -> None:
     fewer, more = sorted((some, others))
     assert pause_seconds(look, fewer, survival) <= pause_seconds(look, more, survival)
@@ -110,35 +110,39 @@ def test_failures_never_bring_the_next_question_nearer(
 @given(st.floats(2_000, 300_000))
 def test_a_pause_is_as_long_as_asking_is_not_worth_while(age: float) -> None:
     pause = pause_seconds(executing(age), 0, START)
-    assert worth(executing(age), pause - 0.06, START) < WORTH_ASKING <= worth(executing(age), pause, START)
+    assert (
+        priority(executing(age), pause - 0.06, START) < WORTH_ASKING <= priority(executing(age), pause, START)
+    )
 
 
 @given(_LOOKS, _SURVIVALS, st.floats(0, 1e5), st.floats(0, 1e5))
 def test_the_longer_nobody_has_looked_the_more_a_question_is_worth(
-    look: LastLook, survival: Survival, some: float, other: float
+    look: LastPoll, survival: SurvivalCurve, some: float, other: float
 ) -> None:
     sooner, later = sorted((some, other))
-    assert 0.0 <= worth(look, sooner, survival) <= worth(look, later, survival) + 1e-9
+    assert 0.0 <= priority(look, sooner, survival) <= priority(look, later, survival) + 1e-9
 
 
 @given(_LOOKS, _SURVIVALS, st.floats(1, 1e4))
 def test_no_job_is_worth_little_for_ever_so_none_starves(
-    look: LastLook, survival: Survival, others: float
+    look: LastPoll, survival: SurvivalCurve, others: float
 ) -> None:
-    assert worth(look, 1e10, survival) > others
+    assert priority(look, 1e10, survival) > others
 
 
 @given(_LOOKS, _SURVIVALS, st.floats(0, 1e4), st.floats(0, CHART_YIELDS_SECONDS, exclude_max=True))
 def test_a_chart_that_has_not_waited_for_long_lets_every_poll_go_first(
-    look: LastLook, survival: Survival, unseen_seconds: float, waited_seconds: float
+    look: LastPoll, survival: SurvivalCurve, unseen_seconds: float, waited_seconds: float
 ) -> None:
-    assert chart_worth(waited_seconds) < worth(look, unseen_seconds, survival) or unseen_seconds == 0.0
+    assert chart_priority(waited_seconds) < priority(look, unseen_seconds, survival) or unseen_seconds == 0.0
 
 
 def test_a_chart_gets_its_turn_where_30_jobs_use_all_of_60_requests_a_minute() -> None:
     """Each of these jobs has ended with a likelihood of 2 % in each second since the last look."""
     last, asked_at = [0.0] * 30, 0
-    while chart_worth(asked_at) < max(worth(executing(0.0), asked_at - at, Constant(0.02)) for at in last):
+    while chart_priority(asked_at) < max(
+        priority(executing(0.0), asked_at - at, Constant(0.02)) for at in last
+    ):
         last[min(range(30), key=last.__getitem__)] = asked_at
         asked_at += 1
     assert 30 < asked_at < WAITED_FOR_SECONDS
@@ -149,8 +153,8 @@ def test_jobs_are_asked_in_proportion_to_the_square_root_of_their_hazard(one: fl
     """Two jobs that are worth the same have waited in inverse proportion to it, while they have hardly ended."""
     waits = 5.0, 5.0 * sqrt(one / other)
     look = executing(0.0)
-    assert worth(look, waits[0], Constant(one)) == pytest.approx(
-        worth(look, waits[1], Constant(other)), rel=0.02
+    assert priority(look, waits[0], Constant(one)) == pytest.approx(
+        priority(look, waits[1], Constant(other)), rel=0.02
     )
 
 
@@ -159,7 +163,7 @@ def shares(hazards: list[float], requests: int) -> list[int]:
     asked, last = [0] * len(hazards), [-1.0] * len(hazards)
     for time in range(requests):
         values = [
-            worth(executing(0.0), time - at, Constant(hazard))
+            priority(executing(0.0), time - at, Constant(hazard))
             for at, hazard in zip(last, hazards, strict=True)
         ]
         best = values.index(max(values))

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.cards import WatchId
+from bot.domain.cards import CardId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.domain.questions import Ask, AskId
+from bot.domain.questions import PendingQuestion, QuestionId
 from bot.rendering import ask_replies, replies
-from bot.tracking.recovery import SWEEP_SECONDS, sweep, sweep_asks, tell_orphans
+from bot.tracking.recovery import SWEEP_SECONDS, report_interrupted_questions, sweep, sweep_asks
 from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeBoard, FakeWatches, a_watch, now
 
 pytestmark = pytest.mark.looptime
@@ -29,7 +29,7 @@ class RememberingRunner:
     async def start(self, job: JobId) -> None:
         raise AssertionError("a sweep disturbs nobody who follows already")
 
-    async def ensure(self, jobs: Sequence[JobId]) -> None:
+    async def start_missing(self, jobs: Sequence[JobId]) -> None:
         if self.error is not None:
             raise self.error
         self.ensured.append((asyncio.get_running_loop().time(), list(jobs)))
@@ -38,9 +38,9 @@ class RememberingRunner:
 
 
 @asynccontextmanager
-async def swept(watches: FakeWatches, retention_days: float = 30.0) -> AsyncIterator[RememberingRunner]:
+async def swept(cards: FakeWatches, retention_days: float = 30.0) -> AsyncIterator[RememberingRunner]:
     runner = RememberingRunner()
-    task = asyncio.create_task(sweep(watches, runner, now, retention_days=retention_days))
+    task = asyncio.create_task(sweep(cards, runner, now, retention_days=retention_days))
     try:
         yield runner
     finally:
@@ -49,11 +49,11 @@ async def swept(watches: FakeWatches, retention_days: float = 30.0) -> AsyncIter
 
 
 async def test_every_open_job_is_taken_up_at_once_and_again_every_minute() -> None:
-    watches = FakeWatches(a_watch())
-    async with swept(watches) as runner:
+    cards = FakeWatches(a_watch())
+    async with swept(cards) as runner:
         await asyncio.sleep(0.1)
         assert runner.ensured == [(0.0, [JOB])]
-        watches.rows[WatchId("watch")] = replace(a_watch(), closed_at=now())
+        cards.rows[CardId("watch")] = replace(a_watch(), closed_at=now())
         await asyncio.sleep(2 * SWEEP_SECONDS)
     assert runner.ensured == [(0.0, [JOB]), (SWEEP_SECONDS, []), (2 * SWEEP_SECONDS, [])]
 
@@ -62,31 +62,31 @@ async def test_what_was_closed_longer_ago_than_it_is_kept_is_forgotten() -> None
     closed = {
         days: replace(a_watch(f"{days}"), closed_at=START - timedelta(days=days)) for days in (29, 31, 900)
     }
-    ancient = replace(a_watch("open"), asked_at=START - timedelta(days=900))
-    watches = FakeWatches(*closed.values(), ancient)
-    async with swept(watches):
+    ancient = replace(a_watch("open"), requested_at=START - timedelta(days=900))
+    cards = FakeWatches(*closed.values(), ancient)
+    async with swept(cards):
         await asyncio.sleep(0.1)
-        assert set(watches.rows) == {"29", "open"}
+        assert set(cards.rows) == {"29", "open"}
 
 
 async def test_it_is_kept_as_long_as_the_operator_wants() -> None:
-    watches = FakeWatches(replace(a_watch(), closed_at=START))
-    async with swept(watches, retention_days=0.5):
+    cards = FakeWatches(replace(a_watch(), closed_at=START))
+    async with swept(cards, retention_days=0.5):
         await asyncio.sleep(12 * 3_600 - 30)
-        assert set(watches.rows) == {"watch"}
+        assert set(cards.rows) == {"watch"}
         await asyncio.sleep(SWEEP_SECONDS + 60)
-        assert watches.rows == {}
+        assert cards.rows == {}
 
 
 @pytest.mark.parametrize("who", ["table", "queue"])
 async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: str) -> None:
-    watches = FakeWatches(a_watch())
-    async with swept(watches) as runner:
-        watches.error = StoreUnavailable("away") if who == "table" else None
+    cards = FakeWatches(a_watch())
+    async with swept(cards) as runner:
+        cards.error = StoreUnavailable("away") if who == "table" else None
         runner.error = StoreUnavailable("away") if who == "queue" else None
         await asyncio.sleep(2.5 * SWEEP_SECONDS)
         assert runner.ensured == []
-        watches.error = runner.error = None
+        cards.error = runner.error = None
         await asyncio.sleep(SWEEP_SECONDS)
     assert runner.ensured == [(3 * SWEEP_SECONDS, [JOB])]
 
@@ -98,7 +98,7 @@ async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_l
     asks, board = FakeAsks(FakeWatches()), FakeBoard()
     started = START + timedelta(seconds=10)
     for name, at in (("orphan", START), ("mine", started)):
-        await asks.begin(Ask(AskId(name), HERE, ADA, at, at))
+        await asks.begin(PendingQuestion(QuestionId(name), HERE, ADA, at, at))
     sweeping = sweep_asks(asks, board, lambda: started, retention_days=30.0, alone_since=started)
     task = asyncio.create_task(sweeping)
     await asyncio.sleep(1)
@@ -109,16 +109,18 @@ async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_l
 
 async def test_orphaned_follow_is_reported_as_one() -> None:
     asks, board = FakeAsks(FakeWatches()), FakeBoard()
-    await asks.begin(Ask(AskId("orphan"), HERE, ADA, START, START, follow=JOB))
+    await asks.begin(PendingQuestion(QuestionId("orphan"), HERE, ADA, START, START, follow=JOB))
     started = START + timedelta(seconds=10)
-    await tell_orphans(asks, board, lambda: started, alone_since=started)
+    await report_interrupted_questions(asks, board, lambda: started, alone_since=started)
     assert [posted.message.text for posted in board.posted.values()] == [replies.interrupted(JOB)]
 
 
 async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_database_was_away() -> None:
     asks, board = FakeAsks(FakeWatches()), FakeBoard()
     for name, at in (("orphan", START), ("old", START - timedelta(days=31))):
-        await asks.begin(Ask(AskId(name), HERE, ADA, at, at, job=None if name == "orphan" else JOB))
+        await asks.begin(
+            PendingQuestion(QuestionId(name), HERE, ADA, at, at, job=None if name == "orphan" else JOB)
+        )
     asks.error = StoreUnavailable("away")
     task = asyncio.create_task(sweep_asks(asks, board, now, retention_days=30.0))
     await asyncio.sleep(10 * SWEEP_SECONDS)

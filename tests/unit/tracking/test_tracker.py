@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from bot.delivery.outcomes import Arrived
-from bot.domain.cards import ChannelId, NoCard, Place, TeamId, UserId
+from bot.delivery.outcomes import CardPlacement
+from bot.domain.cards import CardFailure, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import (
     JobNotFound,
     KeyRefused,
@@ -16,9 +16,9 @@ from bot.domain.errors import (
     OmniBusy,
     OmniError,
     OmniUnreachable,
+    OutcomeUnknown,
     ScopeMissing,
     StoreUnavailable,
-    Unanswered,
 )
 from bot.domain.jobs import Job, JobState, Progress
 from bot.tracking.tracked_job import PATIENCE_SECONDS
@@ -63,7 +63,7 @@ async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart
 
 
 async def test_many_watches_of_one_job_are_one_stream_of_questions() -> None:
-    places = [Place(TeamId("T0"), ChannelId(f"C{number}")) for number in range(50)]
+    places = [ChannelRef(TeamId("T0"), ChannelId(f"C{number}")) for number in range(50)]
     stage = Stage(a_job(), *(a_watch(f"watch{number}", place) for number, place in enumerate(places)))
     async with stage.bot():
         await asyncio.sleep(30)
@@ -95,7 +95,7 @@ async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() 
     stage = Stage(JobNotFound("404"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is NoCard.NO_SUCH_JOB
+        assert await waiting is CardFailure.NO_SUCH_JOB
     assert stage.board.posted == {}
     assert stage.all_closed()
 
@@ -104,7 +104,7 @@ async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> No
     stage = Stage(KeyRefused("401"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is NoCard.KEY_REFUSED
+        assert await waiting is CardFailure.KEY_REFUSED
     assert stage.board.posted == {}
 
 
@@ -166,7 +166,7 @@ async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
-        stage.board.plan("post", Unanswered("TimeoutError"), after_effect=True)
+        stage.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
         stage.says(JobState.FAILED)
         while not stage.told():
             await asyncio.sleep(0.1)
@@ -182,8 +182,8 @@ async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most
     stage.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
     async with stage.bot():
         await asyncio.sleep(5)
-    (watch,) = stage.watches.rows.values()
-    stage.watches.rows[watch.id] = replace(watch, notice=None, closed_at=None)
+    (card,) = stage.watches.rows.values()
+    stage.watches.rows[card.id] = replace(card, completion_reply_ts=None, closed_at=None)
     async with stage.bot():
         await asyncio.sleep(60)
     assert len(stage.told()) == 2
@@ -192,7 +192,7 @@ async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most
 
 async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
     for seconds, replies in ((20, 0), (40, 1)):
-        stage = Stage(a_job(), replace(a_watch(), asked_at=now(), followers=(ADA, GRACE)))
+        stage = Stage(a_job(), replace(a_watch(), requested_at=now(), followers=(ADA, GRACE)))
         async with stage.bot():
             await asyncio.sleep(seconds)
             stage.says(JobState.COMPLETE, answer="The answer.")
@@ -257,22 +257,22 @@ async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_mess
     stage.board.closed.add(FOREIGN)
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is Arrived.MOVED
+        assert await waiting is CardPlacement.MOVED
         await asyncio.sleep(20)
     for person in (ADA, GRACE):
-        direct = Place(FOREIGN.team, ChannelId(f"D{person}"))
+        direct = ChannelRef(FOREIGN.team, ChannelId(f"D{person}"))
         assert len(stage.board.top_level(direct)) == 1
     assert sorted(text.split(">")[0] for text in stage.told()) == [f"<@{ADA}", f"<@{GRACE}"]
     assert stage.all_closed()
 
 
 async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_watch_forgotten() -> None:
-    direct = Place(HERE.team, ChannelId(f"D{ADA}"))
+    direct = ChannelRef(HERE.team, ChannelId(f"D{ADA}"))
     stage = Stage(a_job(), a_watch("watch", direct))
     stage.board.closed.add(direct)
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
-        assert await waiting is NoCard.NOWHERE
+        assert await waiting is CardFailure.NOWHERE
     assert stage.all_closed()
 
 
@@ -453,7 +453,7 @@ async def test_a_job_that_had_ended_before_it_was_asked_for_has_kept_nobody_wait
 
 async def test_end_before_a_later_follow_is_not_counted() -> None:
     asked_at = START - timedelta(days=1)
-    again = replace(a_watch(), asked_at=asked_at, resumed_at=START)
+    again = replace(a_watch(), requested_at=asked_at, resumed_at=START)
     ended_at = START - timedelta(hours=1)
     stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=ended_at), again)
     async with stage.bot():
@@ -492,7 +492,7 @@ async def test_a_process_tells_how_the_jobs_stand_that_it_follows() -> None:
 
 
 async def test_first_look_counts_as_the_requesters() -> None:
-    stage = Stage(a_job(), a_watch(person=GRACE))
+    stage = Stage(a_job(), a_watch(user=GRACE))
     whose: list[UserId | None] = []
     stage.omni.on_asked = lambda: whose.append(acting_for())
     act_for(ADA)

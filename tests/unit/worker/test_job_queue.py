@@ -15,7 +15,7 @@ from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
 from bot.worker.heartbeats import SHOW_THAT_SESSION_LASTS, Timing
-from bot.worker.job_queue import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, Entries
+from bot.worker.job_queue import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, FollowQueue
 from bot.worker.pg import Connector, open_pool
 from bot.worker.schema import prepare
 from tests.support.postgres import database
@@ -36,7 +36,7 @@ class Clock:
 class Worker:
     """What procrastinate's worker does with the entries, one step at a time."""
 
-    def __init__(self, entries: Entries, id_: int) -> None:
+    def __init__(self, entries: FollowQueue, id_: int) -> None:
         self.entries, self.id = entries, id_
 
     async def fetch(self) -> JobId | None:
@@ -67,7 +67,7 @@ async def url(new_postgresql: str) -> str:
 async def working(url: str) -> AsyncIterator[Worker]:
     """A process, and its worker."""
     async with open_pool(url) as pool:
-        entries = await Entries.over(pool)
+        entries = await FollowQueue.over(pool)
         yield Worker(entries, await entries.register_worker())
 
 
@@ -136,7 +136,7 @@ async def test_follows_begin_no_faster_than_the_database_answers(url: str) -> No
         raise StoreUnavailable
 
     async with open_pool(url) as pool:
-        entries = await Entries.over(pool, breathe=breathe)
+        entries = await FollowQueue.over(pool, breathe=breathe)
         worker = Worker(entries, await entries.register_worker())
         await entries.add(TEAM, MANY)
         fetched: list[JobId] = []
@@ -173,7 +173,7 @@ async def test_what_a_worker_had_fetched_before_it_broke_is_not_begun_by_the_nex
     await worker.entries.unregister_worker(worker.id)
     worker.id = await worker.entries.register_worker()
     assert await worker.fetch() is None
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert await worker.fetch_all() == MANY[:2]
     assert in_queue(url) == {("doing", worker.id): 2}
 
@@ -203,7 +203,7 @@ async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(w
     await entries.finish_job(job, Status.SUCCEEDED, delete_job=True)
     assert await has_looked()
     await worker.fetch()
-    await entries.give_back_all()
+    await entries.release_all()
     assert await has_looked()
     listening.cancel()
 
@@ -230,9 +230,9 @@ async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_ta
         await gone.entries.unregister_worker(gone.id)
     with monkeypatch.context() as patch:
         patch.setattr(Connector, name, collide)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert await worker.fetch() is None
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert await worker.fetch() == JOB
     assert "not reached" not in capsys.readouterr().out
 
@@ -265,9 +265,9 @@ async def test_what_was_cut_off_is_not_ended(url: str, worker: Worker) -> None:
 async def test_who_leaves_gives_back_all_and_begins_nothing_more(url: str, worker: Worker) -> None:
     await worker.entries.add(TEAM, MANY)
     await worker.fetch()
-    worker.entries.leave()
+    worker.entries.stop_fetching()
     assert await worker.fetch() is None
-    await worker.entries.give_back_all()
+    await worker.entries.release_all()
     assert in_queue(url) == {("todo", None): len(MANY)}
     async with working(url) as other:
         assert await other.fetch_all() == MANY
@@ -292,7 +292,7 @@ async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url:
         await gone.entries.add(TEAM, MANY)
         await gone.fetch()
         await gone.entries.unregister_worker(gone.id)
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert in_queue(url) == {("todo", None): len(MANY)}
 
 
@@ -302,7 +302,7 @@ async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, w
         await gone.fetch_all()
         await gone.entries.add(TEAM, MANY[::2])
         await gone.entries.unregister_worker(gone.id)
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert in_queue(url) == {("todo", None): len(MANY)}
     assert sorted(await worker.fetch_all()) == MANY
 
@@ -317,10 +317,10 @@ async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, w
         await slow.entries.add(TEAM, [JOB])
         await slow.fetch()
         do(url, BEAT_AGO, Timing().stalled_after_seconds - 1.0, slow.id)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert in_queue(url) == {("doing", slow.id): 1}
         do(url, BEAT_AGO, Timing().stalled_after_seconds + 1.0, slow.id)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert in_queue(url) == {("todo", None): 1}
 
 
@@ -332,13 +332,13 @@ async def test_whose_session_has_ended_counts_as_dead_as_soon_as_it_has_missed_a
         await killed.fetch()
         async with session_of(killed, url):
             do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
-            await worker.entries.rescue()
+            await worker.entries.reclaim_stalled()
             assert in_queue(url) == {("doing", killed.id): 1}
         do(url, BEAT_AGO, Timing().heartbeat_seconds, killed.id)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert in_queue(url) == {("doing", killed.id): 1}, "it may be about to connect anew"
         do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert in_queue(url) == {("todo", None): 1}
 
 
@@ -348,7 +348,7 @@ async def test_a_session_of_another_worker_or_database_shows_nothing(url: str, w
             await killed.entries.add(TEAM, [JOB])
             await killed.fetch()
             do(url, BEAT_AGO, Timing().ended_after_seconds + 1.0, killed.id)
-            await worker.entries.rescue()
+            await worker.entries.reclaim_stalled()
             assert in_queue(url) == {("todo", None): 1}
 
 
@@ -362,13 +362,13 @@ async def test_after_a_cut_that_all_may_share_an_ended_session_is_no_proof(
         clock.now += Timing().ended_after_seconds + 0.1
         await worker.entries.update_heartbeat(worker.id)
         for _ in range(int(Timing().stalled_after_seconds)):
-            await worker.entries.rescue()
+            await worker.entries.reclaim_stalled()
             assert in_queue(url) == {("doing", other.id): 1}
             clock.now += 1.0
             await worker.entries.update_heartbeat(worker.id)
         clock.now += 1.0
         await worker.entries.update_heartbeat(worker.id)
-        await worker.entries.rescue()
+        await worker.entries.reclaim_stalled()
         assert in_queue(url) == {("todo", None): 1}
 
 
@@ -382,13 +382,13 @@ async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
     with monkeypatch.context() as patch:
         patch.setattr(Connector, "execute_query_all_async", lost)
         assert await worker.fetch() is None
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert in_queue(url) == {("todo", None): 1}
     do(url, "SELECT procrastinate_fetch_job_v2(NULL, %s)", worker.id)
     assert in_queue(url) == {("doing", worker.id): 1}
     clock.now += DOUBTS_FOR_SECONDS / 2
     await worker.entries.update_heartbeat(worker.id)
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert await worker.fetch() == JOB
 
 
@@ -398,7 +398,7 @@ async def test_what_is_being_followed_here_is_never_taken_for_lost(
     await worker.entries.add(TEAM, MANY)
     await worker.fetch()
     worker.entries._doubt("fetch", ConnectorException("no answer"))
-    await worker.entries.rescue()
+    await worker.entries.reclaim_stalled()
     assert in_queue(url) == {
         ("doing", worker.id): FETCHED_AT_ONCE,
         ("todo", None): len(MANY) - FETCHED_AT_ONCE,

@@ -8,16 +8,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import psycopg
 import pytest
 
-from bot.delivery.outcomes import Arrivals
-from bot.domain.cards import NoCard, WatchId
-from bot.domain.ports.worker import Relay
+from bot.delivery.outcomes import CardOutcomes
+from bot.domain.cards import CardFailure, CardId
+from bot.domain.ports.worker import MessageBus
 from bot.tasks import end
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import CHANNEL, MOST_WAITING, PgNotify
 from tests.support.postgres import Cable
 from tests.support.processes import until
 
-WATCH = WatchId("watch")
+WATCH = CardId("watch")
 
 
 class Speaker:
@@ -29,8 +29,8 @@ class Speaker:
         self.heard: list[tuple[str, Mapping[str, str]]] = []
         self.looked = 0
         for topic in ("news", "weather"):
-            relay.on(topic, lambda words, topic=topic: self.heard.append((topic, words)))  # type: ignore[misc]
-        relay.on_gap(self.look)
+            relay.subscribe(topic, lambda words, topic=topic: self.heard.append((topic, words)))  # type: ignore[misc]
+        relay.on_reconnect(self.look)
 
     def look(self) -> None:
         self.looked += 1
@@ -56,8 +56,8 @@ async def three(postgresql: str) -> AsyncIterator[list[Speaker]]:
 
 async def test_all_others_hear_what_one_tells_and_the_one_does_not(three: list[Speaker]) -> None:
     one, two, three_ = three
-    relay: Relay = one.relay
-    await relay.tell("news", job="one", person="Zoë “Ω”")
+    bus: MessageBus = one.relay
+    await bus.publish("news", job="one", person="Zoë “Ω”")
     await until(lambda: bool(two.heard and three_.heard))
     assert two.heard == three_.heard == [("news", {"job": "one", "person": "Zoë “Ω”"})]
     await asyncio.sleep(0.1)
@@ -67,7 +67,7 @@ async def test_all_others_hear_what_one_tells_and_the_one_does_not(three: list[S
 async def test_words_come_in_the_order_in_which_they_were_told(three: list[Speaker]) -> None:
     one, two, _ = three
     for number in range(300):
-        one.relay.tell("news" if number % 2 else "weather", number=str(number))
+        one.relay.publish("news" if number % 2 else "weather", number=str(number))
     await until(lambda: len(two.heard) == 300)
     assert [words["number"] for _, words in two.heard] == [str(number) for number in range(300)]
 
@@ -76,13 +76,13 @@ async def test_words_without_a_hearer_and_words_that_make_no_sense_are_passed_ov
     three: list[Speaker], postgresql: str
 ) -> None:
     one, two, _ = three
-    await one.relay.tell("gossip", about="nothing")
+    await one.relay.publish("gossip", about="nothing")
     async with await psycopg.AsyncConnection.connect(
         postgresql.replace("+psycopg", ""), autocommit=True
     ) as stranger:
         for payload in ("", "?", "[]", "null", '"news"', "{}", json.dumps({"topic": "news"})):
             await stranger.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
-    await one.relay.tell("news", job="one")
+    await one.relay.publish("news", job="one")
     await until(lambda: bool(two.heard))
     assert two.heard == [("news", {"job": "one"})]
 
@@ -95,9 +95,9 @@ async def test_a_hearer_that_breaks_costs_no_further_word(
     def breaks(words: Mapping[str, str]) -> None:
         raise ZeroDivisionError(words["job"])
 
-    two.relay.on("weather", breaks)
-    one.relay.tell("weather", job="one")
-    one.relay.tell("news", job="two")
+    two.relay.subscribe("weather", breaks)
+    one.relay.publish("weather", job="one")
+    one.relay.publish("news", job="two")
     await until(lambda: bool(two.heard))
     assert two.heard == [("news", {"job": "two"})]
     assert "word not taken in" in capsys.readouterr().out
@@ -108,11 +108,11 @@ async def test_who_could_not_hear_for_a_while_looks_for_what_was_missed(three: l
     assert two.looked == 1, "what was told before the start was missed, too"
     two.cable.cut()
     await until(lambda: not two.relay.listening.is_set())
-    await one.relay.tell("news", job="missed")
+    await one.relay.publish("news", job="missed")
     two.cable.mend()
     await until(two.relay.listening.is_set)
     assert two.looked == 2
-    await one.relay.tell("news", job="heard")
+    await one.relay.publish("news", job="heard")
     await until(lambda: bool(two.heard))
     assert two.heard == [("news", {"job": "heard"})]
     assert one.looked == 1
@@ -124,12 +124,12 @@ async def test_words_that_can_not_be_sent_are_given_up_and_later_ones_are_sent(
     one, two, _ = three
     one.cable.cut()
     async with asyncio.timeout(3.0):
-        await one.relay.tell("news", job="lost")
+        await one.relay.publish("news", job="lost")
     assert "words lost" in capsys.readouterr().out
     one.cable.mend()
 
     async def told() -> bool:
-        await one.relay.tell("news", job="sent")
+        await one.relay.publish("news", job="sent")
         return bool(two.heard)
 
     async with asyncio.timeout(5.0):
@@ -141,14 +141,14 @@ async def test_words_that_can_not_be_sent_are_given_up_and_later_ones_are_sent(
 async def test_words_beyond_all_measure_are_lost_and_not_kept(postgresql: str) -> None:
     async with open_pool(postgresql) as pool:
         relay = PgNotify(postgresql, pool)
-        sent = [relay.tell("news") for _ in range(MOST_WAITING + 1)]
+        sent = [relay.publish("news") for _ in range(MOST_WAITING + 1)]
         assert [number for number, each in enumerate(sent) if each.done()] == [MOST_WAITING]
 
 
 async def test_a_person_who_waits_in_one_process_hears_from_the_other(three: list[Speaker]) -> None:
-    one, two, _ = (Arrivals(each.relay) for each in three)
-    with one.waiting(WATCH) as waiting:
-        assert await two.is_awaited(WATCH)
-        two.came(WATCH, NoCard.NO_SUCH_JOB)
-        assert await asyncio.wait_for(waiting, 1.0) is NoCard.NO_SUCH_JOB
-    assert not await two.is_awaited(WATCH)
+    one, two, _ = (CardOutcomes(each.relay) for each in three)
+    with one.subscribe(WATCH) as waiting:
+        assert await two.has_waiter(WATCH)
+        two.resolve(WATCH, CardFailure.NO_SUCH_JOB)
+        assert await asyncio.wait_for(waiting, 1.0) is CardFailure.NO_SUCH_JOB
+    assert not await two.has_waiter(WATCH)

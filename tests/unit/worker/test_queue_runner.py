@@ -21,7 +21,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
 from bot.tasks import end
 from bot.worker.heartbeats import Timing, held_by_the_dead
-from bot.worker.job_queue import Entries
+from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import Connector, open_pool
 from bot.worker.schema import prepare
 from tests.support.processes import CALM, HASTY, TEAM, Follows, Process, process, processes, until
@@ -98,8 +98,8 @@ async def follow_in(one: Process, follows: Follows, job: JobId = JOB) -> None:
 async def test_each_job_is_followed_by_one_process_however_many_are_told_of_it(
     three: list[Process], follows: Follows
 ) -> None:
-    await asyncio.gather(*(one.runner.ensure(MANY) for one in three))
-    await asyncio.gather(*(one.runner.ensure(MANY) for one in three))
+    await asyncio.gather(*(one.runner.start_missing(MANY) for one in three))
+    await asyncio.gather(*(one.runner.start_missing(MANY) for one in three))
     await until(lambda: sum(map(follows.count, "abc")) == len(MANY))
     await asyncio.sleep(3 * CALM.poll_seconds)
     assert sorted(job for job, _ in follows.begun) == MANY
@@ -116,10 +116,10 @@ async def test_a_follow_that_ends_leaves_nothing_in_the_queue(
 
 
 async def test_only_what_nobody_follows_is_queued(two: list[Process], follows: Follows, queue: Queue) -> None:
-    await two[0].runner.ensure([JOB, OTHER])
+    await two[0].runner.start_missing([JOB, OTHER])
     await until(lambda: bool(follows.by[JOB] and follows.by[OTHER]))
     before = queue.do("SELECT id, attempts FROM procrastinate_jobs ORDER BY id")
-    await two[1].runner.ensure([JOB, MANY[0], OTHER])
+    await two[1].runner.start_missing([JOB, MANY[0], OTHER])
     await until(lambda: bool(follows.by[MANY[0]]))
     after = queue.do("SELECT id, attempts FROM procrastinate_jobs ORDER BY id")
     assert after[:2] == before and len(after) == 3
@@ -130,7 +130,7 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
     two: list[Process], new_postgresql: str
 ) -> None:
     async with open_pool(new_postgresql) as pool:
-        entries = await Entries.over(pool)
+        entries = await FollowQueue.over(pool)
         for one in two:
             await one.stop()
         await entries.add(TEAM, MANY)
@@ -147,9 +147,9 @@ async def test_two_teams_follow_one_job_each_for_itself(
 ) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
         theirs = Follows()
-        other = a.queue.of(OTHER_TEAM, theirs.of("a"))
+        other = a.queue.runner_for(OTHER_TEAM, theirs.of("a"))
         await a.runner.start(JOB)
-        await other.ensure([JOB])
+        await other.start_missing([JOB])
         await followed_by(follows, "a")
         await followed_by(theirs, "a")
         assert len(queue.do("SELECT id FROM procrastinate_jobs")) == 2
@@ -163,7 +163,7 @@ async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
     two: list[Process], follows: Follows
 ) -> None:
     theirs = Follows()
-    here = [one.queue.of(OTHER_TEAM, theirs.of(one.name)) for one in two]
+    here = [one.queue.runner_for(OTHER_TEAM, theirs.of(one.name)) for one in two]
     await follow_in(two[0], follows)
     await here[0].start(JOB)
     await until(lambda: len(theirs.by[JOB]) == 1)
@@ -187,7 +187,7 @@ async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_
         async def find(team: TeamId) -> None:
             asked.append(team)
             if team == OTHER_TEAM:
-                a.queue.of(team, follows.of("a"))
+                a.queue.runner_for(team, follows.of("a"))
             if team == "T0AWAY":
                 raise StoreUnavailable("away")
 
@@ -213,7 +213,7 @@ async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_
     )
     await until(lambda: queue.do("SELECT id FROM procrastinate_jobs") == [])
     assert follows.begun == []
-    await two[0].runner.ensure([JOB])
+    await two[0].runner.start_missing([JOB])
     await until(lambda: len(follows.by[JOB]) == 1)
 
 
@@ -287,7 +287,7 @@ async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
     new_postgresql: str, follows: Follows
 ) -> None:
     async with processes(new_postgresql, follows, "ab", Timing()) as (a, _):
-        await a.runner.ensure(MANY)
+        await a.runner.start_missing(MANY)
         await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
         began = monotonic()
         await a.stop()
@@ -339,7 +339,7 @@ async def test_the_last_process_leaves_everything_for_the_next_one(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "a", Timing()) as (a,):
-        await a.runner.ensure(MANY)
+        await a.runner.start_missing(MANY)
         await until(lambda: follows.count("a") == len(MANY))
     assert len(queue.do("SELECT * FROM procrastinate_jobs")) == len(MANY)
     async with process(new_postgresql, follows, "b", Timing()):
@@ -350,7 +350,7 @@ async def test_the_follows_of_a_process_that_vanished_go_on_elsewhere(
     new_postgresql: str, follows: Follows
 ) -> None:
     async with processes(new_postgresql, follows, "abc", HASTY) as three:
-        await three[0].runner.ensure(MANY)
+        await three[0].runner.start_missing(MANY)
         await until(lambda: all(follows.by[job] for job in MANY))
         gone = three[0]
         gone.cable.cut()
@@ -481,7 +481,7 @@ async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_al
     monkeypatch.setattr("bot.worker.job_queue.monotonic", lambda: clock[0])
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
-        entries = await Entries.over(pool, Timing(stalled_after_seconds=7.5))
+        entries = await FollowQueue.over(pool, Timing(stalled_after_seconds=7.5))
         await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
@@ -491,7 +491,7 @@ async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_al
             clock[0] += seconds
             if beat:
                 await entries.update_heartbeat(mine)
-            await entries.rescue()
+            await entries.reclaim_stalled()
             return queue.entries()[0][0]
 
         assert await states(30.0, beat=False) == "doing", "my own heart has stopped"
@@ -505,7 +505,7 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
 ) -> None:
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
-        dead, quick, slow = [await Entries.over(pool) for _ in range(3)]
+        dead, quick, slow = [await FollowQueue.over(pool) for _ in range(3)]
         await dead.add(TEAM, [JOB])
         await dead.fetch_job(["follows"], await dead.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
@@ -515,12 +515,12 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
         async def find_and_dawdle(*of: Any) -> list[tuple[int, int | None]]:
             found = await held_by_the_dead(*of)
             monkeypatch.setattr("bot.worker.job_queue.held_by_the_dead", held_by_the_dead)
-            await quick.rescue()
+            await quick.reclaim_stalled()
             await quick.fetch_job(["follows"], mine)
             return found
 
         monkeypatch.setattr("bot.worker.job_queue.held_by_the_dead", find_and_dawdle)
-        await slow.rescue()
+        await slow.reclaim_stalled()
     assert queue.entries() == [("doing", mine)]
     assert queue.do("SELECT attempts FROM procrastinate_jobs") == [(1,)]
 
@@ -528,12 +528,12 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
 async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql: str, queue: Queue) -> None:
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
-        entries = await Entries.over(pool)
+        entries = await FollowQueue.over(pool)
         await entries.add(TEAM, [JOB])
         await entries.fetch_job(["follows"], await entries.register_worker())
         queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
         await entries.register_worker()
-        await entries.rescue()
+        await entries.reclaim_stalled()
     assert [status for status, _ in queue.entries()] == ["todo"]
 
 
@@ -550,7 +550,7 @@ async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
         a.cable.cut()
-        await asyncio.gather(a.runner.start(OTHER), a.runner.ensure([JOB, OTHER]))
+        await asyncio.gather(a.runner.start(OTHER), a.runner.start_missing([JOB, OTHER]))
         assert (follows.by[JOB], follows.by[OTHER]) == (["a"], [])
         await until(lambda: not heart_beats())
         a.cable.mend()
@@ -643,16 +643,16 @@ async def test_an_entry_that_was_given_out_while_the_answer_was_lost_is_followed
 async def test_a_worker_that_breaks_leaves_its_follows_running_and_its_entries_in_place(
     new_postgresql: str, follows: Follows, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = Entries.fetch_job
+    fetch = FollowQueue.fetch_job
     broken: list[int] = []
 
-    async def break_once(self: Entries, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+    async def break_once(self: FollowQueue, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         if follows.by[JOB] and not broken:
             broken.append(worker_id)
             raise ZeroDivisionError
         return await fetch(self, queues, worker_id)
 
-    monkeypatch.setattr(Entries, "fetch_job", break_once)
+    monkeypatch.setattr(FollowQueue, "fetch_job", break_once)
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
         await until(lambda: bool(broken))
@@ -708,7 +708,7 @@ async def test_signals_stay_with_the_process(new_postgresql: str, follows: Follo
 
 async def test_a_process_needs_few_connections(two: list[Process], follows: Follows, queue: Queue) -> None:
     for one in two:
-        await one.runner.ensure(MANY)
+        await one.runner.start_missing(MANY)
     await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
     held = queue.do("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'omni-job-bot'")
     assert held <= [(2 * 3,)]
@@ -725,7 +725,7 @@ async def test_a_job_is_looked_up_by_its_index_whatever_the_planner_thinks(new_p
 
 
 async def test_while_any_process_lives_each_of_them_says_that_jobs_are_followed(two: list[Process]) -> None:
-    assert [await one.queue.is_anybody_following() for one in two] == [True, True]
+    assert [await one.queue.is_any_process_alive() for one in two] == [True, True]
 
 
 async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
@@ -733,15 +733,15 @@ async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
 ) -> None:
     a, b = two
     await a.stop()
-    assert await a.queue.is_anybody_following()
+    assert await a.queue.is_any_process_alive()
     await b.stop()
     queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '14 seconds'")
-    assert await a.queue.is_anybody_following()
+    assert await a.queue.is_any_process_alive()
     queue.do("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '16 seconds'")
-    assert not await a.queue.is_anybody_following()
+    assert not await a.queue.is_any_process_alive()
 
 
 async def test_while_the_database_is_away_nobody_can_tell(two: list[Process]) -> None:
     two[0].cable.cut()
     with pytest.raises(StoreUnavailable):
-        await two[0].queue.is_anybody_following()
+        await two[0].queue.is_any_process_alive()

@@ -49,7 +49,7 @@ async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
     runner = TaskRunner(follows.follow)
     for _ in range(50):
         await runner.start(JOB)
-        await runner.ensure([JOB, JOB])
+        await runner.start_missing([JOB, JOB])
     await settled()
     await runner.start(JOB)
     await settled()
@@ -60,9 +60,9 @@ async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
 async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await settled()
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await settled()
     assert follows.woken[JOB] == 0
     await runner.start(JOB)
@@ -74,7 +74,7 @@ async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
 async def test_jobs_are_followed_beside_each_other() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    await runner.ensure([JOB, OTHER])
+    await runner.start_missing([JOB, OTHER])
     await settled()
     follows.end[JOB] = None
     await runner.start(JOB)
@@ -110,7 +110,7 @@ async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_
     runner = TaskRunner(follow)
     await runner.start(JOB)
     await settled()
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await settled()
     assert len(begun) == 2
     await runner.start(JOB)
@@ -127,7 +127,7 @@ async def test_many_follows_begin_a_few_at_a_time_so_that_other_work_gets_betwee
         begun_at_each_breath.append(len(follows.begun))
 
     runner = TaskRunner(follows.follow, breathe)
-    await runner.ensure([JobId(str(number)) for number in range(2 * BEGUN_AT_ONCE + 1)])
+    await runner.start_missing([JobId(str(number)) for number in range(2 * BEGUN_AT_ONCE + 1)])
     await settled()
     assert begun_at_each_breath == [BEGUN_AT_ONCE, 2 * BEGUN_AT_ONCE]
     assert len(follows.begun) == 2 * BEGUN_AT_ONCE + 1
@@ -143,7 +143,7 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
     follows.end[JOB] = ZeroDivisionError("a defect")
     await runner.start(JOB)
     await settled()
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await runner.start(OTHER)
     await settled()
     assert follows.begun == {JOB: 2, OTHER: 1} and follows.woken[OTHER] == 1
@@ -155,7 +155,7 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
 async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    seeing = asyncio.create_task(runner.see_through(JOB))
+    seeing = asyncio.create_task(runner.run_to_completion(JOB))
     await settled()
     assert not seeing.done()
     follows.end[JOB] = None
@@ -167,9 +167,9 @@ async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
 async def test_whoever_sees_through_what_is_followed_already_has_its_watches_looked_at_again() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await settled()
-    seeing = asyncio.create_task(runner.see_through(JOB))
+    seeing = asyncio.create_task(runner.run_to_completion(JOB))
     await settled()
     assert follows.begun == {JOB: 1} and follows.woken == {JOB: 1}
     seeing.cancel()
@@ -180,9 +180,9 @@ async def test_a_follow_that_was_there_before_and_ends_is_begun_anew_for_whoever
     """It may have lost its claim to another process that has given the job back since."""
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    await runner.ensure([JOB])
+    await runner.start_missing([JOB])
     await settled()
-    seeing = asyncio.create_task(runner.see_through(JOB))
+    seeing = asyncio.create_task(runner.run_to_completion(JOB))
     follows.end[JOB] = None
     await settled()
     assert follows.begun == {JOB: 2} and not seeing.done()
@@ -195,7 +195,7 @@ async def test_a_follow_that_was_there_before_and_ends_is_begun_anew_for_whoever
 async def test_whoever_gives_up_waiting_ends_no_follow() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    seeing = asyncio.create_task(runner.see_through(JOB))
+    seeing = asyncio.create_task(runner.run_to_completion(JOB))
     await settled()
     seeing.cancel()
     await settled()
@@ -208,7 +208,7 @@ async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     assert not runner.wake(JOB)
-    await runner.ensure([JOB, OTHER])
+    await runner.start_missing([JOB, OTHER])
     await settled()
     runner.wake_all()
     await settled()
@@ -222,13 +222,13 @@ async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
 async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
-    await runner.ensure([JOB, OTHER])
+    await runner.start_missing([JOB, OTHER])
     await settled()
     await runner.stop()
     assert sorted(follows.cancelled) == [JOB, OTHER]
     await runner.start(JOB)
-    await runner.ensure([OTHER])
-    await asyncio.wait_for(runner.see_through(JOB), 1.0)
+    await runner.start_missing([OTHER])
+    await asyncio.wait_for(runner.run_to_completion(JOB), 1.0)
     await settled()
     assert follows.begun == {JOB: 1, OTHER: 1}
     assert runner._running == {}
@@ -268,10 +268,10 @@ async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None
 
 async def test_jobs_are_taken_up_while_the_runners_run() -> None:
     runners = TaskRunners()
-    assert not await runners.is_anybody_following()
+    assert not await runners.is_any_process_alive()
     running = asyncio.create_task(runners.run(cast(Find, None)))
     await settled()
-    assert await runners.is_anybody_following()
+    assert await runners.is_any_process_alive()
     running.cancel()
     await settled()
-    assert not await runners.is_anybody_following()
+    assert not await runners.is_any_process_alive()

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.worker.job_queue import Entries
+from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import open_pool
 from bot.worker.schema import LOCK, Schema, prepare
 from tests.support.databases import TEAM
@@ -30,7 +30,7 @@ def made(url: str) -> list[str]:
 async def test_three_processes_that_start_at_once_find_a_queue(new_postgresql: str) -> None:
     await asyncio.gather(*(prepare(new_postgresql) for _ in range(3)))
     async with open_pool(new_postgresql) as pool:
-        entries = await Entries.over(pool)
+        entries = await FollowQueue.over(pool)
         await entries.add(TEAM, [JobId("job")])
         assert await entries.queued_jobs(TEAM) == {"job"}
 

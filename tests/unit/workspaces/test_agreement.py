@@ -10,7 +10,7 @@ import pytest
 from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials
 from bot.domain.errors import SettingsError, StoreUnavailable
-from bot.ratelimit import Gate, Rate, omni_rate
+from bot.ratelimit import Rate, RateLimiter, omni_rate
 from bot.tasks import end
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify
@@ -109,9 +109,9 @@ async def test_the_same_omni_starts_at_once(more: dict[str, object]) -> None:
 
 
 @asynccontextmanager
-async def kept(process: Agreement) -> AsyncIterator[Gate]:
+async def kept(process: Agreement) -> AsyncIterator[RateLimiter]:
     """The gate of a process that keeps to what it agrees on."""
-    gate = Gate(FreeLedger(), "omni", Rate(1.0, 0.0))
+    gate = RateLimiter(FreeLedger(), "omni", Rate(1.0, 0.0))
     keeping = asyncio.create_task(process.keep(lambda: [gate]))
     try:
         yield gate

@@ -10,8 +10,8 @@ from sqlalchemy import MetaData, select
 
 from bot.domain.cards import UserId
 from bot.domain.credentials import OmniAccount
-from bot.domain.errors import Unreadable
-from bot.domain.people import Person
+from bot.domain.errors import DecryptionFailed
+from bot.domain.people import SlackUser
 from bot.encryption import EncryptionKeys
 from bot.settings import Settings
 from bot.storage import installations as installations_module
@@ -92,7 +92,7 @@ async def test_who_shares_the_settings_omni_comes_not_into_a_workspace_with_one_
     await known.set_omni(OTHER, OWN)
     settings = Settings.model_validate(SETTINGS | {"allowed_teams": f"{ACME},{OTHER}"})
     shared, own = [rules_in(settings, credentials) for credentials in await known.list()]
-    person = Person(UserId("U0ADA"), ACME, is_stranger=True)
+    person = SlackUser(UserId("U0ADA"), ACME, is_stranger=True)
     assert shared.is_open_to(person)
     assert not own.is_open_to(person)
     assert own.is_open_to(replace(person, team=OTHER, is_stranger=False))
@@ -227,7 +227,7 @@ def test_a_key_that_is_none_is_refused_and_a_strange_one_opens_nothing() -> None
     kept = EncryptionKeys(OLD_KEY).encrypt("xoxb-1")
     assert EncryptionKeys(f"{NEW_KEY}, {OLD_KEY}").decrypt(kept) == "xoxb-1"
     for what in (kept[:-2] + "AA", "nothing that was encrypted", ""):
-        with pytest.raises(Unreadable):
+        with pytest.raises(DecryptionFailed):
             EncryptionKeys(OLD_KEY).decrypt(what)
-    with pytest.raises(Unreadable):
+    with pytest.raises(DecryptionFailed):
         EncryptionKeys(NEW_KEY).decrypt(kept)

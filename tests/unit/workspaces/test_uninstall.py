@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
-from bot.workspaces.uninstall import Leaving
+from bot.workspaces.uninstall import Uninstaller
 
 ACME = TeamId("T0ACME")
 BODY: Mapping[str, Any] = {"team_id": ACME, "type": "event_callback"}
@@ -21,7 +21,7 @@ class Kept:
         self.running = {ACME}
         self.good: set[TeamId] = set()
         self.down = 0
-        self.leaving = Leaving(self, self.stop, self.is_still_good)
+        self.leaving = Uninstaller(self, self.stop, self.is_still_good)
 
     async def remove(self, team: TeamId) -> bool:
         if self.down:

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from bot.demo.slack.block_kit.messages import judge
-from bot.domain.text import clean
-from bot.rendering.markdown.sanitize import BREAK, neutral
+from bot.domain.text import strip_control_chars
+from bot.rendering.markdown.sanitize import BREAK, sanitize
 from bot.rendering.markdown.split import MOST_BLOCKS, SHORTEST_PIECE, first_pieces, pieces
 from tests.support.reading import LIVE, as_anybody_reads_it, flat, read_markdown, told
 
@@ -112,12 +112,12 @@ def number_of(text: str, kind: str) -> int:
     "around", ["{}", "so {}, they say", "`{}`", "```\n{}\n```", "| {} | b |\n|---|---|\n", "**{}**"]
 )
 def test_nothing_pings_wherever_it_stands(ping: str, around: str) -> None:
-    assert not LIVE.search(as_anybody_reads_it(neutral(around.format(ping))))
+    assert not LIVE.search(as_anybody_reads_it(sanitize(around.format(ping))))
 
 
 @pytest.mark.parametrize("link", LEADING_ASTRAY)
 def test_a_link_that_leads_anywhere_but_to_the_web_or_mail_becomes_text(link: str) -> None:
-    assert addresses(neutral(f"see {link} there\n\n{link}")) == []
+    assert addresses(sanitize(f"see {link} there\n\n{link}")) == []
 
 
 @pytest.mark.parametrize(
@@ -131,56 +131,56 @@ def test_a_link_that_leads_anywhere_but_to_the_web_or_mail_becomes_text(link: st
     ],
 )
 def test_links_to_the_web_and_mail_stay_as_they_are(link: str) -> None:
-    assert neutral(link) == link
+    assert sanitize(link) == link
 
 
 @pytest.mark.parametrize("address", ["slack://open?team=T1", "javascript:alert(1)"])
 def test_a_bare_address_that_a_client_might_open_is_broken(address: str) -> None:
     scheme, rest = address.split(":", 1)
-    assert neutral(f"see {address} there") == f"see {scheme}{BREAK}:{rest} there"
+    assert sanitize(f"see {address} there") == f"see {scheme}{BREAK}:{rest} there"
 
 
 def test_slacks_own_link_syntax_can_not_lend_an_address_another_name() -> None:
-    assert "<https" not in neutral("<https://evil.example|https://bank.example>")
+    assert "<https" not in sanitize("<https://evil.example|https://bank.example>")
 
 
 def test_an_address_that_holds_a_mention_still_leads_there() -> None:
-    assert neutral("https://medium.com/@channel/post") == "https://medium.com/%40channel/post"
+    assert sanitize("https://medium.com/@channel/post") == "https://medium.com/%40channel/post"
 
 
 def test_code_in_a_fence_is_not_touched_where_nothing_in_it_could_ping() -> None:
     code = "```js\nhandlers[name](event)\nif (a <@ b) x[1]: y\n<xs:schema>\n```"
-    assert neutral(code) == code
+    assert sanitize(code) == code
 
 
 def test_what_only_hides_or_reverses_is_dropped() -> None:
-    assert neutral("pay\u202epal \u2066x\u2069 a\u200bb c\x07d \ufeffe") == "paypal x ab cd e"
+    assert sanitize("pay\u202epal \u2066x\u2069 a\u200bb c\x07d \ufeffe") == "paypal x ab cd e"
 
 
 def test_line_ends_of_every_kind_are_line_ends() -> None:
-    assert clean("a\r\nb\rc\u2028d") == "a\nb\nc\nd"
+    assert strip_control_chars("a\r\nb\rc\u2028d") == "a\nb\nc\nd"
 
 
 @pytest.mark.parametrize(
     "text", ["👩\u200d💻", "❤\ufe0f\u200d🔥", "می\u200cخواهم", "1\ufe0f\u20e3", "✅\ufe0f done", "שלום"]
 )
 def test_joiners_that_writing_needs_stay(text: str) -> None:
-    assert clean(text) == text
+    assert strip_control_chars(text) == text
 
 
 def test_an_invisible_character_written_as_an_entity_is_shown() -> None:
-    assert neutral("a&#8238;b") == "a\ufffdb"
+    assert sanitize("a&#8238;b") == "a\ufffdb"
 
 
 @given(documents)
 def test_a_neutral_text_is_neutral_already(text: str) -> None:
-    assert neutral(neutral(text)) == neutral(text)
+    assert sanitize(sanitize(text)) == sanitize(text)
 
 
 @given(documents)
 def test_the_words_stay_and_stay_in_order(text: str) -> None:
-    assume("&shy;" not in clean(text) and "&#8238;" not in clean(text))
-    assert words(neutral(text)) == words(clean(text))
+    assume("&shy;" not in strip_control_chars(text) and "&#8238;" not in strip_control_chars(text))
+    assert words(sanitize(text)) == words(strip_control_chars(text))
 
 
 @given(documents, st.integers(SHORTEST_PIECE, 2_000))
@@ -194,10 +194,10 @@ def test_no_piece_of_any_text_pings_misleads_or_is_too_long(text: str, limit: in
 
 @given(documents)
 def test_an_answer_that_fits_is_one_piece_with_all_its_words(text: str) -> None:
-    assume("&shy;" not in clean(text) and "&#8238;" not in clean(text))
+    assume("&shy;" not in strip_control_chars(text) and "&#8238;" not in strip_control_chars(text))
     found = pieces(text, 100_000)
     assume(len(found) < 2)
-    assert words("".join(found)) == words(clean(text))
+    assert words("".join(found)) == words(strip_control_chars(text))
     assert first_pieces(text, 100_000, 1) == (found, False)
 
 
@@ -424,7 +424,7 @@ def test_the_answers_that_omni_documents_come_through_unchanged() -> None:
 
 
 def test_entities_stay_what_they_are() -> None:
-    assert neutral("a &amp; b &lt; c") == "a &amp; b &lt; c"
+    assert sanitize("a &amp; b &lt; c") == "a &amp; b &lt; c"
 
 
 @pytest.mark.parametrize("numbers", [range(1, 31), [1] * 30, [7] * 30])
@@ -582,7 +582,7 @@ def test_the_pieces_of_an_answer_say_what_it_says_with_its_numbers_and_nothing_t
 @example("| a | b |\n|---|---|\n| 1 |  |\n| a | b |\n|---|---|\n| 1 |  |\n", 200, 17)
 def test_the_pieces_of_any_text_hold_its_letters_in_order(text: str, limit: int, times: int) -> None:
     text = text * times
-    assume(not re.search(r"&shy;|&#8238;|\]:", clean(text)))
+    assume(not re.search(r"&shy;|&#8238;|\]:", strip_control_chars(text)))
     source = letters(text)
     # The first line, in code the second, may be a heading that was given again, or as it stands there: where
     # the source repeats itself, both may fit.
@@ -595,7 +595,7 @@ def test_the_pieces_of_any_text_hold_its_letters_in_order(text: str, limit: int,
 
 def letters(text: str) -> str:
     """All letters; numbers of a list's items may be written anew."""
-    return re.sub(r"[\W\d_]", "", clean(text).replace(BREAK, "").replace("%40", "@"))
+    return re.sub(r"[\W\d_]", "", strip_control_chars(text).replace(BREAK, "").replace("%40", "@"))
 
 
 @pytest.mark.parametrize("heading", ["# {}", "{}\n==="])
