@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bot.domain.errors import SettingsError, StoreUnavailable, TokenRefused
+from bot.domain import SettingsError, StoreUnavailable, TokenRefused
 from bot.settings import Settings, read_settings
 
 STOPPED = 0
@@ -113,7 +113,7 @@ def _key() -> str:
 async def _run(settings: Settings) -> int:
     with _uncollected():
         from bot.app import run
-        from bot.domain.errors import PortTaken
+        from bot.domain import PortTaken
 
     try:
         await run(settings)

@@ -11,25 +11,26 @@ from typing import Any
 import aiohttp
 import structlog
 
-from bot.domain.ports.metrics import Metrics
+from bot.domain.ports import Metrics
 from bot.ratelimit import OmniRateLimiters
-from bot.server import http
-from bot.server.routes import Routes
+from bot.server import Routes, http
 from bot.settings import Settings
-from bot.slack.dispatch import EventSource
-from bot.slack.messages import slack_client, slack_session
-from bot.slack.socket_mode import SocketMode
-from bot.storage.database import Database
-from bot.storage.rate_limits import SqlRateLimitStore
-from bot.storage.retention import sweep_left
-from bot.storage.transactions import Transactions
+from bot.slack import EventSource, SocketMode, slack_client, slack_session
+from bot.storage import Database, SqlRateLimitStore, Transactions, sweep_left
 from bot.tasks import end
-from bot.workspaces.agreement import Agreement
-from bot.workspaces.install import Installer
-from bot.workspaces.processes import ProcessResources, process_resources, server_secret
-from bot.workspaces.registry import Workspaces
-from bot.workspaces.sources import SingleWorkspace
-from bot.workspaces.workspace import SharedResources, at_most, build, now
+from bot.workspaces import (
+    Agreement,
+    Installer,
+    ProcessResources,
+    SharedResources,
+    SingleWorkspace,
+    Workspaces,
+    at_most,
+    build,
+    now,
+    process_resources,
+    server_secret,
+)
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ import re
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from bot.domain.errors import DecryptionFailed
+from bot.domain import DecryptionFailed
 
 
 def key_list(keys: str) -> list[str]:

@@ -15,8 +15,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bot.domain.cards import ChannelRef, UserId
-from bot.domain.jobs import JobId
+from bot.domain import ChannelRef, JobId, UserId
 
 Format = Literal["text", "json"]
 

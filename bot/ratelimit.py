@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol, Self
 
-from bot.domain.cards import TeamId
-from bot.domain.credentials import Credentials
-from bot.domain.ports.omni import Priority
+from bot.domain import Credentials, TeamId
+from bot.domain.ports import Priority
 
 WINDOW_SECONDS = 60.0
 

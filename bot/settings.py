@@ -10,11 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.domain.access import AccessPolicy
-from bot.domain.cards import ChannelId, TeamId, UserId
-from bot.domain.credentials import OmniAccount
-from bot.domain.errors import SettingsError
-from bot.domain.questions import ModelId
+from bot.domain import AccessPolicy, ChannelId, ModelId, OmniAccount, SettingsError, TeamId, UserId
 from bot.encryption import EncryptionKeys, key_list
 from bot.urls import is_token, is_uuid, omni_address, web_address
 

@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.domain.cards import CardId
-from bot.domain.errors import StoreUnavailable
+from bot.domain import CardId, StoreUnavailable
 
 log = structlog.get_logger()
 

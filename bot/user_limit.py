@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from bot.domain.cards import UserId
+from bot.domain import UserId
 
 LONGEST_REFUSAL_SECONDS = 20.0
 """A user is refused no longer than this after a request: one look-up may cost many, through no fault of theirs."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The commands of `python -m bot` other than running the bot."""

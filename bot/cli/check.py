@@ -5,30 +5,34 @@ from dataclasses import dataclass
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.credentials import OmniAccount
-from bot.domain.errors import (
+from bot.domain import (
     DatabaseInUse,
     KeyRefused,
+    OmniAccount,
     OmniError,
     SlackError,
     SlackUnreachable,
     StoreUnavailable,
     TokenRefused,
 )
-from bot.omni.client import OmniClient, unmetered, verify_api_key
-from bot.server.slack_events import PATH
+from bot.omni import OmniClient, unmetered, verify_api_key
+from bot.server import PATH
 from bot.settings import HINTS, Settings
-from bot.slack.messages import Identity, identify, may_connect, slack_client, slack_session
-from bot.slack.scopes import (
+from bot.slack import (
     EMAIL_SCOPE,
     FILES_SCOPE,
     HISTORY_SCOPES,
     MENTION_SCOPES,
     REQUIRED_SCOPES,
     VENUE_SCOPES,
+    Identity,
+    identify,
+    may_connect,
+    slack_client,
+    slack_session,
 )
-from bot.storage.database import Database
-from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
+from bot.storage import Database
+from bot.workspaces import INSTALL_PATH, REDIRECT_PATH
 
 NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"
 """Nobody's: RFC 2606 keeps `.invalid` for that."""

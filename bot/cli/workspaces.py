@@ -5,17 +5,13 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bot.domain.cards import TeamId
-from bot.domain.credentials import OmniAccount
-from bot.domain.errors import KeyRefused, OmniError
-from bot.domain.questions import ModelId
+from bot.domain import KeyRefused, ModelId, OmniAccount, OmniError, TeamId
 from bot.encryption import EncryptionKeys
-from bot.omni.client import unmetered, verify_api_key
+from bot.omni import unmetered, verify_api_key
 from bot.settings import Settings
-from bot.storage.database import Database
-from bot.storage.transactions import Transactions
+from bot.storage import Database, Transactions
 from bot.urls import is_token, is_uuid, omni_address
-from bot.workspaces.installations import InstallationInfo, Installations
+from bot.workspaces import InstallationInfo, Installations
 
 MOST_PER_MINUTE = 10_000
 

@@ -1,1 +1,23 @@
-"""TODO."""
+"""Gets messages into Slack once and keeps them current within the rate limits."""
+
+from bot.delivery.cards import CardLifecycle
+from bot.delivery.charts import ChartFetcher
+from bot.delivery.direct_messages import (
+    SETTLED_AFTER_SECONDS,
+    InterruptedRequest,
+    Reply,
+    report_failed_cards,
+    send_direct_message,
+)
+from bot.delivery.fallback import BlockSupport
+from bot.delivery.outcomes import (
+    ARRIVES_WITHIN_SECONDS,
+    LAST_WORD_WITHIN_SECONDS,
+    CardOutcome,
+    CardOutcomes,
+    CardPlacement,
+)
+from bot.delivery.posts import MessagePoster, back_off
+from bot.delivery.thread import CompletionThread
+from bot.delivery.updates import MessageUpdater
+from bot.delivery.uploads import FileUploader

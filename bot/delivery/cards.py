@@ -16,13 +16,23 @@ from bot.delivery.outcomes import WAITED_FOR_SECONDS, CardOutcomes, CardPlacemen
 from bot.delivery.posts import MessagePoster, PendingPost
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
-from bot.domain.cards import Card, CardFailure, CardId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import DeliveryUnknown, KeyRefused, MessageGone, NotAllowedHere, ScopeMissing
-from bot.domain.jobs import JobState, JobStatus
-from bot.domain.messages import Message
-from bot.domain.ports.metrics import NO_METRICS, Metrics
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository, FailedCardRepository
+from bot.domain import (
+    Card,
+    CardFailure,
+    CardId,
+    ChannelRef,
+    DeliveryUnknown,
+    JobState,
+    JobStatus,
+    KeyRefused,
+    Message,
+    MessageGone,
+    MessageTs,
+    NotAllowedHere,
+    ScopeMissing,
+    UserId,
+)
+from bot.domain.ports import NO_METRICS, CardRepository, FailedCardRepository, Metrics, SlackMessages
 from bot.rendering import card
 
 log = structlog.get_logger()

@@ -4,9 +4,8 @@ import asyncio
 
 import structlog
 
-from bot.domain.errors import OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
-from bot.domain.jobs import JobId
-from bot.domain.ports.omni import OmniJobs
+from bot.domain import JobId, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
+from bot.domain.ports import OmniJobs
 
 log = structlog.get_logger()
 

@@ -9,11 +9,17 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.delivery.posts import CLOCKS_DIFFER_BY_SECONDS
-from bot.domain.cards import Card, ChannelRef, UserId
-from bot.domain.errors import NotAllowedHere, OutcomeUnknown, ScopeMissing, SlackError
-from bot.domain.messages import Message
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import FailedCardRepository
+from bot.domain import (
+    Card,
+    ChannelRef,
+    Message,
+    NotAllowedHere,
+    OutcomeUnknown,
+    ScopeMissing,
+    SlackError,
+    UserId,
+)
+from bot.domain.ports import FailedCardRepository, SlackMessages
 from bot.rendering import replies
 
 log = structlog.get_logger()

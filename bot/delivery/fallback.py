@@ -3,7 +3,7 @@
 Without it every edit of a running job's card would be two: one that is refused, and one that is taken.
 """
 
-from bot.domain.messages import Message
+from bot.domain import Message
 
 DOUBTED = frozenset({"task_card"})
 """Blocks of which no document says whether every Slack shows them in a message that is no stream. All that is

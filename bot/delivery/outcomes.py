@@ -9,8 +9,8 @@ from enum import Enum, auto
 
 import structlog
 
-from bot.domain.cards import CardFailure, CardId
-from bot.domain.ports.worker import MessageBus
+from bot.domain import CardFailure, CardId
+from bot.domain.ports import MessageBus
 
 log = structlog.get_logger()
 

@@ -13,20 +13,23 @@ from functools import partial
 import structlog
 
 from bot.delivery.fallback import BlockSupport
-from bot.domain.cards import CardId, ChannelRef, MessageTs, ReplyKind
-from bot.domain.errors import (
+from bot.domain import (
+    CardId,
+    ChannelRef,
     DeliveryUnknown,
+    Message,
     MessageGone,
+    MessageTs,
     NotAllowedHere,
     OutcomeUnknown,
     PayloadRefused,
+    ReplyKind,
     ScopeMissing,
     SlackBusy,
     SlackError,
     StoreUnavailable,
 )
-from bot.domain.messages import Message
-from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports import SlackMessages
 from bot.ratelimit import LocalRateLimitStore, Rate, RateLimiter
 from bot.tasks import ShieldedTasks, retry_until_stored
 

@@ -16,11 +16,23 @@ import structlog
 from bot.delivery.charts import ChartFetcher
 from bot.delivery.posts import MessagePoster, PendingPost
 from bot.delivery.uploads import FileUploader, PendingUpload
-from bot.domain.cards import Card, CardId, MessageTs, ReplyKind, ThreadReply
-from bot.domain.errors import DeliveryUnknown, MessageGone, NotAllowedHere, SlackError
-from bot.domain.jobs import Job, JobState, JobStatus
-from bot.domain.messages import Message, Upload
-from bot.domain.ports.storage import CardRepository
+from bot.domain import (
+    Card,
+    CardId,
+    DeliveryUnknown,
+    Job,
+    JobState,
+    JobStatus,
+    Message,
+    MessageGone,
+    MessageTs,
+    NotAllowedHere,
+    ReplyKind,
+    SlackError,
+    ThreadReply,
+    Upload,
+)
+from bot.domain.ports import CardRepository
 from bot.rendering import answer
 from bot.rendering import card as card_module
 

@@ -12,9 +12,12 @@ from functools import partial
 import structlog
 
 from bot.delivery.fallback import BlockSupport
-from bot.domain.cards import Card, CardId, MessageTs
-from bot.domain.errors import (
+from bot.domain import (
+    Card,
+    CardId,
+    Message,
     MessageGone,
+    MessageTs,
     NotAllowedHere,
     OutcomeUnknown,
     OwnershipLost,
@@ -24,10 +27,7 @@ from bot.domain.errors import (
     SlackUnreachable,
     StoreUnavailable,
 )
-from bot.domain.messages import Message
-from bot.domain.ports.metrics import NO_METRICS, Metrics
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository
+from bot.domain.ports import NO_METRICS, CardRepository, Metrics, SlackMessages
 from bot.log import bind_job
 from bot.ratelimit import RateLimiter
 from bot.tasks import retry_until_stored

@@ -10,17 +10,19 @@ from functools import partial
 import structlog
 
 from bot.delivery.posts import MessagePoster, back_off
-from bot.domain.cards import CardId, ChannelRef, MessageTs
-from bot.domain.errors import (
+from bot.domain import (
+    CardId,
+    ChannelRef,
     DeliveryUnknown,
+    MessageTs,
     OutcomeUnknown,
     SlackBusy,
     SlackError,
     SlackUnreachable,
     TokenRefused,
+    Upload,
 )
-from bot.domain.messages import Upload
-from bot.domain.ports.slack import SlackMessages
+from bot.domain.ports import SlackMessages
 from bot.tasks import retry_until_stored
 
 log = structlog.get_logger()

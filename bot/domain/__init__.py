@@ -1,1 +1,88 @@
-"""TODO."""
+"""What a job, a card, a question, a user and a message are, and which errors there are. Pure, no asyncio."""
+
+from bot.domain.access import AccessPolicy, Authorization, is_direct
+from bot.domain.cards import (
+    NEEDS_REDRAW,
+    Card,
+    CardFailure,
+    CardId,
+    ChannelId,
+    ChannelRef,
+    FencingToken,
+    MessageTs,
+    ReplyKind,
+    TeamId,
+    ThreadReply,
+    UserId,
+    ending,
+)
+from bot.domain.credentials import Credentials, CredentialSource, OmniAccount
+from bot.domain.errors import (
+    AskRefused,
+    CancelForbidden,
+    CardChanged,
+    ConversationBusy,
+    DatabaseInUse,
+    DatabaseTooNew,
+    DecryptionFailed,
+    DeliveryUnknown,
+    IdentityUnavailable,
+    InvalidInput,
+    JobNotFound,
+    KeyRefused,
+    MessageGone,
+    NoOmniUser,
+    NotAJobReference,
+    NotAllowedHere,
+    NotCancellable,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    OutcomeUnknown,
+    OwnershipLost,
+    PayloadRefused,
+    PortTaken,
+    SchemaTooNew,
+    ScopeMissing,
+    SettingsError,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
+    StoreUnavailable,
+    SubmitOutcomeUnknown,
+    TokenRefused,
+    TooManyFollows,
+    ViewGone,
+    WriteConflict,
+)
+from bot.domain.jobs import (
+    LONGEST_ANSWER,
+    Conversation,
+    EventKind,
+    Job,
+    JobError,
+    JobEvent,
+    JobId,
+    JobState,
+    JobStatus,
+    Progress,
+    find_reference,
+    parse_reference,
+    was_missed_by_webhooks,
+)
+from bot.domain.messages import Block, Message, Upload
+from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain.questions import (
+    Model,
+    ModelId,
+    OmniUserId,
+    PendingQuestion,
+    Question,
+    QuestionId,
+    Submitted,
+    Webhook,
+    ask_id,
+    first_reading,
+)
+from bot.domain.results import GENERATE_QUERY, SUMMARIZE, JobResult, QueryData, Step
+from bot.domain.text import INVISIBLE, strip_control_chars

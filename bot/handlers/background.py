@@ -15,12 +15,19 @@ from uuid import uuid4
 import structlog
 from slack_bolt.async_app import AsyncAck
 
-from bot.delivery.direct_messages import InterruptedRequest, Reply
-from bot.domain.access import is_direct
-from bot.domain.cards import ChannelRef, MessageTs, UserId
-from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable
-from bot.domain.messages import Message
-from bot.domain.ports.slack import EphemeralReply, SlackMessages, SlackViews
+from bot.delivery import InterruptedRequest, Reply
+from bot.domain import (
+    ChannelRef,
+    Message,
+    MessageTs,
+    OutcomeUnknown,
+    SlackBusy,
+    SlackError,
+    SlackUnreachable,
+    UserId,
+    is_direct,
+)
+from bot.domain.ports import EphemeralReply, SlackMessages, SlackViews
 from bot.log import begin_interaction
 from bot.rendering import replies
 

@@ -6,12 +6,9 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.access import Authorization
-from bot.domain.cards import CardId, ChannelRef, MessageTs, TeamId, UserId
-from bot.domain.messages import Message
+from bot.domain import Authorization, CardId, ChannelRef, Message, MessageTs, TeamId, UserId
 from bot.handlers.background import InteractionRunner
-from bot.rendering import replies
-from bot.rendering.blocks import (
+from bot.rendering import (
     CANCEL_JOB,
     OPEN_CHAT,
     RESUME,
@@ -21,12 +18,10 @@ from bot.rendering.blocks import (
     STOP_FOLLOWING,
     TRY_AGAIN,
     TRY_AGAIN_PRIVATELY,
+    replies,
 )
-from bot.services.ask import AskRequest, AskService
-from bot.services.cancel import CancelService
-from bot.services.follow import FollowService
-from bot.services.job_data import JobDataService
-from bot.slack.payloads import click, place_of_command
+from bot.services import AskRequest, AskService, CancelService, FollowService, JobDataService
+from bot.slack import click, place_of_command
 
 log = structlog.get_logger()
 

@@ -11,15 +11,23 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, ChannelId, ChannelRef, MessageTs, TeamId, UserId
-from bot.domain.errors import SlackBusy, SlackError, StoreUnavailable
-from bot.domain.jobs import JobId, JobState
-from bot.domain.messages import Message
-from bot.domain.ports.slack import SlackMessages, SlackViews
-from bot.domain.ports.storage import CardRepository
-from bot.rendering import home_tab
-from bot.rendering.home_tab import MOST_FINISHED, MOST_RUNNING, Followed
+from bot.domain import (
+    Authorization,
+    Card,
+    ChannelId,
+    ChannelRef,
+    JobId,
+    JobState,
+    Message,
+    MessageTs,
+    SlackBusy,
+    SlackError,
+    StoreUnavailable,
+    TeamId,
+    UserId,
+)
+from bot.domain.ports import CardRepository, SlackMessages, SlackViews
+from bot.rendering import MOST_FINISHED, MOST_RUNNING, Followed, home_tab
 
 log = structlog.get_logger()
 

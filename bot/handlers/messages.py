@@ -12,15 +12,11 @@ from typing import Any, cast
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.response import BoltResponse
 
-from bot.domain.cards import TeamId, UserId
-from bot.domain.errors import NotAJobReference
-from bot.domain.jobs import parse_reference
+from bot.domain import NotAJobReference, TeamId, UserId, parse_reference
 from bot.handlers.background import Interaction, InteractionRunner
 from bot.rendering import ask_replies
-from bot.services.ask import AskRequest, AskService
-from bot.services.follow import FollowService
-from bot.services.targets import parse_private_flag
-from bot.slack.payloads import IncomingMessage, incoming_message
+from bot.services import AskRequest, AskService, FollowService, parse_private_flag
+from bot.slack import IncomingMessage, incoming_message
 
 
 class MessageHandlers:

@@ -4,11 +4,18 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, TeamId
-from bot.domain.errors import InvalidInput, NotAJobReference
-from bot.domain.jobs import parse_reference
-from bot.domain.questions import ModelId
-from bot.rendering.modals import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, WHERE, View
+from bot.domain import (
+    CardId,
+    ChannelId,
+    ChannelRef,
+    InvalidInput,
+    MessageTs,
+    ModelId,
+    NotAJobReference,
+    TeamId,
+    parse_reference,
+)
+from bot.rendering import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, WHERE, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,13 @@ from typing import Any, TypeVar
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.access import Authorization
-from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
-from bot.domain.errors import InvalidInput, SlackError
-from bot.domain.ports.slack import SlackViews
+from bot.domain import Authorization, CardId, ChannelId, ChannelRef, InvalidInput, SlackError, TeamId, UserId
+from bot.domain.ports import SlackViews
 from bot.handlers import modal_input
 from bot.handlers.background import InteractionRunner
-from bot.rendering import ask_replies, modals, replies
-from bot.rendering.blocks import ASK_FOLLOW_UP
-from bot.rendering.modals import ModelOptions
-from bot.services.ask import AskRequest, AskService
-from bot.services.follow import FollowService
-from bot.services.models import ModelCatalog
-from bot.services.targets import PRIVATE, parse_private_flag
-from bot.slack.payloads import click, person_of, place_of_command
+from bot.rendering import ASK_FOLLOW_UP, ModelOptions, ask_replies, modals, replies
+from bot.services import PRIVATE, AskRequest, AskService, FollowService, ModelCatalog, parse_private_flag
+from bot.slack import click, person_of, place_of_command
 
 log = structlog.get_logger()
 

@@ -4,13 +4,12 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain.cards import ChannelRef, TeamId
-from bot.domain.jobs import find_reference
+from bot.domain import ChannelRef, TeamId, find_reference
 from bot.handlers.background import InteractionRunner
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.rendering import modals, replies
-from bot.services.follow import FollowService
-from bot.slack.payloads import person_of, place_of_message, shown_in
+from bot.services import FollowService
+from bot.slack import person_of, place_of_message, shown_in
 
 FOLLOW_MESSAGE = "follow_message"
 FOLLOW_ANY = "follow_any"

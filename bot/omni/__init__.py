@@ -1,1 +1,14 @@
-"""TODO."""
+"""Client of Omni's API, and the format of its webhooks."""
+
+from bot.omni.client import OmniClient, omni_client, unmetered, verify_api_key
+from bot.omni.webhooks import (
+    PATH,
+    SIGNATURE,
+    TIMESTAMP,
+    WebhookEvent,
+    is_claimed,
+    parse_webhook,
+    signed_at,
+    signing_secret,
+    webhook_for,
+)

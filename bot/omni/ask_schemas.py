@@ -9,17 +9,22 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from bot.domain.errors import (
+from bot.domain import (
     AskRefused,
     CancelForbidden,
     ConversationBusy,
+    JobId,
+    JobState,
+    Model,
+    ModelId,
     NotCancellable,
     OmniError,
     OmniUnreachable,
+    OmniUserId,
+    Question,
     SubmitOutcomeUnknown,
+    Submitted,
 )
-from bot.domain.jobs import JobId, JobState
-from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted
 from bot.omni.http import OmniResponse, raise_for_status, refusal
 from bot.omni.schemas import Body, Flag, Id, Number, Text, decoded, object_or_empty, state_of, whole_text
 

@@ -15,13 +15,24 @@ from typing import TypeVar
 import httpx
 import structlog
 
-from bot.domain.credentials import OmniAccount
-from bot.domain.errors import JobNotFound, OmniBusy, OmniUnreachable, SubmitOutcomeUnknown
-from bot.domain.jobs import Conversation, Job, JobId, JobState
-from bot.domain.ports.metrics import NO_METRICS, Metrics
-from bot.domain.ports.omni import Priority
-from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted
-from bot.domain.results import JobResult
+from bot.domain import (
+    Conversation,
+    Job,
+    JobId,
+    JobNotFound,
+    JobResult,
+    JobState,
+    Model,
+    ModelId,
+    OmniAccount,
+    OmniBusy,
+    OmniUnreachable,
+    OmniUserId,
+    Question,
+    SubmitOutcomeUnknown,
+    Submitted,
+)
+from bot.domain.ports import NO_METRICS, Metrics, Priority
 from bot.omni.ask_schemas import (
     read_cancelled,
     read_models,

@@ -12,9 +12,8 @@ from typing import Literal
 import httpx
 import structlog
 
-from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.ports.metrics import NO_METRICS, Metrics, RequestOutcome
-from bot.domain.ports.omni import Priority
+from bot.domain import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
+from bot.domain.ports import NO_METRICS, Metrics, Priority, RequestOutcome
 from bot.omni.schemas import is_omnis_error
 from bot.ratelimit import RateLimiter
 from bot.user_limit import UserLimit

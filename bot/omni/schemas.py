@@ -12,10 +12,21 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.alias_generators import to_camel
 
-from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
-from bot.domain.results import GENERATE_QUERY, JobResult, QueryData, Step
-from bot.domain.text import strip_control_chars
+from bot.domain import (
+    GENERATE_QUERY,
+    LONGEST_ANSWER,
+    Conversation,
+    Job,
+    JobError,
+    JobId,
+    JobResult,
+    JobState,
+    OmniUnreachable,
+    Progress,
+    QueryData,
+    Step,
+    strip_control_chars,
+)
 
 LARGEST_ERROR_BYTES = 64 * 1024
 """A longer body is no error of Omni's, which has one sentence."""

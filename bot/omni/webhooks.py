@@ -16,10 +16,17 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import EventKind, JobEvent, JobId, JobState, Progress
-from bot.domain.questions import QuestionId, Webhook
+from bot.domain import (
+    EventKind,
+    JobEvent,
+    JobId,
+    JobState,
+    OmniUnreachable,
+    Progress,
+    QuestionId,
+    TeamId,
+    Webhook,
+)
 from bot.omni.schemas import Body, Id, Number, Text, decoded, object_or_empty
 
 SIGNATURE = "X-Omni-Signature"

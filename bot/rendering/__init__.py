@@ -1,1 +1,27 @@
-"""TODO."""
+"""Turns jobs and results into Slack messages, modals and files. Pure."""
+
+from bot.rendering.blocks import (
+    ASK_FOLLOW_UP,
+    CANCEL_JOB,
+    OPEN_CHAT,
+    RESUME,
+    RETRY_JOB,
+    SHOW_DATA,
+    SHOW_STEPS,
+    STOP_FOLLOWING,
+    TRY_AGAIN,
+    TRY_AGAIN_PRIVATELY,
+)
+from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
+from bot.rendering.home_tab import MOST_FINISHED, MOST_RUNNING, Followed
+from bot.rendering.modals import (
+    CHOOSE_MODEL,
+    JOB,
+    MODEL,
+    PRIVATELY,
+    QUESTION,
+    TOPIC,
+    WHERE,
+    ModelOptions,
+    View,
+)

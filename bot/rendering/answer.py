@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bot.domain.jobs import Job, JobState
-from bot.domain.messages import Block, Message, Upload
-from bot.domain.text import strip_control_chars
+from bot.domain import Block, Job, JobState, Message, Upload, strip_control_chars
 from bot.rendering.blocks import context, markdown, section
 from bot.rendering.markdown.mrkdwn import escape, from_markdown, plain, shortened
 from bot.rendering.markdown.sanitize import chat_link, written

@@ -1,18 +1,18 @@
 """What is told privately about questions, cancellations and retries, as mrkdwn. `lines` tells of all the rest."""
 
-from bot.domain.cards import UserId
-from bot.domain.errors import (
+from bot.domain import (
     AskRefused,
     CancelForbidden,
     ConversationBusy,
+    JobId,
     JobNotFound,
     KeyRefused,
+    Message,
     NotCancellable,
     OmniBusy,
     OmniError,
+    UserId,
 )
-from bot.domain.jobs import JobId
-from bot.domain.messages import Message
 from bot.rendering import replies
 from bot.rendering.blocks import section, try_again
 from bot.rendering.markdown.mrkdwn import code

@@ -4,8 +4,7 @@ Limits and shapes: docs.slack.dev/reference/block-kit/blocks. `block_id` is left
 new one with every update.
 """
 
-from bot.domain.cards import CardId
-from bot.domain.messages import Block
+from bot.domain import Block, CardId
 
 OPEN_CHAT = "open_chat"
 """The action id of the link button. Slack reports its clicks, too; they only want an ack."""

@@ -5,10 +5,19 @@ Every form of a card stays under 10,000 characters in all, its text under 4,000:
 
 from datetime import datetime
 
-from bot.domain.cards import Card, UserId
-from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy
-from bot.domain.jobs import Job, JobState, JobStatus
-from bot.domain.messages import Block, Message, Upload
+from bot.domain import (
+    Block,
+    Card,
+    Job,
+    JobNotFound,
+    JobState,
+    JobStatus,
+    KeyRefused,
+    Message,
+    OmniBusy,
+    Upload,
+    UserId,
+)
 from bot.rendering import answer
 from bot.rendering.blocks import buttons, context, quote, section, task
 from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened

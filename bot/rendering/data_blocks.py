@@ -6,9 +6,7 @@ pages disagree about some (101 or 201 rows, 6 or 12 series); the smaller numbers
 
 import re
 
-from bot.domain.messages import Block
-from bot.domain.results import QueryData
-from bot.domain.text import strip_control_chars
+from bot.domain import Block, QueryData, strip_control_chars
 from bot.rendering.csv_export import Row, Rows, number, read_rows
 from bot.rendering.markdown.sanitize import without_pings
 

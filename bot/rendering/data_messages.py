@@ -5,9 +5,7 @@ A message's forms are as those of a card: richest first, the later the more cert
 
 import re
 
-from bot.domain.messages import Block, Message, Upload
-from bot.domain.results import SUMMARIZE, JobResult, QueryData, Step
-from bot.domain.text import strip_control_chars
+from bot.domain import SUMMARIZE, Block, JobResult, Message, QueryData, Step, Upload, strip_control_chars
 from bot.rendering.blocks import LONGEST_SECTION, context, section
 from bot.rendering.csv_export import Rows, csv_file, read_rows
 from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.cards import Card
-from bot.domain.jobs import JobState
+from bot.domain import Card, JobState
 from bot.rendering.blocks import context, section
 from bot.rendering.markdown.mrkdwn import code, moment
 

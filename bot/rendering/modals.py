@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain.access import is_direct
-from bot.domain.cards import CardId, ChannelRef, MessageTs
-from bot.domain.messages import Block
-from bot.domain.questions import Model, ModelId
+from bot.domain import Block, CardId, ChannelRef, MessageTs, Model, ModelId, is_direct
 from bot.rendering.markdown.mrkdwn import excerpt
 
 View = dict[str, Any]

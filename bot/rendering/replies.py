@@ -6,9 +6,7 @@ own texts, and no address appears but Slack's permalinks and links to chats on t
 
 from collections.abc import Sequence
 
-from bot.domain.cards import Card, CardFailure, UserId
-from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError
-from bot.domain.jobs import JobId
+from bot.domain import Card, CardFailure, JobId, JobNotFound, KeyRefused, OmniBusy, OmniError, UserId
 from bot.rendering.markdown.mrkdwn import code, moment
 
 COMMAND = "/omni-job"

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from bot.domain.cards import UserId
-from bot.domain.jobs import Job, JobError, JobState, JobStatus
+from bot.domain import Job, JobError, JobState, JobStatus, UserId
 from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, plain, shortened
 
 _LONGEST_STEP = 250

@@ -1,1 +1,4 @@
-"""TODO."""
+"""The HTTP server on PORT: health, metrics, Omni's webhooks, installation."""
+
+from bot.server.routes import Routes
+from bot.server.slack_events import PATH

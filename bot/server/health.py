@@ -8,8 +8,8 @@ from datetime import datetime
 import structlog
 from aiohttp import web
 
-from bot.domain.errors import StoreUnavailable
-from bot.storage.transactions import Transactions
+from bot.domain import StoreUnavailable
+from bot.storage import Transactions
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from bot.domain.errors import PortTaken
+from bot.domain import PortTaken
 
 log = structlog.get_logger()
 

@@ -13,9 +13,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import JobState
-from bot.domain.ports.metrics import GaugeSnapshot, RequestOutcome
+from bot.domain import JobState, StoreUnavailable
+from bot.domain.ports import GaugeSnapshot, RequestOutcome
 from bot.server.health import Health
 
 NAMESPACE = "omni_job_bot"

@@ -16,12 +16,9 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import EventKind, JobEvent, JobId
-from bot.domain.ports.metrics import NO_METRICS, Metrics
-from bot.domain.questions import PendingQuestion, QuestionId
-from bot.omni.webhooks import (
+from bot.domain import EventKind, JobEvent, JobId, PendingQuestion, QuestionId, StoreUnavailable, TeamId
+from bot.domain.ports import NO_METRICS, Metrics
+from bot.omni import (
     PATH,
     SIGNATURE,
     TIMESTAMP,

@@ -4,17 +4,15 @@ from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
 from bot.clock import wall_now
-from bot.domain.cards import TeamId
+from bot.domain import TeamId
 from bot.server.health import Health, HealthInputs
 from bot.server.metrics import MetricsEndpoint, PrometheusMetrics
 from bot.server.omni_webhooks import Inside, WebhookEndpoint
 from bot.server.slack_events import SlackEvents
 from bot.settings import Settings
-from bot.slack.dispatch import Apps, Dispatcher, EventSource
-from bot.storage.questions import SqlQuestionLookup
-from bot.workspaces.oauth import OAuth
-from bot.workspaces.registry import Workspaces
-from bot.workspaces.workspace import SharedResources, now
+from bot.slack import Apps, Dispatcher, EventSource
+from bot.storage import SqlQuestionLookup
+from bot.workspaces import OAuth, SharedResources, Workspaces, now
 
 
 class Routes:

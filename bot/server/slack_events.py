@@ -16,7 +16,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from bot.server.http import BodyRefused, read_body
-from bot.slack.dispatch import Dispatcher
+from bot.slack import Dispatcher
 
 log = structlog.get_logger()
 

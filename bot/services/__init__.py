@@ -1,1 +1,15 @@
-"""TODO."""
+"""What a user can do: follow, ask, cancel, see data; and who may."""
+
+from bot.services.ask import AskRequest, AskService
+from bot.services.authorization import KNOWN_FOR_SECONDS, PolicyAuthorization
+from bot.services.cancel import CancelService
+from bot.services.follow import FollowService
+from bot.services.intents import Intents
+from bot.services.job_data import JobDataService
+from bot.services.job_results import JobResults
+from bot.services.lookups import Lookups
+from bot.services.models import ModelCatalog
+from bot.services.omni_users import OmniUserMapper
+from bot.services.shared_channels import SharedChannels
+from bot.services.submission import QuestionSubmitter
+from bot.services.targets import PRIVATE, Targets, parse_private_flag

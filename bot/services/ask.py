@@ -8,24 +8,33 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.cards import CardLifecycle
-from bot.delivery.direct_messages import Reply
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import (
+from bot.delivery import CardLifecycle, Reply
+from bot.domain import (
+    Authorization,
+    Card,
+    CardId,
+    ChannelRef,
+    Conversation,
     IdentityUnavailable,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    Message,
+    MessageTs,
+    ModelId,
     NoOmniUser,
     OmniError,
     OwnershipLost,
+    PendingQuestion,
+    Question,
     SlackError,
     StoreUnavailable,
     TooManyFollows,
+    UserId,
+    ask_id,
 )
-from bot.domain.jobs import Conversation, Job, JobId, JobState, JobStatus
-from bot.domain.messages import Message
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.storage import CardRepository, QuestionRepository
-from bot.domain.questions import ModelId, PendingQuestion, Question, ask_id
+from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS

@@ -6,14 +6,24 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.domain.access import AccessPolicy, Authorization
-from bot.domain.cards import Card, ChannelRef, TeamId, UserId
-from bot.domain.errors import IdentityUnavailable, NoOmniUser, OmniError, ScopeMissing, SlackError
-from bot.domain.jobs import Job, JobId
-from bot.domain.people import SlackUser
-from bot.domain.ports.omni import IdentityMapper, OmniJobs
-from bot.domain.ports.storage import CardRepository, QuestionRepository
-from bot.domain.questions import OmniUserId
+from bot.domain import (
+    AccessPolicy,
+    Authorization,
+    Card,
+    ChannelRef,
+    IdentityUnavailable,
+    Job,
+    JobId,
+    NoOmniUser,
+    OmniError,
+    OmniUserId,
+    ScopeMissing,
+    SlackError,
+    SlackUser,
+    TeamId,
+    UserId,
+)
+from bot.domain.ports import CardRepository, IdentityMapper, OmniJobs, QuestionRepository
 from bot.log import Act, audit
 from bot.rendering import replies
 from bot.services.lookups import Lookups

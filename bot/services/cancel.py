@@ -11,13 +11,21 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import OmniError, OmniUnreachable, StoreUnavailable
-from bot.domain.jobs import JobId, JobState
-from bot.domain.messages import Message
-from bot.domain.ports.omni import OmniQuestions
-from bot.domain.ports.storage import CardRepository
+from bot.domain import (
+    Authorization,
+    Card,
+    CardId,
+    ChannelRef,
+    JobId,
+    JobState,
+    Message,
+    MessageTs,
+    OmniError,
+    OmniUnreachable,
+    StoreUnavailable,
+    UserId,
+)
+from bot.domain.ports import CardRepository, OmniQuestions
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.targets import load_clicked_card

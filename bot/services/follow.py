@@ -10,35 +10,42 @@ from uuid import uuid4
 
 import structlog
 
-from bot.delivery.direct_messages import Reply
-from bot.delivery.outcomes import (
+from bot.delivery import (
     ARRIVES_WITHIN_SECONDS,
     LAST_WORD_WITHIN_SECONDS,
     CardOutcome,
     CardOutcomes,
     CardPlacement,
+    Reply,
 )
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, CardFailure, CardId, ChannelRef, MessageTs, TeamId, UserId
-from bot.domain.errors import (
+from bot.domain import (
+    Authorization,
+    Card,
+    CardFailure,
+    CardId,
+    ChannelRef,
+    Conversation,
+    JobId,
+    Message,
     MessageGone,
+    MessageTs,
     NotAJobReference,
     NotAllowedHere,
     OmniError,
     OutcomeUnknown,
+    PendingQuestion,
     ScopeMissing,
     SlackBusy,
     SlackError,
     SlackUnreachable,
     StoreUnavailable,
+    TeamId,
     TooManyFollows,
+    UserId,
+    ask_id,
+    parse_reference,
 )
-from bot.domain.jobs import Conversation, JobId, parse_reference
-from bot.domain.messages import Message
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository, FailedCardRepository, QuestionRepository
-from bot.domain.questions import PendingQuestion, ask_id
+from bot.domain.ports import CardRepository, FailedCardRepository, OmniJobs, QuestionRepository, SlackMessages
 from bot.log import Act, audit, bind_job
 from bot.rendering import replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, check_visibility

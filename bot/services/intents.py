@@ -13,11 +13,9 @@ from typing import TypeVar
 
 import structlog
 
-from bot.delivery.direct_messages import InterruptedRequest, Reply
-from bot.domain.errors import StoreUnavailable
-from bot.domain.messages import Message
-from bot.domain.ports.storage import QuestionRepository
-from bot.domain.questions import PendingQuestion
+from bot.delivery import InterruptedRequest, Reply
+from bot.domain import Message, PendingQuestion, StoreUnavailable
+from bot.domain.ports import QuestionRepository
 from bot.services.submission_steps import heartbeat, rollback, rollback_if_begun
 from bot.tasks import ShieldedTasks
 

@@ -11,11 +11,16 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.delivery.posts import MessagePoster
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import (
+from bot.delivery import MessagePoster
+from bot.domain import (
+    Authorization,
+    Card,
+    CardId,
+    ChannelRef,
+    JobResult,
+    Message,
     MessageGone,
+    MessageTs,
     NotAllowedHere,
     OmniError,
     OutcomeUnknown,
@@ -23,15 +28,12 @@ from bot.domain.errors import (
     ScopeMissing,
     SlackError,
     StoreUnavailable,
+    Upload,
+    UserId,
 )
-from bot.domain.messages import Message, Upload
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository
-from bot.domain.results import JobResult
+from bot.domain.ports import CardRepository, OmniJobs, SlackMessages
 from bot.log import bind_job
-from bot.rendering import replies
-from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
+from bot.rendering import messages, replies, steps_message, uploads, with_rows
 from bot.rendering.markdown.sanitize import chat_link
 from bot.services.authorization import check_visibility
 from bot.services.job_results import JobResults

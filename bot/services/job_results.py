@@ -7,10 +7,8 @@ from datetime import datetime
 
 import structlog
 
-from bot.domain.errors import JobNotFound, OmniError
-from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.results import JobResult
+from bot.domain import JobId, JobNotFound, JobResult, JobState, OmniError
+from bot.domain.ports import OmniJobs
 
 log = structlog.get_logger()
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from bot.delivery.posts import back_off
-from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable, TokenRefused
+from bot.delivery import back_off
+from bot.domain import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable, TokenRefused
 
 AT_ONCE = 4
 """Requests of one kind under way at a time: so many are refused at most when Slack's limit is reached."""

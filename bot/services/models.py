@@ -5,13 +5,19 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.domain.cards import TeamId, UserId
-from bot.domain.errors import AskRefused, KeyRefused, OmniBusy, OmniError, StoreUnavailable
-from bot.domain.ports.omni import OmniQuestions
-from bot.domain.ports.storage import QuestionRepository
-from bot.domain.questions import Model, ModelId
-from bot.rendering import replies
-from bot.rendering.modals import ModelOptions
+from bot.domain import (
+    AskRefused,
+    KeyRefused,
+    Model,
+    ModelId,
+    OmniBusy,
+    OmniError,
+    StoreUnavailable,
+    TeamId,
+    UserId,
+)
+from bot.domain.ports import OmniQuestions, QuestionRepository
+from bot.rendering import ModelOptions, replies
 
 log = structlog.get_logger()
 

@@ -7,11 +7,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.domain.cards import UserId
-from bot.domain.errors import OmniError, SlackError
-from bot.domain.people import SlackUser
-from bot.domain.ports.omni import OmniUserDirectory
-from bot.domain.questions import OmniUserId
+from bot.domain import OmniError, OmniUserId, SlackError, SlackUser, UserId
+from bot.domain.ports import OmniUserDirectory
 
 log = structlog.get_logger()
 

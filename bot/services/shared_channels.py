@@ -4,11 +4,8 @@ import asyncio
 
 import structlog
 
-from bot.domain.access import is_direct
-from bot.domain.cards import ChannelRef
-from bot.domain.errors import SlackError
-from bot.domain.people import ConversationInfo
-from bot.domain.ports.slack import SlackDirectory
+from bot.domain import ChannelRef, ConversationInfo, SlackError, is_direct
+from bot.domain.ports import SlackDirectory
 from bot.services.lookups import Lookups
 
 log = structlog.get_logger()

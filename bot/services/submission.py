@@ -18,24 +18,24 @@ from uuid import uuid4
 
 import structlog
 
-from bot.delivery.direct_messages import SETTLED_AFTER_SECONDS, Reply, send_direct_message
-from bot.delivery.outcomes import CardOutcomes
-from bot.delivery.posts import back_off
-from bot.domain.cards import Card, CardId, MessageTs
-from bot.domain.errors import (
+from bot.delivery import SETTLED_AFTER_SECONDS, CardOutcomes, Reply, back_off, send_direct_message
+from bot.domain import (
+    Card,
+    CardId,
     ConversationBusy,
+    JobId,
+    Message,
+    MessageTs,
     OmniError,
     OutcomeUnknown,
+    PendingQuestion,
+    Question,
     SlackError,
     StoreUnavailable,
     SubmitOutcomeUnknown,
+    first_reading,
 )
-from bot.domain.jobs import JobId
-from bot.domain.messages import Message
-from bot.domain.ports.omni import OmniJobs, OmniQuestions
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import QuestionRepository
-from bot.domain.questions import PendingQuestion, Question, first_reading
+from bot.domain.ports import OmniJobs, OmniQuestions, QuestionRepository, SlackMessages
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.follow import FollowService
@@ -43,7 +43,7 @@ from bot.services.intents import Intents
 from bot.services.submission_steps import heartbeat, wait_for_conversation
 from bot.services.targets import Target
 from bot.tasks import ShieldedTasks, retry_until_stored
-from bot.tracking.events import JobEventBus
+from bot.tracking import JobEventBus
 
 log = structlog.get_logger()
 

@@ -8,12 +8,8 @@ from functools import partial
 
 import structlog
 
-from bot.domain.cards import CardId
-from bot.domain.errors import JobNotFound, OmniError, StoreUnavailable
-from bot.domain.jobs import JobId
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.storage import QuestionRepository
-from bot.domain.questions import PendingQuestion
+from bot.domain import CardId, JobId, JobNotFound, OmniError, PendingQuestion, StoreUnavailable
+from bot.domain.ports import OmniJobs, QuestionRepository
 from bot.tasks import retry_until_stored
 
 log = structlog.get_logger()

@@ -7,11 +7,18 @@ from functools import partial
 
 import structlog
 
-from bot.domain.access import Authorization
-from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import NotAllowedHere, ScopeMissing, SlackError
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository
+from bot.domain import (
+    Authorization,
+    Card,
+    CardId,
+    ChannelRef,
+    MessageTs,
+    NotAllowedHere,
+    ScopeMissing,
+    SlackError,
+    UserId,
+)
+from bot.domain.ports import CardRepository, SlackMessages
 from bot.rendering import replies
 
 log = structlog.get_logger()

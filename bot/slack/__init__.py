@@ -1,1 +1,25 @@
-"""TODO."""
+"""Client of Slack's Web API, its payloads, and both ways in which its events arrive."""
+
+from bot.slack.directory import WebApiDirectory
+from bot.slack.dispatch import QUIET, Apps, Dispatcher, EventSource
+from bot.slack.messages import Identity, WebApiMessages, identify, may_connect, slack_client, slack_session
+from bot.slack.payloads import (
+    IncomingMessage,
+    click,
+    incoming_message,
+    person_of,
+    place_of_command,
+    place_of_message,
+    shown_in,
+)
+from bot.slack.scopes import (
+    EMAIL_SCOPE,
+    FILES_SCOPE,
+    HISTORY_SCOPES,
+    MENTION_SCOPES,
+    OPTIONAL_SCOPES,
+    REQUIRED_SCOPES,
+    VENUE_SCOPES,
+)
+from bot.slack.socket_mode import SocketMode
+from bot.slack.views import WebApiViews, reply_to_response_url

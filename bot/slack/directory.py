@@ -7,8 +7,7 @@ from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.cards import ChannelRef, TeamId, UserId
-from bot.domain.people import ConversationInfo, SlackUser
+from bot.domain import ChannelRef, ConversationInfo, SlackUser, TeamId, UserId
 from bot.slack.web_api import call
 
 

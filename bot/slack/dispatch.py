@@ -9,8 +9,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable, TeamId
 
 log = structlog.get_logger()
 

@@ -15,10 +15,21 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
-from bot.domain.errors import MessageGone, OutcomeUnknown, SlackError, SlackUnreachable, TokenRefused
-from bot.domain.messages import Message, Upload
-from bot.domain.ports.metrics import NO_METRICS, Metrics
+from bot.domain import (
+    ChannelId,
+    ChannelRef,
+    Message,
+    MessageGone,
+    MessageTs,
+    OutcomeUnknown,
+    SlackError,
+    SlackUnreachable,
+    TeamId,
+    TokenRefused,
+    Upload,
+    UserId,
+)
+from bot.domain.ports import NO_METRICS, Metrics
 from bot.slack.web_api import MeteredWebClient, call, meaning
 
 log = structlog.get_logger()

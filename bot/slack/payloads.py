@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.domain.cards import ChannelId, ChannelRef, MessageTs, TeamId, UserId
+from bot.domain import ChannelId, ChannelRef, MessageTs, TeamId, UserId
 
 Payload = Mapping[str, Any]
 _SHOWN = ("text", "url", "title_link", "from_url", "fallback")

@@ -8,10 +8,8 @@ from typing import Any
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.cards import ChannelRef, MessageTs, UserId
-from bot.domain.errors import OutcomeUnknown, SlackError, SlackUnreachable
-from bot.domain.messages import Message
-from bot.domain.ports.metrics import Metrics, RequestOutcome
+from bot.domain import ChannelRef, Message, MessageTs, OutcomeUnknown, SlackError, SlackUnreachable, UserId
+from bot.domain.ports import Metrics, RequestOutcome
 from bot.slack.web_api import call, meaning, outcome_of
 
 

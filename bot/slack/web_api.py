@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.domain.errors import (
+from bot.domain import (
     MessageGone,
     NotAllowedHere,
     OutcomeUnknown,
@@ -22,7 +22,7 @@ from bot.domain.errors import (
     TokenRefused,
     ViewGone,
 )
-from bot.domain.ports.metrics import Metrics, RequestOutcome
+from bot.domain.ports import Metrics, RequestOutcome
 
 _OUTCOMES: dict[type[SlackError], RequestOutcome] = {
     SlackBusy: RequestOutcome.RATE_LIMITED,

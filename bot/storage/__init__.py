@@ -1,1 +1,12 @@
-"""TODO."""
+"""Tables, migrations and repositories in SQL."""
+
+from bot.storage.cards import SqlCardRepository
+from bot.storage.database import Database
+from bot.storage.durations import SqlJobDurationRepository
+from bot.storage.installations import BEGUN_FOR_SECONDS, ENCRYPTED, InstallationStore, StateStore
+from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
+from bot.storage.rate_limits import SqlRateLimitStore
+from bot.storage.retention import sweep_left
+from bot.storage.tables import secrets, slack_bots, slack_installations, workspaces
+from bot.storage.transactions import Transactions, transactional
+from bot.storage.undelivered import SqlFailedCardRepository

@@ -8,22 +8,26 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import (
+from bot.domain import (
     Card,
     CardFailure,
     CardId,
     ChannelId,
     ChannelRef,
     FencingToken,
+    JobId,
+    JobState,
     MessageTs,
+    ModelId,
+    OwnershipLost,
+    PendingQuestion,
+    QuestionId,
     ReplyKind,
     TeamId,
     ThreadReply,
+    TooManyFollows,
     UserId,
 )
-from bot.domain.errors import OwnershipLost, TooManyFollows
-from bot.domain.jobs import JobId, JobState
-from bot.domain.questions import ModelId, PendingQuestion, QuestionId
 from bot.storage.tables import asks, followers, replies, watches
 
 NO_CARD: dict[str, object] = {

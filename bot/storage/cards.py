@@ -12,21 +12,24 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, case, delete, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import (
+from bot.domain import (
     NEEDS_REDRAW,
     Card,
+    CardChanged,
     CardId,
     ChannelRef,
     FencingToken,
+    JobId,
+    JobState,
     MessageTs,
+    OwnershipLost,
     ReplyKind,
     TeamId,
     ThreadReply,
     UserId,
+    WriteConflict,
     ending,
 )
-from bot.domain.errors import CardChanged, OwnershipLost, WriteConflict
-from bot.domain.jobs import JobId, JobState
 from bot.storage.card_rows import (
     NO_CARD,
     OPENED_AGAIN,

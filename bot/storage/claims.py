@@ -7,8 +7,7 @@ from uuid import uuid4
 
 from sqlalchemy import and_, update
 
-from bot.domain.cards import Card, FencingToken, TeamId
-from bot.domain.jobs import JobId
+from bot.domain import Card, FencingToken, JobId, TeamId
 from bot.storage.card_rows import select_cards
 from bot.storage.tables import watches
 from bot.storage.transactions import Transactions

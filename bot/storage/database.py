@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.domain.errors import DatabaseInUse, DatabaseTooNew, SchemaTooNew, StoreUnavailable
+from bot.domain import DatabaseInUse, DatabaseTooNew, SchemaTooNew, StoreUnavailable
 from bot.storage.migrations import bring_up_to_date
 
 CONNECTIONS = 4

@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, insert, select
 
-from bot.domain.errors import WriteConflict
-from bot.domain.jobs import JobId
+from bot.domain import JobId, WriteConflict
 from bot.storage.tables import durations
 from bot.storage.transactions import Transactions, transactional
 

@@ -12,7 +12,7 @@ from sqlalchemy import Dialect, String, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable
 from bot.encryption import EncryptionKeys
 from bot.storage.database import reason
 from bot.storage.tables import slack_bots, slack_installations, slack_oauth_states

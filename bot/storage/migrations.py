@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from bot.domain.errors import SchemaTooNew
+from bot.domain import SchemaTooNew
 from bot.storage.tables import metadata, schema_version
 
 

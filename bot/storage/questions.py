@@ -6,9 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import Card, CardId, TeamId, UserId
-from bot.domain.errors import WriteConflict
-from bot.domain.questions import ModelId, PendingQuestion, QuestionId
+from bot.domain import Card, CardId, ModelId, PendingQuestion, QuestionId, TeamId, UserId, WriteConflict
 from bot.storage.card_rows import (
     add_card,
     in_hand,

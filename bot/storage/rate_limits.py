@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from bot.domain.errors import WriteConflict
+from bot.domain import WriteConflict
 from bot.ratelimit import Rate
 from bot.storage.tables import budgets
 from bot.storage.transactions import Transactions, transactional

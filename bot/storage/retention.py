@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import delete, func, select
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable
 from bot.storage.tables import asks, slack_bots, watches
 from bot.storage.transactions import Transactions
 

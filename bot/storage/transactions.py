@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.errors import StoreUnavailable, WriteConflict
+from bot.domain import StoreUnavailable, WriteConflict
 from bot.storage.database import Database, reason
 from bot.storage.tables import budgets, schema_version
 from bot.tasks import ShieldedTasks

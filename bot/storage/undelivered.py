@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, delete, exists, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.cards import Card, CardFailure, CardId, TeamId, UserId
+from bot.domain import Card, CardFailure, CardId, TeamId, UserId
 from bot.storage.card_rows import NO_CARD, require_ownership, select_cards, waits_for_word
 from bot.storage.tables import followers, replies, watches
 from bot.storage.transactions import Transactions, transactional

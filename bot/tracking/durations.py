@@ -13,9 +13,8 @@ from datetime import datetime
 
 import structlog
 
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import Job, JobId, JobState
-from bot.domain.ports.storage import JobDurationRepository
+from bot.domain import Job, JobId, JobState, StoreUnavailable
+from bot.domain.ports import JobDurationRepository
 
 log = structlog.get_logger()
 

@@ -9,10 +9,8 @@ from typing import TypeVar
 
 import structlog
 
-from bot.domain.cards import TeamId
-from bot.domain.jobs import EventKind, Job, JobEvent, JobId, Progress
-from bot.domain.ports.worker import MessageBus
-from bot.domain.questions import QuestionId, Webhook
+from bot.domain import EventKind, Job, JobEvent, JobId, Progress, QuestionId, TeamId, Webhook
+from bot.domain.ports import MessageBus
 
 log = structlog.get_logger()
 

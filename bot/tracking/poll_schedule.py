@@ -17,7 +17,7 @@ equation 4. Jobs end once; for them this one did best of those that were tried.)
 from dataclasses import dataclass
 from math import expm1
 
-from bot.domain.jobs import JobState
+from bot.domain import JobState
 from bot.tracking.durations import SurvivalCurve
 
 FASTEST_SECONDS = 2.0

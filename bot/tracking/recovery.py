@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.delivery.direct_messages import report_failed_cards, send_direct_message
-from bot.domain.errors import JobNotFound, OmniError, SlackError, StoreUnavailable
-from bot.domain.jobs import JobId
-from bot.domain.messages import Message
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.slack import SlackMessages
-from bot.domain.ports.storage import CardRepository, FailedCardRepository, QuestionRepository
-from bot.domain.ports.worker import Runner
+from bot.delivery import report_failed_cards, send_direct_message
+from bot.domain import JobId, JobNotFound, Message, OmniError, SlackError, StoreUnavailable
+from bot.domain.ports import (
+    CardRepository,
+    FailedCardRepository,
+    OmniJobs,
+    QuestionRepository,
+    Runner,
+    SlackMessages,
+)
 from bot.rendering import ask_replies, replies
 
 log = structlog.get_logger()

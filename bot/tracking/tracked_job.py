@@ -5,10 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from bot.delivery.charts import ChartFetcher
-from bot.domain.cards import CardId, FencingToken
-from bot.domain.errors import JobNotFound
-from bot.domain.jobs import EventKind, JobEvent, JobId, JobState, JobStatus
+from bot.delivery import ChartFetcher
+from bot.domain import CardId, EventKind, FencingToken, JobEvent, JobId, JobNotFound, JobState, JobStatus
 from bot.tracking.poll_schedule import UNTOLD_SECONDS, LastPoll
 
 log = structlog.get_logger()

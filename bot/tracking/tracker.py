@@ -17,20 +17,24 @@ from typing import Any
 
 import structlog
 
-from bot.delivery.cards import CardLifecycle
-from bot.delivery.charts import ChartFetcher
-from bot.domain.cards import Card, UserId
-from bot.domain.errors import (
+from bot.delivery import CardLifecycle, ChartFetcher
+from bot.domain import (
+    Card,
     CardChanged,
+    Job,
+    JobEvent,
+    JobId,
+    JobState,
+    JobStatus,
     OmniError,
     OmniUnreachable,
     OwnershipLost,
     SlackError,
     StoreUnavailable,
+    UserId,
+    was_missed_by_webhooks,
 )
-from bot.domain.jobs import Job, JobEvent, JobId, JobState, JobStatus, was_missed_by_webhooks
-from bot.domain.ports.omni import OmniJobs
-from bot.domain.ports.storage import CardRepository
+from bot.domain.ports import CardRepository, OmniJobs
 from bot.rendering import answer
 from bot.tracking.durations import DurationModel
 from bot.tracking.events import JobEventBus

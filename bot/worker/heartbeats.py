@@ -7,7 +7,7 @@ from typing import LiteralString
 from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ConnectorException
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable
 from bot.worker.pg import reason
 
 SHOW_THAT_SESSION_LASTS: LiteralString = "SELECT pg_advisory_lock_shared(1869442665, %s::int)"

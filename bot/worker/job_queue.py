@@ -19,9 +19,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import errors
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import JobId
+from bot.domain import JobId, StoreUnavailable, TeamId
 from bot.worker.heartbeats import OwnHeartbeat, Timing, held_by_the_dead
 from bot.worker.pg import Connector, Pool, reason
 

@@ -8,7 +8,7 @@ from secrets import token_hex
 import psycopg
 import structlog
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable
 from bot.tasks import run_together
 from bot.worker.heartbeats import SHOW_NUMBER, SHOW_THAT_SESSION_LASTS, SHOWN_NUMBERS
 from bot.worker.pg import Pool, conninfo, reason

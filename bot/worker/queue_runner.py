@@ -15,10 +15,8 @@ import structlog
 from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import JobId
-from bot.domain.ports.worker import Find, Follow, MessageBus
+from bot.domain import JobId, StoreUnavailable, TeamId
+from bot.domain.ports import Find, Follow, MessageBus
 from bot.tasks import run_together
 from bot.worker.heartbeats import is_any_heart_beating
 from bot.worker.job_queue import QUEUE, TASK, FollowQueue

@@ -5,10 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import OwnershipLost
-from bot.domain.jobs import JobId
-from bot.domain.ports.worker import Find, Follow, Runner
+from bot.domain import JobId, OwnershipLost, TeamId
+from bot.domain.ports import Find, Follow, Runner
 from bot.log import begin_follow
 
 log = structlog.get_logger()

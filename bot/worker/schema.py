@@ -8,7 +8,7 @@ from typing import LiteralString
 import psycopg
 import structlog
 
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable
 from bot.worker.pg import conninfo
 
 log = structlog.get_logger()

@@ -11,8 +11,7 @@ from zlib import crc32
 
 import structlog
 
-from bot.domain.credentials import CredentialSource
-from bot.domain.errors import SettingsError, StoreUnavailable
+from bot.domain import CredentialSource, SettingsError, StoreUnavailable
 from bot.ratelimit import RateLimiter, omni_rate
 
 log = structlog.get_logger()

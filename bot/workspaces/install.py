@@ -13,18 +13,13 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import SlackError, StoreUnavailable
-from bot.domain.messages import Message
-from bot.domain.ports.metrics import NO_METRICS
+from bot.domain import Message, SlackError, StoreUnavailable, TeamId
+from bot.domain.ports import NO_METRICS
 from bot.encryption import EncryptionKeys
 from bot.rendering import ask_replies, replies
 from bot.settings import Settings
-from bot.slack.dispatch import QUIET
-from bot.slack.messages import identify, slack_client
-from bot.slack.views import reply_to_response_url
-from bot.storage.installations import InstallationStore, StateStore
-from bot.storage.transactions import Transactions
+from bot.slack import QUIET, identify, reply_to_response_url, slack_client
+from bot.storage import InstallationStore, StateStore, Transactions
 from bot.workspaces.installations import Installations
 from bot.workspaces.oauth import Flow, flow
 from bot.workspaces.registry import Workspaces

@@ -8,14 +8,9 @@ from typing import Any
 import structlog
 from sqlalchemy import delete, insert, select, update
 
-from bot.domain.cards import TeamId, UserId
-from bot.domain.credentials import Credentials, OmniAccount
-from bot.domain.errors import DecryptionFailed
-from bot.domain.questions import ModelId
+from bot.domain import Credentials, DecryptionFailed, ModelId, OmniAccount, TeamId, UserId
 from bot.encryption import EncryptionKeys
-from bot.storage.installations import ENCRYPTED
-from bot.storage.tables import slack_bots, slack_installations, workspaces
-from bot.storage.transactions import Transactions, transactional
+from bot.storage import ENCRYPTED, Transactions, slack_bots, slack_installations, transactional, workspaces
 
 log = structlog.get_logger()
 

@@ -21,11 +21,9 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
-from bot.slack.dispatch import QUIET
-from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
-from bot.storage.installations import BEGUN_FOR_SECONDS, InstallationStore, StateStore
+from bot.domain import StoreUnavailable, TeamId
+from bot.slack import OPTIONAL_SCOPES, QUIET, REQUIRED_SCOPES
+from bot.storage import BEGUN_FOR_SECONDS, InstallationStore, StateStore
 from bot.workspaces.oauth_pages import HEADERS, NOT_STORED, SLACK_SILENT, STARTING, Page, failure, success
 
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-from bot.domain.cards import TeamId
+from bot.domain import TeamId
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>

@@ -10,18 +10,12 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from bot.delivery.outcomes import CardOutcomes
-from bot.domain.errors import WriteConflict
-from bot.domain.ports.worker import Runners
-from bot.storage.tables import secrets
-from bot.storage.transactions import Transactions
-from bot.tracking.events import EventRouter
-from bot.worker.job_queue import FollowQueue
-from bot.worker.pg import open_pool
-from bot.worker.pg_notify import PgNotify
-from bot.worker.queue_runner import QueueRunners
-from bot.worker.runner import TaskRunners
-from bot.worker.schema import prepare
+from bot.delivery import CardOutcomes
+from bot.domain import WriteConflict
+from bot.domain.ports import Runners
+from bot.storage import Transactions, secrets
+from bot.tracking import EventRouter
+from bot.worker import FollowQueue, PgNotify, QueueRunners, TaskRunners, open_pool, prepare
 
 BYTES = 32
 

@@ -10,10 +10,8 @@ from math import inf
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain.cards import TeamId
-from bot.domain.credentials import Credentials, CredentialSource
-from bot.domain.errors import StoreUnavailable
-from bot.domain.ports.metrics import GaugeSnapshot
+from bot.domain import Credentials, CredentialSource, StoreUnavailable, TeamId
+from bot.domain.ports import GaugeSnapshot
 from bot.ratelimit import RateLimiter
 from bot.workspaces.workspace import Workspace
 

@@ -7,10 +7,9 @@ import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.credentials import Credentials
-from bot.domain.errors import SlackBusy, SlackError, TokenRefused
+from bot.domain import Credentials, SlackBusy, SlackError, TokenRefused
 from bot.settings import Settings
-from bot.slack.messages import Identity, identify, may_connect, slack_client
+from bot.slack import Identity, identify, may_connect, slack_client
 
 log = structlog.get_logger()
 

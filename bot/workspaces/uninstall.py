@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain.cards import TeamId
-from bot.domain.errors import StoreUnavailable
+from bot.domain import StoreUnavailable, TeamId
 
 log = structlog.get_logger()
 

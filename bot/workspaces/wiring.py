@@ -7,50 +7,58 @@ from typing import Protocol
 
 from slack_bolt.async_app import AsyncApp
 
-from bot.delivery.cards import CardLifecycle
-from bot.delivery.fallback import BlockSupport
-from bot.delivery.outcomes import CardOutcomes
-from bot.delivery.posts import MessagePoster
-from bot.delivery.thread import CompletionThread
-from bot.delivery.updates import MessageUpdater
-from bot.delivery.uploads import FileUploader
-from bot.domain.access import AccessPolicy
-from bot.domain.cards import TeamId, UserId
-from bot.domain.people import SlackUser
-from bot.domain.ports.metrics import NO_METRICS, Metrics
-from bot.domain.ports.omni import IdentityMapper, OmniJobs, OmniQuestions
-from bot.domain.ports.slack import EphemeralReply, SlackDirectory, SlackMessages, SlackViews
-from bot.domain.ports.storage import (
-    CardRepository,
-    FailedCardRepository,
-    JobDurationRepository,
-    QuestionRepository,
+from bot.delivery import (
+    BlockSupport,
+    CardLifecycle,
+    CardOutcomes,
+    CompletionThread,
+    FileUploader,
+    MessagePoster,
+    MessageUpdater,
 )
-from bot.domain.ports.worker import Follow, Runner
-from bot.domain.questions import ModelId
-from bot.handlers.background import InteractionRunner
-from bot.handlers.commands import CommandHandlers
-from bot.handlers.home_tab import HomeTabs
-from bot.handlers.messages import MessageHandlers
-from bot.handlers.modals import ModalHandlers
-from bot.handlers.shortcuts import Shortcuts
+from bot.domain import AccessPolicy, ModelId, SlackUser, TeamId, UserId
+from bot.domain.ports import (
+    NO_METRICS,
+    CardRepository,
+    EphemeralReply,
+    FailedCardRepository,
+    Follow,
+    IdentityMapper,
+    JobDurationRepository,
+    Metrics,
+    OmniJobs,
+    OmniQuestions,
+    QuestionRepository,
+    Runner,
+    SlackDirectory,
+    SlackMessages,
+    SlackViews,
+)
+from bot.handlers import (
+    CommandHandlers,
+    HomeTabs,
+    InteractionRunner,
+    MessageHandlers,
+    ModalHandlers,
+    Shortcuts,
+)
 from bot.ratelimit import RateLimiter
-from bot.services.ask import AskService
-from bot.services.authorization import PolicyAuthorization
-from bot.services.cancel import CancelService
-from bot.services.follow import FollowService
-from bot.services.intents import Intents
-from bot.services.job_data import JobDataService
-from bot.services.job_results import JobResults
-from bot.services.lookups import Lookups
-from bot.services.models import ModelCatalog
-from bot.services.shared_channels import SharedChannels
-from bot.services.submission import QuestionSubmitter
-from bot.services.targets import Targets
+from bot.services import (
+    AskService,
+    CancelService,
+    FollowService,
+    Intents,
+    JobDataService,
+    JobResults,
+    Lookups,
+    ModelCatalog,
+    PolicyAuthorization,
+    QuestionSubmitter,
+    SharedChannels,
+    Targets,
+)
 from bot.settings import Settings
-from bot.tracking.durations import DurationModel
-from bot.tracking.events import JobEventBus
-from bot.tracking.tracker import JobTracker
+from bot.tracking import DurationModel, JobEventBus, JobTracker
 from bot.user_limit import UserLimit
 
 

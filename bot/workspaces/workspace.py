@@ -16,32 +16,23 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import SteadyClock
-from bot.domain.access import AccessPolicy
-from bot.domain.cards import UserId
-from bot.domain.credentials import Credentials
-from bot.domain.errors import StoreUnavailable
-from bot.domain.people import SlackUser
-from bot.domain.ports.metrics import GaugeSnapshot, Metrics
-from bot.domain.ports.storage import CardRepository
-from bot.omni.client import OmniClient, omni_client
-from bot.omni.webhooks import webhook_for
+from bot.domain import AccessPolicy, Credentials, SlackUser, StoreUnavailable, UserId
+from bot.domain.ports import CardRepository, GaugeSnapshot, Metrics
+from bot.omni import OmniClient, omni_client, webhook_for
 from bot.ratelimit import OmniRateLimiters, RateLimiter, edit_limiter
-from bot.services.authorization import KNOWN_FOR_SECONDS
-from bot.services.lookups import Lookups
-from bot.services.omni_users import OmniUserMapper
+from bot.services import KNOWN_FOR_SECONDS, Lookups, OmniUserMapper
 from bot.settings import Settings
-from bot.slack.directory import WebApiDirectory
-from bot.slack.dispatch import QUIET
-from bot.slack.messages import WebApiMessages, slack_client
-from bot.slack.views import WebApiViews, reply_to_response_url
-from bot.storage.cards import SqlCardRepository
-from bot.storage.durations import SqlJobDurationRepository
-from bot.storage.questions import SqlQuestionRepository
-from bot.storage.rate_limits import SqlRateLimitStore
-from bot.storage.transactions import Transactions
-from bot.storage.undelivered import SqlFailedCardRepository
+from bot.slack import QUIET, WebApiDirectory, WebApiMessages, WebApiViews, reply_to_response_url, slack_client
+from bot.storage import (
+    SqlCardRepository,
+    SqlFailedCardRepository,
+    SqlJobDurationRepository,
+    SqlQuestionRepository,
+    SqlRateLimitStore,
+    Transactions,
+)
 from bot.tasks import end
-from bot.tracking.recovery import look_again, sweep, sweep_asks, sweep_given_ups
+from bot.tracking import look_again, sweep, sweep_asks, sweep_given_ups
 from bot.user_limit import UserLimit
 from bot.workspaces.processes import ProcessResources
 from bot.workspaces.uninstall import Uninstaller

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The simulated Omni: its API, its jobs and its webhooks."""

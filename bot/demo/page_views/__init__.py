@@ -1,1 +1,1 @@
-"""TODO."""
+"""Slack's messages as trees that the demo page draws."""

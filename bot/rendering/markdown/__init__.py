@@ -1,1 +1,1 @@
-"""TODO."""
+"""Splits, converts and sanitizes Omni's Markdown for Slack. Pure."""

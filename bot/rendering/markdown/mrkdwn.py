@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.domain.text import strip_control_chars
+from bot.domain import strip_control_chars
 from bot.rendering.markdown.sanitize import BREAK, without_pings
 from bot.rendering.markdown.tables import table_of
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from markdown_it import MarkdownIt
 
-from bot.domain.text import INVISIBLE, strip_control_chars
+from bot.domain import INVISIBLE, strip_control_chars
 
 BREAK = "\u200b"
 """ZERO WIDTH SPACE: put inside what must not come alive. `strip_control_chars` takes it out, so nothing piles up."""

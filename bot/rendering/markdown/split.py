@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from bot.domain.text import strip_control_chars
+from bot.domain import strip_control_chars
 from bot.rendering.markdown.reference_links import inline_references
 from bot.rendering.markdown.sanitize import BREAK, sanitize
 from bot.rendering.markdown.segments import Dedent, Kind, Segment, segments

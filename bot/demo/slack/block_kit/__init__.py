@@ -1,1 +1,1 @@
-"""TODO."""
+"""What the simulated Slack accepts as blocks, messages and views."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The simulated Web API, one module per family of methods."""
