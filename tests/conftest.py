@@ -31,10 +31,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 SLOW = (
     "end_to_end",
-    "test_main",
-    "test_stage",
-    "test_queue",
-    "test_socketmode",
+    "test_command_line",
+    "test_run",
+    "test_queue_runner",
+    "test_socket_mode",
     "test_contracts",
     "test_container",
     "test_deployment",

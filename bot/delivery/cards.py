@@ -84,7 +84,7 @@ class CardLifecycle:
             await self._poster.post_once(
                 PendingPost(
                     place=card.channel,
-                    variants=self.content(card, status),
+                    variants=self._content(card, status),
                     card=card.id,
                     thread=card.thread,
                     started_at=card.post_started_at,
@@ -113,13 +113,13 @@ class CardLifecycle:
     def schedule_update(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
         """Let the card show how the job stands, if that looks different from what it shows."""
         if not card.is_message_gone and not card.ended:
-            self._updater.schedule_update(card, ts, self.content(card, status))
+            self._updater.schedule_update(card, ts, self._content(card, status))
 
     async def finalize(self, card: Card, ts: MessageTs, status: JobStatus, chart: ChartFetcher) -> None:
         """Give the card its last look, post in its thread what belongs there, and close the watch. Where people of
         another organisation have come to read along, the end goes to its followers' direct messages."""
         if status.has_ended and await self._is_shared(card.channel):
-            await self.withhold(card, ts, status)
+            await self._withhold(card, ts, status)
             return
         taken = not card.is_message_gone and await self._show_the_end(card, ts, status)
         newest = await self._cards.reload(card)
@@ -153,7 +153,7 @@ class CardLifecycle:
             # Its people must be able to go on: they get a card of their own, which then says so.
             await self._cards.forget_message(watch.id, ts)
 
-    async def withhold(self, watch: Card, ts: MessageTs, status: JobStatus) -> None:
+    async def _withhold(self, watch: Card, ts: MessageTs, status: JobStatus) -> None:
         log.info("end withheld", watch=watch.id, channel=watch.channel.id)
         if not watch.is_message_gone:
             await self._updater.show_final(watch, ts, (card.render_withheld(watch, status, self._tenant),))
@@ -162,13 +162,13 @@ class CardLifecycle:
     async def mark_retried(self, card: Card, status: JobStatus) -> None:
         """Let the card of an ended job say who has had its question asked again. Raises ClaimLost."""
         if card.message_ts is not None and not card.is_message_gone:
-            await self._updater.show_final(card, card.message_ts, self.content(card, status), ended=True)
+            await self._updater.show_final(card, card.message_ts, self._content(card, status), ended=True)
 
     async def _show_the_end(self, card: Card, ts: MessageTs, status: JobStatus) -> bool:
         """Whether the card says how the job ended. One that did before Omni forgot the job is left as it is."""
         if card.ended and not status.has_ended and not card.is_stale:
             return True
-        taken = await self._updater.show_final(card, ts, self.content(card, status), ended=status.has_ended)
+        taken = await self._updater.show_final(card, ts, self._content(card, status), ended=status.has_ended)
         if taken and not card.ended:
             self._count_the_end(card, status)
         return taken
@@ -187,7 +187,7 @@ class CardLifecycle:
         is_the_end = ended and fingerprint is not None
         return await self._cards.mark_posted(card_id, tried_at, ts, fingerprint, ended=is_the_end)
 
-    def content(self, watch: Card, status: JobStatus) -> tuple[Message, ...]:
+    def _content(self, watch: Card, status: JobStatus) -> tuple[Message, ...]:
         return self._block_support.supported(card.render_card(watch, status, self._now(), self._tenant))
 
     async def _refusal(self, card: Card, status: JobStatus) -> CardFailure | None:

@@ -186,7 +186,8 @@ class OmniClient:
         return read_submitted(answer, question)
 
     async def cancel(self, job: JobId) -> JobState:
-        """See `OmniQuestions.cancel`. It may be asked any number of times: on a job that has ended it changes nothing."""
+        """See `OmniQuestions.cancel`. It may be asked any number of times: on a job that has ended it changes
+        nothing."""
         asked = OmniRequest(f"/api/v1/ai/jobs/{job}/cancel", method="POST")
         answer = await self._http.ask(asked, urgent=True)
         if answer.status == 409:

@@ -78,7 +78,8 @@ class _Part:
 
 
 def prepare(job: Job) -> None:
-    """Cut a job's answer into its parts, once for all places that follow it: `answer_card` and `continuation` find them ready. It may
+    """Cut a job's answer into its parts, once for all places that follow it: `answer_card` and `continuation`
+    find them ready. It may
     take a second, so do it in a thread."""
     _parts(job)
 

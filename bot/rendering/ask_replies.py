@@ -94,8 +94,8 @@ def orphaned() -> str:
 def taken_but_not_stored(job: JobId) -> str:
     """Omni has taken a question, and the bot's database did not take that."""
     return (
-        f"Omni has taken your question, but I can't reach my own storage. To follow it, type `{replies.COMMAND}` and its "
-        f"id in a while: {code(job, 60)}."
+        f"Omni has taken your question, but I can't reach my own storage. To follow it, type "
+        f"`{replies.COMMAND}` and its id in a while: {code(job, 60)}."
     )
 
 

@@ -284,7 +284,8 @@ def restarting() -> str:
 
 
 def interrupted(follow: str) -> str:
-    """A follow whose process ended before it was looked up. `follow`: as of an `PendingQuestion`. Stands alone, in direct
+    """A follow whose process ended before it was looked up. `follow`: as of an `PendingQuestion`. Stands
+    alone, in direct
     messages."""
     return (
         f"I was interrupted before I could follow the job that you asked for ({code(follow, 60)}). "

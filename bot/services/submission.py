@@ -92,7 +92,8 @@ class QuestionSubmitter:
         now: Callable[[], datetime],
         events: JobEventBus | None = None,
     ) -> None:
-        """`follow_service`: tells what became of a card. `start` sees that a job is followed. `steps`: what is settled before
+        """`follow_service`: tells what became of a card. `start` sees that a job is followed. `steps`: what
+        is settled before
         the process ends. `events`: what Omni is asked to tell by itself; None: nothing."""
         self._omni = omni
         self._asking = asking

@@ -20,7 +20,8 @@ class WebApiDirectory:
         self._team = team
 
     async def user(self, user: UserId) -> SlackUser:
-        """See `SlackDirectory.user`. Slack says of people of other workspaces neither whether they are guests there nor,
+        """See `SlackDirectory.user`. Slack says of people of other workspaces neither whether they are guests
+        there nor,
         where they share a channel with the bot, that they are strangers: their team tells."""
         answer = await call(lambda: self._client.users_info(user=user))
         return _person(user, answer["user"], self._team)

@@ -14,7 +14,8 @@ from bot.slack.web_api import call, meaning, outcome_of
 
 
 class WebApiViews:
-    """`SlackViews` over Slack's Web API. Each call is made once: all but `open` and `reply_to_response_url` may be made again."""
+    """`SlackViews` over Slack's Web API. Each call is made once: all but `open` and `reply_to_response_url`
+    may be made again."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         """`client` comes from `slack_client`."""

@@ -57,7 +57,8 @@ _still_open = watches.c.closed_at.is_(None)
 
 
 class SqlCardRepository:
-    """`CardRepository` of one team. Every statement names it: no id, wherever it comes from, leads to another team's rows."""
+    """`CardRepository` of one team. Every statement names it: no id, wherever it comes from, leads to another
+    team's rows."""
 
     def __init__(
         self, transactions: Transactions, team: TeamId, most_open_follows: int | None = None

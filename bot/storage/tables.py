@@ -87,7 +87,8 @@ asks = Table(
     Column("follow", String(48)),
     Index("asks_by_user", "user", "asked_at"),
 )
-"""One row per question, and per follow that was asked for, as `asks.PendingQuestion` describes it; never what a question asks.
+"""One row per question, and per follow that was asked for, as `asks.PendingQuestion` describes it; never what
+a question asks.
 `told`: its person knows of its loss. `thread` is written no more."""
 
 secrets = Table(

@@ -6,7 +6,8 @@ a second and costs 1/t requests. For a given number of requests the loss is leas
 to the square root of its h. (Source: J. B. Keller, "Optimum checking schedules for systems subject to random failure",
 Management Science 21(3), 1974, doi.org/10.1287/mnsc.21.3.256.)
 
-Nobody has to solve that for all jobs together. Asking always for the job with the greatest `priority` comes to the same.
+Nobody has to solve that for all jobs together. Asking always for the job with the greatest `priority` comes
+to the same.
 The worth is the seconds for which the job has, on average, been over without our knowing: soon after a look that is
 h t²/2, which is equal for all jobs when t goes with 1/√h. It goes on where the square root ends: once a job has most
 likely ended, it grows by a second each second. So no job is ever left out. (An index of this kind orders web pages,

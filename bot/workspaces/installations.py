@@ -1,4 +1,5 @@
-"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a `credentials.CredentialSource`."""
+"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a
+`credentials.CredentialSource`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.benchmarks import delay, load, sockets, takes, webhooks
+from tests.benchmarks import delay, load, sockets, structure, takes, webhooks
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.delay import Cell, Measured
 from tests.benchmarks.plot import plot
@@ -124,6 +124,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "sockets": over_sockets,
     "load": loads,
     "webhooks": told,
+    "structure": structure.show,
 }
 
 

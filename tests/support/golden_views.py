@@ -1,6 +1,7 @@
 """Every modal and Home tab of the bot, and the files that hold what Slack is sent of them.
 
-Run as `uv run python -m tests.support.golden_views` to write the files in `tests/data/views/` anew after a deliberate change.
+Run as `uv run python -m tests.support.golden_views` to write the files in `tests/data/views/` anew after a
+deliberate change.
 """
 
 import json

@@ -39,7 +39,8 @@ The bot itself is under the [MIT licence](../LICENSE). Running it takes these pa
 names; each brings its licence's text with it, in the image below `/app/.venv`. The image also holds Debian and Python,
 whose licences are in it at `/usr/share/doc` and `/usr/local/lib`. What only the tests use is not listed.
 
-Made from the lock by `uv run python -m tests.support.licences`; a test compares the two, and fails at a licence that is not
+Made from the lock by `uv run python -m tests.support.licences`; a test compares the two, and fails at a
+licence that is not
 argued for here.
 
 | Package | Version | Licence |

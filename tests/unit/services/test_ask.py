@@ -417,7 +417,7 @@ async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told
 
     stage.asks.begin = stored_without_saying_so  # type: ignore[method-assign]
     async with stage.bot() as desks:
-        assert said(await question(desks)) == replies.storage_down()
+        assert said(await ask(desks)) == replies.storage_down()
         await asyncio.sleep(600)
         await stage.tell_orphans()
     assert stage.asking.submitted == [] and stage.told() == []

@@ -1,6 +1,7 @@
 """One workspace runs until it is told to stop, ends in order and in bounded time, and leaves no follow behind."""
 
 import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ class Parts:
         self.ended: list[str] = []
         self.takes_seconds: dict[str, float] = {}
         self.breaks = asyncio.Event()
+        self.loses_cancellation = ""
         self.drawing = SimpleNamespace(run=lambda: self.runs("drawing"))
         self.errands = SimpleNamespace(drain=lambda: self.ends("requests"))
         self.submitting = SimpleNamespace(end=lambda: self.ends("submitting"))
@@ -26,6 +28,9 @@ class Parts:
 
     async def runs(self, what: str) -> None:
         try:
+            if what == self.loses_cancellation:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
             await asyncio.Event().wait()
         finally:
             self.ended.append(what)
@@ -53,6 +58,15 @@ async def test_it_runs_until_it_is_told_to_stop_and_ends_what_is_new_before_what
     stop.set()
     await running
     assert parts.ended == ["requests", "submitting", "upkeep", "follows", "posts", "drawing"]
+
+
+async def test_a_lost_cancellation_does_not_hold_up_the_end() -> None:
+    parts, stop = Parts(), asyncio.Event()
+    parts.loses_cancellation = "upkeep"
+    stop.set()
+    async with asyncio.timeout(3.0):
+        await parts.workspace().run(stop)
+    assert "upkeep" in parts.ended
 
 
 async def test_what_takes_too_long_at_the_end_is_left_unfinished(capsys: pytest.CaptureFixture[str]) -> None:
