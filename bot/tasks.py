@@ -1,6 +1,7 @@
-"""Steps that are finished once begun, even when the task that asked for them is cancelled half-way."""
+"""Building blocks for coroutines: shielded steps, background tasks, repetition, back-off, and a bounded cache."""
 
 import asyncio
+from collections import UserDict
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
@@ -10,44 +11,84 @@ from bot.domain import CardId, StoreUnavailable
 
 log = structlog.get_logger()
 
-
+K = TypeVar("K")
+V = TypeVar("V")
 T = TypeVar("T")
 
 
-class ShieldedTasks:
-    """Runs each step in a task of its own that a cancelled caller leaves to its end.
+def loop_time() -> float:
+    """Monotonic time of the running event loop, in seconds."""
+    return asyncio.get_running_loop().time()
 
-    A database connection torn out of a transaction is lost, and a message posted without its ts being stored
-    may be posted again; both happen when a caller's cancellation reaches into them.
+
+def backoff_seconds(failures: int, *, first: float = 1.0, longest: float) -> float:
+    """Seconds to wait before the next try: `first` at 0 failures, doubled by each failure, at most `longest`."""
+    return min(longest, first * 2.0 ** min(failures, 30))
+
+
+class RecentKeys(UserDict[K, V]):
+    """Dictionary bounded to the keys that were set last."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: K, value: V) -> None:
+        """Set the value and make its key the newest; drop the oldest key if there are too many."""
+        self.data.pop(key, None)
+        self.data[key] = value
+        if len(self.data) > self._most:
+            del self.data[next(iter(self.data))]
+
+
+async def repeat_until_cancelled(
+    action: Callable[[], Awaitable[object]], *, every_seconds: float, failure_event: str
+) -> None:
+    """Run the action at once and then again and again, with a pause after each run.
+
+    A database that is down does not end the loop: `failure_event` is logged. Every other error does.
+    """
+    while True:
+        try:
+            await action()
+        except StoreUnavailable as error:
+            log.error(failure_event, reason=str(error))
+        await asyncio.sleep(every_seconds)
+
+
+class ShieldedTasks:
+    """Runs each step in its own task, which goes on when the caller is cancelled.
+
+    For steps that must not stop half-way: a database transaction, or posting a message and storing its ts.
     """
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, step: Coroutine[Any, Any, T]) -> T:
-        """Do the step. If the caller is cancelled meanwhile, the step goes on without it."""
+        """Run the step and return its result. If the caller is cancelled, the step goes on without it."""
         task = asyncio.create_task(step)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
         return await asyncio.shield(task)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
         if not task.cancelled():
-            # Taken here, or asyncio reports a failure that a cancelled caller can no longer hear of.
+            # Retrieved here, so that asyncio does not report the failure of a step whose caller was cancelled.
             task.exception()
 
     async def drain(self) -> None:
-        """Wait for the steps that were left behind. For the end of the process."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait for all steps to end. For the end of the process."""
+        while self._running:
+            await asyncio.wait(self._running)
 
 
 CANCELS_AGAIN_AFTER_SECONDS = 1.0
 
 
 async def run_together(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Wait for tasks that are to run until they are cancelled; if one breaks, end the others and raise its error."""
+    """Wait for background tasks; when one fails or this is cancelled, end all of them. Raises the task's error."""
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
@@ -58,10 +99,10 @@ async def run_together(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they have ended.
+    """Cancel the tasks, repeatedly, until they have ended.
 
-    Once may not be enough: up to Python 3.11, `asyncio.wait_for`, by which a pool waits for a connection, loses a
-    cancellation that comes in the moment in which the wait is over. Source: github.com/python/cpython/issues/86296.
+    Once may not be enough: up to Python 3.11, `asyncio.wait_for`, which a pool uses to wait for a connection, loses
+    a cancellation that comes at the moment the wait ends. Source: github.com/python/cpython/issues/86296.
     """
     pending = set(tasks)
     while pending:
@@ -72,24 +113,26 @@ async def end(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 STORED_WITHIN_SECONDS = 120.0
-"""How long a database that is down is asked again to take the ts of what Slack holds: after that it has to be
-looked for, which not every installation may do."""
+"""How long storing a posted message's ts is retried. After that the message must be searched for, which needs a scope
+that not every installation has."""
+
+LONGEST_STORE_BACKOFF_SECONDS = 5.0
 
 
 async def retry_until_stored(card_id: CardId, store: Callable[[], Awaitable[T]]) -> T:
-    """Store what Slack holds, again and again while the database is down. Returns what `store` does.
+    """Call `store` until the database answers, and return its result.
 
     Raises:
-        StoreUnavailable: it has been down for STORED_WITHIN_SECONDS.
+        StoreUnavailable: the database has been down for STORED_WITHIN_SECONDS.
     """
-    give_up_at = asyncio.get_running_loop().time() + STORED_WITHIN_SECONDS
+    give_up_at = loop_time() + STORED_WITHIN_SECONDS
     failures = 0
     while True:
         try:
             return await store()
         except StoreUnavailable as error:
-            if asyncio.get_running_loop().time() >= give_up_at:
+            if loop_time() >= give_up_at:
                 raise
-            log.warning("not stored yet", watch=card_id, reason=str(error))
-            await asyncio.sleep(min(5.0, 2.0**failures))
+            log.warning("not stored yet", card=card_id, reason=str(error))
+            await asyncio.sleep(backoff_seconds(failures, longest=LONGEST_STORE_BACKOFF_SECONDS))
             failures += 1
