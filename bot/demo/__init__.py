@@ -1,1 +1,1 @@
-"""The world in small: a simulated Omni, a simulated Slack, and a page to play with them."""
+"""Simulated Slack and Omni, and a page to try the bot on them."""

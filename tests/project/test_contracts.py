@@ -19,7 +19,12 @@ from tests.support.paths import ROOT
 from tests.support.project_docs import POSSIBLE, REQUIRED
 
 PAGES = {
-    path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    path: path.read_text("utf-8")
+    for path in (
+        ROOT / "README.md",
+        ROOT / ".github" / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
 }
 
 ALL = "\n".join(PAGES.values())
@@ -124,10 +129,56 @@ def test_the_docs_draw_every_state_of_a_job() -> None:
     assert set(re.findall(r"[A-Z]{5,}", diagram)) == set(JobState) - {JobState.UNKNOWN}
 
 
-def test_the_docs_name_every_module() -> None:
-    named = {name for row in rows(section("The modules")) for name in re.findall(r"`(\w+)/?`", row[0])}
+def packages() -> dict[str, str]:
+    """The packages of the bot, and the first sentence or sentences of each one's docstring."""
+    found = {}
+    for path in (ROOT / "bot").glob("*/__init__.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        found[path.parent.name] = " ".join(docstring.split("\n\n")[0].split())
+    return found
 
-    assert named == {path.stem for path in (ROOT / "bot").rglob("*.py")} - {"__init__"} | {"demo"}
+
+def test_docs_describe_every_package() -> None:
+    described = dict(rows(section("The packages")))
+
+    assert described == {f"`{name}`": sentence for name, sentence in packages().items()}
+
+
+def test_paths_named_in_the_contributor_guide_exist() -> None:
+    guide = PAGES[ROOT / ".github" / "CONTRIBUTING.md"]
+    named = set(re.findall(r"`([\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:toml|yml|md|lock))`", guide))
+
+    assert len(named) > 40
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def imports_between_packages() -> set[tuple[str, str]]:
+    """Each pair of packages of which the first imports the second."""
+    pairs = set()
+    for name in packages():
+        for path in (ROOT / "bot" / name).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bot."):
+                    pairs.add((name, (node.module or "").split(".")[1]))
+    return {(name, other) for name, other in pairs if other in packages() and other != name}
+
+
+def drawn_arrows() -> set[tuple[str, str]]:
+    """The arrows between packages in the picture of the docs."""
+    lines = re.findall(r"^ +(.+) --> (.+)$", section("The packages"), re.MULTILINE)
+    pairs = {(a, b) for left, right in lines for a in left.split(" & ") for b in right.split(" & ")}
+    return {(a, b) for a, b in pairs if a in packages()}
+
+
+def test_docs_draw_the_imports_between_packages() -> None:
+    arrows, imports = drawn_arrows(), imports_between_packages()
+    reached = set(arrows)
+    while more := {(a, d) for a, b in reached for c, d in arrows if b == c} - reached:
+        reached |= more
+
+    assert arrows <= imports
+    assert imports <= reached
+    assert set(packages()) == {name for arrow in arrows for name in arrow} | {"demo"}
 
 
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))

@@ -33,17 +33,17 @@ _NAMES = {
 }
 """SPDX's identifiers for what packages say that are older than those."""
 
-_ABOVE = """# Licences
+_ABOVE = """# Licenses
 
-The bot itself is under the [MIT licence](../LICENSE). Running it takes these packages, at the versions that `uv.lock`
-names; each brings its licence's text with it, in the image below `/app/.venv`. The image also holds Debian and Python,
-whose licences are in it at `/usr/share/doc` and `/usr/local/lib`. What only the tests use is not listed.
+The bot itself is under the [MIT license](../LICENSE). It runs with the packages below, at the versions in `uv.lock`.
+Each package includes the text of its license; in the container image it is below `/app/.venv`. The image also contains
+Debian and Python, whose licenses are in `/usr/share/doc` and `/usr/local/lib`. Packages that only the tests use are not
+listed.
 
-Made from the lock by `uv run python -m tests.support.licences`; a test compares the two, and fails at a
-licence that is not
-argued for here.
+`uv run python -m tests.support.licences` writes this page from the lock file. A test fails if they differ, or if a
+license is not accepted here.
 
-| Package | Version | Licence |
+| Package | Version | License |
 | --- | --- | --- |
 """
 
@@ -118,7 +118,7 @@ def written(packages: list[Package]) -> str:
     ]
     used = {identifier for package in packages for identifier in identifiers(package.licence)}
     reasons = [f"- **{name}**: {why}.\n" for name, why in WEAK_COPYLEFT.items() if name in used]
-    return _ABOVE + "".join(rows) + "\nThose that are not merely permissive:\n\n" + "".join(reasons)
+    return _ABOVE + "".join(rows) + "\nLicenses with conditions beyond attribution:\n\n" + "".join(reasons)
 
 
 def _said(package: PackageMetadata) -> str:
