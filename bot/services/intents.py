@@ -6,7 +6,8 @@ stored ──► prepared ──► proceeds: bound to its job and watch
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -14,15 +15,15 @@ from typing import TypeVar
 import structlog
 
 from bot.delivery import InterruptedRequest, Reply
-from bot.domain import Message, PendingQuestion, StoreUnavailable
+from bot.domain import CardId, Message, PendingQuestion, StoreUnavailable
 from bot.domain.ports import QuestionRepository
-from bot.services.submission_steps import heartbeat, rollback, rollback_if_begun
-from bot.tasks import ShieldedTasks
+from bot.tasks import ShieldedTasks, retry_until_stored
 
 log = structlog.get_logger()
 
 STORED_WITHIN_SECONDS = 2.0
 """How long the database may take to store an intent; the acknowledgement, for which Slack waits 3 s, comes after it."""
+HEARTBEAT_SECONDS = 30.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,7 +62,7 @@ class Intents:
                 is_new = await self._questions.begin(question)
         except (StoreUnavailable, TimeoutError) as error:
             # It may be stored all the same, and must not be reported later as if it had been accepted.
-            self._withdraw_later(partial(rollback_if_begun, self._questions, question, self._now()))
+            self._withdraw_later(partial(_rollback_if_begun, self._questions, question, self._now()))
             raise StoreUnavailable(str(error) or "intent not stored in time") from error
         if not is_new:
             return None  # what Slack has delivered to another process too is that one's to answer
@@ -79,10 +80,12 @@ class Intents:
             return await prepare()
         except asyncio.CancelledError as ending:
             # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
-            raise InterruptedRequest(lambda: self._steps.run(rollback(self._questions, question))) from ending
+            raise InterruptedRequest(
+                lambda: self._steps.run(_rollback(self._questions, question))
+            ) from ending
         except Exception:
             # Nothing was done, and the caller replies so.
-            await self._steps.run(rollback(self._questions, question))
+            await self._steps.run(_rollback(self._questions, question))
             raise
 
     def withdrawn(self, question: PendingQuestion, message: Message) -> Reply:
@@ -92,7 +95,7 @@ class Intents:
             try:
                 await self._questions.rollback(question.id)
             except StoreUnavailable:
-                self._withdraw_later(partial(rollback, self._questions, question))
+                self._withdraw_later(partial(_rollback, self._questions, question))
 
         return Reply(message, end)
 
@@ -114,3 +117,42 @@ class Intents:
                 await withdrawal()
             except Exception:
                 log.exception("errand broke")
+
+
+@asynccontextmanager
+async def heartbeat(
+    questions: QuestionRepository, question: PendingQuestion, now: Callable[[], datetime]
+) -> AsyncIterator[None]:
+    """Heartbeat for a question in progress, so that other processes don't treat it as abandoned."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                await questions.heartbeat(question.id, now())
+            except StoreUnavailable as error:
+                log.warning("question heartbeat not stored", reason=str(error))
+
+    beating = asyncio.create_task(beat(), name=f"heartbeat {question.id}")
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+async def _rollback(questions: QuestionRepository, question: PendingQuestion) -> None:
+    try:
+        await retry_until_stored(CardId(question.id), partial(questions.rollback, question.id))
+    except StoreUnavailable as error:
+        log.warning("question not rolled back", reason=str(error))
+
+
+async def _rollback_if_begun(questions: QuestionRepository, question: PendingQuestion, now: datetime) -> None:
+    """Delete a question that may have been stored, unless another process has taken it up since."""
+    try:
+        is_mine = await retry_until_stored(CardId(question.id), partial(questions.take_over, question, now))
+    except StoreUnavailable as error:
+        log.warning("question not rolled back", reason=str(error))
+        return
+    if is_mine:
+        await _rollback(questions, question)

@@ -24,6 +24,7 @@ from bot.domain import (
     CardId,
     ConversationBusy,
     JobId,
+    JobNotFound,
     Message,
     MessageTs,
     OmniError,
@@ -39,15 +40,18 @@ from bot.domain.ports import OmniJobs, OmniQuestions, QuestionRepository, SlackM
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.follow import FollowService
-from bot.services.intents import Intents
-from bot.services.submission_steps import heartbeat, wait_for_conversation
+from bot.services.intents import Intents, heartbeat
 from bot.services.targets import Target
 from bot.tasks import ShieldedTasks, retry_until_stored
 from bot.tracking import JobEventBus
 
 log = structlog.get_logger()
 
-TOLD_WITHIN_TRIES = 5
+NOTIFY_TRIES = 5
+CONVERSATION_POLL_SECONDS = 5.0
+UNKNOWN_JOB_SECONDS = 60.0
+"""Wait before asking in a busy conversation whose active job is not known: about as long as most jobs take."""
+LONGEST_WAIT_SECONDS = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ class QuestionSubmitter:
     async def _submit_in_turn(self, submission: PreparedQuestion) -> Message | Reply | None:
         ahead = await submission.ahead() if submission.ahead is not None else ()
         try:
-            if not await wait_for_conversation(self._omni, ahead):
+            if not await _wait_for_conversation(self._omni, ahead):
                 raise ConversationBusy("409")
             if not await self._questions.heartbeat(submission.ask.id, self._now()):
                 return None  # this process was paused for so long that another has told of it
@@ -234,7 +238,7 @@ class QuestionSubmitter:
     async def _tell(self, question: PendingQuestion, message: Message) -> bool:
         """Tell the person, who has gone on since, in direct messages. False if Slack does not take it."""
         failures = 0
-        while failures < TOLD_WITHIN_TRIES:
+        while failures < NOTIFY_TRIES:
             try:
                 await send_direct_message(
                     self._messages,
@@ -266,6 +270,32 @@ class QuestionSubmitter:
 
     def _note(self, submission: PreparedQuestion, outcome: str, job: JobId | None = None) -> None:
         audit(submission.act, submission.ask.user, submission.destination.place, outcome, job=job)
+
+
+async def _wait_for_conversation(omni: OmniJobs, ahead: Sequence[JobId]) -> bool:
+    """Wait until these jobs have ended. False after `LONGEST_WAIT_SECONDS`."""
+
+    async def is_active(job: JobId, *, urgent: bool = False) -> bool:
+        try:
+            return not (await omni.status(job, urgent=urgent)).state.is_final
+        except JobNotFound:
+            return False
+        except (OmniError, StoreUnavailable) as error:
+            log.info("job status unknown", job=job, error=type(error).__name__)
+            return True
+
+    try:
+        async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            # Immediately, because a job that ends before the first poll looks like one that is not known.
+            active = [job for job in ahead if await is_active(job, urgent=True)]
+            if not active:
+                await asyncio.sleep(UNKNOWN_JOB_SECONDS)
+            while active:
+                await asyncio.sleep(CONVERSATION_POLL_SECONDS)
+                active = [job for job in active if await is_active(job)]
+    except TimeoutError:
+        return False
+    return True
 
 
 class _NotBound(Exception):

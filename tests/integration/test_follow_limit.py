@@ -196,7 +196,7 @@ async def test_who_joins_a_running_follow_has_it_looked_after_for_as_long_again(
 
 
 @pytest.mark.parametrize(
-    "watch, place, card",
+    "card_id, channel, message_ts",
     [
         (CardId("another"), HERE, CARD),
         (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), CARD),

@@ -617,7 +617,7 @@ class FakeWatches:
             await self._turn()
             raise OwnershipLost
         for row in found:
-            self._set(row.id, claim=token)
+            self._set(row.id, token=token)
         await self._turn()  # a real answer is on its way for a while too, and old when it comes
         return [replace(row, token=token) for row in found]
 

@@ -43,7 +43,7 @@ from bot.domain.questions import (
 from bot.rendering import ask_replies, replies
 from bot.rendering.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
 from bot.services.ask import AskRequest
-from bot.services.submission_steps import UNKNOWN_JOB_SECONDS, WAITS_AT_MOST_SECONDS
+from bot.services.submission import LONGEST_WAIT_SECONDS, UNKNOWN_JOB_SECONDS
 from bot.tracking.events import JobEventBus
 from bot.tracking.recovery import ORPHANED_AFTER
 from tests.support.ask_world import (
@@ -281,7 +281,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
 
 @pytest.mark.parametrize("doing", ["follow_up", "retry"])
 @pytest.mark.parametrize(
-    "watch, place, card",
+    "card_id, channel, message_ts",
     [
         (CardId("forged"), HERE, CARD),
         (OLD, direct(GRACE), CARD),
@@ -518,7 +518,7 @@ async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-    with patch.object(stage.asks, "told", side_effect=StoreUnavailable("away")), suppress(StoreUnavailable):
+    with patch.object(stage.asks, "mark_reported", side_effect=StoreUnavailable("away")), suppress(StoreUnavailable):
         await stage.tell_orphans()
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
@@ -712,7 +712,7 @@ async def test_a_follow_up_does_not_wait_for_ever() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
         await follow_up(desks)
-        await asyncio.sleep(WAITS_AT_MOST_SECONDS + 10)
+        await asyncio.sleep(LONGEST_WAIT_SECONDS + 10)
     assert len(stage.asking.submitted) == 1 and stage.told() == [ask_replies.busy_again()]
 
 

@@ -162,7 +162,7 @@ async def test_a_second_click_that_fails_takes_nothing_back_from_the_first() -> 
 
 
 @pytest.mark.parametrize(
-    "watch, place, card",
+    "card_id, channel, message_ts",
     [
         (CardId("forged"), HERE, CARD),
         (MINE, direct(GRACE), CARD),

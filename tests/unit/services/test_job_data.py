@@ -160,7 +160,7 @@ async def test_after_a_restart_it_is_not_known_what_was_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "watch, place, card",
+    "card_id, channel, message_ts",
     [
         (CardId("another"), HERE, CARD),
         (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), CARD),
