@@ -101,7 +101,7 @@ def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
     assert empty == {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
 
 
-@pytest.mark.parametrize("way, needed", rows(section("What each way needs")))
+@pytest.mark.parametrize("way, needed", rows(section("Required settings")))
 def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: str) -> None:
     names = [name.lower() for name in re.findall(r"`(\w+)`", needed)]
     values = {name: POSSIBLE[name] for name in names}
