@@ -36,5 +36,5 @@ EXPOSE 8080
 USER 10001
 STOPSIGNAL SIGTERM
 # /healthz, not /readyz: a restart does not help while Slack can't be reached.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "bot.healthcheck"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "bot.cli.healthcheck"]
 ENTRYPOINT ["python", "-m", "bot"]

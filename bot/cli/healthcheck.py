@@ -1,4 +1,4 @@
-"""`python -m bot.healthcheck`: whether the bot beside it is alive, as a container's HEALTHCHECK asks.
+"""`python -m bot.cli.healthcheck`: whether the bot beside it is alive, as a container's HEALTHCHECK asks.
 
 Reads `HOST` and `PORT` from the environment alone and imports nothing of the bot: it runs every half minute, and all
 settings together take a second.
