@@ -143,7 +143,7 @@ async def report_failed_card(failed_cards: FailedCardRepository, messages: Slack
         return
     # A watch that is followed again can be given up again, and its followers are notified of that too.
     mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
-    line = Message(replies.given_up(card.failure, card.job))
+    line = Message(replies.card_failed(card.failure, card.job))
     failures: list[SlackError] = []
     for follower in card.followers:
         try:

@@ -30,8 +30,8 @@ _MOST_HEARD_BYTES = 2_800
 bytes (seratch/ChatGPT-in-Slack), so it is short enough either way."""
 _NO_ANSWER = "Omni finished without a written answer."
 _CONTINUES = "The answer continues in the thread."
-_LONGER = "The answer is longer than this: the whole of it follows."
-_LONGER_THAN_THE_FILE = "The answer is longer than this: a file with more of it follows."
+_LONGER = "The answer is longer than this. The full answer follows as a file."
+_LONGER_THAN_THE_FILE = "The answer is longer than this. More of the answer follows as a file."
 _MOST_PARTS = 1 + MOST_REPLIES
 _MOST_READ = most_read(LONGEST_PART, _MOST_PARTS)
 _MOST_RENDERED = 128
@@ -183,7 +183,7 @@ def _heard(piece: str) -> tuple[str, ...]:
 
 
 def _reply(part: _Part, at: int, number: int, ending: list[Block], link: str | None) -> tuple[Message, ...]:
-    where = f"The answer goes on, {at} of {number}"
+    where = f"The answer continues, {at} of {number}"
     messages = []
     for said, shown in _forms(part):
         blocks = (context(f"{where}."), *shown, *(ending if at == number else [])) if shown else ()
@@ -194,6 +194,6 @@ def _reply(part: _Part, at: int, number: int, ending: list[Block], link: str | N
 
 def _file(job: Job, link: str | None) -> Upload:
     if not job.answer_is_cut:
-        return Upload(FILE_NAME, "The whole answer", _text(job).encode())
+        return Upload(FILE_NAME, "The full answer", _text(job).encode())
     rest = f"[…] The rest of the answer is in Omni{f': {link}' if link else '.'}"
     return Upload(FILE_NAME, "The beginning of the answer", f"{_text(job)}\n\n{rest}\n".encode())

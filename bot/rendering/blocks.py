@@ -111,10 +111,10 @@ def _plain(text: str) -> Block:
 _CONFIRM_CANCEL: Block = {
     "title": _plain("Cancel this job?"),
     "text": _plain(
-        "Omni stops working on it, for everybody who waits for its answer. If you only want to hear no more of it, "
-        "press Stop following instead."
+        "Omni stops working on it for everyone who is waiting for the answer. To just stop getting updates, "
+        "press Stop following."
     ),
     "confirm": _plain("Cancel job"),
-    "deny": _plain("Let it go on"),
+    "deny": _plain("Keep it running"),
     "style": "danger",
 }

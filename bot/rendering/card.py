@@ -36,9 +36,7 @@ _PROMPT_LINES = 3
 _MOST_NAMED = 3
 _MOST_MENTIONED = 60
 _CANCELLABLE = (JobState.QUEUED, JobState.EXECUTING, JobState.UNKNOWN)
-_ASKED_AGAIN = (
-    "The bot asks Omni once more in about 10 minutes. Press *Resume* to have the job followed again now."
-)
+_ASKED_AGAIN = "The bot asks Omni once more in about 10 minutes. To follow the job again now, press *Resume*."
 _CHECK_IT = "AI-generated: check before you decide."
 
 
@@ -82,7 +80,7 @@ def render_completion_reply(card: Card, status: JobStatus, tenant: str) -> Messa
     ended = (
         describe(status)
         if status.has_ended or not card.ended
-        else StatusText("", "The job has ended; its card says how")
+        else StatusText("", "The job has ended; its card shows how")
     )
     details = () if is_cancelled and card.cancelled_by else ended.details[:_MOST_DETAILS_TOLD]
     news = [f"{_mentions(told)} {ended.title}{' ' * bool(ended.aside)}{ended.aside}."]
@@ -126,15 +124,17 @@ def _goes_on(card: Card, status: JobStatus) -> str:
         return "The job has ended in Omni."
     if status.job is None:
         return "That does not cancel the job."
-    return "The job goes on in Omni." if card.cancelled_by is None else "Omni was asked to cancel the job."
+    return (
+        "The job keeps running in Omni." if card.cancelled_by is None else "Omni was asked to cancel the job."
+    )
 
 
 def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
     """The card of a job that has run for so long that the bot stops looking."""
     link = chat_link(status.job.chat_url, tenant) if status.job else None
-    title = "The bot stopped looking"
-    since = f"This job has not ended since {moment(card.tracked_since)}."
-    go_on = "Press *Resume* to have it followed again."
+    title = "The bot stopped watching this job"
+    since = f"It has not ended since {moment(card.tracked_since)}."
+    go_on = "To follow it again, press *Resume*."
     blocks = [section(f"💤 *{title}*\n{since} {go_on}"), *_prompt(status.job, _LONGEST_PROMPT)]
     blocks += [*buttons(link, resume=card.id), context(_people(card))]
     text = "\n".join([f"{title}. {since} {go_on}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
@@ -144,9 +144,9 @@ def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
 def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     """The card of a job that has ended where people of another organisation would read the answer."""
     link = chat_link(status.job.chat_url, tenant) if status.job else None
-    title = "The job has ended, and its answer is not shown here"
-    why = "This conversation is shared with another organisation, or I can't see whether it is."
-    there = "Who follows the job finds the answer in their direct messages with me."
+    title = "The job has ended, but its answer is not shown here"
+    why = "This channel is shared with another organization, or I can't see whether it is."
+    there = "Followers get the answer in their DMs with me."
     text = f"{title}. {why} {there}"
     return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(card))))
 
@@ -215,7 +215,9 @@ def _trouble(status: JobStatus, now: datetime) -> list[str]:
         return []
     match status.error:
         case KeyRefused():
-            told = f"Omni has refused the bot's key since {moment(since)}; the bot's operator has to act."
+            told = (
+                f"Omni has refused the bot's key since {moment(since)}. The bot's operator has to fix this."
+            )
         case OmniBusy():
             told = f"Omni has been limiting the bot's requests since {moment(since)}; still trying."
         case JobNotFound():

@@ -1,7 +1,7 @@
-"""What the bot tells one person privately, as mrkdwn. What went wrong is said in words, with what to do next.
+"""Texts of the private replies about following jobs, as mrkdwn: each says what happened, then what to do.
 
-A job that is not there and a job that is somebody else's read the same. Nothing here comes from an API's
-own texts, and no address appears but Slack's permalinks and links to chats on the tenant's own Omni.
+A job that does not exist and a job of another user read the same. No text of an API appears here, and no address
+but Slack's permalinks and links to chats in the tenant's own Omni.
 """
 
 from collections.abc import Sequence
@@ -12,90 +12,88 @@ from bot.rendering.markdown.mrkdwn import code, moment
 COMMAND = "/omni-job"
 
 MOST_LISTED = 20
-"""How many of a person's follows are listed, each with a link that costs a request."""
+"""Most jobs in one list. Each link to a card costs a request."""
 
 
 def help_text() -> str:
-    """What the command can do."""
+    """Describe the command."""
     return "\n".join(
         [
-            "I follow an Omni AI job in one message: what it is doing now, and in the end its answer.",
-            f"• `{COMMAND} &lt;id&gt;`: follow a job. The address of an Omni chat works as well.",
-            f"• `{COMMAND} &lt;id&gt; private`: follow it in your direct messages with me.",
-            f"• `{COMMAND} list`: the jobs you follow that are still running.",
-            f"• `{COMMAND} help`: this text.",
-            "*Stop following* under a card ends it for you; the others there keep following.",
+            "I follow an Omni AI job in one message, the card. It shows what the job is doing, and then its answer.",
+            f"• `{COMMAND} &lt;id&gt;`: follow a job. A link to an Omni chat works, too.",
+            f"• `{COMMAND} &lt;id&gt; private`: follow it in your DMs with me.",
+            f"• `{COMMAND} list`: list the running jobs you follow.",
+            f"• `{COMMAND} help`: show this help.",
+            "*Stop following* on a card stops it for you. The other followers keep following.",
             "To ask Omni something new, type `/omni-ask`.",
         ]
     )
 
 
 def usage(reason: str | None = None) -> str:
-    """What to type. `reason` is a sentence of our own on what was wrong with what was typed."""
-    typed = f"`{COMMAND} 550e8400-e29b-41d4-a716-446655440000`"
-    say = f"Type the id of an Omni AI job, like this: {typed}. `{COMMAND} help` tells more."
-    return f"{reason} {say}" if reason else say
+    """Say what to type. `reason`: a sentence of the bot's own on what was wrong with the input."""
+    example = f"`{COMMAND} 550e8400-e29b-41d4-a716-446655440000`"
+    text = f"Type the id of an Omni AI job, for example {example}. For more, type `{COMMAND} help`."
+    return f"{reason} {text}" if reason else text
 
 
 def already_followed(permalink: str | None, *, has_ended: bool = False) -> str:
-    """A second command for the same job in the same place. `has_ended`: the card says how."""
-    card = f"<{permalink}|its card>" if permalink else "its card"
-    return (
-        f"This job has {card} here already.{'' if has_ended else ' You follow it, and are told how it ends.'}"
-    )
+    """The job already has a card in this channel. `has_ended`: the card shows how the job ended."""
+    card = f"<{permalink}|a card>" if permalink else "a card"
+    following = "" if has_ended else " You follow it now, and I'll say how it ends."
+    return f"This job already has {card} here.{following}"
 
 
 def moved_to_dm(permalink: str | None, bot_user: UserId) -> str:
-    """The card had to go to the person's direct messages."""
-    card = f"<{permalink}|the card>" if permalink else "the card"
+    """The bot can't post in the channel, so the card is in the user's DMs."""
     return (
-        f"I'm not a member of this conversation, so {card} is in your direct messages with me. "
-        f"To have it here, type `/invite` <@{bot_user}> and then the command again."
+        f"I'm not in this channel, so I sent {_the_card(permalink)} to your DMs. "
+        f"To have it here, type `/invite` <@{bot_user}>, then run the command again."
     )
 
 
 def not_allowed_anywhere(bot_user: UserId) -> str:
-    """The card could be posted neither here nor in the person's direct messages."""
+    """The bot can post neither in the channel nor in the user's DMs."""
     return (
-        "I can't post here or in your direct messages. "
-        f"In a channel, type `/invite` <@{bot_user}> and then the command again; "
-        "otherwise ask an admin of this workspace to let the app post."
+        "I can't post here or in your DMs. "
+        f"In a channel, type `/invite` <@{bot_user}>, then run the command again. "
+        "Otherwise, ask an admin of this workspace to let the app post."
     )
 
 
 def no_such_job() -> str:
-    """Omni does not know the job, or it belongs to somebody else."""
+    """Omni does not know the job, or it belongs to another user."""
     return (
-        "Omni knows no such job. Check the id: it has to be the id of an AI job in the Omni organisation "
-        "that this bot was set up for."
+        "Omni has no such job. Check the id: it must be the id of an AI job in the Omni organization "
+        "that this bot is connected to."
     )
 
 
 def chat_without_job() -> str:
-    """A chat's address was given, and the chat shows no job."""
+    """The chat has no job."""
     return (
-        "I found no AI job in that Omni chat. If one has only just begun, try again in a moment, "
+        "I found no AI job in that Omni chat. If one has just started, try again in a moment, "
         f"or use the job's own id: `{COMMAND} &lt;id&gt;`."
     )
 
 
 def key_refused() -> str:
     """Omni refuses the bot's key."""
-    return "Omni refuses this bot's key, so nothing can be looked up. Please tell whoever operates the bot."
+    return "Omni refuses this bot's key, so I can't look anything up. Please contact the bot's operator."
 
 
 def omni_down() -> str:
-    """Omni gives no usable answer."""
-    return "Omni does not answer at the moment. Please try again in a minute."
+    """Omni gives no usable response."""
+    return "Omni isn't responding right now. Please try again in a minute."
 
 
 def omni_busy() -> str:
     """Omni limits the bot's requests."""
-    return "Omni is limiting this bot's requests at the moment. Please try again in a minute."
+    return "Omni is limiting this bot's requests right now. Please try again in a minute."
 
 
 def not_looked_up(error: OmniError) -> str:
-    """Omni did not tell of a job, or of a chat."""
+    """Looking up a job or a chat failed."""
     match error:
         case JobNotFound():
             return no_such_job()
@@ -108,282 +106,262 @@ def not_looked_up(error: OmniError) -> str:
 
 
 def slack_busy() -> str:
-    """Slack did not do what was needed for it."""
-    return "Slack does not let me do that at the moment, and nothing was begun. Please try again in a minute."
+    """A required request to Slack failed."""
+    return "Slack doesn't let me do that right now, so I started nothing. Please try again in a minute."
 
 
 def busy() -> str:
-    """The bot has more to do than it can do at once."""
-    return "I have too much to do at the moment, so nothing was begun. Please try again in a minute."
+    """Too much background work is queued."""
+    return "I have too much to do right now, so I started nothing. Please try again in a minute."
 
 
 def storage_down() -> str:
-    """The bot can't reach its own database."""
+    """The database is unavailable."""
     return (
-        "I can't reach my own storage at the moment, so nothing was changed. Please try again in a minute; "
-        "if that does not help, tell whoever operates the bot."
+        "I can't reach my database right now, so nothing was changed. Please try again in a minute. "
+        "If that doesn't help, contact the bot's operator."
     )
 
 
 def unconfirmed_card(job: JobId | None = None) -> str:
-    """Slack gave no answer to the post of the card, and nobody can look. `job`: where the line stands alone."""
-    which = f" of the job {code(job, 60)}" if job else ""
+    """Slack did not respond to the card's post. `job`: its id, where the reply stands alone."""
+    which = f" for job {code(job, 60)}" if job else ""
     return (
-        f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stands still, "
-        f"type {f'`{COMMAND}` with its id' if job else 'the command again'}."
+        f"Slack did not confirm the card{which}. If you don't see it in a minute, or it stops updating, "
+        f"{f'type `{COMMAND}` with the id' if job else 'run the command again'}."
     )
 
 
-def given_up(why: CardFailure, job: JobId) -> str:
-    """A follow came to nothing. Stands alone, in direct messages, and may come minutes after the command."""
+def card_failed(why: CardFailure, job: JobId) -> str:
+    """The card could not be posted. Stands alone, in DMs, and may come minutes after the command."""
     if why is CardFailure.UNCONFIRMED:
         return unconfirmed_card(job)
     reason = {
         CardFailure.NO_SUCH_JOB: no_such_job(),
         CardFailure.KEY_REFUSED: key_refused(),
-        CardFailure.NOWHERE: "Slack let me post its card neither where you asked for it nor here. "
-        f"To try again, type `{COMMAND}` with its id.",
+        CardFailure.NOWHERE: "Slack didn't let me post its card, neither where you asked for it nor here. "
+        f"To try again, type `{COMMAND}` with the id.",
     }
-    return f"You asked me to follow the job {code(job, 60)}. {reason[why]}"
+    return f"You asked me to follow job {code(job, 60)}. {reason[why]}"
 
 
 def unfollowed(n_left: int) -> str:
-    """The person stopped following; `n_left` others still do."""
+    """The user stopped following; `n_left` others still follow."""
     if n_left == 0:
-        return "You no longer follow this job, and nobody else does. That does not cancel it."
+        return "You no longer follow this job, and no one else does. This doesn't cancel it."
     others = "One other person still follows it" if n_left == 1 else f"{n_left} others still follow it"
-    return f"You no longer follow this job. {others}, so the card stays current."
+    return f"You no longer follow this job. {others}, so the card keeps updating."
 
 
 def resumed() -> str:
-    """The person pressed *Resume*, or somebody else had just done so."""
-    return "The job is followed again, and you are told how it ends."
+    """*Resume* was pressed, by this user or by another just before."""
+    return "I'm following this job again, and I'll say how it ends."
 
 
 def not_resumable() -> str:
-    """The follow that *Resume* was pressed for has been forgotten."""
-    return (
-        f"That was too long ago to go on with. To follow the job, type `{COMMAND}` with the id on the card."
-    )
+    """*Resume* was pressed on a card that has been deleted from the database."""
+    return f"That was too long ago to resume. To follow the job, type `{COMMAND}` with the id on the card."
 
 
 def not_following() -> str:
-    """Somebody who does not follow the job pressed *Stop following*."""
+    """*Stop following* was pressed by a user who is no follower."""
     return f"You don't follow this job. To follow it, type `{COMMAND}` with the id on the card."
 
 
 def nothing_to_follow() -> str:
-    """The shortcut was used on a message that names no job."""
-    return "I found no id of an Omni job and no address of an Omni chat in that message."
+    """The message shortcut found no job in its message."""
+    return "I found no Omni job id and no link to an Omni chat in that message."
 
 
 def follows(open_follows: Sequence[tuple[Card, str | None]]) -> str:
-    """A person's running follows, each with the permalink of its card where there is one."""
+    """List the running jobs a user follows, each with the permalink of its card where there is one."""
     if not open_follows:
-        return f"You follow no running job. To follow one, type `{COMMAND} &lt;id&gt;`."
-    lines = [_follow(card, permalink) for card, permalink in open_follows[:MOST_LISTED]]
+        return f"You aren't following any running jobs. To follow one, type `{COMMAND} &lt;id&gt;`."
+    lines = ["You follow these running jobs:"]
+    for card, permalink in open_follows[:MOST_LISTED]:
+        channel = card.channel.id
+        where = "DMs" if channel.startswith("D") else f"<#{channel}>"
+        link = f" · <{permalink}|card>" if permalink else ""
+        lines.append(f"• {code(card.job, 60)} in {where}, asked {moment(card.requested_at)}{link}")
     if len(open_follows) > MOST_LISTED:
         lines.append(f"and {len(open_follows) - MOST_LISTED} more.")
-    return "\n".join(["You follow these running jobs:", *lines])
-
-
-def _follow(watch: Card, permalink: str | None) -> str:
-    card = f" · <{permalink}|card>" if permalink else ""
-    return f"• {code(watch.job, 60)} in {_place(watch)}, asked {moment(watch.requested_at)}{card}"
-
-
-def _place(card: Card) -> str:
-    channel = card.channel.id
-    return "direct messages" if channel.startswith("D") else f"<#{channel}>"
+    return "\n".join(lines)
 
 
 def card_is_late() -> str:
-    """The follow is stored, and its card could not be posted yet."""
-    return "Noted. Slack or Omni is slow at the moment; the card comes as soon as they let me."
+    """The card is stored and could not be posted yet."""
+    return "Got it. Slack or Omni is slow right now, so the card will follow as soon as possible."
 
 
 def nothing_to_show_here() -> str:
-    """A button under an answer was pressed whose card is not known any more, or never was."""
-    return f"I no longer know this card. To have it back, type `{COMMAND}` with the id on the card."
+    """A button was pressed on a card that the database does not have."""
+    return f"I no longer know this card. To get a new one, type `{COMMAND}` with the id on the card."
 
 
 def already_shown(permalink: str | None) -> str:
-    """What was asked for stands in the thread already."""
+    """The data or steps are in the thread already."""
     there = f"<{permalink}|here in the card's thread>" if permalink else "in the card's thread"
-    return f"That was shown already: see {there}."
+    return f"That was already shown: see {there}."
 
 
 def not_fetched(error: OmniError) -> str:
-    """Omni did not hand over what a job has found."""
-    match error:
-        case JobNotFound():
-            return (
-                "Omni has nothing more to show of this job. It keeps the data and the steps of answered jobs only, "
-                "for 14 days."
-            )
-        case KeyRefused():
-            return key_refused()
-        case OmniBusy():
-            return omni_busy()
-        case _:
-            return omni_down()
+    """Loading a job's result failed."""
+    if isinstance(error, JobNotFound):
+        return (
+            "Omni has nothing more to show for this job. It keeps data and steps for 14 days, "
+            "and only of jobs that were answered."
+        )
+    return not_looked_up(error)
 
 
 def nothing_found(is_data: bool) -> str:
-    """The job has a result, and what was asked for is not in it."""
+    """The job's result has no data, or no steps."""
     if is_data:
-        return "This answer rests on no data that Omni lets me show: no query of the job has rows."
-    return "Omni tells no steps of this job."
+        return "There's no data to show: none of this job's queries returned rows."
+    return "Omni reports no steps for this job."
 
 
 def data_pending() -> str:
-    """The queries' rows are not there yet, after several looks."""
-    return "Omni has not handed over this job's data yet. Please press the button again in a minute."
+    """No query's rows arrived in time."""
+    return "Omni hasn't delivered this job's data yet. Please press the button again in a minute."
 
 
 def data_pending_in_part() -> str:
-    """Some of the queries' rows were shown, and others are not there yet."""
-    return "Some queries of this job have no rows yet. Omni shows them once they are there."
+    """Some queries' rows were shown, and others did not arrive in time."""
+    return "Some of this job's queries have no rows yet. Omni shows them once they are there."
 
 
 def not_shown_here(bot_user: UserId, link: str | None) -> str:
-    """The thread is closed to the bot."""
-    return (
-        f"I can't post in this thread. If I'm no member here, type `/invite` <@{bot_user}>.{_in_omni(link)}"
-    )
+    """The bot can't post in the thread."""
+    return f"I can't post in this thread. If I'm not in this channel, type `/invite` <@{bot_user}>.{_in_omni(link)}"
 
 
 def no_files_here(link: str | None) -> str:
-    """Everything else was shown, but Slack takes no file of the bot's in this thread."""
+    """Slack refused the CSV file; the rest was shown."""
     return (
-        "Slack lets me put no CSV file here. An admin of this workspace can change that, "
-        f"if the app has the scope `files:write`.{_in_omni(link)}"
+        "Slack doesn't let me add a CSV file here. If the app has the scope `files:write`, "
+        f"an admin of this workspace can change that.{_in_omni(link)}"
     )
 
 
 def slack_down(link: str | None) -> str:
-    """Slack did not take all that was to be shown."""
-    return f"Slack did not take all of it. Please press the button again in a minute.{_in_omni(link)}"
+    """Slack refused some of the messages."""
+    return f"Slack did not accept all of it. Please press the button again in a minute.{_in_omni(link)}"
 
 
 def unconfirmed_in_thread() -> str:
-    """Slack gave no answer to something that was put into the thread."""
+    """Slack did not respond to a post in the thread."""
     return (
-        "Slack did not confirm all of it; please look in the card's thread. "
-        "I don't repeat it, so as not to show it twice."
+        "Slack did not confirm all of it. Please check the card's thread. "
+        "I don't post it again, because it might appear twice."
     )
 
 
-def _in_omni(link: str | None) -> str:
-    return f" The data is <{link.replace('&', '&amp;')}|in Omni>." if link else " The data is in Omni."
-
-
 def restarting() -> str:
-    """The process ends before the request was answered."""
-    return "I'm being restarted. If no card appears in a minute, type the command again."
+    """The process stops before the request was handled."""
+    return "I'm restarting. If no card appears in a minute, run the command again."
 
 
-def interrupted(follow: str) -> str:
-    """A follow whose process ended before it was looked up. `follow`: as of an `PendingQuestion`. Stands
-    alone, in direct
-    messages."""
+def interrupted(reference: str) -> str:
+    """The process stopped before it looked up the job. `reference`: as the user typed it. Stands alone, in DMs."""
     return (
-        f"I was interrupted before I could follow the job that you asked for ({code(follow, 60)}). "
+        f"I was interrupted before I could follow the job you asked for ({code(reference, 60)}). "
         f"Please run `{COMMAND}` again."
     )
 
 
 def broken() -> str:
-    """A defect of the bot."""
-    return "Something in me broke over this, and it is in my log. Please tell whoever operates the bot."
-
-
-_ASK = "If you need it, please ask whoever operates it."
+    """The bot has a defect."""
+    return "Something went wrong on my side; the details are in my log. Please contact the bot's operator."
 
 
 def not_for_you() -> str:
-    """A guest, somebody of another organisation, or somebody the operator has not named."""
-    return f"You can't use this bot. {_ASK}"
+    """The user is a guest, of another organization, or not among the allowed users."""
+    return "You can't use this bot. If you need it, please ask the bot's operator."
 
 
 def not_here() -> str:
-    """A conversation that the operator has not named."""
-    return "This bot can't be used in this conversation. Its direct messages are open to you."
+    """The channel is not among the allowed channels."""
+    return "This bot can't be used in this channel. You can use it in your DMs with me."
 
 
-def not_known() -> str:
-    """Slack did not say who the person is."""
-    return (
-        "Slack does not tell me at the moment who you are, so I can't do that. Please try again in a minute."
-    )
+def identity_unavailable() -> str:
+    """Slack did not say who the user is."""
+    return "Slack can't confirm who you are right now, so I can't do that. Please try again in a minute."
 
 
-def slack_is_slow() -> str:
-    """Slack has not said in time who the person is."""
-    return "Slack is slow and has not said who you are, so I did nothing. Please run it again in a minute."
+def identity_timeout() -> str:
+    """Slack did not say in time who the user is."""
+    return "Slack is slow and hasn't confirmed who you are, so I did nothing. Please try again in a minute."
 
 
-def cannot_know() -> str:
-    """The app was installed without the scope that tells who people are."""
+def identity_scope_missing() -> str:
+    """The app lacks the scope to look users up."""
     return (
         "I'm not allowed to look up who you are, so I can't do anything for you. "
-        "Please tell whoever operates the bot: the Slack app lacks the scope `users:read`."
+        "Please contact the bot's operator: the Slack app lacks the scope `users:read`."
     )
 
 
 def not_yours() -> str:
-    """Somebody else's job was to be cancelled or asked again."""
-    return "Only the one who asked or followed first can do that, or an admin of this bot."
+    """The user may not cancel or retry another user's job."""
+    return "Only the person who started this job, or a bot admin, can do that."
 
 
 def no_omni_user() -> str:
-    """No active Omni user, or more than one, has the person's e-mail address."""
+    """No active Omni user, or more than one, has the user's email address."""
     return (
-        "I did not find exactly one active Omni user with your Slack e-mail address, so I can't ask Omni in your name. "
-        "Please ask an Omni admin to look at your account."
+        "I couldn't match your Slack email to one active Omni user, so I can't ask on your behalf. "
+        "Please ask an Omni admin to check your account."
     )
 
 
 def too_many_follows(most: int) -> str:
-    """The person follows as many running jobs as one may."""
+    """The user follows as many running jobs as allowed."""
     return (
-        f"You follow {most} running jobs, and one person can't follow more at a time. "
+        f"You follow {most} running jobs, and that's the limit per person. "
         "Stop following one, or wait until one has ended."
     )
 
 
-def too_many_asks(most: int) -> str:
-    """The person has asked as much as one may within an hour."""
-    return f"You have asked {most} times within an hour, and one person can't ask more often. Please try again later."
+def too_many_questions(most: int) -> str:
+    """The user has asked as many questions as allowed within an hour."""
+    return f"You have asked {most} questions within an hour, and that's the limit per person. Please try again later."
 
 
 def too_many_requests() -> str:
-    """The person has caused as many requests to Omni as one may within a minute."""
+    """The user has caused as many requests to Omni as allowed within a minute."""
     return (
-        "You have asked for more than one person can within a minute, so I didn't ask Omni. "
+        "You have reached the limit of requests per person and minute, so I didn't ask Omni. "
         "Please wait 20 seconds, then try again."
     )
 
 
 def kept_private(permalink: str | None, bot_user: UserId) -> str:
-    """The card went to the person's direct messages, because others would read along, or may."""
-    card = f"<{permalink}|the card>" if permalink else "the card"
+    """The card is in the user's DMs because the channel is shared, or may be."""
     return (
-        "This conversation is shared with another organisation, or I can't see whether it is, so "
-        f"{card} is in your direct messages with me. If it is your own organisation's alone, "
-        f"type `/invite` <@{bot_user}> and then the command again."
+        "This channel is shared with another organization, or I can't see whether it is, so I sent "
+        f"{_the_card(permalink)} to your DMs. If only your own organization uses it, "
+        f"type `/invite` <@{bot_user}>, then run the command again."
     )
 
 
 def sent_privately(permalink: str | None) -> str:
-    """The card is in the person's direct messages, as they wished."""
-    card = f"<{permalink}|the card>" if permalink else "the card"
-    return f"As you wished, {card} is in your direct messages with me."
+    """The card is in the user's DMs, as requested."""
+    return f"As requested, I sent {_the_card(permalink)} to your DMs."
 
 
 def not_shown_where_shared() -> str:
-    """Data or steps were asked for where people of another organisation would read along."""
+    """Data and steps are not shown in a shared channel."""
     return (
-        "This conversation is shared with another organisation, or I can't see whether it is, "
-        "so I show nothing of the answer here. Follow the job in my direct messages to see it."
+        "This channel is shared with another organization, or I can't see whether it is, "
+        "so I don't show any of the answer here. To see it, follow the job in your DMs with me."
     )
+
+
+def _the_card(permalink: str | None) -> str:
+    return f"<{permalink}|the card>" if permalink else "the card"
+
+
+def _in_omni(link: str | None) -> str:
+    return f" The data is <{link.replace('&', '&amp;')}|in Omni>." if link else " The data is in Omni."

@@ -50,7 +50,7 @@ def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusTex
     if status.is_missing:
         return _missing(job)
     if job is None:
-        return StatusText("🔎", "Looking the job up in Omni")
+        return StatusText("🔎", "Looking up the job in Omni")
     match job.state:
         case JobState.QUEUED:
             return StatusText("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
@@ -75,7 +75,9 @@ def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusTex
 
 def _missing(job: Job | None) -> StatusText:
     title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
-    return StatusText("❓", title, details=("It may be gone, or belong to another Omni organization.",))
+    return StatusText(
+        "❓", title, details=("It may have been deleted, or belong to another Omni organization.",)
+    )
 
 
 def _since(job: Job) -> str:

@@ -184,7 +184,7 @@ class AskService:
         except (_Refused, NoOmniUser) as error:
             return Message(error.line)
         except IdentityUnavailable:
-            return Message(replies.not_known())
+            return Message(replies.identity_unavailable())
         except OmniError as error:
             return Message(ask_replies.refused(error))
         except SlackError as error:

@@ -72,11 +72,11 @@ class PolicyAuthorization:
             async with asyncio.timeout(WAITED_FOR_SECONDS):
                 person = await self._people.get(user, known_for_seconds=KNOWN_FOR_SECONDS)
         except TimeoutError:
-            return self._refuse(user, channel, "unknown: slack is slow", replies.slack_is_slow())
+            return self._refuse(user, channel, "unknown: slack is slow", replies.identity_timeout())
         except ScopeMissing as error:
-            return self._refuse(user, channel, f"unknown: {error.code}", replies.cannot_know())
+            return self._refuse(user, channel, f"unknown: {error.code}", replies.identity_scope_missing())
         except SlackError as error:
-            return self._refuse(user, channel, f"unknown: {error.code}", replies.not_known())
+            return self._refuse(user, channel, f"unknown: {error.code}", replies.identity_unavailable())
         if not self._policy.is_open_to(person):
             return self._refuse(user, channel, "not for them", replies.not_for_you())
         if not self._policy.is_open_in(channel):
@@ -127,7 +127,7 @@ class PolicyAuthorization:
             and await self._questions.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour
         ):
             audit(Act.ASK, user, None, "refused: too many asks")
-            return replies.too_many_asks(rules.most_asks_per_hour)
+            return replies.too_many_questions(rules.most_asks_per_hour)
         if not asking and len(await self._cards.followed_cards(team, user)) >= rules.most_open_follows:
             audit(Act.FOLLOW, user, None, "refused: too many open follows")
             return replies.too_many_follows(rules.most_open_follows)
@@ -161,7 +161,7 @@ async def check_visibility(
         async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
             may_see = await authorization.can_see(user, await omni.status(job, urgent=True))
     except IdentityUnavailable:
-        return replies.not_known()
+        return replies.identity_unavailable()
     except OmniError as error:
         return replies.not_looked_up(error)
     except TimeoutError:

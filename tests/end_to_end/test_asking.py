@@ -63,7 +63,7 @@ async def test_the_modal_offers_models_and_topics_and_remembers_the_choice(world
 
     first, second = world.omni.jobs.values()
     assert (first.model_id, first.topic, second.model_id) == (other, "returns", other)
-    assert [each for each in world.slack.private(world.ada) if "As you wished" in each.text]
+    assert [each for each in world.slack.private(world.ada) if "As requested" in each.text]
 
 
 async def test_a_private_question_is_answered_where_only_its_person_reads(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_a_private_question_is_answered_where_only_its_person_reads(world:
     async with world.bot(omni_model_id=MODEL):
         await ask(world, f"{QUESTION} private")
         await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
-        await world.told(world.ada, "As you wished")
+        await world.told(world.ada, "As requested")
 
     assert world.slack.messages(world.channel) == []
 
@@ -129,7 +129,7 @@ async def test_a_failed_job_is_retried_once_however_often_that_is_pressed(world:
         card = await world.card("The job failed")
         world.omni.script_for_submitted = QUICK
         await world.slack.click(user=world.grace, channel=world.channel, ts=card.ts, action_id="retry_job")
-        await world.told(world.grace, "Only the one who asked or followed first")
+        await world.told(world.grace, "Only the person who started this job")
         await world.slack.click(
             user=world.ada, channel=world.channel, ts=card.ts, action_id="retry_job", deliveries=2
         )

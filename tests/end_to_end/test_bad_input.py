@@ -39,9 +39,9 @@ async def test_what_is_no_id_gets_a_usage_line_and_asks_omni_nothing(
 async def test_an_unknown_job_is_told_privately_only(world: World) -> None:
     async with world.bot():
         await world.type(UNKNOWN)
-        await world.told(world.ada, "Omni knows no such job")
+        await world.told(world.ada, "Omni has no such job")
         await world.type("list")
-        await world.told(world.ada, "You follow no running job")
+        await world.told(world.ada, "You aren't following any running jobs")
 
     assert await nothing_posted(world)
     assert len(world.omni.requests) == 1
@@ -78,7 +78,7 @@ async def test_a_refused_key_is_the_operators_business_and_is_told_so(world: Wor
     job = world.omni.add(LONG)
     async with world.bot(omni_api_token="omni_osk_wrong"):
         await world.type(job)
-        line = await world.told(world.ada, "whoever operates the bot")
+        line = await world.told(world.ada, "contact the bot's operator")
 
     assert "omni_osk" not in line
     assert await nothing_posted(world)

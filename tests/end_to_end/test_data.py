@@ -47,7 +47,7 @@ async def test_show_data_puts_a_table_a_chart_and_a_file_into_the_thread_once(wo
         for _ in range(3):
             await press(world, card, "show_data")
         table, file = await replies(world, card, lambda found: len(found) == 2)
-        told = await world.told(world.grace, "shown already")
+        told = await world.told(world.grace, "already shown")
 
     (rows,) = [block["rows"] for block in table.blocks if block["type"] == "data_table"]
     assert rows[1] == [

@@ -37,7 +37,7 @@ async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: Worl
         await world.type(f"https://acme.omniapp.co/chat/{world.omni.jobs[job].conversation_id}")
         await asyncio.sleep(0.3)
 
-    await world.told(world.ada, "I'm being restarted")
+    await world.told(world.ada, "I'm restarting")
     assert world.slack.messages(world.channel) == []
 
 
@@ -64,7 +64,7 @@ async def test_a_private_line_is_told_again_only_if_it_was_refused(world: World,
         await world.type("nonsense")
         await asyncio.sleep(2.5)
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You follow no running job")
+        await world.told(world.grace, "You aren't following any running jobs")
 
     assert len(world.slack.private(world.ada)) == 1
 
@@ -80,7 +80,7 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) 
         )
         await world.card("The bot no longer follows this job")
         await world.type("list", user=world.grace)
-        await world.told(world.grace, "You follow no running job")
+        await world.told(world.grace, "You aren't following any running jobs")
 
     (line,) = world.slack.private(world.ada)
     assert "You no longer follow this job" in line.text

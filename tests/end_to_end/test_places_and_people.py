@@ -17,7 +17,7 @@ async def test_a_second_person_follows_the_same_card_and_is_led_to_it(world: Wor
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        line = await world.told(world.grace, "here already")
+        line = await world.told(world.grace, "already has")
         await world.card(f"Asked by <@{world.ada}>, also followed by <@{world.grace}>")
 
     assert card.permalink in line
@@ -29,7 +29,7 @@ async def test_two_people_at_the_same_moment_share_one_card(world: World) -> Non
     async with world.bot():
         await world.type(job)
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "here already")
+        await world.told(world.grace, "already has")
 
     assert len(world.slack.messages(world.channel)) == 1
 
@@ -79,7 +79,7 @@ async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> 
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "here already")
+        await world.told(world.grace, "already has")
 
         await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="stop_following")
         assert "One other person still follows it" in await world.told(world.ada, "no longer follow")
@@ -148,7 +148,7 @@ async def test_help_list_and_the_bare_command_answer_privately(world: World) -> 
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type("", user=world.grace)
-        assert "You follow no running job" in await world.told(world.grace, "I follow an Omni AI job")
+        assert "You aren't following any running jobs" in await world.told(world.grace, "I follow an Omni AI job")
         await world.type("list")
         listed = await world.told(world.ada, "You follow these running jobs")
 

@@ -143,9 +143,9 @@ async def test_a_job_of_one_omni_is_unknown_to_the_other(both: Both, workspaces:
     await both.acme.type(JOB)
     await both.acme.card("Thinking")
     await both.other.type(JOB)
-    await both.other.told(both.other.ada, "Omni knows no such job")
+    await both.other.told(both.other.ada, "Omni has no such job")
     await both.other.type("list")
-    await both.other.told(both.other.ada, "You follow no running job")
+    await both.other.told(both.other.ada, "You aren't following any running jobs")
 
     assert both.other.slack.messages(both.other.channel) == []
 

@@ -56,7 +56,7 @@ async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_become
     world.omni.faults.plan(HTML_500, on=STATUS, times=1)
     async with world.bot():
         await world.type(job)
-        looking = await world.card("Looking the job up in Omni")
+        looking = await world.card("Looking up the job in Omni")
         card = await world.card("The answer.", timeout=25)
 
     assert card.ts == looking.ts
@@ -67,7 +67,7 @@ async def test_a_gateway_without_a_route_denies_no_job(world: World) -> None:
     world.omni.faults.plan(NO_ROUTE, times=1)
     async with world.bot():
         await world.type(job)
-        looking = await world.card("Looking the job up in Omni")
+        looking = await world.card("Looking up the job in Omni")
         card = await world.card("The answer.", timeout=25)
 
     assert card.ts == looking.ts

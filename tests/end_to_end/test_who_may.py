@@ -19,7 +19,7 @@ QUEUED = Script(60.0)
 STUBBORN = replace(LONG, steps=((6.0, "Thinking", 1),), finishes_despite_cancel=True)
 DELIVERING = Script(0.0, (), 60.0)
 DONE = Script(0.0, (), 0.0, Complete("The secret answer."))
-NOT_YOURS = "Omni knows no such job"
+NOT_YOURS = "Omni has no such job"
 
 
 async def cancel(
@@ -92,7 +92,7 @@ async def test_a_strangers_click_and_a_forged_value_cancel_nothing(world: World)
         await world.type(other, user=world.grace, channel=elsewhere)
         hers = await world.card("Omni is working on it", channel=elsewhere)
         await cancel(world, card, user=world.grace)
-        await world.told(world.grace, "Only the one who asked or followed first")
+        await world.told(world.grace, "Only the person who started this job")
         (value,) = [
             element["value"]
             for block in hers.blocks
@@ -125,7 +125,7 @@ async def test_only_the_named_people_in_the_named_channels_may(world: World) -> 
         await world.type(job)
         await world.told(world.ada, "You can't use this bot")
         await world.type(job, user=world.grace)
-        await world.told(world.grace, "can't be used in this conversation")
+        await world.told(world.grace, "can't be used in this channel")
         await world.type(job, user=world.grace, channel=sales)
         await world.card("Omni is working on it", channel=sales)
 
@@ -166,7 +166,7 @@ async def test_in_a_shared_channel_the_answer_goes_to_direct_messages(world: Wor
     partners = world.slack.workspace.channel("partners").id
     async with world.bot():
         await world.type(job, channel=partners)
-        await world.told(world.ada, "shared with another organisation")
+        await world.told(world.ada, "shared with another organization")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
     assert world.slack.messages(partners) == []
     async with world.bot(allow_shared_channels=True):
@@ -235,13 +235,13 @@ async def test_look_ups_of_one_person_are_limited(world: World) -> None:
     unknown = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(2)]
     async with world.bot(max_lookups_per_minute=3):
         await world.type(unknown[0])
-        await world.told(world.ada, "Omni knows no such job")
+        await world.told(world.ada, "Omni has no such job")
         await world.type(unknown[1])
-        await world.told(world.ada, "more than one person can within a minute")
+        await world.told(world.ada, "limit of requests per person and minute")
         await world.type("list")
-        await world.told(world.ada, "You follow no running job")
+        await world.told(world.ada, "You aren't following any running jobs")
         await world.type(unknown[1], user=world.grace)
-        await world.told(world.grace, "Omni knows no such job")
+        await world.told(world.grace, "Omni has no such job")
 
     assert len(world.omni.requests) == 2
 

@@ -125,7 +125,7 @@ class World:
                 seen = len(self.slack.private(user))
                 await self.type("list", user=user)
                 await self.slack.until(lambda: len(self.slack.private(user)) > seen)
-                if "You follow no running job" in self.slack.private(user)[-1].text:
+                if "You aren't following any running jobs" in self.slack.private(user)[-1].text:
                     return
                 await asyncio.sleep(0.2)
 

@@ -190,7 +190,7 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
         stage.watches.mark_posted = posted_as_grace_asks  # type: ignore[method-assign]
         assert await desk.follow(JOB, HERE, ADA) is None
         assert asyncio.get_running_loop().time() < 15
-    assert "here already" in said(second[0])
+    assert "already has" in said(second[0])
 
 
 async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_next_who_asks() -> None:
@@ -304,7 +304,7 @@ async def an_ended_card_whose_process_died_before_its_reply(
 async def test_a_card_that_says_how_the_job_ended_stays_when_omni_forgets_the_job() -> None:
     stage = await an_ended_card_whose_process_died_before_its_reply(outcome=JobNotFound("404"))
     (reply,) = stage.told()
-    assert reply.startswith(f"<@{ADA}>") and "its card says how" in reply
+    assert reply.startswith(f"<@{ADA}>") and "its card shows how" in reply
     assert stage.all_closed()
 
 
@@ -324,7 +324,7 @@ async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_th
     async with stage.bot():
         await asyncio.sleep(RULES.settings.max_follow_hours * 3_600.0)
     (reply,) = stage.told()
-    assert "its card says how" in reply
+    assert "its card shows how" in reply
     assert stage.all_closed()
 
 

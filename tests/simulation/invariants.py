@@ -282,7 +282,7 @@ def _no_false_lead(seen: Seen) -> Iterator[str]:
     """Nobody is sent to a card in direct messages that are closed to the bot."""
     for asked in seen.world.people.asked:
         told = seen.told(asked) or ""
-        if "is in your direct messages with me" in told and asked.person in seen.slack.closed_to_bot:
+        if " to your DMs." in told and asked.person in seen.slack.closed_to_bot:
             yield f"{asked.person} is told that the card is in closed direct messages"
 
 

@@ -66,7 +66,7 @@ class Seen(Posts):
     def was_told_of_no_card(self, asked: Asked) -> bool:
         """Whether it was tried to tell the person in direct messages that there is no card."""
         direct = self.slack.workspace.direct(asked.person).id
-        texts = {replies.given_up(why, JobId(self.job_of(asked).id)) for why in CardFailure}
+        texts = {replies.card_failed(why, JobId(self.job_of(asked).id)) for why in CardFailure}
         return any(
             exchange.name == "chat.postMessage"
             and exchange.args["channel"] == direct

@@ -16,7 +16,7 @@ _BEGINNINGS = {
     "Omni does not know this job": "missing",
     "Omni no longer knows this job": "missing",
     "The bot no longer follows this job": LEFT_ALONE,
-    "The bot stopped looking": "rested",
+    "The bot stopped watching": "rested",
 }
 _JOB = re.compile(r"job `([0-9a-f-]{36})`")
 

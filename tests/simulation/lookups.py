@@ -19,7 +19,7 @@ def a_busy_slack_is_waited_for(seen: Seen) -> Iterator[str]:
     """A 429 for a moment refuses no person, and sends no card to direct messages."""
     for asked in seen.world.people.asked:
         told = seen.told(asked) or ""
-        if told in (replies.not_known(), replies.slack_is_slow()) and _was_only_busy(
+        if told in (replies.identity_unavailable(), replies.identity_timeout()) and _was_only_busy(
             _look_ups(seen, asked, "user", asked.person)
         ):
             yield f"{asked.person} is refused {asked.action} over a 429"

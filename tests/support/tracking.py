@@ -231,7 +231,7 @@ class Resting(Stage):
         self.rules = replace(RULES, settings=Settings.model_construct(max_follow_hours=LONG / 3_600.0))
 
     def rests(self) -> bool:
-        return "The bot stopped looking" in self.shown()[0]
+        return "The bot stopped watching" in self.shown()[0]
 
     def row(self) -> Card:
         return self.watches.rows[WATCH]

@@ -85,7 +85,7 @@ async def test_each_follower_is_told_in_direct_messages_which_job_it_is_of_and_t
 ) -> None:
     left = Left(ADA, GRACE, why=why)
     await left.look()
-    line = replies.given_up(why, JOB)
+    line = replies.card_failed(why, JOB)
     assert JOB in line
     assert left.told() == [(direct(ADA), line), (direct(GRACE), line)]
     assert left.watches.rows == {}

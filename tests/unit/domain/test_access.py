@@ -19,7 +19,7 @@ BOT = replace(COLLEAGUE, is_bot=True)
 
 
 @pytest.mark.parametrize(
-    "rules, person, may",
+    "policy, user, may",
     [
         (AccessPolicy(), COLLEAGUE, True),
         (AccessPolicy(), GUEST, False),

@@ -87,7 +87,7 @@ def test_a_longer_answer_continues_in_the_thread_and_says_so_in_every_form(form:
     found = continuation(job(paragraphs(9)), TENANT)
     assert found.file is None
     assert [forms[form].text.split(":")[0].split("\n")[0].rstrip(".") for forms in found.replies] == [
-        f"The answer goes on, {n} of {len(found.replies)}" for n in range(1, len(found.replies) + 1)
+        f"The answer continues, {n} of {len(found.replies)}" for n in range(1, len(found.replies) + 1)
     ]
 
 
@@ -98,9 +98,9 @@ def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> Non
     assert found.file is not None
     assert found.file.name == FILE_NAME and found.file.content.decode() == answer.strip()
     for form in found.replies[-1][:TEXT]:
-        assert "the whole of it follows" in shown(form)
+        assert "The full answer follows" in shown(form)
     for forms in found.replies[:-1]:
-        assert "the whole of it follows" not in shown(forms[MARKDOWN])
+        assert "The full answer follows" not in shown(forms[MARKDOWN])
 
 
 @pytest.mark.parametrize("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
@@ -112,7 +112,7 @@ def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> No
         found.file.content.decode() == f"{answer.strip()}\n\n[…] The rest of the answer is in Omni{ending}\n"
     )
     assert "whole" not in found.file.title
-    assert "a file with more of it follows" in shown(found.replies[-1][MARKDOWN])
+    assert "More of the answer follows" in shown(found.replies[-1][MARKDOWN])
 
 
 def test_cut_answer_of_blanks_is_led_to_omni() -> None:

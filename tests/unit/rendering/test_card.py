@@ -75,7 +75,7 @@ def test_libraries_that_are_not_ours_have_every_form(name: str) -> None:
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("looking_up", "Looking the job up in Omni."),
+        ("looking_up", "Looking up the job in Omni."),
         ("queued", "Queued in Omni · asked"),
         ("executing", "Omni is working on it · started"),
         ("delivering", "Omni is delivering the answer"),
@@ -117,7 +117,7 @@ def test_trouble_is_told_only_once_it_has_lasted_a_minute() -> None:
     [
         (OmniUnreachable(), "has not answered"),
         (OmniBusy(), "limiting the bot's requests"),
-        (KeyRefused(), "operator has to act"),
+        (KeyRefused(), "operator has to fix this"),
         (JobNotFound(), "has not found this job"),
     ],
 )
@@ -148,8 +148,8 @@ def test_a_job_can_be_cancelled_until_its_answer_is_being_delivered(name: str) -
 
 def test_cancelling_asks_first_and_says_that_it_is_not_the_same_as_to_stop_following() -> None:
     (cancel,) = [b for b in buttons(MESSAGES["executing"][0]) if b["action_id"] == "cancel_job"]
-    assert "for everybody" in cancel["confirm"]["text"]["text"]
-    assert "press Stop following instead" in cancel["confirm"]["text"]["text"]
+    assert "for everyone" in cancel["confirm"]["text"]["text"]
+    assert "press Stop following" in cancel["confirm"]["text"]["text"]
 
 
 def test_a_cancellation_that_is_on_its_way_is_told_with_who_asked_for_it_and_not_asked_for_twice() -> None:
@@ -165,7 +165,7 @@ def test_a_queued_job_that_is_to_be_cancelled_waits_for_no_step() -> None:
 
 def test_a_card_that_nobody_follows_does_not_say_that_a_job_goes_on_that_is_to_be_cancelled() -> None:
     message = render_unfollowed(replace(WATCH, followers=(), cancelled_by=GRACE), SIGHTS["executing"], TENANT)
-    assert "Omni was asked to cancel the job." in message.text and "goes on" not in message.text
+    assert "Omni was asked to cancel the job." in message.text and "keeps running" not in message.text
 
 
 def test_a_job_cancelled_from_slack_names_who_did_it_and_not_the_keys_own_user() -> None:
@@ -318,7 +318,7 @@ def test_whoever_asked_is_still_named_after_they_stopped_following() -> None:
 def test_the_card_that_rests_says_since_when_and_how_to_go_on() -> None:
     (message,) = MESSAGES["rested"]
     for told in (message.text, shown(message)):
-        assert "The bot stopped looking" in told and "Press *Resume*" in told
+        assert "The bot stopped watching" in told and "press *Resume*" in told
         assert "has not ended since <!date^1777903350^" in told
     assert "Question: What are the top 5 products" in message.text
     (link, resume) = buttons(message)
@@ -339,5 +339,5 @@ def test_a_card_that_rests_before_anything_was_known_still_says_how_to_go_on() -
 
 def test_the_card_that_nobody_follows_says_that_the_job_goes_on_and_how_to_follow_again() -> None:
     (message,) = MESSAGES["unfollowed"]
-    assert "The job goes on in Omni." in message.text and f"/omni-job {WATCH.job}" in message.text
+    assert "The job keeps running in Omni." in message.text and f"/omni-job {WATCH.job}" in message.text
     assert [b["action_id"] for b in buttons(message)] == ["open_chat"]

@@ -50,21 +50,21 @@ ALL = {
     "slack busy": replies.slack_busy(),
     "not for you": replies.not_for_you(),
     "not here": replies.not_here(),
-    "not known": replies.not_known(),
-    "slack is slow": replies.slack_is_slow(),
+    "identity unavailable": replies.identity_unavailable(),
+    "identity timeout": replies.identity_timeout(),
     "too many requests": replies.too_many_requests(),
-    "cannot know": replies.cannot_know(),
+    "identity scope missing": replies.identity_scope_missing(),
     "not yours": replies.not_yours(),
     "no Omni user": replies.no_omni_user(),
     "too many follows": replies.too_many_follows(25),
-    "too many asks": replies.too_many_asks(30),
+    "too many questions": replies.too_many_questions(30),
     "kept private": replies.kept_private(CARD, BOT),
     "kept private, no card yet": replies.kept_private(None, BOT),
     "sent privately": replies.sent_privately(CARD),
     "sent privately, no card yet": replies.sent_privately(None),
     "not shown where shared": replies.not_shown_where_shared(),
     "unconfirmed": replies.unconfirmed_card(),
-    **{f"given up: {why.name}": replies.given_up(why, JOB) for why in CardFailure},
+    **{f"card failed: {why.name}": replies.card_failed(why, JOB) for why in CardFailure},
     "card is late": replies.card_is_late(),
     "broken": replies.broken(),
     "unfollowed": replies.unfollowed(0),
@@ -117,7 +117,7 @@ def test_whoever_has_no_card_here_is_told_how_to_invite_the_bot() -> None:
 
 
 @pytest.mark.parametrize(
-    "left, words", [(0, "nobody else does"), (1, "One other person"), (3, "3 others still follow")]
+    "left, words", [(0, "no one else does"), (1, "One other person"), (3, "3 others still follow")]
 )
 def test_whoever_stops_hears_whether_the_card_lives_on(left: int, words: str) -> None:
     assert words in replies.unfollowed(left)
@@ -131,7 +131,7 @@ def test_follows_are_listed_with_place_and_time() -> None:
     first, second, third = ALL["follows"].split("\n")
     assert first == "You follow these running jobs:"
     assert "`550e8400-e29b-41d4-a716-446655440000` in <#C0DATA>, asked <!date^" in second
-    assert "in direct messages" in third
+    assert "in DMs" in third
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:

@@ -243,7 +243,7 @@ async def test_who_may_not_ask_is_told_so_and_nothing_is_asked_of_omni(doing: Do
     "error, line",
     [
         (NoOmniUser("Nobody."), "Nobody."),
-        (IdentityUnavailable("ratelimited"), replies.not_known()),
+        (IdentityUnavailable("ratelimited"), replies.identity_unavailable()),
         (OmniUnreachable("down"), replies.omni_down()),
     ],
     ids=["no user", "unknown", "down"],

@@ -101,11 +101,11 @@ async def test_a_channel_that_is_not_named_is_refused() -> None:
 @pytest.mark.parametrize(
     "error, line",
     [
-        (ScopeMissing("missing_scope"), replies.cannot_know()),
-        (SlackBusy("ratelimited", 3.0), replies.slack_is_slow()),
-        (SlackUnreachable("no_connection"), replies.slack_is_slow()),
-        (OutcomeUnknown("http_503"), replies.slack_is_slow()),
-        (SlackError("user_not_found"), replies.not_known()),
+        (ScopeMissing("missing_scope"), replies.identity_scope_missing()),
+        (SlackBusy("ratelimited", 3.0), replies.identity_timeout()),
+        (SlackUnreachable("no_connection"), replies.identity_timeout()),
+        (OutcomeUnknown("http_503"), replies.identity_timeout()),
+        (SlackError("user_not_found"), replies.identity_unavailable()),
     ],
 )
 async def test_whoever_is_not_known_may_do_nothing(error: SlackError, line: str) -> None:
@@ -205,7 +205,7 @@ async def test_one_person_follows_and_asks_only_so_much() -> None:
         "the one at hand is among them"
     )
     door.asks.asked_at[GRACE] = [now()] * 4
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) == replies.too_many_asks(3)
+    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) == replies.too_many_questions(3)
     assert await door.keeper.quota_error(GRACE, HERE.team, asking=False) is None, "following is no asking"
     await asyncio.sleep(3_601)
     assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None

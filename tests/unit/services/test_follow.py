@@ -45,15 +45,15 @@ async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> N
     await asyncio.sleep(5.0)
     async with stage.bot():
         line = await asking
-    assert "here already" in said(line)
+    assert "already has" in said(line)
 
 
 def test_of_a_job_that_has_ended_nobody_is_promised_to_hear_how_it_ends() -> None:
     assert (
         replies.already_followed(None)
-        == "This job has its card here already. You follow it, and are told how it ends."
+        == "This job already has a card here. You follow it now, and I'll say how it ends."
     )
-    assert replies.already_followed(None, has_ended=True) == "This job has its card here already."
+    assert replies.already_followed(None, has_ended=True) == "This job already has a card here."
 
 
 async def test_a_card_that_did_not_come_in_time_is_told_to_be_late() -> None:

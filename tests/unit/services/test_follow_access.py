@@ -92,7 +92,7 @@ async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -
 @pytest.mark.parametrize(
     "error, line",
     [
-        (IdentityUnavailable("ratelimited"), replies.not_known()),
+        (IdentityUnavailable("ratelimited"), replies.identity_unavailable()),
         (OmniBusy(), replies.omni_busy()),
         (OmniError(), replies.omni_down()),
     ],

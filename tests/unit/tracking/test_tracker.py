@@ -86,7 +86,7 @@ async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_l
     stage.omni.delay_seconds = 8
     async with stage.bot():
         await asyncio.sleep(PATIENCE_SECONDS + 0.5)
-        assert stage.shown() == ["Looking the job up in Omni."]
+        assert stage.shown() == ["Looking up the job in Omni."]
         await asyncio.sleep(10)
     assert "Omni is working on it" in stage.shown()[0]
 
