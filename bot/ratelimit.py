@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from bot.domain import Credentials, TeamId
 from bot.domain.ports import Priority
+from bot.tasks import loop_time
 
 WINDOW_SECONDS = 60.0
 
@@ -102,7 +103,7 @@ class LocalRateLimitStore:
 
     async def take(self, _budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `RateLimitStore.take`."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         ahead = rate.tolerance_seconds if urgent else rate.background_tolerance_seconds
         due = max(self._paused_until, self._arrival - ahead)
         if now < due:
@@ -112,7 +113,7 @@ class LocalRateLimitStore:
 
     async def pause(self, _budget: str, _rate: Rate, seconds: float) -> None:
         """See `RateLimitStore.pause`."""
-        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+        self._paused_until = max(self._paused_until, loop_time() + seconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,8 +180,8 @@ class RateLimiter:
             self._hurry.set()
         else:
             if not self._background:
-                self._unhurried_since = _loop_time()
-            heapq.heappush(self._background, self._entry(next(self._numbers), request, _loop_time()))
+                self._unhurried_since = loop_time()
+            heapq.heappush(self._background, self._entry(next(self._numbers), request, loop_time()))
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
         await request.turn
@@ -204,10 +205,10 @@ class RateLimiter:
     async def _run(self) -> None:
         while self._does_anybody_wait():
             self._hurry.clear()
-            asked_at = _loop_time()
+            asked_at = loop_time()
             try:
                 wait_seconds = await self._wait_seconds()
-                late_seconds = _loop_time() - asked_at
+                late_seconds = loop_time() - asked_at
                 is_late = wait_seconds <= 0.0 and late_seconds > LATE_SECONDS
                 if is_late:
                     await self._let_others_keep_distance(late_seconds)
@@ -219,11 +220,11 @@ class RateLimiter:
             elif self._does_anybody_wait():
                 self._let_one_through()
                 if is_late:
-                    self._not_before = _loop_time() + self.rate.interval_seconds
+                    self._not_before = loop_time() + self.rate.interval_seconds
 
     async def _wait_seconds(self) -> float:
         """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
-        now, is_urgent = _loop_time(), self._is_next_urgent()
+        now, is_urgent = loop_time(), self._is_next_urgent()
         early = self._not_before - now
         if not is_urgent:
             early = max(early, self._leave_to_others_seconds())
@@ -272,7 +273,7 @@ class RateLimiter:
         """How long the next unhurried request has to wait so that other processes have their share."""
         if self._share >= 1.0:
             return 0.0
-        return self._last_unhurried + self._apart_seconds() - _loop_time()
+        return self._last_unhurried + self._apart_seconds() - loop_time()
 
     def _apart_seconds(self) -> float:
         """How far apart unhurried requests are that use this process's share."""
@@ -284,16 +285,16 @@ class RateLimiter:
             # Where others may have had the place that was left, this one is the first after it.
             after_left = 0 if self._share >= 1.0 else 1
             self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
-            self._last_urgent = _loop_time()
+            self._last_urgent = loop_time()
             return
         self._take_highest_priority().turn.set_result(None)
         self._urgent_in_a_row = 0
-        self._last_unhurried = self._unhurried_since = _loop_time()
+        self._last_unhurried = self._unhurried_since = loop_time()
 
     def _take_highest_priority(self) -> _Request:
         """Take a request off the heap that is worth as much as any other now; there is one that waits."""
         # Once: by a clock that goes on, each of several equals would come after the others.
-        now = _loop_time()
+        now = loop_time()
         best: _Entry | None = None
         others: list[_Entry] = []
         while self._background and (best is None or not _is_close_enough(best, self._background[0], now)):
@@ -338,10 +339,6 @@ class RateLimiter:
         self._interactive.clear()
         self._background.clear()
         return waiting
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _is_close_enough(entry: _Entry, best: _Entry, now: float) -> bool:

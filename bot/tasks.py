@@ -42,12 +42,18 @@ class RecentKeys(UserDict[K, V]):
 
 
 async def repeat_until_cancelled(
-    action: Callable[[], Awaitable[object]], *, every_seconds: float, failure_event: str
+    action: Callable[[], Awaitable[object]],
+    *,
+    every_seconds: float,
+    failure_event: str,
+    pause_first: bool = False,
 ) -> None:
-    """Run the action at once and then again and again, with a pause after each run.
+    """Run the action again and again, with a pause after each run.
 
     A database that is down does not end the loop: `failure_event` is logged. Every other error does.
     """
+    if pause_first:
+        await asyncio.sleep(every_seconds)
     while True:
         try:
             await action()

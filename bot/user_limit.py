@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from bot.domain import UserId
+from bot.tasks import loop_time
 
 LONGEST_REFUSAL_SECONDS = 20.0
 """A user is refused no longer than this after a request: one look-up may cost many, through no fault of theirs."""
@@ -52,7 +53,7 @@ class UserLimit:
     def is_exceeded(self, user: UserId) -> bool:
         """Whether the user has to wait before something new is begun for them."""
         used = self._users.get(user)
-        return used is not None and used.until - self._ahead_seconds > _loop_time() + ROUNDING_SECONDS
+        return used is not None and used.until - self._ahead_seconds > loop_time() + ROUNDING_SECONDS
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -65,20 +66,16 @@ class UserLimit:
         used = self._of(user)
         async with used.waiting:
             yield
-        now = _loop_time()
+        now = loop_time()
         furthest = now + self._ahead_seconds + LONGEST_REFUSAL_SECONDS
         used.until = min(max(used.until, now) + self._interval_seconds, furthest)
 
     def _of(self, user: UserId) -> _Used:
         if user not in self._users and len(self._users) >= MOST_KNOWN:
-            now = _loop_time()
+            now = loop_time()
             self._users = {
                 known: used
                 for known, used in self._users.items()
                 if used.until > now or used.waiting.locked()
             }
         return self._users.setdefault(user, _Used())
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

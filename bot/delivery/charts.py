@@ -6,6 +6,7 @@ import structlog
 
 from bot.domain import JobId, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.domain.ports import OmniJobs
+from bot.tasks import loop_time
 
 log = structlog.get_logger()
 
@@ -45,10 +46,10 @@ class ChartFetcher:
             return None
 
     async def _ask_again_and_again(self) -> bytes | None:
-        began = asyncio.get_running_loop().time()
+        began = loop_time()
 
         def worth() -> float:
-            return chart_priority(asyncio.get_running_loop().time() - began)
+            return chart_priority(loop_time() - began)
 
         for pause in AGAIN_AFTER_SECONDS:
             try:

@@ -31,7 +31,7 @@ from bot.domain import (
 )
 from bot.domain.ports import SlackMessages
 from bot.ratelimit import LocalRateLimitStore, Rate, RateLimiter
-from bot.tasks import ShieldedTasks, retry_until_stored
+from bot.tasks import ShieldedTasks, backoff_seconds, retry_until_stored
 
 log = structlog.get_logger()
 
@@ -274,7 +274,7 @@ class MessagePoster:
 
 async def back_off(error: SlackError, failures: int) -> int:
     """Wait, longer after each failure in a row. Returns how many there are by now."""
-    seconds = min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures, 6))
+    seconds = backoff_seconds(failures, first=FIRST_BACK_OFF_SECONDS, longest=LONGEST_BACK_OFF_SECONDS)
     log.warning("slack did not answer", code=error.code, again_in_seconds=seconds)
     await asyncio.sleep(seconds)
     return failures + 1

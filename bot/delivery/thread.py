@@ -35,6 +35,7 @@ from bot.domain import (
 from bot.domain.ports import CardRepository
 from bot.rendering import answer
 from bot.rendering import card as card_module
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -104,7 +105,7 @@ class CompletionThread:
         self._now = now
         self._tenant = tenant
         self._notify_after_seconds = notify_after_seconds
-        self._unconfirmed: dict[tuple[CardId, ReplyKind | None], None] = {}
+        self._unconfirmed: RecentKeys[tuple[CardId, ReplyKind | None], None] = RecentKeys(MOST_UNCONFIRMED)
         """The replies of which this process has found that nobody can tell whether they are there."""
 
     async def complete(
@@ -247,5 +248,3 @@ class CompletionThread:
     def _leave_unconfirmed(self, post: PendingPost) -> None:
         log.warning("reply unconfirmed", watch=post.card)
         self._unconfirmed[post.card, post.reply_kind] = None
-        if len(self._unconfirmed) > MOST_UNCONFIRMED:
-            del self._unconfirmed[next(iter(self._unconfirmed))]

@@ -30,7 +30,7 @@ from bot.domain import (
 from bot.domain.ports import NO_METRICS, CardRepository, Metrics, SlackMessages
 from bot.log import bind_job
 from bot.ratelimit import RateLimiter
-from bot.tasks import retry_until_stored
+from bot.tasks import backoff_seconds, loop_time, retry_until_stored
 
 log = structlog.get_logger()
 
@@ -187,7 +187,7 @@ class MessageUpdater:
         while self._next_due() is None:
             self._changed.clear()
             times = [card.not_before for card in self._cards.values() if card.wanted and not card.in_flight]
-            wait_seconds = min(times) - _loop_time() if times else None
+            wait_seconds = min(times) - loop_time() if times else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
                     await self._changed.wait()
@@ -198,7 +198,7 @@ class MessageUpdater:
 
     def _next_due(self) -> _PendingUpdate | None:
         """The card to edit now: last looks first, then the one that has waited longest."""
-        now = _loop_time()
+        now = loop_time()
         due = (c for c in self._cards.values() if c.wanted and not c.in_flight and c.not_before <= now)
         return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
 
@@ -246,7 +246,7 @@ class MessageUpdater:
             self._changed.set()
 
     async def _taken(self, card: _PendingUpdate, message: Message) -> None:
-        card.not_before = _loop_time() + BETWEEN_EDITS_SECONDS
+        card.not_before = loop_time() + BETWEEN_EDITS_SECONDS
         card.failures = 0
         card.shown = message.fingerprint
         self._metrics.edit_sent()
@@ -300,7 +300,7 @@ class MessageUpdater:
             log.warning("gone card not stored", watch=card.watch.id, reason=str(unavailable))
 
     async def _pause(self, card: _PendingUpdate, error: SlackBusy) -> None:
-        card.not_before = _loop_time() + error.retry_after_seconds
+        card.not_before = loop_time() + error.retry_after_seconds
         try:
             await self._limiter.pause(error.retry_after_seconds)
         except StoreUnavailable as unavailable:
@@ -323,10 +323,6 @@ class MessageUpdater:
 
     def _back_off(self, card: _PendingUpdate, code: str) -> None:
         card.failures += 1
-        seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0 ** min(card.failures, 6))
-        card.not_before = _loop_time() + seconds
+        seconds = backoff_seconds(card.failures, longest=LONGEST_BACK_OFF_SECONDS)
+        card.not_before = loop_time() + seconds
         log.warning("card not drawn", watch=card.watch.id, code=code, again_in_seconds=seconds)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

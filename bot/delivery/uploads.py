@@ -23,7 +23,7 @@ from bot.domain import (
     Upload,
 )
 from bot.domain.ports import SlackMessages
-from bot.tasks import retry_until_stored
+from bot.tasks import loop_time, retry_until_stored
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class FileUploader:
         """
         tried_seconds = max(0.0, (self._now() - since).total_seconds())
         left_seconds = max(TRIED_AT_LEAST_SECONDS, UPLOADED_WITHIN_SECONDS - tried_seconds)
-        give_up_at = asyncio.get_running_loop().time() + left_seconds
+        give_up_at = loop_time() + left_seconds
         failures = 0
         while True:
             await self._poster.wait_for_turn(post.place)
@@ -80,7 +80,7 @@ class FileUploader:
                 log.warning("upload unanswered", watch=post.watch, code=error.code)
                 raise DeliveryUnknown from error
             except (SlackBusy, SlackUnreachable, TokenRefused) as error:
-                if asyncio.get_running_loop().time() >= give_up_at:
+                if loop_time() >= give_up_at:
                     raise
                 refusal = error
             if isinstance(refusal, SlackBusy):

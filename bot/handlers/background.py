@@ -30,6 +30,7 @@ from bot.domain import (
 from bot.domain.ports import EphemeralReply, SlackMessages, SlackViews
 from bot.log import begin_interaction
 from bot.rendering import replies
+from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
 
@@ -71,7 +72,7 @@ class InteractionRunner:
         """Those of them that are not stored yet."""
         self._declining: set[asyncio.Task[bool]] = set()
         self._warned_at = float("-inf")
-        self._seen_requests: dict[str, None] = {}
+        self._seen_requests: RecentKeys[str, None] = RecentKeys(REMEMBERED_DELIVERIES)
         self._being_saved: dict[str, asyncio.Event] = {}
         """What is not acknowledged yet, by its delivery."""
 
@@ -151,7 +152,7 @@ class InteractionRunner:
 
     def busy(self) -> str:
         """What to tell the person whose errand is not begun."""
-        at = asyncio.get_running_loop().time()
+        at = loop_time()
         if at - self._warned_at >= WARNED_EVERY_SECONDS:
             self._warned_at = at
             log.warning("requests declined", under_way=self.running)
@@ -177,8 +178,6 @@ class InteractionRunner:
             log.info("repeated delivery dropped")
             return True
         self._seen_requests[name] = None
-        if len(self._seen_requests) > REMEMBERED_DELIVERIES:
-            del self._seen_requests[next(iter(self._seen_requests))]
         return False
 
     def reply_to(self, body: dict[str, Any], channel: ChannelRef, user: UserId) -> ReplyFn:

@@ -28,6 +28,7 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, SlackMessages, SlackViews
 from bot.rendering import MOST_FINISHED, MOST_RUNNING, Followed, home_tab
+from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
 
@@ -72,8 +73,8 @@ class HomeTabs:
         self._authorization = authorization
         self._state_of = state_of
         self._team = team
-        self._tabs: dict[UserId, _Tab] = {}
-        self._links: dict[tuple[ChannelRef, MessageTs], str] = {}
+        self._tabs: RecentKeys[UserId, _Tab] = RecentKeys(MOST_KEPT)
+        self._links: RecentKeys[tuple[ChannelRef, MessageTs], str] = RecentKeys(MOST_LINKS)
         self._opened = asyncio.Event()
 
     def register(self, app: AsyncApp) -> None:
@@ -86,21 +87,18 @@ class HomeTabs:
         person = UserId(event.get("user") or "")
         if event.get("tab") != "home" or not person:
             return
-        now = _loop_time()
-        known = self._tabs.pop(person, None)
-        tab = known or _Tab(now, now)
+        now = loop_time()
+        tab = self._tabs.get(person) or _Tab(now, now)
         tab.opened_at = now
         tab.next_look_at = min(tab.next_look_at, now + BETWEEN_LOOKS_SECONDS)
         self._tabs[person] = tab
-        if len(self._tabs) > MOST_KEPT:
-            del self._tabs[next(iter(self._tabs))]
         self._opened.set()
 
     async def run(self) -> None:
         """Keep the tabs current until cancelled."""
         while True:
             self._opened.clear()
-            for person in [person for person, tab in self._tabs.items() if tab.next_look_at <= _loop_time()]:
+            for person in [person for person, tab in self._tabs.items() if tab.next_look_at <= loop_time()]:
                 if (
                     tab := self._tabs.get(person)
                 ) is not None:  # others may have been opened in its place meanwhile
@@ -117,18 +115,16 @@ class HomeTabs:
             pass
 
     async def _look(self, user: UserId, tab: _Tab) -> None:
-        age = _loop_time() - tab.opened_at
+        age = loop_time() - tab.opened_at
         if age > KEPT_SECONDS:
             self._tabs.pop(user, None)
             return
         is_lately = age < OPENED_LATELY_SECONDS
-        tab.next_look_at = _loop_time() + (
-            BETWEEN_LOOKS_SECONDS if is_lately else BETWEEN_LATER_LOOKS_SECONDS
-        )
+        tab.next_look_at = loop_time() + (BETWEEN_LOOKS_SECONDS if is_lately else BETWEEN_LATER_LOOKS_SECONDS)
         try:
             await self._show(user, tab)
         except SlackBusy as error:
-            tab.next_look_at = _loop_time() + max(BETWEEN_LOOKS_SECONDS, error.retry_after_seconds)
+            tab.next_look_at = loop_time() + max(BETWEEN_LOOKS_SECONDS, error.retry_after_seconds)
         except SlackError as error:
             log.warning("home tab not shown", user=user, code=error.code)
             self._tabs.pop(user, None)  # until it is opened again
@@ -177,10 +173,4 @@ class HomeTabs:
             except SlackError as error:
                 log.info("no permalink", watch=card.id, code=error.code)
                 return None
-            if len(self._links) > MOST_LINKS:
-                del self._links[next(iter(self._links))]
         return self._links[key]
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

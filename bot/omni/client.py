@@ -53,6 +53,7 @@ from bot.omni.http import (
 )
 from bot.omni.schemas import read_newest_job, read_result, read_status
 from bot.ratelimit import Rate, RateLimiter
+from bot.tasks import RecentKeys
 from bot.user_limit import UserLimit
 
 log = structlog.get_logger()
@@ -104,7 +105,7 @@ class OmniClient:
     ) -> None:
         """`client` comes from `omni_client`. `users`: as for `OmniHttp`."""
         self._http = OmniHttp(client, limiter, random, metrics, users)
-        self._charts: dict[JobId, bool] = {}
+        self._charts: RecentKeys[JobId, bool] = RecentKeys(REMEMBERED_CHARTS)
         self._users_path = _USERS
 
     # Jobs.
@@ -137,8 +138,6 @@ class OmniClient:
         """See `OmniJobs.chart`."""
         picture = await self._chart(job, worth)
         self._charts[job] = picture is not None
-        if len(self._charts) > REMEMBERED_CHARTS:
-            del self._charts[next(iter(self._charts))]
         return picture
 
     async def _chart(self, job: JobId, worth: Priority | None) -> bytes | None:

@@ -16,6 +16,7 @@ from bot.domain import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreach
 from bot.domain.ports import NO_METRICS, Metrics, Priority, RequestOutcome
 from bot.omni.schemas import is_omnis_error
 from bot.ratelimit import RateLimiter
+from bot.tasks import backoff_seconds
 from bot.user_limit import UserLimit
 
 log = structlog.get_logger()
@@ -157,7 +158,7 @@ class OmniHttp:
         self._refusals += 1
         seconds = _retry_after_seconds(response)
         if seconds is None:
-            seconds = 2.0 ** min(self._refusals, 6) * (0.75 + 0.5 * self._random.random())
+            seconds = backoff_seconds(self._refusals, longest=64.0) * (0.75 + 0.5 * self._random.random())
         seconds = min(seconds, LONGEST_PAUSE_SECONDS)
         log.warning("omni rate limit met", pause_seconds=round(seconds, 1), in_a_row=self._refusals)
         await self._limiter.pause(seconds)

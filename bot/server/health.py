@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bot.domain import StoreUnavailable
 from bot.storage import Transactions
+from bot.tasks import loop_time
 
 log = structlog.get_logger()
 
@@ -62,12 +63,12 @@ class Health:
         if self.vitals is None:
             return {"slack": NOT_BEGUN}
         async with self._looking:
-            now = _loop_time()
+            now = loop_time()
             if now - self._looked_at >= LOOKED_FOR_SECONDS:
                 if self._written_at is None:
                     self._written_at = now
                 self._found = await self._look(self.vitals)
-                self._looked_at = _loop_time()
+                self._looked_at = loop_time()
         return self._found
 
     async def problem(self) -> str | None:
@@ -84,7 +85,7 @@ class Health:
         """
 
         async def healthz(_: web.Request) -> web.Response:
-            is_healthy = self._written_at is None or _loop_time() - self._written_at <= UNWRITABLE_SECONDS
+            is_healthy = self._written_at is None or loop_time() - self._written_at <= UNWRITABLE_SECONDS
             return web.Response(
                 text=f"{'ok' if is_healthy else UNWRITABLE}\n", status=200 if is_healthy else 503
             )
@@ -114,7 +115,7 @@ class Health:
         if not self._is_writable:
             log.info("database writable again")
         self._is_writable = True
-        self._written_at = _loop_time()
+        self._written_at = loop_time()
         return None
 
 
@@ -123,7 +124,3 @@ async def _follows(vitals: HealthInputs) -> str | None:
         return None if await vitals.is_anybody_following() else "no process follows jobs"
     except StoreUnavailable:
         return "nobody can tell whether a process follows jobs"
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

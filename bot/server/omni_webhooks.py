@@ -29,6 +29,7 @@ from bot.omni import (
     signing_secret,
 )
 from bot.server.http import BodyRefused, read_body
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -81,7 +82,7 @@ class WebhookEndpoint:
         """None until the bot is ready for it."""
         self._now = now
         self._metrics = metrics
-        self._known: dict[str, None] = {}
+        self._known: RecentKeys[str, None] = RecentKeys(REMEMBERED)
 
     def routes(self) -> list[web.RouteDef]:
         """The one address."""
@@ -133,9 +134,7 @@ class WebhookEndpoint:
         return 200
 
     def _remember(self, names: set[str]) -> None:
-        self._known |= dict.fromkeys(names)
-        while len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
+        self._known.update(dict.fromkeys(names))
 
 
 async def _job(

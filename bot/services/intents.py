@@ -17,7 +17,7 @@ import structlog
 from bot.delivery import InterruptedRequest, Reply
 from bot.domain import CardId, Message, PendingQuestion, StoreUnavailable
 from bot.domain.ports import QuestionRepository
-from bot.tasks import ShieldedTasks, retry_until_stored
+from bot.tasks import ShieldedTasks, repeat_until_cancelled, retry_until_stored
 
 log = structlog.get_logger()
 
@@ -124,16 +124,13 @@ async def heartbeat(
     questions: QuestionRepository, question: PendingQuestion, now: Callable[[], datetime]
 ) -> AsyncIterator[None]:
     """Heartbeat for a question in progress, so that other processes don't treat it as abandoned."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            try:
-                await questions.heartbeat(question.id, now())
-            except StoreUnavailable as error:
-                log.warning("question heartbeat not stored", reason=str(error))
-
-    beating = asyncio.create_task(beat(), name=f"heartbeat {question.id}")
+    beats = repeat_until_cancelled(
+        lambda: questions.heartbeat(question.id, now()),
+        every_seconds=HEARTBEAT_SECONDS,
+        failure_event="question heartbeat not stored",
+        pause_first=True,
+    )
+    beating = asyncio.create_task(beats, name=f"heartbeat {question.id}")
     try:
         yield
     finally:

@@ -38,6 +38,7 @@ from bot.rendering.markdown.sanitize import chat_link
 from bot.services.authorization import check_visibility
 from bot.services.job_results import JobResults
 from bot.services.targets import load_clicked_card
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -97,7 +98,7 @@ class JobDataService:
         self._authorization = authorization
         self._tenant = tenant
         self._bot_user = bot_user
-        self._shown: dict[_Key, _Shown] = {}
+        self._shown: RecentKeys[_Key, _Shown] = RecentKeys(MOST_REMEMBERED)
         self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     async def show_data(
@@ -176,7 +177,7 @@ class JobDataService:
 
     async def _put(self, key: _Key, card: Card, prepared: _Prepared) -> str | None:
         """Put into the thread what is not there yet. The line to tell where something could not be put there."""
-        shown = self._remember(key)
+        shown = self._shown.setdefault(key, _Shown())
         for piece in prepared.pieces:
             fingerprint = _fingerprint(piece)
             if fingerprint in shown.done:
@@ -213,12 +214,6 @@ class JobDataService:
                 return replies.not_shown_here(self._bot_user, link)
             case _:
                 return replies.slack_down(link)
-
-    def _remember(self, key: _Key) -> _Shown:
-        shown = self._shown.setdefault(key, _Shown())
-        if len(self._shown) > MOST_REMEMBERED:
-            del self._shown[next(iter(self._shown))]
-        return shown
 
 
 def _fingerprint(piece: Piece) -> str:

@@ -9,6 +9,7 @@ import structlog
 
 from bot.domain import JobId, JobNotFound, JobResult, JobState, OmniError
 from bot.domain.ports import OmniJobs
+from bot.tasks import loop_time
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class JobResults:
 
     def _remembered(self, job: JobId) -> JobResult | OmniError | None:
         kept = self._kept.get(job)
-        return kept.found if kept is not None and asyncio.get_running_loop().time() < kept.until else None
+        return kept.found if kept is not None and loop_time() < kept.until else None
 
     def _begin(self, job: JobId) -> "asyncio.Task[JobResult | OmniError]":
         task = asyncio.create_task(self._fetch(job), name=f"result {job}")
@@ -106,7 +107,7 @@ class JobResults:
         """Remember what was found, and forget the oldest of what would be too much."""
         is_whole = isinstance(found, JobResult) and not found.is_pending
         seconds = KEPT_SECONDS if is_whole else KEPT_SECONDS_UNFINISHED
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         self._kept = {other: kept for other, kept in self._kept.items() if other != job and now < kept.until}
         self._kept[job] = _Kept(found, now + seconds)
         while len(self._kept) > MOST_KEPT or sum(kept.size for kept in self._kept.values()) > LARGEST_KEPT:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from bot.delivery import back_off
 from bot.domain import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable, TokenRefused
+from bot.tasks import RecentKeys, loop_time
 
 AT_ONCE = 4
 """Requests of one kind under way at a time: so many are refused at most when Slack's limit is reached."""
@@ -26,7 +27,7 @@ class Lookups(Generic[K, V]):
     def __init__(self, ask: Callable[[K], Awaitable[V]]) -> None:
         """`ask` makes one request, and raises a BoardError where Slack does not answer it."""
         self._ask = ask
-        self._known: dict[K, tuple[V, float]] = {}
+        self._known: RecentKeys[K, tuple[V, float]] = RecentKeys(MOST_KNOWN)
         """Each answer, and when it came, by the loop's clock."""
         self._turns: WeakValueDictionary[K, asyncio.Lock] = WeakValueDictionary()
         self._under_way = asyncio.Semaphore(AT_ONCE)
@@ -40,13 +41,10 @@ class Lookups(Generic[K, V]):
         """
         async with self._turns.setdefault(key, asyncio.Lock()):
             known = self._known.get(key)
-            if known is not None and _loop_time() - known[1] < known_for_seconds:
+            if known is not None and loop_time() - known[1] < known_for_seconds:
                 return known[0]
             answer = await self._ask_until_answered(key)
-            self._known.pop(key, None)
-            self._known[key] = answer, _loop_time()
-            if len(self._known) > MOST_KNOWN:
-                del self._known[next(iter(self._known))]
+            self._known[key] = answer, loop_time()
             return answer
 
     async def _ask_until_answered(self, key: K) -> V:
@@ -54,17 +52,13 @@ class Lookups(Generic[K, V]):
         while True:
             trouble: SlackError
             async with self._under_way:
-                await asyncio.sleep(max(0.0, self._busy_until - _loop_time()))
+                await asyncio.sleep(max(0.0, self._busy_until - loop_time()))
                 try:
                     return await self._ask(key)
                 except SlackBusy as error:
                     # Of the method, not of this key: all others wait as well.
-                    self._busy_until = max(self._busy_until, _loop_time() + error.retry_after_seconds)
+                    self._busy_until = max(self._busy_until, loop_time() + error.retry_after_seconds)
                     continue
                 except (SlackUnreachable, OutcomeUnknown, TokenRefused) as error:
                     trouble = error
             failures = await back_off(trouble, failures)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

@@ -18,6 +18,7 @@ from bot.domain import (
 )
 from bot.domain.ports import OmniQuestions, QuestionRepository
 from bot.rendering import ModelOptions, replies
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class ModelCatalog:
         self._now = now
         self._default_model = default_model
         self._models: tuple[Sequence[Model], datetime] | None = None
-        self._topics: dict[ModelId, tuple[Sequence[str], datetime]] = {}
+        self._topics: RecentKeys[ModelId, tuple[Sequence[str], datetime]] = RecentKeys(MOST_REMEMBERED)
 
     async def choices(self, team: TeamId, user: UserId, model: ModelId | None = None) -> ModelOptions:
         """What the person can choose. `model`: what they have chosen just now; None: what they chose last."""
@@ -83,8 +84,6 @@ class ModelCatalog:
             except AskRefused:
                 return ()  # the model is gone since it was listed
             self._topics[model] = known
-            if len(self._topics) > MOST_REMEMBERED:
-                del self._topics[next(iter(self._topics))]
         return known[0]
 
     def _is_old(self, since: datetime) -> bool:

@@ -9,6 +9,7 @@ import structlog
 
 from bot.domain import OmniError, OmniUserId, SlackError, SlackUser, UserId
 from bot.domain.ports import OmniUserDirectory
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class OmniUserMapper:
         self._members = members
         self._person = person
         self._now = now
-        self._known: dict[UserId, _Known] = {}
+        self._known: RecentKeys[UserId, _Known] = RecentKeys(MOST_KNOWN)
         self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | SlackError | None]] = {}
 
     async def omni_user(self, user: UserId) -> OmniUserId | None:
@@ -71,10 +72,7 @@ class OmniUserMapper:
             found = await self._find(await self._person(user))
         except (OmniError, SlackError) as error:
             return error
-        self._known.pop(user, None)
         self._known[user] = _Known(found, self._now() + (UNKNOWN_FOR if found is None else KNOWN_FOR))
-        if len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
         return found
 
     async def _find(self, user: SlackUser) -> OmniUserId | None:

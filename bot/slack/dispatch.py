@@ -10,6 +10,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.domain import StoreUnavailable, TeamId
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class Dispatcher:
 
     def __init__(self, apps: Apps) -> None:
         self._apps = apps
-        self._events: dict[str, None] = {}
+        self._events: RecentKeys[str, None] = RecentKeys(REMEMBERED_EVENTS)
 
     async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
         """Slack's answer. Of a workspace that is not served, of a malformed payload, and of an event that was taken
@@ -67,7 +68,7 @@ class Dispatcher:
         return await self._take(app, event, request)
 
     async def _take(self, app: AsyncApp, event: str, request: AsyncBoltRequest) -> BoltResponse:
-        self._remember(event)
+        self._events[event] = None
         is_taken = False
         try:
             response = await app.async_dispatch(request)
@@ -80,11 +81,6 @@ class Dispatcher:
             log.info("event that nobody listens to")
             return BoltResponse(status=200)
         return response
-
-    def _remember(self, event: str) -> None:
-        self._events[event] = None
-        if len(self._events) > REMEMBERED_EVENTS:
-            del self._events[next(iter(self._events))]
 
 
 def _is_malformed(body: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.dispatch import QUIET, Dispatcher
+from bot.tasks import backoff_seconds
 
 log = structlog.get_logger()
 
@@ -64,7 +65,7 @@ class SocketMode:
                     await self._handler.connect_async()  # type: ignore[no-untyped-call]
             except Exception as error:  # noqa: BLE001 - whatever it is, only trying again can help
                 await self._disconnect()
-                seconds = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)
+                seconds = backoff_seconds(failures, longest=LONGEST_BACK_OFF_SECONDS)
                 failures += 1
                 log.warning("socket not connected", error=type(error).__name__, again_in_seconds=seconds)
                 await asyncio.sleep(seconds)

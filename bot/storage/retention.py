@@ -3,16 +3,15 @@
 Nobody sweeps there any more. They are kept as long as ended ones are elsewhere: until then the app may come back.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import delete, func, select
 
-from bot.domain import StoreUnavailable
 from bot.storage.tables import asks, slack_bots, watches
 from bot.storage.transactions import Transactions
+from bot.tasks import repeat_until_cancelled
 
 log = structlog.get_logger()
 
@@ -42,11 +41,11 @@ async def sweep_left(
     transactions: Transactions, now: Callable[[], datetime], *, retention_days: float
 ) -> None:
     """Do so again and again, until cancelled."""
-    while True:
-        try:
-            forgotten = await forget_left(transactions, now() - timedelta(days=retention_days))
-        except StoreUnavailable as error:
-            log.error("workspaces not read", reason=str(error))
-        else:
-            log.debug("left workspaces swept", forgotten=forgotten)
-        await asyncio.sleep(LOOKS_EVERY_SECONDS)
+
+    async def sweep_once() -> None:
+        forgotten = await forget_left(transactions, now() - timedelta(days=retention_days))
+        log.debug("left workspaces swept", forgotten=forgotten)
+
+    await repeat_until_cancelled(
+        sweep_once, every_seconds=LOOKS_EVERY_SECONDS, failure_event="workspaces not read"
+    )

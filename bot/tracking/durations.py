@@ -6,15 +6,15 @@ two of them H is taken as straight over the logarithm of the age, and beyond the
 each doubling of the age.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
 
-from bot.domain import Job, JobId, JobState, StoreUnavailable
+from bot.domain import Job, JobId, JobState
 from bot.domain.ports import JobDurationRepository
+from bot.tasks import repeat_until_cancelled
 
 log = structlog.get_logger()
 
@@ -126,12 +126,9 @@ class DurationModel:
 
     async def run(self) -> None:
         """Store what is new and read what is known, again and again, until cancelled."""
-        while True:
-            try:
-                await self._exchange()
-            except StoreUnavailable as error:
-                log.warning("durations not exchanged", reason=str(error))
-            await asyncio.sleep(LEARN_SECONDS)
+        await repeat_until_cancelled(
+            self._exchange, every_seconds=LEARN_SECONDS, failure_event="durations not exchanged"
+        )
 
     async def _exchange(self) -> None:
         if new := dict(self._new):

@@ -5,12 +5,12 @@ is lost on the way costs time, never an answer, since a follow that hears nothin
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import structlog
 
 from bot.domain import EventKind, Job, JobEvent, JobId, Progress, QuestionId, TeamId, Webhook
 from bot.domain.ports import MessageBus
+from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -18,8 +18,6 @@ TOLD = "job event"
 """What the processes tell each other: a word of Omni's about a job."""
 REMEMBERED = 1_000
 """Of how many jobs it is remembered what was learned of them before anybody followed them."""
-
-_V = TypeVar("_V")
 
 
 class JobEventBus:
@@ -35,8 +33,8 @@ class JobEventBus:
         self._tell_others = tell_others
         self._hear: Callable[[JobId, JobEvent], bool] = lambda _job, _event: False
         self._doubt: Callable[[], None] = lambda: None
-        self._begun: dict[JobId, Job] = {}
-        self._ended: dict[JobId, JobEvent] = {}
+        self._begun: RecentKeys[JobId, Job] = RecentKeys(REMEMBERED)
+        self._ended: RecentKeys[JobId, JobEvent] = RecentKeys(REMEMBERED)
         self._is_missed = False
 
     @property
@@ -56,7 +54,7 @@ class JobEventBus:
     def record_submitted(self, job: Job) -> None:
         """Omni has just taken a question, and this is its job. Whoever follows it need not ask what it is."""
         if self.is_trusted:
-            _remember(self._begun, job.id, job)
+            self._begun[job.id] = job
 
     def submitted_job(self, job: JobId) -> Job | None:
         """How the job was when it began, for whoever begins to follow it; None where Omni has to be asked."""
@@ -78,7 +76,7 @@ class JobEventBus:
             log.info("webhooks come again")
         self._is_missed = False
         if not self._hear(job, event) and event.kind is EventKind.ENDED:
-            _remember(self._ended, job, event)
+            self._ended[job] = event
 
     def record_missed(self, job: JobId) -> None:
         """A job ended and Omni has not told: jobs that begin from now on are asked about, until it tells again."""
@@ -153,9 +151,3 @@ def _event(words: Mapping[str, str]) -> JobEvent | None:
         return None
     progress = Progress(words["message"], iteration) if "message" in words else None
     return JobEvent(kind, told_at, progress)
-
-
-def _remember(known: dict[JobId, _V], job: JobId, what: _V) -> None:
-    known[job] = what
-    if len(known) > REMEMBERED:
-        del known[next(iter(known))]

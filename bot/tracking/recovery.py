@@ -1,14 +1,13 @@
 """Questions and follows that were in the hands of a process that is gone: their people are told, and nothing is done
 again."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
 
 from bot.delivery import report_failed_cards, send_direct_message
-from bot.domain import JobId, JobNotFound, Message, OmniError, SlackError, StoreUnavailable
+from bot.domain import JobId, JobNotFound, Message, OmniError, SlackError
 from bot.domain.ports import (
     CardRepository,
     FailedCardRepository,
@@ -18,6 +17,7 @@ from bot.domain.ports import (
     SlackMessages,
 )
 from bot.rendering import ask_replies, replies
+from bot.tasks import repeat_until_cancelled
 
 log = structlog.get_logger()
 
@@ -68,16 +68,16 @@ async def sweep(
     cards: CardRepository, runner: Runner, now: Callable[[], datetime], *, retention_days: float
 ) -> None:
     """Compare the table with what is followed, again and again, until cancelled."""
-    while True:
-        try:
-            jobs = await cards.open_jobs()
-            await runner.start_missing(jobs)
-            forgotten = await cards.delete_closed(now() - timedelta(days=retention_days))
-        except StoreUnavailable as error:
-            log.error("open follows not read", reason=str(error))
-        else:
-            log.debug("swept", jobs=len(jobs), forgotten=forgotten)
-        await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep_once() -> None:
+        jobs = await cards.open_jobs()
+        await runner.start_missing(jobs)
+        forgotten = await cards.delete_closed(now() - timedelta(days=retention_days))
+        log.debug("swept", jobs=len(jobs), forgotten=forgotten)
+
+    await repeat_until_cancelled(
+        sweep_once, every_seconds=SWEEP_SECONDS, failure_event="open follows not read"
+    )
 
 
 async def look_again(
@@ -88,15 +88,15 @@ async def look_again(
 ) -> None:
     """Ask Omni once more about each job that it did not know any more, until cancelled. `start` follows one that it
     knows after all."""
-    while True:
+
+    async def look_once() -> None:
         try:
             for job in await cards.lost_jobs(now() - LOOKED_AGAIN_AFTER):
                 await _look_again(cards, omni, start, job)
-        except StoreUnavailable as error:
-            log.error("lost jobs not read", reason=str(error))
         except OmniError as error:
             log.info("no status of a lost job", error=type(error).__name__, reason=str(error))
-        await asyncio.sleep(SWEEP_SECONDS)
+
+    await repeat_until_cancelled(look_once, every_seconds=SWEEP_SECONDS, failure_event="lost jobs not read")
 
 
 async def _look_again(
@@ -122,13 +122,12 @@ async def sweep_asks(
 ) -> None:
     """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled. `alone_since`: see
     `report_interrupted_questions`."""
-    while True:
-        try:
-            await report_interrupted_questions(questions, messages, now, alone_since=alone_since)
-            await questions.delete_old(now() - timedelta(days=retention_days))
-        except StoreUnavailable as error:
-            log.error("asks not read", reason=str(error))
-        await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep_once() -> None:
+        await report_interrupted_questions(questions, messages, now, alone_since=alone_since)
+        await questions.delete_old(now() - timedelta(days=retention_days))
+
+    await repeat_until_cancelled(sweep_once, every_seconds=SWEEP_SECONDS, failure_event="asks not read")
 
 
 async def sweep_given_ups(
@@ -139,9 +138,8 @@ async def sweep_given_ups(
     alone_since: datetime | None = None,
 ) -> None:
     """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `report_failed_cards`."""
-    while True:
-        try:
-            await report_failed_cards(failed_cards, messages, now, alone_since=alone_since)
-        except StoreUnavailable as error:
-            log.error("given up follows not read", reason=str(error))
-        await asyncio.sleep(SWEEP_SECONDS)
+    await repeat_until_cancelled(
+        lambda: report_failed_cards(failed_cards, messages, now, alone_since=alone_since),
+        every_seconds=SWEEP_SECONDS,
+        failure_event="given up follows not read",
+    )

@@ -7,6 +7,7 @@ import structlog
 
 from bot.delivery import ChartFetcher
 from bot.domain import CardId, EventKind, FencingToken, JobEvent, JobId, JobNotFound, JobState, JobStatus
+from bot.tasks import loop_time
 from bot.tracking.poll_schedule import UNTOLD_SECONDS, LastPoll
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ class TrackedJob:
         self.is_urgent = False
         """Whether the next look is to be made at once."""
         self.card_tasks: dict[CardId, asyncio.Task[None]] = {}
-        self.started = _loop_time()
+        self.started = loop_time()
         self.last_poll = LastPoll(JobState.QUEUED, 0.0)
         self.polled_at = self.started
         """When the job was last seen; before the first time, since when somebody has waited for that."""
@@ -56,13 +57,13 @@ class TrackedJob:
     def awaiting_first_result(self) -> bool:
         """Whether a first answer may still come before a card has to be posted."""
         unknown = self.status.job is None and self.status.error is None and not self.status.is_missing
-        return unknown and _loop_time() < self.started + PATIENCE_SECONDS
+        return unknown and loop_time() < self.started + PATIENCE_SECONDS
 
     @property
     def _is_watched_closely(self) -> bool:
         """Whether the job's end may come any moment, and people wait for it."""
         since = [at for at in (self.cancel_asked_at, self.end_reported_at) if at is not None]
-        return bool(since) and _loop_time() <= max(since) + WATCHED_CLOSELY_SECONDS
+        return bool(since) and loop_time() <= max(since) + WATCHED_CLOSELY_SECONDS
 
     def poll_now(self) -> None:
         """Let the next look be made at once."""
@@ -78,7 +79,7 @@ class TrackedJob:
         """Take in what Omni tells. Whether the sight has changed by it."""
         if self.end_reported_at is not None or self.status.is_final:
             return False
-        self.has_received_event, self.heard_at = True, _loop_time()
+        self.has_received_event, self.heard_at = True, loop_time()
         self.relies_on_events = event.kind is EventKind.PROGRESS
         if event.kind is EventKind.ENDED:
             self.end_reported_at = self.heard_at
@@ -93,11 +94,11 @@ class TrackedJob:
     async def wait_until_due(self, pause_seconds: Callable[[], float]) -> None:
         """Wait until the next look is due: after that pause, sooner where people wait, later where Omni tells by
         itself."""
-        began = _loop_time()
+        began = loop_time()
         while not self.is_urgent:
             self._stirred.clear()
             try:
-                async with asyncio.timeout(max(0.0, self._due_at(began, pause_seconds()) - _loop_time())):
+                async with asyncio.timeout(max(0.0, self._due_at(began, pause_seconds()) - loop_time())):
                     await self._stirred.wait()
             except TimeoutError:
                 return
@@ -120,7 +121,3 @@ def log_change(job: JobId, before: JobStatus, after: JobStatus) -> None:
         log.warning("omni trouble begins", job=job, error=type(after.error).__name__)
     if after.error is None and before.error is not None:
         log.info("omni trouble over", job=job)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

@@ -36,6 +36,7 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, OmniJobs
 from bot.rendering import answer
+from bot.tasks import loop_time
 from bot.tracking.durations import DurationModel
 from bot.tracking.events import JobEventBus
 from bot.tracking.poll_schedule import LastPoll, pause_seconds, priority
@@ -203,7 +204,7 @@ class JobTracker:
         if not any(card.cancelled_by for card in cards):
             tracked.cancel_asked_at = None
         elif tracked.cancel_asked_at is None:
-            tracked.cancel_asked_at = _loop_time()
+            tracked.cancel_asked_at = loop_time()
             tracked.poll_now()
 
     def _schedule_poll(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
@@ -244,7 +245,7 @@ class JobTracker:
         return pause_seconds(tracked.last_poll, tracked.status.failures, self._durations.curve)
 
     def _priority(self, tracked: TrackedJob) -> float:
-        since = _loop_time() - tracked.polled_at
+        since = loop_time() - tracked.polled_at
         return priority(tracked.last_poll, max(0.0, since), self._durations.curve)
 
     async def _poll(self, tracked: TrackedJob, *, at_once: bool, asker: UserId | None) -> JobStatus:
@@ -257,10 +258,10 @@ class JobTracker:
             job = await self._omni.status(tracked.job, urgent=urgent, worth=partial(self._priority, tracked))
         except OmniError as error:
             log.info("no status", job=tracked.job, error=type(error).__name__, reason=str(error))
-            return tracked.status.with_error(error, self._now(), _loop_time())
+            return tracked.status.with_error(error, self._now(), loop_time())
         except StoreUnavailable as error:
             trouble = OmniUnreachable(f"budget not reached: {error}")
-            return tracked.status.with_error(trouble, self._now(), _loop_time())
+            return tracked.status.with_error(trouble, self._now(), loop_time())
         if job.answer:
             await asyncio.to_thread(answer.prepare, job)
         return tracked.status.with_snapshot(job, self._now())
@@ -270,7 +271,7 @@ class JobTracker:
         if job.state is JobState.QUEUED:
             return 0.0
         if job.begun_at is None:
-            return _loop_time() - tracked.started
+            return loop_time() - tracked.started
         return max(0.0, (self._now() - job.begun_at).total_seconds())
 
     def _on_poll_result(self, tracked: TrackedJob) -> None:
@@ -298,7 +299,7 @@ class JobTracker:
 
     def _note_seen(self, tracked: TrackedJob, job: Job) -> None:
         tracked.last_poll = LastPoll(job.state, self._executing_seconds(tracked, job))
-        tracked.polled_at = _loop_time()
+        tracked.polled_at = loop_time()
 
     def _on_event(self, job: JobId, event: JobEvent) -> bool:
         """Take in what Omni tells of a job. False if it is not followed here."""
@@ -315,7 +316,3 @@ class JobTracker:
     def _fall_back_to_polling(self) -> None:
         for follow in self._tracked.values():
             follow.fall_back_to_polling()
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

@@ -10,9 +10,10 @@ from math import inf
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain import Credentials, CredentialSource, StoreUnavailable, TeamId
+from bot.domain import Credentials, CredentialSource, TeamId
 from bot.domain.ports import GaugeSnapshot
 from bot.ratelimit import RateLimiter
+from bot.tasks import loop_time, repeat_until_cancelled
 from bot.workspaces.workspace import Workspace
 
 log = structlog.get_logger()
@@ -62,7 +63,7 @@ class Workspaces:
         running = self._running.get(team)
         if running is None or running.stop.is_set():
             async with self._changing:
-                is_stale = asyncio.get_running_loop().time() - self._looked_at >= FRESH_SECONDS
+                is_stale = loop_time() - self._looked_at >= FRESH_SECONDS
                 if team not in self._running and is_stale:
                     await self._look()
             running = self._running.get(team)
@@ -94,22 +95,16 @@ class Workspaces:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                log.error("workspaces not read", reason=str(error))
+        await repeat_until_cancelled(
+            self.look, every_seconds=LOOK_SECONDS, failure_event="workspaces not read", pause_first=True
+        )
 
     async def share_requests(self) -> None:
         """Leave other processes their part of each key's requests to Omni, by how many of all the jobs they follow,
         again and again, until cancelled."""
-        while True:
-            try:
-                await self._share_requests()
-            except StoreUnavailable as error:
-                log.warning("open follows not read", reason=str(error))
-            await asyncio.sleep(COUNT_SECONDS)
+        await repeat_until_cancelled(
+            self._share_requests, every_seconds=COUNT_SECONDS, failure_event="open follows not read"
+        )
 
     def refused(self) -> str | None:
         """Slack's word for why it refuses the bot's token. Where one of several workspaces has thrown the bot out, it
@@ -137,7 +132,7 @@ class Workspaces:
 
     async def _look(self) -> None:
         known = {credentials.team: credentials for credentials in await self._source.list()}
-        self._looked_at = asyncio.get_running_loop().time()
+        self._looked_at = loop_time()
         # Whoever is new may be waited for by somebody; to end one takes its time.
         for team, credentials in known.items():
             if team not in self._running:

@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import Credentials, SlackBusy, SlackError, TokenRefused
 from bot.settings import Settings
 from bot.slack import Identity, identify, may_connect, slack_client
+from bot.tasks import backoff_seconds
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ class SingleWorkspace:
             except TokenRefused:
                 raise
             except SlackError as error:
-                longest = min(LONGEST_BACK_OFF_SECONDS, 2.0**failures)
+                longest = backoff_seconds(failures, longest=LONGEST_BACK_OFF_SECONDS)
                 seconds = error.retry_after_seconds if isinstance(error, SlackBusy) else longest
                 failures += 1
                 log.warning("slack not reached", code=error.code, again_in_seconds=seconds)

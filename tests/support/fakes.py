@@ -793,7 +793,7 @@ class FakeWatches:
         for elsewhere in to:
             merged = self._add(elsewhere)
             if merged.requested_at > elsewhere.requested_at:
-                self._set(merged.id, requester=elsewhere.requester, asked_at=elsewhere.requested_at)
+                self._set(merged.id, requester=elsewhere.requester, requested_at=elsewhere.requested_at)
         return True
 
     async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
@@ -828,8 +828,8 @@ class FakeWatches:
                 self._set(row.id, outcome=None)
 
     def _open_again(self, card_id: CardId) -> None:
-        nothing = dict.fromkeys(("closed_at", "claim", "notice_tried_at", "notice", "given_up", "outcome"))
-        self._set(card_id, **nothing)
+        opened_again = "closed_at token completion_reply_started_at completion_reply_ts failure outcome"
+        self._set(card_id, **dict.fromkeys(opened_again.split()))
 
     def _lost(self) -> list[Card]:
         return [

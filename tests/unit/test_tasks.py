@@ -70,6 +70,18 @@ async def test_repetition_outlives_a_database_outage() -> None:
     assert ran_at == [0.0, 10.0, 20.0]
 
 
+async def test_repetition_may_pause_first() -> None:
+    ran_at: list[float] = []
+
+    async def action() -> None:
+        ran_at.append(loop_time())
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(25.0):
+            await repeat_until_cancelled(action, every_seconds=10.0, failure_event="", pause_first=True)
+    assert ran_at == [10.0, 20.0]
+
+
 async def test_repetition_logs_a_database_outage(capsys: pytest.CaptureFixture[str]) -> None:
     async def action() -> None:
         raise StoreUnavailable("disk full")
