@@ -62,7 +62,7 @@ async def test_the_one_active_user_with_the_address_is_the_person(world: World) 
 
 
 @pytest.mark.parametrize(
-    "person",
+    "user",
     [
         replace(PERSON, email=None),
         replace(PERSON, is_stranger=True),
@@ -118,8 +118,9 @@ async def test_that_somebody_is_nobody_is_soon_asked_again(world: World) -> None
     assert await world.users.omni_user(ADA) == ONE
 
 
-async def test_the_longest_known_are_forgotten_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oldest_known_users_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members_module, "MOST_KNOWN", 1)
+    world = World()
     for user in (ADA, GRACE, GRACE, ADA):
         await world.users.omni_user(user)
     assert world.people.asked == [ADA, GRACE, ADA]

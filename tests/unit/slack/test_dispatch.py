@@ -149,10 +149,9 @@ async def test_payload_is_refused_while_the_database_is_down(stage: Stage) -> No
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
 
 
-async def test_a_limited_number_of_events_is_remembered_the_newest_of_them(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_the_newest_events_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED_EVENTS", 2)
+    stage = Stage()
     for event in ("Ev1", "Ev2", "Ev3", "Ev3", "Ev2"):
         await stage.deliver(team_id="T1", event_id=event)
     assert stage.given("T1") == 3
