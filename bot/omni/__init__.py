@@ -6,7 +6,7 @@ from bot.omni.webhooks import (
     SIGNATURE,
     TIMESTAMP,
     WebhookEvent,
-    is_claimed,
+    looks_signed,
     parse_webhook,
     signed_at,
     signing_secret,

@@ -1,6 +1,6 @@
-"""What Omni answers to whoever begins or ends a job or chooses what to ask, read into values and errors.
+"""Parses Omni's responses to submits, cancels, and requests for models, topics and users.
 
-Source of fields and codes: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json); that the cancel of a
+Source of fields and codes: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json); that canceling a
 DELIVERING job is a 400: docs.omni.co/api/ai.
 """
 
@@ -29,11 +29,11 @@ from bot.omni.http import OmniResponse, raise_for_status, refusal
 from bot.omni.schemas import Body, Flag, Id, Number, Text, decoded, object_or_empty, state_of, whole_text
 
 _SHARED = "SHARED"
-"""The kind of models that jobs can be asked of."""
+"""The kind of models that answer questions."""
 
 
 class _Problem(Body):
-    """The body of a refusal. `detail` is documented; the others are seen."""
+    """The body of an error. `detail` is documented; the other fields occur."""
 
     detail: Text = None
     error: Text = None
@@ -90,7 +90,7 @@ class _Users(Body):
 
 @dataclass(frozen=True, slots=True)
 class ModelsPage:
-    """A page of models, and where the next one begins; None: this is the last."""
+    """A page of models. `next_cursor` is None on the last page."""
 
     models: tuple[Model, ...]
     next_cursor: str | None
@@ -101,16 +101,16 @@ class UsersPage:
     """A page of users."""
 
     ids: frozenset[str]
-    """Of all of them."""
+    """Of all users on the page."""
     matching: tuple[OmniUserId, ...]
-    """The active ones with the address that was asked for."""
+    """The active users with the requested email address."""
     rows: int
     total: int | None
-    """How many rows all pages have, where Omni says so."""
+    """Rows of all pages, if Omni says so."""
 
 
-def written(question: Question) -> dict[str, object]:
-    """The body of a submit. What was not chosen is left out: Omni takes no null there."""
+def submit_body(question: Question) -> dict[str, object]:
+    """Build the body of a submit. Fields without a value are left out, since Omni refuses null."""
     body: dict[str, object] = {"modelId": question.model, "prompt": whole_text(question.prompt)}
     if question.topic is not None:
         body["topicName"] = whole_text(question.topic)
@@ -123,55 +123,54 @@ def written(question: Question) -> dict[str, object]:
     return body
 
 
-def read_submitted(answer: OmniResponse, question: Question) -> Submitted:
-    """What has come of a submit.
+def read_submitted(response: OmniResponse, question: Question) -> Submitted:
+    """Parse the response to a submit.
 
     Raises:
-        AskRefused, ConversationBusy, KeyRefused, OmniBusy, OmniUnreachable: it was refused, by Omni or before it, so
-            certainly nothing was begun.
-        MaybeTaken: a 2xx that names no job, or an answer (3xx, 408, 5xx) that also a request with an effect may get.
+        AskRefused, ConversationBusy, KeyRefused, OmniBusy, OmniUnreachable: no job was created.
+        SubmitOutcomeUnknown: a job may have been created: a 2xx that names none, a 3xx, 408 or 5xx.
     """
-    if 200 <= answer.status < 300:
-        return _submitted(answer.body)
-    if answer.status == 408 or not 400 <= answer.status < 500:
-        raise SubmitOutcomeUnknown(f"HTTP {answer.status}")
-    if not answer.is_omnis or answer.status in (401, 429):
-        raise refusal(answer)
-    if answer.status == 409 and question.conversation is not None:
+    if 200 <= response.status < 300:
+        return _submitted(response.body)
+    if response.status == 408 or not 400 <= response.status < 500:
+        raise SubmitOutcomeUnknown(f"HTTP {response.status}")
+    if not response.is_omnis or response.status in (401, 429):
+        raise refusal(response)
+    if response.status == 409 and question.conversation is not None:
         raise ConversationBusy("409")
-    raise _ask_refused(answer)
+    raise _ask_refused(response)
 
 
-def read_cancelled(answer: OmniResponse, job: JobId) -> JobState:
-    """The state that a job is in after the try to cancel it.
+def read_cancelled(response: OmniResponse, job: JobId) -> JobState:
+    """Parse the response to a cancel, and return the job's state after it.
 
     Raises:
-        TooLate: it is DELIVERING.
-        NotOurs: only its owner and the organisation's admins may.
+        NotCancellable: the job is DELIVERING.
+        CancelForbidden: only its owner and the organization's admins may cancel it.
         JobNotFound, KeyRefused, OmniBusy, OmniUnreachable: as for a status.
     """
-    if answer.is_omnis and answer.status == 400:
+    if response.is_omnis and response.status == 400:
         raise NotCancellable("400")
-    if answer.is_omnis and answer.status == 403:
+    if response.is_omnis and response.status == 403:
         raise CancelForbidden("403")
     try:
-        cancelled = _Cancelled.model_validate(decoded(raise_for_status(answer)))
+        cancelled = _Cancelled.model_validate(decoded(raise_for_status(response)))
     except ValidationError as error:
-        raise OmniUnreachable("not the answer to a cancel") from error
+        raise OmniUnreachable("not the response to a cancel") from error
     if cancelled.job_id not in (None, job):
         raise OmniUnreachable("the cancel of another job")
     if cancelled.state is None:
-        raise OmniUnreachable("the answer to a cancel names no state")
+        raise OmniUnreachable("the response to a cancel names no state")
     state = state_of(cancelled.state)
     if state is JobState.DELIVERING:
         raise NotCancellable("200 DELIVERING")
     return state
 
 
-def read_models(answer: OmniResponse) -> ModelsPage:
-    """A page of models: the shared ones that are not deleted. Raises any OmniError."""
+def read_models(response: OmniResponse) -> ModelsPage:
+    """Parse a page of models: the shared ones that are not deleted. Raises OmniError."""
     try:
-        page = _Models.model_validate(decoded(_listed(answer)))
+        page = _Models.model_validate(decoded(_listed(response)))
     except ValidationError as error:
         raise OmniUnreachable("not a list of models") from error
     models = tuple(
@@ -183,25 +182,27 @@ def read_models(answer: OmniResponse) -> ModelsPage:
     return ModelsPage(models, page.page_info.next_cursor if has_more else None)
 
 
-def read_topics(answer: OmniResponse) -> tuple[str, ...]:
-    """The names of a model's topics, without those that the model hides. Raises any OmniError.
+def read_topics(response: OmniResponse) -> tuple[str, ...]:
+    """Parse the names of a model's topics, without hidden ones.
 
-    AskRefused: there is no such model. Omni documents no body for that.
+    Raises:
+        AskRefused: there is no such model. Omni documents no body for that.
+        OmniError: any other error.
     """
-    if answer.is_omnis and answer.status in (400, 404):
-        raise _ask_refused(answer)
+    if response.is_omnis and response.status in (400, 404):
+        raise _ask_refused(response)
     try:
-        topics = _Topics.model_validate(decoded(raise_for_status(answer))).topics
+        topics = _Topics.model_validate(decoded(raise_for_status(response))).topics
     except ValidationError as error:
         raise OmniUnreachable("not a list of topics") from error
     names = {topic.name for topic in topics if topic.name is not None and not topic.hidden}
     return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
 
 
-def read_users(answer: OmniResponse, email: str) -> UsersPage:
-    """A page of users, of whom only those with that address matter. Raises any OmniError."""
+def read_users(response: OmniResponse, email: str) -> UsersPage:
+    """Parse a page of users and pick those with the email address. Raises OmniError."""
     try:
-        page = _Users.model_validate(decoded(_listed(answer)))
+        page = _Users.model_validate(decoded(_listed(response)))
     except ValidationError as error:
         raise OmniUnreachable("not a list of users") from error
     return UsersPage(
@@ -217,36 +218,36 @@ def read_users(answer: OmniResponse, email: str) -> UsersPage:
 
 
 def is_same_address(one: str, other: str) -> bool:
-    """Whether two e-mail addresses are the same, but for capitals."""
+    """Whether two email addresses are equal, ignoring case."""
     return one.strip().casefold() == other.strip().casefold()
 
 
 def user_filter(email: str) -> str:
-    """The SCIM filter for a user's address. Source of the escapes: RFC 7644, section 3.4.2.2, which are JSON's."""
+    """Build the SCIM filter for an email address, escaped as in JSON. Source: RFC 7644, section 3.4.2.2."""
     escaped = email.strip().replace("\\", "\\\\").replace('"', '\\"')
     return f'userName eq "{escaped}"'
 
 
 def _submitted(body: bytes) -> Submitted:
     try:
-        taken = _Submitted.model_validate(decoded(body))
+        submitted = _Submitted.model_validate(decoded(body))
     except (ValidationError, OmniUnreachable) as error:
-        raise SubmitOutcomeUnknown("the answer to a submit can't be read") from error
-    if taken.job_id is None:
-        raise SubmitOutcomeUnknown("the answer to a submit names no job")
-    return Submitted(JobId(taken.job_id), taken.conversation_id, taken.omni_chat_url)
+        raise SubmitOutcomeUnknown("the response to a submit can't be read") from error
+    if submitted.job_id is None:
+        raise SubmitOutcomeUnknown("the response to a submit names no job")
+    return Submitted(JobId(submitted.job_id), submitted.conversation_id, submitted.omni_chat_url)
 
 
-def _listed(answer: OmniResponse) -> bytes:
-    """The body of a list; a 400 or 404 instead of one is no word about a job."""
-    if answer.status in (400, 404):
-        raise OmniUnreachable(f"HTTP {answer.status}")
-    return raise_for_status(answer)
+def _listed(response: OmniResponse) -> bytes:
+    """Return the body of a list. For lists, a 400 or 404 does not mean that a job is missing."""
+    if response.status in (400, 404):
+        raise OmniUnreachable(f"HTTP {response.status}")
+    return raise_for_status(response)
 
 
-def _ask_refused(answer: OmniResponse) -> AskRefused:
+def _ask_refused(response: OmniResponse) -> AskRefused:
     try:
-        problem = _Problem.model_validate(decoded(answer.body))
+        problem = _Problem.model_validate(decoded(response.body))
     except (ValidationError, OmniError):
         problem = _Problem()
-    return AskRefused(str(answer.status), problem.detail or problem.error or problem.message or "")
+    return AskRefused(str(response.status), problem.detail or problem.error or problem.message or "")

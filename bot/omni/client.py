@@ -1,7 +1,6 @@
-"""Omni's AI jobs over HTTP: what is asked of which address, and how urgently.
+"""Client of Omni's API: jobs, questions and users.
 
-Source of paths: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json). Bodies are read tolerantly:
-what is not JSON at all counts as no answer.
+Source of paths: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json).
 """
 
 import asyncio
@@ -39,8 +38,8 @@ from bot.omni.ask_schemas import (
     read_submitted,
     read_topics,
     read_users,
+    submit_body,
     user_filter,
-    written,
 )
 from bot.omni.http import (
     TIMEOUT_SECONDS,
@@ -62,38 +61,38 @@ log = structlog.get_logger()
 _Read = TypeVar("_Read")
 
 LONGER_TIMEOUT_SECONDS = 30.0
-"""A result comes straight from storage and may be large; a chart is drawn when it is asked for; and to give up on a
-submit is to not know whether the job runs."""
+"""For results, which may be large; charts, which Omni draws on request; and submits, where a time-out leaves it unknown
+whether the job runs."""
 
 LARGEST_RESULT_BYTES = 16 * 1024 * 1024
-"""What Omni's own app takes of a long run's result."""
+"""The limit of Omni's own app for the result of a long run."""
 
 LARGEST_CHART_BYTES = 8 * 1024 * 1024
-"""A picture of more is not put into a thread."""
+"""A larger picture is not posted."""
 
 REMEMBERED_CHARTS = 200
-"""Of how many jobs it is remembered whether they have one."""
+"""How many jobs the client remembers as having a chart or not."""
 
 READ_ASIDE_BYTES = 256 * 1024
-"""A larger body is read in a thread of its own: nothing else may wait for that."""
+"""A larger body is parsed in a thread, so that it does not block the event loop."""
 
 ROWS_PER_PAGE = 100
-"""Of lists. SCIM's default; Omni names no greatest page for models, and 100 for conversations."""
+"""SCIM's default. Omni documents no maximum for models, and 100 for conversations."""
 
 MOST_PAGES = 20
-"""Each costs a request of the key's budget, and somebody waits for all of them."""
+"""Each page costs a request of the key's budget while a user waits."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 """Source: w3.org/TR/png, section 5.2."""
 
 _USERS = "/api/scim/v2/Users"
 
-_USERS_IN_SMALL_LETTERS = "/api/scim/v2/users"
-"""As docs.omni.co writes it, against the OpenAPI document and live tenants."""
+_USERS_LOWER_CASE = "/api/scim/v2/users"
+"""The spelling in docs.omni.co, which the OpenAPI document and live tenants contradict."""
 
 
 class OmniClient:
-    """`OmniJobs`, `OmniQuestions` and `Members` over httpx, behind one gate."""
+    """`OmniJobs`, `OmniQuestions` and `OmniUserDirectory` over httpx, within the key's rate limit."""
 
     def __init__(
         self,
@@ -103,32 +102,30 @@ class OmniClient:
         metrics: Metrics = NO_METRICS,
         users: UserLimit | None = None,
     ) -> None:
-        """`client` comes from `omni_client`. `users`: as for `OmniHttp`."""
+        """`client` must come from `omni_client`. `users`: see `OmniHttp`."""
         self._http = OmniHttp(client, limiter, random, metrics, users)
         self._charts: RecentKeys[JobId, bool] = RecentKeys(REMEMBERED_CHARTS)
         self._users_path = _USERS
 
-    # Jobs.
-
     async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
         """See `OmniJobs.status`."""
-        answer = await self._http.ask(OmniRequest(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
-        return await _aside(partial(read_status, job), raise_for_status(answer))
+        response = await self._http.ask(OmniRequest(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
+        return await _parse(partial(read_status, job), raise_for_status(response))
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
         """See `OmniJobs.newest_job`."""
-        asked = OmniRequest(f"/api/v1/ai/conversations/{conversation.id}")
-        answer = await self._http.ask(asked, urgent=True)
-        return await _aside(partial(read_newest_job, conversation), raise_for_status(answer))
+        request = OmniRequest(f"/api/v1/ai/conversations/{conversation.id}")
+        response = await self._http.ask(request, urgent=True)
+        return await _parse(partial(read_newest_job, conversation), raise_for_status(response))
 
     async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
-        """See `OmniJobs.result`. The type that Omni calls it by is not looked at: live tenants say octet-stream."""
-        asked = OmniRequest(
+        """See `OmniJobs.result`. The content type is ignored: live tenants send octet-stream."""
+        request = OmniRequest(
             f"/api/v1/ai/jobs/{job}/result",
             largest_bytes=LARGEST_RESULT_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
         )
-        return await _aside(read_result, raise_for_status(await self._http.ask(asked, urgent=urgent)))
+        return await _parse(read_result, raise_for_status(await self._http.ask(request, urgent=urgent)))
 
     def has_chart(self, job: JobId) -> bool | None:
         """See `OmniJobs.has_chart`."""
@@ -141,57 +138,54 @@ class OmniClient:
         return picture
 
     async def _chart(self, job: JobId, worth: Priority | None) -> bytes | None:
-        asked = OmniRequest(
+        request = OmniRequest(
             f"/api/v1/ai/jobs/{job}/vis",
             largest_bytes=LARGEST_CHART_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
             accept="image/png",
         )
         try:
-            answer = await self._http.ask(asked, urgent=False, worth=worth)
+            response = await self._http.ask(request, urgent=False, worth=worth)
         except TooLarge:
             log.info("chart too large", job=job)
             return None
-        # 404: also where the organisation has no such feature. 422: not drawable, as most answers are.
-        if answer.is_omnis and answer.status in (400, 404, 422):
+        # 404: the organization may lack the feature. 422: Omni can't draw it, which is true of most answers.
+        if response.is_omnis and response.status in (400, 404, 422):
             return None
-        picture = raise_for_status(answer)
+        picture = raise_for_status(response)
         return picture if picture.startswith(_PNG_SIGNATURE) else None
 
-    # Asking.
-
     async def submit(self, question: Question) -> Submitted:
-        """See `OmniQuestions.submit`. Omni has no key by which it would know a second submit for the first.
+        """See `OmniQuestions.submit`. Omni has no idempotency key, so a submit that may have arrived is never repeated.
 
-        A webhook that Omni refuses must not keep people from asking: the question goes without it.
+        If Omni refuses the webhook, the question is submitted without it.
         """
-        asked = OmniRequest(
+        request = OmniRequest(
             "/api/v1/ai/jobs",
             method="POST",
             query={} if question.as_user is None else {"userId": question.as_user},
-            body=written(question),
+            body=submit_body(question),
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
         )
         try:
-            answer = await self._http.ask(asked, urgent=True)
+            response = await self._http.ask(request, urgent=True)
         except NotSent:
             raise
         except OmniUnreachable as error:
             raise SubmitOutcomeUnknown(str(error)) from error
-        if question.webhook is not None and answer.is_omnis and answer.status == 400:
-            # Omni does not document which of its fields a 400 is about. Nothing was begun.
-            log.warning("submit refused, asked again without its webhook", url=question.webhook.url)
+        if question.webhook is not None and response.is_omnis and response.status == 400:
+            # Omni does not say which field a 400 is about. No job was created.
+            log.warning("webhook refused by omni", url=question.webhook.url)
             return await self.submit(replace(question, webhook=None))
-        return read_submitted(answer, question)
+        return read_submitted(response, question)
 
     async def cancel(self, job: JobId) -> JobState:
-        """See `OmniQuestions.cancel`. It may be asked any number of times: on a job that has ended it changes
-        nothing."""
-        asked = OmniRequest(f"/api/v1/ai/jobs/{job}/cancel", method="POST")
-        answer = await self._http.ask(asked, urgent=True)
-        if answer.status == 409:
-            answer = await self._http.ask(asked, urgent=True)
-        return read_cancelled(answer, job)
+        """See `OmniQuestions.cancel`. It is idempotent, so a conflict is retried once."""
+        request = OmniRequest(f"/api/v1/ai/jobs/{job}/cancel", method="POST")
+        response = await self._http.ask(request, urgent=True)
+        if response.status == 409:
+            response = await self._http.ask(request, urgent=True)
+        return read_cancelled(response, job)
 
     async def models(self) -> Sequence[Model]:
         """See `OmniQuestions.models`."""
@@ -204,18 +198,16 @@ class OmniClient:
                 break
             query["cursor"] = page.next_cursor
         else:
-            log.info("more models than are read", read=len(found))
+            log.info("model list truncated", read=len(found))
         return sorted(found.values(), key=lambda model: (model.name.casefold(), model.id))
 
     async def topics(self, model: ModelId) -> Sequence[str]:
         """See `OmniQuestions.topics`."""
         return read_topics(await self._http.ask(OmniRequest(f"/api/v1/models/{model}/topic"), urgent=True))
 
-    # Members.
-
     async def named(self, email: str) -> Sequence[OmniUserId]:
-        """See `Members.named`. OmniUnreachable also where not all users can be read: one that was not seen may have
-        the address too."""
+        """See `OmniUserDirectory.named`. Raises OmniUnreachable if not all pages can be read: an unread one may hold a
+        second match."""
         seen: set[str] = set()
         found: dict[OmniUserId, None] = {}
         first = 1
@@ -226,26 +218,26 @@ class OmniClient:
             if page.rows == 0 or (page.total is not None and first > page.total):
                 return tuple(found)
             if page.ids <= seen:
-                raise OmniUnreachable("the pages of users do not go on")
+                raise OmniUnreachable("the user pages repeat")
             seen |= page.ids
-        raise OmniUnreachable("more users than are read")
+        raise OmniUnreachable("too many user pages")
 
     async def _users(self, email: str, first: int) -> OmniResponse:
-        """The page of users that begins with that one, counted from 1."""
+        """Load the page of users that starts at index `first`, counted from 1."""
         query = {"filter": user_filter(email), "startIndex": str(first), "count": str(ROWS_PER_PAGE)}
-        answer = await self._http.ask(OmniRequest(self._users_path, query=query), urgent=True)
-        if answer.status == 404 and self._users_path == _USERS:
-            answer = await self._http.ask(OmniRequest(_USERS_IN_SMALL_LETTERS, query=query), urgent=True)
-            if answer.status == 200:
-                # Only then: a 404 of both is a gateway's, and says nothing about how Omni spells it.
-                self._users_path = _USERS_IN_SMALL_LETTERS
-        return answer
+        response = await self._http.ask(OmniRequest(self._users_path, query=query), urgent=True)
+        if response.status == 404 and self._users_path == _USERS:
+            response = await self._http.ask(OmniRequest(_USERS_LOWER_CASE, query=query), urgent=True)
+            if response.status == 200:
+                # If both return 404, a gateway answered, and Omni's spelling is still unknown.
+                self._users_path = _USERS_LOWER_CASE
+        return response
 
 
 def omni_client(base_url: str, token: str) -> httpx.AsyncClient:
-    """The HTTP client for Omni: the key in every request, bounded waits, no redirects followed.
+    """Build the HTTP client for Omni, with the key in every request.
 
-    A redirect from an API is a log-in page or a wrong address; following it could hand the key to another host.
+    It follows no redirects: they lead to a log-in page or a wrong address, and could hand the key to another host.
     """
     return httpx.AsyncClient(
         base_url=base_url,
@@ -256,38 +248,38 @@ def omni_client(base_url: str, token: str) -> httpx.AsyncClient:
     )
 
 
-async def _aside(read: Callable[[bytes], _Read], body: bytes) -> _Read:
-    """Read a body, a large one in a thread of its own."""
+async def _parse(read: Callable[[bytes], _Read], body: bytes) -> _Read:
+    """Parse a body, in a thread if it is large."""
     return await asyncio.to_thread(read, body) if len(body) > READ_ASIDE_BYTES else read(body)
 
 
-NOBODYS_JOB = JobId("00000000-0000-0000-0000-000000000000")
-"""A job that does not exist: a good key is told so, a bad one is refused."""
+MISSING_JOB = JobId("00000000-0000-0000-0000-000000000000")
+"""A job that does not exist. Omni answers 404 to a valid key and 401 to an invalid one."""
 
 
 @asynccontextmanager
 async def unmetered(account: OmniAccount) -> AsyncIterator[OmniClient]:
-    """Omni, beside the budget that the running bot keeps for the key."""
+    """Open a client that does not count against the running bot's request budget, for a few requests."""
     async with omni_client(account.base_url, account.api_token) as client:
         yield OmniClient(client, RateLimiter(_Unmetered(), "check", Rate.within(1, burst=1)), Random())
 
 
 async def verify_api_key(omni: OmniClient) -> None:
-    """Ask for nobody's job.
+    """Check the key with one request.
 
     Raises:
-        KeyRefused: Omni does not take the key.
-        OmniError: Omni does not answer, or not as Omni does.
+        KeyRefused: Omni refuses the key.
+        OmniError: no response, or none in Omni's form.
     """
     with suppress(JobNotFound, OmniBusy):
-        await omni.status(NOBODYS_JOB)
+        await omni.status(MISSING_JOB)
 
 
 class _Unmetered:
-    """A ledger for the few requests of a check."""
+    """A `RateLimitStore` without a limit."""
 
     async def take(self, _budget: str, _rate: Rate, *, urgent: bool = True) -> float:  # noqa: ARG002
         return 0.0
 
     async def pause(self, _budget: str, _rate: Rate, _seconds: float) -> None:
-        """One request needs no pause after it."""
+        """Do nothing."""

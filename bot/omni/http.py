@@ -1,4 +1,4 @@
-"""Requests to Omni over HTTP, behind the one budget of the key, and what their answers mean."""
+"""HTTP requests to Omni within the key's rate limit, and the errors that their responses stand for."""
 
 import asyncio
 import json
@@ -22,65 +22,63 @@ from bot.user_limit import UserLimit
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 10.0
-"""A status is a small body; whoever has not answered it in full by then is better asked again. No connection takes
-longer to come about either."""
+"""For connecting, and for a small response to arrive in full."""
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
-"""More than any status seen (an answer of 50,000 characters is rare); a bound for what we hold in memory."""
+"""Bounds memory. More than any status seen; an answer of 50,000 characters is rare."""
 LONGEST_PAUSE_SECONDS = 60.0
 WITH_SCHEMA = "/api/v1/ai/"
-"""Under it Omni documents the bodies of errors. Source: its OpenAPI document."""
+"""Paths for which Omni's OpenAPI document describes the bodies of errors."""
 _CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
-"""Of a body; a second coding on top of one of these is refused. Source: RFC 9110, section 8.4.1."""
+"""Accepted content codings; stacked ones are refused. Source: RFC 9110, section 8.4.1."""
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-"""Lets zlib tell the two by their header."""
+"""Makes zlib detect which of the two it is."""
 _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-"""What httpx raises while there is no connection yet, so that no byte of a request can have gone out."""
+"""Errors that httpx raises before a connection exists, so that no byte of the request was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class OmniRequest:
-    """What is asked for, and how much of it is taken."""
+    """A request to Omni and the largest response body to read."""
 
     path: str
     method: Literal["GET", "POST"] = "GET"
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
-    """Sent as JSON; all text in it must be whole."""
+    """Sent as JSON. Text must not contain lone surrogates."""
     largest_bytes: int | None = None
-    """None: LARGEST_BODY_BYTES."""
+    """Default: LARGEST_BODY_BYTES."""
     timeout_seconds: float | None = None
-    """None: TIMEOUT_SECONDS."""
+    """Default: TIMEOUT_SECONDS."""
     accept: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class OmniResponse:
-    """The answer to a request: Omni's, or that of a gateway in front of Omni."""
+    """A response from Omni, or from a gateway in front of it."""
 
     status: int
     body: bytes = field(repr=False)
     has_schema: bool = True
-    """Whether Omni documents the body of an error there. It does for AI jobs and conversations, not for models, topics
-    and SCIM."""
+    """Whether Omni documents the error bodies: it does for jobs and conversations, not for models, topics and SCIM."""
 
     @property
     def is_omnis(self) -> bool:
-        """Whether an error is Omni's own. A gateway uses the same codes, and knows nothing about a job or a key."""
+        """Whether Omni itself sent this error. A gateway's 401 or 404 says nothing about a key or a job."""
         if self.has_schema:
             return is_omnis_error(self.status, self.body)
         return not self.body.lstrip().startswith(b"<")
 
 
 class TooLarge(OmniUnreachable):
-    """There is more of it than is taken."""
+    """The body exceeds the limit."""
 
 
 class NotSent(OmniUnreachable):
-    """No connection came about: Omni certainly knows nothing of the request."""
+    """No connection was made, so Omni did not receive the request."""
 
 
 class OmniHttp:
-    """Asks Omni. Each request takes a turn of the gate, so the key's limit holds for all of them."""
+    """Sends requests to Omni, each after the rate limiter lets it through."""
 
     def __init__(
         self,
@@ -90,7 +88,7 @@ class OmniHttp:
         metrics: Metrics = NO_METRICS,
         users: UserLimit | None = None,
     ) -> None:
-        """`users`: counts what each user causes; None: nothing is counted."""
+        """`users`: limits the requests that each user causes; None: unlimited."""
         self._client = client
         self._limiter = limiter
         self._random = random
@@ -99,11 +97,11 @@ class OmniHttp:
         self._refusals = 0
 
     async def ask(self, asked: OmniRequest, *, urgent: bool, worth: Priority | None = None) -> OmniResponse:
-        """Ask once; nothing is ever sent a second time.
+        """Send a request once. There are no retries.
 
         Raises:
-            NotSent: there is no connection.
-            OmniUnreachable: nothing usable comes back. Whether the request had its effect, nobody can tell.
+            NotSent: no connection was made.
+            OmniUnreachable: there was no usable response, so the request's effect is unknown.
         """
         if urgent:
             async with self._users.turn():
@@ -140,7 +138,7 @@ class OmniHttp:
             timeout=httpx.Timeout(seconds, connect=TIMEOUT_SECONDS, pool=TIMEOUT_SECONDS),
         )
         try:
-            # httpx bounds each wait, but not how many of them a dripping body takes.
+            # httpx limits each read, but not how many of them a slow body takes.
             async with asyncio.timeout(seconds):
                 response = await self._client.send(request, stream=True)
                 try:
@@ -154,7 +152,7 @@ class OmniHttp:
         return response, body
 
     async def _slow_down(self, response: httpx.Response) -> None:
-        """Pause everything that uses the key: as long as Omni says, else longer each time, with jitter."""
+        """Pause all requests with this key, for Retry-After or with exponential back-off and jitter."""
         self._refusals += 1
         seconds = _retry_after_seconds(response)
         if seconds is None:
@@ -165,21 +163,21 @@ class OmniHttp:
 
 
 def raise_for_status(answer: OmniResponse) -> bytes:
-    """The body of a good answer; an OmniError for any other."""
+    """Return the body of a 200. Raises the OmniError that any other status stands for."""
     if answer.status == 200:
         return answer.body
     raise refusal(answer)
 
 
 def refusal(answer: OmniResponse) -> OmniError:
-    """What an answer means that is not the one hoped for, of whatever has no meaning of its own."""
+    """Return the error that an unsuccessful response stands for, unless its request gives it another meaning."""
     code = answer.status
     if code == 429:
         return OmniBusy("429")
     if not 400 <= code < 500:
         return OmniUnreachable(f"HTTP {code}")
     if not answer.is_omnis:
-        return OmniUnreachable(f"HTTP {code}, not in Omni's form: a gateway's?")
+        return OmniUnreachable(f"HTTP {code} in a form that Omni does not use; did a gateway answer?")
     if code in (401, 403):
         return KeyRefused(str(code))
     # 400: "Invalid job ID format".
@@ -203,9 +201,9 @@ def _headers(asked: OmniRequest) -> dict[str, str]:
 
 
 async def _read(response: httpx.Response, largest_bytes: int) -> bytes:
-    """Read the body. No step holds more than `largest_bytes` of it, however well it is compressed.
+    """Read and inflate the body, holding at most `largest_bytes`. Raises OmniUnreachable.
 
-    Identity is asked for, but a result may be stored compressed and sent as it is stored.
+    The request asks for identity, but Omni may send a stored result compressed.
     """
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in _CODINGS:
@@ -226,7 +224,7 @@ async def _read(response: httpx.Response, largest_bytes: int) -> bytes:
 
 
 def _retry_after_seconds(response: httpx.Response) -> float | None:
-    """Seconds from a Retry-After header; Omni does not promise one. Its form as a date is not read."""
+    """The seconds in a Retry-After header, which Omni does not document. The date form is ignored."""
     try:
         return max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:

@@ -1,6 +1,6 @@
-"""How Omni's bodies are read: tolerantly, field by field.
+"""Parses Omni's JSON bodies.
 
-A field may be missing, null or of another type than documented; that costs the field and not the body.
+A field that is missing, null or of an undocumented type is ignored; the rest of the body still counts.
 """
 
 import json
@@ -29,13 +29,13 @@ from bot.domain import (
 )
 
 LARGEST_ERROR_BYTES = 64 * 1024
-"""A longer body is no error of Omni's, which has one sentence."""
+"""Omni's error bodies hold one sentence; a longer body is not one."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _time_or_none(value: object) -> datetime | None:
-    """An ISO 8601 time, in UTC; None for anything else, since no time is worth losing a body over."""
+    """An ISO 8601 time in UTC; None for anything else."""
     if not isinstance(value, str):
         return None
     try:
@@ -46,12 +46,12 @@ def _time_or_none(value: object) -> datetime | None:
 
 
 def whole_text(value: object) -> object:
-    """A text without halves of characters, which JSON may hold where a text was cut, but UTF-8 can't."""
+    """The text without lone surrogates, which JSON allows and UTF-8 does not."""
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _text_or_none(value: object) -> object:
-    """A text with something in it; None for anything else."""
+    """A text that is not blank; None for anything else."""
     return whole_text(value) if isinstance(value, str) and value.strip() else None
 
 
@@ -60,7 +60,7 @@ def _any_text_or_none(value: object) -> object:
 
 
 def uuid_or_none(value: object) -> str | None:
-    """A UUID in lower case with dashes; None for what is none."""
+    """A UUID in lower case with dashes; None for anything else."""
     try:
         return str(UUID(value)) if isinstance(value, str) else None
     except ValueError:
@@ -68,7 +68,7 @@ def uuid_or_none(value: object) -> str | None:
 
 
 def _number_or_none(value: object) -> int | None:
-    """A whole number of a size that counts something; None for anything else."""
+    """A whole number of plausible size; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else None
 
 
@@ -77,19 +77,19 @@ def _flag_or_none(value: object) -> bool | None:
 
 
 def object_or_empty(value: object) -> object:
-    """An object; an empty one for anything else."""
+    """The value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def list_or_empty(value: object) -> object:
-    """A list; an empty one for anything else."""
+    """The value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 Text = Annotated[str | None, BeforeValidator(_text_or_none)]
 
 AnyText = Annotated[str | None, BeforeValidator(_any_text_or_none)]
-"""As `Text`, but one with nothing in it counts too."""
+"""As `Text`, but it may be blank."""
 
 Id = Annotated[str | None, BeforeValidator(uuid_or_none)]
 
@@ -101,11 +101,11 @@ Flag = Annotated[bool | None, BeforeValidator(_flag_or_none)]
 
 
 class Body(BaseModel, alias_generator=to_camel, extra="ignore", hide_input_in_errors=True):
-    """An object of Omni's. What is in it never shows in an error."""
+    """Base class of Omni's objects. Errors never show their content."""
 
 
 def decoded(body: bytes) -> Any:
-    """A body as JSON. Raises OmniUnreachable where it is none, or nested deeper than any of Omni's."""
+    """Parse JSON. Raises OmniUnreachable if it is invalid or nested too deeply."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -113,8 +113,8 @@ def decoded(body: bytes) -> Any:
 
 
 def is_omnis_error(status: int, body: bytes) -> bool:
-    """Whether an error's body is one that Omni documents: `{"detail": str, "status": int}`, of a chart that can't be
-    drawn `{"error": str}`. Gateways have others: `{"message": ...}`, pages, or RFC 9457 with a `type` and a `title`."""
+    """Whether an error body has a form that Omni documents: `{"detail": str, "status": int}`, or `{"error": str}` for a
+    chart. Gateways send `{"message": ...}`, pages, or RFC 9457 with a `type` and a `title`."""
     try:
         error = decoded(body) if len(body) <= LARGEST_ERROR_BYTES else None
     except OmniUnreachable:
@@ -129,13 +129,13 @@ def is_omnis_error(status: int, body: bytes) -> bool:
 _LONGEST_STATE = 100
 
 _CUT_WITHIN = 2_000
-"""Characters before the longest answer's end in which a line or a word should end."""
+"""Characters before the limit in which a line or word end is looked for."""
 
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
 
 
 def _beginning(value: object) -> object:
-    """As much of an answer as is shown, and one character to tell that there is more."""
+    """The start of an answer: as much as is shown, and one character more if there is more."""
     return value[: LONGEST_ANSWER + 1] if isinstance(value, str) else value
 
 
@@ -151,7 +151,7 @@ class _Error(Body):
 
 
 class _Status(Body):
-    """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is insisted on."""
+    """The body of `GET /api/v1/ai/jobs/{jobId}`. Only `state` is required."""
 
     id: Id = None
     state: Annotated[str, BeforeValidator(whole_text)]
@@ -183,11 +183,7 @@ class _Conversation(Body):
 
 
 def read_status(job: JobId, body: bytes) -> Job:
-    """A status body as a `Job`.
-
-    Raises:
-        OmniUnreachable: it is not a JSON object with a `state`, or it is about another job.
-    """
+    """Parse a status. Raises OmniUnreachable if it has no `state` or is about another job."""
     try:
         status = _Status.model_validate(decoded(body))
     except ValidationError as error:
@@ -226,7 +222,7 @@ def read_status(job: JobId, body: bytes) -> Job:
 
 
 def _cut(answer: str) -> str:
-    """The answer as far as it is shown; a longer one ends after a line or a word where one ends near."""
+    """Shorten an answer to the limit, after a line or word if one ends near it."""
     if len(answer) <= LONGEST_ANSWER:
         return answer
     for blank in ("\n", " "):
@@ -236,33 +232,29 @@ def _cut(answer: str) -> str:
 
 
 def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
-    """The id of the newest job that a conversation's body shows; None where it shows none.
-
-    Raises:
-        OmniUnreachable: it is not a conversation, or another one.
-    """
+    """Parse a conversation, and return the id of its newest job. Raises OmniUnreachable."""
     try:
         chat = _Conversation.model_validate(decoded(body))
     except ValidationError as error:
         raise OmniUnreachable("not a conversation") from error
     if chat.id not in (None, conversation.id):
-        raise OmniUnreachable("another chat")
+        raise OmniUnreachable("another conversation")
     with_job = [turn.job_id for turn in chat.messages if turn.job_id is not None]
     return JobId(with_job[-1]) if with_job else None
 
 
 def state_of(written: str) -> JobState:
-    """A state as Omni writes it; UNKNOWN for one that this version has never heard of."""
+    """The state with Omni's name; UNKNOWN for a name that this version does not know."""
     return JobState(written) if written in _OMNI_STATES else JobState.UNKNOWN
 
 
 def _shown(written: str) -> str:
-    """A state for cards and the log: one line without control characters, however long it was written."""
+    """A state's name as one short line without control characters."""
     return " ".join(strip_control_chars(written[:_LONGEST_STATE]).split()) or "no name"
 
 
 _NO_MESSAGE = ("null", "undefined")
-"""What some live messages consist of."""
+"""Messages that mean none; live tenants send them."""
 
 
 class _QueryResult(Body):
@@ -290,11 +282,7 @@ class _Result(Body):
 
 
 def read_result(body: bytes) -> JobResult:
-    """A result body as a `JobResult`.
-
-    Raises:
-        OmniUnreachable: it is not a JSON object.
-    """
+    """Parse a result. Raises OmniUnreachable if it is not a JSON object."""
     try:
         result = _Result.model_validate(decoded(body))
     except ValidationError as error:

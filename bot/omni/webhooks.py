@@ -1,8 +1,7 @@
-"""Omni's webhooks as they are on the wire: what they are signed with, whether a signature is right, what they say.
+"""Omni's webhooks: signing secrets, signatures and bodies.
 
-Source of headers and of the body at the end: docs.omni.co/api/ai/create-ai-job. That the signature is in hexadecimal
-digits and the timestamp in seconds is implied there and not said, and the body of progress is not documented, so more
-than one form is understood. How old a timestamp may be is not documented either; the choice is ours.
+Source of the headers and of the body of a job's end: docs.omni.co/api/ai/create-ai-job. The encodings of signature and
+timestamp and the body of a progress event are not documented, so several forms are accepted.
 """
 
 import base64
@@ -30,23 +29,21 @@ from bot.domain import (
 from bot.omni.schemas import Body, Id, Number, Text, decoded, object_or_empty
 
 SIGNATURE = "X-Omni-Signature"
-
 TIMESTAMP = "X-Omni-Signature-Timestamp"
-"""The headers."""
 
 FRESH_SECONDS = 300.0
-"""How far a timestamp may be from our time, either way."""
+"""How far a timestamp may differ from our time. Omni documents no limit."""
 
 LONGEST_PROGRESS = 500
-"""Characters of what the AI says it does now. It travels between processes, whose words PostgreSQL bounds to 8,000
-bytes, twelve of which a character may take."""
+"""Characters of a progress message. Processes exchange it by PostgreSQL's NOTIFY, whose payload is limited to 8,000
+bytes; a character may take twelve."""
 
 _PREFIX = "sha256="
 
 _SIGNED = re.compile(_PREFIX + "(?:[0-9a-f]{64}|[A-Za-z0-9+/]{43}=)", re.IGNORECASE)
 
 _MILLISECONDS_FROM = 10_000_000_000.0
-"""As seconds this would be the year 2286."""
+"""Larger timestamps are in milliseconds: in seconds this would be the year 2286."""
 
 _ENDS = frozenset(state.value for state in JobState if state.is_final) | {"DENIED"}
 
@@ -58,8 +55,8 @@ class _Step(Body):
     iteration: Number = None
 
 
-class _Told(Body):
-    """The body of a webhook. Its keys are written in two styles."""
+class _Body(Body):
+    """The body of a webhook. Omni uses two styles of keys."""
 
     event_id: Text = Field(default=None, alias="event_id")
     event: Text = None
@@ -74,41 +71,44 @@ class _Told(Body):
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """What a webhook says."""
+    """A webhook's content."""
 
     event: JobEvent
     id: str | None
-    """Omni's name for the event, the same when it is told again; None where it has none."""
+    """Omni's id of the event, which stays the same when Omni repeats it."""
     job: JobId | None
-    """Whose event it is, by its own account."""
+    """The job that the body names."""
 
 
 def signing_secret(server_secret: bytes, team: TeamId, question_id: QuestionId) -> str:
-    """What Omni signs the webhooks of one question with: 64 hexadecimal digits that tell nothing of any other's."""
+    """Derive the secret that Omni signs the webhooks of one question with: 64 hexadecimal digits."""
     return hmac.new(server_secret, f"omni webhook\n{team}\n{question_id}".encode(), sha256).hexdigest()
 
 
-def is_claimed(timestamp: str, signature: str, now: datetime) -> bool:
-    """Whether the two headers say, in Omni's form, that Omni has signed a body lately."""
+def looks_signed(timestamp: str, signature: str, now: datetime) -> bool:
+    """Whether the headers have Omni's form and a fresh timestamp. The signature is not verified."""
     at = _seconds(timestamp)
     return at is not None and _is_fresh(at, now) and _SIGNED.fullmatch(signature) is not None
 
 
 def signed_at(timestamp: str, signature: str, body: bytes, secret: str, now: datetime) -> float | None:
-    """When Omni signed the body, in seconds since 1970; None if it did not, or too long ago, or in the future.
+    """Verify a webhook's signature.
 
     Args:
-        timestamp: the header TIMESTAMP, as it came.
-        signature: the header SIGNATURE, as it came.
-        body: as it came, unread.
-        secret: what it must be signed with.
+        timestamp: the header TIMESTAMP.
+        signature: the header SIGNATURE.
+        body: the raw body.
+        secret: the question's signing secret.
         now: the time, aware UTC.
+
+    Returns:
+        When Omni signed it, in seconds since 1970; None if the signature is wrong or the timestamp not fresh.
     """
     digest = hmac.new(
         secret.encode(), timestamp.encode("utf-8", "surrogateescape") + b"." + body, sha256
     ).digest()
     given = signature.encode("utf-8", "surrogateescape")
-    # Both are compared, always, so that how long it takes tells nothing.
+    # Both are always compared, so that the duration reveals nothing.
     in_hexadecimal = hmac.compare_digest(given.lower(), f"{_PREFIX}{digest.hex()}".encode())
     in_base64 = hmac.compare_digest(given, _PREFIX.encode() + base64.b64encode(digest))
     at = _seconds(timestamp)
@@ -118,27 +118,27 @@ def signed_at(timestamp: str, signature: str, body: bytes, secret: str, now: dat
 
 
 def parse_webhook(body: bytes, at: float) -> WebhookEvent:
-    """What a body says that was signed at that time. An odd one is UNCLEAR, never an error."""
+    """Parse a body that was signed at `at`. Unexpected content gives an UNCLEAR event, never an error."""
     try:
-        told = _Told.model_validate(decoded(body))
+        content = _Body.model_validate(decoded(body))
     except (ValidationError, OmniUnreachable):
-        told = _Told()
+        content = _Body()
     return WebhookEvent(
-        _event(told, at),
-        told.event_id,
-        None if told.job_id is None else JobId(told.job_id),
+        _event(content, at),
+        content.event_id,
+        None if content.job_id is None else JobId(content.job_id),
     )
 
 
-def _event(told: _Told, at: float) -> JobEvent:
-    names = {name.upper() for name in (told.status, told.state) if name is not None}
-    events = {name.lower() for name in (told.event, told.type) if name is not None}
+def _event(content: _Body, at: float) -> JobEvent:
+    names = {name.upper() for name in (content.status, content.state) if name is not None}
+    events = {name.lower() for name in (content.event, content.type) if name is not None}
     if names & _ENDS or events & _END_EVENTS:
         return JobEvent(EventKind.ENDED, at)
-    message = told.progress.message or told.message
+    message = content.progress.message or content.message
     if message is None:
         return JobEvent(EventKind.UNCLEAR, at)
-    iteration = told.iteration if told.progress.iteration is None else told.progress.iteration
+    iteration = content.iteration if content.progress.iteration is None else content.progress.iteration
     return JobEvent(EventKind.PROGRESS, at, Progress(message[:LONGEST_PROGRESS], iteration))
 
 
@@ -147,7 +147,7 @@ def _is_fresh(at: float, now: datetime) -> bool:
 
 
 def _seconds(timestamp: str) -> float | None:
-    """Seconds since 1970, from those, from milliseconds, or from an ISO 8601 time; None for anything else."""
+    """Parse seconds or milliseconds since 1970 or an ISO 8601 time, into seconds."""
     try:
         number = float(timestamp)
     except ValueError:
@@ -167,7 +167,7 @@ PATH = "/omni/webhook"
 
 
 def webhook_for(public_url: str, secret: bytes, team: TeamId) -> Callable[[QuestionId], Webhook]:
-    """Makes what each question of a team takes along to Omni. `secret`: the server's."""
+    """Return a function that makes the webhook of each of a team's questions. `secret`: the server secret."""
 
     def webhook(question_id: QuestionId) -> Webhook:
         return Webhook(f"{public_url}{PATH}/{team}/{question_id}", signing_secret(secret, team, question_id))

@@ -23,7 +23,7 @@ from bot.omni import (
     SIGNATURE,
     TIMESTAMP,
     WebhookEvent,
-    is_claimed,
+    looks_signed,
     parse_webhook,
     signed_at,
     signing_secret,
@@ -100,7 +100,7 @@ class WebhookEndpoint:
         team, ask = TeamId(request.match_info["team"]), QuestionId(request.match_info["ask"])
         timestamp, signature = request.headers.get(TIMESTAMP, ""), request.headers.get(SIGNATURE, "")
         is_address = _TEAM.fullmatch(team) and _ASK.fullmatch(ask)
-        if not (is_address and is_claimed(timestamp, signature, self._now())):
+        if not (is_address and looks_signed(timestamp, signature, self._now())):
             return _refused()
         try:
             body = await read_body(

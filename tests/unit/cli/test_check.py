@@ -11,7 +11,7 @@ from bot.cli.check import Finding, check
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
-from bot.omni.client import NOBODYS_JOB
+from bot.omni.client import MISSING_JOB
 from bot.settings import HINTS, Settings
 from bot.storage.database import Database
 from tests.support.installed import NEW_KEY
@@ -71,7 +71,7 @@ async def test_the_check_changes_nothing_and_costs_omni_two_requests(world: Worl
     await world.findings()
     assert [request.method for request in world.slack.requests] == ["auth.test", "apps.connections.open"]
     asked = [(request.method, request.path) for request in world.omni.requests]
-    assert asked == [("GET", f"/api/v1/ai/jobs/{NOBODYS_JOB}"), ("GET", "/api/scim/v2/Users")]
+    assert asked == [("GET", f"/api/v1/ai/jobs/{MISSING_JOB}"), ("GET", "/api/scim/v2/Users")]
     assert not [channel for channel in world.slack.workspace.channels.values() if channel.messages]
 
 
@@ -194,7 +194,7 @@ async def test_an_omni_that_is_down_is_told_with_its_address(world: World) -> No
         (Fault("status", 302, headers=(("Location", "https://login.example/"),)), "HTTP 302"),
         (
             Fault("status", 404, "<html>No such page</html>", "text/html"),
-            "HTTP 404, not in Omni's form: a gateway's?",
+            "HTTP 404 in a form that Omni does not use; did a gateway answer?",
         ),
     ],
     ids=["500", "a log-in page", "a redirect", "another site"],

@@ -401,7 +401,7 @@ async def test_an_error_of_a_gateway_is_no_answer(world: World, status: int, bod
         lambda id_: world.api.newest_job(Conversation(id_)),
     ):
         world.answers(status, body.replace("%d", str(status)))
-        with pytest.raises(OmniUnreachable, match=f"HTTP {status}, not in Omni's form"):
+        with pytest.raises(OmniUnreachable, match=f"HTTP {status} in a form that Omni does not use"):
             await ask(ID)
     assert world.api.has_chart(ID) is None
     assert set(world.meter.omni_requests) == {RequestOutcome.SERVER_ERROR}
@@ -421,7 +421,7 @@ async def test_a_status_without_or_with_its_id_counts(world: World, id_: object)
 
 async def test_another_chat_is_no_answer(world: World) -> None:
     world.answers(200, json.dumps({"id": ADA, "messages": [{"jobId": ID}]}))
-    with pytest.raises(OmniUnreachable, match="another chat"):
+    with pytest.raises(OmniUnreachable, match="another conversation"):
         await world.api.newest_job(Conversation(ID))
 
 

@@ -14,7 +14,7 @@ from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.submissions import read_submission
 from bot.demo.omni.timeline import Script
 from bot.domain.questions import ModelId, OmniUserId, Question
-from bot.omni.ask_schemas import written
+from bot.omni.ask_schemas import submit_body
 from bot.omni.schemas import whole_text
 from tests.support.paths import DATA
 from tests.support.simulated_omni import Caller
@@ -43,7 +43,7 @@ _texts = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=256)
 )
 @example(Question("cut \ud83d", ModelId(MODEL), topic="cut \ud83d"))
 def test_whatever_is_asked_is_as_omni_wants_it(question: Question) -> None:
-    body = json.loads(json.dumps(written(question)).encode())
+    body = json.loads(json.dumps(submit_body(question)).encode())
     validator("AiJobSubmitBody").validate(body)
     assert set(body) <= set(SCHEMAS["AiJobSubmitBody"]["properties"])
     asked = read_submission(json.dumps(body).encode())
