@@ -263,11 +263,10 @@ class MessagePoster:
                 await asyncio.sleep(error.retry_after_seconds)
             except ScopeMissing as error:
                 raise DeliveryUnknown from error
-            except NotAllowedHere:
-                # Whether or not it arrived, nobody can edit it or be told there any more.
+            except (NotAllowedHere, MessageGone):
+                # Whether or not it arrived: the channel is closed to the bot, or the thread was deleted. Slack would
+                # put another reply to a deleted message at the top level of the channel.
                 raise
-            except MessageGone:
-                return None
             except SlackError as error:
                 failures = await back_off(error, failures)
 

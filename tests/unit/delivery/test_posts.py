@@ -12,6 +12,7 @@ from bot.delivery.posts import MessagePoster, PendingPost
 from bot.domain.cards import CardId, MessageTs, ReplyKind
 from bot.domain.errors import (
     DeliveryUnknown,
+    MessageGone,
     NotAllowedHere,
     OutcomeUnknown,
     PayloadRefused,
@@ -233,6 +234,17 @@ async def test_a_try_of_a_former_process_that_never_arrived_is_made_again() -> N
     desk = Desk()
     await desk.post(tried_at=START - timedelta(minutes=5))
     assert desk.held == ["hello"]
+
+
+@pytest.mark.parametrize("started_at", [START - timedelta(minutes=5), None], ids=["restarted", "unanswered"])
+async def test_reply_to_deleted_card_is_not_posted_again(started_at: datetime | None) -> None:
+    """Slack would put it at the top level of the channel."""
+    desk = Desk()
+    desk.board.plan("post", OutcomeUnknown("TimeoutError"))
+    desk.board.plan("find", MessageGone("thread_not_found"))
+    with pytest.raises(MessageGone):
+        await desk.post(tried_at=started_at, slot=ReplyKind("1"))
+    assert desk.held == []
 
 
 async def test_the_look_itself_may_fail_and_is_repeated() -> None:
