@@ -1,4 +1,4 @@
-"""What is told privately about questions, cancellations and retries, as mrkdwn. `lines` tells of all the rest."""
+"""Texts of ephemeral replies about questions, retries and cancellations, in mrkdwn. `replies` has all others."""
 
 from bot.domain import (
     AskRefused,
@@ -24,12 +24,12 @@ def help_text() -> str:
     """How to ask."""
     return "\n".join(
         [
-            "I ask Omni for you, and follow the job in one message that becomes the answer.",
+            "I ask Omni for you and post one message, which shows the progress and becomes the answer.",
             f"• `{COMMAND} &lt;question&gt;`: ask here.",
-            f"• `{COMMAND} &lt;question&gt; private`: ask in your direct messages with me.",
+            f"• `{COMMAND} &lt;question&gt; private`: get the answer in your direct messages.",
             f"• `{COMMAND}`: choose a model and a topic first.",
-            "• Mention me in a card's thread, or press *Ask a follow-up*: ask on from its answer.",
-            "• Write to me directly: ask where only you read it.",
+            "• Mention me in a card's thread, or press *Ask a follow-up*: ask about its answer.",
+            "• Send me a direct message: only you see the answer.",
         ]
     )
 
@@ -38,93 +38,99 @@ def help_text() -> str:
 
 
 def usage() -> str:
-    """Nothing was asked."""
-    return f"Type a question after `{COMMAND}`, or the command alone to choose the model and more."
+    """The question is empty."""
+    return f"Type a question after `{COMMAND}`. To choose a model and a topic, type the command alone."
 
 
 def no_model() -> str:
-    """Nobody has said which model is to be asked."""
+    """Neither the user nor the operator has chosen a model."""
     return (
-        f"I don't know which Omni model to ask. Type `{COMMAND}` alone to choose one; "
-        "whoever operates the bot can set one for all."
+        f"I don't know which Omni model to use. Type `{COMMAND}` alone to choose one, "
+        "or ask the bot's operator to set a default."
     )
 
 
-def refused(error: OmniError) -> str:
-    """Omni did not take a question, and certainly nothing has begun."""
+def rejected(error: OmniError) -> str:
+    """Omni rejected a question, and no job was created."""
     match error:
         case AskRefused():
             return (
-                "Omni does not take this question: the model or the topic is not there any more, or not for you. "
+                "Omni rejected the question: its model or topic no longer exists, or you can't use it. "
                 f"Type `{COMMAND}` alone to choose another."
             )
         case ConversationBusy():
-            return "Another question is being answered in that Omni chat. Please try again once it is."
+            return (
+                "Omni is still answering another question in this chat. Try again when that answer is here."
+            )
         case _:
-            return _omni_line(error)
+            return _omni_error(error)
 
 
-def maybe_taken(question: str | None, *, private: bool = False) -> Message:
-    """Nobody knows whether Omni has taken a question. `question`: where a button may ask it again. `private`: its card
-    was to go to direct messages, and must with the button too."""
+def maybe_submitted(question: str | None, *, private: bool = False) -> Message:
+    """It is not known whether Omni accepted a question.
+
+    Args:
+        question: adds a button that asks it again.
+        private: the button, too, sends the card to direct messages.
+    """
     text = (
-        "Omni did not answer, so it may have taken your question or not. I don't ask twice by myself, since Omni would "
-        "then work on it twice. Please look in Omni; if it is not there, ask again."
+        "Omni didn't respond, so I don't know whether it accepted your question. To avoid asking twice, I won't try "
+        "again on my own. Check in Omni. If your question isn't there, ask again."
     )
     button = try_again(question, private=private) if question else []
     return Message(text, (section(text), *button) if button else ())
 
 
-def retry_maybe_taken() -> str:
-    """The same for a question that was asked again."""
+def retry_maybe_submitted() -> str:
+    """The same for a retry."""
     return (
-        "Omni did not answer, so it may have taken the question or not. Please look in Omni; if it is not there, "
-        "press *Retry* once more."
+        "Omni didn't respond, so I don't know whether it accepted the question. Check in Omni. "
+        "If the question isn't there, press *Retry* again."
     )
 
 
-def orphaned() -> str:
-    """A question whose process ended before it knew what came of it."""
+def interrupted() -> str:
+    """The process ended before it knew the outcome of a question."""
     return (
-        "I was stopped while I was asking your question, and don't know what came of it: Omni may have taken it or "
-        "not. Please look in Omni; if it is not there, ask again."
+        "I was restarted while I was asking your question, so I don't know whether Omni accepted it. Check in Omni. "
+        "If your question isn't there, ask again."
     )
 
 
-def taken_but_not_stored(job: JobId) -> str:
-    """Omni has taken a question, and the bot's database did not take that."""
+def job_not_stored(job: JobId) -> str:
+    """Omni accepted a question, but its job could not be stored."""
     return (
-        f"Omni has taken your question, but I can't reach my own storage. To follow it, type "
-        f"`{replies.COMMAND}` and its id in a while: {code(job, 60)}."
+        f"Omni accepted your question, but I can't reach my database, so there is no card. To follow the job, "
+        f"wait a few minutes and type {code(f'{replies.COMMAND} {job}', 80)}."
     )
 
 
-# Going on
+# Follow-ups
 
 
-def no_card_here() -> str:
-    """The bot was mentioned in a thread that no card of it is in."""
-    return f"I know no card in this thread that I could go on from. To ask something new, type `{COMMAND}`."
+def no_card_in_thread() -> str:
+    """The bot was mentioned in a thread that has no card."""
+    return f"There's no card in this thread to follow up on. To ask a new question, type `{COMMAND}`."
 
 
 def no_conversation() -> str:
-    """Omni does not say which chat a job belongs to."""
-    return f"Omni does not tell me which chat this answer belongs to. To ask something new, type `{COMMAND}`."
+    """Omni does not report the conversation of a job."""
+    return f"Omni doesn't say which chat this answer belongs to. To ask a new question, type `{COMMAND}`."
 
 
 def queued() -> str:
-    """A follow-up while another question of that chat is being answered."""
+    """A follow-up waits until the conversation's active job has ended."""
     return (
-        "Another question is still being answered in that Omni chat. Yours is asked right after it; "
-        "should I be stopped before, you hear of it."
+        "Omni is still answering another question in this chat. I'll ask yours right after it, "
+        "and let you know if I can't."
     )
 
 
-def busy_again() -> str:
-    """A follow-up that has waited for its turn, and did not get it."""
+def still_busy() -> str:
+    """A follow-up waited, and the conversation is still busy."""
     return (
-        "Your follow-up was not asked: there is still another question being answered in that Omni chat. "
-        "Please ask again once it is."
+        "I didn't ask your follow-up, because Omni is still answering another question in that chat. "
+        "Ask again when that answer is here."
     )
 
 
@@ -132,13 +138,13 @@ def busy_again() -> str:
 
 
 def already_retried(by: UserId | None) -> str:
-    """The question has been asked again before."""
-    return f"This was retried already{f' by <@{by}>' if by else ''}."
+    """The card's question has already been retried."""
+    return f"This question was already retried{f' by <@{by}>' if by else ''}."
 
 
 def not_retriable() -> str:
-    """The job did not fail and was not cancelled, whatever the button says."""
-    return "Only a job that failed or was cancelled can be retried."
+    """The job has neither failed nor been cancelled."""
+    return "You can only retry a job that failed or was cancelled."
 
 
 # Cancelling
@@ -146,45 +152,45 @@ def not_retriable() -> str:
 
 def cancelled() -> str:
     """Omni has cancelled the job."""
-    return "The job is cancelled."
+    return "The job was cancelled."
 
 
-def stops_after_this_step() -> str:
-    """Omni has taken the wish, and a worker is still at it."""
+def stops_after_current_step() -> str:
+    """Omni accepted the cancellation, and the job still runs its current step."""
     return (
-        "Omni stops after its current step. If that is the last one, the answer comes all the same; "
-        "the card will show it."
+        "Omni will stop after its current step. If that is the last step, you still get the answer. "
+        "The card shows the outcome."
     )
 
 
-def had_ended() -> str:
-    """There was nothing left to cancel."""
-    return "The job had ended before it could be cancelled."
+def already_ended() -> str:
+    """The job had ended already."""
+    return "There was nothing to cancel: the job had already ended."
 
 
 def not_cancelled(error: OmniError) -> str:
     """Omni did not cancel the job."""
     match error:
         case NotCancellable():
-            return "Too late to cancel: Omni is delivering the answer already."
+            return "It's too late to cancel: Omni is already delivering the answer."
         case CancelForbidden():
             return (
-                "Omni does not let this bot cancel that job: its key may only cancel what it has begun itself. "
-                "Whoever asked, or an Omni admin, can do it in Omni."
+                "Omni doesn't let me cancel this job, because it wasn't started with my API key. "
+                "The person who asked, or an Omni admin, can cancel it in Omni."
             )
         case _:
-            return _omni_line(error)
+            return _omni_error(error)
 
 
-def cancel_unanswered() -> str:
-    """Nobody knows whether Omni has cancelled the job."""
+def cancel_unconfirmed() -> str:
+    """It is not known whether Omni cancelled the job."""
     return (
-        "Omni did not answer, so the job may be cancelled or not; the card will show it. "
-        "It does no harm to press the button again."
+        "Omni didn't respond, so I don't know whether the job was cancelled. The card will show it. "
+        "You can safely press the button again."
     )
 
 
-def _omni_line(error: OmniError) -> str:
+def _omni_error(error: OmniError) -> str:
     match error:
         case JobNotFound():
             return replies.no_such_job()

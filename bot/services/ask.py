@@ -140,7 +140,7 @@ class AskService:
             await self._let_in(user, channel)
             found = await self._cards.in_thread(channel, thread)
             if not found:
-                raise _Refused(ask_replies.no_card_here())
+                raise _Refused(ask_replies.no_card_in_thread())
             return await self._next(wish.prompt, found[0], thread, ask)
 
         return await self._seen_through(ask, prepare, stored)
@@ -186,7 +186,7 @@ class AskService:
         except IdentityUnavailable:
             return Message(replies.identity_unavailable())
         except OmniError as error:
-            return Message(ask_replies.refused(error))
+            return Message(ask_replies.rejected(error))
         except SlackError as error:
             return Message(self._targets.not_had(error))
         except TimeoutError:
@@ -213,7 +213,7 @@ class AskService:
             question=Question(prompt, model, wish.topic, as_user=as_user),
             destination=destination,
             thread=None,
-            unanswered=ask_replies.maybe_taken(prompt, private=wish.private),
+            unanswered=ask_replies.maybe_submitted(prompt, private=wish.private),
         )
 
     async def _next(
@@ -232,7 +232,7 @@ class AskService:
             question=await self._on_from(job, prompt, question.user),
             destination=destination,
             thread=thread if is_here else None,
-            unanswered=ask_replies.maybe_taken(None),
+            unanswered=ask_replies.maybe_submitted(None),
             ahead=partial(self._ahead, known, thread, job.conversation),
         )
 
@@ -259,7 +259,7 @@ class AskService:
             question=question,
             destination=destination,
             thread=known.thread if destination.place == place else None,
-            unanswered=Message(ask_replies.retry_maybe_taken()),
+            unanswered=Message(ask_replies.retry_maybe_submitted()),
             taken=partial(self._show_retried, card_id, job),
         )
 

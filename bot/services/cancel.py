@@ -74,7 +74,7 @@ class CancelService:
             audit(Act.CANCEL, user, channel, "refused: not theirs", job=known.job)
             return replies.not_yours()
         if known.ended:
-            return ask_replies.had_ended()
+            return ask_replies.already_ended()
         under_way = self._under_way.get(known.job)
         if under_way is not None:
             audit(Act.CANCEL, user, channel, "joined a cancel under way", job=known.job)
@@ -102,19 +102,19 @@ class CancelService:
             log.info("not cancelled", job=known.job, error=type(error).__name__)
             await self._take_back(known, user, f"failed: {type(error).__name__}")
             is_unknown = isinstance(error, OmniUnreachable)
-            return ask_replies.cancel_unanswered() if is_unknown else ask_replies.not_cancelled(error)
+            return ask_replies.cancel_unconfirmed() if is_unknown else ask_replies.not_cancelled(error)
         except StoreUnavailable:
             # The budget of requests is in the database too: Omni was not asked.
             await self._take_back(known, user, "failed: StoreUnavailable")
             raise
         if state.is_final and state is not JobState.CANCELLED:
             await self._take_back(known, user, "had ended")
-            return ask_replies.had_ended()
+            return ask_replies.already_ended()
         is_over = state is JobState.CANCELLED
         outcome = "cancelled" if is_over else "stops after its step"
         audit(Act.CANCEL, user, known.channel, outcome, job=known.job)
         await self._start(known.job)
-        return ask_replies.cancelled() if is_over else ask_replies.stops_after_this_step()
+        return ask_replies.cancelled() if is_over else ask_replies.stops_after_current_step()
 
     async def _take_back(self, known: Card, user: UserId, outcome: str) -> None:
         """Let the cards promise no end any more, unless they did before this click; and see how the job stands."""

@@ -155,7 +155,7 @@ class QuestionSubmitter:
             except (OmniError, StoreUnavailable) as error:
                 return self._refused(submission, error)
             except _NotBound as error:
-                return Message(ask_replies.taken_but_not_stored(error.job))
+                return Message(ask_replies.job_not_stored(error.job))
             if submission.taken is not None:
                 self._spawn(submission.taken())
             bind_job(mine.job)
@@ -206,7 +206,7 @@ class QuestionSubmitter:
     def _refused(self, submission: PreparedQuestion, error: Exception, line: str | None = None) -> Reply:
         self._note(submission, f"failed: {type(error).__name__}")
         line = line or (
-            ask_replies.refused(error) if isinstance(error, OmniError) else replies.storage_down()
+            ask_replies.rejected(error) if isinstance(error, OmniError) else replies.storage_down()
         )
         return self._intents.withdrawn(submission.ask, Message(line))
 
@@ -231,7 +231,7 @@ class QuestionSubmitter:
                 return None  # this process was paused for so long that another has told of it
             return await self._submit(submission)
         except ConversationBusy as error:
-            return self._refused(submission, error, ask_replies.busy_again())
+            return self._refused(submission, error, ask_replies.still_busy())
         except StoreUnavailable as error:
             return self._refused(submission, error)
 

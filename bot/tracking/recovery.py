@@ -44,7 +44,7 @@ async def report_interrupted_questions(
     for orphan in await questions.interrupted(before if alone_since is None else max(before, alone_since)):
         if not await questions.take_over(orphan, now()):
             continue
-        line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.orphaned())
+        line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.interrupted())
         try:
             told = await send_direct_message(
                 messages, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at

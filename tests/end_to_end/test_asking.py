@@ -101,7 +101,7 @@ async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: W
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")
         await world.slack.mention("And by region?", user=world.ada, channel=world.channel, thread=card.ts)
-        await world.told(world.ada, "Yours is asked right after it")
+        await world.told(world.ada, "I'll ask yours right after it")
         assert len(world.omni.jobs) == 1
         await reply(world, card, "Asked by")
 
@@ -113,9 +113,9 @@ async def test_a_submit_that_was_not_answered_is_told_and_repeated_only_by_a_per
     world.omni.faults.plan(TAKEN_YET_504, on=SUBMIT)
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
-        await world.told(world.ada, "it may have taken your question or not")
+        await world.told(world.ada, "whether it accepted your question")
         assert submits(world) == 1 and world.slack.messages(world.channel) == []
-        (line,) = [each for each in world.slack.private(world.ada) if "may have taken" in each.text]
+        (line,) = [each for each in world.slack.private(world.ada) if "whether it accepted" in each.text]
         await world.slack.click(user=world.ada, channel=world.channel, ts=line.ts, action_id="try_again")
         await world.card("Sunglasses.")
 
@@ -144,7 +144,7 @@ async def test_a_failed_job_is_retried_once_however_often_that_is_pressed(world:
             action_id="retry_job",
             value=_watch_of(world, card),
         )
-        await world.told(world.ada, "This was retried already")
+        await world.told(world.ada, "This question was already retried")
 
     first, second = world.omni.jobs.values()
     assert (first.prompt, first.conversation_id) == (second.prompt, second.conversation_id)
@@ -196,14 +196,14 @@ async def test_the_home_tab_shows_what_runs_and_what_has_ended_as_it_changes(wor
         world.omni.set(job, state="COMPLETE", resultSummary="Done.")
         await world.slack.until(lambda: "Answered" in str(world.slack.home(world.ada)), timeout=15)
 
-    assert "You follow no running job" in str(world.slack.home(world.ada))
+    assert "You aren't following any running jobs" in str(world.slack.home(world.ada))
 
 
 async def test_a_question_that_omni_refuses_is_told_and_leaves_no_card(world: World) -> None:
     async with world.bot(omni_model_id=MODEL):
         world.omni.faults.plan(Fault("status", 404, '{"detail": "gone", "status": 404}'), on=SUBMIT)
         await ask(world, QUESTION)
-        await world.told(world.ada, "Omni does not take this question")
+        await world.told(world.ada, "Omni rejected the question")
 
     assert world.slack.messages(world.channel) == [] and world.omni.jobs == {}
 

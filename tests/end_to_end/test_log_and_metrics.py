@@ -156,7 +156,7 @@ async def play(world: World, watched: Watched) -> None:
     await watched.nothing_under_way()
     world.omni.faults.plan(Fault("status", 429, PROBLEM % 429, headers=(("Retry-After", "1"),)), on=SUBMIT)
     world.omni.faults.plan(Fault("status", 400, PROBLEM % 400), on=SUBMIT)
-    for saying in ("Omni is limiting", "does not take this question"):
+    for saying in ("Omni is limiting", "rejected the question"):
         await press(world, failed, "retry_job")
         await world.told(world.ada, saying)
 

@@ -46,7 +46,7 @@ async def test_a_queued_job_is_cancelled_and_its_card_says_by_whom(world: World)
         )
         await cancel(world, card)
         card = await world.card("The job was cancelled")
-        await world.told(world.ada, "The job is cancelled.")
+        await world.told(world.ada, "The job was cancelled.")
 
     assert f"<@{world.ada}>" in str(card.blocks) and cancels(world) == 1
 
@@ -57,16 +57,16 @@ async def test_a_job_at_work_stops_after_its_step_or_completes_all_the_same(worl
         await world.type(job)
         card = await world.card("Omni is working on it")
         await cancel(world, card)
-        await world.told(world.ada, "Omni stops after its current step")
+        await world.told(world.ada, "Omni will stop after its current step")
         await world.card("Answered")
 
 
 @pytest.mark.parametrize(
     "fault, line, asked",
     [
-        (Fault("status", 403, '{"detail": "no", "status": 403}'), "does not let this bot cancel", 1),
-        (Fault("status", 400, '{"detail": "no", "status": 400}'), "Too late to cancel", 1),
-        (CONCURRENT_CHANGE, "The job is cancelled", 2),
+        (Fault("status", 403, '{"detail": "no", "status": 403}'), "doesn't let me cancel", 1),
+        (Fault("status", 400, '{"detail": "no", "status": 400}'), "too late to cancel", 1),
+        (CONCURRENT_CHANGE, "The job was cancelled", 2),
     ],
     ids=["not this key's", "too late", "asked once more"],
 )

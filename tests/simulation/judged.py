@@ -209,7 +209,7 @@ class Seen(Posts):
         is_tried = any(
             exchange.name == "chat.postMessage"
             and exchange.args["channel"] == direct
-            and exchange.args["text"] == ask_replies.orphaned()
+            and exchange.args["text"] == ask_replies.interrupted()
             and exchange.at > asked.action.at
             for exchange in self.world.wire.log
         )

@@ -13,13 +13,13 @@ ANSWERED_WITHIN_SECONDS = 60.0
 _ASKED_BY = re.compile(r"Asked by <@(\w+)>")
 _ACTED = {
     ask_replies.cancelled(),
-    ask_replies.stops_after_this_step(),
-    ask_replies.had_ended(),
-    ask_replies.cancel_unanswered(),
+    ask_replies.stops_after_current_step(),
+    ask_replies.already_ended(),
+    ask_replies.cancel_unconfirmed(),
     ask_replies.not_cancelled(NotCancellable("")),
     ask_replies.not_cancelled(CancelForbidden("")),
     ask_replies.not_retriable(),
-    ask_replies.retry_maybe_taken(),
+    ask_replies.retry_maybe_submitted(),
 }
 """What only a person hears who may cancel or retry the job."""
 
@@ -72,4 +72,4 @@ def _was_let(seen: Seen, click: Asked) -> bool:
     told = seen.told(click) or ""
     requesters = seen.world.followed.requesters[seen.job_of(click).id]
     is_bound = click.action.kind == "retry" and click.person in requesters
-    return is_bound or told in _ACTED or "was retried already" in told
+    return is_bound or told in _ACTED or "was already retried" in told

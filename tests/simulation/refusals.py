@@ -31,7 +31,7 @@ def is_refusal(line: str) -> bool:
         for part in (
             "can't post here or in your direct messages",
             "Type the id",
-            "Omni has taken your question, but",
-            "was retried already",
+            "Omni accepted your question, but",
+            "was already retried",
         )
     )

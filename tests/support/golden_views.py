@@ -1,7 +1,6 @@
-"""Every modal and Home tab of the bot, and the files that hold what Slack is sent of them.
+"""Every modal and Home tab of the bot, with its golden file in `tests/data/views/`.
 
-Run as `uv run python -m tests.support.golden_views` to write the files in `tests/data/views/` anew after a
-deliberate change.
+After a deliberate change, rewrite the files: `uv run python -m tests.support.golden_views`.
 """
 
 import json
@@ -19,7 +18,7 @@ from tests.support.golden import NOW, WATCH
 from tests.support.paths import DATA
 
 FOLDER = DATA / "views"
-RENEW = "To write them anew after a deliberate change: uv run python -m tests.support.golden_views"
+RENEW = "After a deliberate change, rewrite the files: uv run python -m tests.support.golden_views"
 HERE = ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA"))
 DIRECT = ChannelRef(TeamId("T0ACME"), ChannelId("D0ADA"))
 SHOP = Model(ModelId("770e8400-e29b-41d4-a716-446655440002"), "Shop")
@@ -35,7 +34,7 @@ def followed(number: int, state: JobState | None, *, ended: bool = False) -> Fol
     channel = HERE.id if number % 2 else DIRECT.id
     card = replace(
         WATCH,
-        id=CardId(f"watch {number}"),
+        id=CardId(f"card {number}"),
         job=JobId(f"job {number}"),
         channel=ChannelRef(HERE.team, channel),
     )
@@ -51,9 +50,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "ask_without_topics": modals.ask(HERE, replace(CHOICES, topics=(), model=WAREHOUSE.id)),
     "ask_without_a_choice": modals.ask(None, ModelOptions((SHOP, WAREHOUSE))),
     "ask_of_many": modals.ask(HERE, ModelOptions(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
-    "ask_with_trouble": modals.ask(
-        None, ModelOptions(trouble="Omni does not tell its models at the moment.")
-    ),
+    "ask_with_trouble": modals.ask(None, ModelOptions(trouble="Omni can't list its models right now.")),
     "ask_refused": modals.refused(replies.not_for_you()),
     "follow_up": modals.follow_up(WATCH.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
@@ -75,7 +72,7 @@ def as_json(view: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """Write a file for every view, and remove those of views that are no more."""
+    """Write a file for every view, and remove the other files."""
     FOLDER.mkdir(exist_ok=True)
     for file in FOLDER.glob("*.json"):
         file.unlink()

@@ -173,7 +173,7 @@ async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen
     await doors.errands.drain()
     ((trigger, opened),) = doors.views.opened
     ((view_id, filled),) = doors.views.updated
-    assert trigger == "trigger" and "Looking up" in str(opened)
+    assert trigger == "trigger" and "Loading" in str(opened)
     assert view_id == "V1" and "Shop" in str(filled)
     assert modal_input.place_of(filled) == HERE
     assert doors.desk.asked == [] and doors.told == []

@@ -90,7 +90,7 @@ async def test_what_ends_moves_from_one_list_to_the_other() -> None:
         row = house.watches.rows[CardId("watch")]
         house.watches.rows[row.id] = replace(row, closed_at=now(), outcome=JobState.COMPLETE, ended=True)
         await asyncio.sleep(5)
-    assert "Answered" in house.shown() and "You follow no running job" in house.shown()
+    assert "Answered" in house.shown() and "You aren't following any running jobs" in house.shown()
 
 
 async def test_each_card_is_linked_and_its_address_looked_up_once() -> None:

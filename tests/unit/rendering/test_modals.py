@@ -1,4 +1,4 @@
-"""Modals and Home tabs: how they look, what was entered in them, and what they never say."""
+"""Modals and Home tabs: their golden files, Slack's limits, and reading their input."""
 
 import json
 from dataclasses import replace
@@ -31,19 +31,13 @@ from tests.support.golden_views import (
 from tests.support.slack_payloads import submitted
 
 
+def test_views_equal_their_golden_files() -> None:
+    golden = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.json")}
+    assert golden == {name: as_json(view) for name, view in VIEWS.items()}, RENEW
+
+
 @pytest.mark.parametrize("name", VIEWS)
-def test_the_views_are_those_that_were_looked_at(name: str) -> None:
-    golden = FOLDER / f"{name}.json"
-    assert golden.exists(), RENEW
-    assert golden.read_text(encoding="utf-8") == as_json(VIEWS[name]), RENEW
-
-
-def test_every_golden_file_belongs_to_a_view() -> None:
-    assert {file.stem for file in FOLDER.glob("*.json")} == set(VIEWS), RENEW
-
-
-@pytest.mark.parametrize("name", [name for name, view in VIEWS.items() if "type" in view])
-def test_slack_takes_every_view(name: str) -> None:
+def test_view_is_within_slack_limits(name: str) -> None:
     view = VIEWS[name]
     assert judge(view, kind=view["type"]) is None
     assert len(view["blocks"]) <= 100
@@ -56,7 +50,7 @@ def test_slack_takes_every_view(name: str) -> None:
     assert has_input == ("submit" in view), "a modal with an input needs a button that submits it"
 
 
-def test_what_was_entered_comes_back() -> None:
+def test_submitted_input_is_read() -> None:
     view = submitted(VIEWS["ask"], question=" Top products? ", topic="users", where="private")
     assert modal_input.question(view) == QuestionInput("Top products?", SHOP.id, "users", True, HERE)
     view = submitted(VIEWS["ask"], question="Top products?", model=WAREHOUSE.id)
@@ -72,7 +66,7 @@ def test_what_was_entered_comes_back() -> None:
 
 
 @pytest.mark.parametrize("typed", [None, "", " \n"])
-def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
+def test_empty_input_is_reported_at_its_field(typed: str | None) -> None:
     for read, view, block in (
         (modal_input.question, VIEWS["ask"], "question"),
         (modal_input.follow_up, VIEWS["follow_up"], "question"),
@@ -92,7 +86,7 @@ def test_nothing_entered_is_told_at_its_field(typed: str | None) -> None:
         max_leaves=5,
     )
 )
-def test_a_modal_that_kept_something_else_is_opened_nowhere(kept: object) -> None:
+def test_malformed_metadata_is_handled(kept: object) -> None:
     view = submitted(VIEWS["follow_up"], question="?") | {"private_metadata": json.dumps(kept)}
     try:
         found = modal_input.follow_up(view)
@@ -101,23 +95,23 @@ def test_a_modal_that_kept_something_else_is_opened_nowhere(kept: object) -> Non
     assert isinstance(found.place.team, str) and isinstance(found.card, str)
 
 
-def test_a_view_without_any_state_is_refused_in_words() -> None:
+def test_view_without_state_is_invalid_input() -> None:
     for read in (modal_input.question, modal_input.follow_up, modal_input.job):
         with pytest.raises(InvalidInput):
             read({})
     assert modal_input.chosen_model({}) is None
 
 
-def test_the_question_stays_when_the_models_come() -> None:
+def test_question_input_keeps_its_ids() -> None:
     ids = [
         (block["block_id"], block["element"]["action_id"])
         for name in ("ask_loading", "ask")
         for block in VIEWS[name]["blocks"][:1]
     ]
-    assert ids[0] == ids[1], "Slack keeps what was entered by these ids"
+    assert ids[0] == ids[1], "Slack keeps the value of an input with the same ids"
 
 
-def test_the_topics_of_another_model_are_other_choices() -> None:
+def test_each_model_has_its_own_topic_block() -> None:
     ids = {
         modals.ask(HERE, replace(CHOICES, model=model))["blocks"][-2]["block_id"]
         for model in (SHOP.id, WAREHOUSE.id)
@@ -125,7 +119,7 @@ def test_the_topics_of_another_model_are_other_choices() -> None:
     assert len(ids) == 2
 
 
-def test_the_chosen_model_is_in_its_menu_even_where_it_comes_late() -> None:
+def test_chosen_model_is_always_an_option() -> None:
     (menu,) = [
         block["element"] for block in VIEWS["ask_of_many"]["blocks"] if block.get("block_id") == "model"
     ]
@@ -135,7 +129,7 @@ def test_the_chosen_model_is_in_its_menu_even_where_it_comes_late() -> None:
 
 
 @given(st.lists(st.text(max_size=300)), st.text(max_size=200))
-def test_whatever_models_and_topics_are_called_the_menus_hold(topics: list[str], name: str) -> None:
+def test_menus_hold_any_names(topics: list[str], name: str) -> None:
     view = modals.ask(HERE, ModelOptions((Model(ModelId("m"), name),), ModelId("m"), topics))
     for block in view["blocks"]:
         if block["type"] == "input" and "options" in block["element"]:
@@ -146,7 +140,7 @@ def test_whatever_models_and_topics_are_called_the_menus_hold(topics: list[str],
             assert len({option["value"] for option in options}) == len(options)
 
 
-def test_a_home_tab_says_how_each_job_stands_and_leads_to_its_card() -> None:
+def test_home_tab_shows_states_and_links() -> None:
     shown = json.dumps(VIEWS["home"], ensure_ascii=False)
     for word in ("Queued", "Working", "Delivering", "Answered", "Failed", "Cancelled", "|card>"):
         assert word in shown

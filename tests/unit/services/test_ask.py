@@ -136,7 +136,7 @@ async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_
     assert len(stage.asks.rows) == (0 if is_told else 1)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds())
     await stage.tell_orphans()
-    assert stage.told() == ([] if is_told else [ask_replies.orphaned()])
+    assert stage.told() == ([] if is_told else [ask_replies.interrupted()])
 
 
 async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:
@@ -310,7 +310,7 @@ async def test_what_omni_certainly_did_not_take_is_told_and_forgotten(error: Omn
     stage = Stage()
     stage.asking.answers[0] = error
     async with stage.bot() as desks:
-        assert said(await ask(desks)) == ask_replies.refused(error)
+        assert said(await ask(desks)) == ask_replies.rejected(error)
     assert stage.asks.rows == {} and stage.watches.rows == {} and stage.board.posted == {}
     assert len(stage.asking.submitted) == 1
 
@@ -334,7 +334,7 @@ async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitte
         line = await ask(desks)
         await asyncio.sleep(600)
         await stage.tell_orphans()
-    assert line is not None and "may have taken" in line.text
+    assert line is not None and "whether it accepted" in line.text
     (button,) = line.blocks[1]["elements"]
     assert (button["action_id"], button["value"]) == (TRY_AGAIN, QUESTION)
     assert len(stage.asking.submitted) == 1
@@ -473,7 +473,7 @@ async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted
     await asyncio.sleep(ORPHANED_AFTER.total_seconds())
     await asyncio.gather(*(stage.tell_orphans() for _ in range(3)))
     await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
     assert len(stage.asking.submitted) == 1
 
 
@@ -485,7 +485,7 @@ async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leav
             assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Reply)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
-    assert stage.told() == 2 * [ask_replies.orphaned()]
+    assert stage.told() == 2 * [ask_replies.interrupted()]
 
 
 async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
@@ -495,7 +495,7 @@ async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
@@ -510,7 +510,7 @@ async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
     assert len(stage.board.times("direct")) == 2
 
 
@@ -518,11 +518,14 @@ async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-    with patch.object(stage.asks, "mark_reported", side_effect=StoreUnavailable("away")), suppress(StoreUnavailable):
+    with (
+        patch.object(stage.asks, "mark_reported", side_effect=StoreUnavailable("away")),
+        suppress(StoreUnavailable),
+    ):
         await stage.tell_orphans()
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
     assert await stage.asks.interrupted(now() + ORPHANED_AFTER) == []
 
 
@@ -608,11 +611,11 @@ async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
     async with stage.bot() as desks:
         assert (
             said(await desks.ask.mentioned(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA))
-            == ask_replies.no_card_here()
+            == ask_replies.no_card_in_thread()
         )
         assert (
             said(await desks.ask.mentioned(AskRequest(QUESTION), direct(ADA), CARD, ADA))
-            == ask_replies.no_card_here()
+            == ask_replies.no_card_in_thread()
         )
 
 
@@ -635,7 +638,7 @@ async def test_a_follow_up_that_may_be_taken_has_no_button_that_would_leave_its_
     stage = old_card()
     stage.asking.answers[0] = SubmitOutcomeUnknown("502")
     async with stage.bot() as desks:
-        assert await follow_up(desks) == ask_replies.maybe_taken(None)
+        assert await follow_up(desks) == ask_replies.maybe_submitted(None)
 
 
 # Behind another job
@@ -673,7 +676,7 @@ async def test_a_follow_up_that_finds_the_chat_busy_again_is_told_so_and_asked_n
         stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
         await asyncio.sleep(600)
     assert len(stage.asking.submitted) == 2
-    assert stage.told() == [ask_replies.busy_again()]
+    assert stage.told() == [ask_replies.still_busy()]
     assert stage.asks.rows == {}
 
 
@@ -713,7 +716,7 @@ async def test_a_follow_up_does_not_wait_for_ever() -> None:
     async with stage.bot() as desks:
         await follow_up(desks)
         await asyncio.sleep(LONGEST_WAIT_SECONDS + 10)
-    assert len(stage.asking.submitted) == 1 and stage.told() == [ask_replies.busy_again()]
+    assert len(stage.asking.submitted) == 1 and stage.told() == [ask_replies.still_busy()]
 
 
 async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it() -> None:
@@ -725,7 +728,7 @@ async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it(
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()] and len(stage.asking.submitted) == 1
+    assert stage.told() == [ask_replies.interrupted()] and len(stage.asking.submitted) == 1
 
 
 @pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), SubmitOutcomeUnknown("502")])
@@ -746,7 +749,7 @@ async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_tol
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()
         await stage.tell_orphans()
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
@@ -757,7 +760,7 @@ async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> 
         stage.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
         stage.omni.says(OLD_JOB, JobState.FAILED, conversation=CHAT)
         await asyncio.sleep(600)
-    assert stage.told() == [ask_replies.busy_again()]
+    assert stage.told() == [ask_replies.still_busy()]
     assert stage.asks.rows == {}
     if not arrives:
         first, second = stage.board.times("post")
@@ -787,7 +790,9 @@ async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(30)
     is_unknown = isinstance(error, SubmitOutcomeUnknown)
-    assert stage.told() == [ask_replies.maybe_taken(None).text if is_unknown else ask_replies.refused(error)]
+    assert stage.told() == [
+        ask_replies.maybe_submitted(None).text if is_unknown else ask_replies.rejected(error)
+    ]
 
 
 # Retrying
@@ -849,7 +854,9 @@ async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniErro
     async with stage.bot() as desks:
         line = await retry(desks)
         is_unknown = isinstance(error, SubmitOutcomeUnknown)
-        assert said(line) == (ask_replies.retry_maybe_taken() if is_unknown else ask_replies.refused(error))
+        assert said(line) == (
+            ask_replies.retry_maybe_submitted() if is_unknown else ask_replies.rejected(error)
+        )
         assert stage.watches.rows[OLD].retried_by is None
         assert await retry(desks) is None
     assert len(stage.asking.submitted) == 2
@@ -880,7 +887,7 @@ async def test_a_retry_that_a_crash_cut_off_can_be_pressed_again_once_its_person
         assert said(await retry(desks)) == ask_replies.already_retried(ADA)
         await stage.tell_orphans()
         assert await retry(desks) is None
-    assert stage.told() == [ask_replies.orphaned()]
+    assert stage.told() == [ask_replies.interrupted()]
 
 
 @pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])

@@ -71,7 +71,7 @@ async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answere
     stage.asking.states[0] = JobState.EXECUTING
     async with stage.bot() as desks:
         await asyncio.sleep(5)
-        assert await cancel(desks) == ask_replies.stops_after_this_step()
+        assert await cancel(desks) == ask_replies.stops_after_current_step()
         await asyncio.sleep(5)
         assert f"{ASKED}. Omni stops after this step, unless" in card(stage)
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
@@ -87,7 +87,7 @@ async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answere
         (JobNotFound("404"), replies.no_such_job()),
         (KeyRefused("401"), replies.key_refused()),
         (OmniBusy("429"), replies.omni_busy()),
-        (OmniUnreachable("timeout"), ask_replies.cancel_unanswered()),
+        (OmniUnreachable("timeout"), ask_replies.cancel_unconfirmed()),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OmniError) else "",
 )
@@ -109,9 +109,9 @@ async def test_what_had_ended_before_is_told_so(state: JobState) -> None:
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         stage.omni.says(JOB, state)
-        assert await cancel(desks) == ask_replies.had_ended()
+        assert await cancel(desks) == ask_replies.already_ended()
         await asyncio.sleep(10)
-        assert await cancel(desks) == ask_replies.had_ended()
+        assert await cancel(desks) == ask_replies.already_ended()
     assert len(stage.asking.cancelled) == 1
     assert stage.watches.rows[MINE].cancelled_by is None
 
@@ -119,7 +119,7 @@ async def test_what_had_ended_before_is_told_so(state: JobState) -> None:
 async def test_the_four_outcomes_read_differently() -> None:
     outcomes = {
         ask_replies.cancelled(),
-        ask_replies.stops_after_this_step(),
+        ask_replies.stops_after_current_step(),
         ask_replies.not_cancelled(NotCancellable()),
         ask_replies.not_cancelled(CancelForbidden()),
     }
@@ -157,7 +157,7 @@ async def test_a_second_click_that_fails_takes_nothing_back_from_the_first() -> 
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         await cancel(desks)
-        assert await cancel(desks) == ask_replies.cancel_unanswered()
+        assert await cancel(desks) == ask_replies.cancel_unconfirmed()
     assert stage.watches.rows[MINE].cancelled_by == ADA
 
 

@@ -130,4 +130,4 @@ async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_datab
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert set(asks.rows) == {"orphan"} == asks.told_of
-    assert [posted.message.text for posted in board.posted.values()] == [ask_replies.orphaned()]
+    assert [posted.message.text for posted in board.posted.values()] == [ask_replies.interrupted()]
