@@ -213,7 +213,7 @@ async def test_a_card_goes_to_direct_messages_where_it_is_wished_or_others_would
     async with stage.bot() as desks:
         line = await ask(desks, private=why == "wished")
     assert stage.threads() == [(direct(ADA).id, None)]
-    assert "direct messages" in said(line)
+    assert "to your DMs" in said(line)
 
 
 async def test_what_omni_does_not_tell_of_at_first_still_gets_its_card() -> None:
