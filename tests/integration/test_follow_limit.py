@@ -180,7 +180,7 @@ async def test_a_command_wakes_a_resting_card_too() -> None:
         line = await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
         await asyncio.sleep(10)
         assert not stage.rests()
-    assert "its card" in said(line)
+    assert "a card" in said(line)
     assert len(stage.shown()) == 1
 
 

@@ -87,7 +87,7 @@ async def retired(stage: Stage, lagging: LaggingBoard) -> str:
 async def rested(stage: Stage, lagging: LaggingBoard) -> str:
     stage.watches.close = landing_first(lagging, stage.watches.close)  # type: ignore[method-assign]
     await asyncio.sleep(LONG)
-    return "stopped looking"
+    return "stopped watching"
 
 
 @pytest.mark.parametrize("ends", [lost, withheld, retired, rested])

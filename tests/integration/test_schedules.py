@@ -59,7 +59,7 @@ async def test_a_deleted_card_that_is_asked_for_again_is_the_one_that_becomes_th
 
 
 @pytest.mark.parametrize(
-    "place", [HERE, ChannelRef(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"]
+    "channel", [HERE, ChannelRef(HERE.team, ChannelId(f"D{ADA}"))], ids=["channel", "direct"]
 )
 async def test_a_card_deleted_between_its_last_look_and_its_reply_comes_back_with_both(
     channel: ChannelRef,

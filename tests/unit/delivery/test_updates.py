@@ -381,7 +381,7 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
 
         closed_at = START if is_closed else None
         shown = Message("the answer").fingerprint
-        easel.board.on_update = lambda: easel.taken_over(shown=shown, ended=True, closed_at=closed_at)
+        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint=shown, ended=True, closed_at=closed_at)
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
         row = easel.watches.rows[card.id]
@@ -396,7 +396,7 @@ async def test_late_end_does_not_doubt_an_end_already_shown(is_answered: bool) -
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
+        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
         if not is_answered:
             easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         with pytest.raises(OwnershipLost):
@@ -413,7 +413,7 @@ async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
         easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(0.5)
-        easel.taken_over(shown="end", ended=True, closed_at=START)
+        easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
         with pytest.raises(OwnershipLost):
             await easel.drawing.show_final(card, ts, look("failed"), ended=True)
         await asyncio.sleep(5)
@@ -424,7 +424,7 @@ async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.on_update = lambda: easel.taken_over(shown="end", ended=True, closed_at=START)
+        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
         easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(10)
@@ -463,7 +463,7 @@ async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_w
         finishing = asyncio.create_task(easel.finish("rests"))
         await asyncio.sleep(1)
         easel.watches.error = None
-        easel.taken_over(shown="end", closed_at=START)
+        easel.taken_over(shown_fingerprint="end", closed_at=START)
         finishing.cancel()
         await asyncio.gather(finishing, return_exceptions=True)
         await asyncio.sleep(300)
