@@ -148,7 +148,9 @@ async def test_help_list_and_the_bare_command_answer_privately(world: World) -> 
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.type("", user=world.grace)
-        assert "You aren't following any running jobs" in await world.told(world.grace, "I follow an Omni AI job")
+        assert "You aren't following any running jobs" in await world.told(
+            world.grace, "I follow an Omni AI job"
+        )
         await world.type("list")
         listed = await world.told(world.ada, "You follow these running jobs")
 

@@ -77,12 +77,12 @@ def _names(parameters: Mapping[str, Parameter]) -> list[str]:
 
 @_fault("the end of a chore does not wake its follow")
 def _lost_wake_up() -> None:
-    def start(self: JobTracker, follow: Any, card: Card, chore: Coroutine[Any, Any, None]) -> None:
+    def start(self: JobTracker, tracked: Any, card: Card, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._run_card_task(card, chore), name=f"tend {card.id}")
-        follow.chores[card.id] = task
-        task.add_done_callback(lambda _: follow.chores.pop(card.id, None))
+        tracked.card_tasks[card.id] = task
+        task.add_done_callback(lambda _: tracked.card_tasks.pop(card.id, None))
 
-    _replace(JobTracker, "_start", start)
+    _replace(JobTracker, "_start_card_task", start)
 
 
 @_fault("a budget lets one request too many through in a window")
@@ -145,10 +145,10 @@ def _post_before_the_intent(is_meant: Callable[[PendingPost], bool]) -> None:
 
 @_fault("the ts of a card is not stored")
 def _ts_not_stored() -> None:
-    async def card_posted(*_: object, **__: object) -> bool:
+    async def mark_posted(*_: object, **__: object) -> bool:
         return True
 
-    _replace(SqlCardRepository, "card_posted", card_posted)
+    _replace(SqlCardRepository, "mark_posted", mark_posted)
 
 
 @_fault("a write of a follow does not ask whether the claim still holds")
@@ -158,7 +158,7 @@ def _unchecked_claim() -> None:
             await connection.execute(update(watches).where(watches.c.id == card.id).values(**columns))
         return True
 
-    async def open_watches(self: SqlCardRepository, job: Any, _claim: object) -> Any:
+    async def open_cards(self: SqlCardRepository, job: Any, _token: object) -> Any:
         async with self.transactions.begin() as connection:
             mine = watches.c.job == job, watches.c.closed_at.is_(None)
             return await select_cards(connection, and_(*mine))
@@ -167,16 +167,16 @@ def _unchecked_claim() -> None:
         return await self.get(card.id)
 
     _replace(SqlCardRepository, "_write", write)
-    _replace(SqlCardRepository, "open_watches", open_watches)
-    _replace(SqlCardRepository, "newest", newest)
-    _replace(cards, "make_sure_of_claim", _nothing)
+    _replace(SqlCardRepository, "open_cards", open_cards)
+    _replace(SqlCardRepository, "reload", newest)
+    _replace(cards, "require_ownership", _nothing)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
 def _look_not_marked_unknown() -> None:
     real = SqlCardRepository.mark_shown
 
-    async def card_shows(
+    async def mark_shown(
         self: SqlCardRepository,
         card: Card,
         message_ts: MessageTs,
@@ -186,7 +186,7 @@ def _look_not_marked_unknown() -> None:
     ) -> bool:
         return fingerprint is None or await real(self, card, message_ts, fingerprint, ended=ended)
 
-    _replace(SqlCardRepository, "card_shows", card_shows)
+    _replace(SqlCardRepository, "mark_shown", mark_shown)
 
 
 @_fault("a final edit that failed is not tried again")
@@ -203,7 +203,7 @@ def _final_edit_not_repeated() -> None:
 
 @_fault("a delivery that Slack makes twice is served twice")
 def _no_memory_of_deliveries() -> None:
-    _replace(InteractionRunner, "is_repeated", lambda *_: False)
+    _replace(InteractionRunner, "is_duplicate", lambda *_: False)
 
 
 @_fault("one 404 ends a follow")
@@ -222,7 +222,7 @@ def _no_sweep() -> None:
 
 @_fault("the SDK repeats a request whose connection broke")
 def _sdk_repeats() -> None:
-    def slack_client(token: str, base_url: str, session: Any, _meter: Any) -> AsyncWebClient:
+    def slack_client(token: str, base_url: str, session: Any, _metrics: Any) -> AsyncWebClient:
         return AsyncWebClient(token=token, base_url=base_url, session=session)
 
     _replace(workspace, "slack_client", slack_client)
@@ -244,31 +244,33 @@ async def _nothing(*_: object) -> None:
 def _forgotten_before_told() -> None:
     real = SqlFailedCardRepository.add
 
-    async def give_up(self: SqlFailedCardRepository, card: Card, why: CardFailure, at: datetime) -> None:
+    async def add(self: SqlFailedCardRepository, card: Card, why: CardFailure, at: datetime) -> None:
         await real(self, card, why, at)
         for follower in card.followers:
             await self.mark_reported(card.id, follower)
 
-    _replace(SqlFailedCardRepository, "give_up", give_up)
+    _replace(SqlFailedCardRepository, "add", add)
 
 
 @_fault("a late edit of a process that was replaced is left as it is")
 def _late_edit_left() -> None:
-    async def doubt_last_look(
+    async def mark_stale(
         _self: SqlCardRepository,
-        _watch: CardId,
-        _card: MessageTs,
+        _card_id: CardId,
+        _message_ts: MessageTs,
         *,
         is_end: bool = False,
     ) -> None:
         pass
 
-    _replace(SqlCardRepository, "doubt_last_look", doubt_last_look)
+    _replace(SqlCardRepository, "mark_stale", mark_stale)
 
 
 @_fault("a replaced process does not store that its card shows the end")
 def _end_not_stored() -> None:
-    async def end_shown(_self: SqlCardRepository, _watch: Card, _card: MessageTs, _fingerprint: str) -> bool:
+    async def end_shown(
+        _self: SqlCardRepository, _card: Card, _message_ts: MessageTs, _fingerprint: str
+    ) -> bool:
         return False
 
     _replace(SqlCardRepository, "_end_shown", end_shown)
@@ -281,7 +283,7 @@ def _taken_over() -> None:
         theirs = {"requester": card.requester, "asked_at": card.requested_at.timestamp()}
         await connection.execute(update(watches).where(same_channel(card)).values(theirs))
 
-    _replace(cards, "add_watch", add)
+    _replace(cards, "add_card", add)
 
 
 @_fault("a 404 of a gateway counts as Omni's")
@@ -302,7 +304,7 @@ def _busy_is_an_answer() -> None:
 
 @_fault("nobody tells of the questions of a process that is gone")
 def _orphans_not_told() -> None:
-    async def orphans(_self: SqlQuestionRepository, _before: datetime) -> list[PendingQuestion]:
+    async def interrupted(_self: SqlQuestionRepository, _before: datetime) -> list[PendingQuestion]:
         return []
 
-    _replace(SqlQuestionRepository, "orphans", orphans)
+    _replace(SqlQuestionRepository, "interrupted", interrupted)

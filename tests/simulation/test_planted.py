@@ -21,8 +21,8 @@ def test_a_planted_fault_can_be_called_as_what_it_replaces(name: str) -> None:
 
 
 def test_a_patch_that_misses_an_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def card_shows(self: object, watch: object, card: object, look: object) -> None: ...
+    async def mark_shown(self: object, watch: object, card: object, look: object) -> None: ...
 
-    monkeypatch.setattr(SqlCardRepository, "card_shows", card_shows)
+    monkeypatch.setattr(SqlCardRepository, "mark_shown", mark_shown)
     with pytest.raises(TypeError, match="plant it anew"):
         planted.plant("look-not-marked-unknown")

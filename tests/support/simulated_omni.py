@@ -1,10 +1,8 @@
 """A plain HTTP client of the simulated Omni."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import pytest
 
 from bot.demo.omni.organization import MODEL
 from bot.demo.omni.server import SimulatedOmni
@@ -39,9 +37,3 @@ class Caller:
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self._omni.base_url, headers=self._headers, trust_env=False)
-
-
-@pytest.fixture
-async def omni() -> AsyncIterator[SimulatedOmni]:
-    async with SimulatedOmni() as simulated:
-        yield simulated

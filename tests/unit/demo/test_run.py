@@ -198,7 +198,9 @@ class TestThePagesServer:
                     assert (await client.get(imported)).status_code == 200, imported
 
     def test_no_file_comes_from_elsewhere(self) -> None:
-        files = [f for f in (ROOT / "bot" / "demo" / "static").iterdir() if f.suffix in (".html", ".css", ".js")]
+        files = [
+            f for f in (ROOT / "bot" / "demo" / "static").iterdir() if f.suffix in (".html", ".css", ".js")
+        ]
         assert len(files) >= 7
         addresses = {a for f in files for a in re.findall(r"https?://[^\s\"')]+", f.read_text("utf-8"))}
         assert addresses == {"http://www.w3.org/2000/svg"}, "a namespace, which nothing is fetched from"
