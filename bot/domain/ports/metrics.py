@@ -1,4 +1,4 @@
-"""What is counted for whoever runs the bot. Who keeps the counts is `metrics`; the core only says what has happened."""
+"""Port to the metrics: use cases report events, `server.metrics` counts them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,56 +9,55 @@ from bot.domain.jobs import JobState
 
 
 class RequestOutcome(StrEnum):
-    """What came of a request to Omni or Slack. Few, since each is a time series of its own where they are collected."""
+    """Outcome of a request to Omni or Slack. Few values, since each is a time series."""
 
     OK = "ok"
     RATE_LIMITED = "rate_limited"
-    """429, or Slack's words for it."""
+    """429, or Slack's error code for it."""
     KEY_REFUSED = "key_refused"
-    """The key or the token is not taken."""
+    """The key or the token is not accepted."""
     REFUSED = "refused"
-    """The service says no, for another reason."""
+    """Refused for another reason."""
     SERVER_ERROR = "server_error"
-    """5xx, or a gateway's error in the place of Omni. The effect of a 5xx of Slack's Web API is unknown, so it is
-    unanswered."""
+    """5xx, or the error of a gateway before Omni. A 5xx of Slack's Web API counts as unanswered: its effect is unknown."""
     UNANSWERED = "unanswered"
-    """Nothing usable came back, or not in time; the request may have had its effect."""
+    """No usable response, or not in time; the request may have had its effect."""
     NOT_SENT = "not_sent"
     """There was no connection."""
     ABANDONED = "abandoned"
-    """Whoever waited for it has given up, or the process ended."""
+    """The caller was cancelled, or the process ended."""
 
 
 class Metrics(Protocol):
-    """Takes note. No method raises or waits."""
+    """Counters. No method raises or waits."""
 
     def omni_request(self, outcome: RequestOutcome) -> None:
-        """A request has gone to Omni, at the cost of one from the key's budget."""
+        """Count a request to Omni, which costs one of the key's budget."""
         ...
 
     def slack_call(self, method: str, outcome: RequestOutcome) -> None:
-        """A method of Slack's Web API was called, by Slack's own name, or an address that it gave for an answer."""
+        """Count a call of a Web API method, by Slack's name, or of a response_url."""
         ...
 
     def webhook(self, status: int) -> None:
-        """Omni, or somebody else, has called the address at which it tells of jobs, and was answered that."""
+        """Count a request to the webhook endpoint by the status of its response."""
         ...
 
     def edit_sent(self) -> None:
-        """Slack has taken the edit of a card."""
+        """Count an edit of a card that Slack accepted."""
         ...
 
     def edit_coalesced(self) -> None:
-        """A look that was wished for was replaced by a newer one before it was sent."""
+        """Count a pending update that a newer one replaced before it was sent."""
         ...
 
     def end_shown(self, after_seconds: float) -> None:
-        """A card shows how its job ended, so long after it ended by Omni's clock."""
+        """Count a final update, so many seconds after the job ended by Omni's clock."""
         ...
 
 
 class NoMetrics:
-    """A `Metrics` for where nobody asks."""
+    """`Metrics` that count nothing."""
 
     def omni_request(self, outcome: RequestOutcome) -> None:
         """See `Metrics.omni_request`."""
@@ -84,13 +83,13 @@ NO_METRICS = NoMetrics()
 
 @dataclass(frozen=True, slots=True)
 class GaugeSnapshot:
-    """How one Slack workspace and its Omni stand at one moment, as this process sees it."""
+    """Gauges of one workspace at one moment, as this process sees it."""
 
     states: Sequence[JobState | None] = ()
-    """Of each job that this process follows; None for one that Omni has not been heard of yet."""
+    """The state of each job that this process tracks; None before the first poll."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """How much waits in each queue, by the queue's name; the names are fixed."""
+    """The length of each queue, by the queue's name; the names are fixed."""
     requests_per_minute: int = 0
-    """What Omni allows the key; 0 where another reading says so of the same key."""
+    """Omni's limit for the key; 0 if another snapshot already has it for the same key."""
     requests_left: float | None = None
-    """How many requests to Omni could go without a wait. None if the database does not say."""
+    """How many requests to Omni could be sent without a wait. None if the database is down."""

@@ -1,4 +1,4 @@
-"""What the core needs from Omni."""
+"""Ports to Omni. Every call may raise any OmniError."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,84 +10,89 @@ from bot.domain.results import JobResult
 
 
 class OmniQuestions(Protocol):
-    """What can be begun and ended in Omni. Always urgent; every call may raise any OmniError."""
+    """Submits questions and cancels jobs, as interactive requests."""
 
     async def submit(self, question: Question) -> Submitted:
-        """Begin a job. Never repeated.
+        """Submit a question once; never repeated.
 
         Raises:
-            AskRefused, ConversationBusy, KeyRefused (401), OmniBusy (429): certainly not begun.
+            AskRefused, ConversationBusy, KeyRefused (401), OmniBusy (429): certainly not submitted.
             OmniUnreachable: the request certainly never reached Omni (no connection).
-            StoreUnavailable: the key's budget could not be asked, so neither was Omni.
-            MaybeTaken: nobody can tell.
+            StoreUnavailable: the key's budget could not be read; nothing was sent.
+            SubmitOutcomeUnknown: the job may run or not.
         """
         ...
 
     async def cancel(self, job: JobId) -> JobState:
-        """Cancel a job; a concurrent change (409) is asked once more. Returns the state that Omni answers: CANCELLED,
-        or EXECUTING where the worker stops after its step, or another final state where it had ended before.
+        """Cancel a job, with a second try after a concurrent change (409).
+
+        Returns the state that Omni answers: CANCELLED, EXECUTING if the worker stops after its current step, or the
+        final state of a job that had already ended.
 
         Raises:
-            TooLate, NotOurs, JobNotFound, KeyRefused (401), OmniBusy, OmniUnreachable.
+            NotCancellable, CancelForbidden, JobNotFound, KeyRefused (401), OmniBusy, OmniUnreachable.
         """
         ...
 
     async def models(self) -> Sequence[Model]:
-        """The shared models that are not deleted, by name; all pages."""
+        """Return the shared models that are not deleted, from all pages, sorted by name."""
         ...
 
     async def topics(self, model: ModelId) -> Sequence[str]:
-        """The names of a model's topics. Raises AskRefused for a model that is not there."""
+        """Return the names of a model's topics. Raises AskRefused for an unknown model."""
         ...
 
 
 class OmniUserDirectory(Protocol):
-    """The people of the Omni organisation."""
+    """The users of the Omni organization."""
 
     async def named(self, email: str) -> Sequence[OmniUserId]:
-        """The active users with that e-mail address (compared without case, on every row of every page, since the
-        server may ignore the filter). More than one: ambiguous. Always urgent; may raise any OmniError."""
+        """Return the active users with that e-mail address, compared without case; more than one is ambiguous.
+
+        Every row of every page is compared, since the server may ignore the filter. An interactive request.
+        """
         ...
 
 
 class IdentityMapper(Protocol):
-    """Whom people are in Omni."""
+    """Maps Slack users to Omni users."""
 
     async def omni_user(self, user: UserId) -> OmniUserId | None:
-        """The one active Omni user with the person's e-mail address; None where there is none, or more than one,
-        or no address. May raise any OmniError, and any BoardError."""
+        """Return the one active Omni user with the Slack user's e-mail address; None if there is none or several.
+
+        May raise any OmniError and any SlackError.
+        """
         ...
 
 
 Priority = Callable[[], float]
-"""How much it is worth right now to ask Omni a question that nobody waits for. Grows by at most one a second."""
+"""The current priority of a background request. Grows by at most one a second."""
 
 
 class OmniJobs(Protocol):
-    """Omni's AI jobs, behind the one request budget of the key. Every call may raise any OmniError."""
+    """Reads Omni's AI jobs, within the request budget of the key."""
 
     async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
-        """Ask for the job's state. `urgent` requests, made for a waiting person, go before polls, and of these
-        the one with the greatest `worth` when there is room for one."""
+        """Read the job's state. `urgent`: an interactive request, which goes before polls. Of the polls, the one with the
+        greatest `worth` goes first."""
         ...
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
-        """The id of the newest job in a chat, or None where the chat shows none. Always urgent."""
+        """Return the newest job of a chat; None if it shows none. An interactive request."""
         ...
 
     async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
-        """The picture of a COMPLETE job's data as PNG; None where there is none, which is so for most. `worth` as for
-        `status`."""
+        """Return the chart of a COMPLETE job as PNG; None if it has none, as most. `worth`: as for `status`."""
         ...
 
     def has_chart(self, job: JobId) -> bool | None:
-        """Whether `chart` has had a picture for the job; None if it was not asked, or too long ago. Asks nobody."""
+        """Whether `chart` returned a picture for the job lately; None if unknown. Sends no request."""
         ...
 
     async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
-        """What a COMPLETE job has found. Right after its end it may be incomplete, or not there yet.
+        """Return the result of a COMPLETE job. Right after its end it may be incomplete or missing.
 
         Raises:
-            JobNotFound: no such job, or it is not COMPLETE, or its result is not there yet or no longer.
+            JobNotFound: no such job, or it is not COMPLETE, or its result is missing or expired.
         """
         ...

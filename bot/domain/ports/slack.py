@@ -1,4 +1,4 @@
-"""What the core needs from Slack."""
+"""Ports to Slack. Every call may raise any SlackError."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -9,86 +9,89 @@ from bot.domain.messages import Message, Upload
 from bot.domain.people import ConversationInfo, SlackUser
 
 EphemeralReply = Callable[[str, Message], Awaitable[None]]
-"""Tells something privately by a response_url; raises any BoardError."""
+"""Sends an ephemeral reply to a response_url; may raise any SlackError."""
 
 
 class SlackDirectory(Protocol):
-    """Slack's people and conversations. Every call may raise any BoardError."""
+    """Reads Slack's users and conversations."""
 
     async def user(self, user: UserId) -> SlackUser:
-        """Who that is. ScopeMissing without `users:read`."""
+        """Look up a user. ScopeMissing without `users:read`."""
         ...
 
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
-        """What that place is. ScopeMissing without the `…:read` scope of its kind; NotAllowedHere where the bot can't
-        see it."""
+        """Look up a conversation.
+
+        Raises:
+            ScopeMissing: the app lacks the `…:read` scope of this kind of conversation.
+            NotAllowedHere: the bot can't see it.
+        """
         ...
 
 
 class SlackViews(Protocol):
-    """Slack's modals and Home tabs, and lines for one person. Every call may raise any BoardError."""
+    """Modals, Home tabs and ephemeral messages."""
 
     async def open(self, trigger: str, view: dict[str, object]) -> str:
-        """Open a modal within 3 s of what a person did. Returns the view's id."""
+        """Open a modal, within 3 s of the user's action. Returns the view's id."""
         ...
 
     async def update(self, view_id: str, view: dict[str, object]) -> None:
-        """Replace a modal that is open."""
+        """Replace an open modal."""
         ...
 
     async def publish(self, user: UserId, view: dict[str, object]) -> None:
-        """Replace a person's Home tab."""
+        """Replace a user's Home tab."""
         ...
 
     async def post_ephemeral(
         self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
-        """Show a message to one person in a place (`chat.postEphemeral`)."""
+        """Show a message to one user in a channel (`chat.postEphemeral`)."""
         ...
 
 
 class SlackMessages(Protocol):
-    """Slack's messages. Every call may raise any BoardError."""
+    """Posts, edits, deletes and finds the bot's messages."""
 
     async def post(
         self, channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
     ) -> MessageTs:
-        """Post once, with a mark to be found by; never repeated by itself. `thread`: as a reply to that ts."""
+        """Post once, with a mark in the metadata to find the message by. `thread`: reply to that message."""
         ...
 
     async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
-        """Replace a message of ours. Doing it twice does no harm."""
+        """Edit a message of the bot. May be repeated."""
         ...
 
     async def delete(self, channel: ChannelRef, ts: MessageTs) -> None:
-        """Delete a message of ours. Doing it twice does no harm."""
+        """Delete a message of the bot. May be repeated."""
         ...
 
     async def find_by_metadata(
         self, channel: ChannelRef, *, mark: str, since: datetime, thread: MessageTs | None = None
     ) -> MessageTs | None:
-        """Look for what `post` may have posted. None: it is certainly not there.
+        """Find a message that `post` may have posted. None: it certainly does not exist.
 
         Raises:
-            ScopeMissing: the bot may not read this place's history, so nobody can tell.
+            ScopeMissing: the bot may not read this channel's history, so it is unknown.
         """
         ...
 
     async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
-        """Put a file into a conversation; never repeated by itself, and not to be found by any mark. `thread`: as a
-        reply to that ts.
+        """Upload a file once; it can't be found by a mark. `thread`: reply to that message.
 
         Raises:
-            NotAllowedHere: the bot is no member, or uploads are off.
+            NotAllowedHere: the bot is not a member, or uploads are disabled.
             ScopeMissing: the app was installed without `files:write`.
-            Unanswered: only the last of several requests was not answered; before it nothing can be seen.
+            OutcomeUnknown: the last of several requests was not answered; before it, nothing is visible.
         """
         ...
 
     async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
-        """The address of a message. MessageGone where it no longer is."""
+        """Return the link to a message. MessageGone if it was deleted."""
         ...
 
     async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
-        """The person's direct message with the bot, in the same workspace as `channel`."""
+        """Return the user's direct message with the bot, in the workspace of `channel`."""
         ...

@@ -1,4 +1,4 @@
-"""What the core needs from the database."""
+"""Repositories: what the use cases need from the database. Every call may raise StoreUnavailable."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,143 +21,143 @@ from bot.domain.questions import ModelId, PendingQuestion, QuestionId
 
 
 class FailedCardRepository(Protocol):
-    """What the table of watches holds of them. Every call may raise StoreUnavailable."""
+    """Cards that could not be posted and whose followers are still to be notified."""
 
     async def add(self, card: Card, why: CardFailure, at: datetime) -> None:
-        """Close a watch that gets no card; one that nobody follows any more is forgotten. Raises ClaimLost."""
+        """Close a card that can't be posted, or delete it if it has no followers. Raises OwnershipLost."""
         ...
 
     async def pending(self, before: datetime) -> Sequence[Card]:
-        """What was given up before then, and nobody has begun to tell since, oldest first."""
+        """Return the cards that failed before then and that no process has begun to report since, oldest first."""
         ...
 
     async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        """Its followers are about to be told. Returns it as it now stands; None if another process was first, or it has
-        been followed again since."""
+        """Store that its followers are about to be notified. Returns the new card; None if another process was first,
+        or the job has been followed again."""
         ...
 
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
-        """One follower knows; after the last of them the watch is forgotten. Changes nothing if it was not given up, or
-        is followed again."""
+        """Store that one follower was notified; after the last one, delete the card.
+
+        Changes nothing if the card has not failed, or its job has been followed again.
+        """
         ...
 
 
 class QuestionRepository(Protocol):
-    """The table of asks. Every call may raise StoreUnavailable."""
+    """Pending questions."""
 
     async def begin(self, question: PendingQuestion) -> bool:
-        """Store that somebody has asked. False, and nothing changed, if the ask is there already. Raises
-        TooManyFollows."""
+        """Store a question. False, and nothing changed, if it is stored already. Raises TooManyFollows."""
         ...
 
     async def claim_retry(self, question_id: QuestionId, card: CardId, by: UserId) -> bool:
-        """Store that the ask is a retry of a card, and with the card who retries it.
+        """Store that the question retries a card, and on the card who retries it.
 
-        False, and nothing changed, if that card has been retried before, or the ask is not in hand any more.
+        False, and nothing changed, if the card has been retried before or the question is no longer pending.
         """
         ...
 
     async def heartbeat(self, question_id: QuestionId, at: datetime) -> bool:
-        """Say that the ask is still in hand. False if it is not any more: somebody has told of it, or it is gone."""
+        """Store that a process works on the question. False if it is no longer pending."""
         ...
 
     async def bind(self, question_id: QuestionId, card: Card) -> Card:
-        """Its job is known: store the job's watch with it, all at once. Returns the watch as it now stands. Doing it
-        twice does no harm."""
+        """Store the question's job together with the job's card. Returns the stored card. May be repeated."""
         ...
 
     async def rollback(self, question_id: QuestionId) -> None:
-        """It certainly came to nothing: forget it, and let its card be retried again."""
+        """Delete a question that certainly began no job, and let its card be retried again."""
         ...
 
     async def mark_reported(self, question_id: QuestionId) -> None:
-        """Its person knows that nobody knows what came of it. It still counts, and its card can be retried again."""
+        """Store that the user knows that the outcome is unknown. The question still counts against the quota, and its
+        card can be retried again."""
         ...
 
     async def interrupted(self, before: datetime) -> Sequence[PendingQuestion]:
-        """The asks that no process has said to have in hand since then, oldest first."""
+        """Return the pending questions without a heartbeat since then, oldest first."""
         ...
 
     async def take_over(self, question: PendingQuestion, at: datetime) -> bool:
-        """Take an orphan in hand. False if another process was first, or its own has come back."""
+        """Take over an interrupted question. False if another process was first, or its own process is back."""
         ...
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
-        """How many questions a person has asked since then."""
+        """Count the questions that the user has asked since then."""
         ...
 
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
-        """Which model the person has chosen last."""
+        """Return the model that the user chose last."""
         ...
 
     async def delete_old(self, before: datetime) -> int:
-        """Remove what was asked before then. Returns how many."""
+        """Delete the questions asked before then. Returns how many."""
         ...
 
 
 class CardRepository(Protocol):
-    """The table of watches: the truth about who follows what. Every call may raise StoreUnavailable."""
+    """Cards and their followers: the record of who follows which job.
+
+    Methods that take a `Card` write only while its fencing token is current, and raise OwnershipLost otherwise.
+    """
 
     async def add(self, card: Card) -> Card:
-        """Store a new watch, or let its requester follow the one that its job has in its place already.
+        """Store a new card, or add its followers to the card that the job already has in the channel.
 
-        That one keeps its requester and its followers. If it is closed, it is opened again, unless its job has ended.
-        Returns the watch as it now stands; its id equals `watch.id` only if it is new. Raises TooManyFollows.
+        An existing card keeps its requester and followers. A closed one is reopened unless its job has ended.
+        Returns the stored card; its id equals `card.id` only if it is new. Raises TooManyFollows.
         """
         ...
 
     async def get(self, card_id: CardId) -> Card | None:
-        """One watch, open or closed."""
+        """Return one card, open or closed."""
         ...
 
     async def claim(self, job: JobId) -> tuple[FencingToken, Sequence[Card]]:
-        """Begin to follow a job: from now on no earlier follow of it, in whatever process, can write.
+        """Take ownership of a job's open cards: no earlier tracker, in any process, can write to them.
 
-        Returns the claim of the new follow, and what `open_watches` returns for it.
+        Returns the new fencing token and the cards, oldest first.
         """
         ...
 
     async def open_cards(self, job: JobId, token: FencingToken) -> Sequence[Card]:
-        """The job's watches that still have something to be shown or told, oldest first, all with this claim.
-
-        Raises:
-            ClaimLost: another follow has claimed the job since.
-        """
+        """Return the job's open cards, oldest first, all with this token. Raises OwnershipLost."""
         ...
 
     async def open_jobs(self) -> Sequence[JobId]:
-        """Every job with an open watch, oldest first."""
+        """Return every job with an open card, oldest first."""
         ...
 
     async def followed_cards(self, team: TeamId, follower: UserId) -> Sequence[Card]:
-        """What a person follows now, newest first."""
+        """Return the open cards that the user follows, newest first."""
         ...
 
     async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
-        """What a person followed to its end, at most so many, those that ended last first."""
+        """Return at most so many cards that the user followed to their end, those that ended last first."""
         ...
 
     async def first_card(self, job: JobId) -> Card | None:
-        """The job's watch that was asked for first, open or closed: its requester may act on the job.
+        """Return the job's oldest card, open or closed: its requester may manage the job.
 
-        If the bot has begun the job, the requester is the person who asked, whoever followed first.
+        If the bot began the job, the requester is the user who asked the question.
         """
         ...
 
     async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
-        """The watches whose card begins that thread or is a reply in it, those asked for last first."""
+        """Return the cards that begin the thread or reply in it, newest first."""
         ...
 
     async def unfollow(self, card_id: CardId, follower: UserId) -> int | None:
-        """Take one person off. How many are left; None if the person did not follow."""
+        """Remove a follower. Returns how many are left; None if the user did not follow."""
         ...
 
     async def reload(self, card: Card) -> Card | None:
-        """The watch as it now stands; None if it is gone. Raises ClaimLost."""
+        """Return the stored card; None if it was deleted. Raises OwnershipLost."""
         ...
 
     async def mark_post_started(self, card: Card, at: datetime | None) -> None:
-        """The card is about to be posted; None: it is certain that the try came to nothing. Raises ClaimLost."""
+        """Store that the card is about to be posted; None: the attempt certainly failed. Raises OwnershipLost."""
         ...
 
     async def mark_posted(
@@ -169,127 +169,135 @@ class CardRepository(Protocol):
         *,
         ended: bool = False,
     ) -> bool:
-        """Slack holds the card, posted by that try, and in which look where that is known. `ended`: that look
-        says how the job ended.
+        """Store the message that the attempt of `tried_at` posted, and its fingerprint if known.
 
-        False, and nothing changed, if another try has been begun since.
+        `ended`: the message shows how the job ended. False, and nothing changed, if a later attempt has begun.
         """
         ...
 
     async def mark_shown(
         self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        """Store which message Slack holds as the card; None: unknown, because an edit begins. `ended`: it says how the
-        job ended. That is stored without the claim as well, as long as no other edit has begun; the watch is then free
-        to be claimed anew. False, and nothing changed, if the look has been doubted since the edit began. Raises
-        ClaimLost."""
+        """Store the fingerprint of what the message shows; None: unknown, because an edit begins.
+
+        `ended`: the edit shows how the job ended. It is stored without ownership too, unless another edit has begun;
+        the card can then be claimed again.
+
+        False, and nothing changed, if the card became stale during the edit. Raises OwnershipLost.
+        """
         ...
 
     async def mark_stale(self, card_id: CardId, message_ts: MessageTs, *, is_end: bool = False) -> None:
-        """The card may have been edited by somebody else than who follows the job. A watch that was closed on its last
-        look, or is about to be, is opened again, for whoever follows the job next; an edit that is under way must be
-        made once more. `is_end`: that edit says how the job ended. Then only a watch changes that was closed on
-        another look."""
+        """Mark a message that a replaced process may have edited, so that it is drawn again.
+
+        A card that shows its final update is reopened for the next tracker; an edit under way is repeated.
+        `is_end`: the other edit shows how the job ended; only a card that was closed on something else changes.
+        """
         ...
 
     async def mark_message_gone(self, card_id: CardId, message_ts: MessageTs) -> None:
-        """That card can't be edited any more; the watch goes on without it, unless it has another by now."""
+        """Store that the message can't be edited, unless the card has another message by now."""
         ...
 
     async def leave_thread(self, card: Card) -> None:
-        """The thread that the card was to be a reply in is gone: it will stand by itself. Raises ClaimLost."""
+        """Let the card be posted outside its thread, which was deleted. Raises OwnershipLost."""
         ...
 
     async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
-        """Change who asks Omni to cancel the job, on all its cards that still change and say what it is now."""
+        """Change who cancels the job, on all its cards that have not ended and name `instead_of`."""
         ...
 
     async def mark_completion_reply_started(self, card: Card, at: datetime | None) -> None:
-        """The thread reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost, also
-        where the watch has another card, or none, by now; and WatchChanged, so that it names everybody who follows."""
+        """Store that the completion reply is about to be posted; None: the attempt certainly failed.
+
+        Raises:
+            OwnershipLost: also if the card has another message, or none, by now.
+            CardChanged: a follower was added or removed, whom the reply would not name.
+        """
         ...
 
     async def mark_completion_reply_posted(
         self, card_id: CardId, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
-        """Slack holds the thread reply, posted by that try. As `card_posted`."""
+        """Store the completion reply that the attempt posted. As `mark_posted`."""
         ...
 
     async def replies(self, card_id: CardId) -> Mapping[ReplyKind, ThreadReply]:
-        """What goes on from the card in its thread, as far as it was begun; the notice is the watch's own."""
+        """Return the thread replies that were begun, without the completion reply."""
         ...
 
     async def mark_reply_started(self, card: Card, slot: ReplyKind, at: datetime | None) -> None:
-        """That reply is about to be posted; None: the try certainly came to nothing. Raises ClaimLost."""
+        """Store that a thread reply is about to be posted; None: the attempt certainly failed. Raises OwnershipLost."""
         ...
 
     async def mark_reply_posted(
         self, card_id: CardId, slot: ReplyKind, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
-        """Slack holds that reply, posted by that try. As `card_posted`."""
+        """Store the thread reply that the attempt posted. As `mark_posted`."""
         ...
 
     async def move(self, card: Card, to: Sequence[Card], *, left_at: datetime | None = None) -> bool:
-        """Put other watches in the place of one whose place the bot can't post in, all at once. `left_at`: its card
-        stays where it is, and the watch with it, closed and with no followers; None: it is forgotten.
+        """Replace a card in a channel where the bot can't post by other cards, in one transaction.
 
-        False, and nothing changed, if its followers are no longer those of `card`. Raises ClaimLost; and WatchChanged
-        where the look of a card that stays has been doubted.
+        `left_at`: its message stays, and the card with it, closed and without followers; None: it is deleted.
+
+        False, and nothing changed, if its followers are not those of `card`.
+
+        Raises:
+            OwnershipLost
+            CardChanged: a card that is to stay is stale.
         """
         ...
 
     async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
-        """Forget that card and all its replies: the next thing to do is to post the card anew, also of an ended job.
+        """Forget the message and all its replies, so that the card is posted again, even if its job has ended.
 
-        Changes nothing if the watch has another card by now.
+        Changes nothing if the card has another message by now.
         """
         ...
 
     async def resume(self, card_id: CardId, follower: UserId, at: datetime) -> None:
-        """Look after a watch for longer, for those who follow it and for one person more; open it if it is closed
-        and its job has not ended. Raises TooManyFollows."""
+        """Add a follower and extend the follow; reopen a closed card unless its job has ended. Raises TooManyFollows."""
         ...
 
     async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
-        """The jobs of watches that were closed before then because Omni did not know the job any more, except those of
-        which Omni was asked again since."""
+        """Return the jobs that Omni did not know and whose cards were closed before then, without settled ones."""
         ...
 
     async def settle_lost(self, job: JobId, *, found: bool) -> None:
-        """Store what Omni has said when it was asked again about a lost job: if it was `found`, open its watches."""
+        """Store Omni's second answer about a lost job: if it was `found`, its cards are reopened."""
         ...
 
     async def close(
         self, card: Card, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
-        """Nothing is left to show or tell, for good if the card says how the job `ended`; `outcome`: how it did,
-        where that is known. Raises ClaimLost.
+        """Close a card for which nothing is left to do. Raises OwnershipLost.
 
-        Changes nothing if somebody has joined or resumed the watch since, or the card's look has been doubted.
+        `ended`: the message shows how the job ended; `outcome`: how, if known. Changes nothing if the card was joined
+        or resumed, or is stale.
         """
         ...
 
     async def close_if_unfollowed(self, card: Card, at: datetime) -> None:
-        """Close the watch unless somebody follows it, even if only since a moment ago, or the card's look has been
-        doubted. Raises ClaimLost."""
+        """Close the card unless it has followers or is stale. Raises OwnershipLost."""
         ...
 
     async def remove(self, card: Card) -> None:
-        """Forget a watch that never came to anything. Raises ClaimLost."""
+        """Delete a card that was never posted. Raises OwnershipLost."""
         ...
 
     async def delete_closed(self, before: datetime) -> int:
-        """Remove the watches that were closed before then. Returns how many."""
+        """Delete the cards that were closed before then. Returns how many."""
         ...
 
 
 class JobDurationRepository(Protocol):
-    """How long this organisation's jobs took. Every call may raise StoreUnavailable."""
+    """How long this organization's jobs took."""
 
     async def add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:
-        """Store how long jobs took from the beginning of their execution; those stored before stay as they are."""
+        """Store how long jobs executed. Jobs that are stored already keep their duration."""
         ...
 
     async def newest(self) -> Sequence[float]:
-        """How many seconds the jobs took that were stored last, some hundred at most."""
+        """Return the durations in seconds that were stored last, some hundred at most."""
         ...

@@ -1,4 +1,4 @@
-"""What the core needs from the processes it runs in."""
+"""Ports to the processes the bot runs in: runners of trackers, and messages between processes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,60 +9,60 @@ from bot.domain.jobs import JobId
 
 
 class MessageBus(Protocol):
-    """Carries words between the processes of one database. Any word may be lost; none comes back to its sender."""
+    """Publish and subscribe between the processes of one database. A message may be lost; none returns to its sender."""
 
     def subscribe(self, topic: str, hear: Callable[[Mapping[str, str]], None]) -> None:
-        """Let `hear` be called with the words that other processes tell on this topic."""
+        """Call `hear` with each message that another process publishes on the topic."""
         ...
 
     def on_reconnect(self, look: Callable[[], None]) -> None:
-        """Let `look` be called whenever words may have been missed."""
+        """Call `look` whenever messages may have been missed."""
         ...
 
     def publish(self, topic: str, **words: str) -> Awaitable[None]:
-        """Tell all other processes. Raises nothing; the future is done once the words are sent or given up."""
+        """Send a message to all other processes. Raises nothing; the future is done once it is sent or dropped."""
         ...
 
 
 Follow = Callable[[JobId, asyncio.Event], Awaitable[None]]
-"""Follows one job until nothing is left to do; the event says that its watches have changed. Raises ClaimLost."""
+"""Tracks one job until nothing is left to do; the event says that its cards have changed. Raises OwnershipLost."""
 
 Find = Callable[[TeamId], Awaitable[object]]
-"""Lets the team's workspace run here, and with it its runner, if the team is known. May raise StoreUnavailable."""
+"""Opens the team's workspace in this process, and with it its runner, if the team is known. May raise
+StoreUnavailable."""
 
 
 class Runner(Protocol):
-    """Runs one coroutine per job of a workspace. No method raises anything that the world around can cause."""
+    """Runs one tracker per job of a workspace. No method raises for a database or network that is down."""
 
     async def start(self, job: JobId) -> None:
-        """See that the job is followed, and that who follows it looks at its watches again."""
+        """Make sure that the job is tracked, and that its tracker reads its cards again."""
         ...
 
     async def start_missing(self, jobs: Sequence[JobId]) -> None:
-        """See that all these jobs are followed; leave alone who follows them."""
+        """Make sure that all these jobs are tracked; running trackers are not disturbed."""
         ...
 
     async def stop(self) -> None:
-        """Stop following, for good; every follow can be taken up again from the table of watches."""
+        """Stop all trackers for good. Another process can resume each of them from the database."""
         ...
 
 
 class Runners(Protocol):
-    """The runners of all workspaces in this process, and what they have in common."""
+    """The runners of all workspaces in this process, and what they share."""
 
     def runner_for(self, team: TeamId, follow: Follow) -> Runner:
-        """Make the team's runner, in the place of one that has stopped."""
+        """Make the team's runner. It replaces one that has stopped."""
         ...
 
     async def run(self, find: Find) -> None:
-        """Do what has to be done beside the follows, until cancelled. Raises nothing that the world can cause."""
+        """Run the shared background tasks until cancelled. Raises nothing for a database that is down."""
         ...
 
     async def is_any_process_alive(self) -> bool:
-        """Whether some process, this one or another, takes up what is to be followed. Raises StoreUnavailable."""
+        """Whether a process, this one or another, starts trackers. Raises StoreUnavailable."""
         ...
 
     def drain(self) -> None:
-        """Take up no follow any more, so that other processes do. For the end of the process; then each runner is
-        stopped."""
+        """Start no more trackers, so that other processes do. Before the runners are stopped."""
         ...
