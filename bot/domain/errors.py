@@ -1,35 +1,53 @@
-"""Every way the world can refuse: each class says what its catcher should do.
+"""Errors that use cases handle. The tree says what the code that catches each of them does.
 
-OmniError                     Omni gave no status
-├── JobNotFound               final: say so and stop following
-├── KeyRefused                the operator must act: say so, keep asking, slowly
-├── OmniBusy                  429: everybody waits, nothing ends
-└── OmniUnreachable           network, 5xx, nonsense in the body: ask again later
+OmniError                     Omni did not do what was asked
+├── JobNotFound               show it on the card and stop tracking
+├── KeyRefused                show it on the card and keep polling, slowly; the operator must act
+├── OmniBusy                  pause all requests of the key
+├── OmniUnreachable           poll again later
+├── AskRefused                show the user why; nothing was submitted
+├── ConversationBusy          wait for the conversation's job, then submit again
+├── SubmitOutcomeUnknown      tell the user that the job may run; never submit again
+├── NotCancellable            tell the user that the job ends on its own
+├── CancelForbidden           tell the user that the key may not cancel the job
+└── IdentityUnavailable       show nothing; ask the user to try again
 
-BoardError                    Slack did not do it
-├── NotAllowedHere            the bot can't post in this place: use the person's DM
-├── MessageGone               the card was deleted or can't be edited any more: stop drawing it
-├── ViewGone                  the modal was closed, or the moment to open it has passed: tell the person otherwise
-├── PayloadRefused            Slack won't show this content: try a plainer form
-├── BoardBusy                 not done; wait `retry_after_seconds`, then do it again
-├── BoardUnreachable          certainly not done: do it again later
-├── Unanswered                perhaps done: look before doing it again
-├── ScopeMissing              the app was installed without a scope: do without, or tell the operator
-└── TokenRefused              the app was uninstalled or its token revoked: the operator must act
+SlackError                    Slack did not do what was asked
+├── NotAllowedHere            use the user's direct messages instead of the channel
+├── MessageGone               stop updating the message
+├── ViewGone                  reply in another way than in the modal
+├── PayloadRefused            try the next plainer variant
+├── SlackBusy                 wait `retry_after_seconds`, then repeat
+├── SlackUnreachable          repeat later; it had no effect
+├── OutcomeUnknown            look for the effect before repeating
+├── ScopeMissing              do without, or report to the operator
+└── TokenRefused              stop; the operator must act
 
-StoreUnavailable              the database did not answer: nothing was accepted, try again later
-ClaimLost                     another process follows the job by now: change nothing more
-WatchChanged                  the watch was joined or doubted meanwhile: read it again first
-TooManyFollows                the person follows as much as one may: nothing was stored, say so
+StoreUnavailable              accept nothing, try again later
+├── WriteConflict             read what another process stored
+├── DatabaseInUse             exit: another process holds the SQLite file
+└── DatabaseTooNew            exit: a newer bot wrote the database
+
+OwnershipLost                 stop writing: another process tracks the job
+CardChanged                   read the card again, then repeat
+TooManyFollows                show the user the limit; nothing was stored
+NoOmniUser                    show its text to the user
+DeliveryUnknown               leave the message alone and log it
+InvalidInput                  show the sentences in the modal
+NotAJobReference              show its text to the user
+DecryptionFailed              report to the operator
+SchemaTooNew                  exit with DatabaseTooNew
+SettingsError                 exit and list the problems
+PortTaken                     exit and name the setting
 """
 
 
 class OmniError(Exception):
-    """Omni gave no status. The message is for the log; people are told by `render`."""
+    """Omni did not do what was asked. The message is for the log, not for users."""
 
 
 class JobNotFound(OmniError):
-    """No such job for this key: it never was, it is gone, or it is another organisation's."""
+    """No such job for this key: it does not exist, was deleted, or belongs to another organization."""
 
 
 class KeyRefused(OmniError):
@@ -41,11 +59,11 @@ class OmniBusy(OmniError):
 
 
 class OmniUnreachable(OmniError):
-    """No usable answer: no connection, a time-out, 5xx, or a body that is not what Omni documents."""
+    """No usable response: no connection, a timeout, 5xx, or an undocumented body."""
 
 
 class SlackError(Exception):
-    """Slack did not do what was asked. `code` is Slack's own word for it, for the log."""
+    """Slack did not do what was asked. `code` is Slack's error code, for the log."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -53,7 +71,7 @@ class SlackError(Exception):
 
 
 class NotAllowedHere(SlackError):
-    """The bot can't post in this place: no member, archived, or forbidden by an admin."""
+    """The bot can't post in this channel: not a member, archived, or forbidden by an admin."""
 
 
 class MessageGone(SlackError):
@@ -61,11 +79,11 @@ class MessageGone(SlackError):
 
 
 class ViewGone(SlackError):
-    """The modal was closed, or what a person did is too long ago for one to be opened."""
+    """The modal was closed, or the user's action is too long ago to open one."""
 
 
 class PayloadRefused(SlackError):
-    """Slack won't show this content; a plainer form of it may pass."""
+    """Slack does not accept this content; a plainer variant may pass."""
 
 
 class SlackBusy(SlackError):
@@ -77,7 +95,7 @@ class SlackBusy(SlackError):
 
 
 class SlackUnreachable(SlackError):
-    """The request certainly had no effect: it did not reach Slack, or Slack said it was down."""
+    """The request certainly had no effect: it did not reach Slack, or Slack reported an outage."""
 
 
 class OutcomeUnknown(SlackError):
@@ -85,7 +103,7 @@ class OutcomeUnknown(SlackError):
 
     @property
     def may_be_the_content(self) -> bool:
-        """Whether it was Slack that broke, which it may do over the same content again."""
+        """Whether Slack itself failed, which the same content may cause again."""
         return self.code in ("internal_error", "fatal_error")
 
 
@@ -94,23 +112,23 @@ class ScopeMissing(SlackError):
 
 
 class TokenRefused(SlackError):
-    """The bot's token is no longer good: the app was uninstalled or the token revoked."""
+    """The bot's token is invalid: the app was uninstalled or the token revoked."""
 
 
 class StoreUnavailable(Exception):
-    """The database did not answer. What it was asked to do may or may not have been done."""
+    """The database did not answer. The write may or may not have been done."""
 
 
 class OwnershipLost(Exception):
-    """The watch is no longer the follow's that asked: another one has claimed it, or it is gone."""
+    """The fencing token is outdated: another tracker owns the card, or the card was deleted."""
 
 
 class CardChanged(Exception):
-    """Somebody has joined the watch since it was read, or its card's look was doubted, and nothing was written."""
+    """The followers have changed since the card was read, or it became stale. Nothing was written."""
 
 
 class TooManyFollows(Exception):
-    """The person would follow more running jobs than the `most` that one may, and nothing was stored."""
+    """The user would follow more than `most` running jobs. Nothing was stored."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)
@@ -118,7 +136,7 @@ class TooManyFollows(Exception):
 
 
 class NoOmniUser(Exception):
-    """There is nobody in whose name to ask. `line` is what to tell the person privately."""
+    """The Slack user has no single Omni user. `line` is the text for the user."""
 
     def __init__(self, line: str) -> None:
         super().__init__("no single Omni user")
@@ -126,12 +144,14 @@ class NoOmniUser(Exception):
 
 
 class IdentityUnavailable(OmniError):
-    """Whose a job is can't be told at the moment: Slack did not say who the person is. Nothing was shown."""
+    """Slack did not identify the user, so the owner of the job is unknown. Nothing was shown."""
 
 
 class AskRefused(OmniError):
-    """Omni takes no such question (400, 403, 404): the model, the topic or the user is not allowed or not there.
-    Certainly nothing was begun. `detail` is Omni's own text: for the log at debug level, never for people."""
+    """Omni refused the question (400, 403, 404): model, topic or user are unknown or not allowed.
+
+    Certainly nothing was submitted. `detail` is Omni's text, for the log at debug level only.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -139,15 +159,15 @@ class AskRefused(OmniError):
 
 
 class ConversationBusy(OmniError):
-    """Another job is active in that chat (409). Certainly nothing was begun."""
+    """Another job is active in the conversation (409). Certainly nothing was submitted."""
 
 
 class SubmitOutcomeUnknown(OmniError):
-    """The submit was not answered, or with a 5xx: the job may run or not, and nobody can tell. Never repeated."""
+    """Submitting was not answered, or with 5xx: the job may run or not. Never repeated."""
 
 
 class NotCancellable(OmniError):
-    """The job is delivering its answer and can't be cancelled any more (400)."""
+    """The job is already delivering its answer (400)."""
 
 
 class CancelForbidden(OmniError):
@@ -155,7 +175,7 @@ class CancelForbidden(OmniError):
 
 
 class DatabaseInUse(StoreUnavailable):
-    """Another process of the bot holds this SQLite file: two would post everything twice."""
+    """Another process of the bot uses this SQLite file; two would post everything twice."""
 
 
 class DatabaseTooNew(StoreUnavailable):
@@ -163,11 +183,11 @@ class DatabaseTooNew(StoreUnavailable):
 
 
 class DecryptionFailed(Exception):
-    """What was read was encrypted with a key that is not among ours, or changed since."""
+    """Encrypted with a key that is not in `ENCRYPTION_KEY`, or changed since."""
 
 
 class InvalidInput(ValueError):
-    """Something is missing in a modal. `errors` holds a sentence for each block that it concerns."""
+    """A modal's input is incomplete. `errors` holds a sentence per block."""
 
     def __init__(self, **errors: str) -> None:
         super().__init__(", ".join(errors))
@@ -175,7 +195,7 @@ class InvalidInput(ValueError):
 
 
 class NotAJobReference(ValueError):
-    """What the person typed names no Omni job. `str(error)` is a sentence to show them."""
+    """The text names no Omni job. `str(error)` is a sentence for the user."""
 
 
 class SchemaTooNew(Exception):
@@ -183,7 +203,7 @@ class SchemaTooNew(Exception):
 
 
 class DeliveryUnknown(Exception):
-    """A post was not answered and can't be looked for: it may be there or not."""
+    """A post was not answered and can't be searched for: it may exist or not."""
 
 
 class SettingsError(Exception):
@@ -195,8 +215,8 @@ class SettingsError(Exception):
 
 
 class WriteConflict(StoreUnavailable):
-    """Another process has just stored what was to be stored. Done again, it is found."""
+    """Another process has just stored the same row; a retry finds it."""
 
 
 class PortTaken(Exception):
-    """The port is taken, or not ours to listen on."""
+    """The port is in use, or the process may not listen on it."""

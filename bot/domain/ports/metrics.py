@@ -19,7 +19,7 @@ class RequestOutcome(StrEnum):
     REFUSED = "refused"
     """Refused for another reason."""
     SERVER_ERROR = "server_error"
-    """5xx, or the error of a gateway before Omni. A 5xx of Slack's Web API counts as unanswered: its effect is unknown."""
+    """5xx, or the error of a gateway before Omni. A 5xx of Slack's Web API counts as unanswered."""
     UNANSWERED = "unanswered"
     """No usable response, or not in time; the request may have had its effect."""
     NOT_SENT = "not_sent"

@@ -73,8 +73,8 @@ class OmniJobs(Protocol):
     """Reads Omni's AI jobs, within the request budget of the key."""
 
     async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
-        """Read the job's state. `urgent`: an interactive request, which goes before polls. Of the polls, the one with the
-        greatest `worth` goes first."""
+        """Read the job's state. `urgent`: an interactive request, which goes before polls. Of polls, the one
+        with the greatest `worth` goes first."""
         ...
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:

@@ -257,7 +257,7 @@ class CardRepository(Protocol):
         ...
 
     async def resume(self, card_id: CardId, follower: UserId, at: datetime) -> None:
-        """Add a follower and extend the follow; reopen a closed card unless its job has ended. Raises TooManyFollows."""
+        """Add a follower and extend the follow; reopen a closed card unless its job ended. Raises TooManyFollows."""
         ...
 
     async def lost_jobs(self, before: datetime) -> Sequence[JobId]:

@@ -9,7 +9,7 @@ from bot.domain.jobs import JobId
 
 
 class MessageBus(Protocol):
-    """Publish and subscribe between the processes of one database. A message may be lost; none returns to its sender."""
+    """Publish and subscribe between the processes of one database. Any message may be lost."""
 
     def subscribe(self, topic: str, hear: Callable[[Mapping[str, str]], None]) -> None:
         """Call `hear` with each message that another process publishes on the topic."""
