@@ -46,7 +46,7 @@ async def page() -> AsyncIterator[tuple[Tab, dict[str, str]]]:
         assert tab.complaints == []
 
 
-async def test_every_text_stands_out_enough_from_its_ground(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_text_has_enough_contrast(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     for dark in (False, True):
         await tab.look(WIDE, TALL, dark=dark)
@@ -55,7 +55,7 @@ async def test_every_text_stands_out_enough_from_its_ground(page: tuple[Tab, dic
             assert await tab.get(FAINT) == [], f"in {room}, {'dark' if dark else 'light'}"
 
 
-async def test_whatever_can_have_the_focus_shows_it(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_focus_is_visible(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     for room in rooms.values():
         await enter(tab, room)
@@ -73,7 +73,7 @@ async def test_everything_stays_within_the_window(width: int, page: tuple[Tab, d
         assert await tab.get(STICKING_OUT) == []
 
 
-async def test_a_wide_table_and_long_code_scroll_in_boxes_of_their_own(
+async def test_wide_content_scrolls_in_its_box(
     page: tuple[Tab, dict[str, str]],
 ) -> None:
     tab, rooms = page
@@ -98,14 +98,14 @@ async def test_nothing_is_left_undrawn(page: tuple[Tab, dict[str, str]]) -> None
     assert cards == len(BLOCKS) + len(ANSWERS) + 1
 
 
-async def test_a_task_says_its_state_in_words_and_in_its_shape(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_task_shows_state_as_text_and_shape(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     await enter(tab, rooms["specimens"])
     signs = await tab.get("[...document.querySelectorAll('.task .sign')].map((sign) => sign.ariaLabel)")
     assert signs == ["done:", "in progress:", "failed:", "done:"]
 
 
-async def test_a_data_table_pages_and_sorts_and_nothing_below_it_moves(
+async def test_data_table_pages_and_sorts_in_place(
     page: tuple[Tab, dict[str, str]],
 ) -> None:
     tab, rooms = page
@@ -125,7 +125,7 @@ async def test_a_data_table_pages_and_sorts_and_nothing_below_it_moves(
     assert "Sunglasses" in await tab.get(first)
 
 
-async def test_a_chart_tells_every_number(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_chart_shows_every_number(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     await enter(tab, rooms["specimens"])
     rows = await tab.get("[...document.querySelectorAll('.chart tr')].map((row) => row.innerText)")
@@ -134,7 +134,7 @@ async def test_a_chart_tells_every_number(page: tuple[Tab, dict[str, str]]) -> N
     assert begins == 8
 
 
-async def test_pictures_are_seen_and_their_place_is_kept_until_they_are_there(
+async def test_pictures_load_without_layout_shift(
     page: tuple[Tab, dict[str, str]],
 ) -> None:
     tab, rooms = page
@@ -147,7 +147,7 @@ async def test_pictures_are_seen_and_their_place_is_kept_until_they_are_there(
     assert await tab.get(f"{sized}.alt") == "Bars that rise from April to September"
 
 
-async def test_a_file_shows_its_name_its_size_and_its_beginning(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_file_shows_name_size_and_beginning(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     await enter(tab, rooms["specimens"])
     files = await tab.get("[...document.querySelectorAll('.file')].map((file) => file.innerText)")
@@ -159,7 +159,7 @@ async def test_a_file_shows_its_name_its_size_and_its_beginning(page: tuple[Tab,
     assert "18\N{NO-BREAK SPACE}MB" in other
 
 
-async def test_a_box_that_is_ticked_says_so(page: tuple[Tab, dict[str, str]]) -> None:
+async def test_ticked_checkbox_is_announced(page: tuple[Tab, dict[str, str]]) -> None:
     tab, rooms = page
     await enter(tab, rooms["specimens"])
     boxes = await tab.get("[...document.querySelectorAll('.box-of-task')].map((box) => box.ariaLabel)")

@@ -28,7 +28,7 @@ async def visitor() -> AsyncIterator[Visitor]:
         assert tab.complaints == []
 
 
-async def test_a_typed_command_becomes_one_card_that_changes_into_the_answer(visitor: Visitor) -> None:
+async def test_command_becomes_card_and_answer(visitor: Visitor) -> None:
     script = Script(2.0, ((8.0, "Counting the sunglasses", 1),), 1.0, Complete("We sold **forty two**."))
     job = visitor.scene.omni.add(script, prompt="How many sunglasses?")
     await visitor.types(f"{COMMAND} {job}")
@@ -43,7 +43,7 @@ async def test_a_typed_command_becomes_one_card_that_changes_into_the_answer(vis
     assert "Counting" not in await visitor.tab.get(SAID)
 
 
-async def test_a_failed_job_has_one_reply_that_mentions_who_asked(visitor: Visitor) -> None:
+async def test_failed_job_mentions_requester_once(visitor: Visitor) -> None:
     script = Script(1.0, end=Failed("Column 'x' not found", "QUERY_EXECUTION_ERROR"))
     await visitor.types(f"{COMMAND} {visitor.scene.omni.add(script)}")
     await visitor.tab.until("document.querySelector('.replies') !== null")
@@ -60,7 +60,7 @@ async def test_a_failed_job_has_one_reply_that_mentions_who_asked(visitor: Visit
     await visitor.tab.until("document.getElementById('thread').hidden")
 
 
-async def test_a_bad_id_is_answered_in_a_private_line_that_can_be_dismissed(visitor: Visitor) -> None:
+async def test_invalid_id_reply_can_be_dismissed(visitor: Visitor) -> None:
     await visitor.types(f"{COMMAND} not-an-id")
     await visitor.tab.until("document.querySelector('.private') !== null")
     await visitor.sees("Only visible to you", within="document.querySelector('.private').innerText")
@@ -72,7 +72,7 @@ async def test_a_bad_id_is_answered_in_a_private_line_that_can_be_dismissed(visi
     await visitor.tab.until("document.querySelector('.private') === null")
 
 
-async def test_a_killed_bot_takes_up_the_same_card_when_it_is_started_again(visitor: Visitor) -> None:
+async def test_restarted_bot_continues_same_card(visitor: Visitor) -> None:
     script = Script(1.0, ((9.0, "Still counting", 1),), 0.0, Complete("Counted."))
     await visitor.types(f"{COMMAND} {visitor.scene.omni.add(script)}")
     await visitor.sees("Still counting")
@@ -92,7 +92,7 @@ async def test_the_buttons_of_a_card_work(visitor: Visitor) -> None:
     assert len(await visitor.cards()) == 1
 
 
-async def test_a_command_can_be_chosen_with_the_keyboard(visitor: Visitor) -> None:
+async def test_command_works_with_keyboard(visitor: Visitor) -> None:
     await visitor.tab.click("#command")
     await visitor.tab.type("/")
     await visitor.tab.until("document.getElementById('hints').hidden === false")
@@ -119,7 +119,7 @@ async def test_no_text_becomes_markup(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 480, 900, 1440])
-async def test_nothing_sticks_out_at_any_width(width: int, visitor: Visitor) -> None:
+async def test_page_fits_any_width(width: int, visitor: Visitor) -> None:
     await visitor.tab.look(width, 800)
     await visitor.scene.try_sample("wide", *await _ada_in_data_team(visitor))
     await visitor.sees("Footwear fell by three points")

@@ -97,7 +97,7 @@ FULL = modal(
 # With the bot
 
 
-async def test_a_question_is_asked_in_a_form_and_gone_on_from_in_its_thread(visitor: Visitor) -> None:
+async def test_question_from_modal_continues_in_thread(visitor: Visitor) -> None:
     tab = visitor.tab
     await visitor.types("/omni-ask")
     await tab.until(f"{MODAL}.open")
@@ -123,7 +123,7 @@ async def test_a_question_is_asked_in_a_form_and_gone_on_from_in_its_thread(visi
     assert len(await visitor.cards()) == 1
 
 
-async def test_only_who_asked_cancels_and_only_after_saying_yes(visitor: Visitor) -> None:
+async def test_only_requester_cancels_after_confirmation(visitor: Visitor) -> None:
     tab, omni = visitor.tab, visitor.scene.omni
     job = omni.add(Script(600.0), prompt="How many?")
     await visitor.types(f"{COMMAND} {job}")
@@ -142,7 +142,7 @@ async def test_only_who_asked_cancels_and_only_after_saying_yes(visitor: Visitor
     await visitor.sees("The job was cancelled")
 
 
-async def test_a_guest_and_a_person_of_another_company_are_told_that_they_may_not(visitor: Visitor) -> None:
+async def test_guest_and_stranger_are_refused(visitor: Visitor) -> None:
     tab = visitor.tab
     await be(tab, 3)
     assert "guest" in await tab.get("document.getElementById('who').innerText")
@@ -156,7 +156,7 @@ async def test_a_guest_and_a_person_of_another_company_are_told_that_they_may_no
     assert not any(request.path == "/api/v1/ai/jobs" for request in visitor.scene.omni.requests)
 
 
-async def test_the_home_tab_lists_jobs_and_leads_to_their_cards(visitor: Visitor) -> None:
+async def test_home_tab_links_to_cards(visitor: Visitor) -> None:
     tab = visitor.tab
     job = visitor.scene.omni.add(Script(end=Complete("42")), prompt="How many?")
     await visitor.types(f"{COMMAND} {job}")
@@ -172,7 +172,7 @@ async def test_the_home_tab_lists_jobs_and_leads_to_their_cards(visitor: Visitor
     await visitor.sees("How many?")
 
 
-async def test_a_shortcut_is_chosen_with_the_keyboard(visitor: Visitor) -> None:
+async def test_shortcut_works_with_keyboard(visitor: Visitor) -> None:
     tab = visitor.tab
     await tab.click("#plus")
     await tab.press("ArrowDown")
@@ -190,7 +190,7 @@ async def test_a_shortcut_is_chosen_with_the_keyboard(visitor: Visitor) -> None:
 # Without a bot
 
 
-async def test_what_is_typed_outlives_an_update_and_what_is_wrong_stands_at_its_input(
+async def test_modal_keeps_input_and_shows_errors(
     still: tuple[Stage, Tab],
 ) -> None:
     stage, tab = still
@@ -211,7 +211,7 @@ async def test_what_is_typed_outlives_an_update_and_what_is_wrong_stands_at_its_
     assert said == "Please ask something else."
 
 
-async def test_an_empty_required_input_is_refused_before_the_bot_is_asked(still: tuple[Stage, Tab]) -> None:
+async def test_empty_required_input_is_refused_locally(still: tuple[Stage, Tab]) -> None:
     stage, tab = still
     put_up(stage, FULL)
     await tab.click("#modal [type=submit]")
@@ -219,7 +219,7 @@ async def test_an_empty_required_input_is_refused_before_the_bot_is_asked(still:
     assert "required" in await tab.get("document.querySelector('[data-block=question] .wrong').innerText")
 
 
-async def test_without_an_answer_the_form_stays_and_says_so(still: tuple[Stage, Tab]) -> None:
+async def test_unanswered_modal_stays_open(still: tuple[Stage, Tab]) -> None:
     stage, tab = still
     put_up(stage, modal(text_input()))
     await tab.until(f"{MODAL}.open")
@@ -229,7 +229,7 @@ async def test_without_an_answer_the_form_stays_and_says_so(still: tuple[Stage, 
     assert await tab.get("document.querySelector('#modal textarea').value") == QUESTION
 
 
-async def test_a_form_belongs_to_its_person_and_outlives_a_reload(still: tuple[Stage, Tab]) -> None:
+async def test_modal_belongs_to_user_and_survives_reload(still: tuple[Stage, Tab]) -> None:
     stage, tab = still
     put_up(stage, modal(text_input()))
     await tab.until(f"{MODAL}.open")
@@ -241,7 +241,7 @@ async def test_a_form_belongs_to_its_person_and_outlives_a_reload(still: tuple[S
     await tab.until(f"document.body?.dataset.ready === 'yes' && {MODAL}.open")
 
 
-async def test_every_surface_is_readable_and_within_the_window(still: tuple[Stage, Tab]) -> None:
+async def test_every_surface_is_readable_and_fits(still: tuple[Stage, Tab]) -> None:
     stage, tab = still
     workspace = stage.scene.slack.workspace
     ada = workspace.user("ada").id

@@ -46,16 +46,12 @@ async def bots(tmp_path: Path, url: str, cable: Cable) -> AsyncIterator[Fleet]:
         yield bots
 
 
-async def test_while_connections_are_refused_people_are_told_and_later_every_follow_goes_on(
-    bots: Fleet, cable: Cable
-) -> None:
+async def test_refused_connections_are_reported_and_survived(bots: Fleet, cable: Cable) -> None:
     cable.cut()
     await _away(bots, cable, seconds=30)
 
 
-async def test_while_the_database_is_silent_people_are_told_and_later_every_follow_goes_on(
-    bots: Fleet, cable: Cable
-) -> None:
+async def test_silent_database_is_reported_and_survived(bots: Fleet, cable: Cable) -> None:
     cable.fall_silent()
     # Longer than a connection that listens is silent before it is asked whether it still lives.
     await _away(bots, cable, seconds=40)

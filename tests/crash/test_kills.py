@@ -160,9 +160,7 @@ def decks(random: Random) -> list[list[Point | None]]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_whatever_the_bot_was_doing_when_it_was_killed_ends_right_and_is_told_once(
-    kind: str, tmp_path: Path
-) -> None:
+async def test_killed_bot_recovers_at_every_point(kind: str, tmp_path: Path) -> None:
     random = Random(SEED)
     tally = Tally()
 

@@ -43,7 +43,7 @@ async def bots(tmp_path: Path, url: str) -> AsyncIterator[Fleet]:
         yield bots
 
 
-async def test_after_kill_9_all_that_a_process_followed_is_asked_about_by_others_within_15_s(
+async def test_others_take_over_15_s_after_kill(
     bots: Fleet,
 ) -> None:
     await bots.follow(FEW)
@@ -54,7 +54,7 @@ async def test_after_kill_9_all_that_a_process_followed_is_asked_about_by_others
     await _ends_well(bots)
 
 
-async def test_after_sigterm_all_that_a_process_followed_is_asked_about_by_others_within_2_s(
+async def test_others_take_over_2_s_after_sigterm(
     bots: Fleet,
 ) -> None:
     await bots.follow(FEW)
@@ -66,7 +66,7 @@ async def test_after_sigterm_all_that_a_process_followed_is_asked_about_by_other
     await _ends_well(bots)
 
 
-async def test_a_process_that_wakes_after_others_have_taken_over_changes_nothing(bots: Fleet) -> None:
+async def test_replaced_process_changes_nothing(bots: Fleet) -> None:
     await bots.follow(FEW)
     victim = bots.busiest()
     seconds = await _go_on_elsewhere(bots, victim, since=victim.pause())
@@ -83,7 +83,7 @@ async def test_a_process_that_wakes_after_others_have_taken_over_changes_nothing
     await _ends_well(bots)
 
 
-async def test_with_200_jobs_and_one_process_after_another_killed_every_job_ends_as_it_should(
+async def test_200_jobs_survive_successive_kills(
     bots: Fleet,
 ) -> None:
     await bots.follow(MANY)
@@ -104,9 +104,7 @@ async def test_with_200_jobs_and_one_process_after_another_killed_every_job_ends
     await _ends_well(bots)
 
 
-async def test_a_job_is_asked_about_as_often_as_any_other_whoever_follows_it(
-    tmp_path: Path, url: str
-) -> None:
+async def test_poll_rate_is_equal_across_processes(tmp_path: Path, url: str) -> None:
     async with fleet(tmp_path, url, requests_per_minute=240) as bots:
         await bots.start()
         await bots.follow(40)

@@ -33,7 +33,7 @@ def submits(world: World) -> int:
     )
 
 
-async def test_a_question_becomes_a_card_and_the_card_the_answer_in_the_askers_name(world: World) -> None:
+async def test_question_is_answered_on_its_card(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
@@ -45,7 +45,7 @@ async def test_a_question_becomes_a_card_and_the_card_the_answer_in_the_askers_n
     assert submits(world) == 1
 
 
-async def test_the_modal_offers_models_and_topics_and_remembers_the_choice(world: World) -> None:
+async def test_modal_offers_and_remembers_models(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     other = world.omni.organization.add_model("Warehouse", "stock", "returns")
     async with world.bot():
@@ -66,7 +66,7 @@ async def test_the_modal_offers_models_and_topics_and_remembers_the_choice(world
     assert [each for each in world.slack.private(world.ada) if "As requested" in each.text]
 
 
-async def test_a_private_question_is_answered_where_only_its_person_reads(world: World) -> None:
+async def test_private_question_is_answered_in_dm(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     async with world.bot(omni_model_id=MODEL):
         await ask(world, f"{QUESTION} private")
@@ -76,7 +76,7 @@ async def test_a_private_question_is_answered_where_only_its_person_reads(world:
     assert world.slack.messages(world.channel) == []
 
 
-async def test_a_mention_and_the_button_go_on_in_the_cards_thread_and_chat(world: World) -> None:
+async def test_follow_up_continues_thread_and_chat(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
@@ -95,7 +95,7 @@ async def test_a_mention_and_the_button_go_on_in_the_cards_thread_and_chat(world
     assert len(world.slack.messages(world.channel)) == 1
 
 
-async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: World) -> None:
+async def test_follow_up_waits_for_busy_chat(world: World) -> None:
     world.omni.script_for_submitted = Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
@@ -108,7 +108,7 @@ async def test_a_follow_up_waits_for_the_job_that_its_chat_is_busy_with(world: W
     assert len(world.omni.jobs) == 2
 
 
-async def test_a_submit_that_was_not_answered_is_told_and_repeated_only_by_a_person(world: World) -> None:
+async def test_unanswered_submit_is_repeated_only_by_user(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     world.omni.faults.plan(TAKEN_YET_504, on=SUBMIT)
     async with world.bot(omni_model_id=MODEL):
@@ -122,7 +122,7 @@ async def test_a_submit_that_was_not_answered_is_told_and_repeated_only_by_a_per
     assert submits(world) == 2
 
 
-async def test_a_failed_job_is_retried_once_however_often_that_is_pressed(world: World) -> None:
+async def test_failed_job_is_retried_once(world: World) -> None:
     world.omni.script_for_submitted = Script(0.0, (), 0.0, Failed("No such column"))
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
@@ -150,7 +150,7 @@ async def test_a_failed_job_is_retried_once_however_often_that_is_pressed(world:
     assert (first.prompt, first.conversation_id) == (second.prompt, second.conversation_id)
 
 
-async def test_shortcuts_follow_what_a_message_names_and_what_is_entered(world: World) -> None:
+async def test_shortcuts_follow_named_and_entered_jobs(world: World) -> None:
     job = world.omni.add(QUICK, age_seconds=60.0)
     other = world.omni.add(QUICK)
     async with world.bot():
@@ -173,7 +173,7 @@ async def test_shortcuts_follow_what_a_message_names_and_what_is_entered(world: 
         await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
 
 
-async def test_a_direct_message_is_a_question_and_slack_may_tell_of_it_twice(world: World) -> None:
+async def test_repeated_dm_asks_one_question(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     direct = world.slack.dm(world.ada)
     async with world.bot(omni_model_id=MODEL):
@@ -185,7 +185,7 @@ async def test_a_direct_message_is_a_question_and_slack_may_tell_of_it_twice(wor
     assert submits(world) == 1
 
 
-async def test_the_home_tab_shows_what_runs_and_what_has_ended_as_it_changes(world: World) -> None:
+async def test_home_tab_shows_running_and_ended_jobs(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -199,7 +199,7 @@ async def test_the_home_tab_shows_what_runs_and_what_has_ended_as_it_changes(wor
     assert "You aren't following any running jobs" in str(world.slack.home(world.ada))
 
 
-async def test_a_question_that_omni_refuses_is_told_and_leaves_no_card(world: World) -> None:
+async def test_refused_question_leaves_no_card(world: World) -> None:
     async with world.bot(omni_model_id=MODEL):
         world.omni.faults.plan(Fault("status", 404, '{"detail": "gone", "status": 404}'), on=SUBMIT)
         await ask(world, QUESTION)

@@ -24,9 +24,7 @@ async def nothing_posted(world: World) -> bool:
         ("<!channel>", "not an Omni job id"),
     ],
 )
-async def test_what_is_no_id_gets_a_usage_line_and_asks_omni_nothing(
-    world: World, typed: str, told: str
-) -> None:
+async def test_invalid_id_gets_usage_without_request(world: World, typed: str, told: str) -> None:
     async with world.bot():
         await world.type(typed)
         line = await world.told(world.ada, told)
@@ -36,7 +34,7 @@ async def test_what_is_no_id_gets_a_usage_line_and_asks_omni_nothing(
     assert await nothing_posted(world)
 
 
-async def test_an_unknown_job_is_told_privately_only(world: World) -> None:
+async def test_unknown_job_gets_only_ephemeral_reply(world: World) -> None:
     async with world.bot():
         await world.type(UNKNOWN)
         await world.told(world.ada, "Omni has no such job")
@@ -48,14 +46,14 @@ async def test_an_unknown_job_is_told_privately_only(world: World) -> None:
 
 
 @pytest.mark.parametrize("wrapped", ["`{}`", "<{}>", "{}.", " {} ", "*{}*"])
-async def test_an_id_is_taken_however_it_is_wrapped(world: World, wrapped: str) -> None:
+async def test_wrapped_id_is_accepted(world: World, wrapped: str) -> None:
     job = world.omni.add(Script(0.0, (), 0.0, Complete("Done.")), age_seconds=60)
     async with world.bot():
         await world.type(wrapped.format(job.upper()))
         await world.card("Answered")
 
 
-async def test_the_address_of_a_chat_leads_to_its_newest_job(world: World) -> None:
+async def test_chat_url_follows_newest_job(world: World) -> None:
     chat = "660e8400-e29b-41d4-a716-446655440001"
     world.omni.add(Script(0.0, (), 0.0, Failed("older")), conversation_id=chat, age_seconds=600)
     world.omni.add(Script(0.0, (), 0.0, Complete("newer")), conversation_id=chat, age_seconds=60)
@@ -64,7 +62,7 @@ async def test_the_address_of_a_chat_leads_to_its_newest_job(world: World) -> No
         await world.card("newer")
 
 
-async def test_a_chat_that_shows_no_job_yet_is_told_so(world: World) -> None:
+async def test_chat_without_job_gets_reply(world: World) -> None:
     chat = "660e8400-e29b-41d4-a716-446655440001"
     world.omni.add(LONG, conversation_id=chat)
     async with world.bot():
@@ -74,7 +72,7 @@ async def test_a_chat_that_shows_no_job_yet_is_told_so(world: World) -> None:
     assert await nothing_posted(world)
 
 
-async def test_a_refused_key_is_the_operators_business_and_is_told_so(world: World) -> None:
+async def test_refused_key_is_reported_to_user(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot(omni_api_token="omni_osk_wrong"):
         await world.type(job)

@@ -41,7 +41,7 @@ def asked_for_results(world: World) -> int:
     return sum(request.path.endswith("/result") for request in world.omni.requests)
 
 
-async def test_show_data_puts_a_table_a_chart_and_a_file_into_the_thread_once(world: World) -> None:
+async def test_show_data_posts_table_chart_and_file_once(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         for _ in range(3):
@@ -67,7 +67,7 @@ async def test_show_data_puts_a_table_a_chart_and_a_file_into_the_thread_once(wo
     assert len(world.replies(card)) == 2
 
 
-async def test_show_steps_tells_what_the_ai_did(world: World) -> None:
+async def test_show_steps_lists_the_steps(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         await press(world, card, "show_steps")
@@ -86,7 +86,7 @@ async def test_a_forged_click_shows_nothing(world: World) -> None:
     assert world.replies(card) == [] and asked_for_results(world) == 0
 
 
-async def test_where_the_bot_was_removed_one_private_line_leads_to_omni(world: World) -> None:
+async def test_removed_bot_replies_with_omni_link(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         await world.slack.remove_bot(card.channel)
@@ -96,7 +96,7 @@ async def test_where_the_bot_was_removed_one_private_line_leads_to_omni(world: W
     assert world.replies(card) == [] and world.slack.calls("files.getUploadURLExternal") == []
 
 
-async def test_without_the_scope_there_is_the_table_and_one_private_line(world: World) -> None:
+async def test_missing_file_scope_shows_only_table(world: World) -> None:
     world.slack.granted_scopes.discard("files:write")
     async with world.bot():
         card = await answered(world)
@@ -107,7 +107,7 @@ async def test_without_the_scope_there_is_the_table_and_one_private_line(world: 
     assert table.files == [] and len(world.slack.private(world.grace)) == 1
 
 
-async def test_a_result_that_comes_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_result_is_awaited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.4, 0.8, 1.6))
     late = JobData(DATA.queries, ready_after_seconds=1.0, pending_seconds=1.5)
     async with world.bot():
@@ -118,7 +118,7 @@ async def test_a_result_that_comes_late_is_waited_for(world: World, monkeypatch:
     assert world.slack.private(world.grace) == []
 
 
-async def test_a_result_that_does_not_come_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_result_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.1, 0.1))
     async with world.bot():
         card = await answered(world, JobData(DATA.queries, ready_after_seconds=600.0))

@@ -11,7 +11,7 @@ ANSWER = "### Top 5 products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $47
 RUNNING = ((3.0, "Running query: Top products", 2),)
 
 
-async def test_the_card_becomes_the_answer_and_a_quick_one_rings_nobody(world: World) -> None:
+async def test_quick_answer_mentions_no_user(world: World) -> None:
     job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), topic="order_items")
     async with world.bot():
         await world.type(job)
@@ -29,7 +29,7 @@ async def test_the_card_becomes_the_answer_and_a_quick_one_rings_nobody(world: W
     assert world.slack.private(world.ada) == []
 
 
-async def test_an_answer_that_took_long_is_announced_to_everybody_in_one_reply(world: World) -> None:
+async def test_slow_answer_mentions_all_followers_once(world: World) -> None:
     job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)))
     async with world.bot(notify_after_seconds=1.0):
         await world.type(job)
@@ -42,7 +42,7 @@ async def test_an_answer_that_took_long_is_announced_to_everybody_in_one_reply(w
     assert reply.text.startswith(f"<@{world.ada}> <@{world.grace}>: Answered in 3 s")
 
 
-async def test_a_failure_shows_its_reason_and_is_told_once_with_the_link(world: World) -> None:
+async def test_failure_shows_reason_and_one_reply(world: World) -> None:
     failed = Failed("Column 'revenue' not found", "QUERY_EXECUTION_ERROR", "timed out after 300 seconds")
     job = world.omni.add(Script(0.0, RUNNING, 0.0, failed))
     async with world.bot():
@@ -60,7 +60,7 @@ async def test_a_failure_shows_its_reason_and_is_told_once_with_the_link(world: 
     assert world.omni.jobs[job].chat_url in reply.text
 
 
-async def test_a_cancelled_job_says_when_and_by_whom_and_tells_those_who_waited(world: World) -> None:
+async def test_cancelled_job_shows_when_and_by_whom(world: World) -> None:
     someone = "990e8400-e29b-41d4-a716-446655440004"
     job = world.omni.add(Script(0.0, RUNNING, 0.0, Cancelled(someone)))
     async with world.bot():
@@ -74,7 +74,7 @@ async def test_a_cancelled_job_says_when_and_by_whom_and_tells_those_who_waited(
     assert reply.text.startswith(f"<@{world.ada}>:")
 
 
-async def test_a_job_that_is_finished_already_is_shown_in_its_final_form_at_once(world: World) -> None:
+async def test_ended_job_is_posted_in_final_form(world: World) -> None:
     job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), age_seconds=3600)
     async with world.bot():
         await world.type(job)
@@ -87,7 +87,7 @@ async def test_a_job_that_is_finished_already_is_shown_in_its_final_form_at_once
     assert world.replies(card) == []
 
 
-async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_nothing_of_it_is_lost(world: World) -> None:
+async def test_long_answer_continues_in_thread_completely(world: World) -> None:
     paragraphs = [f"Paragraph {number} of many. {'Words in it. ' * 30}" for number in range(1, 31)]
     job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete("\n\n".join(paragraphs))), age_seconds=60)
     async with world.bot():
@@ -103,7 +103,7 @@ async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_nothing_of_it_is
     assert len({reply.ts for reply in world.replies(card)}) == len(world.replies(card)) <= 5
 
 
-async def test_an_answer_without_text_is_not_taken_for_a_failure(world: World) -> None:
+async def test_empty_answer_is_not_a_failure(world: World) -> None:
     job = world.omni.add(Script(0.0, (), 0.0, Complete(None)), age_seconds=60)
     async with world.bot():
         await world.type(job)

@@ -30,7 +30,7 @@ async def deliver(world: World, typed: str, **changes: str | None) -> Acked:
 
 
 @pytest.mark.both_modes
-async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: World) -> None:
+async def test_shutdown_notifies_waiting_user(world: World) -> None:
     job = world.omni.add(LONG)
     world.omni.faults.plan(Fault("delay", delay_seconds=4), on="GET /api/v1/ai/conversations/*", times=1)
     async with world.bot():
@@ -44,9 +44,7 @@ async def test_who_waits_for_omni_when_the_bot_is_stopped_is_told_so(world: Worl
 @pytest.mark.parametrize(
     "fault", [too_many_requests(1), RESET_BEFORE, HTML_500], ids=["429", "reset before", "500"]
 )
-async def test_a_failure_on_the_way_to_the_direct_messages_loses_no_follow(
-    world: World, fault: Fault
-) -> None:
+async def test_failed_dm_loses_no_card(world: World, fault: Fault) -> None:
     job = world.omni.add(LONG)
     world.slack.faults.plan(fault, on="conversations.open", times=1)
     async with world.bot():
@@ -58,7 +56,7 @@ async def test_a_failure_on_the_way_to_the_direct_messages_loses_no_follow(
 @pytest.mark.parametrize(
     "fault", [HTML_500, too_many_requests(1), RESET_AFTER], ids=["500", "429", "reset after"]
 )
-async def test_a_private_line_is_told_again_only_if_it_was_refused(world: World, fault: Fault) -> None:
+async def test_ephemeral_reply_is_repeated_only_if_refused(world: World, fault: Fault) -> None:
     world.slack.faults.plan(fault, on="response_url", times=1)
     async with world.bot():
         await world.type("nonsense")
@@ -70,7 +68,7 @@ async def test_a_private_line_is_told_again_only_if_it_was_refused(world: World,
 
 
 @pytest.mark.both_modes
-async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) -> None:
+async def test_repeated_click_is_answered_once(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -97,9 +95,7 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once(world: World) 
     ],
     ids=str,
 )
-async def test_a_command_is_followed_without_the_fields_that_it_can_do_without(
-    world: World, changes: dict[str, str | None]
-) -> None:
+async def test_command_works_without_optional_fields(world: World, changes: dict[str, str | None]) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         assert (await deliver(world, job, **changes)).acked
@@ -108,9 +104,7 @@ async def test_a_command_is_followed_without_the_fields_that_it_can_do_without(
 
 @pytest.mark.both_modes
 @pytest.mark.parametrize("field", ["user_id", "channel_id"])
-async def test_a_command_of_nobody_or_from_nowhere_is_answered_with_its_acknowledgement(
-    world: World, field: str
-) -> None:
+async def test_command_without_user_or_channel_is_answered(world: World, field: str) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         acked = await deliver(world, job, **{field: None})
@@ -120,7 +114,7 @@ async def test_a_command_of_nobody_or_from_nowhere_is_answered_with_its_acknowle
 
 
 @pytest.mark.both_modes
-async def test_a_command_whose_text_is_null_is_answered_like_the_bare_one(world: World) -> None:
+async def test_null_text_is_answered_like_empty(world: World) -> None:
     async with world.bot():
         await deliver(world, "", text=None)
         await world.told(world.ada, "I follow an Omni AI job in one message")
@@ -130,9 +124,7 @@ async def test_a_command_whose_text_is_null_is_answered_like_the_bare_one(world:
     "body, kind",
     [("", "application/json"), ("", "text/plain"), ("[]", "application/json"), ("null", "application/json")],
 )
-async def test_an_edit_that_is_answered_with_nonsense_is_made_again(
-    world: World, body: str, kind: str
-) -> None:
+async def test_edit_with_invalid_response_is_repeated(world: World, body: str, kind: str) -> None:
     job = world.omni.add(LONG)
     world.slack.faults.plan(Fault("status", 200, body, kind), on="chat.update", times=1)
     async with world.bot():

@@ -13,7 +13,7 @@ QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-async def test_a_mention_that_came_while_the_bot_was_away_is_answered_once_when_it_is_back(
+async def test_mention_during_outage_is_answered_once(
     world: World,
 ) -> None:
     job = world.omni.add(QUICK)
@@ -29,7 +29,7 @@ async def test_a_mention_that_came_while_the_bot_was_away_is_answered_once_when_
     assert len(cards) == 1
 
 
-async def test_an_event_whose_acknowledgement_was_lost_is_answered_once(world: World) -> None:
+async def test_event_with_lost_ack_is_answered_once(world: World) -> None:
     world.slack.request_url.retry_seconds = (0.0, 0.1, 0.1)
     direct = world.slack.dm(world.ada)
     async with world.bot():
@@ -44,7 +44,7 @@ async def test_an_event_whose_acknowledgement_was_lost_is_answered_once(world: W
     assert len(answers) == 1
 
 
-async def test_a_stranger_who_knows_the_address_follows_nothing_and_learns_nothing(world: World) -> None:
+async def test_unsigned_requests_do_nothing(world: World) -> None:
     job = world.omni.add(QUICK)
     body = f"command=/omni-job&text={job}&team_id={world.slack.team}&user_id={world.ada}&channel_id={world.channel}"
     async with world.bot(), aiohttp.ClientSession() as session:

@@ -80,9 +80,7 @@ def company(world: World) -> Company:
     return Company(world)
 
 
-async def test_from_the_installation_to_the_removal_and_back(
-    company: Company, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_install_remove_and_reinstall(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     slack, omni, world = company.slack, company.world.omni, company.world
     async with company.bot():
         early = await slack.command("", user=world.ada, channel=world.channel)
@@ -104,7 +102,7 @@ async def test_from_the_installation_to_the_removal_and_back(
 
 
 @pytest.mark.both_modes
-async def test_one_without_an_omni_is_told_what_is_missing_and_sees_nobody_elses(company: Company) -> None:
+async def test_workspace_without_omni_gets_only_a_notice(company: Company) -> None:
     slack, omni, world = company.slack, company.world.omni, company.world
     async with company.bot(allowed_teams="T0SOMEBODY"):
         page = await company.install()

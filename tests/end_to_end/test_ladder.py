@@ -40,7 +40,7 @@ class Refusing:
     ],
     ids=["sections", "text", "link"],
 )
-async def test_each_step_down_is_taken_until_the_answer_is_there(
+async def test_plainer_variants_are_tried_until_accepted(
     world: World, code: str, signs: list[str], refused: int, shows: str
 ) -> None:
     slack = Refusing(code, *signs)
@@ -56,7 +56,7 @@ async def test_each_step_down_is_taken_until_the_answer_is_there(
     assert "fail" not in card.text
 
 
-async def test_a_slack_that_knows_no_tasks_is_asked_once_and_shows_progress_as_text(world: World) -> None:
+async def test_unsupported_task_block_falls_back_to_text(world: World) -> None:
     slack = Refusing("invalid_blocks", '"task_card"')
     world.slack.faults.plan(slack, on="chat.*", times=None)
     steps = ((5.0, "Searching for fields", 1), (8.0, "Running query", 2))

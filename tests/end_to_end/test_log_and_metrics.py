@@ -177,9 +177,7 @@ async def play(world: World, watched: Watched) -> None:
     await world.slack.until(lambda: world.slack.home(world.ada) is not None)
 
 
-async def test_a_story_is_told_in_the_log_by_its_follows_and_in_figures_and_no_secret_in_either(
-    world: World, watched: Watched
-) -> None:
+async def test_log_and_metrics_show_jobs_without_secrets(world: World, watched: Watched) -> None:
     world.omni.requests_per_minute = 600  # nobody has to wait for a turn
     async with watched.running():
         await watched.ready()

@@ -11,7 +11,7 @@ DATABASES = ("SQLite", "PostgreSQL")
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
 
 
-async def test_a_second_person_follows_the_same_card_and_is_led_to_it(world: World) -> None:
+async def test_second_user_joins_existing_card(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -24,7 +24,7 @@ async def test_a_second_person_follows_the_same_card_and_is_led_to_it(world: Wor
     assert len(world.slack.messages(world.channel)) == 1
 
 
-async def test_two_people_at_the_same_moment_share_one_card(world: World) -> None:
+async def test_simultaneous_users_share_one_card(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -35,7 +35,7 @@ async def test_two_people_at_the_same_moment_share_one_card(world: World) -> Non
 
 
 @pytest.mark.both_modes
-async def test_a_command_that_slack_delivers_twice_makes_one_card_and_no_remark(world: World) -> None:
+async def test_repeated_delivery_creates_one_card(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.slack.command(job, user=world.ada, channel=world.channel, deliveries=2)
@@ -45,7 +45,7 @@ async def test_a_command_that_slack_delivers_twice_makes_one_card_and_no_remark(
     assert world.slack.private(world.ada) == []
 
 
-async def test_where_the_bot_is_no_member_the_card_goes_to_the_direct_messages(world: World) -> None:
+async def test_card_goes_to_dm_without_membership(world: World) -> None:
     job = world.omni.add(LONG)
     for place in ("random", "leadership", "ada-grace"):
         channel = world.slack.workspace.channel(place).id
@@ -59,7 +59,7 @@ async def test_where_the_bot_is_no_member_the_card_goes_to_the_direct_messages(w
         assert len(world.slack.messages(world.slack.dm(world.ada))) == 1
 
 
-async def test_each_of_two_people_in_a_foreign_channel_gets_a_card_of_their_own(world: World) -> None:
+async def test_each_user_gets_own_dm_card(world: World) -> None:
     job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Failed("No such column")))
     channel = world.slack.workspace.channel("leadership").id
     async with world.bot():
@@ -73,7 +73,7 @@ async def test_each_of_two_people_in_a_foreign_channel_gets_a_card_of_their_own(
     assert world.replies(other)[0].text.startswith(f"<@{world.grace}>:")
 
 
-async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> None:
+async def test_stop_following_removes_followers_until_none(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -96,7 +96,7 @@ async def test_stop_following_ends_it_for_one_and_then_for_all(world: World) -> 
     assert world.replies(card) == []
 
 
-async def test_a_stranger_and_a_forged_button_stop_nothing(world: World) -> None:
+async def test_strangers_and_forged_buttons_stop_nothing(world: World) -> None:
     job = world.omni.add(LONG)
     elsewhere = world.slack.workspace.channel("sales").id
     async with world.bot():
@@ -125,7 +125,7 @@ async def test_a_stranger_and_a_forged_button_stop_nothing(world: World) -> None
     assert other.permalink in listed
 
 
-async def test_a_job_can_be_followed_again_after_everybody_stopped(world: World) -> None:
+async def test_unfollowed_job_can_be_followed_again(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -140,7 +140,7 @@ async def test_a_job_can_be_followed_again_after_everybody_stopped(world: World)
 
 
 @pytest.mark.both_modes
-async def test_help_list_and_the_bare_command_answer_privately(world: World) -> None:
+async def test_help_and_list_are_ephemeral(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type("help")
@@ -159,7 +159,7 @@ async def test_help_list_and_the_bare_command_answer_privately(world: World) -> 
     assert len(world.slack.messages(world.channel)) == 1
 
 
-async def test_fifty_followers_cost_omni_no_more_than_one(world: World) -> None:
+async def test_many_followers_cost_one_followers_requests(world: World) -> None:
     job = world.omni.add(LONG)
     people = [User(f"U0PERSON{number:02}", f"person{number}", f"Person {number}") for number in range(50)]
     for person in people:

@@ -35,7 +35,7 @@ async def becomes(port: int, path: str, text: str, *, token: str = "") -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_bot_is_ready_once_it_can_work_and_tells_how_its_jobs_stand(world: World) -> None:
+async def test_bot_becomes_ready_and_reports_jobs(world: World) -> None:
     port, job = a_free_port(), world.omni.add(LONG)
     async with world.bot(port=port, metrics_token=TOKEN):
         await becomes(port, "/readyz", "ready\n")
@@ -49,7 +49,7 @@ async def test_a_bot_is_ready_once_it_can_work_and_tells_how_its_jobs_stand(worl
         assert job not in figures
 
 
-async def test_without_a_token_of_its_own_nobody_reads_the_figures(world: World) -> None:
+async def test_metrics_require_token(world: World) -> None:
     port = a_free_port()
     async with world.bot(port=port):
         assert (await get(port, "/healthz"))[0] == 200

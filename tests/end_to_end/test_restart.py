@@ -13,7 +13,7 @@ LONG = Script(0.0, ((60.0, "Thinking", 1),))
 
 
 @pytest.mark.both_modes
-async def test_a_restart_goes_on_in_the_same_message(world: World) -> None:
+async def test_restart_continues_in_same_message(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -25,7 +25,7 @@ async def test_a_restart_goes_on_in_the_same_message(world: World) -> None:
     assert again.ts == card.ts
 
 
-async def test_a_job_that_failed_while_the_bot_was_away_is_told_once(world: World) -> None:
+async def test_failure_during_outage_is_reported_once(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -40,7 +40,7 @@ async def test_a_job_that_failed_while_the_bot_was_away_is_told_once(world: Worl
     assert len(world.replies(card)) == 1
 
 
-async def test_a_restart_with_nothing_new_costs_no_edit(world: World) -> None:
+async def test_restart_without_changes_costs_no_edit(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)
@@ -56,7 +56,7 @@ async def test_a_restart_with_nothing_new_costs_no_edit(world: World) -> None:
     assert world.slack.calls("chat.update") == []
 
 
-async def test_killed_again_and_again_it_never_spends_more_than_the_minute_allows(world: World) -> None:
+async def test_repeated_kills_stay_within_rate_limit(world: World) -> None:
     for _ in range(6):
         world.omni.add(LONG)
     for number in range(5):
@@ -72,7 +72,7 @@ async def test_killed_again_and_again_it_never_spends_more_than_the_minute_allow
     assert world.omni.answered_429 == 0
 
 
-async def test_after_kill_9_the_card_is_finished_by_the_next_process(world: World) -> None:
+async def test_next_process_finishes_card_after_kill(world: World) -> None:
     job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Failed("No such column")))
     bot = await world.bot_process()
     await world.type(job)
@@ -90,7 +90,7 @@ async def test_after_kill_9_the_card_is_finished_by_the_next_process(world: Worl
 
 
 @pytest.mark.both_modes
-async def test_sigterm_ends_it_within_ten_seconds_with_many_follows(world: World) -> None:
+async def test_sigterm_stops_within_ten_seconds(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(20)]
     bot = await world.bot_process()
     for job in jobs:
@@ -101,7 +101,7 @@ async def test_sigterm_ends_it_within_ten_seconds_with_many_follows(world: World
         assert await bot.wait() == 0
 
 
-async def test_the_answer_of_a_quick_job_comes_however_late_the_bot_returns(world: World) -> None:
+async def test_answer_arrives_after_long_outage(world: World) -> None:
     job = world.omni.add(Script(0.0, ((2.5, "Thinking", 1),), 0.0, Complete("The answer.")))
     async with world.bot():
         await world.type(job)

@@ -13,7 +13,7 @@ from tests.end_to_end.world import World
 DATABASES = (POSTGRESQL,)
 
 
-async def test_a_process_with_another_omni_does_not_start(
+async def test_process_with_different_omni_does_not_start(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agreement, "WAITS_SECONDS", 1.0)

@@ -118,9 +118,7 @@ async def _heard(shared: ProcessResources) -> None:
     await shared.listen()
 
 
-async def test_each_follow_asks_its_own_omni_with_its_own_key_and_draws_its_own_card(
-    both: Both, workspaces: Workspaces
-) -> None:
+async def test_each_workspace_uses_its_own_omni(both: Both, workspaces: Workspaces) -> None:
     for side in both.sides:
         side.omni.add(LONG, job_id=JOB)
         await side.type(JOB)
@@ -138,7 +136,7 @@ async def test_each_follow_asks_its_own_omni_with_its_own_key_and_draws_its_own_
 
 
 @on_one_database
-async def test_a_job_of_one_omni_is_unknown_to_the_other(both: Both, workspaces: Workspaces) -> None:
+async def test_job_is_unknown_to_other_omni(both: Both, workspaces: Workspaces) -> None:
     both.acme.omni.add(LONG, job_id=JOB)
     await both.acme.type(JOB)
     await both.acme.card("Thinking")
@@ -151,9 +149,7 @@ async def test_a_job_of_one_omni_is_unknown_to_the_other(both: Both, workspaces:
 
 
 @on_one_database
-async def test_while_one_key_is_refused_more_requests_the_other_goes_on(
-    both: Both, workspaces: Workspaces
-) -> None:
+async def test_rate_limited_key_does_not_affect_others(both: Both, workspaces: Workspaces) -> None:
     both.acme.omni.add(LONG, job_id=JOB)
     await both.acme.type(JOB)
     await both.acme.card("Thinking")
@@ -169,9 +165,7 @@ async def test_while_one_key_is_refused_more_requests_the_other_goes_on(
     assert both.other.omni.answered_429 == 0
 
 
-async def test_a_workspace_that_is_closed_stops_and_goes_on_when_it_is_opened_again(
-    both: Both, workspaces: Workspaces
-) -> None:
+async def test_reopened_workspace_continues(both: Both, workspaces: Workspaces) -> None:
     for side in both.sides:
         side.omni.add(LONG, job_id=JOB)
         await side.type(JOB)

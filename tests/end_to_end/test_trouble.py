@@ -39,7 +39,7 @@ def refused(slack: SimulatedSlack) -> list[str]:
     ],
     ids=["429", "500", "no route", "reset before", "reset after", "html"],
 )
-async def test_no_trouble_with_omni_ends_a_follow(world: World, fault: Fault) -> None:
+async def test_omni_errors_do_not_end_tracking(world: World, fault: Fault) -> None:
     job = world.omni.add(SHORT)
     world.omni.faults.plan(fault, on=STATUS, skip=1, times=1)
     async with world.bot():
@@ -49,7 +49,7 @@ async def test_no_trouble_with_omni_ends_a_follow(world: World, fault: Fault) ->
     assert len(world.slack.calls("chat.postMessage")) == 1
 
 
-async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_becomes_the_answer(
+async def test_card_reports_silent_omni_until_answer(
     world: World,
 ) -> None:
     job = world.omni.add(SHORT)
@@ -62,7 +62,7 @@ async def test_while_omni_is_silent_the_card_says_that_it_looks_and_later_become
     assert card.ts == looking.ts
 
 
-async def test_a_gateway_without_a_route_denies_no_job(world: World) -> None:
+async def test_gateway_error_is_not_not_found(world: World) -> None:
     job = world.omni.add(SHORT)
     world.omni.faults.plan(NO_ROUTE, times=1)
     async with world.bot():
@@ -73,7 +73,7 @@ async def test_a_gateway_without_a_route_denies_no_job(world: World) -> None:
     assert card.ts == looking.ts
 
 
-async def test_a_state_never_seen_before_counts_as_running_and_is_shown(world: World) -> None:
+async def test_unknown_state_counts_as_running(world: World) -> None:
     job = world.omni.add(LONG)
     world.omni.set(job, state="REVIEWING")
     async with world.bot():
@@ -83,7 +83,7 @@ async def test_a_state_never_seen_before_counts_as_running_and_is_shown(world: W
         await world.card("The answer.")
 
 
-async def test_a_body_with_nothing_but_a_state_is_enough(world: World) -> None:
+async def test_body_with_only_a_state_suffices(world: World) -> None:
     job = world.omni.add(LONG)
     world.omni.raw(job, {"state": "EXECUTING", "progress": None, "prompt": None, "omniChatUrl": None})
     async with world.bot():
@@ -93,7 +93,7 @@ async def test_a_body_with_nothing_but_a_state_is_enough(world: World) -> None:
         await world.card("The job failed")
 
 
-async def test_a_prompt_of_50000_and_an_answer_of_30000_characters_are_taken_by_slack(world: World) -> None:
+async def test_huge_prompt_and_answer_are_delivered(world: World) -> None:
     row = "| EMEA | $1,200,000 | 41% |\n"
     answer = "# Report\n\n" + "| Region | Revenue | Share |\n|---|---:|---:|\n" + row * 500 + "word " * 3_000
     job = world.omni.add(
@@ -106,7 +106,7 @@ async def test_a_prompt_of_50000_and_an_answer_of_30000_characters_are_taken_by_
     assert refused(world.slack) == []
 
 
-async def test_text_from_omni_pings_nobody(world: World) -> None:
+async def test_omni_text_mentions_no_user(world: World) -> None:
     ping = "<!channel> <!here> <@U0GRACEHOP> @everyone &lt;!channel&gt; <!subteam^S123>"
     job = world.omni.add(
         Script(0.0, ((2.5, ping, 1),), 0.0, Failed(ping, ping, f"{ping} more")), prompt=ping, topic=ping
@@ -123,7 +123,7 @@ async def test_text_from_omni_pings_nobody(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [too_many_requests(2), RESET_AFTER], ids=["429", "reset after"])
-async def test_the_last_look_is_repeated_until_slack_has_taken_it(world: World, fault: Fault) -> None:
+async def test_final_update_is_repeated_until_accepted(world: World, fault: Fault) -> None:
     job = world.omni.add(SHORT)
     async with world.bot():
         await world.type(job)
@@ -136,7 +136,7 @@ async def test_the_last_look_is_repeated_until_slack_has_taken_it(world: World, 
 
 
 @pytest.mark.parametrize("fault", [too_many_requests(1), RESET_AFTER], ids=["429", "reset after"])
-async def test_a_card_whose_post_was_not_answered_is_not_posted_twice(world: World, fault: Fault) -> None:
+async def test_unanswered_card_is_not_posted_twice(world: World, fault: Fault) -> None:
     job = world.omni.add(LONG)
     world.slack.faults.plan(fault, on="chat.postMessage")
     async with world.bot():
@@ -146,7 +146,7 @@ async def test_a_card_whose_post_was_not_answered_is_not_posted_twice(world: Wor
         await world.told(world.ada, job)
 
 
-async def test_a_reply_whose_post_was_not_answered_is_not_posted_twice(world: World) -> None:
+async def test_unanswered_reply_is_not_posted_twice(world: World) -> None:
     job = world.omni.add(FAILING)
     async with world.bot():
         await world.type(job)
@@ -159,7 +159,7 @@ async def test_a_reply_whose_post_was_not_answered_is_not_posted_twice(world: Wo
     assert len(world.replies(card)) == 1
 
 
-async def test_without_the_history_an_unconfirmed_card_is_given_up_and_the_person_told(world: World) -> None:
+async def test_unconfirmed_card_is_abandoned_without_history(world: World) -> None:
     world.slack.granted_scopes.difference_update(
         {"channels:history", "groups:history", "im:history", "mpim:history"}
     )
@@ -171,7 +171,7 @@ async def test_without_the_history_an_unconfirmed_card_is_given_up_and_the_perso
         await world.told_nothing_to_follow(world.ada)
 
 
-async def test_a_deleted_card_comes_back_once_with_the_outcome(world: World) -> None:
+async def test_deleted_card_returns_with_outcome(world: World) -> None:
     job = world.omni.add(SHORT)
     async with world.bot():
         await world.type(job)
@@ -184,7 +184,7 @@ async def test_a_deleted_card_comes_back_once_with_the_outcome(world: World) -> 
     assert len(world.slack.calls("chat.postMessage")) == 2
 
 
-async def test_an_outcome_that_can_no_longer_be_shown_in_its_channel_goes_to_the_direct_messages(
+async def test_outcome_moves_to_dm_when_channel_closed(
     world: World,
 ) -> None:
     job = world.omni.add(FAILING)
@@ -199,7 +199,7 @@ async def test_an_outcome_that_can_no_longer_be_shown_in_its_channel_goes_to_the
 
 
 @pytest.mark.socket_mode
-async def test_after_slack_closes_the_connection_commands_arrive_again(world: World) -> None:
+async def test_commands_arrive_after_reconnect(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.slack.disconnect("refresh_requested")
@@ -208,7 +208,7 @@ async def test_after_slack_closes_the_connection_commands_arrive_again(world: Wo
         await world.card("Omni is working on it")
 
 
-async def test_an_unchanged_job_costs_no_edit(world: World) -> None:
+async def test_unchanged_job_costs_no_edit(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
         await world.type(job)

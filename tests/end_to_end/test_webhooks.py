@@ -16,7 +16,7 @@ STEPS = Script(
 )
 
 
-async def test_a_question_costs_two_requests_and_progress_none(world: World) -> None:
+async def test_question_costs_two_requests(world: World) -> None:
     world.omni.script_for_submitted = STEPS
     world.omni.webhooks.times = 2
     async with world.bot(**told(a_free_port())):
@@ -31,7 +31,7 @@ async def test_a_question_costs_two_requests_and_progress_none(world: World) -> 
     assert {sent.status for sent in world.omni.webhooks.sent} == {200}
 
 
-async def test_a_webhook_that_is_faster_than_the_answer_to_the_submit_is_not_lost(world: World) -> None:
+async def test_webhook_before_submit_response_is_kept(world: World) -> None:
     world.omni.script_for_submitted = Script(0.0, (), 0.0, Complete("Sunglasses."))
 
     async def late(request: object, serve: object) -> object:

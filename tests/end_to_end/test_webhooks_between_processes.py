@@ -9,7 +9,7 @@ from tests.support.network import a_free_port
 DATABASES = (POSTGRESQL,)
 
 
-async def test_a_webhook_wakes_the_process_that_follows(world: World) -> None:
+async def test_webhook_wakes_the_tracking_process(world: World) -> None:
     world.omni.script_for_submitted = Script(0.0, ((6.0, "Searching", 1),), 0.0, Complete("Sunglasses."))
     reached, other = a_free_port(), a_free_port()
     async with world.bot(**told(reached) | {"port": other}):

@@ -36,7 +36,7 @@ def cancels(world: World) -> int:
     return sum(request.path.endswith("/cancel") for request in world.omni.requests)
 
 
-async def test_a_queued_job_is_cancelled_and_its_card_says_by_whom(world: World) -> None:
+async def test_cancelled_card_names_the_canceller(world: World) -> None:
     job = world.omni.add(QUEUED)
     async with world.bot():
         await world.type(job)
@@ -51,7 +51,7 @@ async def test_a_queued_job_is_cancelled_and_its_card_says_by_whom(world: World)
     assert f"<@{world.ada}>" in str(card.blocks) and cancels(world) == 1
 
 
-async def test_a_job_at_work_stops_after_its_step_or_completes_all_the_same(world: World) -> None:
+async def test_executing_job_stops_after_step_or_completes(world: World) -> None:
     job = world.omni.add(STUBBORN)
     async with world.bot():
         await world.type(job)
@@ -70,7 +70,7 @@ async def test_a_job_at_work_stops_after_its_step_or_completes_all_the_same(worl
     ],
     ids=["not this key's", "too late", "asked once more"],
 )
-async def test_why_a_job_is_not_cancelled_is_told_apart(
+async def test_cancel_failures_have_distinct_replies(
     world: World, fault: Fault, line: str, asked: int
 ) -> None:
     job = world.omni.add(QUEUED)
@@ -83,7 +83,7 @@ async def test_why_a_job_is_not_cancelled_is_told_apart(
     assert cancels(world) == asked
 
 
-async def test_a_strangers_click_and_a_forged_value_cancel_nothing(world: World) -> None:
+async def test_strangers_and_forged_values_cancel_nothing(world: World) -> None:
     job, other = world.omni.add(LONG), world.omni.add(LONG)
     elsewhere = world.slack.workspace.channel("sales").id
     async with world.bot():
@@ -105,7 +105,7 @@ async def test_a_strangers_click_and_a_forged_value_cancel_nothing(world: World)
     assert cancels(world) == 0
 
 
-async def test_guests_and_people_of_other_organisations_are_refused_unless_allowed(world: World) -> None:
+async def test_guests_and_strangers_are_refused(world: World) -> None:
     job = world.omni.add(LONG)
     partners = world.slack.workspace.channel("partners").id
     async with world.bot():
@@ -118,7 +118,7 @@ async def test_guests_and_people_of_other_organisations_are_refused_unless_allow
         await world.card("Omni is working on it")
 
 
-async def test_only_the_named_people_in_the_named_channels_may(world: World) -> None:
+async def test_allow_lists_restrict_users_and_channels(world: World) -> None:
     job = world.omni.add(LONG)
     sales = world.slack.workspace.channel("sales").id
     async with world.bot(allowed_users=world.grace, allowed_channels=sales):
@@ -132,7 +132,7 @@ async def test_only_the_named_people_in_the_named_channels_may(world: World) -> 
     assert world.slack.messages(world.channel) == []
 
 
-async def test_with_access_for_owners_a_job_of_somebody_else_reads_like_none(world: World) -> None:
+async def test_owner_access_hides_other_users_jobs(world: World) -> None:
     hers, his = world.omni.add(DONE, user_id=ADA), world.omni.add(DONE, user_id=GRACE)
     async with world.bot(access="owner", admin_users="U0LINUSPAU"):
         for unknown in (his, "00000000-0000-0000-0000-000000000000"):
@@ -149,7 +149,7 @@ async def test_with_access_for_owners_a_job_of_somebody_else_reads_like_none(wor
     assert first.text == second.text
 
 
-async def test_an_ambiguous_address_sees_and_asks_nothing(world: World) -> None:
+async def test_ambiguous_email_sees_and_asks_nothing(world: World) -> None:
     world.omni.organization.add_member("ADA@example.com")
     job = world.omni.add(DONE, user_id=ADA)
     async with world.bot(access="owner", omni_model_id=MODEL):
@@ -161,7 +161,7 @@ async def test_an_ambiguous_address_sees_and_asks_nothing(world: World) -> None:
     assert world.slack.messages(world.channel) == [] and len(world.omni.jobs) == 1
 
 
-async def test_in_a_shared_channel_the_answer_goes_to_direct_messages(world: World) -> None:
+async def test_shared_channel_answer_goes_to_dm(world: World) -> None:
     job = world.omni.add(DONE)
     partners = world.slack.workspace.channel("partners").id
     async with world.bot():
@@ -174,7 +174,7 @@ async def test_in_a_shared_channel_the_answer_goes_to_direct_messages(world: Wor
         await world.card("The secret answer.", channel=partners)
 
 
-async def test_a_channel_that_is_shared_while_a_job_runs_never_gets_its_answer(world: World) -> None:
+async def test_channel_shared_later_gets_no_answer(world: World) -> None:
     job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("The secret answer.")))
     async with world.bot():
         await world.type(job)
@@ -186,7 +186,7 @@ async def test_a_channel_that_is_shared_while_a_job_runs_never_gets_its_answer(w
     assert "secret" not in f"{card.text} {card.blocks} {world.replies(card)}"
 
 
-async def test_a_scope_that_was_not_granted_takes_only_what_it_is_for(world: World) -> None:
+async def test_missing_scope_disables_only_its_feature(world: World) -> None:
     job = world.omni.add(DONE)
     world.slack.granted_scopes.difference_update({"users:read.email", "channels:read", "app_mentions:read"})
     async with world.bot(omni_model_id=MODEL):
@@ -197,7 +197,7 @@ async def test_a_scope_that_was_not_granted_takes_only_what_it_is_for(world: Wor
         await world.told(world.ada, "not find exactly one active Omni user")
 
 
-async def test_one_person_follows_only_so_much(world: World) -> None:
+async def test_open_follows_per_user_are_limited(world: World) -> None:
     async with world.bot(max_open_follows_per_person=1):
         await world.type(world.omni.add(LONG))
         await world.card("Omni is working on it")
@@ -211,7 +211,7 @@ async def test_one_person_follows_only_so_much(world: World) -> None:
     "fault", [too_many_requests(1), HTML_500, RESET_BEFORE], ids=["429", "500", "reset before"]
 )
 @pytest.mark.parametrize("lookup", ["users.info", "conversations.info"])
-async def test_a_busy_slack_refuses_nobody(world: World, lookup: str, fault: Fault) -> None:
+async def test_busy_slack_refuses_no_user(world: World, lookup: str, fault: Fault) -> None:
     job = world.omni.add(DONE)
     world.slack.faults.plan(fault, on=lookup)
     async with world.bot():
@@ -221,7 +221,7 @@ async def test_a_busy_slack_refuses_nobody(world: World, lookup: str, fault: Fau
     assert world.slack.messages(world.slack.dm(world.ada)) == []
 
 
-async def test_a_deactivated_person_is_refused(world: World) -> None:
+async def test_deactivated_user_is_refused(world: World) -> None:
     job = world.omni.add(LONG)
     world.slack.workspace.users[world.ada] = replace(world.slack.workspace.user("ada"), deactivated=True)
     async with world.bot(admin_users=world.ada):
@@ -231,7 +231,7 @@ async def test_a_deactivated_person_is_refused(world: World) -> None:
     assert world.slack.messages(world.channel) == [] and world.omni.requests == []
 
 
-async def test_look_ups_of_one_person_are_limited(world: World) -> None:
+async def test_lookups_per_user_are_limited(world: World) -> None:
     unknown = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(2)]
     async with world.bot(max_lookups_per_minute=3):
         await world.type(unknown[0])
@@ -246,7 +246,7 @@ async def test_look_ups_of_one_person_are_limited(world: World) -> None:
     assert len(world.omni.requests) == 2
 
 
-async def test_commands_at_once_stay_within_the_limit(world: World) -> None:
+async def test_simultaneous_commands_stay_within_limit(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(8)]
     async with world.bot(max_open_follows_per_person=2):
         await asyncio.gather(*(world.type(job) for job in jobs))

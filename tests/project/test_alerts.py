@@ -51,7 +51,7 @@ def selectors(expression: Any) -> list[Any]:
 
 
 @each_rule
-def test_a_rule_asks_for_series_that_the_bot_has(rule: dict[str, Any]) -> None:
+def test_rules_query_existing_series(rule: dict[str, Any]) -> None:
     found = selectors(promql_parser.parse(rule["expr"]))
 
     assert found
@@ -64,19 +64,19 @@ def test_a_rule_asks_for_series_that_the_bot_has(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_query_in_the_docs_asks_for_series_that_the_bot_has(query: str) -> None:
+def test_documented_queries_use_existing_series(query: str) -> None:
     found = selectors(promql_parser.parse(query))
 
     assert found
     assert {selector.name for selector in found} <= set(exposed())
 
 
-def test_there_are_queries_in_the_docs() -> None:
+def test_docs_contain_queries() -> None:
     assert len(QUERIES) >= 5
 
 
 @each_rule
-def test_a_rule_groups_by_labels_that_its_series_have(rule: dict[str, Any]) -> None:
+def test_rules_group_by_existing_labels(rule: dict[str, Any]) -> None:
     (*_, first) = exposed()[selectors(promql_parser.parse(rule["expr"]))[0].name] if by(rule) else [{}]
 
     assert by(rule) <= set(first)
@@ -84,13 +84,13 @@ def test_a_rule_groups_by_labels_that_its_series_have(rule: dict[str, Any]) -> N
 
 
 @each_rule
-def test_a_rule_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_rules_have_severity_and_remedy(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert rule["annotations"]["summary"].endswith(".")
     assert rule["annotations"]["description"]
 
 
-def test_no_two_rules_have_one_name() -> None:
+def test_rule_names_are_unique() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 
 

@@ -99,7 +99,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     image.make_removable()
 
 
-async def test_the_bot_runs_in_the_image_and_writes_nothing_there_but_its_database(image: Image) -> None:
+async def test_bot_runs_in_image_writing_only_database(image: Image) -> None:
     before = image.files()
     async with SimulatedSlack() as slack, SimulatedOmni() as omni:
         settings = {
@@ -127,7 +127,7 @@ async def test_the_bot_runs_in_the_image_and_writes_nothing_there_but_its_databa
     assert (image.data / "omni-job-bot.sqlite3").exists()
 
 
-def test_the_image_holds_the_bot_and_what_it_runs_on_and_nothing_else(image: Image) -> None:
+def test_image_contains_only_bot_and_dependencies(image: Image) -> None:
     packages = {path.name for path in image.app.glob(".venv/lib/python*/site-packages/*")}
 
     assert {path.name for path in image.app.iterdir()} == {".venv", "bot", "pyproject.toml", "uv.lock"}
@@ -138,35 +138,35 @@ def test_the_image_holds_the_bot_and_what_it_runs_on_and_nothing_else(image: Ima
 @pytest.mark.parametrize(
     "path", [".env", "bot/.env", "omni-job-bot.sqlite3", ".git/config", "bot/__pycache__/app.pyc"]
 )
-def test_no_settings_no_database_and_no_history_get_into_the_build(path: str) -> None:
+def test_build_excludes_settings_database_and_history(path: str) -> None:
     assert not is_in_context(path)
 
 
-def test_whatever_the_dockerfile_copies_exists_and_gets_into_the_build() -> None:
+def test_copied_files_exist_in_build_context() -> None:
     copied = [source for stage in (BUILD, LAST) for sources, _ in stage.copied for source in sources]
 
     assert copied
     assert all((ROOT / source).exists() and is_in_context(source) for source in copied)
 
 
-def test_both_stages_have_the_python_that_the_tests_run_on_as_the_virtual_environment_names_it() -> None:
+def test_both_stages_use_tested_python() -> None:
     version = (ROOT / ".python-version").read_text("utf-8").strip()
 
     assert BUILD.image == LAST.image == f"python:{version}-slim-bookworm"
 
 
-def test_every_image_has_a_tag_that_does_not_move_to_another_version() -> None:
+def test_images_have_fixed_tags() -> None:
     assert all(re.fullmatch(r"[a-z./-]+:\d+\.\d+[a-z0-9.-]*", stage.image) for stage in stages())
 
 
-def test_nothing_runs_as_root() -> None:
+def test_container_runs_without_root() -> None:
     user = LAST.one("USER")
 
     assert user.isdecimal() and int(user) > 0
     assert f"--uid {user} " in LAST.one("RUN")
 
 
-def test_what_listens_in_the_container_is_reached_from_outside_it() -> None:
+def test_container_port_is_reachable() -> None:
     assert LAST.environment["HOST"] == "0.0.0.0"
     assert LAST.environment["PORT"] == LAST.one("EXPOSE")
 

@@ -78,12 +78,12 @@ def test_settings_are_documented_as_declared() -> None:
     assert page == settings_docs.page(page), remedy
 
 
-def test_settings_stand_in_one_section_each() -> None:
+def test_each_setting_has_one_section() -> None:
     titles = [title for title, _ in settings_docs.sections()]
     assert len(titles) == len(set(titles)) > 1
 
 
-def test_the_example_shows_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_shows_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in FIELDS:
         monkeypatch.delenv(name, raising=False)
@@ -94,7 +94,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path, monkeypatch: pytest.Monk
     assert taken == Settings.model_validate(REQUIRED)
 
 
-def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
+def test_example_leaves_only_required_settings_empty() -> None:
     empty = set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
 
     assert empty == {name.upper() for name in REQUIRED}
@@ -102,7 +102,7 @@ def test_the_example_leaves_exactly_the_required_settings_to_fill_in() -> None:
 
 
 @pytest.mark.parametrize("way, needed", rows(section("Required settings")))
-def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: str) -> None:
+def test_each_mode_needs_exactly_the_documented_settings(way: str, needed: str) -> None:
     names = [name.lower() for name in re.findall(r"`(\w+)`", needed)]
     values = {name: POSSIBLE[name] for name in names}
 
@@ -113,17 +113,17 @@ def test_each_way_to_run_it_needs_exactly_what_the_docs_say(way: str, needed: st
             Settings.model_validate({other: value for other, value in values.items() if other != name})
 
 
-def test_the_docs_give_a_reason_for_every_scope() -> None:
+def test_docs_give_reason_for_every_scope() -> None:
     named = " ".join(row[0] for row in rows(section("What the Slack app may do")))
 
     assert set(re.findall(r"`([a-z_.:]+)`", named)) == REQUIRED_SCOPES | OPTIONAL_SCOPES
 
 
-def test_the_docs_tell_the_exit_codes_as_the_command_line_does() -> None:
+def test_docs_list_exit_codes() -> None:
     assert EPILOG in section("Health")
 
 
-def test_the_docs_draw_every_state_of_a_job() -> None:
+def test_docs_draw_every_job_state() -> None:
     (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", ALL, re.DOTALL)
 
     assert set(re.findall(r"[A-Z]{5,}", diagram)) == set(JobState) - {JobState.UNKNOWN}
@@ -182,11 +182,11 @@ def test_docs_draw_the_imports_between_packages() -> None:
 
 
 @pytest.mark.parametrize("message", sorted(set(quoted_messages())))
-def test_every_message_in_the_docs_is_one_of_the_bots(message: str) -> None:
+def test_documented_messages_exist_in_code(message: str) -> None:
     assert any(message in text for text in said())
 
 
-def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:
+def test_docs_explain_every_logged_warning() -> None:
     told = {
         call.args[0].value
         for path in (ROOT / "bot").rglob("*.py")
@@ -201,14 +201,14 @@ def test_every_warning_in_the_log_is_explained_in_the_docs() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+def test_linked_files_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)[^):]*\)|(?:src|srcset)=\"([^\":]+)\"", PAGES[page])
 
     assert [link for link in map("".join, links) if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_section_that_a_page_links_to_exists(page: Path) -> None:
+def test_linked_sections_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", PAGES[page])
 
     assert [
@@ -222,25 +222,25 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-def test_every_alarm_is_explained_in_the_docs() -> None:
+def test_docs_explain_every_alarm() -> None:
     rules = (ROOT / "docs" / "alerts.yml").read_text("utf-8")
 
     alarms = {name for row in rows(section("Alarms")) for name in re.findall(r"`(OmniJobBot\w+)`", row[0])}
     assert alarms == set(re.findall(r"alert: (\w+)", rules))
 
 
-def test_the_readme_is_one_page() -> None:
+def test_readme_is_one_page() -> None:
     assert len(PAGES[ROOT / "README.md"].splitlines()) <= 130
 
 
-def test_heroku_finds_one_lock_file_and_a_python_without_a_patch_version() -> None:
+def test_heroku_finds_lock_file_and_python_version() -> None:
     locks = {"uv.lock", "poetry.lock", "Pipfile.lock", "requirements.txt"}
 
     assert [name for name in sorted(locks) if (ROOT / name).exists()] == ["uv.lock"]
     assert re.fullmatch(r"3\.\d+\n", (ROOT / ".python-version").read_text("utf-8"))
 
 
-def test_every_exception_from_a_lint_rule_has_its_reason() -> None:
+def test_lint_exceptions_have_reasons() -> None:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     lint = tomllib.loads(text)["tool"]["ruff"]["lint"]
     rules = {*lint["ignore"], *(rule for rules in lint["per-file-ignores"].values() for rule in rules)}

@@ -34,7 +34,7 @@ def filled_in(text: str) -> str:
 # compose
 
 
-def test_compose_gives_the_bot_settings_that_it_takes() -> None:
+def test_compose_sets_existing_settings() -> None:
     given = {name.lower(): filled_in(value) for name, value in BOT["environment"].items()}
     values = {
         "slack_bot_token": "xoxb-1",
@@ -51,7 +51,7 @@ def test_compose_gives_the_bot_settings_that_it_takes() -> None:
     assert str(settings.port) == stages()[-1].one("EXPOSE")
 
 
-def test_the_database_of_compose_is_the_one_that_the_bot_is_sent_to() -> None:
+def test_compose_bot_uses_its_database() -> None:
     made = {name: filled_in(value) for name, value in DATABASE["environment"].items()}
     address = "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@database/{POSTGRES_DB}".format_map(made)
 
@@ -60,31 +60,31 @@ def test_the_database_of_compose_is_the_one_that_the_bot_is_sent_to() -> None:
     assert f"--dbname={made['POSTGRES_DB']}" in DATABASE["healthcheck"]["test"]
 
 
-def test_the_bot_waits_for_a_database_that_takes_connections_and_whose_data_outlive_it() -> None:
+def test_compose_waits_for_persistent_database() -> None:
     assert BOT["depends_on"] == {"database": {"condition": "service_healthy"}}
     (volume,) = DATABASE["volumes"]
     assert volume.split(":")[0] in COMPOSE["volumes"]
 
 
-def test_compose_holds_no_secret_and_says_what_lacks() -> None:
+def test_compose_contains_no_secret() -> None:
     text = (ROOT / "compose.yaml").read_text("utf-8")
 
     assert re.findall(r"\$\{(\w+)(:\?)?", text) == [("POSTGRES_PASSWORD", ":?")] * 2
     assert BOT["env_file"] == ".env"
 
 
-def test_in_compose_the_bot_can_write_nothing_and_gain_no_rights() -> None:
+def test_compose_bot_is_read_only_and_unprivileged() -> None:
     assert BOT["read_only"] is True
     assert BOT["cap_drop"] == ["ALL"]
     assert BOT["security_opt"] == DATABASE["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_compose_opens_nothing_to_other_machines() -> None:
+def test_compose_publishes_only_to_localhost() -> None:
     assert "ports" not in DATABASE
     assert all(port.startswith("127.0.0.1:") for port in BOT["ports"])
 
 
-def test_both_are_started_again_and_the_bot_has_the_time_to_end() -> None:
+def test_compose_restarts_and_stops_gracefully() -> None:
     assert BOT["restart"] == DATABASE["restart"] == "unless-stopped"
     assert int(BOT["stop_grace_period"].removesuffix("s")) > ENDS_WITHIN_SECONDS
 
@@ -92,13 +92,13 @@ def test_both_are_started_again_and_the_bot_has_the_time_to_end() -> None:
 # systemd
 
 
-def test_systemd_starts_the_bot_where_it_is_installed() -> None:
+def test_unit_starts_installed_bot() -> None:
     (folder,) = unit("WorkingDirectory")
 
     assert unit("ExecStart") == [f"{folder}/.venv/bin/python -m bot"]
 
 
-def test_systemd_tries_again_but_not_where_a_setting_or_a_token_has_to_be_mended() -> None:
+def test_unit_restarts_except_on_bad_configuration() -> None:
     never = {command_line.BAD_SETTINGS, command_line.TOKEN_REFUSED}
 
     assert unit("Restart") == ["on-failure"]
@@ -106,7 +106,7 @@ def test_systemd_tries_again_but_not_where_a_setting_or_a_token_has_to_be_mended
     assert int(unit("TimeoutStopSec")[0]) > ENDS_WITHIN_SECONDS
 
 
-def test_under_systemd_the_database_is_in_the_one_folder_that_can_be_written() -> None:
+def test_unit_database_is_in_writable_folder() -> None:
     variables = dict(word.split("=", 1) for word in unit("Environment")[0].split())
 
     assert variables["DATABASE_URL"].startswith(f"sqlite:////var/lib/{unit('StateDirectory')[0]}/")
@@ -129,7 +129,7 @@ def test_under_systemd_the_database_is_in_the_one_folder_that_can_be_written() -
         ("UMask", "0077"),
     ],
 )
-def test_under_systemd_the_bot_has_no_rights_that_it_does_not_need(name: str, value: str) -> None:
+def test_unit_has_no_unneeded_permissions(name: str, value: str) -> None:
     assert unit(name) == [value]
 
 
@@ -137,7 +137,7 @@ def test_under_systemd_the_bot_has_no_rights_that_it_does_not_need(name: str, va
 
 
 @pytest.mark.parametrize("number, kind", [(0, "web"), (1, "worker")])
-def test_each_of_the_procfiles_commands_runs(number: int, kind: str) -> None:
+def test_procfile_commands_run(number: int, kind: str) -> None:
     lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
     name, command = lines[number].split(": ", 1)
     variables, words = _parted(shlex.split(command))
@@ -149,7 +149,7 @@ def test_each_of_the_procfiles_commands_runs(number: int, kind: str) -> None:
     assert (run.returncode, run.stderr) == (0, b"")
 
 
-def test_herokus_router_reaches_the_web_process() -> None:
+def test_heroku_router_reaches_web_process() -> None:
     (web, _worker) = (ROOT / "Procfile").read_text("utf-8").splitlines()
 
     assert web.startswith("web: HOST=0.0.0.0 ")
@@ -164,7 +164,7 @@ def _parted(words: list[str]) -> tuple[dict[str, str], list[str]]:
 # The updates
 
 
-def test_each_kind_of_dependency_is_kept_up_to_date() -> None:
+def test_all_dependencies_are_kept_up_to_date() -> None:
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text("utf-8"))["updates"]
 
     assert {update["package-ecosystem"] for update in updates} == {

@@ -77,7 +77,7 @@ def words(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page, command", commands(), ids=lambda text: text)
-def test_a_command_in_the_docs_can_be_run(page: str, command: str) -> None:
+def test_documented_commands_can_be_run(page: str, command: str) -> None:
     program, *arguments = words(command)
     match [program, *arguments[:2]]:
         case ["python", "-m", "bot"]:
@@ -121,18 +121,18 @@ def scaled(command: str) -> set[str]:
     return set(re.findall(r"\b(\w+)=\d+", command))
 
 
-def test_there_are_commands_in_the_docs() -> None:
+def test_docs_contain_commands() -> None:
     assert {page for page, _ in commands()} >= {"README.md", "deploying.md", "operating.md", "measured.md"}
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_every_setting_that_a_page_speaks_of_is_one(page: str) -> None:
+def test_documented_settings_exist(page: str) -> None:
     named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", TEXTS[page]))
 
     assert named - FIELDS - NOT_OURS == set()
 
 
-def test_every_address_that_the_bot_answers_is_in_the_docs_and_no_other() -> None:
+def test_docs_name_exactly_the_served_paths() -> None:
     apart = {"slack_bot_token", "slack_app_token"}
     values = {name: value for name, value in POSSIBLE.items() if name not in apart}
     settings = Settings.model_validate(values | {"metrics_token": "x" * 16})

@@ -22,12 +22,12 @@ LOCK = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))
 REMEDY = "run `uv run python -m tests.support.licences`"
 
 
-def test_the_list_is_that_of_the_lock() -> None:
+def test_list_matches_lock_file() -> None:
     assert {package.name: package.version for package in listed()} == locked(LOCK), REMEDY
     assert DOCUMENT.read_text("utf-8") == written(listed()), REMEDY
 
 
-def test_each_licence_is_what_the_installed_package_says() -> None:
+def test_listed_licenses_match_installed_packages() -> None:
     said = {package.name: licence(package.name) for package in listed()}
 
     assert {name for name, found in said.items() if found} >= {"slack-bolt", "psycopg", "aiohttp"}
@@ -36,13 +36,13 @@ def test_each_licence_is_what_the_installed_package_says() -> None:
     ] == [], REMEDY
 
 
-def test_each_licence_is_permissive_or_argued_for() -> None:
+def test_licenses_are_permissive_or_accepted() -> None:
     allowed = {*PERMISSIVE, *WEAK_COPYLEFT}
 
     assert [package for package in listed() if not identifiers(package.licence) <= allowed] == []
 
 
-def test_everything_that_the_lock_names_is_held_to_a_hash() -> None:
+def test_locked_packages_have_hashes() -> None:
     files = [
         file
         for package in LOCK["package"]
@@ -58,7 +58,7 @@ def test_everything_that_the_lock_names_is_held_to_a_hash() -> None:
     }
 
 
-def test_what_is_needed_by_what_is_needed_is_followed_with_its_extras() -> None:
+def test_transitive_dependencies_include_extras() -> None:
     lock = {
         "package": [
             {"name": "omni-job-bot", "dependencies": [{"name": "driver", "extra": ["binary"]}]},
@@ -89,7 +89,7 @@ def test_what_is_needed_by_what_is_needed_is_followed_with_its_extras() -> None:
         ({"License": "a text of\nmany lines", "Classifier": "License :: OSI Approved :: MIT License"}, "MIT"),
     ],
 )
-def test_a_licence_is_found_wherever_a_package_says_it(
+def test_license_is_read_from_any_field(
     said: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says(said, monkeypatch)
@@ -108,7 +108,7 @@ def test_a_licence_is_found_wherever_a_package_says_it(
         {},
     ],
 )
-def test_copyleft_and_what_says_nothing_do_not_slip_in(
+def test_copyleft_and_missing_licenses_are_refused(
     said: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says(said, monkeypatch)

@@ -125,7 +125,7 @@ def web_api_calls(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("source", [SOURCE, OVER_HTTP], ids=["Socket Mode", "HTTP mode"])
-def test_slack_takes_the_manifest(schema: dict[str, Any], source: str) -> None:
+def test_manifest_is_valid(schema: dict[str, Any], source: str) -> None:
     problems = [error.message for error in Draft7Validator(schema).iter_errors(yaml.safe_load(source))]
 
     assert problems == []
@@ -142,7 +142,7 @@ def test_slack_takes_the_manifest(schema: dict[str, Any], source: str) -> None:
         ("settings socket_mode_enabled", "yes"),
     ],
 )
-def test_a_manifest_that_slack_refuses_is_noticed(schema: dict[str, Any], path: str, wrong: object) -> None:
+def test_invalid_manifest_is_detected(schema: dict[str, Any], path: str, wrong: object) -> None:
     broken = copy.deepcopy(MANIFEST)
     *way, last = path.split()
     place: Any = broken
@@ -153,13 +153,13 @@ def test_a_manifest_that_slack_refuses_is_noticed(schema: dict[str, Any], path: 
     assert not Draft7Validator(schema).is_valid(broken)
 
 
-def test_its_commands_are_those_that_the_code_answers() -> None:
+def test_manifest_commands_match_code() -> None:
     offered = {command["command"] for command in MANIFEST["features"]["slash_commands"]}
 
     assert offered == {what for kind, what in routes() if kind == "command"}
 
 
-def test_its_shortcuts_are_those_that_the_code_answers() -> None:
+def test_manifest_shortcuts_match_code() -> None:
     offered = [shortcut["callback_id"] for shortcut in MANIFEST["features"]["shortcuts"]]
 
     assert set(offered) == {what for kind, what in routes() if kind == "shortcut"}
@@ -191,7 +191,7 @@ def test_every_modal_has_a_listener() -> None:
     }
 
 
-def test_it_subscribes_to_the_events_that_the_code_answers() -> None:
+def test_manifest_events_match_code() -> None:
     # Slack tells of messages by the kind of conversation; Bolt routes them all as `message`.
     subscribed = {event.split(".")[0] for event in MANIFEST["settings"]["event_subscriptions"]["bot_events"]}
 
@@ -199,7 +199,7 @@ def test_it_subscribes_to_the_events_that_the_code_answers() -> None:
     assert {kind for kind, _ in routes()} == {"command", "action", "shortcut", "view", "event", "error"}
 
 
-def test_its_scopes_are_those_that_the_code_uses() -> None:
+def test_manifest_scopes_match_code() -> None:
     scopes = MANIFEST["oauth_config"]["scopes"]
 
     assert set(scopes["bot"]) == REQUIRED_SCOPES | OPTIONAL_SCOPES
@@ -208,7 +208,7 @@ def test_its_scopes_are_those_that_the_code_uses() -> None:
     assert set(scopes) == {"bot", "bot_optional"}
 
 
-def test_every_scope_has_its_reason_beside_it() -> None:
+def test_manifest_gives_reason_for_every_scope() -> None:
     lines = SOURCE.splitlines()
     asked = lines[lines.index("    bot:") + 1 : lines.index("    bot_optional:")]
     bare = [line for before, line in pairwise(asked) if "- " in line and "#" not in before]
@@ -220,13 +220,13 @@ def test_every_scope_has_its_reason_beside_it() -> None:
 WEB_API_MODULES = ("slack/messages.py", "slack/directory.py", "slack/views.py")
 
 
-def test_every_web_api_method_that_is_called_has_its_scopes_in_the_table() -> None:
+def test_called_methods_have_scopes() -> None:
     called = set().union(*(web_api_calls(ROOT / "bot" / name) for name in WEB_API_MODULES))
 
     assert called == {method.replace(".", "_") for method in METHOD_SCOPES}
 
 
-def test_every_event_has_its_scopes_in_the_table() -> None:
+def test_subscribed_events_have_scopes() -> None:
     assert set(MANIFEST["settings"]["event_subscriptions"]["bot_events"]) == set(EVENT_SCOPES)
 
 
@@ -242,7 +242,7 @@ def test_only_three_modules_call_the_web_api() -> None:
     assert [path.name for path in others if re.search(r"\bapi_call\b", path.read_text("utf-8"))] == []
 
 
-def test_it_connects_by_socket_mode_and_listens_in_its_own_direct_messages() -> None:
+def test_manifest_enables_socket_mode_and_direct_messages() -> None:
     settings = MANIFEST["settings"]
 
     assert settings["socket_mode_enabled"] is True
@@ -254,7 +254,7 @@ def test_it_connects_by_socket_mode_and_listens_in_its_own_direct_messages() -> 
     }
 
 
-def test_the_manifest_for_http_mode_differs_in_how_slack_reaches_the_app_and_in_nothing_else() -> None:
+def test_manifests_differ_only_in_transport() -> None:
     expected = copy.deepcopy(MANIFEST)
     for command in expected["features"]["slash_commands"]:
         command["url"] = REQUEST_URL
@@ -265,7 +265,7 @@ def test_the_manifest_for_http_mode_differs_in_how_slack_reaches_the_app_and_in_
     assert yaml.safe_load(OVER_HTTP) == expected
 
 
-def test_both_manifests_explain_themselves_in_the_same_words() -> None:
+def test_manifests_have_the_same_comments() -> None:
     def body(source: str) -> list[str]:
         return source[source.index("display_information") :].splitlines()
 

@@ -36,12 +36,12 @@ def section(text: str, **more: Any) -> dict[str, Any]:
     ],
     ids=lambda blocks: str(blocks)[:60],
 )
-def test_what_slack_would_not_have_is_seen(blocks: list[dict[str, Any]]) -> None:
+def test_invalid_messages_are_detected(blocks: list[dict[str, Any]]) -> None:
     with pytest.raises(Exception, match=r"."):
         outside.judge(Message("text", tuple(blocks)))
 
 
-def test_what_is_right_passes() -> None:
+def test_valid_messages_pass() -> None:
     good = [section("x", verbatim=True), {"type": "actions", "elements": [BUTTON]}, {"type": "divider"}]
     outside.judge(Message("text", tuple(good)))
     outside.judge(Message("text"))

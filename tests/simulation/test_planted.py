@@ -16,11 +16,11 @@ def _weeded() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", sorted(planted.FAULTS))
-def test_a_planted_fault_can_be_called_as_what_it_replaces(name: str) -> None:
+def test_planted_fault_has_matching_signature(name: str) -> None:
     planted.plant(name)
 
 
-def test_a_patch_that_misses_an_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patch_without_argument_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async def mark_shown(self: object, watch: object, card: object, look: object) -> None: ...
 
     monkeypatch.setattr(SqlCardRepository, "mark_shown", mark_shown)

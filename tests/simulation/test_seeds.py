@@ -20,7 +20,7 @@ def test_no_seed_breaks_an_invariant(first: int) -> None:
     assert not broken, "\n\n".join(told(outcome) for outcome in broken)
 
 
-def test_a_seed_is_the_same_each_time_and_in_every_process() -> None:
+def test_seeds_are_deterministic() -> None:
     fingerprints = {run(seed).fingerprint for seed in (3, 3)}
     program = "from tests.simulation.seeds import run; print(run(3).fingerprint)"
     for hashes in ("1", "2"):
