@@ -87,7 +87,7 @@ async def send_direct_message(
         except ScopeMissing:
             return await _post_unseen(messages, direct, message, mark)
     except (NotAllowedHere, ScopeMissing) as error:
-        log.warning("private line not told", user=user, code=error.code)
+        log.warning("reply not delivered", user=user, code=error.code)
         return False
     return True
 

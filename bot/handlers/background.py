@@ -1,9 +1,9 @@
-"""What Slack has sent and the bot has acknowledged: runs it, and tells the person privately what came of it.
+"""Runs the work that Slack's requests cause, and replies privately with its outcome.
 
-A listener acknowledges first and raises nothing afterwards: Bolt forgets an acknowledgement when its listener
-raises right after it. What would be lost with the process is stored before that; if it can't be, the person
-gets a reply before that. Without either in time there is no acknowledgement: Slack then shows the person an error.
-Work goes into tasks of our own, because Bolt keeps no reference to its listeners and does not wait for them at the end.
+Bolt forgets an acknowledgement if its listener raises right after it, so a listener acknowledges and then raises
+nothing. A request that must survive a crash is acknowledged only after it is saved. If it can't be saved, the user gets
+a reply first. With neither in time there is no acknowledgement, and Slack shows the user an error.
+Work runs in tasks of this module, because Bolt keeps no reference to its listeners and does not await them on shutdown.
 """
 
 import asyncio
@@ -30,226 +30,228 @@ from bot.domain import (
 from bot.domain.ports import EphemeralReply, SlackMessages, SlackViews
 from bot.log import begin_interaction
 from bot.rendering import replies
+from bot.services import Response, SavedRequest
 from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
 
 
-MOST_BEGINNING = 100
-"""How many errands at once may not be stored yet. More would take the database from the jobs that are followed."""
+MAX_UNSAVED = 100
+"""How many interactions may be unsaved at once. More would take the database from the jobs that are tracked."""
 
-MOST_UNDER_WAY = 1_000
-"""How many errands at once may wait for their end. Stored ones cost little, but people wait for them."""
+MAX_RUNNING = 1_000
+"""How many interactions may run at once. Saved ones cost little, but users wait for them."""
 
-WARNED_EVERY_SECONDS = 60.0
+WARN_EVERY_SECONDS = 60.0
 
-REMEMBERED_DELIVERIES = 2_000
-"""How many deliveries are remembered, so that one that Slack makes twice is answered once."""
+MAX_SEEN_REQUESTS = 2_000
+"""How many request ids are remembered, so that a request that Slack sends twice is handled once. Slack sends an event
+again for about six minutes. Source: docs.slack.dev/apis/events-api."""
 
-ACKNOWLEDGED_WITHIN_SECONDS = 2.6
-"""How long an acknowledgement waits for what it is of to be stored, or refused with a reply; Slack gives it 3 s."""
+ACK_WITHIN_SECONDS = 2.6
+"""How long an acknowledgement waits until the request is saved, or refused with a reply. Slack allows 3 s."""
 
-TELL_AGAIN_AFTER_SECONDS = 1.0
+RETRY_REPLY_AFTER_SECONDS = 1.0
 
-TELL_AT_THE_END_WITHIN_SECONDS = 0.8
+LAST_REPLY_WITHIN_SECONDS = 0.8
 
 ReplyFn = Callable[[Message], Awaitable[None]]
-"""Tells one person something; raises any BoardError."""
+"""Sends a message to one user. Raises any SlackError."""
 
-Interaction = Coroutine[Any, Any, Message | str | Reply | None]
-"""Work for a person. Returns what to tell them privately, if anything."""
+Interaction = Coroutine[Any, Any, SavedRequest | Response]
+"""Work for a user. Returns the reply, or a saved request whose outcome is the reply."""
 
 
 class InteractionRunner:
-    """All that is being done for people right now."""
+    """Bounded set of the interactions of one workspace."""
 
-    def __init__(self, whisper: EphemeralReply, views: SlackViews, messages: SlackMessages) -> None:
-        self._whisper = whisper
+    def __init__(self, reply_to_url: EphemeralReply, views: SlackViews, messages: SlackMessages) -> None:
+        self._reply_to_url = reply_to_url
         self._views = views
         self._messages = messages
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beginning: set[asyncio.Task[None]] = set()
-        """Those of them that are not stored yet."""
+        self._unsaved: set[asyncio.Task[None]] = set()
+        """The part of `_tasks` whose requests are not saved yet."""
         self._declining: set[asyncio.Task[bool]] = set()
         self._warned_at = float("-inf")
-        self._seen_requests: RecentKeys[str, None] = RecentKeys(REMEMBERED_DELIVERIES)
-        self._being_saved: dict[str, asyncio.Event] = {}
-        """What is not acknowledged yet, by its delivery."""
+        self._seen: RecentKeys[str, asyncio.Event | None] = RecentKeys(MAX_SEEN_REQUESTS)
+        """The newest request ids. The event is set once the request can be acknowledged; None: from the start."""
 
-    def run(self, errand: Interaction, tell: ReplyFn) -> None:
-        """Begin an errand of what has been acknowledged, or tell the person that there are too many."""
+    def run(self, work: Interaction, reply: ReplyFn) -> None:
+        """Start the work of a request that is acknowledged, or reply that the bot is busy."""
         if self.is_full:
-            errand.close()
-            self._decline(tell)
+            work.close()
+            self._decline(reply)
         else:
-            self._begin(errand, tell, lambda: None)
+            self._start(work, reply, asyncio.Event())
 
-    def _begin(self, errand: Interaction, tell: ReplyFn, settled: Callable[[], None]) -> asyncio.Task[None]:
-        """`settled` is called once Slack has taken the reply to the person, or none is due."""
-        task = asyncio.create_task(self._tell_outcome(errand, tell, settled))
-        for tasks in (self._tasks, self._beginning):
+    def _start(self, work: Interaction, reply: ReplyFn, saved: asyncio.Event) -> None:
+        task = asyncio.create_task(self._run(work, reply, saved))
+        for tasks in (self._tasks, self._unsaved):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-        return task
 
-    async def ack_when_saved(
-        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Interaction], tell: ReplyFn
-    ) -> None:
-        """Begin an errand, and acknowledge it as soon as it calls what it is given: then it is stored. One that ends
-        before that is acknowledged once Slack has taken its reply. `delivery`: as for `is_repeated`."""
+    async def ack_when_saved(self, ack: AsyncAck, request_id: str, work: Interaction, reply: ReplyFn) -> None:
+        """Start the work, and acknowledge as soon as its request is saved. A request that is refused unsaved is
+        acknowledged once Slack has taken the reply."""
         if self.is_full:
+            work.close()
             await ack()
-            self._decline(tell)
+            self._decline(reply)
             return
-        settled = self._being_saved[delivery] = asyncio.Event()
-
-        def settle() -> None:
-            settled.set()
-            self._beginning.discard(task)
-
-        task = self._begin(errand(settle), tell, settle)
-        is_settled = await self._is_settled(settled)
-        self._being_saved.pop(delivery, None)
-        if is_settled:
+        saved = asyncio.Event()
+        if request_id:
+            self._seen[request_id] = saved
+        self._start(work, reply, saved)
+        if await self._is_set_in_time(saved):
             await ack()
         else:
             log.warning("not acknowledged")
-            self._seen_requests.pop(delivery, None)
+            self._seen.pop(request_id, None)
 
     async def ack_once_when_saved(
-        self, ack: AsyncAck, delivery: str, errand: Callable[[Callable[[], None]], Interaction], tell: ReplyFn
+        self, ack: AsyncAck, request_id: str, work: Interaction, reply: ReplyFn
     ) -> None:
-        """The same, unless Slack has delivered it before."""
-        if self.is_duplicate(delivery):
-            await self.ack_duplicate(ack, delivery)
+        """Call `ack_when_saved`, unless Slack has sent the request before."""
+        if await self.ack_duplicate(ack, request_id):
+            work.close()
         else:
-            await self.ack_when_saved(ack, delivery, errand, tell)
+            await self.ack_when_saved(ack, request_id, work, reply)
 
-    async def ack_duplicate(self, ack: AsyncAck, delivery: str) -> None:
-        """Acknowledge what Slack has delivered before, and no sooner than that: until it is stored, a crash would lose
-        it."""
-        settled = self._being_saved.get(delivery)
-        if settled is None or await self._is_settled(settled):
+    async def ack_duplicate(self, ack: AsyncAck, request_id: str) -> bool:
+        """Return whether Slack has sent this request before. A duplicate is acknowledged, but not before the first
+        is saved: until then a crash would lose it."""
+        if not self.is_duplicate(request_id):
+            return False
+        saved = self._seen[request_id]
+        if saved is None or await self._is_set_in_time(saved):
             await ack()
+        return True
+
+    def is_duplicate(self, request_id: object) -> bool:
+        """Return whether this request (trigger id, event id or message) was seen before. An empty id never was."""
+        key = str(request_id or "")
+        if not key:
+            return False
+        if key in self._seen:
+            log.info("duplicate request dropped")
+            return True
+        self._seen[key] = None
+        return False
 
     @staticmethod
-    async def _is_settled(settled: asyncio.Event) -> bool:
-        """Wait for it, as long as Slack does."""
+    async def _is_set_in_time(saved: asyncio.Event) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
-                await settled.wait()
-        return settled.is_set()
+            async with asyncio.timeout(ACK_WITHIN_SECONDS):
+                await saved.wait()
+        return saved.is_set()
 
     @property
     def running(self) -> int:
-        """How many there are."""
+        """Number of running interactions."""
         return len(self._tasks)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more is begun now."""
-        return len(self._beginning) >= MOST_BEGINNING or len(self._tasks) >= MOST_UNDER_WAY
+        """Whether the next interaction is declined."""
+        return len(self._unsaved) >= MAX_UNSAVED or len(self._tasks) >= MAX_RUNNING
 
     def busy(self) -> str:
-        """What to tell the person whose errand is not begun."""
-        at = loop_time()
-        if at - self._warned_at >= WARNED_EVERY_SECONDS:
-            self._warned_at = at
-            log.warning("requests declined", under_way=self.running)
+        """Log that an interaction is declined, and return the text for its user."""
+        now = loop_time()
+        if now - self._warned_at >= WARN_EVERY_SECONDS:
+            self._warned_at = now
+            log.warning("requests declined", running=self.running)
         return replies.busy()
 
-    def _decline(self, tell: ReplyFn) -> None:
-        line = self.busy()
-        if len(self._declining) < MOST_BEGINNING:
-            task = asyncio.create_task(self._tell(line, tell))
+    def _decline(self, reply: ReplyFn) -> None:
+        text = self.busy()
+        if len(self._declining) < MAX_UNSAVED:
+            task = asyncio.create_task(self._send(text, reply))
             self._declining.add(task)
             task.add_done_callback(self._declining.discard)
 
     async def drain(self) -> None:
-        """Wait for what was acknowledged and is not answered yet."""
+        """Wait for all replies that are due."""
         await asyncio.gather(*self._tasks, *self._declining, return_exceptions=True)
 
-    def is_duplicate(self, delivery: object) -> bool:
-        """Whether this delivery has been seen: by its trigger id, or its event id. Without one, nobody can tell."""
-        name = str(delivery or "")
-        if not name:
-            return False
-        if name in self._seen_requests:
-            log.info("repeated delivery dropped")
-            return True
-        self._seen_requests[name] = None
-        return False
-
     def reply_to(self, body: dict[str, Any], channel: ChannelRef, user: UserId) -> ReplyFn:
-        """Tells by the response_url of what was sent; where that is used up or too old, as `privately`."""
+        """Reply through the payload's response_url, or as `ephemeral_reply` where that is missing or expired."""
         response_url = str(body.get("response_url") or "")
-        otherwise = self.ephemeral_reply(channel, user)
+        fallback = self.ephemeral_reply(channel, user)
 
-        async def tell(message: Message) -> None:
+        async def reply(message: Message) -> None:
             try:
                 if not response_url:
                     raise SlackError("no_response_url")
-                await self._whisper(response_url, message)
+                await self._reply_to_url(response_url, message)
             except (SlackBusy, SlackUnreachable, OutcomeUnknown):
                 raise
             except SlackError as error:
-                log.info("not told by its address", code=error.code)
-                await otherwise(message)
+                log.info("response_url not usable", code=error.code)
+                await fallback(message)
 
-        return tell
+        return reply
 
     def ephemeral_reply(
         self, channel: ChannelRef, user: UserId, *, thread: MessageTs | None = None
     ) -> ReplyFn:
-        """Tells in a place so that only this person sees it; where that can't be, in their direct messages."""
+        """Reply in the channel so that only the user sees it, or in a direct message where that is not possible."""
 
-        async def tell(message: Message) -> None:
+        async def reply(message: Message) -> None:
             if channel.id and not is_direct(channel):
                 try:
                     await self._views.post_ephemeral(channel, user, message, thread=thread)
                 except (SlackBusy, SlackUnreachable):
                     raise
                 except SlackError as error:
-                    log.info("not told in the place", channel=channel.id, code=error.code)
+                    log.info("no reply in channel", channel=channel.id, code=error.code)
                 else:
                     return
-            direct = await self._messages.open_dm(channel, user)
-            thread_there = thread if direct == channel else None
-            await self._messages.post(direct, message, mark=f"{uuid4()}/told", thread=thread_there)
+            dm = await self._messages.open_dm(channel, user)
+            await self._messages.post(
+                dm, message, mark=f"{uuid4()}/told", thread=thread if dm == channel else None
+            )
 
-        return tell
+        return reply
 
-    async def _tell_outcome(self, errand: Interaction, tell: ReplyFn, settled: Callable[[], None]) -> None:
+    async def _run(self, work: Interaction, reply: ReplyFn, saved: asyncio.Event) -> None:
         begin_interaction()
         try:
-            said = await errand
-        except asyncio.CancelledError as ending:
-            async with asyncio.timeout(TELL_AT_THE_END_WITHIN_SECONDS):
-                if await self._tell(replies.restarting(), tell) and isinstance(ending, InterruptedRequest):
-                    await ending.on_delivered()
-            # A plain one: whoever waits for this under `asyncio.timeout` would not know the other for a cancellation.
-            raise asyncio.CancelledError from ending
+            response = await work
+            if isinstance(response, SavedRequest):
+                saved.set()
+                if (task := asyncio.current_task()) is not None:
+                    self._unsaved.discard(task)
+                response = await response.outcome()
+        except asyncio.CancelledError as error:
+            async with asyncio.timeout(LAST_REPLY_WITHIN_SECONDS):
+                if await self._send(replies.restarting(), reply) and isinstance(error, InterruptedRequest):
+                    await error.on_delivered()
+            # A plain one: an enclosing `asyncio.timeout` recognizes no subclass.
+            raise asyncio.CancelledError from error
         except Exception:
             log.exception("request broke")
-            said = replies.broken()
-        message = said.message if isinstance(said, Reply) else said
-        if message is not None and not await self._tell(message, tell):
+            response = replies.broken()
+        message = response.message if isinstance(response, Reply) else response
+        if message is not None and not await self._send(message, reply):
             return
-        settled()
-        if isinstance(said, Reply):
-            await said.on_delivered()
+        saved.set()
+        if isinstance(response, Reply):
+            await response.on_delivered()
 
-    async def _tell(self, said: Message | str, tell: ReplyFn) -> bool:
-        """Tell it, and once more where it certainly was not told. False if Slack does not take it."""
-        message = Message(said) if isinstance(said, str) else said
+    async def _send(self, message: Message | str, reply: ReplyFn) -> bool:
+        """Send the reply, and once more if Slack certainly did not take it. Return whether Slack took it."""
+        if isinstance(message, str):
+            message = Message(message)
         try:
             try:
-                await tell(message)
+                await reply(message)
             except (SlackBusy, SlackUnreachable) as error:
-                asked_for = error.retry_after_seconds if isinstance(error, SlackBusy) else 0.0
-                await asyncio.sleep(max(TELL_AGAIN_AFTER_SECONDS, asked_for))
-                await tell(message)
+                retry_after = error.retry_after_seconds if isinstance(error, SlackBusy) else 0.0
+                await asyncio.sleep(max(RETRY_REPLY_AFTER_SECONDS, retry_after))
+                await reply(message)
         except SlackError as error:
-            log.warning("private line not told", code=error.code)
+            log.warning("reply not delivered", code=error.code)
             return False
         return True

@@ -82,8 +82,7 @@ class CommandHandlers:
             await ack(replies.broken())
             return
         trigger = str(command.get("trigger_id") or "")
-        if self._interactions.is_duplicate(trigger):
-            await self._interactions.ack_duplicate(ack, trigger)
+        if await self._interactions.ack_duplicate(ack, trigger):
             return
         if self._interactions.is_full:
             await ack(self._interactions.busy())
@@ -97,14 +96,8 @@ class CommandHandlers:
                 await ack()
                 self._interactions.run(self._follow_service.follows(place.team, person), tell)
             case _:
-                await self._interactions.ack_when_saved(
-                    ack,
-                    trigger,
-                    lambda stored: self._follow_service.follow(
-                        words, place, person, stored, delivery=trigger
-                    ),
-                    tell,
-                )
+                following = self._follow_service.follow(words, place, person, request_id=trigger)
+                await self._interactions.ack_when_saved(ack, trigger, following, tell)
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Stop following`: for everybody, also whoever may do nothing else any more."""
@@ -129,13 +122,13 @@ class CommandHandlers:
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The button `Retry`."""
         pressed = click(body, self._team)
-        watch, place, card = CardId(pressed.value), pressed.place, pressed.message
+        retrying = self._ask_service.retry(
+            CardId(pressed.value), pressed.place, pressed.message, pressed.person, pressed.trigger
+        )
         await self._interactions.ack_once_when_saved(
             ack,
             pressed.trigger,
-            lambda stored: self._ask_service.retry(
-                watch, place, card, pressed.person, pressed.trigger, stored
-            ),
+            retrying,
             self._interactions.reply_to(body, pressed.place, pressed.person),
         )
 
@@ -161,7 +154,7 @@ class CommandHandlers:
         await self._interactions.ack_once_when_saved(
             ack,
             pressed.trigger,
-            lambda stored: self._ask_service.ask(wish, pressed.place, pressed.person, stored),
+            self._ask_service.ask(wish, pressed.place, pressed.person),
             self._interactions.reply_to(body, pressed.place, pressed.person),
         )
 

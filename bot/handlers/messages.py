@@ -5,17 +5,15 @@ taken in and stored; one that is not acknowledged, Slack delivers again. A messa
 there are of it.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.response import BoltResponse
 
 from bot.domain import NotAJobReference, TeamId, UserId, parse_reference
-from bot.handlers.background import Interaction, InteractionRunner
+from bot.handlers.background import InteractionRunner
 from bot.rendering import ask_replies
-from bot.services import AskRequest, AskService, FollowService, parse_private_flag
+from bot.services import AskRequest, AskService, FollowService, Response, SavedRequest, parse_private_flag
 from bot.slack import IncomingMessage, incoming_message
 
 
@@ -66,23 +64,21 @@ class MessageHandlers:
         is_named = words.message and not _is_for_help(words)
         delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
         tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
-        errand = partial(self._errand, words)
-        await self._interactions.ack_once_when_saved(cast(AsyncAck, ack), delivery, errand, tell)
+        await self._interactions.ack_once_when_saved(cast(AsyncAck, ack), delivery, self._work(words), tell)
         return response
 
-    def _errand(self, words: IncomingMessage, stored: Callable[[], None]) -> Interaction:
-        place, person, delivery = words.place, words.person, words.message
+    async def _work(self, words: IncomingMessage) -> SavedRequest | Response:
+        place, person, request_id = words.place, words.person, words.message
         if _is_for_help(words):
-            return _help(stored)
+            return SavedRequest(_help)  # nothing is lost with it
         if words.thread is not None:
-            wish = AskRequest(words.words, request_id=delivery)
-            return self._ask_service.mentioned(wish, place, words.thread, person, stored)
+            request = AskRequest(words.words, request_id=request_id)
+            return await self._ask_service.mentioned(request, place, words.thread, person)
         if _names_a_job(words.words):
-            return self._follow_service.follow(words.words, place, person, stored, delivery=delivery)
+            return await self._follow_service.follow(words.words, place, person, request_id=request_id)
         prompt, private = parse_private_flag(words.words)
-        return self._ask_service.ask(
-            AskRequest(prompt, private=private, request_id=delivery), place, person, stored
-        )
+        request = AskRequest(prompt, private=private, request_id=request_id)
+        return await self._ask_service.ask(request, place, person)
 
 
 def _is_for_help(words: IncomingMessage) -> bool:
@@ -97,8 +93,7 @@ def _names_a_job(words: str) -> bool:
     return True
 
 
-async def _help(stored: Callable[[], None]) -> str:
-    stored()  # nothing is lost with it
+async def _help() -> str:
     return ask_replies.help_text()
 
 

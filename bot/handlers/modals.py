@@ -63,8 +63,7 @@ class ModalHandlers:
         if words.lower() == "help":
             await ack(ask_replies.help_text())
             return
-        if self._interactions.is_duplicate(trigger):
-            await self._interactions.ack_duplicate(ack, trigger)
+        if await self._interactions.ack_duplicate(ack, trigger):
             return
         if self._interactions.is_full:
             await ack(self._interactions.busy())
@@ -77,7 +76,7 @@ class ModalHandlers:
         prompt, private = parse_private_flag(words)
         wish = AskRequest(prompt, private=private, request_id=trigger)
         await self._interactions.ack_when_saved(
-            ack, trigger, lambda stored: self._ask_service.ask(wish, place, person, stored), tell
+            ack, trigger, self._ask_service.ask(wish, place, person), tell
         )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -109,7 +108,7 @@ class ModalHandlers:
         await self._interactions.ack_when_saved(
             ack,
             wish.request_id,
-            lambda stored: self._ask_service.ask(wish, place, person, stored),
+            self._ask_service.ask(wish, place, person),
             self._interactions.ephemeral_reply(place, person),
         )
 
@@ -122,7 +121,7 @@ class ModalHandlers:
         await self._interactions.ack_when_saved(
             ack,
             wish.request_id,
-            lambda stored: self._ask_service.follow_up(wish, on.watch, place, card, person, stored),
+            self._ask_service.follow_up(wish, on.watch, place, card, person),
             self._interactions.ephemeral_reply(place, person, thread=on.thread),
         )
 
@@ -135,7 +134,7 @@ class ModalHandlers:
         await self._interactions.ack_when_saved(
             ack,
             delivery,
-            lambda stored: self._follow_service.follow(typed, place, person, stored, delivery=delivery),
+            self._follow_service.follow(typed, place, person, request_id=delivery),
             self._interactions.ephemeral_reply(place, person),
         )
 
@@ -156,8 +155,7 @@ class ModalHandlers:
         except InvalidInput as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return None
-        if self._interactions.is_duplicate(_delivery(body)):
-            await self._interactions.ack_duplicate(ack, _delivery(body))
+        if await self._interactions.ack_duplicate(ack, _delivery(body)):
             return None
         if self._interactions.is_full:
             await ack(response_action="errors", errors={block: self._interactions.busy()})

@@ -8,7 +8,7 @@ from bot.domain import ChannelRef, TeamId, find_reference
 from bot.handlers.background import InteractionRunner
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.rendering import modals, replies
-from bot.services import FollowService
+from bot.services import FollowService, Response, SavedRequest
 from bot.slack import person_of, place_of_message, shown_in
 
 FOLLOW_MESSAGE = "follow_message"
@@ -45,18 +45,13 @@ class Shortcuts:
         place, person = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
 
-        async def nothing_found() -> str:
-            return replies.nothing_to_follow()
+        async def follow() -> SavedRequest | Response:
+            if reference is None:
+                return replies.nothing_to_follow()
+            return await self._follow_service.follow(reference, place, person, request_id=trigger)
 
         await self._interactions.ack_once_when_saved(
-            ack,
-            trigger,
-            lambda stored: (
-                self._follow_service.follow(reference, place, person, stored, delivery=trigger)
-                if reference
-                else nothing_found()
-            ),
-            self._interactions.reply_to(body, place, person),
+            ack, trigger, follow(), self._interactions.reply_to(body, place, person)
         )
 
     async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:

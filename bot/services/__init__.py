@@ -4,7 +4,7 @@ from bot.services.ask import AskRequest, AskService
 from bot.services.authorization import KNOWN_FOR_SECONDS, PolicyAuthorization
 from bot.services.cancel import CancelService
 from bot.services.follow import FollowService
-from bot.services.intents import Intents
+from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.job_data import JobDataService
 from bot.services.job_results import JobResults
 from bot.services.lookups import Lookups

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from bot.delivery import CardLifecycle, Reply
+from bot.delivery import CardLifecycle
 from bot.domain import (
     Authorization,
     Card,
@@ -38,6 +38,7 @@ from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS
+from bot.services.intents import Response, SavedRequest
 from bot.services.submission import PreparedQuestion, QuestionSubmitter
 from bot.services.targets import Targets, load_clicked_card
 
@@ -97,13 +98,10 @@ class AskService:
         self._now = now
         self._default_model = default_model
 
-    async def ask(
-        self, wish: AskRequest, channel: ChannelRef, user: UserId, stored: Callable[[], None] = lambda: None
-    ) -> Message | Reply | None:
-        """Ask a question, in direct messages where the place is none. `stored` is called once a crash can no longer
-        make it forgotten without a word."""
+    async def ask(self, wish: AskRequest, channel: ChannelRef, user: UserId) -> SavedRequest | Response:
+        """Ask a question, in direct messages where there is no channel."""
         ask = replace(self._intention(wish.request_id, channel, user), model=wish.model)
-        return await self._seen_through(ask, partial(self._new, wish, ask), stored)
+        return await self._seen_through(ask, partial(self._new, wish, ask))
 
     async def follow_up(
         self,
@@ -112,10 +110,8 @@ class AskService:
         channel: ChannelRef,
         message_ts: MessageTs,
         user: UserId,
-        stored: Callable[[], None] = lambda: None,
-    ) -> Message | Reply | None:
-        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card. `stored`: as
-        for `ask`."""
+    ) -> SavedRequest | Response:
+        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card."""
         ask = self._intention(wish.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
@@ -123,7 +119,7 @@ class AskService:
             known = await self._card(Act.FOLLOW_UP, user, card_id, channel, message_ts)
             return await self._next(wish.prompt, known, known.thread_of(message_ts), ask)
 
-        return await self._seen_through(ask, prepare, stored)
+        return await self._seen_through(ask, prepare)
 
     async def mentioned(
         self,
@@ -131,9 +127,8 @@ class AskService:
         channel: ChannelRef,
         thread: MessageTs,
         user: UserId,
-        stored: Callable[[], None] = lambda: None,
-    ) -> Message | Reply | None:
-        """Ask on from the newest card in a thread. `stored`: as for `ask`."""
+    ) -> SavedRequest | Response:
+        """Ask on from the newest card in a thread."""
         ask = self._intention(wish.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
@@ -143,7 +138,7 @@ class AskService:
                 raise _Refused(ask_replies.no_card_in_thread())
             return await self._next(wish.prompt, found[0], thread, ask)
 
-        return await self._seen_through(ask, prepare, stored)
+        return await self._seen_through(ask, prepare)
 
     async def retry(
         self,
@@ -152,22 +147,20 @@ class AskService:
         message_ts: MessageTs,
         user: UserId,
         delivery: str = "",
-        stored: Callable[[], None] = lambda: None,
-    ) -> Message | Reply | None:
+    ) -> SavedRequest | Response:
         """Ask a card's question again. The watch, named by a button, must be the one of that card. `delivery`: as of a
-        `AskRequest`; `stored`: as for `ask`."""
+        `AskRequest`."""
         ask = self._intention(delivery, channel, user)
-        return await self._seen_through(ask, partial(self._again, card_id, message_ts, ask), stored)
+        return await self._seen_through(ask, partial(self._again, card_id, message_ts, ask))
 
     async def _seen_through(
         self,
         question: PendingQuestion,
         preparing: Callable[[], Awaitable[PreparedQuestion]],
-        stored: Callable[[], None],
-    ) -> Message | Reply | None:
+    ) -> SavedRequest | Response:
         """Submit what is prepared, or tell why that can't be."""
         try:
-            return await self._submitter.submit_once(question, partial(self._prepared, preparing), stored)
+            return await self._submitter.save(question, partial(self._prepared, preparing))
         except TooManyFollows as error:
             audit(Act.ASK, question.user, question.place, "refused: too many open follows")
             return Message(replies.too_many_follows(error.most))

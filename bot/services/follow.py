@@ -49,7 +49,7 @@ from bot.domain.ports import CardRepository, FailedCardRepository, OmniJobs, Que
 from bot.log import Act, audit, bind_job
 from bot.rendering import replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, check_visibility
-from bot.services.intents import Intents
+from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.targets import Target, Targets, load_clicked_card, parse_private_flag
 
 log = structlog.get_logger()
@@ -97,18 +97,11 @@ class FollowService:
         self._bot_user = bot_user
 
     async def follow(
-        self,
-        text: str,
-        channel: ChannelRef,
-        user: UserId,
-        stored: Callable[[], None] = lambda: None,
-        *,
-        delivery: str = "",
-    ) -> Message | Reply | str | None:
-        """Follow the job that the text names, in this place, or in direct messages where it is none. None where the
-        card speaks for itself.
+        self, text: str, channel: ChannelRef, user: UserId, *, request_id: str = ""
+    ) -> SavedRequest | Response:
+        """Follow the job that the text names, in this channel, or in direct messages where there is none.
 
-        `stored` is called once a crash can no longer make the request forgotten. `delivery`: as of a `AskRequest`.
+        `request_id`: as of `AskRequest`.
         """
         named, private = parse_private_flag(text)
         try:
@@ -117,10 +110,10 @@ class FollowService:
             return replies.usage(str(error))
         now = self._now()
         follow = f"chat/{reference.id}" if isinstance(reference, Conversation) else reference
-        ask = PendingQuestion(ask_id(channel, delivery), channel, user, now, now, follow=follow)
-        prepare = partial(self._looked_up, reference, ask, private=private)
+        question = PendingQuestion(ask_id(channel, request_id), channel, user, now, now, follow=follow)
+        prepare = partial(self._looked_up, reference, question, private=private)
         try:
-            return await self._intents.see_through(ask, prepare, partial(self._follow_job, ask), stored)
+            return await self._intents.save(question, prepare, partial(self._follow_job, question))
         except TooManyFollows as error:
             return _too_many(error, user)
         except StoreUnavailable as error:

@@ -8,6 +8,7 @@ stored ──► prepared ──► proceeds: bound to its job and watch
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -26,7 +27,17 @@ STORED_WITHIN_SECONDS = 2.0
 HEARTBEAT_SECONDS = 30.0
 
 T = TypeVar("T")
-R = TypeVar("R")
+
+Response = Message | str | Reply | None
+"""The reply to a request; None: the card shows the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRequest:
+    """A request that survives a crash from here on, so that it can be acknowledged."""
+
+    outcome: Callable[[], Awaitable[Response]]
+    """Do what was requested, and return the reply. Call it once, right away."""
 
 
 class Intents:
@@ -42,17 +53,18 @@ class Intents:
         self._withdrawals: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
 
-    async def see_through(
+    async def save(
         self,
         question: PendingQuestion,
         prepare: Callable[[], Awaitable[T | Message]],
-        proceed: Callable[[T], Awaitable[R]],
-        stored: Callable[[], None],
-    ) -> R | Reply | None:
-        """Store an intent, call `stored`, and do what it asks for. Returns what to tell the person, if anything.
+        proceed: Callable[[T], Awaitable[Response]],
+    ) -> SavedRequest | None:
+        """Store a request before anything is done about it. None: another process has stored it, and replies.
 
-        `prepare` finds out what to do, or returns a message that says why nothing is done. It raises nothing that the
-        world around can cause. `proceed` does it, and sees to it that the intent is bound or withdrawn.
+        Args:
+            question: the request.
+            prepare: finds out what to do, or returns why nothing is done. Raises only defects.
+            proceed: does it, and binds the request or takes it back.
 
         Raises:
             StoreUnavailable: the database did not take it in time, and nothing was begun.
@@ -63,15 +75,16 @@ class Intents:
         except (StoreUnavailable, TimeoutError) as error:
             # It may be stored all the same, and must not be reported later as if it had been accepted.
             self._withdraw_later(partial(_rollback_if_begun, self._questions, question, self._now()))
-            raise StoreUnavailable(str(error) or "intent not stored in time") from error
-        if not is_new:
-            return None  # what Slack has delivered to another process too is that one's to answer
-        stored()
-        async with heartbeat(self._questions, question, self._now):
-            prepared = await self._prepared(question, prepare)
-            if isinstance(prepared, Message):
-                return self.withdrawn(question, prepared)
-            return await proceed(prepared)
+            raise StoreUnavailable(str(error) or "request not stored in time") from error
+
+        async def outcome() -> Response:
+            async with heartbeat(self._questions, question, self._now):
+                prepared = await self._prepared(question, prepare)
+                if isinstance(prepared, Message):
+                    return self.withdrawn(question, prepared)
+                return await proceed(prepared)
+
+        return SavedRequest(outcome) if is_new else None
 
     async def _prepared(
         self, question: PendingQuestion, prepare: Callable[[], Awaitable[T | Message]]

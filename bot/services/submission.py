@@ -40,7 +40,7 @@ from bot.domain.ports import OmniJobs, OmniQuestions, QuestionRepository, SlackM
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.follow import FollowService
-from bot.services.intents import Intents, heartbeat
+from bot.services.intents import Intents, SavedRequest, heartbeat
 from bot.services.targets import Target
 from bot.tasks import ShieldedTasks, retry_until_stored
 from bot.tracking import JobEventBus
@@ -112,18 +112,14 @@ class QuestionSubmitter:
         self._events = events or JobEventBus()
         self._interactions: set[asyncio.Task[None]] = set()
 
-    async def submit_once(
-        self, question: PendingQuestion, prepare: Prepare, stored: Callable[[], None] = lambda: None
-    ) -> Message | Reply | None:
-        """Prepare a question, submit it once and follow its job. Returns what to tell the person, if anything.
-
-        `retry_until_stored` is called once a crash can no longer make it forgotten without a word.
+    async def save(self, question: PendingQuestion, prepare: Prepare) -> SavedRequest | None:
+        """Store a question. Its outcome prepares it, submits it once and follows its job.
 
         Raises:
             StoreUnavailable: the database did not take it, and nothing was begun.
-            TooManyFollows: the person follows as much as one may, and nothing was begun.
+            TooManyFollows: the user follows as much as one may, and nothing was begun.
         """
-        return await self._intents.see_through(question, prepare, self._submit_or_queue, stored)
+        return await self._intents.save(question, prepare, self._submit_or_queue)
 
     async def _submit_or_queue(self, submission: PreparedQuestion) -> Message | Reply | None:
         try:
@@ -254,7 +250,7 @@ class QuestionSubmitter:
                 failures = await back_off(error, failures)
             else:
                 return True
-        log.warning("private line not told", user=question.user)
+        log.warning("reply not delivered", user=question.user)
         return False
 
     def _spawn(self, errand: Coroutine[Any, Any, None]) -> None:

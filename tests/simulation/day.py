@@ -19,7 +19,7 @@ import structlog
 
 from bot.demo.omni.timeline import Complete, Failed, Script
 from bot.domain.jobs import JobId
-from bot.handlers.background import REMEMBERED_DELIVERIES
+from bot.handlers.background import MAX_SEEN_REQUESTS
 from bot.storage.durations import KEPT, SqlJobDurationRepository
 from bot.storage.transactions import Transactions
 from tests.simulation.invariants import broken_invariants
@@ -144,7 +144,7 @@ def _hour(hour: int) -> Scenario:
         # So that what is remembered up to a bound is full from the beginning.
         actions += [
             Action(random.uniform(0.0, HOUR_SECONDS - 600.0), "list", PEOPLE[0], MORE_PLACES[0])
-            for _ in range(REMEMBERED_DELIVERIES)
+            for _ in range(MAX_SEEN_REQUESTS)
         ]
     return Scenario(
         seed=0,

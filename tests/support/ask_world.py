@@ -23,8 +23,7 @@ from bot.domain.questions import ModelId
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
 from bot.services.cancel import CancelService
-from bot.services.follow import FollowService
-from bot.services.intents import Intents
+from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import Targets
 from bot.tasks import ShieldedTasks
@@ -51,6 +50,7 @@ from tests.support.fakes import (
     a_watch,
     now,
 )
+from tests.support.tracking import PatientFollowService, outcome_of
 
 BOT = UserId("U0BOT")
 TENANT = "https://acme.omniapp.co"
@@ -175,7 +175,7 @@ class Desks:
         )
         self.runner = TaskRunner(follower.track)
         intents = Intents(stage.asks, self.steps, now)
-        self.desk = desk = FollowService(
+        self.desk = desk = PatientFollowService(
             omni=stage.omni,
             messages=stage.board,
             cards=stage.watches,
@@ -237,13 +237,13 @@ class Asking:
         return await heard(self._desk.retry(*what))
 
 
-async def heard(asked: Awaitable[Message | Reply | None]) -> Message | None:
-    """What the person is told."""
-    said = await asked
-    if not isinstance(said, Reply):
-        return said
-    await said.on_delivered()
-    return said.message
+async def heard(asked: Awaitable[SavedRequest | Response]) -> Message | None:
+    """Deliver the reply."""
+    said = await outcome_of(asked)
+    if isinstance(said, Reply):
+        await said.on_delivered()
+        return said.message
+    return Message(said) if isinstance(said, str) else said
 
 
 def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:

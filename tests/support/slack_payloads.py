@@ -58,6 +58,11 @@ class RememberingDesk:
         return ask
 
 
+async def slow_outcome() -> None:
+    """The outcome of a saved request that takes a minute."""
+    await asyncio.sleep(60.0)
+
+
 class RememberingViews:
     """Slack's modals and private lines. Set `error` to make every call fail."""
 

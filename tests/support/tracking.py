@@ -22,7 +22,7 @@ from bot.domain.ports.worker import Runner
 from bot.ratelimit import Rate, RateLimiter
 from bot.rendering import answer as answer_module
 from bot.services.follow import FollowService
-from bot.services.intents import Intents
+from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.lookups import Lookups
 from bot.settings import Settings
 from bot.tasks import ShieldedTasks
@@ -195,8 +195,21 @@ def a_stage(*cards: Card) -> tuple[Stage, OddBoard]:
     return stage, board
 
 
-def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> FollowService:
-    return FollowService(
+async def outcome_of(request: Awaitable[SavedRequest | Response]) -> Response:
+    """Await a request to its end, as `InteractionRunner` does."""
+    response = await request
+    return await response.outcome() if isinstance(response, SavedRequest) else response
+
+
+class PatientFollowService(FollowService):
+    """Awaits the outcome of what it has saved."""
+
+    async def follow(self, text: str, channel: ChannelRef, user: UserId, *, request_id: str = "") -> Response:
+        return await outcome_of(super().follow(text, channel, user, request_id=request_id))
+
+
+def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFollowService:
+    return PatientFollowService(
         omni=stage.omni,
         messages=stage.board,
         cards=stage.watches,

@@ -79,7 +79,7 @@ async def test_an_errand_has_an_id_of_its_own_and_that_of_the_follow_that_it_tur
     async def tell(message: Message) -> None:
         raise AssertionError(message)
 
-    errands = InteractionRunner(whisper=unheard, views=FakeViews(), messages=FakeBoard())
+    errands = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeBoard())
     errands.run(errand(JOB), tell)
     errands.run(errand(OTHER), tell)
     await errands.drain()

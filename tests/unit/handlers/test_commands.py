@@ -12,7 +12,8 @@ from bot.domain.errors import OutcomeUnknown, SlackBusy, SlackError, SlackUnreac
 from bot.rendering import replies
 from bot.services.ask import AskRequest
 from bot.services.follow import FollowService
-from tests.support.slack_payloads import ADA, HERE, URL, Counter, click
+from bot.services.intents import SavedRequest
+from tests.support.slack_payloads import ADA, HERE, URL, Counter, click, slow_outcome
 
 pytestmark = pytest.mark.looptime
 
@@ -155,7 +156,7 @@ async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value()
         counter.handlers.on_try_again_privately, click(actions=question, trigger_id="another")
     )
     await counter.errands.drain()
-    assert [asked[:-1] for asked in counter.desk.asked] == [
+    assert counter.desk.asked == [
         ("ask", AskRequest("Top products?", request_id="one"), HERE, ADA),
         ("ask", AskRequest("Top products?", private=True, request_id="another"), HERE, ADA),
     ]
@@ -182,12 +183,9 @@ class Storing:
         self.seconds = seconds
         self.refuses = refuses
 
-    async def follow(self, *given: Any, delivery: str) -> str | None:
+    async def follow(self, *_: object, request_id: str) -> SavedRequest | str:
         await asyncio.sleep(self.seconds)
-        if not self.refuses:
-            given[-1]()
-            await asyncio.sleep(60.0)
-        return replies.storage_down()
+        return replies.storage_down() if self.refuses else SavedRequest(slow_outcome)
 
 
 COMMAND = {
@@ -232,7 +230,7 @@ async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
     for _ in range(2):
         await counter.accept(counter.handlers.on_retry, click())
     await counter.errands.drain()
-    assert [asked[:-1] for asked in counter.desk.asked] == [("retry", *CLICK, "trigger")]
+    assert counter.desk.asked == [("retry", *CLICK, "trigger")]
 
 
 @pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])

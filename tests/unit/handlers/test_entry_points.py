@@ -1,7 +1,6 @@
 """What comes in by Slack's other doors: `/omni-ask`, modals, shortcuts, mentions. In virtual time."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -31,11 +30,12 @@ from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import ask_replies, modals, replies
 from bot.services.ask import AskRequest, AskService
 from bot.services.follow import FollowService
+from bot.services.intents import SavedRequest
 from bot.services.models import ModelCatalog
 from bot.slack.payloads import shown_in
 from tests.support.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
 from tests.support.golden_views import VIEWS
-from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, submitted
+from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, slow_outcome, submitted
 
 pytestmark = pytest.mark.looptime
 
@@ -87,10 +87,6 @@ class Doors(Counter):
         self.mentions = MessageHandlers(
             cast(FollowService, self.desk), cast(AskService, self.desk), self.errands, team=TEAM, bot_user=BOT
         )
-
-    def asked(self) -> list[tuple[object, ...]]:
-        """What the desks were asked, without the callbacks."""
-        return [tuple(part for part in asked if not callable(part)) for asked in self.desk.asked]
 
     async def accept(self, listener: Any, body: dict[str, Any], *more: object) -> None:
         """Have a listener that waits for a desk to store something. These desks never say so, but answer."""
@@ -148,7 +144,7 @@ def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **mo
 async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: AskRequest) -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_ask_command, command(typed))
-    assert doors.asked() == [("ask", wish, HERE, ADA)]
+    assert doors.desk.asked == [("ask", wish, HERE, ADA)]
     assert doors.told == [(URL, "line")]
 
 
@@ -156,11 +152,9 @@ async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored()
     doors = Doors()
 
     class Storing:
-        async def ask(self, _wish: object, _place: object, _user: object, stored: Any) -> str | None:
+        async def ask(self, *_: object) -> SavedRequest:
             await asyncio.sleep(0.2)
-            stored()
-            await asyncio.sleep(5.0)
-            return None
+            return SavedRequest(slow_outcome)
 
     doors.modals._ask_service = cast(AskService, Storing())
     await doors.accept(doors.modals.on_ask_command, command("Top products?"))
@@ -281,7 +275,7 @@ async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None
     doors = Doors()
     view = submitted(modals.ask(HERE, modals.ModelOptions()), question="Top products?", where="private")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [
+    assert doors.desk.asked == [
         ("ask", AskRequest("Top products?", private=True, request_id="trigger"), HERE, ADA)
     ]
     assert doors.views.whispered == [(HERE, ADA, "line", None)]
@@ -291,7 +285,7 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.ask(None, modals.ModelOptions()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.asked() == [("ask", AskRequest("Top products?", request_id="trigger"), NO_PLACE, ADA)]
+    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id="trigger"), NO_PLACE, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -306,7 +300,7 @@ async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_car
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
-    assert doors.asked() == [
+    assert doors.desk.asked == [
         (
             "follow_up",
             AskRequest("And by region?", request_id="other"),
@@ -330,11 +324,9 @@ async def test_what_was_entered_is_acknowledged_once_it_is_stored(
     listener: str, view: dict[str, Any]
 ) -> None:
     class Storing:
-        async def follow_up(self, *given: Any, delivery: str = "") -> str | None:
+        async def follow_up(self, *_: object, request_id: str = "") -> SavedRequest:
             await asyncio.sleep(0.2)
-            given[-1]()
-            await asyncio.sleep(5.0)
-            return None
+            return SavedRequest(slow_outcome)
 
         follow = follow_up
 
@@ -349,7 +341,7 @@ async def test_an_entered_job_is_followed_in_direct_messages() -> None:
     doors = Doors()
     view = submitted(modals.follow_job(), job=str(JOB))
     await doors.accept(doors.modals.on_job, interaction(), view)
-    assert doors.asked() == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
+    assert doors.desk.asked == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
 
 
 @pytest.mark.parametrize(
@@ -388,7 +380,7 @@ async def test_what_slack_delivers_twice_is_asked_once() -> None:
     view = submitted(VIEWS["ask"], question="Top products?")
     for _ in range(2):
         await doors.accept(doors.modals.on_question, interaction(), view)
-    assert len(doors.asked()) == 1 and len(doors.acknowledged) == 2
+    assert len(doors.desk.asked) == 1 and len(doors.acknowledged) == 2
 
 
 @pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), SlackError("channel_not_found")])
@@ -420,7 +412,7 @@ async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
-    assert doors.asked() == [("follow", CHAT, HERE, ADA, "trigger")]
+    assert doors.desk.asked == [("follow", CHAT, HERE, ADA, "trigger")]
     assert doors.told == [(URL, "line")]
 
 
@@ -510,7 +502,7 @@ async def test_a_mention_goes_on_from_a_card_or_asks_anew(
     doors = Doors()
     await doors.mentions.on_mention(body)
     await doors.errands.drain()
-    assert doors.asked() == [asked]
+    assert doors.desk.asked == [asked]
     thread = body["event"].get("thread_ts")
     assert doors.views.whispered == [(HERE, ADA, "line", thread if thread != "5.5" else None)]
 
@@ -527,7 +519,7 @@ async def test_a_direct_message_is_a_question() -> None:
     doors = Doors()
     await doors.mentions.on_message(event("message", "Top products?", channel_type="im", channel=DIRECT.id))
     await doors.errands.drain()
-    assert doors.asked() == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
+    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -537,7 +529,7 @@ async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(s
     fields = {"channel_type": "im", "channel": DIRECT.id, "subtype": subtype}
     await doors.mentions.on_message(event("message", "Top products?", **fields))
     await doors.errands.drain()
-    assert doors.asked() == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
+    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
 
 
 @pytest.mark.parametrize(
@@ -584,7 +576,7 @@ async def test_a_message_that_is_corrected_is_answered_once() -> None:
 # More at once than the bot does
 
 
-@pytest.fixture(params=["MOST_BEGINNING", "MOST_UNDER_WAY"])
+@pytest.fixture(params=["MAX_UNSAVED", "MAX_RUNNING"])
 async def full(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Doors:
     """Doors of a bot that does as much as it does at once."""
     monkeypatch.setattr(background, request.param, 1)
@@ -628,18 +620,17 @@ async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
 
 
 async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "MOST_BEGINNING", 1)
+    monkeypatch.setattr(background, "MAX_UNSAVED", 1)
     doors = Doors()
     stored = asyncio.Event()
 
-    async def wait(is_stored: Callable[[], None]) -> None:
+    async def wait() -> SavedRequest:
         await stored.wait()
-        is_stored()
-        await asyncio.sleep(5.0)
+        return SavedRequest(slow_outcome)
 
     tell = doors.errands.reply_to({"response_url": URL}, HERE, ADA)
     accepting = asyncio.create_task(
-        doors.errands.ack_when_saved(cast(AsyncAck, doors._ack), "first", wait, tell)
+        doors.errands.ack_when_saved(cast(AsyncAck, doors._ack), "first", wait(), tell)
     )
     await asyncio.sleep(0.1)
     was_full = doors.errands.is_full
@@ -662,12 +653,10 @@ class SlowDesk:
         self.seconds = seconds
         self.asked = 0
 
-    async def ask(self, *given: Any, **_: Any) -> str | None:
+    async def ask(self, *_: object, **_more: object) -> SavedRequest:
         self.asked += 1
         await asyncio.sleep(self.seconds)
-        given[-1]()
-        await asyncio.sleep(60.0)
-        return None
+        return SavedRequest(slow_outcome)
 
     follow = mentioned = ask
 

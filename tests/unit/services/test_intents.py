@@ -10,7 +10,8 @@ from bot.domain.cards import ChannelId, ChannelRef
 from bot.domain.errors import StoreUnavailable
 from bot.domain.questions import PendingQuestion
 from bot.rendering import replies
-from bot.services.intents import STORED_WITHIN_SECONDS
+from bot.services.follow import FollowService
+from bot.services.intents import STORED_WITHIN_SECONDS, SavedRequest
 from bot.tracking.recovery import ORPHANED_AFTER, report_interrupted_questions
 from tests.support.fakes import ADA, HERE, JOB, a_job, now, said
 from tests.support.tracking import Stage, a_desk, direct
@@ -22,7 +23,7 @@ CHAT = "0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 async def follow(stage: Stage, text: str = JOB, delivery: str = "") -> str:
     async with stage.bot() as runner:
-        return said(await a_desk(stage, runner.start).follow(text, HERE, ADA, delivery=delivery))
+        return said(await a_desk(stage, runner.start).follow(text, HERE, ADA, request_id=delivery))
 
 
 async def start(_job: object) -> None:
@@ -35,17 +36,12 @@ async def start(_job: object) -> None:
 async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
-    stored_at: list[float] = []
-    following = asyncio.create_task(
-        a_desk(stage, start).follow(
-            text, HERE, ADA, lambda: stored_at.append(asyncio.get_running_loop().time())
-        )
-    )
-    await asyncio.sleep(1.0)
-    assert stored_at == [pytest.approx(0.0)]
+    saved = await FollowService.follow(a_desk(stage, start), text, HERE, ADA)
+    assert isinstance(saved, SavedRequest)
+    assert asyncio.get_running_loop().time() == pytest.approx(0.0)
     (intent,) = stage.asks.rows.values()
     assert (intent.follow, intent.user, intent.place, intent.job) == (follows, ADA, HERE, None)
-    await following
+    await saved.outcome()
     (intent,) = stage.asks.rows.values()
     assert intent.job == JOB and len(stage.watches.rows) == 1
 
