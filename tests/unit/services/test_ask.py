@@ -43,6 +43,7 @@ from bot.domain.questions import (
 from bot.rendering import ask_replies, replies
 from bot.rendering.blocks import TRY_AGAIN, TRY_AGAIN_PRIVATELY
 from bot.services.ask import AskRequest
+from bot.services.intents import SavedRequest
 from bot.services.submission import LONGEST_WAIT_SECONDS, UNKNOWN_JOB_SECONDS
 from bot.tracking.events import JobEventBus
 from bot.tracking.recovery import ORPHANED_AFTER
@@ -61,6 +62,7 @@ from tests.support.ask_world import (
 )
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_watch, now
 from tests.support.fakes import CHAT as NEW_CHAT
+from tests.support.tracking import outcome_of
 
 pytestmark = pytest.mark.looptime
 
@@ -88,16 +90,14 @@ async def retry(desks: Desks) -> Message | None:
 
 async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> None:
     stage = Stage()
-    stored: list[int] = []
     async with stage.bot() as desks:
-        line = await desks.ask.ask(
-            AskRequest(f" {QUESTION} "), HERE, ADA, lambda: stored.append(len(stage.asks.rows))
-        )
+        saved = await desks.ask_desk.ask(AskRequest(f" {QUESTION} "), HERE, ADA)
+        assert isinstance(saved, SavedRequest) and len(stage.asks.rows) == 1
+        line = await saved.outcome()
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
         await asyncio.sleep(60)
     assert line is None
     assert stage.asking.submitted == [Question(QUESTION, DEFAULT)]
-    assert stored == [1]
     (card,) = stage.board.top_level()
     assert "42" in card.message.text
     (watch,) = stage.watches.rows.values()
@@ -482,7 +482,7 @@ async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leav
     async with stage.bot() as dying:
         for asked in (AskRequest(" "), AskRequest(QUESTION)):
             stage.asking.answers[0] = AskRefused("404")
-            assert isinstance(await dying.ask_desk.ask(asked, HERE, ADA), Reply)
+            assert isinstance(await outcome_of(dying.ask_desk.ask(asked, HERE, ADA)), Reply)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
     assert stage.told() == 2 * [ask_replies.interrupted()]

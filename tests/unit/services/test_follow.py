@@ -289,7 +289,7 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
 
 
 @pytest.mark.parametrize(
-    "watch, place, card, person",
+    "card_id, channel, message_ts, user",
     [
         (CardId("another"), HERE, MessageTs("1.0"), ADA),
         (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), MessageTs("1.0"), ADA),
