@@ -18,25 +18,25 @@ from bot.demo.samples import SAMPLES, course, furnish, sample
         ("Which product sells best?", "quick"),
     ],
 )
-def test_a_question_gets_what_the_likest_sample_gets(prompt: str, key: str) -> None:
+def test_question_gets_most_similar_sample(prompt: str, key: str) -> None:
     script, data = course(prompt)
     assert script is sample(key).script
     assert data == (sample(key).data or data)
 
 
-def test_nobody_comes_upon_a_long_wait_by_asking() -> None:
+def test_no_question_gets_a_long_wait() -> None:
     prompts = [known.prompt for known in SAMPLES] + ["And by region?"]
     assert all(course(prompt)[0].queued_seconds < 10 for prompt in prompts)
 
 
-def test_a_samples_own_prompt_gets_that_sample() -> None:
+def test_sample_prompt_gets_its_sample() -> None:
     for known in SAMPLES:
         if known.script is not None and known.key not in ("finished", "hostile", "queued"):
             assert course(known.prompt)[0] is known.script, known.key
 
 
 @pytest.mark.parametrize("prompt", ["", "hi", "Wie wird das Wetter?", "What is this?", "<!here> hello"])
-def test_a_question_like_none_is_answered_with_some_to_try(prompt: str) -> None:
+def test_unmatched_question_gets_suggestions(prompt: str) -> None:
     script, _ = course(prompt)
     assert isinstance(script.end, Complete) and script.end.markdown is not None
     assert "Try one of these" in script.end.markdown
@@ -46,7 +46,7 @@ def test_a_question_like_none_is_answered_with_some_to_try(prompt: str) -> None:
     assert sum(isinstance(end, Failed) for end in ends) == 1
 
 
-def test_there_is_more_than_one_model_to_choose_from() -> None:
+def test_several_models_are_offered() -> None:
     omni = OmniWorld("key")
     furnish(omni)
     assert [model.name for model in omni.organization.models.values()] == ["Shop", "Support"]

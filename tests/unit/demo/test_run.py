@@ -44,7 +44,7 @@ async def told(scene: Scene, state: str) -> None:
 
 
 class TestTheWholeDemo:
-    async def test_tells_its_opening_scene_and_ends_cleanly_on_ctrl_c(self) -> None:
+    async def test_opens_and_stops_cleanly_on_ctrl_c(self) -> None:
         command = [sys.executable, "-m", "bot", "demo", "--no-browser", "--port", "0"]
         async with _program(command) as demo:
             assert demo.stdout is not None
@@ -63,7 +63,7 @@ class TestTheWholeDemo:
         assert f"Ada Byron types {COMMAND} " in story
         assert not _lives(int(re.findall(r"connected, process (\d+)", story)[0]))
 
-    async def test_a_killed_bot_finishes_the_same_card_after_its_restart(self) -> None:
+    async def test_restarted_bot_finishes_same_card(self) -> None:
         async with raised(port=0) as real:
             scene = real.scene
             await scene.start_bot()
@@ -78,7 +78,7 @@ class TestTheWholeDemo:
 
 
 class TestTheBotsProcess:
-    async def test_one_that_ends_by_itself_is_told_and_can_be_started_again(self) -> None:
+    async def test_exited_bot_is_reported_and_restartable(self) -> None:
         broken = (sys.executable, "-c", "import sys; print('first'); print('no such table'); sys.exit(3)")
         async with raised(port=0, command=broken) as stage:
             for _ in range(2):
@@ -107,7 +107,7 @@ class TestTheBotsProcess:
         await asyncio.gather(bot.kill(), bot.start())
         assert bot.pid not in (None, first)
 
-    async def test_it_sees_nothing_of_its_owners_own_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_bot_ignores_the_users_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SLACK_SIGNING_SECRET", "the owner's")
         monkeypatch.setenv("PORT", "1")
         tell = "import os, json; print(json.dumps([dict(os.environ), os.getcwd(), os.listdir()]))"
@@ -123,18 +123,18 @@ class TestTheBotsProcess:
 
 
 class TestTheVisitor:
-    async def test_a_sample_is_refused_that_does_not_exist(self, stage: Stage) -> None:
+    async def test_unknown_sample_is_refused(self, stage: Stage) -> None:
         with pytest.raises(Refused):
             await stage.scene.try_sample("nothing", *ada(stage.scene))
 
     @pytest.mark.parametrize(("who", "text"), [("ada", "/other"), ("ada", "  "), ("nobody", "Hello")])
-    async def test_nobody_types_what_makes_no_sense(self, who: str, text: str, stage: Stage) -> None:
+    async def test_invalid_input_is_refused(self, who: str, text: str, stage: Stage) -> None:
         _, channel = ada(stage.scene)
         person = ada(stage.scene)[0] if who == "ada" else "U0NOBODY"
         with pytest.raises(Refused):
             await stage.scene.type(person, channel, text)
 
-    async def test_nobody_reads_somebody_elses_direct_message(self, stage: Stage) -> None:
+    async def test_direct_messages_are_private(self, stage: Stage) -> None:
         person, _ = ada(stage.scene)
         with pytest.raises(Refused):
             await stage.scene.type(person, stage.scene.slack.dm("grace"), "Hello")
@@ -182,7 +182,7 @@ async def browser(stage: Stage, **headers: str) -> AsyncIterator[httpx.AsyncClie
 
 
 class TestThePagesServer:
-    async def test_serves_its_files_with_a_policy_that_forbids_all_else(self, stage: Stage) -> None:
+    async def test_files_have_strict_content_policy(self, stage: Stage) -> None:
         async with browser(stage) as client:
             page = await client.get("/")
             assert "Omni job bot — demo" in page.text
@@ -240,14 +240,14 @@ class TestThePagesServer:
             answer = await client.post("/do", content=body)
         assert (answer.status_code, set(answer.json())) == (400, {"error"})
 
-    async def test_tells_why_something_can_not_be_done(self, stage: Stage) -> None:
+    async def test_gives_reason_for_failure(self, stage: Stage) -> None:
         user, channel = ada(stage.scene)
         async with browser(stage) as client:
             asked = {"do": "delete", "user": user, "channel": channel, "ts": "1.0"}
             answer = await client.post("/do", json=asked)
         assert (answer.status_code, answer.json()) == (409, {"error": "That message is gone already."})
 
-    async def test_streams_a_snapshot_and_then_what_happens(self, stage: Stage) -> None:
+    async def test_streams_snapshot_then_events(self, stage: Stage) -> None:
         user, channel = ada(stage.scene)
         async with browser(stage) as client, client.stream("GET", "/events") as stream:
             events = _events(stream)
@@ -259,7 +259,7 @@ class TestThePagesServer:
             assert (posted["kind"], posted["message"]["blocks"][0]["text"]) == ("posted", ["Hello"])
             assert (await anext(events))["kind"] == "pulse"
 
-    async def test_takes_the_next_port_where_one_is_taken(self) -> None:
+    async def test_uses_next_free_port(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             async with raised(port=port, command=IDLE) as stage:

@@ -23,7 +23,7 @@ LINK = "https://acme.omniapp.co/chat/1"
         (f"{LINK}?a=1&b=2", f"<{LINK}?a=1&amp;b=2>"),
     ],
 )
-def test_references_get_their_form_and_all_else_is_escaped(typed: str, stored: str) -> None:
+def test_references_are_formatted_and_text_is_escaped(typed: str, stored: str) -> None:
     assert as_stored(typed, [OMNI]) == stored
 
 

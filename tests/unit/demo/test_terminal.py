@@ -42,7 +42,7 @@ def told(*events: dict[str, Any]) -> list[str]:
     return [line[8:].strip() for line in screen.getvalue().splitlines()]
 
 
-def test_what_happens_is_told_in_order() -> None:
+def test_events_are_printed_in_order() -> None:
     assert told(
         said("typed", "/omni-job 1"),
         said("posted", "*Queued* &amp; waiting"),
@@ -65,19 +65,19 @@ def test_pulses_are_silent_unless_the_bot_changed() -> None:
     ]
 
 
-def test_a_long_text_is_cut_after_a_few_lines() -> None:
+def test_long_text_is_cut() -> None:
     lines = told(said("posted", "\n".join(f"line {n}" for n in range(100))))
     assert len(lines) == 6
     assert lines[-1] == "line 5 …"
 
 
-def test_no_text_can_steer_the_terminal() -> None:
+def test_text_cannot_control_the_terminal() -> None:
     screen = Screen(terminal=True)
     story(screen, NO_COLOR="1").tell(said("posted", "\x1b[2J\x07\u202egone\x9b31m"))
     assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(screen.getvalue())
 
 
-def test_colour_is_for_terminals_that_want_it() -> None:
+def test_color_depends_on_the_terminal() -> None:
     assert "\x1b[" not in coloured(terminal=False)
     assert "\x1b[" not in coloured(terminal=True, NO_COLOR="1")
     assert "\x1b[" in coloured(terminal=True)

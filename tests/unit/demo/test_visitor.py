@@ -50,7 +50,7 @@ def put_up(scene: Scene, view: dict[str, Any]) -> None:
 # What is offered
 
 
-def test_the_shortcuts_and_commands_are_those_of_the_manifest() -> None:
+def test_shortcuts_and_commands_match_manifest() -> None:
     features = MANIFEST["features"]
     assert {(s["type"], s["callback_id"], s["name"]) for s in features["shortcuts"]} == {
         (shortcut.kind, shortcut.callback_id, shortcut.name) for shortcut in SHORTCUTS
@@ -66,13 +66,13 @@ def drawn(*blocks: dict[str, Any], **more: Any) -> dict[str, Any]:
     return surface(Surfaces().open("U0ADA", modal(*blocks, **more)), str)
 
 
-def test_a_modal_has_its_words_and_slacks_own_where_it_has_none() -> None:
+def test_modal_uses_default_labels() -> None:
     assert drawn()["close"] == "Cancel"
     seen = drawn(close=plain("Not now"))
     assert (seen["title"], seen["submit"], seen["close"]) == ("Ask Omni", "Ask", "Not now")
 
 
-def test_an_input_has_its_label_its_hint_and_what_it_holds() -> None:
+def test_input_has_label_hint_and_value() -> None:
     seen = drawn(text_input(hint=plain("Short.")), select(initial_option=option("growth")))
     question, model = seen["blocks"]
     assert (question["label"], question["hint"], question["control"]["multiline"]) == (
@@ -84,7 +84,7 @@ def test_an_input_has_its_label_its_hint_and_what_it_holds() -> None:
     assert seen["values"] == {"question": {"question_text": None}, "model": {"model_choice": "growth"}}
 
 
-def test_every_kind_of_input_is_drawn_wherever_it_stands() -> None:
+def test_every_input_kind_is_drawn() -> None:
     accessory = select()["element"] | {"action_id": "beside"}
     seen = drawn(external(), choices("checkboxes"), section(accessory=accessory), button())
     assert [block["type"] for block in seen["blocks"]] == ["input", "input", "section", "actions"]
@@ -104,14 +104,12 @@ def test_nothing_in_a_view_becomes_markup() -> None:
 
 
 @pytest.mark.parametrize("callback_id", ["nothing", "follow_message"])
-async def test_only_the_apps_own_global_shortcuts_are_chosen_from_anywhere(
-    stage: Stage, callback_id: str
-) -> None:
+async def test_only_own_global_shortcuts_work_anywhere(stage: Stage, callback_id: str) -> None:
     with pytest.raises(Refused, match="no such shortcut"):
         await stage.scene.visit.shortcut(person(stage.scene), callback_id)
 
 
-async def test_a_silent_bot_is_told_of(stage: Stage) -> None:
+async def test_silent_bot_is_reported(stage: Stage) -> None:
     scene = stage.scene
     visit, ada = scene.visit, person(scene)
     message = await scene.slack.say("hello", user="ada", channel="data-team")
@@ -127,7 +125,7 @@ async def test_a_silent_bot_is_told_of(stage: Stage) -> None:
             await deed
 
 
-async def test_what_is_gone_can_not_be_used(stage: Stage) -> None:
+async def test_missing_items_cannot_be_used(stage: Stage) -> None:
     visit, ada = stage.scene.visit, person(stage.scene)
     for deed in (
         visit.message_shortcut(ada, "C0DATATEAM", "1.2", "follow_message"),
@@ -141,7 +139,7 @@ async def test_what_is_gone_can_not_be_used(stage: Stage) -> None:
             await deed
 
 
-async def test_a_form_is_its_persons_alone(stage: Stage) -> None:
+async def test_modal_belongs_to_one_user(stage: Stage) -> None:
     scene = stage.scene
     put_up(scene, modal())
     assert scene.visit.modal(person(scene, "grace")) is None
@@ -151,7 +149,7 @@ async def test_a_form_is_its_persons_alone(stage: Stage) -> None:
     assert scene.visit.modal(person(scene)) is None
 
 
-async def test_every_change_of_a_form_or_home_tab_is_told_with_what_it_shows(stage: Stage) -> None:
+async def test_view_changes_are_streamed(stage: Stage) -> None:
     scene, ada = stage.scene, person(stage.scene)
     workspace = scene.slack.workspace
     with scene.events() as events:
@@ -168,7 +166,7 @@ async def test_every_change_of_a_form_or_home_tab_is_told_with_what_it_shows(sta
 
 
 @pytest.mark.parametrize("values", ["", "[]", "3", "{"])
-async def test_values_that_are_no_object_are_the_pages_mistake(stage: Stage, values: str) -> None:
+async def test_values_must_be_an_object(stage: Stage, values: str) -> None:
     put_up(stage.scene, modal())
     headers = {"Origin": stage.page.url, "Content-Type": "application/json"}
     async with httpx.AsyncClient(base_url=stage.page.url, headers=headers, trust_env=False) as client:
@@ -177,7 +175,7 @@ async def test_values_that_are_no_object_are_the_pages_mistake(stage: Stage, val
     assert answer.status_code == 400
 
 
-async def test_commands_do_not_work_in_threads_and_words_do(stage: Stage) -> None:
+async def test_threads_accept_text_but_no_commands(stage: Stage) -> None:
     scene, ada = stage.scene, person(stage.scene)
     parent = await scene.slack.say("hello", user="ada", channel="data-team")
     with pytest.raises(Refused, match="threads"):

@@ -42,7 +42,7 @@ _texts = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=256)
     )
 )
 @example(Question("cut \ud83d", ModelId(MODEL), topic="cut \ud83d"))
-def test_whatever_is_asked_is_as_omni_wants_it(question: Question) -> None:
+def test_requests_match_omnis_schema(question: Question) -> None:
     body = json.loads(json.dumps(submit_body(question)).encode())
     validator("AiJobSubmitBody").validate(body)
     assert set(body) <= set(SCHEMAS["AiJobSubmitBody"]["properties"])
@@ -71,7 +71,7 @@ _VALUES: list[object] = [
 
 
 @pytest.mark.parametrize("field", SCHEMAS["AiJobSubmitBody"]["properties"])
-def test_whatever_the_schema_refuses_is_refused(field: str) -> None:
+def test_requests_against_the_schema_are_refused(field: str) -> None:
     taken = 0
     for value in _VALUES:
         body = {"modelId": MODEL, "prompt": "Why?", field: value}
@@ -90,7 +90,7 @@ def test_whatever_the_schema_refuses_is_refused(field: str) -> None:
 @pytest.mark.parametrize(
     "query", [{}, {"modelKind": "SHARED", "pageSize": "1"}, {"pageSize": "1", "cursor": "after-1"}]
 )
-def test_a_page_of_models_is_as_described(query: Mapping[str, str]) -> None:
+def test_models_page_matches_schema(query: Mapping[str, str]) -> None:
     organization = Organization()
     organization.add_model(None, is_deleted=True)
     page = models_page(organization.models.values(), {**query, "includeDeleted": "1"})
@@ -98,13 +98,13 @@ def test_a_page_of_models_is_as_described(query: Mapping[str, str]) -> None:
     validator("ModelsListResponse").validate(page)
 
 
-def test_a_page_of_users_is_as_described() -> None:
+def test_users_page_matches_schema() -> None:
     page = users_page(Organization().members.values(), {}, most=100, ignores_filter=False)
     assert page["Resources"]
     validator("ScimUsersListResponse").validate(page)
 
 
-async def test_a_submit_a_cancel_and_a_refusal_are_as_described() -> None:
+async def test_submit_cancel_and_errors_match_schema() -> None:
     async with SimulatedOmni() as omni:
         caller = Caller(omni, omni.api_key)
         submitted = await caller.submit()

@@ -71,7 +71,7 @@ async def caller(omni: SimulatedOmni) -> AsyncIterator[Caller]:
 
 
 class TestAJobsCourse:
-    async def test_runs_through_every_state_by_the_clock_alone(self, clock: Clock, caller: Caller) -> None:
+    async def test_runs_through_every_state_over_time(self, clock: Clock, caller: Caller) -> None:
         job = caller.omni.add(WHOLE)
         seen = []
         for _ in range(9):
@@ -95,7 +95,7 @@ class TestAJobsCourse:
             "updatedAt": "2023-11-14T22:13:23.000Z",
         }
 
-    async def test_an_older_job_is_as_far_as_its_age_says(self, caller: Caller) -> None:
+    async def test_older_job_has_advanced(self, caller: Caller) -> None:
         job = caller.omni.add(WHOLE, age_seconds=100)
         body = await caller.status(job)
         assert (body["createdAt"], body["completedAt"]) == (
@@ -108,7 +108,7 @@ class TestAJobsCourse:
         clock.now += 1e6
         assert (await caller.status(job))["state"] == "QUEUED"
 
-    def test_a_script_can_not_be_cancelled_while_delivering(self) -> None:
+    def test_script_cannot_be_cancelled_while_delivering(self) -> None:
         with pytest.raises(ValueError, match="DELIVERING"):
             Script(delivering_seconds=1.0, end=Cancelled())
 
@@ -164,7 +164,7 @@ class TestTheStatusBody:
         caller.omni.restore(job)
         assert (await caller.status(job))["state"] == "QUEUED"
 
-    async def test_can_be_anything_at_all(self, caller: Caller) -> None:
+    async def test_can_be_arbitrary(self, caller: Caller) -> None:
         job = caller.omni.add(WHOLE)
         caller.omni.raw(job, b"<html>")
         assert (await caller.get(f"/api/v1/ai/jobs/{job}")).content == b"<html>"
@@ -177,7 +177,7 @@ class TestTheStatusBody:
 
 
 class TestRefusals:
-    async def test_an_id_that_is_no_uuid_is_400(self, caller: Caller) -> None:
+    async def test_invalid_id_is_400(self, caller: Caller) -> None:
         answer = await caller.get("/api/v1/ai/jobs/42")
         assert answer.json() == {"detail": "Invalid job ID format. Must be a valid UUID.", "status": 400}
         assert answer.status_code == 400
@@ -206,7 +206,7 @@ class TestRefusals:
 
 
 class TestTheLimit:
-    async def test_sixty_a_minute_pass_and_the_next_is_429(self, clock: Clock, caller: Caller) -> None:
+    async def test_sixty_first_request_in_a_minute_is_429(self, clock: Clock, caller: Caller) -> None:
         job = caller.omni.add(Script(math.inf))
         for _ in range(60):
             await caller.status(job)
@@ -233,7 +233,7 @@ class TestTheLimit:
         answer = await caller.get("/api/v1/models")
         assert answer.headers["Retry-After"] == "7"
 
-    async def test_the_worst_minute_is_found_wherever_it_lies(self, clock: Clock, caller: Caller) -> None:
+    async def test_busiest_minute_is_found(self, clock: Clock, caller: Caller) -> None:
         for pause in (0, 50, 5, 4, 1, 59):
             clock.now += pause
             await caller.get("/api/v1/models")
@@ -272,9 +272,7 @@ class TestTrouble:
 
 
 class TestCancelling:
-    async def test_a_queued_job_ends_at_once_without_having_started(
-        self, clock: Clock, caller: Caller
-    ) -> None:
+    async def test_queued_job_is_cancelled_at_once(self, clock: Clock, caller: Caller) -> None:
         job = caller.omni.add(WHOLE)
         clock.now += 1
         answer = await caller.cancel(job)
@@ -387,9 +385,7 @@ class TestTheResult:
         raw = caller.omni.add(Script(), data=JobData(raw=b"no JSON"))
         assert (await caller.get(f"/api/v1/ai/jobs/{raw}/result")).content == b"no JSON"
 
-    async def test_has_a_picture_where_there_is_one_and_the_organisation_has_the_feature(
-        self, caller: Caller
-    ) -> None:
+    async def test_has_picture_if_feature_is_enabled(self, caller: Caller) -> None:
         job = caller.omni.add(Script(), data=JobData(picture=PNG))
         answer = await caller.get(f"/api/v1/ai/jobs/{job}/vis")
         assert (answer.content, answer.headers["Content-Type"]) == (PNG, "image/png")
@@ -411,17 +407,17 @@ class TestConversations:
         ]
 
     @pytest.mark.parametrize("shown", [False, True])
-    async def test_a_running_job_has_a_turn_only_if_so_switched(self, shown: bool, caller: Caller) -> None:
+    async def test_running_job_has_turn_only_if_enabled(self, shown: bool, caller: Caller) -> None:
         caller.omni.running_jobs_in_chats = shown
         job = caller.omni.add(WHOLE, conversation_id=UNKNOWN)
         body = (await caller.get(f"/api/v1/ai/conversations/{UNKNOWN}")).json()
         assert [m.get("jobId") for m in body["messages"]] == ([None, job] if shown else [None])
 
-    async def test_an_unknown_one_is_404_and_no_uuid_400(self, caller: Caller) -> None:
+    async def test_unknown_is_404_and_invalid_is_400(self, caller: Caller) -> None:
         assert (await caller.get(f"/api/v1/ai/conversations/{UNKNOWN}")).status_code == 404
         assert (await caller.get("/api/v1/ai/conversations/42")).status_code == 400
 
-    async def test_a_chat_url_opens_a_page_that_costs_no_request(self, caller: Caller) -> None:
+    async def test_chat_page_costs_no_api_request(self, caller: Caller) -> None:
         url = (await caller.status(caller.omni.add(WHOLE)))["omniChatUrl"]
         async with httpx.AsyncClient(trust_env=False) as browser:
             page = await browser.get(url)
@@ -440,7 +436,7 @@ class TestSubmitting:
         status = await caller.status(body["jobId"])
         assert (status["state"], status["prompt"]) == ("COMPLETE", "Why?")
 
-    async def test_a_second_one_in_a_busy_conversation_is_409(self, clock: Clock, caller: Caller) -> None:
+    async def test_second_job_in_busy_conversation_is_409(self, clock: Clock, caller: Caller) -> None:
         caller.omni.add(WHOLE, conversation_id=UNKNOWN)
         model = (await caller.get("/api/v1/models")).json()["records"][0]["id"]
         asked = {"modelId": model, "prompt": "And?", "conversationId": UNKNOWN}
@@ -493,9 +489,7 @@ class TestTheSamples:
         assert (await caller.status(job))["state"] == "CANCELLED"
 
     @pytest.mark.parametrize("key", [sample.key for sample in SAMPLES if sample.group == "answer"])
-    async def test_what_an_answer_holds_can_be_seen_soon(
-        self, key: str, clock: Clock, caller: Caller
-    ) -> None:
+    async def test_answers_appear_soon(self, key: str, clock: Clock, caller: Caller) -> None:
         job = sample(key).start(caller.omni)
         clock.now += 5
         assert (await caller.status(job))["resultSummary"]

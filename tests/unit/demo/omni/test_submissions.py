@@ -35,28 +35,26 @@ def said(answer: httpx.Response) -> tuple[int, str]:
 
 
 class TestInWhoseName:
-    async def test_the_organisations_key_asks_as_its_owner_or_as_anybody(
-        self, omni: SimulatedOmni, caller: Caller
-    ) -> None:
+    async def test_organization_key_can_ask_as_any_user(self, omni: SimulatedOmni, caller: Caller) -> None:
         for as_user in (None, ADA, ADA.upper()):
             await caller.submit(as_user=as_user)
         assert [job.user_id for job in omni.jobs.values()] == [KEY_OWNER, ADA, ADA]
 
-    async def test_a_personal_token_asks_as_its_own_user_only(self, omni: SimulatedOmni, ada: Caller) -> None:
+    async def test_personal_token_asks_only_as_its_user(self, omni: SimulatedOmni, ada: Caller) -> None:
         assert (await ada.submit()).status_code == 201
         assert said(await ada.submit(as_user=GRACE))[0] == 403
         assert said(await ada.submit(as_user=ADA))[0] == 403
         assert [job.user_id for job in omni.jobs.values()] == [ADA]
 
     @pytest.mark.parametrize("as_user, status", [(UNKNOWN, 404), ("ada@example.com", 400), (GRACE, 403)])
-    async def test_nobody_asks_as_somebody_who_is_not_there_or_no_longer(
+    async def test_unknown_and_inactive_users_cannot_ask(
         self, as_user: str, status: int, omni: SimulatedOmni, caller: Caller
     ) -> None:
         omni.organization.change_member(GRACE, is_active=False)
         assert said(await caller.submit(as_user=as_user))[0] == status
         assert omni.jobs == {}
 
-    async def test_nobody_asks_who_may_not_use_ai(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_users_without_ai_cannot_ask(self, omni: SimulatedOmni, caller: Caller) -> None:
         omni.organization.change_member(ADA, may_use_ai=False)
         assert said(await caller.submit(as_user=ADA)) == (403, "Insufficient permissions")
         omni.organization.has_ai = False
@@ -84,7 +82,7 @@ class TestWhatIsAsked:
             {"progressWebhookEnabled": True},
         ],
     )
-    def test_what_the_document_does_not_allow_is_400(self, changed: dict[str, object]) -> None:
+    def test_undocumented_request_is_400(self, changed: dict[str, object]) -> None:
         with pytest.raises(Refusal) as refused:
             read_submission(json.dumps(ASKED | changed).encode())
         assert refused.value.status == 400
@@ -102,10 +100,10 @@ class TestWhatIsAsked:
             {"webhookMetadata": {"channel": "C1"}, "progressWebhookEnabled": False},
         ],
     )
-    def test_what_it_allows_is_taken(self, changed: dict[str, object]) -> None:
+    def test_documented_request_is_accepted(self, changed: dict[str, object]) -> None:
         assert read_submission(json.dumps(ASKED | changed).encode()).prompt == "Why?"
 
-    async def test_what_is_refused_is_not_begun(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_refused_request_starts_no_job(self, omni: SimulatedOmni, caller: Caller) -> None:
         assert said(await caller.submit(model=MODEL)) == (400, "Bad Request: Unrecognized key: model")
         assert omni.jobs == {}
 
@@ -114,7 +112,7 @@ class TestWhatIsAsked:
             answer = await client.post(f"{omni.base_url}/api/v1/ai/jobs", json={"modelId": MODEL})
         assert said(answer) == (400, "Bad Request: prompt: Required")
 
-    async def test_only_shared_models_that_are_there_can_be_asked(
+    async def test_only_existing_shared_models_can_be_asked(
         self, omni: SimulatedOmni, caller: Caller
     ) -> None:
         schema = omni.organization.add_model("Raw", kind="SCHEMA")
@@ -124,15 +122,13 @@ class TestWhatIsAsked:
         assert said(await caller.submit(topicName="weather"))[0] == 404
         assert said(await caller.submit(branchId=UNKNOWN))[0] == 404
 
-    async def test_a_job_tells_what_it_was_asked_of(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_job_names_its_model(self, omni: SimulatedOmni, caller: Caller) -> None:
         finance = omni.organization.add_model("Finance", "ledger")
         begun = (await caller.submit(modelId=finance, topicName="ledger", prompt="And now?")).json()
         status = await caller.list(f"/api/v1/ai/jobs/{begun['jobId']}")
         assert (status["modelId"], status["topicName"], status["prompt"]) == (finance, "ledger", "And now?")
 
-    async def test_a_conversation_goes_on_with_one_job_at_a_time(
-        self, omni: SimulatedOmni, caller: Caller
-    ) -> None:
+    async def test_conversation_runs_one_job_at_a_time(self, omni: SimulatedOmni, caller: Caller) -> None:
         chat = UNKNOWN
         assert said(await caller.submit(conversationId=chat))[0] == 404
         omni.add(Script(), conversation_id=chat)
@@ -143,7 +139,7 @@ class TestWhatIsAsked:
         assert said(refused) == (409, "Active job exists for conversation")
 
     @pytest.mark.parametrize("private, status", [(False, 201), (True, 404)])
-    async def test_somebody_elses_conversation_goes_on_unless_so_switched(
+    async def test_foreign_conversation_can_be_forbidden(
         self, private: bool, status: int, omni: SimulatedOmni, caller: Caller
     ) -> None:
         omni.chats_are_private = private
@@ -155,7 +151,7 @@ class TestWhatIsAsked:
 
 
 class TestLostAnswers:
-    async def test_a_gateway_may_give_up_on_what_was_taken(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_gateway_can_fail_after_acceptance(self, omni: SimulatedOmni, caller: Caller) -> None:
         omni.faults.plan(TAKEN_YET_504, on=SUBMIT)
         answer = await caller.submit()
         assert (answer.status_code, answer.text[:6]) == (504, "<html>")
@@ -169,14 +165,14 @@ class TestLostAnswers:
 
 
 class TestWhoMayCancel:
-    async def test_owners_their_own(self, omni: SimulatedOmni, ada: Caller) -> None:
+    async def test_owners_cancel_their_own_jobs(self, omni: SimulatedOmni, ada: Caller) -> None:
         own, others = omni.add(RUNNING, user_id=ADA), omni.add(RUNNING, user_id=GRACE)
         assert (await ada.cancel(own)).json()["state"] == "CANCELLED"
         assert said(await ada.cancel(others)) == (403, "Permission denied")
         status = await ada.list(f"/api/v1/ai/jobs/{own}")
         assert status["cancelledBy"] == ADA
 
-    async def test_admins_and_their_key_everybodys(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_admins_cancel_every_job(self, omni: SimulatedOmni, caller: Caller) -> None:
         job = omni.add(RUNNING, user_id=GRACE)
         omni.organization.change_member(KEY_OWNER, is_admin=False)
         assert said(await caller.cancel(job))[0] == 403
@@ -192,9 +188,7 @@ async def test_a_personal_token_sees_only_its_own_chats(omni: SimulatedOmni, ada
 
 
 class TestModels:
-    async def test_come_page_by_page_in_the_order_asked_for(
-        self, omni: SimulatedOmni, caller: Caller
-    ) -> None:
+    async def test_are_paged_in_requested_order(self, omni: SimulatedOmni, caller: Caller) -> None:
         for name in ("Finance", "Zoo", "Apples"):
             omni.organization.add_model(name)
         query = {"modelKind": "SHARED", "sortField": "name", "pageSize": "3"}
@@ -205,7 +199,7 @@ class TestModels:
         assert [record["name"] for record in last["records"]] == ["Zoo"]
         assert (last["pageInfo"]["hasNextPage"], last["pageInfo"]["nextCursor"]) == (False, None)
 
-    async def test_deleted_ones_and_other_kinds_are_shown_where_asked_for(
+    async def test_deleted_and_other_kinds_appear_on_request(
         self, omni: SimulatedOmni, caller: Caller
     ) -> None:
         omni.organization.add_model("Old", is_deleted=True)
@@ -231,7 +225,7 @@ class TestModels:
             models_page([], query)
         assert refused.value.status == 400
 
-    async def test_have_topics_some_of_them_hidden(self, caller: Caller) -> None:
+    async def test_have_visible_and_hidden_topics(self, caller: Caller) -> None:
         body = await caller.list(f"/api/v1/models/{MODEL}/topic")
         assert body["success"]
         assert {topic["name"]: topic.get("hidden", False) for topic in body["topics"]} == {
@@ -240,21 +234,19 @@ class TestModels:
             "order_items_raw": True,
         }
 
-    async def test_that_are_not_there_have_none(self, caller: Caller) -> None:
+    async def test_missing_models_have_no_topics(self, caller: Caller) -> None:
         answer = await caller.get(f"/api/v1/models/{UNKNOWN}/topic")
         assert (answer.status_code, answer.content) == (404, b"")
 
 
 class TestUsers:
-    async def test_are_found_by_their_address_in_any_case(self, omni: SimulatedOmni, caller: Caller) -> None:
+    async def test_are_found_by_email_in_any_case(self, omni: SimulatedOmni, caller: Caller) -> None:
         twin = omni.organization.add_member("Ada@Example.com", is_active=False)
         body = await caller.list("/api/scim/v2/Users", filter='userName eq "ADA@example.com"')
         assert [(user["id"], user["active"]) for user in body["Resources"]] == [(ADA, True), (twin, False)]
         assert (body["totalResults"], body["startIndex"], body["itemsPerPage"]) == (2, 1, 2)
 
-    async def test_an_address_may_hold_what_the_filter_escapes(
-        self, omni: SimulatedOmni, caller: Caller
-    ) -> None:
+    async def test_email_may_contain_escaped_characters(self, omni: SimulatedOmni, caller: Caller) -> None:
         odd = omni.organization.add_member('"a\\b"+c@example.com')
         body = await caller.list("/api/scim/v2/Users", filter=r'userName eq "\"a\\b\"+c@example.com"')
         assert [user["id"] for user in body["Resources"]] == [odd]
@@ -281,7 +273,7 @@ class TestUsers:
             users_page([], query, most=100, ignores_filter=True)
         assert refused.value.status == 400
 
-    async def test_an_odd_question_has_an_answer_without_a_body(self, caller: Caller) -> None:
+    async def test_odd_question_gets_empty_response(self, caller: Caller) -> None:
         answer = await caller.get("/api/scim/v2/Users", filter="ada@example.com")
         assert (answer.status_code, answer.content) == (400, b"")
 
@@ -291,7 +283,7 @@ class TestUsers:
         assert (await caller.get("/api/scim/v2/users")).status_code == 200
         assert (await caller.get("/api/scim/v2/Users")).status_code == 404
 
-    async def test_are_not_for_personal_tokens_or_strangers(self, omni: SimulatedOmni, ada: Caller) -> None:
+    async def test_personal_tokens_and_strangers_are_refused(self, omni: SimulatedOmni, ada: Caller) -> None:
         refused = await ada.get("/api/scim/v2/Users")
         assert (refused.status_code, refused.content) == (403, b"")
         stranger = await Caller(omni, "wrong").get("/api/scim/v2/Users")

@@ -73,9 +73,7 @@ async def submit(omni: SimulatedOmni, **more: object) -> str:
     return str(answer.json()["jobId"])
 
 
-async def test_the_end_is_told_once_signed_and_in_the_documented_form(
-    omni: SimulatedOmni, told: Told
-) -> None:
+async def test_end_is_sent_once_signed_as_documented(omni: SimulatedOmni, told: Told) -> None:
     job = await submit(
         omni, webhookUrl=told.url, webhookSigningSecret=SECRET, webhookMetadata={"channel": "C1"}
     )
@@ -97,7 +95,7 @@ async def test_the_end_is_told_once_signed_and_in_the_documented_form(
     }
 
 
-async def test_progress_is_told_where_it_is_wanted_and_never_again(omni: SimulatedOmni, told: Told) -> None:
+async def test_progress_is_sent_once_if_requested(omni: SimulatedOmni, told: Told) -> None:
     told.answers = [500, 200]
     await submit(omni, webhookUrl=told.url, webhookSigningSecret=SECRET, progressWebhookEnabled=True)
     await told.until(2)
@@ -108,7 +106,7 @@ async def test_progress_is_told_where_it_is_wanted_and_never_again(omni: Simulat
     ]
 
 
-async def test_the_end_is_told_until_it_is_taken(omni: SimulatedOmni, told: Told) -> None:
+async def test_end_is_sent_until_accepted(omni: SimulatedOmni, told: Told) -> None:
     omni.script_for_submitted = Script(0.0, (), 0.0, Failed("No such column"))
     told.answers = [503, 200]
     await submit(omni, webhookUrl=told.url, webhookSigningSecret=SECRET)
@@ -118,7 +116,7 @@ async def test_the_end_is_told_until_it_is_taken(omni: SimulatedOmni, told: Told
     assert first == second and first["status"] == "FAILED" and "result_summary" not in first
 
 
-async def test_a_cancelled_job_tells_nothing(omni: SimulatedOmni, told: Told) -> None:
+async def test_cancelled_job_sends_no_webhook(omni: SimulatedOmni, told: Told) -> None:
     omni.script_for_submitted = Script(0.4)
     job = await submit(omni, webhookUrl=told.url, webhookSigningSecret=SECRET, progressWebhookEnabled=True)
     omni.cancel(job)
@@ -127,7 +125,7 @@ async def test_a_cancelled_job_tells_nothing(omni: SimulatedOmni, told: Told) ->
     assert told.requests == []
 
 
-async def test_a_job_without_a_webhook_tells_nothing(omni: SimulatedOmni) -> None:
+async def test_job_without_webhook_sends_nothing(omni: SimulatedOmni) -> None:
     await submit(omni)
     await asyncio.sleep(0.5)
 

@@ -24,18 +24,18 @@ def shared(*files: StoredFile, text: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_every_specimen_is_one_that_slack_takes_and_the_page_draws(name: str) -> None:
+def test_specimens_are_valid_and_drawn(name: str) -> None:
     assert judge("text", BLOCKS[name]) is None
     assert all(view(raw)["type"] != "unknown" for raw in BLOCKS[name])
 
 
-def test_what_is_read_aloud_holds_no_markup() -> None:
+def test_spoken_text_has_no_markup() -> None:
     text = "*Queued* since <!date^1777903350^{date_short_pretty} {time}|2026-05-04 14:02 UTC> by <@U0ADA>"
     assert shared(text=text)["said"] == "Queued since 2026-05-04 14:02 UTC by @U0ADA"
 
 
 class TestTasks:
-    def test_a_task_keeps_its_state_and_what_is_told_of_it(self) -> None:
+    def test_task_keeps_state_and_details(self) -> None:
         seen = view(TASKS[1])
         assert (seen["type"], seen["status"]) == ("task", "in_progress")
         assert seen["details"][0]["children"][0] == {"tag": "code", "children": ["order_items"]}
@@ -44,7 +44,7 @@ class TestTasks:
     def test_a_hidden_title_is_hidden(self) -> None:
         assert view(TASKS[0] | {"hide_title": True})["title"] == ""
 
-    def test_a_source_elsewhere_than_on_the_web_is_no_link(self) -> None:
+    def test_non_web_source_is_not_linked(self) -> None:
         source = {"type": "url", "url": "javascript:alert(1)", "text": "Orders"}
         assert view(TASKS[0] | {"sources": [source]})["sources"] == [{"tag": "span", "children": ["Orders"]}]
 
@@ -54,7 +54,7 @@ class TestTasks:
 
 
 class TestData:
-    def test_a_table_is_sorted_by_its_numbers_and_not_by_how_they_are_written(self) -> None:
+    def test_table_sorts_numerically(self) -> None:
         seen = view(DATA_TABLE)
         assert [cell["text"] for cell in seen["head"]] == [["Product"], ["Orders"], ["Revenue"]]
         assert seen["rows"][0] == [
@@ -64,7 +64,7 @@ class TestData:
         ]
         assert (seen["page_size"], seen["row_header"]) == (5, 0)
 
-    def test_the_values_of_a_chart_stand_in_the_order_of_its_categories(self) -> None:
+    def test_chart_values_follow_category_order(self) -> None:
         points = [{"label": "May", "value": 2}, {"label": "April", "value": 1}]
         shuffled = {"type": "line", "series": [{"name": "Online", "data": points}]}
         axes = {"axis_config": {"categories": ["April", "May", "June"]}}
@@ -81,7 +81,7 @@ class TestData:
 
 
 class TestImages:
-    def test_an_image_comes_from_an_address_or_from_a_file(self) -> None:
+    def test_image_has_url_or_file(self) -> None:
         image = {"type": "image", "alt_text": "Bars"}
         assert view(image | {"image_url": "https://a.b/c.png"})["url"] == "https://a.b/c.png"
         assert view(image | {"slack_file": {"url": "https://a.b/c.png"}})["url"] == "https://a.b/c.png"
@@ -108,18 +108,18 @@ class TestFiles:
         assert shared(SHEET)["blocks"] == []
         assert len(shared(SHEET, text="The rows")["blocks"]) == 1
 
-    def test_a_picture_says_its_size_and_what_is_on_it(self) -> None:
+    def test_picture_has_size_and_description(self) -> None:
         (seen,) = shared(PICTURE)["files"]
         assert (seen["kind"], seen["width"], seen["height"]) == ("image", WIDTH, HEIGHT)
         assert seen["alt"] == "Bars that rise from April to September"
 
-    def test_a_sheet_shows_its_first_rows_and_how_many_follow(self) -> None:
+    def test_sheet_shows_first_rows_and_count(self) -> None:
         (seen,) = shared(SHEET)["files"]
         assert seen["head"] == [["month", "online", "stores", "marketplace"]]
         assert seen["rows"][0] == ["2026-04", "412300", "455900", "61200"]
         assert len(seen["rows"]) + seen["more"] == 54
 
-    def test_a_long_sheet_counts_the_lines_that_are_not_read(self) -> None:
+    def test_long_sheet_counts_unread_lines(self) -> None:
         long = StoredFile("F1", "long.csv", 0, content=b"a,b\r\n" + b"1,2\r\n" * 5_000)
         (seen,) = shared(long)["files"]
         assert (len(seen["rows"]), seen["more"]) == (5, 4_995)
@@ -128,13 +128,13 @@ class TestFiles:
         quoted = StoredFile("F1", "q.csv", 0, content=b'a,b\r\n"1,2","say ""hi"""\r\n')
         assert shared(quoted)["files"][0]["rows"] == [["1,2", 'say "hi"']]
 
-    def test_markdown_is_read_and_any_other_text_is_not(self) -> None:
+    def test_only_markdown_files_are_rendered(self) -> None:
         (answer,) = shared(ANSWER)["files"]
         assert answer["text"][0] == {"tag": "h4", "children": ["Quarterly sales review"]}
         (plain,) = shared(StoredFile("F1", "steps.txt", 7, content=b"# steps"))["files"]
         assert plain["text"] == [{"tag": "pre", "children": ["# steps"]}]
 
-    def test_a_file_without_a_beginning_shows_its_name(self) -> None:
+    def test_file_without_preview_shows_name(self) -> None:
         (seen,) = shared(OTHER)["files"]
         assert (seen["kind"], seen["title"]) == ("other", OTHER.name)
 
@@ -148,15 +148,15 @@ class TestFiles:
             (2_000_000_000_000, "2000 GB"),
         ],
     )
-    def test_sizes_are_told_as_people_read_them(self, length: int, words: str) -> None:
+    def test_sizes_are_human_readable(self, length: int, words: str) -> None:
         assert messages.size(length).replace("\N{NO-BREAK SPACE}", " ") == words
 
-    def test_a_picture_that_is_none_has_no_size(self) -> None:
+    def test_invalid_picture_has_no_size(self) -> None:
         (seen,) = shared(StoredFile("F1", "x.png", 3, content=b"GIF"))["files"]
         assert seen["width"] is None
 
 
-def test_a_drawn_picture_is_as_tall_as_its_values() -> None:
+def test_drawn_picture_height_follows_values() -> None:
     low, high = bars((1, 1)), bars((1, 2))
     assert low != high
     assert low.startswith(b"\x89PNG") and low.endswith(b"IEND\xaeB`\x82")

@@ -55,10 +55,10 @@ class TestMrkdwn:
             ("<img src=x onerror=alert(1)>", ["<img src=x onerror=alert(1)>"]),
         ],
     )
-    def test_is_read_as_slack_reads_it(self, text: str, tree: list[Node]) -> None:
+    def test_is_parsed_like_slack(self, text: str, tree: list[Node]) -> None:
         assert mrkdwn(text, name) == tree
 
-    def test_a_date_keeps_its_time_and_form_for_the_reader(self) -> None:
+    def test_date_keeps_time_and_format(self) -> None:
         (node,) = mrkdwn("<!date^1700000000^{date_short_pretty} {time}|14 Nov>", name)
         assert node == {
             "tag": "time",
@@ -76,7 +76,7 @@ class TestMrkdwn:
         assert words(tree) == "Queued since at 5by @Ada Byron"
 
     @given(st.text())
-    def test_nothing_breaks_it_and_no_link_leaves_the_web(self, text: str) -> None:
+    def test_arbitrary_text_is_safe(self, text: str) -> None:
         for node in every(mrkdwn(text, name)):
             assert (
                 node.get("href", "https:").lower().startswith(("http:", "https:", "mailto:"))
@@ -85,7 +85,7 @@ class TestMrkdwn:
 
 
 class TestMarkdown:
-    def test_what_slack_draws_is_drawn(self) -> None:
+    def test_supported_markdown_is_drawn(self) -> None:
         tree = markdown("# One\n\n**two** ~~three~~\n\n3. four\n\n---\n\n```sql\nselect 1\n```", name)
         assert tree == [
             tag("h4", "One"),
@@ -95,7 +95,7 @@ class TestMarkdown:
             tag("pre", "select 1", language="sql"),
         ]
 
-    def test_an_item_that_begins_with_a_box_is_a_task(self) -> None:
+    def test_item_with_checkbox_is_a_task(self) -> None:
         tree = markdown("- [x] done\n- [ ] **open**\n- [y] neither\n- [x]", name)
         assert [node.get("task") for node in every(tree) if node["tag"] == "li"] == [
             "done",
@@ -105,7 +105,7 @@ class TestMarkdown:
         ]
         assert words(tree) == "doneopen[y] neither[x]"
 
-    def test_an_item_of_several_paragraphs_may_be_a_task(self) -> None:
+    def test_item_with_paragraphs_can_be_task(self) -> None:
         (item,) = [n for n in every(markdown("1. [ ] one\n\n   more", name)) if n["tag"] == "li"]
         assert (item["task"], words([item])) == ("open", "onemore")
 
@@ -118,7 +118,7 @@ class TestMarkdown:
         assert words(markdown("<b>x</b> <script>y</script>", name)) == "<b>x</b> <script>y</script>"
 
     @pytest.mark.parametrize("href", ["javascript:alert(1)", "data:text/html,x", "vbscript:x", "slack://x"])
-    def test_a_link_elsewhere_than_to_the_web_is_none(self, href: str) -> None:
+    def test_non_web_link_is_text(self, href: str) -> None:
         assert not [n for n in every(markdown(f"[x]({href}) ![y]({href})", name)) if n["tag"] == "a"]
 
     def test_an_image_is_a_link_to_it(self) -> None:

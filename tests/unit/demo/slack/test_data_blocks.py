@@ -72,17 +72,17 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_slack_takes_it(name: str) -> None:
+def test_valid_data_blocks_are_accepted(name: str) -> None:
     assert judge("text", [GOOD[name]]) is None
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_slack_refuses_it(name: str) -> None:
+def test_invalid_data_blocks_are_refused(name: str) -> None:
     refusal = judge("text", [BAD[name]])
     assert refusal is not None and refusal.error == "invalid_blocks"
 
 
-def test_a_message_holds_two_charts_and_twenty_thousand_characters_of_cells() -> None:
+def test_message_limits_charts_and_cell_text() -> None:
     assert judge("text", [chart(), copy.deepcopy(chart())]) is None
     assert judge("text", [chart()] * 3) is not None
     assert judge("text", [table() | {"rows": [[cell()], [cell("x" * 20_000)]]}]) is not None

@@ -40,7 +40,7 @@ async def uploaded(api: Api, content: bytes = CSV, **more: Any) -> str:
     return str(begun.body["file_id"])
 
 
-async def test_a_file_comes_into_the_thread_as_a_message(api: Api) -> None:
+async def test_file_is_a_message_in_thread(api: Api) -> None:
     card = await api.post()
     file = await uploaded(api, name="chart.png", alt_txt="Bars")
     assert (await complete(api, file, thread_ts=card)).body["files"] == [
@@ -72,7 +72,7 @@ async def test_a_file_may_be_sent_as_a_form(api: Api) -> None:
         ({"filename": "a.png", "length": 3, "alt_txt": "x" * 1001}, "alt_txt_too_large"),
     ],
 )
-async def test_an_upload_that_can_not_be_is_not_begun(api: Api, args: dict[str, Any], error: str) -> None:
+async def test_invalid_upload_is_not_started(api: Api, args: dict[str, Any], error: str) -> None:
     assert (await api("files.getUploadURLExternal", **args)).error == error
 
 
@@ -84,25 +84,25 @@ async def test_an_upload_that_can_not_be_is_not_begun(api: Api, args: dict[str, 
         ("images", "a.png", "None"),
     ],
 )
-async def test_admins_decide_what_may_be_uploaded(api: Api, allowed: Any, name: str, error: str) -> None:
+async def test_admins_restrict_uploads(api: Api, allowed: Any, name: str, error: str) -> None:
     api.slack.workspace.files.allowed = allowed
     assert (await begin(api, name=name)).error == error
 
 
-async def test_without_the_scope_no_step_is_taken(api: Api) -> None:
+async def test_upload_needs_its_scope(api: Api) -> None:
     file = await uploaded(api)
     api.slack.granted_scopes.discard("files:write")
     assert (await begin(api)).error == "missing_scope"
     assert (await complete(api, file)).error == "missing_scope"
 
 
-async def test_other_bytes_than_announced_are_no_file(api: Api) -> None:
+async def test_wrong_size_is_refused(api: Api) -> None:
     begun = await begin(api)
     assert await send(api, begun.body["upload_url"], CSV + b"!") == 400
     assert (await complete(api, begun.body["file_id"])).error == "file_not_found"
 
 
-async def test_an_address_takes_one_file_and_no_token(api: Api) -> None:
+async def test_upload_url_accepts_one_file(api: Api) -> None:
     address = (await begin(api)).body["upload_url"]
     assert await send(api, address, headers={"Authorization": f"Bearer {api.slack.bot_token}"}) == 400
     assert await send(api, address) == 200
@@ -113,11 +113,11 @@ async def test_an_address_takes_one_file_and_no_token(api: Api) -> None:
     "channel, error",
     [("random", "not_in_channel"), ("leadership", "channel_not_found"), ("old-project", "is_archived")],
 )
-async def test_where_the_bot_is_no_member_no_file_comes(api: Api, channel: str, error: str) -> None:
+async def test_upload_needs_membership(api: Api, channel: str, error: str) -> None:
     assert (await complete(api, await uploaded(api), channel)).error == error
 
 
-async def test_a_file_is_shared_once_and_only_under_a_parent(api: Api) -> None:
+async def test_file_is_shared_once_under_parent(api: Api) -> None:
     card = await api.post()
     reply = await api.post(thread_ts=card)
     file = await uploaded(api)

@@ -51,7 +51,7 @@ async def called() -> AsyncIterator[Called]:
         yield called
 
 
-async def test_each_request_is_signed_as_the_sdk_wants_it(called: Called) -> None:
+async def test_requests_have_valid_signatures(called: Called) -> None:
     await called.slack.command("ü & =", user="ada", channel="data-team")
     await called.slack.mention("ü", user="ada", channel="data-team")
     verifier = SignatureVerifier(called.slack.request_url.signing_secret)
@@ -59,7 +59,7 @@ async def test_each_request_is_signed_as_the_sdk_wants_it(called: Called) -> Non
     assert all(verifier.is_valid_request(body, headers) for headers, body in called.calls)
 
 
-async def test_a_command_is_a_form_and_a_click_a_form_with_a_payload_and_an_event_json(
+async def test_requests_have_slacks_content_types(
     called: Called,
 ) -> None:
     await called.slack.command("x", user="ada", channel="data-team")
@@ -90,9 +90,7 @@ async def test_a_command_may_be_answered_in_text_or_json(
 
 
 @pytest.mark.parametrize("status", [201, 302, 401, 404, 500, 503])
-async def test_a_command_is_acknowledged_by_200_only_and_never_sent_again(
-    called: Called, status: int
-) -> None:
+async def test_command_needs_200_and_is_not_resent(called: Called, status: int) -> None:
     called.answers = [web.Response(status=status, headers={"Location": "/elsewhere"})]
     acked = await called.slack.command("x", user="ada", channel="data-team")
     assert not acked.acked
@@ -100,7 +98,7 @@ async def test_a_command_is_acknowledged_by_200_only_and_never_sent_again(
     assert len(called.calls) == 1
 
 
-async def test_what_is_not_answered_in_time_is_not_acknowledged(called: Called) -> None:
+async def test_late_answer_is_no_acknowledgement(called: Called) -> None:
     called.slack.request_url.ack_seconds = 0.05
     called.delay_seconds = 0.2
     began = time.monotonic()
@@ -108,13 +106,13 @@ async def test_what_is_not_answered_in_time_is_not_acknowledged(called: Called) 
     assert time.monotonic() - began < 0.2
 
 
-async def test_an_address_at_which_nobody_listens_acknowledges_nothing(called: Called) -> None:
+async def test_unreachable_url_acknowledges_nothing(called: Called) -> None:
     called.slack.request_url.url = f"http://127.0.0.1:{a_free_port()}/slack/events"
     assert not (await called.slack.command("x", user="ada", channel="data-team")).acked
     assert not await called.slack.request_url.is_verified()
 
 
-async def test_an_event_is_sent_again_three_times_and_says_so(called: Called) -> None:
+async def test_event_is_resent_three_times(called: Called) -> None:
     called.slack.request_url.retry_seconds = (0.0, 0.05, 0.1)
     called.answers = [web.Response(status=500) for _ in range(9)]
     await called.slack.mention("hello", user="ada", channel="data-team")
@@ -127,7 +125,7 @@ async def test_an_event_is_sent_again_three_times_and_says_so(called: Called) ->
 
 
 @pytest.mark.parametrize("status", [200, 204])
-async def test_an_event_that_was_taken_is_not_sent_again(called: Called, status: int) -> None:
+async def test_accepted_event_is_not_resent(called: Called, status: int) -> None:
     called.slack.request_url.retry_seconds = (0.0, 0.0, 0.0)
     called.answers = [web.Response(status=status)]
     await called.slack.mention("hello", user="ada", channel="data-team")
@@ -135,7 +133,7 @@ async def test_an_event_that_was_taken_is_not_sent_again(called: Called, status:
     assert len(called.calls) == 1
 
 
-async def test_an_app_can_forbid_to_send_an_event_again_where_it_failed(called: Called) -> None:
+async def test_app_can_disable_event_retries(called: Called) -> None:
     called.slack.request_url.retry_seconds = (0.0, 0.0, 0.0)
     called.answers = [web.Response(status=500, headers={"X-Slack-No-Retry": "1"})]
     await called.slack.mention("hello", user="ada", channel="data-team")
@@ -146,8 +144,6 @@ async def test_an_app_can_forbid_to_send_an_event_again_where_it_failed(called: 
 @pytest.mark.parametrize(
     "text, content_type", [("hello", "text/plain"), ("", "text/plain"), ("{}", "application/json")]
 )
-async def test_an_address_is_not_verified_by_another_answer_than_the_challenge(
-    called: Called, text: str, content_type: str
-) -> None:
+async def test_verification_needs_the_challenge(called: Called, text: str, content_type: str) -> None:
     called.answers = [web.Response(text=text, content_type=content_type)]
     assert not await called.slack.request_url.is_verified()

@@ -3,7 +3,7 @@
 from bot.demo.slack.limits import POST_BURST, Limits
 
 
-def test_fifty_updates_pass_and_the_next_waits_until_the_first_is_a_minute_old() -> None:
+def test_fifty_first_update_waits_a_minute() -> None:
     limits = Limits()
     assert [limits.admit("chat.update", 50, float(second)) for second in range(50)] == [0] * 50
     assert limits.admit("chat.update", 50, 50.0) == 10
@@ -27,7 +27,7 @@ def test_methods_do_not_share_a_limit() -> None:
     assert limits.admit("chat.delete", 50, 0.0) == 0
 
 
-def test_a_channel_takes_a_burst_and_then_one_post_a_second() -> None:
+def test_channel_accepts_burst_then_one_a_second() -> None:
     limits = Limits()
     assert [limits.admit_post("C1", 0.0) for _ in range(POST_BURST)] == [0] * POST_BURST
     assert limits.admit_post("C1", 0.0) == 1
@@ -37,7 +37,7 @@ def test_a_channel_takes_a_burst_and_then_one_post_a_second() -> None:
     assert limits.admit_post("C2", 1.0) == 0
 
 
-def test_a_quiet_channel_regains_its_burst_and_no_more() -> None:
+def test_quiet_channel_regains_only_its_burst() -> None:
     limits = Limits()
     for _ in range(POST_BURST):
         limits.admit_post("C1", 0.0)

@@ -84,34 +84,34 @@ def test_nothing_to_show_is_no_text(text: str | None, blocks: object) -> None:
     assert judge(text, blocks) == Refusal("no_text")
 
 
-def test_text_of_4000_passes_and_one_more_is_too_long() -> None:
+def test_text_is_limited_to_4000_characters() -> None:
     assert judge("x" * 4000, None) is None
     assert judge("x" * 4001, None) == Refusal("msg_too_long")
     assert judge("x" * 4001, [section()]) == Refusal("msg_too_long")
 
 
-def test_text_that_is_no_string_is_an_invalid_argument() -> None:
+def test_non_string_text_is_refused() -> None:
     refusal = judge(["hello"], None)
     assert refusal is not None and refusal.error == "invalid_arguments"
 
 
 @pytest.mark.parametrize("blocks", ["[{", "{}", {"type": "section"}, 7])
-def test_blocks_that_are_no_list_are_of_the_wrong_format(blocks: object) -> None:
+def test_blocks_must_be_a_list(blocks: object) -> None:
     assert judge("hello", blocks) == Refusal("invalid_blocks_format")
 
 
-def test_blocks_may_come_as_a_json_string() -> None:
+def test_blocks_can_be_json() -> None:
     assert judge("hello", json.dumps([section()])) is None
 
 
-def test_fifty_blocks_pass_and_fifty_one_do_not() -> None:
+def test_message_is_limited_to_fifty_blocks() -> None:
     assert judge("hello", [{"type": "divider"}] * 50) is None
     assert refused(*[{"type": "divider"}] * 51) == Refusal(
         "invalid_blocks", ("no more than 50 items allowed [json-pointer:/blocks]",)
     )
 
 
-def test_an_overlong_section_is_refused_in_slacks_own_words() -> None:
+def test_overlong_section_error_is_slacks() -> None:
     assert judge("hello", [section("x" * 3000)]) is None
     assert refused(section(), section("x" * 3001)).messages == (
         "failed to match all allowed schemas [json-pointer:/blocks/1/text]",
@@ -119,7 +119,7 @@ def test_an_overlong_section_is_refused_in_slacks_own_words() -> None:
     )
 
 
-def test_an_empty_section_is_refused_in_slacks_own_words() -> None:
+def test_empty_section_error_is_slacks() -> None:
     assert refused(section("")).messages == (
         "failed to match all allowed schemas [json-pointer:/blocks/0/text]",
         "must be more than 0 characters [json-pointer:/blocks/0/text/text]",
@@ -229,21 +229,21 @@ def test_an_empty_section_is_refused_in_slacks_own_words() -> None:
         (table(cell=""), "must be more than 0 characters [json-pointer:/blocks/0/rows/0/0/text]"),
     ],
 )
-def test_a_malformed_block_is_refused_where_it_is_malformed(block: object, complaint: str) -> None:
+def test_malformed_block_error_names_its_path(block: object, complaint: str) -> None:
     refusal = refused(block)
     assert refusal.error == "invalid_blocks"
     assert complaint in refusal.messages
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "ftp://example.com", "/chat/1", "https://", "x"])
-def test_a_button_leads_only_to_http_addresses(address: str) -> None:
+def test_button_url_must_be_http(address: str) -> None:
     assert (
         "invalid url [json-pointer:/blocks/0/elements/0/url]"
         in refused(actions(button(url=address))).messages
     )
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     assert len(refused(section(""), section("x" * 3001), {"type": "nonsense"}).messages) == 5
 
 
@@ -255,7 +255,7 @@ def test_every_problem_is_told_at_once() -> None:
         [actions(button("same")), section(accessory=button("same"))],
     ],
 )
-def test_an_id_may_occur_once_in_a_message(blocks: list[Block]) -> None:
+def test_block_ids_are_unique(blocks: list[Block]) -> None:
     (complaint,) = refused(*blocks).messages
     assert "`same` already exists" in complaint
 
@@ -266,7 +266,7 @@ def test_markdown_blocks_share_12000_characters() -> None:
     assert refused(markdown("x" * 12_001)) == Refusal("msg_blocks_too_long")
 
 
-def test_a_markdown_block_counts_as_the_blocks_it_becomes() -> None:
+def test_markdown_counts_as_its_translated_blocks() -> None:
     headings = "".join(f"# Heading {n}\n\ntext\n\n" for n in range(25))
     assert judge("hello", [markdown(headings)]) is None
     assert refused(markdown(headings), {"type": "divider"}) == Refusal(
@@ -290,17 +290,17 @@ def test_a_message_holds_one_table(blocks: list[Block]) -> None:
     assert refused(*blocks) == Refusal("invalid_attachments", ("only_one_table_allowed",))
 
 
-def test_a_table_drawn_in_a_code_block_is_no_table() -> None:
+def test_table_in_code_block_is_text() -> None:
     assert judge("hello", [markdown(f"{TABLE}\n```\n{TABLE}```\n")]) is None
 
 
-def test_tables_hold_10000_characters_however_they_came() -> None:
+def test_tables_are_limited_to_10000_characters() -> None:
     assert judge("hello", [table(1, 2, "x" * 5000)]) is None
     assert refused(table(1, 3, "x" * 5000)).error == "invalid_blocks"
     assert refused(markdown("| a |\n|---|\n" + "| " + "x" * 10_000 + " |\n")).error == "invalid_blocks"
 
 
-def test_a_translated_table_has_at_most_100_rows_and_20_columns() -> None:
+def test_translated_table_size_is_limited() -> None:
     assert judge("hello", [markdown("|a|\n|-|\n" + "|1|\n" * 99)]) is None
     assert refused(markdown("|a|\n|-|\n" + "|1|\n" * 100)).error == "invalid_blocks"
     assert refused(markdown("|" + "a|" * 21 + "\n|" + "-|" * 21 + "\n")).error == "invalid_blocks"
@@ -310,21 +310,19 @@ def test_a_translated_table_has_at_most_100_rows_and_20_columns() -> None:
     ("characters", "blocks", "passes"),
     [(9_597, 50, True), (6_020, 33, True), (11_341, 45, False), (10_000, 50, True)],
 )
-def test_the_weight_of_a_message_agrees_with_what_was_reported(
-    characters: int, blocks: int, passes: bool
-) -> None:
+def test_message_weight_matches_reports(characters: int, blocks: int, passes: bool) -> None:
     each, rest = divmod(characters, blocks)
     payload = [section("x" * (each + (n < rest))) for n in range(blocks)]
     assert judge("hello", payload) == (None if passes else Refusal("msg_blocks_too_long"))
 
 
-def test_where_markdown_is_not_documented_it_is_refused() -> None:
+def test_undocumented_markdown_is_refused() -> None:
     refusal = judge("hello", [markdown("hi")], markdown_allowed=False)
     assert refusal == Refusal("invalid_blocks", ("unsupported type: markdown [json-pointer:/blocks/0/type]",))
     assert judge("hello", [section()], markdown_allowed=False) is None
 
 
-def test_markdown_text_stands_alone_and_has_12000_characters() -> None:
+def test_markdown_text_is_exclusive_and_limited() -> None:
     assert judge_markdown_text("x" * 12_000, alone=True) is None
     assert judge_markdown_text("x" * 12_001, alone=True) == Refusal("msg_too_long")
     assert judge_markdown_text("hello", alone=False) == Refusal("markdown_text_conflict")
@@ -349,7 +347,7 @@ def test_metadata_needs_a_type_and_a_payload(metadata: object) -> None:
     assert judge_metadata(metadata) == Refusal("invalid_metadata_format")
 
 
-def test_metadata_passes_as_an_object_and_as_json_but_not_at_any_size() -> None:
+def test_metadata_size_is_limited() -> None:
     metadata: dict[str, Any] = {"event_type": "job", "event_payload": {"watch": "1"}}
     assert judge_metadata(metadata) is None
     assert judge_metadata(json.dumps(metadata)) is None
@@ -386,12 +384,12 @@ def test_metadata_passes_as_an_object_and_as_json_but_not_at_any_size() -> None:
         ("a | b", "rich_text"),
     ],
 )
-def test_a_markdown_text_becomes_headers_tables_dividers_and_runs_of_rich_text(text: str, kinds: str) -> None:
+def test_markdown_is_translated_into_blocks(text: str, kinds: str) -> None:
     assert " ".join(piece.kind for piece in translate(text)) == kinds
 
 
 @given(st.text(alphabet="#|-=*_`~>: \n\\ab1.", max_size=200))
-def test_any_text_is_translated_without_two_runs_side_by_side(text: str) -> None:
+def test_translation_merges_adjacent_runs(text: str) -> None:
     kinds = [piece.kind for piece in translate(text)]
     assert ("rich_text", "rich_text") not in list(pairwise(kinds))
     assert bool(kinds) == bool(text.strip())
@@ -414,7 +412,7 @@ def runs_joined(kinds: list[str]) -> list[str]:
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=12))
-def test_no_text_is_taken_for_fewer_blocks_than_a_markdown_parser_finds(lines: list[str]) -> None:
+def test_block_count_is_never_too_low(lines: list[str]) -> None:
     text = "\n".join(lines)
     kinds = [piece.kind for piece in translate(text)]
     top = [token.type for token in COMMONMARK.parse(text) if token.level == 0 and token.nesting >= 0]
@@ -424,13 +422,13 @@ def test_no_text_is_taken_for_fewer_blocks_than_a_markdown_parser_finds(lines: l
 
 
 @pytest.mark.parametrize("row", ["| 1 |  |", "| 1 |", "|  |  |", "| | 2 |"])
-def test_an_empty_cell_of_a_markdown_table_is_refused(row: str) -> None:
+def test_empty_markdown_cell_is_refused(row: str) -> None:
     assert refused(markdown(f"| a | b |\n|---|---|\n{row}")).error == "invalid_blocks"
     assert judge("x", [markdown("| a | b |\n|---|---|\n| 1 | \u200b |")]) is None
 
 
 @pytest.mark.parametrize("heading", ["# {}", "## {} ##", "{}\n===", "{}\n---"])
-def test_a_heading_is_held_to_what_a_header_block_may_hold(heading: str) -> None:
+def test_heading_is_limited_like_header_block(heading: str) -> None:
     assert judge("x", [markdown(heading.format("x" * 150))]) is None
     assert refused(markdown(heading.format("x" * 151))).error == "invalid_blocks"
 

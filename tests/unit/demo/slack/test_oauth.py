@@ -36,20 +36,20 @@ def slack() -> Slack:
     return Slack()
 
 
-def test_a_code_is_good_once(slack: Slack) -> None:
+def test_code_works_once(slack: Slack) -> None:
     code = slack.code()
     answer = slack.oauth.exchange(slack.client, {"code": code, "redirect_uri": BACK})
     assert (answer["access_token"], answer["team"]["id"]) == ("xoxb-new", "T0OMNIDEMO")
     assert slack.refusal(code) == "invalid_code"
 
 
-def test_a_code_is_good_for_ten_minutes(slack: Slack) -> None:
+def test_code_is_valid_for_ten_minutes(slack: Slack) -> None:
     code = slack.code()
     slack.now += CODE_SECONDS + 1
     assert slack.refusal(code) == "code_expired"
 
 
-def test_a_code_is_good_for_one_app_with_its_secret_and_one_address(slack: Slack) -> None:
+def test_code_belongs_to_one_app_and_redirect(slack: Slack) -> None:
     client_id, secret = slack.client
     assert slack.refusal(slack.code(), ("1.2", secret)) == "invalid_client_id"
     assert slack.refusal(slack.code(), (client_id, "0" * 32)) == "bad_client_secret"
@@ -65,8 +65,6 @@ def test_a_code_is_good_for_one_app_with_its_secret_and_one_address(slack: Slack
         ({"scope": ""}, "no_scopes"),
     ],
 )
-def test_nobody_is_asked_for_what_the_app_may_not_ask(
-    slack: Slack, changed: dict[str, str], error: str
-) -> None:
+def test_undeclared_scopes_are_not_requested(slack: Slack, changed: dict[str, str], error: str) -> None:
     with pytest.raises(Refused, match=error):
         slack.oauth.allow(slack.query(**changed), "U0ADABYRON")

@@ -51,7 +51,7 @@ class Scene:
         return [message.text for message in self.channel.messages.values()]
 
 
-def test_a_response_is_seen_by_the_person_alone_unless_it_says_otherwise() -> None:
+def test_response_is_ephemeral_by_default() -> None:
     scene = Scene()
     scene.use(text="private")
     scene.use(text="also private", response_type="ephemeral")
@@ -67,7 +67,7 @@ def test_a_response_needs_no_membership(channel: str) -> None:
     assert scene.posts == ["public"]
 
 
-def test_an_address_takes_five_responses_and_is_used_up() -> None:
+def test_url_accepts_five_responses() -> None:
     scene = Scene()
     for number in range(5):
         scene.use(text=str(number))
@@ -75,21 +75,21 @@ def test_an_address_takes_five_responses_and_is_used_up() -> None:
     assert scene.whispers == ["0", "1", "2", "3", "4"]
 
 
-def test_a_refused_response_uses_the_address_too() -> None:
+def test_refused_response_counts() -> None:
     scene = Scene()
     for _ in range(5):
         assert scene.refusal(text="") == "no_text"
     assert scene.refusal(text="x") == "used_url"
 
 
-def test_an_address_lives_for_thirty_minutes() -> None:
+def test_url_is_valid_for_thirty_minutes() -> None:
     scene = Scene()
     scene.use(NOW + LIFE_SECONDS, text="just in time")
     assert scene.refusal(NOW + LIFE_SECONDS + 1, text="too late") == "expired_url"
     assert LIFE_SECONDS == 1800
 
 
-def test_an_address_that_was_never_issued_is_dead() -> None:
+def test_unknown_url_is_invalid() -> None:
     scene = Scene()
     scene.secret = "guessed"
     assert scene.refusal(text="x") == "expired_url"
@@ -110,7 +110,7 @@ def test_an_address_that_was_never_issued_is_dead() -> None:
         ({"delete_original": True}, "invalid_arguments"),
     ],
 )
-def test_what_a_command_may_not_answer_is_refused(body: dict[str, Any], error: str) -> None:
+def test_invalid_command_response_is_refused(body: dict[str, Any], error: str) -> None:
     scene = Scene()
     assert scene.refusal(**body) == error
     assert (scene.whispers, scene.posts) == ([], [])
@@ -122,14 +122,14 @@ def test_an_archived_channel_takes_no_response() -> None:
     assert scene.refusal(text="x") == "is_archived"
 
 
-def test_a_response_can_go_into_a_thread() -> None:
+def test_response_can_be_in_a_thread() -> None:
     scene = Scene()
     parent = scene.posted()
     scene.use(text="reply", response_type="in_channel", thread_ts=parent.ts)
     assert [message.text for message in scene.channel.replies(parent.ts)] == ["reply"]
 
 
-def test_a_click_can_replace_and_delete_the_message_it_was_on() -> None:
+def test_click_can_replace_and_delete_its_message() -> None:
     scene = Scene()
     message = scene.posted()
     scene.click_on(message)
@@ -140,7 +140,7 @@ def test_a_click_can_replace_and_delete_the_message_it_was_on() -> None:
     assert scene.refusal(text="x", replace_original=True) == "message_not_found"
 
 
-def test_a_click_on_a_private_line_can_replace_and_delete_it() -> None:
+def test_click_can_replace_and_delete_ephemeral() -> None:
     scene = Scene()
     scene.click_on(scene.whispered())
     scene.use(text="replaced", replace_original=True)
@@ -150,21 +150,21 @@ def test_a_click_on_a_private_line_can_replace_and_delete_it() -> None:
     assert scene.refusal(text="x", replace_original=True) == "message_not_found"
 
 
-def test_replacing_does_not_change_who_sees_a_message() -> None:
+def test_replacing_keeps_visibility() -> None:
     scene = Scene()
     scene.click_on(scene.whispered())
     refused = scene.refusal(text="x", replace_original=True, response_type="in_channel")
     assert (refused, scene.whispers) == ("invalid_arguments", ["original"])
 
 
-def test_a_click_without_replacing_says_something_new() -> None:
+def test_click_response_can_be_a_new_message() -> None:
     scene = Scene()
     scene.click_on(scene.posted())
     scene.use(text="thanks", replace_original=False)
     assert (scene.posts, scene.whispers) == (["original"], ["thanks"])
 
 
-async def test_over_the_wire_a_dead_address_is_404_and_bad_content_400() -> None:
+async def test_http_statuses_are_404_and_400() -> None:
     async with running() as api:
         dead = f"{api.slack.workspace.url}response/never-issued"
         async with api.session.post(dead, json={"text": "x"}) as answer:

@@ -104,7 +104,7 @@ async def connected_bot(slack: SimulatedSlack) -> AsyncIterator[Bot]:
         await bot.handler.client.close()  # type: ignore[no-untyped-call]
 
 
-async def test_a_command_becomes_a_message_that_is_edited_in_place_and_stopped_by_its_button(
+async def test_command_message_is_edited_and_stopped(
     slack: SimulatedSlack,
 ) -> None:
     async with connected_bot(slack) as bot:
@@ -130,7 +130,7 @@ async def test_a_command_becomes_a_message_that_is_edited_in_place_and_stopped_b
     assert all(request.ok for request in slack.requests)
 
 
-async def test_a_command_carries_what_slack_sends_and_no_ts(slack: SimulatedSlack) -> None:
+async def test_command_has_slacks_fields(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as bot:
         await slack.command("inline  `x` ", user="ada", channel="leadership")
         await slack.command("inline", user="ada", channel="data-team")
@@ -149,7 +149,7 @@ async def test_a_command_carries_what_slack_sends_and_no_ts(slack: SimulatedSlac
     assert direct["user_name"] == "grace"
 
 
-async def test_an_answer_in_the_ack_is_seen_by_the_person_alone(slack: SimulatedSlack) -> None:
+async def test_ack_response_is_ephemeral(slack: SimulatedSlack) -> None:
     async with connected_bot(slack):
         acked = await slack.command("inline", user="ada", channel="leadership")
     assert acked.payload == {"text": "an answer in the ack"}
@@ -158,7 +158,7 @@ async def test_an_answer_in_the_ack_is_seen_by_the_person_alone(slack: Simulated
     assert slack.messages("leadership") == []
 
 
-async def test_a_response_url_works_where_the_bot_is_no_member(slack: SimulatedSlack) -> None:
+async def test_response_url_needs_no_membership(slack: SimulatedSlack) -> None:
     async with connected_bot(slack):
         await slack.command("respond", user="ada", channel="ada-grace")
         await slack.until(lambda: bool(slack.private("ada", "ada-grace")))
@@ -166,7 +166,7 @@ async def test_a_response_url_works_where_the_bot_is_no_member(slack: SimulatedS
     assert [request.ok for request in slack.calls("response_url")] == [True]
 
 
-async def test_without_an_ack_the_person_is_told_of_a_timeout(slack: SimulatedSlack) -> None:
+async def test_missing_ack_shows_timeout(slack: SimulatedSlack) -> None:
     slack.socket_mode.ack_seconds = 0.05
     async with connected_bot(slack) as bot:
         acked = await slack.command("silent", user="ada", channel="data-team")
@@ -177,13 +177,13 @@ async def test_without_an_ack_the_person_is_told_of_a_timeout(slack: SimulatedSl
     ]
 
 
-async def test_with_nobody_connected_the_person_is_told_of_a_timeout_at_once(slack: SimulatedSlack) -> None:
+async def test_missing_connection_shows_timeout_at_once(slack: SimulatedSlack) -> None:
     acked = await slack.command("550e8400", user="ada", channel="data-team")
     assert (acked.acked, acked.seconds) == (False, 0.0)
     assert "operation_timeout" in slack.private("ada")[0].text
 
 
-async def test_a_doubled_delivery_reaches_the_bot_twice_under_one_trigger(slack: SimulatedSlack) -> None:
+async def test_repeated_delivery_keeps_its_trigger(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as bot:
         await slack.command("inline", user="ada", channel="data-team", deliveries=2)
         await slack.until(lambda: len(slack.socket_mode.acks) == 2)
@@ -194,7 +194,7 @@ async def test_a_doubled_delivery_reaches_the_bot_twice_under_one_trigger(slack:
     assert len(slack.private("ada")) == 1
 
 
-async def test_of_two_connections_one_gets_the_command(slack: SimulatedSlack) -> None:
+async def test_one_of_two_connections_gets_the_command(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as one, connected_bot(slack) as other:
         assert slack.socket_mode.connections == 2
         for _ in range(4):
@@ -203,9 +203,7 @@ async def test_of_two_connections_one_gets_the_command(slack: SimulatedSlack) ->
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
-async def test_after_a_disconnect_the_bot_comes_back_with_a_new_ticket(
-    slack: SimulatedSlack, reason: str
-) -> None:
+async def test_bot_reconnects_with_new_ticket(slack: SimulatedSlack, reason: str) -> None:
     async with connected_bot(slack) as bot:
         await slack.disconnect(reason)
         await slack.connected()
@@ -215,7 +213,7 @@ async def test_after_a_disconnect_the_bot_comes_back_with_a_new_ticket(
     assert len(slack.calls("apps.connections.open")) == 2
 
 
-async def test_after_a_cut_connection_the_bot_comes_back(slack: SimulatedSlack) -> None:
+async def test_bot_reconnects_after_cut_connection(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as bot:
         slack.socket_mode.cut()
         assert slack.socket_mode.connections == 0
@@ -235,13 +233,13 @@ async def test_the_clients_pings_are_answered(slack: SimulatedSlack) -> None:
         assert await client.is_connected()
 
 
-async def test_a_refused_handshake_is_tried_again_by_the_bot(slack: SimulatedSlack) -> None:
+async def test_refused_handshake_is_retried(slack: SimulatedSlack) -> None:
     slack.faults.plan(RESET_BEFORE, on="socket")
     async with connected_bot(slack):
         assert (await slack.command("inline", user="ada", channel="data-team")).acked
 
 
-async def test_a_retrying_client_posts_twice_when_the_answer_is_lost(slack: SimulatedSlack) -> None:
+async def test_retrying_client_posts_twice(slack: SimulatedSlack) -> None:
     slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     client = AsyncWebClient(slack.bot_token, base_url=slack.api_url)
     channel = slack.workspace.channel("data-team").id
@@ -266,7 +264,7 @@ async def test_the_sdks_reading_methods_pass(slack: SimulatedSlack) -> None:
     assert slack.messages(channel) == []
 
 
-async def test_a_button_of_a_private_line_can_replace_that_line(slack: SimulatedSlack) -> None:
+async def test_ephemeral_button_can_replace_its_message(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as bot:
         channel = slack.workspace.channel("data-team")
         ada = slack.workspace.user("ada").id
@@ -278,7 +276,7 @@ async def test_a_button_of_a_private_line_can_replace_that_line(slack: Simulated
     assert bot.clicks[0]["container"]["is_ephemeral"] is True
 
 
-async def test_a_click_may_be_forged_but_not_made_up_by_accident(slack: SimulatedSlack) -> None:
+async def test_click_can_be_forged_deliberately(slack: SimulatedSlack) -> None:
     async with connected_bot(slack) as bot:
         message = slack.workspace.post(
             slack.workspace.channel("data-team"), slack.bot_user, "x", blocks=card("x", button=True)
@@ -292,7 +290,7 @@ async def test_a_click_may_be_forged_but_not_made_up_by_accident(slack: Simulate
     assert [body["actions"][0]["value"] for body in bot.clicks] == ["job-2"]
 
 
-async def test_people_act_only_where_they_are(slack: SimulatedSlack) -> None:
+async def test_users_act_only_in_their_channels(slack: SimulatedSlack) -> None:
     with pytest.raises(ValueError, match="linus is not in ada-grace"):
         await slack.command("x", user="linus", channel="ada-grace")
     with pytest.raises(ValueError, match="archived"):
@@ -311,13 +309,13 @@ async def test_people_act_only_where_they_are(slack: SimulatedSlack) -> None:
         await slack.click(user="grace", channel="data-team", ts=line.ts, action_id="stop")
 
 
-async def test_waiting_in_vain_tells_what_slack_holds(slack: SimulatedSlack) -> None:
+async def test_timeout_reports_slacks_messages(slack: SimulatedSlack) -> None:
     await slack.say("something else", user="ada", channel="data-team")
     with pytest.raises(TimeoutError, match="something else"):
         await slack.until(lambda: False, timeout=0.01)
 
 
-async def test_a_watcher_sees_everything_that_happens_in_order(slack: SimulatedSlack) -> None:
+async def test_watcher_sees_all_events_in_order(slack: SimulatedSlack) -> None:
     events = slack.subscribe()
     async with connected_bot(slack):
         await slack.command("550e8400", user="ada", channel="data-team")
@@ -337,14 +335,14 @@ async def test_a_watcher_sees_everything_that_happens_in_order(slack: SimulatedS
         await asyncio.wait_for(events.get(), 0.01)
 
 
-async def test_a_slow_watcher_loses_the_oldest_events_and_holds_nobody_up(slack: SimulatedSlack) -> None:
+async def test_slow_watcher_loses_oldest_events(slack: SimulatedSlack) -> None:
     events = slack.subscribe()
     for number in range(1001):
         await slack.say(str(number), user="ada", channel="data-team")
     assert (await events.get())["message"]["text"] == "1"
 
 
-async def test_many_instances_live_side_by_side_without_knowing_each_other(slack: SimulatedSlack) -> None:
+async def test_instances_are_independent(slack: SimulatedSlack) -> None:
     async with SimulatedSlack() as other:
         assert other.api_url != slack.api_url
         stranger = AsyncWebClient(other.bot_token, base_url=slack.api_url)
@@ -353,7 +351,7 @@ async def test_many_instances_live_side_by_side_without_knowing_each_other(slack
         assert other.requests == []
 
 
-async def test_a_port_can_be_chosen_and_is_free_again_after_closing(slack: SimulatedSlack) -> None:
+async def test_port_is_free_after_closing(slack: SimulatedSlack) -> None:
     port = int(slack.api_url.split(":")[2].split("/")[0])
     with pytest.raises(OSError):
         await SimulatedSlack(port=port).start()

@@ -34,7 +34,7 @@ async def test_a_connection_begins_with_hello(api: Api) -> None:
     assert hello["debug_info"]["approximate_connection_time"] == 18060
 
 
-async def test_a_ticket_is_good_for_one_connection(api: Api) -> None:
+async def test_ticket_works_once(api: Api) -> None:
     url = await open_url(api)
     await api.session.ws_connect(url)
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
@@ -42,14 +42,14 @@ async def test_a_ticket_is_good_for_one_connection(api: Api) -> None:
     assert caught.value.status == 403
 
 
-async def test_a_ticket_can_not_be_guessed(api: Api) -> None:
+async def test_ticket_cannot_be_guessed(api: Api) -> None:
     url = (await open_url(api)).split("?")[0]
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await api.session.ws_connect(f"{url}?ticket=guessed")
     assert api.slack.socket_mode.connections == 0
 
 
-async def test_an_eleventh_connection_is_sent_away(api: Api) -> None:
+async def test_eleventh_connection_is_refused(api: Api) -> None:
     held = [await connect(api) for _ in range(10)]
     for one in held:
         await one.receive_json(timeout=5)
@@ -82,9 +82,7 @@ async def test_an_envelope_is_acknowledged_by_its_id(api: Api) -> None:
         ({"blocks": []}, "no_text"),
     ],
 )
-async def test_an_answer_in_an_ack_is_judged_like_any_payload(
-    api: Api, payload: dict[str, Any], error: str
-) -> None:
+async def test_ack_response_is_validated(api: Api, payload: dict[str, Any], error: str) -> None:
     socket = await connect(api)
     await socket.receive_json(timeout=5)
     typing = asyncio.create_task(api.slack.command("x", user="ada", channel="data-team"))
@@ -95,7 +93,7 @@ async def test_an_answer_in_an_ack_is_judged_like_any_payload(
     assert f"`{error}`" in line.text
 
 
-async def test_an_ack_that_comes_too_late_changes_nothing(api: Api) -> None:
+async def test_late_ack_changes_nothing(api: Api) -> None:
     api.slack.socket_mode.ack_seconds = 0.01
     socket = await connect(api)
     await socket.receive_json(timeout=5)
@@ -108,7 +106,7 @@ async def test_an_ack_that_comes_too_late_changes_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested", "link_disabled"])
-async def test_a_disconnect_is_announced_with_its_reason_and_then_happens(api: Api, reason: str) -> None:
+async def test_disconnect_is_announced_with_reason(api: Api, reason: str) -> None:
     sockets = [await connect(api), await connect(api)]
     for socket in sockets:
         await socket.receive_json(timeout=5)
@@ -121,7 +119,7 @@ async def test_a_disconnect_is_announced_with_its_reason_and_then_happens(api: A
     assert api.slack.socket_mode.connections == 0
 
 
-async def test_a_client_that_stays_is_put_out(api: Api) -> None:
+async def test_remaining_client_is_disconnected(api: Api) -> None:
     api.slack.socket_mode.leave_seconds = 0.01
     socket = await connect(api)
     await socket.receive_json(timeout=5)
@@ -131,7 +129,7 @@ async def test_a_client_that_stays_is_put_out(api: Api) -> None:
     await leaving
 
 
-async def test_an_ack_is_still_heard_on_a_connection_that_is_leaving(api: Api) -> None:
+async def test_closing_connection_still_accepts_acks(api: Api) -> None:
     socket = await connect(api)
     await socket.receive_json(timeout=5)
     typing = asyncio.create_task(api.slack.command("x", user="ada", channel="data-team"))
@@ -144,7 +142,7 @@ async def test_an_ack_is_still_heard_on_a_connection_that_is_leaving(api: Api) -
     await leaving
 
 
-async def test_a_cut_connection_ends_without_a_word(api: Api) -> None:
+async def test_cut_connection_sends_no_disconnect(api: Api) -> None:
     socket = await connect(api)
     await socket.receive_json(timeout=5)
     api.slack.socket_mode.cut()

@@ -18,7 +18,7 @@ def task(**changes: Any) -> Block:
     return {"type": "task_card", "task_id": "1", "title": "Query", "status": "in_progress", **changes}
 
 
-def test_a_task_and_a_plan_with_everything_in_them_pass() -> None:
+def test_complete_task_and_plan_pass() -> None:
     source = {"type": "url", "url": "https://example.com/1", "text": "Orders"}
     whole = task(status="complete", details=said(), output=said(), sources=[source], hide_title=False)
     plan = {"type": "plan", "title": "Two steps", "tasks": [task(task_id="2", status="error"), whole]}
@@ -50,6 +50,6 @@ def test_a_task_and_a_plan_with_everything_in_them_pass() -> None:
         ),
     ],
 )
-def test_a_malformed_task_is_refused_where_it_is_malformed(block: Block, complaint: str) -> None:
+def test_malformed_task_error_names_its_path(block: Block, complaint: str) -> None:
     refusal = judge("text", [block])
     assert refusal == Refusal("invalid_blocks", (complaint,))

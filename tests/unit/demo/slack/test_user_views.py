@@ -103,9 +103,7 @@ async def asked(slack: SimulatedSlack, bot: Bot, *blocks: Body, **more: Any) -> 
 # Shortcuts
 
 
-async def test_a_global_shortcut_comes_from_nowhere_and_opens_a_modal(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_global_shortcut_opens_modal_without_channel(slack: SimulatedSlack, bot: Bot) -> None:
     assert (await slack.shortcut("ask", user="ada")).acked
     await slack.until(lambda: slack.modal("ada") is not None)
     (body,) = bot.bodies
@@ -114,9 +112,7 @@ async def test_a_global_shortcut_comes_from_nowhere_and_opens_a_modal(
     assert not {"channel", "message", "response_url"} & body.keys()
 
 
-async def test_a_message_shortcut_brings_the_message_also_out_of_a_thread(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_message_shortcut_includes_message(slack: SimulatedSlack, bot: Bot) -> None:
     parent = await slack.say("Look:", user="grace", channel="leadership")
     reply = await slack.say(f"it is {LINK}", user="grace", channel="leadership", thread=parent.ts)
     await slack.message_shortcut("follow", user="ada", channel="leadership", ts=reply.ts)
@@ -127,7 +123,7 @@ async def test_a_message_shortcut_brings_the_message_also_out_of_a_thread(
     assert body["response_url"].startswith(slack.workspace.url)
 
 
-async def test_there_is_no_shortcut_on_what_one_does_not_see(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_shortcut_needs_visible_message(slack: SimulatedSlack, bot: Bot) -> None:
     line = slack.workspace.whisper(
         slack.workspace.channel("data-team"), slack.workspace.user("ada").id, "psst"
     )
@@ -142,7 +138,7 @@ async def test_there_is_no_shortcut_on_what_one_does_not_see(slack: SimulatedSla
 # Submitting
 
 
-async def test_a_submission_tells_all_that_was_entered_and_closes(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_submission_sends_all_values_and_closes(slack: SimulatedSlack, bot: Bot) -> None:
     private = choices("checkboxes", "more", initial_options=[option("private")])
     await asked(slack, bot, text_input(), select(), choices("radio_buttons"), private, private_metadata="C0")
     entered = {"question": "Top products?", "model_choice": "growth", "where": "private", "more": ["here"]}
@@ -159,9 +155,7 @@ async def test_a_submission_tells_all_that_was_entered_and_closes(slack: Simulat
     }
 
 
-async def test_slacks_own_client_refuses_what_is_missing_or_of_the_wrong_length(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_client_refuses_missing_or_overlong_input(slack: SimulatedSlack, bot: Bot) -> None:
     short = {"type": "plain_text_input", "action_id": "id", "min_length": 3, "max_length": 5}
     await asked(slack, bot, text_input(), text_input("id", element=short, optional=True))
     came_of_it = await slack.submit_view({"id": "ab"}, user="ada")
@@ -175,7 +169,7 @@ async def test_slacks_own_client_refuses_what_is_missing_or_of_the_wrong_length(
     assert (await slack.submit_view({"id": None}, user="ada")).closed
 
 
-async def test_errors_in_the_acknowledgement_stand_at_their_input(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_ack_errors_appear_at_their_input(slack: SimulatedSlack, bot: Bot) -> None:
     await asked(slack, bot)
     bot.on_submit = {"response_action": "errors", "errors": {"question": "Ask something."}}
     came_of_it = await slack.submit_view({"question": "?"}, user="ada")
@@ -197,9 +191,7 @@ async def test_errors_in_the_acknowledgement_stand_at_their_input(slack: Simulat
         {"response_action": "celebrate"},
     ],
 )
-async def test_what_slack_can_not_use_is_trouble_and_the_modal_stays(
-    slack: SimulatedSlack, bot: Bot, answer: Body | None
-) -> None:
+async def test_invalid_ack_keeps_modal_open(slack: SimulatedSlack, bot: Bot, answer: Body | None) -> None:
     slack.socket_mode.ack_seconds = 0.3
     await asked(slack, bot, text_input(), section() | {"block_id": "words"})
     bot.on_submit = answer
@@ -208,7 +200,7 @@ async def test_what_slack_can_not_use_is_trouble_and_the_modal_stays(
     assert view is not None and view.trouble == TROUBLE
 
 
-async def test_an_acknowledgement_may_show_another_view_or_one_above(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_ack_can_update_or_push_a_view(slack: SimulatedSlack, bot: Bot) -> None:
     await asked(slack, bot)
     bot.on_submit = {"response_action": "update", "view": modal(section("Wait"), title=plain("Asking"))}
     await slack.submit_view({"question": "?"}, user="ada")
@@ -225,7 +217,7 @@ async def test_an_acknowledgement_may_show_another_view_or_one_above(slack: Simu
     assert slack.modal("ada") is None
 
 
-async def test_a_modal_goes_three_high_and_clear_takes_all_down(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_modals_stack_three_high_and_clear(slack: SimulatedSlack, bot: Bot) -> None:
     await asked(slack, bot, section())
     bot.on_submit = {"response_action": "push", "view": modal(section("Above"))}
     outcomes = [(await slack.submit_view(user="ada")).trouble for _ in range(3)]
@@ -235,7 +227,7 @@ async def test_a_modal_goes_three_high_and_clear_takes_all_down(slack: Simulated
 
 
 @pytest.mark.parametrize("asks, told", [(True, ["view_closed"]), (False, [])])
-async def test_closing_is_told_to_those_who_asked(
+async def test_closing_is_sent_if_requested(
     slack: SimulatedSlack, bot: Bot, asks: bool, told: list[str]
 ) -> None:
     await asked(slack, bot, notify_on_close=asks)
@@ -244,7 +236,7 @@ async def test_closing_is_told_to_those_who_asked(
     assert slack.modal("ada") is None
 
 
-async def test_nobody_submits_what_is_not_open(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_closed_view_cannot_be_submitted(slack: SimulatedSlack, bot: Bot) -> None:
     with pytest.raises(LookupError):
         await slack.submit_view(user="ada")
     await asked(slack, bot)
@@ -257,9 +249,7 @@ async def test_nobody_submits_what_is_not_open(slack: SimulatedSlack, bot: Bot) 
 # In a view
 
 
-async def test_a_choice_is_told_at_once_only_where_its_block_dispatches(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_choice_is_sent_only_if_dispatched(slack: SimulatedSlack, bot: Bot) -> None:
     await asked(slack, bot, select(), select("topic") | {"dispatch_action": False})
     assert await slack.enter({"model": "sales"}, user="ada") == []
     await asked(slack, bot, text_input(), select() | {"dispatch_action": True})
@@ -272,9 +262,7 @@ async def test_a_choice_is_told_at_once_only_where_its_block_dispatches(
     assert not {"channel", "message", "response_url"} & body.keys()
 
 
-async def test_options_are_asked_for_without_what_was_entered_elsewhere(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_options_request_omits_other_input(slack: SimulatedSlack, bot: Bot) -> None:
     await asked(slack, bot, select(), external(min_query_length=2))
     await slack.enter({"model": "sales"}, user="ada")
     assert await slack.suggest("topic_choice", "o", user="ada") == []
@@ -288,9 +276,7 @@ async def test_options_are_asked_for_without_what_was_entered_elsewhere(
     assert await slack.suggest("topic_choice", "or", user="ada") == []
 
 
-async def test_a_button_of_the_home_tab_is_pressed_by_its_value_and_may_be_forged(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_home_tab_click_can_be_forged(slack: SimulatedSlack, bot: Bot) -> None:
     ada = slack.workspace.user("ada").id
     await bot.client.views_publish(user_id=ada, view=home(button(value="1"), button(value="2")))
     for value in ("2", "forged"):
@@ -307,7 +293,7 @@ async def test_a_button_of_the_home_tab_is_pressed_by_its_value_and_may_be_forge
 # Events
 
 
-async def test_a_mention_is_told_once_with_its_thread(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_mention_is_sent_once_with_thread(slack: SimulatedSlack, bot: Bot) -> None:
     parent = await slack.say("hello @grace", user="ada", channel="data-team")
     reply = await slack.mention("and by month?", user="ada", channel="data-team", thread=parent.ts)
     (body,) = bot.bodies
@@ -321,18 +307,14 @@ async def test_a_mention_is_told_once_with_its_thread(slack: SimulatedSlack, bot
     assert (event["type"], event["ts"], event["thread_ts"]) == ("app_mention", reply.ts, parent.ts)
 
 
-async def test_in_a_direct_message_every_line_is_told_and_none_as_a_mention(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_direct_messages_are_sent_as_messages(slack: SimulatedSlack, bot: Bot) -> None:
     await slack.mention("hello", user="ada", channel=slack.dm("ada"))
     await slack.mention("@omni hello", user="ada", channel=slack.dm("ada"))
     assert [body["event"]["type"] for body in bot.bodies] == ["message", "message"]
     assert [body["event"]["channel_type"] for body in bot.bodies] == ["im", "im"]
 
 
-async def test_nothing_is_told_of_what_the_bot_can_not_see_or_says_itself(
-    slack: SimulatedSlack, bot: Bot
-) -> None:
+async def test_invisible_and_own_messages_are_not_sent(slack: SimulatedSlack, bot: Bot) -> None:
     await slack.mention("hello", user="ada", channel="random")
     await bot.client.chat_postMessage(channel=slack.dm("ada"), text=f"hello <@{slack.bot_user}> {LINK}")
     assert bot.bodies == []
@@ -351,20 +333,20 @@ async def test_an_event_needs_its_scope_and_its_subscription(
     assert bot.bodies == []
 
 
-async def test_a_stranger_is_told_from_ones_own_people(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_stranger_is_distinguished_from_members(slack: SimulatedSlack, bot: Bot) -> None:
     await slack.mention("hello", user="edsger", channel="partners")
     (body,) = bot.bodies
     assert body["is_ext_shared_channel"] is True
     assert (body["team_id"], body["event"]["user_team"]) == (slack.team, "T0PARTNERS")
 
 
-async def test_an_event_that_is_delivered_twice_has_one_id(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_repeated_event_keeps_its_id(slack: SimulatedSlack, bot: Bot) -> None:
     await slack.mention("hello", user="ada", channel="data-team", deliveries=2)
     await slack.until(lambda: len(bot.bodies) == 2)
     assert bot.bodies[0] == bot.bodies[1] and bot.bodies[0]["event_id"].startswith("Ev")
 
 
-async def test_an_event_that_nobody_acknowledged_is_sent_again_under_its_id(slack: SimulatedSlack) -> None:
+async def test_unacknowledged_event_is_resent_with_its_id(slack: SimulatedSlack) -> None:
     slack.socket_mode.retry_seconds = (0.0, 0.2, 60.0)
     message = await slack.mention("hello", user="ada", channel="data-team")
     late = Bot(slack)
@@ -377,7 +359,7 @@ async def test_an_event_that_nobody_acknowledged_is_sent_again_under_its_id(slac
     assert body["event"]["ts"] == message.ts
 
 
-async def test_opening_the_home_tab_is_told_with_what_is_there(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_opening_home_tab_sends_its_view(slack: SimulatedSlack, bot: Bot) -> None:
     assert (await slack.open_home("ada")).acked
     await bot.client.views_publish(user_id=slack.workspace.user("ada").id, view=home())
     await slack.open_home("ada")
@@ -388,7 +370,7 @@ async def test_opening_the_home_tab_is_told_with_what_is_there(slack: SimulatedS
 # Confirmation dialogs
 
 
-async def test_a_no_in_the_confirmation_dialog_is_not_told(slack: SimulatedSlack, bot: Bot) -> None:
+async def test_declined_confirmation_is_not_sent(slack: SimulatedSlack, bot: Bot) -> None:
     words = {
         "title": plain("Cancel?"),
         "text": plain("It ends."),

@@ -51,11 +51,11 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_slack_takes(name: str) -> None:
+def test_valid_views_are_accepted(name: str) -> None:
     assert problems(GOOD[name]) == []
 
 
-def test_slack_takes_a_home_tab_and_a_view_as_json() -> None:
+def test_home_tab_and_json_are_accepted() -> None:
     assert problems(home(section(), button(), {"type": "divider"}), "home") == []
     assert problems('{"type": "home", "blocks": [{"type": "divider"}]}', "home") == []
 
@@ -159,24 +159,24 @@ BAD: dict[str, tuple[View, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_slack_refuses(name: str) -> None:
+def test_invalid_views_are_refused(name: str) -> None:
     view, problem = BAD[name]
     assert problems(view) == [problem]
 
 
 @pytest.mark.parametrize("view", ["no json", "[]", [], 3])
-def test_what_is_no_object_is_no_view(view: object) -> None:
+def test_view_must_be_an_object(view: object) -> None:
     assert problems(view) == ["must provide an object [json-pointer:/view]"]
 
 
-def test_a_home_tab_has_no_title_and_nothing_to_submit() -> None:
+def test_home_tab_has_no_title_or_submit() -> None:
     assert problems(home(title=plain("Jobs"), submit=plain("Go")), "home") == [
         "invalid additional property: title [json-pointer:/view]",
         "invalid additional property: submit [json-pointer:/view]",
     ]
 
 
-def test_a_view_of_more_than_250_kb_is_too_large() -> None:
+def test_view_is_limited_to_250_kb() -> None:
     large = modal(*(section("ü" * 3000) for _ in range(42)))
     refusal = judge(large, kind="modal")
     assert refusal is not None and refusal.error == "view_too_large"
@@ -195,5 +195,5 @@ def test_a_view_of_more_than_250_kb_is_too_large() -> None:
         ({"options": [option("orders")], "more": True}, False),
     ],
 )
-def test_options_that_were_asked_for_are_judged_too(answer: Any, is_good: bool) -> None:
+def test_loaded_options_are_validated(answer: Any, is_good: bool) -> None:
     assert (judge_options(answer) is None) is is_good

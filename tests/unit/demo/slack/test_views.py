@@ -27,7 +27,7 @@ async def opened(api: Api, view: Any = None, user: str = "ada") -> Answer:
 # Triggers
 
 
-async def test_a_trigger_opens_one_modal_for_whose_it_is(api: Api) -> None:
+async def test_trigger_opens_modal_for_its_user(api: Api) -> None:
     answer = await opened(api)
     assert answer.ok, answer.body
     shown = answer.body["view"]
@@ -44,7 +44,7 @@ async def test_a_trigger_opens_one_modal_for_whose_it_is(api: Api) -> None:
 @pytest.mark.parametrize(
     "seconds, error", [(TRIGGER_SECONDS, None), (TRIGGER_SECONDS + 0.1, "expired_trigger_id")]
 )
-async def test_a_trigger_is_good_for_three_seconds(seconds: float, error: str | None) -> None:
+async def test_trigger_is_valid_for_three_seconds(seconds: float, error: str | None) -> None:
     clock = Clock()
     async with running(now=clock) as api:
         trigger = api.slack.workspace.trigger(api.user("ada"))
@@ -55,7 +55,7 @@ async def test_a_trigger_is_good_for_three_seconds(seconds: float, error: str | 
 
 
 @pytest.mark.parametrize("first", [modal(), modal(title=plain(""))], ids=["taken", "refused"])
-async def test_a_trigger_is_good_once_whatever_came_of_it(api: Api, first: Any) -> None:
+async def test_trigger_works_once(api: Api, first: Any) -> None:
     trigger = api.slack.workspace.trigger(api.user("ada"))
     await api("views.open", trigger_id=trigger, view=first)
     assert (await api("views.open", trigger_id=trigger, view=modal())).error == "exchanged_trigger_id"
@@ -64,9 +64,7 @@ async def test_a_trigger_is_good_once_whatever_came_of_it(api: Api, first: Any) 
 @pytest.mark.parametrize(
     "later, error", [(TRIGGERS_REMEMBERED - 1, None), (TRIGGERS_REMEMBERED, "invalid_trigger_id")]
 )
-async def test_a_trigger_is_forgotten_after_a_thousand_others(
-    api: Api, later: int, error: str | None
-) -> None:
+async def test_only_latest_thousand_triggers_are_kept(api: Api, later: int, error: str | None) -> None:
     trigger = api.slack.workspace.trigger(api.user("ada"))
     for _ in range(later):
         api.slack.workspace.trigger(api.user("grace"))
@@ -74,12 +72,12 @@ async def test_a_trigger_is_forgotten_after_a_thousand_others(
     assert answer.body.get("error") == error
 
 
-async def test_a_trigger_that_slack_never_gave_is_invalid(api: Api) -> None:
+async def test_unknown_trigger_is_invalid(api: Api) -> None:
     assert (await api("views.open", trigger_id="1.2.abc", view=modal())).error == "invalid_trigger_id"
     assert (await api("views.open", view=modal())).error == "invalid_arguments"
 
 
-async def test_a_view_that_slack_does_not_take_is_told_in_detail(api: Api) -> None:
+async def test_invalid_view_error_has_details(api: Api) -> None:
     answer = await opened(api, modal(title=plain("x" * 25)))
     assert answer.error == "invalid_arguments"
     assert answer.messages[-1] == "[ERROR] must be less than 25 characters [json-pointer:/view/title/text]"
@@ -89,7 +87,7 @@ async def test_a_view_that_slack_does_not_take_is_told_in_detail(api: Api) -> No
 # Updates
 
 
-async def test_an_update_keeps_what_was_typed_where_the_input_stays(api: Api) -> None:
+async def test_update_keeps_values_of_kept_inputs(api: Api) -> None:
     shown = (await opened(api, modal(text_input(), select()))).body["view"]
     await api.slack.enter({"question": "Top products?", "model": "growth"}, user="ada")
     other = select(options=[option("orders")])
@@ -103,14 +101,14 @@ async def test_an_update_keeps_what_was_typed_where_the_input_stays(api: Api) ->
     assert "model" not in values
 
 
-async def test_an_update_from_an_older_state_is_a_conflict(api: Api) -> None:
+async def test_stale_update_is_a_conflict(api: Api) -> None:
     shown = (await opened(api)).body["view"]
     assert (await api("views.update", view_id=shown["id"], view=modal(), hash=shown["hash"])).ok
     again = await api("views.update", view_id=shown["id"], view=modal(), hash=shown["hash"])
     assert again.error == "hash_conflict"
 
 
-async def test_what_was_closed_or_never_was_is_not_found(api: Api) -> None:
+async def test_closed_or_unknown_view_is_not_found(api: Api) -> None:
     shown = (await opened(api)).body["view"]
     await api.slack.close_view(user="ada")
     assert (await api("views.update", view_id=shown["id"], view=modal())).error == "not_found"
@@ -118,13 +116,13 @@ async def test_what_was_closed_or_never_was_is_not_found(api: Api) -> None:
     assert (await api("views.update", view=modal())).error == "invalid_arguments"
 
 
-async def test_a_view_goes_by_its_external_id_which_no_two_share(api: Api) -> None:
+async def test_external_view_id_is_unique(api: Api) -> None:
     assert (await opened(api, modal(external_id="ask-1"))).ok
     assert (await opened(api, modal(external_id="ask-1"), "grace")).error == "duplicate_external_id"
     assert (await api("views.update", external_id="ask-1", view=modal(external_id="ask-1"))).ok
 
 
-async def test_a_modal_does_not_become_a_home_tab(api: Api) -> None:
+async def test_modal_cannot_become_home_tab(api: Api) -> None:
     shown = (await opened(api)).body["view"]
     assert (await api("views.update", view_id=shown["id"], view=home())).error == "invalid_arguments"
 
@@ -132,7 +130,7 @@ async def test_a_modal_does_not_become_a_home_tab(api: Api) -> None:
 # Home tabs
 
 
-async def test_a_home_tab_is_published_and_published_anew(api: Api) -> None:
+async def test_home_tab_can_be_published_again(api: Api) -> None:
     first = await api("views.publish", user_id=api.user("ada"), view=home())
     second = await api("views.publish", user_id=api.user("ada"), view=home(section("Two")))
     assert first.body["view"]["id"] == second.body["view"]["id"]
@@ -144,11 +142,11 @@ async def test_a_home_tab_is_published_and_published_anew(api: Api) -> None:
 
 
 @pytest.mark.parametrize("user", ["U0NOBODY", "U0OMNIBOT", "U0EDSGERDI"])
-async def test_only_people_of_the_workspace_have_a_home_tab(api: Api, user: str) -> None:
+async def test_only_workspace_members_have_home_tab(api: Api, user: str) -> None:
     assert (await api("views.publish", user_id=user, view=home())).error == "user_not_found"
 
 
-async def test_without_a_home_tab_nothing_is_published_or_opened(api: Api) -> None:
+async def test_disabled_home_tab_is_not_published(api: Api) -> None:
     api.slack.workspace.surfaces.home_enabled = False
     assert (await api("views.publish", user_id=api.user("ada"), view=home())).error == "not_enabled"
     with pytest.raises(LookupError):
@@ -164,7 +162,7 @@ async def info(api: Api, user: str) -> dict[str, Any]:
     return told
 
 
-async def test_people_are_told_apart(api: Api) -> None:
+async def test_users_have_distinct_kinds(api: Api) -> None:
     ada, marie, edsger = [await info(api, name) for name in ("ada", "marie", "edsger")]
     assert ada["team_id"] == marie["team_id"] == api.slack.team != edsger["team_id"]
     assert [person.get("is_restricted") for person in (ada, marie, edsger)] == [False, True, None]
@@ -172,20 +170,20 @@ async def test_people_are_told_apart(api: Api) -> None:
 
 
 @pytest.mark.parametrize("guest, ultra", [("restricted", False), ("ultra_restricted", True)])
-async def test_a_guest_of_one_channel_is_told_from_one_of_several(api: Api, guest: Any, ultra: bool) -> None:
+async def test_guest_kinds_are_distinguished(api: Api, guest: Any, ultra: bool) -> None:
     users = api.slack.workspace.users
     users[api.user("marie")] = replace(users[api.user("marie")], guest=guest)
     told = await info(api, "marie")
     assert (told["is_restricted"], told["is_ultra_restricted"]) == (True, ultra)
 
 
-async def test_a_person_of_another_company_is_a_stranger_only_where_no_channel_is_shared(api: Api) -> None:
+async def test_stranger_depends_on_shared_channels(api: Api) -> None:
     assert (await info(api, "edsger"))["is_stranger"] is False
     await api.slack.remove_bot("partners")
     assert (await info(api, "edsger"))["is_stranger"] is True
 
 
-async def test_an_address_is_told_only_with_its_scope_and_of_ones_own_people(api: Api) -> None:
+async def test_email_needs_scope_and_membership(api: Api) -> None:
     assert (await info(api, "ada"))["profile"]["email"] == "ada@example.com"
     assert "email" not in (await info(api, "edsger"))["profile"]
     api.slack.granted_scopes.discard("users:read.email")
@@ -196,7 +194,7 @@ async def channel_info(api: Api, channel: str) -> Answer:
     return await api("conversations.info", channel=api.channel(channel))
 
 
-async def test_a_conversation_tells_with_whom_it_is_shared(api: Api) -> None:
+async def test_conversation_names_its_shared_teams(api: Api) -> None:
     await api.slack.share_channel("sales", pending=True)
     told = [(await channel_info(api, name)).body["channel"] for name in ("data-team", "sales", "partners")]
     assert [c["is_ext_shared"] for c in told] == [False, False, True]
@@ -204,7 +202,7 @@ async def test_a_conversation_tells_with_whom_it_is_shared(api: Api) -> None:
     assert (await channel_info(api, "random")).body["channel"]["is_member"] is False
 
 
-async def test_a_direct_message_tells_with_whom_it_is(api: Api) -> None:
+async def test_direct_message_names_its_user(api: Api) -> None:
     api.slack.dm("ada")
     api.slack.granted_scopes.add("im:read")
     told = (await channel_info(api, "bot-ada")).body["channel"]
@@ -214,7 +212,7 @@ async def test_a_direct_message_tells_with_whom_it_is(api: Api) -> None:
 @pytest.mark.parametrize(
     "channel, scope", [("data-team", "channels:read"), ("leadership", "groups:read"), ("bot-ada", "im:read")]
 )
-async def test_a_conversation_is_told_with_the_scope_of_its_kind(api: Api, channel: str, scope: str) -> None:
+async def test_conversation_info_needs_scope_of_kind(api: Api, channel: str, scope: str) -> None:
     api.slack.dm("ada")
     await api.slack.invite_bot("leadership")
     api.slack.granted_scopes.add("im:read")
@@ -224,11 +222,11 @@ async def test_a_conversation_is_told_with_the_scope_of_its_kind(api: Api, chann
 
 
 @pytest.mark.parametrize("channel", ["leadership", "ada-grace"])
-async def test_what_the_bot_can_not_see_is_not_there(api: Api, channel: str) -> None:
+async def test_invisible_channel_is_not_found(api: Api, channel: str) -> None:
     assert (await channel_info(api, channel)).error == "channel_not_found"
 
 
-async def test_a_private_line_may_stand_in_a_thread(api: Api) -> None:
+async def test_ephemeral_message_can_be_in_thread(api: Api) -> None:
     parent = await api.post()
     place = api.channel("data-team")
     answer = await api(
@@ -240,13 +238,13 @@ async def test_a_private_line_may_stand_in_a_thread(api: Api) -> None:
     assert api.slack.replies("data-team", parent) == []
 
 
-async def test_an_app_may_have_everything_but_history() -> None:
+async def test_app_can_lack_history_scopes() -> None:
     async with SimulatedSlack(history_scopes=False) as slack:
         assert not slack.granted_scopes & HISTORY_SCOPES
         assert {"users:read", "app_mentions:read"} <= slack.granted_scopes
 
 
-async def test_an_external_select_offers_nothing_before_it_was_asked(api: Api) -> None:
+async def test_external_select_loads_options_on_request(api: Api) -> None:
     assert (await opened(api, modal(external()))).ok
     with pytest.raises(LookupError):
         await api.slack.enter({"topic": "orders"}, user="ada")

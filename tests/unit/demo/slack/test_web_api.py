@@ -40,7 +40,7 @@ def section(text: str) -> Block:
 METADATA = {"event_type": "job", "event_payload": {"watch": "1"}}
 
 
-async def test_auth_test_tells_who_the_bot_is_and_what_it_may_do(api: Api) -> None:
+async def test_auth_test_returns_identity_and_scopes(api: Api) -> None:
     answer = await api("auth.test")
     assert answer.ok
     assert answer.body["user_id"] == api.slack.bot_user
@@ -56,14 +56,12 @@ async def test_auth_test_tells_who_the_bot_is_and_what_it_may_do(api: Api) -> No
         ({"Authorization": "Bearer xoxb-somebody-elses"}, "invalid_auth"),
     ],
 )
-async def test_a_token_that_is_missing_or_unknown_is_refused(
-    api: Api, headers: dict[str, str], error: str
-) -> None:
+async def test_missing_or_unknown_token_is_refused(api: Api, headers: dict[str, str], error: str) -> None:
     answer = await api.send("auth.test", headers=headers)
     assert (answer.status, answer.ok, answer.error) == (200, False, error)
 
 
-async def test_a_token_in_a_json_body_does_not_count_but_one_in_a_form_does(api: Api) -> None:
+async def test_token_is_accepted_in_form_but_not_json(api: Api) -> None:
     assert (await api.send("auth.test", json={"token": api.slack.bot_token})).error == "not_authed"
     assert (await api.send("auth.test", data={"token": api.slack.bot_token})).ok
 
@@ -74,7 +72,7 @@ async def test_each_kind_of_token_has_its_own_methods(api: Api) -> None:
     assert (await api("apps.connections.open", token=api.slack.app_token)).ok
 
 
-async def test_after_the_app_is_uninstalled_its_token_is_revoked(api: Api) -> None:
+async def test_uninstalling_revokes_the_token(api: Api) -> None:
     api.slack.revoke_token()
     assert (await api("auth.test")).error == "token_revoked"
     assert (
@@ -90,7 +88,7 @@ async def test_an_unknown_method_is_unknown(api: Api) -> None:
     ("channel", "scope"),
     [("data-team", "channels:history"), ("leadership", "groups:history"), ("bot-ada", "im:history")],
 )
-async def test_reading_needs_the_scope_of_the_kind_of_channel(channel: str, scope: str) -> None:
+async def test_reading_needs_scope_of_channel_kind(channel: str, scope: str) -> None:
     async with running(history_scopes=False) as api:
         api.slack.dm("ada")
         await api.slack.invite_bot("leadership")
@@ -119,7 +117,7 @@ async def test_without_chat_write_nothing_is_posted_or_changed(api: Api) -> None
     assert [message.text for message in api.slack.messages("data-team")] == ["hello"]
 
 
-async def test_a_form_carries_blocks_and_metadata_as_json(api: Api) -> None:
+async def test_form_carries_json_blocks_and_metadata(api: Api) -> None:
     answer = await api.send(
         "chat.postMessage",
         data={
@@ -136,7 +134,7 @@ async def test_a_form_carries_blocks_and_metadata_as_json(api: Api) -> None:
     assert api.slack.requests[-1].args["blocks"] == [section("hello")]
 
 
-async def test_a_get_query_works_as_the_sdk_sends_it(api: Api) -> None:
+async def test_get_query_of_the_sdk_works(api: Api) -> None:
     ts = await api.post()
     answer = await api.send(
         "chat.getPermalink",
@@ -155,9 +153,7 @@ async def test_a_get_query_works_as_the_sdk_sends_it(api: Api) -> None:
         ({"data": b"x", "headers": {"Content-Type": "text/plain"}}, "invalid_post_type"),
     ],
 )
-async def test_a_body_that_can_not_be_read_is_refused(
-    api: Api, request_args: dict[str, Any], error: str
-) -> None:
+async def test_unreadable_body_is_refused(api: Api, request_args: dict[str, Any], error: str) -> None:
     assert (await api.send("auth.test", **request_args)).error == error
 
 
@@ -167,12 +163,12 @@ async def test_a_misspelt_argument_is_refused(api: Api) -> None:
     assert answer.messages == ["[ERROR] invalid additional property: thread"]
 
 
-async def test_a_missing_or_wrongly_typed_argument_is_refused(api: Api) -> None:
+async def test_missing_or_mistyped_argument_is_refused(api: Api) -> None:
     assert (await api("chat.postMessage", text="x")).messages == ["[ERROR] missing required field: channel"]
     assert (await api("chat.postMessage", text="x", channel=7)).error == "invalid_arguments"
 
 
-async def test_every_request_is_recorded_with_its_body_and_without_its_token(api: Api) -> None:
+async def test_requests_are_recorded_without_token(api: Api) -> None:
     await api.post(text="recorded")
     await api.send("auth.test", data={"token": "xoxb-wrong", "why": "x"})
     posted, refused = api.slack.requests
@@ -203,7 +199,7 @@ async def test_a_post_is_stored_and_answered_with_its_ts(api: Api) -> None:
     assert (message.text, message.blocks, message.metadata) == ("hello", blocks, METADATA)
 
 
-async def test_no_two_messages_have_the_same_ts_even_when_the_clock_stands_still(limited: Api) -> None:
+async def test_message_ts_are_unique(limited: Api) -> None:
     stamps = [await limited.post() for _ in range(3)]
     assert stamps == ["1700000000.000000", "1700000000.000001", "1700000000.000002"]
 
@@ -217,7 +213,7 @@ async def test_no_two_messages_have_the_same_ts_even_when_the_clock_stands_still
         ("old-project", "is_archived"),
     ],
 )
-async def test_where_the_bot_does_not_belong_nothing_is_posted(api: Api, channel: str, error: str) -> None:
+async def test_posting_needs_membership(api: Api, channel: str, error: str) -> None:
     assert (await api("chat.postMessage", channel=api.channel(channel), text="x")).error == error
     assert api.slack.messages(channel) == []
 
@@ -227,7 +223,7 @@ async def test_a_channel_goes_by_its_id(api: Api, channel: str) -> None:
     assert (await api("chat.postMessage", channel=channel, text="x")).error == "channel_not_found"
 
 
-async def test_a_removed_bot_can_not_post_and_an_invited_one_can(api: Api) -> None:
+async def test_removed_bot_cannot_post_until_invited(api: Api) -> None:
     await api.slack.remove_bot("data-team")
     answer = await api("chat.postMessage", channel=api.channel("data-team"), text="x")
     assert answer.error == "not_in_channel"
@@ -236,7 +232,7 @@ async def test_a_removed_bot_can_not_post_and_an_invited_one_can(api: Api) -> No
     assert len(api.slack.messages("leadership")) == 1
 
 
-async def test_a_person_gets_a_direct_message_by_their_id_or_by_the_opened_conversation(api: Api) -> None:
+async def test_direct_message_accepts_user_or_channel_id(api: Api) -> None:
     opened = await api("conversations.open", users=api.user("grace"))
     assert opened.body["channel"]["id"] == api.slack.dm("grace")
     answer = await api("chat.postMessage", channel=api.user("grace"), text="by person")
@@ -245,7 +241,7 @@ async def test_a_person_gets_a_direct_message_by_their_id_or_by_the_opened_conve
     assert [m.text for m in api.slack.messages(api.slack.dm("grace"))] == ["by person", "by conversation"]
 
 
-async def test_a_conversation_is_opened_once_and_only_with_people(api: Api) -> None:
+async def test_conversation_opens_once_with_users(api: Api) -> None:
     first = await api("conversations.open", users=api.user("ada"))
     second = await api("conversations.open", users=api.user("ada"))
     assert first.body["channel"]["id"] == second.body["channel"]["id"]
@@ -298,7 +294,7 @@ async def test_markdown_text_is_posted_as_a_markdown_block(api: Api) -> None:
     assert api.slack.messages("data-team")[0].blocks == [{"type": "markdown", "text": "**hi**"}]
 
 
-async def test_a_reply_is_in_the_thread_and_not_in_the_channel(api: Api) -> None:
+async def test_reply_is_only_in_the_thread(api: Api) -> None:
     parent = await api.post()
     reply = await api.post(text="reply", thread_ts=parent)
     assert [message.ts for message in api.slack.messages("data-team")] == [parent]
@@ -321,7 +317,7 @@ async def test_a_thread_that_is_no_ts_is_refused(api: Api, thread: object) -> No
     assert answer.messages == [f"[ERROR] {thread} is not a valid thread_ts"]
 
 
-async def test_a_reply_to_a_message_that_is_gone_lands_at_the_top_level_without_a_word(api: Api) -> None:
+async def test_reply_to_deleted_message_is_top_level(api: Api) -> None:
     parent = await api.post()
     await api.slack.delete_message("data-team", parent)
     answer = await api("chat.postMessage", channel=api.channel("data-team"), text="late", thread_ts=parent)
@@ -330,7 +326,7 @@ async def test_a_reply_to_a_message_that_is_gone_lands_at_the_top_level_without_
     assert [message.text for message in api.slack.messages("data-team")] == ["late"]
 
 
-async def test_a_thread_outlives_its_deleted_parent_while_it_has_replies(api: Api) -> None:
+async def test_thread_survives_deleted_parent(api: Api) -> None:
     parent = await api.post()
     reply = await api.post(text="first", thread_ts=parent)
     await api.slack.delete_message("data-team", parent)
@@ -354,7 +350,7 @@ async def test_text_without_blocks_removes_the_blocks(api: Api) -> None:
     assert (message.text, message.blocks) == ("plain", [])
 
 
-async def test_blocks_and_text_replace_both_and_the_metadata_stays(api: Api) -> None:
+async def test_update_replaces_content_and_keeps_metadata(api: Api) -> None:
     ts = await api.post(blocks=[section("hello")], metadata=METADATA)
     channel, blocks = api.channel("data-team"), [section("new")]
     assert (await api("chat.update", channel=channel, ts=ts, text="new", blocks=blocks)).ok
@@ -363,7 +359,7 @@ async def test_blocks_and_text_replace_both_and_the_metadata_stays(api: Api) -> 
     assert (message.ts, message.edits, len(message.edited_at)) == (ts, 1, 1)
 
 
-async def test_metadata_alone_changes_nothing_that_is_seen(api: Api) -> None:
+async def test_metadata_update_keeps_visible_content(api: Api) -> None:
     ts = await api.post(blocks=[section("hello")])
     assert (await api("chat.update", channel=api.channel("data-team"), ts=ts, metadata=METADATA)).ok
     (message,) = api.slack.messages("data-team")
@@ -376,7 +372,7 @@ async def test_an_update_without_any_content_is_no_text(api: Api) -> None:
     assert (await api("chat.update", channel=api.channel("data-team"), ts=ts, blocks=[])).error == "no_text"
 
 
-async def test_only_an_existing_message_of_ones_own_can_be_updated(api: Api) -> None:
+async def test_only_own_messages_can_be_updated(api: Api) -> None:
     channel = api.channel("data-team")
     said = await api.slack.say("mine", user="ada", channel="data-team")
     assert (await api("chat.update", channel=channel, ts=said.ts, text="x")).error == "cant_update_message"
@@ -386,7 +382,7 @@ async def test_only_an_existing_message_of_ones_own_can_be_updated(api: Api) -> 
     assert (await api("chat.update", channel=channel, ts=ts, text="x")).error == "message_not_found"
 
 
-async def test_an_update_goes_by_the_conversations_id_and_never_by_the_persons(api: Api) -> None:
+async def test_update_needs_channel_id_not_user_id(api: Api) -> None:
     posted = await api("chat.postMessage", channel=api.user("ada"), text="x")
     ts = posted.body["ts"]
     assert (await api("chat.update", channel=api.user("ada"), ts=ts, text="y")).error == "channel_not_found"
@@ -401,14 +397,14 @@ async def test_an_archived_channel_is_inactive_for_updates(api: Api) -> None:
     assert (await api("chat.postMessage", channel=channel, text="x")).error == "is_archived"
 
 
-async def test_a_bot_that_was_removed_can_no_longer_update(api: Api) -> None:
+async def test_removed_bot_cannot_update(api: Api) -> None:
     ts = await api.post()
     await api.slack.remove_bot("data-team")
     answer = await api("chat.update", channel=api.channel("data-team"), ts=ts, text="x")
     assert answer.error == "not_in_channel"
 
 
-async def test_an_ephemeral_message_is_seen_by_one_person_and_reached_by_no_method(api: Api) -> None:
+async def test_ephemeral_message_is_seen_by_one_user(api: Api) -> None:
     channel = api.channel("data-team")
     answer = await api("chat.postEphemeral", channel=channel, user=api.user("ada"), text="psst")
     ts = answer.body["message_ts"]
@@ -427,15 +423,13 @@ async def test_an_ephemeral_message_is_seen_by_one_person_and_reached_by_no_meth
         ("data-team", "linus", "user_not_in_channel"),
     ],
 )
-async def test_an_ephemeral_message_needs_both_in_the_channel(
-    api: Api, channel: str, user: str, error: str
-) -> None:
+async def test_ephemeral_message_needs_both_members(api: Api, channel: str, user: str, error: str) -> None:
     api.slack.workspace.channel("data-team").members.discard(api.user("linus"))
     answer = await api("chat.postEphemeral", channel=api.channel(channel), user=api.user(user), text="x")
     assert answer.error == error
 
 
-async def test_a_markdown_block_is_not_taken_in_an_ephemeral_message(api: Api) -> None:
+async def test_ephemeral_message_refuses_markdown_block(api: Api) -> None:
     answer = await api(
         "chat.postEphemeral",
         channel=api.channel("data-team"),
@@ -446,7 +440,7 @@ async def test_a_markdown_block_is_not_taken_in_an_ephemeral_message(api: Api) -
     assert answer.error == "invalid_blocks"
 
 
-async def test_an_ephemeral_message_takes_no_thread_that_is_none(api: Api) -> None:
+async def test_ephemeral_message_refuses_missing_thread(api: Api) -> None:
     answer = await api(
         "chat.postEphemeral",
         channel=api.channel("data-team"),
@@ -467,7 +461,7 @@ async def test_the_bot_deletes_its_own_messages_only(api: Api) -> None:
     assert [message.text for message in api.slack.messages("data-team")] == ["mine"]
 
 
-async def test_a_permalink_needs_an_existing_message_in_a_visible_channel(api: Api) -> None:
+async def test_permalink_needs_visible_message(api: Api) -> None:
     ts = await api.post()
     answer = await api("chat.getPermalink", channel=api.channel("data-team"), message_ts=ts)
     assert answer.body["permalink"].endswith(f"/archives/{api.channel('data-team')}/p{ts.replace('.', '')}")
@@ -479,7 +473,7 @@ async def test_a_permalink_needs_an_existing_message_in_a_visible_channel(api: A
         assert page.status == 200
 
 
-async def test_history_is_newest_first_without_replies_and_metadata_only_on_request(api: Api) -> None:
+async def test_history_is_newest_first_without_replies(api: Api) -> None:
     first = await api.post(text="first", metadata=METADATA)
     await api.post(text="reply", thread_ts=first)
     second = await api.post(text="second")
@@ -528,12 +522,12 @@ async def test_history_comes_in_pages(api: Api) -> None:
         ({"latest": "now"}, "invalid_ts_latest"),
     ],
 )
-async def test_bounds_of_the_wrong_form_are_refused(api: Api, bad: dict[str, Any], error: str) -> None:
+async def test_malformed_bounds_are_refused(api: Api, bad: dict[str, Any], error: str) -> None:
     await api.post()
     assert (await api("conversations.history", channel=api.channel("data-team"), **bad)).error == error
 
 
-async def test_replies_start_with_the_parent_on_every_page(api: Api) -> None:
+async def test_every_page_of_replies_starts_with_parent(api: Api) -> None:
     parent = await api.post(text="parent")
     replies = [await api.post(text=str(n), thread_ts=parent) for n in range(3)]
     channel = api.channel("data-team")
@@ -552,7 +546,7 @@ async def test_reading_needs_membership(api: Api) -> None:
         assert (await api("conversations.replies", channel=place, ts="1.2")).error == error
 
 
-def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
+def test_methods_have_documented_rate_and_scope() -> None:
     assert {name: (method.per_minute, method.scope, method.token) for name, method in METHODS.items()} == {
         "apps.connections.open": (50, None, "app"),
         "auth.test": (300, None, "bot"),
@@ -574,7 +568,7 @@ def test_each_method_has_the_rate_and_scope_of_its_page() -> None:
     }
 
 
-async def test_updates_are_limited_to_fifty_a_minute_over_all_channels(limited: Api, clock: Clock) -> None:
+async def test_updates_are_limited_per_workspace(limited: Api, clock: Clock) -> None:
     one, other = await limited.post("data-team"), await limited.post("sales")
 
     async def update(channel: str, ts: str) -> Any:
@@ -592,7 +586,7 @@ async def test_updates_are_limited_to_fifty_a_minute_over_all_channels(limited: 
     assert (await update("sales", other)).ok
 
 
-async def test_posts_are_limited_to_one_a_second_and_channel(limited: Api, clock: Clock) -> None:
+async def test_posts_are_limited_per_channel(limited: Api, clock: Clock) -> None:
     for _ in range(5):
         await limited.post("data-team")
     refused = await limited("chat.postMessage", channel=limited.channel("data-team"), text="x")
@@ -610,7 +604,7 @@ async def test_without_limits_only_the_rates_are_free(api: Api) -> None:
     assert (await api("chat.update", channel=api.channel("data-team"), ts=ts)).error == "no_text"
 
 
-async def test_a_planned_answer_replaces_slacks_and_nothing_takes_effect(api: Api) -> None:
+async def test_planned_response_prevents_the_effect(api: Api) -> None:
     api.slack.faults.plan(too_many_requests(7), on="chat.*")
     busy = await api("chat.postMessage", channel=api.channel("data-team"), text="x")
     assert (busy.status, busy.error, busy.headers["retry-after"]) == (429, "ratelimited", "7")
@@ -621,7 +615,7 @@ async def test_a_planned_answer_replaces_slacks_and_nothing_takes_effect(api: Ap
     assert [(r.ok, r.http_status) for r in api.slack.requests] == [(False, 429), (False, 500)]
 
 
-async def test_a_dropped_request_takes_effect_or_not_as_planned(api: Api) -> None:
+async def test_dropped_request_has_planned_effect(api: Api) -> None:
     api.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
     api.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     for text in ("lost request", "lost answer"):
