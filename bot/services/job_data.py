@@ -1,6 +1,6 @@
-"""What the buttons under an answer do: show the data and the steps that it rests on, in the card's thread.
+"""Post a job's data or steps in its card's thread when *Show data* or *Show steps* is pressed.
 
-What was shown is remembered in this process only: after a restart, or by another process, it may be shown again.
+Each process remembers only what it has posted itself: after a restart, or by another process, it may be posted again.
 """
 
 import asyncio
@@ -43,39 +43,36 @@ from bot.tasks import RecentKeys
 log = structlog.get_logger()
 
 MOST_REMEMBERED = 1_000
-"""Of how many cards it is remembered what was shown under them."""
 
 What = Literal["data", "steps"]
 Piece = tuple[Message, ...] | Upload
-"""A message in its forms, or a file."""
+"""A message in its variants, or a file."""
 _Key = tuple[CardId, MessageTs, What]
 
 
 @dataclass(slots=True)
 class _Shown:
-    """How much of it is in the thread."""
+    """The pieces that have been posted."""
 
     first: MessageTs | None = None
-    done: set[str] = field(default_factory=set)
-    """The fingerprints of what is there."""
-    is_whole: bool = False
+    fingerprints: set[str] = field(default_factory=set)
+    is_complete: bool = False
     is_confirmed: bool = True
-    """False once Slack did not answer to something: it may be there or not, and is not shown twice."""
+    """False once Slack did not answer a request: that piece is not posted again, because it may be there."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What goes into the thread, in order."""
+    """The pieces to post, in order."""
 
     pieces: Sequence[Piece] = field(repr=False)
     link: str | None = None
     is_pending: bool = False
-    """More of it may come."""
+    """Omni may deliver more pieces later."""
 
 
 class JobDataService:
-    """Takes clicks from people. Every method returns the line to tell them privately, or None where the thread
-    speaks for itself, and raises nothing that a person or the world around can cause."""
+    """Shows data and steps. Each method returns the ephemeral reply, or None if everything was posted."""
 
     def __init__(
         self,
@@ -89,7 +86,7 @@ class JobDataService:
         tenant: str,
         bot_user: UserId,
     ) -> None:
-        """`tenant`: Omni's address; only chats on it become links."""
+        """`tenant`: the base URL of Omni; only chats on it become links."""
         self._omni = omni
         self._results = results
         self._messages = messages
@@ -99,71 +96,71 @@ class JobDataService:
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: RecentKeys[_Key, _Shown] = RecentKeys(MOST_REMEMBERED)
-        self._turns: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     async def show_data(
         self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
     ) -> str | None:
-        """Show the rows of the job's queries. The watch, named by a button, must be the one of that card."""
+        """Show the rows of the job's queries. The id in the button is untrusted: channel and ts must match."""
         return await self._show("data", card_id, channel, message_ts, user)
 
     async def show_steps(
         self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
     ) -> str | None:
-        """Show what the AI did. The watch, named by a button, must be the one of that card."""
+        """Show the job's steps. The id in the button is untrusted: channel and ts must match."""
         return await self._show("steps", card_id, channel, message_ts, user)
 
     async def _show(
         self, what: What, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
     ) -> str | None:
         try:
-            known = await load_clicked_card(self._cards, card_id, channel, message_ts)
-            if known is None:
+            card = await load_clicked_card(self._cards, card_id, channel, message_ts)
+            if card is None:
                 return replies.nothing_to_show_here()
-            bind_job(known.job)
-            if (line := await check_visibility(self._authorization, self._omni, user, known.job)) is not None:
+            bind_job(card.job)
+            if (line := await check_visibility(self._authorization, self._omni, user, card.job)) is not None:
                 return line
         except StoreUnavailable as error:
-            log.error("watch not read", watch=card_id, reason=str(error))
+            log.error("card not read", card=card_id, reason=str(error))
             return replies.storage_down()
-        log.info("asked to show", what=what, watch=card_id, user=user)
+        log.info("showing result", what=what, card=card_id, user=user)
         key = (card_id, message_ts, what)
-        # Two who press at once are served one after the other: the second then finds what the first was shown.
-        async with self._turns.setdefault(key, asyncio.Lock()):
-            return await self._already_shown(key, known) or await self._show_anew(key, known)
+        # One click after the other: a second user who presses at the same time gets the link to the first one's result.
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            return await self._already_shown(key, card) or await self._fetch_and_post(key, card)
 
     async def _already_shown(self, key: _Key, card: Card) -> str | None:
-        """The line that leads to what is there; None where it has still to be shown."""
+        """The reply that links to the posted result, or None if it still has to be posted."""
         shown = self._shown.get(key)
-        if shown is None or not shown.is_whole:
+        if shown is None or not shown.is_complete:
             return None
         if shown.first is None:
             return replies.already_shown(None)
         try:
             return replies.already_shown(await self._messages.permalink(card.channel, shown.first))
         except MessageGone:
-            del self._shown[key]  # somebody has deleted it
+            del self._shown[key]  # deleted in Slack: post it again
             return None
         except SlackError as error:
-            log.warning("no permalink", watch=card.id, code=error.code)
+            log.warning("no permalink", card=card.id, code=error.code)
             return replies.already_shown(None)
 
-    async def _show_anew(self, key: _Key, card: Card) -> str | None:
+    async def _fetch_and_post(self, key: _Key, card: Card) -> str | None:
         what = key[2]
         try:
             result = await self._results.get(card.job)
         except OmniError as error:
             return replies.not_fetched(error)
         except StoreUnavailable as error:
-            # The key's budget is in the database too.
+            # From the rate limiter, which is in the database too.
             log.error("result not fetched", reason=str(error))
             return replies.storage_down()
         prepare = self._data if what == "data" else self._steps
-        # It takes up to some seconds, and nothing else may wait for that.
+        # In a thread: rendering a large result takes up to a few seconds.
         prepared = await asyncio.to_thread(prepare, card, result)
         if not prepared.pieces:
             return replies.data_pending() if result.is_pending else replies.nothing_found(what == "data")
-        return await self._put(key, card, prepared)
+        return await self._post(key, card, prepared)
 
     def _data(self, card: Card, result: JobResult) -> _Prepared:
         queries = with_rows(result)
@@ -171,39 +168,39 @@ class JobDataService:
         pieces: list[Piece] = [*messages(queries, with_charts=with_charts), *uploads(queries)]
         return _Prepared(pieces, chat_link(result.chat_url, self._tenant), result.is_pending)
 
-    def _steps(self, _watch: Card, result: JobResult) -> _Prepared:
-        forms = steps_message(result)
-        return _Prepared([forms] if forms else [], chat_link(result.chat_url, self._tenant))
+    def _steps(self, _card: Card, result: JobResult) -> _Prepared:
+        variants = steps_message(result)
+        return _Prepared([variants] if variants else [], chat_link(result.chat_url, self._tenant))
 
-    async def _put(self, key: _Key, card: Card, prepared: _Prepared) -> str | None:
-        """Put into the thread what is not there yet. The line to tell where something could not be put there."""
+    async def _post(self, key: _Key, card: Card, prepared: _Prepared) -> str | None:
+        """Post the pieces that are missing in the thread."""
         shown = self._shown.setdefault(key, _Shown())
         for piece in prepared.pieces:
-            fingerprint = _fingerprint(piece)
-            if fingerprint in shown.done:
+            fingerprint = piece.fingerprint if isinstance(piece, Upload) else piece[0].fingerprint
+            if fingerprint in shown.fingerprints:
                 continue
             try:
-                await self._put_piece(key, card, piece, shown)
+                await self._post_piece(key, card, piece, shown)
             except OutcomeUnknown as error:
-                log.warning("shown unanswered", watch=card.id, code=error.code)
+                log.warning("result post unconfirmed", card=card.id, code=error.code)
                 shown.is_confirmed = False
             except SlackError as error:
-                log.warning("not shown", what=key[2], watch=card.id, code=error.code)
+                log.warning("result not posted", what=key[2], card=card.id, code=error.code)
                 return self._refused(error, piece, prepared.link)
-            shown.done.add(fingerprint)
-        shown.is_whole = not prepared.is_pending
+            shown.fingerprints.add(fingerprint)
+        shown.is_complete = not prepared.is_pending
         if not shown.is_confirmed:
             return replies.unconfirmed_in_thread()
         return replies.data_pending_in_part() if prepared.is_pending else None
 
-    async def _put_piece(self, key: _Key, watch: Card, piece: Piece, shown: _Shown) -> None:
-        _, card, what = key
-        thread = watch.thread_of(card)
+    async def _post_piece(self, key: _Key, card: Card, piece: Piece, shown: _Shown) -> None:
+        _, message_ts, what = key
+        thread = card.thread_of(message_ts)
         if isinstance(piece, Upload):
-            await self._messages.upload(watch.channel, piece, thread=thread)
+            await self._messages.upload(card.channel, piece, thread=thread)
             return
-        mark = f"{watch.id}/{what}/{len(shown.done)}"
-        ts = await self._poster.post_now(watch.channel, piece, mark=mark, thread=thread)
+        mark = f"{card.id}/{what}/{len(shown.fingerprints)}"
+        ts = await self._poster.post_now(card.channel, piece, mark=mark, thread=thread)
         shown.first = shown.first or ts
 
     def _refused(self, error: SlackError, piece: Piece, link: str | None) -> str:
@@ -214,7 +211,3 @@ class JobDataService:
                 return replies.not_shown_here(self._bot_user, link)
             case _:
                 return replies.slack_down(link)
-
-
-def _fingerprint(piece: Piece) -> str:
-    return piece.fingerprint if isinstance(piece, Upload) else piece[0].fingerprint

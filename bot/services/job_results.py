@@ -1,4 +1,4 @@
-"""What jobs have found, fetched for people who ask: once for many who ask at once, and remembered for a while."""
+"""Fetches and caches the results of jobs. Concurrent requests for one job share one fetch."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,80 +13,80 @@ from bot.tasks import loop_time
 
 log = structlog.get_logger()
 
-PAUSES_SECONDS = (1.0, 2.0, 4.0)
-"""How long to wait before each further look for what is not there yet. Omni's own app looks every second."""
+RETRY_SECONDS = (1.0, 2.0, 4.0)
+"""Waits between the requests for a result that is incomplete. Omni's own app polls every second."""
 FRESH_SECONDS = 120.0
-"""How long after a job's end its result may still be on its way."""
-KEPT_SECONDS = 300.0
-KEPT_SECONDS_UNFINISHED = 10.0
-"""How long a result is remembered, and how long that there is none, or not all of it."""
-MOST_KEPT = 8
-LARGEST_KEPT = 32 * 1024 * 1024
-"""Characters of all results that are remembered."""
+"""How long after the end of a job its result may still be incomplete."""
+CACHED_SECONDS = 300.0
+CACHED_SECONDS_INCOMPLETE = 10.0
+"""How long an incomplete result, or an error, is cached."""
+MOST_CACHED = 8
+LARGEST_CACHED = 32 * 1024 * 1024
+"""Characters of all cached results."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    found: JobResult | OmniError
+class _Cached:
+    result: JobResult | OmniError
     until: float
 
     @property
     def size(self) -> int:
-        return self.found.size if isinstance(self.found, JobResult) else 0
+        return self.result.size if isinstance(self.result, JobResult) else 0
 
 
 class JobResults:
-    """The results of COMPLETE jobs. A person waits for each, so its requests are urgent; that they are few is
-    what keeps people from starving the polls."""
+    """The results of COMPLETE jobs.
+
+    Its requests are interactive and go before polls. The cache keeps them few, so that the polls go on.
+    """
 
     def __init__(self, omni: OmniJobs, now: Callable[[], datetime]) -> None:
         """`now`: aware UTC."""
         self._omni = omni
         self._now = now
-        self._kept: dict[JobId, _Kept] = {}
-        self._under_way: dict[JobId, asyncio.Task[JobResult | OmniError]] = {}
+        self._cache: dict[JobId, _Cached] = {}
+        self._fetches: dict[JobId, asyncio.Task[JobResult | OmniError]] = {}
 
     async def get(self, job: JobId) -> JobResult:
-        """What the job has found; `is_pending` if part of it has not come after several looks.
+        """Return the job's result; `is_pending` if it is still incomplete after several requests.
 
         Raises:
-            OmniError: any. JobNotFound: the job is not COMPLETE, or Omni does not keep its result any more.
+            OmniError: any. JobNotFound: the job is not COMPLETE, or Omni has deleted its result.
         """
-        found = self._remembered(job)
-        if found is None:
-            found = await asyncio.shield(self._under_way.get(job) or self._begin(job))
-        if isinstance(found, OmniError):
-            raise type(found)(*found.args)
-        return found
-
-    def _remembered(self, job: JobId) -> JobResult | OmniError | None:
-        kept = self._kept.get(job)
-        return kept.found if kept is not None and loop_time() < kept.until else None
+        cached = self._cache.get(job)
+        if cached is not None and loop_time() < cached.until:
+            result = cached.result
+        else:
+            result = await asyncio.shield(self._fetches.get(job) or self._begin(job))
+        if isinstance(result, OmniError):
+            raise type(result)(*result.args)
+        return result
 
     def _begin(self, job: JobId) -> "asyncio.Task[JobResult | OmniError]":
         task = asyncio.create_task(self._fetch(job), name=f"result {job}")
-        self._under_way[job] = task
-        task.add_done_callback(lambda _: self._under_way.pop(job, None))
+        self._fetches[job] = task
+        task.add_done_callback(lambda _: self._fetches.pop(job, None))
         return task
 
     async def _fetch(self, job: JobId) -> JobResult | OmniError:
-        found: JobResult | OmniError
+        result: JobResult | OmniError
         try:
-            found = await self._look(job)
+            result = await self._request(job)
         except OmniError as error:
             log.warning("result not fetched", job=job, error=type(error).__name__, reason=str(error))
-            found = error
-        self._keep(job, found)
-        return found
+            result = error
+        self._store(job, result)
+        return result
 
-    async def _look(self, job: JobId) -> JobResult:
-        """Look for the result until all of it is there, or it is no longer worth it."""
+    async def _request(self, job: JobId) -> JobResult:
+        """Request the result until it is complete or no longer fresh."""
         is_known_fresh = False
-        for seconds in PAUSES_SECONDS:
+        for seconds in RETRY_SECONDS:
             try:
                 result = await self._omni.result(job, urgent=True)
             except JobNotFound:
-                if not is_known_fresh and not await self._may_come(job):
+                if not is_known_fresh and not await self._has_just_completed(job):
                     raise
                 is_known_fresh = True
             else:
@@ -95,20 +95,20 @@ class JobResults:
             await asyncio.sleep(seconds)
         return await self._omni.result(job, urgent=True)
 
-    async def _may_come(self, job: JobId) -> bool:
-        """Whether the result of a job that has none is on its way."""
+    async def _has_just_completed(self, job: JobId) -> bool:
         status = await self._omni.status(job, urgent=True)
         return status.state is JobState.COMPLETE and self._is_fresh(status.completed_at)
 
     def _is_fresh(self, at: datetime | None) -> bool:
         return at is None or (self._now() - at).total_seconds() < FRESH_SECONDS
 
-    def _keep(self, job: JobId, found: JobResult | OmniError) -> None:
-        """Remember what was found, and forget the oldest of what would be too much."""
-        is_whole = isinstance(found, JobResult) and not found.is_pending
-        seconds = KEPT_SECONDS if is_whole else KEPT_SECONDS_UNFINISHED
+    def _store(self, job: JobId, result: JobResult | OmniError) -> None:
+        is_complete = isinstance(result, JobResult) and not result.is_pending
+        seconds = CACHED_SECONDS if is_complete else CACHED_SECONDS_INCOMPLETE
         now = loop_time()
-        self._kept = {other: kept for other, kept in self._kept.items() if other != job and now < kept.until}
-        self._kept[job] = _Kept(found, now + seconds)
-        while len(self._kept) > MOST_KEPT or sum(kept.size for kept in self._kept.values()) > LARGEST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        self._cache = {
+            other: cached for other, cached in self._cache.items() if other != job and now < cached.until
+        }
+        self._cache[job] = _Cached(result, now + seconds)
+        while len(self._cache) > MOST_CACHED or sum(c.size for c in self._cache.values()) > LARGEST_CACHED:
+            del self._cache[next(iter(self._cache))]

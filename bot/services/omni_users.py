@@ -1,4 +1,4 @@
-"""Whom people in Slack are in Omni, by their e-mail address: exactly one active user, or nobody."""
+"""Maps Slack users to Omni users by email address."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,79 +13,80 @@ from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
-KNOWN_FOR = timedelta(minutes=10)
-"""How long it counts who somebody is; so late may it be noticed that Omni has deactivated them. Where Omni ignores the
-filter, each look-up reads the pages of all users out of the key's budget."""
-UNKNOWN_FOR = timedelta(minutes=1)
-"""How long it counts that somebody is nobody: an admin who has just mended that does not want to wait."""
-MOST_KNOWN = 2_000
-"""How many people are remembered."""
+CACHED_FOR = timedelta(minutes=10)
+"""A user deactivated in Omni may be recognized for this long. Not shorter, because a look-up may cost many requests:
+where Omni ignores the filter, it reads the pages of all users."""
+MISSING_CACHED_FOR = timedelta(minutes=1)
+"""Short, because an admin who has just fixed an account should not have to wait."""
+MOST_CACHED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    found: OmniUserId | None
+class _Cached:
+    user: OmniUserId | None
     until: datetime
 
 
 class OmniUserMapper:
-    """The Omni users of people in Slack, looked up once for all who ask at once, and remembered for a while."""
+    """Looks up the Omni user of a Slack user, and caches it. Concurrent calls for one user share one look-up."""
 
     def __init__(
         self,
-        members: OmniUserDirectory,
-        person: Callable[[UserId], Awaitable[SlackUser]],
+        directory: OmniUserDirectory,
+        slack_user: Callable[[UserId], Awaitable[SlackUser]],
         now: Callable[[], datetime],
     ) -> None:
-        """`person`: as `SlackDirectory.user`. `now`: aware UTC."""
-        self._members = members
-        self._person = person
+        """`slack_user`: as `SlackDirectory.user`. `now`: aware UTC."""
+        self._directory = directory
+        self._slack_user = slack_user
         self._now = now
-        self._known: RecentKeys[UserId, _Known] = RecentKeys(MOST_KNOWN)
-        self._under_way: dict[UserId, asyncio.Task[OmniUserId | OmniError | SlackError | None]] = {}
+        self._cache: RecentKeys[UserId, _Cached] = RecentKeys(MOST_CACHED)
+        self._lookups: dict[UserId, asyncio.Task[OmniUserId | OmniError | SlackError | None]] = {}
 
     async def omni_user(self, user: UserId) -> OmniUserId | None:
-        """The one active Omni user with the person's address; None where Slack tells no address, Omni has no such
-        user or more than one, or the person is of another organisation.
+        """Return the one active Omni user with the Slack user's email address.
+
+        None if not exactly one active Omni user has that address, or for a user of another organization.
 
         Raises:
-            BoardError: Slack does not say who that is. ScopeMissing without `users:read`.
-            OmniError: Omni does not say. KeyRefused also for a personal token, which may look nobody up.
+            SlackError: the Slack user could not be looked up. ScopeMissing without `users:read`.
+            OmniError: the Omni user could not be looked up. KeyRefused also for a personal token.
         """
-        known = self._known.get(user)
-        if known is not None and self._now() < known.until:
-            return known.found
-        # Whoever asks may be cancelled; the others who wait for the same are not.
-        found = await asyncio.shield(self._under_way.get(user) or self._begin(user))
+        cached = self._cache.get(user)
+        if cached is not None and self._now() < cached.until:
+            return cached.user
+        # A caller that is cancelled must not end the look-up that other callers wait for.
+        found = await asyncio.shield(self._lookups.get(user) or self._begin(user))
         if isinstance(found, OmniError | SlackError):
             raise found
         return found
 
     def _begin(self, user: UserId) -> "asyncio.Task[OmniUserId | OmniError | SlackError | None]":
         task = asyncio.create_task(self._look_up(user), name=f"omni user of {user}")
-        self._under_way[user] = task
-        task.add_done_callback(lambda _: self._under_way.pop(user, None))
+        self._lookups[user] = task
+        task.add_done_callback(lambda _: self._lookups.pop(user, None))
         return task
 
     async def _look_up(self, user: UserId) -> OmniUserId | OmniError | SlackError | None:
         try:
-            found = await self._find(await self._person(user))
+            found = await self._find(await self._slack_user(user))
         except (OmniError, SlackError) as error:
             return error
-        self._known[user] = _Known(found, self._now() + (UNKNOWN_FOR if found is None else KNOWN_FOR))
+        self._cache[user] = _Cached(
+            found, self._now() + (MISSING_CACHED_FOR if found is None else CACHED_FOR)
+        )
         return found
 
     async def _find(self, user: SlackUser) -> OmniUserId | None:
-        # Their address is what the admins of another workspace say it is: it proves nothing here.
+        # The admins of another workspace decide which email address its users have, so it proves nothing here.
         if user.is_stranger or user.is_bot or user.is_deactivated:
-            return self._nobody(user, "of another organisation, deactivated, or no person")
-        if user.email is None:
-            return self._nobody(user, "no address in Slack, or no users:read.email")
-        users = set(await self._members.named(user.email))
-        if len(users) != 1:
-            return self._nobody(user, f"{len(users)} active users with that address")
-        return users.pop()
-
-    @staticmethod
-    def _nobody(user: SlackUser, why: str) -> None:
-        log.info("no omni user", user=user.id, why=why)
+            reason = "of another organization, deactivated, or a bot"
+        elif user.email is None:
+            reason = "no email address in Slack, or no users:read.email"
+        else:
+            found = set(await self._directory.named(user.email))
+            if len(found) == 1:
+                return found.pop()
+            reason = f"{len(found)} active Omni users with the email address"
+        log.info("no omni user", user=user.id, reason=reason)
+        return None

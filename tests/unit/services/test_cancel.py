@@ -1,4 +1,4 @@
-"""The button that cancels, in virtual time: what may come of it is told apart, and the cards say who it was."""
+"""*Cancel job* in virtual time: its outcomes, and the canceller on the cards."""
 
 import asyncio
 from dataclasses import replace
@@ -25,39 +25,39 @@ from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch
 pytestmark = pytest.mark.looptime
 
 CARD = MessageTs("1.0")
-MINE = CardId("watch")
-ASKED = f"<@{ADA}> asked to cancel"
+CARD_ID = CardId("watch")
+CANCELLING = f"<@{ADA}> asked to cancel"
 
 
-def a_running_job(*followers: UserId) -> Stage:
+def running_job(*followers: UserId) -> Stage:
     return Stage(replace(a_watch(), followers=followers or (ADA,)))
 
 
 async def cancel(desks: Desks, user: UserId = ADA) -> str:
-    return said(await desks.cancel.cancel(MINE, HERE, CARD, user))
+    return said(await desks.cancel.cancel(CARD_ID, HERE, CARD, user))
 
 
 def card(stage: Stage) -> str:
     return stage.board.top_level()[0].message.text
 
 
-async def test_a_job_that_omni_cancels_is_shown_so_at_once_with_who_did_it_and_rings_for_the_others() -> None:
-    stage = a_running_job(ADA, GRACE)
+async def test_cancellation_shows_and_notifies_others_at_once() -> None:
+    stage = running_job(ADA, GRACE)
     async with stage.bot() as desks:
         await asyncio.sleep(300)
-        stage.omni.says(JOB, JobState.CANCELLED, cancelled_by="whoever made the key")
+        stage.omni.says(JOB, JobState.CANCELLED, cancelled_by="owner of the key")
         began = asyncio.get_running_loop().time()
         assert await cancel(desks) == ask_replies.cancelled()
         await asyncio.sleep(5)
     assert next(time for time, _ in stage.omni.polled if time >= began) - began < 0.1
     assert f"Cancelled by <@{ADA}>." in card(stage)
-    (told,) = [posted.message.text for posted in stage.board.replies()]
-    assert told.startswith(f"<@{GRACE}>:") and f"<@{ADA}>" not in told
+    (reply,) = [posted.message.text for posted in stage.board.replies()]
+    assert reply.startswith(f"<@{GRACE}>:") and f"<@{ADA}>" not in reply
     assert stage.asking.cancelled == [JOB]
 
 
-async def test_who_cancels_what_nobody_else_follows_is_told_by_the_card_alone() -> None:
-    stage = a_running_job()
+async def test_only_follower_gets_no_completion_reply() -> None:
+    stage = running_job()
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         stage.omni.says(JOB, JobState.CANCELLED)
@@ -66,17 +66,17 @@ async def test_who_cancels_what_nobody_else_follows_is_told_by_the_card_alone() 
     assert stage.board.replies() == []
 
 
-async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answered() -> None:
-    stage = a_running_job()
+async def test_job_that_stops_later_may_be_answered() -> None:
+    stage = running_job()
     stage.asking.states[0] = JobState.EXECUTING
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         assert await cancel(desks) == ask_replies.stops_after_current_step()
         await asyncio.sleep(5)
-        assert f"{ASKED}. Omni stops after this step, unless" in card(stage)
+        assert f"{CANCELLING}. Omni stops after this step, unless" in card(stage)
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
         await asyncio.sleep(10)
-    assert "42" in card(stage) and ASKED not in card(stage)
+    assert "42" in card(stage) and CANCELLING not in card(stage)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +91,20 @@ async def test_a_job_that_stops_after_its_step_is_said_to_and_may_yet_be_answere
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OmniError) else "",
 )
-async def test_what_omni_does_not_cancel_is_told_and_promised_by_no_card(error: OmniError, line: str) -> None:
-    stage = a_running_job()
+async def test_refused_cancellation_is_not_on_the_card(error: OmniError, line: str) -> None:
+    stage = running_job()
     stage.asking.states[0] = error
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         assert await cancel(desks) == line
         await asyncio.sleep(10)
-    assert ASKED not in card(stage)
-    assert stage.watches.rows[MINE].cancelled_by is None
+    assert CANCELLING not in card(stage)
+    assert stage.watches.rows[CARD_ID].cancelled_by is None
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETE, JobState.FAILED])
-async def test_what_had_ended_before_is_told_so(state: JobState) -> None:
-    stage = a_running_job()
+async def test_ended_job_is_reported(state: JobState) -> None:
+    stage = running_job()
     stage.asking.states[0] = state
     async with stage.bot() as desks:
         await asyncio.sleep(5)
@@ -113,10 +113,10 @@ async def test_what_had_ended_before_is_told_so(state: JobState) -> None:
         await asyncio.sleep(10)
         assert await cancel(desks) == ask_replies.already_ended()
     assert len(stage.asking.cancelled) == 1
-    assert stage.watches.rows[MINE].cancelled_by is None
+    assert stage.watches.rows[CARD_ID].cancelled_by is None
 
 
-async def test_the_four_outcomes_read_differently() -> None:
+async def test_outcomes_read_differently() -> None:
     outcomes = {
         ask_replies.cancelled(),
         ask_replies.stops_after_current_step(),
@@ -126,8 +126,8 @@ async def test_the_four_outcomes_read_differently() -> None:
     assert len(outcomes) == 4
 
 
-async def test_who_asks_is_stored_before_omni_is_asked_so_that_no_end_comes_faster() -> None:
-    stage = a_running_job()
+async def test_canceller_is_stored_before_omni_is_called() -> None:
+    stage = running_job()
     stage.asking.delay_seconds = 30.0
     async with stage.bot() as desks:
         await asyncio.sleep(5)
@@ -138,7 +138,7 @@ async def test_who_asks_is_stored_before_omni_is_asked_so_that_no_end_comes_fast
     assert f"Cancelled by <@{ADA}>." in card(stage)
 
 
-async def test_all_cards_of_the_job_say_who_cancelled_it() -> None:
+async def test_all_cards_name_the_canceller() -> None:
     there = ChannelRef(HERE.team, ChannelId("C0THERE"))
     stage = Stage(a_watch(), a_watch("watch there", there))
     async with stage.bot() as desks:
@@ -150,30 +150,30 @@ async def test_all_cards_of_the_job_say_who_cancelled_it() -> None:
         assert f"Cancelled by <@{ADA}>." in posted.message.text
 
 
-async def test_a_second_click_that_fails_takes_nothing_back_from_the_first() -> None:
-    stage = a_running_job()
+async def test_failed_second_click_keeps_first_canceller() -> None:
+    stage = running_job()
     stage.asking.states.clear()
     stage.asking.states.extend([JobState.EXECUTING, OmniUnreachable("down")])
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         await cancel(desks)
         assert await cancel(desks) == ask_replies.cancel_unconfirmed()
-    assert stage.watches.rows[MINE].cancelled_by == ADA
+    assert stage.watches.rows[CARD_ID].cancelled_by == ADA
 
 
 @pytest.mark.parametrize(
     "card_id, channel, message_ts",
     [
         (CardId("forged"), HERE, CARD),
-        (MINE, direct(GRACE), CARD),
-        (MINE, HERE, MessageTs("7.0")),
+        (CARD_ID, direct(GRACE), CARD),
+        (CARD_ID, HERE, MessageTs("7.0")),
         (CardId(""), HERE, MessageTs("")),
     ],
 )
-async def test_a_forged_button_cancels_nothing(
+async def test_forged_button_cancels_nothing(
     card_id: CardId, channel: ChannelRef, message_ts: MessageTs
 ) -> None:
-    stage = a_running_job()
+    stage = running_job()
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         assert (
@@ -184,8 +184,8 @@ async def test_a_forged_button_cancels_nothing(
 
 
 @pytest.mark.parametrize("why", ["not theirs", "refused"])
-async def test_who_may_not_cancel_is_told_so_and_omni_is_not_asked(why: str) -> None:
-    stage = a_running_job()
+async def test_denied_user_cannot_cancel(why: str) -> None:
+    stage = running_job()
     stage.access.idle = {GRACE}
     stage.access.refused = {GRACE: "No."} if why == "refused" else {}
     async with stage.bot() as desks:
@@ -195,8 +195,8 @@ async def test_who_may_not_cancel_is_told_so_and_omni_is_not_asked(why: str) -> 
     assert stage.asking.cancelled == [] and "set_canceller" not in stage.watches.writes
 
 
-async def test_nobody_comes_to_cancel_somebody_elses_job_by_following_it_in_another_place() -> None:
-    stage = a_running_job()
+async def test_following_elsewhere_does_not_allow_cancelling() -> None:
+    stage = running_job()
     theirs = replace(a_watch("theirs"), channel=direct(GRACE), requester=GRACE, followers=(GRACE,))
     stage.watches.rows[theirs.id] = replace(
         theirs, message_ts=MessageTs("9.0"), requested_at=START + timedelta(seconds=1)
@@ -209,16 +209,16 @@ async def test_nobody_comes_to_cancel_somebody_elses_job_by_following_it_in_anot
         assert await cancel(desks) == ask_replies.cancelled()
 
 
-async def test_a_database_that_is_away_is_told_and_omni_is_not_asked() -> None:
-    stage = a_running_job()
+async def test_database_down_calls_no_omni() -> None:
+    stage = running_job()
     desks = Desks(stage)
     stage.watches.error = StoreUnavailable("away")
     assert await cancel(desks) == replies.storage_down()
     assert stage.asking.cancelled == []
 
 
-async def test_a_budget_that_can_not_be_asked_is_told_and_promised_by_no_card() -> None:
-    stage = a_running_job()
+async def test_rate_limit_storage_down_is_rolled_back() -> None:
+    stage = running_job()
 
     async def refuse(job: JobId) -> JobState:
         raise StoreUnavailable("away")
@@ -227,12 +227,12 @@ async def test_a_budget_that_can_not_be_asked_is_told_and_promised_by_no_card() 
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         assert await cancel(desks) == replies.storage_down()
-    assert stage.watches.rows[MINE].cancelled_by is None
+    assert stage.watches.rows[CARD_ID].cancelled_by is None
 
 
 @pytest.mark.parametrize("outcome", [JobState.CANCELLED, JobState.EXECUTING, OmniUnreachable("timeout")])
-async def test_many_clicks_are_one_request(outcome: JobState | OmniError) -> None:
-    stage = a_running_job(ADA, GRACE)
+async def test_concurrent_clicks_are_one_request(outcome: JobState | OmniError) -> None:
+    stage = running_job(ADA, GRACE)
     stage.asking.states[0] = outcome
     stage.asking.delay_seconds = 2.0
     async with stage.bot() as desks:
@@ -243,8 +243,8 @@ async def test_many_clicks_are_one_request(outcome: JobState | OmniError) -> Non
     assert stage.watches.writes.count("set_canceller") == (2 if isinstance(outcome, OmniError) else 1)
 
 
-async def test_click_that_is_given_up_ends_no_other() -> None:
-    stage = a_running_job()
+async def test_cancelled_click_leaves_the_request_running() -> None:
+    stage = running_job()
     stage.asking.delay_seconds = 2.0
     async with stage.bot() as desks:
         await asyncio.sleep(5)
@@ -255,8 +255,8 @@ async def test_click_that_is_given_up_ends_no_other() -> None:
     assert stage.asking.cancelled == [JOB]
 
 
-async def test_storage_trouble_reaches_every_click() -> None:
-    stage = a_running_job()
+async def test_database_error_reaches_every_click() -> None:
+    stage = running_job()
 
     async def refuse(job: JobId) -> JobState:
         await asyncio.sleep(1)
@@ -269,8 +269,8 @@ async def test_storage_trouble_reaches_every_click() -> None:
     assert answers == [replies.storage_down()] * 3
 
 
-async def test_click_after_the_answer_asks_omni_again() -> None:
-    stage = a_running_job()
+async def test_later_click_calls_omni_again() -> None:
+    stage = running_job()
     stage.asking.states[0] = JobState.EXECUTING
     async with stage.bot() as desks:
         await asyncio.sleep(5)
