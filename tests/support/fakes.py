@@ -484,7 +484,8 @@ class FakeAsks:
         await self._turn("bind")
         if question_id in self.rows and self.rows[question_id].job is None:
             self.rows[question_id] = replace(self.rows[question_id], job=card.job)
-            self.watches.askers[card.job] = self.rows[question_id].user
+            if self.rows[question_id].follow is None:
+                self.watches.askers[card.job] = self.rows[question_id].user
             self.watches._add(card)
         here = [
             row for row in self.watches.rows.values() if (row.channel, row.job) == (card.channel, card.job)

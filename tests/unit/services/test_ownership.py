@@ -79,8 +79,8 @@ RUNNING: dict[str, dict[str, Any]] = {
     "followed": {},
     "just left": {"followers": ()},
     "left": {"followers": (), "closed_at": START},
-    "rested": {"closed_at": START, "shown": "rested"},
-    "lost": {"closed_at": START, "notice_tried_at": START, "notice": MessageTs("101.0")},
+    "rested": {"closed_at": START, "shown_fingerprint": "rested"},
+    "lost": {"closed_at": START, "completion_reply_started_at": START, "completion_reply_ts": MessageTs("101.0")},
 }
 
 

@@ -81,6 +81,15 @@ async def test_asker_comes_before_any_follower(tables: Tables) -> None:
     assert first is not None and first.requester == ADA
 
 
+async def test_later_follow_does_not_make_an_asker(tables: Tables) -> None:
+    """A follow is stored beside the questions until it has a card, and gives no right to the job."""
+    await tables.watches.add(watch(HERE, ADA))
+    await tables.asks.begin(replace(ask(), user=GRACE, follow=JOB))
+    await tables.asks.bind(QuestionId("ask"), watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    first = await tables.watches.first_card(JOB)
+    assert first is not None and first.requester == ADA
+
+
 async def test_asker_stays_first_after_their_card_is_gone(tables: Tables) -> None:
     await tables.asks.begin(ask())
     await tables.asks.bind(QuestionId("ask"), answering())
@@ -196,7 +205,7 @@ async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> N
     assert [one.retry_of for one in await tables.asks.interrupted(LATER)] == [CARD, None]
 
 
-@pytest.mark.parametrize("end", ["withdraw", "told"])
+@pytest.mark.parametrize("end", ["rollback", "mark_reported"])
 async def test_who_was_too_late_to_retry_a_card_takes_nothing_back(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
@@ -219,7 +228,7 @@ async def test_a_card_that_is_not_there_is_not_retried(tables: Tables) -> None:
     assert list(await tables.asks.interrupted(LATER)) == [ask("1")]
 
 
-@pytest.mark.parametrize("end", ["withdraw", "told"])
+@pytest.mark.parametrize("end", ["rollback", "mark_reported"])
 async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
@@ -230,7 +239,7 @@ async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(table
     assert await retried_by(tables) == GRACE
 
 
-@pytest.mark.parametrize("end", ["withdraw", "told"])
+@pytest.mark.parametrize("end", ["rollback", "mark_reported"])
 async def test_a_retry_that_omni_has_taken_stays_one(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
