@@ -1,4 +1,4 @@
-"""Answers of every kind, realistic and hostile: those in `tests/data/answers/`, and those too big to be stored."""
+"""Realistic and hostile answers: those in `tests/data/answers/`, and generated ones."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ STORED = DATA / "answers"
 
 
 def _prose(letters: int) -> str:
-    """Paragraphs of words that are all different, so that none can be lost or doubled unseen."""
+    """Paragraphs of unique words, so that a lost or doubled one is noticed."""
     written: list[str] = []
     length = 0
     for number in range(letters):

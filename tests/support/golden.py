@@ -1,7 +1,7 @@
-"""Every card and reply of the bot in every state, and the files that hold what Slack is sent of them.
+"""Every card and thread reply in every state, and the golden files that hold the expected messages.
 
-Run as `uv run python -m tests.support.golden` to write the files in `tests/data/cards/` anew after a deliberate change.
-Then read the difference, and look at them: `uv run python -m tests.browser.gallery OUT_DIR`.
+After a deliberate change, run `uv run python -m tests.support.golden` to rewrite the files in `tests/data/cards/`.
+Then read the difference, and look at the cards: `uv run python -m tests.browser.gallery OUT_DIR`.
 """
 
 import json
@@ -22,7 +22,7 @@ from bot.rendering.card import (
 from tests.support.paths import DATA
 
 FOLDER = DATA / "cards"
-RENEW = "To write them anew after a deliberate change: uv run python -m tests.support.golden"
+RENEW = "To rewrite the files after a deliberate change: uv run python -m tests.support.golden"
 TENANT = "https://acme.omniapp.co"
 ASKED = datetime(2026, 5, 4, 14, 2, 30, tzinfo=UTC)
 NOW = ASKED + timedelta(seconds=90)
@@ -147,7 +147,7 @@ def as_json(messages: tuple[Message, ...]) -> str:
 
 
 def write() -> None:
-    """Write a file for every message, and remove those of messages that are no more."""
+    """Write a file for every message, and delete the other files."""
     for file in FOLDER.glob("*.json"):
         file.unlink()
     for name, forms in MESSAGES.items():

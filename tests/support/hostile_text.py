@@ -1,4 +1,4 @@
-"""Text that tries to mention people."""
+"""Text that tries to mention users."""
 
 from hypothesis import strategies as st
 

@@ -1,10 +1,10 @@
-"""Messages judged by two libraries that are neither ours nor the simulator's: slackblocks and slack_sdk's models.
+"""Checks messages with two independent libraries: slackblocks and the models of slack_sdk.
 
 Every block is built anew with the constructors of slackblocks 3, which check lengths, counts and types by
 their own table of Slack's limits, and has to come out as it went in. slack_sdk reads it back too, and drops
 what it does not know, so it has to come out whole as well.
 
-What these can't judge, and the simulator does: what a `markdown` block becomes in Slack (how many blocks,
+These can't check, and the simulator does: what a `markdown` block becomes in Slack (how many blocks,
 how many tables), Slack's total for a message (`msg_blocks_too_long`), whether an id is repeated, and the
 length of `text`. slackblocks 3.0 does not know a section's `expand`, and slack_sdk 3.47 neither
 `data_table` nor `data_visualization`.
@@ -21,11 +21,11 @@ Raw = dict[str, Any]
 
 
 class NotJudged(AssertionError):
-    """A block for which this module has no outside judge yet."""
+    """A block that this module can't check yet."""
 
 
 def judge(message: Message) -> None:
-    """Raises AssertionError, or the library's own error, where either of them would not have the message."""
+    """Raise AssertionError, or the library's own error, if either library rejects the message."""
     built = [_built(block) for block in message.blocks]
     whole = slackblocks.Message(channel="C0DATA", text=message.text, blocks=built or None)
     resolved = whole._resolve()
@@ -50,11 +50,11 @@ _ADDED: Raw = {
     "row_header_column_index": 0,
     "type": "task_card",
 }
-"""What a library writes by itself though it is the default, or leaves out inside a plan."""
+"""Defaults that a library writes, or leaves out inside a plan."""
 
 
 def _plain(node: Any) -> Any:
-    """A block without what a library adds by itself or does not know."""
+    """A block without the keys that a library adds or does not know."""
     if isinstance(node, dict):
         return {
             key: _plain(value)

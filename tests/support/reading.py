@@ -1,4 +1,4 @@
-"""What a person reads in an answer and in what Slack shows of it, word by word; by no code of the bot's.
+"""Reads an answer, and the messages that Slack shows for it, word by word, independently of the bot's code.
 
 A row is a line of text, a row of a table or a line of code. Numbers of lists count as words.
 """
@@ -23,7 +23,7 @@ _HIDDEN = re.compile("[\u00ad\u200b\u200c\u200d\u2060-\u206f\ufe00-\ufe0f\ufeff\
 
 
 def as_anybody_reads_it(text: str) -> str:
-    """With every entity decoded, also those of entities, and escapes and joiners taken away."""
+    """Decode all entities, also nested ones, and remove escapes and joiners."""
     for _ in range(4):
         text = html.unescape(text)
     return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
@@ -94,7 +94,7 @@ def flat(rows: Iterable[Row]) -> Row:
 
 
 def told(pieces: Sequence[list[Row]], source: Row) -> Row:
-    """All the words of consecutive pieces, without a heading that a piece repeats because a table goes on."""
+    """All words of consecutive pieces, without the table headings that are repeated."""
     said: Row = []
     for piece in pieces:
         repeated = piece[0] if said and piece else []

@@ -1,19 +1,17 @@
-"""The log: one line per event, told which follow it is about, and no secret in any of them."""
+"""The log has one line per event and no secrets."""
 
-import asyncio
 import json
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.log import LINES_PER_MINUTE, Redaction
 from tests.support.paths import ROOT
-
-asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
+from tests.support.tables import for_each
 
 TOKENS = [
     "xoxb-1111-2222-SECRETpart",
@@ -38,17 +36,17 @@ def redacted(**event: object) -> str:
     return repr(Redaction()(None, "info", dict(event)))
 
 
-@pytest.mark.parametrize("token", TOKENS)
-@pytest.mark.parametrize(
+@for_each("token", TOKENS)
+@for_each(
     "around", ["{}", "a {} b", '"{}"', "'{}'", "key={}", "<{}>", "a_{}", "{}\n", "https://x/{}?y", "\u200b{}"]
 )
-def test_a_token_is_blanked_out_wherever_it_stands(token: str, around: str) -> None:
+def test_token_is_redacted_in_any_context(token: str, around: str) -> None:
     shown = redacted(event=around.format(token))
     assert "SECRET" not in shown and "[redacted]" in shown
 
 
-@pytest.mark.parametrize("token", TOKENS)
-def test_a_token_is_blanked_out_inside_anything_that_is_logged(token: str) -> None:
+@for_each("token", TOKENS)
+def test_token_is_redacted_in_any_value(token: str) -> None:
     error = LookupError(f"no such key: {token}")
     shown = redacted(
         event="trouble",
@@ -63,11 +61,11 @@ def test_a_token_is_blanked_out_inside_anything_that_is_logged(token: str) -> No
 
 
 @given(st.text(), st.sampled_from(TOKENS[:6]), st.text(st.characters(categories=["Zs", "Po", "Sm"])))
-def test_a_token_is_blanked_out_between_any_other_text(before: str, token: str, after: str) -> None:
+def test_token_is_redacted_in_random_text(before: str, token: str, after: str) -> None:
     assert "SECRETpart" not in redacted(event=f"{before}{token}{after}")
 
 
-def test_what_is_no_token_stays_as_it_is() -> None:
+def test_other_values_stay() -> None:
     event = {
         "event": "job state",
         "job": "550e8400-e29b-41d4-a716-446655440000",
@@ -78,30 +76,30 @@ def test_what_is_no_token_stays_as_it_is() -> None:
     assert Redaction(KNOWN)(None, "info", dict(event | {"none": None})) == event | {"none": None}
 
 
-@pytest.mark.parametrize("secret", KNOWN)
-def test_a_secret_that_is_known_is_blanked_out_whatever_it_looks_like(secret: str) -> None:
+@for_each("secret", KNOWN)
+def test_known_secret_is_redacted(secret: str) -> None:
     error = LookupError(f"said {secret}!")
     event = {"event": f"a{secret}b", "error": error, "nested": {"deep": [secret]}}
     assert secret not in repr(Redaction(KNOWN)(None, "info", event))
 
 
-@pytest.mark.parametrize("key", ["event", "state", "exception"])
-def test_no_value_drives_a_terminal_or_fills_the_log(key: str) -> None:
+@for_each("key", ["event", "state", "exception"])
+def test_values_are_escaped_and_cut(key: str) -> None:
     event = Redaction()(None, "info", {key: "\x1b[2J\r\x9b\u2028 Grüße\n" + "x" * 2_000_000})
     assert event[key].startswith(r"\x1b[2J\r\x9b\u2028 Grüße" + "\n")
     assert len(event[key]) < 21_000
 
 
-def test_of_two_secrets_of_which_one_begins_the_other_nothing_is_left() -> None:
+def test_overlapping_secrets_are_redacted() -> None:
     shown = Redaction(KNOWN)(None, "info", {"event": "p@ss/word and more"})
     assert shown == {"event": "[redacted]"}
 
 
-def test_what_is_too_short_for_a_secret_blanks_out_no_words() -> None:
+def test_short_secrets_are_ignored() -> None:
     assert Redaction(["", "job"])(None, "info", {"event": "job state"}) == {"event": "job state"}
 
 
-def test_an_address_without_a_password_stays_readable() -> None:
+def test_url_without_password_stays() -> None:
     address = "https://acme.omniapp.co:8443/chat/1?at=10:00 mailto:ada@example.com"
     assert Redaction()(None, "info", {"event": address}) == {"event": address}
 
@@ -109,14 +107,14 @@ def test_an_address_without_a_password_stays_readable() -> None:
 SCRIPT = """
 import logging, sys
 import structlog
-from bot import audit, logs
-from bot.watch import Place
+from bot import log as bot_log
+from bot.domain import ChannelRef
 
 level, style = sys.argv[1].split("/")
-logs.configure(level, style, ["a known SECRET"])
+bot_log.configure(level, style, ["a known SECRET"])
 log = structlog.get_logger("bot.script")
 if sys.argv[2:]:
-    audit.record(audit.Act.ASK, "U0ADA", Place("T0", "C0"), "begun", job="550e")
+    bot_log.audit(bot_log.Act.ASK, "U0ADA", ChannelRef("T0", "C0"), "begun", job="550e")
 log.debug("a debug event")
 log.info("an event", job="550e", text="two words", n=3, ok=True, nothing=None)
 log.warning("line\\nbreak", state="X\\nlevel=critical")
@@ -140,13 +138,13 @@ log.info("the end")
 FLOOD = """
 import logging, sys
 import structlog
-from bot import audit, logs
-from bot.watch import Place
+from bot import log as bot_log
+from bot.domain import ChannelRef
 
 level, style = sys.argv[1].split("/")
-logs.configure(level, style)
+bot_log.configure(level, style)
 clock = [0.0]
-logs.monotonic = lambda: clock[0]
+bot_log.monotonic = lambda: clock[0]
 log = structlog.get_logger("bot.script")
 
 def flood():
@@ -154,7 +152,7 @@ def flood():
         log.warning("refused")
         log.error("other")
         logging.getLogger("asyncio").error("too many open files")
-        audit.record(audit.Act.ASK, "U0ADA", Place("T0", "C0"), "begun")
+        bot_log.audit(bot_log.Act.ASK, "U0ADA", ChannelRef("T0", "C0"), "begun")
         log.info("posted")
 
 flood()
@@ -165,6 +163,7 @@ flood()
 """
 
 
+@cache
 def lines(level: str, *more: str, style: str = "text", script: str = SCRIPT) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", script, f"{level}/{style}", *more],
@@ -178,7 +177,7 @@ def lines(level: str, *more: str, style: str = "text", script: str = SCRIPT) -> 
     return done.stdout.decode().splitlines()
 
 
-def test_every_event_is_one_line_without_a_token() -> None:
+def test_every_event_is_one_line() -> None:
     written = lines("info")
     assert not [line for line in written if not line.startswith("timestamp=")]
     assert "SECRET" not in "\n".join(written)
@@ -188,20 +187,20 @@ def test_every_event_is_one_line_without_a_token() -> None:
     assert "RuntimeError" in written[3] and "library" in written[4]
 
 
-def test_the_level_is_for_our_own_events_only() -> None:
+def test_level_applies_to_own_events() -> None:
     assert "a debug event" in lines("debug")[0]
     assert "a library's info" not in "".join(lines("debug"))
     assert len(lines("warning")) == len(lines("info")) - 4
     assert len(lines("error")) == len(lines("info")) - 5
 
 
-@pytest.mark.parametrize("level", ["info", "error"])
-def test_the_audit_trail_is_written_whatever_else_is_left_out(level: str) -> None:
+@for_each("level", ["info", "error"])
+def test_audit_is_written_at_any_level(level: str) -> None:
     (line,) = [line for line in lines(level, "with an act") if "event=audit" in line]
     assert line.endswith("event=audit act=ask user=U0ADA team=T0 channel=C0 job=550e outcome=begun")
 
 
-def test_as_json_every_event_is_one_object_with_its_time_in_utc() -> None:
+def test_json_events_are_objects_in_utc() -> None:
     written: list[dict[str, Any]] = [json.loads(line) for line in lines("info", style="json")]
     assert "SECRET" not in repr(written)
     assert all(event["timestamp"].endswith("Z") for event in written)
@@ -216,7 +215,7 @@ def test_as_json_every_event_is_one_object_with_its_time_in_utc() -> None:
     assert "RuntimeError" in broke["exception"]
 
 
-def test_in_both_formats_the_same_is_told() -> None:
+def test_both_formats_have_the_same_events() -> None:
     assert [json.loads(line)["event"] for line in lines("info", style="json")][:2] == [
         "an event",
         "line\nbreak",
@@ -235,7 +234,7 @@ def test_repeated_warning_is_written_only_so_often() -> None:
         assert [line for line in of_event if "left_out" in line] == [begun]
 
 
-def test_information_and_audit_trail_are_never_left_out() -> None:
+def test_info_and_audit_are_never_dropped() -> None:
     written = lines("info", script=FLOOD)
     assert sum("event=posted" in line for line in written) == 300
     assert sum("event=audit" in line for line in written) == 300

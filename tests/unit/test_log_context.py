@@ -1,4 +1,4 @@
-"""Which follow a line of the log is about: told by every line that comes of it, and by no other."""
+"""Log lines carry the job they are about, and no other lines do."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ async def look(job: JobId) -> None:
     log.info("looked", of=job)
 
 
-async def test_every_line_of_a_follow_has_its_id_also_those_of_its_tasks(written: list[Any]) -> None:
+async def test_tracker_lines_carry_the_job(written: list[Any]) -> None:
     runner = TaskRunner(follow)
     for job in (JOB, OTHER):
         await runner.start(job)
@@ -54,7 +54,7 @@ async def test_every_line_of_a_follow_has_its_id_also_those_of_its_tasks(written
     assert all(line["follow"] == line["of"] for line in written)
 
 
-async def test_a_line_after_a_follow_was_begun_is_not_about_it(written: list[Any]) -> None:
+async def test_context_does_not_leak_from_tracker(written: list[Any]) -> None:
     runner = TaskRunner(follow)
     await runner.start(JOB)
     await asyncio.sleep(0.01)
@@ -64,7 +64,7 @@ async def test_a_line_after_a_follow_was_begun_is_not_about_it(written: list[Any
     assert "follow" not in written[-1]
 
 
-async def test_an_errand_has_an_id_of_its_own_and_that_of_the_follow_that_it_turns_out_to_be_about(
+async def test_interaction_lines_carry_id_and_job(
     written: list[Any],
 ) -> None:
     runner = TaskRunner(follow)

@@ -1,8 +1,7 @@
-"""Who may use the bot, where, and act on what, by the operator's rules."""
+"""The operator's rules about who may use the bot, where, and for which jobs."""
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from bot.domain.access import AccessPolicy
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.people import SlackUser
 from tests.support.fakes import ADA, GRACE, HERE, a_watch
+from tests.support.tables import for_each
 
 OWN, PARTNER = TeamId("T0"), TeamId("T0PARTNER")
 COLLEAGUE = SlackUser(ADA, OWN)
@@ -18,7 +18,7 @@ STRANGER = SlackUser(GRACE, PARTNER, is_stranger=True)
 BOT = replace(COLLEAGUE, is_bot=True)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "policy, user, may",
     [
         (AccessPolicy(), COLLEAGUE, True),
@@ -57,16 +57,16 @@ def test_who_may_use_the_bot(policy: AccessPolicy, user: SlackUser, may: bool) -
     st.frozensets(st.sampled_from([ADA, GRACE])),
     st.frozensets(st.sampled_from([OWN, PARTNER])),
 )
-def test_naming_fewer_people_never_lets_in_more(
+def test_stricter_policy_never_admits_more(
     user: SlackUser, users: frozenset[UserId], teams: frozenset[TeamId]
 ) -> None:
     named = AccessPolicy(users=users | {user.id}, teams=teams)
     if named.is_open_to(user):
-        assert AccessPolicy(teams=teams).is_open_to(user), "naming nobody means everybody"
+        assert AccessPolicy(teams=teams).is_open_to(user), "no names means all users"
     assert not AccessPolicy(users=users - {user.id} | {UserId("U0OTHER")}, teams=teams).is_open_to(user)
 
 
-def test_a_named_channel_closes_the_others_but_not_direct_messages() -> None:
+def test_allowed_channels_always_include_direct_messages() -> None:
     rules = AccessPolicy(channels=frozenset({HERE.id}))
     assert rules.is_open_in(HERE)
     assert not rules.is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")))
@@ -75,7 +75,7 @@ def test_a_named_channel_closes_the_others_but_not_direct_messages() -> None:
     assert AccessPolicy().is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")))
 
 
-def test_only_the_one_who_asked_or_followed_first_and_admins_may_act() -> None:
+def test_only_requester_and_admins_can_manage() -> None:
     card = replace(a_watch(user=ADA), followers=(ADA, GRACE))
     assert AccessPolicy().can_manage(ADA, card)
     assert not AccessPolicy().can_manage(GRACE, card), "following is not enough"

@@ -1,4 +1,4 @@
-"""What people type for a job, and what a reading of one promises."""
+"""Parsing of job references, and the properties of a job."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import NotAJobReference
 from bot.domain.jobs import Conversation, Job, JobId, JobState, parse_reference
+from tests.support.tables import for_each
 
 ID = "550e8400-e29b-41d4-a716-446655440000"
 CHAT = f"https://acme.omniapp.co/chat/{ID}"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "typed",
     [
         ID,
@@ -42,11 +43,11 @@ CHAT = f"https://acme.omniapp.co/chat/{ID}"
         f"\n{ID}\n",
     ],
 )
-def test_an_id_is_read_whatever_is_wrapped_around_it(typed: str) -> None:
+def test_wrapped_job_id_is_parsed(typed: str) -> None:
     assert parse_reference(typed) == ID
 
 
-@pytest.mark.parametrize(
+@for_each(
     "typed",
     [
         CHAT,
@@ -66,12 +67,12 @@ def test_an_id_is_read_whatever_is_wrapped_around_it(typed: str) -> None:
         f"http://localhost/chat/{ID}",
     ],
 )
-def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str) -> None:
+def test_chat_url_is_parsed_on_any_host(typed: str) -> None:
     assert parse_reference(typed) == Conversation(ID)
 
 
-@pytest.mark.parametrize(
-    ("typed", "says"),
+@for_each(
+    "typed, says",
     [
         ("", "not an Omni job id"),
         ("   ", "not an Omni job id"),
@@ -98,7 +99,7 @@ def test_a_chat_address_names_its_conversation_whatever_host_it_is_on(typed: str
         (f"{ID}{' ' * 2_000}", "too long"),
     ],
 )
-def test_anything_else_is_refused_with_a_sentence_that_says_what_is_wrong(typed: str, says: str) -> None:
+def test_other_input_is_refused_with_a_reason(typed: str, says: str) -> None:
     with pytest.raises(NotAJobReference, match=says) as refusal:
         parse_reference(typed)
     assert str(refusal.value).endswith(".")
@@ -132,7 +133,7 @@ _PIECES = st.sampled_from(
 @example("\ud800")
 @example(f"<{ID}|{ID}>")
 @example("https://" + "chat/" * 390)
-def test_whatever_is_typed_becomes_a_canonical_id_a_conversation_or_a_refusal(typed: str) -> None:
+def test_any_input_is_parsed_or_refused(typed: str) -> None:
     try:
         reference = parse_reference(typed)
     except NotAJobReference as refusal:
@@ -143,12 +144,12 @@ def test_whatever_is_typed_becomes_a_canonical_id_a_conversation_or_a_refusal(ty
 
 
 @given(st.uuids(), st.sampled_from(["{}", "`{}`", "<{}>", "<{}|x>", " {} ", "\u200b{}"]), st.booleans())
-def test_every_uuid_is_accepted_as_an_id(id_: UUID, wrapped: str, upper: bool) -> None:
+def test_every_uuid_is_a_job_id(id_: UUID, wrapped: str, upper: bool) -> None:
     typed = wrapped.format(str(id_).upper() if upper else id_)
     assert parse_reference(typed) == str(id_)
 
 
-def test_only_omnis_three_last_states_are_final() -> None:
+def test_three_states_are_final() -> None:
     final = {state for state in JobState if state.is_final}
     assert final == {JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED}
 
@@ -156,8 +157,8 @@ def test_only_omnis_three_last_states_are_final() -> None:
 CREATED = datetime(2026, 5, 4, 14, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("created", "completed", "cancelled", "seconds"),
+@for_each(
+    "created, completed, cancelled, seconds",
     [
         (CREATED, CREATED + timedelta(seconds=90), None, 90.0),
         (CREATED, None, CREATED + timedelta(seconds=12), 12.0),
@@ -166,7 +167,7 @@ CREATED = datetime(2026, 5, 4, 14, 0, tzinfo=UTC)
         (None, CREATED, None, None),
     ],
 )
-def test_a_job_lasts_from_its_creation_to_its_end_where_both_are_known(
+def test_duration_needs_creation_and_end(
     created: datetime | None, completed: datetime | None, cancelled: datetime | None, seconds: float | None
 ) -> None:
     job = Job(
@@ -180,6 +181,6 @@ def test_a_job_lasts_from_its_creation_to_its_end_where_both_are_known(
     assert job.duration_seconds == seconds
 
 
-def test_what_people_asked_and_were_answered_stays_out_of_the_repr_of_a_job() -> None:
+def test_repr_of_job_has_no_content() -> None:
     job = Job(JobId(ID), JobState.COMPLETE, "COMPLETE", prompt="our margins", answer="42 %", chat_url=CHAT)
     assert "margins" not in repr(job) and "42" not in repr(job) and "chat" not in repr(job)

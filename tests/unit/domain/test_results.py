@@ -1,4 +1,4 @@
-"""A job's result is read tolerantly: what is odd costs itself, and never the rest."""
+"""A job's result is parsed tolerantly: an odd field never costs the others."""
 
 import json
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bot.domain.errors import OmniUnreachable
 from bot.domain.results import JobResult, QueryData, Step
 from bot.omni.schemas import read_result
+from tests.support.tables import for_each
 
 AT = "2025-01-15T10:00:10.000Z"
 QUERY: dict[str, Any] = {
@@ -46,7 +47,7 @@ def query(**changed: object) -> QueryData:
     return found
 
 
-def test_the_documented_body_is_read_into_its_facts() -> None:
+def test_documented_result_is_parsed() -> None:
     at = datetime(2025, 1, 15, 10, 0, 10, tzinfo=UTC)
     result = read(BODY)
     assert result == JobResult(
@@ -62,22 +63,22 @@ def test_the_documented_body_is_read_into_its_facts() -> None:
     assert result.last_step_at == at and not result.is_pending
 
 
-def test_neither_answers_nor_rows_show_in_what_may_be_logged() -> None:
+def test_repr_has_no_answer_or_rows() -> None:
     assert "Sunglasses" not in repr(read(BODY)) and "42" not in repr(read(BODY))
 
 
-@pytest.mark.parametrize("body", [{}, dict.fromkeys(BODY), {"actions": {}}, {"actions": [None, 3, [], {}]}])
-def test_a_result_without_anything_is_one(body: dict[str, Any]) -> None:
+@for_each("body", [{}, dict.fromkeys(BODY), {"actions": {}}, {"actions": [None, 3, [], {}]}])
+def test_empty_result_is_accepted(body: dict[str, Any]) -> None:
     assert read(body) == JobResult()
 
 
-@pytest.mark.parametrize("message", [None, "", " ", "null", "undefined", 3, []])
-def test_a_step_without_a_message_says_nothing(message: object) -> None:
+@for_each("message", [None, "", " ", "null", "undefined", 3, []])
+def test_step_without_message_is_empty(message: object) -> None:
     (step,) = read({"actions": [{"type": "create_app", "message": message, "timestamp": "soon"}]}).steps
     assert step == Step("create_app")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "changed, is_pending",
     [
         ({}, False),
@@ -90,12 +91,12 @@ def test_a_step_without_a_message_says_nothing(message: object) -> None:
         ({"csvResult": None, "hasResults": False}, False),
     ],
 )
-def test_a_query_is_pending_while_its_rows_may_still_come(changed: dict[str, Any], is_pending: bool) -> None:
+def test_query_is_pending_while_rows_may_come(changed: dict[str, Any], is_pending: bool) -> None:
     assert query(**changed).is_pending is is_pending
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b"\xff", b"[" * 100_000, b'{"actions": ['])
-def test_a_body_that_is_no_result_is_no_answer(body: bytes) -> None:
+@for_each("body", [b"", b"[]", b"null", b"<html>", b"\xff", b"[" * 100_000, b'{"actions": ['])
+def test_malformed_result_is_unreachable(body: bytes) -> None:
     with pytest.raises(OmniUnreachable) as error:
         read_result(body)
     assert len(str(error.value)) < 100
@@ -112,7 +113,7 @@ _ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(BODY)), _ANYTHING))
-def test_any_field_may_be_anything(changed: dict[str, Any]) -> None:
+def test_any_field_may_have_any_type(changed: dict[str, Any]) -> None:
     result = read(BODY | changed)
     if "actions" not in changed:
         assert result.queries == read(BODY).queries

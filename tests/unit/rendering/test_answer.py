@@ -17,6 +17,7 @@ from bot.rendering.answer import FILE_NAME, LONGEST_PART, MOST_REPLIES, continua
 from bot.rendering.card import render_card
 from bot.rendering.markdown.split import first_pieces as answer_pieces
 from bot.rendering.markdown.split import most_read
+from tests.support.tables import for_each
 
 TENANT = "https://acme.omniapp.co"
 CHAT = "https://acme.omniapp.co/chat/1"
@@ -48,13 +49,13 @@ def paragraphs(number: int) -> str:
     return "\n\n".join(f"Finding {n}. " + "It tells something of note. " * 30 for n in range(number))
 
 
-def test_a_short_answer_is_on_the_card_and_nothing_follows() -> None:
+def test_short_answer_has_no_replies() -> None:
     assert continuation(job("Sales **grew** by 4%."), TENANT) == answer_module.Continuation()
     for form in card_of("Sales **grew** by 4%."):
         assert "thread" not in shown(form)
 
 
-def test_there_are_four_forms_each_plainer_than_the_one_before() -> None:
+def test_four_variants_get_plainer() -> None:
     forms = card_of("Sales **grew**.\n\n| a | b |\n|---|---|\n| 1 | 2 |")
     kinds = [{block["type"] for block in form.blocks} for form in forms]
     assert "markdown" in kinds[MARKDOWN]
@@ -64,7 +65,7 @@ def test_there_are_four_forms_each_plainer_than_the_one_before() -> None:
     assert "Sales *grew*." in forms[TEXT].text
 
 
-def test_the_last_form_says_that_slack_could_not_show_the_answer_and_never_that_the_job_failed() -> None:
+def test_last_variant_blames_slack_not_the_job() -> None:
     for forms in (card_of(paragraphs(9)), *continuation(job(paragraphs(9)), TENANT).replies):
         last = forms[LAST]
         assert last.blocks == () and len(last.text) < 700
@@ -73,14 +74,14 @@ def test_the_last_form_says_that_slack_could_not_show_the_answer_and_never_that_
         assert "fail" not in last.text and "Finding" not in last.text
 
 
-def test_the_last_form_without_an_address_is_short_as_well() -> None:
+def test_last_variant_without_link_is_short() -> None:
     for forms in (card_of(paragraphs(9), None), *continuation(job(paragraphs(9), None), TENANT).replies):
         assert "could not be shown in Slack" in forms[LAST].text
         assert "http" not in forms[LAST].text
 
 
-@pytest.mark.parametrize("form", [MARKDOWN, SECTIONS, TEXT, LAST])
-def test_a_longer_answer_continues_in_the_thread_and_says_so_in_every_form(form: int) -> None:
+@for_each("form", [MARKDOWN, SECTIONS, TEXT, LAST])
+def test_longer_answer_continues_in_the_thread(form: int) -> None:
     card_form = card_of(paragraphs(9))[form]
     assert "The answer continues in the thread." in card_form.text
     assert form > SECTIONS or "The answer continues in the thread." in json.dumps(card_form.blocks)
@@ -91,7 +92,7 @@ def test_a_longer_answer_continues_in_the_thread_and_says_so_in_every_form(form:
     ]
 
 
-def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> None:
+def test_very_long_answer_is_also_a_file() -> None:
     answer = paragraphs(60)
     found = continuation(job(answer), TENANT)
     assert len(found.replies) == MOST_REPLIES
@@ -103,8 +104,8 @@ def test_an_answer_too_long_for_card_and_replies_is_there_as_a_file_too() -> Non
         assert "The full answer follows" not in shown(forms[MARKDOWN])
 
 
-@pytest.mark.parametrize("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
-def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> None:
+@for_each("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
+def test_cut_answer_ends_with_omni_link(chat: str | None, ending: str) -> None:
     answer = paragraphs(60)
     found = continuation(replace(job(answer, chat), answer_is_cut=True), TENANT)
     assert found.goes_on_in_omni and found.file is not None
@@ -115,14 +116,14 @@ def test_cut_answer_ends_with_a_way_to_omni(chat: str | None, ending: str) -> No
     assert "More of the answer follows" in shown(found.replies[-1][MARKDOWN])
 
 
-def test_cut_answer_of_blanks_is_led_to_omni() -> None:
+def test_cut_blank_answer_continues_in_omni() -> None:
     blank = replace(job("\u200b" * 5_000 + "Short."), answer_is_cut=True)
     assert continuation(blank, TENANT).goes_on_in_omni
     assert "continues in the thread" in render_card(WATCH, JobStatus(blank, NOW), NOW, TENANT)[MARKDOWN].text
 
 
-@pytest.mark.parametrize("answer", [paragraphs(2_000), "[" * 150_000, "\n" * 150_000 + "end"])
-def test_answer_is_rendered_once_and_only_its_beginning(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@for_each("answer", [paragraphs(2_000), "[" * 150_000, "\n" * 150_000 + "end"])
+def test_only_the_beginning_is_rendered_once(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []
 
     def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]:
@@ -139,32 +140,32 @@ def test_answer_is_rendered_once_and_only_its_beginning(answer: str, monkeypatch
     assert len(rendered) == 1 and rendered[0] <= most_read(LONGEST_PART, 1 + MOST_REPLIES) + 1
 
 
-def test_the_file_holds_nothing_that_hides_or_reverses() -> None:
+def test_file_has_no_invisible_characters() -> None:
     found = continuation(job("pay\u202epal\x00 \ud800" + paragraphs(60)), TENANT)
     assert found.file is not None
     assert found.file.content.decode().startswith("paypal \ufffdFinding 0.")
 
 
-def test_an_answer_ending_after_a_long_gap_is_not_lost() -> None:
+def test_end_after_long_gap_is_kept() -> None:
     found = continuation(job("start" + "\n" * 100_000 + "end"), TENANT)
     assert found.file is not None and found.file.content.endswith(b"end")
     assert "continues in the thread" in card_of("start" + "\n" * 100_000 + "end")[MARKDOWN].text
 
 
-@pytest.mark.parametrize("answer", [None, "", " \n ", "\u200b"])
-def test_nothing_follows_a_job_without_an_answer(answer: str | None) -> None:
+@for_each("answer", [None, "", " \n ", "\u200b"])
+def test_job_without_answer_has_no_replies(answer: str | None) -> None:
     assert continuation(job(answer), TENANT) == answer_module.Continuation()
     for form in card_of(answer):
         assert "Omni finished without a written answer." in form.text
         assert "AI-generated" not in shown(form) and "thread" not in shown(form)
 
 
-@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.COMPLETE])
-def test_nothing_follows_a_job_that_is_not_complete(state: JobState) -> None:
+@for_each("state", [state for state in JobState if state is not JobState.COMPLETE])
+def test_only_complete_jobs_have_replies(state: JobState) -> None:
     assert continuation(replace(job(paragraphs(60)), state=state), TENANT) == answer_module.Continuation()
 
 
-def test_those_who_hear_a_message_hear_all_of_its_part() -> None:
+def test_spoken_text_has_the_whole_answer() -> None:
     answer = paragraphs(9)
     heard = [
         card_of(answer)[MARKDOWN].text,
@@ -176,8 +177,8 @@ def test_those_who_hear_a_message_hear_all_of_its_part() -> None:
     assert sum(text.count("It tells something of note.") for text in heard) == 9 * 30
 
 
-@pytest.mark.parametrize("answer", ["销售额增长。" * 2_000, "👩\u200d💻" * 3_000, "&" * 9_000])
-def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(answer: str) -> None:
+@for_each("answer", ["销售额增长。" * 2_000, "👩\u200d💻" * 3_000, "&" * 9_000])
+def test_spoken_text_fits_in_bytes(answer: str) -> None:
     for forms in (card_of(answer), *continuation(job(answer), TENANT).replies):
         for form in forms[:TEXT]:
             assert len(form.text.encode()) < 4_000
@@ -189,7 +190,7 @@ def test_what_is_heard_is_short_enough_whether_slack_counts_characters_or_bytes(
     st.sampled_from(["&", "`", "| a |\n|---|\n| <b> |\n\n", "word ", "- x\n", "\n"]),
     st.sampled_from([0, 1, 40, 600, 3_000]),
 )
-def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, times: int) -> None:
+def test_card_and_thread_agree_on_more(before: str, unit: str, times: int) -> None:
     answer = before + unit * times
     found = continuation(job(answer), TENANT)
     card = card_of(answer)
@@ -199,10 +200,10 @@ def test_card_and_thread_agree_whether_there_is_more(before: str, unit: str, tim
     assert all(len(forms) == 4 for forms in found.replies)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "answer",
     ["&" * 9_000, "*<>`" * 3_000, "| a | b |\n|---|---|\n" + f"| {'w' * 39} | x |\n| y | z |\n" * 60],
 )
-def test_a_part_that_escaping_or_aligning_makes_longer_is_a_shorter_part(answer: str) -> None:
+def test_part_fits_after_escaping(answer: str) -> None:
     for forms in (card_of(answer), *continuation(job(answer), TENANT).replies):
         assert len(forms[TEXT].text) <= LONGEST_PART + 700

@@ -1,4 +1,4 @@
-"""Every answer of the corpus in every form: taken by Slack, nothing lost or doubled, and nobody pinged."""
+"""Every answer of the corpus, in every variant, is accepted by Slack, complete and without mentions."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,9 @@ from tests.support.reading import (
     told,
     words,
 )
+from tests.support.tables import for_each
+
+pytestmark = pytest.mark.timeout(300)  # each test goes through the whole corpus
 
 TENANT = "https://acme.omniapp.co"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
@@ -78,7 +81,7 @@ def what_follows(name: str) -> Continuation:
 
 
 class Slack:
-    """The simulated Slack's own Web API, in this process, and one that refuses what is richer than a form."""
+    """The simulated Slack's Web API, which refuses variants that are richer than a given one."""
 
     def __init__(self, takes_from: int) -> None:
         self.takes_from = takes_from
@@ -86,7 +89,7 @@ class Slack:
         self.card = self._call("chat.postMessage", Message("Omni is working on it"))
 
     def show(self, forms: Sequence[Message], thread: str | None = None) -> int:
-        """Deliver as the bot does: one form after the other, until one is taken. Which it was."""
+        """Deliver as the bot does: one variant after another until one is accepted. Return its number."""
         for number, form in enumerate(forms):
             if number >= self.takes_from or number == len(forms) - 1:
                 if thread is None:
@@ -127,13 +130,13 @@ def every_form(name: str) -> Iterator[Message]:
         yield from forms
 
 
-def test_the_corpus_is_large_and_its_names_are_its_own() -> None:
+def test_corpus_is_large_and_names_unique() -> None:
     assert len(ANSWERS) == len(list(STORED.glob("*.md"))) + len(GENERATED) >= 100
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ANSWERS)
-def test_slack_takes_every_answer_in_every_form_and_nobody_is_pinged(name: str, form: int) -> None:
+@for_each("form", FORMS)
+@for_each("name", ANSWERS)
+def test_every_variant_is_accepted_and_pings_nobody(name: str, form: int) -> None:
     slack = delivered(name, form)
     assert len(slack.messages) == 1 + len(what_follows(name).replies) <= 1 + MOST_REPLIES
     for message in slack.messages:
@@ -141,7 +144,7 @@ def test_slack_takes_every_answer_in_every_form_and_nobody_is_pinged(name: str, 
 
 
 def mentioned(message: StoredMessage) -> set[str]:
-    """Who would be told of a message, with the mention of who asked, which the card makes itself."""
+    """The users whom a message mentions, including the requester."""
     found: set[str] = set()
     for kind, text in [("mrkdwn", message.text), *texts(message.blocks)]:
         if kind == "mrkdwn":
@@ -171,9 +174,9 @@ def texts(node: Any, kind: str = "") -> Iterator[tuple[str, str]]:
             yield from texts(value, kind)
 
 
-@pytest.mark.parametrize("form", [MARKDOWN, SECTIONS, TEXT])
-@pytest.mark.parametrize("name", ANSWERS)
-def test_no_word_of_an_answer_is_lost_or_doubled_between_card_and_replies(name: str, form: int) -> None:
+@for_each("form", [MARKDOWN, SECTIONS, TEXT])
+@for_each("name", ANSWERS)
+def test_no_word_is_lost_or_doubled(name: str, form: int) -> None:
     source = flat(read_markdown(strip_control_chars(ANSWERS[name])))
     follows = what_follows(name)
     if follows.file is not None:
@@ -192,7 +195,7 @@ def test_no_word_of_an_answer_is_lost_or_doubled_between_card_and_replies(name: 
 
 
 def read(message: Message, form: int) -> list[Row]:
-    """What a message says of the answer, without what the bot says around it."""
+    """The part of the answer in a message, without the bot's own text around it."""
     if form == TEXT:
         _, _, body = message.text.partition("\n")
         return read_mrkdwn(body.removesuffix("\nThe answer continues in the thread."))
@@ -205,8 +208,8 @@ def is_within(some: Row, all_of_them: Row) -> bool:
     return all(word in rest for word in some)
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_the_last_form_leads_to_omni_and_speaks_of_no_failure(name: str) -> None:
+@for_each("name", ANSWERS)
+def test_last_variant_links_to_omni(name: str) -> None:
     if strip_control_chars(ANSWERS[name]).strip():
         for forms in (forms_of_card(name), *what_follows(name).replies):
             assert "could not be shown in Slack" in forms[LAST].text
@@ -214,7 +217,7 @@ def test_the_last_form_leads_to_omni_and_speaks_of_no_failure(name: str) -> None
             assert "fail" not in forms[LAST].text
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_the_outside_judges_have_every_message_too(name: str) -> None:
+@for_each("name", ANSWERS)
+def test_independent_libraries_accept_every_message(name: str) -> None:
     for message in every_form(name):
         outside.judge(message)

@@ -1,15 +1,14 @@
-"""The private lines: kind, without secrets, and with what to do next."""
+"""The private replies have no secrets and say what to do next."""
 
 from datetime import UTC, datetime
 from pathlib import Path
-
-import pytest
 
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, OmniBusy
 from bot.domain.jobs import JobId
 from bot.rendering import replies
+from tests.support.tables import for_each
 
 BOT = UserId("U0BOT")
 CARD = "https://acme.slack.com/archives/C0DATA/p1"
@@ -93,13 +92,13 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_slack_takes_every_line_and_none_shouts(name: str) -> None:
+@for_each("name", ALL)
+def test_slack_accepts_every_reply(name: str) -> None:
     assert judge(ALL[name], None) is None
     assert "!" not in ALL[name].replace("<!date", "")
 
 
-def test_the_reason_comes_before_what_to_type() -> None:
+def test_reason_comes_before_usage() -> None:
     assert ALL["usage with a reason"] == f"That is not an Omni job id. {replies.usage()}"
 
 
@@ -107,38 +106,36 @@ def test_help_names_every_command() -> None:
     assert all(f"`/omni-job {word}`" in ALL["help"] for word in ("&lt;id&gt;", "list", "help"))
 
 
-@pytest.mark.parametrize("name", ["already followed", "moved", "follows"])
-def test_the_card_is_linked_where_its_address_is_known(name: str) -> None:
+@for_each("name", ["already followed", "moved", "follows"])
+def test_known_card_is_linked(name: str) -> None:
     assert f"<{CARD}|" in ALL[name]
 
 
-def test_whoever_has_no_card_here_is_told_how_to_invite_the_bot() -> None:
+def test_reply_says_how_to_invite_bot() -> None:
     assert "`/invite` <@U0BOT>" in ALL["moved"] and "`/invite` <@U0BOT>" in ALL["nowhere"]
 
 
-@pytest.mark.parametrize(
-    "left, words", [(0, "no one else does"), (1, "One other person"), (3, "3 others still follow")]
-)
-def test_whoever_stops_hears_whether_the_card_lives_on(left: int, words: str) -> None:
+@for_each("left, words", [(0, "no one else does"), (1, "One other person"), (3, "3 others still follow")])
+def test_unfollow_reply_counts_other_followers(left: int, words: str) -> None:
     assert words in replies.unfollowed(left)
 
 
-def test_whoever_comes_too_late_to_resume_is_told_what_to_type() -> None:
+def test_late_resume_reply_names_the_command() -> None:
     assert "`/omni-job`" in ALL["not resumable"] and "id on the card" in ALL["not resumable"]
 
 
-def test_follows_are_listed_with_place_and_time() -> None:
+def test_list_has_channel_and_time() -> None:
     first, second, third = ALL["follows"].split("\n")
     assert first == "You follow these running jobs:"
     assert "`550e8400-e29b-41d4-a716-446655440000` in <#C0DATA>, asked <!date^" in second
     assert "in DMs" in third
 
 
-def test_a_long_list_is_cut_and_says_so() -> None:
+def test_long_list_is_cut() -> None:
     assert ALL["follows many"].endswith("and 280 more.")
 
 
-def test_every_line_is_looked_at_here() -> None:
+def test_every_reply_is_in_this_table() -> None:
     made = {
         name for name, made in vars(replies).items() if getattr(made, "__module__", "") == replies.__name__
     }

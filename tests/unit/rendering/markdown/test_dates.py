@@ -1,19 +1,18 @@
-"""Times as Slack shows them in everybody's own zone, durations in words."""
+"""Times as Slack shows them in the reader's time zone, and durations in words."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
-
 from bot.rendering.markdown.mrkdwn import duration, moment
+from tests.support.tables import for_each
 
 
-def test_a_moment_is_shown_in_the_readers_zone_and_falls_back_to_utc() -> None:
+def test_moment_falls_back_to_utc() -> None:
     at = datetime(2026, 5, 4, 16, 2, tzinfo=timezone(timedelta(hours=2)))
     assert moment(at) == "<!date^1777903320^{date_short_pretty} {time}|2026-05-04 14:02 UTC>"
     assert moment(at) == moment(at.astimezone(UTC))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "seconds, words",
     [
         (0.2, "less than a second"),
@@ -25,5 +24,5 @@ def test_a_moment_is_shown_in_the_readers_zone_and_falls_back_to_utc() -> None:
         (3_672, "1 h 1 min"),
     ],
 )
-def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
+def test_duration_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -1,14 +1,13 @@
-"""Only an address on the Omni that the bot was set up for becomes a link."""
-
-import pytest
+"""Only addresses of the configured Omni become links."""
 
 from bot.rendering.markdown.sanitize import chat_link
+from tests.support.tables import for_each
 
 CHAT = "/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 TENANT = "https://acme.omniapp.co"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "chat_url, link",
     [
         (f"https://acme.omniapp.co{CHAT}", f"https://acme.omniapp.co{CHAT}"),
@@ -19,11 +18,11 @@ TENANT = "https://acme.omniapp.co"
         (CHAT, f"https://acme.omniapp.co{CHAT}"),
     ],
 )
-def test_the_tenants_own_chats_are_linked(chat_url: str, link: str) -> None:
+def test_own_chats_are_linked(chat_url: str, link: str) -> None:
     assert chat_link(chat_url, TENANT) == link
 
 
-@pytest.mark.parametrize(
+@for_each(
     "chat_url",
     [
         None,
@@ -52,21 +51,21 @@ def test_the_tenants_own_chats_are_linked(chat_url: str, link: str) -> None:
         "https://acme.omniapp.co/" + "a" * 3_000,
     ],
 )
-def test_nothing_else_is(chat_url: str | None) -> None:
+def test_other_addresses_are_not_linked(chat_url: str | None) -> None:
     assert chat_link(chat_url, TENANT) is None
 
 
-def test_a_tenant_under_a_name_of_its_own_is_linked_only_there() -> None:
+def test_custom_domain_is_linked_only_there() -> None:
     assert chat_link("https://omni.acme.example/chat/1", "https://omni.acme.example") is not None
     assert chat_link("https://acme.omni.co/chat/1", "https://omni.acme.example") is None
 
 
-def test_a_tenant_on_another_port_is_linked_only_there() -> None:
+def test_custom_port_is_linked_only_there() -> None:
     assert chat_link("https://omni.acme.example:8443/chat/1", "https://omni.acme.example:8443") is not None
     assert chat_link("https://omni.acme.example/chat/1", "https://omni.acme.example:8443") is None
 
 
-def test_on_loopback_http_will_do() -> None:
+def test_http_is_enough_on_loopback() -> None:
     assert (
         chat_link("http://127.0.0.1:8123/chat/1", "http://127.0.0.1:8001") == "http://127.0.0.1:8123/chat/1"
     )

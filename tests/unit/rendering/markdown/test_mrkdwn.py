@@ -1,36 +1,34 @@
-"""Text and Markdown as mrkdwn: shown as written, with nothing in it that comes alive."""
+"""Text and Markdown as mrkdwn: shown as written, and inert."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.rendering.markdown.mrkdwn import code, escape, excerpt, from_markdown, plain, shortened
 from bot.rendering.markdown.sanitize import BREAK
+from tests.support.tables import for_each
 
 
 def seen(mrkdwn: str) -> str:
-    """What a person sees of it."""
+    """The text as Slack shows it."""
     return mrkdwn.replace(BREAK, "").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-@pytest.mark.parametrize(
-    "text", ["a < b & c > d", "*why* _not_ `that` ~now~", "order_items", "&lt;!channel&gt;", "```"]
-)
-def test_escaped_text_is_seen_as_it_was(text: str) -> None:
+@for_each("text", ["a < b & c > d", "*why* _not_ `that` ~now~", "order_items", "&lt;!channel&gt;", "```"])
+def test_escaped_text_looks_unchanged(text: str) -> None:
     assert seen(escape(text)) == text
 
 
-def test_escaped_text_neither_mentions_nor_formats() -> None:
+def test_escaped_text_does_nothing() -> None:
     assert escape("<!channel> @here") == f"&lt;{BREAK}!channel&gt; @{BREAK}here"
     assert escape("*a* ```b```").count("```") == 0
 
 
-def test_a_name_with_underscores_can_still_be_copied() -> None:
+def test_underscores_inside_words_stay() -> None:
     assert escape("order_items") == "order_items"
 
 
 @given(st.text("&<>*_ab ") | st.text(), st.integers(2, 200))
-def test_shortened_text_is_never_too_long_and_never_ends_in_half_an_entity(text: str, limit: int) -> None:
+def test_shortened_text_fits_with_whole_entities(text: str, limit: int) -> None:
     result = shortened(text, limit)
     assert len(result) <= limit
     assert seen(result).count("&") >= result.count("&amp;")
@@ -44,12 +42,12 @@ def test_shortened_text_ends_after_a_word() -> None:
     assert shortened("one two", 10) == "one two"
 
 
-def test_code_is_one_line_and_can_not_be_left() -> None:
+def test_code_is_one_line() -> None:
     assert code("a`b\n<c>", 50) == "`a'b &lt;c&gt;`"
     assert code(" \n ", 50) == ""
 
 
-def test_an_excerpt_says_that_there_is_more() -> None:
+def test_excerpt_marks_a_cut() -> None:
     assert excerpt("one\n\ntwo\nthree", 100, 2) == "one\ntwo…"
     assert excerpt("one\ntwo", 100, 2) == "one\ntwo"
     assert len(excerpt("word " * 50_000, 100, 2)) <= 100
@@ -65,7 +63,7 @@ def test_plain_words_do_not_ping() -> None:
     assert plain("&lt;!channel&gt; @here") == f"<{BREAK}!channel> @{BREAK}here"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "markdown, mrkdwn",
     [
         ("# Title **bold**", "*Title bold*"),
@@ -94,14 +92,14 @@ def test_markdown_becomes_mrkdwn(markdown: str, mrkdwn: str) -> None:
     assert from_markdown(markdown) == mrkdwn
 
 
-def test_code_can_not_end_its_own_fence() -> None:
+def test_code_cannot_end_its_fence() -> None:
     assert from_markdown("~~~\n```\n*a*\n~~~").count("```") == 2
 
 
-def test_what_markdown_escapes_does_not_format_in_mrkdwn_either() -> None:
+def test_markdown_escapes_stay_escaped() -> None:
     assert from_markdown("2 \\* 3 \\* 4") == f"2 *{BREAK} 3 *{BREAK} 4"
 
 
-def test_what_is_nested_too_deep_for_the_parser_is_shown_as_it_was_typed() -> None:
+def test_too_deep_nesting_is_shown_as_typed() -> None:
     deep = "\n".join("  " * n + f"- level {n}" for n in range(100))
     assert all(f"level {n}" in from_markdown(deep) and f"level {n}" in plain(deep) for n in range(100))
