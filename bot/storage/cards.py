@@ -135,7 +135,9 @@ class SqlCardRepository:
     @transactional
     async def first_card(self, job: JobId) -> Card | None:
         mine = and_(self._ours, watches.c.job == job, ~waits_for_word())
-        asker = select(asks.c.user).where(asks.c.team == self._team, asks.c.job == job, asks.c.follow.is_(None))
+        # Follow requests are stored in this table too; they do not make their user the asker.
+        is_question = asks.c.follow.is_(None)
+        asker = select(asks.c.user).where(asks.c.team == self._team, asks.c.job == job, is_question)
         async with self.transactions.begin() as connection:
             first = next(iter(await select_cards(connection, mine)), None)
             asked_by = await connection.scalar(asker) if first else None

@@ -204,7 +204,7 @@ async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_mo
     stage.watches.error = None
     await report_failed_cards(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
     (told,) = stage.shown(direct(ADA))
-    assert JOB in told and "knows no such job" in told
+    assert JOB in told and "Omni has no such job" in told
     assert stage.watches.rows == {}
 
 
@@ -281,7 +281,7 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     assert len(stage.told()) == len(lines_told) == 1
-    assert "its card" in lines_told[0] and "You follow it" not in lines_told[0]
+    assert "a card" in lines_told[0] and "You follow it" not in lines_told[0]
     assert stage.all_closed()
 
 

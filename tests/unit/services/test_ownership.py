@@ -80,7 +80,11 @@ RUNNING: dict[str, dict[str, Any]] = {
     "just left": {"followers": ()},
     "left": {"followers": (), "closed_at": START},
     "rested": {"closed_at": START, "shown_fingerprint": "rested"},
-    "lost": {"closed_at": START, "completion_reply_started_at": START, "completion_reply_ts": MessageTs("101.0")},
+    "lost": {
+        "closed_at": START,
+        "completion_reply_started_at": START,
+        "completion_reply_ts": MessageTs("101.0"),
+    },
 }
 
 

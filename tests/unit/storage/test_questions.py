@@ -100,6 +100,14 @@ async def test_asker_stays_first_after_their_card_is_gone(tables: Tables) -> Non
     assert first is not None and first.requester == ADA
 
 
+async def test_later_follower_is_not_the_asker(tables: Tables) -> None:
+    await tables.watches.add(watch(HERE, ADA))
+    await tables.asks.begin(ask(user=GRACE, minutes=1, follow=JOB))
+    await tables.asks.bind(QuestionId("ask"), watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    first = await tables.watches.first_card(JOB)
+    assert first is not None and first.requester == ADA
+
+
 async def test_binding_twice_changes_nothing_more(tables: Tables) -> None:
     await tables.asks.begin(ask())
     first = await tables.asks.bind(QuestionId("ask"), answering())
