@@ -1,4 +1,4 @@
-"""For every test here."""
+"""Fixtures and settings for all tests."""
 
 import asyncio
 import gc
@@ -15,15 +15,15 @@ from tests.support import postgres
 from tests.support.databases import Opened, empty, opened
 from tests.support.fakes import FakeWatches
 
-# What is imported and collected stays to the end, six thousand tests among it. Looking through it for garbage, again
-# and again while it grows and in each of xdist's processes, takes a third of that time and finds none.
+# Imported modules and collected tests live to the end. Looking for garbage during collection takes a third of its time
+# in each of xdist's processes and finds nothing.
 gc.disable()
 
-# For a test without an event loop, looptime asks asyncio for the current one, and asyncio up to 3.13 then
-# makes one that nobody closes. Once "none" was set, it says that there is none.
+# For a test without an event loop, looptime asks asyncio for the current one, and asyncio up to 3.13 creates one that
+# is never closed. After `None` was set, it creates none.
 asyncio.set_event_loop(None)
 
-# The quick one is the same each time: what only some examples show is hunted with the thorough one.
+# The quick profile is deterministic; the thorough one searches for rare failures.
 settings.register_profile("quick", max_examples=30, derandomize=True)
 settings.register_profile("thorough", max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
@@ -42,19 +42,19 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: the suite should not wait at its end for one worker that still has such tests."""
+    """Start with the slow tests, so that the suite does not wait for one worker at its end."""
     items.sort(key=lambda item: not any(slow in item.nodeid for slow in SLOW))
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage from now on, and only among what the tests leave."""
+    """Collect garbage from now on, but only that of the tests."""
     gc.freeze()
     gc.enable()
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_in_virtual_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time would not wait for a thread, so what is done in one is done at once."""
+    """Run `asyncio.to_thread` inline in virtual time, which does not wait for threads."""
 
     async def at_once(work: Callable[..., object], *args: object) -> object:
         return work(*args)
@@ -65,7 +65,7 @@ def _no_thread_in_virtual_time(request: pytest.FixtureRequest, monkeypatch: pyte
 
 @pytest.fixture(scope="session")
 def _kept_postgresql() -> Iterator[str]:
-    """A PostgreSQL database with its tables, made once per test process."""
+    """A PostgreSQL database with its tables, created once per test process."""
     with postgres.database() as url:
         address = url.replace("postgresql://", "postgresql+psycopg://")
 
@@ -85,40 +85,40 @@ def postgresql(_kept_postgresql: str) -> str:
 
 @pytest.fixture
 def new_postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL database of the test's own, without a single table."""
+    """The address of a new PostgreSQL database without tables."""
     with postgres.database() as url:
         yield url.replace("postgresql://", "postgresql+psycopg://")
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> str:
-    """The address of a SQLite database that is still to be made."""
+    """The address of a SQLite database that does not exist yet."""
     return f"sqlite+aiosqlite:///{tmp_path / 'bot.sqlite3'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def address(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database of either kind."""
+    """The address of an empty database, of each kind."""
     address: str = request.getfixturevalue(request.param)
     return address
 
 
 @pytest.fixture
 async def database(address: str) -> AsyncIterator[Opened]:
-    """An empty database of either kind, for processes to open."""
+    """An empty database that processes can open, of each kind."""
     async with opened(address) as database:
         yield database
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def kept_in(request: pytest.FixtureRequest) -> str | None:
-    """Where the table of watches is: at the address of an empty database, or nowhere but in memory."""
+    """The address of an empty database for cards, or None for memory."""
     return None if request.param == "memory" else str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 async def store(kept_in: str | None) -> AsyncIterator[CardRepository]:
-    """An empty table of watches of each kind."""
+    """An empty card repository, of each kind."""
     if kept_in is None:
         yield FakeWatches()
     else:

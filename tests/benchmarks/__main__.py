@@ -1,4 +1,4 @@
-"""Every measurement, side by side: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
+"""Run all measurements: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
 
 Takes about an hour on two cores. Needs Linux, and a machine that does nothing else.
 """

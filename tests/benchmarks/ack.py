@@ -1,4 +1,4 @@
-"""How soon a command is acknowledged while many jobs are followed.
+"""Measure how soon a command is acknowledged while many jobs are tracked.
 
     uv run python -m tests.benchmarks.ack [--follows 500] [--commands 300]
 
@@ -26,7 +26,7 @@ HOUR = Script(0.0, tuple((1.0, f"Step {number}", number) for number in range(3_6
 
 
 def a_channel(slack: SimulatedSlack, number: int) -> str:
-    """A new public channel with everybody in it."""
+    """A new public channel with all users in it."""
     channel = Channel(f"C0BENCH{number:03}", f"bench-{number}", "public", set(slack.workspace.users))
     slack.workspace.channels[channel.id] = channel
     return channel.id

@@ -1,4 +1,4 @@
-"""Who is compared: the bot, the bot with its cadence exchanged, and naive ones. All run as `app.serve` does."""
+"""The bots to compare: this one, this one with other poll schedules, and naive ones. All run as `app.serve` does."""
 
 import asyncio
 import sys
@@ -115,5 +115,5 @@ CONTESTANTS = (
 
 
 if __name__ == "__main__":
-    # What is not given comes from the environment, as for the bot.
+    # Other settings come from the environment, as for the bot.
     asyncio.run(_serve_naive(float(sys.argv[1]))(Settings.model_validate({}), asyncio.Event()))

@@ -1,4 +1,4 @@
-"""How late people learn that a job has ended, side by side for several bots, in virtual time.
+"""Measure the delay from a job's end to its answer for several bots, in virtual time.
 
 Each cell is a world of `tests/simulation`: the whole bot between the simulated Slack and Omni with all their limits,
 in which a network takes 5 to 150 ms each way and nothing goes wrong. So many jobs begin within a minute, each in turn
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a cell."""
+    """Result of a cell."""
 
     jobs: int
     delays: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""How long the event loop is held by answers of 5 MB that five places follow, and by results of 5 MB.
+"""Measure how long answers and results of 5 MB block the event loop, with five cards each.
 
     uv run python -m tests.benchmarks.lag [emoji data …]
 
@@ -105,7 +105,7 @@ async def omni_that_says(status: object, result: object = None) -> AsyncIterator
 
 
 async def of_nothing() -> Lag:
-    """What the machine itself does to the loop."""
+    """Measure the lateness of an idle loop."""
     async with probe() as lag:
         await asyncio.sleep(5.0)
     return lag

@@ -1,4 +1,4 @@
-"""What many open follows cost: the bot as a process of its own, on SQLite, between the simulated Slack and Omni.
+"""Measure the cost of many open jobs: one process on SQLite between the simulated Slack and Omni.
 
 Measured from the start of the process: when its socket is open, when a command typed then has its card, when every open
 follow is taken up; then over a minute CPU; over another, with five commands a second, CPU and the time to acknowledge;
@@ -31,14 +31,14 @@ COMMANDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What so many follows cost."""
+    """Cost of a number of open jobs."""
 
     follows: int
     connected_seconds: float
     answered_seconds: float
     followed_seconds: float
     cpu_percent: float
-    """Of one core, over a minute once all are taken up, while nobody types anything."""
+    """Of one core, over a minute after all jobs are resumed and without commands."""
     busy_cpu_percent: float
     """The same over a minute with five commands a second."""
     peak_mib: float

@@ -1,4 +1,4 @@
-"""The bot that everybody writes first, to compare with: one loop per command that asks and edits.
+"""A naive bot to compare with: one loop per command that polls and edits.
 
 This is how the peers work: a loop of a fixed pace in the listener's task, an edit whenever something else is to be
 seen, and an error message when something fails.

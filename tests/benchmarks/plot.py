@@ -11,7 +11,7 @@ Y_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 COLOURS = ("#1264a3", "#8a6d00", "#a0392c", "#5b5b5b", "#2e7d4f")
 FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 DASHES = ("", "2 3", "6 3", "1 4", "8 3 2 3")
-"""So that no line is told by its colour alone."""
+"""Lines differ by more than color."""
 
 Line = Sequence[tuple[int, float]]
 """Numbers of jobs and mean delays in seconds; a point without a delay is left out."""

@@ -1,4 +1,4 @@
-"""How soon the bot is at work again after a restart with many open follows.
+"""Measure how soon the bot works again after a restart with many open jobs.
 
     uv run python -m tests.benchmarks.restart [--follows 1000]
 

@@ -20,7 +20,7 @@ MODULES = {
     "naive 2 s": ("tests.benchmarks.contestants", "2"),
     "naive 5 s": ("tests.benchmarks.contestants", "5"),
 }
-"""What is started as a process."""
+"""Entry point of the process."""
 GIVES_UP_AFTER_SECONDS = 60.0
 
 

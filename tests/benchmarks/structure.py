@@ -1,4 +1,4 @@
-"""How easy it is to find one's way in the code, in figures: `python -m tests.benchmarks structure`.
+"""Measure the structure of the code: `python -m tests.benchmarks structure`.
 
 Counts packages, modules, layers and wording, and follows one `/omni-job` through the code. The demo is left out.
 """
@@ -28,7 +28,7 @@ TESTS = ROOT / "tests"
 DEMO = BOT / "demo"
 ANSWER = "### Top 5 products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
 START_SECONDS = 2.0
-"""What the bot does once at its start is over by then."""
+"""After this time the bot's start is complete."""
 SMALL_MODULE_LINES = 60
 LARGE_MODULE_LINES = 420
 ODD_WORDS = re.compile(

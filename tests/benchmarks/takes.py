@@ -1,4 +1,4 @@
-"""How long the jobs of a benchmark take: drawn from one known distribution, or between two bounds.
+"""Durations of the jobs of a benchmark, from a known distribution or between two bounds.
 
 The distribution has the quartiles that were measured for 267 hard questions (40, 51 and 92 s) and a long tail: a
 log-normal one on each side of the median.

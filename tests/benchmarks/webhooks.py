@@ -1,4 +1,4 @@
-"""How many requests to Omni a job costs that is asked in Slack: with Omni's webhooks, without, and where all are lost.
+"""Measure the requests per question: with Omni's webhooks, without them, and with all of them lost.
 
 In real time, over real sockets, 60 requests a minute. A question is a submit, statuses, and one look for a chart. The
 simulated Omni tells of each step and of the end, and the end again where it was not answered.
@@ -35,7 +35,7 @@ KINDS = ("polled", "webhooks", "all lost")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What so many questions cost."""
+    """Cost of a number of questions."""
 
     jobs: int
     submits: int

@@ -36,7 +36,7 @@ KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38}
 
 
 class Tab:
-    """One page. What the page complains of is kept in `complaints`."""
+    """One page. Errors of the page are kept in `complaints`."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.complaints: list[str] = []
@@ -87,7 +87,7 @@ class Tab:
         """Wait until an expression is true, and return its value.
 
         Raises:
-            TimeoutError: it never was; tells what the page shows.
+            TimeoutError: it never was; the message has the page's text.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         while not (value := await self.get(expression)):

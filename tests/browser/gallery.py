@@ -1,4 +1,4 @@
-"""Every card of the bot and one of everything that the page draws, to be looked at.
+"""Take pictures of every card and of everything the page can draw.
 
 Run as `uv run python -m tests.browser.gallery OUT_DIR`. Writes `<what>-<narrow|wide>-<light|dark>.png`; signs and
 scripts look as the machine's fonts have them.

@@ -68,7 +68,7 @@ async def _take_card(
     job = scene.omni.add(script, prompt=QUESTION, topic="subscriptions", age_seconds=age_seconds)
     card = await _ask(scene, job)
     await _quiet(scene)
-    # The failed one is shown in its thread, with the reply that tells people.
+    # The failed card is shown with its thread, which has the completion reply.
     selector = f'#messages [data-ts="{card}"]'
     if state == "failed":
         await tab.click(f"{selector} .replies")

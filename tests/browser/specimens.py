@@ -1,4 +1,4 @@
-"""One of everything that a message in Slack may hold, for the demo page to draw."""
+"""One example of everything a Slack message can contain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How the page draws everything that a message may hold: readable, within its bounds, and still."""
+"""The page draws everything a message can contain: readable, within bounds and without moving."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The demo page in a real browser: the real bot, the real page, nothing stood in for."""
+"""The demo page in a real browser with the real bot."""
 
 import asyncio
 from collections.abc import AsyncIterator

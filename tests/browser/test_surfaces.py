@@ -1,4 +1,4 @@
-"""What is not a message, on the demo page in a real browser: modals, the Home tab, shortcuts, threads."""
+"""Modals, the Home tab, shortcuts and threads of the demo page, in a real browser."""
 
 import asyncio
 import json
@@ -266,6 +266,6 @@ async def test_every_surface_is_readable_and_fits(still: tuple[Stage, Tab]) -> N
                 assert await tab.get(FAINT) == [], f"{width}, {'dark' if dark else 'light'}"
                 assert await tab.get("document.documentElement.scrollWidth") <= width
                 assert await tab.get(STICKING_OUT) == []
-    # Nobody answers that the tab was opened, and the page tells so.
+    # No bot answers the opened tab, and the page says so.
     await tab.until("document.querySelector('#home .trouble')?.innerText.includes('did not answer')")
     tab.complaints.clear()

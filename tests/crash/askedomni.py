@@ -1,4 +1,4 @@
-"""A simulated Omni that remembers which process of the bot asked about which job."""
+"""A simulated Omni that records which process polled which job."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Several processes of the bot on one PostgreSQL: who follows what, and how soon others go on when one is gone."""
+"""Several processes on one PostgreSQL: which one tracks which job, and how fast others take over."""
 
 import asyncio
 import re
@@ -156,7 +156,7 @@ class Fleet:
         return jobs
 
     def channel(self, number: int) -> str:
-        """A channel with everybody in it; the same for the same number."""
+        """A channel with all users in it; the same for the same number."""
         everybody = set(self.slack.workspace.users)
         channel = Channel(f"C0FLEET{number:03d}", f"fleet-{number}", "public", everybody)
         return self.slack.workspace.channels.setdefault(channel.id, channel).id

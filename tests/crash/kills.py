@@ -1,4 +1,4 @@
-"""Kills at named points: where around a call to Slack or Omni the process that makes it dies."""
+"""Kills a process at named points around a call to Slack or Omni."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Where the bot's processes come from, and each of them until it is dead."""
+"""Starts the bot's processes and watches them until they are dead."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The bot's table of watches as a test looks at it from outside, and the lock that keeps the bot from writing."""
+"""Reads the bot's table of cards from outside, and locks it against writes."""
 
 import sqlite3
 from collections.abc import Iterator

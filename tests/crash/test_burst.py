@@ -1,4 +1,4 @@
-"""Two thousand commands at once, on SQLite: each is served or answered, and the jobs followed before go on.
+"""Two thousand simultaneous commands on SQLite: each is served or answered, and running jobs continue.
 
 With `--log-cli-level=INFO` the figures are shown.
 """
@@ -118,7 +118,7 @@ async def _type(world: World, job: str, number: int) -> Acknowledgement:
 
 
 def _card(world: World, job: str, number: int) -> str | None:
-    """What the card of a job says."""
+    """Text of a job's card."""
     cards = (f"{card.text}{card.blocks}" for card in world.slack.messages(_channel(number)))
     return next((card for card in cards if job in card), None)
 

@@ -1,4 +1,4 @@
-"""The database is away for half a minute: people are told so, and every follow goes on when it is back.
+"""The database is down for half a minute: users are notified, and every job continues afterwards.
 
 With `--log-cli-level=INFO` the figures are shown.
 """

@@ -1,4 +1,4 @@
-"""The bot is killed at every point around a call to Slack or Omni, again and again: nothing is lost or told twice."""
+"""Kills at every point around calls to Slack and Omni: nothing is lost or reported twice."""
 
 import asyncio
 import os
@@ -129,7 +129,7 @@ class Life:
                 await self.world.join(follow, self.world.grace)
 
     async def end(self) -> None:
-        """Leave the bot alone until everything is told."""
+        """Wait until everything is reported."""
         while len(self.world.living) < self.processes:
             await self.world.start()
         await asyncio.gather(*self._people)

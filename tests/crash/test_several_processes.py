@@ -1,4 +1,4 @@
-"""Three processes on one PostgreSQL: whichever of them dies, is stopped or stands still, every follow goes on.
+"""Three processes on one PostgreSQL: every job continues when one is killed, stopped or paused.
 
 With `--log-cli-level=INFO` the figures are shown.
 """

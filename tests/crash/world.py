@@ -1,4 +1,4 @@
-"""Processes of the bot between a simulated Slack and Omni, the follows that people began, and what became of them."""
+"""Processes of the bot between a simulated Slack and Omni, and the outcomes of users' commands."""
 
 import asyncio
 import itertools

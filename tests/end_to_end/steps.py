@@ -1,4 +1,4 @@
-"""What people do in many end-to-end tests."""
+"""Steps shared by end-to-end tests."""
 
 from bot.demo.omni.organization import MODEL
 from bot.rendering.ask_replies import COMMAND
@@ -16,11 +16,11 @@ async def ask(world: World, text: str, *, user: str | None = None, channel: str 
 
 
 def told(port: int) -> dict[str, object]:
-    """The settings of a bot that Omni tells."""
+    """Settings of a bot that receives Omni's webhooks."""
     return {"omni_model_id": MODEL, "port": port, "public_url": f"http://127.0.0.1:{port}"}
 
 
 def requests(world: World) -> list[str]:
-    """What was asked of Omni about jobs, but for charts."""
+    """Requests about jobs, except those for charts."""
     about_jobs = [each for each in world.omni.requests if each.path.startswith("/api/v1/ai/jobs")]
     return [each.method for each in about_jobs if not each.path.endswith("/vis")]

@@ -1,4 +1,4 @@
-"""Asking, asking on and asking again, by every door, and what becomes of it when Omni says no or nothing."""
+"""Questions, follow-ups and retries from every entry point, also when Omni refuses or does not answer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What people type that is no job: a clear private line, and nothing posted."""
+"""Invalid input gets a clear ephemeral reply, and nothing is posted."""
 
 import pytest
 

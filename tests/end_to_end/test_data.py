@@ -1,4 +1,4 @@
-"""The buttons under an answer, from the click to what Slack holds in the card's thread."""
+"""The buttons on an answer, from the click to the messages in the card's thread."""
 
 from collections.abc import Callable
 

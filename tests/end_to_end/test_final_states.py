@@ -1,4 +1,4 @@
-"""From the typed command to exactly what Slack holds at the end, for each way a job can end."""
+"""From the command to Slack's final messages, for every way a job can end."""
 
 import re
 

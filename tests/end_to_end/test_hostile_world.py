@@ -1,4 +1,4 @@
-"""Slack, Omni and the moment of the end at their worst, over real sockets."""
+"""Failures of Slack and Omni at the worst moments, over real sockets."""
 
 import asyncio
 from typing import Any

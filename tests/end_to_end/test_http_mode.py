@@ -1,4 +1,4 @@
-"""What only HTTP mode has to stand: strangers at the address, and events that Slack sends again."""
+"""HTTP mode only: unsigned requests, and events that Slack repeats."""
 
 import aiohttp
 import pytest

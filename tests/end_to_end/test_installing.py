@@ -1,4 +1,4 @@
-"""A workspace installs the app, is given its Omni, works, and removes the app; all while the bot runs."""
+"""A workspace installs the app, gets its Omni, works, and removes the app while the bot runs."""
 
 import asyncio
 import sqlite3
@@ -50,7 +50,7 @@ class Company:
             yield
 
     async def install(self) -> str:
-        """What the browser shows in the end."""
+        """The last page in the browser."""
         jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[self.own])
         async with (
             aiohttp.ClientSession(cookie_jar=jar) as browser,

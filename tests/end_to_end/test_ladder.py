@@ -1,4 +1,4 @@
-"""An answer that Slack refuses, over real sockets: it comes in a plainer form, and never as a failure."""
+"""A refused answer is sent in a plainer variant, over real sockets."""
 
 import json
 from typing import Any
@@ -14,12 +14,12 @@ ANSWER = "## Sales\n\n| Region | Sum |\n|---|---|\n| EMEA | 41 |"
 
 
 class Refusing:
-    """A Slack that shows no form of an answer richer than it is told to."""
+    """A Slack that refuses variants richer than a given one."""
 
     def __init__(self, code: str, *signs: str) -> None:
         self.code = code
         self.signs = signs
-        """What gives a form away that is not to be shown."""
+        """Text that appears only in refused variants."""
         self.refused = 0
 
     async def __call__(self, request: web.Request, serve: Serve) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""What whoever runs the bot reads of it: a whole story in the log, without a secret of anybody's, and in figures."""
+"""The log and the metrics show everything an operator needs, without secrets."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ MARK = "MARKED"
 
 
 class Watched:
-    """The bot as a process of its own, and what whoever runs it can see of it."""
+    """The bot as a separate process, with its log and metrics."""
 
     def __init__(self, world: World, log: Path) -> None:
         self._world = world
@@ -178,7 +178,7 @@ async def play(world: World, watched: Watched) -> None:
 
 
 async def test_log_and_metrics_show_jobs_without_secrets(world: World, watched: Watched) -> None:
-    world.omni.requests_per_minute = 600  # nobody has to wait for a turn
+    world.omni.requests_per_minute = 600  # no request waits for the rate limit
     async with watched.running():
         await watched.ready()
         async with asyncio.timeout(40):

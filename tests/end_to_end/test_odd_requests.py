@@ -1,4 +1,4 @@
-"""Every address on `PORT` gets every odd request: no answer is a defect, nothing fills the log, and all goes on."""
+"""Odd requests to every path on `PORT` cause no server error and no log flood."""
 
 import asyncio
 import gzip

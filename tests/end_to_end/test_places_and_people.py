@@ -1,4 +1,4 @@
-"""Where a card goes, who follows it, and what is told privately."""
+"""Where a card goes, who follows it, and which replies are ephemeral."""
 
 import pytest
 

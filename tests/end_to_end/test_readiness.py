@@ -1,4 +1,4 @@
-"""What a supervisor and Prometheus see of the one process on SQLite, from before it is connected until it stops."""
+"""Health checks and metrics of one process on SQLite, from its start to its end."""
 
 import asyncio
 import socket

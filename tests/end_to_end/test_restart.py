@@ -1,4 +1,4 @@
-"""The bot stops, is killed, comes back: the same follows, in the same messages, told once."""
+"""After a stop or a kill, jobs continue in the same messages and are reported once."""
 
 import asyncio
 

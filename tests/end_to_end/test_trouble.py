@@ -1,4 +1,4 @@
-"""Omni and Slack fail in every way they can; the follow ends right all the same, in one card."""
+"""Every kind of failure of Omni and Slack still ends with one correct card."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def refusal(code: str) -> Fault:
 
 
 def refused(slack: SimulatedSlack) -> list[str]:
-    """What Slack found wrong with our requests, apart from what a test planned."""
+    """Errors that Slack returned, except planned ones."""
     return [f"{request.method}: {request.error}" for request in slack.requests if not request.ok]
 
 

@@ -1,4 +1,4 @@
-"""Omni tells by itself how jobs go on: what that saves, and what becomes of it when it is lost, doubled or forged."""
+"""Omni's webhooks: the requests they save, and lost, repeated or forged ones."""
 
 import asyncio
 

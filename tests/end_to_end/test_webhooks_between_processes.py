@@ -1,4 +1,4 @@
-"""Omni tells one process of a job that another one follows."""
+"""A webhook reaches one process, and another one tracks its job."""
 
 from bot.demo.omni.timeline import Complete, Script
 from tests.end_to_end.conftest import POSTGRESQL

@@ -1,4 +1,4 @@
-"""Cancelling and its outcomes, and who may do what where: refusals reach their person and nothing else happens."""
+"""Cancelling, and who may do what where: the user gets the refusal and nothing else happens."""
 
 import asyncio
 from dataclasses import replace

@@ -26,7 +26,7 @@ def a_free_port() -> int:
 
 
 def delivery(slack: SimulatedSlack) -> dict[str, str]:
-    """The settings that say how Slack reaches the bot: as the simulated one is told to."""
+    """Settings for the transport that the simulated Slack uses."""
     if not slack.request_url.url:
         return {"slack_app_token": slack.app_token}
     port = urlsplit(slack.request_url.url).port

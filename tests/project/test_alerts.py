@@ -1,4 +1,4 @@
-"""The alerting rules are Prometheus' language, and ask for figures that the bot has."""
+"""Alerting rules are valid PromQL and use the bot's metrics."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The image, as far as it can be tried without an engine: what the Dockerfile does is done in a folder instead."""
+"""The container image, tested without an engine: a folder is built as the Dockerfile does."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process in the container finds, with this folder as the root of its files."""
+        """Map a path in the container to this folder."""
         found = {name: value.replace("/app/", f"{self.app}/") for name, value in LAST.environment.items()}
         found["PATH"] = found["PATH"].replace("$PATH", os.environ["PATH"])
         found["DATABASE_URL"] = found["DATABASE_URL"].replace("//data", f"/{self.data}")

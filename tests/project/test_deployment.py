@@ -1,4 +1,4 @@
-"""Where the bot is kept running: compose, systemd and Heroku start what there is to start, and let it do no more."""
+"""Compose, systemd and Heroku start the bot with minimal permissions."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ ENDS_WITHIN_SECONDS = 10
 
 
 def unit(name: str) -> list[str]:
-    """What a directive is set to, as often as it is."""
+    """All values of a directive."""
     return [value for said, value in UNIT if said == name]
 
 

@@ -1,4 +1,4 @@
-"""`docs/licences.md` tells with what the bot is run, and nothing gets in there whose licence nobody has looked at."""
+"""`docs/licences.md` lists all dependencies, and only accepted licenses."""
 
 import tomllib
 from email.message import Message

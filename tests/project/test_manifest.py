@@ -1,4 +1,4 @@
-"""`manifest.yml` asks Slack for what the code registers and calls: no less, and nothing besides.
+"""`manifest.yml` requests exactly what the code registers and calls.
 
 Slack's own schema of manifests (github.com/slackapi/manifest-schema) judges it too where the file lies beside
 the checkout, in `../shared/facts`.
@@ -76,13 +76,13 @@ OUR_SCHEMA: dict[str, Any] = {
         "settings": {"properties": {"socket_mode_enabled": {"type": "boolean"}}},
     },
 }
-"""The limits that matter here, for checkouts that have not got Slack's schema."""
+"""The limits that matter here, for checkouts without Slack's schema."""
 
 SCHEMAS = [OUR_SCHEMA, *([json.loads(SLACKS_SCHEMA.read_text("utf-8"))] if SLACKS_SCHEMA.exists() else [])]
 
 
 class RememberingApp:
-    """Bolt's app as far as `register` uses it: keeps each route's kind and what it is for."""
+    """Stands in for Bolt's app and records the kind and id of each route."""
 
     def __init__(self) -> None:
         self.routes: set[tuple[str, str]] = set()
@@ -96,7 +96,7 @@ class RememberingApp:
 
 
 class AnyListener:
-    """Has every listener that a route may be for."""
+    """Has every listener."""
 
     def __getattr__(self, _name: str) -> None:
         return None
@@ -192,7 +192,7 @@ def test_every_modal_has_a_listener() -> None:
 
 
 def test_manifest_events_match_code() -> None:
-    # Slack tells of messages by the kind of conversation; Bolt routes them all as `message`.
+    # Slack names message events by the kind of channel; Bolt routes them all as `message`.
     subscribed = {event.split(".")[0] for event in MANIFEST["settings"]["event_subscriptions"]["bot_events"]}
 
     assert subscribed == {what for kind, what in routes() if kind == "event"}

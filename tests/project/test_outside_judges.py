@@ -1,4 +1,4 @@
-"""The outside judges see what is wrong with a block; else their silence would say nothing."""
+"""The independent validators detect invalid blocks, so their silence means something."""
 
 from typing import Any
 

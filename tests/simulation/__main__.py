@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def told(outcome: Outcome) -> str:
-    """What was wrong, what happened, and how to see it again."""
+    """Report violations, the trace, and the command to replay it."""
     broken = "\n".join(f"  {problem}" for problem in outcome.problems)
     again = f"uv run python -m tests.simulation --seed {outcome.seed}"
     return "\n".join([*outcome.trace, f"SEED {outcome.seed} breaks", broken, f"Replay: {again}"])

@@ -1,4 +1,4 @@
-"""The rest of a tall answer in the thread of its card: whole, in order, and each part once."""
+"""Invariant: the rest of a long answer is in the card's thread, complete, in order and once."""
 
 import re
 from collections import Counter

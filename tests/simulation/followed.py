@@ -1,5 +1,4 @@
-"""Who has stood in the table as a requester or a follower, and until when: what the bot has taken on, whatever comes
-of it."""
+"""Requesters and followers in the database over time: the jobs that the bot has accepted."""
 
 from bisect import bisect_right
 from collections import defaultdict

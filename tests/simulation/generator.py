@@ -1,5 +1,4 @@
-"""Draws the scenario of a seed: who does what, and with `mishaps` what goes wrong. What nobody can decide beforehand,
-such as a delay on the way, is drawn as it goes."""
+"""Draws the scenario of a seed: user actions, and failures from `mishaps`. Network delays are drawn during the run."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What must hold at the end of every seed, whatever happened in it. `judged` says by what it is told."""
+"""Invariants that hold at the end of every seed. `judged` collects the evidence."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def _answered(seen: Seen) -> Iterator[str]:
 
 
 def _not_broken(seen: Seen) -> Iterator[str]:
-    """Nobody is told that the bot is broken."""
+    """No user gets the message that the bot is broken."""
     for sent in seen.slack.told.values():
         yield from (line for _, line in sent if line == replies.broken())
 

@@ -1,4 +1,4 @@
-"""Draws the jobs of a scenario: how long they take, how they end, and what is odd about them."""
+"""Draws the jobs of a scenario: their durations, outcomes and oddities."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a seed is judged by: what the simulated Slack and Omni saw, put in order.
+"""Evidence for the invariants: everything the simulated Slack and Omni saw, in order.
 
 That is their messages, with all that these ever showed, and the requests that reached them. The bot's own tables are
 looked at only for what is left open in them, for who was ever taken on, and at the moment of a kill, to tell whether it
@@ -25,7 +25,7 @@ IN_FLIGHT_SECONDS = 40.0
 
 
 class Seen(Posts):
-    """What is to be judged, put in order."""
+    """The evidence, in order."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)

@@ -1,4 +1,4 @@
-"""What a card says, told by its words alone."""
+"""Reads the state of a card from its text."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from tests.simulation.slackside import Look
 
 LEFT_ALONE = "unfollowed"
 FINAL = ("answered", "failed", "cancelled", "missing")
-"""The looks that tell how the job ended."""
+"""States that show how the job ended."""
 
 _BEGINNINGS = {
     "Answered": "answered",

@@ -1,4 +1,4 @@
-"""What Slack says of people and places: an answer that it puts off is waited for, and is none."""
+"""Invariant: the bot waits for a delayed lookup of a user or channel instead of refusing."""
 
 from collections.abc import Iterator
 

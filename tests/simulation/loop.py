@@ -1,4 +1,4 @@
-"""An event loop in which nothing is real: no sockets, no threads, and a clock that jumps to whatever comes next.
+"""A simulated event loop: no sockets, no threads, and a clock that jumps to the next event.
 
 Several processes run in it. Which one a callback belongs to is told by its context, which tasks inherit from
 whoever created them; so a process can be killed between any two of its callbacks, and not one more of them runs:

@@ -1,4 +1,4 @@
-"""Draws what goes wrong: the weather, what happens to the process of the bot, and to its clock."""
+"""Draws failures: of the network, of the bot's process and of its clock."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Whose a job is: the first requester stays for good, and only they cancel and retry it."""
+"""Invariant: a job keeps its first requester, who alone may cancel and retry it."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The people: what they type and click, and what they do to channels and cards."""
+"""Simulated users: they type, click, and change channels and cards."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Faults planted on purpose, to see that the simulation catches them. Each is a small patch of the running code."""
+"""Planted faults that the simulation must catch. Each is a small patch of the running code."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping

@@ -1,4 +1,4 @@
-"""What the bot has posted, as the simulated Slack holds it, and how sure the bot can be of it."""
+"""The bot's posts in the simulated Slack, and what the bot can know about them."""
 
 from collections import defaultdict
 from functools import cached_property

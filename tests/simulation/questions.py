@@ -1,4 +1,4 @@
-"""What must hold of questions: Omni is asked each once, and whoever asked has a card or hears why not."""
+"""Invariants of questions: each is submitted once, and the user gets a card or the reason why not."""
 
 from collections import Counter
 from collections.abc import Iterator

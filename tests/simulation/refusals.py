@@ -1,4 +1,4 @@
-"""Which private lines say that nothing came of a command."""
+"""Recognizes ephemeral replies that refuse a command."""
 
 from bot.domain.errors import AskRefused
 from bot.rendering import ask_replies, replies

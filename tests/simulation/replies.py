@@ -1,4 +1,4 @@
-"""The notices in the threads: who has to be told how a job ended, and how often."""
+"""Invariants of completion replies: who is mentioned, and how often."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What is decided beforehand: settings, jobs, what people do, what goes wrong, and when the bot is killed."""
+"""A scenario: settings, jobs, user actions, failures and kills."""
 
 from dataclasses import dataclass, field
 
@@ -87,7 +87,7 @@ class Upset:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All that a seed decides beforehand."""
+    """Everything that a seed decides in advance."""
 
     seed: int
     history_scopes: bool

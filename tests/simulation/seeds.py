@@ -1,4 +1,4 @@
-"""Runs the world of a seed and says what was wrong with it."""
+"""Runs the world of a seed and reports violations."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ COLLECTED_AT_MOST = 4
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a seed led to."""
+    """Result of a seed."""
 
     seed: int
     problems: tuple[str, ...]

@@ -39,7 +39,7 @@ _BEYOND_EDITING = {
 
 @dataclass(slots=True)
 class Look:
-    """What a message showed from a time on."""
+    """Content of a message since a time."""
 
     at: float
     text: str
@@ -95,7 +95,7 @@ class SlackSide:
         """Slack's clock, Unix seconds."""
         return self.workspace._now()
 
-    # What the bot asks.
+    # Requests of the bot.
 
     def serve(self, exchange: Exchange, token: str | None) -> Answer:
         """Answer a request to the Web API."""
@@ -166,7 +166,7 @@ class SlackSide:
         for channel in self.workspace.channels.values():
             channel.messages.clear()
 
-    # What people do.
+    # Actions of users.
 
     def command(self, name: str, text: str, user: User, channel: Channel) -> tuple[str, dict[str, Any]]:
         """The secret of its address and the payload of a command."""

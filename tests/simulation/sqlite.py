@@ -20,7 +20,7 @@ BUSY_SECONDS = 2.0
 
 
 class Disk:
-    """What is committed."""
+    """Committed data."""
 
     def __init__(self, trouble: Callable[[str], tuple[float, str | None]]) -> None:
         """`trouble` tells for a statement how many seconds it takes, and what is wrong with it:
@@ -118,7 +118,7 @@ class Disk:
 
 
 class _Connection:
-    """What SQLAlchemy asks of a connection of aiosqlite."""
+    """The part of aiosqlite's connection that SQLAlchemy uses."""
 
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
@@ -154,7 +154,7 @@ class _Connection:
 
 
 class _Cursor:
-    """What SQLAlchemy asks of a cursor of aiosqlite."""
+    """The part of aiosqlite's cursor that SQLAlchemy uses."""
 
     arraysize = 1
 

@@ -1,4 +1,4 @@
-"""The faults that are planted are those that their sentences name, as long as they fit the code they are planted in."""
+"""Planted faults fit the code that they patch."""
 
 from collections.abc import Iterator
 from unittest.mock import patch

@@ -1,4 +1,4 @@
-"""What happened in a seed, as lines with virtual time."""
+"""Trace of a seed: one line per event, with virtual time."""
 
 import sys
 from collections.abc import Callable

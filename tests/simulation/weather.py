@@ -1,4 +1,4 @@
-"""When what goes wrong, and how. Every front ends, so that what was accepted can come to its end."""
+"""Schedules of failures. Every failure ends, so that all accepted work can finish."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Weather:
         return max((front.ends for front in self.fronts), default=0.0)
 
     def fate(self, service: str, name: str) -> Fate:
-        """What becomes of a request."""
+        """Outcome of a request."""
         kind = self._met(service, name)
         if kind is None or (kind == "gone" and not self.may_be_gone(name)):
             return OK

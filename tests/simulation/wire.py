@@ -1,4 +1,4 @@
-"""The network between the bot and the two services: every request takes its time there, and some go wrong."""
+"""The network between the bot and the two services, with delays and failures."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from tests.simulation.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service answers."""
+    """Response of a service."""
 
     status: int
     body: bytes
@@ -51,7 +51,7 @@ OK = Fate("ok")
 
 @dataclass(eq=False, slots=True)
 class Exchange:
-    """One request and what became of it."""
+    """A request and its outcome."""
 
     at: float
     """When it left the bot."""

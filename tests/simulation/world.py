@@ -1,4 +1,4 @@
-"""One world: Slack, Omni, the machine with the bot on it, and the people, all driven by a scenario."""
+"""A simulated world: Slack, Omni, users and the machine with the bot, driven by a scenario."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -85,7 +85,7 @@ class World:
         return BEGINNING + self.loop.time()
 
     def bot_now(self) -> datetime:
-        """What the clock of the bot's machine says."""
+        """Time on the clock of the bot's machine."""
         return datetime.fromtimestamp(self.now() + self.clock_offset, UTC)
 
     def _slack(self) -> SlackSide:

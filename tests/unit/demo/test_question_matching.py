@@ -1,4 +1,4 @@
-"""A question asked in the demo is answered as the sample that is most like it."""
+"""A question in the demo gets the answer of the most similar sample."""
 
 import pytest
 

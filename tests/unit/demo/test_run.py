@@ -1,4 +1,4 @@
-"""The demo as a whole, without a browser: the real bot as a child process, the page's server, the end."""
+"""The whole demo without a browser: the bot as a child process, the page's server, the shutdown."""
 
 import asyncio
 import json

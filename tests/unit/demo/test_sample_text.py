@@ -1,4 +1,4 @@
-"""What Slack makes of a line that a person types."""
+"""How Slack formats a typed line."""
 
 import pytest
 

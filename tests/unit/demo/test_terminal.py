@@ -1,4 +1,4 @@
-"""The story in the terminal: readable lines, harmless whatever the texts hold."""
+"""Events in the terminal: readable, and safe for any text."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a visitor of the demo does with modals and shortcuts: in whose name, and what they are refused."""
+"""Modals and shortcuts of the demo page: the acting user, and refused actions."""
 
 import json
 import sys

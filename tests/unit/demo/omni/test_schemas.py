@@ -1,4 +1,4 @@
-"""What the bot asks and what the simulated Omni answers, held against Omni's own description of both."""
+"""Requests of the bot and responses of the simulated Omni match Omni's OpenAPI schema."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The simulated Omni over real sockets, held against Omni's own description of its status body."""
+"""The simulated Omni over real sockets, compared with Omni's schema of its status body."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the simulated Omni takes from whom: submits, cancels, and the lists of models, topics and users."""
+"""Submits, cancels, and lists of models, topics and users in the simulated Omni."""
 
 import json
 

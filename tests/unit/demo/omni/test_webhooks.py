@@ -1,4 +1,4 @@
-"""What the simulated Omni tells by itself, as strictly as it is documented."""
+"""Webhooks of the simulated Omni follow the documentation."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Blocks and files as the page gets them: what is in them, each in its place."""
+"""Blocks and files as the page receives them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Slack's mrkdwn, Markdown and blocks as trees for the page: what they say, and that they stay text."""
+"""Slack's mrkdwn, Markdown and blocks as trees for the page: correct, and always text."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Slack's blocks for data, judged at their documented limits."""
+"""Validation of data blocks at their documented limits."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Uploading a file to the simulated Slack: three steps, each as strict as documented."""
+"""File uploads to the simulated Slack follow the documentation in all three steps."""
 
 import json
 from collections.abc import AsyncIterator

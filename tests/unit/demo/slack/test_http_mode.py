@@ -1,4 +1,4 @@
-"""The simulated Slack calls an app over HTTP: signed, for three seconds, and an event again that nobody took."""
+"""The simulated Slack calls an app over HTTP: signatures, timeouts and retries."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Slack's rate limits, by a clock of our own."""
+"""Slack's rate limits, with a controlled clock."""
 
 from bot.demo.slack.limits import POST_BURST, Limits
 

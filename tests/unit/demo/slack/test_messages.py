@@ -1,4 +1,4 @@
-"""The judge of payloads: what Slack would refuse, and with which words."""
+"""Validation of messages, with Slack's own errors."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The simulated Slack's OAuth is as strict as Slack: codes once and for ten minutes, for one address and one secret."""
+"""The simulated OAuth is as strict as Slack's: each code works once, for ten minutes, one redirect and one app."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The addresses that come with commands and clicks: what they take, and when they are dead."""
+"""Response URLs of commands and clicks: what they accept, and when they expire."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The judge of tasks and plans: what Slack would refuse, and with which words."""
+"""Validation of tasks and plans, with Slack's own errors."""
 
 from typing import Any
 

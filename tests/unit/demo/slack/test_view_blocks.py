@@ -1,4 +1,4 @@
-"""What Slack takes as a view, and each thing it refuses."""
+"""Validation of views."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""views.* and what is told of people and conversations, asked over real sockets."""
+"""The methods for views, users and conversations, over real sockets."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

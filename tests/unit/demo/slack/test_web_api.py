@@ -1,4 +1,4 @@
-"""The simulated Web API, asked over real sockets: what it takes, and each thing it refuses."""
+"""The simulated Web API over real sockets: what it accepts and refuses."""
 
 import json
 from collections.abc import AsyncIterator
