@@ -35,8 +35,8 @@ def thirty(_random: Random) -> float:
 
 
 class KnownSurvival:
-    """What nobody can know: the distribution that `as_measured` draws from, in the place of
-    `bot.survival.SurvivalCurve`."""
+    """The true distribution behind `as_measured`, in place of
+    `bot.tracking.durations.SurvivalCurve`."""
 
     def ended(self, running_seconds: float, age_seconds: float) -> float:
         """See `SurvivalCurve.ended`."""
