@@ -16,7 +16,7 @@ from bot.ratelimit import OmniRateLimiters
 from bot.server import Routes, http
 from bot.settings import Settings
 from bot.slack import EventSource, SocketMode, slack_client, slack_session
-from bot.storage import Database, SqlRateLimitStore, Transactions, sweep_left
+from bot.storage import Database, SqlRateLimitStore, Transactions, sweep_uninstalled
 from bot.tasks import end
 from bot.workspaces import (
     Agreement,
@@ -93,7 +93,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if agreement is not None:
             upkeep.append(partial(agreement.keep, lambda: [each.limiter for each in workspaces.running]))
         if installing is not None:
-            upkeep.append(partial(sweep_left, transactions, now, retention_days=settings.retention_days))
+            upkeep.append(partial(sweep_uninstalled, transactions, now, retention_days=settings.retention_days))
         await _work(workspaces, delivery, common.processes, upkeep, stop)
     log.info("stopped")
 

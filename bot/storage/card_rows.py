@@ -1,4 +1,4 @@
-"""Rows of watches, their followers and replies, and of asks: read, and added to, within the caller's transaction."""
+"""Queries and inserts of cards, followers, replies and questions, within the caller's transaction."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,66 +28,66 @@ from bot.domain import (
     TooManyFollows,
     UserId,
 )
-from bot.storage.tables import asks, followers, replies, watches
+from bot.storage.tables import cards, followers, questions, replies
 
-NO_CARD: dict[str, object] = {
+NOT_POSTED: dict[str, object] = {
     **dict.fromkeys("card_tried_at card shown notice_tried_at notice closed_at outcome".split()),
     "card_gone": 0,
     "ended": 0,
 }
-"""What a watch bears that has no card yet, or none any more."""
-OPENED_AGAIN: dict[str, object] = dict.fromkeys(
-    "closed_at claim notice_tried_at notice given_up outcome".split()
-)
-"""What a closed watch loses when its job is followed again. Without a claim: a follow that was about to close it must
-not, and the next look takes it up. Without a notice: its followers are told how the job ends after all."""
+"""Columns of a card without a message."""
+REOPENED: dict[str, object] = dict.fromkeys("closed_at claim notice_tried_at notice given_up outcome".split())
+"""Columns that a closed card loses when its job is followed again.
 
-in_hand = and_(asks.c.job.is_(None), asks.c.told == 0)
-"""Of an ask: nothing has come of it, and its person has not been told so."""
+Without a token, the old tracker can't close the card. Without a completion reply, its followers are notified again.
+"""
+
+is_pending = and_(questions.c.job.is_(None), questions.c.told == 0)
+"""Condition for questions without a job whose loss was not reported to the user."""
 
 
-def same_channel(card: Card) -> ColumnElement[bool]:
-    """The one watch that the job may have there."""
+def of_job_in_channel(card: Card) -> ColumnElement[bool]:
+    """Condition for the one card that the job may have in the channel."""
     return and_(
-        watches.c.team == card.channel.team,
-        watches.c.channel == card.channel.id,
-        watches.c.job == card.job,
+        cards.c.team == card.channel.team,
+        cards.c.channel == card.channel.id,
+        cards.c.job == card.job,
     )
 
 
 def of_thread(channel: ChannelRef, thread: MessageTs) -> ColumnElement[bool]:
-    """The watches whose card begins the thread or is a reply in it."""
-    here = and_(watches.c.team == channel.team, watches.c.channel == channel.id)
-    return and_(here, or_(watches.c.card == thread, watches.c.thread == thread))
+    """Condition for cards that begin the thread or reply in it."""
+    here = and_(cards.c.team == channel.team, cards.c.channel == channel.id)
+    return and_(here, or_(cards.c.card == thread, cards.c.thread == thread))
 
 
 def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
-    """The watches that a person follows, open or closed."""
-    followed = exists().where(followers.c.watch == watches.c.id, followers.c.user == follower)
-    return and_(watches.c.team == team, followed)
+    """Condition for cards that the user follows, open or closed."""
+    followed = exists().where(followers.c.watch == cards.c.id, followers.c.user == follower)
+    return and_(cards.c.team == team, followed)
 
 
-def waits_for_word() -> ColumnElement[bool]:
-    """The watches that were given up and whose followers are still to be told."""
-    return and_(watches.c.given_up.is_not(None), watches.c.closed_at.is_not(None), watches.c.card.is_(None))
+def is_unreported() -> ColumnElement[bool]:
+    """Condition for cards that could not be posted and whose followers are still to be notified."""
+    return and_(cards.c.given_up.is_not(None), cards.c.closed_at.is_not(None), cards.c.card.is_(None))
 
 
-def of_watch(table: Table, card_id: CardId, team: TeamId) -> ColumnElement[bool]:
-    """What the table has of that watch, if it is the team's."""
-    theirs = exists().where(watches.c.id == table.c.watch, watches.c.team == team)
+def rows_of_card(table: Table, card_id: CardId, team: TeamId) -> ColumnElement[bool]:
+    """Condition for a table's rows of that card, if it is the team's."""
+    theirs = exists().where(cards.c.id == table.c.watch, cards.c.team == team)
     return and_(table.c.watch == card_id, theirs)
 
 
 def require_team(team: TeamId, *places: ChannelRef) -> None:
-    """Raise ValueError unless all the places are in the team: there a defect of ours would mix up workspaces."""
+    """Raise ValueError if a channel is of another team: a defect that would mix up workspaces."""
     if strangers := {place.team for place in places} - {team}:
         raise ValueError(f"not of {team}: {', '.join(sorted(strangers))}")
 
 
 async def require_ownership(connection: AsyncConnection, card: Card, team: TeamId) -> None:
-    """Find out why nothing was written. Raises ClaimLost unless the claim still holds."""
-    this = and_(watches.c.team == team, watches.c.id == card.id)
-    claims = await connection.scalars(select(watches.c.claim).where(this))
+    """Raise OwnershipLost unless the card's fencing token is current. For when nothing was written."""
+    this = and_(cards.c.team == team, cards.c.id == card.id)
+    claims = await connection.scalars(select(cards.c.claim).where(this))
     if list(claims) != [card.token]:
         raise OwnershipLost
 
@@ -96,10 +96,10 @@ async def require_ownership(connection: AsyncConnection, card: Card, team: TeamI
 async def within_limit(
     connection: AsyncConnection, team: TeamId, user: UserId, most: int | None
 ) -> AsyncIterator[None]:
-    """Add to what a person follows while no other transaction does. To be entered before anything else is locked.
+    """Let no other transaction add follows of the user meanwhile. Enter it before anything else is locked.
 
     Raises:
-        TooManyFollows: more than `most` running jobs by then, counting questions in hand. Nothing may be committed.
+        TooManyFollows: on exit, with more than `most` running jobs and pending questions. Roll back then.
     """
     if connection.dialect.name == "postgresql":  # SQLite runs one transaction at a time
         name = func.hashtextextended(f"follows of {team} {user}", 0)
@@ -107,19 +107,19 @@ async def within_limit(
     yield
     if most is None:
         return
-    followed = select(func.count()).where(followed_by(team, user), watches.c.closed_at.is_(None))
-    asked = select(func.count()).where(asks.c.team == team, asks.c.user == user, in_hand)
+    followed = select(func.count()).where(followed_by(team, user), cards.c.closed_at.is_(None))
+    asked = select(func.count()).where(questions.c.team == team, questions.c.user == user, is_pending)
     both = select(followed.scalar_subquery() + asked.scalar_subquery())
     if (await connection.execute(both)).scalar_one() > most:
         raise TooManyFollows(most)
 
 
 async def add_card(connection: AsyncConnection, card: Card) -> None:
-    """Store a new watch, or let its followers follow the one that its job has in its place already.
+    """Insert a new card, or add its followers to the card that the job already has in the channel.
 
-    The requester and the followers of that one stay: they asked first, which no later command changes.
+    An existing card keeps its requester and followers.
     """
-    there = await select_cards(connection, same_channel(card), lock=True)
+    there = await load_cards(connection, of_job_in_channel(card), lock=True)
     if not there:
         row = {
             "id": card.id,
@@ -132,80 +132,82 @@ async def add_card(connection: AsyncConnection, card: Card) -> None:
             "is_own": int(card.asked_by_bot),
             "cancelled_by": card.cancelled_by,
         }
-        await connection.execute(insert(watches).values(row))
-        await let_follow(connection, card.id, card.followers)
+        await connection.execute(insert(cards).values(row))
+        await add_followers(connection, card.id, card.followers)
         return
     kept = there[0]
-    goes_on = bool(kept.followers) if kept.closed_at is None else kept.ended
-    if goes_on:
-        await look_after(connection, kept.id, card.requested_at)
+    is_running = bool(kept.followers) if kept.closed_at is None else kept.ended
+    if is_running:
+        await extend_follow(connection, kept.id, card.requested_at)
     else:
-        again = OPENED_AGAIN | {"resumed_at": card.requested_at.timestamp()}
-        await connection.execute(update(watches).where(watches.c.id == kept.id).values(again))
-    await let_follow(connection, kept.id, [user for user in card.followers if user not in kept.followers])
+        again = REOPENED | {"resumed_at": card.requested_at.timestamp()}
+        await connection.execute(update(cards).where(cards.c.id == kept.id).values(again))
+    await add_followers(connection, kept.id, [user for user in card.followers if user not in kept.followers])
 
 
-async def look_after(connection: AsyncConnection, card_id: CardId, at: datetime) -> None:
-    """Count from now how long the watch is looked after: somebody has just asked for it."""
-    earlier = or_(watches.c.resumed_at.is_(None), watches.c.resumed_at < at.timestamp())
-    later = update(watches).where(watches.c.id == card_id, earlier).values(resumed_at=at.timestamp())
+async def extend_follow(connection: AsyncConnection, card_id: CardId, at: datetime) -> None:
+    """Count the time limit of the follow from now."""
+    earlier = or_(cards.c.resumed_at.is_(None), cards.c.resumed_at < at.timestamp())
+    later = update(cards).where(cards.c.id == card_id, earlier).values(resumed_at=at.timestamp())
     await connection.execute(later)
 
 
-async def let_follow(connection: AsyncConnection, card_id: CardId, users: Sequence[UserId]) -> None:
-    """Add people who do not follow it yet."""
+async def add_followers(connection: AsyncConnection, card_id: CardId, users: Sequence[UserId]) -> None:
+    """Add users who do not follow the card yet."""
     if users:
         await connection.execute(insert(followers), [{"watch": card_id, "user": user} for user in users])
 
 
-async def select_cards(
+async def load_cards(
     connection: AsyncConnection, condition: ColumnElement[bool], *, lock: bool = False
 ) -> list[Card]:
-    """Watches with their followers, oldest first.
+    """Return cards with their followers, oldest first.
 
-    `lock`: keep other processes from changing them until the transaction ends. SQLite has but one.
+    `lock`: let no other process change them until the transaction ends. SQLite has only one.
     """
-    rows = select(watches).where(condition).order_by(watches.c.asked_at, watches.c.id)
+    rows = select(cards).where(condition).order_by(cards.c.asked_at, cards.c.id)
     found = [row._mapping for row in await connection.execute(rows.with_for_update() if lock else rows)]
-    who: dict[str, list[UserId]] = {row["id"]: [] for row in found}
+    followers_of: dict[str, list[UserId]] = {row["id"]: [] for row in found}
     for card, user in await connection.execute(
         select(followers.c.watch, followers.c.user)
-        .where(followers.c.watch.in_(who))
+        .where(followers.c.watch.in_(followers_of))
         .order_by(followers.c.number)
     ):
-        who[card].append(UserId(user))
-    return [_watch(row, tuple(who[row["id"]])) for row in found]
+        followers_of[card].append(UserId(user))
+    return [_to_card(row, tuple(followers_of[row["id"]])) for row in found]
 
 
-async def select_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Card]:
-    """Closed watches whose card says how the job ended, at most so many, those that ended last first."""
-    over = and_(condition, watches.c.ended == 1, watches.c.closed_at.is_not(None))
-    last = select(watches.c.id).where(over).order_by(watches.c.closed_at.desc(), watches.c.id).limit(most)
+async def load_ended(connection: AsyncConnection, condition: ColumnElement[bool], most: int) -> list[Card]:
+    """Return at most so many closed cards that show how the job ended, those that ended last first."""
+    over = and_(condition, cards.c.ended == 1, cards.c.closed_at.is_not(None))
+    last = select(cards.c.id).where(over).order_by(cards.c.closed_at.desc(), cards.c.id).limit(most)
     ids = list(await connection.scalars(last))
-    found = await select_cards(connection, watches.c.id.in_(ids))
+    found = await load_cards(connection, cards.c.id.in_(ids))
     return sorted(found, key=lambda card: ids.index(card.id))
 
 
-async def select_replies(
+async def load_replies(
     connection: AsyncConnection, card_id: CardId, team: TeamId
 ) -> dict[ReplyKind, ThreadReply]:
-    """What goes on from the card of a team's watch in its thread, as far as it was begun."""
-    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(of_watch(replies, card_id, team))
+    """Return the thread replies of a card that were begun."""
+    rows = select(replies.c.slot, replies.c.tried_at, replies.c.ts).where(
+        rows_of_card(replies, card_id, team)
+    )
     return {
         ReplyKind(slot): ThreadReply(_time(tried_at), MessageTs(ts) if ts else None)
         for slot, tried_at, ts in await connection.execute(rows)
     }
 
 
-async def select_questions(
+async def load_questions(
     connection: AsyncConnection, condition: ColumnElement[bool]
 ) -> list[PendingQuestion]:
-    """Asks, oldest first."""
-    rows = select(asks).where(condition).order_by(asks.c.asked_at, asks.c.id)
-    return [_ask(row._mapping) for row in await connection.execute(rows)]
+    """Return questions, oldest first."""
+    rows = select(questions).where(condition).order_by(questions.c.asked_at, questions.c.id)
+    return [_to_question(row._mapping) for row in await connection.execute(rows)]
 
 
-def _ask(row: Any) -> PendingQuestion:
+def _to_question(row: Any) -> PendingQuestion:
     return PendingQuestion(
         id=QuestionId(row["id"]),
         place=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
@@ -219,13 +221,13 @@ def _ask(row: Any) -> PendingQuestion:
     )
 
 
-def _watch(row: Any, who: tuple[UserId, ...]) -> Card:
+def _to_card(row: Any, users: tuple[UserId, ...]) -> Card:
     return Card(
         id=CardId(row["id"]),
         job=JobId(row["job"]),
         channel=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
         requester=UserId(row["requester"]),
-        followers=who,
+        followers=users,
         requested_at=_time(row["asked_at"]),
         post_started_at=_time_or_none(row["card_tried_at"]),
         message_ts=MessageTs(row["card"]) if row["card"] else None,
@@ -242,14 +244,14 @@ def _watch(row: Any, who: tuple[UserId, ...]) -> Card:
         cancelled_by=UserId(row["cancelled_by"]) if row["cancelled_by"] else None,
         retried_by=UserId(row["retried_by"]) if row["retried_by"] else None,
         outcome=JobState(row["outcome"]) if row["outcome"] else None,
-        failure=_given_up(row),
+        failure=_failure(row),
     )
 
 
-def _given_up(row: Any) -> CardFailure | None:
-    # An older bot that opens the watch again leaves it standing there.
-    is_so = row["closed_at"] is not None and row["card"] is None
-    return CardFailure.__members__.get(row["given_up"]) if is_so else None
+def _failure(row: Any) -> CardFailure | None:
+    # An older version of the bot leaves the value when it reopens the card.
+    has_failed = row["closed_at"] is not None and row["card"] is None
+    return CardFailure.__members__.get(row["given_up"]) if has_failed else None
 
 
 def _time(seconds: float) -> datetime:
@@ -257,7 +259,7 @@ def _time(seconds: float) -> datetime:
 
 
 def seconds(time: datetime | None) -> float | None:
-    """A time as it is stored."""
+    """Return a time as it is stored."""
     return None if time is None else time.timestamp()
 
 

@@ -1,4 +1,4 @@
-"""Claims many jobs in one transaction: after a restart thousands of follows begin in the same moment."""
+"""Claims many jobs in one transaction, since after a restart thousands of trackers start at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from uuid import uuid4
 from sqlalchemy import and_, update
 
 from bot.domain import Card, FencingToken, JobId, TeamId
-from bot.storage.card_rows import select_cards
-from bot.storage.tables import watches
+from bot.storage.card_rows import load_cards
+from bot.storage.tables import cards
 from bot.storage.transactions import Transactions
 
 CLAIMED_AT_ONCE = 50
-"""Jobs in one transaction. More would keep others from the database for longer than they notice."""
+"""Jobs in one transaction. More would let other callers wait noticeably."""
 
 Claimed = tuple[FencingToken, Sequence[Card]]
 
 
 class Claims:
-    """Gathers the claims of a team's jobs that are wanted in the same moment."""
+    """Batches the claims of a team's jobs that are requested at the same time."""
 
     def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self._transactions = transactions
-        self._ours = watches.c.team == team
+        self._of_team = cards.c.team == team
         self._wanted: list[tuple[JobId, asyncio.Future[Claimed]]] = []
         self._claiming: asyncio.Task[None] | None = None
 
@@ -32,15 +32,15 @@ class Claims:
         claimed: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
         self._wanted.append((job, claimed))
         if self._claiming is None or self._claiming.done():
-            self._claiming = asyncio.create_task(self._claim_all(), name="claim")
+            self._claiming = asyncio.create_task(self._claim_wanted(), name="claim")
         return await claimed
 
-    async def _claim_all(self) -> None:
+    async def _claim_wanted(self) -> None:
         while self._wanted:
             batch = self._next_batch()
             try:
                 claim, by_job = await self._claim(list(batch))
-            except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
+            except Exception as error:  # noqa: BLE001 - every waiting caller gets the error
                 for claimed in batch.values():
                     if not claimed.done():
                         claimed.set_exception(error)
@@ -50,7 +50,7 @@ class Claims:
                         claimed.set_result((claim, by_job[job]))
 
     def _next_batch(self) -> dict[JobId, asyncio.Future[Claimed]]:
-        """Take the next of those that wait. A job that is claimed twice has its turn twice: the later claim holds."""
+        """Take the next waiting claims. A job that is claimed twice goes into two batches: the later claim wins."""
         batch: dict[JobId, asyncio.Future[Claimed]] = {}
         left = []
         for job, claimed in self._wanted:
@@ -63,14 +63,14 @@ class Claims:
 
     async def _claim(self, jobs: Sequence[JobId]) -> tuple[FencingToken, dict[JobId, list[Card]]]:
         claim = FencingToken(str(uuid4()))
-        mine = and_(self._ours, watches.c.job.in_(jobs), watches.c.closed_at.is_(None))
+        mine = and_(self._of_team, cards.c.job.in_(jobs), cards.c.closed_at.is_(None))
         by_job: dict[JobId, list[Card]] = {job: [] for job in jobs}
         async with self._transactions.begin() as connection:
             # Locked in one order by all processes, so that two of them never wait for each other.
-            for card in await select_cards(connection, mine, lock=True):
+            for card in await load_cards(connection, mine, lock=True):
                 by_job[card.job].append(replace(card, token=claim))
             claimed = [card.id for found in by_job.values() for card in found]
             if claimed:
-                these = watches.c.id.in_(claimed)
-                await connection.execute(update(watches).where(these).values(claim=claim))
+                these = cards.c.id.in_(claimed)
+                await connection.execute(update(cards).where(these).values(claim=claim))
         return claim, by_job

@@ -1,4 +1,4 @@
-"""How long jobs took, in SQL: the newest few hundred, one row for each."""
+"""Durations of the newest few hundred jobs, in SQL."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from bot.storage.tables import durations
 from bot.storage.transactions import Transactions, transactional
 
 KEPT = 200
-"""How many are kept: enough to know their distribution, and few enough to follow a change of it."""
+"""Durations that are kept: enough for their distribution, few enough to follow a change."""
 
 
 class SqlJobDurationRepository:
@@ -25,7 +25,7 @@ class SqlJobDurationRepository:
         try:
             await self._add(seconds, ended_at)
         except WriteConflict:
-            # Another process has just learned of one of them.
+            # Another process has just stored one of them.
             await self._add(seconds, ended_at)
 
     async def _add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:

@@ -1,5 +1,4 @@
-"""Where Bolt's OAuth flow keeps installations and the ones that were begun: slack_sdk's stores, over our tables, with
-every token encrypted and every wait bounded."""
+"""Installation and state stores for Bolt's OAuth flow: slack_sdk's, over our tables, with encrypted tokens."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,15 +18,15 @@ from bot.storage.tables import slack_bots, slack_installations, slack_oauth_stat
 from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
-"""How long somebody has between *Add to Slack* and coming back. As long as Slack's code lasts.
+"""How long an installation may take from *Add to Slack* to the redirect. As long as Slack's code is valid.
 Source: docs.slack.dev/authentication/installing-with-oauth."""
 
 ENCRYPTED = ("bot_token", "bot_refresh_token", "user_token", "user_refresh_token", "incoming_webhook_url")
-"""The columns that let somebody in."""
+"""The columns that hold secrets."""
 
 
 class Encrypted(TypeDecorator[str]):
-    """A column that is encrypted on its way into the database, whoever writes it."""
+    """Column type that encrypts on write and decrypts on read."""
 
     impl = String
     cache_ok = False
@@ -37,16 +36,16 @@ class Encrypted(TypeDecorator[str]):
         self._keys = keys
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """What is stored."""
+        """Encrypt the value."""
         return None if value is None else self._keys.encrypt(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """What was stored. Raises Unreadable."""
+        """Decrypt the value. Raises DecryptionFailed."""
         return None if value is None else self._keys.decrypt(str(value))
 
 
 class InstallationStore(AsyncSQLAlchemyInstallationStore):
-    """slack_sdk's, with one row per workspace instead of one per installation."""
+    """slack_sdk's store, with one row per workspace instead of one per installation."""
 
     def __init__(self, transactions: Transactions, client_id: str, keys: EncryptionKeys) -> None:
         super().__init__(client_id, transactions.database.engine)
@@ -57,7 +56,7 @@ class InstallationStore(AsyncSQLAlchemyInstallationStore):
                     table.c[name].type = Encrypted(keys)
 
     async def async_save(self, installation: Installation) -> None:
-        """Keep it instead of the team's former ones. Raises StoreUnavailable."""
+        """Store the installation in place of the team's former ones. Raises StoreUnavailable."""
         await self.transactions.run(self._save(installation))
 
     async def _save(self, installation: Installation) -> None:
@@ -65,7 +64,7 @@ class InstallationStore(AsyncSQLAlchemyInstallationStore):
             await super().async_save(installation)
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason(error)) from error
-        # Only now: at no moment shall the workspace look as if it had none.
+        # Deleted last, so that the workspace always has an installation.
         async with self.transactions.begin() as connection:
             for table in (slack_bots, slack_installations):
                 own = (table.c.client_id == self.client_id) & (table.c.team_id == installation.team_id)
@@ -74,7 +73,7 @@ class InstallationStore(AsyncSQLAlchemyInstallationStore):
 
 
 class StateStore(AsyncSQLAlchemyOAuthStateStore):
-    """slack_sdk's, where each state opens one door once, and those that nobody came back with are thrown away."""
+    """slack_sdk's store, where each state is valid once and expired ones are deleted."""
 
     def __init__(self, transactions: Transactions) -> None:
         super().__init__(BEGUN_FOR_SECONDS, transactions.database.engine)
@@ -82,7 +81,7 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
 
     @transactional
     async def async_issue(self, *_args: Any, **_more: Any) -> str:
-        """A new state. Raises StoreUnavailable."""
+        """Store a new state and return it. Raises StoreUnavailable."""
         state, now = str(uuid4()), _now()
         columns = slack_oauth_states.c
         async with self.transactions.begin() as connection:
@@ -93,7 +92,7 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
 
     @transactional
     async def async_consume(self, state: str) -> bool:
-        """Whether the state was issued, not too long ago, and is used for the first time. Raises StoreUnavailable."""
+        """Use up a state. False if it was not issued, has expired or was used. Raises StoreUnavailable."""
         columns = slack_oauth_states.c
         good = delete(slack_oauth_states).where(columns.state == state, columns.expire_at > _now())
         async with self.transactions.begin() as connection:
@@ -101,5 +100,5 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
 
 
 def _now() -> datetime:
-    """As slack_sdk writes times: UTC without saying so."""
+    """Return the time as slack_sdk writes it: naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Brings the tables of an older version up to date. Forward only: there is no way back to an older bot."""
+"""Schema migrations. Forward only: an older bot can't use a migrated database."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from bot.storage.tables import metadata, schema_version
 
 
 def _claims_and_resuming(connection: Connection) -> None:
-    """Version 2: several processes on one database, and follows that were resumed."""
+    """Version 2: several processes on one database, and resumed follows."""
     connection.execute(text("ALTER TABLE watches ADD COLUMN claim VARCHAR(36)"))
     connection.execute(text("ALTER TABLE watches ADD COLUMN resumed_at FLOAT"))
     connection.execute(text("ALTER TABLE watches ADD COLUMN ended INTEGER DEFAULT '0' NOT NULL"))
@@ -17,7 +17,7 @@ def _claims_and_resuming(connection: Connection) -> None:
 
 
 def _durations(connection: Connection) -> None:
-    """Version 3: how long jobs took."""
+    """Version 3: job durations."""
     connection.execute(
         text(
             "CREATE TABLE durations (job VARCHAR(36) NOT NULL PRIMARY KEY, seconds FLOAT NOT NULL, "
@@ -27,7 +27,7 @@ def _durations(connection: Connection) -> None:
 
 
 def _replies(connection: Connection) -> None:
-    """Version 4: what goes on from a card in its thread."""
+    """Version 4: thread replies."""
     connection.execute(
         text(
             "CREATE TABLE replies (watch VARCHAR(36) NOT NULL, slot VARCHAR(16) NOT NULL, "
@@ -38,7 +38,7 @@ def _replies(connection: Connection) -> None:
 
 
 def _asks(connection: Connection) -> None:
-    """Version 5: jobs that the bot begins and ends, and cards that are replies in a thread."""
+    """Version 5: questions, cancelled jobs, and cards in a thread."""
     for column in (
         "thread VARCHAR(32)",
         "is_own INTEGER DEFAULT '0' NOT NULL",
@@ -59,14 +59,14 @@ def _asks(connection: Connection) -> None:
 
 
 def _secrets(connection: Connection) -> None:
-    """Version 6: what the processes know and nobody else."""
+    """Version 6: secrets that the processes share."""
     connection.execute(
         text("CREATE TABLE secrets (name VARCHAR(64) NOT NULL PRIMARY KEY, value VARCHAR(128) NOT NULL)")
     )
 
 
 def _installations(connection: Connection) -> None:
-    """Version 7: workspaces in which the app was installed, and the Omni of each."""
+    """Version 7: installations, and the Omni of each workspace."""
     number = "SERIAL" if connection.dialect.name == "postgresql" else "INTEGER"
     team = (
         f"id {number} NOT NULL PRIMARY KEY, client_id VARCHAR(32) NOT NULL, app_id VARCHAR(32) NOT NULL, "
@@ -108,12 +108,12 @@ def _installations(connection: Connection) -> None:
 
 
 def _given_up(connection: Connection) -> None:
-    """Version 8: follows that came to nothing, until their people know."""
+    """Version 8: cards that could not be posted."""
     connection.execute(text("ALTER TABLE watches ADD COLUMN given_up VARCHAR(16)"))
 
 
 def _follow_intents(connection: Connection) -> None:
-    """Version 9: what is to be followed, stored before it is looked up."""
+    """Version 9: follow requests, stored before they are looked up."""
     connection.execute(text("ALTER TABLE asks ADD COLUMN follow VARCHAR(48)"))
 
 
@@ -127,17 +127,19 @@ STEPS: tuple[Callable[[Connection], None], ...] = (
     _given_up,
     _follow_intents,
 )
-"""What led from each version to the next; the first leads from version 1. A step is never changed once
-released, and only adds: while processes are replaced one by one, the older ones still use the tables."""
+"""The step from each version to the next, beginning with version 1.
+
+A released step never changes and only adds: during a rolling upgrade, older processes still use the tables.
+"""
 
 SCHEMA_VERSION = len(STEPS) + 1
 
 
 def bring_up_to_date(connection: Connection) -> None:
-    """Create the tables, or lead them through the steps that they lack, within the caller's transaction.
+    """Create the tables or migrate them, within the caller's transaction.
 
     Raises:
-        TooNew: they are of a later version.
+        SchemaTooNew: they are of a later version.
     """
     version = _version(connection)
     if version is not None and version > SCHEMA_VERSION:
@@ -154,7 +156,7 @@ def bring_up_to_date(connection: Connection) -> None:
 
 
 def _version(connection: Connection) -> int | None:
-    """Which version the tables have; None where there are none yet."""
+    """Return the version of the tables; None if there are none yet."""
     if not inspect(connection).has_table(schema_version.name):
         return None
     return connection.scalar(select(schema_version.c.version))

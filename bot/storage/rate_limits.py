@@ -1,4 +1,4 @@
-"""The budgets in SQL: one UPDATE per request, so that all processes on a database spend from the same one."""
+"""Rate limits in SQL: one UPDATE per request, so that all processes on a database share the same budgets."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -25,15 +25,15 @@ from bot.storage.tables import budgets
 from bot.storage.transactions import Transactions, transactional
 
 LONGEST_PAUSE_SECONDS = 300.0
-"""No budget is paused for longer."""
+"""The longest pause of a budget."""
 ROUNDING_SECONDS = 0.001
 
 
 class SqlRateLimitStore:
-    """`RateLimitStore` over one row per budget: its theoretical arrival time, and until when nothing may go."""
+    """`RateLimitStore` with one row per budget: its theoretical arrival time, and the end of its pause."""
 
     def __init__(self, transactions: Transactions, now: Callable[[], datetime]) -> None:
-        """`now` tells the time on SQLite. PostgreSQL's own clock serves all processes, whose clocks differ."""
+        """`now`: the clock for SQLite. On PostgreSQL the server's clock is used, since those of processes differ."""
         self.transactions = transactions
         self._process_time = now
         self._has_own_clock = transactions.database.is_shared
@@ -63,15 +63,14 @@ class SqlRateLimitStore:
 
     @transactional
     async def left(self, budget: str, rate: Rate) -> float:
-        """How many requests could go at this moment without a wait: none while it is paused, and at most the burst.
-        Takes nothing."""
+        """Return how many requests could be sent now without a wait: 0 while paused, at most the burst."""
         async with self.transactions.begin() as connection:
             found = await connection.scalar(self._statements.left, self._asked(budget, rate, urgent=True))
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
     async def _ensure_row(self, budget: str) -> None:
-        """See that the budget has a row; a new one begins now."""
+        """Insert the budget's row if it is missing."""
         if budget in self._known:
             return
         asked = {"budget": budget}
@@ -80,7 +79,7 @@ class SqlRateLimitStore:
                 if (await connection.scalar(self._statements.find, asked)) is None:
                     await connection.execute(self._statements.begin, self._timed(asked))
         except WriteConflict:
-            pass  # another process was faster
+            pass  # another process has inserted it
         self._known.add(budget)
 
     def _asked(self, budget: str, rate: Rate, *, urgent: bool) -> dict[str, Any]:
@@ -91,8 +90,8 @@ class SqlRateLimitStore:
         )
 
     def _timed(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The same with the time on SQLite. To be asked for once the transaction has begun: by the time of one who has
-        waited for that, what was taken meanwhile would lie in the future, and count for nothing."""
+        """Add the time on SQLite. Call it inside the transaction: an earlier time would put requests that others took
+        meanwhile into the future, where they don't count."""
         return asked if self._has_own_clock else {**asked, "now": self._process_time().timestamp()}
 
 
@@ -100,8 +99,7 @@ _DATABASE_TIME = cast(func.extract("epoch", func.clock_timestamp()), Float)
 
 
 class _Statements:
-    """What is asked of the table, made once: a request to Omni or an edit in Slack each begins with `take`, and to
-    put that statement together takes as long as the database needs for it."""
+    """Statements that are built once: building `take` costs as much time as running it."""
 
     def __init__(self, now: ColumnElement[Any]) -> None:
         interval, ahead, furthest, seconds = (
@@ -109,8 +107,8 @@ class _Statements:
         )
         name, arrival, until = budgets.c.name, budgets.c.arrival, budgets.c.paused_until
         this = name == bindparam("budget")
-        # A pause of more than the longest is a trace of a clock that was set back, and so is an arrival that lies
-        # further ahead than a request can put it: both count for nothing.
+        # A pause longer than the longest, or an arrival further ahead than a request can put it, is left from a
+        # clock that was set back: both are ignored.
         is_paused = and_(until > now, until <= now + LONGEST_PAUSE_SECONDS)
         arrives = case((arrival > now + furthest + ROUNDING_SECONDS, now), else_=arrival)
         spent = case((arrives > now, arrives), else_=now) + interval

@@ -1,4 +1,7 @@
-"""The tables, for SQLite and PostgreSQL alike. `database` opens them, `migrations` brings older ones up to date."""
+"""The tables, for SQLite and PostgreSQL alike.
+
+Some keep the names they were created with, so that two versions can run side by side during an upgrade.
+"""
 
 from sqlalchemy import (
     TIMESTAMP,
@@ -18,7 +21,7 @@ metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
-watches = Table(
+cards = Table(
     "watches",
     metadata,
     Column("id", String(36), primary_key=True),
@@ -47,7 +50,7 @@ watches = Table(
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),
 )
-"""One row per card, as `watch.Card` describes it. Times are seconds since 1970, UTC."""
+"""One row per card, see `Card`. Times are seconds since 1970, UTC."""
 
 followers = Table(
     "followers",
@@ -58,7 +61,7 @@ followers = Table(
     UniqueConstraint("watch", "user"),
     Index("followers_by_user", "user"),
 )
-"""Who is told of what; `number` keeps the order in which they came."""
+"""The followers of each card; `number` keeps their order."""
 
 replies = Table(
     "replies",
@@ -68,9 +71,9 @@ replies = Table(
     Column("tried_at", Float, nullable=False),
     Column("ts", String(32)),
 )
-"""What goes on from a card in its thread, as `watch.ThreadReply` describes it; never what it says."""
+"""The thread replies of each card, see `ThreadReply`; never their content."""
 
-asks = Table(
+questions = Table(
     "asks",
     metadata,
     Column("id", String(36), primary_key=True),
@@ -87,9 +90,10 @@ asks = Table(
     Column("follow", String(48)),
     Index("asks_by_user", "user", "asked_at"),
 )
-"""One row per question, and per follow that was asked for, as `asks.PendingQuestion` describes it; never what
-a question asks.
-`told`: its person knows of its loss. `thread` is written no more."""
+"""One row per question and per follow request, see `PendingQuestion`; never its text.
+
+`told`: its loss was reported to the user. `thread` is no longer written.
+"""
 
 secrets = Table(
     "secrets",
@@ -97,7 +101,7 @@ secrets = Table(
     Column("name", String(64), primary_key=True),
     Column("value", String(128), nullable=False),
 )
-"""What the processes of a database know and nobody else: random bytes in hexadecimal digits, made once."""
+"""Secrets that the processes of a database share: random bytes in hexadecimal digits, made once."""
 
 budgets = Table(
     "budgets",
@@ -106,7 +110,7 @@ budgets = Table(
     Column("arrival", Float, nullable=False),
     Column("paused_until", Float, nullable=False),
 )
-"""The theoretical arrival time of each budget's next request, and until when nothing may go: seconds since 1970."""
+"""The theoretical arrival time of each budget's next request, and the end of its pause: seconds since 1970."""
 
 durations = Table(
     "durations",
@@ -115,7 +119,7 @@ durations = Table(
     Column("seconds", Float, nullable=False),
     Column("ended_at", Float, nullable=False),
 )
-"""How many seconds jobs took, from when a worker took them up; `ended_at`: when that was learned, since 1970."""
+"""How many seconds jobs executed; `ended_at`: when that was stored, since 1970."""
 
 slack_bots = Table(
     "slack_bots",
@@ -171,7 +175,7 @@ slack_installations = Table(
     Column("installed_at", TIMESTAMP, nullable=False),
     Index("slack_installations_by_team", "client_id", "team_id"),
 )
-"""Who installed it, as slack_sdk's installation store writes it."""
+"""Each installation and its installer, as slack_sdk's installation store writes it."""
 
 slack_oauth_states = Table(
     "slack_oauth_states",
@@ -180,7 +184,7 @@ slack_oauth_states = Table(
     Column("state", String(200), nullable=False, unique=True),
     Column("expire_at", TIMESTAMP, nullable=False),
 )
-"""The installations that somebody has begun, as slack_sdk's state store writes them."""
+"""The OAuth states of installations that were begun, as slack_sdk's state store writes them."""
 
 workspaces = Table(
     "workspaces",
@@ -191,4 +195,4 @@ workspaces = Table(
     Column("requests_per_minute", Integer, nullable=False),
     Column("default_model", String(36)),
 )
-"""The Omni of each workspace that has one of its own; the key is encrypted."""
+"""The Omni of each installed workspace; the key is encrypted."""

@@ -1,4 +1,4 @@
-"""The watches that were given up, in SQL: rows of the table of watches, until the last of their followers was told."""
+"""Failed cards in SQL: rows of the table of cards, until all their followers were notified."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain import Card, CardFailure, CardId, TeamId, UserId
-from bot.storage.card_rows import NO_CARD, require_ownership, select_cards, waits_for_word
-from bot.storage.tables import followers, replies, watches
+from bot.storage.card_rows import NOT_POSTED, is_unreported, load_cards, require_ownership
+from bot.storage.tables import cards, followers, replies
 from bot.storage.transactions import Transactions, transactional
 
 
 class SqlFailedCardRepository:
-    """`FailedCardRepository` of one team. Every statement names it, as in `SqlCardRepository`."""
+    """`FailedCardRepository` of one team. Every statement names the team."""
 
     def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self.transactions = transactions
@@ -22,44 +22,44 @@ class SqlFailedCardRepository:
 
     @transactional
     async def add(self, card: Card, why: CardFailure, at: datetime) -> None:
-        mine = and_(self._is(card.id), watches.c.claim == card.token)
-        given_up = NO_CARD | {"given_up": why.name, "closed_at": at.timestamp(), "claim": None}
+        mine = and_(self._is(card.id), cards.c.claim == card.token)
+        given_up = NOT_POSTED | {"given_up": why.name, "closed_at": at.timestamp(), "claim": None}
         async with self.transactions.begin() as connection:
-            if (await connection.execute(update(watches).where(mine).values(given_up))).rowcount == 0:
+            if (await connection.execute(update(cards).where(mine).values(given_up))).rowcount == 0:
                 await require_ownership(connection, card, self._team)
             await connection.execute(delete(replies).where(replies.c.watch == card.id))
-            await self._forget_if_deserted(connection, card.id)
+            await self._delete_if_unfollowed(connection, card.id)
 
     @transactional
     async def pending(self, before: datetime) -> Sequence[Card]:
-        since = func.coalesce(watches.c.notice_tried_at, watches.c.closed_at)
-        overdue = and_(watches.c.team == self._team, waits_for_word(), since < before.timestamp())
+        since = func.coalesce(cards.c.notice_tried_at, cards.c.closed_at)
+        overdue = and_(cards.c.team == self._team, is_unreported(), since < before.timestamp())
         async with self.transactions.begin() as connection:
-            return await select_cards(connection, overdue)
+            return await load_cards(connection, overdue)
 
     @transactional
     async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        this = and_(self._is(card.id), waits_for_word())
+        this = and_(self._is(card.id), is_unreported())
         async with self.transactions.begin() as connection:
-            found = await select_cards(connection, this, lock=True)
-            lives = [(there.closed_at, there.completion_reply_started_at) for there in found]
-            if lives != [(card.closed_at, card.completion_reply_started_at)]:
+            found = await load_cards(connection, this, lock=True)
+            states = [(there.closed_at, there.completion_reply_started_at) for there in found]
+            if states != [(card.closed_at, card.completion_reply_started_at)]:
                 return None
-            await connection.execute(update(watches).where(this).values(notice_tried_at=at.timestamp()))
+            await connection.execute(update(cards).where(this).values(notice_tried_at=at.timestamp()))
             return replace(found[0], completion_reply_started_at=at)
 
     @transactional
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
-        this = and_(self._is(card_id), waits_for_word())
+        this = and_(self._is(card_id), is_unreported())
         async with self.transactions.begin() as connection:
-            if await select_cards(connection, this, lock=True):
+            if await load_cards(connection, this, lock=True):
                 theirs = delete(followers).where(followers.c.watch == card_id, followers.c.user == follower)
                 await connection.execute(theirs)
-                await self._forget_if_deserted(connection, card_id)
+                await self._delete_if_unfollowed(connection, card_id)
 
-    async def _forget_if_deserted(self, connection: AsyncConnection, card_id: CardId) -> None:
-        deserted = ~exists().where(followers.c.watch == card_id)
-        await connection.execute(delete(watches).where(self._is(card_id), waits_for_word(), deserted))
+    async def _delete_if_unfollowed(self, connection: AsyncConnection, card_id: CardId) -> None:
+        unfollowed = ~exists().where(followers.c.watch == card_id)
+        await connection.execute(delete(cards).where(self._is(card_id), is_unreported(), unfollowed))
 
     def _is(self, card_id: CardId) -> ColumnElement[bool]:
-        return and_(watches.c.team == self._team, watches.c.id == card_id)
+        return and_(cards.c.team == self._team, cards.c.id == card_id)

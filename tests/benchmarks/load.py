@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.storage.database import Database
-from bot.storage.tables import followers, watches
+from bot.storage.tables import cards, followers
 from tests.benchmarks.ack import a_channel
 from tests.benchmarks.restart import HOURS, PER_CHANNEL
 from tests.end_to_end.world import World
@@ -100,7 +100,7 @@ async def _measure(world: World, engine: AsyncEngine, follows: int) -> Load:
 
 async def _until_claimed(engine: AsyncEngine) -> None:
     """Wait until every open follow has been claimed; asked seldom, to leave the database to the bot."""
-    unclaimed = select(func.count()).where(watches.c.claim.is_(None))
+    unclaimed = select(func.count()).where(cards.c.claim.is_(None))
     async with asyncio.timeout(300):
         while True:
             async with engine.connect() as connection:
@@ -142,7 +142,7 @@ async def _open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fo
             }
         )
     async with opened.engine.begin() as connection:
-        await connection.execute(insert(watches), rows)
+        await connection.execute(insert(cards), rows)
         await connection.execute(insert(followers), [{"watch": row["id"], "user": ada} for row in rows])
     await opened.close()
 

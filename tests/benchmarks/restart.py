@@ -32,7 +32,7 @@ from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, Tea
 from bot.domain.jobs import JobId
 from bot.storage.cards import SqlCardRepository
 from bot.storage.database import Database
-from bot.storage.tables import watches
+from bot.storage.tables import cards
 from bot.storage.transactions import Transactions
 from tests.benchmarks.ack import a_channel
 from tests.support.postgres import database
@@ -71,7 +71,7 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
 async def claims(engine: AsyncEngine) -> set[str]:
     """The claims on all open follows. A follow that begins makes a new one, for itself or with others."""
     async with engine.connect() as connection:
-        found = await connection.scalars(select(watches.c.claim).where(watches.c.closed_at.is_(None)))
+        found = await connection.scalars(select(cards.c.claim).where(cards.c.closed_at.is_(None)))
         return {str(claim) for claim in found}
 
 

@@ -22,10 +22,10 @@ from bot.omni import http
 from bot.ratelimit import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.services.lookups import Lookups
 from bot.storage import cards
-from bot.storage.card_rows import add_card, same_channel, select_cards
+from bot.storage.card_rows import add_card, load_cards, of_job_in_channel
 from bot.storage.cards import SqlCardRepository
 from bot.storage.questions import SqlQuestionRepository
-from bot.storage.tables import watches
+from bot.storage.tables import cards as cards_table
 from bot.storage.undelivered import SqlFailedCardRepository
 from bot.tracking.tracker import JobTracker
 from bot.workspaces import workspace
@@ -155,18 +155,18 @@ def _ts_not_stored() -> None:
 def _unchecked_claim() -> None:
     async def write(self: SqlCardRepository, card: Card, *_only_if: object, **columns: object) -> bool:
         async with self.transactions.begin() as connection:
-            await connection.execute(update(watches).where(watches.c.id == card.id).values(**columns))
+            await connection.execute(update(cards_table).where(cards_table.c.id == card.id).values(**columns))
         return True
 
     async def open_cards(self: SqlCardRepository, job: Any, _token: object) -> Any:
         async with self.transactions.begin() as connection:
-            mine = watches.c.job == job, watches.c.closed_at.is_(None)
-            return await select_cards(connection, and_(*mine))
+            mine = cards_table.c.job == job, cards_table.c.closed_at.is_(None)
+            return await load_cards(connection, and_(*mine))
 
     async def newest(self: SqlCardRepository, card: Card) -> Card | None:
         return await self.get(card.id)
 
-    _replace(SqlCardRepository, "_write", write)
+    _replace(SqlCardRepository, "_update_owned", write)
     _replace(SqlCardRepository, "open_cards", open_cards)
     _replace(SqlCardRepository, "reload", newest)
     _replace(cards, "require_ownership", _nothing)
@@ -281,7 +281,7 @@ def _taken_over() -> None:
     async def add(connection: AsyncConnection, card: Card) -> None:
         await add_card(connection, card)
         theirs = {"requester": card.requester, "asked_at": card.requested_at.timestamp()}
-        await connection.execute(update(watches).where(same_channel(card)).values(theirs))
+        await connection.execute(update(cards_table).where(of_job_in_channel(card)).values(theirs))
 
     _replace(cards, "add_card", add)
 

@@ -8,7 +8,7 @@ from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.questions import PendingQuestion, QuestionId
 from bot.storage.cards import SqlCardRepository
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
-from bot.storage.retention import forget_left
+from bot.storage.retention import delete_uninstalled
 from bot.storage.transactions import Transactions
 from tests.support.databases import ADA, NOON, Opened, watch
 from tests.support.installed import ACME, OTHER, installation, store
@@ -45,13 +45,13 @@ async def test_only_what_is_old_and_of_a_workspace_without_the_app_is_forgotten(
     await store(transactions).async_save(installation(ACME))
     here = await followed(transactions, ACME, days_ago=40)
     left = await followed(transactions, OTHER, days_ago=40)
-    assert await forget_left(transactions, NOON - 41 * DAY) == 0
-    assert await forget_left(transactions, NOON - 30 * DAY) == 1
+    assert await delete_uninstalled(transactions, NOON - 41 * DAY) == 0
+    assert await delete_uninstalled(transactions, NOON - 30 * DAY) == 1
     assert await is_there(transactions, ACME, here) == (True, True)
     assert await is_there(transactions, OTHER, left) == (False, False)
 
 
 async def test_what_was_asked_for_lately_waits_for_the_app_to_come_back(transactions: Transactions) -> None:
     lately = await followed(transactions, OTHER, days_ago=1)
-    assert await forget_left(transactions, NOON - 30 * DAY) == 0
+    assert await delete_uninstalled(transactions, NOON - 30 * DAY) == 0
     assert await is_there(transactions, OTHER, lately) == (True, True)
