@@ -89,7 +89,6 @@ class SqlCardRepository:
             found = await load_cards(connection, self._is(card_id))
         return found[0] if found else None
 
-    @transactional
     async def reload(self, card: Card) -> Card | None:
         newest = await self.get(card.id)
         if newest is not None and newest.token != card.token:

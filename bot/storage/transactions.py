@@ -1,4 +1,4 @@
-"""Short transactions on the database: each whole, in bounded time, or refused in our own words."""
+"""Short transactions on the database: atomic, bounded in time, and with our own errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -17,18 +17,17 @@ from bot.storage.tables import budgets, schema_version
 from bot.tasks import ShieldedTasks
 
 WITHIN_SECONDS = 5.0
-"""How long a caller waits for a step, and how long a transaction on PostgreSQL may take: a network that swallows
-everything would otherwise hold it for minutes."""
+"""How long a caller waits for a step, and how long a transaction on PostgreSQL may take. Without it, a silent network
+would hold a caller for minutes."""
 
 WAITS_WITHIN_SECONDS = 3.0
-"""How long a transaction may wait for a connection before it is refused. Shorter than what a caller waits: a refused
-step is not done later."""
+"""How long a transaction waits for a connection. Shorter than a caller waits, so that no refused step runs later."""
 
 MOST_WAITING = 500
-"""How many transactions may wait for a connection. More could not be served in time, so they are refused at once."""
+"""How many transactions may wait for a connection. More could not be served in time and are refused at once."""
 
 TRACE = "trace of a write"
-"""The name of a budget that nobody spends from: its row is written to see whether rows can be."""
+"""The name of an unused budget, whose row is written to check that the database is writable."""
 
 NO_ANSWER = f"no answer within {WITHIN_SECONDS:.0f} s"
 
@@ -42,7 +41,7 @@ T = TypeVar("T")
 
 
 class Transactions:
-    """Runs what is to be read or written together."""
+    """Runs transactions that a cancelled caller does not interrupt."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -52,15 +51,15 @@ class Transactions:
         self._ending = False
 
     async def drain(self) -> None:
-        """Let the transactions under way end and none begin after them. For the end of the process."""
+        """Let running transactions end and refuse new ones. For the end of the process."""
         self._ending = True
         await self.tasks.drain()
 
     async def run(self, step: Coroutine[Any, Any, T]) -> T:
-        """Do a step to its end, even if the caller is cancelled, or has waited for too long.
+        """Run a step to its end, even if the caller is cancelled or times out.
 
         Raises:
-            StoreUnavailable: it has taken too long. It may come to its end all the same.
+            StoreUnavailable: it took too long. It may still succeed.
         """
         try:
             async with asyncio.timeout(WITHIN_SECONDS):
@@ -70,11 +69,12 @@ class Transactions:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, which is committed at the end.
+        """Open a transaction and commit it at the end of the context.
 
         Raises:
-            Conflict: a row is there already that must be there once.
-            StoreUnavailable: the database does not answer or its file is gone, too many wait, or the process ends.
+            WriteConflict: a unique row exists already.
+            StoreUnavailable: the database does not answer, its file is missing, too many transactions wait, or the
+                process ends.
         """
         await self._wait_for_connection()
         try:
@@ -94,9 +94,8 @@ class Transactions:
 
     @property
     def _within_seconds(self) -> float | None:
-        """How long a transaction may take. On SQLite it always runs to its end: a cancelled one would leave its
-        statements unfinished, and they keep the file locked. The connection of one on PostgreSQL is closed, and the
-        server undoes it."""
+        """How long a transaction may take. On SQLite it always runs to its end: a cancelled one would leave unfinished
+        statements, which lock the file. On PostgreSQL the connection is closed, and the server rolls back."""
         return WITHIN_SECONDS if self.database.is_shared else None
 
     async def _wait_for_connection(self) -> None:
@@ -111,22 +110,22 @@ class Transactions:
         finally:
             self._waiting -= 1
 
-    async def answers(self) -> None:
-        """Raise StoreUnavailable if the database can't be read."""
-        await self.run(self._answers())
+    async def ping(self) -> None:
+        """Run a query. Raises StoreUnavailable if the database can't be read."""
+        await self.run(self._ping())
 
-    async def _answers(self) -> None:
+    async def _ping(self) -> None:
         async with self.begin() as connection:
             await connection.execute(select(schema_version.c.version))
 
     async def writes(self, at: datetime) -> None:
-        """Write a row that nobody needs. Raise StoreUnavailable if the database can't be written."""
+        """Write a row to check the database. Raises StoreUnavailable if that fails."""
         await self.run(self._writes(at.timestamp()))
 
     async def _writes(self, at: float) -> None:
-        # Each time something new: a database may spare itself what changes nothing.
+        # A new value each time: a database may skip a write that changes nothing.
         trace = update(budgets).where(budgets.c.name == TRACE).values(arrival=at)
-        with suppress(WriteConflict):  # another process has just written the first, so it can be done
+        with suppress(WriteConflict):  # another process has just written it, so the database is writable
             async with self.begin() as connection:
                 if not (await connection.execute(trace)).rowcount:
                     first = insert(budgets).values(name=TRACE, arrival=at, paused_until=0.0)
@@ -143,7 +142,7 @@ S = TypeVar("S", bound=_HasTransactions)
 def transactional(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let no cancelled caller tear a transaction, and none wait for long."""
+    """Run the method by `Transactions.run`: shielded from cancellation, and with a bounded wait."""
 
     @wraps(method)
     async def run(owner: S, /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -59,13 +59,13 @@ async def process_resources(
     """What fits the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
         yield ProcessResources(
-            TaskRunners(transactions.answers), CardOutcomes(), EventRouter(), asyncio.Event().wait
+            TaskRunners(transactions.ping), CardOutcomes(), EventRouter(), asyncio.Event().wait
         )
         return
     await prepare(url)
     async with open_pool(url) as pool:
         relay = PgNotify(url, pool)
-        entries = await FollowQueue.over(pool, breathe=transactions.answers, registered=relay.show)
+        entries = await FollowQueue.over(pool, breathe=transactions.ping, registered=relay.show)
         yield ProcessResources(
             QueueRunners(entries, relay, random), CardOutcomes(relay), EventRouter(relay), relay.run, relay
         )

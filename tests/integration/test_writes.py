@@ -188,7 +188,7 @@ async def test_a_whole_life_costs_two_writes_for_all_that_people_see_and_one_to_
 ) -> None:
     async with following(database) as followed:
         store = SqlCardRepository(followed.process, HERE.team)
-        await followed.process.answers()
+        await followed.process.ping()
         with statements(followed.process.database) as sent:
             await store.add(just_asked())
             await followed.runner.start(JOB)
@@ -213,7 +213,7 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
 ) -> None:
     async with following(database) as followed:
         store = SqlCardRepository(followed.process, HERE.team)
-        await followed.process.answers()
+        await followed.process.ping()
         followed.omni.answer = a_job(JobState.COMPLETE, answer=TALLEST)
         followed.omni.image = b"a picture"
         await store.add(just_asked())

@@ -428,15 +428,15 @@ class FakeDurations:
         self.error: Exception | None = None
 
     async def add(self, seconds: Mapping[JobId, float], _ended_at: datetime) -> None:
-        await self._turn()
+        await self._record()
         self.added.append(set(seconds))
         self.rows = {**seconds, **self.rows}
 
     async def newest(self) -> Sequence[float]:
-        await self._turn()
+        await self._record()
         return list(self.rows.values())
 
-    async def _turn(self) -> None:
+    async def _record(self) -> None:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -458,7 +458,7 @@ class FakeAsks:
         self.error: Exception | None = None
 
     async def begin(self, question: PendingQuestion) -> bool:
-        await self._turn("begin")
+        await self._record("begin")
         if question.id in self.rows:
             return False
         self.watches._make_sure_of_limit(question.user, question.place.team)
@@ -466,7 +466,7 @@ class FakeAsks:
         return True
 
     async def claim_retry(self, question_id: QuestionId, card: CardId, by: UserId) -> bool:
-        await self._turn("retries")
+        await self._record("claim_retry")
         found = self.watches.rows.get(card)
         if found is None or found.retried_by is not None or not self._is_in_hand(question_id):
             return False
@@ -475,13 +475,13 @@ class FakeAsks:
         return True
 
     async def heartbeat(self, question_id: QuestionId, at: datetime) -> bool:
-        await self._turn("touch")
+        await self._record("heartbeat")
         if self._is_in_hand(question_id):
             self.rows[question_id] = replace(self.rows[question_id], touched_at=at)
         return self._is_in_hand(question_id)
 
     async def bind(self, question_id: QuestionId, card: Card) -> Card:
-        await self._turn("bind")
+        await self._record("bind")
         if question_id in self.rows and self.rows[question_id].job is None:
             self.rows[question_id] = replace(self.rows[question_id], job=card.job)
             if self.rows[question_id].follow is None:
@@ -493,45 +493,45 @@ class FakeAsks:
         return here[0] if here else card
 
     async def rollback(self, question_id: QuestionId) -> None:
-        await self._turn("withdraw")
+        await self._record("rollback")
         self._let_retry(question_id)
         if question_id in self.rows and self.rows[question_id].job is None:
             del self.rows[question_id]
 
     async def mark_reported(self, question_id: QuestionId) -> None:
-        await self._turn("told")
+        await self._record("mark_reported")
         self._let_retry(question_id)
         self.told_of.add(question_id)
 
     async def get(self, team: TeamId, question_id: QuestionId) -> PendingQuestion | None:
-        await self._turn()
+        await self._record()
         found = self.rows.get(question_id)
         return found if found is not None and found.place.team == team else None
 
     async def interrupted(self, before: datetime) -> Sequence[PendingQuestion]:
-        await self._turn()
+        await self._record()
         found = [row for row in self.rows.values() if self._is_in_hand(row.id) and row.touched_at < before]
         return sorted(found, key=lambda row: (row.asked_at, row.id))
 
     async def take_over(self, question: PendingQuestion, at: datetime) -> bool:
-        await self._turn("take_over")
+        await self._record("take_over")
         if not self._is_in_hand(question.id) or self.rows[question.id].touched_at != question.touched_at:
             return False
         self.rows[question.id] = replace(self.rows[question.id], touched_at=at)
         return True
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
-        await self._turn()
+        await self._record()
         questions = [row for row in self._of(team, user) if row.follow is None]
         return len([row for row in questions if row.asked_at >= since])
 
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
-        await self._turn()
+        await self._record()
         newest_first = sorted(self._of(team, user), key=lambda row: row.asked_at, reverse=True)
         return next((row.model for row in newest_first if row.model), None)
 
     async def delete_old(self, before: datetime) -> int:
-        await self._turn("forget_asks")
+        await self._record("delete_old")
         old = [row.id for row in self.rows.values() if row.asked_at < before]
         for ask in old:
             del self.rows[ask]
@@ -555,7 +555,7 @@ class FakeAsks:
         if card is not None and card.retried_by == mine.user:
             self.watches.rows[card.id] = replace(card, retried_by=None)
 
-    async def _turn(self, write: str = "") -> None:
+    async def _record(self, write: str = "") -> None:
         await asyncio.sleep(0)
         if (error := self.error or self.watches.error) is not None:
             raise error
@@ -587,14 +587,14 @@ class FakeWatches:
         self._set(card_id, followers=followers)
 
     async def add(self, card: Card) -> Card:
-        await self._turn("add")
+        await self._record("add")
         here = [row for row in self.rows.values() if (row.channel, row.job) == (card.channel, card.job)]
         if not any(row.ended if row.closed_at else card.requester in row.followers for row in here):
             self._make_sure_of_limit(card.requester, card.channel.team)
         return self._add(card)
 
     async def get(self, card_id: CardId) -> Card | None:
-        await self._turn()
+        await self._record()
         return self.rows.get(card_id)
 
     async def reload(self, card: Card) -> Card | None:
@@ -604,47 +604,47 @@ class FakeWatches:
         return newest
 
     async def claim(self, job: JobId) -> tuple[FencingToken, Sequence[Card]]:
-        await self._turn("claim")
+        await self._record("claim")
         claim = FencingToken(f"claim {next(self._claims)}")
         for row in self._open(job):
             self._set(row.id, token=claim)
         found = self._open(job)
-        await self._turn()
+        await self._record()
         return claim, found
 
     async def open_cards(self, job: JobId, token: FencingToken) -> Sequence[Card]:
         found = self._open(job)
         if any(row.token not in (None, token) for row in found):
-            await self._turn()
+            await self._record()
             raise OwnershipLost
         for row in found:
             self._set(row.id, token=token)
-        await self._turn()  # a real answer is on its way for a while too, and old when it comes
+        await self._record()  # a real answer is on its way for a while too, and old when it comes
         return [replace(row, token=token) for row in found]
 
     async def open_jobs(self) -> Sequence[JobId]:
-        await self._turn()
+        await self._record()
         return list(dict.fromkeys(row.job for row in self._open()))
 
     async def followed_cards(self, team: TeamId, follower: UserId) -> Sequence[Card]:
-        await self._turn()
+        await self._record()
         mine = [row for row in self._open() if row.channel.team == team and follower in row.followers]
         return mine[::-1]
 
     async def ended_cards(self, team: TeamId, follower: UserId, most: int) -> Sequence[Card]:
-        await self._turn()
+        await self._record()
         ended = [row for row in self.rows.values() if row.ended and row.closed_at is not None]
         mine = [row for row in ended if row.channel.team == team and follower in row.followers]
         return sorted(mine, key=lambda row: (-(row.closed_at or START).timestamp(), row.id))[:most]
 
     async def first_card(self, job: JobId) -> Card | None:
-        await self._turn()
+        await self._record()
         found = [row for row in self.rows.values() if row.job == job and row.failure is None]
         first = min(found, key=lambda row: (row.requested_at, row.id), default=None)
         return replace(first, requester=self.askers.get(job, first.requester)) if first else None
 
     async def in_thread(self, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
-        await self._turn()
+        await self._record()
         found = [
             row
             for row in self.rows.values()
@@ -653,17 +653,17 @@ class FakeWatches:
         return sorted(found, key=lambda row: (row.requested_at, row.id))[::-1]
 
     async def leave_thread(self, card: Card) -> None:
-        await self._turn("leave_thread")
+        await self._record("leave_thread")
         self._write(card, thread=None, post_started_at=None)
 
     async def set_canceller(self, job: JobId, by: UserId | None, *, instead_of: UserId | None) -> None:
-        await self._turn("set_canceller")
+        await self._record("set_canceller")
         for row in list(self.rows.values()):
             if row.job == job and not row.ended and row.cancelled_by == instead_of:
                 self._set(row.id, cancelled_by=by)
 
     async def unfollow(self, card_id: CardId, follower: UserId) -> int | None:
-        await self._turn("unfollow")
+        await self._record("unfollow")
         row = self.rows.get(card_id)
         if row is None or follower not in row.followers:
             return None
@@ -672,7 +672,7 @@ class FakeWatches:
         return len(left)
 
     async def mark_post_started(self, card: Card, at: datetime | None) -> None:
-        await self._turn("card_tried")
+        await self._record("mark_post_started")
         self._write(card, post_started_at=at)
 
     async def mark_posted(
@@ -684,7 +684,7 @@ class FakeWatches:
         *,
         ended: bool = False,
     ) -> bool:
-        await self._turn("card_posted")
+        await self._record("mark_posted")
         row = self.rows.get(card_id)
         if row is None or row.post_started_at != tried_at or row.message_ts not in (None, ts):
             return False
@@ -695,7 +695,7 @@ class FakeWatches:
     async def mark_shown(
         self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        await self._turn("card_shows")
+        await self._record("mark_shown")
         mine, there = ending(card.token), self.rows.get(card.id)
         if (
             ended
@@ -719,7 +719,7 @@ class FakeWatches:
         return True
 
     async def mark_stale(self, card_id: CardId, message_ts: MessageTs, *, is_end: bool = False) -> None:
-        await self._turn("doubt_last_look")
+        await self._record("mark_stale")
         row = self.rows.get(card_id)
         if row is not None and is_end and (row.closed_at is None or row.ended):
             return
@@ -729,12 +729,12 @@ class FakeWatches:
                 self._set(card_id, closed_at=None, token=None)
 
     async def mark_message_gone(self, card_id: CardId, message_ts: MessageTs) -> None:
-        await self._turn("card_is_gone")
+        await self._record("mark_message_gone")
         if self._has(card_id, message_ts):
             self._set(card_id, is_message_gone=True)
 
     async def mark_completion_reply_started(self, card: Card, at: datetime | None) -> None:
-        await self._turn("notice_tried")
+        await self._record("mark_completion_reply_started")
         if self._write(card).message_ts != card.message_ts:
             raise OwnershipLost
         if at is not None and self._write(card).followers != card.followers:
@@ -744,7 +744,7 @@ class FakeWatches:
     async def mark_completion_reply_posted(
         self, card_id: CardId, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
-        await self._turn("notice_posted")
+        await self._record("mark_completion_reply_posted")
         row = self.rows.get(card_id)
         if (
             row is None
@@ -756,11 +756,11 @@ class FakeWatches:
         return True
 
     async def replies(self, card_id: CardId) -> Mapping[ReplyKind, ThreadReply]:
-        await self._turn()
+        await self._record()
         return dict(self.threads.get(card_id, {}))
 
     async def mark_reply_started(self, card: Card, slot: ReplyKind, at: datetime | None) -> None:
-        await self._turn("reply_tried")
+        await self._record("mark_reply_started")
         if self._write(card).message_ts != card.message_ts:
             raise OwnershipLost
         thread = self.threads.setdefault(card.id, {})
@@ -773,7 +773,7 @@ class FakeWatches:
     async def mark_reply_posted(
         self, card_id: CardId, slot: ReplyKind, tried_at: datetime, ts: MessageTs, fingerprint: str | None
     ) -> bool:
-        await self._turn("reply_posted")
+        await self._record("mark_reply_posted")
         begun = self.threads.get(card_id, {}).get(slot)
         if begun is None or begun.started_at != tried_at or begun.ts not in (None, ts):
             return False
@@ -781,7 +781,7 @@ class FakeWatches:
         return True
 
     async def move(self, card: Card, to: Sequence[Card], *, left_at: datetime | None = None) -> bool:
-        await self._turn("move")
+        await self._record("move")
         row = self._write(card)
         if row.followers != card.followers:
             return False
@@ -798,14 +798,14 @@ class FakeWatches:
         return True
 
     async def forget_message(self, card_id: CardId, message_ts: MessageTs) -> None:
-        await self._turn("start_over")
+        await self._record("forget_message")
         if self._has(card_id, message_ts):
             self._have_no_card(card_id)
             if self.rows[card_id].closed_at is not None:
                 self._set(card_id, closed_at=None, token=None)
 
     async def resume(self, card_id: CardId, follower: UserId, at: datetime) -> None:
-        await self._turn("resume")
+        await self._record("resume")
         row = self.rows.get(card_id)
         if row is not None:
             if not (row.ended if row.closed_at else follower in row.followers):
@@ -817,11 +817,11 @@ class FakeWatches:
                 self._open_again(card_id)
 
     async def lost_jobs(self, before: datetime) -> Sequence[JobId]:
-        await self._turn()
+        await self._record()
         return sorted({row.job for row in self._lost() if row.closed_at and row.closed_at < before})
 
     async def settle_lost(self, job: JobId, *, found: bool) -> None:
-        await self._turn("settle_lost")
+        await self._record("settle_lost")
         for row in [row for row in self._lost() if row.job == job]:
             if found:
                 self._open_again(row.id)
@@ -840,31 +840,31 @@ class FakeWatches:
     async def close(
         self, card: Card, at: datetime, *, ended: bool = False, outcome: JobState | None = None
     ) -> None:
-        await self._turn("close")
+        await self._record("close")
         row = self._write(card)
         is_unchanged = (row.followers, row.resumed_at) == (card.followers, card.resumed_at)
         if is_unchanged and not row.is_stale:
             self._set(card.id, closed_at=at, ended=ended, outcome=outcome)
 
     async def close_if_unfollowed(self, card: Card, at: datetime) -> None:
-        await self._turn("close")
+        await self._record("close_if_unfollowed")
         row = self._write(card)
         if not row.followers and not row.is_stale:
             self._set(card.id, closed_at=at)
 
     async def remove(self, card: Card) -> None:
-        await self._turn("remove")
+        await self._record("remove")
         self._write(card)
         self._forget(card.id)
 
     async def delete_closed(self, before: datetime) -> int:
-        await self._turn("forget_closed")
+        await self._record("delete_closed")
         old = [row.id for row in self.rows.values() if row.closed_at is not None and row.closed_at < before]
         for card in old:
             self._forget(card)
         return len(old)
 
-    async def _turn(self, write: str = "") -> None:
+    async def _record(self, write: str = "") -> None:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
@@ -939,7 +939,7 @@ class FakeGivenUps:
         self.watches = cards
 
     async def add(self, card: Card, why: CardFailure, at: datetime) -> None:
-        await self.watches._turn("give_up")
+        await self.watches._record("failed_cards.add")
         self.watches._write(card)
         self.watches._have_no_card(card.id)
         self.watches._set(card.id, closed_at=at, failure=why, token=None)
@@ -947,7 +947,7 @@ class FakeGivenUps:
             self.watches._forget(card.id)
 
     async def pending(self, before: datetime) -> Sequence[Card]:
-        await self.watches._turn()
+        await self.watches._record()
         found = [row for row in self.watches.rows.values() if row.failure is not None]
         overdue = [
             row for row in found if (row.completion_reply_started_at or row.closed_at or before) < before
@@ -955,7 +955,7 @@ class FakeGivenUps:
         return sorted(overdue, key=lambda row: (row.requested_at, row.id))
 
     async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        await self.watches._turn("telling")
+        await self.watches._record("failed_cards.mark_reporting")
         row = self.watches.rows.get(card.id)
         if row is None or row.failure is None:
             return None
@@ -968,7 +968,7 @@ class FakeGivenUps:
         return self.watches.rows[card.id]
 
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
-        await self.watches._turn("told")
+        await self.watches._record("failed_cards.mark_reported")
         row = self.watches.rows.get(card_id)
         if row is None or row.failure is None:
             return

@@ -93,7 +93,7 @@ async def test_an_answer_that_the_card_holds_leaves_the_thread_alone() -> None:
     stage, board = an_answer("Short.")
     await delivered(stage)
     assert board.replies() == [] and board.uploaded == []
-    assert set(stage.watches.writes) == {"claim", "card_tried", "card_posted", "close"}
+    assert set(stage.watches.writes) == {"claim", "mark_post_started", "mark_posted", "close"}
 
 
 async def test_who_has_waited_is_told_before_the_answer_goes_on() -> None:

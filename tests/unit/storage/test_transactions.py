@@ -1,4 +1,4 @@
-"""Transactions are whole, in bounded time, and refused in words that tell nothing of what they were about."""
+"""Transactions are atomic, bounded in time, and their errors contain no statements."""
 
 import asyncio
 import gc
@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
-from bot.domain.cards import CardFailure, CardId, MessageTs, ReplyKind
+from bot.domain.cards import CardFailure, CardId, FencingToken, MessageTs, ReplyKind
 from bot.domain.errors import StoreUnavailable, WriteConflict
 from bot.domain.jobs import JobId
+from bot.domain.ports import CardRepository, FailedCardRepository
 from bot.storage import database as database_module
 from bot.storage import transactions
 from bot.storage.cards import SqlCardRepository
@@ -37,10 +38,8 @@ from tests.support.databases import (
     given_ups_of,
     opened,
     steps,
-    taken_up,
     watch,
 )
-from tests.support.fakes import FakeGivenUps, FakeWatches
 from tests.support.postgres import Cable
 from tests.support.rates import RATE
 
@@ -50,56 +49,58 @@ SECRET = watch(name="secret")
 CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
     "add": lambda store: store.add(watch()),
     "get": lambda store: store.get(SECRET.id),
-    "newest": lambda store: store.reload(SECRET),
+    "reload": lambda store: store.reload(SECRET),
     "claim": lambda store: store.claim(JOB),
-    "open_watches": taken_up,
+    "open_cards": lambda store: store.open_cards(JOB, FencingToken("any")),
     "open_jobs": lambda store: store.open_jobs(),
-    "open_watches_of": lambda store: store.followed_cards(TEAM, ADA),
-    "ended_watches_of": lambda store: store.ended_cards(TEAM, ADA, 20),
-    "first_of": lambda store: store.first_card(JOB),
+    "followed_cards": lambda store: store.followed_cards(TEAM, ADA),
+    "ended_cards": lambda store: store.ended_cards(TEAM, ADA, 20),
+    "first_card": lambda store: store.first_card(JOB),
     "in_thread": lambda store: store.in_thread(THERE, MessageTs("1.1")),
     "leave_thread": lambda store: store.leave_thread(SECRET),
     "set_canceller": lambda store: store.set_canceller(JOB, ADA, instead_of=None),
     "unfollow": lambda store: store.unfollow(SECRET.id, ADA),
-    "card_tried": lambda store: store.mark_post_started(SECRET, NOON),
-    "card_posted": lambda store: store.mark_posted(SECRET.id, NOON, MessageTs("1.1"), "look"),
-    "card_shows": lambda store: store.mark_shown(SECRET, MessageTs("1.1"), "look"),
-    "doubt_last_look": lambda store: store.mark_stale(SECRET.id, MessageTs("1.1")),
-    "card_is_gone": lambda store: store.mark_message_gone(SECRET.id, MessageTs("1.1")),
-    "notice_tried": lambda store: store.mark_completion_reply_started(SECRET, NOON),
-    "notice_posted": lambda store: store.mark_completion_reply_posted(
+    "mark_post_started": lambda store: store.mark_post_started(SECRET, NOON),
+    "mark_posted": lambda store: store.mark_posted(SECRET.id, NOON, MessageTs("1.1"), "look"),
+    "mark_shown": lambda store: store.mark_shown(SECRET, MessageTs("1.1"), "look"),
+    "mark_stale": lambda store: store.mark_stale(SECRET.id, MessageTs("1.1")),
+    "mark_message_gone": lambda store: store.mark_message_gone(SECRET.id, MessageTs("1.1")),
+    "mark_completion_reply_started": lambda store: store.mark_completion_reply_started(SECRET, NOON),
+    "mark_completion_reply_posted": lambda store: store.mark_completion_reply_posted(
         SECRET.id, NOON, MessageTs("1.1"), None
     ),
     "replies": lambda store: store.replies(SECRET.id),
-    "reply_tried": lambda store: store.mark_reply_started(SECRET, ReplyKind("1"), NOON),
-    "reply_posted": lambda store: store.mark_reply_posted(
+    "mark_reply_started": lambda store: store.mark_reply_started(SECRET, ReplyKind("1"), NOON),
+    "mark_reply_posted": lambda store: store.mark_reply_posted(
         SECRET.id, ReplyKind("1"), NOON, MessageTs("1.1"), None
     ),
     "move": lambda store: store.move(SECRET, [watch()]),
-    "start_over": lambda store: store.forget_message(SECRET.id, MessageTs("1.1")),
+    "forget_message": lambda store: store.forget_message(SECRET.id, MessageTs("1.1")),
     "resume": lambda store: store.resume(SECRET.id, ADA, NOON),
     "close": lambda store: store.close(SECRET, NOON),
-    "close_if_deserted": lambda store: store.close_if_unfollowed(SECRET, NOON),
+    "close_if_unfollowed": lambda store: store.close_if_unfollowed(SECRET, NOON),
+    "lost_jobs": lambda store: store.lost_jobs(NOON),
+    "settle_lost": lambda store: store.settle_lost(JOB, found=True),
     "remove": lambda store: store.remove(SECRET),
-    "forget_closed": lambda store: store.delete_closed(NOON),
-    "give_up": lambda store: given_ups_of(store).add(SECRET, CardFailure.NOWHERE, NOON),
-    "left": lambda store: given_ups_of(store).pending(NOON),
-    "telling": lambda store: given_ups_of(store).mark_reporting(SECRET, NOON),
-    "told": lambda store: given_ups_of(store).mark_reported(SECRET.id, ADA),
+    "delete_closed": lambda store: store.delete_closed(NOON),
+    "failed add": lambda store: given_ups_of(store).add(SECRET, CardFailure.NOWHERE, NOON),
+    "failed pending": lambda store: given_ups_of(store).pending(NOON),
+    "failed mark_reporting": lambda store: given_ups_of(store).mark_reporting(SECRET, NOON),
+    "failed mark_reported": lambda store: given_ups_of(store).mark_reported(SECRET.id, ADA),
     "take": lambda store: SqlRateLimitStore(store.transactions, Clock()).take("secret", RATE),
     "pause": lambda store: SqlRateLimitStore(store.transactions, Clock()).pause("secret", RATE, 1.0),
 }
-"""Everything that the database is asked for."""
+"""Every call of the repositories of cards and of the rate limit store."""
 
 
-def test_every_call_of_the_table_of_watches_is_tried_here() -> None:
+def test_every_repository_method_is_called_here() -> None:
     methods = {
-        name
-        for table in (FakeWatches, FakeGivenUps)
-        for name, method in vars(table).items()
+        f"{prefix}{name}"
+        for prefix, protocol in (("", CardRepository), ("failed ", FailedCardRepository))
+        for name, method in vars(protocol).items()
         if name[0] != "_" and callable(method)
     }
-    assert methods - {"let_follow"} == set(CALLS) - {"take", "pause"}
+    assert methods == set(CALLS) - {"take", "pause"}
 
 
 @pytest.fixture
@@ -107,10 +108,10 @@ async def process(database: Opened) -> Transactions:
     return await database.process()
 
 
-# Whole
+# Atomic
 
 
-async def test_what_breaks_in_the_middle_changes_nothing(process: Transactions) -> None:
+async def test_failed_transaction_changes_nothing(process: Transactions) -> None:
     store = SqlCardRepository(process, TEAM)
     mine = await store.add(watch())
 
@@ -125,7 +126,7 @@ async def test_what_breaks_in_the_middle_changes_nothing(process: Transactions) 
 
 
 @pytest.mark.parametrize("after_steps", [*range(12), 20, 40, 80, 160])
-async def test_a_cancelled_caller_tears_no_transaction(database: Opened, after_steps: int) -> None:
+async def test_cancelled_caller_does_not_break_a_transaction(database: Opened, after_steps: int) -> None:
     store = await database.store()
     mine = watch(HERE, ADA, GRACE)
     adding = asyncio.create_task(store.add(mine))
@@ -139,9 +140,7 @@ async def test_a_cancelled_caller_tears_no_transaction(database: Opened, after_s
     assert kept == (mine if after_steps else None)
 
 
-async def test_settling_waits_for_what_is_under_way_and_lets_nothing_begin_after_it(
-    process: Transactions,
-) -> None:
+async def test_drain_waits_and_refuses_new_transactions(process: Transactions) -> None:
     store = SqlCardRepository(process, TEAM)
     adding = [asyncio.create_task(store.add(watch(HERE, person))) for person in (ADA, GRACE)]
     await steps(1)
@@ -155,14 +154,10 @@ async def test_settling_waits_for_what_is_under_way_and_lets_nothing_begin_after
         await store.add(watch(THERE))
 
 
-# Refused
+# Unavailable
 
 
-async def test_a_database_that_is_well_answers(process: Transactions) -> None:
-    await process.answers()
-
-
-async def test_a_row_that_must_be_there_once_is_told_apart(process: Transactions) -> None:
+async def test_duplicate_row_raises_a_write_conflict(process: Transactions) -> None:
     insert = text("INSERT INTO budgets (name, arrival, paused_until) VALUES ('twice', 0, 0)")
     async with process.begin() as connection:
         await connection.execute(insert)
@@ -179,7 +174,7 @@ def own(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def without_tables(own: str) -> AsyncIterator[SqlCardRepository]:
-    """A database whose tables somebody has removed."""
+    """A database whose tables were dropped."""
     async with opened(own) as database:
         store = await database.store()
         async with store.transactions.begin() as connection:
@@ -188,24 +183,24 @@ async def without_tables(own: str) -> AsyncIterator[SqlCardRepository]:
         yield store
 
 
-async def test_a_broken_database_is_unavailable_and_no_statement_is_told(
-    without_tables: SqlCardRepository,
-) -> None:
+async def test_error_contains_no_statement(without_tables: SqlCardRepository) -> None:
     for name, call in CALLS.items():
         with pytest.raises(StoreUnavailable, match=r"no such table|does not exist") as error:
             await call(without_tables)
-        told = str(error.value)
-        assert not [word for word in ("secret", "SELECT", "UPDATE", "FROM", "\n") if word in told], name
+        text_of_error = str(error.value)
+        assert not [word for word in ("secret", "SELECT", "UPDATE", "FROM", "\n") if word in text_of_error], (
+            name
+        )
 
 
-async def test_a_database_without_its_tables_does_not_answer(without_tables: SqlCardRepository) -> None:
+async def test_database_without_tables_is_unavailable(without_tables: SqlCardRepository) -> None:
     with pytest.raises(StoreUnavailable):
-        await without_tables.transactions.answers()
+        await without_tables.transactions.ping()
     with pytest.raises(StoreUnavailable):
         await without_tables.transactions.writes(NOON)
 
 
-async def test_a_database_that_is_well_takes_a_write_as_often_as_wanted(process: Transactions) -> None:
+async def test_write_check_can_be_repeated(process: Transactions) -> None:
     for second in range(3):
         await process.writes(NOON + timedelta(seconds=second))
     async with process.begin() as connection:
@@ -213,7 +208,7 @@ async def test_a_database_that_is_well_takes_a_write_as_often_as_wanted(process:
     assert left.arrival == NOON.timestamp() + 2
 
 
-async def test_a_database_that_can_be_read_only_does_not_pass_for_one_that_can_be_written(own: str) -> None:
+async def test_read_only_database_fails_the_write_check(own: str) -> None:
     async with opened(own) as database:
         process = (await database.store()).transactions
         if process.database.is_shared:
@@ -231,9 +226,7 @@ async def _do(process: Transactions, statement: str) -> None:
         await connection.execute(text(statement))
 
 
-async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later_works_again(
-    sqlite: str, tmp_path: Path
-) -> None:
+async def test_sqlite_recovers_from_another_programs_lock(sqlite: str, tmp_path: Path) -> None:
     async with opened(sqlite) as database:
         store = await database.store()
         await store.add(watch(HERE, ADA))
@@ -248,7 +241,7 @@ async def test_a_sqlite_file_that_another_program_locks_is_unavailable_and_later
 
 
 @pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
-async def test_sqlite_file_that_is_gone_is_noticed(sqlite: str, tmp_path: Path, is_replaced: bool) -> None:
+async def test_missing_sqlite_file_is_unavailable(sqlite: str, tmp_path: Path, is_replaced: bool) -> None:
     path, elsewhere = tmp_path / "bot.sqlite3", tmp_path / "elsewhere"
     async with opened(sqlite) as database:
         store = await database.store()
@@ -263,7 +256,7 @@ async def test_sqlite_file_that_is_gone_is_noticed(sqlite: str, tmp_path: Path, 
         await store.add(watch())
 
 
-# More at once than the database can take
+# Overload
 
 
 BURST = 1_500
@@ -271,7 +264,7 @@ BURST = 1_500
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """No garbage collection: it would close what was forgotten."""
+    """No garbage collection, which would close leaked descriptors."""
     gc.disable()
     yield
     gc.enable()
@@ -303,7 +296,9 @@ async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
     assert len(await store.open_jobs()) == stored, "what was refused is not done later"
 
 
-async def test_transaction_waits_only_so_long(process: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wait_for_a_connection_is_bounded(
+    process: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transactions, "WAITS_WITHIN_SECONDS", 0.1)
     store = SqlCardRepository(process, TEAM)
     async with AsyncExitStack() as busy:
@@ -340,18 +335,18 @@ async def test_sqlite_transaction_locks_from_its_beginning(sqlite: str, tmp_path
                     other.execute("DELETE FROM budgets")
 
 
-# PostgreSQL: waits that end
+# PostgreSQL: bounded waits
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let transactions give up sooner than they do."""
+    """Shorten the time limits of transactions."""
     monkeypatch.setattr(transactions, "WITHIN_SECONDS", 1.0)
     monkeypatch.setattr(database_module, "GETS_CONNECTION_WITHIN_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_row_that_another_process_keeps_is_waited_for_only_so_long(postgresql: str) -> None:
+async def test_wait_for_a_locked_row_is_bounded(postgresql: str) -> None:
     async with opened(postgresql) as database:
         store, other = await database.store(), await database.process()
         mine = await store.add(watch())
@@ -364,7 +359,7 @@ async def test_a_row_that_another_process_keeps_is_waited_for_only_so_long(postg
 
 
 @pytest.mark.usefixtures("soon")
-async def test_with_every_connection_busy_the_wait_ends_and_later_all_is_well(postgresql: str) -> None:
+async def test_busy_connections_are_unavailable_only_meanwhile(postgresql: str) -> None:
     async with opened(postgresql) as database:
         store = await database.store()
         engine = store.transactions.database.engine
@@ -376,7 +371,7 @@ async def test_with_every_connection_busy_the_wait_ends_and_later_all_is_well(po
         assert await store.get(CardId("any")) is None
 
 
-async def test_more_calls_at_once_than_connections_are_all_served(postgresql: str) -> None:
+async def test_more_calls_than_connections_are_served(postgresql: str) -> None:
     async with opened(postgresql) as database:
         store = await database.store()
         mine = await store.add(watch())
@@ -385,9 +380,7 @@ async def test_more_calls_at_once_than_connections_are_all_served(postgresql: st
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_database_that_was_cut_off_is_unavailable_and_answers_at_once_when_it_is_back(
-    postgresql: str,
-) -> None:
+async def test_database_is_used_again_after_an_outage(postgresql: str) -> None:
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
             store = await database.store()
@@ -398,12 +391,12 @@ async def test_a_database_that_was_cut_off_is_unavailable_and_answers_at_once_wh
                     await store.add(watch(HERE, GRACE))
                 assert "\n" not in str(error.value)
             with pytest.raises(StoreUnavailable):
-                await store.transactions.answers()
+                await store.transactions.writes(NOON)
             cable.mend()
             assert await store.get(mine.id) == mine
 
 
-async def test_connections_that_broke_while_nobody_used_them_are_no_reason_to_fail(postgresql: str) -> None:
+async def test_broken_idle_connections_are_replaced(postgresql: str) -> None:
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
             store = await database.store()
@@ -416,7 +409,7 @@ async def test_connections_that_broke_while_nobody_used_them_are_no_reason_to_fa
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_database_that_falls_silent_is_unavailable_just_as_soon_each_time(postgresql: str) -> None:
+async def test_silent_database_is_unavailable_in_time(postgresql: str) -> None:
     loop = asyncio.get_running_loop()
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
@@ -432,9 +425,7 @@ async def test_a_database_that_falls_silent_is_unavailable_just_as_soon_each_tim
             assert await store.get(mine.id) == mine
 
 
-async def test_a_paused_process_keeps_no_row_from_the_others(
-    postgresql: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_paused_process_blocks_no_row(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "PAUSED_AT_MOST_SECONDS", 1)
     async with opened(postgresql) as database:
         store, paused = await database.store(), await database.process()

@@ -78,7 +78,7 @@ async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
         writes = list(stage.watches.writes)
         await asyncio.sleep(600)
     assert stage.board.times("update") == []
-    assert stage.watches.writes == writes == ["claim", "card_tried", "card_posted"]
+    assert stage.watches.writes == writes == ["claim", "mark_post_started", "mark_posted"]
 
 
 async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_later() -> None:
