@@ -41,15 +41,16 @@ class Authorization(Protocol):
         that nobody comes to it by following the job in another place."""
         ...
 
-    async def is_shared(self, channel: ChannelRef) -> bool:
-        """Whether people of another organisation would read what is posted there, and may not; never where the operator
-        has allowed it. True where the bot may not know. False where Slack is slow: asked again before a card is
-        posted."""
+    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
+        """Return whether no answer may be posted because people of another organization can read the channel.
+
+        True if Slack refuses to say. `fresh`: wait for a new answer of Slack, as before posting. Without it, False if
+        Slack is slow: the post checks again.
+        """
         ...
 
-    async def quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
-        """Why this person has to wait before they follow or ask for more, as a private line. Raises
-        StoreUnavailable."""
+    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
+        """Return why the user may not follow or ask (`asking`) for one more job here. Raises StoreUnavailable."""
         ...
 
 

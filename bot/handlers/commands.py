@@ -1,6 +1,6 @@
 """Bolt's side of cards: the command `/omni-job`, and the buttons. Acknowledges, asks a desk, tells what came of it."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -40,18 +40,15 @@ class CommandHandlers:
         ask_service: AskService,
         cancel_service: CancelService,
         authorization: Authorization,
-        is_shared: Callable[[ChannelRef], Awaitable[bool]],
         interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
-        """`is_shared`: whether no answer may be posted in a place now. `team`: the workspace of the app, for payloads
-        that name none."""
+        """`team`: the workspace of the app, for payloads that name none."""
         self._follow_service = follow_service
         self._job_data_service = job_data_service
         self._ask_service = ask_service
         self._cancel_service = cancel_service
         self._authorization = authorization
-        self._is_shared = is_shared
         self._interactions = interactions
         self._team = team
 
@@ -182,7 +179,7 @@ class CommandHandlers:
         async def judged(
             card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
         ) -> Message | str | None:
-            if await self._is_shared(channel):
+            if await self._authorization.is_shared(channel, fresh=True):
                 return replies.not_shown_where_shared()
             return await errand(card_id, channel, message_ts, user)
 

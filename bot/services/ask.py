@@ -257,8 +257,7 @@ class AskService:
         )
 
     async def _let_in(self, user: UserId, channel: ChannelRef) -> None:
-        line = await self._authorization.deny_reason(user, channel)
-        line = line or await self._authorization.quota_error(user, channel.team, asking=True)
+        line = await self._authorization.deny_new(user, channel, asking=True)
         if line is not None:
             raise _Refused(line)
 

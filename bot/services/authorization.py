@@ -114,12 +114,16 @@ class PolicyAuthorization:
         """See `Authorization.can_manage`."""
         return self._policy.can_manage(user, card)
 
-    async def is_shared(self, channel: ChannelRef) -> bool:
+    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
         """See `Authorization.is_shared`."""
-        return await self._shared_channels.is_shared(channel)
+        return await self._shared_channels.is_shared(channel, fresh=fresh)
 
-    async def quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
-        """See `Authorization.quota_error`."""
+    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
+        """See `Authorization.deny_new`."""
+        reason = await self.deny_reason(user, channel)
+        return reason if reason is not None else await self._quota_error(user, channel.team, asking=asking)
+
+    async def _quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
         rules = self._policy
         # A question has been counted among the follows when it was stored, and is among those of the hour.
         if (

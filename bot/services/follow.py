@@ -144,7 +144,7 @@ class FollowService:
         """Raises _Refused, OmniError, BoardError, and StoreUnavailable."""
         person = question.user
         place = await self._targets.resolve(question.place, person)
-        if (line := await self._refusal(person, place)) is not None:
+        if (line := await self._authorization.deny_new(person, place, asking=False)) is not None:
             raise _Refused(line)
         job = await self._job(reference)
         if job is None:
@@ -216,12 +216,6 @@ class FollowService:
         if isinstance(reference, Conversation):
             return await self._omni.newest_job(reference)
         return reference
-
-    async def _refusal(self, user: UserId, channel: ChannelRef) -> str | None:
-        """Why the person may follow nothing here, or nothing more."""
-        if (line := await self._authorization.deny_reason(user, channel)) is not None:
-            return line
-        return await self._authorization.quota_error(user, channel.team, asking=False)
 
     async def _destination(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
         """Where the card goes. A request that Slack has no time for is not lost, unless it was to be private: it is

@@ -1,4 +1,4 @@
-"""Where people of another organisation read along. A place that Slack does not let the bot see counts as such."""
+"""Finds out which channels people of another organization can read."""
 
 import asyncio
 
@@ -11,43 +11,37 @@ from bot.services.lookups import Lookups
 log = structlog.get_logger()
 
 KNOWN_FOR_SECONDS = 60.0
-"""How long it counts for what is begun there what Slack says of a place: Slack takes about 50 questions a minute
+"""How long an answer of Slack counts for new cards. Slack takes about 50 `conversations.info` requests a minute
 (docs.slack.dev/reference/methods/conversations.info, tier 3)."""
-KNOWN_AT_THE_END_FOR_SECONDS = 5.0
-"""The same for what ends there: for many jobs of one place that end together."""
-WAITED_FOR_SECONDS = 5.0
-"""How long a person waits for what Slack says of a place."""
+FRESH_FOR_SECONDS = 5.0
+"""How long it counts as fresh, so that many jobs that end together in one channel cause one request."""
+WAIT_SECONDS = 5.0
+"""How long a user waits for Slack's answer."""
 
 
 class SharedChannels:
-    """Tells in which places no answer may be posted."""
+    """Answers whether a channel is shared, from a cache in front of Slack."""
 
     def __init__(self, directory: SlackDirectory, *, allow_shared: bool) -> None:
-        """`allow_shared`: the operator lets answers be posted anywhere; then Slack is asked nothing."""
+        """`allow_shared`: the operator allows answers in shared channels, so Slack is not asked."""
         self._lookups: Lookups[ChannelRef, ConversationInfo] = Lookups(directory.conversation)
         self._allow_shared = allow_shared
 
-    async def is_shared(self, channel: ChannelRef) -> bool:
-        """Whether it is known that no answer may be posted there. False also where Slack is slow: `is_shared_now` is
-        asked before anything is posted."""
-        try:
-            async with asyncio.timeout(WAITED_FOR_SECONDS):
-                return await self._look(channel, KNOWN_FOR_SECONDS)
-        except TimeoutError:
-            log.info("venue not known yet", channel=channel.id)
-            return False
+    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
+        """Return whether no answer may be posted because the channel is shared. True if Slack refuses to say.
 
-    async def is_shared_fresh(self, channel: ChannelRef) -> bool:
-        """The same for what is about to be posted: asked anew, and for as long as Slack does not answer, since nothing
-        could be posted either."""
-        return await self._look(channel, KNOWN_AT_THE_END_FOR_SECONDS)
-
-    async def _look(self, channel: ChannelRef, known_for_seconds: float) -> bool:
-        """True where Slack won't say."""
+        `fresh`: for a message that is about to be posted. Waits until Slack answers, since nothing could be posted
+        before either. Without it, False after WAIT_SECONDS: the post checks again.
+        """
         if self._allow_shared or is_direct(channel):
             return False
+        known_for = FRESH_FOR_SECONDS if fresh else KNOWN_FOR_SECONDS
         try:
-            return (await self._lookups.get(channel, known_for_seconds=known_for_seconds)).is_shared
+            async with asyncio.timeout(None if fresh else WAIT_SECONDS):
+                return (await self._lookups.get(channel, known_for_seconds=known_for)).is_shared
+        except TimeoutError:
+            log.info("channel not known yet", channel=channel.id)
+            return False
         except SlackError as error:
-            log.warning("venue not known", channel=channel.id, code=error.code)
+            log.warning("channel not known", channel=channel.id, code=error.code)
             return True

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from slack_bolt.async_app import AsyncApp
@@ -166,7 +167,7 @@ def build_components(
         thread=thread,
         block_support=palette,
         outcomes=outcomes,
-        is_shared=venues.is_shared_fresh,
+        is_shared=partial(venues.is_shared, fresh=True),
         now=world.now,
         tenant=rules.tenant,
         metrics=world.metrics,
@@ -247,7 +248,6 @@ def build_components(
             omni=world.questions, cards=world.cards, authorization=access, start=runner.start
         ),
         authorization=access,
-        is_shared=venues.is_shared_fresh,
         interactions=errands,
         team=world.team,
     )

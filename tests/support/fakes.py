@@ -1020,11 +1020,11 @@ class FakeAccess:
     def can_manage(self, user: UserId, card: Card) -> bool:
         return user not in self.idle and (not self.only_requesters or user == card.requester)
 
-    async def is_shared(self, channel: ChannelRef) -> bool:
+    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
         return channel in self.shared
 
-    async def quota_error(self, user: UserId, _team: TeamId, *, asking: bool) -> str | None:
-        return self.limited.get(user)
+    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
+        return await self.deny_reason(user, channel) or self.limited.get(user)
 
 
 class FakeMeter:

@@ -105,7 +105,6 @@ class Counter:
         self.access = FakeAccess()
         self.views = RememberingViews()
         self.board = FakeBoard()
-        self.shared: set[ChannelRef] = set()
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
@@ -117,13 +116,9 @@ class Counter:
             ask_service=cast(AskService, self.desk),
             cancel_service=cast(CancelService, self.desk),
             authorization=self.access,
-            is_shared=self._is_shared,
             interactions=self.errands,
             team=TEAM,
         )
-
-    async def _is_shared(self, channel: ChannelRef) -> bool:
-        return channel in self.shared
 
     async def _whisper(self, response_url: str, message: Message) -> None:
         if self.refusals:

@@ -253,7 +253,7 @@ async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> Non
 @pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
 async def test_where_others_read_along_nothing_of_the_answer_is_shown(button: str) -> None:
     counter = Counter()
-    counter.shared = {HERE}
+    counter.access.shared = {HERE}
     await counter.press(getattr(counter.handlers, button), click())
     await counter.errands.drain()
     assert counter.desk.asked == [] and counter.told == [(URL, replies.not_shown_where_shared())]

@@ -30,7 +30,7 @@ from bot.domain.questions import OmniUserId
 from bot.rendering import replies
 from bot.services.authorization import PolicyAuthorization
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import KNOWN_FOR_SECONDS, WAITED_FOR_SECONDS, SharedChannels
+from bot.services.shared_channels import KNOWN_FOR_SECONDS, WAIT_SECONDS, SharedChannels
 from bot.user_limit import UserLimit, act_for, acting_for
 from tests.support.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
 
@@ -196,26 +196,24 @@ async def test_one_person_follows_and_asks_only_so_much() -> None:
     door = Door(most_open_follows=2, most_asks_per_hour=3)
     other = ChannelRef(HERE.team, ChannelId("C0OTHER"))
     await door.watches.add(a_watch("one"))
-    assert await door.keeper.quota_error(ADA, HERE.team, asking=False) is None
+    assert await door.keeper.deny_new(ADA, HERE, asking=False) is None
     await door.watches.add(a_watch("two", other))
-    assert await door.keeper.quota_error(ADA, HERE.team, asking=False) == replies.too_many_follows(2)
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None
+    assert await door.keeper.deny_new(ADA, HERE, asking=False) == replies.too_many_follows(2)
+    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None
     door.asks.asked_at[GRACE] = [now()] * 3
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None, (
-        "the one at hand is among them"
-    )
+    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None, "the one at hand is among them"
     door.asks.asked_at[GRACE] = [now()] * 4
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) == replies.too_many_questions(3)
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=False) is None, "following is no asking"
+    assert await door.keeper.deny_new(GRACE, HERE, asking=True) == replies.too_many_questions(3)
+    assert await door.keeper.deny_new(GRACE, HERE, asking=False) is None, "following is no asking"
     await asyncio.sleep(3_601)
-    assert await door.keeper.quota_error(GRACE, HERE.team, asking=True) is None
+    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None
 
 
 async def test_limits_that_can_not_be_read_are_an_error() -> None:
     door = Door()
     door.watches.error = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
-        await door.keeper.quota_error(ADA, HERE.team, asking=False)
+        await door.keeper.deny_new(ADA, HERE, asking=False)
 
 
 async def test_a_channel_is_shared_where_slack_says_so() -> None:
@@ -249,10 +247,10 @@ async def test_a_slow_slack_makes_no_channel_shared(error: SlackError) -> None:
     door = Door()
     door.directory.error = error
     assert not await door.keeper.is_shared(HERE)
-    assert asyncio.get_running_loop().time() == pytest.approx(WAITED_FOR_SECONDS)
+    assert asyncio.get_running_loop().time() == pytest.approx(WAIT_SECONDS)
     door.directory.error = None
     door.directory.venues[HERE] = ConversationInfo(is_shared=True)
-    assert await door.venues.is_shared_fresh(HERE), "who posts there asks again"
+    assert await door.venues.is_shared(HERE, fresh=True), "who posts there asks again"
 
 
 async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end() -> None:
@@ -263,7 +261,7 @@ async def test_slack_is_asked_once_for_all_who_want_to_know_and_anew_at_the_end(
     directory.venues[HERE] = ConversationInfo(is_shared=True)
     await asyncio.sleep(30)
     assert not await venues.is_shared(HERE), "known for a minute"
-    assert await asyncio.gather(*(venues.is_shared_fresh(HERE) for _ in range(50))) == [True] * 50
+    assert await asyncio.gather(*(venues.is_shared(HERE, fresh=True) for _ in range(50))) == [True] * 50
     assert directory.asked == [HERE] * 2
     assert await venues.is_shared(HERE)
 
@@ -277,14 +275,14 @@ async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:
         OutcomeUnknown("TimeoutError"),
         SlackBusy("ratelimited", 600.0),
     ]
-    assert not await venues.is_shared_fresh(HERE)
+    assert not await venues.is_shared(HERE, fresh=True)
     assert asyncio.get_running_loop().time() > 600
     await asyncio.sleep(10)
     directory.errors = [ScopeMissing("missing_scope")]
-    assert await venues.is_shared_fresh(HERE)
+    assert await venues.is_shared(HERE, fresh=True)
     directory.venues[HERE] = ConversationInfo(is_shared=True)
-    assert await venues.is_shared_fresh(HERE)
-    assert not await SharedChannels(directory, allow_shared=True).is_shared_fresh(HERE)
+    assert await venues.is_shared(HERE, fresh=True)
+    assert not await SharedChannels(directory, allow_shared=True).is_shared(HERE, fresh=True)
 
 
 async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
@@ -293,7 +291,7 @@ async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
     with capture_logs() as logs:
         await door.keeper.deny_reason(GRACE, HERE)
         await door.keeper.can_see(GRACE, a_job(user=ADA_IN_OMNI))
-        await door.keeper.quota_error(ADA, HERE.team, asking=False)
+        await door.keeper.deny_new(ADA, HERE, asking=False)
         with pytest.raises(NoOmniUser):
             await door.keeper.omni_user_for(GRACE)
     lines = [(line["act"], line["user"], line["outcome"]) for line in logs if line["event"] == "audit"]
