@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.benchmarks import delay, load, sockets, structure, takes, webhooks
+from tests.benchmarks import delay, load, sockets, spender, structure, takes, webhooks
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.delay import Cell, Measured
 from tests.benchmarks.plot import plot
@@ -29,6 +29,7 @@ CELLS = (
     (5_000, 500, 1),
 )
 """Jobs, requests a minute, and how often it is done with other jobs: the fewer jobs, the more chance is in a mean."""
+SPENDER_SEEDS = 4
 PICTURE = Path(__file__).parents[2] / ".github" / "pictures" / "delay.svg"
 HEADING = (
     f"{'jobs':>5} {'a minute':>8}  {'bot':<12} {'delivered':>11} {'mean s':>7} {'p95 s':>7} {'max s':>7} "
@@ -119,11 +120,45 @@ def told() -> None:
         )
 
 
+def spenders() -> None:
+    """Virtual time, on all cores: how much later others see their answers while one person asks for all they can."""
+    _say(
+        "\nFive jobs of other people while one person asks for all they can; virtual time, 60 requests a minute\n"
+        "the person does   bot             answers  delay mean s  worst s  later mean s  worst s  "
+        "card after worst s  polls of them  all requests  429s"
+    )
+    works = [(), *((kind,) for kind in spender.KINDS), tuple(spender.KINDS)]
+    with ProcessPoolExecutor() as pool:
+        runs = {
+            (kinds, bot): [pool.submit(spender.measure, seed, kinds, bot) for seed in range(SPENDER_SEEDS)]
+            for kinds in works
+            for bot in spender.BOTS
+        }
+        for (kinds, bot), pending in runs.items():
+            spent = [run.result() for run in pending]
+            alone = [run.result() for run in runs[(), bot]]
+            delays = [seconds for one in spent for seconds in one.delays.values()]
+            later = [
+                seconds - calm.delays[job]
+                for one, calm in zip(spent, alone, strict=True)
+                for job, seconds in one.delays.items()
+            ]
+            name = "all of these" if len(kinds) > 1 else (kinds or ("nothing",))[0]
+            _say(
+                f"{name:<16}  {bot:<14}  {len(delays):7}  {statistics.fmean(delays):12.2f}  {max(delays):7.1f}  "
+                f"{statistics.fmean(later):12.2f}  {max(later):7.1f}  "
+                f"{max(seconds for one in spent for seconds in one.cards.values()):18.1f}  "
+                f"{sum(one.polls for one in spent):13}  {sum(one.requests for one in spent):12}  "
+                f"{sum(one.refused for one in spent):4}"
+            )
+
+
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "delay": delays,
     "sockets": over_sockets,
     "load": loads,
     "webhooks": told,
+    "spender": spenders,
     "structure": structure.show,
 }
 

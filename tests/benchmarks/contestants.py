@@ -56,8 +56,8 @@ def optimum() -> Iterator[None]:
     with (
         patch.object(DurationModel, "survival", property(lambda _: known, lambda *_: None), create=True),
         patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(ratelimit, "omni_gate", requests),
-        patch.object(workspace, "edit_gate", edits),
+        patch.object(ratelimit, "omni_limiter", requests),
+        patch.object(workspace, "edit_limiter", edits),
     ):
         yield
 

@@ -20,6 +20,7 @@ _BUTTONS = {
     "resume": "resume_following",
     "cancel": "cancel_job",
     "retry": "retry_job",
+    "data": "show_data",
 }
 
 
@@ -84,7 +85,7 @@ class People:
             case "follow" | "chat" | "ask" | "list" | "help" | "nonsense":
                 if action.person in place.members and not place.archived:
                     self._command(action, place)
-            case "stop" | "resume" | "forge" | "cancel" | "retry":
+            case "stop" | "resume" | "forge" | "cancel" | "retry" | "data":
                 self._click(action, place)
             case "delete":
                 self._delete_card(action, place)

@@ -55,8 +55,8 @@ class Action:
 
     at: float
     kind: str
-    """follow, chat, ask, retry, cancel, stop, forge, resume, list, help, nonsense, delete, archive, unarchive, expel,
-    invite, revoke, reinstall."""
+    """follow, chat, ask, retry, cancel, data, stop, forge, resume, list, help, nonsense, delete, archive, unarchive,
+    expel, invite, revoke, reinstall."""
     person: str
     place: str
     job: int = 0
