@@ -22,7 +22,7 @@ Format = Literal["text", "json"]
 LONGEST_VALUE = 2_000
 
 LONGEST_TRACE = 20_000
-"""Characters of a value in a line, and of a stack trace."""
+"""Most characters of a stack trace. LONGEST_VALUE: of any other value."""
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -40,33 +40,33 @@ _SECRETS = re.compile(
 _PASSWORD_IN_ADDRESS = re.compile(r"(\w://[^\s:/@]*:)[^\s/]+(?=@)")
 
 LINES_PER_MINUTE = 20
-"""How many warnings or errors one place in the code may log."""
+"""Most warnings or errors per line of code."""
 
 _SHORTEST_KNOWN = 6
-"""Characters. A shorter secret is a part of too many words to be blanked out by its letters."""
+"""Shortest secret that is searched for. A shorter one would match inside ordinary words."""
 
 
 class RepeatLimit(logging.Filter):
-    """Bounds the warnings and errors that one place in the code logs, so that no stranger can fill the disk.
+    """Limit the warnings and errors per line of code, so that no outsider can fill the disk.
 
-    The last line of a minute says that more are left out, the first one afterwards how many were. Information lines,
-    and so the audit trail, are never left out.
+    The last line of a minute is marked `more_left_out`, the first one of the next minute with the number `left_out`.
+    Info lines, and so the audit trail, are never dropped.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[tuple[str, int], _Minute] = {}
+        self._minutes: dict[tuple[str, int], _Minute] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written."""
+        """Return whether to write the line."""
         if record.levelno < logging.WARNING:
             return True
-        place, now = (record.pathname, record.lineno), monotonic()
-        minute = self._places.get(place)
+        source, now = (record.pathname, record.lineno), monotonic()
+        minute = self._minutes.get(source)
         if minute is None or now - minute.began >= 60.0:
             if minute is not None and minute.lines > LINES_PER_MINUTE:
                 record.left_out = minute.lines - LINES_PER_MINUTE
-            minute = self._places[place] = _Minute(now)
+            minute = self._minutes[source] = _Minute(now)
         minute.lines += 1
         if minute.lines == LINES_PER_MINUTE:
             record.more_left_out = True
@@ -81,7 +81,7 @@ class _Minute:
 
 
 def _add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add what `RepeatLimit` has noted."""
+    """Add the marks of `RepeatLimit` to the event."""
     for name in ("left_out", "more_left_out"):
         value = getattr(event["_record"], name, None)
         if value is not None:
@@ -90,44 +90,46 @@ def _add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 class Redaction:
-    """Blanks out whatever looks like a secret, and the secrets that are known, in whatever is logged: also inside lists
-    and exceptions. The last line of defence: nothing that is logged should hold any."""
+    """Replaces secrets in all values of an event, known ones and those with a typical form.
+
+    A last line of defense: no caller should log a secret.
+    """
 
     def __init__(self, known: Collection[str] = ()) -> None:
-        """`known`: secrets that are told by their letters, such as a database's password."""
-        # A secret that begins with another one has to be found first, or its end is left.
+        """`known`: secrets without a typical form, such as a database password."""
+        # The longest first: where one secret begins with another, the rest of it would be left.
         longest_first = sorted(
             {each for each in known if len(each) >= _SHORTEST_KNOWN}, key=len, reverse=True
         )
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """The event as it may be written."""
+        """Redact, cut and escape the values of an event."""
         for key, value in event.items():
             if not isinstance(value, bool | int | float | None):
                 longest = LONGEST_TRACE if key == "exception" else LONGEST_VALUE
-                event[key] = _fitting(self._blank_out(str(value)), longest)
+                event[key] = _fitting(self._redact(str(value)), longest)
         return event
 
-    def _blank_out(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         text = _SECRETS.sub(_REDACTED, text)
         text = _PASSWORD_IN_ADDRESS.sub(rf"\1{_REDACTED}", text)
         return self._known.sub(_REDACTED, text) if self._known else text
 
 
 def _fitting(text: str, longest: int) -> str:
-    """The text within a length, its control characters written out: what others sent must not drive a terminal."""
+    """Cut the text, and escape control characters so that foreign text can't control a terminal."""
     text = text if len(text) <= longest else f"{text[:longest]}…"
     return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def configure(level: str, style: Format = "text", secrets: Collection[str] = ()) -> None:
-    """Write our own events from `level` on, and the libraries' from `warning` on: theirs can hold bodies.
+    """Log the bot's events from `level` up, and the libraries' from `warning` up: theirs can contain message bodies.
 
     Args:
         level: debug, info, warning or error.
-        style: key=value, or a JSON object per line.
-        secrets: what is blanked out wherever it stands.
+        style: key=value, or one JSON object per line.
+        secrets: texts to redact everywhere.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -145,7 +147,7 @@ def configure(level: str, style: Format = "text", secrets: Collection[str] = ())
         cache_logger_on_first_use=True,
     )
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A character that the output can't hold must not cost the line.
+        # A character that the output can't encode must not lose the line.
         sys.stdout.reconfigure(errors="backslashreplace")
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(
@@ -165,38 +167,38 @@ def configure(level: str, style: Format = "text", secrets: Collection[str] = ())
     root.handlers = [output]
     root.setLevel(logging.WARNING)
     logging.getLogger("bot").setLevel(level.upper())
-    logging.getLogger(LOGGER).setLevel(logging.INFO)  # whatever else is left out
+    logging.getLogger(LOGGER).setLevel(logging.INFO)  # at every level
 
 
 def _renderer(style: Format) -> Processor:
     if style == "json":
         return structlog.processors.JSONRenderer()
     return structlog.processors.LogfmtRenderer(
-        key_order=["timestamp", "level", "event", "errand", "follow"], drop_missing=True, bool_as_flag=False
+        key_order=["timestamp", "level", "event", "interaction", "job"], drop_missing=True, bool_as_flag=False
     )
 
 
 def begin_interaction() -> None:
-    """From here on, lines are about something that a person has just done; an id tells it from all else."""
-    bind_contextvars(errand=uuid4().hex[:8])
+    """Add the random id of a new interaction to the lines of this task."""
+    bind_contextvars(interaction=uuid4().hex[:8])
 
 
-def begin_follow(job: JobId) -> None:
-    """From here on, lines are about this follow, and no more about the errand for which it was begun."""
+def begin_tracking(job: JobId) -> None:
+    """Add the job to the lines of this task, instead of the interaction that started it."""
     clear_contextvars()
-    bind_contextvars(follow=job)
+    bind_contextvars(job=job)
 
 
 def bind_job(job: JobId) -> None:
-    """From here on, lines are also about this follow. Its id is its job's: a job has one follow."""
-    bind_contextvars(follow=job)
+    """Add the job to the lines of this task."""
+    bind_contextvars(job=job)
 
 
 LOGGER = "bot.audit"
 
 
 class Act(StrEnum):
-    """What a person did, or wanted to."""
+    """What a user did, or tried to do."""
 
     ASK = "ask"
     FOLLOW_UP = "follow up"
@@ -204,7 +206,7 @@ class Act(StrEnum):
     FOLLOW = "follow"
     CANCEL = "cancel"
     USE = "use"
-    """Anything at all: what is refused to people who may not use the bot."""
+    """Any use of the bot, by a user who may not use it."""
 
 
 _log = structlog.get_logger(LOGGER)
@@ -213,10 +215,7 @@ _log = structlog.get_logger(LOGGER)
 def audit(
     act: Act, user: UserId, channel: ChannelRef | None, outcome: str, *, job: JobId | None = None
 ) -> None:
-    """Write a line: who, where, which job, and what came of it, in words of ours.
-
-    `channel`: None where what is refused has none, such as a job that a list leaves out.
-    """
+    """Log what a user did. `channel`: None if there is none, as for a job left out of a list."""
     where = {} if channel is None else {"team": channel.team, "channel": channel.id}
     which = {} if job is None else {"job": job}
     _log.info("audit", act=act.value, user=user, **where, **which, outcome=outcome)

@@ -1,4 +1,4 @@
-"""What a job, a card, a question, a user and a message are, and which errors there are. Pure, no asyncio."""
+"""Jobs, cards, questions, users, messages and errors, and the ports to the outside. Pure."""
 
 from bot.domain.access import AccessPolicy, Authorization, is_direct
 from bot.domain.cards import (

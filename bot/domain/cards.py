@@ -1,4 +1,4 @@
-"""Who follows which job where, and what they have been shown and told of it."""
+"""Cards: which job is shown in which channel, who follows it, and what was already posted."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,134 +10,134 @@ from bot.domain.jobs import JobId, JobState
 TeamId = NewType("TeamId", str)
 """A Slack workspace, `T…`."""
 ChannelId = NewType("ChannelId", str)
-"""A Slack conversation: `C…`, `G…`, or `D…` for a direct message."""
+"""A Slack channel: `C…`, `G…`, or `D…` for a direct message."""
 UserId = NewType("UserId", str)
-"""A Slack person, `U…` or `W…`."""
+"""A Slack user, `U…` or `W…`."""
 MessageTs = NewType("MessageTs", str)
-"""A Slack message's timestamp, which is also its id within the channel."""
+"""Timestamp of a Slack message, which is also its id within the channel."""
 CardId = NewType("CardId", str)
-"""Ours: a random UUID, also written into the metadata of what is posted for the watch."""
+"""Random UUID of a card, also in the metadata of its messages."""
 FencingToken = NewType("FencingToken", str)
-"""Ours: a random UUID that each follow of a job writes on the watches it tends. The newest one holds."""
+"""Random UUID that each tracker writes to its cards' rows. Writes with an older token are rejected."""
 
 ReplyKind = NewType("ReplyKind", str)
-"""Which of the replies that go on from a card: a thread holds each at most once."""
+"""Kind of a thread reply. A card has at most one of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelRef:
-    """Where a card is or goes. There is at most one watch of a job in a place."""
+    """A channel and its workspace. It has at most one open card of a job."""
 
     team: TeamId
     id: ChannelId
 
 
 NEEDS_REDRAW = "doubted"
-"""Stands for the fingerprint of a card that may have been edited since it was last drawn: it has to be drawn anew."""
+"""Stored instead of the fingerprint of a card that may have been edited since, and has to be redrawn."""
 
 _ENDING = "ending "
 
 
 def ending(token: FencingToken | None) -> str | None:
-    """Stands for the fingerprint while the follow with that claim edits the card to say how the job ended, in the 32
-    characters of the column. Another edit that begins replaces it."""
+    """Value stored instead of the fingerprint while the tracker with this token does the final update.
+
+    Cut to the 32 characters of the column. The next edit replaces it.
+    """
     return _ENDING + token[:25] if token else None
 
 
 class CardFailure(Enum):
-    """Why there is no card, and the bot does not try for one any more."""
+    """Why a card could not be posted."""
 
     NOWHERE = auto()
-    """The bot can't post in the place nor in the person's direct messages."""
+    """The bot can post neither in the channel nor in the user's direct messages."""
     NO_SUCH_JOB = auto()
-    """Omni knows no such job."""
+    """Omni has no such job."""
     KEY_REFUSED = auto()
     """Omni refuses the bot's key."""
     UNCONFIRMED = auto()
-    """Slack did not say whether it took the card, and it can't be looked for."""
+    """Slack did not confirm the post, and the bot can't search for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card: a job followed in one place by one or more people.
+    """The message about a job in one channel, and its followers.
 
-    Each fact that can't be taken back in Slack is stored as an intent before it is tried and as a
-    timestamp after it, so that whoever takes the watch up again knows what may have happened.
+    Every post is stored before it is tried (`…_started_at`) and after it succeeded (`…_ts`), so that the next tracker
+    of the job knows what may have been posted.
     """
 
     id: CardId
     job: JobId
     channel: ChannelRef
     requester: UserId
-    """Who followed first, for good; not a follower after they stopped following, or where the watch was moved to
-    another follower's direct messages."""
+    """The first user who asked for the card. Never changes, even if this user stops following."""
     followers: tuple[UserId, ...]
-    """Who is told, in the order they came."""
+    """Users to notify, in the order in which they joined."""
     requested_at: datetime
-    """When the command came, aware UTC."""
+    """When the command arrived, aware UTC."""
     post_started_at: datetime | None = None
-    """When posting the card was last begun."""
+    """When the latest try to post the card began."""
     message_ts: MessageTs | None = None
-    """The card's ts, once Slack has answered."""
+    """The card's message ts, once posted."""
     is_message_gone: bool = False
-    """Slack says that the card was deleted or can't be edited any more."""
+    """Whether Slack reported the message as deleted or no longer editable."""
     shown_fingerprint: str | None = None
-    """The fingerprint of the message that Slack holds now; DOUBTED, or None, where nobody knows."""
+    """Fingerprint of the message in Slack; NEEDS_REDRAW, `ending(…)` or None if unknown."""
     completion_reply_started_at: datetime | None = None
-    """When posting the thread reply was last begun; of a watch that was given up, telling its followers."""
+    """When the latest try to post the completion reply began or, after a card failure, to notify the followers."""
     completion_reply_ts: MessageTs | None = None
-    """The thread reply's ts, once Slack has answered."""
+    """The completion reply's message ts, once posted."""
     closed_at: datetime | None = None
-    """When there was nothing left to show or tell."""
+    """When the card was finished: nothing is left to show or report."""
     ended: bool = False
-    """The card says how the job ended, and must never say anything else again."""
+    """Whether the card shows how the job ended. It is never edited after that."""
     token: FencingToken | None = None
-    """Whose writes count: those of the follow with this claim, and no other's."""
+    """Token of the tracker that may write to the row."""
     resumed_at: datetime | None = None
-    """When somebody last joined it or asked to go on with it."""
+    """When a user last joined or pressed *Resume*."""
     thread: MessageTs | None = None
-    """The thread in which the card is a reply; None: the card stands by itself, and has a thread of its own."""
+    """Thread in which the card is a reply; None if the card starts its own thread."""
     asked_by_bot: bool = False
-    """The bot has begun the job itself, so it exists, whatever Omni says of it at first."""
+    """Whether the bot submitted the job. Then it exists even if Omni does not find it at first."""
     cancelled_by: UserId | None = None
-    """Who asked Omni, by a button here or on another card, to cancel the job."""
+    """User who cancelled the job with a button, on this card or another."""
     retried_by: UserId | None = None
-    """Who has had the same question asked again."""
+    """User who asked the same question again."""
     outcome: JobState | None = None
-    """How the job ended, where the watch was closed over that. UNKNOWN: Omni did not know the job any more, and will be
-    asked once more."""
+    """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
     failure: CardFailure | None = None
-    """Why there is no card of a closed watch, which its followers are still to be told. It is forgotten after that."""
+    """Why a closed card could not be posted. Deleted once the followers were notified."""
 
     @property
     def tracked_since(self) -> datetime:
-        """From when the time is counted for which the bot looks after it."""
+        """Start of the time for which the bot tracks the job."""
         return self.resumed_at or self.requested_at
 
     @property
     def is_stale(self) -> bool:
-        """Whether its card has to be drawn anew, and can be."""
+        """Whether the message has to be redrawn, and can be."""
         return self.shown_fingerprint == NEEDS_REDRAW and not self.is_message_gone
 
     @property
     def may_show_the_end(self) -> bool:
-        """Whether an edit that says how the job ended was begun, and its outcome is not stored."""
+        """Whether a final update was begun whose outcome is not stored."""
         return self.shown_fingerprint is not None and self.shown_fingerprint.startswith(_ENDING)
 
     def is_message(self, channel: ChannelRef, message_ts: MessageTs) -> bool:
-        """Whether that is its card: a button names a watch, and is never believed."""
+        """Whether this is the card's message. The card id in a button is untrusted."""
         return self.channel == channel and self.message_ts == message_ts
 
     def thread_of(self, message_ts: MessageTs) -> MessageTs:
-        """The thread that replies to the card belong in: Slack has no threads within threads."""
+        """The thread for the card's replies: Slack has no threads within threads."""
         return self.thread or message_ts
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadReply:
-    """A reply that goes on from a card in its thread, stored as a `Card`'s facts are: as an intent, then as done."""
+    """A message in a card's thread, stored before it is posted and after, as in `Card`."""
 
     started_at: datetime
-    """When posting it was last begun."""
+    """When the latest try to post it began."""
     ts: MessageTs | None = None
-    """Its ts, once Slack has answered."""
+    """Its message ts, once posted."""

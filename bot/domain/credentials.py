@@ -1,4 +1,4 @@
-"""What opens a Slack workspace and the Omni that belongs to it, and who knows that of which workspaces."""
+"""Credentials of a Slack workspace and of its Omni, and where they come from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,28 +11,27 @@ from bot.domain.questions import ModelId
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One workspace in which the bot is installed. Two that are equal open the same."""
+    """Credentials of one workspace in which the bot is installed."""
 
     team: TeamId
     bot_user: UserId
     bot_id: str
     bot_token: str = field(repr=False)
-    """Slack's token of the bot in that workspace, `xoxb-…`."""
+    """The bot's Slack token in that workspace, `xoxb-…`."""
     omni_base_url: str
-    """Omni's address without `/api` and without a slash at its end."""
+    """Omni's URL without `/api` and without a slash at the end."""
     omni_api_token: str = field(repr=False)
     """Omni's API key."""
     requests_per_minute: int
-    """What Omni allows the key."""
+    """Omni's limit for the key."""
     default_model: ModelId | None = None
-    """The Omni model that is asked where a person has chosen none."""
+    """Omni model for users who have chosen none."""
     is_shut: bool = False
-    """Whether nobody of another workspace may use the bot there, whatever the settings say of teams: its Omni is its
-    own."""
+    """Whether users of other workspaces are refused even if the settings allow their team."""
 
     @property
     def omni_budget(self) -> str:
-        """The name of the key's budget of requests: the same for all who use it, and nothing that leads to it."""
+        """Name of the key's request budget: equal wherever the key is used, and without the key itself."""
         key = f"{self.omni_base_url} {self.omni_api_token}".encode()
         return f"omni {blake2b(key, digest_size=12).hexdigest()}"
 
@@ -42,19 +41,19 @@ class OmniAccount:
     """An Omni instance and the key to it."""
 
     base_url: str
-    """Without `/api` and without a slash at its end."""
+    """Without `/api` and without a slash at the end."""
     api_token: str = field(repr=False)
     requests_per_minute: int
-    """What Omni allows the key."""
+    """Omni's limit for the key."""
     default_model: ModelId | None = None
-    """The model that is asked where a person has chosen none."""
+    """Model for users who have chosen none."""
 
 
 class CredentialSource(Protocol):
-    """Knows the workspaces that the bot is to run in."""
+    """Source of the workspaces in which the bot runs."""
 
     async def list(self) -> Sequence[Credentials]:
-        """All of them, as they stand now; each team once.
+        """Return the current credentials, each team once.
 
         Raises:
             StoreUnavailable: the database that holds them did not answer.

@@ -1,4 +1,4 @@
-"""What an Omni AI job is: its id, its states, one frozen reading of it, and how people refer to it."""
+"""Omni AI jobs: id, state, snapshot, webhook events, and how users refer to a job."""
 
 import re
 import unicodedata
@@ -13,47 +13,46 @@ JobId = NewType("JobId", str)
 """A job's UUID, lower case with dashes."""
 
 LONGEST_ANSWER = 200_000
-"""Characters of an answer that Slack may show, as a file at most. The rest of a longer one is left in Omni."""
+"""Most characters of an answer that the bot keeps. The rest is read in Omni."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An Omni chat, which holds one or more jobs. `id` is its UUID, lower case with dashes."""
+    """An Omni chat of one or more jobs. `id` is its UUID, lower case with dashes."""
 
     id: str
 
 
 class JobState(StrEnum):
-    """Where a job stands. Names and meanings are Omni's (`GET /api/v1/ai/jobs/{jobId}`, key `state`).
+    """State of a job, as Omni names it (`GET /api/v1/ai/jobs/{jobId}`, key `state`).
 
-    QUEUED, EXECUTING and DELIVERING usually follow each other, but a poll may skip any of them and
-    Omni does not promise that a job never goes back, so nothing here relies on the order.
+    QUEUED, EXECUTING and DELIVERING usually come in this order, but Omni does not promise it.
     """
 
     QUEUED = "QUEUED"
-    """Accepted; no worker has taken it yet."""
+    """Accepted; no worker has started it yet."""
     EXECUTING = "EXECUTING"
-    """A worker thinks and queries; only now is there progress to report."""
+    """A worker is thinking and querying. Only this state has progress."""
     DELIVERING = "DELIVERING"
-    """The answer exists and is being finalised; too late to cancel."""
+    """The answer exists and is being finalized; too late to cancel."""
     COMPLETE = "COMPLETE"
-    """Final: the answer is there. (Not `COMPLETED`.)"""
+    """Final: the answer is available. (Not `COMPLETED`.)"""
     FAILED = "FAILED"
     """Final: Omni gave up; `error` says why."""
     CANCELLED = "CANCELLED"
-    """Final: a person stopped it."""
+    """Final: a user stopped it."""
     UNKNOWN = "UNKNOWN"
-    """Not Omni's: a state this version has never heard of. Counts as still running."""
+    """Not Omni's: a state that this version does not know. Counts as running."""
 
     @property
     def is_final(self) -> bool:
-        """Whether Omni will never change the job again."""
+        """Whether the job has ended."""
         return self in (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the AI is doing now. Omni reports it while EXECUTING, and not from the first moment."""
+    """What the AI is doing. Omni reports it only while EXECUTING, and not from the start."""
 
     message: str
     iteration: int | None = None
@@ -61,7 +60,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job FAILED. Only the message is promised by Omni."""
+    """Why a job failed. Omni promises only the message."""
 
     message: str
     code: str | None = None
@@ -70,28 +69,27 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One reading of a job's status. Times are aware UTC; what Omni left out or sent as null is None."""
+    """Snapshot of a job. Times are aware UTC; a field that Omni left out or sent as null is None."""
 
     id: JobId
     state: JobState
     raw_state: str
-    """The state as Omni spelt it, at most 100 characters without controls; differs from `state` only for UNKNOWN."""
+    """The state as Omni spells it, at most 100 characters. Differs from `state` only for UNKNOWN."""
     prompt: str = field(default="", repr=False)
     chat_url: str | None = field(default=None, repr=False)
-    """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""
+    """`omniChatUrl` as received and not validated; see `chat_link`."""
     topic: str | None = None
     conversation: str | None = None
-    """The UUID of the chat that the job is part of, and that can be gone on in."""
+    """UUID of the chat that the job is part of."""
     user: str | None = None
-    """The UUID of the Omni user in whose name it runs."""
+    """UUID of the Omni user who runs it."""
     model: str | None = None
-    """The UUID of the model that was asked; None where Omni does not know it."""
+    """UUID of the model."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
-    """`resultSummary`, Markdown, of at most LONGEST_ANSWER characters. COMPLETE only, and even then Omni may leave it
-    out."""
+    """`resultSummary`: Markdown, at most LONGEST_ANSWER characters. COMPLETE only, and optional even then."""
     answer_is_cut: bool = False
-    """Whether Omni has more of the answer."""
+    """Whether the answer is longer in Omni."""
     error: JobError | None = field(default=None, repr=False)
     created_at: datetime | None = None
     execution_started_at: datetime | None = None
@@ -99,21 +97,21 @@ class Job:
     """COMPLETE and FAILED only."""
     cancelled_at: datetime | None = None
     cancelled_by: str | None = None
-    """The Omni user id of whoever cancelled, where known."""
+    """UUID of the Omni user who cancelled it."""
 
     @property
     def begun_at(self) -> datetime | None:
-        """When a worker took it up, or if Omni does not say so, when it was created."""
+        """When a worker started it or, if Omni does not say, when it was created."""
         return self.execution_started_at or self.created_at
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it ended, in whichever way; None while it runs, and where Omni does not say so."""
+        """When it ended; None while it runs, and if Omni does not say."""
         return self.completed_at or self.cancelled_at
 
     @property
     def duration_seconds(self) -> float | None:
-        """From creation to the end, or None while that is not known."""
+        """Time from creation to the end, if both are known."""
         if self.ended_at is None or self.created_at is None:
             return None
         return max(0.0, (self.ended_at - self.created_at).total_seconds())
@@ -124,7 +122,7 @@ _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 _BARE_ID = re.compile(_UUID)
 
 _ORIGIN = r"(?:https://[^/\s?#@<>|]+|http://(?:127\.0\.0\.1|localhost)(?::\d+)?)"
-"""On loopback, where the demo runs, http will do, as in `link`."""
+"""http is enough on loopback, where the demo runs, as in `chat_link`."""
 
 _CHAT_URL = re.compile(rf"{_ORIGIN}/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
 
@@ -139,16 +137,13 @@ _LONGEST_REFERENCE = 2_000
 
 
 def parse_reference(text: str) -> JobId | Conversation:
-    """Read what follows `/omni-job`: a job's UUID, or the address of an Omni chat.
+    """Parse the argument of `/omni-job`: the UUID of a job, or the URL of an Omni chat.
 
-    Accepts what Slack and people wrap around an id: backticks, quotes, `<…>`, `<url|label>`, capitals.
-    The host of a chat address is not judged: only the UUID in it is ever used.
-
-    Returns:
-        The job's id, or the conversation where a chat address was given.
+    Ignores case and the characters that Slack and users put around an id: backticks, quotes, `<…>`, `<url|label>`.
+    Any host is accepted, because only the UUID of a chat URL is used.
 
     Raises:
-        NotAReference: anything else; says what to type instead.
+        NotAJobReference: the text is neither. The message says what to type instead.
     """
     if len(text) > _LONGEST_REFERENCE:
         raise NotAJobReference("That is too long for a job id.")
@@ -159,51 +154,50 @@ def parse_reference(text: str) -> JobId | Conversation:
     if chat := _CHAT_URL.fullmatch(reference):
         return Conversation(chat.group(1).lower())
     if len(reference.split()) > 1:
-        raise NotAJobReference("One job at a time, please: that was more than one word.")
+        raise NotAJobReference("One job at a time, please.")
     if reference.lower().startswith(("http://", "https://")):
         raise NotAJobReference(
-            "That address is not an Omni chat: those begin with `https://` and have `/chat/` and an id at the end."
+            "That link is not an Omni chat: its links begin with `https://` and end with `/chat/` and an id."
         )
     raise NotAJobReference("That is not an Omni job id.")
 
 
 def find_reference(text: str) -> str | None:
-    """The first id of a job, or address of a chat, in any text, ready to be read by `parse_reference`; None if it
-    holds neither. The id in a chat's address is not taken for a job's."""
+    """Find the first job id or chat URL in a text, for `parse_reference`. The id in a chat URL is no job id."""
     found = _ANYWHERE.search(text)
     return found.group() if found else None
 
 
 ON_ITS_WAY_SECONDS = 10.0
-"""How long after a job's end the word of it may still be on its way."""
+"""How long after the end of a job its webhook event may arrive."""
 
 
 class EventKind(Enum):
-    """What an event is about."""
+    """Kind of a webhook event."""
 
     ENDED = auto()
-    """The job has ended. How, Omni is asked."""
+    """The job has ended. A poll finds out how."""
     PROGRESS = auto()
-    """It works on something new."""
+    """The job has new progress."""
     UNCLEAR = auto()
-    """Something that this version does not understand."""
+    """Not understood by this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One word of Omni's about a job. It is a hint: how the job ended is never taken from it."""
+    """Webhook event about a job. Only a hint: the result is always polled."""
 
     kind: EventKind
     signed_at: float
-    """When Omni signed it, in seconds since 1970 by Omni's clock."""
+    """Unix time of the signature, by Omni's clock."""
     progress: Progress | None = field(default=None, repr=False)
     """PROGRESS only."""
 
 
 def was_missed_by_webhooks(before: Job | None, job: Job, now: datetime) -> bool:
-    """Whether a job has gone on in a way of which Omni would have told, had its word come.
+    """Whether a poll found a change for which a webhook event should have arrived.
 
-    It tells of progress and of answers and failures, not of a cancelling or of the first moment of a step.
+    Omni sends events about progress, answers and failures, but not about cancellations or the start of a step.
     Source: Omni's OpenAPI document, `webhookUrl` and `progressWebhookEnabled`.
     """
     if job.state in (JobState.COMPLETE, JobState.FAILED):
@@ -214,69 +208,68 @@ def was_missed_by_webhooks(before: Job | None, job: Job, now: datetime) -> bool:
 LOST_AFTER_ANSWERS = 3
 
 LOST_AFTER_SECONDS = 300.0
-"""A job that was seen counts as gone once Omni has said "not found" this often over this long: to end a follow while
-a server is being replaced costs its followers the answer, to ask for longer costs some requests."""
+"""A job that was seen before is missing after this many "not found" responses over this time. Giving up while
+Omni's server is being replaced would cost the followers the answer; waiting longer costs only some requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What is known of a job right now. Times are aware UTC."""
+    """Newest snapshot of a job, and the errors since then. Times are aware UTC."""
 
     job: Job | None = None
-    """The newest reading; None before the first."""
+    """Newest snapshot; None before the first."""
     seen_at: datetime | None = None
-    """When that reading was made."""
+    """When the snapshot was taken."""
     error: OmniError | None = None
-    """Why the latest question got no answer; None if it got one."""
+    """Why the latest poll failed; None if it succeeded."""
     failing_since: datetime | None = None
-    """When the first of the questions in a row that got no answer was asked."""
+    """When the first of the consecutive failed polls was made."""
     failures: int = 0
-    """How many questions in a row got no answer."""
+    """Number of consecutive failed polls."""
     not_found_count: int = 0
-    """How many answers in a row said that there is no such job."""
+    """Number of consecutive "not found" responses."""
     not_found_since: float | None = None
-    """When the first of those came, in seconds of a clock that nobody sets."""
+    """Monotonic time of the first of these, in seconds."""
     was_seen_before: bool = False
-    """A former process saw the job, or a card of it would not exist."""
+    """Whether an earlier process saw the job."""
     is_missing: bool = False
-    """Omni says that the job does not exist, which is final."""
+    """Whether Omni no longer has the job. Final."""
 
     @property
     def is_final(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Whether polling can end."""
         return self.is_missing or (self.job is not None and self.job.state.is_final)
 
     @property
     def has_ended(self) -> bool:
-        """Whether Omni says how the job ended."""
+        """Whether the snapshot shows how the job ended."""
         return not self.is_missing and self.job is not None and self.job.state.is_final
 
     def with_snapshot(self, job: Job, now: datetime) -> Self:
-        """What is known after an answer."""
+        """Apply the result of a poll."""
         return type(self)(job=job, seen_at=now)
 
     def with_progress(self, progress: Progress) -> Self:
-        """What is known after Omni has told by itself what the job does now. The first thing that is known of a job,
-        and what has gone on from there, is Omni's to answer."""
+        """Apply the progress of a webhook event. Ignored before the first poll and in later states."""
         job = self.job
         if job is None or job.state not in (JobState.QUEUED, JobState.EXECUTING):
             return self
         before = None if job.progress is None else job.progress.iteration
         if before is not None and progress.iteration is not None and progress.iteration < before:
-            return self  # overtaken on the way by a later one
+            return self  # a later event arrived first
         executing = JobState.EXECUTING
         return replace(self, job=replace(job, state=executing, raw_state=executing.value, progress=progress))
 
     def with_error(self, error: OmniError, now: datetime, seconds: float) -> Self:
-        """What is known after a question that failed. `seconds`: `now` by a clock that nobody sets."""
+        """Apply the error of a poll. `seconds`: monotonic time."""
         since = self.failing_since or now
         failed = replace(self, error=error, failing_since=since, failures=self.failures + 1)
         if not isinstance(error, JobNotFound):
             return replace(failed, not_found_count=0, not_found_since=None)
         first = seconds if self.not_found_since is None else self.not_found_since
-        answers = self.not_found_count + 1
+        count = self.not_found_count + 1
         was_seen = self.was_seen_before or self.job is not None
-        lost = answers >= LOST_AFTER_ANSWERS and seconds - first >= LOST_AFTER_SECONDS
+        is_lost = count >= LOST_AFTER_ANSWERS and seconds - first >= LOST_AFTER_SECONDS
         return replace(
-            failed, not_found_count=answers, not_found_since=first, is_missing=lost or not was_seen
+            failed, not_found_count=count, not_found_since=first, is_missing=is_lost or not was_seen
         )

@@ -1,4 +1,4 @@
-"""Messages and files as Slack shows them."""
+"""Slack messages and files."""
 
 import hashlib
 import json
@@ -11,32 +11,32 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What Slack is to show: `text` is what notifications and screen readers read, `blocks` what eyes see."""
+    """A Slack message: `text` for notifications and screen readers, `blocks` for display."""
 
     text: str = field(repr=False)
     blocks: tuple[Block, ...] = field(default=(), repr=False)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for messages that look the same; short enough to store."""
+        """Short hash of the content, stored instead of it."""
         content = json.dumps([self.text, self.blocks], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file for a conversation."""
+    """A file for a channel."""
 
     name: str
-    """The file's name, with its ending."""
+    """File name with extension."""
     title: str
-    """What stands above it."""
+    """Title above the file."""
     content: bytes = field(repr=False)
     """At least one byte."""
     alt: str | None = None
-    """What a picture shows, for people who can't see it."""
+    """Alternative text of a picture."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for files of the same name and content."""
+        """Short hash of name and content."""
         return hashlib.blake2b(self.name.encode() + b"\0" + self.content, digest_size=12).hexdigest()

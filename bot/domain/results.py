@@ -1,14 +1,14 @@
-"""What a job has found: the steps that the AI took, and each query's rows as Omni's CSV."""
+"""The result of a job: the steps of the AI, and the rows of each query as CSV."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
 PENDING = "pending"
-"""A query's status while its rows are still on their way, which may be so right after the job's end."""
+"""Status of a query whose rows are not available yet, as may be right after the job's end."""
 ERROR = "error"
 GENERATE_QUERY = "generate_query"
 SUMMARIZE = "summarize"
-"""The types of action that mean something here. A job may have any others."""
+"""Action types that the bot treats specially. A job may have any others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +17,25 @@ class Step:
 
     type: str
     message: str = field(default="", repr=False)
-    """What Omni says of it; may be Markdown."""
+    """Omni's text about the step; may be Markdown."""
     at: datetime | None = None
     """Aware UTC."""
     query: str | None = field(default=None, repr=False)
-    """The query's name, where it ran one that has a name."""
+    """Name of the query that it ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryData:
-    """One query and its rows. What Omni left out or sent as null is None."""
+    """One query and its rows. A field that Omni left out or sent as null is None."""
 
     name: str | None = field(default=None, repr=False)
     status: str | None = None
     csv: str | None = field(default=None, repr=False)
-    """The heading and the rows. Numbers in it are formatted for people."""
+    """Header and rows. Numbers are formatted for display."""
     is_truncated: bool = False
     """Omni cut rows off."""
     total_rows: int | None = None
-    """How many there are in the database."""
+    """Number of rows in the database."""
     has_results: bool | None = None
 
     @property
@@ -48,11 +48,11 @@ class QueryData:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """One reading of a job's result."""
+    """The result of a job."""
 
     topic: str | None = None
     chat_url: str | None = field(default=None, repr=False)
-    """`omniChatUrl` as received; whether it may become a link is decided where it is rendered."""
+    """`omniChatUrl` as received and not validated; see `chat_link`."""
     steps: tuple[Step, ...] = field(default=(), repr=False)
     queries: tuple[QueryData, ...] = field(default=(), repr=False)
 
@@ -63,11 +63,11 @@ class JobResult:
 
     @property
     def last_step_at(self) -> datetime | None:
-        """When the AI did the last thing that Omni dates: about when the job ended."""
+        """Time of the last dated step: about the end of the job."""
         return max((step.at for step in self.steps if step.at is not None), default=None)
 
     @property
     def size(self) -> int:
-        """About how many characters it holds."""
+        """Approximate number of characters."""
         rows = sum(len(query.csv or "") for query in self.queries)
         return rows + sum(len(step.message) for step in self.steps)

@@ -1,4 +1,4 @@
-"""Text from Omni without control characters and invisible ones."""
+"""Removes control characters and invisible characters from text."""
 
 import re
 
@@ -23,9 +23,9 @@ _JOINERS = re.compile("[\u200c\u200d]")
 
 
 def strip_control_chars(text: str) -> str:
-    """The text without control characters, bidi controls and zero-width characters; line ends become `\\n`.
+    """Remove control, bidi and zero-width characters, and normalize line ends to `\\n`.
 
-    Joiners stay where writing needs them: inside emoji and inside scripts other than ASCII.
+    Joiners stay where writing needs them: inside emoji and between non-ASCII characters.
     """
     text = _LINE_ENDS.sub("\n", text)
     text = _BLANK_CONTROLS.sub(" ", text)

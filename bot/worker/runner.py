@@ -7,7 +7,7 @@ import structlog
 
 from bot.domain import JobId, OwnershipLost, TeamId
 from bot.domain.ports import Find, Follow, Runner
-from bot.log import begin_follow
+from bot.log import begin_tracking
 
 log = structlog.get_logger()
 
@@ -113,7 +113,7 @@ class TaskRunner:
         task.add_done_callback(lambda ended: self._forget(job, ended))
 
     async def _run(self, job: JobId, wake: asyncio.Event) -> None:
-        begin_follow(job)
+        begin_tracking(job)
         try:
             await self._follow(job, wake)
         except OwnershipLost:

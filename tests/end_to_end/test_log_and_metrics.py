@@ -166,7 +166,7 @@ async def play(world: World, watched: Watched) -> None:
     await watched.nothing_under_way()
     world.omni.faults.plan(Fault("status", 500, PROBLEM % 500), on=CANCEL)
     await press(world, long, "cancel_job")
-    await world.told(world.ada, "Omni did not answer")
+    await world.told(world.ada, "Omni didn't respond")
     world.slack.faults.plan(too_many_requests(1), on="chat.update")
     await press(world, long, "stop_following")
     await world.type("MARKED words that are no job")
@@ -196,14 +196,12 @@ async def test_log_and_metrics_show_jobs_without_secrets(world: World, watched: 
 
     for line in lines:
         assert line["timestamp"].endswith("Z") and {"level", "event"} <= line.keys()
-        about = line.get("job")
-        assert about is None or line["follow"] == about, line
-    assert not [line for line in lines if "watch" in line and "follow" not in line]
+    assert not [line for line in lines if "watch" in line and "job" not in line]
     for job in world.omni.jobs:
-        events = Counter(line["event"] for line in lines if line.get("follow") == job)
+        events = Counter(line["event"] for line in lines if line.get("job") == job)
         assert {"audit", "job state"} <= events.keys(), (job, events)
-    errands = {line["errand"] for line in lines if "errand" in line}
-    assert len(errands) >= 5
+    interactions = {line["interaction"] for line in lines if "interaction" in line}
+    assert len(interactions) >= 5
     assert not {"ERROR", "CRITICAL"} & {line["level"].upper() for line in lines}
 
     assert figures["ready"] == figures["part_up follows"] == figures["part_up database"] == 1

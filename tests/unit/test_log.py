@@ -197,7 +197,7 @@ def test_level_applies_to_own_events() -> None:
 @for_each("level", ["info", "error"])
 def test_audit_is_written_at_any_level(level: str) -> None:
     (line,) = [line for line in lines(level, "with an act") if "event=audit" in line]
-    assert line.endswith("event=audit act=ask user=U0ADA team=T0 channel=C0 job=550e outcome=begun")
+    assert line.endswith("event=audit job=550e act=ask user=U0ADA team=T0 channel=C0 outcome=begun")
 
 
 def test_json_events_are_objects_in_utc() -> None:

@@ -51,7 +51,7 @@ async def test_tracker_lines_carry_the_job(written: list[Any]) -> None:
     await asyncio.sleep(0.01)
 
     assert len(written) == 6
-    assert all(line["follow"] == line["of"] for line in written)
+    assert all(line["job"] == line["of"] for line in written)
 
 
 async def test_context_does_not_leak_from_tracker(written: list[Any]) -> None:
@@ -61,7 +61,7 @@ async def test_context_does_not_leak_from_tracker(written: list[Any]) -> None:
     log.info("of something else")
     await runner.stop()
 
-    assert "follow" not in written[-1]
+    assert "job" not in written[-1]
 
 
 async def test_interaction_lines_carry_id_and_job(
@@ -69,7 +69,7 @@ async def test_interaction_lines_carry_id_and_job(
 ) -> None:
     runner = TaskRunner(follow)
 
-    async def errand(job: JobId) -> None:
+    async def look_up(job: JobId) -> None:
         log.info("looking up")
         await asyncio.sleep(0)
         bind_job(job)
@@ -79,17 +79,17 @@ async def test_interaction_lines_carry_id_and_job(
     async def tell(message: Message) -> None:
         raise AssertionError(message)
 
-    errands = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeBoard())
-    errands.run(errand(JOB), tell)
-    errands.run(errand(OTHER), tell)
-    await errands.drain()
+    interactions = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeBoard())
+    interactions.run(look_up(JOB), tell)
+    interactions.run(look_up(OTHER), tell)
+    await interactions.drain()
     await asyncio.sleep(0.01)
     await runner.stop()
 
-    of_errands = [line for line in written if "errand" in line]
-    assert len({line["errand"] for line in of_errands}) == 2
-    assert [line.get("follow") for line in of_errands] == [None, None, JOB, OTHER]
-    assert all("errand" not in line for line in written if line["event"] == "begun")
+    of_interactions = [line for line in written if "interaction" in line]
+    assert len({line["interaction"] for line in of_interactions}) == 2
+    assert [line.get("job") for line in of_interactions] == [None, None, JOB, OTHER]
+    assert all("interaction" not in line for line in written if line["event"] == "begun")
 
 
 async def unheard(_url: str, _message: Message) -> None:
