@@ -73,7 +73,7 @@ class MessageHandlers:
             return SavedRequest(_help)  # nothing is lost with it
         if words.thread is not None:
             request = AskRequest(words.words, request_id=request_id)
-            return await self._ask_service.mentioned(request, place, words.thread, person)
+            return await self._ask_service.follow_up_in_thread(request, place, words.thread, person)
         if _names_a_job(words.words):
             return await self._follow_service.follow(words.words, place, person, request_id=request_id)
         prompt, private = parse_private_flag(words.words)

@@ -1,4 +1,4 @@
-"""What people can have asked of Omni: a question, one that goes on from an answer, and the same one again."""
+"""Ask Omni a question, ask a follow-up to an answer, or retry a question."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,96 +49,94 @@ _RETRIABLE = (JobState.FAILED, JobState.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class AskRequest:
-    """What a person wants to have asked."""
+    """A question as a user entered it."""
 
     prompt: str = field(repr=False)
     model: ModelId | None = None
-    """None: the one that they chose last, or else the operator's."""
+    """None: the model that the user chose last, or else the operator's."""
     topic: str | None = None
     private: bool = False
-    """Whether the card is to go to their direct messages."""
+    """Whether the card goes to the user's direct messages."""
     request_id: str = ""
-    """What Slack delivered it as: a trigger id, or the ts of a message. It is asked once, however often that is
-    delivered, and to whichever process."""
+    """Slack's trigger id, or the ts of the message. The question is asked once, however often Slack delivers it."""
 
 
 class _Refused(Exception):
-    """Nothing is submitted; `line` says why."""
+    """The question is not submitted. `reply` says why."""
 
-    def __init__(self, line: str) -> None:
-        super().__init__(line)
-        self.line = line
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
 
 
 class AskService:
-    """Takes questions from people. Every method returns what to tell them privately, or None where the card speaks
-    for itself, and raises nothing that a person or the world around can cause."""
+    """Accepts questions from users. Each method returns a saved request, or a reply if nothing was saved."""
 
     def __init__(
         self,
         *,
         omni: OmniJobs,
-        watches: CardRepository,
+        cards: CardRepository,
         questions: QuestionRepository,
         authorization: Authorization,
-        destinations: Targets,
-        cards: CardLifecycle,
-        submitting: QuestionSubmitter,
+        targets: Targets,
+        lifecycle: CardLifecycle,
+        submitter: QuestionSubmitter,
         now: Callable[[], datetime],
         default_model: ModelId | None,
     ) -> None:
-        """`default_model`: whom to ask where a person has chosen none."""
+        """`default_model`: used until a user has chosen a model."""
         self._omni = omni
-        self._cards = watches
+        self._cards = cards
         self._questions = questions
         self._authorization = authorization
-        self._targets = destinations
-        self._lifecycle = cards
-        self._submitter = submitting
+        self._targets = targets
+        self._lifecycle = lifecycle
+        self._submitter = submitter
         self._now = now
         self._default_model = default_model
 
-    async def ask(self, wish: AskRequest, channel: ChannelRef, user: UserId) -> SavedRequest | Response:
-        """Ask a question, in direct messages where there is no channel."""
-        ask = replace(self._intention(wish.request_id, channel, user), model=wish.model)
-        return await self._seen_through(ask, partial(self._new, wish, ask))
+    async def ask(self, request: AskRequest, channel: ChannelRef, user: UserId) -> SavedRequest | Response:
+        """Ask a question, in direct messages if there is no channel."""
+        pending = replace(self._pending(request.request_id, channel, user), model=request.model)
+        return await self._save(pending, partial(self._prepare_question, request, pending))
 
     async def follow_up(
         self,
-        wish: AskRequest,
+        request: AskRequest,
         card_id: CardId,
         channel: ChannelRef,
         message_ts: MessageTs,
         user: UserId,
     ) -> SavedRequest | Response:
-        """Ask on from a card, in its thread. The watch, named by a button, must be the one of that card."""
-        ask = self._intention(wish.request_id, channel, user)
+        """Ask a follow-up in a card's thread. The id in the button is untrusted: channel and ts must match."""
+        pending = self._pending(request.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
-            await self._let_in(user, channel)
-            known = await self._card(Act.FOLLOW_UP, user, card_id, channel, message_ts)
-            return await self._next(wish.prompt, known, known.thread_of(message_ts), ask)
+            await self._check_allowed(user, channel)
+            card = await self._clicked_card(Act.FOLLOW_UP, user, card_id, channel, message_ts)
+            return await self._prepare_follow_up(request.prompt, card, card.thread_of(message_ts), pending)
 
-        return await self._seen_through(ask, prepare)
+        return await self._save(pending, prepare)
 
-    async def mentioned(
+    async def follow_up_in_thread(
         self,
-        wish: AskRequest,
+        request: AskRequest,
         channel: ChannelRef,
         thread: MessageTs,
         user: UserId,
     ) -> SavedRequest | Response:
-        """Ask on from the newest card in a thread."""
-        ask = self._intention(wish.request_id, channel, user)
+        """Ask a follow-up to the newest card in a thread."""
+        pending = self._pending(request.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
-            await self._let_in(user, channel)
-            found = await self._cards.in_thread(channel, thread)
-            if not found:
+            await self._check_allowed(user, channel)
+            cards = await self._cards.in_thread(channel, thread)
+            if not cards:
                 raise _Refused(ask_replies.no_card_in_thread())
-            return await self._next(wish.prompt, found[0], thread, ask)
+            return await self._prepare_follow_up(request.prompt, cards[0], thread, pending)
 
-        return await self._seen_through(ask, prepare)
+        return await self._save(pending, prepare)
 
     async def retry(
         self,
@@ -146,174 +144,167 @@ class AskService:
         channel: ChannelRef,
         message_ts: MessageTs,
         user: UserId,
-        delivery: str = "",
+        request_id: str = "",
     ) -> SavedRequest | Response:
-        """Ask a card's question again. The watch, named by a button, must be the one of that card. `delivery`: as of a
-        `AskRequest`."""
-        ask = self._intention(delivery, channel, user)
-        return await self._seen_through(ask, partial(self._again, card_id, message_ts, ask))
+        """Ask a card's question again. The id in the button is untrusted: channel and ts must match.
 
-    async def _seen_through(
-        self,
-        question: PendingQuestion,
-        preparing: Callable[[], Awaitable[PreparedQuestion]],
+        `request_id`: as in an `AskRequest`.
+        """
+        pending = self._pending(request_id, channel, user)
+        return await self._save(pending, partial(self._prepare_retry, card_id, message_ts, pending))
+
+    def _pending(self, request_id: str, channel: ChannelRef, user: UserId) -> PendingQuestion:
+        now = self._now()
+        return PendingQuestion(ask_id(channel, request_id), channel, user, now, now)
+
+    async def _save(
+        self, pending: PendingQuestion, prepare: Callable[[], Awaitable[PreparedQuestion]]
     ) -> SavedRequest | Response:
-        """Submit what is prepared, or tell why that can't be."""
+        async def prepare_or_refuse() -> PreparedQuestion | Message:
+            try:
+                async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                    return await prepare()
+            except _Refused as refused:
+                return Message(refused.reply)
+            except NoOmniUser as error:
+                return Message(error.line)
+            except IdentityUnavailable:
+                return Message(replies.identity_unavailable())
+            except OmniError as error:
+                return Message(ask_replies.rejected(error))
+            except SlackError as error:
+                return Message(self._targets.not_had(error))
+            except TimeoutError:
+                return Message(replies.omni_busy())
+            except StoreUnavailable as error:
+                log.error("question not prepared", reason=str(error))
+                return Message(replies.storage_down())
+
         try:
-            return await self._submitter.save(question, partial(self._prepared, preparing))
+            return await self._submitter.save(pending, prepare_or_refuse)
         except TooManyFollows as error:
-            audit(Act.ASK, question.user, question.place, "refused: too many open follows")
+            audit(Act.ASK, pending.user, pending.place, "refused: too many open follows")
             return Message(replies.too_many_follows(error.most))
         except StoreUnavailable as error:
-            log.error("ask not stored", reason=str(error))
+            log.error("question not stored", reason=str(error))
             return Message(replies.storage_down())
 
-    async def _prepared(
-        self, preparing: Callable[[], Awaitable[PreparedQuestion]]
-    ) -> PreparedQuestion | Message:
-        try:
-            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-                return await preparing()
-        except (_Refused, NoOmniUser) as error:
-            return Message(error.line)
-        except IdentityUnavailable:
-            return Message(replies.identity_unavailable())
-        except OmniError as error:
-            return Message(ask_replies.rejected(error))
-        except SlackError as error:
-            return Message(self._targets.not_had(error))
-        except TimeoutError:
-            return Message(replies.omni_busy())
-        except StoreUnavailable as error:
-            log.error("ask not prepared", reason=str(error))
-            return Message(replies.storage_down())
-
-    # What is to be submitted
-
-    async def _new(self, wish: AskRequest, question: PendingQuestion) -> PreparedQuestion:
-        user = question.user
-        place = await self._targets.resolve(question.place, user)
-        await self._let_in(user, place)
-        prompt = _said(wish.prompt)
-        model = wish.model or await self._questions.last_model(place.team, user) or self._default_model
+    async def _prepare_question(self, request: AskRequest, pending: PendingQuestion) -> PreparedQuestion:
+        user = pending.user
+        channel = await self._targets.resolve(pending.place, user)
+        await self._check_allowed(user, channel)
+        prompt = _checked_prompt(request.prompt)
+        model = request.model or await self._questions.last_model(channel.team, user) or self._default_model
         if model is None:
             raise _Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
-        destination = await self._targets.choose(place, user, private=wish.private)
         return PreparedQuestion(
             act=Act.ASK,
-            ask=question,
-            question=Question(prompt, model, wish.topic, as_user=as_user),
-            destination=destination,
+            pending=pending,
+            question=Question(prompt, model, request.topic, as_user=as_user),
+            target=await self._targets.choose(channel, user, private=request.private),
             thread=None,
-            unanswered=ask_replies.maybe_submitted(prompt, private=wish.private),
+            unconfirmed_reply=ask_replies.maybe_submitted(prompt, private=request.private),
         )
 
-    async def _next(
-        self, prompt: str, known: Card, thread: MessageTs, question: PendingQuestion
+    async def _prepare_follow_up(
+        self, prompt: str, card: Card, thread: MessageTs, pending: PendingQuestion
     ) -> PreparedQuestion:
-        """What goes on from a card's job, in that thread."""
-        prompt = _said(prompt)
-        job = await self._job(known, question.user)
+        prompt = _checked_prompt(prompt)
+        job = await self._visible_job(card, pending.user)
         if job.conversation is None:
             raise _Refused(ask_replies.no_conversation())
-        destination = await self._targets.choose(known.channel, question.user, private=False)
-        is_here = destination.place == known.channel
+        target = await self._targets.choose(card.channel, pending.user, private=False)
         return PreparedQuestion(
             act=Act.FOLLOW_UP,
-            ask=question,
-            question=await self._on_from(job, prompt, question.user),
-            destination=destination,
-            thread=thread if is_here else None,
-            unanswered=ask_replies.maybe_submitted(None),
-            ahead=partial(self._ahead, known, thread, job.conversation),
+            pending=pending,
+            question=await self._question_after(job, prompt, pending.user),
+            target=target,
+            thread=thread if target.place == card.channel else None,
+            unconfirmed_reply=ask_replies.maybe_submitted(None),
+            find_earlier_jobs=partial(self._earlier_jobs, card, thread, job.conversation),
         )
 
-    async def _again(self, card_id: CardId, message_ts: MessageTs, ask: PendingQuestion) -> PreparedQuestion:
-        """What asks a card's question once more."""
-        place, user = ask.place, ask.user
-        await self._let_in(user, place)
-        known = await self._card(Act.RETRY, user, card_id, place, message_ts)
-        if not self._authorization.can_manage(user, await self._cards.first_card(known.job) or known):
-            audit(Act.RETRY, user, place, "refused: not theirs", job=known.job)
+    async def _prepare_retry(
+        self, card_id: CardId, message_ts: MessageTs, pending: PendingQuestion
+    ) -> PreparedQuestion:
+        channel, user = pending.place, pending.user
+        await self._check_allowed(user, channel)
+        card = await self._clicked_card(Act.RETRY, user, card_id, channel, message_ts)
+        if not self._authorization.can_manage(user, await self._cards.first_card(card.job) or card):
+            audit(Act.RETRY, user, channel, "refused: not theirs", job=card.job)
             raise _Refused(replies.not_yours())
-        if known.retried_by is not None:
-            raise _Refused(ask_replies.already_retried(known.retried_by))
-        job = await self._job(known, user)
+        if card.retried_by is not None:
+            raise _Refused(ask_replies.already_retried(card.retried_by))
+        job = await self._visible_job(card, user)
         if job.state not in _RETRIABLE or not job.prompt.strip():
             raise _Refused(ask_replies.not_retriable())
-        destination = await self._targets.choose(place, user, private=False)
-        question = await self._on_from(job, job.prompt, user)
-        if not await self._questions.claim_retry(ask.id, card_id, user):
+        target = await self._targets.choose(channel, user, private=False)
+        question = await self._question_after(job, job.prompt, user)
+        if not await self._questions.claim_retry(pending.id, card_id, user):
             raise _Refused(ask_replies.already_retried(None))
         return PreparedQuestion(
             act=Act.RETRY,
-            ask=ask,
+            pending=pending,
             question=question,
-            destination=destination,
-            thread=known.thread if destination.place == place else None,
-            unanswered=Message(ask_replies.retry_maybe_submitted()),
-            taken=partial(self._show_retried, card_id, job),
+            target=target,
+            thread=card.thread if target.place == channel else None,
+            unconfirmed_reply=Message(ask_replies.retry_maybe_submitted()),
+            on_submitted=partial(self._mark_retried, card_id, job),
         )
 
-    async def _let_in(self, user: UserId, channel: ChannelRef) -> None:
-        line = await self._authorization.deny_new(user, channel, asking=True)
-        if line is not None:
-            raise _Refused(line)
+    async def _check_allowed(self, user: UserId, channel: ChannelRef) -> None:
+        reason = await self._authorization.deny_new(user, channel, asking=True)
+        if reason is not None:
+            raise _Refused(reason)
 
-    async def _card(
+    async def _clicked_card(
         self, act: Act, user: UserId, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
     ) -> Card:
-        """The watch of a card, which a button named."""
-        known = await load_clicked_card(self._cards, card_id, channel, message_ts)
-        if known is None:
+        card = await load_clicked_card(self._cards, card_id, channel, message_ts)
+        if card is None:
             audit(act, user, channel, "refused: no such card")
             raise _Refused(replies.nothing_to_show_here())
-        bind_job(known.job)
-        return known
+        bind_job(card.job)
+        return card
 
-    async def _job(self, known: Card, user: UserId) -> Job:
-        """The job of a card. One that is not there and one that is somebody else's read the same."""
-        job = await self._omni.status(known.job, urgent=True)
+    async def _visible_job(self, card: Card, user: UserId) -> Job:
+        job = await self._omni.status(card.job, urgent=True)
         if not await self._authorization.can_see(user, job):
+            # The same reply as for a job that does not exist.
             raise _Refused(replies.no_such_job())
         return job
 
-    async def _on_from(self, job: Job, prompt: str, user: UserId) -> Question:
-        """A question in the chat of a job, and of the same model."""
+    async def _question_after(self, job: Job, prompt: str, user: UserId) -> Question:
+        """Return a question to the model and in the conversation of the job."""
         model = ModelId(job.model) if job.model else self._default_model
         if model is None:
             raise _Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
         return Question(prompt, model, conversation=job.conversation, as_user=as_user)
 
-    def _intention(self, delivery: str, channel: ChannelRef, user: UserId) -> PendingQuestion:
-        now = self._now()
-        return PendingQuestion(ask_id(channel, delivery), channel, user, now, now)
-
-    async def _ahead(self, known: Card, thread: MessageTs, conversation: str) -> Sequence[JobId]:
-        """The jobs that may keep a chat busy: a running one need not be told of by the chat itself."""
-        jobs = {known.job: None}
+    async def _earlier_jobs(self, card: Card, thread: MessageTs, conversation: str) -> Sequence[JobId]:
+        # Not only the conversation's newest job: Omni may not list one that is still running.
+        jobs = {card.job: None}
         try:
-            jobs |= {card.job: None for card in await self._cards.in_thread(known.channel, thread)}
+            jobs |= {other.job: None for other in await self._cards.in_thread(card.channel, thread)}
             if (newest := await self._omni.newest_job(Conversation(conversation))) is not None:
                 jobs[newest] = None
         except (OmniError, StoreUnavailable) as error:
-            log.info("jobs ahead not known", error=type(error).__name__)
+            log.info("earlier jobs unknown", error=type(error).__name__)
         return list(jobs)
 
-    async def _show_retried(self, card_id: CardId, job: Job) -> None:
-        """Let the old card say so. Should that fail, its button still says so to whoever presses it."""
+    async def _mark_retried(self, card_id: CardId, job: Job) -> None:
+        """Show on the old card who retried it. If this fails, pressing *Retry* there still replies so."""
         try:
             if (newest := await self._cards.get(card_id)) is not None:
                 await self._lifecycle.mark_retried(newest, JobStatus(job=job))
         except (OwnershipLost, StoreUnavailable) as error:
-            log.info("retry not shown", watch=card_id, error=type(error).__name__)
+            log.info("retry not shown", card=card_id, error=type(error).__name__)
 
 
-def _said(prompt: str) -> str:
-    """The question. Raises _Refused where nothing was asked."""
-    said = prompt.strip()
-    if not said:
+def _checked_prompt(text: str) -> str:
+    prompt = text.strip()
+    if not prompt:
         raise _Refused(ask_replies.usage())
-    return said
+    return prompt

@@ -129,7 +129,7 @@ class Intents:
             try:
                 await withdrawal()
             except Exception:
-                log.exception("errand broke")
+                log.exception("background task failed")
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
-"""Submits a question once. Omni has no idempotency key, so what it may have taken is told, and never submitted again.
+"""Submit a question once. Omni has no idempotency key, so a question it may have accepted is never submitted again.
 
-ask stored ──► prepared ──► submitted ──► bound to its job and watch, together ──► followed like any other
-   │              │             ├── certainly refused ──► the ask is withdrawn, its person told why
-   │              │             ├── perhaps taken ──────► its person told that nobody knows
-   │              │             └── chat is busy ───────► a follow-up waits for the job before it, once, and is told
-   │              └── may not, or can't be ─────────────► the ask is withdrawn, its person told why
-   └── the process dies, here or later ─────────────────► another tells: see `orphans`
+stored ──► prepared ──► submitted ──► bound to its job and card in one transaction ──► tracked like any other job
+   │           │            ├── rejected ────────────► rolled back, and the user notified
+   │           │            ├── outcome unknown ─────► the user notified
+   │           │            └── conversation busy ───► a follow-up waits for the earlier job, then is submitted once
+   │           └── refused ──────────────────────────► rolled back, and the user notified
+   └── the process dies here or later ───────────────► another process notifies the user: see `tracking.recovery`
 """
 
 import asyncio
@@ -56,36 +56,34 @@ LONGEST_WAIT_SECONDS = 1_800.0
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuestion:
-    """A question on its way, and what it is for whoever asks."""
+    """A question that is ready to be submitted."""
 
     act: Act
-    ask: PendingQuestion
+    pending: PendingQuestion
     question: Question
-    destination: Target
+    target: Target
     thread: MessageTs | None
-    """The thread that the card is to be a reply in."""
-    unanswered: Message
-    """What to tell where nobody knows whether Omni has taken it."""
-    ahead: Callable[[], Awaitable[Sequence[JobId]]] | None = None
-    """Finds the jobs that may keep the chat busy, and raises nothing; None: the question does not wait for its
-    turn."""
-    taken: Callable[[], Coroutine[Any, Any, None]] | None = None
-    """What is left to do once Omni has taken it."""
+    """The thread in which the card is a reply."""
+    unconfirmed_reply: Message
+    """The reply if it is not known whether Omni accepted the question."""
+    find_earlier_jobs: Callable[[], Awaitable[Sequence[JobId]]] | None = None
+    """Finds the jobs that may keep the conversation busy. None: the question does not wait for them."""
+    on_submitted: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Runs in the background once Omni has accepted the question."""
 
 
 Prepare = Callable[[], Awaitable[PreparedQuestion | Message]]
-"""Finds out what to submit; a message where that is nothing, with what to tell the person. Raises nothing that the
-world around can cause."""
+"""Finds out what to submit, or returns the reply that says why nothing is. Raises only defects."""
 
 
 class QuestionSubmitter:
-    """Sees questions through from the intention to the card."""
+    """Submits questions and creates their cards."""
 
     def __init__(
         self,
         *,
         omni: OmniJobs,
-        asking: OmniQuestions,
+        omni_questions: OmniQuestions,
         messages: SlackMessages,
         questions: QuestionRepository,
         intents: Intents,
@@ -96,11 +94,9 @@ class QuestionSubmitter:
         now: Callable[[], datetime],
         events: JobEventBus | None = None,
     ) -> None:
-        """`follow_service`: tells what became of a card. `start` sees that a job is followed. `steps`: what
-        is settled before
-        the process ends. `events`: what Omni is asked to tell by itself; None: nothing."""
+        """`start` makes sure that a job is tracked. `events`: the webhooks to request; None: no webhooks."""
         self._omni = omni
-        self._asking = asking
+        self._omni_questions = omni_questions
         self._messages = messages
         self._questions = questions
         self._intents = intents
@@ -110,139 +106,136 @@ class QuestionSubmitter:
         self._steps = steps
         self._now = now
         self._events = events or JobEventBus()
-        self._interactions: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def save(self, question: PendingQuestion, prepare: Prepare) -> SavedRequest | None:
         """Store a question. Its outcome prepares it, submits it once and follows its job.
 
         Raises:
-            StoreUnavailable: the database did not take it, and nothing was begun.
-            TooManyFollows: the user follows as much as one may, and nothing was begun.
+            StoreUnavailable: the question was not stored, and nothing was submitted.
+            TooManyFollows: the user's limit is reached, and nothing was submitted.
         """
         return await self._intents.save(question, prepare, self._submit_or_queue)
 
-    async def _submit_or_queue(self, submission: PreparedQuestion) -> Message | Reply | None:
+    async def _submit_or_queue(self, prepared: PreparedQuestion) -> Message | Reply | None:
         try:
-            return await self._submit(submission)
+            return await self._submit(prepared)
         except ConversationBusy as error:
-            if submission.ahead is None:
-                return self._refused(submission, error)
-        self._note(submission, "queued")
-        self._spawn(self._wait_for_turn(submission))
+            if prepared.find_earlier_jobs is None:
+                return self._roll_back(prepared, error)
+        self._audit(prepared, "queued")
+        self._run_in_background(self._submit_when_free(prepared))
         return Message(ask_replies.queued())
 
     async def stop(self) -> None:
-        """Leave what waits to `orphans`. For the end of the process."""
+        """Cancel the background tasks at the end of the process. Another process notifies the users."""
         await self._intents.end()
-        for task in self._interactions:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._interactions, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _submit(self, submission: PreparedQuestion) -> Message | Reply | None:
-        """Submit it now. Raises ConversationBusy, and does nothing of what that asks for."""
-        card = CardId(str(uuid4()))
-        with self._outcomes.subscribe(card) as arrival:
+    async def _submit(self, prepared: PreparedQuestion) -> Message | Reply | None:
+        """Submit the question and return the reply. Raises ConversationBusy, and nothing was submitted."""
+        card_id = CardId(str(uuid4()))
+        with self._outcomes.subscribe(card_id) as outcome:
             try:
-                mine = await self._steps.run(self._submit_and_bind(submission, card))
+                card = await self._steps.run(self._submit_and_bind(prepared, card_id))
             except ConversationBusy:
                 raise
             except SubmitOutcomeUnknown:
-                return self._unanswered(submission)
+                return self._unconfirmed(prepared)
             except (OmniError, StoreUnavailable) as error:
-                return self._refused(submission, error)
+                return self._roll_back(prepared, error)
             except _NotBound as error:
                 return Message(ask_replies.job_not_stored(error.job))
-            if submission.taken is not None:
-                self._spawn(submission.taken())
-            bind_job(mine.job)
-            await self._start(mine.job)
+            if prepared.on_submitted is not None:
+                self._run_in_background(prepared.on_submitted())
+            bind_job(card.job)
+            await self._start(card.job)
             try:
-                said = await self._follow_service.outcome_of_new(mine, arrival, submission.destination)
+                reply = await self._follow_service.outcome_of_new(card, outcome, prepared.target)
             except StoreUnavailable as error:
-                log.warning("arrival not known", watch=mine.id, reason=str(error))
-                said = replies.card_is_late()
-        return Message(said) if isinstance(said, str) else said
+                log.warning("card outcome unknown", card=card.id, reason=str(error))
+                reply = replies.card_is_late()
+        return Message(reply) if isinstance(reply, str) else reply
 
-    async def _submit_and_bind(self, submission: PreparedQuestion, card_id: CardId) -> Card:
-        """Raises what `OmniQuestions.submit` does, StoreUnavailable where nothing was begun, and _NotBound."""
-        ask = submission.ask
-        question = replace(submission.question, webhook=self._events.webhook(ask.id))
-        submitted = await self._asking.submit(question)
+    async def _submit_and_bind(self, prepared: PreparedQuestion, card_id: CardId) -> Card:
+        """Raises the errors of `OmniQuestions.submit`, StoreUnavailable if nothing was submitted, and _NotBound."""
+        pending = prepared.pending
+        question = replace(prepared.question, webhook=self._events.webhook(pending.id))
+        submitted = await self._omni_questions.submit(question)
         self._events.record_submitted(first_reading(submitted, question, self._now()))
         bind_job(submitted.job)
-        mine = Card(
+        card = Card(
             id=card_id,
             job=submitted.job,
-            channel=submission.destination.place,
-            requester=ask.user,
-            followers=(ask.user,),
-            requested_at=ask.asked_at,
-            thread=submission.thread,
+            channel=prepared.target.place,
+            requester=pending.user,
+            followers=(pending.user,),
+            requested_at=pending.asked_at,
+            thread=prepared.thread,
             asked_by_bot=True,
         )
-        self._note(submission, "taken", submitted.job)
+        self._audit(prepared, "submitted", submitted.job)
         try:
-            return await retry_until_stored(card_id, partial(self._questions.bind, ask.id, mine))
+            return await retry_until_stored(card_id, partial(self._questions.bind, pending.id, card))
         except StoreUnavailable as error:
             log.error("job not stored", job=submitted.job, reason=str(error))
             raise _NotBound(submitted.job) from error
 
-    def _unanswered(self, submission: PreparedQuestion) -> Reply:
-        self._note(submission, "perhaps taken")
+    def _unconfirmed(self, prepared: PreparedQuestion) -> Reply:
+        self._audit(prepared, "outcome unknown")
 
-        async def end() -> None:
+        async def mark_reported() -> None:
             try:
-                await self._questions.mark_reported(submission.ask.id)
+                await self._questions.mark_reported(prepared.pending.id)
             except StoreUnavailable as error:
-                # Then it is told once more, as an orphan.
-                log.warning("ask not ended", reason=str(error))
+                # The user is notified once more, as of an interrupted question.
+                log.warning("question not marked reported", reason=str(error))
 
-        return Reply(submission.unanswered, end)
+        return Reply(prepared.unconfirmed_reply, mark_reported)
 
-    def _refused(self, submission: PreparedQuestion, error: Exception, line: str | None = None) -> Reply:
-        self._note(submission, f"failed: {type(error).__name__}")
-        line = line or (
-            ask_replies.rejected(error) if isinstance(error, OmniError) else replies.storage_down()
-        )
-        return self._intents.withdrawn(submission.ask, Message(line))
+    def _roll_back(self, prepared: PreparedQuestion, error: Exception, reply: str | None = None) -> Reply:
+        self._audit(prepared, f"failed: {type(error).__name__}")
+        if reply is None:
+            reply = ask_replies.rejected(error) if isinstance(error, OmniError) else replies.storage_down()
+        return self._intents.withdrawn(prepared.pending, Message(reply))
 
-    # Behind another job
+    async def _submit_when_free(self, prepared: PreparedQuestion) -> None:
+        async with heartbeat(self._questions, prepared.pending, self._now):
+            reply = await self._submit_after_earlier_jobs(prepared)
+            # With the heartbeat: if this process ends now, another notifies the user.
+            if isinstance(reply, Reply):
+                if await self._notify(prepared.pending, reply.message):
+                    await reply.on_delivered()
+            elif reply is not None:
+                await self._notify(prepared.pending, reply)
 
-    async def _wait_for_turn(self, submission: PreparedQuestion) -> None:
-        async with heartbeat(self._questions, submission.ask, self._now):
-            word = await self._submit_in_turn(submission)
-            # Still in hand: should this process end meanwhile, another tells.
-            if isinstance(word, Reply):
-                if await self._tell(submission.ask, word.message):
-                    await word.on_delivered()
-            elif word is not None:
-                await self._tell(submission.ask, word)
-
-    async def _submit_in_turn(self, submission: PreparedQuestion) -> Message | Reply | None:
-        ahead = await submission.ahead() if submission.ahead is not None else ()
+    async def _submit_after_earlier_jobs(self, prepared: PreparedQuestion) -> Message | Reply | None:
+        jobs = await prepared.find_earlier_jobs() if prepared.find_earlier_jobs is not None else ()
         try:
-            if not await _wait_for_conversation(self._omni, ahead):
+            if not await _wait_for_conversation(self._omni, jobs):
                 raise ConversationBusy("409")
-            if not await self._questions.heartbeat(submission.ask.id, self._now()):
-                return None  # this process was paused for so long that another has told of it
-            return await self._submit(submission)
+            if not await self._questions.heartbeat(prepared.pending.id, self._now()):
+                return None  # this process was paused for so long that another has notified the user
+            return await self._submit(prepared)
         except ConversationBusy as error:
-            return self._refused(submission, error, ask_replies.still_busy())
+            return self._roll_back(prepared, error, ask_replies.still_busy())
         except StoreUnavailable as error:
-            return self._refused(submission, error)
+            return self._roll_back(prepared, error)
 
-    async def _tell(self, question: PendingQuestion, message: Message) -> bool:
-        """Tell the person, who has gone on since, in direct messages. False if Slack does not take it."""
+    async def _notify(self, pending: PendingQuestion, message: Message) -> bool:
+        """Send the user a direct message, because the interaction is over. False if Slack did not accept it."""
         failures = 0
         while failures < NOTIFY_TRIES:
             try:
                 await send_direct_message(
                     self._messages,
-                    question.place,
-                    question.user,
+                    pending.place,
+                    pending.user,
                     message,
-                    mark=question.id,
-                    since=question.asked_at,
+                    mark=pending.id,
+                    since=pending.asked_at,
                 )
             except SlackError as error:
                 if isinstance(error, OutcomeUnknown):
@@ -250,25 +243,25 @@ class QuestionSubmitter:
                 failures = await back_off(error, failures)
             else:
                 return True
-        log.warning("reply not delivered", user=question.user)
+        log.warning("reply not delivered", user=pending.user)
         return False
 
-    def _spawn(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._see_through(errand))
-        self._interactions.add(task)
-        task.add_done_callback(self._interactions.discard)
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("background task failed")
 
-    async def _see_through(self, errand: Coroutine[Any, Any, None]) -> None:
-        try:
-            await errand
-        except Exception:
-            log.exception("errand broke")
+        task = asyncio.create_task(run())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
-    def _note(self, submission: PreparedQuestion, outcome: str, job: JobId | None = None) -> None:
-        audit(submission.act, submission.ask.user, submission.destination.place, outcome, job=job)
+    def _audit(self, prepared: PreparedQuestion, outcome: str, job: JobId | None = None) -> None:
+        audit(prepared.act, prepared.pending.user, prepared.target.place, outcome, job=job)
 
 
-async def _wait_for_conversation(omni: OmniJobs, ahead: Sequence[JobId]) -> bool:
+async def _wait_for_conversation(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:
     """Wait until these jobs have ended. False after `LONGEST_WAIT_SECONDS`."""
 
     async def is_active(job: JobId, *, urgent: bool = False) -> bool:
@@ -283,7 +276,7 @@ async def _wait_for_conversation(omni: OmniJobs, ahead: Sequence[JobId]) -> bool
     try:
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             # Immediately, because a job that ends before the first poll looks like one that is not known.
-            active = [job for job in ahead if await is_active(job, urgent=True)]
+            active = [job for job in jobs if await is_active(job, urgent=True)]
             if not active:
                 await asyncio.sleep(UNKNOWN_JOB_SECONDS)
             while active:
@@ -295,7 +288,7 @@ async def _wait_for_conversation(omni: OmniJobs, ahead: Sequence[JobId]) -> bool
 
 
 class _NotBound(Exception):
-    """Omni has taken a question, and the database did not take that."""
+    """Omni accepted a question, but its job could not be stored."""
 
     def __init__(self, job: JobId) -> None:
         super().__init__(job)

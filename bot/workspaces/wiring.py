@@ -209,7 +209,7 @@ def build_components(
     )
     submitting = QuestionSubmitter(
         omni=world.omni,
-        asking=world.questions,
+        omni_questions=world.questions,
         messages=world.messages,
         questions=world.pending_questions,
         intents=intents,
@@ -222,12 +222,12 @@ def build_components(
     )
     ask_desk = AskService(
         omni=world.omni,
-        watches=world.cards,
+        cards=world.cards,
         questions=world.pending_questions,
         authorization=access,
-        destinations=Targets(world.messages, access, world.bot_user),
-        cards=cards,
-        submitting=submitting,
+        targets=Targets(world.messages, access, world.bot_user),
+        lifecycle=cards,
+        submitter=submitting,
         now=world.now,
         default_model=rules.default_model,
     )

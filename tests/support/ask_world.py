@@ -190,7 +190,7 @@ class Desks:
         )
         self.submitting = QuestionSubmitter(
             omni=stage.omni,
-            asking=stage.asking,
+            omni_questions=stage.asking,
             messages=stage.board,
             questions=stage.asks,
             intents=intents,
@@ -203,12 +203,12 @@ class Desks:
         )
         self.ask_desk = AskService(
             omni=stage.omni,
-            watches=stage.watches,
+            cards=stage.watches,
             questions=stage.asks,
             authorization=stage.access,
-            destinations=Targets(stage.board, stage.access, BOT),
-            cards=cards,
-            submitting=self.submitting,
+            targets=Targets(stage.board, stage.access, BOT),
+            lifecycle=cards,
+            submitter=self.submitting,
             now=now,
             default_model=stage.default_model,
         )
@@ -230,8 +230,8 @@ class Asking:
     async def follow_up(self, *what: Any) -> Message | None:
         return await heard(self._desk.follow_up(*what))
 
-    async def mentioned(self, *what: Any) -> Message | None:
-        return await heard(self._desk.mentioned(*what))
+    async def follow_up_in_thread(self, *what: Any) -> Message | None:
+        return await heard(self._desk.follow_up_in_thread(*what))
 
     async def retry(self, *what: Any) -> Message | None:
         return await heard(self._desk.retry(*what))

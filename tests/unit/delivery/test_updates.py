@@ -381,7 +381,9 @@ async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is
 
         closed_at = START if is_closed else None
         shown = Message("the answer").fingerprint
-        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint=shown, ended=True, closed_at=closed_at)
+        easel.board.on_update = lambda: easel.taken_over(
+            shown_fingerprint=shown, ended=True, closed_at=closed_at
+        )
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
         row = easel.watches.rows[card.id]

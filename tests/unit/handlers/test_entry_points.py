@@ -476,7 +476,13 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
     [
         (
             event(thread_ts="1.1"),
-            ("mentioned", AskRequest("Top products?", request_id=SAID), HERE, MessageTs("1.1"), ADA),
+            (
+                "follow_up_in_thread",
+                AskRequest("Top products?", request_id=SAID),
+                HERE,
+                MessageTs("1.1"),
+                ADA,
+            ),
         ),
         (event(), ("ask", AskRequest("Top products?", request_id=SAID), HERE, ADA)),
         (event(thread_ts="5.5"), ("ask", AskRequest("Top products?", request_id=SAID), HERE, ADA)),
@@ -658,13 +664,13 @@ class SlowDesk:
         await asyncio.sleep(self.seconds)
         return SavedRequest(slow_outcome)
 
-    follow = mentioned = ask
+    follow = follow_up_in_thread = ask
 
 
 @pytest.mark.parametrize(
     "said",
     [event(), event(thread_ts="1.1"), event(text=f"<@{BOT}> {JOB}")],
-    ids=["ask", "mentioned", "follow"],
+    ids=["ask", "follow-up", "follow"],
 )
 async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None:
     doors = Doors()

@@ -273,7 +273,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
         for line in (
             await desks.ask.ask(AskRequest("  \n"), HERE, ADA),
             await desks.ask.follow_up(AskRequest(" "), OLD, HERE, CARD, ADA),
-            await desks.ask.mentioned(AskRequest(""), HERE, CARD, ADA),
+            await desks.ask.follow_up_in_thread(AskRequest(""), HERE, CARD, ADA),
         ):
             assert said(line) == ask_replies.usage()
     assert stage.asking.submitted == []
@@ -362,7 +362,7 @@ async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> N
             return await desks.ask.ask(wish, HERE, ADA)
         if way == "followed up":
             return await desks.ask.follow_up(wish, OLD, HERE, CARD, ADA)
-        return await desks.ask.mentioned(wish, HERE, CARD, ADA)
+        return await desks.ask.follow_up_in_thread(wish, HERE, CARD, ADA)
 
     async with stage.bot() as one, stage.bot() as other:
         lines_told = await asyncio.gather(answered(one), answered(other))
@@ -601,7 +601,7 @@ async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
     stage.watches.rows[newest.id] = newest
     stage.omni.says(newest.job, JobState.COMPLETE, conversation="newest chat", model=OLD_MODEL)
     async with stage.bot() as desks:
-        assert await desks.ask.mentioned(AskRequest(QUESTION), HERE, CARD, GRACE) is None
+        assert await desks.ask.follow_up_in_thread(AskRequest(QUESTION), HERE, CARD, GRACE) is None
     assert [question.conversation for question in stage.asking.submitted] == ["newest chat"]
     assert stage.threads()[-1] == (HERE.id, CARD)
 
@@ -610,11 +610,11 @@ async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
     stage = old_card()
     async with stage.bot() as desks:
         assert (
-            said(await desks.ask.mentioned(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA))
+            said(await desks.ask.follow_up_in_thread(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA))
             == ask_replies.no_card_in_thread()
         )
         assert (
-            said(await desks.ask.mentioned(AskRequest(QUESTION), direct(ADA), CARD, ADA))
+            said(await desks.ask.follow_up_in_thread(AskRequest(QUESTION), direct(ADA), CARD, ADA))
             == ask_replies.no_card_in_thread()
         )
 
