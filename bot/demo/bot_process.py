@@ -15,7 +15,7 @@ _OUTPUT_SECONDS = 2.0
 class BotProcess:
     """One program that is started, watched, killed and started again.
 
-    `died` is what it did by itself; `killed` and `stopped` are what was done to it.
+    States: `died` without a signal from here; `killed` and `stopped` by one.
 
     Args:
         command: the program and its arguments.

@@ -35,10 +35,10 @@ Interference = Callable[[web.Request, Serve], Awaitable[web.StreamResponse]]
 """Anything else that a test does around one request, before and after its effect or in its place."""
 
 HTML_500 = Fault("status", 500, "<html><body><h1>500 Internal Server Error</h1></body></html>", "text/html")
-"""What a load balancer says when the service behind it is down."""
+"""Response of a load balancer whose service is down."""
 
 NO_ROUTE = Fault("status", 404, '{"message": "no Route matched with those values"}')
-"""What a gateway (Kong) answers that has lost its route to the service. Not the service's own 404."""
+"""Response of a gateway (Kong) that has no route to the service. Not the service's own 404."""
 
 RESET_BEFORE = Fault("reset_before")
 

@@ -58,7 +58,7 @@ class Stage:
 async def raised(
     *, port: int = 8000, command: Sequence[str] = _BOT, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Stage]:
-    """Everything up and, at the end, down again: the bot first, and nothing left of it.
+    """Start everything, and stop it at the end, the bot first.
 
     Args:
         port: for the page; the next free one is taken. 0: any.
@@ -73,7 +73,7 @@ async def raised(
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
             furnish(omni)
             settings = _environment(omni, slack, folder) | dict(environment or {})
-            # Its folder is the temporary one, so that nobody's own .env is read.
+            # It runs in the temporary folder, so that it doesn't read the user's .env.
             scene = Scene(omni, slack, BotProcess(command, settings, folder))
             try:
                 async with Page(scene, port) as page:
@@ -105,7 +105,7 @@ async def perform(
             await _until(stop, _play(stage, story, open_browser=open_browser, opening=opening))
             story.say("The demo ends.", "dim")
     except BrokenPipeError:
-        return 0  # Whoever read the story has gone.
+        return 0  # The reader of the output has gone.
     except OSError as problem:
         print(f"The demo can't start: {problem.strerror or problem}", file=sys.stderr)
         return 1

@@ -52,12 +52,12 @@ class Sample:
     topic: str | None = None
     age_seconds: float = 0.0
     data: JobData | None = None
-    """What the job has found, besides its answer."""
+    """Result of the job besides its answer."""
     group: Literal["answer", "course"] = "course"
     """Whether it is there for what it answers or for what happens to it."""
 
     def start(self, omni: SimulatedOmni) -> str:
-        """Let somebody start this job in Omni. Returns its id."""
+        """Start this job in Omni. Returns its id."""
         if self.script is None:
             return str(uuid4())
         return omni.add(
@@ -252,7 +252,7 @@ _IN_EVERY_QUESTION = frozenset(
 )
 
 _ANSWERED = tuple(known for known in SAMPLES if known.key not in ("unknown", "hostile", "queued"))
-"""What a visitor may come upon by asking; pings and scripts, and a long wait, come only to those who choose them."""
+"""Samples that a visitor's question can match. Mentions, scripts and long waits must be chosen."""
 
 _SUGGESTED = ("quick", "slow", "failing", "chart", "endless")
 
@@ -264,7 +264,7 @@ def furnish(omni: OmniWorld) -> None:
 
 
 def course(prompt: str) -> tuple[Script, JobData]:
-    """What happens to a job with that prompt, and what it will have found."""
+    """Script and result of a job with that prompt."""
     likest = max(_ANSWERED, key=lambda candidate: _likeness(candidate, prompt))
     if likest.script is None or _likeness(likest, prompt) == 0.0:
         return Script(1.0, ((2.5, "Searching for fields", 1),), 0.5, Complete(_suggestions())), JobData()

@@ -1,4 +1,4 @@
-"""What the demo shows: the simulated Omni and Slack, the real bot between them, and what a visitor may do.
+"""The demo's scene: the simulated Omni and Slack, the real bot between them, and the visitor's actions.
 
 The page and the terminal both look at a scene; neither knows of the other.
 """
@@ -68,7 +68,7 @@ class Scene:
             self._listeners.discard(queue)
 
     def name(self, some_id: str) -> str:
-        """What people call a person or a channel."""
+        """Display name of a user or a channel."""
         workspace = self.slack.workspace
         if some_id == workspace.bot.id:
             return "Omni job bot"
@@ -77,7 +77,7 @@ class Scene:
         return workspace.channels[some_id].name if some_id in workspace.channels else some_id
 
     def snapshot(self) -> Event:
-        """All that the page needs to draw itself."""
+        """Snapshot of everything that the page shows."""
         workspace = self.slack.workspace
         shown = self._channels()
         messages = [message for channel in shown for message in channel.messages.values()]
@@ -117,7 +117,7 @@ class Scene:
             "last_line": self.bot.last_lines[-1] if self.bot.last_lines else "",
         }
 
-    # What a visitor does.
+    # Actions of a visitor.
 
     async def type(self, user: str, channel: str, text: str, thread: str = "") -> None:
         """A person types a line into a channel: a command of the bot's, an /invite of the bot, or just words, which may
@@ -195,7 +195,7 @@ class Scene:
         self._tell(self.pulse())
 
     async def kill_bot(self) -> None:
-        """SIGKILL for the bot. Returns when Slack has noticed, so that a new start is told from the old."""
+        """Kill the bot. Returns when Slack has noticed, so that a new start is distinct from the old."""
         await self.bot.kill()
         await self.slack.until(lambda: self.slack.socket_mode.connections == 0)
 
@@ -274,7 +274,7 @@ class Scene:
     def _tell(self, event: Event) -> None:
         for queue in list(self._listeners):
             if queue.full():
-                # Too slow to follow: it is told only that, and has to begin again with a snapshot.
+                # Too slow to follow: it is notified and starts again with a snapshot.
                 self._listeners.discard(queue)
                 while not queue.empty():
                     queue.get_nowait()

@@ -1,4 +1,4 @@
-"""The demo's story in the terminal: one readable line for everything that somebody could see happen."""
+"""Prints the demo's visible events to the terminal, one line each."""
 
 import io
 import shutil
@@ -56,7 +56,7 @@ class Story:
         self._stream.flush()
 
     def tell(self, event: Event) -> None:
-        """A line for one event; nothing for those that nobody sees."""
+        """The line for an event; empty for invisible ones."""
         kind = event["kind"]
         if kind == "pulse" and event.get("changed") == "bot":
             self._tell_bot(event)

@@ -1,4 +1,4 @@
-"""What a visitor of the demo may do with shortcuts, modals and the Home tab, in the name of whom they chose to be."""
+"""Actions of the demo's visitor with shortcuts, modals and the Home tab, as the chosen user."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from bot.demo.slack.surfaces import OpenView
 
 
 class Refused(Exception):
-    """What the visitor asked for can't be done; `str(error)` tells them why."""
+    """The visitor's action is not possible; `str(error)` is the reason shown."""
 
 
 SILENT = "The bot did not answer within 3 seconds."
@@ -26,11 +26,11 @@ class Visit:
         self._names = names
 
     def modal(self, user: str) -> dict[str, Any] | None:
-        """What a person sees of their modal."""
+        """The visible part of a user's modal."""
         return self._drawn(self._slack.modal(user))
 
     def home(self, user: str) -> dict[str, Any] | None:
-        """What a person sees on the app's Home tab."""
+        """The app's Home tab as a user sees it."""
         return self._drawn(self._slack.home(user))
 
     def _drawn(self, view: OpenView | None) -> dict[str, Any] | None:
@@ -80,7 +80,7 @@ class Visit:
         return [inputs.option(option, self._names) for option in options]
 
     async def submit(self, user: str, values: str) -> None:
-        """A person fills in inputs and submits; what came of it is to be seen in the modal."""
+        """Fill in inputs and submit; the modal shows the outcome."""
         try:
             await self._slack.submit_view(_object(values), user=user)
         except LookupError:
@@ -124,7 +124,7 @@ OFFERS: tuple[dict[str, Any], ...] = (
     {"text": ASK, "about": "A form to ask with: model, topic, private or here"},
     {"text": "@omni ", "shown": "@omni <question>", "about": "Ask Omni, or go on in a thread"},
 )
-"""What the composer offers to complete. One that ends in a space goes on."""
+"""Completions of the composer. One that ends in a space expects more input."""
 
 CHANNELS = ("data-team", "sales", "leadership", "random", "partners")
 

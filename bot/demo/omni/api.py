@@ -101,7 +101,7 @@ class Api:
         result = self._job(request).result(self._world.now())
         if result is None:
             raise Refusal(404, "Job results not yet available")
-        # One JSON document, but live tenants send it under this type whatever the specification says.
+        # One JSON document, but live tenants send it with this type, unlike the specification.
         return web.Response(body=result, content_type="application/octet-stream")
 
     async def _visualization(self, request: web.Request) -> web.Response:
@@ -157,7 +157,7 @@ class Api:
         )
         return web.json_response(body)
 
-    # What they share.
+    # Shared by the endpoints.
 
     def _key(self, request: web.Request) -> Key:
         key = self._world.key(request.headers.get("Authorization"))

@@ -1,7 +1,7 @@
-"""What a job inside the simulated Omni has found: the body of `/result` and the picture of `/vis`.
+"""Result of a simulated job: the body of `/result` and the picture of `/vis`.
 
 Shapes: `AiJobResultResponse`, `AiJobAction` and `AiJobActionQueryResult` of Omni's OpenAPI document
-(github.com/exploreomni/cli, api/openapi.json). What live tenants do besides: a COMPLETE job may hold a
+(github.com/exploreomni/cli, api/openapi.json). Live tenants also do this: a COMPLETE job may hold a
 query that is still `pending`, any field may be null, and a step may have no message.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from bot.demo.omni.timeline import timestamp
 
 NOT_DRAWABLE = "Visualization type is not renderable as an image"
-"""What Omni answers for tables and single numbers, so for most jobs (exploreomni/omni-agentic-chat-demo)."""
+"""Omni's response for tables and single numbers, and so for most jobs (exploreomni/omni-agentic-chat-demo)."""
 
 Body = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Query:
     message: str | None = "I'll run a query."
 
     def action(self, at: str, *, pending: bool) -> Body:
-        """The action as `/result` tells it."""
+        """The action in the body of `/result`."""
         result: Body = {
             "queryName": self.name,
             "status": "pending" if pending else self.status,
@@ -50,7 +50,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class JobData:
-    """What a job leaves behind once it is COMPLETE. Times are seconds after its end.
+    """Data of a COMPLETE job. Times are seconds after its end.
 
     Args:
         queries: in the order in which they ran.

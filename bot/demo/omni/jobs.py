@@ -36,7 +36,7 @@ class SimulatedJob:
         return self._moments(now)[-1]
 
     def moments(self, now: float) -> tuple[Moment, ...]:
-        """What the job has been through, where it stands last."""
+        """States of the job so far, the current one last."""
         return self._moments(now)
 
     def is_final(self, now: float) -> bool:
@@ -86,7 +86,7 @@ class SimulatedJob:
         return last.end if isinstance(last.end, Complete) else None, self.created_at + last.since_seconds
 
     def turns(self, now: float, *, running_too: bool) -> list[dict[str, Any]]:
-        """What the job's conversation shows of it: the question, and the assistant's turn if there is one."""
+        """The job's turns in its conversation: the question, and the assistant's turn if there is one."""
         last = self.moment(now)
         asked = {"role": "user", "content": self.prompt, "timestamp": timestamp(self.created_at)}
         if last.state not in FINAL_STATES and not running_too:

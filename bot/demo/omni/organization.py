@@ -9,13 +9,13 @@ from bot.demo.omni.timeline import timestamp
 ORGANIZATION = "880e8400-e29b-41d4-a716-446655440003"
 MODEL = "770e8400-e29b-41d4-a716-446655440002"
 KEY_OWNER = "990e8400-e29b-41d4-a716-446655440004"
-"""The Omni user who made the organisation's API key, and in whose name it acts unless told otherwise."""
+"""The Omni user who created the organization's API key; requests run as this user by default."""
 ADA = "a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
 GRACE = "b2c3d4e5-6f7a-4b8c-9d0e-1f2a3b4c5d6e"
 
 
 class Refusal(Exception):
-    """What Omni answers to a request that it does not take."""
+    """Omni's error response."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -32,13 +32,13 @@ class Member:
     name: str
     is_active: bool = True
     is_admin: bool = False
-    """An admin of the organisation: may cancel everybody's jobs."""
+    """An admin of the organization, who may cancel every job."""
     may_use_ai: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model, with what can be asked of it."""
+    """A model with its topics."""
 
     id: str
     name: str | None
@@ -93,11 +93,11 @@ class Organization:
     """By id, in the order in which they are listed."""
     models: dict[str, Model] = field(default_factory=_some_models)
     personal_tokens: dict[str, str] = field(default_factory=dict)
-    """Whose each token is."""
+    """Owner of each token."""
     has_ai: bool = True
     """Whether an admin has enabled the AI jobs API."""
 
-    # What admins do.
+    # Actions of admins.
 
     def add_member(self, email: str, **more: Any) -> str:
         """Somebody joins. Returns their id."""
@@ -121,7 +121,7 @@ class Organization:
         self.personal_tokens[token] = member
         return token
 
-    # What Omni decides.
+    # Decisions of Omni.
 
     def asker(self, key: Key, user_id: str | None) -> str:
         """In whose name a job runs. Raises Refusal.

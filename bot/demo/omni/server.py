@@ -1,4 +1,4 @@
-"""A simulated Omni: its API on loopback, with its limit, its troubles, and a memory of what was asked of it."""
+"""A simulated Omni: its API on loopback, with its rate limit, failures, and a record of all requests."""
 
 import time
 from collections.abc import Callable
@@ -19,9 +19,9 @@ SUBMIT = "POST /api/v1/ai/jobs"
 CANCEL = "POST /api/v1/ai/jobs/*/cancel"
 """The names of requests that change something, for `faults.plan`."""
 CONCURRENT_CHANGE = Fault("status", 409, '{"detail": "Concurrent modification conflict", "status": 409}')
-"""What Omni answers to a cancel whose job is being changed at that moment."""
+"""Omni's response to a cancel during a concurrent change of the job."""
 TAKEN_YET_504 = Fault("status_after", 504, "<html><body>504 Gateway Time-out</body></html>", "text/html")
-"""What a gateway answers that has given up waiting for an Omni that does its work all the same."""
+"""Response of a gateway that timed out while Omni did the work."""
 _CHAT_PAGE = (Path(__file__).parents[1] / "static" / "chat.html").read_text("utf-8")
 
 
@@ -60,7 +60,7 @@ class SimulatedOmni(OmniWorld):
         self.requests: list[Request] = []
         """Every request to the API; people's visits to chat pages are not among them."""
         self.webhooks = Webhooks(now)
-        """What Omni tells by itself of jobs that were submitted so."""
+        """Omni's webhooks about jobs that requested them."""
         self.hooked = self.webhooks.hook
         self.answered_429 = 0
         self.requests_per_minute = requests_per_minute
@@ -92,7 +92,7 @@ class SimulatedOmni(OmniWorld):
             await self._runner.cleanup()
             self._runner = None
 
-    # What was asked of Omni.
+    # Recorded requests.
 
     def last_minute(self) -> int:
         """How many requests came in the last 60 s."""

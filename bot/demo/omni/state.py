@@ -1,4 +1,4 @@
-"""What goes on inside the simulated Omni: its jobs, its organisation, and how tests bend them. No I/O."""
+"""State of the simulated Omni: its jobs, its organization, and overrides for tests. No I/O."""
 
 import json
 import time
@@ -28,29 +28,29 @@ class OmniWorld:
         self.jobs: dict[str, SimulatedJob] = {}
         self.organization = Organization()
         self.script_for_submitted = Script(2.0, ((4.0, "Searching for fields", 1),), 1.0)
-        """What happens to jobs that come in through the API."""
+        """Script of jobs that are submitted through the API."""
         self.data_for_submitted = JobData()
-        """What they will have found."""
+        """Their results."""
         self.course: Callable[[str], tuple[Script, JobData]] = self._as_set
         """Both, by their prompt."""
         self.hooked: Callable[[SimulatedJob, Hook], None] = lambda _job, _hook: None
-        """Called with each job that is to be told of."""
+        """Called with each job that has a webhook."""
         self.running_jobs_in_chats = False
         """Whether a running job already has an assistant turn in its conversation; which of the two Omni does is not
         documented."""
         self.chats_are_private = False
-        """Whether only whoever began a conversation can go on in it; whether Omni wants that is not documented."""
+        """Whether a conversation accepts only its creator's questions. Omni doesn't document this."""
         self.draws = True
         """Whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404."""
         self.ignores_user_filter = False
-        """Whether the list of users is that of all users, whatever is asked for. Some live instances do that."""
+        """Whether the filter of the user list is ignored, as on some live instances."""
         self.users_per_page = USERS_PER_PAGE
         """How many users a page has at most."""
         self.users_path = "Users"
         """How the list of users is spelt: "Users" as the OpenAPI document has it, or "users" as docs.omni.co."""
 
     def key(self, authorization: str | None) -> Key | None:
-        """Who asks with that header; None: nobody that is known."""
+        """The caller with that header; None if unknown."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme != "Bearer":
             return None
@@ -62,7 +62,7 @@ class OmniWorld:
     def _as_set(self, _prompt: str) -> tuple[Script, JobData]:
         return self.script_for_submitted, self.data_for_submitted
 
-    # What people do in Omni.
+    # Actions of users in Omni.
 
     def add(
         self,
@@ -105,7 +105,7 @@ class OmniWorld:
     # How tests bend a job.
 
     def set(self, job_id: str, **fields: Any) -> None:
-        """Override fields of the status body, whatever the state."""
+        """Override fields of the status body in every state."""
         self.jobs[job_id].omitted.difference_update(fields)
         self.jobs[job_id].changed.update(fields)
 

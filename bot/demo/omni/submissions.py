@@ -1,4 +1,4 @@
-"""What a submit to the simulated Omni must be. No I/O.
+"""Validation of submits to the simulated Omni. No I/O.
 
 Fields, types and bounds: `AiJobSubmitBody` of Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json).
 It does not say what becomes of a field that it does not name, or of a null: both are refused, which is the stricter
@@ -37,7 +37,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that somebody wants begun."""
+    """A request to start a job."""
 
     model_id: str
     prompt: str
@@ -47,7 +47,7 @@ class Submission:
 
 
 def read_submission(body: bytes) -> Submission:
-    """A body that Omni takes as far as it can be told from the body alone. Raises Refusal."""
+    """Validate the body on its own. Raises Refusal."""
     try:
         asked = json.loads(body)
     except ValueError:

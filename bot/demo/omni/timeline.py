@@ -1,4 +1,4 @@
-"""What a simulated Omni job goes through, as a pure function of its script and the time.
+"""States of a simulated job, as a pure function of its script and the time.
 
 States, fields and the rules of cancelling are those of Omni's OpenAPI document
 (github.com/exploreomni/cli, api/openapi.json: `AiJobStatusResponse`, `aiJobCancel`).
@@ -38,7 +38,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody in Omni stops the job; `by` is their Omni user id, where Omni tells."""
+    """A user in Omni stops the job; `by` is the user's Omni id, if Omni reports it."""
 
     by: str | None = None
 
@@ -79,7 +79,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a job is in from `since_seconds` after its creation until the next moment."""
+    """State of a job from `since_seconds` after its creation until the next moment."""
 
     state: str
     since_seconds: float
@@ -120,7 +120,7 @@ def status_body(
     organization_id: str,
     model_id: str,
 ) -> dict[str, Any]:
-    """What `GET /api/v1/ai/jobs/{jobId}` answers for a job that has been through `moments`."""
+    """Body of `GET /api/v1/ai/jobs/{jobId}` for a job with these `moments`."""
     current = moments[-1]
     body: dict[str, Any] = {
         "id": job_id,

@@ -1,9 +1,9 @@
-"""How the simulated Omni tells by itself how jobs go on: what it sends, signed, and how often it tries.
+"""Webhooks of the simulated Omni: their content, signatures and retries.
 
 Headers, signature and the body at the end: docs.omni.co/api/ai/create-ai-job. That progress is tried once, and that the
-end is always told: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json). Not documented, and chosen
-here: the body of progress, what a failed job's holds, and how often the end is told again where no 2xx was answered.
-A job that was cancelled tells nothing: no event for it is named anywhere.
+end is always sent: Omni's OpenAPI document (github.com/exploreomni/cli, api/openapi.json). Not documented, and chosen
+here: the body of progress, what a failed job's holds, and how often the end is repeated without a 2xx.
+A cancelled job sends nothing, because no event for it is documented.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from bot.demo.omni.submissions import Hook
 from bot.demo.omni.timeline import FINAL_STATES, Complete, Moment, timestamp
 
 AGAIN_AFTER_SECONDS = (1.0, 5.0, 25.0)
-"""How long after each failure the end of a job is told again."""
+"""Delays before the end of a job is sent again."""
 ANSWERED_WITHIN_SECONDS = 5.0
 LOOKS_EVERY_SECONDS = 0.05
 """Jobs have no clock of their own."""
@@ -38,14 +38,14 @@ class Sent:
 
 
 class Webhooks:
-    """Sends what there is to tell. `sent` remembers all of it."""
+    """Sends webhooks and records them in `sent`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.sent: list[Sent] = []
         self.is_lost = False
         """Whether what is sent from now on is lost on the way."""
         self.times = 1
-        """How often each event is sent, whatever is answered."""
+        """How often each event is sent, for any response."""
         self._now = now
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,7 +55,7 @@ class Webhooks:
         self._spawn(self._tell(job, hook))
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> int | None:
-        """Send a request as it is. What is answered; None: nothing."""
+        """Send a request as it is. Returns the status, or None without a response."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=ANSWERED_WITHIN_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout)
@@ -68,7 +68,7 @@ class Webhooks:
         return status
 
     async def close(self) -> None:
-        """Send nothing any more."""
+        """Stop sending."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -123,7 +123,7 @@ def signed(secret: str, at: int, body: bytes) -> dict[str, str]:
 
 
 def end_body(job: SimulatedJob, moment: Moment, hook: Hook) -> bytes:
-    """What is told at the end. Its keys are written in two styles, as documented."""
+    """Body of the event at the end. Its keys have two styles, as documented."""
     at = job.created_at + moment.since_seconds
     body: dict[str, Any] = {
         "event_id": f"evt_{job.id[:8]}_{moment.state}_{int(at)}",
@@ -138,7 +138,7 @@ def end_body(job: SimulatedJob, moment: Moment, hook: Hook) -> bytes:
 
 
 def progress_body(job: SimulatedJob, moment: Moment, hook: Hook) -> bytes:
-    """What is told of a step."""
+    """Body of a progress event."""
     assert moment.step is not None
     at = job.created_at + moment.since_seconds
     body = {

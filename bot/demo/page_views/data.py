@@ -38,7 +38,7 @@ def _cell(cell: Raw, names: Names) -> View:
 
 
 def chart(block: Raw) -> View:
-    """A `data_visualization` block, whatever its kind: labels, and the values of each series in their order."""
+    """A `data_visualization` block of any kind: labels, and the values of each series in their order."""
     drawn: Raw = block.get("chart", {})
     axes: Raw = drawn.get("axis_config", {})
     if drawn.get("type") == "pie":

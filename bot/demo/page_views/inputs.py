@@ -55,7 +55,7 @@ def _with_controls(raw: Any, drawn: Any, names: Names) -> Any:
 
 
 def control(raw: Mapping[str, Any], names: Names) -> messages.View:
-    """What a person enters something into."""
+    """An input element."""
     common = {
         "type": raw["type"],
         "action_id": raw["action_id"],

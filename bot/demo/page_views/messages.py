@@ -148,7 +148,7 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 
 def file(raw: Raw) -> View:
-    """A file of a message, as `StoredFile.as_json` tells it."""
+    """A file of a message, from `StoredFile.as_json`."""
     preview = raw.get("preview")
     shown: View = {
         "name": raw["name"],

@@ -16,7 +16,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 Node = str | dict[str, Any]
 Names = Callable[[str], str]
-"""What people see for an id: `U…` or `C…` into a name without its `@` or `#`."""
+"""Display names: `U…` or `C…` into a name without its `@` or `#`."""
 
 _FENCE = re.compile(r"```\n?(.*?)\n?```", re.DOTALL)
 _QUOTE = re.compile(r"(?:>|&gt;) ?")
@@ -50,7 +50,7 @@ def markdown(text: str, names: Names) -> list[Node]:
 
 
 def as_words(nodes: Sequence[Node], when: Callable[[dict[str, Any]], str]) -> str:
-    """What a tree says, without its form. `when` words a `time` node."""
+    """Plain text of a tree. `when` formats a `time` node."""
     return "".join(node if isinstance(node, str) else _words_of(node, when) for node in nodes)
 
 
@@ -124,7 +124,7 @@ def lines(text: str) -> list[Node]:
 
 
 def _reference(inner: str, names: Names) -> Node:
-    """What stands between `<` and `>`: a person, a channel, everybody, a date, or an address."""
+    """A reference between `<` and `>`: a user, a channel, a broadcast, a date or a URL."""
     target, _, label = inner.partition("|")
     if target.startswith("@"):
         return {"tag": "mention", "id": target[1:], "children": [f"@{names(target[1:])}"]}

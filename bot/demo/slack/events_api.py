@@ -24,12 +24,12 @@ SCOPES = {
     "app_uninstalled": None,
     "tokens_revoked": None,
 }
-"""What an app needs to get each event."""
+"""Scopes that each event needs."""
 
 
 @dataclass(slots=True)
 class EventSettings:
-    """What the app asked for in its manifest. Changed in place while the service runs."""
+    """Events in the app's manifest. Changed in place while the service runs."""
 
     subscribed: set[str] = field(default_factory=lambda: set(SCOPES))
 
@@ -60,8 +60,8 @@ def callback(workspace: Workspace, event: Event) -> Event:
 
 
 def caused_by(workspace: Workspace, message: StoredMessage) -> Iterator[Event]:
-    """What a person's new message makes Slack send. Nobody asks this about what the app posts itself: Slack tells of
-    that only in direct messages, and Bolt drops it."""
+    """Events for a user's new message. Not called for the app's own posts: Slack sends those only in direct
+    messages, and Bolt drops them."""
     channel = workspace.channels[message.channel]
     is_direct = channel.kind == "direct"
     is_member = workspace.bot.id in channel.members
@@ -77,7 +77,7 @@ def kind_of(event: Event) -> str:
 
 
 def home_opened(workspace: Workspace, user: str, channel: Channel) -> Event:
-    """What Slack sends when a person opens the app's Home tab; `view` only where one was published."""
+    """The event for an opened Home tab; it has a `view` only if one was published."""
     event = {
         "type": "app_home_opened",
         "user": user,
@@ -90,12 +90,12 @@ def home_opened(workspace: Workspace, user: str, channel: Channel) -> Event:
 
 
 def uninstalled(workspace: Workspace) -> Event:
-    """What Slack sends when the app was removed from the workspace."""
+    """The event for a removed app."""
     return {"type": "app_uninstalled", "event_ts": workspace.next_ts()}
 
 
 def revoked(workspace: Workspace) -> Event:
-    """What Slack sends when the bot's token was revoked, which an uninstalled app is told of as well."""
+    """The event for a revoked token, which is also sent when the app is removed."""
     tokens = {"oauth": [], "bot": [workspace.bot.id]}
     return {"type": "tokens_revoked", "tokens": tokens, "event_ts": workspace.next_ts()}
 

@@ -10,7 +10,7 @@ _PREVIEW_BYTES = 2_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 Uploads = Literal["all", "images", "none"]
-"""What the workspace's admins let people upload."""
+"""Upload policy of the workspace's admins."""
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class StoredFile:
     """A file as Slack keeps it.
 
     A message shares it under `files`, as a list of `as_json()`. The page draws it by `url_private`, which this
-    simulator serves to anybody: an image by `<img src=url_private alt=alt_txt>`, anything else by its title, name
+    simulator serves to every client: an image by `<img src=url_private alt=alt_txt>`, anything else by its title, name
     and size with a link to `url_private`.
     """
 
@@ -99,7 +99,7 @@ class Files:
 
         Raises:
             LookupError: there is no such upload, or it is done.
-            ValueError: it is not as long as announced. What Slack does then is not documented: the stricter way.
+            ValueError: it is not as long as announced. Slack's reaction is not documented; this is stricter.
         """
         file = self._promised[secret]
         if len(content) != file.length:

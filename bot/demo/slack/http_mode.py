@@ -1,4 +1,4 @@
-"""Slack's side of HTTP mode: signed requests to the app's address, and what counts as an acknowledgement.
+"""Slack's side of HTTP mode: signed requests to the app, and their acknowledgements.
 
 Sources: docs.slack.dev/authentication/verifying-requests-from-slack (signatures), docs.slack.dev/apis/events-api (the
 challenge, retries), docs.slack.dev/interactivity/implementing-slash-commands and docs.slack.dev/interactivity/
@@ -27,7 +27,7 @@ _EVENT = "events_api"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the app answered to one request."""
+    """The app's response to a request."""
 
     status: int | None
     """None: nothing, in time."""
@@ -50,7 +50,7 @@ class RequestUrl:
         self.to_lose = 0
         """How many of the next answers are lost on the way."""
         self.replies: list[Reply] = []
-        """What came back for each request."""
+        """Responses to all requests."""
         self._of_event: dict[str, Reply] = {}
         """The newest, by event id."""
         self._session: aiohttp.ClientSession | None = None
@@ -78,7 +78,7 @@ class RequestUrl:
     async def deliver_event(
         self, payload: dict[str, Any], *, times: int = 1, attempt: int = 0
     ) -> Acknowledgement:
-        """Send an event as `deliver` does; `attempt` counts those that nobody acknowledged before."""
+        """Send an event as `deliver` does; `attempt` counts earlier unacknowledged deliveries."""
         before = self._of_event.get(payload["event_id"])
         headers = {}
         if attempt:

@@ -1,4 +1,4 @@
-"""What Slack sends to an app when a person types a command, clicks a button or uses a shortcut. No I/O.
+"""Slack's payloads for commands, buttons and shortcuts. No I/O.
 
 Source: docs.slack.dev/interactivity/implementing-slash-commands and
 docs.slack.dev/reference/interaction-payloads (block_actions, shortcuts).
@@ -44,7 +44,7 @@ def click_payload(
     action: Payload,
     response_url: str,
 ) -> Payload:
-    """The payload of a click on a button. Of an ephemeral message only the container is told."""
+    """The payload of a click on a button. For an ephemeral message it has only the container."""
     ephemeral = message.only_for is not None
     container: Payload = {
         "type": "message",
@@ -100,8 +100,7 @@ def message_shortcut_payload(
 
 
 def sent_by(workspace: Workspace, kind: str) -> Payload:
-    """What every payload of an interaction begins with. `team` is the workspace that the app is installed in, also
-    where the person is of another one."""
+    """Common fields of all payloads. `team` is the workspace of the app, even if the user belongs to another one."""
     return {
         "type": kind,
         "token": _TOKEN,
@@ -131,5 +130,5 @@ _ACTION_KEYS = ("type", "action_id", "text", "value", "style", "url")
 
 
 def _channel_name(channel: Channel) -> str:
-    """Slack does not tell an app what private places are called."""
+    """Slack does not send the names of private channels."""
     return {"public": channel.name, "private": "privategroup", "direct": "directmessage"}[channel.kind]

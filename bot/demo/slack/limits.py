@@ -1,6 +1,6 @@
-"""Slack's rate limits, counted over the last minute by a clock that is handed in. No I/O.
+"""Slack's rate limits over the last minute, with an injected clock. No I/O.
 
-A request that a limit refuses does not count towards it; every other one does, whatever its answer.
+Refused requests don't count towards a limit; all others do, also failed ones.
 """
 
 import math
@@ -64,7 +64,7 @@ class Limits:
         self._channels: defaultdict[str, Bucket] = defaultdict(lambda: Bucket(POST_BURST))
 
     def admit(self, method: str, per_minute: int, at: float) -> int:
-        """Count a request, or tell after how many whole seconds to come back (`Retry-After`); 0 admits."""
+        """Count a request. Returns 0, or the whole seconds to wait (`Retry-After`)."""
         counter = self._methods.setdefault(method, PerMinute(per_minute))
         return _admit(counter, at)
 

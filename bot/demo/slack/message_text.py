@@ -1,4 +1,4 @@
-"""What Slack makes of a line that a person types. Pure.
+"""Slack's formatting of a typed line. Pure.
 
 Source: docs.slack.dev/messaging/formatting-message-text.
 """
@@ -16,8 +16,8 @@ _HANDLE = re.compile(r"(?<![\w@])@([a-z][\w-]*)")
 def as_stored(text: str, users: Iterable[User]) -> str:
     """The text as Slack stores it: mentions by id, addresses between angle brackets, the rest escaped.
 
-    References that have their form already (`<@U…>`, `<https://…>`) stay; nobody can type those into Slack, but it is
-    how a client sends what is chosen from its menus.
+    Formatted references (`<@U…>`, `<https://…>`) stay. Users can't type those, but clients send them for choices
+    from their menus.
     """
     ids = {user.name: user.id for user in users}
     parts = _REFERENCE.split(text)

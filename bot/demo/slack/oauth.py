@@ -18,7 +18,7 @@ CODE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What somebody has allowed, until the app exchanges its code for a token."""
+    """A granted authorization, until the app exchanges its code for a token."""
 
     redirect_uri: str
     scopes: frozenset[str]
@@ -40,7 +40,7 @@ class OAuth:
     """Asks a person, and gives out tokens."""
 
     def __init__(self, workspace: Workspace, now: Callable[[], float], install: Callable[[], str]) -> None:
-        """`install` puts the app into the workspace and tells its bot token."""
+        """`install` adds the app to the workspace and returns its bot token."""
         self.app = App()
         self._workspace = workspace
         self._now = now
@@ -87,7 +87,7 @@ class OAuth:
         return self._answer(granted)
 
     def _checked(self, query: Mapping[str, str]) -> str:
-        """Where the browser may be sent. What Slack shows otherwise is a page of its own."""
+        """Allowed redirect URLs. For others Slack shows its own page."""
         if query.get("client_id") != self.app.client_id:
             raise Refused("invalid_client_id")
         if not query.get("scope"):

@@ -1,4 +1,4 @@
-"""What the simulated workspace is made of: people, messages, channels, and what can be seen to happen. No I/O."""
+"""Records of the simulated workspace: users, messages, channels and visible events. No I/O."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -54,7 +54,7 @@ class StoredMessage:
     only_for: str | None = None
     """The one person who sees it, of ephemeral messages only."""
     files: list[StoredFile] = field(default_factory=list)
-    """What it shares, under its text."""
+    """Files under its text."""
 
     def as_json(self) -> dict[str, Any]:
         """Everything about the message, for a page that draws it."""
@@ -98,7 +98,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that somebody could see happen."""
+    """An event that a user can see."""
 
     kind: ChangeKind
     channel: str

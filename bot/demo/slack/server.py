@@ -19,7 +19,7 @@ from bot.demo.slack.web_api.dispatch import Read, read, read_upload
 from bot.demo.slack.workspace import Workspace
 
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
-"""Of one request, an upload for instance. Slack takes files of 1 GB; nobody here sends one."""
+"""Of one request, an upload for instance. Slack accepts files of 1 GB, which are not needed here."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Request:
     """Whether it took effect; also true where its answer was lost on purpose."""
     error: str | None = None
     http_status: int | None = None
-    """What was answered; None where nothing was."""
+    """The response; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class SlackServer:
         return token
 
     def _scope_headers(self, token: str | None) -> dict[str, str]:
-        """Slack tells with every answer what the bot's token was granted."""
+        """Slack returns the token's scopes with every response."""
         if token is None or self._access.tokens.get(token) != "bot":
             return {}
         return {"x-oauth-scopes": ",".join(sorted(self._access.scopes))}
@@ -214,13 +214,13 @@ class SlackServer:
         file = self._workspace.files.by_id.get(request.match_info["file"])
         if file is None or file.content is None:
             raise web.HTTPNotFound
-        # The page shows pictures; anything else is saved, whatever it claims to be.
+        # The page shows pictures; anything else is downloaded, regardless of its type.
         disposition = "inline" if file.is_image else "attachment"
         headers = {"Content-Disposition": disposition, "X-Content-Type-Options": "nosniff"}
         return web.Response(body=file.content, content_type=file.mimetype, headers=headers)
 
     async def _serve_authorize(self, request: web.Request) -> web.StreamResponse:
-        """Slack's page with *Allow*; here whoever opens it has pressed that already."""
+        """Slack's page with *Allow*; here opening the page grants the authorization."""
         installer = next(user.id for user in self._workspace.users.values() if not user.is_bot)
         try:
             raise web.HTTPFound(self.oauth.allow(request.query, installer))

@@ -1,6 +1,6 @@
-"""The simulated Slack as a service on loopback, and what can be seen of it.
+"""The simulated Slack as a service on loopback, and its visible state.
 
-What people do there is in `conversing` and `surfacing`.
+Actions of users are in `user_messages` and `user_views`.
 """
 
 import asyncio
@@ -82,12 +82,12 @@ class SlackService:
 
     @property
     def delivery(self) -> SocketMode | RequestUrl:
-        """How the app is told of what happens: at its address where it has one, as with Slack."""
+        """Delivers events to the app: to its request URL if it has one, as Slack does."""
         return self.request_url if self.request_url.url else self.socket_mode
 
     @property
     def granted_scopes(self) -> set[str]:
-        """What the bot's token may do; add and discard as an operator would."""
+        """Scopes of the bot's token; add and discard as an admin would."""
         return self._access.scopes
 
     async def start(self) -> None:
@@ -148,7 +148,7 @@ class SlackService:
         """Wait until a condition holds; asked again at every change here, and now and then besides.
 
         Raises:
-            TimeoutError: it still does not hold after `timeout` seconds; tells what is stored.
+            TimeoutError: it still does not hold after `timeout` seconds; the message lists the stored data.
         """
         try:
             async with asyncio.timeout(timeout):

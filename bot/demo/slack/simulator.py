@@ -1,6 +1,6 @@
 """The simulated Slack: Web API, Socket Mode, HTTP mode and response_urls on loopback, and the people who use it.
 
-It is strict. What it takes is meant to pass with Slack itself; what is merely assumed says so where it is
+It is strict. Requests that it accepts should pass with Slack; what is merely assumed says so where it is
 decided: `payload` and `viewkit` (content), `chat_methods`, `conversation_methods`, `people_methods`, `view_methods`,
 `eventsapi`, `limits`, `socketmode`, `requesturl`, `responseurl`.
 """
@@ -43,7 +43,7 @@ class SimulatedSlack(Surfacing):
     admins do there."""
 
     async def delete_message(self, channel: str, ts: str) -> None:
-        """Somebody who may deletes a message, and everybody sees it go."""
+        """Delete a message as an authorized user."""
         self.workspace.delete(self.workspace.channel(channel).messages[ts])
 
     async def archive(self, channel: str) -> None:

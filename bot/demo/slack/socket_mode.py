@@ -20,14 +20,14 @@ ACK_SECONDS = 3.0
 """How long a person's action waits for its acknowledgement.
 Source: docs.slack.dev/interactivity/handling-user-interaction."""
 EVENT_RETRY_SECONDS = (0.0, 60.0, 300.0)
-"""When an event that nobody acknowledged is sent again: at once, after a minute, after five more.
+"""When an unacknowledged event is sent again: at once, after a minute, after five more.
 Source: docs.slack.dev/apis/events-api (retries); for Socket Mode only the envelope's `retry_attempt` is documented."""
 _CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What came back for an envelope. `payload` is the body of the answer, where there was one."""
+    """Acknowledgement of an envelope. `payload` is the body of the response, if any."""
 
     acked: bool
     payload: dict[str, Any] | None
@@ -132,12 +132,12 @@ class SocketMode:
     async def deliver_event(
         self, payload: dict[str, Any], *, times: int = 1, attempt: int = 0
     ) -> Acknowledgement:
-        """Send an event as `deliver` does; `attempt` counts those that nobody acknowledged before."""
+        """Send an event as `deliver` does; `attempt` counts earlier unacknowledged deliveries."""
         retry = {"retry_attempt": attempt, "retry_reason": "timeout" if attempt else ""}
         return await self.deliver("events_api", payload, answerable=False, times=times, more=retry)
 
     async def deliver_again(self, payload: dict[str, Any]) -> None:
-        """Send an event that nobody acknowledged again, until somebody does, at most as often as Slack."""
+        """Repeat an event until it is acknowledged, at most as often as Slack."""
         for attempt, seconds in enumerate(self.retry_seconds, start=1):
             await asyncio.sleep(seconds)
             if (await self.deliver_event(payload, attempt=attempt)).acked:
@@ -154,8 +154,8 @@ class SocketMode:
     ) -> Acknowledgement:
         """Send one envelope to one of the connections, `times` over, and wait for its first acknowledgement.
 
-        Each delivery goes to exactly one connection, to any of them. Without one, nobody answers. `more`: what
-        else the envelope says.
+        Each delivery goes to exactly one connection, to any of them. Without one, there is no answer. `more`:
+        additional fields of the envelope.
         """
         envelope_id = str(uuid.uuid4())
         envelope = {

@@ -1,4 +1,4 @@
-"""What the app has put up besides messages, and the triggers that allow it: modals and Home tabs.
+"""Modals and Home tabs of the app, and the triggers that allow them.
 
 No I/O. Source: docs.slack.dev/surfaces/modals, docs.slack.dev/interactivity/handling-user-interaction.
 """
@@ -35,9 +35,9 @@ class OpenView:
     suggested: dict[str, list[View]] = field(default_factory=dict)
     """The options that the app gave last for an external select, by its action_id."""
     errors: dict[str, str] = field(default_factory=dict)
-    """What was found wrong with an input, by its block_id."""
+    """Errors of inputs, by block_id."""
     trouble: str | None = None
-    """What Slack itself says where a submission came to nothing."""
+    """Slack's own error for a failed submission."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Surfaces:
         self.home_enabled = True
         """The app's Home tab, as the manifest's `home_tab_enabled` turns it on."""
         self.modals: dict[str, list[OpenView]] = {}
-        """What each person has open, the topmost view last."""
+        """Open views of each user, the topmost last."""
         self.homes: dict[str, OpenView] = {}
         self._triggers: dict[str, _Trigger] = {}
 
@@ -91,7 +91,7 @@ class Surfaces:
     # Modals.
 
     def open(self, user: str, content: View) -> OpenView:
-        """Put up a modal. What the person had open goes: of this app there is one modal at a time."""
+        """Open a modal and close the user's previous one: an app has one modal per user."""
         view = _new(user, content)
         self.modals[user] = [view]
         return view
@@ -104,7 +104,7 @@ class Surfaces:
         return view
 
     def replace(self, view: OpenView, content: View) -> None:
-        """Show something else in a view. What the person typed into inputs that stay is kept."""
+        """Replace the content of a view. Values of kept inputs stay."""
         filled = view_state.with_ids(content)
         view.values = view_state.kept(view.content, view.values, filled)
         view.content = filled
@@ -122,7 +122,7 @@ class Surfaces:
         return gone
 
     def top(self, user: str) -> OpenView | None:
-        """What a person sees of their modal."""
+        """The visible part of a user's modal."""
         stack = self.modals.get(user)
         return stack[-1] if stack else None
 

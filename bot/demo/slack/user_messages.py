@@ -1,4 +1,4 @@
-"""What people do in the conversations of the simulated Slack: type, click, mention the app."""
+"""Actions of users in channels of the simulated Slack: type, click, mention the app."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ class Conversing(SlackService):
         return Acked(False, None, 0.0)
 
     async def say(self, text: str, *, user: str, channel: str, thread: str | None = None) -> StoredMessage:
-        """A person posts a message of their own, as they type it; what the app is told of it comes after.
+        """Post a user's message as typed. Its event is sent afterwards.
 
         Raises:
             LookupError: there is no such person, channel or thread.
@@ -110,9 +110,9 @@ class Conversing(SlackService):
     async def mention(
         self, text: str, *, user: str, channel: str, thread: str | None = None, deliveries: int = 1
     ) -> StoredMessage:
-        """A person says something to the app: with a mention in a channel, without one in its direct message.
+        """Address the app: with a mention in a channel, without one in its direct message.
 
-        Returns when the app has acknowledged what it was told of it, or was not told. Raises as `say`.
+        Returns when the app has acknowledged the event, or gets none. Raises as `say`.
         """
         person, place = self._person_in(user, channel)
         is_direct = place.id == self.workspace.direct(person.id).id

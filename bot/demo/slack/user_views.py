@@ -1,4 +1,4 @@
-"""What people do in the simulated Slack besides conversing: shortcuts, modals, the Home tab."""
+"""Actions of users with shortcuts, modals and the Home tab of the simulated Slack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from bot.demo.slack.view_interactions import (
 )
 
 TROUBLE = "We had some trouble connecting. Try again?"
-"""What Slack shows in a modal whose submission was not acknowledged, or with what it can't use."""
+"""Slack's message in a modal whose submission got no valid acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came of submitting a modal."""
+    """Outcome of submitting a modal."""
 
     sent: bool
     """Whether the app was asked at all: Slack's own client refuses an empty required input."""
@@ -79,11 +79,11 @@ class Surfacing(Conversing):
         return await self._deliver(event, deliveries=deliveries)
 
     def modal(self, user: str) -> OpenView | None:
-        """What a person sees of the modal that they have open."""
+        """The visible part of a user's open modal."""
         return self.workspace.surfaces.top(self.workspace.user(user).id)
 
     def home(self, user: str) -> OpenView | None:
-        """What a person sees on the app's Home tab."""
+        """The app's Home tab as a user sees it."""
         return self.workspace.surfaces.homes.get(self.workspace.user(user).id)
 
     async def press(
@@ -119,8 +119,8 @@ class Surfacing(Conversing):
         return await self.delivery.deliver("interactive", body, answerable=False, times=deliveries)
 
     async def enter(self, values: Mapping[str, Any], *, user: str, on: str = "modal") -> list[Acked]:
-        """A person fills in inputs of their modal, by action_id or block_id: a text, an option's value, a list of
-        values; None empties. The app is told at once where the input is in no `input` block, or dispatches.
+        """Fill in inputs of a user's modal, by action_id or block_id: a text, an option's value, a list of
+        values; None empties. The app gets an event at once if the input is not in an `input` block, or dispatches.
 
         Raises:
             LookupError: there is no such input or option.
@@ -213,7 +213,7 @@ class Surfacing(Conversing):
         return Submission(True, trouble=TROUBLE)
 
     async def close_view(self, *, user: str, whole: bool = False) -> Acked:
-        """A person closes their modal's topmost view, or all of it; the app hears of it if it asked to.
+        """Close the topmost view of a user's modal, or all views; the app is notified if it asked for that.
 
         Raises:
             LookupError: no modal is open.

@@ -1,4 +1,4 @@
-"""What Slack sends to an app when a person does something in a modal or on the Home tab. No I/O.
+"""Slack's payloads for interactions in modals and on the Home tab. No I/O.
 
 Source: docs.slack.dev/reference/interaction-payloads (view-interactions, block_actions, block_suggestion).
 """
@@ -62,7 +62,7 @@ def action_payload(workspace: Workspace, user: User, view: OpenView, action: Pay
 def suggestion_payload(
     workspace: Workspace, user: User, view: OpenView, block_id: str, action_id: str, query: str
 ) -> Payload:
-    """The payload that asks for the options of an external select. What the person has entered elsewhere is not told
+    """The payload that asks for the options of an external select. Values of other inputs are not sent
     (slackapi/bolt-js#660, slackapi/java-slack-sdk#1292)."""
     body = _from_view(workspace, user, view, "block_suggestion") | {
         "container": {"type": "view", "view_id": view.id},

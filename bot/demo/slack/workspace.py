@@ -1,7 +1,6 @@
 """The state of the simulated workspace: people, channels, messages. No I/O.
 
-What may be done to it over the Web API is decided in `webapi`; here things just happen, and everyone
-who listens is told.
+`web_api` decides which requests are allowed; this module applies them and notifies listeners.
 """
 
 import re
@@ -67,7 +66,7 @@ class Workspace:
         """A person by id, handle or full name.
 
         Raises:
-            LookupError: nobody is called that.
+            LookupError: there is no such user.
         """
         for user in self.users.values():
             if who in (user.id, user.name, user.real_name):

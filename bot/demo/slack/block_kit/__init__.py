@@ -1,1 +1,1 @@
-"""What the simulated Slack accepts as blocks, messages and views."""
+"""Validation of blocks, messages and views in the simulated Slack."""

@@ -55,7 +55,7 @@ def integer(value: object, at: str) -> Iterator[str]:
 
 
 def anything(value: object, at: str) -> Iterator[str]:
-    """What Slack itself does not promise to check."""
+    """Checks that Slack does not document."""
     yield from ()
 
 

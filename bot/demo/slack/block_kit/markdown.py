@@ -1,4 +1,4 @@
-"""What Slack makes of the text of a `markdown` block.
+"""Slack's translation of a `markdown` block.
 
 Slack stores a markdown block translated: a `header` per heading, a `table` per table, a `divider` per
 rule, and one `rich_text` for each run of anything else; the message is held to 50 of those. The

@@ -1,6 +1,6 @@
-"""What a message may hold, judged as Slack judges it. Pure.
+"""Validates messages as Slack does. Pure.
 
-The judge returns Slack's error code with the details that Slack adds as `response_metadata.messages`
+The validation returns Slack's error code with the details that Slack adds as `response_metadata.messages`
 (`"[ERROR] must be less than 3001 characters [json-pointer:/blocks/1/text/text]"`). Where the sources
 disagree or are silent it is the stricter one: what passes here should pass there.
 """
@@ -30,7 +30,7 @@ markdown, at most 13,000, agrees with every report: refused at 13,297 characters
 with a divider (slackapi/bolt-js#2509), at 11,341 in 45 blocks; taken at 9,597 in 50 and 6,020 in 33
 (slackapi/bolt-js#2867)."""
 METADATA_MOST = 16_000
-"""Characters of metadata as JSON. Slack has `metadata_too_large` but tells no number: an assumption."""
+"""Characters of metadata as JSON. Slack has `metadata_too_large` but documents no number: an assumption."""
 
 
 class Malformed(ValueError):
@@ -156,7 +156,7 @@ def _judge_blocks(blocks: list[Any], markdown_allowed: bool) -> Refusal | None:
 
 
 def _judge_whole(blocks: Sequence[Block]) -> Refusal | None:
-    """What only the whole message shows; every block is well formed by now."""
+    """Check the message as a whole, after its blocks."""
     texts = [block["text"] for block in blocks if block["type"] == "markdown"]
     pieces = [piece for text in texts for piece in markdown.translate(text)]
     others = [block for block in blocks if block["type"] != "markdown"]

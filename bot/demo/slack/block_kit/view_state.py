@@ -1,4 +1,4 @@
-"""What a person has entered into a view's inputs, in the form in which Slack tells the app. Pure.
+"""Values of a view's inputs, in Slack's format. Pure.
 
 Source: docs.slack.dev/reference/interaction-payloads/view-interactions-payload (`view.state.values`).
 """
@@ -18,7 +18,7 @@ _INITIAL = {
     "radio_buttons": ("selected_option", "initial_option"),
     "checkboxes": ("selected_options", "initial_options"),
 }
-"""Type of an input → where its state says what is entered, and which field of it says so at first."""
+"""For each type of input: the key of its value in the state, and the field of its initial value."""
 KINDS = frozenset(_INITIAL)
 """The types of elements that hold something entered."""
 QUERY_LEAST = 3
@@ -64,7 +64,7 @@ def inputs(content: View) -> Iterator[tuple[View, View]]:
 
 
 def initial(content: View) -> Values:
-    """What a view's inputs hold before anybody touches them."""
+    """Initial values of a view's inputs."""
     values: Values = {}
     for block, element in inputs(content):
         entered, first = _INITIAL[element["type"]]
@@ -75,7 +75,7 @@ def initial(content: View) -> Values:
 
 
 def kept(before: View, values: Values, after: View) -> Values:
-    """What the inputs of an updated view hold: what was entered where block_id, action_id and type stay.
+    """Values of an updated view's inputs. They are kept if block_id, action_id and type stay.
 
     Source: docs.slack.dev/reference/views/modal-views (preserving input entry).
     """
@@ -106,7 +106,7 @@ def entered(element: View, given: Any, suggested: Sequence[View] = ()) -> dict[s
 
 
 def plainly(state: Mapping[str, Any]) -> str | list[str] | None:
-    """What a state says is entered, without its form: a text, an option's value, or a list of values."""
+    """Plain value of a state: a text, an option's value, or a list of values."""
     name, _ = _INITIAL[state["type"]]
     held = state[name]
     if isinstance(held, list):
@@ -123,7 +123,7 @@ def _option(element: View, value: str, suggested: Sequence[View]) -> View:
 
 
 def options(element: View) -> list[View]:
-    """What an element offers by itself, out of its groups."""
+    """Options of an element, without their groups."""
     groups = element.get("option_groups", ())
     first = element.get("initial_option")
     own = [*element.get("options", ()), *(option for group in groups for option in group["options"])]
@@ -131,7 +131,7 @@ def options(element: View) -> list[View]:
 
 
 def complaints(content: View, values: Values) -> dict[str, str]:
-    """What Slack's own client finds wrong before it submits, by block_id."""
+    """Errors that Slack's client finds before it submits, by block_id."""
     found = {}
     for block, element in inputs(content):
         if block["type"] != "input":

@@ -72,7 +72,7 @@ def _one_source(value: object, at: str) -> Iterator[str]:
 
 
 def _offered(value: object, at: str) -> Iterator[str]:
-    """What is chosen at first is on offer, and no two options have one value (which Slack may let pass)."""
+    """Initial choices are among the options, and option values are unique (Slack may be less strict)."""
     if not isinstance(value, dict):
         return
     on_offer = options({name: each for name, each in value.items() if not name.startswith("initial")})
@@ -215,7 +215,7 @@ def judge(view: object, *, kind: str) -> Refusal | None:
 
 
 def _whole(view: object, at: str) -> Iterator[str]:
-    """What only the whole view shows."""
+    """Check the view as a whole."""
     assert isinstance(view, dict)
     yield from _repeated(view["blocks"], "block_id", f"{at}/blocks")
     for index, block in enumerate(view["blocks"]):

@@ -64,7 +64,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What Slack promises about one method. `scope` is None where any token of its kind will do."""
+    """Slack's documented rules for a method. `scope` is None if any token of its kind works."""
 
     serve: Callable[[Call], Answer]
     per_minute: int

@@ -1,6 +1,6 @@
 """The chat.* methods of the Web API. No I/O.
 
-What each refuses: docs.slack.dev/reference/methods/<method>, where nothing else is said.
+Source of their errors: docs.slack.dev/reference/methods/<method>, unless noted.
 """
 
 from typing import Any
@@ -65,7 +65,7 @@ def _admit_to(call: Call, channel: Channel) -> None:
 
 
 def _content(call: Call, *, markdown_allowed: bool = True) -> tuple[str, list[dict[str, Any]]]:
-    """What is to be shown, judged. Attachments are a legacy that this bot has no use for."""
+    """Validate the content. Attachments are legacy and unused by this bot."""
     text, blocks = call.args.get("text"), call.args.get("blocks")
     if call.args.get("attachments"):
         raise Refused("invalid_attachments")

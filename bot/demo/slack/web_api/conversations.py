@@ -55,7 +55,7 @@ def _replies(call: Call) -> Answer:
 
 
 def _tombstone(channel: Channel, ts: str) -> StoredMessage:
-    """What is left of a deleted message that has replies."""
+    """Placeholder of a deleted message with replies."""
     return StoredMessage(ts, channel.id, "USLACKBOT", "This message was deleted.")
 
 

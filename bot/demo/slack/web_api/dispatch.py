@@ -26,7 +26,7 @@ METHODS: dict[str, Method] = {
 
 
 def answer(name: str, token: str | None, tokens: dict[str, str], call: Call) -> Answer:
-    """What Slack answers to a request.
+    """Slack's response to a request.
 
     `tokens` are the good ones: token to kind, which is "bot", "app" or "revoked".
 

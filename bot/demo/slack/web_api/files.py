@@ -1,6 +1,6 @@
 """The files.* methods of the Web API. No I/O.
 
-What each refuses: docs.slack.dev/reference/methods/files.getUploadURLExternal and files.completeUploadExternal.
+Source of their errors: docs.slack.dev/reference/methods/files.getUploadURLExternal and files.completeUploadExternal.
 """
 
 from typing import Any
@@ -88,7 +88,7 @@ def _uploaded(call: Call, item: object) -> tuple[StoredFile, str | None]:
 
 
 def _conversation(call: Call) -> tuple[Channel, str | None] | None:
-    """Where the files go: for that the bot has to be in the conversation, whatever its scopes. None: nowhere."""
+    """The channel for the files; None for no channel. The bot must be a member, with any scopes."""
     if not call.args.get("channel_id"):
         if call.args.get("thread_ts"):
             raise Refused("invalid_arguments", ("missing required field: channel_id",))

@@ -25,7 +25,7 @@ def _users_info(call: Call) -> Answer:
         "profile": _profile(call, user),
     }
     if user.team == call.workspace.team:
-        # Of people of other workspaces these are not told (docs.slack.dev/apis/slack-connect, external members).
+        # Not returned for users of other workspaces (docs.slack.dev/apis/slack-connect, external members).
         body["is_restricted"] = user.guest is not None
         body["is_ultra_restricted"] = user.guest == "ultra_restricted"
     else:
@@ -34,7 +34,7 @@ def _users_info(call: Call) -> Answer:
 
 
 def _profile(call: Call, user: User) -> Answer:
-    """The e-mail address needs a scope of its own, and is not told of people of other workspaces: the stricter way.
+    """The email address needs its own scope, and is never returned for other workspaces. That may be too strict.
 
     Source: docs.slack.dev/reference/methods/users.info (email addresses).
     """

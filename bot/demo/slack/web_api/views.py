@@ -1,6 +1,6 @@
 """The views.* methods of the Web API. No I/O.
 
-What each refuses: docs.slack.dev/reference/methods/<method>, where nothing else is said.
+Source of their errors: docs.slack.dev/reference/methods/<method>, unless noted.
 """
 
 from typing import Any
