@@ -9,7 +9,7 @@ from bot.delivery.direct_messages import (
     report_failed_cards,
     send_direct_message,
 )
-from bot.delivery.fallback import BlockSupport
+from bot.delivery.fallback import BlockSupport, back_off
 from bot.delivery.outcomes import (
     ARRIVES_WITHIN_SECONDS,
     LAST_WORD_WITHIN_SECONDS,
@@ -17,7 +17,6 @@ from bot.delivery.outcomes import (
     CardOutcomes,
     CardPlacement,
 )
-from bot.delivery.posts import MessagePoster, back_off
+from bot.delivery.posts import MessagePoster
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
-from bot.delivery.uploads import FileUploader

@@ -1,21 +1,19 @@
-"""The thread of a card whose job has ended: who is told of it, how the answer goes on, and its chart, each once.
+"""What is posted in a card's thread when its job has ended, each once.
 
-    card ── last look ──► notice (where it is due) ──► the rest of the answer, in order ──► its file ──► its chart
+    final update of the card -> completion reply, if due -> rest of the answer, in order -> its file -> its chart
 
-What was posted is stored, what it says is not: after a crash Omni is asked again, and the same answer falls into the
-same replies. Should there be more or fewer of them by then, those that are there stay, and what lacks is posted.
+Replies are stored by their kind, never by their text: after a crash Omni is asked again, and the same answer yields the
+same replies. If there are more or fewer of them by then, existing ones stay and missing ones are posted.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 import structlog
 
 from bot.delivery.charts import ChartFetcher
-from bot.delivery.posts import MessagePoster, PendingPost
-from bot.delivery.uploads import FileUploader, PendingUpload
+from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost, PendingUpload
 from bot.domain import (
     Card,
     CardId,
@@ -39,11 +37,11 @@ from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
-MOST_UNCONFIRMED = 1_000
-"""How many replies are remembered that this process tried and nobody can tell of."""
+MAX_UNCONFIRMED = 1_000
+"""How many unconfirmed replies of this process are remembered."""
 FILE = ReplyKind("file")
 IN_OMNI = ReplyKind("in omni")
-"""The line that leads to Omni in the place of the file, or of what the file does not hold either."""
+"""The link to Omni in place of the file, or of what the file does not hold either."""
 CHART = ReplyKind("chart")
 Replies = Mapping[ReplyKind, ThreadReply]
 
@@ -51,11 +49,10 @@ Replies = Mapping[ReplyKind, ThreadReply]
 def needs_completion_reply(
     card: Card, status: JobStatus, now: datetime, notify_after_seconds: float, *, shown_before: bool
 ) -> bool:
-    """Whether the end of a job is worth a thread reply, which rings where an edit does not.
+    """Whether the end of a job deserves a thread reply, which notifies the followers where an edit does not.
 
-    A failure, a cancellation and a lost job always are; an answer is when it took so long, counted from the
-    command, that the person has turned to something else. If the card has shown it before, nobody knows for how
-    long; then what counts is when the job was completed.
+    A failed, cancelled or lost job does. An answer does if it came so long after the command that the user may have
+    turned to something else. If the card showed it before, the time of completion counts, as it is unknown since when.
     """
     job = status.job
     if job is None or job.state is not JobState.COMPLETE:
@@ -66,34 +63,27 @@ def needs_completion_reply(
 
 
 def answered_job(status: JobStatus) -> Job | None:
-    """The job, if it has an answer that may go on in a thread."""
+    """The job, if it has an answer that may continue in a thread."""
     job = status.job
     return job if status.has_ended and job is not None and job.state is JobState.COMPLETE else None
 
 
-def _was_left(number: int, replies: Replies) -> bool:
-    """Whether nobody can tell if that part of an answer arrived, and whoever tried it went on to a later one: repeated
-    now, it would come out of order."""
+def _was_skipped(number: int, replies: Replies) -> bool:
+    """Whether an earlier process left that part unconfirmed and continued with a later one: repeated now, it would come
+    out of order."""
     begun = replies.get(ReplyKind(str(number)))
     is_open = begun is not None and begun.ts is None
-    return is_open and any(slot.isdecimal() and int(slot) > number for slot in replies)
-
-
-def _last_try(replies: Replies, now: datetime) -> datetime:
-    """When the last of the replies was tried that an earlier process has left: whatever comes after them, it may have
-    tried from then on."""
-    return max((reply.started_at for reply in replies.values()), default=now)
+    return is_open and any(kind.isdecimal() and int(kind) > number for kind in replies)
 
 
 class CompletionThread:
-    """What can be posted in a card's thread. May be repeated after a crash at any point."""
+    """Posts into a card's thread. May be repeated after a crash at any point."""
 
     def __init__(
         self,
         *,
         cards: CardRepository,
         poster: MessagePoster,
-        uploading: FileUploader,
         now: Callable[[], datetime],
         tenant: str,
         notify_after_seconds: float,
@@ -101,150 +91,124 @@ class CompletionThread:
         """`tenant`: Omni's address; only chats on it become links."""
         self._cards = cards
         self._poster = poster
-        self._uploading = uploading
         self._now = now
         self._tenant = tenant
         self._notify_after_seconds = notify_after_seconds
-        self._unconfirmed: RecentKeys[tuple[CardId, ReplyKind | None], None] = RecentKeys(MOST_UNCONFIRMED)
-        """The replies of which this process has found that nobody can tell whether they are there."""
+        self._unconfirmed: RecentKeys[tuple[CardId, ReplyKind | None], None] = RecentKeys(MAX_UNCONFIRMED)
+        """Replies that this process sent and could not confirm."""
 
     async def complete(
         self, card: Card, message_ts: MessageTs, status: JobStatus, chart: ChartFetcher, *, shown_before: bool
     ) -> bool:
-        """Post what belongs into the thread and is not there yet. False if there is no thread any more.
+        """Post what is missing in the thread. False if the thread is gone or closed to the bot.
 
-        `shown_before`: the card did not come to show the end just now.
+        `shown_before`: the card showed the end before this final update.
         """
         job, thread = answered_job(status), card.thread_of(message_ts)
         try:
-            await self._tell(card, thread, status, shown_before=shown_before)
+            await self._post_completion_reply(card, thread, status, shown_before=shown_before)
             if job is not None:
                 replies = await self._cards.replies(card.id)
-                await self._go_on(card, thread, job, replies)
+                await self._post_rest(card, thread, job, replies)
         except (NotAllowedHere, MessageGone) as error:
-            log.info("thread gone", watch=card.id, code=error.code)
+            log.info("thread gone", card=card.id, code=error.code)
             return False
         if job is not None and CHART not in replies and card.followers:
-            await self._draw(card, thread, job, chart, replies)
+            image = await chart.image()
+            # The answer is complete without a chart, so a missing one goes unmentioned.
+            if image is not None:
+                await self._upload(card, thread, CHART, card_module.chart(job, image), replies)
         return True
 
-    async def _tell(self, card: Card, thread: MessageTs, status: JobStatus, *, shown_before: bool) -> None:
-        """Post the notice if one is due."""
+    async def _post_completion_reply(
+        self, card: Card, thread: MessageTs, status: JobStatus, *, shown_before: bool
+    ) -> None:
         message = card_module.render_completion_reply(card, status, self._tenant)
-        after_seconds = self._notify_after_seconds
-        due = needs_completion_reply(card, status, self._now(), after_seconds, shown_before=shown_before)
-        if (
-            message is None
-            or card.completion_reply_ts is not None
-            or not (due or card.completion_reply_started_at)
-        ):
-            return
-        post = PendingPost(
-            place=card.channel,
-            variants=(message,),
-            card=card.id,
-            thread=thread,
-            started_at=card.completion_reply_started_at,
-            save_start=partial(self._cards.mark_completion_reply_started, card),
-            save_ts=partial(self._cards.mark_completion_reply_posted, card.id),
+        started_at = card.completion_reply_started_at
+        is_due = started_at is not None or needs_completion_reply(
+            card, status, self._now(), self._notify_after_seconds, shown_before=shown_before
         )
-        await self._post(post, partial(self._is_told, card))
+        if message is not None and card.completion_reply_ts is None and is_due:
+            await self._post(PendingPost(card, (message,), thread, started_at, COMPLETION_REPLY))
 
-    async def _go_on(self, card: Card, thread: MessageTs, job: Job, replies: Replies) -> None:
+    async def _post_rest(self, card: Card, thread: MessageTs, job: Job, replies: Replies) -> None:
         """Post what of the answer the card does not hold."""
         rest = answer.continuation(job, self._tenant)
-        for number, forms in enumerate(rest.replies, start=1):
-            if not _was_left(number, replies):
-                await self._reply(card, thread, ReplyKind(str(number)), forms, replies)
+        for number, variants in enumerate(rest.replies, start=1):
+            if not _was_skipped(number, replies):
+                await self._post_reply(card, thread, ReplyKind(str(number)), variants, replies)
         if rest.file is None:
             return
         if not await self._has_file(card, thread, rest.file, replies) or rest.goes_on_in_omni:
-            await self._reply(card, thread, IN_OMNI, (card_module.rest_in_omni(job, self._tenant),), replies)
+            link = card_module.rest_in_omni(job, self._tenant)
+            await self._post_reply(card, thread, IN_OMNI, (link,), replies)
 
-    async def _reply(
-        self, card: Card, thread: MessageTs, slot: ReplyKind, forms: tuple[Message, ...], replies: Replies
+    async def _post_reply(
+        self,
+        card: Card,
+        thread: MessageTs,
+        kind: ReplyKind,
+        variants: tuple[Message, ...],
+        replies: Replies,
     ) -> None:
-        begun = replies.get(slot)
-        if begun is not None and begun.ts is not None:
-            return
-        post = PendingPost(
-            place=card.channel,
-            variants=forms,
-            card=card.id,
-            thread=thread,
-            started_at=begun.started_at if begun else None,
-            save_start=partial(self._cards.mark_reply_started, card, slot),
-            save_ts=partial(self._cards.mark_reply_posted, card.id, slot),
-            reply_kind=slot,
-        )
-        await self._post(post, partial(self._is_posted, card, slot))
+        begun = replies.get(kind)
+        if begun is None or begun.ts is None:
+            started_at = begun.started_at if begun else None
+            await self._post(PendingPost(card, variants, thread, started_at, kind))
 
     async def _has_file(self, card: Card, thread: MessageTs, upload: Upload, replies: Replies) -> bool:
-        """Put the file into the thread. False where it is not there, or nobody can tell."""
+        """Put the file into the thread. False if it is not there, or that is unknown."""
         if IN_OMNI in replies:
             return False
         if (begun := replies.get(FILE)) is None:
-            return await self._is_uploaded(card, thread, FILE, upload, replies)
+            return await self._upload(card, thread, FILE, upload, replies)
         if begun.ts is None:
             await self._poster.wait_for_other_writer(begun.started_at)
         return await self._is_posted(card, FILE)
 
-    async def _draw(
-        self, card: Card, thread: MessageTs, job: Job, chart: ChartFetcher, replies: Replies
-    ) -> None:
-        """Put the chart into the thread, if Omni has one. Better none than two, and nothing is told of it."""
-        if (image := await chart.image()) is not None:
-            await self._is_uploaded(card, thread, CHART, card_module.chart(job, image), replies)
-
-    async def _is_uploaded(
-        self, card: Card, thread: MessageTs, slot: ReplyKind, upload: Upload, replies: Replies
+    async def _upload(
+        self, card: Card, thread: MessageTs, kind: ReplyKind, upload: Upload, replies: Replies
     ) -> bool:
-        """Upload a file of which no try is open. False where it is not there, or nobody can tell."""
-        post = PendingUpload(
-            place=card.channel,
-            upload=upload,
-            watch=card.id,
-            thread=thread,
-            store_try=partial(self._cards.mark_reply_started, card, slot),
-            store_ts=partial(self._cards.mark_reply_posted, card.id, slot),
-        )
+        """Upload a file that was not tried before. False if it is not there, or that is unknown."""
+        # An earlier process that left replies may have tried the file from the last of them on.
+        since = max((reply.started_at for reply in replies.values()), default=self._now())
         try:
-            await self._uploading.upload_once(post, _last_try(replies, self._now()))
+            await self._poster.upload_once(PendingUpload(card, upload, thread, kind), since)
         except DeliveryUnknown:
             return False
         except SlackError as error:
-            log.info("file not taken", watch=card.id, file=slot, code=error.code)
+            log.info("file not taken", card=card.id, file=kind, code=error.code)
             return False
         return True
 
-    async def _post(self, post: PendingPost, is_there: Callable[[], Awaitable[bool]]) -> None:
-        if post.started_at is not None and (post.card, post.reply_kind) in self._unconfirmed:
+    async def _post(self, post: PendingPost) -> None:
+        if post.started_at is not None and (post.card.id, post.kind) in self._unconfirmed:
             return
         try:
             await self._poster.post_once(post)
         except DeliveryUnknown:
             if post.started_at is None:
-                # Before the database is asked anything: while it is away, this would be forgotten.
+                # Before the database is asked anything: while it is down, this would be forgotten.
                 self._leave_unconfirmed(post)
-            elif not await is_there():
+            elif not await self._is_posted(post.card, post.kind):
                 await self._repeat_after_a_crash(post)
 
-    async def _is_told(self, card: Card) -> bool:
-        newest = await self._cards.reload(card)
-        return newest is None or newest.completion_reply_ts is not None
-
-    async def _is_posted(self, card: Card, slot: ReplyKind) -> bool:
-        reply = (await self._cards.replies(card.id)).get(slot)
+    async def _is_posted(self, card: Card, kind: ReplyKind | None) -> bool:
+        """Whether the database says by now that the reply is there."""
+        if kind == COMPLETION_REPLY:
+            newest = await self._cards.reload(card)
+            return newest is None or newest.completion_reply_ts is not None
+        reply = (await self._cards.replies(card.id)).get(kind) if kind else None
         return reply is not None and reply.ts is not None
 
     async def _repeat_after_a_crash(self, post: PendingPost) -> None:
-        """Without the history nobody knows whether a reply arrived that a process died over: better told
-        twice than never. A reply that this process tried itself is not repeated."""
+        """Post a reply again that a dead process may have posted, where it can't be searched for: twice is better than
+        never. A reply that this process sent is not repeated."""
         try:
             await self._poster.post_once(replace(post, started_at=None))
         except DeliveryUnknown:
             self._leave_unconfirmed(post)
 
     def _leave_unconfirmed(self, post: PendingPost) -> None:
-        log.warning("reply unconfirmed", watch=post.card)
-        self._unconfirmed[post.card, post.reply_kind] = None
+        log.warning("reply unconfirmed", card=post.card.id)
+        self._unconfirmed[post.card.id, post.kind] = None

@@ -1,7 +1,7 @@
-"""Keeps the cards in Slack as they should look, inside the workspace's budget of edits.
+"""Keeps the cards in Slack up to date, within the workspace's limit of edits.
 
-Cards are wanted faster than Slack takes edits, so this holds one wish per card: a newer one replaces an
-older one that was not sent. The queue therefore grows with the number of cards, never with time.
+Cards change faster than Slack accepts edits, so each card has one pending update: a newer one replaces one that was not
+sent. The queue therefore grows with the number of cards, never with time.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.fallback import BlockSupport
+from bot.delivery.fallback import LONGEST_BACKOFF_SECONDS, BlockSupport, Variants
 from bot.domain import (
     Card,
     CardId,
@@ -36,65 +36,59 @@ log = structlog.get_logger()
 
 BETWEEN_EDITS_SECONDS = 3.0
 """Slack advises at most one edit of a message in 3 s. Source: docs.slack.dev/ai/developing-agents."""
-LONGEST_BACK_OFF_SECONDS = 60.0
-FAILURES_TO_DOUBT = 3
-"""After so many internal errors of Slack's in a row it may be the form that it breaks over."""
 
 
 @dataclass(slots=True)
 class _PendingUpdate:
     """One card: what it shows, what it should show, and when it may be edited next."""
 
-    watch: Card
+    card: Card
     ts: MessageTs
     shown: str | None
-    """The fingerprint of what Slack holds; None if nobody can tell."""
-    wanted: tuple[Message, ...] = ()
-    """The forms of the newest wish, richest first; empty when the card looks as it should."""
-    fingerprints: tuple[str, ...] = ()
-    plainer: int = 0
-    """How many of the forms Slack has refused."""
-    last: asyncio.Future[bool] | None = None
-    """Set once the wish is the last one; resolved when Slack has taken it."""
+    """The fingerprint of what Slack holds; None if unknown."""
+    wanted: Variants | None = None
+    """The newest content; None when the card is up to date."""
+    sent: Variants | None = None
+    """The content of the edit in flight, or of the last one."""
+    final: asyncio.Future[bool] | None = None
+    """Set for a final update; resolved when Slack has accepted it."""
     ends: bool = False
-    """Whether that last wish says how the job ended."""
+    """Whether that final update says how the job ended."""
     not_before: float = 0.0
     failures: int = 0
     in_flight: bool = False
     is_unanswered: bool = False
-    """An edit may have been taken, or may be on its way still."""
+    """Whether an edit may have been accepted, or may still be on its way."""
     are_ends_unanswered: bool = False
-    """Each edit without an answer says how the job ended."""
-    sent: tuple[Message, ...] = ()
-    """The forms of the wish that is under way, or was last."""
+    """Whether each edit without an answer says how the job ended."""
 
-    def want(self, forms: tuple[Message, ...]) -> bool:
-        """Wish for a look. Whether another wish is dropped for it that was never sent."""
-        fingerprints = tuple(form.fingerprint for form in forms)
-        if self.wanted and fingerprints == self.fingerprints:
+    def set_pending(self, messages: tuple[Message, ...]) -> bool:
+        """Replace the pending content. Returns whether that drops an update which was never sent."""
+        new = Variants(messages)
+        if self.wanted is not None and new.fingerprints == self.wanted.fingerprints:
             return False
-        is_one_dropped = bool(self.wanted) and self.wanted is not self.sent
-        self.wanted, self.fingerprints, self.plainer = forms, fingerprints, 0
-        self.rest_if_right()
+        is_one_dropped = self.wanted is not None and self.wanted is not self.sent
+        self.wanted = new
+        self.clear_if_shown()
         return is_one_dropped
 
-    def rest_if_right(self) -> None:
-        """Drop the wish if Slack holds it; while an edit is under way nobody can tell."""
-        if not self.in_flight and self.shown in self.fingerprints:
-            self.wanted = ()
+    def clear_if_shown(self) -> None:
+        """Drop the pending content if Slack holds it; unknown while an edit is in flight."""
+        if not self.in_flight and self.wanted is not None and self.shown in self.wanted.fingerprints:
+            self.wanted = None
 
-    def leave_unanswered(self, *, ends: bool) -> None:
+    def mark_unanswered(self, *, ends: bool) -> None:
         self.shown = None
         self.are_ends_unanswered = ends and (self.are_ends_unanswered or not self.is_unanswered)
         self.is_unanswered = True
 
-    def settle(self, taken: bool) -> None:
-        if self.last is not None and not self.last.done():
-            self.last.set_result(taken)
+    def resolve(self, accepted: bool) -> None:
+        if self.final is not None and not self.final.done():
+            self.final.set_result(accepted)
 
 
 class MessageUpdater:
-    """Edits cards. `show` is a wish that a later one may replace, `finish` one that is seen through."""
+    """Sends progress updates, which a later one may replace, and final updates, which are retried until accepted."""
 
     def __init__(
         self,
@@ -105,224 +99,212 @@ class MessageUpdater:
         metrics: Metrics = NO_METRICS,
     ) -> None:
         self._messages = messages
-        self._watches = cards
+        self._cards = cards
         self._limiter = limiter
         self._block_support = block_support
         self._metrics = metrics
-        self._cards: dict[CardId, _PendingUpdate] = {}
+        self._updates: dict[CardId, _PendingUpdate] = {}
         self._changed = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """How many cards do not look as they should yet."""
-        return sum(1 for card in self._cards.values() if card.wanted)
+        """How many cards are not up to date."""
+        return sum(1 for update in self._updates.values() if update.wanted)
 
-    def schedule_update(self, watch: Card, ts: MessageTs, forms: tuple[Message, ...]) -> None:
-        """Wish the card to look like the first of `forms` that Slack takes. Costs nothing if it does already."""
-        card = self._cards.get(watch.id)
-        if card is None or card.ts != ts:
-            card = self._cards[watch.id] = _PendingUpdate(watch, ts, watch.shown_fingerprint)
-        card.watch = watch  # with the claim of the follow that wishes
-        if watch.is_stale and not card.in_flight:
-            card.shown = None
-        if card.last is None:
-            if card.want(forms):
+    def schedule_update(self, card: Card, ts: MessageTs, messages: tuple[Message, ...]) -> None:
+        """Let the card show the first of `messages` that Slack accepts. Costs nothing if it does already."""
+        update = self._updates.get(card.id)
+        if update is None or update.ts != ts:
+            update = self._updates[card.id] = _PendingUpdate(card, ts, card.shown_fingerprint)
+        update.card = card  # with the newest fencing token
+        if card.is_stale and not update.in_flight:
+            update.shown = None
+        if update.final is None:
+            if update.set_pending(messages):
                 self._metrics.edit_coalesced()
             self._changed.set()
 
     async def show_final(
-        self, watch: Card, ts: MessageTs, forms: tuple[Message, ...], *, ended: bool = False
+        self, card: Card, ts: MessageTs, messages: tuple[Message, ...], *, ended: bool = False
     ) -> bool:
-        """Give the card its last look and wait, however long, until Slack has taken it.
+        """Send a final update and wait, however long, until Slack has accepted it.
 
-        `ended`: the look says how the job ended, which is stored together with it.
+        `ended`: it says how the job ended, which is stored together with it.
 
-        Returns whether the card shows it; False if the card can't be edited any more. Raises ClaimLost.
+        Returns whether the card shows it; False if the card can't be edited anymore. Raises OwnershipLost.
         """
-        await self._see_last_look_through(watch, ts)
-        self.schedule_update(watch, ts, forms)
-        card = self._cards[watch.id]
-        if not card.wanted:
-            self._forget(card)
+        # Retry can be pressed before Slack has answered an earlier final update.
+        while (
+            (earlier := self._updates.get(card.id)) is not None
+            and earlier.ts == ts
+            and earlier.final is not None
+        ):
+            await asyncio.wait({earlier.final})
+            self._forget(earlier)
+        self.schedule_update(card, ts, messages)
+        update = self._updates[card.id]
+        if not update.wanted:
+            self._forget(update)
             return True
-        card.last, card.ends = asyncio.get_running_loop().create_future(), ended
+        update.final, update.ends = asyncio.get_running_loop().create_future(), ended
         try:
-            return await card.last
+            return await update.final
         except asyncio.CancelledError:
-            # Like any other wish from now on: only the next try finds out whether an edit came too late.
-            card.last, card.ends = None, False
+            # A progress update from now on: only the next try finds out whether an edit came too late.
+            update.final, update.ends = None, False
             raise
         finally:
-            if not (card.in_flight or card.is_unanswered):
-                self._forget(card)
+            if not (update.in_flight or update.is_unanswered):
+                self._forget(update)
 
-    async def _see_last_look_through(self, card: Card, ts: MessageTs) -> None:
-        """Of two last looks the one comes after the other: Retry can be pressed before Slack has answered the first."""
-        while (
-            (before := self._cards.get(card.id)) is not None and before.ts == ts and before.last is not None
-        ):
-            await asyncio.wait({before.last})
-            self._forget(before)
-
-    def _forget(self, card: _PendingUpdate) -> None:
-        if self._cards.get(card.watch.id) is card:
-            del self._cards[card.watch.id]
+    def _forget(self, update: _PendingUpdate) -> None:
+        if self._updates.get(update.card.id) is update:
+            del self._updates[update.card.id]
 
     async def run(self) -> None:
-        """Draw until cancelled; what is not drawn by then is drawn after the next start."""
+        """Send updates until cancelled; pending ones are scheduled again after the next start."""
         async with asyncio.TaskGroup() as edits:
             while True:
-                await self._wait_for_a_due_card()
+                await self._wait_until_due()
+                next_due = self._next_due()
                 try:
-                    await self._limiter.acquire(urgent=self._is_a_last_look_due())
+                    await self._limiter.acquire(urgent=next_due is not None and next_due.final is not None)
                 except StoreUnavailable as error:
                     log.warning("edit budget not reached", reason=str(error))
                     await asyncio.sleep(1.0)
                     continue
-                if (card := self._next_due()) is not None:
-                    card.in_flight = True
-                    edits.create_task(self._edit(card), name=f"edit {card.watch.id}")
+                if (update := self._next_due()) is not None and update.wanted is not None:
+                    update.in_flight = True
+                    edits.create_task(self._edit(update, update.wanted), name=f"edit {update.card.id}")
 
-    async def _wait_for_a_due_card(self) -> None:
+    async def _wait_until_due(self) -> None:
         while self._next_due() is None:
             self._changed.clear()
-            times = [card.not_before for card in self._cards.values() if card.wanted and not card.in_flight]
+            times = [u.not_before for u in self._updates.values() if u.wanted and not u.in_flight]
             wait_seconds = min(times) - loop_time() if times else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
                     await self._changed.wait()
 
-    def _is_a_last_look_due(self) -> bool:
-        card = self._next_due()
-        return card is not None and card.last is not None
-
     def _next_due(self) -> _PendingUpdate | None:
-        """The card to edit now: last looks first, then the one that has waited longest."""
+        """The card to edit now: final updates first, then the card that has waited longest."""
         now = loop_time()
-        due = (c for c in self._cards.values() if c.wanted and not c.in_flight and c.not_before <= now)
-        return min(due, key=lambda card: (card.last is None, card.not_before), default=None)
+        due = (u for u in self._updates.values() if u.wanted and not u.in_flight and u.not_before <= now)
+        return min(due, key=lambda update: (update.final is None, update.not_before), default=None)
 
-    async def _edit(self, card: _PendingUpdate) -> None:
-        forms, plainer, ends = card.wanted, card.plainer, card.ends
-        message, card.sent = forms[plainer], forms
-        bind_job(card.watch.job)
+    async def _edit(self, update: _PendingUpdate, variants: Variants) -> None:
+        message, ends, update.sent = variants.current, update.ends, variants
+        bind_job(update.card.job)
         try:
-            # Stored first: should the outcome not be stored, nobody may rely on the look before it. And nobody
-            # draws whom another process has replaced.
-            await self._watches.mark_shown(card.watch, card.ts, None, ended=ends)
-            await self._messages.update(card.watch.channel, card.ts, message)
+            # Stored first: should the outcome not be stored, no process may rely on the earlier content. It also fails
+            # if another process owns the card.
+            await self._cards.mark_shown(update.card, update.ts, None, ended=ends)
+            await self._messages.update(update.card.channel, update.ts, message)
         except PayloadRefused as error:
-            self._try_plainer(card, forms, error)
+            log.warning("card refused", card=update.card.id, code=error.code)
+            # Newer content that was scheduled meanwhile starts with its richest variant.
+            if variants is update.wanted and not variants.try_next():
+                self._back_off(update, error.code)
         except (MessageGone, NotAllowedHere) as error:
-            await self._gone(card, error)
+            await self._on_gone(update, error)
         except SlackBusy as error:
-            await self._pause(card, error)
+            await self._pause(update, error)
         except SlackUnreachable as error:
-            self._back_off(card, error.code)
+            self._back_off(update, error.code)
         except SlackError as error:
-            card.leave_unanswered(ends=ends)
-            self._back_off(card, error.code)
-            self._doubt(card, forms, error)
-            await self._find_out(card)
+            update.mark_unanswered(ends=ends)
+            self._back_off(update, error.code)
+            if isinstance(error, OutcomeUnknown):
+                variants.record_unknown(error)
+            await self._check_ownership(update)
         except OwnershipLost as error:
-            await self._lose(card, error, is_late=card.is_unanswered, ends=card.are_ends_unanswered)
+            await self._on_lost(update, error, is_late=update.is_unanswered, ends=update.are_ends_unanswered)
         except StoreUnavailable as error:
-            log.warning("edit not begun", watch=card.watch.id, reason=str(error))
-            self._back_off(card, "storage")
+            log.warning("edit not begun", card=update.card.id, reason=str(error))
+            self._back_off(update, "storage")
         except Exception:
-            # A defect of ours over one card must not end the drawing of all the others.
-            log.exception("edit broke", watch=card.watch.id)
-            card.leave_unanswered(ends=ends)
-            self._back_off(card, "defect")
+            # A defect over one card must not end the updates of all the others.
+            log.exception("edit broke", card=update.card.id)
+            update.mark_unanswered(ends=ends)
+            self._back_off(update, "defect")
         else:
-            if plainer:
-                self._block_support.record_refusal(forms[plainer - 1], message)
-            await self._taken(card, message)
+            variants.record_accepted(self._block_support)
+            await self._on_accepted(update, message)
         finally:
-            card.in_flight = False
-            card.rest_if_right()
-            if not card.wanted:
-                card.settle(True)
+            update.in_flight = False
+            update.clear_if_shown()
+            if not update.wanted:
+                update.resolve(True)
             self._changed.set()
 
-    async def _taken(self, card: _PendingUpdate, message: Message) -> None:
-        card.not_before = loop_time() + BETWEEN_EDITS_SECONDS
-        card.failures = 0
-        card.shown = message.fingerprint
+    async def _on_accepted(self, update: _PendingUpdate, message: Message) -> None:
+        update.not_before = loop_time() + BETWEEN_EDITS_SECONDS
+        update.failures = 0
+        update.shown = message.fingerprint
         self._metrics.edit_sent()
-        card.is_unanswered = False
-        is_the_end = card.ends and card.shown in card.fingerprints
-        store = partial(self._watches.mark_shown, card.watch, card.ts, card.shown, ended=is_the_end)
+        update.is_unanswered = False
+        is_end = update.ends and update.wanted is not None and update.shown in update.wanted.fingerprints
+        store = partial(self._cards.mark_shown, update.card, update.ts, update.shown, ended=is_end)
         try:
-            if not await retry_until_stored(card.watch.id, store):
-                card.shown = None  # a late edit of a process that was replaced may cover it
+            if not await retry_until_stored(update.card.id, store):
+                update.shown = None  # a late edit of a replaced process may cover it
         except OwnershipLost as error:
-            await self._lose(card, error, is_late=True, ends=is_the_end)
+            await self._on_lost(update, error, is_late=True, ends=is_end)
         except StoreUnavailable as error:
             # Costs one needless edit later.
-            log.warning("look not stored", watch=card.watch.id, reason=str(error))
+            log.warning("look not stored", card=update.card.id, reason=str(error))
 
-    async def _lose(self, card: _PendingUpdate, error: OwnershipLost, *, is_late: bool, ends: bool) -> None:
-        """Leave the card to whoever follows its job by now. `is_late`: an edit of ours may have come after their last
-        one. `ends`: it says how the job ended, so it covers no end."""
-        log.info("card left to another follow", watch=card.watch.id)
-        card.wanted = ()
-        if card.last is not None and not card.last.done():
-            card.last.set_exception(error)
-        self._forget(card)
+    async def _on_lost(
+        self, update: _PendingUpdate, error: OwnershipLost, *, is_late: bool, ends: bool
+    ) -> None:
+        """Leave the card to its new owner.
+
+        `is_late`: an edit of ours may have come after the owner's final one. `ends`: it says how the job ended, so it
+        covers no end.
+        """
+        log.info("card left to another follow", card=update.card.id)
+        update.wanted = None
+        if update.final is not None and not update.final.done():
+            update.final.set_exception(error)
+        self._forget(update)
         if not is_late:
             return
         try:
-            doubt = partial(self._watches.mark_stale, card.watch.id, card.ts, is_end=ends)
-            await retry_until_stored(card.watch.id, doubt)
+            mark_stale = partial(self._cards.mark_stale, update.card.id, update.ts, is_end=ends)
+            await retry_until_stored(update.card.id, mark_stale)
         except StoreUnavailable as unavailable:
-            log.error("late edit not mended", watch=card.watch.id, reason=str(unavailable))
+            log.error("late edit not mended", card=update.card.id, reason=str(unavailable))
 
-    async def _find_out(self, card: _PendingUpdate) -> None:
-        """Look at once whether the card is another follow's by now, which an edit that lay on its way may overtake."""
+    async def _check_ownership(self, update: _PendingUpdate) -> None:
+        """After an unanswered edit: if the card has a new owner, the edit may overtake the owner's."""
         try:
-            await self._watches.reload(card.watch)
+            await self._cards.reload(update.card)
         except OwnershipLost as error:
-            await self._lose(card, error, is_late=True, ends=card.are_ends_unanswered)
+            await self._on_lost(update, error, is_late=True, ends=update.are_ends_unanswered)
         except StoreUnavailable as error:
-            # Found out before the next edit.
-            log.warning("claim not looked at", watch=card.watch.id, reason=str(error))
+            # Checked again before the next edit.
+            log.warning("claim not looked at", card=update.card.id, reason=str(error))
 
-    async def _gone(self, card: _PendingUpdate, error: SlackError) -> None:
-        log.info("card gone", watch=card.watch.id, code=error.code)
-        card.wanted = ()
-        card.settle(False)
-        self._forget(card)
+    async def _on_gone(self, update: _PendingUpdate, error: SlackError) -> None:
+        log.info("card gone", card=update.card.id, code=error.code)
+        update.wanted = None
+        update.resolve(False)
+        self._forget(update)
         try:
-            await self._watches.mark_message_gone(card.watch.id, card.ts)
+            await self._cards.mark_message_gone(update.card.id, update.ts)
         except StoreUnavailable as unavailable:
             # Slack says so again at the next edit.
-            log.warning("gone card not stored", watch=card.watch.id, reason=str(unavailable))
+            log.warning("gone card not stored", card=update.card.id, reason=str(unavailable))
 
-    async def _pause(self, card: _PendingUpdate, error: SlackBusy) -> None:
-        card.not_before = loop_time() + error.retry_after_seconds
+    async def _pause(self, update: _PendingUpdate, error: SlackBusy) -> None:
+        update.not_before = loop_time() + error.retry_after_seconds
         try:
             await self._limiter.pause(error.retry_after_seconds)
         except StoreUnavailable as unavailable:
             log.warning("edit budget not paused", reason=str(unavailable))
 
-    def _try_plainer(self, card: _PendingUpdate, forms: tuple[Message, ...], error: PayloadRefused) -> None:
-        log.warning("card refused", watch=card.watch.id, code=error.code, form=card.plainer)
-        if forms is not card.wanted:
-            return  # a newer wish has come meanwhile, and starts with its richest form
-        if card.plainer + 1 < len(forms):
-            card.plainer += 1
-        else:
-            self._back_off(card, error.code)
-
-    def _doubt(self, card: _PendingUpdate, forms: tuple[Message, ...], error: SlackError) -> None:
-        """Try a plainer form once Slack has broken over this one a few times."""
-        is_doubtful = isinstance(error, OutcomeUnknown) and error.may_be_the_content
-        if is_doubtful and card.failures % FAILURES_TO_DOUBT == 0 and forms is card.wanted:
-            card.plainer = min(card.plainer + 1, len(forms) - 1)
-
-    def _back_off(self, card: _PendingUpdate, code: str) -> None:
-        card.failures += 1
-        seconds = backoff_seconds(card.failures, longest=LONGEST_BACK_OFF_SECONDS)
-        card.not_before = loop_time() + seconds
-        log.warning("card not drawn", watch=card.watch.id, code=code, again_in_seconds=seconds)
+    def _back_off(self, update: _PendingUpdate, code: str) -> None:
+        update.failures += 1
+        seconds = backoff_seconds(update.failures, longest=LONGEST_BACKOFF_SECONDS)
+        update.not_before = loop_time() + seconds
+        log.warning("card not drawn", card=update.card.id, code=code, again_in_seconds=seconds)

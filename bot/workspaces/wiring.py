@@ -13,7 +13,6 @@ from bot.delivery import (
     CardLifecycle,
     CardOutcomes,
     CompletionThread,
-    FileUploader,
     MessagePoster,
     MessageUpdater,
 )
@@ -149,11 +148,10 @@ def build_components(
     )
     palette = BlockSupport()
     drawing = MessageUpdater(world.messages, world.cards, edits, palette, world.metrics)
-    posting = MessagePoster(world.messages, world.now, palette)
+    posting = MessagePoster(world.messages, world.cards, world.now, palette)
     thread = CompletionThread(
         cards=world.cards,
         poster=posting,
-        uploading=FileUploader(world.messages, posting, world.now),
         now=world.now,
         tenant=rules.tenant,
         notify_after_seconds=rules.settings.notify_after_seconds,

@@ -127,14 +127,14 @@ async def of_an_answer(answer: str) -> Lag:
 async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitable[str | None]]) -> Lag:
     """Press a button under the answer of one job."""
     board = FakeBoard()
-    card = replace(a_watch("card"), message_ts=MessageTs("1.0"), ended=True)
+    cards = FakeWatches(replace(a_watch("card"), message_ts=MessageTs("1.0"), ended=True))
     async with omni_that_says({"state": JobState.COMPLETE}, {"actions": actions}) as omni:
         desk = JobDataService(
             omni=omni,
             results=JobResults(omni, now),
             messages=board,
-            cards=FakeWatches(card),
-            poster=MessagePoster(board, now, BlockSupport()),
+            cards=cards,
+            poster=MessagePoster(board, cards, now, BlockSupport()),
             authorization=FakeAccess(),
             tenant=TENANT,
             bot_user=BOT,

@@ -169,12 +169,13 @@ async def test_the_data_of_an_answer_come_into_the_thread_that_its_card_is_in() 
     omni, board = FakeOmni(a_job(JobState.COMPLETE)), FakeBoard()
     omni.found.clear()
     omni.found.append(JobResult("orders", None, (), (QueryData("Top", "success", "A,B\n1,2"),)))
+    cards = FakeWatches(replace(MINE, message_ts=MessageTs("9.0"), ended=True, closed_at=START))
     desk = JobDataService(
         omni=omni,
         results=JobResults(omni, now),
         messages=board,
-        cards=FakeWatches(replace(MINE, message_ts=MessageTs("9.0"), ended=True, closed_at=START)),
-        poster=MessagePoster(board, now, BlockSupport()),
+        cards=cards,
+        poster=MessagePoster(board, cards, now, BlockSupport()),
         authorization=FakeAccess(),
         tenant=RULES.tenant,
         bot_user=UserId("U0BOT"),

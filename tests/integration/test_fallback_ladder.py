@@ -1,13 +1,14 @@
 """When Slack refuses a form, the next plainer one is tried at once: each step, for cards and for replies."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.posts import MessagePoster, PendingPost
 from bot.delivery.updates import MessageUpdater
-from bot.domain.cards import CardId, MessageTs
+from bot.domain.cards import MessageTs, ReplyKind
 from bot.domain.errors import OutcomeUnknown, PayloadRefused
 from bot.domain.jobs import JobState, JobStatus
 from bot.domain.messages import Message
@@ -45,14 +46,9 @@ async def draw(board: FakeBoard, forms: tuple[Message, ...]) -> None:
 
 
 async def reply(board: FakeBoard, forms: tuple[Message, ...]) -> None:
-    async def store_try(_at: object) -> None:
-        pass
-
-    async def store_ts(*_: object) -> bool:
-        return True
-
-    post = PendingPost(HERE, forms, CardId("watch"), MessageTs("1.0"), None, store_try, store_ts)
-    await MessagePoster(board, now, BlockSupport()).post_once(post)
+    card = replace(a_watch(), message_ts=MessageTs("1.0"))
+    post = PendingPost(card, forms, card.message_ts, None, ReplyKind("1"))
+    await MessagePoster(board, FakeWatches(card), now, BlockSupport()).post_once(post)
 
 
 @pytest.mark.parametrize("rung", RUNGS)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from inspect import Parameter, signature
 from typing import Any
@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import and_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.delivery.posts import MessagePoster, PendingPost
+from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost
 from bot.delivery.updates import MessageUpdater, _PendingUpdate
 from bot.domain import jobs
 from bot.domain.cards import Card, CardFailure, CardId, MessageTs
@@ -99,8 +99,8 @@ def _off_by_one_in_the_budget() -> None:
 def _no_guard_of_edits_under_way() -> None:
     def next_due(self: MessageUpdater) -> _PendingUpdate | None:
         now = asyncio.get_running_loop().time()
-        due = (card for card in self._cards.values() if card.wanted and card.not_before <= now)
-        card = min(due, key=lambda card: (card.last is None, card.not_before), default=None)
+        due = (card for card in self._updates.values() if card.wanted and card.not_before <= now)
+        card = min(due, key=lambda card: (card.final is None, card.not_before), default=None)
         if card is not None:
             card.not_before = now + 0.1
         return card
@@ -108,12 +108,12 @@ def _no_guard_of_edits_under_way() -> None:
     async def wait(self: MessageUpdater) -> None:
         while not any(
             card.wanted and card.not_before <= asyncio.get_running_loop().time()
-            for card in self._cards.values()
+            for card in self._updates.values()
         ):
             await asyncio.sleep(0.05)
 
     _replace(MessageUpdater, "_next_due", next_due)
-    _replace(MessageUpdater, "_wait_for_a_due_card", wait)
+    _replace(MessageUpdater, "_wait_until_due", wait)
 
 
 @_fault("the intent to post is stored after the post")
@@ -123,24 +123,25 @@ def _intent_after_the_post() -> None:
 
 @_fault("the intent of a reply in which an answer goes on is stored after it is posted")
 def _reply_intent_after_the_post() -> None:
-    _post_before_the_intent(lambda post: post.reply_kind is not None)
+    _post_before_the_intent(lambda post: post.kind not in (None, COMPLETION_REPLY))
 
 
 def _post_before_the_intent(is_meant: Callable[[PendingPost], bool]) -> None:
-    real = MessagePoster.post_once
+    real_started, real_posted = MessagePoster._mark_started, MessagePoster._mark_posted
 
-    async def post_once(self: MessagePoster, post: PendingPost) -> None:
-        async def store_try(at: datetime | None) -> None:
-            if at is None:
-                await post.save_start(None)
+    async def mark_started(self: MessagePoster, post: PendingPost, at: datetime, *, is_sent: bool) -> None:
+        if not (is_sent and is_meant(post)):
+            await real_started(self, post, at, is_sent=is_sent)
 
-        async def store_ts(at: datetime, ts: MessageTs, fingerprint: str | None) -> bool:
-            await post.save_start(at)
-            return await post.save_ts(at, ts, fingerprint)
+    async def mark_posted(
+        self: MessagePoster, post: PendingPost, started_at: datetime, ts: MessageTs, fingerprint: str | None
+    ) -> bool:
+        if is_meant(post):
+            await real_started(self, post, started_at, is_sent=True)
+        return await real_posted(self, post, started_at, ts, fingerprint)
 
-        await real(self, replace(post, save_start=store_try, save_ts=store_ts) if is_meant(post) else post)
-
-    _replace(MessagePoster, "post_once", post_once)
+    _replace(MessagePoster, "_mark_started", mark_started)
+    _replace(MessagePoster, "_mark_posted", mark_posted)
 
 
 @_fault("the ts of a card is not stored")
@@ -193,10 +194,10 @@ def _look_not_marked_unknown() -> None:
 def _final_edit_not_repeated() -> None:
     real = MessageUpdater._back_off
 
-    def back_off(self: MessageUpdater, card: _PendingUpdate, code: str) -> None:
-        if card.last is not None:
-            card.wanted = ()
-        real(self, card, code)
+    def back_off(self: MessageUpdater, update: _PendingUpdate, code: str) -> None:
+        if update.final is not None:
+            update.wanted = None
+        real(self, update, code)
 
     _replace(MessageUpdater, "_back_off", back_off)
 
@@ -230,10 +231,10 @@ def _sdk_repeats() -> None:
 
 @_fault("a post that was not answered is taken for one that never arrived")
 def _no_look_for_posts() -> None:
-    async def look_for(*_: object) -> None:
+    async def search(*_: object) -> None:
         return None
 
-    _replace(MessagePoster, "_look_for", look_for)
+    _replace(MessagePoster, "_search", search)
 
 
 async def _nothing(*_: object) -> None:

@@ -13,7 +13,6 @@ from bot.delivery.outcomes import CardOutcomes
 from bot.delivery.posts import MessagePoster
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
-from bot.delivery.uploads import FileUploader
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
@@ -141,11 +140,10 @@ class Desks:
         self.drawing = MessageUpdater(
             stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), palette
         )
-        posting = MessagePoster(stage.board, now, palette)
+        posting = MessagePoster(stage.board, stage.watches, now, palette)
         thread = CompletionThread(
             cards=stage.watches,
             poster=posting,
-            uploading=FileUploader(stage.board, posting, now),
             now=now,
             tenant=TENANT,
             notify_after_seconds=30.0,

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.posts import MessagePoster, PendingPost
-from bot.domain.cards import CardId, MessageTs, ReplyKind
+from bot.domain.cards import Card, CardId, MessageTs, ReplyKind
 from bot.domain.errors import (
     DeliveryUnknown,
     MessageGone,
@@ -24,19 +25,20 @@ from bot.domain.errors import (
     TokenRefused,
 )
 from bot.domain.messages import Message
+from bot.domain.ports import CardRepository
 from bot.tasks import STORED_WITHIN_SECONDS
-from tests.support.fakes import HERE, START, FakeBoard, now
+from tests.support.fakes import HERE, START, FakeBoard, a_watch, now
 
 pytestmark = pytest.mark.looptime
 
 
 class Desk:
-    """A fake Slack, a posting over it, and what was stored on the way."""
+    """A poster between a fake Slack and a table that keeps what the poster writes."""
 
     def __init__(self) -> None:
         self.board = FakeBoard()
         self.palette = BlockSupport()
-        self.posting = MessagePoster(self.board, now, self.palette)
+        self.posting = MessagePoster(self.board, cast(CardRepository, self), now, self.palette)
         self.tries: list[datetime | None] = []
         self.stored: list[tuple[MessageTs, str | None]] = []
         self.stored_for: list[datetime] = []
@@ -49,27 +51,42 @@ class Desk:
     async def post(
         self, *forms: str | Message, tried_at: datetime | None = None, slot: ReplyKind | None = None
     ) -> None:
-        async def store_try(at: datetime | None) -> None:
-            self.tries.append(at)
-            if at is None and self.withdrawals_are_lost:
-                raise StoreUnavailable("away")
-            if self.intents_are_unconfirmed:
-                raise StoreUnavailable("connection lost")
-
-        async def store_ts(tried_at: datetime, ts: MessageTs, fingerprint: str | None) -> bool:
-            await asyncio.sleep(0.01)
-            if self.database_is_away:
-                raise StoreUnavailable("away")
-            if self.is_replaced:
-                return False
-            self.stored.append((ts, fingerprint))
-            self.stored_for.append(tried_at)
-            return True
-
         messages = tuple(form if isinstance(form, Message) else Message(form) for form in forms or ("hello",))
-        await self.posting.post_once(
-            PendingPost(HERE, messages, CardId("watch"), None, tried_at, store_try, store_ts, slot)
-        )
+        await self.posting.post_once(PendingPost(a_watch(), messages, None, tried_at, slot))
+
+    async def mark_post_started(self, _card: Card, at: datetime | None) -> None:
+        self.tries.append(at)
+        if at is None and self.withdrawals_are_lost:
+            raise StoreUnavailable("away")
+        if self.intents_are_unconfirmed:
+            raise StoreUnavailable("connection lost")
+
+    async def mark_posted(
+        self,
+        _card: CardId,
+        tried_at: datetime,
+        ts: MessageTs,
+        fingerprint: str | None,
+        *,
+        ended: bool = False,
+    ) -> bool:
+        assert not ended
+        await asyncio.sleep(0.01)
+        if self.database_is_away:
+            raise StoreUnavailable("away")
+        if self.is_replaced:
+            return False
+        self.stored.append((ts, fingerprint))
+        self.stored_for.append(tried_at)
+        return True
+
+    async def mark_reply_started(self, card: Card, _kind: ReplyKind, at: datetime | None) -> None:
+        await self.mark_post_started(card, at)
+
+    async def mark_reply_posted(
+        self, card: CardId, _kind: ReplyKind, tried_at: datetime, ts: MessageTs, fingerprint: str | None
+    ) -> bool:
+        return await self.mark_posted(card, tried_at, ts, fingerprint)
 
     @property
     def held(self) -> list[str]:
@@ -311,18 +328,10 @@ async def test_a_cancelled_caller_leaves_a_post_under_way_to_its_end() -> None:
 
 async def test_nothing_is_posted_when_the_try_can_not_be_stored() -> None:
     desk = Desk()
-
-    async def store_try(_at: datetime | None) -> None:
-        raise StoreUnavailable("locked")
-
-    async def store_ts(_tried_at: datetime, _ts: MessageTs, _fingerprint: str | None) -> bool:
-        raise AssertionError
-
+    desk.intents_are_unconfirmed = True
     with pytest.raises(StoreUnavailable):
-        await desk.posting.post_once(
-            PendingPost(HERE, (Message("hello"),), CardId("watch"), None, None, store_try, store_ts)
-        )
-    assert desk.held == []
+        await desk.post()
+    assert desk.held == [] and desk.stored == []
 
 
 FAILURES = st.lists(

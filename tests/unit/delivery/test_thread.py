@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from bot.delivery.charts import WAITED_FOR_SECONDS
+from bot.delivery.posts import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.delivery.thread import CHART, FILE, IN_OMNI
-from bot.delivery.uploads import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.domain.cards import ChannelId, ChannelRef, MessageTs, ReplyKind, ThreadReply
 from bot.domain.errors import (
     MessageGone,

@@ -70,7 +70,7 @@ class World:
             results=JobResults(self.omni, now),
             messages=self.board,
             cards=self.watches,
-            poster=MessagePoster(self.board, now, BlockSupport()),
+            poster=MessagePoster(self.board, self.watches, now, BlockSupport()),
             authorization=self.access,
             tenant=TENANT,
             bot_user=BOT,
