@@ -1,12 +1,12 @@
-"""The heart: one coroutine per Omni job asks how it stands and keeps every card of it current to the end.
+"""Polls one Omni job and keeps all of its Slack cards up to date until it ends.
 
-follow(job) ──looks──► Omni             once per job, however many cards
-    └─ tends each watch:
-         no card yet ──► post it once
-         running     ──► wish for the newest look (the drawing decides when)
-         nobody left ──► last look, close; once the card shows the end, as below
-         ended       ──► last look, what belongs into its thread, close
-         too long    ──► a look that says so, with a button to go on, close
+track(job) ── polls ──► Omni            once per job, for any number of cards
+    └─ for each card:
+         not posted   ──► post it once
+         running      ──► schedule an update
+         no followers ──► final update, close; if the card shows the end already, as below
+         ended        ──► final update, complete the thread, close
+         too long     ──► final update with a Resume button, close
 """
 
 import asyncio
@@ -46,15 +46,15 @@ from bot.user_limit import act_for
 log = structlog.get_logger()
 
 TROUBLE_SHOWS_AFTER_SECONDS = 60.0
-"""How long Omni may be silent before a card that a former process drew is replaced by one that says so."""
-TENDED_AT_ONCE = 25
-"""How many cards of one job are rendered before others get the event loop: about 25 ms."""
+"""How long Omni may fail before a card that an earlier process updated says so."""
+SYNCED_AT_ONCE = 25
+"""How many cards of one job are rendered before other tasks get the event loop: about 25 ms."""
 RETRY_SECONDS = 5.0
-"""How long a watch rests after a chore failed, and a job after the database did."""
+"""How long a card waits after its task failed, and a job after the database did."""
 
 
 class JobTracker:
-    """Follows jobs. Start and stop are the runner's; the table of watches says what is to be done."""
+    """Tracks jobs. The runner starts and stops it; the table of cards says what is to be done."""
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class JobTracker:
         follow_for_seconds: float,
         events: JobEventBus | None = None,
     ) -> None:
-        """`follow_for_seconds`: how long a job that does not end is looked after, unless somebody asks for more.
-        `events`: what Omni tells by itself; None: nothing."""
+        """`follow_for_seconds`: how long a job that does not end is tracked, unless a user resumes it.
+        `events`: Omni's webhook events; None: there are none."""
         self._omni = omni
         self._cards = watches
         self._lifecycle = cards
@@ -80,46 +80,44 @@ class JobTracker:
         self._tracked: dict[JobId, TrackedJob] = {}
 
     def state_of(self, job: JobId) -> JobState | None:
-        """How a job stood when Omni last said so; None for one that this process does not follow, or not yet."""
-        follow = self._tracked.get(job)
-        return follow.status.job.state if follow and follow.status.job else None
+        """The last known state of a job; None if it is unknown, or not tracked by this process."""
+        tracked = self._tracked.get(job)
+        return tracked.status.job.state if tracked and tracked.status.job else None
 
     @property
     def states(self) -> Sequence[JobState | None]:
-        """How the jobs stand that this process follows, each as `state_of` says."""
+        """The last known state of each job that this process tracks."""
         return [self.state_of(job) for job in self._tracked]
 
     @property
     def jobs(self) -> int:
-        """How many jobs this process follows."""
+        """How many jobs this process tracks."""
         return len(self._tracked)
 
     async def track(self, job: JobId, wake: asyncio.Event) -> None:
-        """Follow a job until none of its watches is open.
+        """Track a job until none of its cards is open.
 
-        Args:
-            job: which.
-            wake: set by whoever changed the job's watches; set here when something else is to be done.
+        `wake`: set by callers that changed the job's cards; set here when something else is to be done.
 
         Raises:
-            ClaimLost: another follow has taken the job over.
+            OwnershipLost: another tracker has taken the job over.
         """
-        follow = self._tracked[job] = TrackedJob(job, wake, ChartFetcher(self._omni, job))
+        tracked = self._tracked[job] = TrackedJob(job, wake, ChartFetcher(self._omni, job))
         try:
-            while await self._sync_cards(follow):
+            while await self._sync_cards(tracked):
                 await wake.wait()
-                self._on_poll_result(follow)
+                self._on_poll_result(tracked)
         finally:
             del self._tracked[job]
-            follow.chart.cancel()
-            for task in (follow.poll, *follow.card_tasks.values()):
+            tracked.chart.cancel()
+            for task in (tracked.poll, *tracked.card_tasks.values()):
                 if task is not None:
                     task.cancel()
 
     async def _sync_cards(self, tracked: TrackedJob) -> bool:
-        """Start what is to be done now for each open watch; False once there is nothing left."""
+        """Start what is to be done now for each open card; False once there is nothing left."""
         tracked.wakeup.clear()
-        # Noted before the table is read: what was under way then has changed what the table says.
+        # Noted before the table is read: tasks that run now may change what it says.
         busy = set(tracked.card_tasks)
         try:
             cards = await self._load_cards(tracked)
@@ -128,14 +126,14 @@ class JobTracker:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, tracked.wakeup.set)
             return True
         if not cards and not tracked.card_tasks:
-            # Whoever adds a watch from here on sets the event, now or before the runner sees us return.
+            # A caller that adds a card from here on sets the event, now or before the runner sees this return.
             return tracked.wakeup.is_set()
         self._on_cancel_request(tracked, cards)
         self._schedule_poll(tracked, cards)
         for number, card in enumerate(cards, start=1):
             if card.id not in busy:
                 self._sync_card(tracked, card)
-            if number % TENDED_AT_ONCE == 0:
+            if number % SYNCED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return True
 
@@ -174,9 +172,9 @@ class JobTracker:
         since = status.failing_since
         return since is not None and (self._now() - since).total_seconds() > TROUBLE_SHOWS_AFTER_SECONDS
 
-    def _start_card_task(self, tracked: TrackedJob, card: Card, chore: Coroutine[Any, Any, None]) -> None:
-        """Run what takes its time for one watch; it is tended again when that is done."""
-        task = asyncio.create_task(self._run_card_task(card, chore), name=f"tend {card.id}")
+    def _start_card_task(self, tracked: TrackedJob, card: Card, step: Coroutine[Any, Any, None]) -> None:
+        """Run a step that takes time in the background; the card is synced again when it is done."""
+        task = asyncio.create_task(self._run_card_task(card, step), name=f"sync {card.id}")
         tracked.card_tasks[card.id] = task
 
         def done(_: asyncio.Task[None]) -> None:
@@ -185,19 +183,19 @@ class JobTracker:
 
         task.add_done_callback(done)
 
-    async def _run_card_task(self, card: Card, chore: Coroutine[Any, Any, None]) -> None:
-        """Let no failure of one watch touch the others; the table says what is left to do after a rest."""
+    async def _run_card_task(self, card: Card, step: Coroutine[Any, Any, None]) -> None:
+        """Keep a failure from affecting other cards; after a pause the table says what is left to do."""
         try:
-            await chore
+            await step
         except OwnershipLost:
-            log.info("watch left to another follow", watch=card.id)
+            log.info("watch left to another follow", card=card.id)
         except CardChanged:
-            log.info("watch changed meanwhile", watch=card.id)
+            log.info("watch changed meanwhile", card=card.id)
         except (StoreUnavailable, SlackError) as error:
-            log.warning("watch not tended", watch=card.id, reason=f"{type(error).__name__}: {error}")
+            log.warning("watch not tended", card=card.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:
-            log.exception("watch not tended", watch=card.id)
+            log.exception("watch not tended", card=card.id)
             await asyncio.sleep(RETRY_SECONDS)
 
     def _on_cancel_request(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
@@ -208,7 +206,7 @@ class JobTracker:
             tracked.poll_now()
 
     def _schedule_poll(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
-        """Plan the next question to Omni unless one is planned or none is needed."""
+        """Start the next poll unless one is pending or none is needed."""
         if tracked.poll is not None or tracked.status.is_final:
             return
         is_first, tracked.is_first_poll = tracked.is_first_poll, False
@@ -217,18 +215,17 @@ class JobTracker:
         at_once = is_first and tracked.status.job is None
         new = next((card for card in cards if card.message_ts is None), None) if at_once else None
         asker = None if new is None else new.requester
-        look = asyncio.create_task(
-            self._poll(tracked, at_once=at_once, asker=asker), name=f"look {tracked.job}"
+        tracked.poll = asyncio.create_task(
+            self._poll(tracked, at_once=at_once, asker=asker), name=f"poll {tracked.job}"
         )
-        look.add_done_callback(lambda _: tracked.wakeup.set())
-        tracked.poll = look
+        tracked.poll.add_done_callback(lambda _: tracked.wakeup.set())
         if asker is not None:
             asyncio.get_running_loop().call_later(PATIENCE_SECONDS, tracked.wakeup.set)
 
     def _init_status(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
-        """Take in what is known of a job before Omni is asked for it here."""
+        """Set what is known about a job before its first poll here."""
         is_own = any(card.asked_by_bot for card in cards)
-        # Its end may have been told while the table was read.
+        # A webhook may have reported its end while the table was read.
         tracked.relies_on_events = is_own and self._events.is_trusted and tracked.end_reported_at is None
         begun = self._events.submitted_job(tracked.job)
         if any(card.message_ts is not None for card in cards):
@@ -249,7 +246,7 @@ class JobTracker:
         return priority(tracked.last_poll, max(0.0, since), self._durations.curve)
 
     async def _poll(self, tracked: TrackedJob, *, at_once: bool, asker: UserId | None) -> JobStatus:
-        """Ask Omni once: when it is due, as soon as no other job is worth more. `asker`: who waits for it, if any."""
+        """Poll once, when due and no other job has a higher priority. `asker`: the user who waits, if any."""
         act_for(asker)
         if not at_once:
             await tracked.wait_until_due(partial(self._pause_seconds, tracked))
@@ -267,7 +264,7 @@ class JobTracker:
         return tracked.status.with_snapshot(job, self._now())
 
     def _executing_seconds(self, tracked: TrackedJob, job: Job) -> float:
-        """For how long, as far as Omni tells; the follow knows at least since when it looks."""
+        """By Omni's times, or else since this process began to track the job."""
         if job.state is JobState.QUEUED:
             return 0.0
         if job.begun_at is None:
@@ -275,7 +272,7 @@ class JobTracker:
         return max(0.0, (self._now() - job.begun_at).total_seconds())
 
     def _on_poll_result(self, tracked: TrackedJob) -> None:
-        """Learn from a question that has been answered since."""
+        """Take over the result of a finished poll."""
         if tracked.poll is None or not tracked.poll.done():
             return
         before, tracked.status = tracked.status, tracked.poll.result()
@@ -290,7 +287,7 @@ class JobTracker:
             self._durations.record(job)
 
     def _detect_missed_webhook(self, tracked: TrackedJob, before: Job | None, job: Job) -> None:
-        """Ask as often as of any job where it has gone on without a word of Omni's."""
+        """Poll normally again if the job has progressed without a webhook."""
         if not tracked.relies_on_events or not was_missed_by_webhooks(before, job, self._now()):
             return
         tracked.fall_back_to_polling()
@@ -302,17 +299,17 @@ class JobTracker:
         tracked.polled_at = loop_time()
 
     def _on_event(self, job: JobId, event: JobEvent) -> bool:
-        """Take in what Omni tells of a job. False if it is not followed here."""
-        follow = self._tracked.get(job)
-        if follow is None:
+        """Take over a webhook event. False if this process does not track the job."""
+        tracked = self._tracked.get(job)
+        if tracked is None:
             return False
-        before = follow.status
-        if follow.apply_event(event) and follow.status.job is not None:
-            log_change(job, before, follow.status)
-            self._note_seen(follow, follow.status.job)
-            follow.wakeup.set()
+        before = tracked.status
+        if tracked.apply_event(event) and tracked.status.job is not None:
+            log_change(job, before, tracked.status)
+            self._note_seen(tracked, tracked.status.job)
+            tracked.wakeup.set()
         return True
 
     def _fall_back_to_polling(self) -> None:
-        for follow in self._tracked.values():
-            follow.fall_back_to_polling()
+        for tracked in self._tracked.values():
+            tracked.fall_back_to_polling()

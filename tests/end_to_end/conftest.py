@@ -41,7 +41,7 @@ def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """These jobs take seconds, which is unlikely: let the bot look at a young one as often as at any other."""
-    monkeypatch.setattr(poll_schedule, "WORTH_ASKING", 0.0)
+    monkeypatch.setattr(poll_schedule, "MIN_PRIORITY", 0.0)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ class Left:
                 raise error
             return await direct_of(channel, user)
 
-        with patch.object(self.board, "direct", refused):
+        with patch.object(self.board, "open_dm", refused):
             yield
 
     def told(self) -> list[tuple[ChannelRef, str]]:

@@ -13,9 +13,9 @@ from bot.domain.jobs import JobState
 from bot.tracking.durations import SurvivalCurve
 from bot.tracking.poll_schedule import (
     FASTEST_SECONDS,
-    SIGN_OF_LIFE_SECONDS,
+    FIRST_NEWS_SECONDS,
+    MIN_PRIORITY,
     SLOWEST_SECONDS,
-    WORTH_ASKING,
     LastPoll,
     pause_seconds,
     priority,
@@ -96,7 +96,7 @@ def test_a_pause_is_neither_shorter_than_omni_advises_nor_longer_than_a_minute(
 
 @given(st.builds(LastPoll, _STATES, st.floats(0, 10)), _SURVIVALS)
 def test_people_get_news_of_a_young_job_soon(look: LastPoll, survival: SurvivalCurve) -> None:
-    assert pause_seconds(look, 0, survival) <= SIGN_OF_LIFE_SECONDS + look.age_seconds
+    assert pause_seconds(look, 0, survival) <= FIRST_NEWS_SECONDS + look.age_seconds
 
 
 @given(_LOOKS, _SURVIVALS, st.integers(0, 20), st.integers(0, 20))
@@ -111,7 +111,7 @@ def test_failures_never_bring_the_next_question_nearer(
 def test_a_pause_is_as_long_as_asking_is_not_worth_while(age: float) -> None:
     pause = pause_seconds(executing(age), 0, START)
     assert (
-        priority(executing(age), pause - 0.06, START) < WORTH_ASKING <= priority(executing(age), pause, START)
+        priority(executing(age), pause - 0.06, START) < MIN_PRIORITY <= priority(executing(age), pause, START)
     )
 
 

@@ -12,7 +12,7 @@ from bot.domain.errors import OmniBusy
 from bot.domain.jobs import ON_ITS_WAY_SECONDS, EventKind, Job, JobEvent, JobState, Progress
 from bot.domain.questions import Webhook
 from bot.tracking.events import JobEventBus
-from bot.tracking.poll_schedule import UNTOLD_SECONDS
+from bot.tracking.poll_schedule import MAX_SILENCE_SECONDS
 from tests.support.fakes import HERE, JOB, START, a_job, a_watch, now
 from tests.support.tracking import Stage
 
@@ -79,8 +79,8 @@ async def test_a_job_that_is_silent_is_asked_about_all_the_same() -> None:
     async with stage.bot():
         await asyncio.sleep(10)
         stage.events.publish(JOB, progress("Searching", 1))
-        await asyncio.sleep(10 + UNTOLD_SECONDS)
-    assert times(stage) == [10 + UNTOLD_SECONDS]
+        await asyncio.sleep(10 + MAX_SILENCE_SECONDS)
+    assert times(stage) == [10 + MAX_SILENCE_SECONDS]
 
 
 async def test_an_end_whose_webhook_is_lost_is_seen_in_bounded_time_and_polling_returns() -> None:
@@ -90,7 +90,7 @@ async def test_an_end_whose_webhook_is_lost_is_seen_in_bounded_time_and_polling_
         stage.events.publish(JOB, progress("Searching", 1))
         await asyncio.sleep(4)
         stage.says(JobState.COMPLETE, answer="The answer.", completed_at=now())
-        await asyncio.sleep(UNTOLD_SECONDS + 1)
+        await asyncio.sleep(MAX_SILENCE_SECONDS + 1)
         assert "The answer." in stage.shown()[0]
     assert not stage.events.is_trusted
 
@@ -99,14 +99,14 @@ async def test_progress_that_was_not_told_brings_polling_back_for_that_job() -> 
     stage = told()
     async with stage.bot():
         stage.says(JobState.EXECUTING, progress=Progress("Step 1", 1), execution_started_at=START)
-        await asyncio.sleep(UNTOLD_SECONDS + 1)
+        await asyncio.sleep(MAX_SILENCE_SECONDS + 1)
         stage.says(JobState.EXECUTING, progress=Progress("Step 2", 2), execution_started_at=START)
-        await asyncio.sleep(2 * UNTOLD_SECONDS)
+        await asyncio.sleep(2 * MAX_SILENCE_SECONDS)
         asked = len(stage.omni.asked)
         assert asked > 5
         assert not stage.events.is_trusted, "nothing at all has been heard of it"
         stage.events.publish(JOB, progress("Step 3", 3))
-        await asyncio.sleep(UNTOLD_SECONDS - 1)
+        await asyncio.sleep(MAX_SILENCE_SECONDS - 1)
     assert len(stage.omni.asked) <= asked + 1, "it is heard again"
 
 
@@ -162,7 +162,7 @@ async def test_trouble_at_a_look_that_nobody_told_of_is_followed_by_another_one_
     stage = told()
     async with stage.bot():
         stage.omni.answer = OmniBusy("429")
-        await asyncio.sleep(UNTOLD_SECONDS + 1)
+        await asyncio.sleep(MAX_SILENCE_SECONDS + 1)
         stage.says(JobState.EXECUTING)
         await asyncio.sleep(10)
     assert len(stage.omni.asked) >= 2
@@ -175,7 +175,7 @@ async def test_an_event_that_is_not_understood_brings_polling_back() -> None:
         stage.events.publish(JOB, UNCLEAR)
         await asyncio.sleep(15)
         assert len(stage.omni.asked) >= 1
-        assert stage.omni.asked[0][0] < 5 + UNTOLD_SECONDS / 2
+        assert stage.omni.asked[0][0] < 5 + MAX_SILENCE_SECONDS / 2
 
 
 async def test_words_that_were_overtaken_on_the_way_change_nothing() -> None:
@@ -223,7 +223,7 @@ async def test_where_words_between_processes_may_be_missed_polling_returns() -> 
     async with stage.bot():
         await asyncio.sleep(5)
         stage.events.distrust()
-        await asyncio.sleep(UNTOLD_SECONDS - 6)
+        await asyncio.sleep(MAX_SILENCE_SECONDS - 6)
         assert stage.omni.asked
 
 
@@ -240,7 +240,7 @@ async def test_a_second_card_elsewhere_of_a_job_that_is_told_of_costs_nothing() 
     elsewhere = replace(a_watch("second"), channel=replace(HERE, id=type(HERE.id)("C0THERE")))
     stage = told(MINE, elsewhere)
     async with stage.bot():
-        await asyncio.sleep(UNTOLD_SECONDS - 1)
+        await asyncio.sleep(MAX_SILENCE_SECONDS - 1)
     assert stage.omni.asked == []
     assert len(stage.board.top_level()) == len(stage.board.top_level(elsewhere.channel)) == 1
 
@@ -259,7 +259,7 @@ async def test_webhooks_are_missed_only_where_omni_would_have_told_by_now(
 ) -> None:
     stage = told()
     async with stage.bot():
-        await asyncio.sleep(UNTOLD_SECONDS - seconds)
+        await asyncio.sleep(MAX_SILENCE_SECONDS - seconds)
         stage.says(**ended, completed_at=None if ended["state"] is JobState.CANCELLED else now())
         await asyncio.sleep(seconds + 1)
         assert len(stage.omni.asked) == 1
