@@ -1,4 +1,4 @@
-"""How a job stands, in words: the title of its card and what is to be said under it."""
+"""The status of a job in words: the title of its card and the lines under it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from bot.domain import Job, JobError, JobState, JobStatus, UserId
 from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, plain, shortened
 
 _LONGEST_STEP = 250
-"""Slack holds a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
+"""Slack limits a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
 _MOST_READ_OF_A_STEP = 1_000
 _LONGEST_REASON = 900
 _LONGEST_NAME = 100
@@ -14,18 +14,18 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class StatusText:
-    """What a card says about its job. All mrkdwn, ready to be shown."""
+    """Texts of a card about its job, as mrkdwn."""
 
     sign: str
-    """One emoji; never the only carrier of a meaning."""
+    """One emoji. The title says the same."""
     title: str
-    """The state in words, without an end mark."""
+    """The state, without a period."""
     aside: str = ""
-    """Follows the title: when, how long it took, by whom."""
+    """Text after the title: when, and how long it took."""
     step: str = ""
-    """What the AI does now. Not mrkdwn but plain text, for a block that formats nothing."""
+    """The current step, as plain text."""
     details: tuple[str, ...] = ()
-    """What stands under it, the most important first."""
+    """Lines under the title, the most important first."""
 
     @property
     def heading(self) -> str:
@@ -34,26 +34,29 @@ class StatusText:
 
     @property
     def step_line(self) -> str:
-        """The step where only mrkdwn can be shown."""
+        """The current step, as mrkdwn."""
         return escape(self.step)
 
     @property
     def plain_text(self) -> str:
-        """The same, the step and the details for those who hear the card."""
+        """Title, step and details, for screen readers and notifications."""
         first = " ".join(filter(None, [self.title, self.aside]))
         return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
 
 
 def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusText:
-    """How the job stands, as far as anyone knows. `cancelled_by`: who in Slack has asked to cancel it."""
+    """Describe the status of a job. `cancelled_by`: the Slack user who asked to cancel it."""
     job = status.job
     if status.is_missing:
-        return _missing(job)
+        title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
+        return StatusText(
+            "❓", title, details=("It may have been deleted, or belong to another Omni organization.",)
+        )
     if job is None:
         return StatusText("🔎", "Looking up the job in Omni")
     match job.state:
         case JobState.QUEUED:
-            return StatusText("⏳", "Queued in Omni", _since(job), details=_withdrawing(cancelled_by))
+            return StatusText("⏳", "Queued in Omni", _since(job), details=_cancelling(cancelled_by, ""))
         case JobState.EXECUTING:
             return StatusText(
                 "⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by)
@@ -73,15 +76,8 @@ def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusTex
             return StatusText("▶️", title, _since(job), details=_cancelling(cancelled_by))
 
 
-def _missing(job: Job | None) -> StatusText:
-    title = "Omni does not know this job" if job is None else "Omni no longer knows this job"
-    return StatusText(
-        "❓", title, details=("It may have been deleted, or belong to another Omni organization.",)
-    )
-
-
 def _since(job: Job) -> str:
-    """When the job was asked for, or when Omni began to work on it."""
+    """When the job was asked for, or started."""
     if job.state is JobState.EXECUTING and job.execution_started_at:
         return f"· started {moment(job.execution_started_at)}"
     if job.created_at is None:
@@ -106,7 +102,7 @@ def _complete(job: Job) -> StatusText:
 
 
 def _ending(job: Job) -> str:
-    """After how long and when a job ended without an answer."""
+    """After how long and when a job failed or was cancelled."""
     seconds, at = job.duration_seconds, job.completed_at or job.cancelled_at
     after = "" if seconds is None else f"after {duration(seconds)}"
     return " ".join(filter(None, [after, f"· {moment(at)}" if at else ""]))
@@ -122,15 +118,10 @@ def _reason(error: JobError | None) -> tuple[str, ...]:
     return (reason, detail) if detail and detail != message else (reason,)
 
 
-def _cancelling(by: UserId | None) -> tuple[str, ...]:
-    if by is None:
-        return ()
-    return (f"<@{by}> asked to cancel. Omni stops after this step, unless the answer comes first.",)
-
-
-def _withdrawing(by: UserId | None) -> tuple[str, ...]:
-    """The same of a job that no worker has taken yet: there is no step to wait for."""
-    return () if by is None else (f"<@{by}> asked to cancel.",)
+def _cancelling(
+    by: UserId | None, when: str = " Omni stops after this step, unless the answer comes first."
+) -> tuple[str, ...]:
+    return () if by is None else (f"<@{by}> asked to cancel.{when}",)
 
 
 def _canceller(job: Job, by: UserId | None) -> tuple[str, ...]:
