@@ -54,7 +54,7 @@ def optimum() -> Iterator[None]:
 
     known = KnownSurvival()
     with (
-        patch.object(DurationModel, "survival", property(lambda _: known, lambda *_: None), create=True),
+        patch.object(DurationModel, "curve", property(lambda _: known, lambda *_: None), create=True),
         patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
         patch.object(ratelimit, "omni_limiter", requests),
         patch.object(workspace, "edit_limiter", edits),
