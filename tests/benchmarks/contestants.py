@@ -40,7 +40,7 @@ def round_robin() -> Iterator[None]:
 
 @contextmanager
 def optimum() -> Iterator[None]:
-    """The bot, knowing what nobody can: how long the jobs take in truth. It spends every request that the limits
+    """The bot with the true distribution of durations. It spends every request that the limits
     allow, and keeps none for the jitter of the network or for people."""
 
     def whole(limit: int) -> Rate:
@@ -100,7 +100,7 @@ class Contestant:
     name: str
     patched: Callable[[], Any]
     gives_up: bool = False
-    """Whether it may leave jobs undelivered, so that nobody waits for them."""
+    """Whether it may leave jobs undelivered, so that the benchmark does not wait for them."""
     spends_all: bool = False
     """Whether it keeps nothing back for the jitter of the network, so that the services must overlook that."""
 

@@ -46,7 +46,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
+        """Its output so far."""
         return self._log.read_text("utf-8")
 
     @property
@@ -85,9 +85,9 @@ class Fleet:
         self.slack = slack
         self.omni = omni
         self.processes: list[Process] = []
-        """All that were ever started."""
+        """All processes that were started."""
         self.jobs: list[str] = []
-        """What was asked for, in this order."""
+        """Commands in order."""
         self._folder = folder
         self._url = url
         self._cable = cable
@@ -121,7 +121,7 @@ class Fleet:
             await process.running.wait()
 
     def defects(self) -> list[str]:
-        """What processes wrote that only a defect of the bot makes them write, and who ended by itself."""
+        """Log lines that only a defect causes, and processes that exited unexpectedly."""
         words = [f"{one.name}: {line}" for one in self.processes for line in one.log.splitlines()]
         ended = {one.name: one.running.returncode for one in self.processes}
         broken = [f"{name} ended with {code}" for name, code in ended.items() if code not in (None, 0, -9)]
@@ -162,14 +162,14 @@ class Fleet:
         return self.slack.workspace.channels.setdefault(channel.id, channel).id
 
     def stranger(self, number: int) -> str:
-        """A person who has not been told anything yet."""
+        """A user without any message yet."""
         person = User(f"U0STRANG{number:02d}", f"stranger-{number}", f"Stranger {number}")
         self.slack.workspace.users[person.id] = person
         for channel in self.slack.workspace.channels.values():
             channel.members.add(person.id)
         return person.id
 
-    # What Slack holds
+    # Messages in Slack
 
     def cards(self, job: str, channel: str | None = None) -> list[StoredMessage]:
         """The cards of a job."""
@@ -195,7 +195,7 @@ class Fleet:
         assert self.wrong() == []
 
     def wrong(self) -> list[str]:
-        """What is not as it should be in the end."""
+        """Violations at the end."""
         return [wrong for job in self.jobs if (wrong := self._what_is_wrong_with(job))]
 
     def _what_is_wrong_with(self, job: str) -> str | None:

@@ -19,7 +19,7 @@ COMMITS_WITHIN_SECONDS = 2.0
 
 
 class Call(Enum):
-    """What the bot asks of Slack and Omni. The value says what it is to find again in a report."""
+    """Kinds of requests to Slack and Omni. The value is the name in reports."""
 
     HELLO = "auth.test"
     SOCKET = "apps.connections.open"
@@ -83,7 +83,7 @@ class Kill:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: web.Request, serve: Serve) -> web.StreamResponse:
-        """Let the request have what effect the point says, and its process die of it."""
+        """Apply the request as the point says, and kill its process."""
         if self.victim is not None or await call_of(request) is not self.point.call:
             return await serve()
         victim = self._world.process_behind(request)
@@ -134,7 +134,7 @@ class Kill:
 
 
 async def call_of(request: web.Request) -> Call | None:
-    """What a request to either service is."""
+    """Kind of a request."""
     if request.path.startswith("/api/v1/ai/jobs/"):
         return Call.STATUS
     if request.path.startswith("/response/"):

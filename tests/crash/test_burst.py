@@ -124,7 +124,7 @@ def _card(world: World, job: str, number: int) -> str | None:
 
 
 def _outcome(world: World, job: str, number: int, ack: Acknowledgement) -> str | None:
-    """What a person sees of a command: a card, or a private line. None: nothing yet."""
+    """What the user sees after a command: a card or an ephemeral reply; None while there is neither."""
     if _card(world, job, number):
         return "card"
     if ack.payload:
@@ -144,7 +144,7 @@ async def _end(world: World, job: str, number: int) -> float:
 
 
 async def _supervise(world: World) -> Counter[str]:
-    """What the bot says of itself, until cancelled."""
+    """Sample the bot's own state until cancelled."""
     found: Counter[str] = Counter()
     address = f"http://127.0.0.1:{world.settings['PORT']}"
     with suppress(asyncio.CancelledError):

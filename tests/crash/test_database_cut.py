@@ -86,7 +86,7 @@ async def _away(bots: Fleet, cable: Cable, *, seconds: float) -> None:
 
 
 async def _told(bots: Fleet, number: int, *, after_seconds: float) -> tuple[str, float]:
-    """Somebody asks for a job. Returns it, and after how many seconds they were told that nothing was stored."""
+    """Type a command for a job. Returns the job and the seconds until the reply that nothing was stored."""
     await asyncio.sleep(after_seconds)
     job, person = bots.omni.add(RUNS_ON), bots.stranger(number)
     began = time.time()

@@ -36,7 +36,7 @@ TOLD_WITHIN_SECONDS = 90.0
 
 @dataclass
 class Tally:
-    """What was done to the worlds of one test."""
+    """Actions in the worlds of one test."""
 
     at_points: Counter[Point] = field(default_factory=Counter)
     at_random: int = 0
@@ -51,7 +51,7 @@ class Tally:
         return self.at_points.total() + self.at_random
 
     def report(self) -> str:
-        """What to read after the test."""
+        """Summary after the test."""
         lines = [
             f"seed {SEED}: {self.kills} kills, {self.at_random} of them at any moment",
             f"{self.follows} follows, {self.given_up} cards given up",

@@ -95,7 +95,7 @@ async def test_200_jobs_survive_successive_kills(
         victim = next(process for process in bots.living if process is not sleeper)
         await victim.kill()
         await bots.start()
-        # Now and then somebody is killed before others have noticed the death before.
+        # Sometimes a process is killed before the others have noticed the previous death.
         if number % 2:
             await _go_on_elsewhere(bots, sleeper, since=time.time())
         sleeper.wake()
@@ -130,7 +130,7 @@ async def _go_on_elsewhere(bots: Fleet, victim: Process, *, since: float) -> lis
 
 
 async def _ends_well(bots: Fleet) -> None:
-    """Let all jobs end; nothing that anybody sees, and nothing that was spent, may tell of what happened."""
+    """Let all jobs end. Neither messages nor spent requests may differ from an undisturbed run."""
     await bots.end_all(within_seconds=60)
     assert bots.omni.worst_minute() <= REQUESTS_PER_MINUTE
     assert bots.omni.answered_429 == 0

@@ -20,7 +20,7 @@ from tests.crash.table import Table
 from tests.end_to_end.world import environment
 
 REQUESTS_PER_MINUTE = 1_200
-"""What Omni allows here: so much that jobs are asked every two seconds, and what is to be hit comes soon."""
+"""Omni's limit here: high enough to poll every two seconds, so that kill points are reached soon."""
 STARTS_WITHIN_SECONDS = 60.0
 STORED_WITHIN_SECONDS = 4.0
 OLD_SECONDS = 50.0
@@ -32,16 +32,16 @@ HEADINGS: dict[type[End], str] = {
     Failed: "The job failed",
     Cancelled: "The job was cancelled",
 }
-"""What a card's last look begins with, for each way a job can end."""
+"""Beginning of a card's final content, for each way a job can end."""
 UNCONFIRMED = "Slack did not confirm the card"
-"""How the line begins that tells a person that the bot let go of a card."""
+"""Beginning of the reply that the bot abandoned a card."""
 INTERRUPTED = "I was interrupted before I could follow"
 """How the line begins that reports a command that was cut off."""
 
 
 @dataclass(slots=True)
 class Follow:
-    """What a person asked for."""
+    """A user's command."""
 
     job: str
     end: End
@@ -54,12 +54,12 @@ class Follow:
     lost_after_ack: int = 0
     """How often it had acknowledged the command before."""
     forgotten: int = 0
-    """How often nothing was left of such a command by which its person could hear of it."""
+    """How often such a command left nothing that could notify its user."""
     given_up: int = 0
-    """How often a person was told that the bot let go of it, as it may where it can't look for its card."""
+    """How often the user was notified of an abandoned card, as is allowed without history scopes."""
     kills_over_card: int = 0
     kills_over_reply: int = 0
-    """How often a process died while nobody could know whether Slack had the card, or the reply."""
+    """How often a process died while it was unknown whether Slack had the card or reply."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class World:
     processes: list[Process] = field(default_factory=list)
     follows: list[Follow] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
-    """What was done to it, for whoever has to find out what went wrong."""
+    """Actions so far, for the report of a failure."""
 
     def __post_init__(self) -> None:
         self.table = Table(self.database_url)
@@ -178,14 +178,14 @@ class World:
                 await asyncio.sleep(0.05)
 
     async def type_again_where_told(self) -> None:
-        """People do what the bot told them: type the command once more if their card was not confirmed."""
+        """Users follow the bot's advice: they repeat the command if their card was not confirmed."""
         for follow in self.follows:
             told = sum(follow.job in line.text for line in self._posted() if _is_unconfirmed(line))
             if told > follow.given_up and follow.job not in {job for job, _ in self.table.followed()}:
                 follow.given_up = told
                 await self.join(follow, follow.people[0])
 
-    # What became of it
+    # Outcome
 
     def cards(self, follow: Follow) -> list[StoredMessage]:
         """Every card of a follow, wherever it is."""
@@ -206,11 +206,11 @@ class World:
         ]
 
     def complaint(self, follow: Follow) -> str | None:
-        """What is not as it has to be in the end; None if all is right."""
+        """Violation at the end; None if there is none."""
         heading = HEADINGS[type(follow.end)]
         cards = self.cards(follow)
         right = [card for card in cards if heading in f"{card.text} {card.blocks}"]
-        # Where the bot can't look for a card, its people are told to type again, and the old card may be there.
+        # Without history scopes users are asked to repeat the command, and the old card may be there.
         most_cards = 1 + (follow.given_up and follow.kills_over_card)
         if not right or len(cards) > most_cards:
             return f"{follow.job}: {[card.text for card in cards]} instead of {heading!r}"
@@ -279,7 +279,7 @@ async def a_world(
 
 
 def some_end(random: Random, number: int) -> End:
-    """Any of the ways a job can end; all of them are told in the thread, once."""
+    """Any way a job can end that is reported once in the thread."""
     ends: list[End] = [
         Complete(f"Answer {number}."),
         Failed(f"Failure {number}", "QUERY_EXECUTION_ERROR"),

@@ -1,5 +1,5 @@
-"""Two workspaces in one process, each with its own Slack, Omni and key. Ids are the same in both: nothing tells them
-apart but the team."""
+"""Two workspaces in one process, each with its own Slack, Omni and key. Ids are the same in both; only
+the team differs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,7 +1,7 @@
 """A long run: one process of the bot for 24 simulated hours with 2,000 jobs.
 
 Every hour brings the same jobs and commands, under new ids. What the bot remembers of a number of jobs or deliveries is
-full from the first hour on, or in the third (`REMEMBERED_CHARTS`), so that whatever grows later would grow for ever. At
+full from the first hour on, or in the third (`REMEMBERED_CHARTS`), so anything that grows later would grow forever. At
 its end the invariants are checked, and what the simulated services remember is dropped, so that the memory that is left
 is the bot's. Memory is what Python counts as allocated after a clean-up; the database is measured in pages.
 """
@@ -39,7 +39,7 @@ RETENTION_DAYS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was there after so many hours."""
+    """State after a number of hours."""
 
     hour: int
     jobs: int

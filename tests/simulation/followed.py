@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 class Followed:
-    """What was committed, read after each commit."""
+    """Committed rows, read after each commit."""
 
     def __init__(self, disk: Disk, now: Callable[[], float]) -> None:
         self._disk = disk
@@ -39,7 +39,7 @@ class Followed:
         self.changed_hands: dict[tuple[Row, str], None] = {}
         """The rows whose requester was replaced by one that did not ask before, with that one."""
         self.dropped: list[Follow] = []
-        """Who was taken off a job that stayed, other than after they were told that it has no card."""
+        """Followers who were removed from a job that stayed, unless they were notified that it has no card."""
 
     def look(self) -> None:
         """Read who stands there."""

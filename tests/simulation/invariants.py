@@ -80,7 +80,7 @@ def _one_card(seen: Seen) -> Iterator[str]:
     """No job has two cards in one place, unless a person deleted the first or the bot could not reach it."""
     for (job, channel), cards in seen.cards.items():
         if channel in seen.world.people.ever_closed:
-            continue  # its end may have been told in direct messages, and the place forgotten
+            continue  # its end may have been reported in direct messages, and the channel forgotten
         kept = [card for card in cards if not seen.is_out_of_reach(card)]
         if len(kept) > 1:
             yield f"{len(kept)} cards of {job[:8]} in {channel}: {[card.ts for card in kept]}"
@@ -157,7 +157,7 @@ def _final_is_final(seen: Seen) -> Iterator[str]:
 
 
 def _crossed(seen: Seen, sooner: Look, later: Look) -> bool:
-    """Whether the later edit had left another process before the other one was shown: nobody could call it back."""
+    """Whether the later edit had left another process before the other one was shown: it could not be recalled."""
     sent, sent_before = later.exchange, sooner.exchange
     return (
         sent is not None
@@ -187,7 +187,7 @@ def _is_mended(seen: Seen, card: Posted, number: int) -> bool:
 
 
 def _unfollowed_if_so(seen: Seen) -> Iterator[str]:
-    """A card says that nobody follows only if somebody has stopped to."""
+    """A card says that it has no followers only if they stopped following."""
     stopped = {
         (click.card_job, click.place)
         for click in seen.world.people.asked
@@ -200,7 +200,7 @@ def _unfollowed_if_so(seen: Seen) -> Iterator[str]:
 
 
 def _followed_is_shown(seen: Seen) -> Iterator[str]:
-    """A card does not go on saying that nobody follows when somebody does again."""
+    """A card stops saying that it has no followers when it has one again."""
     scenario = seen.world.scenario
     calm = max(
         [front.ends for front in scenario.fronts] + [upset.at + 60.0 for upset in scenario.upsets] + [0.0]
@@ -258,7 +258,7 @@ def _payloads(seen: Seen) -> Iterator[str]:
 
 
 def _true_denials(seen: Seen) -> Iterator[str]:
-    """Nobody is told that there is no such job unless Omni said so."""
+    """A user is notified that a job does not exist only if Omni said so."""
     for asked in seen.world.people.asked:
         meant = seen.job_of(asked)
         job = meant.again or meant
@@ -270,7 +270,7 @@ def _true_denials(seen: Seen) -> Iterator[str]:
 
 
 def _answered_once(seen: Seen) -> Iterator[str]:
-    """What Slack delivers twice to one process is answered once."""
+    """A delivery that Slack repeats to one process is answered once."""
     answers: Counter[tuple[str, int]] = Counter()
     for exchange in seen.world.wire.log:
         if exchange.service == "whisper" and exchange.status == 200 and exchange.answered_at is not None:

@@ -64,7 +64,7 @@ class Seen(Posts):
         )
 
     def was_told_of_no_card(self, asked: Asked) -> bool:
-        """Whether it was tried to tell the person in direct messages that there is no card."""
+        """Whether the bot tried to notify the user by direct message that there is no card."""
         direct = self.slack.workspace.direct(asked.person).id
         texts = {replies.card_failed(why, JobId(self.job_of(asked).id)) for why in CardFailure}
         return any(
@@ -81,7 +81,7 @@ class Seen(Posts):
         return person in self.slack.closed_to_bot or direct in self.world.people.ever_closed
 
     def is_acked(self, asked: Asked) -> bool:
-        """Whether the person has not been told by Slack that the app did not answer."""
+        """Whether Slack did not show the user that the app did not respond."""
         return any(
             delivery.acked_at is not None and delivery.acked_at - delivery.at < ACK_SECONDS
             for delivery in asked.deliveries
@@ -107,7 +107,7 @@ class Seen(Posts):
 
     def may_be_unconfirmed(self, asked: Asked) -> bool:
         """Whether a post to where the card may be was left unanswered, or stored as tried by a process that died before
-        it left, and nobody may look for it."""
+        it left, and the bot can't search for it."""
         may_look = self.world.scenario.history_scopes and asked.place not in self.world.people.ever_closed
         places = self.places_of(asked)
         job = self.job_of(asked).id
@@ -133,7 +133,7 @@ class Seen(Posts):
         return ended_at - exchange.answered_at < STORED_WITHIN_SECONDS
 
     def was_told_unconfirmed(self, asked: Asked) -> bool:
-        """Whether the person has heard, or was to hear, that nobody knows whether the card is there."""
+        """Whether the user was notified, or should have been, that the card is unconfirmed."""
         job = self.job_of(asked).id
         return asked.person in self.slack.closed_to_bot or any(
             other.person == asked.person and self.job_of(other).id == job and self._heard_unconfirmed(other)
@@ -142,7 +142,7 @@ class Seen(Posts):
 
     def _heard_unconfirmed(self, asked: Asked) -> bool:
         note = replies.unconfirmed_card(JobId(self.job_of(asked).id))
-        # Whoever typed the job's id need not be told it again; whoever asked has never seen it.
+        # The user who typed the job's id already knows it; the user who asked has never seen it.
         if any(
             line in (replies.unconfirmed_card(), note) for _, line in self.slack.told.get(asked.secret, ())
         ):
@@ -191,7 +191,7 @@ class Seen(Posts):
             return True
         if self.is_remembered(asked) and not self.is_beyond_telling(asked.person):
             return True
-        # Its process died over it. What had become visible by then counts.
+        # Its process died over it. Everything visible by then counts.
         ended = min(d.ended_at for d in asked.deliveries if d.ended_at is not None)
         return any(
             card.exchange.answered_at is not None and asked.action.at <= card.exchange.answered_at <= ended
@@ -200,11 +200,11 @@ class Seen(Posts):
         )
 
     def heard_of_question(self, asked: Asked) -> bool:
-        """Whether the person was told that nothing, or nothing certain, came of a question."""
+        """Whether the user was notified that a question failed or is uncertain."""
         told = self.told(asked)
         if told is not None and is_refusal(told):
             return True
-        # It is tried once; a person whose direct messages are closed can't be told at all.
+        # It is tried once; a user with closed direct messages can't be notified.
         direct = self.slack.workspace.direct(asked.person).id
         is_tried = any(
             exchange.name == "chat.postMessage"

@@ -12,7 +12,7 @@ WAITED_SECONDS = 5.0
 KNOWN_SECONDS = 60.0
 """For how long what Slack says of a place counts."""
 _KEPT = "or I can't see whether it is, so"
-"""What a person reads whose card goes to their direct messages because others may read along."""
+"""Reply to a user whose card goes to direct messages because the channel may be shared."""
 
 
 def a_busy_slack_is_waited_for(seen: Seen) -> Iterator[str]:
@@ -28,7 +28,7 @@ def a_busy_slack_is_waited_for(seen: Seen) -> Iterator[str]:
 
 
 def _look_ups(seen: Seen, asked: Asked, what: str, value: str) -> list[Exchange]:
-    """What Slack was asked of a person or a place, about when they asked."""
+    """Lookups of a user or channel around the time of their command."""
     name = {"user": "users.info", "channel": "conversations.info"}[what]
     begins, ends = asked.action.at - KNOWN_SECONDS, asked.action.delivered_by + IN_FLIGHT_SECONDS
     return [

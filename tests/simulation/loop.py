@@ -12,7 +12,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 MOST_CALLBACKS_AT_ONE_TIME = 100_000
-"""Whoever runs so many without letting time pass would do so for ever."""
+"""More callbacks than this without a step in time mean an endless loop."""
 
 
 class Stuck(Exception):
@@ -23,7 +23,7 @@ class Process:
     """One run of a program, from its start to its end, its stop or its death."""
 
     def __init__(self, name: str, died: Callable[["Process"], None]) -> None:
-        """`died` is told when it dies of `dies_at`."""
+        """`died` is called when it dies at `dies_at`."""
         self.name = name
         self.is_alive = True
         self.callbacks = 0
@@ -37,7 +37,7 @@ class Process:
         self._held: list[asyncio.Handle] = []
 
     def pause(self) -> None:
-        """SIGSTOP: nothing of it runs until it is woken."""
+        """SIGSTOP: nothing runs in it until it is woken."""
         self.is_paused = True
 
     def wake(self) -> None:
@@ -119,7 +119,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._selector = _Selector(self)
         self._clock_resolution = 1e-9
         self.failures: list[str] = []
-        """What nobody caught."""
+        """Uncaught exceptions."""
         self.set_task_factory(self._make_task)
         self.set_exception_handler(self._note_failure)
 

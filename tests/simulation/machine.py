@@ -32,7 +32,7 @@ from tests.simulation.trace import Trace
 from tests.simulation.wire import Wire
 
 STOPS_WITHIN_SECONDS = 10.0
-"""After that, whoever stopped the process would kill it."""
+"""After that, a supervisor would kill the process."""
 
 Route = Callable[..., Awaitable[None]]
 
@@ -69,7 +69,7 @@ class Running:
     process: Process
     stop: asyncio.Event
     built: Routes | None = None
-    """All that it would do with what Slack sends."""
+    """All listeners for Slack's requests."""
     routes: Routes | None = None
     """Set while Slack can reach it."""
     main: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class Machine:
     dead: list[Any] = field(default_factory=list)
     """The tasks of processes that were killed; they are kept, so that nothing of them runs in a clean-up."""
     ended: Callable[[Running], None] = lambda _: None
-    """Called when a process has ended in whatever way."""
+    """Called when a process has ended in any way."""
     started: int = 0
     clocks: dict[Process | None, SteadyClock] = field(default_factory=dict)
     """Of each process: it ignores how the machine's clock is set."""
@@ -135,7 +135,7 @@ class Machine:
         return connected[self.random.randrange(len(connected))] if connected else None
 
     def tasks_of(self, process: Process) -> list[asyncio.Task[Any]]:
-        """What a process still has to do, oldest first."""
+        """Pending work of a process, oldest first."""
         tasks = [
             t for t in asyncio.all_tasks(self.loop) if isinstance(t, SimulatedTask) and t.process is process
         ]
@@ -146,7 +146,7 @@ class Machine:
             await app.serve(self.settings, running.stop)
         except (StoreUnavailable, TokenRefused) as error:
             self.trace.note(running.process.name, f"ENDS: {error!r}")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
+        except Exception as error:  # noqa: BLE001 - any exception ends the process
             self.trace.note(running.process.name, f"BREAKS: {error!r}")
             self.defects.append(f"{running.process.name} breaks: {error!r}")
         else:

@@ -22,7 +22,7 @@ POINTS = (
 
 
 def any_upsets(random: Random) -> list[Upset]:
-    """What happens to the process, whatever it does."""
+    """Events of the process, independent of its work."""
     if random.random() < 0.25:
         return []
     return [
@@ -106,7 +106,7 @@ SWEEP_FAILS = Front("disk", 20.0, 60.0, 1.0, ("locked",), "GROUP BY watches.job"
 
 
 def late_edits(random: Random, actions: list[Action]) -> list[Front]:
-    """Now and then Slack takes the edits before somebody presses Retry, and answers when nobody waits any more."""
+    """Sometimes Slack takes an edit before a user presses Retry, and answers after the bot has stopped waiting."""
     return [
         Front("slack", max(0.0, action.at - 40.0), action.at, 0.7, ("late",), "chat.update")
         for action in actions

@@ -36,13 +36,13 @@ class OmniSide(httpx.AsyncBaseTransport):
         """The jobs whose answers have a chart."""
         self.removed: set[str] = set()
         self.seen: set[str] = set()
-        """The jobs that the bot has been told a state of."""
+        """Jobs with a state that the bot has received."""
         self.questions: dict[str, list[JobPlan]] = {}
         """The jobs that begin when they are asked for, by their questions: the second when that is asked again."""
         self.submitted: list[str] = []
         """The questions that were taken, each as often as it was."""
         self.denied: dict[str, list[float]] = {}
-        """When Omni has told the bot that a job, or a chat, does not exist."""
+        """When Omni answered that a job or chat does not exist."""
 
     def add(self, job: str, conversation: str, script: Script, prompt: str, *, chart: bool) -> None:
         """Somebody starts a job."""

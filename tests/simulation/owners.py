@@ -21,11 +21,11 @@ _ACTED = {
     ask_replies.not_retriable(),
     ask_replies.retry_maybe_submitted(),
 }
-"""What only a person hears who may cancel or retry the job."""
+"""Replies that only users get who may cancel or retry the job."""
 
 
 def the_first_requester_stays(seen: Seen) -> Iterator[str]:
-    """The requester of a card is the same for good, whoever follows the job later, and the card says so."""
+    """The requester of a card never changes, and the card shows it."""
     followed = seen.world.followed
     for row, later in followed.changed_hands:
         yield f"{row.job[:8]} in {row.channel} was {row.requester}'s and becomes {later}'s"

@@ -38,7 +38,7 @@ class Posts:
         return replies
 
     def notices(self, card: Posted) -> list[Posted]:
-        """The replies to a card that tell its people how the job ended."""
+        """Completion replies of a card."""
         return [reply for reply in self.replies[card.channel, card.ts] if is_notice(reply.looks[0].text)]
 
     def continuation(self, card: Posted) -> list[Posted]:
@@ -55,15 +55,15 @@ class Posts:
         return tries
 
     def has_unanswered_reply(self, card: Posted, *, notice: bool) -> bool:
-        """Whether a try of a notice, or of another reply, was left unanswered, and nobody may look for it."""
+        """Whether a try of a notice, or of another reply, was left unanswered, and the bot can't search for it."""
         return not self.world.scenario.history_scopes and any(
             exchange.answered_at is None and is_notice(exchange.args["text"]) == notice
             for exchange in self.reply_tries[card.channel, card.ts]
         )
 
     def was_died_over(self, reply: Posted) -> bool:
-        """Whether a process died before it had stored a reply that nobody may look for, or stood still over it for so
-        long that another took it for dead."""
+        """Whether a process died before it stored a reply that the bot can't search for, or was paused during it for so
+        long that it counted as dead."""
         return self.is_uncertain(reply) and (reply.is_doubtful or self.was_paused_over(reply.exchange))
 
     def was_paused_over(self, exchange: Exchange, *, until: float = 0.0) -> bool:
@@ -77,7 +77,7 @@ class Posts:
         )
 
     def is_uncertain(self, posted: Posted) -> bool:
-        """Whether nobody who may not read the history can know of this post."""
+        """Whether this post can't be known without history scopes."""
         unknown = posted.is_doubtful or posted.exchange.answered_at is None
         may_look = self.world.scenario.history_scopes and posted.channel not in self.world.people.ever_closed
         return unknown and not may_look
@@ -99,5 +99,5 @@ def is_note(exchange: Exchange) -> bool:
 
 
 def is_notice(text: str) -> bool:
-    """Whether a reply tells people of the end, and is not what the answer goes on in."""
+    """Whether a reply reports the end, and is not a continuation of the answer."""
     return text.startswith("<@")

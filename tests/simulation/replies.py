@@ -12,7 +12,7 @@ CLOCK_SECONDS = 2.0
 """By how much a time that is compared may be off."""
 
 LOST = "know this job"
-"""What a reply says of a job that Omni does not know, or no longer."""
+"""Text of a reply about a job that Omni does not know."""
 
 
 def the_end_is_told_once(seen: Seen) -> Iterator[str]:
@@ -31,7 +31,7 @@ def the_end_is_told_once(seen: Seen) -> Iterator[str]:
 def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
     replies = seen.notices(card)
     died_over = sum(map(seen.was_died_over, replies))
-    # A lost job is told of again when it is asked for again, and so is its end when Omni knows it after all.
+    # A lost job is reported again when it is requested again, and so is its end if Omni knows it after all.
     lost = sum(LOST in reply.looks[0].text for reply in replies)
     # Also those that were never acknowledged: they may have been stored before their process died.
     asked = [
@@ -54,7 +54,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         if seen.job_of(asked).id == plan.id and card.channel in seen.places_of(asked)
     ]
     if last == "cancelled" and any(_asked_for_it(seen, asked, plan) for asked in seen.world.people.asked):
-        # Whoever pressed Cancel need not be told, nor is whoever came when the card said so.
+        # The user who pressed Cancel needs no notification, nor do later followers of a card that says so.
         staying = [
             asked
             for asked in staying
@@ -72,7 +72,7 @@ def _missing_reply(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         yield f"a quick answer is told under {card.ts} in {card.channel}"
     ended = seen.ends_at(plan)
     if any(look_of(look) == "missing" for look in card.looks) and last != "missing":
-        return  # told already, of a job that did not exist yet
+        return  # already reported, for a job that did not exist yet
     for asked in staying:
         # Whoever came when the card said already that Omni does not know the job is told by it, and led there.
         in_time = ended is not None and asked.action.delivered_by < min(ended - 5.0, shown)

@@ -27,7 +27,7 @@ class JobPlan:
     vanishes_at: float | None = None
     cancelled_at: float | None = None
     odd_state: tuple[float, float] | None = None
-    """From when to when it says that it is in a state that nobody has heard of."""
+    """Period with an unknown state."""
     exists: bool = True
     chart: bool = False
     """Whether Omni draws its answer."""
@@ -35,11 +35,11 @@ class JobPlan:
     """Whether it begins when its question is submitted to Omni; `begins` then says nothing."""
 
     again: "JobPlan | None" = None
-    """The job whose question it asks once more, in case that one fails and somebody presses Retry."""
+    """The job whose question it asks once more, in case that one fails and a user presses Retry."""
 
     @property
     def question(self) -> str:
-        """What Omni is asked: no other job's question, but for one that asks it again."""
+        """The prompt: unique per job, except for a retry."""
         return self.again.question if self.again else f"Question {self.token}?"
 
 
@@ -71,7 +71,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Upset:
-    """What happens to the process of the bot."""
+    """Events of the bot's process."""
 
     kind: str
     """kill, stop, or pause."""
@@ -107,7 +107,7 @@ class Scenario:
 
     @property
     def acts_until(self) -> float:
-        """When nothing new happens any more."""
+        """When the last event is over."""
         times = [action.delivered_by for action in self.actions]
         times += [front.ends for front in self.fronts] + [upset.at for upset in self.upsets]
         times += [job.vanishes_at for job in self.jobs if job.vanishes_at is not None]

@@ -21,7 +21,7 @@ from tests.simulation.trace import LogOfTheBot
 from tests.simulation.world import World
 
 COLLECTED_AT_MOST = 4
-"""What is finalised leaves new rubbish behind."""
+"""Finalizers leave new garbage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def run_scenario(scenario: Scenario) -> Outcome:
 
 @cache
 def _freeze_once() -> None:
-    """What is imported stays, and need not be looked through after every seed."""
+    """Imported modules stay, so they need no garbage collection after every seed."""
     gc.freeze()
 
 
@@ -110,14 +110,14 @@ def _close(coroutine: Any) -> None:
             coroutine.close()
         except RuntimeError:
             continue
-        except BaseException:  # noqa: BLE001 - whatever a clean-up says
+        except BaseException:  # noqa: BLE001 - clean-up may raise anything
             pass
         return
 
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """What killed processes still held is cleaned up by Python, and nobody wants to hear of it."""
+    """Python cleans up after killed processes; its warnings are noise."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     logging.disable()
     try:

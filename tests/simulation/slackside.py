@@ -57,13 +57,13 @@ class Posted:
     channel: str
     ts: str
     thread: str | None
-    """The parent that was asked for, whatever Slack made of it."""
+    """The requested parent, even if Slack ignored it."""
     looks: list[Look]
     exchange: Exchange
     deleted_at: float | None = None
     deleted_by_bot: bool = False
     written_off: bool = False
-    """Slack has told the bot that it can't edit it."""
+    """Slack answered that the bot can't edit it."""
     is_doubtful: bool = False
     """Its poster never learnt of it, or died before it was stored."""
 
@@ -263,7 +263,7 @@ class _Asking:
 
 
 class _Response:
-    """What the SDK and the bot read of a response."""
+    """The parts of a response that the SDK and the bot read."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

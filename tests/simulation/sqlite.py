@@ -1,6 +1,6 @@
 """SQLite without a thread and without a file: SQLAlchemy's driver over a database in memory.
 
-What is committed outlives the process that committed it; a transaction that is open when its process dies is
+Committed data outlives its process; a transaction that is open when its process dies is
 undone. Every statement lets others run, so a process can die between any two.
 """
 
@@ -23,7 +23,7 @@ class Disk:
     """Committed data."""
 
     def __init__(self, trouble: Callable[[str], tuple[float, str | None]]) -> None:
-        """`trouble` tells for a statement how many seconds it takes, and what is wrong with it:
+        """`trouble` returns for a statement its seconds and its failure:
         "locked", "full", "lost" (done, and not said so), or None."""
         self.rows = sqlite3.connect(":memory:", isolation_level=None)
         self.commits = 0

@@ -27,7 +27,7 @@ NO_ROUTE = Answer(404, b'{"message":"no Route matched with those values"}')
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a request.
+    """Outcomes of a request.
 
     - "ok": it is answered.
     - "busy": 429 after so many `seconds`, and nothing is done.

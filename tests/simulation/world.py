@@ -27,11 +27,11 @@ LOOK_EVERY_SECONDS = 20.0
 SETTLES_WITHIN_SECONDS = 1_500.0
 """How long after the last event everything has to be at its end."""
 LISTENS_ON_SECONDS = 70.0
-"""How long the settled world is watched for what should not happen any more."""
+"""How long the settled world is watched for late events."""
 
 
 class World:
-    """Runs a scenario to its end; what came of it is then there to be looked at."""
+    """Runs a scenario to its end and keeps the outcome."""
 
     def __init__(self, scenario: Scenario, loop: SimulatedLoop) -> None:
         self.scenario = scenario
@@ -194,7 +194,7 @@ class World:
         self.trace.note("clock", f"is set by {seconds:+g} s")
         self.clock_offset += seconds
 
-    # What happens to the process.
+    # Events of the process.
 
     def _upset(self, upset: Upset) -> None:
         if upset.on:
