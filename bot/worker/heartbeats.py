@@ -1,4 +1,4 @@
-"""Whether the processes live, as PostgreSQL sees it: by the hearts of procrastinate's workers, and their sessions."""
+"""Which processes are alive, judged by the heartbeats of procrastinate's workers and by their PostgreSQL sessions."""
 
 from dataclasses import dataclass
 from math import inf
@@ -11,11 +11,11 @@ from bot.domain import StoreUnavailable
 from bot.worker.pg import reason
 
 SHOW_THAT_SESSION_LASTS: LiteralString = "SELECT pg_advisory_lock_shared(1869442665, %s::int)"
-"""A lock that nobody waits for. PostgreSQL lets it go with the session, and so in the moment in which a killed
-process's connection ends. The first number says that it is the bot's, the second is the worker's id."""
+"""A lock that shows that the session lasts: PostgreSQL releases it when the connection of a killed process ends. The
+first number identifies the bot, the second is the worker's id."""
 
 SHOW_NUMBER: LiteralString = "SELECT pg_advisory_lock_shared(%s::int, %s::int)"
-"""A lock as above. The first number says of which kind the second one is."""
+"""A lock as above. The first number is the kind of the second one."""
 SHOWN_NUMBERS: LiteralString = """
     SELECT DISTINCT objid::bigint FROM pg_locks
     WHERE locktype = 'advisory' AND classid = %s::bigint::oid AND objsubid = 2 AND granted
@@ -43,15 +43,15 @@ HELD_BY_THE_DEAD: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How soon a follow goes on elsewhere when its process is gone.
+    """How soon another process takes over the jobs of a dead one.
 
-    The session of a killed process ends with it; `ended_after` its last heartbeat it counts as dead, which the next
-    rescue of a peer finds within `rescue`; giving back and fetching 1,000 entries takes about 2 s. So 2 + 1 + 2 = 5 s
-    at worst. `ended_after` lets a process that lives, and only has to connect anew, beat once more meanwhile.
+    The session of a killed process ends with it. It counts as dead `ended_after` its last heartbeat, which another
+    process finds within `rescue`; releasing and fetching 1,000 entries takes about 2 s: 2 + 1 + 2 = 5 s at worst.
+    `ended_after` leaves a live process that only reconnects the time for one more heartbeat.
 
-    One that is paused, or whose host vanished without a word, keeps its session. It counts as dead after
-    `stalled_after`: 7.5 + 1 + 2 = 10.5 s at worst. A process whose event loop is held up sends its next heartbeat at
-    most `heartbeat` + the hold-up late: 3 s of it make 4 s, with 3.5 s to spare for the database.
+    A paused process, or one whose host vanished, keeps its session. It counts as dead after `stalled_after`:
+    7.5 + 1 + 2 = 10.5 s at worst. If the event loop is blocked, the next heartbeat comes at most `heartbeat` + the
+    blocked time late: 4 s after 3 s, with 3.5 s to spare for the database.
     """
 
     heartbeat_seconds: float = 1.0
@@ -59,12 +59,12 @@ class Timing:
     stalled_after_seconds: float = 7.5
     rescue_seconds: float = 1.0
     poll_seconds: float = 1.0
-    """How often the queue is read for what others have added or given back."""
+    """How often the queue is read for entries that others have added or released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For how many seconds a worker's heart may be silent until it counts as dead."""
+    """How many seconds after its last heartbeat a worker counts as dead."""
 
     stalled_after: float
     ended_after: float
@@ -72,29 +72,31 @@ class Limits:
 
 
 class OwnHeartbeat:
-    """The heart of our own process: whoever judges others by theirs must be sure of it. When the database was away, or
-    we paused, those who live need a moment to show it."""
+    """The heartbeat of this process, which must be steady before it may declare others dead.
+
+    After a database outage or a pause, live processes need a moment to send their next heartbeat.
+    """
 
     def __init__(self, timing: Timing, now: float) -> None:
-        """`now`, here and below: in seconds, of a clock that only goes forward."""
+        """`now`, here and below: monotonic time in seconds."""
         self._timing = timing
         self._last_beat = now
         self._silent_until = {timing.ended_after_seconds: -inf, timing.stalled_after_seconds: -inf}
-        """When it was last silent for longer than so many seconds."""
+        """When it last ended a silence longer than so many seconds."""
 
     def begin(self, now: float) -> None:
-        """It beats for a new worker."""
+        """Start for a new worker."""
         self._last_beat = now
 
     def beat(self, now: float) -> None:
-        """The database has taken a beat."""
+        """Record a heartbeat that the database has stored."""
         for seconds in self._silent_until:
             if now - self._last_beat > seconds:
                 self._silent_until[seconds] = now
         self._last_beat = now
 
     def limits(self, now: float) -> Limits | None:
-        """By what others may be judged now; None: not at all."""
+        """Return the limits that other workers may be judged by; None: not now."""
         stalled_after, ended_after = self._timing.stalled_after_seconds, self._timing.ended_after_seconds
         if not self._can_judge(stalled_after, now):
             return None
@@ -106,7 +108,7 @@ class OwnHeartbeat:
 
 
 async def is_any_heart_beating(connector: BaseConnector, within_seconds: float) -> bool:
-    """Whether the heart of some process's worker has beaten within so long. Raises StoreUnavailable."""
+    """Whether any worker has sent a heartbeat within so many seconds. Raises StoreUnavailable."""
     try:
         row = await connector.execute_query_one_async(BEATING, seconds=within_seconds)
     except ConnectorException as error:
@@ -117,7 +119,7 @@ async def is_any_heart_beating(connector: BaseConnector, within_seconds: float) 
 async def held_by_the_dead(
     connector: BaseConnector, queue: str, limits: Limits
 ) -> list[tuple[int, int | None]]:
-    """The queue's entries whose worker counts as dead, each with that worker. Raises ConnectorException."""
+    """Return the queue's entries whose worker counts as dead, each with that worker. Raises ConnectorException."""
     rows = await connector.execute_query_all_async(
         HELD_BY_THE_DEAD,
         queue=queue,

@@ -1,8 +1,7 @@
-"""The queue's entries: which jobs are to be followed, and by which process. Kept by procrastinate in PostgreSQL.
+"""The queue of jobs to track, kept by procrastinate in PostgreSQL.
 
-procrastinate claims entries, beats the heart of the worker that holds them, and finds those of a dead one. Here it
-is made to outlive a database that is away for a while, to fetch many entries at once, and to give back what it can't
-see to its end.
+procrastinate assigns entries to workers and stores their heartbeats. This job manager adds that it survives a database
+outage, fetches many entries at once, and releases entries that it can't complete.
 """
 
 import asyncio
@@ -29,10 +28,10 @@ QUEUE = "follows"
 TASK = "follow"
 TEAM = "team"
 JOB = "job"
-"""What an entry says: which job is to be followed, and for which team. Those of older versions name no team."""
+"""Arguments of an entry. Entries of older versions have no team."""
 
-DOUBTS_FOR_SECONDS = 30.0
-"""How long a statement that nobody waits for any more may still be carried out: the network gives up before."""
+LATE_STATEMENT_SECONDS = 30.0
+"""How long a statement may still be executed after its caller timed out; the network gives up sooner."""
 FETCHED_AT_ONCE = 50
 
 QUEUED: LiteralString = """
@@ -48,12 +47,12 @@ FETCH: LiteralString = """
     )
     SELECT (entry).* FROM fetched WHERE (entry).id IS NOT NULL
 """
-"""procrastinate's own function until nothing is left: one by one, 1,000 entries take a second more."""
+"""Calls procrastinate's function until no entry is left: one call each would take a second more per 1,000 entries."""
 END: LiteralString = """
     DELETE FROM procrastinate_jobs WHERE id = %(id)s AND worker_id = %(worker)s AND status = 'doing'
 """
-"""procrastinate's own function would also end what another worker holds by now."""
-GIVE_BACK: LiteralString = """
+"""procrastinate's own function would also delete an entry that another worker holds by now."""
+RELEASE: LiteralString = """
     WITH held AS (
         SELECT entry.id, EXISTS (
             SELECT FROM procrastinate_jobs AS waiting
@@ -70,15 +69,15 @@ GIVE_BACK: LiteralString = """
     UPDATE procrastinate_jobs AS entry SET status = 'todo', worker_id = NULL, attempts = attempts + 1
     FROM held WHERE entry.id = held.id AND NOT held.is_queued_again
 """
-"""Only from the worker that was seen to hold the entry, so that nobody gives back what has been fetched since. Where
-the job was queued again while it was followed, that entry does for both."""
+"""Releases an entry only from the worker that was seen to hold it, since it may have been fetched again. If the job was
+queued again meanwhile, the new entry serves for both."""
 
 Breathe = Callable[[], Awaitable[None]]
 Registered = Callable[[int], None]
 
 
 class FollowQueue(JobManager):
-    """The entries of the queue, as procrastinate's worker and the runner use them."""
+    """The queue, for procrastinate's worker and for the runner."""
 
     def __init__(
         self, connector: Connector, timing: Timing, breathe: Breathe | None, registered: Registered | None
@@ -92,13 +91,13 @@ class FollowQueue(JobManager):
         self._fetched: deque[Job] = deque()
         self._is_backlog = False
         self.is_leaving = False
-        """Whether what ends here is left to others from now on."""
+        """Whether the process ends and leaves its entries to others."""
         self._fetching = asyncio.Lock()
-        self._in_doubt_until = -inf
+        self._may_hold_more_until = -inf
         self._heart = OwnHeartbeat(timing, monotonic())
         self._is_reached = True
-        self._news = asyncio.Event()
-        self._news_number = 0
+        self._refreshed = asyncio.Event()
+        self._refreshes = 0
 
     @classmethod
     async def over(
@@ -108,20 +107,20 @@ class FollowQueue(JobManager):
         breathe: Breathe | None = None,
         registered: Registered | None = None,
     ) -> "FollowQueue":
-        """The entries of the database that the pool leads to.
+        """Open the queue of the pool's database.
 
-        `breathe` is awaited between many entries, so that their follows begin no faster than the database can
-        answer them, and people's requests get between. `registered` is told the id of this process's worker, and is
-        to show in the database that its session lasts (`heartbeats`).
+        `breathe` is awaited between batches of entries, so that trackers start no faster than the database answers,
+        and interactive requests are served meanwhile. `registered` is called with the id of this process's worker
+        and must show in the database that its session lasts (`heartbeats`).
         """
         connector = Connector()
         await connector.open_async(pool)
         return cls(connector, timing or Timing(), breathe, registered)
 
-    # What the runner asks
+    # For the runner
 
     async def queued_jobs(self, team: TeamId) -> set[JobId]:
-        """The team's jobs that somebody follows or will. Raises ConnectorException."""
+        """Return the team's jobs that are queued or tracked. Raises ConnectorException."""
         found = await self.connector.execute_query_all_async(QUEUED, queue=QUEUE, team=team)
         return {row[JOB] for row in found}
 
@@ -129,7 +128,7 @@ class FollowQueue(JobManager):
         """Queue the jobs of a team, all or none.
 
         Raises:
-            AlreadyEnqueued: one of them waits to be fetched already.
+            AlreadyEnqueued: one of them is queued already.
             ConnectorException: the database did not answer.
         """
         await self.batch_defer_jobs_async(
@@ -138,7 +137,7 @@ class FollowQueue(JobManager):
                     queue=QUEUE,
                     task_name=TASK,
                     task_kwargs={TEAM: team, JOB: job},
-                    # Two workspaces may follow the same job, each in its own cards.
+                    # Two workspaces may track the same job, each with its own cards.
                     lock=f"{team} {job}",
                     queueing_lock=f"{team} {job}",
                     priority=int(urgent),
@@ -149,33 +148,33 @@ class FollowQueue(JobManager):
         self.refresh()
 
     def refresh(self) -> None:
-        """Let the worker read the queue now."""
-        self._news_number += 1
-        self._news.set()
+        """Let the worker read the queue at once."""
+        self._refreshes += 1
+        self._refreshed.set()
 
     async def reclaim_stalled(self) -> None:
-        """Give back what dead processes held, and what this one has lost track of."""
+        """Release the entries of dead processes, and those that this process lost track of."""
         try:
-            if monotonic() < self._in_doubt_until:
-                await self._give_back(await self._untracked())
+            if monotonic() < self._may_hold_more_until:
+                await self._release(await self._untracked())
             if limits := self._heart.limits(monotonic()):
-                await self._give_back(await held_by_the_dead(self.connector, QUEUE, limits))
+                await self._release(await held_by_the_dead(self.connector, QUEUE, limits))
         except ConnectorException as error:
-            self._missed("rescue", error)
+            self._log_outage("rescue", error)
 
     def stop_fetching(self) -> None:
-        """Fetch and end nothing any more. For the end of the process."""
+        """Stop fetching and deleting entries. For the end of the process."""
         self.is_leaving = True
 
     async def release_all(self) -> None:
-        """Give back what this process holds, also what a fetch that is under way may still bring."""
+        """Release all entries of this process, including those of a fetch under way."""
         try:
             async with self._fetching:
-                await self._give_back([(entry, self._worker) for entry in self._held])
+                await self._release([(entry, self._worker) for entry in self._held])
         except ConnectorException as error:
-            self._missed("give back", error)
+            self._log_outage("give back", error)
 
-    # What procrastinate's worker asks
+    # For procrastinate's worker
 
     async def register_worker(self) -> int:
         """See the base class."""
@@ -188,12 +187,11 @@ class FollowQueue(JobManager):
         return self._worker
 
     async def update_heartbeat(self, worker_id: int) -> None:
-        """See the base class. Outlives a database that is away: left to itself, the worker would go on without a
-        heart, since nobody watches over it."""
+        """See the base class. Survives a database outage, after which the worker would go on without heartbeats."""
         try:
             await super().update_heartbeat(worker_id)
         except ConnectorException as error:
-            self._missed("heartbeat", error)
+            self._log_outage("heartbeat", error)
             return
         if not self._is_reached:
             log.info("queue reached again")
@@ -201,39 +199,39 @@ class FollowQueue(JobManager):
         self._heart.beat(monotonic())
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002
-        """See the base class. Fetches several and hands them out one by one."""
+        """See the base class. Fetches several entries and returns them one by one."""
         news = None
-        while not (self.is_leaving or self._fetched or news == self._news_number):
-            # What is added while the database answers is fetched in the next turn: nobody announces it again.
-            news = self._news_number
+        while not (self.is_leaving or self._fetched or news == self._refreshes):
+            # Entries added during the query are fetched in the next round: they are not announced again.
+            news = self._refreshes
             try:
                 async with self._fetching:
                     await self._fetch(worker_id)
             except UniqueViolation:
-                break  # two processes had their eye on two entries of one job
+                break  # two processes tried to fetch two entries of one job
             except ConnectorException as error:
                 if isinstance(error.__cause__, errors.ForeignKeyViolation):
-                    # While this process was paused, another took it for dead and forgot it: register anew.
+                    # While this process was paused, another declared it dead and deleted its worker: register again.
                     raise
-                self._doubt("fetch", error)
+                self._lose_track("fetch", error)
                 break
         return None if self.is_leaving or not self._fetched else self._fetched.popleft()
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002
-        """See the base class. What was cut off is left to be given back; what is another's by now is let alone."""
+        """See the base class. An interrupted entry is left to `release_all`; one of another worker is not changed."""
         if self.is_leaving or status is Status.ABORTED:
             return
         self._held.discard(job.id or 0)
         try:
             if status is Status.FAILED:
-                # Another has claimed the job. Should this entry still be ours, that one is gone, or holds none:
-                # whoever fetches it claims the job anew.
-                await self._give_back([(job.id, job.worker_id)])
+                # Another process owns the job. If this entry is still ours, that process has died or has no entry:
+                # the next process to fetch the entry claims the job.
+                await self._release([(job.id, job.worker_id)])
             else:
                 await self.connector.execute_query_async(END, id=job.id, worker=job.worker_id)
         except ConnectorException as error:
-            self._doubt("finish", error)
-        self.refresh()  # the job may have been queued again meanwhile
+            self._lose_track("finish", error)
+        self.refresh()  # the job may have been queued again
 
     async def listen_for_jobs(
         self,
@@ -241,11 +239,10 @@ class FollowQueue(JobManager):
         on_notification: NotificationCallback,
         queues: Iterable[str] | None = None,  # noqa: ARG002
     ) -> None:
-        """See the base class. Listens to this process only, which is told when it is to look; the connection is
-        saved."""
+        """See the base class. Waits for `refresh` instead of listening, which saves a connection."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._refreshed.wait()
+            self._refreshed.clear()
             await on_notification(channel=QUEUE, notification={"type": "job_inserted", "job_id": 0})
 
     async def _fetch(self, worker: int) -> None:
@@ -259,18 +256,18 @@ class FollowQueue(JobManager):
         self._fetched.extend(map(Job.from_row, rows))
         self._held.update(row["id"] for row in rows)
 
-    def _doubt(self, what: str, error: ConnectorException) -> None:
-        """An answer of the database was lost, and with it perhaps an entry that this process holds unawares."""
-        self._in_doubt_until = monotonic() + DOUBTS_FOR_SECONDS
-        self._missed(what, error)
+    def _lose_track(self, what: str, error: ConnectorException) -> None:
+        """Note that an answer of the database was lost: this process may hold an entry that it does not know."""
+        self._may_hold_more_until = monotonic() + LATE_STATEMENT_SECONDS
+        self._log_outage(what, error)
 
-    def _missed(self, what: str, error: ConnectorException) -> None:
-        """One line when the database goes away; the next when it is back."""
+    def _log_outage(self, what: str, error: ConnectorException) -> None:
+        """Log a database outage once."""
         if self._is_reached:
             log.warning("queue not reached", what=what, reason=reason(error))
         self._is_reached = False
 
-    # Giving back
+    # Releasing entries
 
     async def _untracked(self) -> list[tuple[int | None, int | None]]:
         if self._worker is None:
@@ -278,14 +275,14 @@ class FollowQueue(JobManager):
         mine = await self.list_jobs_async(queue=QUEUE, status="doing", worker_id=self._worker)
         return [(job.id, job.worker_id) for job in mine if job.id not in self._held]
 
-    async def _give_back(self, seen: Collection[tuple[int | None, int | None]]) -> None:
-        """Let others fetch these entries, each seen to be held by this worker, if it still is."""
+    async def _release(self, seen: Collection[tuple[int | None, int | None]]) -> None:
+        """Release these entries if the worker that was seen with each still holds it."""
         if not seen:
             return
         ids, workers = zip(*seen, strict=True)
         try:
-            await self.connector.execute_query_async(GIVE_BACK, ids=list(ids), workers=list(workers))
+            await self.connector.execute_query_async(RELEASE, ids=list(ids), workers=list(workers))
         except UniqueViolation:
-            return  # a job was queued again in this very moment, which the next rescue sees
+            return  # a job was queued again at this moment, which the next `reclaim_stalled` sees
         log.info("follows given back", jobs=len(seen))
         self.refresh()

@@ -1,4 +1,4 @@
-"""What the queue and the messages between processes use of PostgreSQL: few connections, none that hangs unseen."""
+"""Connections to PostgreSQL for the queue and the message bus: few, and with bounded waits."""
 
 import asyncio
 import logging
@@ -17,15 +17,14 @@ from sqlalchemy.engine import make_url
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 CONNECTIONS = 2
-"""How many a process holds at most for the queue. One more listens, that of `pgnotify`. With those of `database`
-that makes what one process takes of the plan's connections."""
+"""The most connections of a process for the queue. `PgNotify` listens on one more; `storage.database` has its own."""
 
 CONNECTION_WITHIN_SECONDS = 3.0
 """How long a statement waits for a connection."""
 
 GIVES_UP_AFTER_SECONDS = 1.0
-"""How long the pool tries to connect by itself. Afterwards it tries when somebody needs a connection, so that a
-database that is back is found by the next statement, not at the end of a long pause."""
+"""How long the pool reconnects in the background. Afterwards the next statement that needs a connection does, so that
+a database that is back is used at once, without the end of a long back-off."""
 
 CLOSES_WITHIN_SECONDS = 1.0
 
@@ -41,22 +40,22 @@ BOUNDS = {
 
 
 def conninfo(url: str) -> str:
-    """The driver's form of a database's address: the same connection as SQLAlchemy makes of it, within bounds.
+    """Convert SQLAlchemy's URL of a database to libpq's form, with timeouts.
 
-    What the address itself says, `sslmode=verify-full` and the like, is kept.
+    Parameters of the URL, such as `sslmode=verify-full`, are kept.
 
     Args:
         url: `postgresql://…` or `postgresql+psycopg://…`.
     """
     address = make_url(url).set(drivername="postgresql+psycopg")
-    _, said = address.get_dialect()().create_connect_args(address)
-    return make_conninfo(**{**BOUNDS, **said})
+    _, parameters = address.get_dialect()().create_connect_args(address)
+    return make_conninfo(**{**BOUNDS, **parameters})
 
 
 @asynccontextmanager
 async def open_pool(url: str, *, within_seconds: float = CONNECTION_WITHIN_SECONDS) -> AsyncIterator[Pool]:
-    """Connections for short statements, each its own transaction. Does not wait for the database to answer."""
-    # Who needs a connection and does not get one says so.
+    """Open a pool for short statements, each its own transaction. Does not wait for the database."""
+    # The caller that does not get a connection logs it.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     pool: Pool = AsyncConnectionPool(
         conninfo(url),
@@ -66,7 +65,7 @@ async def open_pool(url: str, *, within_seconds: float = CONNECTION_WITHIN_SECON
         timeout=within_seconds,
         reconnect_timeout=GIVES_UP_AFTER_SECONDS,
         configure=_configure,
-        # Servers close what is idle, and a lost connection is no lost database.
+        # Servers close idle connections.
         check=AsyncConnectionPool.check_connection,
         open=False,
         name="queue",
@@ -79,16 +78,16 @@ async def open_pool(url: str, *, within_seconds: float = CONNECTION_WITHIN_SECON
 
 
 def reason(error: BaseException) -> str:
-    """What the driver said, in one line for the log."""
+    """Return the driver's message in one line, for the log."""
     error = (error.__cause__ or error) if isinstance(error, ConnectorException) else error
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
-    """Let a job be fetched by its index, whatever the statistics say.
+    """Make the planner fetch jobs by their index.
 
-    Where the planner knows little of the table, it sorts all waiting jobs to find the first: measured with
-    1,000 of them, 20 to 40 ms for each fetch instead of half of one.
+    Without statistics it sorts all waiting jobs to find the first: with 1,000 jobs, 20 to 40 ms per fetch instead of
+    half a millisecond.
     """
     await connection.execute("SET enable_sort = off")
     await connection.execute("SET enable_bitmapscan = off")
@@ -96,12 +95,12 @@ async def _configure(connection: AsyncConnection[TupleRow]) -> None:
 
 
 ANSWERS_WITHIN_SECONDS = 5.0
-"""How long a statement waits for the database. If that says nothing at all, the driver needs up to 10 s more to give
-the connection up."""
+"""How long a statement waits for the database. Without any response, the driver needs up to 10 s more to close the
+connection."""
 
 
 class Connector(PsycopgConnector):
-    """procrastinate's statements, each in bounded time. Every failure is a ConnectorException."""
+    """procrastinate's connector with a time limit per statement. Every failure is a ConnectorException."""
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """See the base class."""

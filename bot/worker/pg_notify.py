@@ -1,4 +1,4 @@
-"""What the processes of one PostgreSQL tell each other, by LISTEN and NOTIFY. Any word may be lost."""
+"""Message bus between the processes of one PostgreSQL, by LISTEN and NOTIFY. Any message may be lost."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import psycopg
 import structlog
 
 from bot.domain import StoreUnavailable
-from bot.tasks import run_together
+from bot.tasks import backoff_seconds, run_together
 from bot.worker.heartbeats import SHOW_NUMBER, SHOW_THAT_SESSION_LASTS, SHOWN_NUMBERS
 from bot.worker.pg import Pool, conninfo, reason
 
@@ -17,41 +17,41 @@ log = structlog.get_logger()
 
 CHANNEL = "omni_job_bot"
 MOST_WAITING = 10_000
-"""How many words may wait to be sent; further ones are lost."""
+"""How many messages may wait to be sent; further ones are dropped."""
 SENT_WITHIN_SECONDS = 5.0
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 10.0
 PROBES_AFTER_SECONDS = 30.0
-"""How long the connection may be silent before it is asked whether it still lives."""
+"""After how long a silence the connection is checked."""
 SHOW = "show"
-"""What a process tells itself when its worker has got another id."""
+"""Topic of a message that a process sends to itself when it has a new number to show."""
 
 Words = Mapping[str, str]
 
 
 class PgNotify:
-    """A `MessageBus` between processes. Words reach the others within milliseconds, or never."""
+    """`MessageBus` between processes. A message arrives within milliseconds, or never."""
 
     def __init__(self, url: str, pool: Pool) -> None:
-        """`url`: of the database, for the one connection that listens; `pool`: what words are sent through."""
+        """`url`: of the database, for the connection that listens; `pool`: for sending."""
         self._conninfo = conninfo(url)
         self._pool = pool
         self._own_name = token_hex(8)
         self._worker: int | None = None
         self._numbers: list[tuple[int, int]] = []
-        self._hearers: dict[str, Callable[[Words], None]] = {}
-        self._lookers: list[Callable[[], None]] = []
+        self._subscribers: dict[str, Callable[[Words], None]] = {}
+        self._on_reconnect: list[Callable[[], None]] = []
         self.listening = asyncio.Event()
-        """Set while the words of others are heard."""
+        """Set while the connection listens."""
         self._outbox: asyncio.Queue[tuple[str, asyncio.Future[None]]] = asyncio.Queue(MOST_WAITING)
 
     def subscribe(self, topic: str, hear: Callable[[Words], None]) -> None:
         """See `MessageBus.subscribe`."""
-        self._hearers[topic] = hear
+        self._subscribers[topic] = hear
 
     def on_reconnect(self, look: Callable[[], None]) -> None:
         """See `MessageBus.on_reconnect`."""
-        self._lookers.append(look)
+        self._on_reconnect.append(look)
 
     def publish(self, topic: str, **words: str) -> asyncio.Future[None]:
         """See `MessageBus.publish`."""
@@ -60,18 +60,17 @@ class PgNotify:
         try:
             self._outbox.put_nowait((payload, sent))
         except asyncio.QueueFull:
-            log.warning("word lost", topic=topic)
+            log.warning("message lost", topic=topic)
             sent.set_result(None)
         return sent
 
     def show(self, worker: int) -> None:
-        """Let others see in the database, as long as the connection that listens lasts, that the process of this
-        worker does (`heartbeats`)."""
+        """Show in the database that this worker's process is alive, as long as the listening connection lasts."""
         self._worker = worker
-        self.publish(SHOW)  # comes back to the one who listens, who then sees to it
+        self.publish(SHOW)  # received by our own listener, which then takes the lock
 
     def hold(self, kind: int, number: int) -> None:
-        """Show the other processes a number, as long as the connection that listens lasts (`Peers.hold`)."""
+        """See `Peers.hold`: show a number to the other processes as long as the listening connection lasts."""
         self._numbers.append((kind, number))
         self.publish(SHOW)
 
@@ -98,7 +97,7 @@ class PgNotify:
             try:
                 await self._send_all([payload for payload, _ in waiting])
             except (psycopg.Error, TimeoutError) as error:
-                log.warning("words lost", words=len(waiting), reason=reason(error))
+                log.warning("messages lost", messages=len(waiting), reason=reason(error))
             finally:
                 for _, sent in waiting:
                     if not sent.done():
@@ -111,28 +110,28 @@ class PgNotify:
             )
 
     async def _listen(self) -> None:
-        back_off = FIRST_BACK_OFF_SECONDS
+        failures = 0
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     self._conninfo, autocommit=True
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
-                    # Whatever was told before now was missed, at the start as after a loss.
-                    for look in self._lookers:
+                    # Earlier messages were missed, at the start as after a lost connection.
+                    for look in self._on_reconnect:
                         look()
                     self.listening.set()
-                    back_off = FIRST_BACK_OFF_SECONDS
-                    await self._hear_all(connection)
+                    failures = 0
+                    await self._receive_all(connection)
             except (psycopg.Error, TimeoutError) as error:
-                log.warning("not listening", reason=reason(error), again_in_seconds=back_off)
+                log.warning("not listening", reason=reason(error), again_in_seconds=_pause_seconds(failures))
             finally:
                 self.listening.clear()
-            await asyncio.sleep(back_off)
-            back_off = min(LONGEST_BACK_OFF_SECONDS, 2.0 * back_off)
+            await asyncio.sleep(_pause_seconds(failures))
+            failures += 1
 
-    async def _hear_all(self, connection: psycopg.AsyncConnection) -> None:
-        """Hear what comes, until the connection is lost."""
+    async def _receive_all(self, connection: psycopg.AsyncConnection) -> None:
+        """Receive messages until the connection is lost."""
         shown: int | None = None
         n_shown = 0
         is_silent = False
@@ -147,23 +146,27 @@ class PgNotify:
                 elif is_silent:
                     await connection.execute("SELECT 1")
             is_silent = True
-            # Stops after each batch: nothing can be asked on a connection while it listens.
+            # Stops after each batch: a connection runs no query while it listens.
             async for notify in connection.notifies(timeout=PROBES_AFTER_SECONDS, stop_after=1):
                 is_silent = False
-                self._hear(notify.payload)
+                self._receive(notify.payload)
 
-    def _hear(self, payload: str) -> None:
+    def _receive(self, payload: str) -> None:
         try:
             words = json.loads(payload)
             sender, topic = words.pop("from"), words.pop("topic")
         except (ValueError, LookupError, TypeError, AttributeError):
-            log.warning("word not understood")
+            log.warning("message not understood")
             return
-        hear = self._hearers.get(topic)
+        hear = self._subscribers.get(topic)
         if sender == self._own_name or hear is None:
             return
         try:
             hear(words)
         except Exception:
-            # A defect of ours, which must not cost what else is told.
-            log.exception("word not taken in", topic=topic)
+            # A defect, which must not stop the other messages.
+            log.exception("message not handled", topic=topic)
+
+
+def _pause_seconds(failures: int) -> float:
+    return backoff_seconds(failures, first=FIRST_BACK_OFF_SECONDS, longest=LONGEST_BACK_OFF_SECONDS)

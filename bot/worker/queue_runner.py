@@ -1,8 +1,8 @@
-"""Who runs the follows where several processes share one PostgreSQL: procrastinate's worker, in each of them.
+"""Runs the trackers of several processes on one PostgreSQL, by procrastinate's worker in each process.
 
-An entry in the queue says that a job is to be followed for a team. Whoever holds it follows the job in a task of its
-own and gives the entry up when the follow has ended. So a follow goes on while the database is away, and a process
-that dies, or is stopped, leaves entries behind that the others fetch.
+An entry in the queue says that a job is to be tracked for a team. The process that holds it runs the tracker in a task
+and deletes the entry when the tracker has ended. So a tracker goes on while the database is down, and other processes
+fetch the entries of a process that died or was stopped.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
 from bot.domain import JobId, StoreUnavailable, TeamId
 from bot.domain.ports import Find, Follow, MessageBus
-from bot.tasks import run_together
+from bot.tasks import backoff_seconds, run_together
 from bot.worker.heartbeats import is_any_heart_beating
 from bot.worker.job_queue import QUEUE, TASK, FollowQueue
 from bot.worker.pg import reason
@@ -26,23 +26,23 @@ from bot.worker.runner import TaskRunner
 log = structlog.get_logger()
 
 MOST_FOLLOWS = 100_000
-"""How many entries one process holds at the same time; procrastinate wants a number."""
+"""How many entries one process may hold; procrastinate requires a number."""
 RARELY_SECONDS = 86_400.0
-"""How often what we do not use of procrastinate asks the database."""
+"""Interval of procrastinate's periodic queries that are not used here."""
 LEAVES_WITHIN_SECONDS = 1.5
-"""How long giving everything back may take at the end."""
+"""How long releasing all entries may take at the end of the process."""
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 10.0
 TRIES = 5
-"""How often entries are added anew because another process was adding some of them at the same moment."""
+"""How often adding entries is tried if another process adds some of them at the same time."""
 
 CHANGED = "watches changed"
 LEFT = "entries left"
-"""What the processes tell each other: that a job's watches have changed, and that one of them has stopped."""
+"""Topics between processes: a job's cards have changed, a process has released its entries."""
 
 
 class QueueRunner:
-    """A team's `Runner` in one of several processes on one PostgreSQL. `QueueRunners.runner_for` makes it."""
+    """A team's `Runner` in one of several processes on one PostgreSQL."""
 
     def __init__(self, queue: "QueueRunners", team: TeamId, follow: Follow) -> None:
         self.here = TaskRunner(follow)
@@ -54,7 +54,7 @@ class QueueRunner:
         self._queue.relay.publish(CHANGED, team=self._team, job=job)
         if self.here.wake(job):
             return
-        # Also if another process follows the job, since that follow may be ending: then this entry is its successor.
+        # Also if another process tracks the job: its tracker may be ending, and then this entry succeeds it.
         try:
             await self._queue.entries.add(self._team, [job], urgent=True)
         except AlreadyEnqueued:
@@ -78,7 +78,7 @@ class QueueRunner:
             except ConnectorException as error:
                 log.error("follows not queued", reason=reason(error))
                 return
-        log.warning("follows not queued", reason="others are at it")
+        log.warning("follows not queued", reason="other processes add them too")
 
     async def stop(self) -> None:
         """See `Runner.stop`. At the end of the process, the other processes take over at once."""
@@ -97,13 +97,13 @@ class QueueRunners:
         self._runners: dict[TeamId, QueueRunner] = {}
         self._find: Find | None = None
         self._leaving: asyncio.Task[None] | None = None
-        # It would log every job at every turn; what matters is said here.
+        # It would log each job several times.
         logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
         self._app = App(connector=entries.connector)
         self._app.job_manager = entries
-        self._app.task(name=TASK, queue=QUEUE)(self._see_through)
-        bus.subscribe(CHANGED, self._hear_changed)
-        bus.subscribe(LEFT, self._hear_left)
+        self._app.task(name=TASK, queue=QUEUE)(self._track)
+        bus.subscribe(CHANGED, self._on_changed)
+        bus.subscribe(LEFT, self._on_left)
         bus.on_reconnect(self._wake_all)
 
     def runner_for(self, team: TeamId, follow: Follow) -> QueueRunner:
@@ -119,7 +119,7 @@ class QueueRunners:
         await run_together([working, rescuing])
 
     async def is_any_process_alive(self) -> bool:
-        """See `Runners.is_any_process_alive`: whoever's heart has beaten lately fetches entries."""
+        """See `Runners.is_any_process_alive`: a process with a recent heartbeat fetches entries."""
         return await is_any_heart_beating(self.entries.connector, self._timing.stalled_after_seconds)
 
     def drain(self) -> None:
@@ -127,13 +127,12 @@ class QueueRunners:
         self.entries.stop_fetching()
 
     async def stopped(self, team: TeamId, runner: QueueRunner) -> None:
-        """The team is not followed here any more. After the last one of a process that ends, what it held is given
-        back."""
+        """Forget a stopped runner. After the last one of a process that ends, release its entries."""
         if self._runners.get(team) is runner:
             del self._runners[team]
         if self._runners or not self.entries.is_leaving:
             return
-        # Not cancelled when it takes too long: the driver would need seconds to give up a silent connection.
+        # Not cancelled on timeout: the driver would need seconds to close a silent connection.
         self._leaving = asyncio.create_task(self._leave(), name="queue leave")
         await asyncio.wait({self._leaving}, timeout=LEAVES_WITHIN_SECONDS)
 
@@ -141,9 +140,9 @@ class QueueRunners:
         await self.entries.release_all()
         await self.relay.publish(LEFT)
 
-    async def _see_through(self, job: str, team: str | None = None) -> None:
-        """What procrastinate runs for an entry. One that nobody here can follow ends: the next look of whoever has
-        the team's watches open queues the job again."""
+    async def _track(self, job: str, team: str | None = None) -> None:
+        """Run the tracker of an entry. Without the team's runner the entry ends; recovery in a process that has the
+        workspace queues the job again."""
         if team is None:
             log.info("entry of an older version ended", job=job)
             return
@@ -154,7 +153,7 @@ class QueueRunners:
             await runner.here.run_to_completion(JobId(job))
 
     async def _runner_of(self, team: TeamId) -> QueueRunner | None:
-        """The team's runner, whose workspace may have to be opened first."""
+        """Return the team's runner; open its workspace first if necessary."""
         if team not in self._runners and self._find is not None:
             try:
                 await self._find(team)
@@ -163,8 +162,8 @@ class QueueRunners:
         return self._runners.get(team)
 
     async def _work(self) -> None:
-        """Keep procrastinate's worker running; when it breaks off, others or the next one take its entries."""
-        back_off = FIRST_BACK_OFF_SECONDS
+        """Keep procrastinate's worker running. When it fails, other processes or the next worker take its entries."""
+        failures = 0
         while not self.entries.is_leaving:
             began = monotonic()
             try:
@@ -184,21 +183,24 @@ class QueueRunners:
             except Exception:
                 log.exception("queue worker broke")
             if monotonic() - began > LONGEST_BACK_OFF_SECONDS:
-                back_off = FIRST_BACK_OFF_SECONDS
-            await asyncio.sleep(back_off)
-            back_off = min(LONGEST_BACK_OFF_SECONDS, 2.0 * back_off)
+                failures = 0
+            pause_seconds = backoff_seconds(
+                failures, first=FIRST_BACK_OFF_SECONDS, longest=LONGEST_BACK_OFF_SECONDS
+            )
+            failures += 1
+            await asyncio.sleep(pause_seconds)
 
     async def _rescue(self) -> None:
         while True:
             await self.entries.reclaim_stalled()
             await asyncio.sleep(self._timing.rescue_seconds)
 
-    def _hear_changed(self, words: Mapping[str, str]) -> None:
-        runner = self._runners.get(TeamId(words.get("team", "")))
+    def _on_changed(self, message: Mapping[str, str]) -> None:
+        runner = self._runners.get(TeamId(message.get("team", "")))
         if runner is not None:
-            runner.here.wake(JobId(words.get("job", "")))
+            runner.here.wake(JobId(message.get("job", "")))
 
-    def _hear_left(self, _words: Mapping[str, str]) -> None:
+    def _on_left(self, _message: Mapping[str, str]) -> None:
         self.entries.refresh()
 
     def _wake_all(self) -> None:

@@ -1,4 +1,4 @@
-"""Who runs the follows of a workspace: here, asyncio tasks of this one process."""
+"""Runs the trackers of a workspace as asyncio tasks of this process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 BEGUN_AT_ONCE = 50
-"""How many follows begin together after a restart; each reads and writes the database once or twice."""
+"""How many trackers start together after a restart; each reads and writes the database once or twice."""
 
 
 async def _let_others_run() -> None:
@@ -21,7 +21,7 @@ async def _let_others_run() -> None:
 
 
 class TaskRunners:
-    """`Runners` for the only process of a database: tasks need nobody beside them."""
+    """`Runners` of the only process on a database."""
 
     def __init__(self, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
         """`breathe`: as for `TaskRunner`."""
@@ -52,7 +52,7 @@ class TaskRunner:
     """A `Runner` of asyncio tasks."""
 
     def __init__(self, follow: Follow, breathe: Callable[[], Awaitable[None]] = _let_others_run) -> None:
-        """`breathe`: awaited between the beginnings of many follows, so that people's requests get between."""
+        """`breathe`: awaited between batches of starting trackers, so that interactive requests are served."""
         self._follow = follow
         self._breathe = breathe
         self._running: dict[JobId, tuple[asyncio.Task[None], asyncio.Event]] = {}
@@ -79,7 +79,7 @@ class TaskRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def wake(self, job: JobId) -> bool:
-        """Let who follows the job look at its watches again. False if nobody here does."""
+        """Let the job's tracker read its cards again. False if none runs here."""
         running = self._running.get(job)
         if running is None or running[0].done():
             return False
@@ -87,14 +87,14 @@ class TaskRunner:
         return True
 
     def wake_all(self) -> None:
-        """Let every follow look at its watches again."""
+        """Let every tracker read its cards again."""
         for _, wake in self._running.values():
             wake.set()
 
     async def run_to_completion(self, job: JobId) -> None:
-        """Follow the job and wait until that has ended. Whoever gives up waiting does not end it. Raises ClaimLost."""
+        """Track the job and wait until the tracker ends; a cancelled caller does not end it. Raises OwnershipLost."""
         if self.wake(job):
-            # Left over from before, it may be about to find that another process has taken the job over.
+            # An earlier tracker may be about to find that another process has taken over the job.
             await asyncio.wait({self._running[job][0]})
         self._begin(job)
         if (running := self._running.get(job)) is not None:
@@ -120,12 +120,12 @@ class TaskRunner:
             log.info("follow left to another", job=job)
             raise
         except Exception:
-            # A defect of ours. The sweep starts the follow again; the table holds what it was about.
+            # A defect. Recovery starts the tracker again from the database.
             log.exception("follow broke", job=job)
 
     def _forget(self, job: JobId, ended: asyncio.Task[None]) -> None:
         if not ended.cancelled():
-            # Taken here, or asyncio reports a lost claim of which nobody waits to hear.
+            # Retrieved here, so that asyncio does not report it when no caller waits.
             ended.exception()
         running = self._running.get(job)
         if running is not None and running[0] is ended:

@@ -1,4 +1,4 @@
-"""The tables and functions of the queue, which procrastinate ships as SQL: installed, and brought up to date."""
+"""Installs and migrates procrastinate's tables and functions, which it ships as SQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ LOCK = 0x71756575
 """The advisory lock that lets one process at a time change the queue's tables: "queu" in ASCII."""
 
 WAITS_SECONDS = 30
-"""How long another process, or whatever else holds the tables, is waited for."""
+"""How long to wait for a lock on the tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What procrastinate ships: everything for an empty database, and each change since its beginning."""
+    """procrastinate's SQL: the complete schema, and each change since its first version."""
 
     whole: str
     changes: Mapping[str, str]
-    """By file name; the names sort in the order in which they are to be made.
+    """By file name; the names sort in the order to apply them.
     Source: procrastinate.readthedocs.io/en/stable/howto/production/migrations.html."""
 
     @property
     def newest(self) -> str:
-        """The change that `whole` includes last."""
+        """The last change that `whole` includes."""
         return max(self.changes)
 
     @classmethod
     def installed(cls) -> "Schema":
-        """That of the installed version of procrastinate."""
+        """Return the schema of the installed version of procrastinate."""
         folder = files("procrastinate") / "sql"
         changes = {
             change.name: change.read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ class Schema:
 
 
 async def prepare(url: str, schema: Schema | None = None) -> None:
-    """Install the queue's tables, or make the changes that are newer than they are. Any number may do it at once.
+    """Install the queue's tables or apply newer changes. Several processes may call it at once.
 
     Raises:
         StoreUnavailable: the database does not answer, or its queue was made by a newer bot, or by another program.

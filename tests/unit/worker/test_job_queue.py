@@ -15,7 +15,7 @@ from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
 from bot.worker.heartbeats import SHOW_THAT_SESSION_LASTS, Timing
-from bot.worker.job_queue import DOUBTS_FOR_SECONDS, FETCH, FETCHED_AT_ONCE, GIVE_BACK, QUEUE, FollowQueue
+from bot.worker.job_queue import FETCH, FETCHED_AT_ONCE, LATE_STATEMENT_SECONDS, QUEUE, RELEASE, FollowQueue
 from bot.worker.pg import Connector, open_pool
 from bot.worker.schema import prepare
 from tests.support.postgres import database
@@ -208,7 +208,7 @@ async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(w
     listening.cancel()
 
 
-@pytest.mark.parametrize("statement", [FETCH, GIVE_BACK])
+@pytest.mark.parametrize("statement", [FETCH, RELEASE])
 async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_take_the_database_for_lost(
     worker: Worker,
     url: str,
@@ -245,7 +245,7 @@ async def test_what_another_process_holds_by_now_is_not_ended(url: str, worker: 
         await worker.entries.add(TEAM, [JOB])
         job = await worker.entries.fetch_job([QUEUE], worker.id)
         assert job is not None
-        await worker.entries._give_back([(job.id, worker.id)])
+        await worker.entries._release([(job.id, worker.id)])
         assert await other.fetch() == JOB
         await worker.entries.finish_job(job, Status.SUCCEEDED, delete_job=True)
         assert in_queue(url) == {("doing", other.id): 1}
@@ -281,9 +281,9 @@ async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_l
         job = await dead.entries.fetch_job([QUEUE], dead.id)
         assert job is not None
         seen = [(job.id, job.worker_id)]
-        await worker.entries._give_back(seen)
+        await worker.entries._release(seen)
         assert await other.fetch() == JOB
-        await worker.entries._give_back(seen)
+        await worker.entries._release(seen)
         assert in_queue(url) == {("doing", other.id): 1}
 
 
@@ -386,7 +386,7 @@ async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
     assert in_queue(url) == {("todo", None): 1}
     do(url, "SELECT procrastinate_fetch_job_v2(NULL, %s)", worker.id)
     assert in_queue(url) == {("doing", worker.id): 1}
-    clock.now += DOUBTS_FOR_SECONDS / 2
+    clock.now += LATE_STATEMENT_SECONDS / 2
     await worker.entries.update_heartbeat(worker.id)
     await worker.entries.reclaim_stalled()
     assert await worker.fetch() == JOB
@@ -397,7 +397,7 @@ async def test_what_is_being_followed_here_is_never_taken_for_lost(
 ) -> None:
     await worker.entries.add(TEAM, MANY)
     await worker.fetch()
-    worker.entries._doubt("fetch", ConnectorException("no answer"))
+    worker.entries._lose_track("fetch", ConnectorException("no answer"))
     await worker.entries.reclaim_stalled()
     assert in_queue(url) == {
         ("doing", worker.id): FETCHED_AT_ONCE,

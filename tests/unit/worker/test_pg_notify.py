@@ -100,7 +100,7 @@ async def test_a_hearer_that_breaks_costs_no_further_word(
     one.relay.publish("news", job="two")
     await until(lambda: bool(two.heard))
     assert two.heard == [("news", {"job": "two"})]
-    assert "word not taken in" in capsys.readouterr().out
+    assert "message not handled" in capsys.readouterr().out
 
 
 async def test_who_could_not_hear_for_a_while_looks_for_what_was_missed(three: list[Speaker]) -> None:
@@ -125,7 +125,7 @@ async def test_words_that_can_not_be_sent_are_given_up_and_later_ones_are_sent(
     one.cable.cut()
     async with asyncio.timeout(3.0):
         await one.relay.publish("news", job="lost")
-    assert "words lost" in capsys.readouterr().out
+    assert "messages lost" in capsys.readouterr().out
     one.cable.mend()
 
     async def told() -> bool:
