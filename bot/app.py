@@ -93,7 +93,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if agreement is not None:
             upkeep.append(partial(agreement.keep, lambda: [each.limiter for each in workspaces.running]))
         if installing is not None:
-            upkeep.append(partial(sweep_uninstalled, transactions, now, retention_days=settings.retention_days))
+            upkeep.append(
+                partial(sweep_uninstalled, transactions, now, retention_days=settings.retention_days)
+            )
         await _work(workspaces, delivery, common.processes, upkeep, stop)
     log.info("stopped")
 

@@ -1,5 +1,4 @@
-"""What a person is told of what they asked for: to be told first and forgotten then, and in their direct messages where
-there is no other way to reach them."""
+"""Replies that are stored until they are delivered, and direct messages for users who can't get a reply otherwise."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,28 +25,29 @@ log = structlog.get_logger()
 
 
 SETTLED_AFTER_SECONDS = 12.0
-"""Slack can't be busy any longer with a post that it has not answered: it can be found by then, or never arrived."""
+"""When an unanswered post can be found in Slack, or has never arrived."""
 
 TRIES_WITHOUT_HISTORY = 2
-"""How often a line is posted that Slack does not confirm, where the bot can't look for it."""
+"""How often an unconfirmed message is posted if the bot can't look for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a person is to be told, and what is to be done once they have been. Until then it is remembered that
-    somebody waits, so that a process that dies between leaves it to another to tell."""
+    """A reply and a callback to run once it is delivered.
+
+    Until then the request stays in the database, so that another process can reply after a crash.
+    """
 
     message: Message
     on_delivered: Callable[[], Awaitable[None]]
 
 
 class InterruptedRequest(asyncio.CancelledError):
-    """The process ends before anything came of what a person asked for. Whoever catches it tells them so, and then does
-    `once_told`, as for a `Reply`."""
+    """The process stops before a request had an effect. The caller replies so, and then runs `on_delivered`."""
 
-    def __init__(self, once_told: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, on_delivered: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
-        self.on_delivered = once_told
+        self.on_delivered = on_delivered
 
 
 async def send_direct_message(
@@ -59,22 +59,22 @@ async def send_direct_message(
     mark: str,
     since: datetime,
 ) -> bool:
-    """Send a line to the user's direct messages, in the workspace of `channel`, unless an earlier try has arrived.
+    """Send the user a direct message, unless an earlier try has arrived.
 
     Args:
         messages: Slack.
-        channel: any place of the workspace.
-        user: who is to read it.
-        message: the line.
-        mark: the same for each try of this line, so that an earlier one can be found.
+        channel: any channel of the workspace.
+        user: the recipient.
+        message: the text.
+        mark: the same for each try, so that an earlier one can be found.
         since: when the first try may have been made.
 
     Returns:
-        Whether Slack holds the line. False: the user can't be reached, or Slack has confirmed none of several tries
-        and the bot may not look for them. Another call would not help.
+        Whether Slack has the message. False: the user can't be reached, or Slack has confirmed none of several
+        tries and the bot may not look for them. Another call would not help.
 
     Raises:
-        BoardError: Slack has not confirmed the line. The next call looks for it before it posts again; after
+        SlackError: Slack has not confirmed the message. The next call looks for it before it posts again; after
             `OutcomeUnknown`, wait SETTLED_AFTER_SECONDS before that.
     """
     mark = f"{mark}/told"
@@ -98,14 +98,14 @@ async def _post_unseen(messages: SlackMessages, direct: ChannelRef, message: Mes
         try:
             await messages.post(direct, message, mark=mark)
         except OutcomeUnknown as error:
-            log.warning("private line not confirmed", channel=direct.id, code=error.code)
+            log.warning("reply not confirmed", channel=direct.id, code=error.code)
         else:
             return True
     return False
 
 
 UNHEARD_AFTER = timedelta(minutes=3)
-"""By when whoever waits with a command has been told in answer to it, however often Slack puts that off."""
+"""When a waiting command has certainly had its reply."""
 
 
 async def report_failed_cards(
@@ -115,9 +115,9 @@ async def report_failed_cards(
     *,
     alone_since: datetime | None = None,
 ) -> None:
-    """Tell the followers of what was given up. Who can't be told now is told later, and by one process at a time.
+    """Send followers a direct message about cards that could not be posted. Failed messages are retried later.
 
-    `alone_since`: since when no other process can be telling them, if there is but this one.
+    `alone_since`: since when no other process can be sending them, if this is the only one.
 
     Raises:
         StoreUnavailable: the database did not answer.
@@ -129,32 +129,32 @@ async def report_failed_cards(
         try:
             await report_failed_card(failed_cards, messages, mine)
         except SlackError as error:
-            log.warning("followers not told", watch=card.id, code=error.code)
+            log.warning("followers not told", card=card.id, code=error.code)
 
 
 async def report_failed_card(failed_cards: FailedCardRepository, messages: SlackMessages, card: Card) -> None:
     """Notify each follower in their direct messages that there is no card.
 
     Raises:
-        BoardError: Slack has not confirmed a follower's line. The others are off the watch.
+        SlackError: Slack has not confirmed a follower's message. The others are done.
         StoreUnavailable: the database did not answer.
     """
     if card.failure is None or card.closed_at is None:
         return
-    # A watch that is followed again can be given up again, and its followers are notified of that too.
+    # A card that is followed again can fail again, and its followers are notified again.
     mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
     line = Message(replies.card_failed(card.failure, card.job))
     failures: list[SlackError] = []
     for follower in card.followers:
         try:
-            told = await send_direct_message(
+            is_sent = await send_direct_message(
                 messages, card.channel, follower, line, mark=mark, since=card.closed_at
             )
         except SlackError as error:
             failures.append(error)
             continue
         await failed_cards.mark_reported(card.id, follower)
-        if told:
-            log.info("told of no card", watch=card.id, user=follower)
+        if is_sent:
+            log.info("card failure reported", card=card.id, user=follower)
     if failures:
         raise failures[0]

@@ -1,4 +1,4 @@
-"""How a command turned out, handed from the coroutine that follows the job to the one that answers the person."""
+"""Lets a command await the outcome of posting its card, also in another process."""
 
 import asyncio
 from collections import defaultdict
@@ -16,39 +16,39 @@ log = structlog.get_logger()
 
 
 ARRIVES_WITHIN_SECONDS = 20.0
-"""How long a person hears nothing before being told that the card is late."""
+"""How long a user waits before the reply that the card is late."""
 
 LAST_WORD_WITHIN_SECONDS = 2.0
-"""How long it may take to hear why a watch that was waited for goes."""
+"""How long the reason may take after a card was removed."""
 
 WAITED_FOR_SECONDS = ARRIVES_WITHIN_SECONDS + LAST_WORD_WITHIN_SECONDS + 8.0
-"""By when whoever waited with a command, though the word between two processes be lost, has been told in answer to it:
-Slack has 8 s to take the line, and where it does not somebody may be told twice."""
+"""When a waiting command has had its reply even if a message between processes was lost. It allows Slack 8 s to
+take the reply; if Slack takes longer, a user may be notified twice."""
 
 ANSWERS_WITHIN_SECONDS = 1.0
-"""How long another process may take to say that somebody waits there. A word between two takes milliseconds."""
+"""How long another process may take to answer that a command waits there. Usually milliseconds."""
 
 CAME = "came"
 
 IS_AWAITED = "is awaited?"
 
 AWAITED = "awaited"
-"""What the processes tell and ask each other about a watch."""
+"""Messages between processes about a card."""
 
 
 class CardPlacement(Enum):
-    """Where the card of a new watch is."""
+    """Where a new card was posted."""
 
     POSTED = auto()
-    """In its place."""
+    """In its channel."""
     MOVED = auto()
-    """The bot can't post there; the card goes to the direct messages of those who follow."""
+    """In the followers' direct messages, because the bot can't post in the channel."""
     KEPT = auto()
-    """The same, because people of another organisation would read along in its place."""
+    """In the followers' direct messages, because the channel is shared."""
 
 
 CardOutcome = CardPlacement | CardFailure
-"""What became of a new watch."""
+"""Where a new card is, or why there is none."""
 
 _BY_NAME: Mapping[str, CardOutcome] = {**CardPlacement.__members__, **CardFailure.__members__}
 
@@ -58,13 +58,13 @@ class _Expected:
     arrival: asyncio.Future[CardOutcome]
     waiting: int = 0
     is_counted_on: bool = False
-    """Somebody has asked whether anybody waits, and is about to tell what became of the watch."""
+    """The tracker has asked whether a command waits, and is about to resolve the outcome."""
 
 
 class CardOutcomes:
-    """The people who wait to hear what became of a watch. Several may wait for the same one.
+    """Futures for the outcomes of new cards. Several commands may wait for one card.
 
-    Given a relay, they may wait in one process while another one follows the job.
+    With a message bus, a command may wait in one process while another tracks the job.
     """
 
     def __init__(self, bus: MessageBus | None = None) -> None:
@@ -78,7 +78,7 @@ class CardOutcomes:
 
     @contextmanager
     def subscribe(self, card_id: CardId) -> Iterator[asyncio.Future[CardOutcome]]:
-        """What to wait for, as long as the context lasts; shared with everybody who waits for the watch."""
+        """Return the future of the outcome, for the duration of the context. All subscribers share it."""
         expected = self._expected.get(card_id)
         if expected is None:
             expected = self._expected[card_id] = _Expected(asyncio.get_running_loop().create_future())
@@ -91,7 +91,7 @@ class CardOutcomes:
                 del self._expected[card_id]
 
     async def has_waiter(self, card_id: CardId) -> bool:
-        """Whether anybody waits to be told, and will go on waiting. Other processes are given a second to say so."""
+        """Return whether a command waits, and make it keep waiting. Other processes have a second to answer."""
         if card_id in self._expected:
             self._expected[card_id].is_counted_on = True
             return True
@@ -112,11 +112,11 @@ class CardOutcomes:
         return True
 
     def is_promised(self, card_id: CardId) -> bool:
-        """Whether those who wait must not give up now: they will be told in a moment, and in no other way."""
+        """Return whether the waiting commands must keep waiting: the outcome comes soon, and in no other way."""
         return card_id in self._expected and self._expected[card_id].is_counted_on
 
     def resolve(self, card_id: CardId, arrival: CardOutcome) -> None:
-        """Tell everybody who waits."""
+        """Set the outcome for all waiting commands."""
         self._settle(card_id, arrival)
         if self._bus is not None:
             self._bus.publish(CAME, watch=card_id, arrival=arrival.name)
@@ -131,7 +131,7 @@ class CardOutcomes:
         if name in _BY_NAME:
             self._settle(CardId(words.get("watch", "")), _BY_NAME[name])
         else:
-            # From a newer version of the bot. Who waits reads the table in the end.
+            # From a newer version of the bot. The waiting command reads the table in the end.
             log.warning("arrival not understood", arrival=name)
 
     def _hear_question(self, words: Mapping[str, str]) -> None:

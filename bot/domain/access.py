@@ -1,4 +1,4 @@
-"""Who may do what: the operator's rules, applied to what is known of a person. Who finds it out: `gatekeeper`."""
+"""The operator's access policy, and the port through which services apply it."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,35 +10,39 @@ from bot.domain.questions import OmniUserId
 
 
 class Authorization(Protocol):
-    """Who may do what. Whatever can't be found out counts as not allowed."""
+    """Access checks. Unknown means denied."""
 
     async def deny_reason(self, user: UserId, channel: ChannelRef, *, asks_omni: bool = True) -> str | None:
-        """Why this person may do nothing here, as a private line; None: they may. `asks_omni`: whether Omni may be
-        asked for it, which a person who has asked too much has to wait for. From then on what the task asks is
-        counted as the person's."""
+        """Return why the user may not use the bot in the channel, as a reply; None: they may.
+
+        `asks_omni`: the caller will send requests to Omni. Then the user's request limit is checked, and requests of
+        this task count as theirs.
+        """
         ...
 
     @property
     def owner_only(self) -> bool:
-        """Whether `may_see` depends on the job; where it does not, Omni need not be asked for it."""
+        """Whether `can_see` depends on the job. If not, no request to Omni is needed for it."""
         ...
 
     async def can_see(self, user: UserId, job: Job) -> bool:
-        """Whether this person may be shown the job. May raise any OmniError: then nothing may be shown."""
+        """Return whether the user may see the job. Raises any OmniError; then nothing may be shown."""
         ...
 
     async def omni_user_for(self, user: UserId) -> OmniUserId | None:
-        """In whose name the person asks; None: whoever made the key.
+        """Return the Omni user in whose name the user asks; None: the owner of the API key.
 
         Raises:
-            NoOmniUser: in nobody's, with the line to tell.
-            OmniError: Omni did not say.
+            NoOmniUser: there is none. It has the reply.
+            OmniError: Omni did not answer.
         """
         ...
 
     def can_manage(self, user: UserId, card: Card) -> bool:
-        """Whether this person may cancel the watch's job or ask it again. `card`: the first of all the job has, so
-        that nobody comes to it by following the job in another place."""
+        """Return whether the user may cancel or retry the job of a card.
+
+        `card`: the first of the job's cards, so that following the job in another channel gives no right to it.
+        """
         ...
 
     async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
@@ -56,27 +60,27 @@ class Authorization(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """What the operator has set. An empty set of channels or users means all, of teams the bot's own."""
+    """The operator's settings. No channels or users means all; no teams means the bot's own."""
 
     channels: frozenset[ChannelId] = field(default=frozenset())
-    """Where the bot may be used, besides direct messages with it."""
+    """Where the bot may be used, besides its direct messages."""
     users: frozenset[UserId] = field(default=frozenset())
     teams: frozenset[TeamId] = field(default=frozenset())
-    """Whose people may use it: the bot's own workspace as well only if it is named."""
+    """Workspaces whose users may use the bot. The bot's own must be listed too."""
     admins: frozenset[UserId] = field(default=frozenset())
-    """May use it anywhere, see every job, and cancel and retry what others asked."""
+    """Users who may see, cancel and retry every job."""
     allow_guests: bool = False
     allow_shared_channels: bool = False
-    """Whether answers may be posted where people of another organisation read along."""
+    """Whether answers may be posted in shared channels."""
     only_owners: bool = False
-    """A job is shown only to the one whose it is."""
+    """A job is shown only to its owner in Omni."""
     ask_as_key: bool = False
-    """Questions run in the name of whoever made Omni's key, not in the asker's."""
+    """Questions run in the name of the API key's owner, not of the user."""
     most_open_follows: int = 25
     most_asks_per_hour: int = 30
 
     def is_open_to(self, user: SlackUser) -> bool:
-        """Whether the person may use the bot at all."""
+        """Return whether the user may use the bot at all."""
         if user.is_bot or user.is_deactivated:
             return False
         if user.id in self.admins:
@@ -88,7 +92,7 @@ class AccessPolicy:
         return user.team in self.teams if self.teams else not user.is_stranger
 
     def is_open_in(self, channel: ChannelRef) -> bool:
-        """Whether the bot may be used in that place."""
+        """Return whether the bot may be used in the channel."""
         return not self.channels or channel.id in self.channels or is_direct(channel)
 
     def can_manage(self, user: UserId, card: Card) -> bool:
@@ -97,5 +101,5 @@ class AccessPolicy:
 
 
 def is_direct(channel: ChannelRef) -> bool:
-    """Whether the place is a direct message, which Slack's ids tell: only in the one with itself can the bot post."""
+    """Return whether the channel is a direct message (ids that start with D). The bot can post only in its own."""
     return channel.id.startswith("D")

@@ -1,4 +1,4 @@
-"""Bolt's side of cards: the command `/omni-job`, and the buttons. Acknowledges, asks a desk, tells what came of it."""
+"""Listeners for the command `/omni-job` and the buttons of cards."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -26,11 +26,11 @@ from bot.slack import click, place_of_command
 log = structlog.get_logger()
 
 OnCard = Callable[[CardId, ChannelRef, MessageTs, UserId], Coroutine[Any, Any, Message | str | None]]
-"""What a person can do with a card's button; returns what to tell them privately, if anything."""
+"""Action of a button on a card. Returns the reply."""
 
 
 class CommandHandlers:
-    """What can be typed about jobs, and pressed on their cards."""
+    """Listeners for commands about jobs and for the buttons of their cards."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class CommandHandlers:
         interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
-        """`team`: the workspace of the app, for payloads that name none."""
+        """`team`: the app's workspace, for payloads without one."""
         self._follow_service = follow_service
         self._job_data_service = job_data_service
         self._ask_service = ask_service
@@ -53,7 +53,7 @@ class CommandHandlers:
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
-        """The routes; `manifest.yml` names the same."""
+        """Register the listeners. `manifest.yml` lists the same."""
         app.command(replies.COMMAND)(self.on_command)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(RESUME)(self.on_resume)
@@ -67,7 +67,7 @@ class CommandHandlers:
         app.error(self.on_error)
 
     async def on_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
-        """The command `/omni-job`."""
+        """Handle the command `/omni-job`."""
         words = str(command.get("text") or "").strip()
         person = UserId(command.get("user_id") or "")
         place = place_of_command(command, self._team)
@@ -97,27 +97,27 @@ class CommandHandlers:
                 await self._interactions.ack_when_saved(ack, trigger, following, tell)
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Stop following`: for everybody, also whoever may do nothing else any more."""
+        """Handle `Stop following`. Needs no permission: users who lost access can still stop."""
         await self._on_button(ack, body, self._follow_service.stop_following)
 
     async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Resume`."""
+        """Handle `Resume`."""
         await self._on_button(ack, body, self._allowed(self._follow_service.resume))
 
     async def on_show_data(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Show data`."""
+        """Handle `Show data`."""
         await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_data)))
 
     async def on_show_steps(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Show steps`."""
+        """Handle `Show steps`."""
         await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_steps)))
 
     async def on_cancel(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Cancel job`, once it is confirmed."""
+        """Handle `Cancel job`, which Slack lets the user confirm first."""
         await self._on_button(ack, body, self._cancel_service.cancel)
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Retry`."""
+        """Handle `Retry`."""
         pressed = click(body, self._team)
         retrying = self._ask_service.retry(
             CardId(pressed.value), pressed.place, pressed.message, pressed.person, pressed.trigger
@@ -130,19 +130,19 @@ class CommandHandlers:
         )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Try again` of a private line, whose value is the question."""
+        """Handle `Try again` of an ephemeral reply. The button's value is the question."""
         await self._try_again(ack, body, private=False)
 
     async def on_try_again_privately(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The same of a question that was asked privately."""
+        """Handle `Try again` for a question that was asked privately."""
         await self._try_again(ack, body, private=True)
 
     async def on_open_chat(self, ack: AsyncAck) -> None:
-        """A link button: Slack opens the address by itself and only wants to hear that we know."""
+        """Acknowledge a link button; Slack opens the address."""
         await ack()
 
     async def on_error(self, error: Exception) -> None:
-        """A defect of ours; what can be expected was caught before. The body is not logged: it is people's."""
+        """Log a defect, without the payload: it holds what users wrote."""
         log.error("listener broke", exc_info=error)
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
@@ -163,7 +163,7 @@ class CommandHandlers:
             self._interactions.run(doing, self._interactions.reply_to(body, pressed.place, pressed.person))
 
     def _allowed(self, errand: OnCard) -> OnCard:
-        """The same for those who may use the bot there; others are told why not."""
+        """Run the action only for users who may use the bot in the channel."""
 
         async def judged(
             card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
@@ -174,7 +174,7 @@ class CommandHandlers:
         return judged
 
     def _unshared(self, errand: OnCard) -> OnCard:
-        """The same where nobody of another organisation reads along."""
+        """Run the action only in channels that are not shared."""
 
         async def judged(
             card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId

@@ -1,6 +1,6 @@
-"""Keeps the Home tabs current of people who have opened theirs.
+"""Keeps the Home tabs that users have opened up to date.
 
-What they show is read from the table, which every process writes, so it does not matter which of them follows a job.
+Their content is read from the database, so it does not matter which process tracks a job.
 """
 
 import asyncio
@@ -32,29 +32,29 @@ from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
 
-BETWEEN_LOOKS_SECONDS = 3.0
-"""How often a tab that was opened lately may change."""
-OPENED_LATELY_SECONDS = 600.0
-BETWEEN_LATER_LOOKS_SECONDS = 30.0
+REFRESH_SECONDS = 3.0
+"""How often a recently opened tab is refreshed."""
+RECENTLY_OPENED_SECONDS = 600.0
+REFRESH_OLD_SECONDS = 30.0
 KEPT_SECONDS = 8 * 3_600.0
-"""How long after it was opened a tab is kept current. Slack tells when one is opened, never when it is left."""
+"""How long a tab is refreshed after it was opened. Slack sends an event when one is opened, none when it is left."""
 MOST_KEPT = 200
-"""Of how many people at once: those who opened theirs last."""
+"""How many tabs are refreshed: those opened last."""
 MOST_LINKS = 2_000
 
 
 @dataclass(slots=True)
 class _Tab:
-    """One person's."""
+    """An open Home tab of one user."""
 
     opened_at: float
-    next_look_at: float
+    refresh_at: float
     shown: str | None = None
-    """The fingerprint of what Slack holds."""
+    """Fingerprint of the view that Slack shows."""
 
 
 class HomeTabs:
-    """Draws a person's tab when they open it, and again when it would look different."""
+    """Publishes a user's Home tab when they open it, and again when its content changes."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class HomeTabs:
         state_of: Callable[[JobId], JobState | None],
         team: TeamId,
     ) -> None:
-        """`state_of`: how a job stands, where this process follows it. `team`: as for the other listeners."""
+        """`state_of`: state of a job that this process tracks. `team`: the app's workspace."""
         self._cards = cards
         self._messages = messages
         self._views = views
@@ -78,11 +78,11 @@ class HomeTabs:
         self._opened = asyncio.Event()
 
     def register(self, app: AsyncApp) -> None:
-        """The route; `manifest.yml` names the same."""
+        """Register the listener. `manifest.yml` lists the same."""
         app.event("app_home_opened")(self.on_opened)
 
     async def on_opened(self, body: dict[str, Any]) -> None:
-        """Somebody has opened the app's Home or Messages tab."""
+        """Handle that a user opened the app's Home or Messages tab."""
         event = body.get("event") or {}
         person = UserId(event.get("user") or "")
         if event.get("tab") != "home" or not person:
@@ -90,53 +90,53 @@ class HomeTabs:
         now = loop_time()
         tab = self._tabs.get(person) or _Tab(now, now)
         tab.opened_at = now
-        tab.next_look_at = min(tab.next_look_at, now + BETWEEN_LOOKS_SECONDS)
+        tab.refresh_at = min(tab.refresh_at, now + REFRESH_SECONDS)
         self._tabs[person] = tab
         self._opened.set()
 
     async def run(self) -> None:
-        """Keep the tabs current until cancelled."""
+        """Refresh the tabs until cancelled."""
         while True:
             self._opened.clear()
-            for person in [person for person, tab in self._tabs.items() if tab.next_look_at <= loop_time()]:
+            for person in [person for person, tab in self._tabs.items() if tab.refresh_at <= loop_time()]:
                 if (
                     tab := self._tabs.get(person)
                 ) is not None:  # others may have been opened in its place meanwhile
-                    await self._look(person, tab)
+                    await self._refresh(person, tab)
             await self._wait()
 
     async def _wait(self) -> None:
-        """Until the next tab is due, or somebody opens theirs."""
-        due = min((tab.next_look_at for tab in self._tabs.values()), default=None)
+        """Wait until a tab is due or a user opens one."""
+        due = min((tab.refresh_at for tab in self._tabs.values()), default=None)
         try:
             async with asyncio.timeout_at(due):
                 await self._opened.wait()
         except TimeoutError:
             pass
 
-    async def _look(self, user: UserId, tab: _Tab) -> None:
+    async def _refresh(self, user: UserId, tab: _Tab) -> None:
         age = loop_time() - tab.opened_at
         if age > KEPT_SECONDS:
             self._tabs.pop(user, None)
             return
-        is_lately = age < OPENED_LATELY_SECONDS
-        tab.next_look_at = loop_time() + (BETWEEN_LOOKS_SECONDS if is_lately else BETWEEN_LATER_LOOKS_SECONDS)
+        is_recent = age < RECENTLY_OPENED_SECONDS
+        tab.refresh_at = loop_time() + (REFRESH_SECONDS if is_recent else REFRESH_OLD_SECONDS)
         try:
             await self._show(user, tab)
         except SlackBusy as error:
-            tab.next_look_at = loop_time() + max(BETWEEN_LOOKS_SECONDS, error.retry_after_seconds)
+            tab.refresh_at = loop_time() + max(REFRESH_SECONDS, error.retry_after_seconds)
         except SlackError as error:
             log.warning("home tab not shown", user=user, code=error.code)
             self._tabs.pop(user, None)  # until it is opened again
         except StoreUnavailable as error:
             log.warning("home tab not read", user=user, reason=str(error))
         except Exception:
-            # A defect of ours over one tab must not end those of all the others.
+            # A defect over one tab must not stop the others.
             log.exception("home tab broke")
             self._tabs.pop(user, None)
 
     async def _show(self, user: UserId, tab: _Tab) -> None:
-        # A Home tab is nobody else's: the rule on channels is no reason to close it.
+        # Only its user sees a Home tab, so ALLOWED_CHANNELS does not apply to it.
         line = await self._authorization.deny_reason(
             user, ChannelRef(self._team, ChannelId("D")), asks_omni=False
         )
@@ -146,7 +146,7 @@ class HomeTabs:
             await self._views.publish(user, view)
             tab.shown = fingerprint
         if line is not None:
-            # Until it is opened again: to ask once more each time would fill the audit trail.
+            # Until it is opened again: checking each time would fill the audit trail.
             self._tabs.pop(user, None)
 
     async def _view(self, user: UserId) -> dict[str, Any]:
@@ -171,6 +171,6 @@ class HomeTabs:
             except SlackBusy:
                 raise
             except SlackError as error:
-                log.info("no permalink", watch=card.id, code=error.code)
+                log.info("no permalink", card=card.id, code=error.code)
                 return None
         return self._links[key]

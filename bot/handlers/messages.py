@@ -1,8 +1,7 @@
-"""Bolt's side of what people write to the bot: mentions of it, and its direct messages.
+"""Listeners for mentions of the bot and for its direct messages.
 
-Bolt acknowledges an event before it calls a listener, but after the listener's middleware. So that is where an event is
-taken in and stored; one that is not acknowledged, Slack delivers again. A message is answered once, however many events
-there are of it.
+Bolt acknowledges an event before it calls a listener, but after the listener's middleware, so the middleware saves the
+event here. Slack sends an event again if it is not acknowledged. A message is handled once, however many events it has.
 """
 
 from typing import Any, cast
@@ -18,7 +17,7 @@ from bot.slack import IncomingMessage, incoming_message
 
 
 class MessageHandlers:
-    """What can be written to the bot."""
+    """Listeners for messages to the bot."""
 
     def __init__(
         self,
@@ -29,7 +28,7 @@ class MessageHandlers:
         team: TeamId,
         bot_user: UserId,
     ) -> None:
-        """`team`: the workspace of the app, for payloads that name none."""
+        """`team`: the app's workspace, for payloads without one."""
         self._follow_service = follow_service
         self._ask_service = ask_service
         self._interactions = interactions
@@ -37,16 +36,16 @@ class MessageHandlers:
         self._bot_user = bot_user
 
     def register(self, app: AsyncApp) -> None:
-        """The routes; `manifest.yml` names the same."""
-        app.event("app_mention", middleware=[self.on_mention])(_answered_before)
-        app.event("message", middleware=[self.on_message])(_answered_before)
+        """Register the listeners. `manifest.yml` lists the same."""
+        app.event("app_mention", middleware=[self.on_mention])(_handled_by_middleware)
+        app.event("message", middleware=[self.on_message])(_handled_by_middleware)
 
     async def on_mention(self, body: dict[str, Any]) -> BoltResponse:
-        """The bot was mentioned in a conversation that it is in."""
+        """Handle a mention of the bot."""
         return await self._answer(body)
 
     async def on_message(self, body: dict[str, Any]) -> BoltResponse:
-        """Something was written in the bot's direct messages, or changed or deleted there."""
+        """Handle a message in the bot's direct messages; ignore those in channels."""
         is_direct = (body.get("event") or {}).get("channel_type") == "im"
         return await self._answer(body) if is_direct else BoltResponse(status=200)
 
@@ -60,7 +59,7 @@ class MessageHandlers:
         if words is None or words.person == self._bot_user:
             await ack()
             return response
-        # Who corrects a message mentions the bot anew, and its other events have ids of their own.
+        # An edited message mentions the bot again, in an event with an id of its own.
         is_named = words.message and not _is_for_help(words)
         delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
         tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
@@ -97,5 +96,5 @@ async def _help() -> str:
     return ask_replies.help_text()
 
 
-async def _answered_before() -> None:
-    """The listener: all is done in its middleware."""
+async def _handled_by_middleware() -> None:
+    """Do nothing: the middleware has handled the event."""

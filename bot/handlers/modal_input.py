@@ -1,4 +1,4 @@
-"""What was entered in the modals of `modals`, read from what Slack hands back. Pure."""
+"""Parses the input of submitted modals."""
 
 import json
 from dataclasses import dataclass, field
@@ -20,30 +20,30 @@ from bot.rendering import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, 
 
 @dataclass(frozen=True, slots=True)
 class QuestionInput:
-    """What was entered to be asked."""
+    """Input of the modal for a question."""
 
     prompt: str = field(repr=False)
     model: ModelId | None
     topic: str | None
     private: bool
     place: ChannelRef | None
-    """Where the modal was opened; None where that was in no conversation."""
+    """The channel in which the modal was opened, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUpInput:
-    """What was entered to go on from a card."""
+    """Input of the modal for a follow-up."""
 
     prompt: str = field(repr=False)
     watch: CardId
     place: ChannelRef
     card: MessageTs
     thread: MessageTs
-    """Where the person is told what came of it."""
+    """The thread in which the user gets the reply."""
 
 
 def question(view: View) -> QuestionInput:
-    """What was entered in `modals.ask`. Raises NotEntered."""
+    """Parse the input of `modals.ask`. Raises InvalidInput."""
     return QuestionInput(
         prompt=_prompt(view),
         model=chosen_model(view),
@@ -54,7 +54,7 @@ def question(view: View) -> QuestionInput:
 
 
 def follow_up(view: View) -> FollowUpInput:
-    """What was entered in `modals.follow_up`. Raises NotEntered."""
+    """Parse the input of `modals.follow_up`. Raises InvalidInput."""
     kept = _kept(view)
     place = _place(kept)
     if place is None:
@@ -67,7 +67,7 @@ def follow_up(view: View) -> FollowUpInput:
 
 
 def job(view: View) -> str:
-    """What was entered in `modals.follow_job`. Raises NotEntered."""
+    """Parse the input of `modals.follow_job`. Raises InvalidInput."""
     if not (typed := _typed(view, JOB)):
         raise InvalidInput(job="Please enter the id of a job, or the address of a chat.")
     try:
@@ -79,13 +79,13 @@ def job(view: View) -> str:
 
 
 def chosen_model(view: View) -> ModelId | None:
-    """Which model is chosen in a modal that is open."""
+    """Return the model that is selected in a modal."""
     chosen = _option(view, MODEL, CHOOSE_MODEL)
     return ModelId(chosen) if chosen else None
 
 
 def place_of(view: View) -> ChannelRef | None:
-    """Where a modal was opened."""
+    """Return the channel in which a modal was opened."""
     return _place(_kept(view))
 
 
@@ -95,7 +95,7 @@ def _place(kept: dict[str, str]) -> ChannelRef | None:
 
 
 def _kept(view: View) -> dict[str, str]:
-    """What the modal was opened with. Slack hands it back as it was; anything else counts as nothing."""
+    """Parse the metadata that the modal was opened with. Malformed metadata counts as none."""
     try:
         kept = json.loads(view.get("private_metadata") or "{}")
     except ValueError:
@@ -105,7 +105,7 @@ def _kept(view: View) -> dict[str, str]:
 
 
 def _values(view: View, block: str) -> dict[str, Any]:
-    """What was entered in the blocks of that name; a topic's has its model's id after it."""
+    """Return the input of the blocks with this name. The id of a topic's block also has its model's id."""
     values = (view.get("state") or {}).get("values") or {}
     found: dict[str, Any] = {}
     for name, entered in values.items():

@@ -1,4 +1,7 @@
-"""Bolt's side of modals: opens them within Slack's 3 s, fills in what can be chosen, and takes what was entered."""
+"""Listeners for the command `/omni-ask` and for modals.
+
+Slack allows 3 s to open a modal, so it is opened first, and its choices are filled in later.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,11 +22,11 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 NOWHERE = ChannelId("")
-"""Of a modal that was opened in no conversation: what comes of it goes to direct messages."""
+"""Channel of a modal that was opened outside of any: its replies and cards go to direct messages."""
 
 
 class ModalHandlers:
-    """The command `/omni-ask`, and what is entered in modals."""
+    """Listeners for `/omni-ask` and for modals."""
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class ModalHandlers:
         interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
-        """`team`: the workspace of the app, for payloads that name none."""
+        """`team`: the app's workspace, for payloads without one."""
         self._follow_service = follow_service
         self._ask_service = ask_service
         self._authorization = authorization
@@ -46,7 +49,7 @@ class ModalHandlers:
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
-        """The routes; `manifest.yml` names the same."""
+        """Register the listeners. `manifest.yml` lists the same."""
         app.command(ask_replies.COMMAND)(self.on_ask_command)
         app.action(ASK_FOLLOW_UP)(self.on_follow_up_button)
         app.action(modals.CHOOSE_MODEL)(self.on_model_chosen)
@@ -55,7 +58,7 @@ class ModalHandlers:
         app.view(modals.FOLLOW_JOB)(self.on_job)
 
     async def on_ask_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
-        """The command `/omni-ask`: with a question it is asked, alone it opens the modal."""
+        """Handle `/omni-ask`: ask the question, or open the modal if there is none."""
         words = str(command.get("text") or "").strip()
         person = UserId(command.get("user_id") or "")
         place = place_of_command(command, self._team)
@@ -80,7 +83,7 @@ class ModalHandlers:
         )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The button `Ask a follow-up`."""
+        """Handle `Ask a follow-up`."""
         await ack()
         pressed = click(body, self._team)
         if not self._interactions.is_duplicate(pressed.trigger):
@@ -89,7 +92,7 @@ class ModalHandlers:
             self._interactions.run(opening, self._interactions.reply_to(body, pressed.place, pressed.person))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Another model in the modal: it has other topics."""
+        """Show the topics of the model that was selected."""
         await ack()
         if not self._interactions.is_duplicate(body.get("trigger_id")):
             person = person_of(body)
@@ -99,7 +102,7 @@ class ModalHandlers:
             )
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
-        """A question was entered."""
+        """Handle a submitted question."""
         if (asked := await self._taken(ack, body, view, modal_input.question, modals.QUESTION)) is None:
             return
         person = person_of(body)
@@ -113,7 +116,7 @@ class ModalHandlers:
         )
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
-        """A follow-up was entered."""
+        """Handle a submitted follow-up."""
         if (on := await self._taken(ack, body, view, modal_input.follow_up, modals.QUESTION)) is None:
             return
         person, place, card = person_of(body), on.place, on.card
@@ -126,7 +129,7 @@ class ModalHandlers:
         )
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
-        """A job to follow was entered."""
+        """Handle a submitted job id."""
         if (typed := await self._taken(ack, body, view, modal_input.job, modals.JOB)) is None:
             return
         person, place = person_of(body), ChannelRef(self._team, NOWHERE)
@@ -146,9 +149,9 @@ class ModalHandlers:
         read: Callable[[modals.View], T],
         block: str,
     ) -> T | None:
-        """What was entered; None where that is told at its field, or has been taken before: then it is acknowledged.
+        """Parse the input. None: it is invalid, a duplicate, or declined, and that is acknowledged.
 
-        `block`: the field at which a person reads that the bot is busy. The modal stays open with what they wrote.
+        `block`: the field that shows that the bot is busy. The modal stays open and keeps its input.
         """
         try:
             taken = read(view)
@@ -163,7 +166,7 @@ class ModalHandlers:
         return taken
 
     async def open_question(self, trigger: str, channel: ChannelRef, user: UserId) -> str | None:
-        """Open the modal to ask in, and then look up what can be chosen: Slack waits no longer than 3 s."""
+        """Open the modal for a question, then look up its choices."""
         here = channel if channel.id else None
         opened = await self._opened(trigger, modals.ask(here, ModelOptions(is_loading=True)))
         if opened is None:
@@ -176,13 +179,13 @@ class ModalHandlers:
         return None
 
     async def open(self, trigger: str, view: modals.View) -> str | None:
-        """Open a modal. The line to tell where Slack does not."""
+        """Open a modal. Return the reply if Slack refuses."""
         return replies.slack_busy() if await self._opened(trigger, view) is None else None
 
     async def _open_to(
         self, user: UserId, channel: ChannelRef, trigger: str, view: modals.View
     ) -> str | None:
-        """The same, but who may do nothing there is told so before they have written anything."""
+        """Open a modal, and replace it by the reason if the user may not use the bot there."""
         if (opened := await self._opened(trigger, view)) is None:
             return replies.slack_busy()
         if (line := await self._authorization.deny_reason(user, channel)) is not None:
@@ -190,7 +193,7 @@ class ModalHandlers:
         return None
 
     async def _opened(self, trigger: str, view: modals.View) -> str | None:
-        """The id of a modal that is opened; None where Slack does not open it."""
+        """Open a modal and return its id; None if Slack refuses."""
         try:
             return await self._views.open(trigger, view)
         except SlackError as error:
@@ -201,7 +204,7 @@ class ModalHandlers:
         place = modal_input.place_of(view)
         line = await self._authorization.deny_reason(user, place or ChannelRef(self._team, NOWHERE))
         if line is not None:
-            # What has been entered stays.
+            # This keeps the input.
             choices = ModelOptions(trouble=line)
         else:
             choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))

@@ -1,4 +1,4 @@
-"""Bolt's side of shortcuts: on a message, which works in threads too, and from anywhere."""
+"""Listeners for shortcuts: in the menu of a message, also in threads, and from anywhere."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ASK_ANYWHERE = "ask_anywhere"
 
 
 class Shortcuts:
-    """What can be begun from a message's menu, and from Slack's own menu of shortcuts."""
+    """Listeners for shortcuts."""
 
     def __init__(
         self,
@@ -27,20 +27,20 @@ class Shortcuts:
         interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
-        """`team`: the workspace of the app, for payloads that name none."""
+        """`team`: the app's workspace, for payloads without one."""
         self._follow_service = follow_service
         self._modal_handlers = modal_handlers
         self._interactions = interactions
         self._team = team
 
     def register(self, app: AsyncApp) -> None:
-        """The routes; `manifest.yml` names the same."""
+        """Register the listeners. `manifest.yml` lists the same."""
         app.shortcut(FOLLOW_MESSAGE)(self.on_message)
         app.shortcut(FOLLOW_ANY)(self.on_follow)
         app.shortcut(ASK_ANYWHERE)(self.on_ask)
 
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """`Follow Omni job` in a message's menu: follows the job that the message names."""
+        """Follow the job that a message names."""
         trigger = str(body.get("trigger_id") or "")
         place, person = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
@@ -55,7 +55,7 @@ class Shortcuts:
         )
 
     async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """`Follow an Omni job` from anywhere: asks which."""
+        """Open the modal that asks for a job id."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._interactions.is_duplicate(trigger):
@@ -64,7 +64,7 @@ class Shortcuts:
             self._interactions.run(opening, self._interactions.ephemeral_reply(place, person_of(body)))
 
     async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """`Ask Omni` from anywhere."""
+        """Open the modal for a question."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._interactions.is_duplicate(trigger):

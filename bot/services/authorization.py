@@ -1,4 +1,4 @@
-"""Finds out who people are and applies the operator's rules to them. What can't be found out is not allowed."""
+"""Applies the operator's access policy to users. Access is denied if the user's identity is unknown."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,16 +34,16 @@ log = structlog.get_logger()
 
 
 KNOWN_FOR_SECONDS = 300.0
-"""How long what Slack says of a person counts; so late may it be noticed that somebody has become a guest."""
+"""How long Slack's answer about a user is cached, and so how late the bot notices a new guest."""
 
 WAITED_FOR_SECONDS = 10.0
-"""How long a person waits for Slack to say who they are."""
+"""How long a user waits for Slack's answer about them."""
 
 AN_HOUR = timedelta(hours=1)
 
 
 class PolicyAuthorization:
-    """`Authorization` by the operator's rules. Every refusal leaves a line in the audit trail."""
+    """`Authorization` by the operator's access policy. Logs every refusal to the audit trail."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class PolicyAuthorization:
         return self._policy.only_owners
 
     async def can_see(self, user: UserId, job: Job) -> bool:
-        """See `Authorization.can_see`. Raises Unjudged where Slack does not say who the person is."""
+        """See `Authorization.can_see`. Raises IdentityUnavailable if Slack does not answer."""
         if not self._policy.only_owners or user in self._policy.admins:
             return True
         is_theirs = job.user is not None and await self._omni_user(user) == job.user
@@ -125,7 +125,7 @@ class PolicyAuthorization:
 
     async def _quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
         rules = self._policy
-        # A question has been counted among the follows when it was stored, and is among those of the hour.
+        # A stored question counts as a follow, and is among those of the hour.
         if (
             asking
             and await self._questions.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour
@@ -150,15 +150,17 @@ class PolicyAuthorization:
 
 
 OMNI_ANSWERS_WITHIN_SECONDS = 15.0
-"""How long a person waits for what has to be known before anything is begun for them: who they are, which job is meant
-and whose it is. Nothing is stored before that."""
+"""How long a user waits for the look-ups before anything is begun: who they are, and which job is whose."""
 
 
 async def check_visibility(
     authorization: Authorization, omni: OmniJobs, user: UserId, job: JobId
 ) -> str | None:
-    """Why this person may not be shown the job, as a private line; None: they may. A job that is not there and one
-    that is somebody else's read the same. Raises StoreUnavailable."""
+    """Return why the user may not see the job, if so. The reply is the same for a missing job and another user's.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
     if not authorization.owner_only:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a person can ask of the bot, and the private line it answers. Says nothing of how Slack delivers it."""
+"""Follows jobs, stops and resumes following, and lists what a user follows."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -56,7 +56,7 @@ log = structlog.get_logger()
 
 
 class _Refused(Exception):
-    """Nothing is followed; `line` says why."""
+    """Nothing is followed; `line` is the reply."""
 
     def __init__(self, line: str) -> None:
         super().__init__(line)
@@ -64,8 +64,7 @@ class _Refused(Exception):
 
 
 class FollowService:
-    """Takes requests from people. Every method returns what to tell them privately, and raises nothing that a
-    person or the world around can cause."""
+    """Use case: follow a job. Every method returns the reply, and raises only defects."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class FollowService:
         now: Callable[[], datetime],
         bot_user: UserId,
     ) -> None:
-        """`start` sees that a job is followed."""
+        """`start` makes sure that a job is tracked."""
         self._omni = omni
         self._messages = messages
         self._cards = cards
@@ -123,7 +122,7 @@ class FollowService:
     async def _looked_up(
         self, reference: JobId | Conversation, question: PendingQuestion, *, private: bool
     ) -> tuple[JobId, Target] | Message:
-        """What to follow, and where; or why that can't be."""
+        """Return the job and the target, or the reply that says why not."""
         try:
             async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
                 return await self._look_up(reference, question, private=private)
@@ -141,14 +140,14 @@ class FollowService:
     async def _look_up(
         self, reference: JobId | Conversation, question: PendingQuestion, *, private: bool
     ) -> tuple[JobId, Target]:
-        """Raises _Refused, OmniError, BoardError, and StoreUnavailable."""
+        """Raises _Refused, OmniError, SlackError, and StoreUnavailable."""
         person = question.user
         place = await self._targets.resolve(question.place, person)
         if (line := await self._authorization.deny_new(person, place, asking=False)) is not None:
             raise _Refused(line)
         job = await self._job(reference)
         if job is None:
-            # Whose an empty chat is nobody can tell: it reads like one that is not there.
+            # An empty chat has no known owner, so the reply is as for a missing one.
             raise _Refused(
                 replies.no_such_job() if self._authorization.owner_only else replies.chat_without_job()
             )
@@ -165,7 +164,7 @@ class FollowService:
     async def stop_following(
         self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
     ) -> str:
-        """Take a person off a watch. The watch, named by a button, must be the one of that card."""
+        """Remove a follower. The id in the button must be that of the clicked card."""
         try:
             known = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if known is None or known.closed_at is not None:
@@ -177,12 +176,12 @@ class FollowService:
             return replies.storage_down()
         if left is None:
             return replies.not_following()
-        log.info("unfollowed", watch=card_id, user=user, left=left)
+        log.info("unfollowed", card=card_id, user=user, left=left)
         await self._start(known.job)
         return replies.unfollowed(left)
 
     async def resume(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
-        """Go on with a watch that was given up. The watch, named by a button, must be the one of that card."""
+        """Track a closed card again. The id in the button must be that of the clicked card."""
         try:
             known = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if known is None:
@@ -198,12 +197,12 @@ class FollowService:
         except StoreUnavailable as error:
             log.error("resuming not stored", reason=str(error))
             return replies.storage_down()
-        log.info("resumed", watch=card_id, user=user)
+        log.info("resumed", card=card_id, user=user)
         await self._start(known.job)
         return replies.resumed()
 
     async def follows(self, team: TeamId, user: UserId) -> str:
-        """What the person follows now, with links to the cards."""
+        """List what the user follows now, with links to the cards."""
         try:
             followed = await self._cards.followed_cards(team, user)
         except StoreUnavailable as error:
@@ -218,8 +217,8 @@ class FollowService:
         return reference
 
     async def _destination(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
-        """Where the card goes. A request that Slack has no time for is not lost, unless it was to be private: it is
-        stored for its own place, and whoever posts the card moves it."""
+        """Return the target. If Slack is busy, it is the channel, and the tracker moves the card if needed; but a
+        private request fails."""
         try:
             return await self._targets.choose(channel, user, private=private)
         except (SlackBusy, SlackUnreachable, OutcomeUnknown):
@@ -238,38 +237,38 @@ class FollowService:
     ) -> Reply | str | None:
         person = question.user
         mine = Card(CardId(str(uuid4())), job, destination.place, person, (person,), self._now())
-        # Expected before it is stored: whoever follows the job already may be faster than we are.
-        with self._outcomes.subscribe(mine.id) as arrival:
+        # Subscribe before storing: a tracker that runs already may post the card at once.
+        with self._outcomes.subscribe(mine.id) as outcome:
             card = await self._questions.bind(question.id, mine)
             asked_in = question.place if question.place.id else destination.place
             audit(Act.FOLLOW, person, asked_in, "followed", job=job)
-            log.info("followed", watch=card.id, job=job, user=person, channel=destination.place.id)
+            log.info("followed", card=card.id, job=job, user=person, channel=destination.place.id)
             if card.id == mine.id:
                 await self._start(job)
-                return await self.outcome_of_new(mine, arrival, destination)
-        with self._outcomes.subscribe(card.id) as arrival:
+                return await self.outcome_of_new(mine, outcome, destination)
+        with self._outcomes.subscribe(card.id) as outcome:
             line = await self._already_there(card.id)
             await self._start(job)
-            return line or await self._tell_arrival(replace(mine, id=card.id), arrival, is_first=False)
+            return line or await self._await_outcome(replace(mine, id=card.id), outcome, is_first=False)
 
     async def outcome_of_new(
-        self, mine: Card, arrival: asyncio.Future[CardOutcome], destination: Target
+        self, mine: Card, outcome: asyncio.Future[CardOutcome], destination: Target
     ) -> Reply | str | None:
-        """What to tell the person of a new watch: where its card is, or why there is none; None where they see for
-        themselves. Raises StoreUnavailable."""
-        line = await self._tell_arrival(mine, arrival, is_first=True)
+        """Return the reply about a new card: where it is or why there is none; None if the user sees it. Raises
+        StoreUnavailable."""
+        line = await self._await_outcome(mine, outcome, is_first=True)
         if line is not None or destination.say is None:
             return line
         there = await self._cards.get(mine.id)
         return destination.say(await self._link(there) if there else None)
 
     async def _already_there(self, card_id: CardId) -> str | None:
-        """The line that leads to a card that was posted before; None where it is still to be posted."""
+        """Return the reply that links to a posted card; None if it is not posted yet."""
         while True:
             there = await self._cards.get(card_id)
             if there is None or there.message_ts is None:
                 return None
-            # The reply of a job that is lost is on its way, or there: it names nobody more.
+            # The completion reply of a lost job has been started: it mentions no further followers.
             is_over = there.ended or there.completion_reply_started_at is not None
             try:
                 if not there.is_message_gone:
@@ -278,31 +277,31 @@ class FollowService:
             except MessageGone:
                 pass
             except SlackError as error:
-                log.warning("no permalink", watch=card_id, code=error.code)
+                log.warning("no permalink", card=card_id, code=error.code)
                 return replies.already_followed(None, has_ended=is_over)
-            # Somebody deleted the card. It is posted anew, unless that has been seen to already.
+            # A user deleted the card. It is posted again, unless that has begun already.
             await self._cards.forget_message(card_id, there.message_ts)
 
-    async def _tell_arrival(
-        self, mine: Card, arrival: asyncio.Future[CardOutcome], *, is_first: bool
+    async def _await_outcome(
+        self, mine: Card, outcome: asyncio.Future[CardOutcome], *, is_first: bool
     ) -> Reply | str | None:
-        """What to tell the person of `mine`, which may have become somebody else's watch."""
+        """Return the reply about `mine`, which may be a card that another user requested."""
         try:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
-                came = await asyncio.shield(arrival)
+                came = await asyncio.shield(outcome)
         except TimeoutError:
-            # What another process has to tell may have been lost on the way; the table has not.
+            # The message of another process may be lost; the table is not.
             there = await self._cards.get(mine.id)
             if there is not None and there.message_ts is not None:
                 came = CardPlacement.POSTED
             elif there is not None and there.failure is not None:
                 came = there.failure
             elif there is None or self._outcomes.is_promised(mine.id):
-                came = await self._last_word(arrival)
+                came = await self._await_reason(outcome)
             else:
                 return replies.card_is_late()
         if isinstance(came, CardFailure):
-            return Reply(Message(self._why(came, mine)), partial(self._told, mine))
+            return Reply(Message(self._why(came, mine)), partial(self._mark_reported, mine))
         if came is CardPlacement.POSTED:
             return None if is_first else await self._already_there(mine.id)
         if not await self._has_direct_messages(mine):
@@ -311,16 +310,16 @@ class FollowService:
             return replies.kept_private(None, self._bot_user)
         return replies.moved_to_dm(None, self._bot_user)
 
-    async def _last_word(self, arrival: asyncio.Future[CardOutcome]) -> CardOutcome:
-        """Why the watch is gone, or about to go: whoever removes it says so right after."""
+    async def _await_reason(self, outcome: asyncio.Future[CardOutcome]) -> CardOutcome:
+        """Wait for the reason why the card is gone. It follows the removal at once."""
         try:
             async with asyncio.timeout(LAST_WORD_WITHIN_SECONDS):
-                return await asyncio.shield(arrival)
+                return await asyncio.shield(outcome)
         except TimeoutError:
             return CardFailure.UNCONFIRMED
 
     async def _has_direct_messages(self, mine: Card) -> bool:
-        """Whether the card that was moved can be in this person's direct messages: others' may be open only."""
+        """Return whether the moved card can be in this user's direct messages; perhaps only others can be reached."""
         try:
             await self._messages.open_dm(mine.channel, mine.requester)
         except (NotAllowedHere, ScopeMissing):
@@ -340,12 +339,12 @@ class FollowService:
             case CardFailure.UNCONFIRMED:
                 return replies.unconfirmed_card(mine.job if mine.asked_by_bot else None)
 
-    async def _told(self, mine: Card) -> None:
+    async def _mark_reported(self, mine: Card) -> None:
         try:
             await self._failed_cards.mark_reported(mine.id, mine.requester)
         except StoreUnavailable as error:
-            # Then they are told once more, in direct messages.
-            log.warning("telling not stored", watch=mine.id, reason=str(error))
+            # The user is then notified once more, in a direct message.
+            log.warning("telling not stored", card=mine.id, reason=str(error))
 
     async def _link(self, card: Card) -> str | None:
         if card.message_ts is None or card.is_message_gone:
@@ -353,7 +352,7 @@ class FollowService:
         try:
             return await self._messages.permalink(card.channel, card.message_ts)
         except SlackError as error:
-            log.warning("no permalink", watch=card.id, code=error.code)
+            log.warning("no permalink", card=card.id, code=error.code)
             return None
 
 

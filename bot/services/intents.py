@@ -1,8 +1,8 @@
-"""What a person asks for is stored before anything is done about it, so that a crash can be reported to them.
+"""Stores each request before anything is done about it, so that a crash can be reported to its user.
 
-stored ──► prepared ──► proceeds: bound to its job and watch
-  │           └── may not, or can't be ──► withdrawn, once the person has read why
-  └── the process dies before that ──────► reported to its person by another: see `orphans`
+stored ──► prepared ──► carried out: bound to its job and card
+  │           └── denied or impossible ──► deleted, once the reply is delivered
+  └── the process dies before that ──────► reported to the user by another: see `tracking.recovery`
 """
 
 import asyncio
@@ -41,12 +41,12 @@ class SavedRequest:
 
 
 class Intents:
-    """Sees through what people ask for."""
+    """Stores requests, and carries them out."""
 
     def __init__(
         self, questions: QuestionRepository, steps: ShieldedTasks, now: Callable[[], datetime]
     ) -> None:
-        """`steps`: what is settled before the process ends."""
+        """`steps`: work that is finished before the process exits."""
         self._questions = questions
         self._steps = steps
         self._now = now
@@ -102,7 +102,7 @@ class Intents:
             raise
 
     def withdrawn(self, question: PendingQuestion, message: Message) -> Reply:
-        """The reply to an intent that certainly came to nothing. Once Slack has taken it, the intent is forgotten."""
+        """Return the reply to a request that had no effect. The request is deleted once the reply is delivered."""
 
         async def end() -> None:
             try:
@@ -113,7 +113,7 @@ class Intents:
         return Reply(message, end)
 
     async def end(self) -> None:
-        """Leave what could not be withdrawn to `orphans`. For the end of the process."""
+        """Stop on shutdown. Requests that could not be taken back are left to recovery."""
         for task in self._withdrawals:
             task.cancel()
         await asyncio.gather(*self._withdrawals, return_exceptions=True)
@@ -124,7 +124,7 @@ class Intents:
         task.add_done_callback(self._withdrawals.discard)
 
     async def _in_turn(self, withdrawal: Callable[[], Awaitable[None]]) -> None:
-        """One after the other: the database is slow or away."""
+        """Run one at a time: the database is slow or away."""
         async with self._one_at_a_time:
             try:
                 await withdrawal()

@@ -1,6 +1,6 @@
-"""Look-ups of people and places in Slack: each made once for all who wait, until Slack answers, and remembered.
+"""Caches look-ups of users and channels in Slack, and makes one request for all callers that wait.
 
-A 429, an error of Slack's own and a lost connection are no answers. The caller sets the limit for how long to wait.
+A 429, an internal error of Slack and a lost connection are retried. The caller limits how long it waits.
 """
 
 import asyncio
@@ -13,31 +13,31 @@ from bot.domain import OutcomeUnknown, SlackBusy, SlackError, SlackUnreachable, 
 from bot.tasks import RecentKeys, loop_time
 
 AT_ONCE = 4
-"""Requests of one kind under way at a time: so many are refused at most when Slack's limit is reached."""
+"""Concurrent requests to one method, and so the most that a 429 can hit at once."""
 MOST_KNOWN = 2_000
-"""How many answers are remembered."""
+"""How many answers are cached."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class Lookups(Generic[K, V]):
-    """What one method of Slack's says, by what it was asked about."""
+    """Cached answers of one Slack method by its argument."""
 
     def __init__(self, ask: Callable[[K], Awaitable[V]]) -> None:
-        """`ask` makes one request, and raises a BoardError where Slack does not answer it."""
+        """`ask` makes one request. Raises any SlackError."""
         self._ask = ask
         self._known: RecentKeys[K, tuple[V, float]] = RecentKeys(MOST_KNOWN)
-        """Each answer, and when it came, by the loop's clock."""
+        """Each answer and its `loop.time()`."""
         self._turns: WeakValueDictionary[K, asyncio.Lock] = WeakValueDictionary()
         self._under_way = asyncio.Semaphore(AT_ONCE)
         self._busy_until = 0.0
 
     async def get(self, key: K, *, known_for_seconds: float) -> V:
-        """Return an answer that is no older than that. Waits for as long as Slack gives none.
+        """Return an answer that is at most so old. Waits until Slack gives one.
 
         Raises:
-            BoardError: Slack refuses, and would again.
+            SlackError: Slack refuses, and would again.
         """
         async with self._turns.setdefault(key, asyncio.Lock()):
             known = self._known.get(key)
@@ -56,7 +56,7 @@ class Lookups(Generic[K, V]):
                 try:
                     return await self._ask(key)
                 except SlackBusy as error:
-                    # Of the method, not of this key: all others wait as well.
+                    # The limit is the method's, so all other keys wait as well.
                     self._busy_until = max(self._busy_until, loop_time() + error.retry_after_seconds)
                     continue
                 except (SlackUnreachable, OutcomeUnknown, TokenRefused) as error:

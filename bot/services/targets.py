@@ -1,4 +1,4 @@
-"""Where a card goes that a person asks for: here, or to their direct messages, and what they are told of it."""
+"""Chooses the target of a new card: the channel, or the user's direct messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,20 +25,20 @@ log = structlog.get_logger()
 
 
 PRIVATE = "private"
-"""The last word of a command whose card is to go to the person's direct messages."""
+"""The last word of a command whose card goes to the user's direct messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a card goes."""
+    """The channel that a new card goes to."""
 
     place: ChannelRef
     say: Callable[[str | None], str] | None = None
-    """What to tell the person of it, given the card's permalink; None where they see for themselves."""
+    """Makes the reply from the card's permalink; None: the card is where the user looks."""
 
 
 class Targets:
-    """Chooses between the conversation and the person's direct messages."""
+    """Chooses between the channel and the user's direct messages."""
 
     def __init__(self, messages: SlackMessages, authorization: Authorization, bot_user: UserId) -> None:
         self._messages = messages
@@ -46,13 +46,12 @@ class Targets:
         self._bot_user = bot_user
 
     async def resolve(self, channel: ChannelRef, user: UserId) -> ChannelRef:
-        """The place, or the person's direct messages where it is none: what is begun in no conversation belongs there.
-        Raises a BoardError where those can't be had."""
+        """Return the channel, or the user's direct messages if there is none. Raises any SlackError."""
         return channel if channel.id else await self._messages.open_dm(channel, user)
 
     async def choose(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
-        """Where the card of a person's request in that place goes: to their direct messages where they wish it, or
-        where people of another organisation would read the answer. Raises a BoardError where those can't be had."""
+        """Return the target of a card requested in the channel: direct messages if it is private or the channel is
+        shared. Raises any SlackError."""
         is_kept = not private and await self._authorization.is_shared(channel)
         if not private and not is_kept:
             return Target(channel)
@@ -64,7 +63,7 @@ class Targets:
         return Target(direct, replies.sent_privately)
 
     def not_had(self, error: SlackError) -> str:
-        """What to tell a person whose card could go nowhere but to their direct messages."""
+        """Return the reply to a user whose direct messages can't be opened."""
         log.warning("no direct message", code=error.code)
         if isinstance(error, NotAllowedHere | ScopeMissing):
             return replies.not_allowed_anywhere(self._bot_user)
@@ -72,7 +71,7 @@ class Targets:
 
 
 def parse_private_flag(text: str) -> tuple[str, bool]:
-    """What was typed without the last word `private`, and whether that word was there."""
+    """Split the last word `private` off. Return the rest, and whether the word was there."""
     words = text.rsplit(maxsplit=1)
     if len(words) == 2 and words[1].lower() == PRIVATE:
         return words[0], True
@@ -80,13 +79,17 @@ def parse_private_flag(text: str) -> tuple[str, bool]:
 
 
 LOOKS_AGAIN_AFTER_SECONDS = (0.2, 0.4, 0.8)
-"""When to look again for a card that can be pressed already and is not stored yet."""
+"""When to read a card again that can be clicked already but is not stored yet."""
 
 
 async def load_clicked_card(
     cards: CardRepository, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
 ) -> Card | None:
-    """The watch, if it is that card's. Raises StoreUnavailable."""
+    """Load the card a button belongs to. The id in the button is untrusted: channel and ts must match.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
     known = await cards.get(card_id)
     for seconds in LOOKS_AGAIN_AFTER_SECONDS:
         if (

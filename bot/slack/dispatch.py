@@ -1,4 +1,4 @@
-"""How Slack reaches the bot: over a connection of ours (`socketmode`), or at an address of ours (`httpmode`)."""
+"""Dispatches Slack's requests, from Socket Mode or HTTP, to the app of their workspace."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,19 +16,19 @@ log = structlog.get_logger()
 
 
 class EventSource(Protocol):
-    """Takes what Slack delivers, and hands it to `dispatch.Dispatcher`."""
+    """Receives Slack's requests and passes them to a `Dispatcher`."""
 
     async def run(self) -> None:
-        """Take it until cancelled; after that nothing more is taken."""
+        """Receive requests until cancelled."""
         ...
 
     async def is_connected(self) -> bool:
-        """Whether Slack can reach us right now, as far as that can be seen from here."""
+        """Return whether Slack can reach the bot now, as far as known."""
         ...
 
 
 REMEMBERED_EVENTS = 10_000
-"""How many events are remembered, so that one that Slack sends again is taken once. It sends at most 30,000 an hour
+"""How many event ids are remembered, so that a repeated event is handled once. It sends at most 30,000 an hour
 for a workspace, and an event again for about six minutes. Source: docs.slack.dev/apis/events-api."""
 
 Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
@@ -37,16 +37,18 @@ StoreUnavailable."""
 
 
 class Dispatcher:
-    """Finds the workspace of a payload. Each event is taken once, however often Slack sends it."""
+    """Finds the workspace of a payload, and drops repeated events."""
 
     def __init__(self, apps: Apps) -> None:
         self._apps = apps
         self._events: RecentKeys[str, None] = RecentKeys(REMEMBERED_EVENTS)
 
     async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
-        """Slack's answer. Of a workspace that is not served, of a malformed payload, and of an event that was taken
-        before or that nobody listens to, that is an empty 200: a refusal would only have Slack send it again. 503 while
-        the database does not answer."""
+        """Return the response to Slack.
+
+        It is an empty 200 for an unknown workspace, a malformed payload, a repeated event and one without a listener,
+        since Slack would send a refused event again; 503 if the database does not answer.
+        """
         if _is_malformed(request.body):
             log.warning("malformed payload dropped")
             return BoltResponse(status=200)
@@ -75,7 +77,7 @@ class Dispatcher:
             is_taken = response.status in (200, 404)
         finally:
             if not is_taken:
-                # Slack sends it again, and it shall be taken then.
+                # Slack sends it again, and it must be handled then.
                 self._events.pop(event, None)
         if response.status == 404:
             log.info("event that nobody listens to")
@@ -84,7 +86,7 @@ class Dispatcher:
 
 
 def _is_malformed(body: Mapping[str, Any]) -> bool:
-    """Whether a part is missing that Bolt reads without a check: it would answer with 500."""
+    """Return whether a part is missing that Bolt reads unchecked and would answer with 500."""
     match body.get("type"):
         case "event_callback":
             return not isinstance(body.get("event"), dict)
@@ -101,11 +103,11 @@ def _has(part: object, name: str) -> bool:
 
 
 def _attempt(request: AsyncBoltRequest) -> str | None:
-    """How often Slack says that it has sent this before; a proxy between us may repeat a request without a word."""
+    """Slack's retry number. A proxy may repeat a request without one."""
     return next(iter(request.headers.get("x-slack-retry-num", ())), None)
 
 
 QUIET = logging.getLogger("bot.bolt")
-"""Hand this to whatever of theirs takes a logger."""
+"""Logger for the libraries of Slack: errors only."""
 
 QUIET.setLevel(logging.ERROR)

@@ -132,7 +132,7 @@ async def test_unanswered_line_is_looked_for_before_it_is_repeated(arrives: bool
     left.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
     with capture_logs() as logged:
         await left.look()
-    assert [entry["user"] for entry in logged if entry["event"] == "told of no card"] == [GRACE]
+    assert [entry["user"] for entry in logged if entry["event"] == "card failure reported"] == [GRACE]
     assert left.row.followers == (ADA,)
     await left.look(LATER + UNHEARD_AFTER + timedelta(seconds=1))
     assert len(left.told()) == 2
