@@ -1,4 +1,4 @@
-"""The chart of one answered job: asked for once, when it hardly delays any poll, and shared by all of its places."""
+"""Fetches the chart of an answered job once, after the polls of other jobs, for all of the job's cards."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ log = structlog.get_logger()
 
 
 WAITED_FOR_SECONDS = 300.0
-"""After that the answer has to do without a chart: its watch must not stay open for it."""
+"""After that the answer stays without a chart, so that its card can be closed."""
 
 AGAIN_AFTER_SECONDS = (5.0, 20.0)
-"""How long to wait after each question that got no answer; after one more there is no chart."""
+"""The pauses between tries; after the last try there is no chart."""
 
 
 class ChartFetcher:
-    """What Omni has drawn of a job's answer, for as long as the job is followed."""
+    """The chart of one job, while it is tracked."""
 
     def __init__(self, omni: OmniJobs, job: JobId) -> None:
         self._omni = omni
@@ -27,13 +27,13 @@ class ChartFetcher:
         self._asking: asyncio.Task[bytes | None] | None = None
 
     async def image(self) -> bytes | None:
-        """The chart as a PNG; None where there is none or Omni did not tell in time. Omni is asked the first time."""
+        """The chart as a PNG, fetched at the first call; None if there is none, or Omni did not return it in time."""
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(), name=f"chart {self._job}")
         return await asyncio.shield(self._asking)
 
     def cancel(self) -> None:
-        """Ask no more: nobody follows the job here any longer."""
+        """Stop fetching: the job is no longer tracked here."""
         if self._asking is not None:
             self._asking.cancel()
 
@@ -61,14 +61,14 @@ class ChartFetcher:
 
 
 CHART_YIELDS_SECONDS = 30.0
-"""For so long the question for a chart lets every poll go first: a poll is never worth less than nothing."""
+"""For this long every poll goes before a chart: no poll has a negative priority."""
 
 CHART_WORTH_PER_SECOND = 0.1
-"""After that it is worth as much as a poll of a job that was looked at as long ago and has ended with a likelihood of
-one in ten. So it gets its turn even where polls use all there is, and delays them little: a job has one chart, and is
-asked about some ten times."""
+"""After that it has the priority of a poll of a job that was polled as long ago and has ended with a probability of
+10 %. So it is fetched even if polls use up the rate limit, and delays them little: a job has one chart and about ten
+polls."""
 
 
 def chart_priority(waited_seconds: float) -> float:
-    """What is gained by asking for a chart that has been waited for so long, next to the `worth` of polls."""
+    """The priority of fetching a chart after such a wait, comparable to that of polls."""
     return (waited_seconds - CHART_YIELDS_SECONDS) * CHART_WORTH_PER_SECOND

@@ -1,4 +1,4 @@
-"""How likely a job has ended by a certain age: what was measured elsewhere, and what this organisation's jobs teach.
+"""Estimates how likely a job has ended by a certain age, from typical durations and this organization's own jobs.
 
 A survival function as in reliability theory: the share of jobs that still run at an age. It is kept as the
 cumulative hazard H, the negative logarithm of that share, on a grid of ages that grow by a constant factor; between
@@ -20,8 +20,9 @@ log = structlog.get_logger()
 
 
 START_DURATIONS = (24, 29, 33, 36, 39, 42, 44, 46, 48, 50, 52, 57, 65, 77, 92, 115, 150, 210, 330, 900)
-"""Seconds that twenty jobs took, for a start: made up to have what is known. 267 hard questions took 51 s in the
-median, and the quartiles were 40 and 92 s; Omni says 15 to 60 s; a single query may take five minutes."""
+"""Durations of twenty typical jobs, in seconds, to start with. They were chosen to match these facts:
+267 hard questions took 51 s in the median, with quartiles of 40 and 92 s; Omni says 15 to 60 s; one query may take five
+minutes."""
 
 SHARPNESS = 8.0
 """How closely the curve follows each duration: it is spread as a log-logistic distribution of this shape, half of it
@@ -36,23 +37,22 @@ _AGES = tuple(_YOUNGEST_SECONDS * math.exp(step * _GROWTH) for step in range(360
 
 
 class SurvivalCurve:
-    """The curve. Costs some milliseconds to make and nothing to ask."""
+    """Share of jobs still running, by age. Takes some milliseconds to build; queries are fast."""
 
     def __init__(self, durations: Sequence[float] = ()) -> None:
-        """`durations`: seconds from the beginning to the end of jobs that have ended."""
+        """`durations`: seconds that ended jobs took."""
         jobs = [max(seconds, _YOUNGEST_SECONDS) for seconds in (*START_DURATIONS, *durations)]
         self._hazard = [-math.log(_running(jobs, age) / len(jobs)) for age in _AGES]
         self._left = self._seconds_left_from_each_age()
 
     def ended(self, running_seconds: float, age_seconds: float) -> float:
-        """How likely a job that ran at one age has ended by a later one, both in seconds: between 0 and 1."""
+        """The probability that a job which ran at one age has ended by a later one, both in seconds."""
         return -math.expm1(
             self._cumulative(running_seconds) - self._cumulative(max(age_seconds, running_seconds))
         )
 
     def unnoticed_seconds(self, running_seconds: float, age_seconds: float) -> float:
-        """For how long a job that ran at one age has, on average, been over at a later one: the integral of `ended`
-        between the two."""
+        """The mean time for which a job that ran at one age has been over at a later one: the integral of `ended`."""
         between = age_seconds - running_seconds
         if between <= 0.0:
             return 0.0
@@ -106,11 +106,11 @@ def _running(durations: Sequence[float], age: float) -> float:
 
 
 LEARN_SECONDS = 60.0
-"""How often what was learned is stored and read. A process that is killed forgets that much, which harms nothing."""
+"""How often durations are stored and read. A killed process loses at most that much, which is harmless."""
 
 
 class DurationModel:
-    """`survival` is what is known by now."""
+    """Learns job durations; `curve` is the current estimate."""
 
     def __init__(self, durations: JobDurationRepository, now: Callable[[], datetime]) -> None:
         self.curve = SurvivalCurve()
@@ -120,12 +120,12 @@ class DurationModel:
         self._new: dict[JobId, float] = {}
 
     def record(self, job: Job) -> None:
-        """Take in a job that has ended of itself: one that was cancelled says nothing about how long jobs take."""
+        """Learn from a complete or failed job; a cancelled one says nothing about durations."""
         if job.state in (JobState.COMPLETE, JobState.FAILED) and job.completed_at and job.begun_at:
             self._new[job.id] = max(0.0, (job.completed_at - job.begun_at).total_seconds())
 
     async def run(self) -> None:
-        """Store what is new and read what is known, again and again, until cancelled."""
+        """Store new durations and read all known ones, until cancelled."""
         await repeat_until_cancelled(
             self._exchange, every_seconds=LEARN_SECONDS, failure_event="durations not exchanged"
         )

@@ -1,7 +1,7 @@
-"""Hands what Omni tells of jobs to whoever follows them, in this process or another, and minds whether it comes at all.
+"""Passes Omni's webhook events to the trackers in all processes, and detects when webhooks stop arriving.
 
-A webhook reaches any of the processes. Each that hears of it lets its own follow of the job know, if it has one; what
-is lost on the way costs time, never an answer, since a follow that hears nothing asks.
+A webhook reaches any one process, which publishes it to the others. A lost event costs time, never an answer, because a
+tracker that receives none polls.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ from bot.tasks import RecentKeys
 log = structlog.get_logger()
 
 TOLD = "job event"
-"""What the processes tell each other: a word of Omni's about a job."""
+"""The topic of job events on the message bus."""
 REMEMBERED = 1_000
-"""Of how many jobs it is remembered what was learned of them before anybody followed them."""
+"""For how many jobs early events are kept until a tracker starts."""
 
 
 class JobEventBus:
-    """What Omni tells of one team's jobs, as this process hears of it."""
+    """Job events of one team in this process."""
 
     def __init__(
         self,
         webhook: Callable[[QuestionId], Webhook] | None = None,
         tell_others: Callable[[JobId, JobEvent], None] = lambda _job, _event: None,
     ) -> None:
-        """`webhook` makes what a question takes along to Omni; None: Omni is not asked to tell anything."""
+        """`webhook` makes the webhook for a question; None: webhooks are off."""
         self._webhook = webhook
         self._tell_others = tell_others
         self._hear: Callable[[JobId, JobEvent], bool] = lambda _job, _event: False
@@ -39,39 +39,39 @@ class JobEventBus:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether Omni is expected to tell how jobs go on: it was asked to, and has not failed to since."""
+        """Whether webhooks are expected: they are on, and none has been missed since the last one arrived."""
         return self._webhook is not None and not self._is_missed
 
     def listen(self, hear: Callable[[JobId, JobEvent], bool], doubt: Callable[[], None]) -> None:
-        """Let `hear` be called with each event; it says whether the job is followed. `doubt`: called where events may
-        have been missed."""
+        """Call `hear` with each event; it returns whether the job is tracked. Call `doubt` if events may have been
+        missed."""
         self._hear, self._doubt = hear, doubt
 
     def webhook(self, question_id: QuestionId) -> Webhook | None:
-        """What a question is to take along, so that its job is told of."""
+        """The webhook to send along with a question."""
         return None if self._webhook is None else self._webhook(question_id)
 
     def record_submitted(self, job: Job) -> None:
-        """Omni has just taken a question, and this is its job. Whoever follows it need not ask what it is."""
+        """Keep the job that Omni returned for a question, so that its tracker needs no first poll."""
         if self.is_trusted:
             self._begun[job.id] = job
 
     def submitted_job(self, job: JobId) -> Job | None:
-        """How the job was when it began, for whoever begins to follow it; None where Omni has to be asked."""
+        """The job as Omni returned it for its question; None if a poll is needed."""
         reading = self._begun.pop(job, None)
         return None if job in self._ended else reading
 
     def reported_end(self, job: JobId) -> JobEvent | None:
-        """That Omni has told of a job's end before anybody followed it."""
+        """The event that ended a job before a tracker started."""
         return self._ended.get(job)
 
     def publish(self, job: JobId, event: JobEvent) -> None:
-        """Take in what Omni has told this process, and pass it on to the others."""
+        """Handle an event that arrived at this process, and pass it on to the others."""
         self._tell_others(job, event)
         self.on_event(job, event)
 
     def on_event(self, job: JobId, event: JobEvent) -> None:
-        """Take in what Omni has told, here or elsewhere."""
+        """Handle an event that arrived at this or another process."""
         if self._is_missed:
             log.info("webhooks come again")
         self._is_missed = False
@@ -79,18 +79,18 @@ class JobEventBus:
             self._ended[job] = event
 
     def record_missed(self, job: JobId) -> None:
-        """A job ended and Omni has not told: jobs that begin from now on are asked about, until it tells again."""
+        """A job ended without a webhook: poll new jobs until webhooks arrive again."""
         if not self._is_missed:
             log.warning("no webhook came", job=job)
         self._is_missed = True
 
     def distrust(self) -> None:
-        """Words from other processes may have been missed."""
+        """Events from other processes may have been missed."""
         self._doubt()
 
 
 class EventRouter:
-    """The events of all teams, and the way between the processes."""
+    """Routes job events to the teams, and between processes."""
 
     def __init__(self, bus: MessageBus | None = None) -> None:
         self._bus = bus
@@ -100,7 +100,7 @@ class EventRouter:
             bus.on_reconnect(self._doubt)
 
     def connect(self, team: TeamId, webhook: Callable[[QuestionId], Webhook] | None) -> JobEventBus:
-        """The events of a team's jobs from now on."""
+        """Start a team's event bus."""
 
         def tell_others(job: JobId, event: JobEvent) -> None:
             if self._bus is not None:
@@ -110,11 +110,11 @@ class EventRouter:
         return self._teams[team]
 
     def disconnect(self, team: TeamId) -> None:
-        """Nobody follows that team's jobs here any more."""
+        """Stop a team's event bus."""
         self._teams.pop(team, None)
 
     def tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
-        """Omni has told this process of a team's job."""
+        """Route an event that arrived at this process."""
         if team in self._teams:
             self._teams[team].publish(job, event)
         elif self._bus is not None:
@@ -143,7 +143,7 @@ def _words(event: JobEvent) -> dict[str, str]:
 
 
 def _event(words: Mapping[str, str]) -> JobEvent | None:
-    """An event out of the words of another process; None for what is none."""
+    """Parse an event of another process; None if it is invalid."""
     try:
         kind, told_at = EventKind[words["kind"]], float(words["told_at"])
         iteration = int(words["iteration"]) if "iteration" in words else None

@@ -1,5 +1,4 @@
-"""Questions and follows that were in the hands of a process that is gone: their people are told, and nothing is done
-again."""
+"""Takes up what dead processes left behind: open cards, lost jobs, interrupted questions, unreported failures."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ log = structlog.get_logger()
 
 
 ORPHANED_AFTER = timedelta(minutes=3)
-"""For so long no process has said that it has a question in hand: several of its touches were missed."""
+"""After this long without a heartbeat a question counts as interrupted: several heartbeats were missed."""
 
 
 async def report_interrupted_questions(
@@ -33,9 +32,9 @@ async def report_interrupted_questions(
     *,
     alone_since: datetime | None = None,
 ) -> None:
-    """Tell in direct messages. Who can't be told now is told later, and by one process at a time.
+    """Notify users of interrupted questions by direct message; failed ones again later, and one process at a time.
 
-    `alone_since`: since when no other process can have one in hand, if there is but this one.
+    Nothing is submitted again. `alone_since`: when the only process started; none of its own questions is older.
 
     Raises:
         StoreUnavailable: the database did not answer.
@@ -58,16 +57,16 @@ async def report_interrupted_questions(
 
 
 LOOKED_AGAIN_AFTER = timedelta(minutes=10)
-"""How long after a follow has ended because Omni did not know the job any more. The card says it in words."""
+"""When a job that Omni did not know is polled once more. The card states this delay."""
 
 SWEEP_SECONDS = 60.0
-"""How often the table is searched for an open watch that nobody follows."""
+"""How often the database is searched."""
 
 
 async def sweep(
     cards: CardRepository, runner: Runner, now: Callable[[], datetime], *, retention_days: float
 ) -> None:
-    """Compare the table with what is followed, again and again, until cancelled."""
+    """Start trackers for open jobs without one and delete old cards, periodically until cancelled."""
 
     async def sweep_once() -> None:
         jobs = await cards.open_jobs()
@@ -86,8 +85,7 @@ async def look_again(
     start: Callable[[JobId], Awaitable[None]],
     now: Callable[[], datetime],
 ) -> None:
-    """Ask Omni once more about each job that it did not know any more, until cancelled. `start` follows one that it
-    knows after all."""
+    """Poll each lost job once more, periodically until cancelled; `start` tracks the jobs that Omni knows after all."""
 
     async def look_once() -> None:
         try:
@@ -120,7 +118,7 @@ async def sweep_asks(
     retention_days: float,
     alone_since: datetime | None = None,
 ) -> None:
-    """Tell of the questions that nobody has in hand any more, and forget old ones, until cancelled. `alone_since`: see
+    """Report interrupted questions and delete old ones, periodically until cancelled. `alone_since`: see
     `report_interrupted_questions`."""
 
     async def sweep_once() -> None:
@@ -137,7 +135,7 @@ async def sweep_given_ups(
     *,
     alone_since: datetime | None = None,
 ) -> None:
-    """Tell of the follows that came to nothing, until cancelled. `alone_since`: see `report_failed_cards`."""
+    """Report failed cards, periodically until cancelled. `alone_since`: see `report_failed_cards`."""
     await repeat_until_cancelled(
         lambda: report_failed_cards(failed_cards, messages, now, alone_since=alone_since),
         every_seconds=SWEEP_SECONDS,

@@ -52,7 +52,7 @@ async def reply(board: FakeBoard, forms: tuple[Message, ...]) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-async def test_a_card_takes_the_next_step_at_once(rung: int) -> None:
+async def test_refused_card_falls_back_at_once(rung: int) -> None:
     board = FakeBoard()
     board.plan("update", *refusals(rung))
     await draw(board, CARD)
@@ -62,7 +62,7 @@ async def test_a_card_takes_the_next_step_at_once(rung: int) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-async def test_a_reply_takes_the_next_step_at_the_pace_of_posts(rung: int) -> None:
+async def test_refused_reply_falls_back_within_post_limit(rung: int) -> None:
     board = FakeBoard()
     board.plan("post", *refusals(rung))
     await reply(board, REPLY)
@@ -71,7 +71,7 @@ async def test_a_reply_takes_the_next_step_at_the_pace_of_posts(rung: int) -> No
     assert asyncio.get_running_loop().time() <= rung
 
 
-async def test_a_card_steps_down_when_slack_keeps_breaking_over_it() -> None:
+async def test_internal_errors_make_card_plainer() -> None:
     board = FakeBoard()
     board.plan("update", *[OutcomeUnknown("internal_error")] * 6)
     await draw(board, CARD)
@@ -79,7 +79,7 @@ async def test_a_card_steps_down_when_slack_keeps_breaking_over_it() -> None:
     assert shown.message == CARD[2]
 
 
-async def test_a_reply_does_too_and_is_posted_once() -> None:
+async def test_internal_errors_make_reply_plainer() -> None:
     board = FakeBoard()
     board.plan("post", *[OutcomeUnknown("internal_error")] * 3)
     await reply(board, REPLY)
@@ -87,7 +87,7 @@ async def test_a_reply_does_too_and_is_posted_once() -> None:
     assert posted.message == REPLY[1]
 
 
-async def test_a_connection_that_breaks_makes_nothing_plainer() -> None:
+async def test_broken_connections_make_nothing_plainer() -> None:
     board = FakeBoard()
     board.plan("update", *[OutcomeUnknown("TimeoutError")] * 9)
     board.plan("post", *[OutcomeUnknown("http_502")] * 4)

@@ -93,7 +93,7 @@ class Desk:
         return [posted.message.text for posted in self.board.top_level()]
 
 
-async def test_a_try_is_stored_before_it_is_made_and_its_ts_after() -> None:
+async def test_start_is_stored_before_ts() -> None:
     desk = Desk()
     await desk.post()
     assert desk.held == ["hello"]
@@ -101,7 +101,7 @@ async def test_a_try_is_stored_before_it_is_made_and_its_ts_after() -> None:
     assert desk.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
 
 
-async def test_a_ts_is_stored_for_the_try_that_it_came_of() -> None:
+async def test_ts_is_stored_for_its_own_try() -> None:
     desk = Desk()
     desk.board.plan("post", SlackUnreachable("no_connection"), SlackUnreachable("no_connection"))
     await desk.post()
@@ -112,7 +112,7 @@ async def test_a_ts_is_stored_for_the_try_that_it_came_of() -> None:
     assert desk.stored_for[-1:] == desk.tries[-1:]
 
 
-async def test_a_post_found_after_a_former_try_came_to_nothing_is_stored_for_the_later_one() -> None:
+async def test_found_post_is_stored_for_later_try() -> None:
     desk = Desk()
     desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await desk.post(tried_at=START - timedelta(days=1))
@@ -120,7 +120,7 @@ async def test_a_post_found_after_a_former_try_came_to_nothing_is_stored_for_the
     assert desk.stored_for == desk.tries == [START]
 
 
-async def test_while_the_database_is_away_the_ts_is_stored_again_and_again() -> None:
+async def test_ts_is_retried_while_database_is_down() -> None:
     desk = Desk()
     desk.database_is_away = True
     posting = asyncio.create_task(desk.post())
@@ -132,7 +132,7 @@ async def test_while_the_database_is_away_the_ts_is_stored_again_and_again() -> 
     assert desk.board.times("delete") == []
 
 
-async def test_a_ts_that_is_not_stored_for_minutes_is_left_to_the_next_try_which_finds_the_post() -> None:
+async def test_unstored_post_is_found_by_next_try() -> None:
     desk = Desk()
     desk.database_is_away = True
     with pytest.raises(StoreUnavailable):
@@ -144,14 +144,14 @@ async def test_a_ts_that_is_not_stored_for_minutes_is_left_to_the_next_try_which
     assert desk.stored == [(MessageTs("1.0"), None)]
 
 
-async def test_a_post_whose_try_another_process_has_replaced_is_deleted() -> None:
+async def test_post_of_replaced_try_is_deleted() -> None:
     desk = Desk()
     desk.is_replaced = True
     await desk.post()
     assert desk.held == [] and desk.board.times("delete") != []
 
 
-async def test_a_surplus_post_that_slack_does_not_delete_is_left() -> None:
+async def test_undeletable_surplus_post_is_left() -> None:
     desk = Desk()
     desk.is_replaced = True
     desk.board.plan("delete", SlackUnreachable("no_connection"))
@@ -159,7 +159,7 @@ async def test_a_surplus_post_that_slack_does_not_delete_is_left() -> None:
     assert desk.held == ["hello"] and len(desk.board.times("delete")) == 1
 
 
-async def test_whoever_can_not_look_for_a_former_try_waits_until_its_process_can_no_longer_be_at_it() -> None:
+async def test_unsearchable_try_waits_for_its_process() -> None:
     desk = Desk()
     desk.board.plan("find", ScopeMissing("missing_scope"))
     with pytest.raises(DeliveryUnknown):
@@ -169,7 +169,7 @@ async def test_whoever_can_not_look_for_a_former_try_waits_until_its_process_can
 
 
 @pytest.mark.parametrize("behind_seconds", [0, 120])
-async def test_the_post_of_a_process_that_died_is_waited_for_whatever_its_clock_said(
+async def test_late_post_of_dead_process_is_found(
     behind_seconds: float,
 ) -> None:
     desk = Desk()
@@ -186,7 +186,7 @@ async def test_the_post_of_a_process_that_died_is_waited_for_whatever_its_clock_
     assert desk.held == ["hello"]
 
 
-async def test_a_refused_post_that_the_database_still_holds_for_tried_is_posted_once_it_is_back() -> None:
+async def test_known_unsent_post_needs_no_search() -> None:
     """Even where nobody may look for it: this process knows that there is nothing to be found."""
     desk = Desk()
     desk.board.plan("post", SlackBusy("ratelimited", 1.0))
@@ -199,7 +199,7 @@ async def test_a_refused_post_that_the_database_still_holds_for_tried_is_posted_
     assert desk.held == ["hello"] and desk.board.times("find") == []
 
 
-async def test_a_former_try_of_long_ago_that_can_not_be_looked_for_is_told_at_once() -> None:
+async def test_unsearchable_old_try_is_reported_at_once() -> None:
     desk = Desk()
     desk.board.plan("find", ScopeMissing("missing_scope"))
     with pytest.raises(DeliveryUnknown):
@@ -207,7 +207,7 @@ async def test_a_former_try_of_long_ago_that_can_not_be_looked_for_is_told_at_on
     assert asyncio.get_running_loop().time() == 0.0
 
 
-async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> None:
+async def test_unanswered_post_is_found_not_repeated() -> None:
     desk = Desk()
     desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     await desk.post()
@@ -215,14 +215,14 @@ async def test_a_post_that_arrived_unanswered_is_found_and_not_repeated() -> Non
     assert desk.stored == [(MessageTs("1.0"), None)]
 
 
-async def test_of_two_replies_begun_in_the_same_moment_the_one_is_not_taken_for_the_other() -> None:
+async def test_simultaneous_replies_have_distinct_marks() -> None:
     desk = Desk()
     await desk.post("one", slot=ReplyKind("1"))
     await desk.post("other", slot=ReplyKind("2"), tried_at=desk.tries[0])
     assert desk.held == ["one", "other"]
 
 
-async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer_arrive() -> None:
+async def test_lost_post_is_repeated_after_last_search() -> None:
     desk = Desk()
     desk.board.plan("post", OutcomeUnknown("ServerDisconnectedError"))
     await desk.post()
@@ -231,7 +231,7 @@ async def test_a_post_that_did_not_arrive_is_repeated_only_when_it_can_no_longer
     assert desk.held == ["hello"]
 
 
-async def test_without_the_history_an_unanswered_post_is_not_repeated() -> None:
+async def test_unsearchable_unanswered_post_is_not_repeated() -> None:
     desk = Desk()
     desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     desk.board.plan("find", ScopeMissing("missing_scope"))
@@ -240,14 +240,14 @@ async def test_without_the_history_an_unanswered_post_is_not_repeated() -> None:
     assert desk.held == ["hello"]
 
 
-async def test_a_try_of_a_former_process_is_looked_for_before_anything_is_posted() -> None:
+async def test_earlier_try_is_searched_for_first() -> None:
     desk = Desk()
     await desk.post()
     await desk.post(tried_at=desk.tries[0])
     assert desk.held == ["hello"]
 
 
-async def test_a_try_of_a_former_process_that_never_arrived_is_made_again() -> None:
+async def test_earlier_try_that_never_arrived_is_repeated() -> None:
     desk = Desk()
     await desk.post(tried_at=START - timedelta(minutes=5))
     assert desk.held == ["hello"]
@@ -264,7 +264,7 @@ async def test_reply_to_deleted_card_is_not_posted_again(started_at: datetime | 
     assert desk.held == []
 
 
-async def test_the_look_itself_may_fail_and_is_repeated() -> None:
+async def test_failed_search_is_repeated() -> None:
     desk = Desk()
     desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     desk.board.plan(
@@ -274,14 +274,14 @@ async def test_the_look_itself_may_fail_and_is_repeated() -> None:
     assert desk.held == ["hello"]
 
 
-async def test_when_slack_asks_to_wait_it_is_waited_for() -> None:
+async def test_retry_after_is_respected() -> None:
     desk = Desk()
     desk.board.plan("post", SlackBusy("rate_limited", 30.0))
     await desk.post()
     assert desk.board.times("post") == [0.0, 30.0]
 
 
-async def test_a_refused_form_gives_way_to_a_plainer_one() -> None:
+async def test_refused_variant_falls_back_to_plainer() -> None:
     desk = Desk()
     desk.board.plan("post", PayloadRefused("invalid_blocks"))
     await desk.post("rich", "plain")
@@ -289,7 +289,7 @@ async def test_a_refused_form_gives_way_to_a_plainer_one() -> None:
     assert desk.stored == [(MessageTs("1.0"), Message("plain").fingerprint)]
 
 
-async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
+async def test_refused_block_is_remembered() -> None:
     desk = Desk()
     task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
     plain = Message("step 1, plain", ({"type": "section"},))
@@ -299,7 +299,7 @@ async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() ->
     assert desk.palette.supported((task, plain)) == (plain,)
 
 
-async def test_a_revoked_token_is_waited_out_at_an_easy_pace() -> None:
+async def test_revoked_token_backs_off_to_a_minute() -> None:
     desk = Desk()
     desk.board.plan("post", *[TokenRefused("token_revoked")] * 20)
     await desk.post()
@@ -308,14 +308,14 @@ async def test_a_revoked_token_is_waited_out_at_an_easy_pace() -> None:
     assert times[-1] - times[-2] == 60.0
 
 
-async def test_a_place_that_is_closed_to_the_bot_is_told_at_once() -> None:
+async def test_closed_channel_is_reported_at_once() -> None:
     desk = Desk()
     desk.board.closed.add(HERE)
     with pytest.raises(NotAllowedHere):
         await desk.post()
 
 
-async def test_a_cancelled_caller_leaves_a_post_under_way_to_its_end() -> None:
+async def test_cancelled_caller_does_not_stop_post() -> None:
     desk = Desk()
     task = asyncio.create_task(desk.post())
     while not desk.held:
@@ -326,7 +326,7 @@ async def test_a_cancelled_caller_leaves_a_post_under_way_to_its_end() -> None:
     assert len(desk.stored) == 1
 
 
-async def test_nothing_is_posted_when_the_try_can_not_be_stored() -> None:
+async def test_nothing_is_posted_without_stored_start() -> None:
     desk = Desk()
     desk.intents_are_unconfirmed = True
     with pytest.raises(StoreUnavailable):
@@ -351,7 +351,7 @@ FAILURES = st.lists(
 
 
 @given(failures=FAILURES)
-async def test_whatever_fails_in_whatever_order_slack_holds_it_exactly_once(
+async def test_any_failures_leave_exactly_one_post(
     failures: list[tuple[SlackError, bool]],
 ) -> None:
     desk = Desk()
@@ -362,7 +362,7 @@ async def test_whatever_fails_in_whatever_order_slack_holds_it_exactly_once(
     assert len(desk.stored) == 1
 
 
-async def test_a_try_whose_intent_was_stored_unconfirmed_and_that_was_not_made_needs_no_look() -> None:
+async def test_unconfirmed_start_without_post_needs_no_search() -> None:
     """The database took the intent and could not say so: this process knows that it posted nothing."""
     desk = Desk()
     desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
@@ -374,7 +374,7 @@ async def test_a_try_whose_intent_was_stored_unconfirmed_and_that_was_not_made_n
     assert desk.held == ["hello"]
 
 
-async def test_what_another_process_stored_unconfirmed_has_to_be_looked_for() -> None:
+async def test_unconfirmed_start_elsewhere_is_searched_for() -> None:
     desk = Desk()
     desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
     desk.intents_are_unconfirmed = True

@@ -98,7 +98,7 @@ class SlowLedger(FreeLedger):
         return due - time if due > time else await super().take(budget, rate, urgent=urgent)
 
 
-async def test_a_look_that_slack_holds_already_costs_nothing() -> None:
+async def test_unchanged_content_costs_no_edit() -> None:
     async with Easel().running() as easel:
         easel.show("first")
         await asyncio.sleep(60)
@@ -213,7 +213,7 @@ async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() ->
     assert easel.palette.supported((task, plain)) == (plain,)
 
 
-async def test_a_form_that_slack_takes_at_once_teaches_nothing() -> None:
+async def test_accepted_variant_teaches_nothing() -> None:
     async with Easel().running() as easel:
         card, ts = easel.cards[0]
         forms = (Message("step 1", ({"type": "task_card"},)), Message("step 1, plain"))
@@ -222,14 +222,14 @@ async def test_a_form_that_slack_takes_at_once_teaches_nothing() -> None:
 
 
 @pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])
-async def test_a_card_that_is_gone_is_given_up_and_remembered_as_gone(error: SlackError) -> None:
+async def test_gone_card_is_remembered(error: SlackError) -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", error)
         assert not await easel.finish("done")
     assert easel.watches.rows[easel.cards[0][0].id].is_message_gone
 
 
-async def test_while_the_database_is_down_a_look_waits_and_is_drawn_after_it() -> None:
+async def test_update_waits_for_database() -> None:
     async with Easel().running() as easel:
         easel.watches.error = StoreUnavailable("locked")
         finishing = asyncio.create_task(easel.finish("done"))
@@ -240,7 +240,7 @@ async def test_while_the_database_is_down_a_look_waits_and_is_drawn_after_it() -
     assert easel.edits() == ["done"]
 
 
-async def test_a_look_that_was_drawn_and_could_not_be_stored_is_not_taken_for_the_one_before() -> None:
+async def test_unstored_edit_invalidates_fingerprint() -> None:
     async with Easel().running() as easel:
 
         def database_goes_down() -> None:
@@ -255,7 +255,7 @@ async def test_a_look_that_was_drawn_and_could_not_be_stored_is_not_taken_for_th
     assert easel.edits() == ["nobody follows this", "first"]
 
 
-async def test_while_an_edit_is_under_way_the_table_claims_no_look() -> None:
+async def test_edit_in_flight_has_no_fingerprint() -> None:
     async with Easel().running() as easel:
         card, _ = easel.cards[0]
         claimed: list[str | None] = []
@@ -264,13 +264,13 @@ async def test_while_an_edit_is_under_way_the_table_claims_no_look() -> None:
     assert claimed == [None]
 
 
-async def test_what_is_shown_is_remembered_for_the_next_start() -> None:
+async def test_shown_fingerprint_survives_restart() -> None:
     async with Easel().running() as easel:
         assert await easel.finish("done")
     assert easel.watches.rows[easel.cards[0][0].id].shown_fingerprint == Message("done").fingerprint
 
 
-async def test_after_an_unanswered_edit_nobody_trusts_what_the_card_showed_before() -> None:
+async def test_unanswered_edit_invalidates_earlier_content() -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.show("second")
@@ -280,7 +280,7 @@ async def test_after_an_unanswered_edit_nobody_trusts_what_the_card_showed_befor
     assert easel.edits() == ["second", "first"]
 
 
-async def test_a_refusal_of_an_overtaken_look_does_not_make_the_newer_one_plainer() -> None:
+async def test_refusal_of_replaced_update_keeps_newer_rich() -> None:
     async with Easel().running() as easel:
         card, ts = easel.cards[0]
         newer = (Message("rich"), Message("plain"))
@@ -297,7 +297,7 @@ async def test_a_refusal_of_an_overtaken_look_does_not_make_the_newer_one_plaine
     assert easel.edits() == ["rich"]
 
 
-async def test_after_the_last_look_is_decided_no_other_one_is_drawn() -> None:
+async def test_no_update_follows_a_final_one() -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", SlackUnreachable("no_connection"))
         finishing = asyncio.create_task(easel.finish("done"))
@@ -308,13 +308,13 @@ async def test_after_the_last_look_is_decided_no_other_one_is_drawn() -> None:
     assert easel.edits() == ["done"]
 
 
-async def test_a_defect_over_one_card_does_not_end_the_drawing_of_the_others() -> None:
+async def test_defect_affects_one_card_only() -> None:
     async with Easel(cards=2).running() as easel:
         easel.board.plan("update", ZeroDivisionError())  # type: ignore[arg-type]
         assert all(await asyncio.gather(easel.finish("done", 0), easel.finish("done", 1)))
 
 
-async def test_a_card_that_another_process_has_taken_over_is_not_edited() -> None:
+async def test_card_owned_elsewhere_is_not_edited() -> None:
     async with Easel().running() as easel:
         easel.show("second")
         await easel.watches.claim(JOB)
@@ -323,7 +323,7 @@ async def test_a_card_that_another_process_has_taken_over_is_not_edited() -> Non
     assert easel.board.times("update") == []
 
 
-async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the_card() -> None:
+async def test_final_update_raises_ownership_lost() -> None:
     async with Easel().running() as easel:
         await easel.watches.claim(JOB)
         with pytest.raises(OwnershipLost):
@@ -332,7 +332,7 @@ async def test_whoever_waits_for_a_last_look_learns_that_another_process_has_the
     assert easel.edits() == []
 
 
-async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_process() -> None:
+async def test_ownership_lost_during_edit_marks_stale() -> None:
     async with Easel().running() as easel:
         card, _ = easel.cards[0]
         easel.board.on_update = easel.taken_over
@@ -346,7 +346,7 @@ async def test_a_card_lost_while_its_edit_was_under_way_is_left_to_the_other_pro
     )
 
 
-async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> None:
+async def test_regained_card_is_updated_again() -> None:
     async with Easel().running() as easel:
         claim, _ = await easel.watches.claim(JOB)
         with pytest.raises(OwnershipLost):
@@ -356,7 +356,7 @@ async def test_a_card_that_was_lost_and_is_taken_up_again_is_drawn_again() -> No
     assert easel.edits() == ["done"]
 
 
-async def test_of_two_last_looks_the_second_comes_after_the_first_and_both_are_heard_of() -> None:
+async def test_final_updates_run_in_order() -> None:
     """Retry can be pressed before Slack has answered the edit that showed the button."""
     easel = Easel()
     async with easel.running():
@@ -373,7 +373,7 @@ async def test_of_two_last_looks_the_second_comes_after_the_first_and_both_are_h
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-async def test_an_edit_that_comes_after_the_last_one_of_a_successor_is_mended(is_closed: bool) -> None:
+async def test_late_edit_after_successor_is_mended(is_closed: bool) -> None:
     """Its process was paused between the look at the claim and the request; the job's end was shown meanwhile."""
     easel = Easel()
     async with easel.running():
@@ -422,7 +422,7 @@ async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
         assert easel.watches.rows[card.id].shown_fingerprint == NEEDS_REDRAW
 
 
-async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once_it_finds_out() -> None:
+async def test_unanswered_edit_of_replaced_process_marks_stale() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
@@ -434,9 +434,7 @@ async def test_an_unanswered_edit_of_a_process_that_was_replaced_is_doubted_once
         assert (row.shown_fingerprint, row.closed_at, row.ended) == (NEEDS_REDRAW, None, True)
 
 
-async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it_before_it_was_stored() -> (
-    None
-):
+async def test_final_update_is_repeated_if_marked_stale() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
@@ -452,7 +450,7 @@ async def test_a_last_look_is_drawn_once_more_if_a_late_edit_may_have_covered_it
     assert (row.shown_fingerprint, row.ended) == (Message("failed").fingerprint, True)
 
 
-async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_was_ended() -> None:
+async def test_unanswered_final_edit_marks_stale_after_cancel() -> None:
     easel = Easel()
     async with easel.running():
         (card, _) = easel.cards[0]
@@ -473,7 +471,7 @@ async def test_an_unanswered_last_look_is_doubted_though_whoever_waited_for_it_w
     assert (row.shown_fingerprint, row.closed_at) == (NEEDS_REDRAW, None)
 
 
-async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_answered() -> None:
+async def test_late_edit_marks_stale_after_outage() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
@@ -491,7 +489,7 @@ async def test_a_late_edit_is_doubted_though_the_database_was_away_when_it_was_a
         assert easel.watches.rows[card.id].closed_at is None
 
 
-async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_nobody() -> None:
+async def test_late_edit_keeps_new_owner() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
@@ -501,7 +499,7 @@ async def test_a_late_edit_of_a_card_that_is_drawn_on_elsewhere_takes_it_from_no
     assert easel.watches.rows[card.id].token == FencingToken("another")
 
 
-async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -> None:
+async def test_update_uses_newest_fencing_token() -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", SlackUnreachable("no_connection"))
         easel.show("second")
@@ -513,7 +511,7 @@ async def test_a_wish_is_drawn_with_the_claim_of_the_follow_that_wished_last() -
     assert easel.edits() == ["second"]
 
 
-async def test_the_loss_of_one_card_does_not_touch_the_others() -> None:
+async def test_lost_card_does_not_affect_others() -> None:
     async with Easel(cards=2).running() as easel:
         card, _ = easel.cards[0]
         easel.watches.rows[card.id] = replace(card, token=FencingToken("another"))
@@ -525,7 +523,7 @@ async def test_the_loss_of_one_card_does_not_touch_the_others() -> None:
 # What is counted
 
 
-async def test_an_edit_counts_as_sent_and_a_look_that_a_newer_one_replaced_as_coalesced() -> None:
+async def test_replaced_updates_count_as_coalesced() -> None:
     async with Easel().running() as easel:
         for number in range(5):
             easel.show(f"look {number}")
@@ -534,7 +532,7 @@ async def test_an_edit_counts_as_sent_and_a_look_that_a_newer_one_replaced_as_co
         assert (easel.meter.sent, easel.meter.coalesced) == (1, 4)
 
 
-async def test_a_look_that_is_wished_for_again_is_not_coalesced() -> None:
+async def test_repeated_update_is_not_coalesced() -> None:
     async with Easel().running() as easel:
         for _ in range(5):
             easel.show("the same")
@@ -542,7 +540,7 @@ async def test_a_look_that_is_wished_for_again_is_not_coalesced() -> None:
         assert (easel.meter.sent, easel.meter.coalesced) == (1, 0)
 
 
-async def test_a_look_that_is_replaced_while_it_is_sent_counts_as_sent_only() -> None:
+async def test_update_replaced_in_flight_counts_as_sent() -> None:
     async with Easel().running() as easel:
         easel.board.on_update = lambda: easel.show("newer") if len(easel.edits()) == 0 else None
         easel.show("sent")
@@ -551,7 +549,7 @@ async def test_a_look_that_is_replaced_while_it_is_sent_counts_as_sent_only() ->
         assert (easel.meter.sent, easel.meter.coalesced) == (2, 0)
 
 
-async def test_an_edit_that_slack_does_not_take_is_not_counted_until_it_does() -> None:
+async def test_refused_edit_is_counted_when_accepted() -> None:
     async with Easel().running() as easel:
         easel.board.plan("update", SlackBusy("ratelimited", 5.0))
         easel.show("look")
