@@ -81,8 +81,8 @@ from bot.domain.questions import (
     QuestionId,
     Submitted,
     Webhook,
-    ask_id,
     first_reading,
+    question_id,
 )
 from bot.domain.results import GENERATE_QUERY, SUMMARIZE, JobResult, QueryData, Step
 from bot.domain.text import INVISIBLE, strip_control_chars

@@ -1,4 +1,4 @@
-"""What is asked of Omni: a question, what comes of it, and what a person may choose for it."""
+"""Questions to Omni: what is submitted, what Omni returns, and the record kept until there is a card."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,15 +9,15 @@ from bot.domain.cards import CardId, ChannelRef, UserId
 from bot.domain.jobs import Job, JobId, JobState
 
 OmniUserId = NewType("OmniUserId", str)
-"""An Omni user's UUID, as SCIM and `?userId=` know it."""
+"""UUID of an Omni user, as in SCIM and `?userId=`."""
 
 ModelId = NewType("ModelId", str)
-"""An Omni model's UUID."""
+"""UUID of an Omni model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where Omni is to tell by itself how a job goes on, and what it signs that with."""
+    """The address and signing secret of a job's webhook events."""
 
     url: str
     secret: str = field(repr=False)
@@ -25,32 +25,32 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to submit as an AI job."""
+    """A question to submit as an AI job."""
 
     prompt: str = field(repr=False)
     model: ModelId
     topic: str | None = None
-    """None: Omni picks one."""
+    """None: Omni chooses one."""
     conversation: str | None = None
-    """The chat to go on in; None: a new one."""
+    """None: a new conversation."""
     as_user: OmniUserId | None = None
-    """In whose name, and so with whose permissions, it runs; None: whoever made the key."""
+    """The Omni user whose permissions the job has. None: the owner of the API key."""
     webhook: Webhook | None = None
-    """None: Omni tells nothing by itself."""
+    """None: Omni sends no webhook events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Omni has taken the question."""
+    """Omni's response to an accepted question."""
 
     job: JobId
     conversation: str | None
-    """None where Omni left it out; the job's status says it too."""
+    """None if Omni left it out. The job's status has it too."""
     chat_url: str | None = field(default=None, repr=False)
 
 
 def first_reading(submitted: Submitted, question: Question, now: datetime) -> Job:
-    """What is known of a job that Omni has just taken, without asking for it."""
+    """Return the first snapshot of a submitted job, without a request."""
     return Job(
         id=submitted.job,
         state=JobState.QUEUED,
@@ -67,42 +67,44 @@ def first_reading(submitted: Submitted, question: Question, now: datetime) -> Jo
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that questions can be asked of."""
+    """An Omni model that questions can be asked of."""
 
     id: ModelId
     name: str
 
 
 QuestionId = NewType("QuestionId", str)
-"""Ours: a UUID; of one thing that Slack delivers always the same, so that it is asked once."""
+"""UUID of a pending question. The same for every delivery of a Slack request, so that it is asked once."""
 
 _DELIVERIES = UUID("5d1c8f0e-6a5b-4a8b-9a55-0f0c6f3f1f6e")
-"""The namespace of the ids of what Slack delivers."""
+"""UUID namespace of the question ids."""
 
 
-def ask_id(channel: ChannelRef, delivery: str) -> QuestionId:
-    """Always the same for what is delivered, in whatever process."""
-    named = uuid5(_DELIVERIES, f"{channel.team} {channel.id} {delivery}") if delivery else uuid4()
-    return QuestionId(str(named))
+def question_id(channel: ChannelRef, request_id: str) -> QuestionId:
+    """Return the id for a Slack request, the same in every process. A random one without a request id."""
+    uuid = uuid5(_DELIVERIES, f"{channel.team} {channel.id} {request_id}") if request_id else uuid4()
+    return QuestionId(str(uuid))
 
 
 @dataclass(frozen=True, slots=True)
 class PendingQuestion:
-    """That somebody has asked; never what. Until it has a job, or was told of, some process has it in hand: it looks up
-    whether they may and whom to ask, submits it, or waits for its turn. A follow is one too, until it has a watch."""
+    """The record of a request in progress, without its prompt: a question, or a job to follow that has no card yet.
+
+    One process works on it until it has a job or its user was notified.
+    """
 
     id: QuestionId
     place: ChannelRef
-    """Where it was asked."""
+    """The channel of the request."""
     user: UserId
     asked_at: datetime
     touched_at: datetime
-    """When the process that has it in hand last said so."""
+    """The last heartbeat of the process that works on it."""
     model: ModelId | None = None
-    """What the person has chosen, where they have."""
+    """The model that the user chose, if any."""
     retry_of: CardId | None = None
-    """The card whose question is asked again."""
+    """The card whose question is retried."""
     job: JobId | None = None
-    """What Omni has made of it; of a follow, the job that is followed."""
+    """The submitted or followed job."""
     follow: str | None = None
-    """What is to be followed: a job's id, or a chat's after `chat/`. None: it is a question."""
+    """The job id to follow, or a conversation id after `chat/`. None: it is a question."""

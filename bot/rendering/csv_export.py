@@ -1,4 +1,4 @@
-"""Omni's CSV: its rows, the numbers among them, and the file that is safe to open in a spreadsheet."""
+"""Read Omni's CSV, and write CSV files that are safe to open in a spreadsheet."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from io import StringIO
 from math import isfinite
 
 LONGEST_CELL = 16 * 1024 * 1024
-"""Characters. No cell is longer than the body that it came in; the module's own limit is 128 KiB."""
+"""Characters. As long as the largest response body; the default of `csv` is 128 KiB."""
 csv.field_size_limit(LONGEST_CELL)
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -16,41 +16,41 @@ BYTE_ORDER_MARK = "\ufeff"
 _FORMULA = re.compile(
     r"(?:\A|(?<=[;|\t\r\n]))(?=[ \u00a0\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])|\A(?=[ \u00a0]*[\t\r\n])"
 )
-"""Where a formula may begin in a cell; the last four signs are the full-width forms. Not only at its start: a
-spreadsheet whose list separator is the semicolon, say, heeds no quotes behind a comma, and reads `"a","b;=c"` as
-`a,"b` and `=c"`. Source: owasp.org/www-community/attacks/CSV_Injection."""
+"""Where a formula may begin in a cell; the last four signs are full-width. Not only at its start: a spreadsheet with
+the semicolon as list separator ignores quotes after a comma, and reads `"a","b;=c"` as `a,"b` and `=c"`.
+Source: owasp.org/www-community/attacks/CSV_Injection."""
 _CURRENCY = "[$€£¥]?"
 _PLAIN_NUMBER = re.compile(rf"[+-]?{_CURRENCY}(?:\d[\d,]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?%?", re.ASCII)
 _COUNTED = re.compile(
     rf"([+-]?){_CURRENCY}((?:0|[1-9]\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.\d+)?)%?", re.ASCII
 )
 _MOST_DIGITS = 15
-"""A number with more digits is an id, and a float would not hold it."""
+"""A number with more digits is treated as an id. A float could not hold it exactly."""
 
 Row = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The beginning of a table. All rows are as long as the heading."""
+    """The first rows of a table. All are as long as the header."""
 
     heading: Row
     rows: tuple[Row, ...]
     total: int
-    """How many rows there are without the heading, also those that are not here."""
+    """Number of rows in the whole table, without the header."""
 
     @property
     def are_all(self) -> bool:
-        """Whether nothing was left out."""
+        """Whether this is the whole table."""
         return len(self.rows) == self.total
 
     def first(self, most: int) -> "Rows":
-        """The first `most` of them."""
+        """Return only the first `most` rows."""
         return Rows(self.heading, self.rows[:most], self.total)
 
 
 def read_rows(text: str, most: int) -> Rows:
-    """The heading and the first `most` rows of a CSV text; short rows are filled up, blank lines left out."""
+    """Return the header and the first `most` rows of a CSV text. Fills short rows and skips blank lines."""
     lines = _lines(text)
     heading = tuple(next(lines, []))
     kept: list[Row] = []
@@ -64,9 +64,9 @@ def read_rows(text: str, most: int) -> Rows:
 
 
 def number(cell: str) -> float | None:
-    """The number that a cell is, however Omni formatted it (`678,994.41`, `$12.50`, `4%`); None for anything else.
+    """Return the number in a cell, in any of Omni's formats (`678,994.41`, `$12.50`, `4%`), or None.
 
-    `007` and numbers of more than 15 digits are none: they name something.
+    `007` and numbers of more than 15 digits are ids, not numbers.
     """
     found = _COUNTED.fullmatch(cell.strip())
     if found is None:
@@ -79,18 +79,17 @@ def number(cell: str) -> float | None:
 
 
 def harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: what might be one gets a leading apostrophe.
+    """Put an apostrophe before anything in a cell that a spreadsheet may treat as a formula.
 
-    Plain numbers such as `-12.5` and `+3` stay what they are.
+    Plain numbers such as `-12.5` and `+3` stay unchanged.
     """
     return cell if _PLAIN_NUMBER.fullmatch(cell.strip(" ")) else _FORMULA.sub("'", cell)
 
 
 def csv_file(text: str) -> bytes:
-    """Return a CSV text as a file for spreadsheets: harmless cells, each in quotes, RFC 4180 line ends, UTF-8 with a
-    byte order mark.
+    """Return a CSV text as a file for spreadsheets, empty if there are no rows.
 
-    Empty where there is nothing in it.
+    Cells are harmless and quoted, line ends as in RFC 4180, the encoding UTF-8 with a byte order mark.
     """
     written = StringIO()
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows(

@@ -1,7 +1,7 @@
-"""A query's rows as Slack's blocks for data: a table that people sort and page through, and a chart.
+"""Render the rows of a query as Slack's data table and chart blocks.
 
-Limits: docs.slack.dev/reference/block-kit/blocks/data-table-block and data-visualization-block. Editions of those
-pages disagree about some (101 or 201 rows, 6 or 12 series); the smaller numbers hold here.
+Limits: docs.slack.dev/reference/block-kit/blocks/data-table-block and data-visualization-block. Versions of those pages
+differ about some limits (101 or 201 rows, 6 or 12 series). The smaller ones are used here.
 """
 
 import re
@@ -11,10 +11,10 @@ from bot.rendering.csv_export import Row, Rows, number, read_rows
 from bot.rendering.markdown.sanitize import without_pings
 
 MOST_ROWS = 100
-"""Rows of a table without the heading."""
+"""Rows of a table, without the header."""
 MOST_COLUMNS = 20
 LONGEST_TABLE = 7_000
-"""Characters in all cells. Slack's own limit is 20,000, but it has refused messages of about 11,000 in all."""
+"""Characters in all cells. Slack documents 20,000, but has refused messages of about 11,000."""
 MOST_POINTS = 20
 MOST_SERIES = 6
 LONGEST_LABEL = 20
@@ -23,13 +23,16 @@ _LONGEST_CELL = 200
 _LONGEST_NAME = 100
 _ROWS_PER_PAGE = 10
 _EMPTY = "\u200b"
-"""Stands in an empty cell, which Slack refuses; unlike a space it is not trimmed away again."""
+"""Shown in an empty cell, because Slack refuses one. Unlike a space, it is not trimmed."""
 _DAY_OR_MONTH = re.compile(r"\d{4}-\d{2}(?:-\d{2})?(?:[T ][\d:.]+Z?)?|\d{4}(?:-?Q[1-4])?", re.ASCII)
 
 
 def table(rows: Rows, caption: str) -> Block | None:
-    """The rows as a table; None where there are none, or more of anything than Slack draws."""
-    cells = [[_named(cell) for cell in rows.heading], *([_cell(cell) for cell in row] for row in rows.rows)]
+    """Render the rows as a table. None without rows, or beyond Slack's limits."""
+    cells = [
+        [_header_cell(cell) for cell in rows.heading],
+        *([_cell(cell) for cell in row] for row in rows.rows),
+    ]
     characters = sum(len(cell["text"]) for row in cells for cell in row)
     if not rows.rows or len(rows.rows) > MOST_ROWS or len(rows.heading) > MOST_COLUMNS:
         return None
@@ -44,9 +47,9 @@ def table(rows: Rows, caption: str) -> Block | None:
 
 
 def chart(query: QueryData) -> Block | None:
-    """A query drawn by Slack itself, where all of it suits that: one column of labels, the others numbers.
+    """Render a query as a chart: a line for ordered dates, otherwise bars.
 
-    A line for days, months and years in order, else bars.
+    None unless the first column holds unique labels, the others numbers, and all of it is within Slack's limits.
     """
     if query.csv is None or query.is_truncated:
         return None
@@ -55,7 +58,7 @@ def chart(query: QueryData) -> Block | None:
     names = [_label(name) for name in rows.heading[1:]]
     if not rows.are_all or not 2 <= len(labels) <= MOST_POINTS or not 1 <= len(names) <= MOST_SERIES:
         return None
-    if not _are_labels(labels) or not _are_labels(names):
+    if not _are_unique_labels(labels) or not _are_unique_labels(names):
         return None
     series = []
     for column, name in enumerate(names, start=1):
@@ -64,33 +67,33 @@ def chart(query: QueryData) -> Block | None:
             return None
         points = [{"label": label, "value": value} for label, value in zip(labels, values, strict=True)]
         series.append({"name": name, "data": points})
-    is_course = labels == sorted(labels) and all(map(_DAY_OR_MONTH.fullmatch, labels))
+    is_time_series = labels == sorted(labels) and all(map(_DAY_OR_MONTH.fullmatch, labels))
     axis = {"categories": labels} | ({"x_label": heading} if (heading := _label(rows.heading[0])) else {})
-    drawn = {"type": "line" if is_course else "bar", "series": series, "axis_config": axis}
+    content = {"type": "line" if is_time_series else "bar", "series": series, "axis_config": axis}
     title = one_line(query.name or "", LONGEST_TITLE) or "Data"
-    return {"type": "data_visualization", "title": title, "chart": drawn}
+    return {"type": "data_visualization", "title": title, "chart": content}
 
 
 def one_line(text: str, limit: int) -> str:
-    """A text for where Slack formats nothing: on one line, without pings, at most `limit` characters."""
+    """Return a text as one line of plain text: without mentions, at most `limit` characters."""
     line = without_pings(" ".join(strip_control_chars(text[: limit * 8]).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def fitting(rows: Rows) -> Rows:
-    """As many of the rows, from the first on, as a table of Slack's takes."""
+    """Return the first rows, as many as fit into a table."""
     row_lengths = [sum(min(len(cell), _LONGEST_CELL) + 1 for cell in row) for row in rows.rows[:MOST_ROWS]]
-    left = LONGEST_TABLE - sum(min(len(name), _LONGEST_NAME) + 1 for name in rows.heading)
-    fit = 0
+    available = LONGEST_TABLE - sum(min(len(name), _LONGEST_NAME) + 1 for name in rows.heading)
+    count = 0
     for length in row_lengths:
-        left -= length
-        if left < 0:
+        available -= length
+        if available < 0:
             break
-        fit += 1
-    return rows.first(fit)
+        count += 1
+    return rows.first(count)
 
 
-def _named(cell: str) -> Block:
+def _header_cell(cell: str) -> Block:
     return {"type": "raw_text", "text": one_line(cell, _LONGEST_NAME) or _EMPTY}
 
 
@@ -103,10 +106,10 @@ def _cell(cell: str) -> Block:
 
 
 def _label(cell: str) -> str:
-    """A name in a chart, whole or not at all."""
+    # Whole or empty: shortened labels might no longer be unique.
     label = one_line(cell, LONGEST_LABEL + 1)
     return label if len(label) <= LONGEST_LABEL else ""
 
 
-def _are_labels(labels: list[str] | Row) -> bool:
+def _are_unique_labels(labels: list[str] | Row) -> bool:
     return all(labels) and len(set(labels)) == len(labels)

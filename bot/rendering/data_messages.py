@@ -1,6 +1,6 @@
-"""What *Show data* puts into a card's thread: a message for each of the first queries, and a file for each.
+"""Render what *Show data* and *Show steps* post in a card's thread.
 
-A message's forms are as those of a card: richest first, the later the more certain to be taken.
+The variants of a message are ordered: the richest first, the plainest last.
 """
 
 import re
@@ -13,12 +13,12 @@ from bot.rendering.markdown.mrkdwn import clock, fenced, plain, shortened
 from bot.rendering.markdown.tables import table_of
 
 MOST_SHOWN = 3
-"""Queries that get a message of their own; the others come as files only."""
+"""Queries that get their own message. The others are only files."""
 
 MOST_FILES = 10
 
 _ROWS_OF_MANY = 20
-"""Rows shown of a query that has more than a table may have: its file has them all."""
+"""Rows shown of a query that has too many for a table. Its file has all of them."""
 
 _LONGEST_NAME = 100
 
@@ -26,20 +26,20 @@ _LONGEST_FILE_NAME = 80
 
 _LONGEST_CODE = 2_800
 
-_LONGEST_HEARD = 1_000
+_LONGEST_FALLBACK = 1_000
 
-_ROWS_HEARD = 10
+_FALLBACK_ROWS = 10
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w .,()+-]+")
 
 
 def with_rows(result: JobResult) -> list[QueryData]:
-    """The queries that have something to show: with a heading and at least one row."""
+    """Return the queries that have a header and at least one row."""
     return [query for query in result.queries if query.csv and read_rows(query.csv, 1).rows]
 
 
 def messages(queries: list[QueryData], *, with_charts: bool) -> list[tuple[Message, ...]]:
-    """The messages about the queries, each in its forms. `with_charts`: Slack may draw charts of its own."""
+    """Render a message for each query, in its variants. `with_charts`: include Slack's own charts."""
     several = len(queries) > 1
     shown = [
         _message(query, _name(query, place if several else None), with_chart=with_charts)
@@ -50,7 +50,7 @@ def messages(queries: list[QueryData], *, with_charts: bool) -> list[tuple[Messa
 
 
 def uploads(queries: list[QueryData]) -> list[Upload]:
-    """The queries' rows as CSV files, each under a name of its own."""
+    """Render each query as a CSV file with a unique name."""
     files: list[Upload] = []
     taken: set[str] = set()
     several = len(queries) > 1
@@ -66,16 +66,16 @@ def _message(query: QueryData, name: str, *, with_chart: bool) -> tuple[Message,
     rows = _shown(query)
     count = _count(query, rows.total)
     heading = section(f"*{shortened(name, _LONGEST_NAME)}* · {count}")
-    text = "\n".join([f"{shortened(name, _LONGEST_NAME)}: {count}.", _heard(rows)])
-    drawn = [block] if with_chart and (block := chart(query)) is not None else []
+    text = "\n".join([f"{shortened(name, _LONGEST_NAME)}: {count}.", _fallback_text(rows)])
+    charts = [block] if with_chart and (block := chart(query)) is not None else []
     tables = [block] if (block := table(rows, name)) is not None else []
-    forms = []
+    variants = []
     if tables:
         cut = _cut(rows, len(rows.rows))
-        if drawn:
-            forms.append(Message(text, (heading, *drawn, *tables, *cut)))
-        forms.append(Message(text, (heading, *tables, *cut)))
-    return *forms, Message(text, (heading, *_code(rows))), Message(text)
+        if charts:
+            variants.append(Message(text, (heading, *charts, *tables, *cut)))
+        variants.append(Message(text, (heading, *tables, *cut)))
+    return *variants, Message(text, (heading, *_code(rows))), Message(text)
 
 
 def _shown(query: QueryData) -> Rows:
@@ -84,26 +84,26 @@ def _shown(query: QueryData) -> Rows:
 
 
 def _code(rows: Rows) -> list[Block]:
-    """The rows as aligned text in code type, as many as one section takes."""
+    # As many rows as fit into one section.
     for most in (len(rows.rows), 10, 5, 2, 1):
         if most <= len(rows.rows):
             lines = [[one_line(cell, 100) for cell in row] for row in (rows.heading, *rows.rows[:most])]
             code = fenced(table_of(lines).aligned())
             if len(code) <= _LONGEST_CODE:
                 return [section(code), *_cut(rows, most)]
-    return [context("The rows are too wide to be shown here.")]
+    return [context("The rows are too wide to show here.")]
 
 
 def _cut(rows: Rows, shown: int) -> list[Block]:
     if shown == rows.total:
         return []
-    return [context(f"Shown here: the first {_rows(shown)} of {rows.total:,}.")]
+    return [context(f"Showing the first {_rows(shown)} of {rows.total:,}.")]
 
 
-def _heard(rows: Rows) -> str:
-    """The beginning of the rows for those who hear it, and for notifications."""
-    lines = (", ".join(filter(None, row)) for row in (rows.heading, *rows.rows[:_ROWS_HEARD]))
-    return shortened("\n".join(one_line(line, 200) for line in lines), _LONGEST_HEARD)
+def _fallback_text(rows: Rows) -> str:
+    # For notifications and screen readers.
+    lines = (", ".join(filter(None, row)) for row in (rows.heading, *rows.rows[:_FALLBACK_ROWS]))
+    return shortened("\n".join(one_line(line, 200) for line in lines), _LONGEST_FALLBACK)
 
 
 def _count(query: QueryData, n_rows: int) -> str:
@@ -120,14 +120,13 @@ def _rows(count: int) -> str:
 
 def _and_more(more: int, total: int) -> Message:
     queries = "1 more query has" if more == 1 else f"{more} more queries have"
-    told = f"{queries} rows, too many to show them all here."
+    text = f"{queries} rows, too many to show here."
     if total > MOST_FILES:
-        told += f" Files are made of the first {MOST_FILES}; the others are in Omni."
-    return Message(told, (section(told),))
+        text += f" The first {MOST_FILES} are attached as files; the others are in Omni."
+    return Message(text, (section(text),))
 
 
 def _name(query: QueryData, place: int | None) -> str:
-    """What a query is called; where Omni gave it no name, by its place among several."""
     return " ".join((query.name or "").split()) or ("Query" if place is None else f"Query {place}")
 
 
@@ -144,7 +143,7 @@ MOST_STEPS = 40
 
 _LONGEST_MESSAGE = 300
 
-_MOST_READ = 1_200
+_MOST_PARSED = 1_200
 
 _LONGEST_QUERY = 100
 
@@ -154,7 +153,7 @@ _LONGEST = 7_000
 
 _LONGEST_TEXT = 2_500
 
-_WORDS = {
+_ACTIONS = {
     "generate_query": "Ran a query",
     SUMMARIZE: "Wrote the answer",
     "inspect_model": "Looked at the model",
@@ -165,11 +164,11 @@ _WORDS = {
     "create_app": "Built an app",
     "create_app_from_chat": "Built an app",
 }
-"""The types of action seen live (exploreomni/OmniKit), in words; another is shown as it is called."""
+"""Labels of the action types seen in Omni (exploreomni/OmniKit). Other types are shown by their name."""
 
 
 def steps_message(result: JobResult) -> tuple[Message, ...] | None:
-    """The steps in the forms of a message; None where Omni tells none."""
+    """Render the steps as the variants of a message. None without steps."""
     if not result.steps:
         return None
     lines = _within(
@@ -178,20 +177,19 @@ def steps_message(result: JobResult) -> tuple[Message, ...] | None:
     count = "1 step" if len(result.steps) == 1 else f"{len(result.steps)} steps"
     more = _more(len(result.steps) - len(lines))
     blocks = [section(f"*What the AI did* · {count}"), *map(section, _sections([*lines, *more]))]
-    heard = _within(lines, _LONGEST_TEXT)
-    text = "\n".join([f"What the AI did, in {count}:", *heard, *_more(len(result.steps) - len(heard))])
+    shown = _within(lines, _LONGEST_TEXT)
+    text = "\n".join([f"What the AI did, in {count}:", *shown, *_more(len(result.steps) - len(shown))])
     return Message(text, tuple(blocks)), Message(text)
 
 
 def _line(place: int, step: Step) -> str:
-    # Slack would make a list of "1." of its own accord only in Markdown, not here.
-    words = _WORDS.get(step.type) or _type(step.type)
+    action = _ACTIONS.get(step.type) or _type(step.type)
     query = f" “{shortened(' '.join(step.query.split()), _LONGEST_QUERY)}”" if step.query else ""
-    # A summary repeats the whole answer, which stands on the card.
-    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message, _MOST_READ).split())
+    # A summary repeats the whole answer, which is on the card.
+    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message, _MOST_PARSED).split())
     at = f" · {clock(step.at)}" if step.at is not None else ""
-    told = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
-    return f"{place}. *{words}*{query}{told}{at}"
+    message = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
+    return f"{place}. *{action}*{query}{message}{at}"
 
 
 def _type(name: str) -> str:
@@ -203,7 +201,6 @@ def _more(left_out: int) -> list[str]:
 
 
 def _within(lines: list[str], limit: int) -> list[str]:
-    """As many of the lines as fit into so many characters."""
     length = 0
     for place, line in enumerate(lines):
         length += len(line) + 1
@@ -213,7 +210,6 @@ def _within(lines: list[str], limit: int) -> list[str]:
 
 
 def _sections(lines: list[str]) -> list[str]:
-    """The lines joined into texts that fit in sections."""
     texts = [lines[0]]
     for line in lines[1:]:
         joined = f"{texts[-1]}\n{line}"

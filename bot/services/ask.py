@@ -32,7 +32,7 @@ from bot.domain import (
     StoreUnavailable,
     TooManyFollows,
     UserId,
-    ask_id,
+    question_id,
 )
 from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
@@ -155,7 +155,7 @@ class AskService:
 
     def _pending(self, request_id: str, channel: ChannelRef, user: UserId) -> PendingQuestion:
         now = self._now()
-        return PendingQuestion(ask_id(channel, request_id), channel, user, now, now)
+        return PendingQuestion(question_id(channel, request_id), channel, user, now, now)
 
     async def _save(
         self, pending: PendingQuestion, prepare: Callable[[], Awaitable[PreparedQuestion]]

@@ -42,8 +42,8 @@ from bot.domain import (
     TeamId,
     TooManyFollows,
     UserId,
-    ask_id,
     parse_reference,
+    question_id,
 )
 from bot.domain.ports import CardRepository, FailedCardRepository, OmniJobs, QuestionRepository, SlackMessages
 from bot.log import Act, audit, bind_job
@@ -109,7 +109,7 @@ class FollowService:
             return replies.usage(str(error))
         now = self._now()
         follow = f"chat/{reference.id}" if isinstance(reference, Conversation) else reference
-        question = PendingQuestion(ask_id(channel, request_id), channel, user, now, now, follow=follow)
+        question = PendingQuestion(question_id(channel, request_id), channel, user, now, now, follow=follow)
         prepare = partial(self._looked_up, reference, question, private=private)
         try:
             return await self._intents.save(question, prepare, partial(self._follow_job, question))

@@ -1,4 +1,4 @@
-"""Omni's CSV into rows and numbers, and into files that no spreadsheet takes for a program."""
+"""Reading Omni's CSV, and writing files without formulas."""
 
 import csv
 import re
@@ -32,20 +32,20 @@ TEXTS = st.text(alphabet=',"\n\r=+-@\t a1\u00e9', max_size=60)
 
 
 def parsed(content: bytes, separator: str = ",") -> list[list[str]]:
-    """What a spreadsheet reads where its list separator is that one."""
+    """Return the cells that a spreadsheet with this list separator reads."""
     text = content.decode("utf-8")
     assert not text or text.startswith(BYTE_ORDER_MARK), "Excel would not take it for UTF-8"
     return list(csv.reader(StringIO(text[1:], newline=""), delimiter=separator))
 
 
 def is_formula(cell: str) -> bool:
-    """Whether a spreadsheet might calculate something. A plain number is none, also with quoted cells behind it."""
+    """Whether a spreadsheet may treat the cell as a formula. A plain number is none, also before quoted cells."""
     if cell.lstrip(" \u00a0\t\r\n")[:1] not in {*"=+-@\uff1d\uff0b\uff0d\uff20"}:
         return False
     return not PLAIN_NUMBER.match(cell)
 
 
-def test_rows_are_as_long_as_the_longest_and_all_are_counted() -> None:
+def test_short_rows_are_filled_and_all_counted() -> None:
     rows = read_rows('Product,Revenue\nSunglasses,"678,994.41"\n\nJeans\nBags,3,4\nHats,5\n', most=3)
     assert rows == Rows(
         ("Product", "Revenue", ""),
@@ -55,7 +55,7 @@ def test_rows_are_as_long_as_the_longest_and_all_are_counted() -> None:
     assert not rows.are_all and read_rows("a\n1", 1).are_all
 
 
-def test_a_cell_may_be_longer_than_the_module_allows_by_default() -> None:
+def test_long_cells_are_read() -> None:
     assert read_rows(f"a\n{'x' * 200_000}", 1).rows == (("x" * 200_000,),)
 
 
@@ -83,7 +83,7 @@ def test_a_cell_may_be_longer_than_the_module_allows_by_default() -> None:
         ("\u0663", None),
     ],
 )
-def test_what_counts_as_a_number(cell: str, value: float | None) -> None:
+def test_numbers_are_recognized(cell: str, value: float | None) -> None:
     assert number(cell) == value
 
 
@@ -91,7 +91,7 @@ def test_what_counts_as_a_number(cell: str, value: float | None) -> None:
     "cell",
     ["=1", "+A1", "-A1", "@x", "\t1", "\rx", "\nx", " =1", "\uff1d1", "-1-1", "+1+cmd", "=", "-", '"=1'],
 )
-def test_what_a_spreadsheet_might_take_for_a_formula_gets_an_apostrophe(cell: str) -> None:
+def test_possible_formula_gets_an_apostrophe(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
 
 
@@ -107,19 +107,19 @@ def test_what_a_spreadsheet_might_take_for_a_formula_gets_an_apostrophe(cell: st
         ("a,=b", "a,=b"),
     ],
 )
-def test_each_part_of_a_cell_is_made_harmless(cell: str, made: str) -> None:
+def test_each_part_of_a_cell_is_escaped(cell: str, made: str) -> None:
     assert harmless(cell) == made
 
 
 @pytest.mark.parametrize(
     "cell", ["-12.5", "+3", "-1,234.50", "-$12", "-5%", "-.5", "+1e5", "a=b", "", "1-1", "é"]
 )
-def test_numbers_and_other_words_stay_as_they_are(cell: str) -> None:
+def test_harmless_cells_stay_unchanged(cell: str) -> None:
     assert harmless(cell) == cell
 
 
 @given(CELLS)
-def test_no_cell_begins_like_a_formula_unless_it_is_a_number(cell: str) -> None:
+def test_no_escaped_cell_begins_like_a_formula(cell: str) -> None:
     made = harmless(cell)
     assert made.replace("'", "") == cell.replace("'", "")
     assert not is_formula(made)
@@ -144,7 +144,7 @@ def test_every_cell_is_quoted() -> None:
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=3), min_size=1, max_size=4))
 @example([["a", "=1+1"], ["-12.5", "x\r\ny"]])
-def test_a_file_holds_every_cell_of_the_csv_made_harmless(table: list[list[str]]) -> None:
+def test_file_holds_every_escaped_cell(table: list[list[str]]) -> None:
     written = StringIO()
     csv.writer(written).writerows(table)
     expected = [[harmless(cell) for cell in row] for row in table]
@@ -154,7 +154,7 @@ def test_a_file_holds_every_cell_of_the_csv_made_harmless(table: list[list[str]]
 
 
 @given(TEXTS)
-def test_any_text_is_rows_and_a_file(text: str) -> None:
+def test_any_text_is_readable_and_exportable(text: str) -> None:
     rows = read_rows(text, 5)
     assert {len(row) for row in rows.rows} <= {len(rows.heading)}
     content = csv_file(text)
@@ -163,5 +163,5 @@ def test_any_text_is_rows_and_a_file(text: str) -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "\n\r\n\n", BYTE_ORDER_MARK])
-def test_nothing_makes_no_file(nothing: str) -> None:
+def test_empty_csv_is_an_empty_file(nothing: str) -> None:
     assert csv_file(nothing) == b""

@@ -44,14 +44,14 @@ def block(message: Message, kind: str) -> Any:
     return found
 
 
-def test_a_small_result_is_a_table_that_sorts_its_numbers() -> None:
+def test_small_result_is_a_sortable_table() -> None:
     rows = block(forms(query())[0], "data_table")["rows"]
     assert rows[0] == [{"type": "raw_text", "text": "Product"}, {"type": "raw_text", "text": "Revenue"}]
     assert rows[1][1] == {"type": "raw_number", "value": 678994.41, "text": "678,994.41"}
     assert len(rows) == 3
 
 
-def test_the_forms_end_in_words_alone_and_each_says_the_essential_aloud() -> None:
+def test_last_variant_is_text_only() -> None:
     made = forms(query())
     assert [kinds(form) for form in made] == [
         ["section", "data_visualization", "data_table"],
@@ -65,7 +65,7 @@ def test_the_forms_end_in_words_alone_and_each_says_the_essential_aloud() -> Non
 
 
 @pytest.mark.parametrize("n_rows, shown", [(100, 100), (101, 20), (10_000, 20)])
-def test_of_many_rows_the_first_are_shown_and_that_is_said(n_rows: int, shown: int) -> None:
+def test_first_of_many_rows_are_shown(n_rows: int, shown: int) -> None:
     text = csv_of(["n", "name"], *([str(n), "x"] for n in range(n_rows)))
     message = forms(query(text))[0]
     assert len(block(message, "data_table")["rows"]) == shown + 1
@@ -82,26 +82,26 @@ def test_of_many_rows_the_first_are_shown_and_that_is_said(n_rows: int, shown: i
         ({"total_rows": 48_000}, "· 2 rows"),
     ],
 )
-def test_what_omni_truncated_is_said_to_be(more: dict[str, Any], told: str) -> None:
+def test_truncated_result_says_so(more: dict[str, Any], told: str) -> None:
     message = forms(query(**more))[0]
     assert message.blocks[0]["text"]["text"].endswith(told)
     (file,) = uploads([query(**more)])
     assert ("truncated" in file.title) == ("is_truncated" in more)
 
 
-def test_more_columns_than_a_table_has_become_text() -> None:
+def test_too_many_columns_become_text() -> None:
     made = forms(query(csv_of([f"c{n}" for n in range(21)], ["1"] * 21)))
     assert [kinds(form) for form in made] == [["section", "section"], []]
 
 
-def test_a_table_stays_within_slacks_patience_however_long_its_cells() -> None:
+def test_table_size_is_bounded() -> None:
     text = csv_of(["name"] * 20, *[["x" * 500] * 20] * 50)
     rows = fitting(read_rows(text, 100))
     assert 1 <= len(rows.rows) < 50 and table(rows, "Wide") is not None
     assert len(json.dumps(forms(query(text))[0].blocks)) < 20_000
 
 
-def test_labels_and_numbers_are_drawn_as_bars() -> None:
+def test_labels_and_numbers_are_a_bar_chart() -> None:
     drawn = chart(query())
     assert drawn is not None
     assert drawn["chart"] == {
@@ -127,12 +127,12 @@ def test_labels_and_numbers_are_drawn_as_bars() -> None:
         (["May", "June"], "bar"),
     ],
 )
-def test_a_course_of_time_is_a_line(labels: list[str], kind: str) -> None:
+def test_ordered_dates_are_a_line_chart(labels: list[str], kind: str) -> None:
     drawn = chart(query(csv_of(["when", "n"], *([label, "1"] for label in labels))))
     assert drawn is not None and drawn["chart"]["type"] == kind
 
 
-UNSUITED = {
+UNSUITABLE = {
     "one row": "a,b\nx,1",
     "no numbers": "a\nx\ny",
     "a word among the numbers": "a,b\nx,1\ny,two",
@@ -147,17 +147,16 @@ UNSUITED = {
 }
 
 
-@pytest.mark.parametrize("name", UNSUITED)
-def test_what_does_not_suit_a_chart_is_none(name: str) -> None:
-    assert chart(query(UNSUITED[name])) is None
+def test_unsuitable_rows_have_no_chart() -> None:
+    assert [name for name, text in UNSUITABLE.items() if chart(query(text)) is not None] == []
 
 
-def test_no_chart_is_drawn_of_a_part_or_where_omni_has_one() -> None:
+def test_no_chart_of_truncated_or_charted_result() -> None:
     assert chart(query(is_truncated=True)) is None
     assert kinds(forms(query(), with_charts=False)[0]) == ["section", "data_table"]
 
 
-def test_of_many_queries_some_are_shown_and_all_that_fit_are_files() -> None:
+def test_many_queries_are_shown_and_attached() -> None:
     queries = [query(name=f"Query about {n}") for n in range(12)]
     made = messages(queries, with_charts=True)
     assert len(made) == MOST_SHOWN + 1
@@ -165,7 +164,7 @@ def test_of_many_queries_some_are_shown_and_all_that_fit_are_files() -> None:
     assert len(uploads(queries)) == MOST_FILES
 
 
-def test_one_query_more_is_one() -> None:
+def test_one_more_query_is_singular() -> None:
     queries = [query(name=f"{n}") for n in range(4)]
     assert "1 more query has rows" in messages(queries, with_charts=True)[-1][0].text
 
@@ -180,13 +179,11 @@ def test_one_query_more_is_one() -> None:
         (["\u202egpj.exe", "=1", "…"], ["gpj.exe.csv", "1.csv", "query.csv"]),
     ],
 )
-def test_files_have_the_queries_names_made_safe_and_no_two_the_same(
-    names: list[str | None], files: list[str]
-) -> None:
+def test_file_names_are_safe_and_unique(names: list[str | None], files: list[str]) -> None:
     assert [file.name for file in uploads([query(name=name) for name in names])] == files
 
 
-def test_only_queries_with_rows_are_shown() -> None:
+def test_queries_without_rows_are_left_out() -> None:
     texts = [PRODUCTS, "", "Product,Revenue\n", None]
     result = JobResult(queries=tuple(QueryData("q", "success", text) for text in texts))
     assert with_rows(result) == [result.queries[0]]
@@ -205,7 +202,7 @@ def texts_of(node: object) -> list[str]:
     st.booleans(),
 )
 @example([["a"] * 3, ["<!channel>", "1", "2"], ["@here", "1", "2"]], "<@U0ADA>", False)
-def test_slack_takes_every_form_of_any_csv_and_nobody_is_pinged(
+def test_any_csv_is_valid_and_pings_no_user(
     table: list[list[str]] | str, name: str | None, is_truncated: bool
 ) -> None:
     text = table if isinstance(table, str) else csv_of(*table)

@@ -1,4 +1,4 @@
-"""What Show steps puts into a thread: one message, in words, with as many steps as it takes."""
+"""*Show steps*: one message that lists the steps within Slack's limits."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,14 +20,14 @@ def said(*steps: Step) -> str:
     return "\n".join(block["text"]["text"] for block in forms[0].blocks)
 
 
-def test_each_action_is_told_in_words_with_its_time() -> None:
-    told = said(
+def test_steps_are_listed_with_their_times() -> None:
+    text = said(
         Step("search_model", "Looking for **revenue**.", AT),
         Step("generate_query", "Run.", AT + timedelta(seconds=5), "Top products"),
         Step("summarize", "The whole answer again", None),
         Step("dream_up_app", "", None),
     )
-    assert told.split("\n") == [
+    assert text.split("\n") == [
         "*What the AI did* · 4 steps",
         f"1. *Searched the model*: Looking for revenue. · <!date^{int(AT.timestamp())}^{{time_secs}}|14:02:30 UTC>",
         f"2. *Ran a query* “Top products”: Run. · <!date^{int(AT.timestamp()) + 5}^{{time_secs}}|14:02:35 UTC>",
@@ -36,31 +36,31 @@ def test_each_action_is_told_in_words_with_its_time() -> None:
     ]
 
 
-def test_without_steps_there_is_nothing_to_tell() -> None:
+def test_no_steps_is_none() -> None:
     assert steps_message(JobResult()) is None
 
 
 @pytest.mark.parametrize("n_steps", [MOST_STEPS, MOST_STEPS + 1, 500])
-def test_what_is_left_out_is_counted(n_steps: int) -> None:
-    told = said(*[Step("inspect_model", "x")] * n_steps)
-    assert f"{MOST_STEPS}. *Looked" in told and f"{MOST_STEPS + 1}. *" not in told
-    assert ("and 1 more." in told) == (n_steps == MOST_STEPS + 1)
-    assert ("and 460 more." in told) == (n_steps == 500)
+def test_omitted_steps_are_counted(n_steps: int) -> None:
+    text = said(*[Step("inspect_model", "x")] * n_steps)
+    assert f"{MOST_STEPS}. *Looked" in text and f"{MOST_STEPS + 1}. *" not in text
+    assert ("and 1 more." in text) == (n_steps == MOST_STEPS + 1)
+    assert ("and 460 more." in text) == (n_steps == 500)
 
 
-def test_long_messages_are_shortened_and_the_whole_stays_within_limits() -> None:
-    told = said(*[Step("generate_query", "word " * 1_000, AT, "name " * 100)] * MOST_STEPS)
-    assert len(told) < 7_500 and "more." in told
-    assert all(len(line) < 600 for line in told.split("\n"))
+def test_long_messages_are_shortened() -> None:
+    text = said(*[Step("generate_query", "word " * 1_000, AT, "name " * 100)] * MOST_STEPS)
+    assert len(text) < 7_500 and "more." in text
+    assert all(len(line) < 600 for line in text.split("\n"))
 
 
-def test_a_message_shows_an_address_and_leads_nowhere() -> None:
-    told = said(
+def test_links_in_messages_are_plain_text() -> None:
+    text = said(
         Step(
             "<https://evil.example|t>", "See <https://evil.example|your bank>", AT, "<https://evil.example|q>"
         )
     )
-    assert "<http" not in told and "evil.example" in told
+    assert "<http" not in text and "evil.example" in text
 
 
 @given(
@@ -68,7 +68,7 @@ def test_a_message_shows_an_address_and_leads_nowhere() -> None:
         st.builds(Step, WORDS.filter(bool), WORDS, st.just(AT) | st.none(), WORDS | st.none()), min_size=1
     )
 )
-def test_slack_takes_whatever_the_steps_say_and_nobody_is_pinged(steps: list[Step]) -> None:
+def test_any_steps_are_valid_and_ping_no_user(steps: list[Step]) -> None:
     forms = steps_message(JobResult(steps=tuple(steps)))
     assert forms is not None
     for form in forms:

@@ -1,4 +1,4 @@
-"""Questions from Slack to Omni and back, in virtual time: each asked once at most, and none lost without a word."""
+"""Questions, follow-ups and retries in virtual time: submitted at most once, and never lost silently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ async def retry(desks: Desks) -> Message | None:
 # Asking
 
 
-async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> None:
+async def test_question_is_submitted_once_and_answered() -> None:
     stage = Stage()
     async with stage.bot() as desks:
         saved = await desks.ask_desk.ask(AskRequest(f" {QUESTION} "), HERE, ADA)
@@ -107,7 +107,7 @@ async def test_a_question_is_asked_once_and_its_card_becomes_the_answer() -> Non
 
 
 @pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
-async def test_whoever_asks_is_stored_before_anything_is_looked_up_about_them(doing: Doing) -> None:
+async def test_question_is_stored_before_any_lookup(doing: Doing) -> None:
     stage = old_card(JobState.FAILED)
     stage.access.looks_up_for_seconds = 60.0
     async with stage.bot() as desks:
@@ -119,10 +119,10 @@ async def test_whoever_asks_is_stored_before_anything_is_looked_up_about_them(do
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_once_its_person_knows(
+async def test_interrupted_lookup_is_reported_once(
     is_told: bool,
 ) -> None:
-    """Who could not be told at once is told as an orphan is; and nobody is told both."""
+    """By the stopping process, or else by recovery, but not by both."""
     stage = Stage()
     stage.access.looks_up_for_seconds = 60.0
     async with stage.bot() as desks:
@@ -139,7 +139,7 @@ async def test_a_question_whose_process_ends_while_it_is_looked_up_is_forgotten_
     assert stage.told() == ([] if is_told else [ask_replies.interrupted()])
 
 
-async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further_request() -> None:
+async def test_card_with_webhook_needs_no_poll() -> None:
     stage = Stage()
     stage.events = JobEventBus(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
     async with stage.bot() as desks:
@@ -156,7 +156,7 @@ async def test_a_question_of_whose_job_omni_tells_has_its_card_without_a_further
     assert len(stage.omni.polled) == 1
 
 
-async def test_a_question_is_stored_before_it_is_submitted() -> None:
+async def test_question_is_stored_before_submission() -> None:
     stage = Stage()
     held: list[int] = []
     stage.asking.on_submit = lambda: held.append(len(stage.asks.rows))
@@ -165,7 +165,7 @@ async def test_a_question_is_stored_before_it_is_submitted() -> None:
     assert held == [1]
 
 
-async def test_no_question_stands_in_the_table() -> None:
+async def test_prompt_is_never_stored() -> None:
     stage = Stage()
     async with stage.bot() as desks:
         await ask(desks)
@@ -181,7 +181,7 @@ async def test_no_question_stands_in_the_table() -> None:
         (None, None, None, None),
     ],
 )
-async def test_a_model_is_the_chosen_one_or_the_last_one_or_the_operators(
+async def test_model_is_chosen_or_last_or_default(
     chosen: str | None, last: str | None, default: ModelId | None, asked: str | None
 ) -> None:
     stage = Stage()
@@ -198,7 +198,7 @@ async def test_a_model_is_the_chosen_one_or_the_last_one_or_the_operators(
     assert said(line) == ("" if asked else ask_replies.no_model())
 
 
-async def test_a_question_is_asked_in_the_name_of_who_asks() -> None:
+async def test_question_runs_as_the_users_omni_user() -> None:
     stage = Stage()
     stage.access.omni_user = OmniUserId("ada in omni")
     async with stage.bot() as desks:
@@ -207,7 +207,7 @@ async def test_a_question_is_asked_in_the_name_of_who_asks() -> None:
 
 
 @pytest.mark.parametrize("why", ["wished", "shared"])
-async def test_a_card_goes_to_direct_messages_where_it_is_wished_or_others_would_read_along(why: str) -> None:
+async def test_private_or_shared_card_goes_to_dm(why: str) -> None:
     stage = Stage()
     stage.access.shared = {HERE} if why == "shared" else set()
     async with stage.bot() as desks:
@@ -216,7 +216,7 @@ async def test_a_card_goes_to_direct_messages_where_it_is_wished_or_others_would
     assert "to your DMs" in said(line)
 
 
-async def test_what_omni_does_not_tell_of_at_first_still_gets_its_card() -> None:
+async def test_job_not_found_at_first_gets_a_card() -> None:
     stage = Stage()
     stage.omni.jobs[JOB] = JobNotFound("404")
     async with stage.bot() as desks:
@@ -226,12 +226,12 @@ async def test_what_omni_does_not_tell_of_at_first_still_gets_its_card() -> None
     assert "42" in stage.board.top_level()[0].message.text
 
 
-# Who may not
+# Refusals
 
 
 @pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
 @pytest.mark.parametrize("why", ["refused", "limited"])
-async def test_who_may_not_ask_is_told_so_and_nothing_is_asked_of_omni(doing: Doing, why: str) -> None:
+async def test_denied_user_causes_no_request(doing: Doing, why: str) -> None:
     stage = old_card(JobState.FAILED)
     getattr(stage.access, why)[ADA] = "No."
     async with stage.bot() as desks:
@@ -249,7 +249,7 @@ async def test_who_may_not_ask_is_told_so_and_nothing_is_asked_of_omni(doing: Do
     ids=["no user", "unknown", "down"],
 )
 @pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
-async def test_whose_name_can_not_be_told_asks_nothing(doing: Doing, error: Exception, line: str) -> None:
+async def test_unknown_omni_user_submits_nothing(doing: Doing, error: Exception, line: str) -> None:
     stage = old_card(JobState.FAILED)
     stage.access.omni_user = error
     async with stage.bot() as desks:
@@ -259,7 +259,7 @@ async def test_whose_name_can_not_be_told_asks_nothing(doing: Doing, error: Exce
 
 
 @pytest.mark.parametrize("doing", [follow_up, retry], ids=["follow up", "retry"])
-async def test_a_job_that_is_somebody_elses_is_not_gone_on_from(doing: Doing) -> None:
+async def test_hidden_job_cannot_be_continued(doing: Doing) -> None:
     stage = old_card(JobState.FAILED)
     stage.access.hidden = {ADA}
     async with stage.bot() as desks:
@@ -267,7 +267,7 @@ async def test_a_job_that_is_somebody_elses_is_not_gone_on_from(doing: Doing) ->
     assert stage.asking.submitted == []
 
 
-async def test_nothing_is_asked_with_an_empty_question() -> None:
+async def test_empty_question_is_not_submitted() -> None:
     stage = old_card()
     async with stage.bot() as desks:
         for line in (
@@ -289,7 +289,7 @@ async def test_nothing_is_asked_with_an_empty_question() -> None:
         (CardId(""), HERE, MessageTs("")),
     ],
 )
-async def test_a_forged_button_does_nothing(
+async def test_forged_button_does_nothing(
     doing: str, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
 ) -> None:
     stage = old_card(JobState.FAILED)
@@ -302,11 +302,11 @@ async def test_a_forged_button_does_nothing(
     assert stage.asking.submitted == [] and stage.omni.polled == []
 
 
-# What may come of it
+# Outcomes of the submission
 
 
 @pytest.mark.parametrize("error", CERTAIN, ids=lambda error: type(error).__name__)
-async def test_what_omni_certainly_did_not_take_is_told_and_forgotten(error: OmniError) -> None:
+async def test_rejected_question_is_reported_and_deleted(error: OmniError) -> None:
     stage = Stage()
     stage.asking.answers[0] = error
     async with stage.bot() as desks:
@@ -315,7 +315,7 @@ async def test_what_omni_certainly_did_not_take_is_told_and_forgotten(error: Omn
     assert len(stage.asking.submitted) == 1
 
 
-async def test_a_budget_that_can_not_be_asked_is_told_and_nothing_was_submitted() -> None:
+async def test_rate_limit_storage_down_submits_nothing() -> None:
     stage = Stage()
 
     async def submit(question: Question) -> Submitted:
@@ -327,7 +327,7 @@ async def test_a_budget_that_can_not_be_asked_is_told_and_nothing_was_submitted(
     assert stage.asks.rows == {}
 
 
-async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitted_again() -> None:
+async def test_unknown_outcome_is_never_resubmitted() -> None:
     stage = Stage()
     stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
@@ -342,7 +342,7 @@ async def test_what_omni_may_have_taken_is_told_with_a_button_and_never_submitte
     assert await stage.asks.count(HERE.team, ADA, START) == 1
 
 
-async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None:
+async def test_long_question_has_no_try_again_button() -> None:
     stage = Stage()
     stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
@@ -353,7 +353,7 @@ async def test_a_question_too_long_for_a_button_is_told_of_without_one() -> None
 
 
 @pytest.mark.parametrize("way", ["asked", "followed up", "mentioned"])
-async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> None:
+async def test_two_deliveries_are_one_question(way: str) -> None:
     stage = old_card()
     wish = AskRequest(QUESTION, request_id="5.5")
 
@@ -373,7 +373,7 @@ async def test_what_slack_delivers_to_two_processes_is_asked_once(way: str) -> N
     assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
 
 
-async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_was_away() -> None:
+async def test_rollback_spares_the_other_process() -> None:
     stage = Stage()
     wish = AskRequest(QUESTION, request_id="5.5")
     stage.asking.delay_seconds = 20.0
@@ -395,7 +395,7 @@ async def test_what_another_process_asks_is_not_withdrawn_by_one_whose_database_
     assert len(stage.watches.rows) == 1 and len(stage.board.top_level()) == 1
 
 
-async def test_a_private_question_stays_private_when_it_is_tried_again() -> None:
+async def test_private_question_is_retried_privately() -> None:
     stage = Stage()
     stage.asking.answers.extendleft([SubmitOutcomeUnknown("timeout")])
     async with stage.bot() as desks:
@@ -407,7 +407,7 @@ async def test_a_private_question_stays_private_when_it_is_tried_again() -> None
     assert [posted.place for posted in stage.board.posted.values()] == [direct(ADA)]
 
 
-async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told_of_later() -> None:
+async def test_unstored_question_is_not_submitted() -> None:
     stage = Stage()
     begin = stage.asks.begin
 
@@ -423,7 +423,7 @@ async def test_a_question_that_could_not_be_stored_is_not_submitted_and_not_told
     assert stage.asking.submitted == [] and stage.told() == []
 
 
-async def test_a_job_whose_binding_the_database_does_not_take_at_once_is_bound_later() -> None:
+async def test_binding_is_repeated_until_stored() -> None:
     stage = Stage()
     stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
     async with stage.bot() as desks:
@@ -434,14 +434,14 @@ async def test_a_job_whose_binding_the_database_does_not_take_at_once_is_bound_l
     assert len(stage.board.top_level()) == 1 and len(stage.asking.submitted) == 1
 
 
-async def test_a_job_that_could_not_be_stored_at_all_is_told_with_its_id() -> None:
+async def test_job_never_stored_is_reported_with_id() -> None:
     stage = Stage()
     stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
     async with stage.bot() as desks:
         assert JOB in said(await ask(desks))
 
 
-async def test_where_the_bot_may_not_post_the_card_goes_to_direct_messages() -> None:
+async def test_closed_channel_moves_card_to_dm() -> None:
     stage = Stage()
     stage.board.closed.add(HERE)
     async with stage.bot() as desks:
@@ -465,7 +465,7 @@ async def crash_while_submitting(stage: Stage) -> None:
     await asyncio.gather(asking, return_exceptions=True)
 
 
-async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted_again() -> None:
+async def test_crashed_question_is_reported_once() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     await stage.tell_orphans()
@@ -477,7 +477,7 @@ async def test_a_question_that_a_crash_cut_off_is_told_of_once_and_not_submitted
     assert len(stage.asking.submitted) == 1
 
 
-async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leaves_that_to_another() -> None:
+async def test_undelivered_rejection_is_left_to_recovery() -> None:
     stage = Stage()
     async with stage.bot() as dying:
         for asked in (AskRequest(" "), AskRequest(QUESTION)):
@@ -488,7 +488,7 @@ async def test_a_process_that_dies_before_it_has_told_why_nothing_was_asked_leav
     assert stage.told() == 2 * [ask_replies.interrupted()]
 
 
-async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
+async def test_failed_crash_report_is_repeated() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     stage.board.plan("post", SlackUnreachable("down"))
@@ -499,7 +499,7 @@ async def test_who_can_not_be_told_of_a_crash_at_first_is_told_later() -> None:
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
-async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
+async def test_unconfirmed_crash_report_arrives_once(arrives: bool) -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     stage.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
@@ -514,7 +514,7 @@ async def test_unanswered_orphan_line_arrives_once(arrives: bool) -> None:
     assert len(stage.board.times("direct")) == 2
 
 
-async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
+async def test_crash_report_survives_a_kill_once() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
@@ -529,7 +529,7 @@ async def test_orphan_line_of_a_killed_process_is_not_repeated() -> None:
     assert await stage.asks.interrupted(now() + ORPHANED_AFTER) == []
 
 
-async def test_orphan_line_without_history_scope_is_tried_twice() -> None:
+async def test_crash_report_without_history_is_tried_twice() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     stage.board.plan("find", ScopeMissing("missing_scope"))
@@ -540,7 +540,7 @@ async def test_orphan_line_without_history_scope_is_tried_twice() -> None:
     assert len(stage.board.times("post")) == 2
 
 
-async def test_whose_direct_messages_are_closed_is_not_tried_for_ever() -> None:
+async def test_closed_dms_end_the_crash_report() -> None:
     stage = Stage()
     await crash_while_submitting(stage)
     stage.board.plan("direct", NotAllowedHere("user_disabled"))
@@ -550,7 +550,7 @@ async def test_whose_direct_messages_are_closed_is_not_tried_for_ever() -> None:
     assert len(stage.board.times("direct")) == 1
 
 
-async def test_a_submit_that_takes_long_is_nobodys_orphan() -> None:
+async def test_slow_submission_is_not_interrupted() -> None:
     stage = Stage()
     stage.asking.delay_seconds = 900.0
     async with stage.bot() as desks:
@@ -562,7 +562,7 @@ async def test_a_submit_that_takes_long_is_nobodys_orphan() -> None:
     assert stage.told() == [] and len(stage.board.top_level()) == 1
 
 
-async def test_a_stop_while_omni_takes_the_question_loses_no_card() -> None:
+async def test_stop_during_submission_keeps_the_card() -> None:
     stage = Stage()
     stage.asking.delay_seconds = 1.0
     async with stage.bot() as desks:
@@ -579,7 +579,7 @@ async def test_a_stop_while_omni_takes_the_question_loses_no_card() -> None:
 
 
 @pytest.mark.parametrize("thread", [None, MessageTs("50.0")], ids=["own thread", "in a thread"])
-async def test_a_follow_up_goes_on_in_the_chat_with_the_model_and_in_the_thread(
+async def test_follow_up_keeps_conversation_model_and_thread(
     thread: MessageTs | None,
 ) -> None:
     stage = old_card(thread=thread)
@@ -589,7 +589,7 @@ async def test_a_follow_up_goes_on_in_the_chat_with_the_model_and_in_the_thread(
     assert stage.threads() == [(HERE.id, thread or CARD)]
 
 
-async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
+async def test_mention_continues_the_newest_card() -> None:
     stage = old_card()
     newest = replace(
         a_watch("newest"),
@@ -606,7 +606,7 @@ async def test_a_mention_in_a_thread_goes_on_from_its_newest_card() -> None:
     assert stage.threads()[-1] == (HERE.id, CARD)
 
 
-async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
+async def test_mention_without_a_card_is_refused() -> None:
     stage = old_card()
     async with stage.bot() as desks:
         assert (
@@ -619,7 +619,7 @@ async def test_a_mention_in_a_thread_without_a_card_is_told_so() -> None:
         )
 
 
-async def test_a_follow_up_where_others_read_along_goes_to_direct_messages_and_no_thread() -> None:
+async def test_follow_up_in_shared_channel_goes_to_dm() -> None:
     stage = old_card()
     stage.access.shared = {HERE}
     async with stage.bot() as desks:
@@ -627,14 +627,14 @@ async def test_a_follow_up_where_others_read_along_goes_to_direct_messages_and_n
     assert stage.threads() == [(direct(ADA).id, None)]
 
 
-async def test_a_follow_up_of_an_answer_without_a_chat_is_told_so() -> None:
+async def test_follow_up_without_conversation_is_refused() -> None:
     stage = old_card()
     stage.omni.says(OLD_JOB, JobState.COMPLETE)
     async with stage.bot() as desks:
         assert said(await follow_up(desks)) == ask_replies.no_conversation()
 
 
-async def test_a_follow_up_that_may_be_taken_has_no_button_that_would_leave_its_chat() -> None:
+async def test_unknown_follow_up_has_no_button() -> None:
     stage = old_card()
     stage.asking.answers[0] = SubmitOutcomeUnknown("502")
     async with stage.bot() as desks:
@@ -656,7 +656,7 @@ def busy_then(*answers: Submitted | OmniError) -> Stage:
 DONE = Submitted(JOB, NEW_CHAT)
 
 
-async def test_a_follow_up_waits_for_the_job_before_it_and_is_asked_then_once() -> None:
+async def test_follow_up_waits_for_the_earlier_job() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
         assert said(await follow_up(desks)) == ask_replies.queued()
@@ -669,7 +669,7 @@ async def test_a_follow_up_waits_for_the_job_before_it_and_is_asked_then_once() 
     assert stage.told() == []
 
 
-async def test_a_follow_up_that_finds_the_chat_busy_again_is_told_so_and_asked_no_more() -> None:
+async def test_follow_up_gives_up_when_busy_again() -> None:
     stage = busy_then(ConversationBusy("409"))
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -680,7 +680,7 @@ async def test_a_follow_up_that_finds_the_chat_busy_again_is_told_so_and_asked_n
     assert stage.asks.rows == {}
 
 
-async def test_a_follow_up_waits_a_while_where_nobody_knows_for_which_job() -> None:
+async def test_follow_up_waits_for_unknown_job() -> None:
     stage = busy_then(DONE)
     stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
     async with stage.bot() as desks:
@@ -691,7 +691,7 @@ async def test_a_follow_up_waits_a_while_where_nobody_knows_for_which_job() -> N
     assert len(stage.asking.submitted) == 2
 
 
-async def test_a_follow_up_waits_for_a_running_job_that_only_the_thread_or_the_chat_tells_of() -> None:
+async def test_follow_up_finds_jobs_of_thread_and_chat() -> None:
     for told_by in ("thread", "chat"):
         stage = busy_then(DONE)
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
@@ -711,7 +711,7 @@ async def test_a_follow_up_waits_for_a_running_job_that_only_the_thread_or_the_c
         assert len(stage.asking.submitted) == 2, told_by
 
 
-async def test_a_follow_up_does_not_wait_for_ever() -> None:
+async def test_follow_up_wait_is_bounded() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -719,7 +719,7 @@ async def test_a_follow_up_does_not_wait_for_ever() -> None:
     assert len(stage.asking.submitted) == 1 and stage.told() == [ask_replies.still_busy()]
 
 
-async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it() -> None:
+async def test_waiting_follow_up_is_reported_after_stop() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -733,9 +733,7 @@ async def test_a_follow_up_that_waits_when_the_process_ends_is_told_of_after_it(
 
 @pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), SubmitOutcomeUnknown("502")])
 @pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
-async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_told_later(
-    answer: OmniError, until: str
-) -> None:
+async def test_undelivered_follow_up_outcome_is_repeated(answer: OmniError, until: str) -> None:
     stage = busy_then(answer)
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -753,7 +751,7 @@ async def test_what_came_of_a_follow_up_that_waited_and_could_not_be_told_is_tol
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
-async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> None:
+async def test_unconfirmed_follow_up_outcome_arrives_once(arrives: bool) -> None:
     stage = busy_then(ConversationBusy("409"))
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -767,7 +765,7 @@ async def test_unanswered_line_about_a_follow_up_arrives_once(arrives: bool) -> 
         assert second - first >= SETTLED_AFTER_SECONDS
 
 
-async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_more() -> None:
+async def test_reported_follow_up_is_not_submitted() -> None:
     stage = busy_then(DONE)
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -781,7 +779,7 @@ async def test_a_follow_up_that_another_process_has_told_of_is_not_asked_any_mor
 @pytest.mark.parametrize(
     "error", [*CERTAIN, SubmitOutcomeUnknown("502")], ids=lambda error: type(error).__name__
 )
-async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(error: OmniError) -> None:
+async def test_waiting_follow_up_outcome_is_sent_by_dm(error: OmniError) -> None:
     stage = busy_then(error)
     async with stage.bot() as desks:
         await follow_up(desks)
@@ -798,7 +796,7 @@ async def test_what_comes_of_a_follow_up_that_waited_is_told_in_direct_messages(
 # Retrying
 
 
-async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_another_place() -> None:
+async def test_following_elsewhere_does_not_allow_retrying() -> None:
     stage = old_card(JobState.FAILED)
     theirs = replace(stage.watches.rows[OLD], id=CardId("theirs"), channel=direct(GRACE), requester=GRACE)
     stage.watches.rows[theirs.id] = replace(theirs, requested_at=START + timedelta(seconds=1))
@@ -810,9 +808,7 @@ async def test_nobody_comes_to_retry_somebody_elses_job_by_following_it_in_anoth
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
 @pytest.mark.parametrize("thread", [None, MessageTs("50.0")], ids=["by itself", "in a thread"])
-async def test_a_retry_asks_the_same_in_the_same_chat_and_the_old_card_says_so(
-    state: JobState, thread: MessageTs | None
-) -> None:
+async def test_retry_repeats_question_and_marks_card(state: JobState, thread: MessageTs | None) -> None:
     stage = old_card(state, thread=thread)
     stage.board.posted[CARD] = await a_posted_card(stage, thread)
     async with stage.bot() as desks:
@@ -830,7 +826,7 @@ async def a_posted_card(stage: Stage, thread: MessageTs | None) -> Posted:
     return stage.board.posted.pop(ts)
 
 
-async def test_two_who_retry_at_once_retry_once() -> None:
+async def test_concurrent_retries_submit_once() -> None:
     stage = old_card(JobState.FAILED)
     async with stage.bot() as desks:
         said_to = await asyncio.gather(
@@ -847,7 +843,7 @@ async def test_two_who_retry_at_once_retry_once() -> None:
     [*CERTAIN, ConversationBusy("409"), SubmitOutcomeUnknown("502")],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniError) -> None:
+async def test_failed_retry_can_be_repeated(error: OmniError) -> None:
     stage = old_card(JobState.FAILED)
     stage.asking.answers.clear()
     stage.asking.answers.extend([error, DONE])
@@ -862,7 +858,7 @@ async def test_a_retry_that_came_to_nothing_can_be_pressed_again(error: OmniErro
     assert len(stage.asking.submitted) == 2
 
 
-async def test_only_who_asked_first_or_an_admin_retries() -> None:
+async def test_only_requester_or_admin_retries() -> None:
     stage = old_card(JobState.FAILED)
     stage.access.idle = {GRACE}
     async with stage.bot() as desks:
@@ -871,14 +867,14 @@ async def test_only_who_asked_first_or_an_admin_retries() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETE, JobState.EXECUTING, JobState.UNKNOWN])
-async def test_what_did_not_come_to_nothing_is_not_retried_whatever_button_is_sent(state: JobState) -> None:
+async def test_unfailed_job_is_not_retried(state: JobState) -> None:
     stage = old_card(state)
     async with stage.bot() as desks:
         assert said(await retry(desks)) == ask_replies.not_retriable()
     assert stage.asking.submitted == []
 
 
-async def test_a_retry_that_a_crash_cut_off_can_be_pressed_again_once_its_person_was_told() -> None:
+async def test_crashed_retry_can_be_repeated_once_reported() -> None:
     stage = old_card(JobState.FAILED)
     stage.asks.rows[QuestionId("x")] = PendingQuestion(QuestionId("x"), HERE, ADA, START, START, retry_of=OLD)
     stage.watches.rows[OLD] = replace(stage.watches.rows[OLD], retried_by=ADA)
@@ -891,7 +887,7 @@ async def test_a_retry_that_a_crash_cut_off_can_be_pressed_again_once_its_person
 
 
 @pytest.mark.parametrize("doing", [ask, follow_up, retry], ids=["ask", "follow up", "retry"])
-async def test_a_database_that_is_away_is_told_and_nothing_is_submitted(doing: Doing) -> None:
+async def test_database_down_submits_nothing(doing: Doing) -> None:
     stage = old_card(JobState.FAILED)
     stage.watches.error = stage.asks.error = StoreUnavailable("away")
     desks = Desks(stage)
@@ -899,7 +895,7 @@ async def test_a_database_that_is_away_is_told_and_nothing_is_submitted(doing: D
     assert stage.asking.submitted == []
 
 
-async def test_omni_that_answers_nothing_is_not_waited_for_long() -> None:
+async def test_silent_omni_is_awaited_briefly() -> None:
     stage = old_card()
     stage.omni.delay_seconds = 500.0
     async with stage.bot() as desks:
