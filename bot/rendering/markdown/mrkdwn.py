@@ -1,4 +1,4 @@
-"""Text as Slack's mrkdwn and as words alone: for titles, errors and whatever a `markdown` block can't hold.
+"""Converts text and Markdown to Slack's mrkdwn, and to plain words.
 
 Source of the syntax: docs.slack.dev/messaging/formatting-message-text.
 """
@@ -29,16 +29,15 @@ _SAFE_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>|]+", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 
 MOST_READ = 12_000
-"""Characters of Markdown that `plain` looks at, if it is asked for no fewer; nobody listens for longer."""
+"""Most characters of Markdown that `plain` reads by default."""
 
 _MOST_READ_AHEAD = 8
 
 
 def escape(text: str) -> str:
-    """Text as mrkdwn that shows it as it is: no mention, no link, no formatting.
+    """Escape text for mrkdwn: no mention, no link, no formatting.
 
-    mrkdwn has no escape for `*`, `_`, `~` and the backtick; a zero-width space after each that could
-    format keeps a pair of them from being one, and three backticks from swallowing what follows.
+    mrkdwn has no escape for `*`, `_`, `~` and the backtick, so each that could format gets a zero-width space after it.
     """
     return _FORMATTING.sub(rf"\g<0>{BREAK}", _escape_code(text))
 
@@ -51,27 +50,24 @@ def _escape_code(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """`escape(text)` within `limit` characters; what is cut ends with `…` after a whole word."""
+    """Escape the text and cut it to `limit` characters, with `…` after a whole word."""
     near = text[: limit * _MOST_READ_AHEAD]
     return _cut(escape(near) + "…" * (len(near) < len(text)), limit)
 
 
 def code(text: str, limit: int) -> str:
-    """A short piece of text in code type, on one line, within `limit` characters and its two backticks."""
+    """Format a short text as inline code, within `limit` characters and two backticks."""
     line = " ".join(strip_control_chars(text[: limit * _MOST_READ_AHEAD]).replace("`", "'").split())
     return f"`{_cut(_escape_code(line), limit)}`" if line else ""
 
 
 def fenced(text: str) -> str:
-    """A text in a block of code type, line by line as it is."""
+    """Format a text as a code block."""
     return "\n".join(["```", _escape_code(text).rstrip("\n"), "```"])
 
 
 def excerpt(text: str, limit: int, lines: int) -> str:
-    """The beginning of a text as it is: its first `lines` lines that say something, within `limit` characters.
-
-    Not for mrkdwn as it is: `escape` it, or put it where Slack formats nothing.
-    """
+    """Return the first `lines` non-blank lines, within `limit` characters. Not escaped for mrkdwn."""
     read = strip_control_chars(text[: limit * _MOST_READ_AHEAD])
     said = [line.strip() for line in read.split("\n") if line.strip()]
     left_out = len(said) > lines or limit * _MOST_READ_AHEAD < len(text)
@@ -80,7 +76,7 @@ def excerpt(text: str, limit: int, lines: int) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    """The text within `limit` characters; what is cut ends with `…`, after a whole word where one is near."""
+    """Cut the text to `limit` characters, with `…` after a whole word if one is near."""
     if len(text) <= limit:
         return text
     cut = _BROKEN_ENTITY.sub("", text[: limit - 1])
@@ -88,9 +84,9 @@ def _cut(text: str, limit: int) -> str:
 
 
 def plain(markdown: str, most_read: int = MOST_READ) -> str:
-    """The words of Markdown without its markup, for screen readers, notifications and one-line places.
+    """Return the words of Markdown without markup, for screen readers and notifications. Not escaped for mrkdwn.
 
-    Not for mrkdwn as it is: `escape` it. Reads the first `most_read` characters.
+    Reads the first `most_read` characters.
     """
     parts: list[str] = []
     row: list[str] | None = None
@@ -117,19 +113,19 @@ def _words(token: Token) -> str:
 
 
 def from_markdown(markdown: str) -> str:
-    """Markdown as mrkdwn: bold, italics, strike, code, lists, quotes and links; tables as aligned text."""
+    """Convert Markdown to mrkdwn. Tables become aligned text."""
     tokens = _tokens(markdown)
     return escape(markdown) if tokens is None else _Writer(tokens).text()
 
 
 def _tokens(markdown: str) -> list[Token] | None:
-    """None where lists and quotes are nested so deep that the parser leaves out what is inside."""
+    """Parse Markdown; None if it is nested so deep that the parser would leave out content."""
     tokens = _parser.parse(markdown)
     return tokens if all(token.level < _DEEPEST - 2 for token in tokens) else None
 
 
 class _Writer:
-    """Walks the blocks of a document and writes mrkdwn lines."""
+    """Writes the blocks of a document as mrkdwn lines."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
@@ -141,7 +137,7 @@ class _Writer:
         self._rows: list[list[str]] | None = None
 
     def text(self) -> str:
-        """The whole document."""
+        """Write the whole document."""
         for token in self._tokens:
             self._take(token)
         return _BLANK_LINES.sub("\n\n", "\n".join(self._lines)).strip("\n")
@@ -198,7 +194,7 @@ class _Writer:
             self._bullet = None
 
     def _end_mark(self) -> None:
-        """Give an item that begins with no words of its own a line for its mark."""
+        """Write the mark of an item that begins without text."""
         if self._bullet:
             self._write("")
 
@@ -210,10 +206,10 @@ class _Writer:
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 
 _EDGE = "\x00"
-"""Stands outside of each mark while a line is written; `strip_control_chars` has left none in the text."""
+"""Marks the outer side of a formatting mark while a line is written. The text itself has no such character."""
 
 _INSIDE_A_WORD = re.compile(rf"(?<=\w){_EDGE}+(?=[*_~])|(?<=[*_~]){_EDGE}+(?=\w)")
-"""Where a mark touches a word from outside, and Slack would not take it for one."""
+"""Where a mark touches a word from outside, so that Slack would ignore it."""
 
 _EDGES = re.compile(_EDGE)
 
@@ -249,12 +245,12 @@ def _image(token: Token) -> str:
 
 
 def _address(address: str) -> str:
-    """The address as it stands in mrkdwn, or nothing where it is not one that people may be led to."""
+    """Escape a URL for mrkdwn; empty if its scheme is not allowed."""
     return address.replace("&", "&amp;") if _SAFE_ADDRESS.fullmatch(address) else ""
 
 
 def moment(at: datetime) -> str:
-    """A time that Slack shows in the reader's own zone and words, without any later edit.
+    """Format a time that Slack shows in the reader's time zone.
 
     Source: docs.slack.dev/messaging/formatting-message-text, "Date formatting".
     """
@@ -262,17 +258,17 @@ def moment(at: datetime) -> str:
 
 
 def clock(at: datetime) -> str:
-    """A time of day to the second, in the reader's own zone."""
+    """Format a time of day to the second, in the reader's time zone."""
     return f"<!date^{int(at.timestamp())}^{{time_secs}}|{at.astimezone(UTC):%H:%M:%S} UTC>"
 
 
 def spoken(at: datetime) -> str:
-    """A time where no date token works: in UTC."""
+    """Format a time in UTC, where Slack supports no date token."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def duration(seconds: float) -> str:
-    """A duration in words, to the second below an hour and to the minute above."""
+    """Format a duration: to the second below an hour, to the minute above."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     if hours:

@@ -1,8 +1,8 @@
-"""Text from elsewhere made harmless: it can't ping, can't hide anything, and links only to web and mail.
+"""Makes foreign text harmless: no mentions, nothing hidden, and only links to web and mail.
 
-Everything that Slack might take for live is broken by one zero-width space, so it looks as it was written.
-Whether Slack's `markdown` block honours `<!channel>` or its entity forms is documented nowhere; all of
-them are treated as live. Syntax: docs.slack.dev/messaging/formatting-message-text.
+A zero-width space breaks anything that Slack might interpret, so the text looks unchanged. Slack does not document
+whether its `markdown` block interprets `<!channel>` or its entity forms, so all forms are broken.
+Syntax: docs.slack.dev/messaging/formatting-message-text.
 """
 
 import html
@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from bot.domain import INVISIBLE, strip_control_chars
 
 BREAK = "\u200b"
-"""ZERO WIDTH SPACE: put inside what must not come alive. `strip_control_chars` takes it out, so nothing piles up."""
+"""ZERO WIDTH SPACE, inserted to break syntax. `strip_control_chars` removes it, so repeated calls add no more."""
 
 # A character may be written as itself or as an entity, and the entity's own ampersand as an entity again.
 _AMPERSAND = r"&(?:amp;|AMP;|#0{0,9}38;|#[xX]0{0,9}26;)*"
@@ -37,23 +37,23 @@ _MENTION = re.compile(rf"({_LESS_THAN})(?=\\*{_MARK}\S)")
 
 _AT_WORD = re.compile(rf"({_AT})(?=([hceHCE&\\]\S{{0,95}}))")
 
-_EVERYBODY = ("here", "channel", "everyone")
+_GROUPS = ("here", "channel", "everyone")
 
 _WEB_ADDRESS = re.compile(r"https?://[^\s<>]+", re.IGNORECASE)
 
-_AT_EVERYBODY = re.compile(r"@(?=here|channel|everyone)", re.IGNORECASE)
+_AT_GROUP = re.compile(r"@(?=here|channel|everyone)", re.IGNORECASE)
 
 
 def without_pings(text: str) -> str:
-    """The text with every form of a mention broken: `<@…>`, `<!…>`, `<#…>`, `@here` and their entities."""
-    text = _WEB_ADDRESS.sub(lambda address: _AT_EVERYBODY.sub("%40", address.group()), text)
+    """Break every form of a mention: `<@…>`, `<!…>`, `<#…>`, `@here` and their entities."""
+    text = _WEB_ADDRESS.sub(lambda address: _AT_GROUP.sub("%40", address.group()), text)
     text = _MENTION.sub(rf"\1{BREAK}", text)
     return _AT_WORD.sub(_broken_at_word, text)
 
 
 def _broken_at_word(match: re.Match[str]) -> str:
     word = html.unescape(match.group(2)).replace("\\", "").lower()
-    return match.group(1) + BREAK if word.startswith(_EVERYBODY) else match.group(1)
+    return match.group(1) + BREAK if word.startswith(_GROUPS) else match.group(1)
 
 
 _SAFE = r"(?:https?://|mailto:)"
@@ -73,17 +73,16 @@ _HIDDEN = re.compile(f"[{INVISIBLE}\x0b\x0c\x1c-\x1f\x85\u200c\u200d\u2028\u2029
 _FENCE = re.compile(r"```|~~~")
 
 block_parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-"""Finds Markdown's blocks only: what is inside a line costs it nothing, however hostile."""
+"""Parses Markdown blocks only, so hostile inline markup costs no time."""
 
 block_parser.core.ruler.enableOnly(["normalize", "block"])
 
 
 def sanitize(text: str) -> str:
-    """Markdown that Slack's `markdown` block may have: its words as they were, and nothing that comes alive.
+    """Sanitize Markdown for Slack's `markdown` block. Idempotent.
 
-    Mentions are broken everywhere, in code too. Links stay links for http, https and mailto; any other
-    becomes text, except inside fenced code, where nothing is a link and people copy what they see.
-    Doing it twice changes nothing more.
+    Mentions are broken everywhere, also in code. Links other than http, https and mailto become text, except in fenced
+    code, where nothing is a link and users copy the text.
     """
     text = _ENTITY.sub(_shown_if_hidden, strip_control_chars(text))
     return _without_unsafe_links(without_pings(text))
@@ -108,7 +107,7 @@ def _links_broken(text: str) -> str:
 
 
 def _fenced_lines(text: str) -> list[tuple[int, int]]:
-    """Where fenced code stands that every reader of Markdown takes for the same lines."""
+    """Line ranges of fenced code that every Markdown parser delimits equally."""
     if not _FENCE.search(text):
         return []
     return [
@@ -119,7 +118,7 @@ def _fenced_lines(text: str) -> list[tuple[int, int]]:
 
 
 LONGEST_LINK = 3_000
-"""Characters of a button's url. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
+"""Most characters of a button's url. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 
 _LONGEST_WRITTEN = 300
 
@@ -135,15 +134,14 @@ _STANDARD_PORTS = {"https": 443, "http": 80}
 
 
 def chat_link(chat_url: str | None, tenant: str) -> str | None:
-    """The address to link to, without query and fragment; None where it must not become a link.
+    """Validate a chat URL, without query and fragment; None if it must not become a link.
 
-    Omni shows the same tenant under two domains, so its first label counts across them; otherwise the
-    origin must be the tenant's own. A bare `/chat/<id>` is taken as the tenant's. On loopback, where the
-    demo runs, http on the same host will do.
+    The origin must be the tenant's, on either of Omni's two domains. A bare `/chat/<id>` is completed. On loopback,
+    where the demo runs, http on any port is enough.
 
     Args:
         chat_url: `omniChatUrl` as Omni sent it.
-        tenant: Omni's address as configured, without `/api`.
+        tenant: Omni's URL as configured, without `/api`.
     """
     home = _split(tenant)
     if chat_url is None or home is None:
@@ -158,7 +156,7 @@ def chat_link(chat_url: str | None, tenant: str) -> str | None:
 
 
 def written(link: str | None) -> list[str]:
-    """The link as a line of mrkdwn, for messages without a button; none where it is too long for a text."""
+    """Write the link as a line of mrkdwn, for messages without a button. Empty if it is too long."""
     if link is None or len(link) > _LONGEST_WRITTEN:
         return []
     return [f"<{link.replace('&', '&amp;')}|Open in Omni>"]
@@ -190,7 +188,7 @@ def _port(parts: SplitResult) -> int:
 
 
 def _label(parts: SplitResult) -> str | None:
-    """The tenant's own name in a host of Omni's."""
+    """The tenant's name in one of Omni's domains."""
     for domain in _SAME_TENANT_DOMAINS:
         label = (parts.hostname or "").removesuffix(domain)
         if label != parts.hostname and label and "." not in label:

@@ -1,6 +1,11 @@
-"""Where an answer's Markdown may be cut: its blocks in order, what is never cut in each, and how it goes on."""
+"""The blocks of a Markdown text, and where each may be cut.
+
+The items of ordered lists get explicit numbers: Markdown numbers a list from its first item only, and a list that is
+cut must continue with the right one.
+"""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -8,18 +13,12 @@ from itertools import pairwise
 
 from markdown_it.token import Token
 
-from bot.rendering.markdown.ordered_lists import (
-    has_lists,
-    has_lists_in_lists,
-    separately_numbered,
-    with_numbers,
-)
 from bot.rendering.markdown.sanitize import BREAK, block_parser
 from bot.rendering.markdown.tables import Table, read_table
 from bot.rendering.markdown.wrap import wrap
 
 LONGEST_HEADING = 150
-"""Characters; Slack makes a header block of each heading.
+"""Most characters. Slack turns each heading into a header block.
 Source: docs.slack.dev/reference/block-kit/blocks/header-block."""
 
 _LONGEST_INFO = 40
@@ -27,17 +26,21 @@ _DASHES = re.compile(r"[-:|]+[ \t]*[-:|]")
 _BEFORE_A_FENCE = re.compile(r".{0,100}?(?=```|~~~)")
 _LONGEST_QUOTE = 20
 _ROOM_TO_GO_ON = 24
-"""Characters that a piece may need to go on in the middle of a line."""
+"""Characters that a piece may need to continue in the middle of a line."""
 _STARTS_MARKUP = re.compile(
     r"```|~~~|>|\[[^\]\n]{1,300}\]:|(?:[-+*]|#{1,6}|\d{1,9}[.)])(?!\S)|([-*_=])(?:[ \t]*\1)*[ \t]*$"
 )
 _BETWEEN_LISTS = f"\n{BREAK}\n\n"
-"""Something that nobody sees, and that ends a list."""
+"""Invisible text that ends a list."""
 _QUOTE = re.compile(r"(?: {0,3}> ?)+")
+
+_LIST_MARKER = re.compile(r"(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
+_GREATEST_NUMBER = 999_999_999
+"""Markdown allows no more digits. Source: spec.commonmark.org/0.31.2/#ordered-list-marker."""
 
 
 class Kind(Enum):
-    """What Slack makes of a block, as far as it matters to how many blocks a piece becomes."""
+    """Kinds of blocks that Slack counts differently."""
 
     TEXT = auto()
     HEADING = auto()
@@ -49,19 +52,19 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of the answer that stays together where it can, and the places where it may be cut."""
+    """A block that stays whole if possible, and the places where it may be cut."""
 
     kind: Kind
     units: tuple[str, ...]
-    """What is never cut; each ends with its own line end or blank."""
+    """Parts that are never cut; each ends with its own line end or blank."""
     head: str = ""
-    """Begins the block and every piece that goes on with it: a fence and its language, a table's heading."""
+    """Start of the block and of every piece that continues it: a fence, a table's heading."""
     tail: str = ""
-    """Ends the block."""
+    """End of the block."""
     close: str = ""
-    """Ends a piece in the middle of the block."""
+    """End of a piece in the middle of the block."""
     instead: tuple["Segment", ...] = ()
-    """The same content in a form that may be cut (a list) or may stand beside a table (a table)."""
+    """The same content, cuttable (a list), or allowed next to another table (a table)."""
 
     @property
     def text(self) -> str:
@@ -69,11 +72,11 @@ class Segment:
         return self.head + "".join(self.units) + self.tail
 
     def is_line(self, at: int) -> bool:
-        """Whether the unit at that place begins a line."""
+        """Whether this unit begins a line."""
         return not at or self.units[at - 1].endswith("\n")
 
     def beginning(self, at: int) -> str:
-        """The unit at that place as it reads at the beginning of a piece."""
+        """Return this unit as written at the start of a piece."""
         unit = self.units[at]
         if self.head or self.is_line(at):
             return unit
@@ -86,14 +89,14 @@ class Segment:
 
 
 class Dedent:
-    """Takes from a list's lines, one by one, the indentation of what they stood under, which is elsewhere now."""
+    """Removes the indentation of a list item from its lines, one by one, when its start is in another piece."""
 
     def __init__(self, *, at_line_start: bool = True) -> None:
         self._indent: int | None = None
         self._at_line_start = at_line_start
 
     def __call__(self, unit: str) -> str:
-        """The next line, or part of a line."""
+        """Dedent the next line, or part of a line."""
         at_line_start, self._at_line_start = self._at_line_start, unit.endswith("\n")
         if not at_line_start or not unit.strip():
             return unit
@@ -103,11 +106,11 @@ class Dedent:
 
 
 def segments(text: str, limit: int) -> Iterator[Segment]:
-    """The answer's outermost blocks in order; together they hold every line of it.
+    """Yield the outermost blocks in order. Together they hold every line.
 
     Args:
-        text: Markdown that is `neutral`.
-        limit: how long a piece may be, in characters.
+        text: sanitized Markdown.
+        limit: most characters of a piece.
     """
     lines = text.splitlines(keepends=True)
     tokens = block_parser.parse(text)
@@ -122,7 +125,7 @@ def segments(text: str, limit: int) -> Iterator[Segment]:
 
 
 def _between(lines: list[str], limit: int) -> Iterator[Segment]:
-    """What the parser tells nothing of: blank lines, and the addresses that links refer to."""
+    """Yield lines that are in no token: the addresses of reference links."""
     if "".join(lines).strip():
         yield _text(Kind.TEXT, lines, limit)
 
@@ -154,7 +157,7 @@ def _cuttable(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Se
 
 
 def _heading(words: str, lines: list[str], limit: int, gap: str) -> Segment:
-    """A heading; text alone, or as it was typed, where Slack's header block would not take it."""
+    """A heading, or text if Slack's header block would refuse it."""
     if not words.strip():
         return _text(Kind.TEXT, [f"{BREAK}{line.lstrip()}" for line in lines], limit, gap)
     if len(words) > LONGEST_HEADING:
@@ -168,13 +171,13 @@ def _text(kind: Kind, lines: list[str], limit: int, gap: str = "") -> Segment:
 
 
 def _as_beginning(unit: str) -> str:
-    """What stood in the middle of a line, so that it does not become a list, heading or code at its beginning."""
+    """Prevent text from the middle of a line from becoming a list, heading or code at its start."""
     unit = unit.lstrip(" \t")
     return BREAK + unit if _STARTS_MARKUP.match(unit) else unit
 
 
 def _code(content: str, info: str, limit: int, gap: str) -> Segment:
-    """Code in a fence of our own, which nothing inside can end, whether or not the source closed its own."""
+    """Code in a new fence that nothing inside can close."""
     info = info.strip().replace("`", "'")
     if len(info) > _LONGEST_INFO:
         content, info = f"{info}\n{content}", ""
@@ -199,7 +202,7 @@ def _table(lines: list[str], limit: int, gap: str) -> Segment:
 
 
 def _aligned(table: Table, limit: int, gap: str) -> Segment:
-    """The table as aligned text in a fence; every piece of it begins with the heading."""
+    """The table as aligned text in a fence. Every piece begins with the heading."""
     code = _code(table.aligned(), "", limit, gap)
     heading = "".join(code.units[: len(code.units) - len(table.rows)])
     if len(code.units) != table.aligned().count("\n") or len(heading) > limit // 3:
@@ -208,17 +211,17 @@ def _aligned(table: Table, limit: int, gap: str) -> Segment:
 
 
 def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Segment:
-    """A list, cut between its items where these are not too long, and numbered as if it were whole."""
+    """A list, cut between its items where possible, and numbered throughout."""
     origin, _ = _span(tokens[0])
-    lines = with_numbers(tokens, _without_tables(tokens, lines, origin), origin)
+    lines = _with_numbers(tokens, _without_tables(tokens, lines, origin), origin)
     own = [i for i, token in enumerate(tokens) if token.type == "list_item_open" and token.level == 1]
     starts = [*[_span(tokens[i])[0] - origin for i in own], len(lines)]
     items = [
         _item(tokens[i:following], lines[start:end], limit, origin + start)
         for (i, following), (start, end) in zip(pairwise([*own, len(tokens)]), pairwise(starts), strict=True)
     ]
-    if (cut_last := items[-1].instead) and has_lists(tokens[own[-1] :]):
-        # It may leave a list of its own where the block ends, and the next one must not go on with that.
+    if (cut_last := items[-1].instead) and _has_lists(tokens[own[-1] :]):
+        # The cut item may end with an inner list, which the next list must not continue.
         items[-1] = replace(items[-1], instead=_with_tail(list(cut_last), _BETWEEN_LISTS))
     return Segment(Kind.LIST, tuple(lines), tail=gap, instead=_with_tail(items, gap))
 
@@ -226,9 +229,9 @@ def _list(tokens: list[Token], lines: list[str], limit: int, gap: str) -> Segmen
 def _item(tokens: list[Token], lines: list[str], limit: int, origin: int) -> Segment:
     if sum(map(len, lines)) <= limit // 2:
         return Segment(Kind.LIST, ("".join(lines),))
-    parts = _parts(Kind.LIST, tokens, separately_numbered(tokens, lines, origin), origin, limit)
-    # Something between keeps the next item from going on with the last lines, or the last list, of this one.
-    between = _BETWEEN_LISTS if has_lists_in_lists(tokens) else "\n"
+    parts = _parts(Kind.LIST, tokens, _separately_numbered(tokens, lines, origin), origin, limit)
+    # Keeps the next item from continuing the last lines, or the last list, of this one.
+    between = _BETWEEN_LISTS if _has_nested_lists(tokens) else "\n"
     return Segment(Kind.LIST, tuple(lines), instead=_with_tail(parts, between))
 
 
@@ -237,7 +240,7 @@ def _with_tail(parts: list[Segment], tail: str) -> tuple[Segment, ...]:
 
 
 def _parts(kind: Kind, tokens: list[Token], lines: list[str], origin: int, limit: int) -> list[Segment]:
-    """An item or quote that must be cut, in parts: code inside it becomes code of its own."""
+    """Cut an item or quote into parts. Code inside becomes a block of its own."""
     parts: list[Segment] = []
     done = 0
     for token in tokens:
@@ -246,22 +249,112 @@ def _parts(kind: Kind, tokens: list[Token], lines: list[str], origin: int, limit
             mark = _BEFORE_A_FENCE.match(lines[first])
             before = [*lines[done:first], *([f"{mark.group().rstrip()}\n"] if mark else [])]
             if "".join(before).strip(" >\n"):
-                parts.append(_text(kind, _going_on(before, done), limit))
+                parts.append(_text(kind, _dedented(before, done), limit))
             parts.append(_code(token.content, token.info, limit, ""))
             done = end
     if "".join(lines[done:]).strip() or not parts:
-        parts.append(_text(kind, _going_on(lines[done:], done), limit))
+        parts.append(_text(kind, _dedented(lines[done:], done), limit))
     return parts
 
 
-def _going_on(lines: list[str], done: int) -> list[str]:
+def _dedented(lines: list[str], done: int) -> list[str]:
     return [*map(Dedent(), lines)] if done else lines
 
 
 def _without_tables(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
-    """The lines with tables inside a list or quote made plain: Slack may count them as tables too."""
+    """Turn tables inside a list or quote into text: Slack may count them as tables, too."""
     dashes = {_span(token)[0] + 1 - origin for token in tokens if token.type == "table_open"}
     return [
         _DASHES.sub(f"{BREAK}\\g<0>", line, count=1) if number in dashes else line
         for number, line in enumerate(lines)
     ]
+
+
+def _with_numbers(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
+    """Write the displayed number into each item of a list, also of nested ones.
+
+    Args:
+        tokens: of the list, from its opening on.
+        lines: its source.
+        origin: index of the first of these lines in the parsed text.
+    """
+    lines = list(lines)
+    for number, _, token, marker in _items(tokens, lines, origin):
+        if int(token.info) != number <= _GREATEST_NUMBER:
+            _replace_marker(lines, token, origin, marker, f"{number}{marker.group(2)}")
+    return lines
+
+
+def _separately_numbered(tokens: list[Token], lines: list[str], origin: int) -> list[str]:
+    """Give each ordered list in an item another mark, `.` or `)`, than the list around it.
+
+    Where a cut item ends with an inner list, the outer list would otherwise continue it.
+    """
+    lines = list(lines)
+    own = tokens[0].markup
+    marks = (")", ".") if own == ")" else (".", ")")
+    for number, depth, token, marker in _items(tokens, lines, origin):
+        mark = marks[(depth + (own in marks)) % 2 - 1]
+        if marker.group() != f"{number}{mark}":
+            _replace_marker(lines, token, origin, marker, f"{number}{mark}")
+    return lines
+
+
+def _has_lists(tokens: list[Token]) -> bool:
+    """Whether an item contains an ordered list."""
+    return any(token.type == "ordered_list_open" for token in tokens)
+
+
+def _has_nested_lists(tokens: list[Token]) -> bool:
+    """Whether an ordered item contains two levels of ordered lists, so that marks repeat."""
+    depth = deepest = 0
+    for token in tokens:
+        if token.type in ("ordered_list_open", "ordered_list_close"):
+            depth += token.nesting
+            deepest = max(deepest, depth)
+    return tokens[0].markup in (".", ")") and deepest > 1
+
+
+def _items(
+    tokens: list[Token], lines: list[str], origin: int
+) -> Iterator[tuple[int, int, Token, re.Match[str]]]:
+    """Yield number, depth in ordered lists, token and current marker of each ordered item."""
+    next_numbers: list[int | None] = []
+    begun_on_line: Counter[int] = Counter()
+    for token in tokens:
+        match token.type:
+            case "ordered_list_open":
+                next_numbers.append(int(token.attrs.get("start", 1)))
+            case "bullet_list_open":
+                next_numbers.append(None)
+            case "ordered_list_close" | "bullet_list_close" if next_numbers:
+                next_numbers.pop()
+            case "list_item_open" if token.map:
+                line = token.map[0] - origin
+                marker = _marker(lines[line], begun_on_line[line])
+                begun_on_line[line] += 1
+                if not next_numbers or (number := next_numbers[-1]) is None:
+                    continue
+                next_numbers[-1] = number + 1
+                if marker is not None and marker.group(1):
+                    depth = len(next_numbers) - next_numbers.count(None)
+                    yield number, depth, token, marker
+
+
+def _marker(line: str, nth: int) -> re.Match[str] | None:
+    """The marker of the nth item that begins on this line."""
+    for number, marker in enumerate(_LIST_MARKER.finditer(line)):
+        if number == nth:
+            return marker
+    return None
+
+
+def _replace_marker(lines: list[str], token: Token, origin: int, marker: re.Match[str], mark: str) -> None:
+    """Replace the marker of an item. A longer one moves the rest of the item to the right."""
+    first, end = (number - origin for number in token.map or (origin, origin))
+    line = lines[first]
+    lines[first] = line[: marker.start()] + mark + line[marker.end() :]
+    longer = len(mark) - len(marker.group())
+    for number in range(first + 1, min(end, len(lines)) if longer > 0 else 0):
+        if lines[number].strip():
+            lines[number] = " " * longer + lines[number]

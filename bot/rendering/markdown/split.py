@@ -1,34 +1,41 @@
-"""An answer's Markdown into pieces that Slack takes: each within a length, cut where reading allows it."""
+"""Splits Markdown into pieces that Slack accepts, cut where it disturbs reading least."""
 
 import re
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
+
+from markdown_it.common.utils import normalizeReference
 
 from bot.domain import strip_control_chars
-from bot.rendering.markdown.reference_links import inline_references
-from bot.rendering.markdown.sanitize import BREAK, sanitize
+from bot.rendering.markdown.sanitize import BREAK, block_parser, sanitize
 from bot.rendering.markdown.segments import Dedent, Kind, Segment, segments
 
 MOST_BLOCKS = 40
-"""Slack turns one `markdown` block into several and allows 50 blocks in a message; ours take the rest."""
+"""Slack turns one `markdown` block into several, and allows 50 in a message. The bot's own blocks need the rest."""
 
 SHORTEST_PIECE = 200
-"""Characters; below that a fence or a table's heading would leave no room for what is in it."""
+"""Fewest characters of a limit: a fence or a table's heading must leave room for content."""
 
 _READ_BEYOND = 2
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
+_REFERENCE = re.compile(
+    r"`{1,3}[^`\n]{1,500}`{1,3}"  # code, in which nothing is a link
+    r"|(?<!\\)(?P<words>!?\[[^\[\]\n]{1,300}\])(?:\[(?P<label>[^\[\]\n]{0,300})\])?(?![\[(:])"
+)
+_DEFINED_NAME = re.compile(r"\](?=:)")
+_PARENTHESES = str.maketrans({"(": "%28", ")": "%29"})
 
 
 def most_read(limit: int, most: int) -> int:
-    """How many characters of an answer `first_pieces` looks at."""
+    """How many characters `first_pieces` reads at most."""
     return limit * (most + 1) * _READ_BEYOND
 
 
 def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]:
-    """The beginning of an answer in at most `most` pieces, and whether anything was left out.
+    """Return at most `most` pieces of the beginning, and whether anything was left out.
 
-    It reads no more than `most_read` characters, so a table that goes on for very long may be cut otherwise than by
-    `pieces`.
+    Reads at most `most_read` characters, so a very long table may be cut differently than by `pieces`.
     """
     text = _trimmed(markdown)
     near = text[: most_read(limit, most)]
@@ -37,12 +44,12 @@ def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]
 
 
 def pieces(markdown: str, limit: int) -> list[str]:
-    """All of an answer, made harmless, in pieces of at most `limit` characters; at least SHORTEST_PIECE.
+    """Sanitize Markdown and split it into pieces of at most `limit` characters, at least SHORTEST_PIECE.
 
-    A piece ends between Markdown blocks where that leaves it reasonably full, else between list items,
-    table rows (the heading is repeated), lines of code (the fence is closed and opened again) or words.
-    A word longer than a piece is the only thing cut anywhere. Each piece has at most one table, which
-    is all that Slack surely takes (`only_one_table_allowed`); another becomes aligned text in a fence.
+    A piece ends between Markdown blocks if that leaves it at least half full, else between list items, table rows
+    (the heading is repeated), lines of code (the fence is closed and reopened) or words. Only a word longer than a
+    piece is cut. Each piece has at most one table, because Slack may refuse more (`only_one_table_allowed`); another
+    table becomes aligned text.
     """
     return list(_pieces(_trimmed(markdown), limit))
 
@@ -55,9 +62,57 @@ def _pieces(text: str, limit: int) -> Iterator[str]:
     if limit < SHORTEST_PIECE:
         raise ValueError(f"A piece needs at least {SHORTEST_PIECE} characters.")
     page = _Page(limit)
-    for block in segments(inline_references(sanitize(text)), limit):
+    for block in segments(_inline_references(sanitize(text)), limit):
         yield from page.add(block)
     yield from page.turn()
+
+
+def _inline_references(text: str) -> str:
+    """Replace reference links, `[text][1]` with `[1]: https://…` elsewhere, by inline links. Takes sanitized Markdown.
+
+    A cut answer could have the text in one piece and the address in another, and Slack does not document whether its
+    `markdown` block supports reference links. Unused addresses are shown as text.
+    """
+    if "]:" not in text:
+        return text
+    found: dict[str, Any] = {}
+    tokens = block_parser.parse(text, found)
+    definitions: dict[str, dict[str, Any]] = found.get("references", {})
+    if not definitions:
+        return text
+    lines = text.splitlines(keepends=True)
+    code = {
+        number
+        for token in tokens
+        if token.type in ("fence", "code_block") and token.map
+        for number in range(*token.map)
+    }
+    of_definitions = {number for each in definitions.values() for number in range(*each["map"])}
+    used: set[str] = set()
+
+    def inline(match: re.Match[str]) -> str:
+        words = match["words"]
+        if words is None:
+            return match.group()
+        label = normalizeReference(match["label"] or words.removeprefix("!")[1:-1])
+        if label not in definitions:
+            return match.group()
+        used.add(label)
+        return f"{words}({definitions[label]['href'].translate(_PARENTHESES)})"
+
+    for number, line in enumerate(lines):
+        if number not in code and number not in of_definitions:
+            lines[number] = _REFERENCE.sub(inline, line)
+    for label, definition in definitions.items():
+        first, end = definition["map"]
+        if label in used:
+            lines[first:end] = [""] * (end - first)
+        else:
+            lines[first] = _DEFINED_NAME.sub(f"]{BREAK}", lines[first], count=1)
+    for repeated in found.get("duplicate_refs", ()):
+        first = repeated["map"][0]
+        lines[first] = _DEFINED_NAME.sub(f"]{BREAK}", lines[first], count=1)
+    return "".join(lines)
 
 
 class _Page:
@@ -72,7 +127,7 @@ class _Page:
         self._has_table = False
 
     def add(self, block: Segment) -> Iterator[str]:
-        """Put the block here or on the next page; yields the pages that are full."""
+        """Put the block here or on the next page. Yields the pages that are full."""
         if block.kind is Kind.TABLE and self._has_table and self._fits(block.instead[0]):
             block = block.instead[0]
         if self._fits(block):
@@ -90,24 +145,24 @@ class _Page:
         if not self._has_room_for(block.kind):
             yield from self.turn()
         written = block.head
-        going_on: Dedent | None = None
+        dedent: Dedent | None = None
         for at, unit in enumerate(block.units):
-            told = going_on(unit) if going_on else unit
-            if not self._holds(written + told, block):
+            text = dedent(unit) if dedent else unit
+            if not self._holds(written + text, block):
                 begun = written != block.head
                 if begun:
                     self._put(block.kind, written.rstrip("\n") + "\n" + block.close)
-                    going_on = None if block.head else Dedent(at_line_start=block.is_line(at))
-                    told = going_on(block.beginning(at)) if going_on else unit
+                    dedent = None if block.head else Dedent(at_line_start=block.is_line(at))
+                    text = dedent(block.beginning(at)) if dedent else unit
                 yield from self.turn(keep_heading=not begun)
-                if not self._holds(block.head + told, block):
+                if not self._holds(block.head + text, block):
                     yield from self.turn()
                 written = block.head
-            written += told
+            written += text
         self._put(block.kind, written + block.tail)
 
     def turn(self, *, keep_heading: bool = False) -> Iterator[str]:
-        """Begin a new page; a heading that would end this one may go over to the next."""
+        """Begin a new page, optionally taking along a heading at the end of this one."""
         kept = ""
         if keep_heading and self._kind is Kind.HEADING and len(self._texts) > 1:
             kept = self._texts.pop()
@@ -132,10 +187,10 @@ class _Page:
         return self._blocks + self._slack_blocks(kind) <= MOST_BLOCKS
 
     def _slack_blocks(self, kind: Kind) -> int:
-        """How many blocks more Slack makes of the page with this: what is only text stays in one."""
+        """How many more blocks Slack makes of the page with this one. Adjacent text stays one block."""
         running = (Kind.TEXT, Kind.CODE)
-        goes_on = kind is self._kind is Kind.LIST
-        return 0 if goes_on or (kind in running and self._kind in running) else 1
+        continues = kind is self._kind is Kind.LIST
+        return 0 if continues or (kind in running and self._kind in running) else 1
 
     def _put(self, kind: Kind, text: str) -> None:
         self._blocks += self._slack_blocks(kind)

@@ -1,16 +1,16 @@
-"""A Markdown table: read from its lines, written again as a table or as aligned plain text."""
+"""Markdown tables: parsed, and written as Markdown or as aligned text."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 
 MOST_ROWS = 100
-"""Rows that Slack draws, with the heading. Source: docs.slack.dev/reference/block-kit/blocks/table-block."""
+"""Most rows that Slack draws, including the heading. Source: docs.slack.dev/reference/block-kit/blocks/table-block."""
 MOST_COLUMNS = 20
-"""Columns that Slack draws. Source: the same page."""
+"""Most columns that Slack draws. Source: the same page."""
 
 _EMPTY = "\u200b"
-"""Stands in an empty cell, which Slack refuses; unlike a space it is not trimmed away again."""
+"""Content of an empty cell, which Slack refuses. Unlike a space it is not trimmed."""
 _CELL_END = re.compile(r"(?<!\\)\|")
 _MARKUP = re.compile(r"\*\*|`")
 _WIDEST_PADDED = 40
@@ -21,7 +21,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The cells as written, without the pipes between them. Rows may differ in length."""
+    """The cells of a table as written. Rows may differ in length."""
 
     heading: Row
     alignment: Row
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def columns(self) -> int:
-        """The length of the longest row: cells that Markdown would drop widen the table instead."""
+        """Length of the longest row. Cells that Markdown would drop widen the table instead."""
         return max(len(row) for row in (self.heading, *self.rows))
 
     @property
@@ -38,17 +38,17 @@ class Table:
         return len(self.rows) + 1 <= MOST_ROWS and self.columns <= MOST_COLUMNS
 
     def markdown_heading(self) -> str:
-        """The heading and the line of dashes under it."""
+        """Write the heading and the line of dashes under it."""
         dashes = (*self.alignment, *["---"] * (self.columns - len(self.alignment)))
         return _markdown_row(self.heading, self.columns) + _markdown_row(dashes, self.columns)
 
     def markdown_rows(self) -> list[str]:
-        """The other rows, each a line."""
+        """Write the other rows, each as a line."""
         columns = self.columns
         return [_markdown_row(row, columns) for row in self.rows]
 
     def aligned(self) -> str:
-        """The table as lines for a fixed-width font, padded where that does not blow it up."""
+        """Write the table for a fixed-width font, padded unless that makes it much longer."""
         rows = [tuple(_shown(cell) for cell in row) for row in (self.heading, *self.rows)]
         columns = self.columns
         if columns > MOST_COLUMNS:
@@ -64,13 +64,13 @@ class Table:
 
 
 def read_table(lines: list[str]) -> Table:
-    """The table that these lines are: the heading, the line of dashes, the rows."""
+    """Parse the lines of a table: the heading, the line of dashes, the rows."""
     heading, dashes, *rows = [_cells(line) for line in lines]
     return Table(heading, dashes, tuple(rows))
 
 
 def table_of(rows: list[list[str]]) -> Table:
-    """A table from its cells, the heading first."""
+    """Build a table from its cells, the heading first."""
     heading, *others = [tuple(row) for row in rows]
     return Table(heading, (), tuple(others))
 

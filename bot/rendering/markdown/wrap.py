@@ -1,4 +1,4 @@
-"""A long line in parts: cut between words, and never inside what is seen as one character."""
+"""Cuts long lines between words, and never inside a character as displayed."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ _ENDS_A_WORD = re.compile(rf"(?:\s|[{_WIDE}][{_ENDING}]*)\Z")
 
 
 def wrap(line: str, longest: int) -> Iterator[str]:
-    """The line in parts, cut between words and not inside a link; only a word over `longest` is cut itself."""
+    """Cut a line between words and not inside a link. Only a word over `longest` is cut itself."""
     longest_part = min(_LONGEST_PART, longest)
     if len(line) <= longest_part:
         yield line
@@ -42,7 +42,7 @@ def wrap(line: str, longest: int) -> Iterator[str]:
 
 
 def _words(line: str, longest: int) -> Iterator[str]:
-    """The line between the places where it may be cut; a link and what is bold are one word where short enough."""
+    """Yield the parts between which the line may be cut. A short link or bold text is one part."""
     word = ""
     for token in _TOKEN.findall(line):
         for part in [token] if len(token) <= longest else _SPACED.findall(token):
@@ -54,10 +54,10 @@ def _words(line: str, longest: int) -> Iterator[str]:
 
 
 def _between_characters(word: str, end: int) -> int:
-    """The last place up to `end` that is not inside what is seen as one character, an emoji sequence say."""
-    for place in range(end, max(0, end - _FARTHEST_BACK), -1):
-        if not (_joins(word[place]) or word[place - 1] == "\u200d" or _is_inside_a_flag(word, place)):
-            return place
+    """The last index up to `end` that is not inside a displayed character, such as an emoji sequence."""
+    for index in range(end, max(0, end - _FARTHEST_BACK), -1):
+        if not (_joins(word[index]) or word[index - 1] == "\u200d" or _is_inside_a_flag(word, index)):
+            return index
     return end
 
 
@@ -66,9 +66,9 @@ def _joins(character: str) -> bool:
     return skin_tone or unicodedata.category(character) in ("Mn", "Me", "Mc", "Cf")
 
 
-def _is_inside_a_flag(word: str, place: int) -> bool:
-    """A flag is two regional indicators, and they stand in a row without anything between."""
-    if word[place] not in _REGIONAL_INDICATORS:
+def _is_inside_a_flag(word: str, index: int) -> bool:
+    """Whether the index is inside a flag: two regional indicators, in a row without separators."""
+    if word[index] not in _REGIONAL_INDICATORS:
         return False
-    before = word[:place]
-    return (place - len(before.rstrip(_REGIONAL_INDICATORS))) % 2 == 1
+    before = word[:index]
+    return (index - len(before.rstrip(_REGIONAL_INDICATORS))) % 2 == 1
