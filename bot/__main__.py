@@ -1,7 +1,7 @@
-"""The command line: `python -m bot`, and its commands `check`, `workspace` and `demo`.
+"""The command line: `python -m bot` and its commands.
 
-What a command needs is imported when it runs, since all of it together takes a second or two: help, and a setting that
-is missing, are told at once.
+Imports are deferred to the command that needs them, since they take a second or two. So help and missing settings show
+at once.
 """
 
 import argparse
@@ -22,12 +22,12 @@ NO_DATABASE = 4
 INTERRUPTED = 130
 
 EPILOG = """exit codes:
-  0  stopped as asked, or every check passed
-  1  broke unexpectedly, or a check failed
-  2  a setting is missing, malformed, or not that of another process (one line each says which), or the command line
-     is malformed
+  0  stopped by a signal, or every check passed
+  1  stopped by an unexpected error, or a check failed
+  2  a setting is missing, malformed or differs from that of another process (one line each), or the command line is
+     malformed
   3  Slack refuses a token
-  4  the database can't be opened, or another process of the bot uses it
+  4  the database can't be opened, or another process uses it
 """
 
 
@@ -78,14 +78,14 @@ async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
     try:
         if options.action == "add":
             team = workspaces.team_id(options.team)
-            omni = workspaces.account(options.omni, _key(), options.requests_per_minute, options.model)
+            omni = workspaces.account(options.omni, _read_key(), options.requests_per_minute, options.model)
             lines = workspaces.add(settings, team, omni)
         elif options.action == "remove":
             lines = workspaces.remove(settings, workspaces.team_id(options.team))
         elif options.action == "encrypt":
             lines = workspaces.encrypt(settings)
         else:
-            lines = workspaces.known(settings)
+            lines = workspaces.list_all(settings)
         async for line in lines:
             print(line, flush=True)
     except workspaces.Refused as error:
@@ -93,16 +93,15 @@ async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
         return BROKEN
     except StoreUnavailable as error:
         print(
-            f"DATABASE_URL can't be opened: {error}. On SQLite, stop the bot first; on PostgreSQL it can go on.",
+            f"DATABASE_URL can't be opened: {error}. With SQLite, stop the bot first; with PostgreSQL it can run.",
             file=sys.stderr,
         )
         return NO_DATABASE
     return STOPPED
 
 
-def _key() -> str:
-    """From the terminal without showing it, else the first line of stdin. An argument would be seen by everybody who
-    looks at the processes."""
+def _read_key() -> str:
+    """Read the key from the terminal without echo, else from stdin. An argument would show in the list of processes."""
     if sys.stdin.isatty():
         from getpass import getpass
 
@@ -111,14 +110,17 @@ def _key() -> str:
 
 
 async def _run(settings: Settings) -> int:
-    with _uncollected():
+    with _without_garbage_collection():
         from bot.app import run
         from bot.domain import PortTaken
 
     try:
         await run(settings)
     except TokenRefused as error:
-        print(f"Slack refuses a token ({error.code}). `python -m bot check` says which.", file=sys.stderr)
+        print(
+            f"Slack refuses a token ({error.code}). To see which one, run `python -m bot check`.",
+            file=sys.stderr,
+        )
         return TOKEN_REFUSED
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
@@ -133,8 +135,8 @@ async def _run(settings: Settings) -> int:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """For imports: all that they make stays. To look through it again and again takes a sixth of a start."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Suspend garbage collection during imports, whose objects all stay. It would take a sixth of the startup time."""
     gc.disable()
     try:
         yield
@@ -158,12 +160,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="{check,workspace,demo}")
-    commands.add_parser("check", help="try the tokens, Omni and the database, and say what to do")
-    _add_workspace_parser(commands.add_parser("workspace", help="which Slack workspace has which Omni"))
+    commands.add_parser("check", help="test the tokens, Omni and the database, and print what to fix")
+    _add_workspace_parser(commands.add_parser("workspace", help="assign an Omni to each Slack workspace"))
     demo = commands.add_parser(
-        "demo", help="the whole bot with a simulated Slack and Omni, no account needed"
+        "demo", help="run the whole bot with a simulated Slack and Omni; needs no account"
     )
-    demo.add_argument("--port", type=_port, default=8000, help="the page's port; the next free one if taken")
+    demo.add_argument("--port", type=_port, default=8000, help="the page's port, or the next free one")
     demo.add_argument("--no-browser", action="store_true", help="do not open the page")
     return parser
 
@@ -171,18 +173,24 @@ def _parser() -> argparse.ArgumentParser:
 def _add_workspace_parser(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="{add,list,remove,encrypt}")
     add = actions.add_parser(
-        "add", help="give a workspace its Omni, or another one; the key is read from the terminal or stdin"
+        "add", help="set or replace a workspace's Omni; the key is read from the terminal or stdin"
     )
     add.add_argument("team", help="the workspace's id, such as T0123ABCD")
-    add.add_argument("--omni", required=True, metavar="ADDRESS", help="where it logs in to Omni")
     add.add_argument(
-        "--requests-per-minute", type=int, default=60, metavar="N", help="what Omni allows the key; 60"
+        "--omni", required=True, metavar="ADDRESS", help="the address at which you log in to Omni"
     )
-    add.add_argument("--model", metavar="UUID", help="the model that is asked where a person has chosen none")
-    actions.add_parser("list", help="every workspace, and its Omni without the key")
-    remove = actions.add_parser("remove", help="take a workspace's own Omni away")
+    add.add_argument(
+        "--requests-per-minute",
+        type=int,
+        default=60,
+        metavar="N",
+        help="how many requests Omni allows the key; default 60",
+    )
+    add.add_argument("--model", metavar="UUID", help="the model for users who have not chosen one")
+    actions.add_parser("list", help="list all workspaces with their Omni, without keys")
+    remove = actions.add_parser("remove", help="remove a workspace's Omni")
     remove.add_argument("team", help="the workspace's id")
-    actions.add_parser("encrypt", help="encrypt all that is kept with the first of ENCRYPTION_KEY")
+    actions.add_parser("encrypt", help="re-encrypt all stored tokens with the first key of ENCRYPTION_KEY")
 
 
 if __name__ == "__main__":

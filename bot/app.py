@@ -1,4 +1,4 @@
-"""The composition root: opens what all workspaces share, runs them and Slack's connection, and closes it in reverse."""
+"""The composition root: opens, runs and shuts down everything that one process needs."""
 
 import asyncio
 import signal
@@ -35,8 +35,7 @@ from bot.workspaces import (
 log = structlog.get_logger()
 
 WRITES_WITHIN_SECONDS = 2.5
-"""At the end, how long what is being written may take to be stored. Together with what the workspaces take, and with
-closing the socket, it stays under 10 s."""
+"""How long database writes may delay the shutdown. With the workspaces and the socket, it takes less than 10 s."""
 
 
 async def run(settings: Settings) -> None:
@@ -55,39 +54,39 @@ async def run(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the bot until `stop` is set. Raises what `run` raises."""
-    doors = Routes(settings)
+    """Run the bot until `stop` is set. Raises as `run`."""
+    routes = Routes(settings)
     async with AsyncExitStack() as closing:
         if settings.port is not None:
-            # First of all: while Slack can't be reached, the process is alive and says that it is not ready.
-            await closing.enter_async_context(http.serve(settings.host, settings.port, doors.routes()))
+            # First, so that the process reports its health while it waits for Slack.
+            await closing.enter_async_context(http.serve(settings.host, settings.port, routes.routes()))
         database = await Database.open(settings.database_url.get_secret_value())
         closing.push_async_callback(database.close)
         transactions = Transactions(database)
-        closing.push_async_callback(_settle, transactions)
+        closing.push_async_callback(_drain, transactions)
         session = await closing.enter_async_context(slack_session())
-        slack = slack_client(settings.app_token, settings.slack_api_url, session, doors.metrics)
-        installing = Installer(settings, transactions, session) if doors.oauth is not None else None
-        common = await closing.enter_async_context(
-            _common(settings, session, transactions, doors.metrics, installing)
+        slack = slack_client(settings.app_token, settings.slack_api_url, session, routes.metrics)
+        installing = Installer(settings, transactions, session) if routes.oauth is not None else None
+        resources = await closing.enter_async_context(
+            _shared_resources(settings, session, transactions, routes.metrics, installing)
         )
         source = SingleWorkspace(settings, session, slack) if installing is None else installing.installations
-        workspaces = Workspaces(source, partial(build, common))
-        # However this ends, no workspace outlives what it stands on.
+        workspaces = Workspaces(source, partial(build, resources))
+        # Workspaces must stop before the resources that they use are closed.
         closing.push_async_callback(workspaces.stop)
-        peers = common.processes.peers
+        peers = resources.processes.peers
         agreement = None if peers is None or installing is not None else Agreement(peers, source)
         starting = asyncio.create_task(_start(workspaces, agreement))
-        if not await _before(stop, starting):
+        if not await _done_before(stop, starting):
             return
         starting.result()
-        if doors.oauth is not None and installing is not None:
-            doors.oauth.open(installing.open(workspaces))
-            closing.callback(doors.oauth.close)
+        if routes.oauth is not None and installing is not None:
+            routes.oauth.open(installing.open(workspaces))
+            closing.callback(routes.oauth.close)
         apps = workspaces.only_app if installing is None else installing.app_of
-        delivery = doors.http or SocketMode(doors.dispatch, settings.app_token, slack)
-        doors.open(common, workspaces, apps, delivery)
-        upkeep = [workspaces.run, doors.health.watch]
+        event_source = routes.http or SocketMode(routes.dispatcher, settings.app_token, slack)
+        routes.open(resources, workspaces, apps, event_source)
+        upkeep = [workspaces.run, routes.health.watch]
         if database.is_shared:
             upkeep.append(workspaces.share_requests)
         if agreement is not None:
@@ -96,45 +95,47 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             upkeep.append(
                 partial(sweep_uninstalled, transactions, now, retention_days=settings.retention_days)
             )
-        await _work(workspaces, delivery, common.processes, upkeep, stop)
+        await _work(workspaces, event_source, resources.processes, upkeep, stop)
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _common(
+async def _shared_resources(
     settings: Settings,
     session: aiohttp.ClientSession,
     transactions: Transactions,
     metrics: Metrics,
     installing: Installer | None,
 ) -> AsyncIterator[SharedResources]:
-    """What all workspaces have in common. Raises StoreUnavailable."""
-    # Nobody else can open what only one process may use.
+    """Open the shared resources. Raises StoreUnavailable."""
+    # No other process can open a SQLite database that is in use.
     alone_since = None if transactions.database.is_shared else now()
-    ledger = SqlRateLimitStore(transactions, now)
-    async with process_resources(transactions, settings.database_url.get_secret_value(), Random()) as shared:
+    rate_limits = SqlRateLimitStore(transactions, now)
+    async with process_resources(
+        transactions, settings.database_url.get_secret_value(), Random()
+    ) as processes:
         yield SharedResources(
             settings=settings,
             session=session,
             transactions=transactions,
-            rate_limits=ledger,
-            limiters=OmniRateLimiters(ledger),
-            processes=shared,
+            rate_limits=rate_limits,
+            limiters=OmniRateLimiters(rate_limits),
+            processes=processes,
             webhook_secret=await server_secret(transactions, "omni webhook"),
             metrics=metrics,
             alone_since=alone_since,
-            uninstaller=None if installing is None else installing.leaving,
+            uninstaller=None if installing is None else installing.uninstaller,
         )
 
 
 async def _start(workspaces: Workspaces, agreement: Agreement | None) -> None:
     if agreement is not None:
         await agreement.begin()
-    await workspaces.look()
+    await workspaces.refresh()
 
 
-async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
-    """Wait for the task or for the wish to stop, whichever comes first. Whether the task is done."""
+async def _done_before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
+    """Wait until the task is done or `stop` is set. Returns whether the task is done."""
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -147,29 +148,28 @@ async def _before(stop: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 async def _work(
     workspaces: Workspaces,
-    delivery: EventSource,
-    shared: ProcessResources,
+    event_source: EventSource,
+    processes: ProcessResources,
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     stop: asyncio.Event,
 ) -> None:
-    """Run beside each other what all workspaces share; then end it all, in order. `upkeep` goes on until it is
-    cancelled."""
+    """Run the shared tasks until `stop` is set, then end them in order. `upkeep` runs until cancelled."""
     async with asyncio.TaskGroup() as group:
-        listening = group.create_task(shared.listen(), name="listen")
-        running = group.create_task(shared.runners.run(workspaces.of), name="runners")
-        keeping = [group.create_task(work(), name="upkeep") for work in upkeep]
-        delivering = group.create_task(delivery.run(), name="delivery")
+        listening = group.create_task(processes.listen(), name="listen")
+        running = group.create_task(processes.runners.run(workspaces.of), name="runners")
+        upkeep_tasks = [group.create_task(work(), name="upkeep") for work in upkeep]
+        receiving = group.create_task(event_source.run(), name="event_source")
         await stop.wait()
         log.info("stopping")
-        # New requests end first; each workspace ends those under way.
-        delivering.cancel()
-        await asyncio.wait({delivering})
-        await end(keeping)
-        shared.runners.drain()
+        # First stop receiving requests; each workspace then finishes those in progress.
+        receiving.cancel()
+        await asyncio.wait({receiving})
+        await end(upkeep_tasks)
+        processes.runners.drain()
         await workspaces.stop()
         running.cancel()
         listening.cancel()
 
 
-async def _settle(transactions: Transactions) -> None:
+async def _drain(transactions: Transactions) -> None:
     await at_most(WRITES_WITHIN_SECONDS, "writes", transactions.drain())

@@ -1,4 +1,4 @@
-"""`python -m bot check`: does everything outside answer, and what to do where it does not."""
+"""`python -m bot check`: tests the tokens, Omni and the database, and prints what to fix."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -34,16 +34,19 @@ from bot.slack import (
 from bot.storage import Database
 from bot.workspaces import INSTALL_PATH, REDIRECT_PATH
 
-NOBODYS_ADDRESS = "nobody@omni-job-bot.invalid"
-"""Nobody's: RFC 2606 keeps `.invalid` for that."""
+UNUSED_ADDRESS = "nobody@omni-job-bot.invalid"
+"""RFC 2606 reserves `.invalid`."""
 
-_DONE_WITHOUT = {
-    HISTORY_SCOPES: "Without them the bot can't look for a message whose answer from Slack was lost, and does not hear "
-    "what people write to it directly.",
-    frozenset({FILES_SCOPE}): "Without it the bot puts no chart and no CSV file into a card's thread.",
-    MENTION_SCOPES: "Without it the bot does not hear mentions; follow-ups are asked by the button.",
+_OPTIONAL = {
+    HISTORY_SCOPES: "The bot can't check whether a message arrived if Slack's response was lost, and receives no "
+    "direct messages.",
+    frozenset({FILES_SCOPE}): "The bot posts no charts and no CSV files.",
+    MENTION_SCOPES: "The bot receives no mentions. Follow-up questions need the button.",
 }
-"""The optional scopes, and what is off without them."""
+"""The optional scopes, and what does not work without them."""
+
+
+_REACH_SLACK = "Check that this machine can reach slack.com."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Finding:
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """Try each thing outside in turn. Posts nothing, follows nothing and asks nothing."""
+    """Test each service in turn. Posts no message and submits no question."""
     async with slack_session() as session:
         if settings.slack_client_id is None:
             client = slack_client(settings.bot_token, settings.slack_api_url, session)
@@ -84,43 +87,43 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
     except TokenRefused as error:
         return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
     except SlackError as error:
-        return [Finding(False, f"Slack does not answer ({error.code})", "Is slack.com reachable from here?")]
+        return [Finding(False, f"Slack does not answer ({error.code})", _REACH_SLACK)]
     return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity, settings)]
 
 
 def _scopes(identity: Identity, settings: Settings) -> list[Finding]:
     findings = []
     if missing := REQUIRED_SCOPES - identity.scopes:
-        remedy = "Update the app from manifest.yml and install it to the workspace again."
+        remedy = "Update the app from manifest.yml, and reinstall it to the workspace."
         findings.append(Finding(False, f"Slack scopes missing: {', '.join(sorted(missing))}", remedy))
     else:
         findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(REQUIRED_SCOPES))}"))
-    for scopes, remedy in [*_DONE_WITHOUT.items(), *_ruled_out(settings)]:
+    for scopes, remedy in [*_OPTIONAL.items(), *_needed_by(settings)]:
         if absent := scopes - identity.scopes:
-            what = f"Slack scopes done without: {', '.join(sorted(absent))}"
+            what = f"Optional Slack scopes not granted: {', '.join(sorted(absent))}"
             findings.append(Finding(True, what, remedy))
     return findings
 
 
-def _ruled_out(settings: Settings) -> list[tuple[frozenset[str], str]]:
-    """The optional scopes that the settings make something depend on, and what is off without them."""
+def _needed_by(settings: Settings) -> list[tuple[frozenset[str], str]]:
+    """Return the optional scopes that these settings need, and what does not work without them."""
     found = []
     if not settings.allow_shared_channels:
         remedy = (
-            "Without them the bot can't see whether a conversation is shared with another organisation, so cards go "
-            "to direct messages. Or set ALLOW_SHARED_CHANNELS to true."
+            "The bot can't check whether a channel is shared with another organization, so it sends cards to direct "
+            "messages. Grant the scopes, or set ALLOW_SHARED_CHANNELS to true."
         )
         found.append((VENUE_SCOPES, remedy))
     by_email = [
         what
         for what, is_on in [
-            ("nobody can ask (ASK_AS=asker)", settings.ask_as == "asker"),
-            ("nobody but admins sees a job (ACCESS=owner)", settings.access == "owner"),
+            ("No user can ask questions (ASK_AS=asker).", settings.ask_as == "asker"),
+            ("Only admins can see jobs (ACCESS=owner).", settings.access == "owner"),
         ]
         if is_on
     ]
     if by_email:
-        found.append((frozenset({EMAIL_SCOPE}), f"Without it {', and '.join(by_email)}."))
+        found.append((frozenset({EMAIL_SCOPE}), " ".join(by_email)))
     return found
 
 
@@ -131,19 +134,19 @@ async def _app_token(client: AsyncWebClient) -> Finding:
         return Finding(False, f"Slack refuses SLACK_APP_TOKEN ({error.code})", _set("SLACK_APP_TOKEN"))
     except SlackError as error:
         remedy = (
-            "Is Socket Mode on in the Slack app's settings, and has the token the scope connections:write?"
+            "Turn on Socket Mode in the Slack app's settings, and give the token the scope connections:write."
         )
         if isinstance(error, SlackUnreachable):
-            remedy = "Is slack.com reachable from here?"
-        return Finding(False, f"Slack opens no Socket Mode connection ({error.code})", remedy)
-    return Finding(True, "Slack app token: Socket Mode opens")
+            remedy = _REACH_SLACK
+        return Finding(False, f"Socket Mode can't connect ({error.code})", remedy)
+    return Finding(True, "Slack app token: Socket Mode connects")
 
 
 def _http_mode(settings: Settings) -> Finding:
-    what = f"Slack calls HTTP mode: {PATH} on {settings.host}:{settings.port}"
+    what = f"HTTP mode: Slack sends requests to {PATH} on {settings.host}:{settings.port}"
     remedy = (
-        "Whether it does shows in the Slack app's settings: there the request URL has to become verified while the "
-        "bot runs. If it does not, is SLACK_SIGNING_SECRET this app's, and does the address lead here over https?"
+        "Start the bot, and verify the request URL in the Slack app's settings. If that fails, check that "
+        "SLACK_SIGNING_SECRET belongs to this app, and that the address leads here over https."
     )
     return Finding(True, what, remedy)
 
@@ -151,8 +154,8 @@ def _http_mode(settings: Settings) -> Finding:
 def _installable(settings: Settings) -> Finding:
     what = f"Workspaces install the app at {settings.public_url}{INSTALL_PATH}"
     remedy = (
-        f"The Slack app's settings have to name {settings.public_url}{REDIRECT_PATH} as a redirect URL. Which "
-        "workspace has which Omni: python -m bot workspace list"
+        f"Add {settings.public_url}{REDIRECT_PATH} as a redirect URL in the Slack app's settings. To see each "
+        "workspace's Omni, run: python -m bot workspace list"
     )
     return Finding(True, what, remedy)
 
@@ -166,25 +169,26 @@ async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
         except OmniError as error:
             what = f"Omni does not answer at {account.base_url} ({error})"
             return [Finding(False, what, _set("OMNI_BASE_URL"))]
-        taken = Finding(True, f"Omni: {account.base_url} takes the key")
-        return [taken, *await _omni_users(omni, settings)]
+        accepted = Finding(True, f"Omni: {account.base_url} accepts the key")
+        return [accepted, *await _omni_users(omni, settings)]
 
 
 async def _omni_users(omni: OmniClient, settings: Settings) -> list[Finding]:
-    """Whether people can be found in Omni, where the settings need that."""
+    """Test the lookup of users, if the settings need it."""
     if settings.ask_as == "key" and settings.access == "workspace":
         return []
     try:
-        await omni.named(NOBODYS_ADDRESS)
+        await omni.named(UNUSED_ADDRESS)
     except KeyRefused as error:
         remedy = (
-            "Set OMNI_API_TOKEN to an organisation key. With a personal token, set ASK_AS to key and ACCESS to "
-            "workspace: then every question runs with that person's permissions."
+            "Set OMNI_API_TOKEN to an organization key. Or, with a personal token, set ASK_AS to key and ACCESS to "
+            "workspace; then every question runs with that user's permissions."
         )
-        return [Finding(False, f"Omni does not let the key look up people ({error})", remedy)]
+        return [Finding(False, f"Omni does not let this key look up users ({error})", remedy)]
     except OmniError as error:
-        return [Finding(False, f"Omni does not look up people ({error})", "Please try again in a minute.")]
-    return [Finding(True, "Omni users: can be looked up")]
+        remedy = f"Try again in a minute. If it fails again: {_set('OMNI_BASE_URL')}"
+        return [Finding(False, f"Omni can't look up users ({error})", remedy)]
+    return [Finding(True, "Omni users: lookup works")]
 
 
 async def _database(settings: Settings) -> Finding:
@@ -193,8 +197,11 @@ async def _database(settings: Settings) -> Finding:
     except DatabaseInUse:
         return Finding(True, "Database: in use by the running bot")
     except StoreUnavailable as error:
-        remedy = f"Mend the folder or its rights, or see to the server. Or: {_set('DATABASE_URL')}"
-        return Finding(False, f"Database does not open: {error}", remedy)
+        remedy = (
+            "Check that the folder exists and is writable, or that the server is up. Or: "
+            f"{_set('DATABASE_URL')}"
+        )
+        return Finding(False, f"Database can't be opened: {error}", remedy)
     await database.close()
     return Finding(True, "Database: opens")
 

@@ -1,7 +1,7 @@
-"""`python -m bot.cli.healthcheck`: whether the bot beside it is alive, as a container's HEALTHCHECK asks.
+"""`python -m bot.cli.healthcheck`: the HEALTHCHECK of a container.
 
-Reads `HOST` and `PORT` from the environment alone and imports nothing of the bot: it runs every half minute, and all
-settings together take a second.
+Reads only `HOST` and `PORT` and imports nothing else of the bot, since it runs every 30 s and importing the settings
+takes a second.
 """
 
 import os
@@ -12,14 +12,14 @@ from http.client import HTTPConnection, HTTPException
 ALIVE = 0
 NOT_ALIVE = 1
 ANSWERS_WITHIN_SECONDS = 3.0
-_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where such a listener is reached
+_REACHED_AT = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listening on all
 
 
 def main(environment: Mapping[str, str]) -> int:
-    """Ask `/healthz`. Returns the exit code: 0 or, as Docker wants it, 1."""
+    """Request `/healthz`. Returns the exit code: 0, or 1 as Docker requires."""
     host = environment.get("HOST", "")
     try:
-        status = _status(_ANY.get(host, host), int(environment.get("PORT", "")))
+        status = _status(_REACHED_AT.get(host, host), int(environment.get("PORT", "")))
     except ValueError:
         return _not_alive("PORT is not set to a number")
     except (OSError, HTTPException) as error:
@@ -28,7 +28,7 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 def _status(host: str, port: int) -> int:
-    """A connection of its own: urllib would go through the proxy that the environment names."""
+    """Request `/healthz` directly; urllib would use the proxy in the environment."""
     connection = HTTPConnection(host, port, timeout=ANSWERS_WITHIN_SECONDS)
     try:
         connection.request("GET", "/healthz")

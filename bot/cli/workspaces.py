@@ -1,5 +1,4 @@
-"""`python -m bot workspace add|list|remove|encrypt`: which workspace has which Omni. No key is shown, and none is taken
-from the command line."""
+"""`python -m bot workspace`: assigns an Omni to each workspace. Keys are neither shown nor taken as arguments."""
 
 import re
 from collections.abc import AsyncIterator
@@ -17,46 +16,44 @@ MOST_PER_MINUTE = 10_000
 
 
 class Refused(Exception):
-    """Nothing was changed; the message says why, and holds no key."""
+    """Nothing was changed. The message says why, without a key."""
 
 
 def team_id(text: str) -> TeamId:
-    """A workspace's id as typed. Raises Refused."""
+    """Parse a workspace's id. Raises Refused."""
     if not re.fullmatch(r"T[A-Z0-9]{2,30}", text):
-        raise Refused(
-            "The workspace is named by its id, such as T0123ABCD. It is in Slack's address in a browser."
-        )
+        raise Refused("Give the workspace's id, such as T0123ABCD. In a browser, it is in Slack's address.")
     return TeamId(text)
 
 
 def account(address: str, key: str, requests_per_minute: int, model: str | None) -> OmniAccount:
-    """An Omni as typed. Raises Refused."""
+    """Parse an Omni. Raises Refused."""
     try:
         base_url = omni_address(address)
     except ValueError as error:
         raise Refused(f"The address of Omni {error}.") from error
     if not is_token(key):
         raise Refused(
-            "No key was given, or one with characters that no key has. It is read from the terminal or stdin."
+            "The key is missing, or has characters that no key has. Type it when prompted, or send it to stdin."
         )
     if not 1 <= requests_per_minute <= MOST_PER_MINUTE:
-        raise Refused(f"The requests per minute are a whole number from 1 to {MOST_PER_MINUTE}.")
+        raise Refused(f"The requests per minute must be a whole number from 1 to {MOST_PER_MINUTE}.")
     if model is not None and not is_uuid(model):
-        raise Refused("The model is named by its id, a UUID.")
+        raise Refused("Give the model's id, a UUID.")
     return OmniAccount(base_url, key, requests_per_minute, ModelId(model.lower()) if model else None)
 
 
 async def add(settings: Settings, team: TeamId, omni: OmniAccount) -> AsyncIterator[str]:
-    """Give a workspace its Omni, once Omni takes the key. What came of it, line by line.
+    """Set a workspace's Omni if Omni accepts the key. Yields lines to print.
 
     Raises:
-        Refused: Omni does not take it, or the settings are not for several workspaces.
+        Refused: Omni refuses the key, or the settings are not for several workspaces.
         StoreUnavailable: the database can't be opened.
     """
     async with _installations(settings) as installations:
-        async with unmetered(omni) as asked:
+        async with unmetered(omni) as client:
             try:
-                await verify_api_key(asked)
+                await verify_api_key(client)
             except KeyRefused as error:
                 raise Refused(f"Omni refuses the key ({error}). Nothing was changed.") from error
             except OmniError as error:
@@ -64,42 +61,42 @@ async def add(settings: Settings, team: TeamId, omni: OmniAccount) -> AsyncItera
                     f"Omni does not answer at {omni.base_url} ({error}). Nothing was changed."
                 ) from error
         await installations.set_omni(team, omni)
-        yield f"{team}: {omni.base_url} takes the key, and is this workspace's Omni now."
+        yield f"{team}: {omni.base_url} accepts the key and is now this workspace's Omni."
         if await installations.bot_token(team) is None:
-            yield f"The app is not installed there yet: {settings.public_url}/slack/install"
+            yield f"The app is not installed there yet. Install it at {settings.public_url}/slack/install"
         else:
-            yield "A running bot opens the workspace within a minute."
+            yield "A running bot starts the workspace within a minute."
 
 
 async def remove(settings: Settings, team: TeamId) -> AsyncIterator[str]:
-    """Take a workspace's Omni away. Raises as `add`."""
+    """Remove a workspace's Omni. Raises as `add`."""
     async with _installations(settings) as installations:
         if not await installations.remove_omni(team):
             raise Refused(f"{team} has no Omni of its own. Nothing was changed.")
-        yield f"{team} has no Omni of its own any more. A running bot stops its follows within a minute."
+        yield f"{team} no longer has an Omni of its own. A running bot stops following its jobs within a minute."
         if await installations.has_omni(team):
-            yield "From then on it uses that of the settings, since ALLOWED_TEAMS names it."
+            yield "After that it uses OMNI_BASE_URL, because it is in ALLOWED_TEAMS."
 
 
-async def known(settings: Settings) -> AsyncIterator[str]:
-    """Every workspace, a line each. Raises as `add`."""
+async def list_all(settings: Settings) -> AsyncIterator[str]:
+    """List all workspaces, one per line. Raises as `add`."""
     async with _installations(settings) as installations:
         found = await installations.known()
         for one in found:
             yield _line(one, has_omni=await installations.has_omni(one.team))
         if not found:
-            yield f"No workspace yet. The app is installed at {settings.public_url}/slack/install"
+            yield f"No workspace yet. Install the app at {settings.public_url}/slack/install"
 
 
 async def encrypt(settings: Settings) -> AsyncIterator[str]:
-    """Encrypt all that is kept with the first of the keys. Raises as `add`."""
+    """Re-encrypt all stored tokens with the first key. Raises as `add`."""
     async with _installations(settings) as installations:
-        left = await installations.encrypt_anew()
+        left = await installations.reencrypt()
         if left:
             raise Refused(
-                f"{left} tokens or keys were encrypted with a key that ENCRYPTION_KEY does not name."
+                f"{left} tokens or keys could not be decrypted. Add the key they were encrypted with to ENCRYPTION_KEY."
             )
-        yield "All is encrypted with the first of ENCRYPTION_KEY. The others can go."
+        yield "Everything is encrypted with the first key of ENCRYPTION_KEY. You can remove the other keys."
 
 
 def _line(one: InstallationInfo, *, has_omni: bool) -> str:
@@ -107,14 +104,14 @@ def _line(one: InstallationInfo, *, has_omni: bool) -> str:
     if one.omni is not None:
         model = f", model {one.omni.default_model}" if one.omni.default_model else ""
         return f"{one.team}  {installed}; {one.omni.base_url}, {one.omni.requests_per_minute} a minute{model}"
-    return f"{one.team}  {installed}; {'the Omni of the settings' if has_omni else 'no Omni, so it does not run'}"
+    return f"{one.team}  {installed}; {'uses OMNI_BASE_URL' if has_omni else 'no Omni, so it does not run'}"
 
 
 @asynccontextmanager
 async def _installations(settings: Settings) -> AsyncIterator[Installations]:
     if settings.slack_client_id is None or settings.encryption_key is None:
         raise Refused(
-            "Only with SLACK_CLIENT_ID are there several workspaces. The one of SLACK_BOT_TOKEN has OMNI_*."
+            "Several workspaces need SLACK_CLIENT_ID. The workspace of SLACK_BOT_TOKEN uses OMNI_BASE_URL."
         )
     keys = EncryptionKeys(settings.encryption_key.get_secret_value())
     database = await Database.open(settings.database_url.get_secret_value())

@@ -1,6 +1,6 @@
-"""The bot's own HTTP server, on `PORT`. What it answers is its callers' to say.
+"""The HTTP server on `PORT`.
 
-Strangers can reach it, so connections, headers, bodies and the time for each are bounded.
+It may be reachable from the internet, so connections, headers, bodies and the time for each are limited.
 """
 
 import asyncio
@@ -22,33 +22,32 @@ log = structlog.get_logger()
 
 
 LARGEST_BODY_BYTES = 1024**2
-"""Of a request; more is answered with 413. The largest that Slack sends holds a view of 250 KB, thrice that when it is
-encoded for a form."""
+"""Of one request; a larger one gets 413. Slack's largest holds a view of 250 KB, which form encoding can triple."""
 
 LARGEST_BODIES_BYTES = 32 * 1024**2
-"""Of all bodies that are being read at one moment. A request that would exceed it is answered with 503."""
+"""Of all bodies being read at the same time. A request that would exceed it gets 503."""
 
 LARGEST_HEADERS_BYTES = 64 * 1024
-"""Of one request. A connection that sends more is closed."""
+"""Of one request. A connection that sends more is aborted."""
 
 HEADERS_WITHIN_SECONDS = 10.0
-"""How long the headers of a request may take to arrive."""
+"""For the headers of a request to arrive."""
 
 MOST_CONNECTIONS = 1_000
-"""The cap on open connections where the descriptor limit allows more."""
+"""The most open connections, if the descriptor limit allows them."""
 
 BUFFERED_BYTES = 16 * 1024
-"""How much of a body is buffered before the sender has to wait."""
+"""Of one body, before the sender has to wait."""
 
 ENDS_WITHIN_SECONDS = 1.0
-"""How long a request may hold up the end of the process; and how long the rest of a refused body is read and dropped,
-so that its sender reads the answer."""
+"""How long a request may delay the shutdown, and how long the rest of a refused body is read and dropped so that the
+sender reads the response."""
 
 _END_OF_HEADERS = b"\r\n\r\n"
 
 
 class BodyRefused(Exception):
-    """A body was not read; `status` is the answer."""
+    """The body was not read. Respond with `status`."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -57,7 +56,7 @@ class BodyRefused(Exception):
 
 @asynccontextmanager
 async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[None]:
-    """Answer while the context lasts.
+    """Serve the routes while the context lasts.
 
     Raises:
         PortTaken: the port can't be listened on; the message says why.
@@ -81,7 +80,7 @@ async def serve(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIt
 
 
 def most_connections() -> int:
-    """Half of the process's descriptor limit, so that the database, Slack and Omni keep theirs."""
+    """Return half of the descriptor limit at most; the database, Slack and Omni need the rest."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if descriptors < 0 else min(MOST_CONNECTIONS, descriptors // 2)
 
@@ -92,8 +91,8 @@ async def read_body(
     """Read the whole body of a request to `serve`.
 
     Raises:
-        BodyRefused: 408 it does not arrive in time, 413 it is too large, 503 too much is being read at this moment,
-            400 it is malformed or its sender has hung up.
+        BodyRefused: with 408 if it does not arrive in time, 413 if it is too large, 503 if too much is being read, or
+            400 if it is malformed or the sender hung up.
     """
     if (request.content_length or 0) > largest_bytes:
         raise BodyRefused(413)
@@ -121,7 +120,7 @@ async def read_body(
 
 @web.middleware
 async def _track(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Mark the connection as working meanwhile, and close it after a body that was not read."""
+    """Mark the connection as busy during a request, and close it if the body was not read."""
     connection = cast(_Connection, request.protocol)
     connection.work()
     response: web.StreamResponse | None = None
@@ -140,22 +139,22 @@ async def _track(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 class _Connections:
-    """All open connections. At the cap, a new one takes the place of the one that has waited longest."""
+    """All open connections. At the limit, a new one replaces the one that has waited longest."""
 
     def __init__(self, most: int, server: web.Server) -> None:
         self.open: set[_Connection] = set()
         self.waiting: dict[_Connection, None] = {}
-        """Those that wait for their client to send something, in the order in which they began to."""
+        """The connections that wait for their client, longest first."""
         self.bytes_being_read = 0
         self._most = most
         self._server = server
 
     def accept(self) -> "_Connection":
-        """Make the protocol of a new connection."""
+        """Create the protocol of a new connection."""
         return _Connection(self, self._server)
 
     def admit(self, new: "_Connection") -> bool:
-        """Make room for a new connection. False if the bot is busy with a request of every open one."""
+        """Make room for a new connection. Returns False if all are busy."""
         if len(self.open) >= self._most:
             oldest = next(iter(self.waiting), None)
             if oldest is None:
@@ -165,13 +164,13 @@ class _Connections:
         return True
 
     def forget(self, gone: "_Connection") -> None:
-        """Count a connection no longer."""
+        """Remove a closed connection."""
         self.open.discard(gone)
         self.waiting.pop(gone, None)
 
 
 class _Connection(web.RequestHandler):
-    """One connection, which keeps to the bounds above."""
+    """A connection that enforces the limits above."""
 
     def __init__(self, connections: _Connections, server: web.Server) -> None:
         super().__init__(
@@ -181,13 +180,13 @@ class _Connection(web.RequestHandler):
             logger=_QUIET,
             lingering_time=ENDS_WITHIN_SECONDS,
             read_bufsize=BUFFERED_BYTES,
-            # What is signed is the body as it was sent; and nobody shall have a small one grow large here.
+            # Signatures cover the body as sent, and a small body must not inflate to a large one.
             auto_decompress=False,
         )
         self.all = connections
         self._socket: asyncio.Transport | None = None
         self._headers_bytes: int | None = None
-        """How much of the next request's headers has arrived; None while no headers are expected."""
+        """Bytes received of the next request's headers; None while no headers are expected."""
         self._last_bytes = b""
         self._overdue: asyncio.TimerHandle | None = None
 
@@ -217,7 +216,7 @@ class _Connection(web.RequestHandler):
     def _count_headers(self, data: bytes) -> None:
         self._start_timer()
         if self._headers_bytes == 0:
-            data = data.lstrip(b"\r\n")  # a request may come after empty lines
+            data = data.lstrip(b"\r\n")  # empty lines may precede a request
         if _END_OF_HEADERS in self._last_bytes + data:
             self._headers_bytes = None
             return
@@ -227,25 +226,25 @@ class _Connection(web.RequestHandler):
             self.abort()
 
     def abort(self) -> None:
-        """Close at once, whether or not something is under way."""
+        """Close at once."""
         self.all.forget(self)
         if self._socket is not None:
             self._socket.abort()
 
     def work(self) -> None:
-        """Note that the bot works on a request, and waits for nothing."""
+        """Mark the connection as busy with a request."""
         self.all.waiting.pop(self, None)
         if self._overdue is not None:
             self._overdue.cancel()
             self._overdue = None
 
     def wait(self) -> None:
-        """Note that the bot waits for the client."""
+        """Mark the connection as waiting for the client."""
         if self in self.all.open:
             self.all.waiting[self] = None
 
     def expect_headers(self, *, counted: bool) -> None:
-        """Begin with the headers of the next request. `counted`: False where the rest of a body comes before them."""
+        """Expect the next request's headers. `counted`: False if the rest of a body precedes them."""
         self._headers_bytes = 0 if counted else None
         self._last_bytes = b""
 
@@ -255,9 +254,8 @@ class _Connection(web.RequestHandler):
             self._overdue = loop.call_later(HEADERS_WITHIN_SECONDS, self.abort)
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether it tells of a defect of ours. Anybody can send what is not HTTP, or hang up, as often as they like:
-    neither that nor its bytes belong in the log."""
+def _is_bug(record: logging.LogRecord) -> bool:
+    """Whether a log record is about a bug of the bot, not about a client that hung up or sent invalid HTTP."""
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionResetError):
         return True
@@ -267,10 +265,10 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 _QUIET = logging.getLogger("aiohttp.server")
 
-_QUIET.addFilter(_is_ours)
+_QUIET.addFilter(_is_bug)
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    """In the system's words; asyncio's own repeat the address."""
+    """Return the system's error text; asyncio's repeats the address."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

@@ -1,7 +1,7 @@
-"""The figures for Prometheus: what is counted as it happens, and how things stand when they are asked for.
+"""Prometheus metrics, and the `/metrics` endpoint.
 
-No label holds an id or anything that people type: the number of time series is bounded, and nothing in them is secret.
-Source of the format and of how to name things: prometheus.io/docs/instrumenting/exposition_formats and
+No label holds an id or a text, so the number of time series is bounded and none is secret.
+Source of format and names: prometheus.io/docs/instrumenting/exposition_formats and
 prometheus.io/docs/practices/naming.
 """
 
@@ -22,17 +22,17 @@ NAMESPACE = "omni_job_bot"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 DELAY_BUCKETS_SECONDS = (0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 900, 3_600)
-"""Close together where the delay is on most days, and wide apart where something is wrong."""
+"""Narrow buckets for usual delays, wide ones for problems."""
 
 UNSEEN = "unseen"
-"""The state of a job that Omni has not been heard of yet."""
+"""The state of a job that was not polled yet."""
 
 STATES = (*(state.value.lower() for state in JobState), UNSEEN)
-"""A job that has ended is followed until its cards show it and its people are told."""
+"""Includes final states: a job is tracked until its cards show the end and its followers were notified."""
 
 
 class PrometheusMetrics:
-    """`Metrics` over a registry of its own, so that several can be in one process."""
+    """`Metrics` with a registry of its own, so that one process can have several."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -61,19 +61,21 @@ class PrometheusMetrics:
             "follows", "Jobs that this process follows, by their state in Omni.", "state"
         )
         self._follows_everywhere = self._gauge(
-            "follows_everywhere", "Jobs that are to be followed, by whichever process; NaN if not known."
+            "follows_everywhere", "Open jobs of all processes; NaN if unknown."
         )
-        self._waiting = self._gauge("waiting", "What waits in a queue of this process.", "queue")
+        self._waiting = self._gauge("waiting", "Entries in a queue of this process.", "queue")
         self._requests_left = self._gauge(
-            "omni_requests_left", "Requests to Omni that could go without a wait; NaN if not known."
+            "omni_requests_left", "Requests to Omni that could be sent without waiting; NaN if unknown."
         )
         self._requests_per_minute = self._gauge(
-            "omni_requests_per_minute", "Requests that Omni allows in a minute."
+            "omni_requests_per_minute", "Requests per minute that Omni allows."
         )
-        self._part_up = self._gauge("part_up", "Whether what the bot depends on works: 1, or 0.", "part")
-        self._ready = self._gauge("ready", "What /readyz says: 1 if ready, or 0.")
+        self._part_up = self._gauge(
+            "part_up", "Whether a part that the bot depends on works: 1 or 0.", "part"
+        )
+        self._ready = self._gauge("ready", "Result of /readyz: 1 if ready, else 0.")
         for outcome in RequestOutcome:
-            # A series that begins with its first failure shows no increase by it.
+            # Without an initial 0, Prometheus would not see the first failure as an increase.
             self._omni_requests.labels(outcome.value)
         for status in ("200", "401", "503"):
             self._webhooks.labels(status)
@@ -105,18 +107,18 @@ class PrometheusMetrics:
     def text(
         self, readings: Sequence[GaugeSnapshot], *, everywhere: int | None, problems: Mapping[str, str | None]
     ) -> bytes:
-        """Everything, in Prometheus' text format.
+        """Render all metrics in Prometheus' text format.
 
         Args:
             readings: one for each workspace.
-            everywhere: how many jobs are to be followed in all processes; None if the database does not say.
-            problems: what is wrong with each part that the bot depends on; None where nothing is.
+            everywhere: the number of open jobs in all processes; None if the database is unavailable.
+            problems: the problem of each part, or None.
         """
         self._show_follows(readings, everywhere)
         waiting: Tally[str] = Tally()
         for reading in readings:
             waiting.update(reading.waiting)
-        # Of a workspace that has closed, nothing waits any more.
+        # Drops the queues of closed workspaces.
         self._waiting.clear()
         for queue, number in waiting.items():
             self._waiting.labels(queue).set(number)
@@ -137,7 +139,7 @@ class PrometheusMetrics:
         self._follows_everywhere.set(_or_nan(everywhere))
 
     def _show_budget(self, readings: Sequence[GaugeSnapshot]) -> None:
-        """Of several keys, the tightest: that is the one whose people wait."""
+        """Of several keys, show the one with the fewest requests left: its users wait."""
         left = [reading.requests_left for reading in readings if reading.requests_left is not None]
         self._requests_left.set(_or_nan(min(left, default=None)))
         self._requests_per_minute.set(sum(reading.requests_per_minute for reading in readings))
@@ -154,25 +156,20 @@ def _or_nan(number: float | None) -> float:
 
 
 class MetricsEndpoint:
-    """What `/metrics` answers. `read` and `count` are set once there is something to be read."""
+    """The endpoint `/metrics`. `read` and `count` are set when the bot has started."""
 
     def __init__(self, token: str | None, metrics: PrometheusMetrics, health: Health) -> None:
-        """`token`: what has to be sent. None: there is no `/metrics`, since on the same port may be what all the
-        internet reaches."""
+        """`token`: the bearer token. Without one there is no `/metrics`, since the port may be public."""
         self.read: Callable[[], Awaitable[Sequence[GaugeSnapshot]]] = _nothing
-        """How each workspace stands."""
+        """Reads the gauges of each workspace."""
         self.count: Callable[[], Awaitable[int | None]] = _not_known
-        """How many jobs are to be followed in all processes. Raises StoreUnavailable."""
+        """Counts the open jobs of all processes. Raises StoreUnavailable."""
         self._token = token
         self._metrics = metrics
         self._health = health
 
     def routes(self) -> list[web.RouteDef]:
-        """What Prometheus asks.
-
-        - `/metrics`: 200 and the figures for `Authorization: Bearer METRICS_TOKEN`, else 401. Also while the bot is not
-          ready: the figures say so.
-        """
+        """Return the route: 200 with `Authorization: Bearer METRICS_TOKEN`, else 401. Works before the bot is ready."""
         if self._token is None:
             return []
         expected = f"Bearer {self._token}".encode()

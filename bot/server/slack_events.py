@@ -1,6 +1,6 @@
-"""HTTP mode: Slack calls `/slack/events` on `PORT`, for commands, interactions and events alike.
+"""HTTP mode: Slack sends commands, interactions and events to `/slack/events` on `PORT`.
 
-Nothing of a body is parsed before its signature is verified, and without headers of Slack's form it is not even read.
+No body is parsed before its signature is verified. Without headers of Slack's form it is not even read.
 Source: docs.slack.dev/authentication/verifying-requests-from-slack and
 docs.slack.dev/apis/events-api/using-http-request-urls.
 """
@@ -22,40 +22,40 @@ log = structlog.get_logger()
 
 PATH = "/slack/events"
 READ_WITHIN_SECONDS = 3.0
-"""How long a body may take to arrive; Slack has given up by then."""
+"""For a body to arrive; Slack gives up after 3 s."""
 LARGEST_SSL_CHECK_BYTES = 1024
-"""Of an unsigned body that is read all the same, since it may be Slack's look at our certificate."""
+"""Unsigned bodies up to this size are read, since Slack may be checking the certificate."""
 CLOSE_WITHIN_SECONDS = 1.5
-"""At the end, how long what is being answered may take."""
+"""How long requests in progress may delay the shutdown."""
 
-GOOD_FOR_SECONDS = 300.0
-"""How far a timestamp may be from our time; the SDK's verifier has the same limit."""
+FRESH_SECONDS = 300.0
+"""How far a timestamp may differ from our time, as in the SDK's verifier."""
 
 _TIMESTAMP, _SIGNATURE = "X-Slack-Request-Timestamp", "X-Slack-Signature"
 _PASSED_ON = ("Content-Type", "X-Slack-Retry-Num", "X-Slack-Retry-Reason")
-"""What Bolt is told of the headers. They are not signed, and Bolt does as some others of them say."""
+"""The headers that Bolt gets. Headers are not signed, and Bolt obeys some of them."""
 
 
 class SlackEvents:
-    """The address at which Slack reaches the app. Fulfils `delivery.EventSource`."""
+    """The `EventSource` of HTTP mode."""
 
     def __init__(self, dispatch: Dispatcher, signing_secret: str, clock: Clock | None = None) -> None:
-        """`clock`: another only for tests."""
+        """`clock`: for tests."""
         self._dispatch = dispatch
         self._verifier = SignatureVerifier(signing_secret, clock or Clock())
         self._is_open = False
         self._under_way: set[asyncio.Task[web.Response]] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        """What Slack calls; answered with 503 unless `run` runs."""
+        """Return the route, which responds with 503 unless `run` runs."""
         return [web.post(PATH, self._serve)]
 
     async def is_connected(self) -> bool:
-        """Whether requests are taken. That Slack has the right address shows only when it calls."""
+        """See `EventSource.is_connected`. Whether Slack has the right address shows only when it calls."""
         return self._is_open
 
     async def run(self) -> None:
-        """Take requests until cancelled; what is being answered then is answered."""
+        """See `EventSource.run`. Requests in progress are finished."""
         self._is_open = True
         log.info("http open", path=PATH)
         try:
@@ -67,7 +67,7 @@ class SlackEvents:
 
     async def _serve(self, request: web.Request) -> web.Response:
         size = request.content_length
-        if not is_claimed(self._verifier, request.headers) and (
+        if not looks_signed(self._verifier, request.headers) and (
             size is None or size > LARGEST_SSL_CHECK_BYTES
         ):
             return _refused()
@@ -77,7 +77,7 @@ class SlackEvents:
             return web.Response(status=refused.status)
         if not is_signed(self._verifier, body, request.headers):
             if b"ssl_check=1" in body.split(b"&"):
-                # Slack looks at our certificate. Nowhere does it say whether it signs that; nothing comes of it.
+                # Slack checks the certificate. Its docs don't say whether this request is signed.
                 return web.Response()
             return _refused()
         if not self._is_open:
@@ -92,12 +92,12 @@ class SlackEvents:
         try:
             asked = AsyncBoltRequest(body=body, headers=passed_on)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
-            log.warning("signed request without a payload that can be read")
+            log.warning("signed request unreadable")
             return web.Response(status=400)
         if asked.body.get("ssl_check") == "1":
             return web.Response()
         if asked.body.get("type") == "url_verification":
-            log.info("address verified by Slack")
+            log.info("request url verified")
             return web.json_response({"challenge": str(asked.body.get("challenge") or "")})
         return await to_aiohttp_response(await self._dispatch.async_dispatch(asked))
 
@@ -107,18 +107,18 @@ def _refused() -> web.Response:
     return web.Response(status=401)
 
 
-def is_claimed(verifier: SignatureVerifier, headers: Mapping[str, str]) -> bool:
-    """Whether a request says of itself, in Slack's form, that Slack has signed it at most 5 minutes ago."""
+def looks_signed(verifier: SignatureVerifier, headers: Mapping[str, str]) -> bool:
+    """Whether the headers have Slack's form and a fresh timestamp. The signature is not verified."""
     timestamp, signature = headers.get(_TIMESTAMP, ""), headers.get(_SIGNATURE, "")
     if not (re.fullmatch("[0-9]{1,12}", timestamp) and re.fullmatch("v0=[0-9a-f]{64}", signature)):
         return False
-    return abs(verifier.clock.now() - int(timestamp)) <= GOOD_FOR_SECONDS
+    return abs(verifier.clock.now() - int(timestamp)) <= FRESH_SECONDS
 
 
 def is_signed(verifier: SignatureVerifier, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Whether Slack has signed a request, at most 5 minutes ago; compared in constant time."""
-    # The verifier takes it for granted that the headers are of the form that Slack's have.
-    if not is_claimed(verifier, headers):
+    """Whether Slack signed the request at most 5 minutes ago. Compares in constant time."""
+    # The verifier requires headers of Slack's form.
+    if not looks_signed(verifier, headers):
         return False
     try:
         return verifier.is_valid(body, headers[_TIMESTAMP], headers[_SIGNATURE])

@@ -1,4 +1,4 @@
-"""Who people are and what kind of conversation a place is, over the Web API.
+"""Looks up users and channels over Slack's Web API.
 
 Source: docs.slack.dev/reference/objects/user-object and conversation-object.
 """
@@ -12,41 +12,39 @@ from bot.slack.web_api import call
 
 
 class WebApiDirectory:
-    """`SlackDirectory` over Slack's Web API. Remembers nothing: whoever asks often keeps the answers."""
+    """`SlackDirectory` over Slack's Web API, without a cache."""
 
     def __init__(self, client: AsyncWebClient, team: TeamId) -> None:
-        """`client` comes from `slack_client`; `team` is the workspace that the app is installed in."""
+        """`client` must come from `slack_client`. `team`: the workspace that the app is installed in."""
         self._client = client
         self._team = team
 
     async def user(self, user: UserId) -> SlackUser:
-        """See `SlackDirectory.user`. Slack says of people of other workspaces neither whether they are guests
-        there nor,
-        where they share a channel with the bot, that they are strangers: their team tells."""
-        answer = await call(lambda: self._client.users_info(user=user))
-        return _person(user, answer["user"], self._team)
+        """See `SlackDirectory.user`. A user of another workspace is a stranger, which Slack does not always say."""
+        response = await call(lambda: self._client.users_info(user=user))
+        return _user(user, response["user"], self._team)
 
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         """See `SlackDirectory.conversation`."""
-        answer = await call(lambda: self._client.conversations_info(channel=channel.id))
-        return _venue(answer["channel"])
+        response = await call(lambda: self._client.conversations_info(channel=channel.id))
+        return _conversation(response["channel"])
 
 
-def _person(user: UserId, told: dict[str, Any], home: TeamId) -> SlackUser:
-    team = TeamId(str(told.get("team_id") or ""))
+def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:
+    team = TeamId(str(found.get("team_id") or ""))
     return SlackUser(
         id=user,
         team=team,
-        is_guest=bool(told.get("is_restricted") or told.get("is_ultra_restricted")),
-        is_stranger=bool(told.get("is_stranger")) or team != home,
-        is_bot=bool(told.get("is_bot")),
-        is_deactivated=bool(told.get("deleted")),
-        email=(told.get("profile") or {}).get("email") or None,
+        is_guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+        is_stranger=bool(found.get("is_stranger")) or team != home,
+        is_bot=bool(found.get("is_bot")),
+        is_deactivated=bool(found.get("deleted")),
+        email=(found.get("profile") or {}).get("email") or None,
     )
 
 
-def _venue(told: dict[str, Any]) -> ConversationInfo:
-    """A channel that does not say whether it is shared counts as shared. Direct messages say so only if they are."""
-    is_direct = bool(told.get("is_im"))
-    is_shared = bool(told.get("is_ext_shared", not is_direct) or told.get("is_pending_ext_shared"))
+def _conversation(found: dict[str, Any]) -> ConversationInfo:
+    """A channel without `is_ext_shared` counts as shared. Direct messages have the field only if they are shared."""
+    is_direct = bool(found.get("is_im"))
+    is_shared = bool(found.get("is_ext_shared", not is_direct) or found.get("is_pending_ext_shared"))
     return ConversationInfo(is_direct=is_direct, is_shared=is_shared)

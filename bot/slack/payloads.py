@@ -1,4 +1,4 @@
-"""What Slack's payloads say, as far as it is asked for. What one lacks is empty, and the desks' to judge. Pure.
+"""Reads Slack's payloads. Missing fields become empty, and the services decide about them. Pure.
 
 Source of the shapes: docs.slack.dev/reference/interaction-payloads and docs.slack.dev/reference/events.
 """
@@ -12,42 +12,41 @@ from bot.domain import ChannelId, ChannelRef, MessageTs, TeamId, UserId
 
 Payload = Mapping[str, Any]
 _SHOWN = ("text", "url", "title_link", "from_url", "fallback")
-"""The keys under which a message holds what people see of it."""
+"""The keys that hold a message's visible text."""
 _WRITTEN = (None, "file_share", "thread_broadcast")
-"""The subtypes of what a person has just written: nothing more to it, with a file, or in a thread and the conversation
-too. Source: docs.slack.dev/reference/events/message."""
+"""The subtypes of a new message from a user: plain, with a file, or a reply that is also sent to the channel.
+Source: docs.slack.dev/reference/events/message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ButtonClick:
-    """Somebody has pressed a button."""
+    """A click on a button."""
 
     value: str = field(repr=False)
     place: ChannelRef
     message: MessageTs
-    """The message that the button is under."""
+    """The message that holds the button."""
     person: UserId
     trigger: str = field(repr=False)
     thread: MessageTs
-    """The thread that the message begins, or is a reply in."""
+    """The ts of the message's thread, which may begin with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """Somebody has written to the bot."""
+    """A message to the bot from a user."""
 
     words: str = field(repr=False)
-    """Without the bot's name at its beginning or end."""
+    """The text without the mention of the bot at its beginning or end."""
     place: ChannelRef
     message: MessageTs
     person: UserId
     thread: MessageTs | None
-    """The thread that it is a reply in."""
+    """Set if the message is a reply."""
 
 
 def click(body: Payload, team: TeamId) -> ButtonClick:
-    """A button that was pressed. `team`: the workspace that the app runs in. The payload names the person's, which is
-    another where a channel is shared."""
+    """Read a click. `team`: the app's workspace. The payload names the user's, which differs in a shared channel."""
     container = body.get("container") or {}
     (action, *_) = body.get("actions") or [{}]
     return ButtonClick(
@@ -61,22 +60,22 @@ def click(body: Payload, team: TeamId) -> ButtonClick:
 
 
 def place_of_command(command: Payload, team: TeamId) -> ChannelRef:
-    """Where a command was typed. `team`: as for `click`."""
+    """Return the channel of a command. `team`: see `click`."""
     return ChannelRef(team, ChannelId(command.get("channel_id") or ""))
 
 
 def place_of_message(body: Payload, team: TeamId) -> ChannelRef:
-    """Where the message of a message shortcut stands. `team`: as for `click`."""
+    """Return the channel of a message shortcut. `team`: see `click`."""
     return ChannelRef(team, ChannelId((body.get("channel") or {}).get("id") or ""))
 
 
 def person_of(body: Payload) -> UserId:
-    """Who interacted."""
+    """Return the user of an interaction."""
     return UserId((body.get("user") or {}).get("id") or "")
 
 
 def incoming_message(body: Payload, team: TeamId, bot_user: UserId) -> IncomingMessage | None:
-    """What a person wrote to the bot; None where no person wrote it, or it is not new. `team`: as for `click`."""
+    """Read a message event; None if no user wrote it or it is not new. `team`: see `click`."""
     event = body.get("event") or {}
     if (
         event.get("subtype") not in _WRITTEN
@@ -96,14 +95,14 @@ def incoming_message(body: Payload, team: TeamId, bot_user: UserId) -> IncomingM
 
 
 def shown_in(message: Payload) -> str:
-    """Everything that people see of a message, as one text: also what is only in blocks and attachments."""
+    """Return all visible text of a message, including blocks and attachments."""
     return "\n".join(
         [str(message.get("text") or ""), *_shown(message.get("blocks")), *_shown(message.get("attachments"))]
     )
 
 
 def _addressed(text: str, bot_user: UserId) -> str:
-    """The text as it was typed, without the mention by which it was addressed to the bot."""
+    """Remove the mention of the bot from the beginning or end of a text."""
     own = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
     return own.sub(" ", text).strip().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 

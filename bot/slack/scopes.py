@@ -1,4 +1,4 @@
-"""What the bot is allowed in Slack: the scopes of all that it calls and hears, and which of them it can do without."""
+"""The scopes of the methods and events that the bot uses, and which of them are optional."""
 
 METHOD_SCOPES = {
     "auth.test": set[str](),
@@ -19,8 +19,7 @@ METHOD_SCOPES = {
     "conversations.history": {"channels:history", "groups:history", "im:history", "mpim:history"},
     "conversations.replies": {"channels:history", "groups:history", "im:history", "mpim:history"},
 }
-"""Every Web API method used in `slack`, `slackpeople` and `slackviews`, with the scopes it needs; `manifest.yml` asks
-for just these and those of the events."""
+"""Every Web API method that the bot calls, with its scopes. `manifest.yml` requests these and those of the events."""
 EVENT_SCOPES = {
     "app_mention": {"app_mentions:read"},
     "message.im": {"im:history"},
@@ -28,24 +27,24 @@ EVENT_SCOPES = {
     "app_uninstalled": set[str](),
     "tokens_revoked": set[str](),
 }
-"""Every event that the app subscribes to, with the scopes it needs.
+"""Every event that the app subscribes to, with its scopes.
 Source: the pages of the events at docs.slack.dev/reference/events."""
 
 COMMANDS_SCOPE = "commands"
-"""What receiving `/omni-job` needs."""
+"""Needed to receive commands."""
 HISTORY_SCOPES = frozenset(METHOD_SCOPES["conversations.history"])
-"""Without them the bot can't look whether an unanswered post arrived."""
+"""Without them the bot can't check whether a post arrived whose response was lost."""
 FILES_SCOPE = "files:write"
-"""Without it no chart and no file comes into a thread."""
+"""Without it the bot posts no charts and files."""
 EMAIL_SCOPE = "users:read.email"
-"""Without it nobody can be matched with an Omni user."""
+"""Without it the bot can't match Slack users with Omni users."""
 VENUE_SCOPES = frozenset(METHOD_SCOPES["conversations.info"])
-"""Without the one of a conversation's kind, the bot can't see whether it is shared with another organisation. Direct
-messages with the bot are not looked at."""
+"""Without the scope for a kind of channel, the bot can't check whether such a channel is shared. Direct messages need
+no check."""
 MENTION_SCOPES = frozenset(EVENT_SCOPES["app_mention"])
-"""Without it the bot does not hear that it is mentioned."""
+"""Without it the bot receives no mentions."""
 OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | MENTION_SCOPES
-"""Scopes that the bot runs without."""
+"""Scopes that the bot can run without."""
 
 REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
-"""Scopes without which the bot can't do its work: without `users:read` it takes everybody for a stranger."""
+"""Scopes that the bot needs. Without `users:read` it would treat every user as a stranger."""

@@ -1,4 +1,4 @@
-"""The Socket Mode connection: made at the start, and made anew when the SDK's own reconnection is stuck."""
+"""Keeps a Socket Mode connection to Slack, and replaces it when the SDK's own reconnection is stuck."""
 
 import asyncio
 from typing import cast
@@ -16,26 +16,26 @@ from bot.tasks import backoff_seconds
 log = structlog.get_logger()
 
 PING_SECONDS = 5
-"""The SDK takes a connection for dead after four of these without an answer."""
-LOOK_SECONDS = 5.0
+"""The SDK treats a connection as dead after four unanswered pings."""
+CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 60.0
-"""The SDK retries with the address it has, whose ticket may have expired; after so long a new one is asked for."""
+"""The SDK retries with the same address, whose ticket may have expired. After this the bot requests a new one."""
 CLOSE_WITHIN_SECONDS = 1.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 
 
 class SocketMode:
-    """Slack's connection to the app. Fulfils `delivery.EventSource`."""
+    """The `EventSource` of Socket Mode."""
 
     def __init__(self, dispatch: Dispatcher, app_token: str, client: AsyncWebClient) -> None:
-        # Of an app, Bolt's handler uses this method and nothing else.
+        # Bolt's handler uses only `async_dispatch` of an app.
         self._app = cast(AsyncApp, dispatch)
         self._app_token = app_token
         self._client = client
         self._handler: AsyncSocketModeHandler | None = None
 
     async def is_connected(self) -> bool:
-        """Whether Slack can reach us right now."""
+        """See `EventSource.is_connected`."""
         return self._handler is not None and await self._handler.client.is_connected()
 
     async def run(self) -> None:
@@ -44,7 +44,7 @@ class SocketMode:
             while True:
                 await self._connect()
                 await self._until_stuck()
-                log.warning("socket stuck, connecting anew")
+                log.warning("socket replaced")
                 await self._disconnect()
         finally:
             await self._disconnect()
@@ -60,10 +60,10 @@ class SocketMode:
                 ping_interval=PING_SECONDS,
             )
             try:
-                # The SDK tries the same address again and again, also after its ticket has expired.
+                # The SDK keeps retrying the same address, even after its ticket has expired.
                 async with asyncio.timeout(STUCK_AFTER_SECONDS):
                     await self._handler.connect_async()  # type: ignore[no-untyped-call]
-            except Exception as error:  # noqa: BLE001 - whatever it is, only trying again can help
+            except Exception as error:  # noqa: BLE001 - for any error, the only remedy is to retry
                 await self._disconnect()
                 seconds = backoff_seconds(failures, longest=LONGEST_BACK_OFF_SECONDS)
                 failures += 1
@@ -76,8 +76,8 @@ class SocketMode:
     async def _until_stuck(self) -> None:
         silent_seconds = 0.0
         while silent_seconds < STUCK_AFTER_SECONDS:
-            await asyncio.sleep(LOOK_SECONDS)
-            silent_seconds = 0.0 if await self.is_connected() else silent_seconds + LOOK_SECONDS
+            await asyncio.sleep(CHECK_SECONDS)
+            silent_seconds = 0.0 if await self.is_connected() else silent_seconds + CHECK_SECONDS
 
     async def _disconnect(self) -> None:
         handler, self._handler = self._handler, None

@@ -1,4 +1,4 @@
-"""Slack's modals and Home tabs, and lines for one person, over the Web API.
+"""Modals, Home tabs and ephemeral messages over Slack's Web API.
 
 Source of methods: the method pages at docs.slack.dev/reference/methods.
 """
@@ -10,34 +10,33 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import ChannelRef, Message, MessageTs, OutcomeUnknown, SlackError, SlackUnreachable, UserId
 from bot.domain.ports import Metrics, RequestOutcome
-from bot.slack.web_api import call, meaning, outcome_of
+from bot.slack.web_api import call, error_for, outcome_of
 
 
 class WebApiViews:
-    """`SlackViews` over Slack's Web API. Each call is made once: all but `open` and `reply_to_response_url`
-    may be made again."""
+    """`SlackViews` over Slack's Web API. Never retries; the callers may, except for `open`."""
 
     def __init__(self, client: AsyncWebClient) -> None:
-        """`client` comes from `slack_client`."""
+        """`client` must come from `slack_client`."""
         self._client = client
 
     async def open(self, trigger: str, view: dict[str, object]) -> str:
-        """See `SlackViews.open`. Raises ViewGone where the 3 s are over, or the trigger is used up."""
-        answer = await call(lambda: self._client.views_open(trigger_id=trigger, view=view))
-        return str(answer["view"]["id"])
+        """See `SlackViews.open`. Raises ViewGone if the trigger was used or is older than 3 s."""
+        response = await call(lambda: self._client.views_open(trigger_id=trigger, view=view))
+        return str(response["view"]["id"])
 
     async def update(self, view_id: str, view: dict[str, object]) -> None:
-        """See `SlackViews.update`. Raises ViewGone where the person has closed it."""
+        """See `SlackViews.update`. Raises ViewGone if the user has closed it."""
         await call(lambda: self._client.views_update(view_id=view_id, view=view))
 
     async def publish(self, user: UserId, view: dict[str, object]) -> None:
-        """See `SlackViews.publish`. Raises NotAllowedHere where the app has no Home tab, or the person none of ours."""
+        """See `SlackViews.publish`. Raises NotAllowedHere if the app or the user has no Home tab."""
         await call(lambda: self._client.views_publish(user_id=user, view=view))
 
     async def post_ephemeral(
         self, channel: ChannelRef, user: UserId, message: Message, *, thread: MessageTs | None = None
     ) -> None:
-        """See `SlackViews.post_ephemeral`. Raises NotAllowedHere where the bot or the person is no member."""
+        """See `SlackViews.post_ephemeral`. Raises NotAllowedHere if the bot or the user is not a member."""
         await call(
             lambda: self._client.chat_postEphemeral(
                 channel=channel.id,
@@ -50,7 +49,7 @@ class WebApiViews:
 
 
 METHOD = "response"
-"""What it is counted as. Not `response_url`: where that name stands, an address may."""
+"""Method name for the metrics. `response_url` would look as if an address were logged."""
 
 NO_CONNECTION = "no_connection"
 
@@ -58,11 +57,15 @@ NO_CONNECTION = "no_connection"
 async def reply_to_response_url(
     session: aiohttp.ClientSession, metrics: Metrics, response_url: str, message: Message
 ) -> None:
-    """Tell a person what only they see, by the response_url of what they did. Raises a BoardError.
+    """Send an ephemeral message to an interaction's response_url. Raises SlackError.
 
-    `session` comes from `slack.slack_session`, which follows no redirect.
+    A 5xx or an HTML page counts as not sent: an ephemeral message is better sent twice than never.
 
-    A 5xx and a page count as not told: of what only one person sees, twice is better than never.
+    Args:
+        session: from `slack_session`, which follows no redirects.
+        metrics: counts the call.
+        response_url: from the interaction's payload.
+        message: its content.
     """
     outcome = RequestOutcome.ABANDONED
     try:
@@ -84,9 +87,9 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
     if message.blocks:
         body["blocks"] = list(message.blocks)
     try:
-        async with session.post(response_url, json=body) as answer:
-            status, retry_after = answer.status, answer.headers.get("Retry-After")
-            is_page = (await answer.text(errors="replace")).lstrip().startswith("<")
+        async with session.post(response_url, json=body) as response:
+            status, retry_after = response.status, response.headers.get("Retry-After")
+            is_page = (await response.text(errors="replace")).lstrip().startswith("<")
     except aiohttp.ClientConnectorError as error:
         raise SlackUnreachable(NO_CONNECTION) from error
     except aiohttp.TooManyRedirects as error:
@@ -96,10 +99,10 @@ async def _send(session: aiohttp.ClientSession, response_url: str, message: Mess
     if status >= 500:
         raise SlackUnreachable(f"http_{status}")
     if status == 200 and is_page:
-        # Somebody else answers in Slack's place, a proxy say; Slack's own body is but a word or an object.
+        # A proxy answered: Slack's own body is a word or an object.
         raise SlackUnreachable("nonsense")
     if status == 429:
-        raise meaning("", status=status, retry_after=retry_after)
+        raise error_for("", status=status, retry_after=retry_after)
     if status != 200:
-        # It is used up, or 30 minutes old: docs.slack.dev/interactivity/handling-user-interaction.
+        # The address was used up, or is older than 30 minutes: docs.slack.dev/interactivity/handling-user-interaction.
         raise SlackError(f"http_{status}")

@@ -1,4 +1,4 @@
-"""The client of Slack's Web API, which counts its calls."""
+"""Slack's Web API: counts calls, and turns error codes into exceptions."""
 
 import asyncio
 import re
@@ -33,23 +33,23 @@ _OUTCOMES: dict[type[SlackError], RequestOutcome] = {
 
 
 def outcome_of(error: SlackError) -> RequestOutcome:
-    """What Slack's refusal is counted as."""
+    """Return how the metrics count an error."""
     return _OUTCOMES.get(type(error), RequestOutcome.REFUSED)
 
 
 class MeteredWebClient(AsyncWebClient):
-    """The SDK's client, which says what came of each call."""
+    """The SDK's client, with metrics of each call."""
 
     def __init__(self, metrics: Metrics, **more: Any) -> None:
-        """`more`: as for the base class."""
+        """`more`: see the base class."""
         super().__init__(**more)
         self._metrics = metrics
 
     async def api_call(self, api_method: str, **more: Any) -> AsyncSlackResponse:
-        """See the base class, whose every method of Slack's comes through here."""
+        """See the base class. All its methods use this one."""
         outcome = RequestOutcome.ABANDONED
         try:
-            answer = await super().api_call(api_method, **more)
+            response = await super().api_call(api_method, **more)
             outcome = RequestOutcome.OK
         except SlackApiError as error:
             outcome = outcome_of(refusal(error.response))
@@ -62,12 +62,12 @@ class MeteredWebClient(AsyncWebClient):
             raise
         finally:
             self._metrics.slack_call(api_method, outcome)
-        return answer
+        return response
 
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 
-_MEANINGS: dict[type[SlackError], str] = {
+_CODES: dict[type[SlackError], str] = {
     NotAllowedHere: """
         not_in_channel channel_not_found no_permission is_archived is_inactive restricted_action
         restricted_action_read_only_channel restricted_action_thread_only_channel
@@ -99,31 +99,30 @@ _MEANINGS: dict[type[SlackError], str] = {
     """,
 }
 
-_BY_CODE = {code: error for error, codes in _MEANINGS.items() for code in codes.split()}
+_BY_CODE = {code: error for error, codes in _CODES.items() for code in codes.split()}
 
-_REFUSES_CONTENT = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
-"""How Slack words what it finds wrong with a request before it does anything; new codes of that kind appear."""
+_INVALID_REQUEST = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
+"""Codes that Slack uses for invalid requests. New ones of this form appear."""
 
 _BUSY_CODES = {"ratelimited", "rate_limited"}
 
 
-def meaning(code: str, *, status: int, retry_after: str | None) -> SlackError:
-    """What one of Slack's refusals asks of us.
+def error_for(code: str, *, status: int, retry_after: str | None) -> SlackError:
+    """Return the exception for an error code.
+
+    A code that is not known gives OutcomeUnknown, since the request may have had its effect: "part of the action may
+    have happened", say the docs of `fatal_error`.
 
     Args:
-        code: the `error` of the body, or "" where there was none.
+        code: the `error` of the body, or "" if there was none.
         status: the HTTP status.
         retry_after: the header of that name, in seconds.
-
-    Returns:
-        The error to raise. A code that is neither in the table nor of a kind that is may have had its effect
-        ("part of the action may have happened", say the docs of `fatal_error`), so it is `OutcomeUnknown`.
     """
     if status == 429 or code in _BUSY_CODES:
         return SlackBusy(code or "ratelimited", _seconds(retry_after))
     if code in _BY_CODE:
         return _BY_CODE[code](code)
-    if _REFUSES_CONTENT.fullmatch(code):
+    if _INVALID_REQUEST.fullmatch(code):
         return PayloadRefused(code)
     return OutcomeUnknown(code or f"http_{status}")
 
@@ -136,7 +135,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
-    """Make one request of the SDK. Raises any BoardError."""
+    """Make one request with the SDK. Raises SlackError."""
     try:
         return await request()
     except SlackApiError as error:
@@ -146,14 +145,14 @@ async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSla
     except (SlackClientError, aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise OutcomeUnknown(type(error).__name__) from error
     except (AttributeError, UnicodeDecodeError) as error:
-        # The SDK trips over a body that is no JSON object: a proxy's line of text, say.
+        # The SDK fails on a body that is not a JSON object, such as a line of text from a proxy.
         raise OutcomeUnknown("nonsense") from error
 
 
-def refusal(answer: Any) -> SlackError:
-    """What an answer that the SDK refused asks of us: the SDK's response, or aiohttp's where it was no JSON."""
-    if not isinstance(answer, AsyncSlackResponse):
-        return meaning("", status=answer.status, retry_after=answer.headers.get("Retry-After"))
-    code = answer.get("error") if isinstance(answer.data, dict) else ""
-    headers = answer.headers or {}
-    return meaning(str(code or ""), status=answer.status_code, retry_after=headers.get("Retry-After"))
+def refusal(response: Any) -> SlackError:
+    """Return the exception for an error response: the SDK's, or aiohttp's if it was not JSON."""
+    if not isinstance(response, AsyncSlackResponse):
+        return error_for("", status=response.status, retry_after=response.headers.get("Retry-After"))
+    code = response.get("error") if isinstance(response.data, dict) else ""
+    headers = response.headers or {}
+    return error_for(str(code or ""), status=response.status_code, retry_after=headers.get("Retry-After"))

@@ -1,7 +1,6 @@
-"""Settings in which all processes on one PostgreSQL have to agree: which Omni, and how many requests its key may make.
+"""Compares the settings that all processes on one PostgreSQL must share: the Omni, and its key's request rate.
 
-Each process shows its own by advisory locks, which end with it. So a setting can be changed by a restart, and a process
-that is gone binds nobody.
+Each process publishes its settings as advisory locks, which end with the process.
 """
 
 import asyncio
@@ -21,26 +20,26 @@ ANOTHER_OMNI = (
     "processes before you start them with another one"
 )
 WAITS_SECONDS = 60.0
-"""How long a start waits for processes with another Omni to end: in a restart the old ones may still be ending."""
-LOOKS_SECONDS = 1.0
-KEEPS_SECONDS = 5.0
-"""How often the processes are looked at, while waiting for them and later."""
+"""How long the startup waits for processes with another Omni to end, since the old ones may still be stopping."""
+WAIT_CHECK_SECONDS = 1.0
+CHECK_SECONDS = 5.0
+"""How often the settings are compared, during that wait and later."""
 
 
 class Peers(Protocol):
-    """Numbers that the processes of a database show each other, each of some kind."""
+    """Numbers that processes publish to each other, by kind."""
 
     def hold(self, kind: int, number: int) -> None:
-        """Show a number until this process ends."""
+        """Publish a number until this process ends."""
         ...
 
     async def held(self, kind: int) -> set[int]:
-        """What processes show now, this one included. Raises StoreUnavailable."""
+        """Return the published numbers, including this process's. Raises StoreUnavailable."""
         ...
 
 
 class Agreement:
-    """The settings of this process next to those of the others, where they name the one workspace and its Omni."""
+    """Keeps the settings of a single workspace consistent between processes."""
 
     def __init__(self, peers: Peers, source: CredentialSource) -> None:
         self._peers = peers
@@ -50,12 +49,12 @@ class Agreement:
         self._differs = False
 
     async def begin(self) -> None:
-        """Show our settings, once no process with another Omni is left.
+        """Publish the settings, after all processes with another Omni have ended.
 
         Raises:
-            SettingsError: one is left.
-            StoreUnavailable: the database does not say.
-            TokenRefused: Slack does not say which workspace it is.
+            SettingsError: such a process still runs after WAITS_SECONDS.
+            StoreUnavailable: the database is unavailable.
+            TokenRefused: Slack refuses the bot token.
         """
         (credentials,) = await self._source.list()
         self._omni_kind, self._omni = (
@@ -65,44 +64,44 @@ class Agreement:
         self._rate_kind = _number(f"rate of {credentials.omni_budget}")
         self._rate = self._lowest = credentials.requests_per_minute
         waited_seconds = 0.0
-        while await self._is_another_omni():
+        while await self._another_omni_runs():
             if waited_seconds == 0.0:
                 log.error(
                     "another process has another omni", setting="OMNI_BASE_URL", waits_seconds=WAITS_SECONDS
                 )
             if waited_seconds >= WAITS_SECONDS:
                 raise SettingsError([ANOTHER_OMNI])
-            await asyncio.sleep(LOOKS_SECONDS)
-            waited_seconds += LOOKS_SECONDS
+            await asyncio.sleep(WAIT_CHECK_SECONDS)
+            waited_seconds += WAIT_CHECK_SECONDS
         self._peers.hold(self._omni_kind, self._omni)
         self._peers.hold(self._rate_kind, self._rate)
 
-    async def keep(self, gates: Callable[[], Iterable[RateLimiter]]) -> None:
-        """Keep to the lowest OMNI_REQUESTS_PER_MINUTE of all processes, until cancelled. `gates`: those of the key."""
+    async def keep(self, limiters: Callable[[], Iterable[RateLimiter]]) -> None:
+        """Apply the lowest OMNI_REQUESTS_PER_MINUTE of all processes, until cancelled. `limiters`: those of the key."""
         while True:
             try:
                 await self._compare()
             except StoreUnavailable as error:
-                log.warning("settings of others not read", reason=str(error))
-            for gate in gates():
-                gate.rate = omni_rate(self._lowest)
-            await asyncio.sleep(KEEPS_SECONDS)
+                log.warning("settings of other processes not read", reason=str(error))
+            for limiter in limiters():
+                limiter.rate = omni_rate(self._lowest)
+            await asyncio.sleep(CHECK_SECONDS)
 
     async def _compare(self) -> None:
         lowest = min(await self._peers.held(self._rate_kind) | {self._rate})
         if lowest != self._lowest:
             log.warning("requests per minute used", lowest=lowest, own=self._rate)
         self._lowest = lowest
-        differs = await self._is_another_omni()
+        differs = await self._another_omni_runs()
         if differs and not self._differs:
-            # Both began in the same moment.
+            # Both processes started at the same moment.
             log.error("another process has another omni", setting="OMNI_BASE_URL")
         self._differs = differs
 
-    async def _is_another_omni(self) -> bool:
+    async def _another_omni_runs(self) -> bool:
         return bool(await self._peers.held(self._omni_kind) - {self._omni})
 
 
 def _number(text: str) -> int:
-    """A number for a text, of a size that an advisory lock takes."""
+    """Hash a text to the size of an advisory lock's key."""
     return crc32(text.encode()) & 0x7FFFFFFF

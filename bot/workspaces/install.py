@@ -1,4 +1,4 @@
-"""Several workspaces, as they install the app and remove it: what is shared by the pages, the events and the source."""
+"""Installs and uninstalls the app in several workspaces."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Installer:
-    """Opens a workspace that has installed the app, and closes one that has removed it."""
+    """Starts a workspace that has installed the app, and stops one that has removed it."""
 
     def __init__(
         self, settings: Settings, transactions: Transactions, session: aiohttp.ClientSession
@@ -49,14 +49,14 @@ class Installer:
             shared=settings.omni_account,
             shared_with=settings.allowed_teams,
         )
-        self.leaving = Uninstaller(self.installations, self._stop, self._is_still_good)
-        self._lobby = unconfigured_app(
-            settings.slack_api_url, self.leaving, partial(reply_to_response_url, session, NO_METRICS)
+        self.uninstaller = Uninstaller(self.installations, self._stop, self._is_token_valid)
+        self._unconfigured_app = unconfigured_app(
+            settings.slack_api_url, self.uninstaller, partial(reply_to_response_url, session, NO_METRICS)
         )
         self._workspaces: Workspaces | None = None
 
     def open(self, workspaces: Workspaces) -> Flow:
-        """Let all that happens act on these. Returns what the pages need."""
+        """Start handling installations. Returns the OAuth flow."""
         self._workspaces = workspaces
         settings = self._settings
         secret = settings.slack_client_secret
@@ -71,17 +71,16 @@ class Installer:
         )
 
     async def app_of(self, team: TeamId) -> AsyncApp | None:
-        """What Bolt does with what Slack sends for the team; None where the app is not installed there. Raises
-        StoreUnavailable."""
+        """Return the team's Bolt app; None if the app is not installed there. Raises StoreUnavailable."""
         app = None if self._workspaces is None else await self._workspaces.app_of(team)
         if app is None and await self.installations.is_installed(team):
-            return self._lobby
+            return self._unconfigured_app
         return app
 
     async def _installed(self, _team: TeamId) -> None:
         try:
             if self._workspaces is not None:
-                await self._workspaces.look()
+                await self._workspaces.refresh()
         except StoreUnavailable as error:
             log.warning("workspaces not read", reason=str(error))
 
@@ -89,8 +88,8 @@ class Installer:
         if self._workspaces is not None:
             await self._workspaces.close(team)
 
-    async def _is_still_good(self, team: TeamId) -> bool:
-        """Whoever says that the app was removed is Slack. So unless Slack takes the token, it is believed."""
+    async def _is_token_valid(self, team: TeamId) -> bool:
+        """Whether Slack accepts the stored token, so that the app was not removed."""
         token = await self.installations.bot_token(team)
         if token is None:
             return False
@@ -102,19 +101,19 @@ class Installer:
 
 
 NO_OMNI_YET = (
-    "This workspace has no Omni yet. Please ask whoever runs this bot to add it: "
-    "`python -m bot workspace add {team}`"
+    "This workspace isn't connected to Omni yet. Ask the operator of this bot to run "
+    "`python -m bot workspace add {team}`."
 )
 
 _ANY = re.compile("")
 
 
 def unconfigured_app(
-    api_url: str, leaving: Uninstaller, whisper: Callable[[str, Message], Awaitable[None]]
+    api_url: str, uninstaller: Uninstaller, reply: Callable[[str, Message], Awaitable[None]]
 ) -> AsyncApp:
-    """Build the Bolt app of all these workspaces: it answers that the Omni is missing, and handles the app's removal.
+    """Build the Bolt app for workspaces without an Omni. It replies that the Omni is missing, and handles uninstalls.
 
-    `reply_to_response_url` replies by a response_url; it raises any BoardError.
+    `reply` sends a message to a response_url; it may raise SlackError.
     """
 
     async def authorize(team_id: str | None) -> AuthorizeResult:
@@ -127,19 +126,19 @@ def unconfigured_app(
         await ack()
         if url := body.get("response_url"):
             with suppress(SlackError):
-                await whisper(str(url), Message(_line(body)))
+                await reply(str(url), Message(_line(body)))
 
     app = AsyncApp(
         logger=QUIET,
         client=AsyncWebClient(base_url=api_url),
         authorize=authorize,
-        request_verification_enabled=False,  # `httpmode` has verified the signature, and passes no signature on
+        request_verification_enabled=False,  # `SlackEvents` has verified the signature and does not pass it on
     )
     for command in (ask_replies.COMMAND, replies.COMMAND):
         app.command(command)(on_command)
     for listen in (app.action, app.shortcut, app.view):
         listen(_ANY)(on_interaction)
-    leaving.register(app)
+    uninstaller.register(app)
     return app
 
 

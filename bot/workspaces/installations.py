@@ -1,5 +1,4 @@
-"""The workspaces in which the app was installed by OAuth, and the Omni of each. It is a
-`credentials.CredentialSource`."""
+"""The workspaces that installed the app by OAuth, and the Omni of each."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -18,20 +17,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class InstallationInfo:
-    """What the operator is told of a workspace; no secrets."""
+    """A workspace as shown to the operator, without secrets."""
 
     team: TeamId
     name: str | None
-    """As Slack told it when the app was installed; None where it is not installed."""
+    """Its name when the app was installed; None if it is not installed."""
     omni: OmniAccount | None
-    """Its own."""
+    """Its own Omni."""
 
 
 class Installations:
-    """Opens a workspace where both are known: the bot's token, and an Omni that the workspace may see.
+    """The `CredentialSource` of installed workspaces with an Omni.
 
-    That is its own. The settings' Omni is only for the workspaces that `ALLOWED_TEAMS` names: anybody may install an
-    app whose address they know, and nobody shall come to see another company's data by that.
+    A workspace has its own Omni, or the one in the settings if it is in `ALLOWED_TEAMS`. Anyone who knows the install
+    address can install the app, and must not get access to another company's data.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Installations:
         shared: OmniAccount | None,
         shared_with: Collection[TeamId],
     ) -> None:
-        """`shared`: the Omni of those workspaces in `shared_with` that have none of their own."""
+        """`shared`: the Omni of the workspaces in `shared_with` without their own."""
         self.transactions = transactions
         self._client_id = client_id
         self._keys = keys
@@ -51,30 +50,29 @@ class Installations:
         self._shared_with = shared_with
 
     async def list(self) -> Sequence[Credentials]:
-        """See `CredentialSource.list`. What can't be decrypted is left out, and said in the log."""
+        """See `CredentialSource.list`. Skips and logs workspaces whose secrets can't be decrypted."""
         bots, accounts = await self._read()
         found = [self._credentials(TeamId(team), bot, accounts.get(team)) for team, bot in bots.items()]
         return [credentials for credentials in found if credentials is not None]
 
     async def bot_token(self, team: TeamId) -> str | None:
-        """The bot's token in a workspace, if the app is installed there and it can be decrypted. Raises
-        StoreUnavailable."""
+        """Return a workspace's bot token; None if there is none or it can't be decrypted. Raises StoreUnavailable."""
         bots, _ = await self._read()
         bot = bots.get(team)
-        return None if bot is None else self._opened("bot_token", team, bot["bot_token"])
+        return None if bot is None else self._decrypted("bot_token", team, bot["bot_token"])
 
     async def is_installed(self, team: TeamId) -> bool:
-        """Whether a token of the workspace is stored, also one that can't be decrypted. Raises StoreUnavailable."""
+        """Whether a token is stored, even if it can't be decrypted. Raises StoreUnavailable."""
         bots, _ = await self._read()
         return team in bots
 
     async def has_omni(self, team: TeamId) -> bool:
-        """Whether there is an Omni that the workspace may see. Raises StoreUnavailable."""
+        """Whether the workspace has an Omni. Raises StoreUnavailable."""
         _, accounts = await self._read()
         return self._omni(team, accounts.get(team)) is not None
 
     async def known(self) -> Sequence[InstallationInfo]:
-        """Every workspace that is installed or has an Omni of its own, by team. Raises StoreUnavailable."""
+        """List all workspaces that are installed or have their own Omni, by team. Raises StoreUnavailable."""
         bots, accounts = await self._read()
         return [
             InstallationInfo(
@@ -87,7 +85,7 @@ class Installations:
 
     @transactional
     async def remove(self, team: TeamId) -> bool:
-        """Forget the bot's token in a workspace; its Omni stays. Whether there was one. Raises StoreUnavailable."""
+        """Delete a workspace's bot token, but not its Omni. Returns whether there was one. Raises StoreUnavailable."""
         removed = 0
         async with self.transactions.begin() as connection:
             for table in (slack_bots, slack_installations):
@@ -97,7 +95,7 @@ class Installations:
 
     @transactional
     async def set_omni(self, team: TeamId, omni: OmniAccount) -> None:
-        """Give a workspace its own Omni, or another one. Raises StoreUnavailable."""
+        """Set a workspace's own Omni. Raises StoreUnavailable."""
         values = {
             "omni_base_url": omni.base_url,
             "omni_api_token": self._keys.encrypt(omni.api_token),
@@ -111,15 +109,21 @@ class Installations:
 
     @transactional
     async def remove_omni(self, team: TeamId) -> bool:
-        """Forget a workspace's own Omni. Whether there was one. Raises StoreUnavailable."""
+        """Delete a workspace's own Omni. Returns whether there was one. Raises StoreUnavailable."""
         async with self.transactions.begin() as connection:
             forget = delete(workspaces).where(workspaces.c.team == team)
             return bool((await connection.execute(forget)).rowcount)
 
     @transactional
-    async def encrypt_anew(self) -> int:
-        """Encrypt everything with the first key, so that the others may go. How much could not be decrypted, and is
-        left as it is. Raises StoreUnavailable."""
+    async def reencrypt(self) -> int:
+        """Re-encrypt everything with the first key.
+
+        Returns:
+            How many values could not be decrypted; they stay unchanged.
+
+        Raises:
+            StoreUnavailable: the database is unavailable.
+        """
         left = 0
         async with self.transactions.begin() as connection:
             for table, key, names in (
@@ -129,13 +133,13 @@ class Installations:
             ):
                 for row in (await connection.execute(select(table))).mappings().all():
                     kept = {name: row[name] for name in names if row.get(name) is not None}
-                    changed = self._anew(kept)
+                    changed = self._reencrypted(kept)
                     left += len(kept) - len(changed)
                     if changed:
                         await connection.execute(update(table).where(key == row[key.name]).values(**changed))
         return left
 
-    def _anew(self, kept: Mapping[str, str]) -> dict[str, str]:
+    def _reencrypted(self, kept: Mapping[str, str]) -> dict[str, str]:
         changed = {}
         for name, encrypted in kept.items():
             with suppress(DecryptionFailed):
@@ -144,7 +148,7 @@ class Installations:
 
     @transactional
     async def _read(self) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
-        """The newest row of each team's bot, and that of each team's Omni."""
+        """Load the newest installation and the Omni of each team."""
         bots = select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
         async with self.transactions.begin() as connection:
             installed = (await connection.execute(bots)).mappings().all()
@@ -155,7 +159,7 @@ class Installations:
         self, team: TeamId, bot: Mapping[Any, Any], account: Mapping[Any, Any] | None
     ) -> Credentials | None:
         omni = self._omni(team, account)
-        token = self._opened("bot_token", team, bot["bot_token"])
+        token = self._decrypted("bot_token", team, bot["bot_token"])
         if omni is None or token is None:
             return None
         return Credentials(
@@ -171,13 +175,13 @@ class Installations:
         )
 
     def _omni(self, team: TeamId, account: Mapping[Any, Any] | None) -> OmniAccount | None:
-        """Where its own can't be decrypted, it has none: never another's."""
+        """If its own Omni can't be decrypted, it has none. It must not get the one in the settings."""
         if account is not None:
             return self._own(team, account)
         return self._shared if team in self._shared_with else None
 
     def _own(self, team: TeamId, account: Mapping[Any, Any]) -> OmniAccount | None:
-        token = self._opened("omni_api_token", team, account["omni_api_token"])
+        token = self._decrypted("omni_api_token", team, account["omni_api_token"])
         if token is None:
             return None
         model = account["default_model"]
@@ -188,7 +192,7 @@ class Installations:
             default_model=ModelId(model) if model else None,
         )
 
-    def _opened(self, what: str, team: TeamId, encrypted: str | None) -> str | None:
+    def _decrypted(self, what: str, team: TeamId, encrypted: str | None) -> str | None:
         if encrypted is None:
             return None
         try:

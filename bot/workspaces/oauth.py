@@ -1,4 +1,4 @@
-"""Installing by OAuth: two pages on `PORT`, and Bolt's own flow behind them.
+"""Installation by OAuth: two pages on `PORT` in front of Bolt's flow.
 
 Source: docs.slack.dev/authentication/installing-with-oauth.
 """
@@ -35,26 +35,26 @@ _TEAM = re.compile("[TE][A-Z0-9]{1,31}")
 
 
 class OrgWide(BoltError):
-    """The app was installed for a whole organisation, where a workspace's data could not be told apart."""
+    """The app was installed for a whole organization, which the bot does not support."""
 
 
 class Accounts(Protocol):
-    """Knows which workspace may see which Omni."""
+    """Knows which workspaces have an Omni."""
 
     async def has_omni(self, team: TeamId) -> bool:
-        """Whether there is one for the team. Raises StoreUnavailable."""
+        """Whether the team has an Omni. Raises StoreUnavailable."""
         ...
 
 
 class Flow(AsyncOAuthFlow):
-    """Bolt's, which keeps installations of single workspaces only."""
+    """Bolt's flow, limited to installations in single workspaces."""
 
     async def store_installation(self, request: AsyncBoltRequest, installation: Installation) -> None:
-        """Keep it.
+        """See the base class.
 
         Raises:
-            OrgWide: it is one of a whole organisation.
-            StoreUnavailable: the database did not answer.
+            OrgWide: it is for a whole organization.
+            StoreUnavailable: the database is unavailable.
         """
         if installation.is_enterprise_install or not installation.team_id or not installation.bot_token:
             raise OrgWide("org-wide")
@@ -62,48 +62,48 @@ class Flow(AsyncOAuthFlow):
 
 
 class OAuth:
-    """The pages; answered with 503 until `open`."""
+    """The two pages. They respond with 503 until `open`."""
 
     def __init__(self) -> None:
         self._flow: Flow | None = None
 
     def open(self, flow: Flow) -> None:
-        """Let people install the app from now on."""
+        """Start accepting installations."""
         self._flow = flow
 
     def close(self) -> None:
-        """Let nobody begin any more."""
+        """Stop accepting installations."""
         self._flow = None
 
     def routes(self) -> list[web.RouteDef]:
-        """What a browser asks for."""
-        return [web.get(INSTALL_PATH, self._install), web.get(REDIRECT_PATH, self._come_back)]
+        """Return the routes."""
+        return [web.get(INSTALL_PATH, self._install), web.get(REDIRECT_PATH, self._redirect)]
 
     async def _install(self, request: web.Request) -> web.Response:
         if self._flow is None:
-            return _shown(STARTING)
+            return _response(STARTING)
         try:
-            team = request.query.get("team", "")  # Bolt puts it into the address as it is
+            team = request.query.get("team", "")  # Bolt copies it into the address
             query = f"team={team}" if _TEAM.fullmatch(team) else ""
-            answer = await self._flow.handle_installation(_asked(request, query))
+            answer = await self._flow.handle_installation(_bolt_request(request, query))
         except StoreUnavailable as error:
-            log.error("installation not begun", reason=str(error))
-            return _shown(NOT_STORED)
+            log.error("installation not started", reason=str(error))
+            return _response(NOT_STORED)
         response = await to_aiohttp_response(answer)
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def _come_back(self, request: web.Request) -> web.Response:
+    async def _redirect(self, request: web.Request) -> web.Response:
         if self._flow is None:
-            return _shown(STARTING)
+            return _response(STARTING)
         try:
-            answer = await self._flow.handle_callback(_asked(request, request.query_string))
+            answer = await self._flow.handle_callback(_bolt_request(request, request.query_string))
         except StoreUnavailable as error:
             log.error("installation not stored", reason=str(error))
-            return _shown(NOT_STORED)
+            return _response(NOT_STORED)
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("slack not reached", reason=type(error).__name__)
-            return _shown(SLACK_SILENT)
+            return _response(SLACK_SILENT)
         return await to_aiohttp_response(answer)
 
 
@@ -117,8 +117,7 @@ def flow(
     client_secret: str,
     public_url: str,
 ) -> Flow:
-    """Bolt's flow, told where everything is. `client`: the Web API without a token; `installed` is told of each
-    workspace that is kept."""
+    """Build the flow. `client`: the Web API without a token. `installed`: called after each stored installation."""
 
     async def succeed(args: AsyncSuccessArgs) -> BoltResponse:
         team = TeamId(str(args.installation.team_id))
@@ -151,18 +150,18 @@ def flow(
     return Flow(client=client, logger=QUIET, settings=settings)
 
 
-def _asked(request: web.Request, query: str) -> AsyncBoltRequest:
-    """Return what Bolt needs of the request, with this query. The body of a GET has no meaning and is not read."""
+def _bolt_request(request: web.Request, query: str) -> AsyncBoltRequest:
+    """Convert the request for Bolt, with this query and without a body."""
     cookies = request.headers.getall("Cookie", [])
     return AsyncBoltRequest(body="", query=query, headers={"Cookie": cookies})
 
 
 def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltResponse:
-    """The page, which also ends what the browser had begun."""
+    """Return the page, and delete the browser's state cookie."""
     cookie = args.settings.state_utils.build_set_cookie_for_deletion()
     headers: dict[str, str | Sequence[str]] = {**HEADERS, "Set-Cookie": [cookie]}
     return BoltResponse(status=page.status, body=page.html(INSTALL_PATH), headers=headers)
 
 
-def _shown(page: Page) -> web.Response:
+def _response(page: Page) -> web.Response:
     return web.Response(status=page.status, text=page.html(INSTALL_PATH), headers=HEADERS)

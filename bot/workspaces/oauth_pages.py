@@ -1,4 +1,4 @@
-"""What somebody sees in their browser who installs the app. Nothing of what a browser sent is repeated."""
+"""The pages of an installation. They never repeat input from the browser."""
 
 from dataclasses import dataclass
 from html import escape
@@ -14,16 +14,16 @@ HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    # The address holds a code.
+    # The address contains the OAuth code.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""With every page."""
+"""Headers of every page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page, with the status it has in HTTP."""
+    """A page with its HTTP status."""
 
     status: int
     title: str
@@ -31,60 +31,60 @@ class Page:
     may_try_again: bool = True
 
     def html(self, install_path: str) -> str:
-        """As a browser takes it."""
+        """Render the page."""
         more = f'<p><a href="{escape(install_path)}">Start again</a></p>' if self.may_try_again else ""
         return _PAGE.format(title=escape(self.title), text=escape(self.text), more=more)
 
 
-_BEGUN_ELSEWHERE = Page(
+_OTHER_BROWSER = Page(
     400,
-    "This was not begun here",
-    "The installation was begun in another browser, or cookies are off. Nothing was installed by this page.",
+    "Not started in this browser",
+    "The installation was started in another browser, or cookies are off. Nothing was installed.",
 )
-_USED_UP = Page(
+_EXPIRED = Page(
     401,
-    "This link is used up",
-    "It was used before, or more than 10 minutes ago. Nothing was installed by this page.",
+    "This link has expired",
+    "It was already used, or is older than 10 minutes. Nothing was installed.",
 )
 _BY_REASON = {
     "access_denied": Page(
-        200, "Not installed", "You have declined, so nothing was installed. You can start again at any time."
+        200, "Not installed", "You declined, so nothing was installed. You can start again at any time."
     ),
-    "invalid_browser": _BEGUN_ELSEWHERE,
-    "invalid_state": _USED_UP,
+    "invalid_browser": _OTHER_BROWSER,
+    "invalid_state": _EXPIRED,
     "invalid_code": Page(
         401,
-        "Slack did not take the code",
-        "It was used before, or has expired. Nothing was installed by this page.",
+        "Slack did not accept the code",
+        "It was already used, or has expired. Nothing was installed.",
     ),
-    "missing_code": Page(400, "Something is missing", "Slack's answer came without a code."),
+    "missing_code": Page(400, "Not installed", "Slack sent no code. Nothing was installed."),
     "org_wide": Page(
         403,
-        "Not for a whole organisation",
-        "This app is installed in one workspace at a time. Please start again and choose a workspace, not the "
-        "organisation. Nothing was kept of this installation; an admin may remove it in Slack.",
+        "Not for a whole organization",
+        "This app is installed in one workspace at a time. Start again and choose a workspace instead of the "
+        "organization. The bot stored nothing. An admin can remove the app from the organization in Slack.",
     ),
 }
-_OTHERWISE = Page(400, "Not installed", "Slack did not let the app be installed.")
+_REFUSED = Page(400, "Not installed", "Slack refused the installation.")
 
-STARTING = Page(503, "Just starting", "The bot is just starting. Please try again in a minute.")
-SLACK_SILENT = Page(502, "Slack did not answer", "Nothing was installed. Please try again in a minute.")
-NOT_STORED = Page(503, "Not stored", "The bot's database did not answer. Please start again in a minute.")
+STARTING = Page(503, "Starting", "The bot is starting. Try again in a minute.")
+SLACK_SILENT = Page(502, "Slack did not answer", "Nothing was installed. Try again in a minute.")
+NOT_STORED = Page(503, "Not installed", "The bot's database did not answer. Start again in a minute.")
 
 
 def failure(reason: str) -> Page:
-    """Why nothing was installed; `reason`: Bolt's word, or what Slack sent the browser back with."""
-    return _BY_REASON.get(reason, _OTHERWISE)
+    """Return the page for a failed installation. `reason`: from Bolt or Slack."""
+    return _BY_REASON.get(reason, _REFUSED)
 
 
 def success(team: TeamId, team_name: str, *, has_omni: bool) -> Page:
-    """The app is installed."""
+    """Return the page for a successful installation."""
     title = f"Installed in {team_name}"
     if has_omni:
         text = "Open Slack, invite the app to a channel and type /omni-job or /omni-ask there."
         return Page(200, title, text, may_try_again=False)
     text = (
-        "One thing is missing: the app does not know the Omni of this workspace yet. Please ask whoever runs the bot "
-        f"for it: python -m bot workspace add {team}"
+        "One step is missing: the workspace isn't connected to Omni yet. Ask the operator of the bot to run: "
+        f"python -m bot workspace add {team}"
     )
     return Page(200, title, text, may_try_again=False)

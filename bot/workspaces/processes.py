@@ -1,4 +1,4 @@
-"""What the processes of one database know and nobody else: random, made by the first of them, kept with the follows."""
+"""Resources shared by all workspaces of a process, and the secret shared by all processes of a database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -21,15 +21,15 @@ BYTES = 32
 
 
 async def server_secret(transactions: Transactions, name: str) -> bytes:
-    """The secret of that name, the same in every process and after every restart. Raises StoreUnavailable."""
+    """Load the random secret of that name, or create it. All processes get the same one. Raises StoreUnavailable."""
     try:
-        return await transactions.run(_known_or_new(transactions, name))
+        return await transactions.run(_load_or_create(transactions, name))
     except WriteConflict:
-        # Another process has made it in this moment.
-        return await transactions.run(_known_or_new(transactions, name))
+        # Another process has just created it.
+        return await transactions.run(_load_or_create(transactions, name))
 
 
-async def _known_or_new(transactions: Transactions, name: str) -> bytes:
+async def _load_or_create(transactions: Transactions, name: str) -> bytes:
     async with transactions.begin() as connection:
         value = await connection.scalar(select(secrets.c.value).where(secrets.c.name == name))
         if value is None:
@@ -40,23 +40,23 @@ async def _known_or_new(transactions: Transactions, name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ProcessResources:
-    """What differs between one process and several."""
+    """Resources that depend on whether there can be several processes."""
 
     runners: Runners
     arrivals: CardOutcomes
     switchboard: EventRouter
-    """Where what Omni tells goes to whoever follows the job."""
+    """Routes webhook events to the process that tracks the job."""
     listen: Callable[[], Coroutine[Any, Any, object]]
-    """Hears what other processes have to tell, until cancelled."""
+    """Receives messages from other processes, until cancelled."""
     peers: PgNotify | None = None
-    """Where the settings of other processes show; None: there can be no other."""
+    """Shows the settings of other processes; None if there can be no others."""
 
 
 @asynccontextmanager
 async def process_resources(
     transactions: Transactions, url: str, random: Random
 ) -> AsyncIterator[ProcessResources]:
-    """What fits the database. Raises StoreUnavailable."""
+    """Open the resources that fit the database. Raises StoreUnavailable."""
     if not transactions.database.is_shared:
         yield ProcessResources(
             TaskRunners(transactions.ping), CardOutcomes(), EventRouter(), asyncio.Event().wait
@@ -64,8 +64,8 @@ async def process_resources(
         return
     await prepare(url)
     async with open_pool(url) as pool:
-        relay = PgNotify(url, pool)
-        entries = await FollowQueue.over(pool, breathe=transactions.ping, registered=relay.show)
+        bus = PgNotify(url, pool)
+        queue = await FollowQueue.over(pool, breathe=transactions.ping, registered=bus.show)
         yield ProcessResources(
-            QueueRunners(entries, relay, random), CardOutcomes(relay), EventRouter(relay), relay.run, relay
+            QueueRunners(queue, bus, random), CardOutcomes(bus), EventRouter(bus), bus.run, bus
         )

@@ -1,4 +1,4 @@
-"""The workspaces that run in this process: opened when their source knows them, closed when it does no longer."""
+"""Runs the workspaces that the credential source lists."""
 
 import asyncio
 from collections import defaultdict
@@ -18,19 +18,19 @@ from bot.workspaces.workspace import Workspace
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 60.0
-"""How often the source is asked which workspaces there are. What Slack tells of sooner is not waited for."""
+REFRESH_SECONDS = 60.0
+"""How often the source is read. Installations and uninstalls take effect at once."""
 FRESH_SECONDS = 1.0
-"""So long a look counts as one of this moment: the requests of a team that nobody knows cost one look a second."""
+"""How long a read counts as fresh, so that requests of an unknown team cause at most one read per second."""
 COUNT_SECONDS = 5.0
-"""How often the jobs of all processes are counted, for each to ask Omni as often as its share allows."""
+"""How often the jobs of all processes are counted to share Omni's request budget."""
 
 Build = Callable[[Credentials], AbstractAsyncContextManager[Workspace]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Running:
-    """A workspace with what ends it."""
+    """A workspace with the events that stop it."""
 
     workspace: Workspace
     stop: asyncio.Event
@@ -38,7 +38,7 @@ class _Running:
 
 
 class Workspaces:
-    """Those that are open, by team. Two of one team never run at the same time."""
+    """The running workspaces, by team. A team never has two at the same time."""
 
     def __init__(self, source: CredentialSource, build: Build) -> None:
         self._source = source
@@ -46,57 +46,53 @@ class Workspaces:
         self._running: dict[TeamId, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
-        self._looked_at = -inf
+        self._refreshed_at = -inf
         self._stopped = False
 
     @property
     def running(self) -> Sequence[Workspace]:
-        """Those that are open."""
+        """The running workspaces."""
         return [running.workspace for running in self._running.values()]
 
     async def of(self, team: TeamId) -> Workspace | None:
-        """The team's, opened if it does not run here yet; None where the source knows no such team.
-
-        Raises:
-            StoreUnavailable: whether it does could not be found out.
-        """
+        """Return the team's workspace, started if needed; None if the source lists none. Raises StoreUnavailable."""
         running = self._running.get(team)
         if running is None or running.stop.is_set():
             async with self._changing:
-                is_stale = loop_time() - self._looked_at >= FRESH_SECONDS
+                is_stale = loop_time() - self._refreshed_at >= FRESH_SECONDS
                 if team not in self._running and is_stale:
-                    await self._look()
+                    await self._refresh()
             running = self._running.get(team)
         return None if running is None else running.workspace
 
     async def app_of(self, team: TeamId) -> AsyncApp | None:
-        """What Bolt does with what Slack sends for the team. As `of`."""
+        """Return the team's Bolt app. As `of`."""
         workspace = await self.of(team)
         return None if workspace is None else workspace.app
 
     async def only_app(self, team: TeamId) -> AsyncApp | None:
-        """That of the one workspace that there is, whichever team a payload names: where a channel is shared, it may
-        be the other company's. For a source that knows but one; raises what `of` does."""
+        """Return the Bolt app of the only workspace. A payload from a shared channel may name another team.
+
+        For a source that lists only one. Raises as `of`.
+        """
         if not self._running:
-            await self.of(team)  # it broke, and is opened anew
+            await self.of(team)  # restart it if it failed
         return next((workspace.app for workspace in self.running), None)
 
-    async def look(self) -> None:
-        """Open and close, so that those run that the source knows, with what it knows of them now. Raises what the
-        source raises."""
+    async def refresh(self) -> None:
+        """Start and stop workspaces to match the source. Raises what the source raises."""
         async with self._changing:
-            await self._look()
+            await self._refresh()
 
     async def close(self, team: TeamId) -> None:
-        """Stop all that runs for the team, and wait until that has ended. Its follows stay in the table. As long as
-        the source knows the team, the next look opens it anew."""
+        """Stop the team's workspace and wait for its end. The next refresh restarts it if the source still lists it."""
         async with self._changing:
             await self._close(team)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Refresh regularly, until cancelled."""
         await repeat_until_cancelled(
-            self.look, every_seconds=LOOK_SECONDS, failure_event="workspaces not read", pause_first=True
+            self.refresh, every_seconds=REFRESH_SECONDS, failure_event="workspaces not read", pause_first=True
         )
 
     async def share_requests(self) -> None:
@@ -107,13 +103,12 @@ class Workspaces:
         )
 
     def refused(self) -> str | None:
-        """Slack's word for why it refuses the bot's token. Where one of several workspaces has thrown the bot out, it
-        does its work in the others: then None."""
+        """Return Slack's error code if it refuses the bot tokens of all workspaces, else None."""
         words = [workspace.messages.refused for workspace in self.running]
         return words[0] if words and None not in words else None
 
     async def readings(self) -> Sequence[GaugeSnapshot]:
-        """How each stands, for `metrics`; a key that several share counts once."""
+        """Return the gauges of each workspace. A key that several share counts once."""
         running = self.running
         first_of = {workspace.limiter: workspace for workspace in reversed(running)}
         return [
@@ -121,19 +116,19 @@ class Workspaces:
         ]
 
     async def count_jobs(self) -> int:
-        """How many jobs are to be followed, in all processes. Raises StoreUnavailable."""
+        """Count the open jobs of all processes. Raises StoreUnavailable."""
         return sum([len(await workspace.cards.open_jobs()) for workspace in self.running])
 
     async def stop(self) -> None:
-        """Close all at the same time, and open none any more. For the end of the process."""
+        """Stop all workspaces and start no more, for the shutdown."""
         self._stopped = True
         async with self._changing:
             await asyncio.gather(*(self._close(team) for team in list(self._running)))
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         known = {credentials.team: credentials for credentials in await self._source.list()}
-        self._looked_at = loop_time()
-        # Whoever is new may be waited for by somebody; to end one takes its time.
+        self._refreshed_at = loop_time()
+        # Start new workspaces first: requests may wait for them, and stopping others takes time.
         for team, credentials in known.items():
             if team not in self._running:
                 await self._open(credentials)
@@ -148,18 +143,17 @@ class Workspaces:
                 await self._open(known[team])
 
     async def _open(self, credentials: Credentials) -> None:
-        """Let a workspace run. One that can't be built must not keep the others from it."""
+        """Start a workspace. One that can't be built must not prevent others from starting."""
         if self._stopped:
             return
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._live(credentials, opened), name=f"workspace {credentials.team}")
+        task = asyncio.create_task(self._run(credentials, opened), name=f"workspace {credentials.team}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await opened
 
-    async def _live(self, credentials: Credentials, opened: asyncio.Future[None]) -> None:
-        """From its opening to its end. A defect of ours in one workspace is not the end of the others; the next look
-        opens it anew."""
+    async def _run(self, credentials: Credentials, opened: asyncio.Future[None]) -> None:
+        """Run a workspace. An unexpected error ends only this one; the next refresh restarts it."""
         team, stop = credentials.team, asyncio.Event()
         running: _Running | None = None
         try:
@@ -169,7 +163,7 @@ class Workspaces:
                 log.info("workspace opened", team=team)
                 await workspace.run(stop)
         except Exception:
-            log.exception("workspace broke", team=team)
+            log.exception("workspace failed", team=team)
         finally:
             if running is not None:
                 del self._running[team]
@@ -192,5 +186,5 @@ class Workspaces:
             jobs = sum([len(await workspace.cards.open_jobs()) for workspace in users])
             own = max(
                 1, sum(workspace.components.tracker.jobs for workspace in users)
-            )  # the next may come any moment
+            )  # the next job may come at any moment
             requests.set_share(own / max(own, jobs))

@@ -1,4 +1,4 @@
-"""The one workspace that the settings name: who the bot is there, asked of Slack once."""
+"""The single workspace of the settings' tokens."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 
 
 class SingleWorkspace:
-    """A `CredentialSource` of the workspace to which the settings' tokens belong."""
+    """The `CredentialSource` of the workspace that the settings' tokens belong to."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
-        """`app`: the Web API with the app's token, which is empty in HTTP mode.
+        """`app`: the Web API with the app token, which is empty in HTTP mode.
 
         Raises:
             ValueError: the settings name no Omni.
@@ -35,13 +35,13 @@ class SingleWorkspace:
         self._credentials: Credentials | None = None
 
     async def list(self) -> Sequence[Credentials]:
-        """See `CredentialSource.list`. The first time it takes as long as it takes Slack to answer."""
+        """See `CredentialSource.list`. The first call waits until Slack answers."""
         if self._credentials is None:
-            self._credentials = self._known(await self._introduce())
+            self._credentials = self._credentials_of(await self._identify())
         return [self._credentials]
 
-    async def _introduce(self) -> Identity:
-        """Make sure of both tokens."""
+    async def _identify(self) -> Identity:
+        """Verify both tokens, and retry while Slack is unavailable."""
         failures = 0
         while True:
             try:
@@ -57,10 +57,10 @@ class SingleWorkspace:
                 log.warning("slack not reached", code=error.code, again_in_seconds=seconds)
                 await asyncio.sleep(seconds)
             else:
-                log.info("slack knows us", team=identity.team, user=identity.user)
+                log.info("slack identified the bot", team=identity.team, user=identity.user)
                 return identity
 
-    def _known(self, identity: Identity) -> Credentials:
+    def _credentials_of(self, identity: Identity) -> Credentials:
         return Credentials(
             team=identity.team,
             bot_user=identity.user,

@@ -1,4 +1,4 @@
-"""Slack tells that a workspace has removed the app: its token is forgotten, and what runs for it stops."""
+"""Handles the removal of the app from a workspace: deletes its token and stops it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,61 +11,62 @@ from bot.domain import StoreUnavailable, TeamId
 
 log = structlog.get_logger()
 
-TRIES_AGAIN_AFTER_SECONDS = (1.0, 10.0, 60.0)
-"""While the database does not answer. After that the token, which is good no longer, is left there."""
+RETRY_AFTER_SECONDS = (1.0, 10.0, 60.0)
+"""Delays between retries while the database is unavailable. After the last one the token, now invalid, stays."""
 
 Stop = Callable[[TeamId], Awaitable[None]]
-"""Ends all that runs for a team, and waits for that."""
+"""Stops a team's workspace and waits for its end."""
 
 
 class Installed(Protocol):
-    """Keeps what the app may do in which workspace."""
+    """Stores the bot tokens of workspaces."""
 
     async def remove(self, team: TeamId) -> bool:
-        """Forget the bot's token in a workspace. Whether there was one. Raises StoreUnavailable."""
+        """Delete a workspace's bot token. Returns whether there was one. Raises StoreUnavailable."""
         ...
 
 
 class Uninstaller:
-    """What is done when a workspace is left. Source: docs.slack.dev/reference/events/app_uninstalled and
-    /tokens_revoked; they come in any order, and both when the app is uninstalled."""
+    """Handles `app_uninstalled` and `tokens_revoked`. An uninstall sends both, in any order.
+
+    Source: docs.slack.dev/reference/events/app_uninstalled and /tokens_revoked.
+    """
 
     def __init__(
-        self, installed: Installed, stop: Stop, is_still_good: Callable[[TeamId], Awaitable[bool]]
+        self, installed: Installed, stop: Stop, is_token_valid: Callable[[TeamId], Awaitable[bool]]
     ) -> None:
-        """`is_still_good`: whether Slack takes the token that is kept for the team. An event may come late, when
-        somebody has installed the app again."""
+        """`is_token_valid`: whether Slack accepts the stored token. A late event may follow a new installation."""
         self._installed = installed
         self._stop = stop
-        self._is_still_good = is_still_good
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._is_token_valid = is_token_valid
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def register(self, app: AsyncApp) -> None:
-        """Listen."""
+        """Register the listeners."""
         app.event("app_uninstalled")(self.uninstalled)
         app.event("tokens_revoked")(self.revoked)
 
     async def uninstalled(self, body: Mapping[str, Any]) -> None:
-        """Somebody has removed the app from their workspace."""
+        """Handle `app_uninstalled`."""
         await self._uninstall(TeamId(str(body.get("team_id") or "")))
 
     async def revoked(self, body: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Tokens were revoked. Those of people are none of ours."""
+        """Handle `tokens_revoked`. Users' tokens don't matter."""
         if (event.get("tokens") or {}).get("bot"):
             await self._uninstall(TeamId(str(body.get("team_id") or "")))
 
     async def _uninstall(self, team: TeamId) -> None:
-        # What stops the workspace stops the listeners of its app as well, this one too.
+        # Stopping the workspace also cancels this listener.
         leaving = asyncio.create_task(self._end(team), name=f"leave {team}")
-        self._under_way.add(leaving)
-        leaving.add_done_callback(self._under_way.discard)
+        self._tasks.add(leaving)
+        leaving.add_done_callback(self._tasks.discard)
         await asyncio.shield(leaving)
 
     async def _end(self, team: TeamId) -> None:
-        for seconds in (*TRIES_AGAIN_AFTER_SECONDS, None):
+        for seconds in (*RETRY_AFTER_SECONDS, None):
             try:
-                if await self._is_still_good(team):
-                    log.info("removal of an earlier installation passed over", team=team)
+                if await self._is_token_valid(team):
+                    log.info("removal of an earlier installation ignored", team=team)
                     return
                 if await self._installed.remove(team):
                     log.info("app removed from its workspace", team=team)

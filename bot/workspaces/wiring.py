@@ -1,4 +1,4 @@
-"""How the parts between Slack and Omni are put together, whatever they talk to at either end."""
+"""Builds the object graph between the ports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,20 +64,19 @@ from bot.user_limit import UserLimit
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator decides."""
+    """The operator's decisions for one workspace."""
 
     tenant: str
-    """Omni's address; only chats on it become links."""
+    """Omni's address. Only chats at this address become links."""
     settings: Settings
     access: AccessPolicy
-    """Who may do what."""
     default_model: ModelId | None = None
-    """The Omni model that is asked where a person has chosen none."""
+    """The Omni model for users who have not chosen one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the parts stand in: the two services, the database, and the time."""
+    """The ports to Slack, Omni, the database and the time."""
 
     omni: OmniJobs
     questions: OmniQuestions
@@ -85,7 +84,7 @@ class Ports:
     messages: SlackMessages
     directory: SlackDirectory
     people: Lookups[UserId, SlackUser]
-    """Who people are, as the directory says."""
+    """The directory's users, cached."""
     views: SlackViews
     cards: CardRepository
     failed_cards: FailedCardRepository
@@ -97,23 +96,23 @@ class Ports:
     team: TeamId
     bot_user: UserId
     user_limit: UserLimit
-    """On the requests to Omni."""
+    """Limits the requests to Omni that each user causes."""
     events: JobEventBus = field(default_factory=JobEventBus)
-    """What Omni tells of jobs by itself."""
+    """Webhook events of the team's jobs."""
     metrics: Metrics = NO_METRICS
 
 
 class Listener(Protocol):
-    """One of Slack's doors."""
+    """Handles a kind of Slack requests."""
 
     def register(self, app: AsyncApp) -> None:
-        """Tell Bolt what it listens to."""
+        """Register listeners with Bolt."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What runs, built and not yet started."""
+    """The built components of a workspace."""
 
     tracker: JobTracker
     durations: DurationModel
@@ -126,7 +125,7 @@ class Components:
     listeners: tuple[Listener, ...]
 
     def register(self, app: AsyncApp) -> None:
-        """All that Slack can send; `manifest.yml` names the same."""
+        """Register all listeners, which must match `manifest.yml`."""
         for listener in self.listeners:
             listener.register(app)
 
@@ -134,7 +133,7 @@ class Components:
 def build_components(
     world: Ports, rules: Policy, edits: RateLimiter, outcomes: CardOutcomes, run: Callable[[Follow], Runner]
 ) -> Components:
-    """Put the parts together. `run` makes the runner of the follow that is handed to it."""
+    """Build the components. `run` creates the runner for the tracking function that it gets."""
     venues = SharedChannels(world.directory, allow_shared=rules.access.allow_shared_channels)
     access = PolicyAuthorization(
         rules.access,

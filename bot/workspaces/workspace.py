@@ -1,4 +1,4 @@
-"""One Slack workspace with its Omni: every part that belongs to it, built, and run until it is closed."""
+"""Builds and runs the components of one Slack workspace with its Omni."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -40,77 +40,76 @@ from bot.workspaces.wiring import Components, Policy, Ports, build_components
 
 log = structlog.get_logger()
 
-ERRANDS_WITHIN_SECONDS = 1.5
+REQUESTS_WITHIN_SECONDS = 1.5
 POSTS_WITHIN_SECONDS = 2.5
-"""At the end, how long what was acknowledged may take to be answered, and what is being posted to arrive."""
+"""How long acknowledged requests and running posts may delay the shutdown."""
 
 _clock = SteadyClock()
 
 
 def now() -> datetime:
-    """The time, aware UTC, by a clock that nobody sets."""
+    """The time, aware UTC, from a monotonic clock."""
     return _clock()
 
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What all workspaces of a process have in common."""
+    """Resources shared by all workspaces of a process."""
 
     settings: Settings
     session: aiohttp.ClientSession
-    """For all that is sent to Slack."""
+    """For all requests to Slack."""
     transactions: Transactions
     rate_limits: SqlRateLimitStore
     limiters: OmniRateLimiters
     processes: ProcessResources
     webhook_secret: bytes = field(repr=False)
-    """What the signing secrets of Omni's webhooks are made from."""
+    """The signing secrets of Omni's webhooks are derived from it."""
     metrics: Metrics
     alone_since: datetime | None
-    """Since when no other process can use the database, if it is one that only one can."""
+    """Since when this process is the only one on the database; None if there can be others."""
     uninstaller: Uninstaller | None = None
-    """What is done when a workspace removes the app; None where somebody else is told."""
+    """Handles the app's removal; None with a single workspace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """What runs for one team."""
+    """The components of one team."""
 
     credentials: Credentials
     app: AsyncApp
-    """What Bolt does with what Slack sends for the team."""
+    """Handles Slack's requests of the team."""
     components: Components
     messages: WebApiMessages
     cards: CardRepository
-    """The team's, and nobody else's."""
+    """The team's cards."""
     ledger: SqlRateLimitStore
     limiter: RateLimiter
-    """The budget of requests to Omni, shared by all workspaces that use the same key."""
+    """The rate limiter of the Omni key, shared by all workspaces with the same key."""
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
-    """What looks after the tables and the Home tabs, until cancelled."""
+    """Periodic tasks."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run what goes on beside Slack's requests until `stop` is set, and then end it all in order."""
+        """Run the background tasks until `stop` is set, then end them in order."""
         parts = self.components
         try:
             async with asyncio.TaskGroup() as group:
                 drawing = group.create_task(parts.updater.run(), name="drawing")
                 keeping = [group.create_task(work(), name="upkeep") for work in self.upkeep]
                 await stop.wait()
-                # Requests under way end first, then the follows, then what they had in hand.
-                await at_most(ERRANDS_WITHIN_SECONDS, "requests", parts.interactions.drain())
+                # First finish requests, then stop the trackers, then finish their posts.
+                await at_most(REQUESTS_WITHIN_SECONDS, "requests", parts.interactions.drain())
                 await parts.submitter.stop()
                 await end(keeping)
                 await parts.runner.stop()
                 await at_most(POSTS_WITHIN_SECONDS, "posts", parts.poster.tasks.drain())
                 drawing.cancel()
         finally:
-            # Also when one of them breaks: the follows are nobody's else to end.
+            # Also after an error: nothing else stops the trackers.
             await parts.runner.stop()
 
     async def gauges(self, *, with_key: bool) -> GaugeSnapshot:
-        """How it stands, for `metrics`. `with_key`: also what waits for the key, and is left of it, which other
-        workspaces may share."""
+        """Read the gauges. `with_key`: include those of the Omni key, which other workspaces may share."""
         waiting = {"cards": self.components.updater.waiting, "errands": self.components.interactions.running}
         if not with_key:
             return GaugeSnapshot(self.components.tracker.states, waiting)
@@ -125,82 +124,84 @@ class Workspace:
 
 
 @asynccontextmanager
-async def build(common: SharedResources, credentials: Credentials) -> AsyncIterator[Workspace]:
-    """Build every part of a workspace, without a word to anybody; on leaving, close what was opened here."""
-    settings, team = common.settings, credentials.team
+async def build(resources: SharedResources, credentials: Credentials) -> AsyncIterator[Workspace]:
+    """Build the components of a workspace, without any request. Close its resources on exit."""
+    settings, team = resources.settings, credentials.team
     rules = Policy(
         tenant=credentials.omni_base_url,
         settings=settings,
         access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
-    slack = slack_client(credentials.bot_token, settings.slack_api_url, common.session, common.metrics)
+    slack = slack_client(credentials.bot_token, settings.slack_api_url, resources.session, resources.metrics)
     most = rules.access.most_open_follows
-    store, asks = (
-        SqlCardRepository(common.transactions, team, most),
-        SqlQuestionRepository(common.transactions, team, most),
+    store, questions = (
+        SqlCardRepository(resources.transactions, team, most),
+        SqlQuestionRepository(resources.transactions, team, most),
     )
-    given_ups = SqlFailedCardRepository(common.transactions, team)
+    failed_cards = SqlFailedCardRepository(resources.transactions, team)
     async with AsyncExitStack() as closing:
-        requests = await closing.enter_async_context(common.limiters.of(credentials))
-        edits = edit_limiter(common.rate_limits, team)
+        requests = await closing.enter_async_context(resources.limiters.of(credentials))
+        edits = edit_limiter(resources.rate_limits, team)
         closing.push_async_callback(edits.close)
         http = await closing.enter_async_context(
             omni_client(credentials.omni_base_url, credentials.omni_api_token)
         )
-        board, directory = WebApiMessages(slack), WebApiDirectory(slack, team)
+        messages, directory = WebApiMessages(slack), WebApiDirectory(slack, team)
         people: Lookups[UserId, SlackUser] = Lookups(directory.user)
         user_limit = UserLimit(settings.max_lookups_per_minute)
-        omni = OmniClient(http, requests, Random(), common.metrics, user_limit)
+        omni = OmniClient(http, requests, Random(), resources.metrics, user_limit)
         public_url = settings.public_url
-        webhook = webhook_for(public_url, common.webhook_secret, team) if public_url else None
-        closing.callback(common.processes.switchboard.disconnect, team)
-        world = Ports(
+        webhook = webhook_for(public_url, resources.webhook_secret, team) if public_url else None
+        closing.callback(resources.processes.switchboard.disconnect, team)
+        ports = Ports(
             omni=omni,
             questions=omni,
             identities=OmniUserMapper(omni, partial(people.get, known_for_seconds=KNOWN_FOR_SECONDS), now),
-            messages=board,
+            messages=messages,
             directory=directory,
             people=people,
             views=WebApiViews(slack),
             cards=store,
-            failed_cards=given_ups,
-            job_durations=SqlJobDurationRepository(common.transactions),
-            pending_questions=asks,
-            reply_to_response_url=partial(reply_to_response_url, common.session, common.metrics),
+            failed_cards=failed_cards,
+            job_durations=SqlJobDurationRepository(resources.transactions),
+            pending_questions=questions,
+            reply_to_response_url=partial(reply_to_response_url, resources.session, resources.metrics),
             now=now,
             team=team,
             bot_user=credentials.bot_user,
             user_limit=user_limit,
-            events=common.processes.switchboard.connect(team, webhook),
-            metrics=common.metrics,
+            events=resources.processes.switchboard.connect(team, webhook),
+            metrics=resources.metrics,
         )
-        runner_of = partial(common.processes.runners.runner_for, team)
-        parts = build_components(world, rules, edits, common.processes.arrivals, runner_of)
+        runner_of = partial(resources.processes.runners.runner_for, team)
+        parts = build_components(ports, rules, edits, resources.processes.arrivals, runner_of)
         app = bolt_app(credentials, settings.slack_api_url)
         parts.register(app)
-        if common.uninstaller is not None:
-            common.uninstaller.register(app)
+        if resources.uninstaller is not None:
+            resources.uninstaller.register(app)
         kept = settings.retention_days
         upkeep = (
             partial(sweep, store, parts.runner, now, retention_days=kept),
             partial(look_again, store, omni, parts.runner.start, now),
-            partial(sweep_asks, asks, board, now, retention_days=kept, alone_since=common.alone_since),
-            partial(sweep_given_ups, given_ups, board, now, alone_since=common.alone_since),
+            partial(
+                sweep_asks, questions, messages, now, retention_days=kept, alone_since=resources.alone_since
+            ),
+            partial(sweep_given_ups, failed_cards, messages, now, alone_since=resources.alone_since),
             parts.durations.run,
             parts.home_tabs.run,
         )
-        yield Workspace(credentials, app, parts, board, store, common.rate_limits, requests, upkeep)
+        yield Workspace(credentials, app, parts, messages, store, resources.rate_limits, requests, upkeep)
 
 
 def rules_in(settings: Settings, credentials: Credentials) -> AccessPolicy:
-    """The settings' rules. What they say of teams is for whoever shares the settings' Omni."""
+    """Return the access policy. ALLOWED_TEAMS applies only to workspaces that share the settings' Omni."""
     rules = settings.access_rules
     return replace(rules, teams=frozenset()) if credentials.is_shut else rules
 
 
 def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
-    """Bolt, told who it is: left alone it would ask Slack before the first acknowledgement."""
+    """Build the Bolt app with known credentials. Otherwise Bolt would call Slack before the first acknowledgement."""
     known = AuthorizeResult(
         enterprise_id=None,
         team_id=credentials.team,
@@ -212,7 +213,7 @@ def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     async def authorize() -> AuthorizeResult:
         return known
 
-    # What comes over HTTP was verified before it was given to anybody; see `httpmode`.
+    # `SlackEvents` has verified the signatures of HTTP requests.
     return AsyncApp(
         logger=QUIET,
         client=AsyncWebClient(base_url=api_url),
@@ -222,7 +223,7 @@ def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
 
 
 async def at_most(seconds: float, what: str, work: Coroutine[Any, Any, None]) -> None:
-    """Do what may take so long at the end, and say if it was not done by then."""
+    """Finish `work` during the shutdown, and log a warning if it takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await work

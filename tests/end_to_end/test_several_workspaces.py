@@ -93,7 +93,7 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
             for side in both.sides
         }
         workspaces = Workspaces(both, lambda known: build(common[known.team], known))
-        await workspaces.look()
+        await workspaces.refresh()
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(_heard(shared)),
             asyncio.create_task(shared.runners.run(workspaces.of)),
@@ -184,5 +184,5 @@ async def test_reopened_workspace_continues(both: Both, workspaces: Workspaces) 
     assert await workspaces.of(TeamId("T0OTHER")) is None
 
     both.known.append(credentials(both.other))
-    await workspaces.look()
+    await workspaces.refresh()
     await both.other.card("The other sold 9.")

@@ -170,7 +170,7 @@ async def test_another_omni_than_that_of_others_is_code_2(
 async def test_a_refused_token_is_one_line_and_code_3(world: World, name: str, token: str) -> None:
     ended = await world.run(**{name: token})
     assert ended.code == 3
-    assert ended.err == "Slack refuses a token (invalid_auth). `python -m bot check` says which.\n"
+    assert ended.err == "Slack refuses a token (invalid_auth). To see which one, run `python -m bot check`.\n"
     assert token not in ended.out
 
 

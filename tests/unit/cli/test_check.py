@@ -1,4 +1,4 @@
-"""`python -m bot check`: one line for each thing outside, and what to do where it is not well."""
+"""`python -m bot check`: one line per service, with a remedy for each problem."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,13 +16,15 @@ from bot.settings import HINTS, Settings
 from bot.storage.database import Database
 from tests.support.installed import NEW_KEY
 
-MEND = (
-    f"Mend the folder or its rights, or see to the server. Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
+DATABASE_REMEDY = (
+    "Check that the folder exists and is writable, or that the server is up. "
+    f"Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
 )
+REACH_SLACK = "Check that this machine can reach slack.com."
 
 
 class World:
-    """Both services, and what the check finds."""
+    """Simulated Slack and Omni, and the findings about them."""
 
     def __init__(self, slack: SimulatedSlack, omni: SimulatedOmni, folder: Path) -> None:
         self.slack = slack
@@ -41,7 +43,7 @@ class World:
         return [finding async for finding in check(Settings.model_validate(values | changed))]
 
     async def bad(self, **changed: Any) -> Finding:
-        """The one finding that is not good."""
+        """Return the only bad finding."""
         (bad,) = [finding for finding in await self.findings(**changed) if not finding.good]
         return bad
 
@@ -60,9 +62,9 @@ async def test_when_all_is_well_every_line_says_so(world: World) -> None:
     assert [str(finding) for finding in await world.findings()] == [
         "ok    Slack bot token: workspace Omni demo",
         "ok    Slack scopes: chat:write, commands, im:write, users:read",
-        "ok    Slack app token: Socket Mode opens",
-        f"ok    Omni: {world.omni.base_url} takes the key",
-        "ok    Omni users: can be looked up",
+        "ok    Slack app token: Socket Mode connects",
+        f"ok    Omni: {world.omni.base_url} accepts the key",
+        "ok    Omni users: lookup works",
         "ok    Database: opens",
     ]
 
@@ -105,7 +107,7 @@ async def test_a_refused_app_token_is_told_with_what_to_set(world: World) -> Non
 async def test_a_slack_that_does_not_answer_is_told(world: World, fault: Fault, code: str) -> None:
     world.slack.faults.plan(fault, on="auth.test")
     bad = await world.bad()
-    assert (bad.what, bad.remedy) == (f"Slack does not answer ({code})", "Is slack.com reachable from here?")
+    assert (bad.what, bad.remedy) == (f"Slack does not answer ({code})", REACH_SLACK)
 
 
 async def test_a_slack_that_is_not_there_is_told_for_both_tokens(world: World) -> None:
@@ -113,7 +115,7 @@ async def test_a_slack_that_is_not_there_is_told_for_both_tokens(world: World) -
     bad = [finding.what for finding in await world.findings() if not finding.good]
     assert bad == [
         "Slack does not answer (no_connection)",
-        "Slack opens no Socket Mode connection (no_connection)",
+        "Socket Mode can't connect (no_connection)",
     ]
 
 
@@ -121,8 +123,8 @@ async def test_socket_mode_that_is_off_is_told(world: World) -> None:
     body = '{"ok": false, "error": "socket_mode_not_enabled"}'
     world.slack.faults.plan(Fault("status", 200, body), on="apps.connections.open")
     bad = await world.bad()
-    assert bad.what == "Slack opens no Socket Mode connection (socket_mode_not_enabled)"
-    assert "Is Socket Mode on" in bad.remedy and "connections:write" in bad.remedy
+    assert bad.what == "Socket Mode can't connect (socket_mode_not_enabled)"
+    assert "Turn on Socket Mode" in bad.remedy and "connections:write" in bad.remedy
 
 
 async def test_every_missing_scope_is_named(world: World) -> None:
@@ -135,11 +137,11 @@ async def test_every_missing_scope_is_named(world: World) -> None:
 @pytest.mark.parametrize(
     "scope, off",
     [
-        ("im:history", "can't look for a message"),
-        ("files:write", "no chart and no CSV file"),
-        ("app_mentions:read", "does not hear mentions"),
-        ("users:read.email", "nobody can ask (ASK_AS=asker)"),
-        ("channels:read", "cards go to direct messages"),
+        ("im:history", "can't check whether a message arrived"),
+        ("files:write", "no charts and no CSV files"),
+        ("app_mentions:read", "receives no mentions"),
+        ("users:read.email", "No user can ask questions (ASK_AS=asker)"),
+        ("channels:read", "sends cards to direct messages"),
         ("groups:read", "ALLOW_SHARED_CHANNELS"),
         ("mpim:read", "ALLOW_SHARED_CHANNELS"),
     ],
@@ -150,27 +152,27 @@ async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off
     world.slack.granted_scopes.discard(scope)
     findings = await world.findings()
     assert all(finding.good for finding in findings)
-    (without,) = [finding for finding in findings if "without" in finding.what]
-    assert without.what == f"Slack scopes done without: {scope}" and off in without.remedy
+    (without,) = [finding for finding in findings if "not granted" in finding.what]
+    assert without.what == f"Optional Slack scopes not granted: {scope}" and off in without.remedy
 
 
 async def test_a_scope_that_the_settings_need_for_nothing_is_not_missed(world: World) -> None:
     world.slack.granted_scopes.difference_update({"users:read.email", "channels:read"})
     findings = await world.findings(ask_as="key", allow_shared_channels=True)
-    assert not [finding for finding in findings if "without" in finding.what]
+    assert not [finding for finding in findings if "not granted" in finding.what]
     (without,) = [
         finding
         for finding in await world.findings(ask_as="key", access="owner", allow_shared_channels=True)
-        if "without" in finding.what
+        if "not granted" in finding.what
     ]
-    assert "nobody but admins sees a job" in without.remedy and "ASK_AS" not in without.remedy
+    assert "Only admins can see jobs" in without.remedy and "ASK_AS" not in without.remedy
 
 
 async def test_a_personal_token_that_can_look_up_nobody_is_told_with_what_to_set(world: World) -> None:
     token = world.omni.organization.personal_token(next(iter(world.omni.organization.members)))
     bad = await world.bad(omni_api_token=token)
-    assert "does not let the key look up people" in bad.what
-    assert "organisation key" in bad.remedy and "ASK_AS to key" in bad.remedy
+    assert "does not let this key look up users" in bad.what
+    assert "organization key" in bad.remedy and "ASK_AS to key" in bad.remedy
     assert all(finding.good for finding in await world.findings(omni_api_token=token, ask_as="key"))
 
 
@@ -219,8 +221,8 @@ async def test_a_database_that_the_running_bot_uses_is_no_failure(world: World) 
 
 async def test_a_database_that_does_not_open_is_told_with_what_to_set(world: World, tmp_path: Path) -> None:
     bad = await world.bad(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'bot.sqlite3'}")
-    assert bad.what == f"Database does not open: No such file or directory: {tmp_path / 'missing'}"
-    assert bad.remedy == MEND
+    assert bad.what == f"Database can't be opened: No such file or directory: {tmp_path / 'missing'}"
+    assert bad.remedy == DATABASE_REMEDY
 
 
 async def test_a_postgresql_database_that_opens_is_told_whoever_uses_it(
@@ -238,8 +240,8 @@ async def test_a_postgresql_server_that_is_not_there_is_told_without_its_passwor
 ) -> None:
     address = make_url(postgresql).set(port=1, password="s3cret").render_as_string(hide_password=False)
     bad = await world.bad(database_url=address)
-    assert bad.what.startswith("Database does not open: ") and "Connection refused" in bad.what
-    assert bad.remedy == MEND
+    assert bad.what.startswith("Database can't be opened: ") and "Connection refused" in bad.what
+    assert bad.remedy == DATABASE_REMEDY
     assert "s3cret" not in f"{bad} {bad!r}"
 
 
@@ -270,7 +272,7 @@ async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World)
     findings = await world.findings(slack_app_token=None, slack_signing_secret="0" * 32, port=8080)
     assert all(finding.good for finding in findings)
     (where,) = [finding for finding in findings if "HTTP mode" in finding.what]
-    assert where.what == "Slack calls HTTP mode: /slack/events on 127.0.0.1:8080"
+    assert where.what == "HTTP mode: Slack sends requests to /slack/events on 127.0.0.1:8080"
     assert "SLACK_SIGNING_SECRET" in where.remedy
     assert [request.method for request in world.slack.requests] == ["auth.test"]
 
@@ -287,7 +289,7 @@ async def test_where_workspaces_install_the_app_it_is_said_where(world: World) -
     (first, *others) = await world.findings(**several)
     assert first.good and first.what == "Workspaces install the app at https://jobs.example.com/slack/install"
     assert "https://jobs.example.com/slack/oauth_redirect" in first.remedy
-    assert any("takes the key" in finding.what for finding in others)
+    assert any("accepts the key" in finding.what for finding in others)
     without = await world.findings(**several, omni_base_url=None, omni_api_token=None)
     assert all(finding.good and "Omni" not in finding.what for finding in without)
     assert [request.method for request in world.slack.requests] == ["apps.connections.open"] * 2

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from bot.domain.errors import StoreUnavailable
 from bot.server.health import (
-    LOOKED_FOR_SECONDS,
+    CHECK_SECONDS,
+    REUSED_FOR_SECONDS,
     UNWRITABLE_SECONDS,
-    WATCHED_EVERY_SECONDS,
     Health,
     HealthInputs,
 )
@@ -56,10 +56,10 @@ def stub() -> Stub:
 @pytest.fixture
 def health(stub: Stub) -> Health:
     health = Health()
-    health.vitals = HealthInputs(
+    health.inputs = HealthInputs(
         is_connected=stub.is_connected,
         refused=lambda: stub.refused,
-        is_anybody_following=stub.is_any_process_alive,
+        is_tracking=stub.is_any_process_alive,
         transactions=cast(Transactions, stub),
         now=now,
     )
@@ -84,7 +84,7 @@ async def test_a_bot_that_can_do_its_work_has_no_problem(health: Health) -> None
         (
             {"followed": StoreUnavailable("gone")},
             "follows",
-            "nobody can tell whether a process follows jobs",
+            "unknown whether a process follows jobs",
         ),
     ],
 )
@@ -98,7 +98,7 @@ async def test_each_trouble_is_told_until_it_is_over(
     assert {name for name, problem in (await health.problems()).items() if problem} == {part}
     for name, value in before.items():
         setattr(stub, name, value)
-    await asyncio.sleep(LOOKED_FOR_SECONDS)
+    await asyncio.sleep(REUSED_FOR_SECONDS)
     assert await health.problem() is None
 
 
@@ -117,7 +117,7 @@ async def test_however_many_ask_at_once_the_database_is_written_once(health: Hea
 async def test_what_was_found_holds_for_two_seconds_only(health: Health, stub: Stub) -> None:
     await health.problem()
     stub.connected = False
-    await asyncio.sleep(LOOKED_FOR_SECONDS - 0.1)
+    await asyncio.sleep(REUSED_FOR_SECONDS - 0.1)
     assert await health.problem() is None
     await asyncio.sleep(0.1)
     assert await health.problem() == "not connected to Slack"
@@ -157,7 +157,7 @@ async def test_unwritable_database_turns_healthz_red(health: Health, stub: Stub)
         await asyncio.sleep(3.0)
         assert await healthz(health) == 503
         stub.error = None
-        await asyncio.sleep(WATCHED_EVERY_SECONDS + 1.0)
+        await asyncio.sleep(CHECK_SECONDS + 1.0)
         assert await healthz(health) == 200
 
 
@@ -168,14 +168,14 @@ async def test_short_outage_leaves_healthz_green(health: Health, stub: Stub) -> 
             await asyncio.sleep(UNWRITABLE_SECONDS / 2)
             assert await healthz(health) == 200
             stub.error = None
-            await asyncio.sleep(WATCHED_EVERY_SECONDS + 1.0)
+            await asyncio.sleep(CHECK_SECONDS + 1.0)
 
 
 async def test_hanging_database_turns_healthz_red(health: Health, stub: Stub) -> None:
     async with watched(health):
         await asyncio.sleep(1.0)
         stub.writes = asyncio.Event().wait  # type: ignore[assignment, method-assign]
-        await asyncio.sleep(UNWRITABLE_SECONDS + WATCHED_EVERY_SECONDS)
+        await asyncio.sleep(UNWRITABLE_SECONDS + CHECK_SECONDS)
         assert await healthz(health) == 503
 
 
@@ -190,9 +190,9 @@ async def test_unwritable_database_is_logged_once(health: Health, stub: Stub) ->
     async with watched(health):
         with capture_logs() as logged:
             stub.error = StoreUnavailable("/data/bot.sqlite3 was deleted or replaced: restart the bot")
-            await asyncio.sleep(10 * WATCHED_EVERY_SECONDS)
+            await asyncio.sleep(10 * CHECK_SECONDS)
             stub.error = None
-            await asyncio.sleep(10 * WATCHED_EVERY_SECONDS)
+            await asyncio.sleep(10 * CHECK_SECONDS)
         assert [(line["event"], line.get("reason")) for line in logged] == [
             ("database unwritable", "/data/bot.sqlite3 was deleted or replaced: restart the bot"),
             ("database writable again", None),

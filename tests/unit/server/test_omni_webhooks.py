@@ -18,7 +18,7 @@ from bot.domain.jobs import EventKind, JobEvent, JobId
 from bot.domain.questions import PendingQuestion, QuestionId
 from bot.omni.webhooks import SIGNATURE, TIMESTAMP, webhook_for
 from bot.server.http import serve
-from bot.server.omni_webhooks import LARGEST_BODY_BYTES, Inside, WebhookEndpoint
+from bot.server.omni_webhooks import LARGEST_BODY_BYTES, WebhookContext, WebhookEndpoint
 from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeMeter, FakeWatches
 from tests.support.network import a_free_port
 
@@ -41,7 +41,7 @@ class Door:
         self.now = datetime.now(UTC)
         self.meter = FakeMeter()
         self.door = WebhookEndpoint(lambda: self.now, self.meter)
-        self.door.inside = Inside(SECRET, self.asks, self._tell)
+        self.door.context = WebhookContext(SECRET, self.asks, self._tell)
 
     def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
         self.told.append((team, job, event.kind))
@@ -200,7 +200,7 @@ async def test_while_the_database_is_away_omni_is_asked_to_tell_again(door: Door
 
 
 async def test_before_the_bot_is_ready_omni_is_asked_to_tell_again(door: Door) -> None:
-    door.door.inside = None
+    door.door.context = None
     assert await door.send() == 503
 
 

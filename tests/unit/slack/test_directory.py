@@ -12,7 +12,7 @@ from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import NotAllowedHere, ScopeMissing
 from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.slack import SlackDirectory
-from bot.slack.directory import WebApiDirectory, _person, _venue
+from bot.slack.directory import WebApiDirectory, _conversation, _user
 from bot.slack.messages import slack_client, slack_session
 from tests.support.fakes import ADA, HERE, FakeDirectory
 
@@ -106,7 +106,7 @@ async def test_nobodys_address_is_in_what_is_logged_of_a_person(world: World) ->
     "told", [{}, {"team_id": None}, {"team_id": "T0OTHER"}, {"is_stranger": True, "team_id": HOME}]
 )
 def test_who_is_not_told_to_be_of_the_workspace_is_a_stranger(told: dict[str, Any]) -> None:
-    assert _person(ADA, told, HOME).is_stranger
+    assert _user(ADA, told, HOME).is_stranger
 
 
 # Conversations
@@ -139,7 +139,7 @@ async def test_a_place_that_the_bot_can_not_see_is_not_allowed(world: World, cha
     "told", [{}, {"is_im": False}, {"is_ext_shared": True}, {"is_im": True, "is_ext_shared": True}]
 )
 def test_a_channel_that_does_not_deny_it_counts_as_shared(told: dict[str, Any]) -> None:
-    assert _venue(told).is_shared
+    assert _conversation(told).is_shared
 
 
 @pytest.mark.parametrize(

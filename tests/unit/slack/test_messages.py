@@ -33,7 +33,7 @@ from bot.domain.ports.metrics import RequestOutcome
 from bot.slack import messages as slack_module
 from bot.slack.messages import WebApiMessages, identify, may_connect, slack_client, slack_session
 from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
-from bot.slack.web_api import LONGEST_RETRY_AFTER_SECONDS, meaning
+from bot.slack.web_api import LONGEST_RETRY_AFTER_SECONDS, error_for
 from tests.support.fakes import FakeMeter
 from tests.support.slack_messages import CARD, SECTION, WATCH, World, board_of
 
@@ -85,20 +85,20 @@ _TABLE = [(code, error) for error, codes in _REACTIONS.items() for code in codes
 
 @pytest.mark.parametrize("code, error", _TABLE)
 def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[SlackError]) -> None:
-    found = meaning(code, status=200, retry_after=None)
+    found = error_for(code, status=200, retry_after=None)
     assert type(found) is error
     assert found.code == code
 
 
 @pytest.mark.parametrize("status", [200, 500, 502, 503, 504])
 def test_an_answer_without_a_code_may_have_had_its_effect(status: int) -> None:
-    found = meaning("", status=status, retry_after=None)
+    found = error_for("", status=status, retry_after=None)
     assert type(found) is OutcomeUnknown and found.code == f"http_{status}"
 
 
 def test_429_is_busy_whatever_the_body_says() -> None:
-    assert type(meaning("", status=429, retry_after="3")) is SlackBusy
-    assert type(meaning("internal_error", status=429, retry_after="3")) is SlackBusy
+    assert type(error_for("", status=429, retry_after="3")) is SlackBusy
+    assert type(error_for("internal_error", status=429, retry_after="3")) is SlackBusy
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_429_is_busy_whatever_the_body_says() -> None:
     ],
 )
 def test_how_long_to_wait_is_read_and_bounded(retry_after: str | None, seconds: float) -> None:
-    busy = meaning("ratelimited", status=429, retry_after=retry_after)
+    busy = error_for("ratelimited", status=429, retry_after=retry_after)
     assert isinstance(busy, SlackBusy) and busy.retry_after_seconds == seconds
 
 
 @given(st.text(), st.integers(100, 599), st.one_of(st.none(), st.text(), st.floats().map(str)))
 def test_whatever_slack_says_it_means_something(code: str, status: int, retry_after: str | None) -> None:
-    found = meaning(code, status=status, retry_after=retry_after)
+    found = error_for(code, status=status, retry_after=retry_after)
     assert isinstance(found, SlackError)
     if isinstance(found, SlackBusy):
         assert 0.1 <= found.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS
@@ -396,7 +396,7 @@ async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_i
         with pytest.raises(TokenRefused):
             await call(world)
         assert world.board.refused == code
-    assert capsys.readouterr().out.count("slack refuses the token") == 1, "told once, not with every call"
+    assert capsys.readouterr().out.count("slack token refused") == 1, "logged once, not with every call"
     await world.board.post(world.here, CARD, mark=WATCH)
     assert world.board.refused is None
 

@@ -23,7 +23,7 @@ from bot.slack.socket_mode import SocketMode
 @pytest.fixture(autouse=True)
 def in_fast_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PING_SECONDS", 0.2)
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(module, "STUCK_AFTER_SECONDS", 0.5)
 
 

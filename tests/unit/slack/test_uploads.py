@@ -20,7 +20,7 @@ from bot.domain.errors import (
     TokenRefused,
 )
 from bot.domain.messages import Upload
-from bot.slack.web_api import meaning
+from bot.slack.web_api import error_for
 from tests.support.slack_messages import CARD, WATCH, World, board_of
 
 CSV = Upload("Top products.csv", "Top <products>", "\ufeffa,b\r\né,2\r\n".encode())
@@ -133,7 +133,7 @@ async def test_an_uninstalled_app_is_noticed(world: World) -> None:
     ],
 )
 def test_each_code_says_what_to_do(code: str, error: type[SlackError]) -> None:
-    assert type(meaning(code, status=200, retry_after=None)) is error
+    assert type(error_for(code, status=200, retry_after=None)) is error
 
 
 # Broken off

@@ -14,7 +14,7 @@ from bot.ratelimit import Rate, RateLimiter, omni_rate
 from bot.tasks import end
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify
-from bot.workspaces.agreement import KEEPS_SECONDS, Agreement
+from bot.workspaces.agreement import CHECK_SECONDS, Agreement
 from tests.support.fakes import FreeLedger
 from tests.support.postgres import Cable
 
@@ -131,14 +131,14 @@ async def test_the_lowest_rate_holds_as_long_as_it_is_there() -> None:
         await asyncio.sleep(1)
         assert gate.rate == omni_rate(500)
         await slow.begin()
-        await asyncio.sleep(KEEPS_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         assert gate.rate == omni_rate(60)
         database.error = StoreUnavailable("away")
-        await asyncio.sleep(2 * KEEPS_SECONDS)
+        await asyncio.sleep(2 * CHECK_SECONDS)
         assert gate.rate == omni_rate(60)
         database.error = None
         database.end("slow")
-        await asyncio.sleep(KEEPS_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         assert gate.rate == omni_rate(500)
 
 
@@ -148,7 +148,7 @@ async def test_two_omnis_that_start_together_are_logged(capsys: pytest.CaptureFi
     one, other = database.process("one", ACME), database.process("other", OTHER)
     await asyncio.gather(one.begin(), other.begin())
     async with kept(one), kept(other):
-        await asyncio.sleep(3 * KEEPS_SECONDS)
+        await asyncio.sleep(3 * CHECK_SECONDS)
     assert capsys.readouterr().out.count("another process has another omni") == 2
 
 

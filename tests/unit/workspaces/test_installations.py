@@ -176,12 +176,10 @@ async def test_keys_change_without_anything_being_lost(transactions: Transaction
     both = installations(transactions, f"{NEW_KEY},{OLD_KEY}")
     before = await both.list()
     assert len(before) == 1
-    assert await both.encrypt_anew() == 0
+    assert await both.reencrypt() == 0
     assert list(await installations(transactions, NEW_KEY).list()) == list(before)
     assert await installations(transactions, OLD_KEY).list() == []
-    assert await installations(transactions, OLD_KEY).encrypt_anew() == 3, (
-        "what can't be read is left as it is"
-    )
+    assert await installations(transactions, OLD_KEY).reencrypt() == 3, "what can't be read is left as it is"
     assert list(await installations(transactions, NEW_KEY).list()) == list(before)
 
 

@@ -13,7 +13,7 @@ from bot.domain.cards import TeamId, UserId
 from bot.domain.credentials import Credentials
 from bot.domain.errors import StoreUnavailable
 from bot.tasks import end
-from bot.workspaces.registry import COUNT_SECONDS, FRESH_SECONDS, LOOK_SECONDS, Workspaces
+from bot.workspaces.registry import COUNT_SECONDS, FRESH_SECONDS, REFRESH_SECONDS, Workspaces
 from bot.workspaces.workspace import Workspace
 
 pytestmark = pytest.mark.looptime
@@ -88,14 +88,14 @@ async def test_a_look_opens_what_the_source_knows_and_a_second_one_changes_nothi
     world: World, workspaces: Workspaces
 ) -> None:
     world.known.append(credentials(OTHER))
-    await workspaces.look()
-    await workspaces.look()
+    await workspaces.refresh()
+    await workspaces.refresh()
     assert world.said == [("opened", ACME), ("opened", OTHER)]
     assert [workspace.credentials.team for workspace in workspaces.running] == [ACME, OTHER]
 
 
 async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces: Workspaces) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     found = await workspaces.of(ACME)
     assert found is not None and found.credentials == credentials(ACME)
     assert await workspaces.app_of(ACME) == cast(Any, f"app of {ACME}")
@@ -105,7 +105,7 @@ async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces
 async def test_where_there_is_but_one_workspace_every_payload_is_for_it(
     world: World, workspaces: Workspaces
 ) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     for team in (ACME, OTHER, TeamId("")):
         assert await workspaces.only_app(team) == cast(Any, f"app of {ACME}")
     assert world.looks == 1
@@ -115,7 +115,7 @@ async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_br
     world: World, workspaces: Workspaces
 ) -> None:
     world.breaks[ACME] = ZeroDivisionError()
-    await workspaces.look()
+    await workspaces.refresh()
     await asyncio.sleep(FRESH_SECONDS)
     assert workspaces.running == []
     assert await workspaces.only_app(OTHER) == cast(Any, f"app of {ACME}")
@@ -124,7 +124,7 @@ async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_br
 async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked_for(
     world: World, workspaces: Workspaces
 ) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     await asyncio.sleep(FRESH_SECONDS)
     world.known.append(credentials(OTHER))
     world.takes_seconds = 0.5
@@ -159,7 +159,7 @@ async def test_a_workspace_that_is_closed_has_ended_when_that_returns(
 ) -> None:
     world.known.append(credentials(OTHER))
     world.ends_in_seconds = 3.0
-    await workspaces.look()
+    await workspaces.refresh()
     world.known.pop(0)
     await workspaces.close(ACME)
     assert world.said[2:] == [("closed", ACME)]
@@ -171,10 +171,10 @@ async def test_a_workspace_that_is_closed_has_ended_when_that_returns(
 async def test_every_minute_what_the_source_no_longer_knows_is_closed_and_what_is_new_opened(
     world: World, workspaces: Workspaces
 ) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     looking = asyncio.create_task(workspaces.run())
     world.known = [credentials(OTHER)]
-    await asyncio.sleep(LOOK_SECONDS - 1.0)
+    await asyncio.sleep(REFRESH_SECONDS - 1.0)
     assert world.said == [("opened", ACME)]
     await asyncio.sleep(2.0)
     assert world.said == [("opened", ACME), ("opened", OTHER), ("closed", ACME)]
@@ -184,14 +184,14 @@ async def test_every_minute_what_the_source_no_longer_knows_is_closed_and_what_i
 async def test_a_look_that_fails_leaves_all_as_it_is_and_is_made_again(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     looking = asyncio.create_task(workspaces.run())
     world.error, world.known = StoreUnavailable("away"), []
-    await asyncio.sleep(LOOK_SECONDS + 1.0)
+    await asyncio.sleep(REFRESH_SECONDS + 1.0)
     assert world.said == [("opened", ACME)]
     assert "workspaces not read" in capsys.readouterr().out
     world.error = None
-    await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(REFRESH_SECONDS)
     assert world.said == [("opened", ACME), ("closed", ACME)]
     await end([looking])
 
@@ -199,10 +199,10 @@ async def test_a_look_that_fails_leaves_all_as_it_is_and_is_made_again(
 async def test_other_credentials_close_it_and_open_it_anew_never_both_at_once(
     world: World, workspaces: Workspaces
 ) -> None:
-    await workspaces.look()
+    await workspaces.refresh()
     world.known = [credentials(ACME, "another key")]
     world.ends_in_seconds = 2.0
-    changing = asyncio.create_task(workspaces.look())
+    changing = asyncio.create_task(workspaces.refresh())
     await asyncio.sleep(1.0)
     # A request in that moment is for the one to come.
     found = await workspaces.of(ACME)
@@ -216,11 +216,11 @@ async def test_a_workspace_that_breaks_is_opened_anew_by_the_next_look_and_the_o
 ) -> None:
     world.known.append(credentials(OTHER))
     world.breaks[ACME] = ZeroDivisionError()
-    await workspaces.look()
+    await workspaces.refresh()
     await asyncio.sleep(0.1)
     assert [workspace.credentials.team for workspace in workspaces.running] == [OTHER]
-    assert "workspace broke" in capsys.readouterr().out
-    await workspaces.look()
+    assert "workspace failed" in capsys.readouterr().out
+    await workspaces.refresh()
     assert {workspace.credentials.team for workspace in workspaces.running} == {ACME, OTHER}
 
 
@@ -228,23 +228,23 @@ async def test_one_that_can_not_be_built_keeps_no_other_from_running(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.known = [replace(credentials(ACME), bot_token="xoxb-\N{SNOWMAN}"), credentials(OTHER)]
-    await workspaces.look()
+    await workspaces.refresh()
     assert [workspace.credentials.team for workspace in workspaces.running] == [OTHER]
     assert await workspaces.of(ACME) is None
     said = capsys.readouterr().out
-    assert "workspace broke" in said and "xoxb" not in said
+    assert "workspace failed" in said and "xoxb" not in said
 
 
 async def test_at_the_end_all_are_closed_at_the_same_time_and_none_is_opened_any_more(world: World) -> None:
     workspaces = Workspaces(world, world.build)
     world.known += [credentials(TeamId(f"T{number}")) for number in range(20)]
     world.ends_in_seconds = 4.0
-    await workspaces.look()
+    await workspaces.refresh()
     began = asyncio.get_running_loop().time()
     await workspaces.stop()
     assert asyncio.get_running_loop().time() - began == pytest.approx(4.0)
     assert workspaces.running == []
-    await workspaces.look()
+    await workspaces.refresh()
     await asyncio.sleep(FRESH_SECONDS)
     assert await workspaces.of(ACME) is None
     await workspaces.stop()
@@ -286,7 +286,7 @@ async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_
 
     world.known = [credentials(team, "a" if team in (ACME, OTHER) else "b") for team in jobs]
     workspaces = Workspaces(world, build)
-    await workspaces.look()
+    await workspaces.refresh()
     sharing = asyncio.create_task(workspaces.share_requests())
     await asyncio.sleep(0.1)
     assert shares == {"a": 3 / 6, "b": 1 / 3}
