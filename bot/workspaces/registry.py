@@ -96,8 +96,7 @@ class Workspaces:
         )
 
     async def share_requests(self) -> None:
-        """Leave other processes their part of each key's requests to Omni, by how many of all the jobs they follow,
-        again and again, until cancelled."""
+        """Divide each key's requests among the processes by the jobs that they track, until cancelled."""
         await repeat_until_cancelled(
             self._share_requests, every_seconds=COUNT_SECONDS, failure_event="open follows not read"
         )

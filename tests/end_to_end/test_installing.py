@@ -109,7 +109,7 @@ async def test_workspace_without_omni_gets_only_a_notice(company: Company) -> No
         acked = await slack.command(omni.add(QUICK), user=world.ada, channel=world.channel)
 
     assert f"python -m bot workspace add {slack.team}" in page
-    assert "has no Omni yet" in str(acked.payload)
+    assert "connected to Omni yet" in str(acked.payload)
     assert omni.requests == []
     assert slack.messages(world.channel) == []
 
@@ -150,9 +150,9 @@ async def test_everything_is_acknowledged_without_omni(company: Company) -> None
             FOLLOW_MESSAGE, user=world.ada, channel=world.channel, ts=message.ts
         )
         opened = await slack.open_home(world.ada)
-        told = await world.told(world.ada, "has no Omni yet")
+        told = await world.told(world.ada, "connected to Omni yet")
 
-    assert "has no Omni yet" in str(asked.payload)
+    assert "connected to Omni yet" in str(asked.payload)
     assert (chosen.acked, followed.acked, opened.acked) == (True, True, True)
     assert slack.team in told
 

@@ -98,13 +98,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize("command", [[], ["check"]], ids=["run", "check"])
-async def test_missing_settings_are_one_line_each_and_code_2(world: World, command: list[str]) -> None:
+async def test_missing_settings_exit_with_2(world: World, command: list[str]) -> None:
     ended = await world.run(*command, **dict.fromkeys(NEEDED))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [f"{name} is not set: set it to {HINTS[name]}" for name in NEEDED]
 
 
-async def test_malformed_settings_are_one_line_each_and_no_secret_is_told(world: World) -> None:
+async def test_malformed_settings_hide_values(world: World) -> None:
     ended = await world.run(SLACK_BOT_TOKEN="secret", PORT="secret", OMNI_BASE_URL="http://secret.example")
     assert ended.code == 2
     assert [line.split()[0] for line in ended.err.splitlines()] == [
@@ -115,7 +115,7 @@ async def test_malformed_settings_are_one_line_each_and_no_secret_is_told(world:
     assert "secret" not in ended.err
 
 
-async def test_a_file_with_settings_that_is_no_text_is_one_line(world: World) -> None:
+async def test_binary_env_file_exits_with_2(world: World) -> None:
     (world.folder / ".env").write_bytes(b"\xff\xfe")
     ended = await world.run()
     assert (ended.code, ended.err) == (2, ".env is not UTF-8 text\n")
@@ -124,19 +124,19 @@ async def test_a_file_with_settings_that_is_no_text_is_one_line(world: World) ->
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["--nonsense"], ["check", "more"], ["demo", "--port", "many"]]
 )
-async def test_an_unknown_command_is_code_2_with_the_usage(world: World, arguments: list[str]) -> None:
+async def test_unknown_command_exits_with_2(world: World, arguments: list[str]) -> None:
     ended = await world.run(*arguments)
     assert ended.code == 2 and ended.err.startswith("usage: python -m bot")
 
 
-async def test_help_names_the_commands_and_what_each_exit_code_means(world: World) -> None:
+async def test_help_lists_commands_and_exit_codes(world: World) -> None:
     ended = await world.run("--help", **dict.fromkeys(NEEDED))
     assert ended.code == 0
     assert all(word in ended.out for word in ("check", "demo", "exit codes:"))
     assert all(f"\n  {code}  " in ended.out for code in range(5))
 
 
-async def test_a_port_that_is_taken_is_one_line_and_code_2(world: World) -> None:
+async def test_taken_port_exits_with_2(world: World) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -147,7 +147,7 @@ async def test_a_port_that_is_taken_is_one_line_and_code_2(world: World) -> None
     assert line.startswith(f"PORT can't be listened on: 127.0.0.1:{port}: ")
 
 
-async def test_another_omni_than_that_of_others_is_code_2(
+async def test_another_omni_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def run(_: object) -> None:
@@ -167,14 +167,14 @@ async def test_another_omni_than_that_of_others_is_code_2(
 @pytest.mark.parametrize(
     "name, token", [("SLACK_BOT_TOKEN", "xoxb-wrong"), ("SLACK_APP_TOKEN", "xapp-wrong")]
 )
-async def test_a_refused_token_is_one_line_and_code_3(world: World, name: str, token: str) -> None:
+async def test_refused_token_exits_with_3(world: World, name: str, token: str) -> None:
     ended = await world.run(**{name: token})
     assert ended.code == 3
     assert ended.err == "Slack refuses a token (invalid_auth). To see which one, run `python -m bot check`.\n"
     assert token not in ended.out
 
 
-async def test_a_workspace_that_is_being_migrated_is_waited_for(world: World) -> None:
+async def test_migrating_workspace_is_awaited(world: World) -> None:
     body = '{"ok": false, "error": "org_login_required"}'
     world.slack.faults.plan(Fault("status", 200, body), on="auth.test")
     process = await world.start()
@@ -186,7 +186,7 @@ async def test_a_workspace_that_is_being_migrated_is_waited_for(world: World) ->
 # Code 4 is for the database
 
 
-async def test_a_database_in_use_is_one_line_and_code_4(world: World) -> None:
+async def test_database_in_use_exits_with_4(world: World) -> None:
     database = await Database.open(world.database_url)
     ended = await world.run()
     await database.close()
@@ -196,26 +196,26 @@ async def test_a_database_in_use_is_one_line_and_code_4(world: World) -> None:
     assert world.slack.requests == []
 
 
-async def test_a_folder_that_is_not_there_is_one_line_and_code_4(world: World) -> None:
+async def test_missing_folder_exits_with_4(world: World) -> None:
     ended = await world.run(DATABASE_URL=f"sqlite:///{world.folder}/missing/bot.sqlite3")
     assert ended.code == 4
     assert ended.err == f"DATABASE_URL can't be opened: No such file or directory: {world.folder}/missing\n"
 
 
-async def test_a_folder_that_can_not_be_written_is_one_line_and_code_4(world: World) -> None:
+async def test_unwritable_folder_exits_with_4(world: World) -> None:
     (world.folder / "file").touch()
     ended = await world.run(DATABASE_URL=f"sqlite:///{world.folder}/file/bot.sqlite3")
     assert ended.code == 4
     assert ended.err == f"DATABASE_URL can't be opened: Not a directory: {world.folder}/file\n"
 
 
-async def test_a_file_that_is_no_database_is_one_line_and_code_4(world: World) -> None:
+async def test_invalid_database_exits_with_4(world: World) -> None:
     (world.folder / "bot.sqlite3").write_bytes(b"This is a letter and no database. " * 100)
     ended = await world.run()
     assert (ended.code, ended.err) == (4, "DATABASE_URL can't be opened: file is not a database\n")
 
 
-async def test_a_postgresql_server_that_is_not_there_is_one_line_and_code_4_without_its_password(
+async def test_unreachable_postgresql_exits_with_4(
     world: World,
 ) -> None:
     ended = await world.run(DATABASE_URL="postgres://bot:s3cret@127.0.0.1:1/bot")
@@ -229,7 +229,7 @@ async def test_a_postgresql_server_that_is_not_there_is_one_line_and_code_4_with
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-async def test_a_signal_stops_a_busy_bot_in_time_with_code_0(world: World, number: signal.Signals) -> None:
+async def test_signal_stops_a_busy_bot(world: World, number: signal.Signals) -> None:
     process = await world.start(LOG_LEVEL="debug")
     await world.slack.connected(timeout=20)
     job = world.omni.add(Script(steps=((600.0, "Thinking", 1),)))
@@ -246,7 +246,7 @@ async def test_a_signal_stops_a_busy_bot_in_time_with_code_0(world: World, numbe
     assert "products" not in ended.out and "Thinking" not in ended.out
 
 
-async def test_a_signal_stops_a_bot_that_slack_has_not_answered_yet(world: World) -> None:
+async def test_signal_stops_a_starting_bot(world: World) -> None:
     world.slack.faults.plan(HTML_500, on="auth.test", times=None)
     process = await world.start()
     await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
@@ -255,7 +255,7 @@ async def test_a_signal_stops_a_bot_that_slack_has_not_answered_yet(world: World
     assert (ended.code, ended.err) == (0, "")
 
 
-async def test_a_signal_stops_a_bot_whose_slack_does_not_answer_at_all(world: World) -> None:
+async def test_signal_stops_bot_with_silent_slack(world: World) -> None:
     world.slack.faults.plan(Fault("delay", delay_seconds=60.0), on="auth.test", times=None)
     process = await world.start()
     await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
@@ -266,7 +266,7 @@ async def test_a_signal_stops_a_bot_whose_slack_does_not_answer_at_all(world: Wo
     assert (ended.code, ended.err) == (0, "")
 
 
-async def test_a_stopped_bot_leaves_port_and_database_to_the_next(world: World) -> None:
+async def test_stopped_bot_releases_port_and_database(world: World) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -281,13 +281,13 @@ async def test_a_stopped_bot_leaves_port_and_database_to_the_next(world: World) 
 # The check ends with 0 or 1
 
 
-async def test_a_check_without_a_failure_is_code_0(world: World) -> None:
+async def test_passed_check_exits_with_0(world: World) -> None:
     ended = await world.run("check")
     assert (ended.code, ended.err) == (0, "")
     assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 6
 
 
-async def test_a_check_with_a_failure_is_code_1_and_goes_on_to_the_end(world: World) -> None:
+async def test_failed_check_exits_with_1(world: World) -> None:
     ended = await world.run("check", SLACK_BOT_TOKEN="xoxb-wrong")
     assert (ended.code, ended.err) == (1, "")
     lines = ended.out.splitlines()

@@ -58,7 +58,7 @@ def remedy(name: str) -> str:
     return f"Set {name} to {HINTS[name]}."
 
 
-async def test_when_all_is_well_every_line_says_so(world: World) -> None:
+async def test_check_passes_line_by_line(world: World) -> None:
     assert [str(finding) for finding in await world.findings()] == [
         "ok    Slack bot token: workspace Omni demo",
         "ok    Slack scopes: chat:write, commands, im:write, users:read",
@@ -69,7 +69,7 @@ async def test_when_all_is_well_every_line_says_so(world: World) -> None:
     ]
 
 
-async def test_the_check_changes_nothing_and_costs_omni_two_requests(world: World) -> None:
+async def test_check_costs_two_omni_requests(world: World) -> None:
     await world.findings()
     assert [request.method for request in world.slack.requests] == ["auth.test", "apps.connections.open"]
     asked = [(request.method, request.path) for request in world.omni.requests]
@@ -78,7 +78,7 @@ async def test_the_check_changes_nothing_and_costs_omni_two_requests(world: Worl
 
 
 @pytest.mark.parametrize("token", ["xoxb-wrong", None])
-async def test_a_refused_bot_token_is_told_with_what_to_set(world: World, token: str | None) -> None:
+async def test_refused_bot_token_has_a_remedy(world: World, token: str | None) -> None:
     if token is None:
         world.slack.revoke_token()
     bad = await world.bad(slack_bot_token=token or world.slack.bot_token)
@@ -86,7 +86,7 @@ async def test_a_refused_bot_token_is_told_with_what_to_set(world: World, token:
     assert (bad.what, bad.remedy) == (f"Slack refuses SLACK_BOT_TOKEN ({code})", remedy("SLACK_BOT_TOKEN"))
 
 
-async def test_a_refused_app_token_is_told_with_what_to_set(world: World) -> None:
+async def test_refused_app_token_has_a_remedy(world: World) -> None:
     bad = await world.bad(slack_app_token="xapp-wrong")
     assert (bad.what, bad.remedy) == (
         "Slack refuses SLACK_APP_TOKEN (invalid_auth)",
@@ -104,13 +104,13 @@ async def test_a_refused_app_token_is_told_with_what_to_set(world: World) -> Non
     ],
     ids=["500", "429", "proxy", "reset"],
 )
-async def test_a_slack_that_does_not_answer_is_told(world: World, fault: Fault, code: str) -> None:
+async def test_unavailable_slack_is_reported(world: World, fault: Fault, code: str) -> None:
     world.slack.faults.plan(fault, on="auth.test")
     bad = await world.bad()
     assert (bad.what, bad.remedy) == (f"Slack does not answer ({code})", REACH_SLACK)
 
 
-async def test_a_slack_that_is_not_there_is_told_for_both_tokens(world: World) -> None:
+async def test_unreachable_slack_fails_both_tokens(world: World) -> None:
     await world.slack.close()
     bad = [finding.what for finding in await world.findings() if not finding.good]
     assert bad == [
@@ -146,9 +146,7 @@ async def test_every_missing_scope_is_named(world: World) -> None:
         ("mpim:read", "ALLOW_SHARED_CHANNELS"),
     ],
 )
-async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off_is_told(
-    world: World, scope: str, off: str
-) -> None:
+async def test_missing_optional_scope_is_no_failure(world: World, scope: str, off: str) -> None:
     world.slack.granted_scopes.discard(scope)
     findings = await world.findings()
     assert all(finding.good for finding in findings)
@@ -156,7 +154,7 @@ async def test_a_scope_that_the_bot_can_do_without_is_no_failure_and_what_is_off
     assert without.what == f"Optional Slack scopes not granted: {scope}" and off in without.remedy
 
 
-async def test_a_scope_that_the_settings_need_for_nothing_is_not_missed(world: World) -> None:
+async def test_unneeded_scope_is_not_mentioned(world: World) -> None:
     world.slack.granted_scopes.difference_update({"users:read.email", "channels:read"})
     findings = await world.findings(ask_as="key", allow_shared_channels=True)
     assert not [finding for finding in findings if "not granted" in finding.what]
@@ -168,7 +166,7 @@ async def test_a_scope_that_the_settings_need_for_nothing_is_not_missed(world: W
     assert "Only admins can see jobs" in without.remedy and "ASK_AS" not in without.remedy
 
 
-async def test_a_personal_token_that_can_look_up_nobody_is_told_with_what_to_set(world: World) -> None:
+async def test_personal_token_has_a_remedy(world: World) -> None:
     token = world.omni.organization.personal_token(next(iter(world.omni.organization.members)))
     bad = await world.bad(omni_api_token=token)
     assert "does not let this key look up users" in bad.what
@@ -176,12 +174,12 @@ async def test_a_personal_token_that_can_look_up_nobody_is_told_with_what_to_set
     assert all(finding.good for finding in await world.findings(omni_api_token=token, ask_as="key"))
 
 
-async def test_a_refused_omni_key_is_told_with_what_to_set(world: World) -> None:
+async def test_refused_omni_key_has_a_remedy(world: World) -> None:
     bad = await world.bad(omni_api_token="wrong")
     assert (bad.what, bad.remedy) == ("Omni refuses OMNI_API_TOKEN (401)", remedy("OMNI_API_TOKEN"))
 
 
-async def test_an_omni_that_is_down_is_told_with_its_address(world: World) -> None:
+async def test_unreachable_omni_is_reported_with_address(world: World) -> None:
     await world.omni.close()
     bad = await world.bad()
     assert bad.what == f"Omni does not answer at {world.omni.base_url} (ConnectError)"
@@ -201,33 +199,31 @@ async def test_an_omni_that_is_down_is_told_with_its_address(world: World) -> No
     ],
     ids=["500", "a log-in page", "a redirect", "another site"],
 )
-async def test_what_is_not_omni_is_told_with_its_address(world: World, fault: Fault, reason: str) -> None:
+async def test_foreign_site_is_reported_with_address(world: World, fault: Fault, reason: str) -> None:
     world.omni.faults.plan(fault)
     bad = await world.bad()
     assert bad.what == f"Omni does not answer at {world.omni.base_url} ({reason})"
 
 
-async def test_an_omni_that_is_busy_knows_the_key(world: World) -> None:
+async def test_busy_omni_accepts_the_key(world: World) -> None:
     world.omni.faults.plan(Fault("status", 429, "{}"))
     assert all(finding.good for finding in await world.findings())
 
 
-async def test_a_database_that_the_running_bot_uses_is_no_failure(world: World) -> None:
+async def test_database_in_use_is_no_failure(world: World) -> None:
     database = await Database.open(world.database_url)
     findings = await world.findings()
     await database.close()
     assert str(findings[-1]) == "ok    Database: in use by the running bot"
 
 
-async def test_a_database_that_does_not_open_is_told_with_what_to_set(world: World, tmp_path: Path) -> None:
+async def test_unusable_database_has_a_remedy(world: World, tmp_path: Path) -> None:
     bad = await world.bad(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'bot.sqlite3'}")
     assert bad.what == f"Database can't be opened: No such file or directory: {tmp_path / 'missing'}"
     assert bad.remedy == DATABASE_REMEDY
 
 
-async def test_a_postgresql_database_that_opens_is_told_whoever_uses_it(
-    world: World, postgresql: str
-) -> None:
+async def test_postgresql_in_use_passes(world: World, postgresql: str) -> None:
     running = await Database.open(postgresql)
     findings = await world.findings(database_url=postgresql)
     await running.close()
@@ -235,9 +231,7 @@ async def test_a_postgresql_database_that_opens_is_told_whoever_uses_it(
     assert all(finding.good for finding in findings)
 
 
-async def test_a_postgresql_server_that_is_not_there_is_told_without_its_password(
-    world: World, postgresql: str
-) -> None:
+async def test_unreachable_postgresql_hides_password(world: World, postgresql: str) -> None:
     address = make_url(postgresql).set(port=1, password="s3cret").render_as_string(hide_password=False)
     bad = await world.bad(database_url=address)
     assert bad.what.startswith("Database can't be opened: ") and "Connection refused" in bad.what
@@ -250,7 +244,7 @@ async def test_the_check_leaves_the_database_free(world: World) -> None:
     await (await Database.open(world.database_url)).close()
 
 
-async def test_everything_is_told_even_when_everything_is_wrong(world: World, tmp_path: Path) -> None:
+async def test_all_failures_are_reported(world: World, tmp_path: Path) -> None:
     await world.slack.close()
     await world.omni.close()
     findings = await world.findings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'x'}")
@@ -268,7 +262,7 @@ async def test_no_line_holds_a_token(world: World) -> None:
     assert not [secret for secret in secrets if secret in shown]
 
 
-async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World) -> None:
+async def test_http_mode_shows_request_url(world: World) -> None:
     findings = await world.findings(slack_app_token=None, slack_signing_secret="0" * 32, port=8080)
     assert all(finding.good for finding in findings)
     (where,) = [finding for finding in findings if "HTTP mode" in finding.what]
@@ -277,7 +271,7 @@ async def test_in_http_mode_the_check_says_where_slack_has_to_call(world: World)
     assert [request.method for request in world.slack.requests] == ["auth.test"]
 
 
-async def test_where_workspaces_install_the_app_it_is_said_where(world: World) -> None:
+async def test_oauth_shows_install_url(world: World) -> None:
     several = {
         "slack_bot_token": None,
         "slack_client_id": "111.222",

@@ -28,12 +28,12 @@ async def checked(port: int, **environment: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-async def test_a_bot_that_answers_is_alive_wherever_it_listens(host: str, unused_tcp_port: int) -> None:
+async def test_responding_bot_is_alive(host: str, unused_tcp_port: int) -> None:
     async with serve(host, unused_tcp_port, routes(200)):
         assert await checked(unused_tcp_port, HOST=host) == 0
 
 
-async def test_without_a_host_the_bots_default_is_asked(unused_tcp_port: int) -> None:
+async def test_host_has_the_bots_default(unused_tcp_port: int) -> None:
     async with serve("127.0.0.1", unused_tcp_port, routes(200)):
         assert await checked(unused_tcp_port) == 0
 

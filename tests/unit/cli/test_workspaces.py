@@ -87,14 +87,14 @@ async def test_from_adding_to_removing(terminal: Terminal) -> None:
     )
 
 
-async def test_a_key_that_omni_refuses_is_not_kept(terminal: Terminal) -> None:
+async def test_refused_key_is_not_stored(terminal: Terminal) -> None:
     code, said = await terminal.type("add", ACME, "--omni", terminal.omni.base_url, stdin="omni_osk_wrong\n")
     assert (code, "Omni refuses the key" in said, "omni_osk_wrong" in said) == (1, True, False)
     code, said = await terminal.type("list")
     assert (code, said.startswith("No workspace yet")) == (0, True)
 
 
-async def test_with_one_workspace_there_is_nothing_to_add(terminal: Terminal) -> None:
+async def test_single_workspace_has_no_commands(terminal: Terminal) -> None:
     code, said = await terminal.type(
         "list",
         SLACK_CLIENT_ID=None,
@@ -107,7 +107,7 @@ async def test_with_one_workspace_there_is_nothing_to_add(terminal: Terminal) ->
 
 
 @pytest.mark.parametrize("typed", ["", "acme", "acme.slack.com", "E0ACME", "t0acme", "T0ACME;"])
-def test_what_is_no_workspaces_id_is_refused(typed: str) -> None:
+def test_invalid_team_id_is_refused(typed: str) -> None:
     with pytest.raises(Refused, match="the workspace's id"):
         team_id(typed)
 
@@ -123,7 +123,7 @@ def test_what_is_no_workspaces_id_is_refused(typed: str) -> None:
         ("https://acme.omniapp.co", "omni_osk_secret", 60, "sales", "a UUID"),
     ],
 )
-def test_what_can_not_be_an_omni_is_refused_without_its_key(
+def test_invalid_omni_error_hides_key(
     address: str, key: str, per_minute: int, model: str | None, why: str
 ) -> None:
     with pytest.raises(Refused, match=why) as refused:

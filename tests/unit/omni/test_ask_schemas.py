@@ -70,7 +70,7 @@ def submits(world: World) -> int:
 # Submitting
 
 
-async def test_a_question_becomes_a_job_with_one_request_of_the_budget(world: World) -> None:
+async def test_submit_costs_one_request(world: World) -> None:
     taken = await world.api.submit(WHY)
     (job,) = world.service.jobs.values()
     assert taken == Submitted(JobId(job.id), job.conversation_id, job.chat_url)
@@ -95,7 +95,7 @@ async def test_all_that_was_chosen_is_asked(world: World) -> None:
 HOOKED = Question("Why?", SHOP, webhook=Webhook("http://127.0.0.1:9/omni/webhook/T0/ask", "a secret"))
 
 
-async def test_omni_is_asked_to_tell_of_a_job_by_itself(world: World) -> None:
+async def test_submit_requests_webhooks(world: World) -> None:
     hooks: list[Hook] = []
     world.service.hooked = lambda _job, hook: hooks.append(hook)
     await world.api.submit(WHY)
@@ -103,7 +103,7 @@ async def test_omni_is_asked_to_tell_of_a_job_by_itself(world: World) -> None:
     assert hooks == [Hook("http://127.0.0.1:9/omni/webhook/T0/ask", "a secret", {}, with_progress=True)]
 
 
-async def test_a_webhook_that_omni_refuses_does_not_keep_people_from_asking(world: World) -> None:
+async def test_refused_webhook_does_not_block_question(world: World) -> None:
     hooks: list[Hook] = []
     world.service.hooked = lambda _job, hook: hooks.append(hook)
     world.service.faults.plan(
@@ -118,11 +118,11 @@ async def test_a_webhook_that_omni_refuses_does_not_keep_people_from_asking(worl
     assert submits(world) == 4, "what may have been taken is never repeated"
 
 
-def test_the_secret_of_a_webhook_stands_in_no_repr() -> None:
+def test_repr_hides_webhook_secret() -> None:
     assert "a secret" not in repr(HOOKED)
 
 
-async def test_half_a_character_does_not_keep_a_question_from_being_asked(world: World) -> None:
+async def test_lone_surrogate_does_not_block_question(world: World) -> None:
     await world.api.submit(Question("cut \ud83d", SHOP))
     assert begun(world) == ["cut \ufffd"]
 
@@ -133,7 +133,7 @@ async def test_a_question_without_words_is_refused(world: World) -> None:
     assert (str(refused.value), refused.value.detail) == ("400", "Bad Request: prompt: Invalid value")
 
 
-async def test_what_is_not_there_or_not_allowed_is_refused(world: World) -> None:
+async def test_missing_or_forbidden_model_is_refused(world: World) -> None:
     personal = world.service.organization.personal_token(ADA)
     world.service.organization.change_member(GRACE, is_active=False)
     for question, code in [
@@ -152,7 +152,7 @@ async def test_what_is_not_there_or_not_allowed_is_refused(world: World) -> None
     assert begun(world) == []
 
 
-async def test_a_chat_with_an_active_job_is_busy(world: World) -> None:
+async def test_conversation_with_active_job_is_busy(world: World) -> None:
     chat = world.service.jobs[world.service.add(RUNNING)].conversation_id
     with pytest.raises(ConversationBusy):
         await world.api.submit(Question("And?", SHOP, conversation=chat))
@@ -166,14 +166,14 @@ async def test_a_wrong_key_begins_nothing(world: World) -> None:
     assert begun(world) == []
 
 
-async def test_a_busy_omni_begins_nothing_and_pauses_everything(world: World) -> None:
+async def test_rate_limit_pauses_all_requests(world: World) -> None:
     world.answers(429, "{}", Retry_After="7")
     with pytest.raises(OmniBusy):
         await world.api.submit(WHY)
     assert (begun(world), world.ledger.pauses) == ([], [7.0])
 
 
-async def test_a_budget_that_can_not_be_asked_lets_nothing_out(world: World) -> None:
+async def test_unavailable_rate_limit_store_blocks_submit(world: World) -> None:
     world.ledger.error = StoreUnavailable("locked")
     with pytest.raises(StoreUnavailable):
         await world.api.submit(WHY)
@@ -191,7 +191,7 @@ _LOST = {
 
 
 @pytest.mark.parametrize("fault", _LOST.values(), ids=_LOST)
-async def test_what_nobody_can_tell_is_told_as_that_and_never_repeated(world: World, fault: Fault) -> None:
+async def test_unknown_submit_outcome_is_never_repeated(world: World, fault: Fault) -> None:
     world.service.faults.plan(fault, on=SUBMIT)
     with pytest.raises(SubmitOutcomeUnknown):
         await world.api.submit(WHY)
@@ -213,14 +213,12 @@ async def test_what_nobody_can_tell_is_told_as_that_and_never_repeated(world: Wo
         (204, ""),
     ],
 )
-def test_an_answer_that_names_no_job_and_refuses_nothing_may_mean_one(status: int, body: str) -> None:
+def test_response_without_job_has_unknown_outcome(status: int, body: str) -> None:
     with pytest.raises(SubmitOutcomeUnknown):
         read_submitted(OmniResponse(status, body.encode()), WHY)
 
 
-async def test_an_answer_that_does_not_come_in_time_may_have_been_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_submit_timeout_has_unknown_outcome(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(omni_module, "LONGER_TIMEOUT_SECONDS", 0.1)
     world.service.faults.plan(Fault("delay", delay_seconds=0.3), on=SUBMIT)
     with pytest.raises(SubmitOutcomeUnknown):
@@ -228,7 +226,7 @@ async def test_an_answer_that_does_not_come_in_time_may_have_been_one(
     assert submits(world) == 1
 
 
-async def test_a_submit_may_take_longer_than_a_status(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_submit_has_longer_timeout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.1)
     world.service.faults.plan(Fault("delay", delay_seconds=0.3), on=SUBMIT)
     await world.api.submit(WHY)
@@ -256,7 +254,7 @@ async def test_nobody_listening_is_certain(world: World) -> None:
         await world.api.submit(WHY)
 
 
-async def test_a_connection_that_does_not_come_about_in_time_is_certain(
+async def test_connect_timeout_creates_no_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A listener that never answers the handshake: TLS is part of coming about."""
@@ -307,9 +305,7 @@ UNCERTAIN = (
 @pytest.mark.parametrize(
     "broken, told", [(e, OmniUnreachable) for e in CERTAIN] + [(e, SubmitOutcomeUnknown) for e in UNCERTAIN]
 )
-async def test_each_way_in_which_a_request_breaks_is_certain_or_not(
-    broken: type[Exception], told: type[OmniError]
-) -> None:
+async def test_broken_request_outcome_is_classified(broken: type[Exception], told: type[OmniError]) -> None:
     def send(_: httpx.Request) -> httpx.Response:
         raise broken("our margins")
 
@@ -350,13 +346,13 @@ def test_each_refusal_says_that_nothing_was_begun(status: int, body: str, error:
     assert type(raised.value) is error
 
 
-def test_only_a_chat_that_was_named_can_be_busy() -> None:
+def test_only_named_conversation_can_be_busy() -> None:
     with pytest.raises(AskRefused, match="409"):
         read_submitted(OmniResponse(409, b'{"detail": "Conflict", "status": 409}'), WHY)
 
 
 @given(st.integers(100, 599), st.binary() | st.just(b'{"detail": "No"}'))
-def test_whatever_is_answered_is_a_job_a_certain_no_or_may_be_taken(status: int, body: bytes) -> None:
+def test_any_submit_response_is_classified(status: int, body: bytes) -> None:
     try:
         read_submitted(OmniResponse(status, body), WHY)
     except SubmitOutcomeUnknown:
@@ -367,16 +363,14 @@ def test_whatever_is_answered_is_a_job_a_certain_no_or_may_be_taken(status: int,
         assert 200 <= status < 300
 
 
-def test_what_omni_says_of_a_refusal_is_kept_apart_from_what_is_logged() -> None:
+def test_refusal_text_is_not_logged() -> None:
     with pytest.raises(AskRefused) as refused:
         read_submitted(OmniResponse(404, b'{"detail": "Topic our margins not found", "status": 404}'), WHY)
     assert refused.value.detail == "Topic our margins not found"
     assert "margins" not in f"{refused.value}"
 
 
-async def test_no_prompt_is_in_any_error_log_or_value(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_prompt_is_in_no_error_or_log(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     secret = Question("our margins", SHOP)
     await world.api.submit(secret)
     for fault in (*_LOST.values(), Fault("status", 429, "{}"), Fault("status", 400, "{}")):
@@ -391,7 +385,7 @@ async def test_no_prompt_is_in_any_error_log_or_value(
     assert "margins" not in f"{told.out}{told.err}{secret}"
 
 
-async def test_a_job_whose_chat_was_left_out_is_still_a_job(world: World) -> None:
+async def test_submitted_job_may_lack_conversation(world: World) -> None:
     world.answers(201, json.dumps({"jobId": ID.upper(), "conversationId": None}))
     assert await world.api.submit(WHY) == Submitted(ID, None, None)
 
@@ -409,9 +403,7 @@ async def test_a_job_whose_chat_was_left_out_is_still_a_job(world: World) -> Non
         (Script(end=Cancelled()), JobState.CANCELLED),
     ],
 )
-async def test_a_cancel_tells_the_state_that_omni_answers(
-    world: World, script: Script, state: JobState
-) -> None:
+async def test_cancel_returns_job_state(world: World, script: Script, state: JobState) -> None:
     job = JobId(world.service.add(script))
     assert await world.api.cancel(job) is state
     assert await world.api.cancel(job) is state
@@ -451,7 +443,7 @@ async def test_two_concurrent_changes_are_no_answer(world: World) -> None:
     assert len(world.service.requests) == 2
 
 
-async def test_after_a_concurrent_change_it_may_be_too_late(world: World) -> None:
+async def test_cancel_conflict_is_retried_once(world: World) -> None:
     job = JobId(world.service.add(DELIVERING))
     world.service.faults.plan(CONCURRENT_CHANGE, on=CANCEL)
     with pytest.raises(NotCancellable):
@@ -482,20 +474,20 @@ def test_a_state_never_heard_of_is_unknown() -> None:
         (504, "<html>", OmniUnreachable),
     ],
 )
-def test_each_refusal_of_a_cancel_says_what_to_do(status: int, body: str, error: type[OmniError]) -> None:
+def test_cancel_refusals_are_classified(status: int, body: str, error: type[OmniError]) -> None:
     with pytest.raises(OmniError) as raised:
         read_cancelled(OmniResponse(status, body.encode()), ID)
     assert type(raised.value) is error
 
 
-def test_a_cancel_of_another_job_is_no_answer() -> None:
+def test_cancel_of_another_job_is_unreachable() -> None:
     body = json.dumps({"jobId": ADA, "state": "CANCELLED"}).encode()
     with pytest.raises(OmniUnreachable, match="another job"):
         read_cancelled(OmniResponse(200, body), ID)
 
 
 @pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER])
-async def test_a_lost_answer_to_a_cancel_is_no_answer(world: World, fault: Fault) -> None:
+async def test_lost_cancel_response_is_unreachable(world: World, fault: Fault) -> None:
     world.service.faults.plan(fault)
     with pytest.raises(OmniUnreachable):
         await world.api.cancel(JobId(world.service.add(RUNNING)))
@@ -504,9 +496,7 @@ async def test_a_lost_answer_to_a_cancel_is_no_answer(world: World, fault: Fault
 # Models and topics
 
 
-async def test_the_shared_models_of_all_pages_come_by_name(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_shared_models_are_sorted_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(omni_module, "ROWS_PER_PAGE", 2)
     organization = world.service.organization
     names = ["zoo", "Apples", "Finance", "bees"]
@@ -519,12 +509,12 @@ async def test_the_shared_models_of_all_pages_come_by_name(
     assert world.ledger.taken == 3
 
 
-async def test_a_model_without_a_name_has_its_id(world: World) -> None:
+async def test_unnamed_model_shows_its_id(world: World) -> None:
     nameless = world.service.organization.add_model(None)
     assert Model(ModelId(nameless), f"Model {nameless[:8]}") in await world.api.models()
 
 
-async def test_what_the_server_should_have_left_out_is_left_out(world: World) -> None:
+async def test_deleted_and_unshared_models_are_skipped(world: World) -> None:
     rows = [
         {"id": ID, "name": "Good", "modelKind": None, "deletedAt": None},
         {"id": MODEL, "name": "Gone", "modelKind": "SHARED", "deletedAt": "2026-01-01T00:00:00Z"},
@@ -537,16 +527,14 @@ async def test_what_the_server_should_have_left_out_is_left_out(world: World) ->
 
 
 @pytest.mark.parametrize("page_info", [{"hasNextPage": True, "nextCursor": "again"}, {"nextCursor": "again"}])
-async def test_pages_that_go_round_come_to_an_end(world: World, page_info: dict[str, Any]) -> None:
+async def test_repeating_model_pages_end(world: World, page_info: dict[str, Any]) -> None:
     body = json.dumps({"pageInfo": page_info, "records": [{"id": ID, "name": "Shop"}]})
     world.service.faults.plan(Fault("status", 200, body), times=None)
     assert await world.api.models() == [Model(ModelId(ID), "Shop")]
     assert world.ledger.taken == 2
 
 
-async def test_pages_without_end_are_read_up_to_a_bound(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_endless_model_pages_are_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(omni_module, "ROWS_PER_PAGE", 1)
     monkeypatch.setattr(omni_module, "MOST_PAGES", 3)
     for number in range(9):
@@ -554,12 +542,12 @@ async def test_pages_without_end_are_read_up_to_a_bound(
     assert len(await world.api.models()) == world.ledger.taken == 3
 
 
-async def test_a_models_topics_come_by_name_without_the_hidden_ones(world: World) -> None:
+async def test_visible_topics_are_sorted_by_name(world: World) -> None:
     model = ModelId(world.service.organization.add_model("Zoo", "zebras", "Apes", hidden_topics=("draft",)))
     assert await world.api.topics(model) == ("Apes", "zebras")
 
 
-async def test_a_model_that_is_not_there_has_no_topics(world: World) -> None:
+async def test_missing_model_has_no_topics(world: World) -> None:
     with pytest.raises(AskRefused, match="404"):
         await world.api.topics(ModelId(ID))
 
@@ -594,7 +582,7 @@ _READERS: dict[str, Callable[[OmniResponse], object]] = {
         (500, "{}", OmniUnreachable),
     ],
 )
-def test_each_refusal_of_a_list_says_what_to_do(
+def test_list_refusals_are_classified(
     read: Callable[[OmniResponse], object], status: int, body: str, error: type[OmniError]
 ) -> None:
     with pytest.raises(OmniError) as raised:
@@ -604,9 +592,7 @@ def test_each_refusal_of_a_list_says_what_to_do(
 
 @pytest.mark.parametrize("read", [_READERS["models"], _READERS["users"]], ids=["models", "users"])
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_list_that_is_not_there_says_nothing_about_a_job(
-    read: Callable[[OmniResponse], object], status: int
-) -> None:
+def test_missing_list_is_not_a_missing_job(read: Callable[[OmniResponse], object], status: int) -> None:
     with pytest.raises(OmniUnreachable, match=f"HTTP {status}"):
         read(OmniResponse(status, b"{}", has_schema=False))
 
@@ -614,15 +600,13 @@ def test_a_list_that_is_not_there_says_nothing_about_a_job(
 # Members
 
 
-async def test_an_active_user_is_found_by_the_address_in_any_case(world: World) -> None:
+async def test_user_email_is_case_insensitive(world: World) -> None:
     assert await world.api.named(" ADA@example.com ") == (ADA,)
     assert world.ledger.taken == 1
 
 
 @pytest.mark.parametrize("ignores", [False, True], ids=["filtered", "unfiltered"])
-async def test_only_active_users_with_just_that_address_count_on_every_page(
-    world: World, ignores: bool
-) -> None:
+async def test_only_active_exact_matches_count(world: World, ignores: bool) -> None:
     world.service.ignores_user_filter = ignores
     world.service.users_per_page = 2
     organization = world.service.organization
@@ -645,7 +629,7 @@ async def test_no_address_breaks_out_of_the_filter(world: World, address: str) -
     assert await world.api.named('x" or userName pr or userName eq "x') == ()
 
 
-async def test_pages_that_do_not_go_on_are_not_taken_for_all_users(world: World) -> None:
+async def test_repeating_user_pages_are_an_error(world: World) -> None:
     """Who was not seen may have the address too; so nobody is found, rather than one of two."""
     row = {"id": ADA, "userName": "ada@example.com", "active": True}
     world.service.faults.plan(
@@ -656,9 +640,7 @@ async def test_pages_that_do_not_go_on_are_not_taken_for_all_users(world: World)
     assert world.ledger.taken == 2
 
 
-async def test_more_users_than_are_read_are_not_taken_for_all(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_user_pages_are_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(omni_module, "MOST_PAGES", 2)
     world.service.users_per_page = 1
     world.service.ignores_user_filter = True
@@ -667,7 +649,7 @@ async def test_more_users_than_are_read_are_not_taken_for_all(
 
 
 @pytest.mark.parametrize("total", [None, "3", 500], ids=["no total", "no number", "too many"])
-async def test_an_empty_page_is_the_end_whatever_the_total_says(world: World, total: object) -> None:
+async def test_empty_user_page_is_the_last(world: World, total: object) -> None:
     row = {"id": ADA, "userName": "ada@example.com", "active": True}
     world.answers(200, json.dumps({"Resources": [row], "totalResults": total}))
     world.answers(200, json.dumps({"Resources": [], "totalResults": total}))
@@ -686,12 +668,12 @@ async def test_an_empty_page_is_the_end_whatever_the_total_says(world: World, to
         "ada@example.com",
     ],
 )
-def test_a_row_that_says_less_than_documented_is_nobody(row: object) -> None:
+def test_incomplete_user_row_is_ignored(row: object) -> None:
     page = read_users(OmniResponse(200, json.dumps({"Resources": [row]}).encode()), "ada@example.com")
     assert (page.matching, page.rows) == ((), 1)
 
 
-async def test_the_other_spelling_of_the_path_is_tried_and_remembered(world: World) -> None:
+async def test_lower_case_users_path_is_remembered(world: World) -> None:
     world.service.users_path = "users"
     assert await world.api.named("ada@example.com") == (ADA,)
     assert await world.api.named("grace@example.com") == (GRACE,)
@@ -709,7 +691,7 @@ async def test_a_gateways_404_changes_no_spelling(world: World) -> None:
     assert await world.api.named("ada@example.com") == (ADA,)
 
 
-async def test_a_personal_token_may_not_look_people_up(world: World) -> None:
+async def test_personal_token_can_not_look_up_users(world: World) -> None:
     personal = world.service.organization.personal_token(ADA)
     async with client_to(world.service.base_url, personal, world.ledger) as api:
         with pytest.raises(KeyRefused):
@@ -733,7 +715,7 @@ async def counted_turns() -> AsyncIterator[tuple[OmniClient, list[bool]]]:
         yield OmniClient(client, gate, Random(7)), turns
 
 
-async def test_all_of_it_is_urgent_since_a_person_waits() -> None:
+async def test_all_questions_are_interactive_requests() -> None:
     asked: list[Callable[[OmniClient], Awaitable[object]]] = [
         lambda api: api.submit(WHY),
         lambda api: api.cancel(ID),

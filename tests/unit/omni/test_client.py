@@ -59,13 +59,13 @@ def read(body: object) -> Job:
     ],
     ids=["as long as shown", "one word", "lines", "words", "a line that just fits"],
 )
-def test_long_answer_is_cut_after_a_line_or_word(answer: str, shown: int) -> None:
+def test_long_answer_is_cut_at_line_or_word(answer: str, shown: int) -> None:
     job = read({"state": "COMPLETE", "resultSummary": answer})
     assert job.answer == answer[:shown]
     assert job.answer_is_cut == (len(answer) > LONGEST_ANSWER)
 
 
-def test_answer_of_a_running_job_is_not_cut() -> None:
+def test_answer_of_running_job_is_not_cut() -> None:
     job = read({"state": "DELIVERING", "resultSummary": "x" * (LONGEST_ANSWER + 1)})
     assert (job.answer, job.answer_is_cut) == (None, False)
 
@@ -124,7 +124,7 @@ def test_every_example_has_its_facts() -> None:
 
 
 @pytest.mark.parametrize("name", _FACTS)
-def test_each_example_is_read_into_its_facts_and_nothing_else(name: str) -> None:
+def test_status_examples_are_parsed(name: str) -> None:
     state, facts = _FACTS[name]
     common: dict[str, Any] = {
         "prompt": "What are the top 5 products by revenue?",
@@ -158,7 +158,7 @@ _FIELDS = sorted({name for body in EXAMPLES.values() for name in body} - {"state
 @given(
     st.sampled_from(sorted(EXAMPLES)), st.sets(st.sampled_from(_FIELDS)), st.sets(st.sampled_from(_FIELDS))
 )
-def test_any_field_but_the_state_may_be_missing_or_null(name: str, missing: set[str], null: set[str]) -> None:
+def test_only_state_is_required(name: str, missing: set[str], null: set[str]) -> None:
     body = {field: value for field, value in EXAMPLES[name].items() if field not in missing}
     job = read(body | dict.fromkeys(null))
     whole = read(EXAMPLES[name])
@@ -173,9 +173,7 @@ def test_any_field_but_the_state_may_be_missing_or_null(name: str, missing: set[
 @given(st.sampled_from(sorted(EXAMPLES)), st.dictionaries(st.sampled_from([*_FIELDS, "new"]), _ANYTHING))
 @example("complete", {"resultSummary": "half a \ud83d"})
 @example("executing", {"progress": {"message": "half a \ud83d", "iteration": 1}})
-def test_a_field_of_any_other_type_costs_that_field_and_not_the_status(
-    name: str, changed: dict[str, Any]
-) -> None:
+def test_mistyped_field_is_ignored(name: str, changed: dict[str, Any]) -> None:
     job = read(EXAMPLES[name] | changed)
     assert job.state.value == job.raw_state == EXAMPLES[name]["state"]
     for text in (job.prompt, job.answer or "", job.topic or "", job.progress.message if job.progress else ""):
@@ -185,14 +183,14 @@ def test_a_field_of_any_other_type_costs_that_field_and_not_the_status(
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  \n", 17, [], {}, False])
-def test_an_answer_that_says_nothing_is_no_answer(nothing: object) -> None:
+def test_empty_status_is_unreachable(nothing: object) -> None:
     assert read(EXAMPLES["complete"] | {"resultSummary": nothing}).answer is None
 
 
 @pytest.mark.parametrize(
     "error", [None, "broken", [], {}, {"message": None}, {"message": ""}, {"message": 3}, {"code": 3}]
 )
-def test_a_failure_without_a_reason_is_still_a_failure(error: object) -> None:
+def test_failure_may_lack_a_reason(error: object) -> None:
     failed = read(EXAMPLES["failed"] | {"error": error}).error
     assert failed == JobError("Omni gave no reason.")
 
@@ -209,12 +207,12 @@ def test_a_progress_without_a_message_is_none(progress: object) -> None:
     "written, meant",
     [(ID.upper(), ID), (None, None), ("", None), ("../users", None), (17, None), ([ID], None)],
 )
-def test_only_a_uuid_names_a_jobs_chat_user_or_model(field: str, written: object, meant: str | None) -> None:
+def test_ids_must_be_uuids(field: str, written: object, meant: str | None) -> None:
     assert getattr(read(EXAMPLES["queued"] | {f"{field}Id": written}), field) == meant
 
 
 @pytest.mark.parametrize("iteration", [None, "2", 2.5, True, [2]])
-def test_a_progress_without_a_number_keeps_its_message(iteration: object) -> None:
+def test_progress_may_lack_an_iteration(iteration: object) -> None:
     progress = {"message": "Searching", "iteration": iteration}
     assert read(EXAMPLES["executing"] | {"progress": progress}).progress == Progress("Searching")
 
@@ -242,7 +240,7 @@ def test_only_a_complete_job_has_an_answer(state: str) -> None:
     ],
     ids=["DENIED", "COMPLETED", "complete", "UNKNOWN", "empty", "a space", "half", "controls", "long"],
 )
-def test_a_state_never_seen_before_counts_as_running(state: str, shown: str) -> None:
+def test_unknown_state_counts_as_running(state: str, shown: str) -> None:
     job = read({**EXAMPLES["queued"], "state": state})
     assert job.state is JobState.UNKNOWN and not job.state.is_final
     assert job.raw_state == shown
@@ -261,7 +259,7 @@ def test_a_state_never_seen_before_counts_as_running(state: str, shown: str) -> 
         ("0001-01-01T00:00:00+14:00", None),
     ],
 )
-def test_times_are_utc_whatever_zone_they_are_written_in(written: object, meant: datetime | None) -> None:
+def test_times_are_converted_to_utc(written: object, meant: datetime | None) -> None:
     job = read(EXAMPLES["queued"] | {"createdAt": written})
     assert job.created_at == meant
     assert job.created_at is None or job.created_at.tzinfo is UTC
@@ -289,20 +287,20 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("body", NONSENSE, ids=[repr(body[:24]) for body in NONSENSE])
-def test_a_body_that_is_no_status_is_no_answer(body: bytes) -> None:
+def test_invalid_status_is_unreachable(body: bytes) -> None:
     with pytest.raises(OmniUnreachable):
         read_status(ID, body)
 
 
 @given(st.binary())
-def test_whatever_bytes_come_they_are_a_status_or_no_answer(body: bytes) -> None:
+def test_any_bytes_parse_or_are_unreachable(body: bytes) -> None:
     try:
         read_status(ID, body)
     except OmniUnreachable as error:
         assert len(str(error)) < 100
 
 
-def test_what_was_in_a_bad_body_is_not_told_in_the_error() -> None:
+def test_error_hides_body() -> None:
     with pytest.raises(OmniUnreachable) as error:
         read({"state": ["our margins"], "prompt": "our margins"})
     assert "margins" not in f"{error.value} {error.value.__cause__}"
@@ -318,7 +316,7 @@ async def world() -> AsyncIterator[World]:
         yield World(service, api, ledger, meter)
 
 
-async def test_a_job_is_asked_about_with_one_request_of_the_budget(world: World) -> None:
+async def test_poll_costs_one_request(world: World) -> None:
     id_ = JobId(world.service.add(Script(end=Complete("42"))))
     job = await world.api.status(id_)
     assert (job.id, job.state, job.answer) == (id_, JobState.COMPLETE, "42")
@@ -392,7 +390,7 @@ _GATEWAYS = {
 
 @pytest.mark.parametrize("body", _GATEWAYS.values(), ids=_GATEWAYS)
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-async def test_an_error_of_a_gateway_is_no_answer(world: World, status: int, body: str) -> None:
+async def test_gateway_error_is_unreachable(world: World, status: int, body: str) -> None:
     for ask in (
         world.api.status,
         world.api.result,
@@ -407,14 +405,14 @@ async def test_an_error_of_a_gateway_is_no_answer(world: World, status: int, bod
     assert set(world.meter.omni_requests) == {RequestOutcome.SERVER_ERROR}
 
 
-async def test_the_status_of_another_job_is_no_answer(world: World) -> None:
+async def test_status_of_another_job_is_unreachable(world: World) -> None:
     world.answers(200, json.dumps({"id": ADA, "state": "COMPLETE"}))
     with pytest.raises(OmniUnreachable, match="another job"):
         await world.api.status(ID)
 
 
 @pytest.mark.parametrize("id_", [ID, ID.upper(), None, 17])
-async def test_a_status_without_or_with_its_id_counts(world: World, id_: object) -> None:
+async def test_status_id_is_optional(world: World, id_: object) -> None:
     world.answers(200, json.dumps({"id": id_, "state": "COMPLETE"}))
     assert (await world.api.status(ID)).state is JobState.COMPLETE
 
@@ -425,7 +423,7 @@ async def test_another_chat_is_no_answer(world: World) -> None:
         await world.api.newest_job(Conversation(ID))
 
 
-async def test_a_good_status_is_read_under_any_content_type(world: World) -> None:
+async def test_content_type_is_ignored(world: World) -> None:
     world.answers(200, '{"state": "QUEUED"}', "application/octet-stream")
     assert (await world.api.status(ID)).state is JobState.QUEUED
 
@@ -446,9 +444,7 @@ async def test_a_wrong_key_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER, HTML_500], ids=["reset", "lost answer", "html"])
-async def test_a_broken_connection_is_no_answer_and_the_next_request_works(
-    world: World, fault: Fault
-) -> None:
+async def test_client_recovers_from_broken_connection(world: World, fault: Fault) -> None:
     id_ = JobId(world.service.add(Script()))
     world.service.faults.plan(fault)
     with pytest.raises(OmniUnreachable):
@@ -474,9 +470,7 @@ async def test_a_promised_pause_is_kept_and_bounded(world: World, retry_after: s
 
 
 @pytest.mark.parametrize("retry_after", ["", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"])
-async def test_without_a_readable_promise_each_pause_is_about_twice_the_last_up_to_a_minute(
-    world: World, retry_after: str
-) -> None:
+async def test_pause_without_retry_after_backs_off(world: World, retry_after: str) -> None:
     for _ in range(8):
         world.answers(429, "{}", Retry_After=retry_after)
         with pytest.raises(OmniBusy):
@@ -487,7 +481,7 @@ async def test_without_a_readable_promise_each_pause_is_about_twice_the_last_up_
     assert len(set(world.ledger.pauses[:5])) == 5
 
 
-async def test_a_good_answer_ends_the_row_of_refusals(world: World) -> None:
+async def test_success_resets_back_off(world: World) -> None:
     id_ = JobId(world.service.add(Script()))
     for _ in range(3):
         world.answers(429, "{}")
@@ -500,7 +494,7 @@ async def test_a_good_answer_ends_the_row_of_refusals(world: World) -> None:
     assert world.ledger.pauses[-1] <= 2.5
 
 
-async def test_a_body_over_the_cap_is_no_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oversized_body_is_unreachable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = JobId(world.service.add(Script(end=Complete("x" * 20_000))))
     assert (await world.api.status(id_)).answer == "x" * 20_000
     monkeypatch.setattr(http, "LARGEST_BODY_BYTES", 10_000)
@@ -548,7 +542,7 @@ async def test_no_coded_body_takes_much_memory(answer: bytes, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity"])
-async def test_one_coding_is_read_though_none_was_asked_for(coding: str) -> None:
+async def test_single_content_coding_is_accepted(coding: str) -> None:
     plain = json.dumps({"state": "COMPLETE", "resultSummary": "x" * 100_000}).encode()
     body = plain if coding == "identity" else gzip.compress(plain)
     body = zlib.compress(plain) if coding == "deflate" else body
@@ -558,9 +552,7 @@ async def test_one_coding_is_read_though_none_was_asked_for(coding: str) -> None
     assert b"Accept-Encoding: identity\r\n" in server.heard
 
 
-async def test_an_answer_that_does_not_come_in_time_is_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_response_is_unreachable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.1)
     world.service.faults.plan(Fault("delay", delay_seconds=0.5))
     async with client_to(world.service.base_url, world.service.api_key, world.ledger) as api:
@@ -568,7 +560,7 @@ async def test_an_answer_that_does_not_come_in_time_is_none(
             await api.status(ID)
 
 
-async def test_an_answer_that_comes_drop_by_drop_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dripping_body_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.3)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
     async with raw_server(head + b" " * 1_000, drop_seconds=0.01) as server:
@@ -595,7 +587,7 @@ async def test_a_broken_answer_is_no_answer(answer: bytes) -> None:
             await api.status(ID)
 
 
-async def test_the_key_goes_out_in_every_request_and_into_no_error() -> None:
+async def test_key_is_sent_but_never_shown() -> None:
     key = "omni_osk_very_secret"
     trouble = [b"", b"nonsense\r\n\r\n"]
     for code in (200, 302, 400, 401, 403, 404, 429, 500):
@@ -612,7 +604,7 @@ async def test_the_key_goes_out_in_every_request_and_into_no_error() -> None:
             chain = chain.__cause__ or chain.__context__
 
 
-async def test_the_newest_job_of_a_chat_is_found(world: World) -> None:
+async def test_newest_job_of_conversation_is_found(world: World) -> None:
     world.service.running_jobs_in_chats = True
     chat = "660e8400-e29b-41d4-a716-446655440001"
     world.service.add(Script(end=Complete("old")), conversation_id=chat, age_seconds=600.0)
@@ -620,7 +612,7 @@ async def test_the_newest_job_of_a_chat_is_found(world: World) -> None:
     assert await world.api.newest_job(Conversation(chat)) == newest
 
 
-async def test_a_chat_that_shows_no_job_yet_has_none(world: World) -> None:
+async def test_conversation_may_have_no_job(world: World) -> None:
     chat = "660e8400-e29b-41d4-a716-446655440001"
     world.service.add(Script(queued_seconds=600.0), conversation_id=chat)
     assert await world.api.newest_job(Conversation(chat)) is None
@@ -643,7 +635,7 @@ async def test_an_unknown_chat_is_not_found(world: World) -> None:
         ([{"jobId": ID}, {"jobId": 17}, None, "text"], ID),
     ],
 )
-async def test_only_a_real_id_counts_as_a_chats_job(
+async def test_conversation_job_must_be_uuid(
     world: World, messages: list[object], newest: str | None
 ) -> None:
     world.answers(200, json.dumps({"messages": messages}))
@@ -651,7 +643,7 @@ async def test_only_a_real_id_counts_as_a_chats_job(
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"messages": null}', '{"messages": "none"}', "<html>"])
-async def test_a_body_that_is_no_chat_is_no_answer(world: World, body: str) -> None:
+async def test_invalid_conversation_is_unreachable(world: World, body: str) -> None:
     world.answers(200, body)
     with pytest.raises(OmniUnreachable):
         await world.api.newest_job(Conversation(ID))
@@ -699,9 +691,7 @@ async def test_requests_for_a_waiting_person_are_urgent(
         (503, RequestOutcome.SERVER_ERROR),
     ],
 )
-async def test_what_came_of_a_request_is_counted_by_its_status(
-    world: World, status: int, outcome: RequestOutcome
-) -> None:
+async def test_requests_are_counted_by_outcome(world: World, status: int, outcome: RequestOutcome) -> None:
     world.answers(status, f'{{"state": "EXECUTING", "detail": "x", "status": {status}}}')
     with suppress(OmniError):
         await world.api.status(ID)
@@ -711,16 +701,14 @@ async def test_what_came_of_a_request_is_counted_by_its_status(
 @pytest.mark.parametrize(
     "fault, outcome", [(RESET_AFTER, RequestOutcome.UNANSWERED), (RESET_BEFORE, RequestOutcome.UNANSWERED)]
 )
-async def test_a_request_without_an_answer_is_counted_too(
-    world: World, fault: Fault, outcome: RequestOutcome
-) -> None:
+async def test_unanswered_request_is_counted(world: World, fault: Fault, outcome: RequestOutcome) -> None:
     world.service.faults.plan(fault)
     with pytest.raises(OmniUnreachable):
         await world.api.status(ID)
     assert world.meter.omni_requests == [outcome]
 
 
-async def test_a_request_for_which_there_was_no_connection_is_told_apart() -> None:
+async def test_unsent_request_is_counted_separately() -> None:
     meter = FakeMeter()
     async with client_to("http://127.0.0.1:9", "key", RecordingLedger(), meter) as api:
         with pytest.raises(OmniUnreachable):
@@ -728,7 +716,7 @@ async def test_a_request_for_which_there_was_no_connection_is_told_apart() -> No
     assert meter.omni_requests == [RequestOutcome.NOT_SENT]
 
 
-async def test_a_request_that_nobody_waits_for_any_more_is_counted_as_abandoned(world: World) -> None:
+async def test_cancelled_request_is_counted_as_abandoned(world: World) -> None:
     world.service.faults.plan(Fault("delay", delay_seconds=5.0))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
@@ -736,9 +724,7 @@ async def test_a_request_that_nobody_waits_for_any_more_is_counted_as_abandoned(
     assert world.meter.omni_requests == [RequestOutcome.ABANDONED]
 
 
-async def test_a_429_counts_as_one_even_if_the_pause_can_not_be_stored(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rate_limit_is_counted_without_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unavailable(*_: object) -> None:
         raise StoreUnavailable("gone")
 
@@ -749,7 +735,7 @@ async def test_a_429_counts_as_one_even_if_the_pause_can_not_be_stored(
     assert world.meter.omni_requests == [RequestOutcome.RATE_LIMITED]
 
 
-async def test_what_never_had_its_turn_is_not_counted(world: World) -> None:
+async def test_request_without_permit_is_not_counted(world: World) -> None:
     world.ledger.error = StoreUnavailable("gone")
     with pytest.raises(StoreUnavailable):
         await world.api.status(ID)

@@ -37,7 +37,7 @@ def add(world: World, data: JobData, script: Script = ANSWERED) -> JobId:
 # The result
 
 
-async def test_a_result_is_read_under_the_type_that_live_tenants_send(world: World) -> None:
+async def test_result_content_type_is_ignored(world: World) -> None:
     job = add(world, JobData((Query("Top products", ROWS, truncated=True, total_rows=48),)))
     result = await world.api.result(job, urgent=True)
     (query,) = result.queries
@@ -50,12 +50,12 @@ async def test_a_result_is_read_under_the_type_that_live_tenants_send(world: Wor
 @pytest.mark.parametrize(
     "script, data", [(Script(end=Failed("No")), JobData()), (ANSWERED, JobData(ready_after_seconds=60))]
 )
-async def test_a_result_that_is_not_there_is_not_found(world: World, script: Script, data: JobData) -> None:
+async def test_missing_result_is_not_found(world: World, script: Script, data: JobData) -> None:
     with pytest.raises(JobNotFound):
         await world.api.result(add(world, data, script))
 
 
-async def test_null_fields_and_pending_queries_are_a_result(world: World) -> None:
+async def test_result_fields_may_be_null(world: World) -> None:
     nulls = tuple((name, None) for name in ("message", "resultSummary", "topic", "omniChatUrl", "actions"))
     assert (await world.api.result(add(world, JobData(changed=nulls)))).queries == ()
     pending = JobData((Query("Top", ROWS, message=None),), pending_seconds=60)
@@ -69,9 +69,7 @@ async def test_a_large_result_is_read_aside(world: World, monkeypatch: pytest.Mo
     assert query.csv == rows
 
 
-async def test_a_result_may_be_larger_than_a_status_but_has_an_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_result_size_is_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "LARGEST_BODY_BYTES", 1_000)
     job = add(world, JobData((Query("Top", "x" * 20_000),)))
     assert (await world.api.result(job)).size > 20_000
@@ -91,16 +89,14 @@ _REFUSALS: list[tuple[Fault, type[OmniError]]] = [
 
 
 @pytest.mark.parametrize("fault, error", _REFUSALS)
-async def test_each_refusal_of_a_result_says_what_to_do(
-    world: World, fault: Fault, error: type[OmniError]
-) -> None:
+async def test_result_refusals_are_classified(world: World, fault: Fault, error: type[OmniError]) -> None:
     world.service.faults.plan(fault)
     with pytest.raises(OmniError) as raised:
         await world.api.result(add(world, JobData()))
     assert type(raised.value) is error
 
 
-async def test_a_busy_omni_pauses_everything_that_uses_the_key(world: World) -> None:
+async def test_rate_limit_pauses_the_key(world: World) -> None:
     for ask in (world.api.result, world.api.chart):
         world.answers(429, "{}", Retry_After="7")
         with pytest.raises(OmniBusy):
@@ -108,7 +104,7 @@ async def test_a_busy_omni_pauses_everything_that_uses_the_key(world: World) -> 
     assert world.ledger.pauses == [7.0, 7.0]
 
 
-async def test_a_result_may_take_longer_than_a_status(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_result_has_longer_timeout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.1)
     async with client_to(world.service.base_url, world.service.api_key, world.ledger) as hasty:
         for ask in (hasty.result, hasty.chart):
@@ -123,7 +119,7 @@ async def test_a_result_may_take_longer_than_a_status(world: World, monkeypatch:
 # The picture
 
 
-async def test_a_picture_is_one_request_and_it_is_remembered_that_there_is_one(world: World) -> None:
+async def test_chart_costs_one_request(world: World) -> None:
     job = add(world, JobData(picture=PNG))
     assert world.api.has_chart(job) is None
     assert await world.api.chart(job) == PNG
@@ -149,13 +145,13 @@ async def test_what_is_no_picture_is_quietly_none(world: World, data: JobData, s
     assert world.api.has_chart(job) is False
 
 
-async def test_an_organisation_without_the_feature_has_no_pictures(world: World) -> None:
+async def test_organization_may_lack_charts(world: World) -> None:
     world.service.draws = False
     assert await world.api.chart(add(world, JobData(picture=PNG))) is None
     assert await world.api.chart(ID) is None
 
 
-async def test_a_picture_that_is_too_large_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oversized_chart_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = add(world, JobData(picture=PNG))
     monkeypatch.setattr(omni_module, "LARGEST_CHART_BYTES", 10)
     assert await world.api.chart(job) is None
@@ -170,9 +166,7 @@ async def test_an_endless_picture_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("fault, error", _REFUSALS[:4])
-async def test_each_refusal_of_a_picture_says_what_to_do(
-    world: World, fault: Fault, error: type[OmniError]
-) -> None:
+async def test_chart_refusals_are_classified(world: World, fault: Fault, error: type[OmniError]) -> None:
     world.service.faults.plan(fault)
     job = add(world, JobData(picture=PNG))
     with pytest.raises(error):
@@ -180,7 +174,7 @@ async def test_each_refusal_of_a_picture_says_what_to_do(
     assert world.api.has_chart(job) is None
 
 
-async def test_what_a_job_found_is_in_no_log(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_result_is_not_logged(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     secret: Any = (("actions", "our margins"), ("topic", ["our margins"]))
     await world.api.result(add(world, JobData((Query("our margins", "our margins"),))))
     await world.api.result(add(world, JobData(changed=secret)))

@@ -66,11 +66,11 @@ def health(stub: Stub) -> Health:
     return health
 
 
-async def test_a_bot_that_has_not_begun_is_not_ready() -> None:
+async def test_starting_bot_is_not_ready() -> None:
     assert await Health().problem() == "not connected to Slack"
 
 
-async def test_a_bot_that_can_do_its_work_has_no_problem(health: Health) -> None:
+async def test_healthy_bot_has_no_problem(health: Health) -> None:
     assert await health.problem() is None
 
 
@@ -88,7 +88,7 @@ async def test_a_bot_that_can_do_its_work_has_no_problem(health: Health) -> None
         ),
     ],
 )
-async def test_each_trouble_is_told_until_it_is_over(
+async def test_problem_is_reported_until_it_ends(
     health: Health, stub: Stub, trouble: dict[str, Any], part: str, told: str
 ) -> None:
     before = {name: getattr(stub, name) for name in trouble}
@@ -102,19 +102,17 @@ async def test_each_trouble_is_told_until_it_is_over(
     assert await health.problem() is None
 
 
-async def test_what_a_driver_says_of_its_database_is_not_told_to_whoever_asks(
-    health: Health, stub: Stub
-) -> None:
+async def test_response_hides_database_error(health: Health, stub: Stub) -> None:
     stub.error = StoreUnavailable("password authentication failed for user bot at 10.0.0.7")
     assert "10.0.0.7" not in str(await health.problem())
 
 
-async def test_however_many_ask_at_once_the_database_is_written_once(health: Health, stub: Stub) -> None:
+async def test_concurrent_checks_write_once(health: Health, stub: Stub) -> None:
     assert await asyncio.gather(*(health.problem() for _ in range(100))) == [None] * 100
     assert len(stub.written) == 1
 
 
-async def test_what_was_found_holds_for_two_seconds_only(health: Health, stub: Stub) -> None:
+async def test_result_is_reused_for_two_seconds(health: Health, stub: Stub) -> None:
     await health.problem()
     stub.connected = False
     await asyncio.sleep(REUSED_FOR_SECONDS - 0.1)

@@ -45,13 +45,13 @@ async def served() -> AsyncIterator[Supervised]:
         yield supervised
 
 
-async def test_a_bot_that_can_work_is_healthy_and_ready() -> None:
+async def test_working_bot_is_healthy_and_ready() -> None:
     async with served() as health:
         assert await health.get("/healthz") == (200, "ok\n")
         assert await health.get("/readyz") == (200, "ready\n")
 
 
-async def test_a_bot_that_can_not_work_is_healthy_and_says_why_it_is_not_ready() -> None:
+async def test_unready_bot_gives_the_reason() -> None:
     async with served() as health:
         health.trouble = "not connected to Slack"
         assert await health.get("/healthz") == (200, "ok\n")
@@ -81,7 +81,7 @@ async def test_the_port_is_free_again_afterwards() -> None:
         assert (await health.get("/healthz"))[0] == 200
 
 
-async def test_the_port_is_free_again_after_trouble_inside() -> None:
+async def test_port_is_released_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         async with served() as health:
             raise ZeroDivisionError
@@ -89,7 +89,7 @@ async def test_the_port_is_free_again_after_trouble_inside() -> None:
         pass
 
 
-async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
+async def test_taken_port_is_reported_with_address() -> None:
     async with served() as health:
         with pytest.raises(PortTaken, match=f"127.0.0.1:{health.port}: .*(?i:address already in use)"):
             async with serve("127.0.0.1", health.port, health.routes()):
@@ -97,7 +97,7 @@ async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "..", "x" * 70, "host.invalid"])
-async def test_an_address_that_is_not_ours_is_told(host: str) -> None:
+async def test_foreign_address_is_reported(host: str) -> None:
     with pytest.raises(PortTaken, match="8123"):
         async with serve(host, 8123, Supervised(0).routes()):
             pass
@@ -130,7 +130,7 @@ async def sent(port: int, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("body", [gzip.compress(b"a" * 5_000_000), b"not compressed"])
-async def test_a_body_that_says_it_is_compressed_is_taken_as_it_was_sent(body: bytes) -> None:
+async def test_compressed_body_is_not_inflated(body: bytes) -> None:
     async with (
         echoing() as port,
         aiohttp.ClientSession() as client,
@@ -148,7 +148,7 @@ async def test_a_body_that_says_it_is_compressed_is_taken_as_it_was_sent(body: b
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nand no more",
     ],
 )
-async def test_what_can_not_be_read_does_not_fill_the_log(
+async def test_unreadable_requests_are_not_logged(
     request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with echoing() as port:
@@ -247,7 +247,7 @@ def test_connections_leave_descriptors_for_others(
     [b"", HALF, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"],
     ids=["nothing", "half headers", "half body"],
 )
-async def test_half_sent_requests_make_room_for_whole_ones(pressed: Pressed, half: bytes) -> None:
+async def test_incomplete_requests_make_room(pressed: Pressed, half: bytes) -> None:
     for _ in range(50):
         await pressed.send(half)
     assert await pressed.get() == 200
@@ -331,9 +331,7 @@ async def test_bodies_at_one_moment_are_bounded(pressed: Pressed, monkeypatch: p
     ],
     ids=["announced", "half", "half of chunks", "odd chunks", "unannounced", "chunks", "largest"],
 )
-async def test_body_that_can_not_be_read_is_refused(
-    pressed: Pressed, request_bytes: bytes, status: int
-) -> None:
+async def test_unreadable_body_is_refused(pressed: Pressed, request_bytes: bytes, status: int) -> None:
     reader = await pressed.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + request_bytes)
     assert await status_of(reader) == status
 

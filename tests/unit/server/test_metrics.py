@@ -34,7 +34,7 @@ def _braced(labels: dict[str, str]) -> str:
     return f"{{{','.join(labels.values())}}}" if labels else ""
 
 
-def test_what_happens_is_counted_by_what_came_of_it() -> None:
+def test_events_are_counted_by_outcome() -> None:
     metrics = PrometheusMetrics()
     for outcome in (RequestOutcome.OK, RequestOutcome.OK, RequestOutcome.RATE_LIMITED):
         metrics.omni_request(outcome)
@@ -53,14 +53,14 @@ def test_what_happens_is_counted_by_what_came_of_it() -> None:
     assert (figures["edits_sent_total"], figures["edits_coalesced_total"]) == (1, 3)
 
 
-def test_each_outcome_of_a_request_to_omni_is_there_before_it_first_comes() -> None:
+def test_outcome_series_start_at_zero() -> None:
     figures = read(PrometheusMetrics())
     assert [figures[f"omni_requests_total{{{outcome}}}"] for outcome in RequestOutcome] == [0.0] * len(
         RequestOutcome
     )
 
 
-def test_the_delay_of_an_end_falls_into_its_bucket() -> None:
+def test_end_delay_falls_into_its_bucket() -> None:
     metrics = PrometheusMetrics()
     for seconds in (0.2, 2.5, 4_000.0):
         metrics.end_shown(seconds)
@@ -74,7 +74,7 @@ def test_the_delay_of_an_end_falls_into_its_bucket() -> None:
     assert figures["end_delay_seconds_bucket{+Inf}"] == 3
 
 
-def test_jobs_are_told_by_state_and_a_state_that_is_over_goes_back_to_none() -> None:
+def test_jobs_are_counted_by_current_state() -> None:
     metrics = PrometheusMetrics()
     states = [JobState.EXECUTING, JobState.EXECUTING, JobState.UNKNOWN, None]
     figures = read(
@@ -89,12 +89,12 @@ def test_jobs_are_told_by_state_and_a_state_that_is_over_goes_back_to_none() -> 
     assert sum(read(metrics)[f"follows{{{state}}}"] for state in STATES) == 0
 
 
-def test_every_state_of_a_job_has_its_figure() -> None:
+def test_every_job_state_has_a_series() -> None:
     figures = read(PrometheusMetrics(), GaugeSnapshot(states=[*JobState, None]))
     assert [figures[f"follows{{{state}}}"] for state in STATES] == [1] * (len(JobState) + 1)
 
 
-def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_together() -> None:
+def test_tightest_key_is_shown() -> None:
     readings = [
         GaugeSnapshot(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
         GaugeSnapshot(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
@@ -105,13 +105,13 @@ def test_of_several_keys_the_one_with_the_least_left_is_told_and_their_limits_to
     assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
 
 
-def test_nothing_waits_in_a_workspace_that_has_closed() -> None:
+def test_closed_workspace_has_no_queues() -> None:
     metrics = PrometheusMetrics()
     assert read(metrics, GaugeSnapshot(waiting={"cards": 3}))["waiting{cards}"] == 3
     assert read(metrics).get("waiting{cards}", 0) == 0
 
 
-def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() -> None:
+def test_unknown_job_count_is_nan() -> None:
     metrics = PrometheusMetrics()
     read(metrics, GaugeSnapshot(requests_left=3.0), everywhere=7)
     figures = read(metrics, GaugeSnapshot(requests_left=None), everywhere=None)
@@ -121,9 +121,7 @@ def test_what_the_database_does_not_say_is_no_number_rather_than_an_old_one() ->
 @pytest.mark.parametrize(
     "problems, ready", [(WELL, 1), ({"slack": None, "database": "can't be written"}, 0), ({}, 0)]
 )
-def test_it_tells_whether_each_part_works_and_whether_all_do(
-    problems: dict[str, str | None], ready: int
-) -> None:
+def test_each_part_has_a_health_gauge(problems: dict[str, str | None], ready: int) -> None:
     figures = read(PrometheusMetrics(), problems=problems)
     assert figures["ready"] == ready
     assert {part: figures[f"part_up{{{part}}}"] for part in problems} == {
@@ -137,7 +135,7 @@ def test_two_are_apart() -> None:
     assert read(other)["edits_sent_total"] == 0
 
 
-def test_however_much_happens_there_are_no_more_figures_for_it() -> None:
+def test_number_of_series_is_bounded() -> None:
     metrics, numbers = PrometheusMetrics(), set()
     for jobs in (1, 100, 1_000):
         for outcome in RequestOutcome:
@@ -148,7 +146,7 @@ def test_however_much_happens_there_are_no_more_figures_for_it() -> None:
     assert len(numbers) == 1 and max(numbers) < 150
 
 
-def test_the_docs_name_every_figure_and_no_other() -> None:
+def test_docs_list_exactly_the_metrics() -> None:
     text = PrometheusMetrics().text([], everywhere=0, problems={}).decode()
     kinds = dict(re.findall(r"^# TYPE (omni_job_bot_\w+) (\w+)$", text, re.MULTILINE))
     kinds = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}

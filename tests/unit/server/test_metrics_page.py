@@ -57,7 +57,7 @@ async def read() -> Sequence[GaugeSnapshot]:
     return [GaugeSnapshot(states=[JobState.EXECUTING], requests_per_minute=60, requests_left=4.0)]
 
 
-async def test_with_the_token_there_are_figures_in_prometheus_own_format() -> None:
+async def test_token_gives_prometheus_format() -> None:
     async with served() as port:
         port.exposition.read = read
         port.metrics.edit_sent()
@@ -89,13 +89,13 @@ async def test_without_the_token_there_are_none(authorization: str | None) -> No
     assert (status, text) == (401, "unauthorized\n")
 
 
-async def test_where_no_token_is_set_there_is_no_such_address() -> None:
+async def test_metrics_need_a_token() -> None:
     async with served(None) as port:
         for authorization in (None, "Bearer None", "Bearer "):
             assert (await port.get(authorization))[0] == 404
 
 
-async def test_before_the_bot_has_begun_the_figures_say_that_it_is_not_ready() -> None:
+async def test_starting_bot_reports_not_ready() -> None:
     async with served() as port:
         port.health.found = await Health().problems()
         status, _, text = await port.get(f"Bearer {TOKEN}")
@@ -103,7 +103,7 @@ async def test_before_the_bot_has_begun_the_figures_say_that_it_is_not_ready() -
     assert "omni_job_bot_ready 0.0\n" in text and 'omni_job_bot_part_up{part="slack"} 0.0\n' in text
 
 
-async def test_while_the_database_is_away_the_other_figures_are_there() -> None:
+async def test_metrics_work_without_database() -> None:
     async def unavailable() -> int:
         raise StoreUnavailable("gone")
 

@@ -84,7 +84,7 @@ async def door() -> AsyncIterator[Door]:
 ENDED = (HERE.team, JOB, EventKind.ENDED)
 
 
-async def test_what_omni_tells_goes_to_the_job_of_the_question(door: Door) -> None:
+async def test_event_reaches_the_questions_job(door: Door) -> None:
     assert await door.send() == 200
     assert await door.send(an_end(job=None)) == 200
     assert door.told == [ENDED, ENDED]
@@ -100,9 +100,7 @@ async def test_what_omni_tells_goes_to_the_job_of_the_question(door: Door) -> No
         {TIMESTAMP: str(int(time.time()) + 7)},
     ],
 )
-async def test_what_is_not_signed_costs_not_even_a_look_into_the_database(
-    door: Door, changed: dict[str, str]
-) -> None:
+async def test_unsigned_request_causes_no_query(door: Door, changed: dict[str, str]) -> None:
     door.asks.error = AssertionError("nobody may ask")
     assert await door.send(changed=changed) == 401
     assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", {}, b"{}") == 401
@@ -115,7 +113,7 @@ async def test_another_jobs_secret_opens_nothing(door: Door) -> None:
     assert door.told == []
 
 
-async def test_a_body_that_names_another_job_counts_for_neither(door: Door) -> None:
+async def test_event_of_another_job_is_ignored(door: Door) -> None:
     assert await door.send(an_end(OTHER_JOB)) == 200
     assert door.told == []
 
@@ -131,7 +129,7 @@ async def test_what_was_signed_long_ago_is_refused(door: Door, age_seconds: floa
     assert door.told == []
 
 
-async def test_a_replay_and_a_retry_are_answered_well_and_taken_once(door: Door) -> None:
+async def test_repeated_event_is_handled_once(door: Door) -> None:
     body = an_end(event_id="evt_1")
     assert [await door.send(body) for _ in range(2)] == [200, 200]
     door.now += timedelta(seconds=30)
@@ -139,12 +137,12 @@ async def test_a_replay_and_a_retry_are_answered_well_and_taken_once(door: Door)
     assert door.told == [ENDED]
 
 
-async def test_a_replay_of_a_body_without_a_name_is_taken_once(door: Door) -> None:
+async def test_repeated_event_without_id_is_handled_once(door: Door) -> None:
     assert [await door.send(b"{}") for _ in range(2)] == [200, 200]
     assert len(door.told) == 1
 
 
-async def test_the_same_name_in_another_jobs_event_is_another_event(door: Door) -> None:
+async def test_event_ids_are_per_question(door: Door) -> None:
     """It holds only eight characters of the job's id."""
     await door.send(an_end(job=None, event_id="evt_1"))
     await door.send(an_end(job=None, event_id="evt_1"), to=OTHER)
@@ -152,12 +150,12 @@ async def test_the_same_name_in_another_jobs_event_is_another_event(door: Door) 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"status": 7}', b"\xff\xfe"])
-async def test_an_odd_body_is_passed_on_as_unclear(door: Door, body: bytes) -> None:
+async def test_unexpected_body_is_unclear(door: Door, body: bytes) -> None:
     assert await door.send(body) == 200
     assert door.told == [(HERE.team, JOB, EventKind.UNCLEAR)]
 
 
-async def test_of_a_large_body_no_more_is_read_than_is_taken(door: Door) -> None:
+async def test_large_body_is_not_read(door: Door) -> None:
     assert await door.send(b" " * LARGEST_BODY_BYTES) == 200
     assert await door.send(b" " * (LARGEST_BODY_BYTES + 1)) == 413
 
@@ -169,7 +167,7 @@ async def test_of_a_large_body_no_more_is_read_than_is_taken(door: Door) -> None
     assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", headers, unannounced()) == 413
 
 
-async def test_the_word_of_a_question_that_is_not_known_is_answered_and_dropped(door: Door) -> None:
+async def test_event_of_unknown_question_is_dropped(door: Door) -> None:
     del door.asks.rows[ASK]
     assert await door.send() == 200
     assert door.told == []
@@ -180,7 +178,7 @@ async def test_no_other_address_gets_in(door: Door, path: str) -> None:
     assert await door.post(f"{door.url}/omni/webhook/{path}", {}, b"{}") in (401, 404)
 
 
-async def test_an_end_that_comes_before_its_job_is_stored_waits_for_that(door: Door) -> None:
+async def test_early_end_waits_for_its_job(door: Door) -> None:
     door.asks.rows[ASK] = replace(door.asks.rows[ASK], job=None)
     sending = asyncio.create_task(door.send())
     await asyncio.sleep(0.4)
@@ -190,7 +188,7 @@ async def test_an_end_that_comes_before_its_job_is_stored_waits_for_that(door: D
     assert door.told == [ENDED]
 
 
-async def test_while_the_database_is_away_omni_is_asked_to_tell_again(door: Door) -> None:
+async def test_unavailable_database_gives_503(door: Door) -> None:
     body = an_end()
     door.asks.error = StoreUnavailable("away")
     assert await door.send(body) == 503
@@ -199,12 +197,12 @@ async def test_while_the_database_is_away_omni_is_asked_to_tell_again(door: Door
     assert door.told == [ENDED]
 
 
-async def test_before_the_bot_is_ready_omni_is_asked_to_tell_again(door: Door) -> None:
+async def test_starting_bot_gives_503(door: Door) -> None:
     door.door.context = None
     assert await door.send() == 503
 
 
-async def test_a_body_that_never_comes_does_not_hold_up_the_end_of_the_process() -> None:
+async def test_missing_body_does_not_delay_shutdown() -> None:
     port = a_free_port()
     async with serve("127.0.0.1", port, Door(port).door.routes()):
         _, writer = await asyncio.open_connection("127.0.0.1", port)

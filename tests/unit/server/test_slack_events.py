@@ -112,7 +112,7 @@ AN_EVENT = json.dumps(
 ).encode()
 
 
-async def test_a_command_is_answered_with_the_words_of_its_acknowledgement(served: Served) -> None:
+async def test_command_response_is_its_acknowledgement(served: Served) -> None:
     acked = await served.slack.command("x", user="ada", channel="data-team")
     assert (acked.acked, acked.payload, served.heard) == (True, {"text": "heard"}, ["x"])
 
@@ -150,7 +150,7 @@ async def test_what_another_app_was_sent_is_refused(served: Served) -> None:
     assert served.heard == []
 
 
-async def test_a_signature_is_good_for_no_other_body(served: Served) -> None:
+async def test_signature_binds_the_body(served: Served) -> None:
     timestamp = str(int(time.time()))
     signature = sign(served.slack.request_url.signing_secret, timestamp, A_COMMAND)
     headers = {"X_Slack_Request_Timestamp": timestamp, "X_Slack_Signature": signature, "Content_Type": FORM}
@@ -165,7 +165,7 @@ async def test_a_signature_is_good_for_five_minutes(served: Served, at: float, s
     assert served.heard == (["x"] if status == 200 else [])
 
 
-async def test_an_event_that_is_replayed_is_taken_once(served: Served) -> None:
+async def test_replayed_event_is_handled_once(served: Served) -> None:
     for _ in range(2):
         assert await served.signed(AN_EVENT, content_type="application/json") == (200, "")
     await asyncio.sleep(0.1)
@@ -173,7 +173,7 @@ async def test_an_event_that_is_replayed_is_taken_once(served: Served) -> None:
 
 
 @pytest.mark.parametrize("header", ["X_Slack_Bolt_Lazy_Only", "X_Slack_Bolt_Lazy_Function_Name"])
-async def test_headers_that_bolt_would_obey_reach_it_from_nobody(served: Served, header: str) -> None:
+async def test_unsigned_headers_do_not_reach_bolt(served: Served, header: str) -> None:
     assert await served.signed(A_COMMAND, more={header: "1"}) == (200, "heard")
 
 
@@ -193,9 +193,7 @@ async def test_headers_that_bolt_would_obey_reach_it_from_nobody(served: Served,
     ],
     ids=lambda part: str(part)[:30],
 )
-async def test_a_signed_body_that_is_no_payload_is_refused(
-    served: Served, body: bytes, content_type: str
-) -> None:
+async def test_signed_invalid_payload_is_refused(served: Served, body: bytes, content_type: str) -> None:
     assert await served.signed(body, content_type=content_type) == (400, "")
 
 
@@ -206,20 +204,18 @@ async def test_signed_odd_event_is_acknowledged(served: Served, event: object) -
     assert answered == (200, "")
 
 
-async def test_a_body_that_is_no_text_is_refused(served: Served) -> None:
+async def test_binary_body_is_refused(served: Served) -> None:
     assert await served.signed(b"\xff\xfe") == (401, "")
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_looked_at(served: Served) -> None:
+async def test_oversized_body_is_not_parsed(served: Served) -> None:
     fits = b"text=" + b"x" * (LARGEST_BODY_BYTES - 5)
     assert (await served.post(fits, Content_Type=FORM))[0] == 401
     assert (await served.signed(fits + b"x"))[0] == 413
     assert served.heard == []
 
 
-async def test_a_body_that_does_not_arrive_is_waited_for_only_so_long(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_body_times_out(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READ_WITHIN_SECONDS", 0.05)
     port = int(served.slack.request_url.url.split(":")[2].split("/")[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -249,7 +245,7 @@ async def test_nobody_else_can_have_a_challenge_answered(served: Served) -> None
     assert await served.post(body, Content_Type="application/json") == (401, "")
 
 
-async def test_a_look_at_the_certificate_is_answered_signed_or_not_and_does_nothing(served: Served) -> None:
+async def test_certificate_check_does_nothing(served: Served) -> None:
     body = b"token=x&ssl_check=1&" + A_COMMAND
     assert await served.post(body, Content_Type=FORM) == (200, "")
     assert await served.signed(body) == (200, "")
@@ -259,7 +255,7 @@ async def test_a_look_at_the_certificate_is_answered_signed_or_not_and_does_noth
 # From when to when
 
 
-async def test_before_and_after_its_time_slack_is_told_to_come_again() -> None:
+async def test_requests_get_503_while_not_running() -> None:
     async with SimulatedSlack(limits=False) as slack:
         port = a_free_port()
         slack.request_url.url = f"http://127.0.0.1:{port}{PATH}"
@@ -277,7 +273,7 @@ async def test_before_and_after_its_time_slack_is_told_to_come_again() -> None:
     assert served.heard == []
 
 
-async def test_at_the_end_what_is_being_answered_is_answered() -> None:
+async def test_shutdown_finishes_running_requests() -> None:
     async with SimulatedSlack(limits=False) as slack:
         port = a_free_port()
         slack.request_url.url = f"http://127.0.0.1:{port}{PATH}"

@@ -52,13 +52,13 @@ async def world() -> AsyncIterator[World]:
 # People
 
 
-async def test_a_person_of_the_workspace_is_neither_guest_nor_stranger(world: World) -> None:
+async def test_member_is_neither_guest_nor_stranger(world: World) -> None:
     ada = UserId(world.slack.workspace.user("ada").id)
     assert await world.person("ada") == SlackUser(ada, HOME, email="ada@example.com")
 
 
 @pytest.mark.parametrize("guest", ["restricted", "ultra_restricted"])
-async def test_a_guest_of_several_channels_or_of_one_is_a_guest(world: World, guest: Any) -> None:
+async def test_both_kinds_of_guests_are_guests(world: World, guest: Any) -> None:
     users = world.slack.workspace.users
     marie = world.slack.workspace.user("marie")
     users[marie.id] = replace(marie, guest=guest)
@@ -67,9 +67,7 @@ async def test_a_guest_of_several_channels_or_of_one_is_a_guest(world: World, gu
 
 
 @pytest.mark.parametrize("is_met", [True, False], ids=["in a shared channel", "nowhere"])
-async def test_a_person_of_another_workspace_is_a_stranger_wherever_they_are_met(
-    world: World, is_met: bool
-) -> None:
+async def test_user_of_another_workspace_is_stranger(world: World, is_met: bool) -> None:
     if not is_met:
         await world.slack.remove_bot("partners")
     person = await world.person("edsger")
@@ -88,24 +86,24 @@ async def test_a_bot_is_told_as_one(world: World) -> None:
     assert not (await world.person("ada")).is_bot
 
 
-async def test_without_the_scope_for_addresses_there_is_none(world: World) -> None:
+async def test_email_needs_its_scope(world: World) -> None:
     world.slack.granted_scopes.discard("users:read.email")
     assert (await world.person("ada")).email is None
 
 
-async def test_a_person_who_is_not_there_is_not_allowed(world: World) -> None:
+async def test_missing_user_is_not_allowed(world: World) -> None:
     with pytest.raises(NotAllowedHere):
         await world.directory.user(UserId("U0NOBODY"))
 
 
-async def test_nobodys_address_is_in_what_is_logged_of_a_person(world: World) -> None:
+async def test_repr_hides_email(world: World) -> None:
     assert "example.com" not in repr(await world.person("ada"))
 
 
 @pytest.mark.parametrize(
     "told", [{}, {"team_id": None}, {"team_id": "T0OTHER"}, {"is_stranger": True, "team_id": HOME}]
 )
-def test_who_is_not_told_to_be_of_the_workspace_is_a_stranger(told: dict[str, Any]) -> None:
+def test_user_without_team_is_stranger(told: dict[str, Any]) -> None:
     assert _user(ADA, told, HOME).is_stranger
 
 
@@ -120,17 +118,17 @@ async def test_each_conversation_says_what_it_is(world: World) -> None:
     assert await world.venue("partners") == ConversationInfo(is_shared=True)
 
 
-async def test_a_channel_counts_as_shared_from_the_invitation_on(world: World) -> None:
+async def test_pending_invitation_makes_channel_shared(world: World) -> None:
     await world.slack.share_channel("data-team", pending=True)
     assert (await world.venue("data-team")).is_shared
 
 
-async def test_a_public_channel_is_told_of_without_being_a_member(world: World) -> None:
+async def test_public_channel_needs_no_membership(world: World) -> None:
     assert await world.venue("random") == ConversationInfo()
 
 
 @pytest.mark.parametrize("channel", ["leadership", "ada-grace"])
-async def test_a_place_that_the_bot_can_not_see_is_not_allowed(world: World, channel: str) -> None:
+async def test_invisible_channel_is_not_allowed(world: World, channel: str) -> None:
     with pytest.raises(NotAllowedHere):
         await world.venue(channel)
 
@@ -138,14 +136,14 @@ async def test_a_place_that_the_bot_can_not_see_is_not_allowed(world: World, cha
 @pytest.mark.parametrize(
     "told", [{}, {"is_im": False}, {"is_ext_shared": True}, {"is_im": True, "is_ext_shared": True}]
 )
-def test_a_channel_that_does_not_deny_it_counts_as_shared(told: dict[str, Any]) -> None:
+def test_channel_counts_as_shared_by_default(told: dict[str, Any]) -> None:
     assert _conversation(told).is_shared
 
 
 @pytest.mark.parametrize(
     "scope, channel", [("channels:read", "data-team"), ("im:read", "bot-ada"), ("groups:read", "leadership")]
 )
-async def test_without_the_scope_of_its_kind_nobody_can_tell(world: World, scope: str, channel: str) -> None:
+async def test_channel_lookup_needs_its_scope(world: World, scope: str, channel: str) -> None:
     world.slack.dm("ada")
     await world.slack.invite_bot("leadership")
     world.slack.granted_scopes.discard(scope)
@@ -153,7 +151,7 @@ async def test_without_the_scope_of_its_kind_nobody_can_tell(world: World, scope
         await world.venue(channel)
 
 
-async def test_without_the_scope_for_people_nobody_can_tell(world: World) -> None:
+async def test_user_lookup_needs_its_scope(world: World) -> None:
     world.slack.granted_scopes.discard("users:read")
     with pytest.raises(ScopeMissing):
         await world.person("ada")
@@ -162,7 +160,7 @@ async def test_without_the_scope_for_people_nobody_can_tell(world: World) -> Non
 # The stand-in
 
 
-async def test_the_stand_in_answers_as_the_directory_does() -> None:
+async def test_fake_directory_matches_web_api() -> None:
     fake = FakeDirectory()
     directory: SlackDirectory = fake
     assert await directory.user(ADA) == SlackUser(ADA, HERE.team, email="u0ada@example.com")

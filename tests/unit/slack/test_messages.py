@@ -91,7 +91,7 @@ def test_each_of_slacks_codes_means_one_reaction(code: str, error: type[SlackErr
 
 
 @pytest.mark.parametrize("status", [200, 500, 502, 503, 504])
-def test_an_answer_without_a_code_may_have_had_its_effect(status: int) -> None:
+def test_response_without_code_has_unknown_outcome(status: int) -> None:
     found = error_for("", status=status, retry_after=None)
     assert type(found) is OutcomeUnknown and found.code == f"http_{status}"
 
@@ -116,7 +116,7 @@ def test_429_is_busy_whatever_the_body_says() -> None:
         ("soon", 1.0),
     ],
 )
-def test_how_long_to_wait_is_read_and_bounded(retry_after: str | None, seconds: float) -> None:
+def test_retry_after_is_bounded(retry_after: str | None, seconds: float) -> None:
     busy = error_for("ratelimited", status=429, retry_after=retry_after)
     assert isinstance(busy, SlackBusy) and busy.retry_after_seconds == seconds
 
@@ -135,7 +135,7 @@ async def world() -> AsyncIterator[World]:
         yield World(slack, board)
 
 
-async def test_a_card_is_posted_once_with_its_mark_and_without_unfurling(world: World) -> None:
+async def test_post_has_mark_and_no_unfurling(world: World) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     (posted,) = world.slack.messages("data-team")
     assert (posted.ts, posted.text, posted.blocks) == (ts, CARD.text, [SECTION])
@@ -153,7 +153,7 @@ async def test_a_reply_goes_into_its_thread(world: World) -> None:
     assert len(world.slack.messages("data-team")) == 1
 
 
-async def test_a_reply_whose_parent_has_been_deleted_is_not_left_at_the_top_level(world: World) -> None:
+async def test_reply_without_parent_is_deleted(world: World) -> None:
     parent = await world.board.post(world.here, CARD, mark=WATCH)
     await world.slack.delete_message("data-team", parent)
     with pytest.raises(MessageGone):
@@ -161,9 +161,7 @@ async def test_a_reply_whose_parent_has_been_deleted_is_not_left_at_the_top_leve
     assert world.slack.messages("data-team") == []
 
 
-async def test_a_reply_of_which_slack_does_not_say_where_it_is_stays_where_its_parent_is(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reply_stays_if_parent_exists(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = await world.board.post(world.here, CARD, mark=WATCH)
     post = AsyncWebClient.chat_postMessage
 
@@ -185,7 +183,7 @@ async def test_an_update_brings_its_own_blocks(world: World) -> None:
     assert (posted.text, posted.blocks) == ("Top products: done", [newer])
 
 
-async def test_an_update_replaces_text_and_blocks_and_keeps_the_mark(world: World) -> None:
+async def test_update_replaces_content_and_keeps_mark(world: World) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     await world.board.update(world.here, ts, Message("Top products: done"))
     (posted,) = world.slack.messages("data-team")
@@ -235,7 +233,7 @@ BODIES = {
 
 @pytest.mark.parametrize("fault", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("call", [_CALLS["post"], _CALLS["update"]], ids=["post", "update"])
-async def test_nonsense_from_slack_may_have_had_its_effect(
+async def test_invalid_response_has_unknown_outcome(
     world: World, call: Callable[[World], Awaitable[object]], fault: Fault
 ) -> None:
     world.slack.faults.plan(fault)
@@ -245,7 +243,7 @@ async def test_nonsense_from_slack_may_have_had_its_effect(
 
 @pytest.mark.parametrize("code", ["ratelimited", "rate_limited"])
 @pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
-async def test_both_spellings_of_too_often_tell_how_long_to_wait(
+async def test_both_rate_limit_codes_have_retry_after(
     world: World, call: Callable[[World], Awaitable[object]], code: str
 ) -> None:
     world.slack.faults.plan(too_many_requests(7, code))
@@ -260,9 +258,7 @@ async def test_both_spellings_of_too_often_tell_how_long_to_wait(
     "body, content_type",
     [("", "text/plain"), ("<html>", "text/html"), ("<html>", "application/json")],
 )
-async def test_429_without_a_body_still_tells_how_long_to_wait(
-    world: World, header: str, body: str, content_type: str
-) -> None:
+async def test_empty_429_has_retry_after(world: World, header: str, body: str, content_type: str) -> None:
     world.slack.faults.plan(Fault("status", 429, body, content_type, ((header, "9"),)))
     with pytest.raises(SlackBusy) as raised:
         await world.board.post(world.here, CARD, mark=WATCH)
@@ -275,7 +271,7 @@ async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
         await world.board.post(world.here, CARD, mark=WATCH)
 
 
-async def test_a_lost_answer_is_unanswered_and_the_message_is_there_exactly_once(world: World) -> None:
+async def test_lost_response_leaves_one_message(world: World) -> None:
     world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     with pytest.raises(OutcomeUnknown):
         await world.board.post(world.here, CARD, mark=WATCH)
@@ -284,7 +280,7 @@ async def test_a_lost_answer_is_unanswered_and_the_message_is_there_exactly_once
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
 
 
-async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing_is_there(
+async def test_lost_request_leaves_no_message(
     world: World,
 ) -> None:
     world.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
@@ -295,9 +291,7 @@ async def test_a_connection_lost_before_the_effect_is_unanswered_too_and_nothing
 
 
 @pytest.mark.parametrize("kind", [RESET_BEFORE, RESET_AFTER], ids=["before", "after"])
-async def test_a_connection_lost_on_a_kept_open_socket_is_not_tried_again_by_anybody(
-    world: World, kind: Fault
-) -> None:
+async def test_stale_connection_is_not_retried(world: World, kind: Fault) -> None:
     await world.board.post(world.here, CARD, mark=WATCH)
     world.slack.faults.plan(kind, on="chat.postMessage")
     with pytest.raises(OutcomeUnknown):
@@ -305,9 +299,7 @@ async def test_a_connection_lost_on_a_kept_open_socket_is_not_tried_again_by_any
     assert len(world.slack.calls("chat.postMessage")) == 2
 
 
-async def test_an_answer_that_is_too_late_is_unanswered(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_late_response_has_unknown_outcome(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.2)
     world.slack.faults.plan(Fault("delay", delay_seconds=0.6))
     async with board_of(world.slack) as hasty:
@@ -316,18 +308,18 @@ async def test_an_answer_that_is_too_late_is_unanswered(
 
 
 @pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
-async def test_where_the_bot_can_not_post_it_is_not_allowed(world: World, channel: str) -> None:
+async def test_forbidden_channel_is_not_allowed(world: World, channel: str) -> None:
     with pytest.raises(NotAllowedHere):
         await world.board.post(world.place(channel), CARD, mark=WATCH)
 
 
-async def test_a_message_that_slack_will_not_show_is_refused(world: World) -> None:
+async def test_invalid_message_is_refused(world: World) -> None:
     bad = Message("text", ({"type": "section"},))
     with pytest.raises(PayloadRefused):
         await world.board.post(world.here, bad, mark=WATCH)
 
 
-async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
+async def test_deleted_card_is_gone(world: World) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     await world.slack.delete_message("data-team", ts)
     with pytest.raises(MessageGone):
@@ -338,7 +330,7 @@ async def test_a_deleted_card_is_gone_for_every_call(world: World) -> None:
         await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
-async def test_a_deleted_message_is_gone_and_deleting_it_twice_does_no_harm(world: World) -> None:
+async def test_delete_is_idempotent(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
     kept = await world.board.post(world.here, CARD, mark=WATCH)
     for _ in range(2):
@@ -359,7 +351,7 @@ async def test_a_permalink_leads_to_the_message(world: World) -> None:
     assert link.endswith(f"/archives/{world.here.id}/p{ts.replace('.', '')}")
 
 
-async def test_the_direct_message_with_a_person_is_a_place_to_post_in(world: World) -> None:
+async def test_direct_message_can_be_opened(world: World) -> None:
     place = await world.board.open_dm(world.here, world.person("ada"))
     assert place == ChannelRef(world.here.team, ChannelId(world.slack.dm("ada")))
     assert await world.board.open_dm(world.here, world.person("ada")) == place
@@ -367,19 +359,19 @@ async def test_the_direct_message_with_a_person_is_a_place_to_post_in(world: Wor
     assert len(world.slack.messages(place.id)) == 1
 
 
-async def test_there_is_no_direct_message_with_a_bot_or_a_stranger(world: World) -> None:
+async def test_bots_and_strangers_have_no_direct_message(world: World) -> None:
     for nobody in (world.slack.bot_user, "U0STRANGER"):
         with pytest.raises(NotAllowedHere):
             await world.board.open_dm(world.here, UserId(nobody))
 
 
-async def test_without_the_scope_there_is_no_direct_message(world: World) -> None:
+async def test_direct_message_needs_its_scope(world: World) -> None:
     world.slack.granted_scopes.discard("im:write")
     with pytest.raises(ScopeMissing):
         await world.board.open_dm(world.here, world.person("ada"))
 
 
-async def test_after_uninstalling_every_call_says_that_the_token_is_refused(world: World) -> None:
+async def test_uninstall_refuses_the_token(world: World) -> None:
     world.slack.revoke_token()
     for call in _CALLS.values():
         with pytest.raises(TokenRefused):
@@ -387,7 +379,7 @@ async def test_after_uninstalling_every_call_says_that_the_token_is_refused(worl
 
 
 @pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
-async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_it_again(
+async def test_refused_token_is_remembered_until_accepted(
     world: World, call: Callable[[World], Awaitable[object]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert world.board.refused is None
@@ -402,14 +394,14 @@ async def test_the_board_remembers_that_its_token_is_refused_until_slack_takes_i
 
 
 @pytest.mark.parametrize("code", ["internal_error", "not_in_channel", "missing_scope", "ratelimited"])
-async def test_another_refusal_is_not_one_of_the_token(world: World, code: str) -> None:
+async def test_other_errors_keep_the_token(world: World, code: str) -> None:
     world.refuses(code)
     with pytest.raises(SlackError):
         await world.board.post(world.here, CARD, mark=WATCH)
     assert world.board.refused is None
 
 
-async def test_a_card_is_found_among_other_messages_by_its_mark(world: World) -> None:
+async def test_card_is_found_by_its_mark(world: World) -> None:
     other = CardId("other")
     await world.slack.say("hello", user="ada", channel="data-team")
     ts = await world.board.post(world.here, CARD, mark=WATCH)
@@ -419,7 +411,7 @@ async def test_a_card_is_found_among_other_messages_by_its_mark(world: World) ->
     assert await world.board.find_by_metadata(world.here, mark=CardId("nothing"), since=LONG_AGO) is None
 
 
-async def test_a_reply_is_found_in_its_thread_and_is_not_mistaken_for_the_card(world: World) -> None:
+async def test_reply_is_found_in_its_thread(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
     await world.slack.say("hm", user="ada", channel="data-team")
@@ -428,14 +420,14 @@ async def test_a_reply_is_found_in_its_thread_and_is_not_mistaken_for_the_card(w
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == card
 
 
-async def test_what_was_posted_before_is_not_what_is_looked_for(world: World) -> None:
+async def test_search_ignores_older_messages(world: World) -> None:
     await world.board.post(world.here, CARD, mark=WATCH)
     soon = datetime.now(UTC) + timedelta(seconds=5)
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=soon) is None
 
 
 @pytest.mark.parametrize("n_later", [0, 1, 199, 200, 450])
-async def test_a_lost_post_is_found_under_however_many_later_messages(world: World, n_later: int) -> None:
+async def test_search_reads_all_pages(world: World, n_later: int) -> None:
     ts = await world.board.post(world.here, CARD, mark=WATCH)
     for _ in range(n_later):
         await world.slack.say("chatter", user="ada", channel="data-team")
@@ -443,7 +435,7 @@ async def test_a_lost_post_is_found_under_however_many_later_messages(world: Wor
     assert len(world.slack.calls("conversations.history")) == n_later // 200 + 1
 
 
-async def test_a_lost_reply_is_found_in_a_long_thread(world: World) -> None:
+async def test_reply_is_found_in_long_thread(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
     channel = world.slack.workspace.channel("data-team")
     for _ in range(450):
@@ -452,7 +444,7 @@ async def test_a_lost_reply_is_found_in_a_long_thread(world: World) -> None:
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
 
 
-async def test_without_the_scope_to_read_nobody_can_tell() -> None:
+async def test_search_needs_history_scope() -> None:
     async with SimulatedSlack(limits=False, history_scopes=False) as slack, board_of(slack) as board:
         here = World(slack, board).here
         ts = await board.post(here, CARD, mark=WATCH)
@@ -462,7 +454,7 @@ async def test_without_the_scope_to_read_nobody_can_tell() -> None:
             await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO, thread=ts)
 
 
-async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
+async def test_search_ignores_metadata_of_other_apps(world: World) -> None:
     channel = world.slack.workspace.channel("data-team")
     for metadata in (
         {"event_type": "other", "event_payload": {"mark": WATCH}},
@@ -474,7 +466,7 @@ async def test_other_apps_metadata_is_no_mark_of_ours(world: World) -> None:
     assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) is None
 
 
-async def test_the_bot_learns_who_it_is_and_what_it_may_do(world: World) -> None:
+async def test_identify_returns_user_and_scopes(world: World) -> None:
     async with slack_session() as session:
         me = await identify(slack_client(world.slack.bot_token, world.slack.api_url, session))
     assert (me.team, me.user) == (world.slack.team, world.slack.bot_user)
@@ -492,7 +484,7 @@ async def test_a_wrong_token_is_refused(world: World, token: str) -> None:
             await may_connect(client)
 
 
-async def test_the_app_token_opens_socket_mode_and_the_bot_token_does_not(world: World) -> None:
+async def test_only_app_token_opens_socket_mode(world: World) -> None:
     async with slack_session() as session:
         await may_connect(slack_client(world.slack.app_token, world.slack.api_url, session))
         with pytest.raises(TokenRefused):
@@ -538,9 +530,7 @@ async def metered(slack: SimulatedSlack) -> AsyncIterator[tuple[World, FakeMeter
         (Fault("status", 200, "a line of a proxy's"), RequestOutcome.UNANSWERED),
     ],
 )
-async def test_what_came_of_a_call_is_counted_under_its_method(
-    fault: Fault | None, outcome: RequestOutcome
-) -> None:
+async def test_calls_are_counted_by_method(fault: Fault | None, outcome: RequestOutcome) -> None:
     async with SimulatedSlack(limits=False) as slack, metered(slack) as (world, meter):
         if fault is not None:
             slack.faults.plan(fault)
@@ -549,7 +539,7 @@ async def test_what_came_of_a_call_is_counted_under_its_method(
     assert meter.slack_calls == [("chat.postMessage", outcome)]
 
 
-async def test_a_call_without_a_connection_is_told_apart() -> None:
+async def test_unsent_call_is_counted_separately() -> None:
     meter = FakeMeter()
     async with slack_session() as session:
         board = WebApiMessages(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))

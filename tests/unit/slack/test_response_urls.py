@@ -66,7 +66,7 @@ async def not_told(url: str) -> tuple[SlackError, RequestOutcome]:
     return caught.value, outcome
 
 
-async def test_only_the_person_sees_it_and_what_they_clicked_on_stays(url: str, address: Address) -> None:
+async def test_reply_is_ephemeral_and_keeps_original(url: str, address: Address) -> None:
     meter = await told(url, Message("For you alone.", (SECTION,)))
     assert address.told == [
         {
@@ -87,7 +87,7 @@ async def test_only_the_person_sees_it_and_what_they_clicked_on_stays(url: str, 
         (502, SlackUnreachable, RequestOutcome.SERVER_ERROR),
     ],
 )
-async def test_what_slack_does_not_take_is_said_and_counted(
+async def test_refused_reply_is_raised_and_counted(
     url: str, address: Address, status: int, kind: type[SlackError], outcome: RequestOutcome
 ) -> None:
     address.status, address.headers = status, {"Retry-After": "7"}
@@ -97,19 +97,19 @@ async def test_what_slack_does_not_take_is_said_and_counted(
         assert error.retry_after_seconds == 7
 
 
-async def test_a_page_in_the_place_of_slacks_answer_has_told_nobody(url: str, address: Address) -> None:
+async def test_html_page_counts_as_not_sent(url: str, address: Address) -> None:
     address.body = "\n<html><body>Please log in</body></html>"
     error, counted = await not_told(url)
     assert isinstance(error, SlackUnreachable) and counted is RequestOutcome.SERVER_ERROR
 
 
-async def test_a_connection_that_breaks_may_have_told_it(url: str, address: Address) -> None:
+async def test_broken_connection_has_unknown_outcome(url: str, address: Address) -> None:
     address.hangs_up = True
     error, counted = await not_told(url)
     assert isinstance(error, OutcomeUnknown) and counted is RequestOutcome.UNANSWERED
     assert len(address.told) == 1
 
 
-async def test_where_there_is_no_connection_nothing_was_told(unused_tcp_port: int) -> None:
+async def test_failed_connection_counts_as_not_sent(unused_tcp_port: int) -> None:
     error, counted = await not_told(f"http://127.0.0.1:{unused_tcp_port}/response")
     assert isinstance(error, SlackUnreachable) and counted is RequestOutcome.NOT_SENT

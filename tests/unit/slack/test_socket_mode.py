@@ -86,7 +86,7 @@ async def test_a_connected_bot_hears_commands(slack: SimulatedSlack) -> None:
         assert slack.socket_mode.connections == 1
 
 
-async def test_nothing_is_connected_before_the_start_and_after_the_end(slack: SimulatedSlack) -> None:
+async def test_connection_exists_only_while_running(slack: SimulatedSlack) -> None:
     async with a_socket(slack) as (socket, running):
         assert not await socket.is_connected()
         await connected(slack, socket)
@@ -98,7 +98,7 @@ async def test_nothing_is_connected_before_the_start_and_after_the_end(slack: Si
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
-async def test_when_slack_ends_a_connection_there_is_a_new_one(slack: SimulatedSlack, reason: str) -> None:
+async def test_closed_connection_is_replaced(slack: SimulatedSlack, reason: str) -> None:
     async with a_socket(slack) as (socket, _):
         await connected(slack, socket)
         await slack.disconnect(reason)
@@ -107,7 +107,7 @@ async def test_when_slack_ends_a_connection_there_is_a_new_one(slack: SimulatedS
         assert len(slack.calls("apps.connections.open")) == 2
 
 
-async def test_when_the_network_breaks_a_connection_there_is_a_new_one(slack: SimulatedSlack) -> None:
+async def test_broken_connection_is_replaced(slack: SimulatedSlack) -> None:
     async with a_socket(slack) as (socket, _):
         await connected(slack, socket)
         slack.socket_mode.cut()
@@ -126,9 +126,7 @@ async def test_when_the_network_breaks_a_connection_there_is_a_new_one(slack: Si
     ],
     ids=["html", "reset", "too often", "text", "error"],
 )
-async def test_trouble_with_asking_for_a_connection_is_only_a_delay(
-    slack: SimulatedSlack, fault: Fault
-) -> None:
+async def test_failed_connection_request_is_retried(slack: SimulatedSlack, fault: Fault) -> None:
     slack.faults.plan(fault, on="apps.connections.open", times=2)
     async with a_socket(slack) as (socket, _):
         await connected(slack, socket)
@@ -142,9 +140,7 @@ def dead_tickets(slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch, *, n: i
     monkeypatch.setattr(slack.socket_mode, "ticket", lambda: left.pop() if left else good())
 
 
-async def test_a_ticket_that_expired_before_its_use_is_replaced(
-    slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_expired_ticket_is_replaced(slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch) -> None:
     dead_tickets(slack, monkeypatch, n=1)
     async with a_socket(slack) as (socket, _):
         await connected(slack, socket)
@@ -152,9 +148,7 @@ async def test_a_ticket_that_expired_before_its_use_is_replaced(
     assert len(slack.calls("apps.connections.open")) == 2
 
 
-async def test_a_reconnection_that_is_stuck_on_an_expired_ticket_is_begun_anew(
-    slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stuck_reconnection_is_replaced(slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_socket(slack) as (socket, _):
         await connected(slack, socket)
         dead_tickets(slack, monkeypatch, n=1)
@@ -166,7 +160,7 @@ async def test_a_reconnection_that_is_stuck_on_an_expired_ticket_is_begun_anew(
         assert slack.socket_mode.connections == 1
 
 
-async def test_a_connection_that_is_silent_for_long_is_replaced(slack: SimulatedSlack) -> None:
+async def test_silent_connection_is_replaced(slack: SimulatedSlack) -> None:
     slack.socket_mode.answers_pings = False
     async with a_socket(slack) as (socket, _):
         await slack.connected()
@@ -177,9 +171,7 @@ async def test_a_connection_that_is_silent_for_long_is_replaced(slack: Simulated
 
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.05, 0.3, 0.7])
-async def test_whoever_is_still_connecting_can_be_cancelled_at_any_time(
-    slack: SimulatedSlack, after_seconds: float
-) -> None:
+async def test_connecting_can_be_cancelled(slack: SimulatedSlack, after_seconds: float) -> None:
     slack.faults.plan(RESET_BEFORE, on="socket", times=None)
     async with a_socket(slack) as (socket, running):
         await asyncio.sleep(after_seconds)
@@ -190,7 +182,7 @@ async def test_whoever_is_still_connecting_can_be_cancelled_at_any_time(
         assert not await socket.is_connected()
 
 
-async def test_a_connection_that_does_not_close_holds_nobody_up(
+async def test_unclosable_connection_does_not_block(
     slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = AsyncSocketModeHandler.close_async

@@ -40,7 +40,7 @@ def shared(world: World) -> list[dict[str, Any]]:
     return [file.as_json() for message in stored for file in message.files]
 
 
-async def test_a_file_comes_into_the_thread_with_its_bytes_and_title(world: World) -> None:
+async def test_file_is_posted_in_thread(world: World) -> None:
     card = await world.board.post(world.here, CARD, mark=WATCH)
     await world.board.upload(world.here, CSV, thread=card)
     (reply,) = world.slack.replies("data-team", card)
@@ -49,12 +49,12 @@ async def test_a_file_comes_into_the_thread_with_its_bytes_and_title(world: Worl
     assert tuple(request.method for request in world.slack.requests[1:]) == STEPS
 
 
-async def test_without_a_thread_it_comes_into_the_channel(world: World) -> None:
+async def test_file_without_thread_goes_to_channel(world: World) -> None:
     await world.board.upload(world.here, CSV)
     assert [len(message.files) for message in world.slack.messages("data-team")] == [1]
 
 
-async def test_a_picture_has_its_description_within_slacks_limit(world: World) -> None:
+async def test_alt_text_is_limited(world: World) -> None:
     await world.board.upload(world.here, Upload("chart.png", "Chart", b"\x89PNG", "x" * 1_500))
     assert shared(world)[0]["alt_txt"] == "x" * 1_000
 
@@ -69,13 +69,13 @@ async def test_a_large_file_comes_whole(world: World) -> None:
 
 
 @pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
-async def test_where_the_bot_is_no_member_it_is_not_allowed(world: World, channel: str) -> None:
+async def test_upload_needs_membership(world: World, channel: str) -> None:
     with pytest.raises(NotAllowedHere):
         await world.board.upload(world.place(channel), CSV)
 
 
 @pytest.mark.parametrize("allowed", ["none", "images"])
-async def test_where_uploads_are_off_it_is_not_allowed(world: World, allowed: Any) -> None:
+async def test_disabled_uploads_are_not_allowed(world: World, allowed: Any) -> None:
     world.slack.workspace.files.allowed = allowed
     with pytest.raises(NotAllowedHere):
         await world.board.upload(world.here, CSV)
@@ -141,9 +141,7 @@ def test_each_code_says_what_to_do(code: str, error: type[SlackError]) -> None:
 
 @pytest.mark.parametrize("step", [GET_URL, SEND])
 @pytest.mark.parametrize("fault", [RESET_BEFORE, RESET_AFTER, HTML_500, Fault("status", 404)])
-async def test_before_the_last_step_nothing_can_be_seen_so_it_is_certainly_not_done(
-    world: World, step: str, fault: Fault
-) -> None:
+async def test_failure_before_last_step_is_certain(world: World, step: str, fault: Fault) -> None:
     world.slack.faults.plan(fault, on=step)
     with pytest.raises(SlackUnreachable):
         await world.board.upload(world.here, CSV)
@@ -152,9 +150,7 @@ async def test_before_the_last_step_nothing_can_be_seen_so_it_is_certainly_not_d
 
 
 @pytest.mark.parametrize("fault, n_files", [(RESET_BEFORE, 0), (RESET_AFTER, 1), (HTML_500, 0)])
-async def test_a_last_step_without_an_answer_may_have_had_its_effect(
-    world: World, fault: Fault, n_files: int
-) -> None:
+async def test_unanswered_last_step_has_unknown_outcome(world: World, fault: Fault, n_files: int) -> None:
     world.slack.faults.plan(fault, on=COMPLETE)
     with pytest.raises(OutcomeUnknown):
         await world.board.upload(world.here, CSV)
@@ -163,7 +159,7 @@ async def test_a_last_step_without_an_answer_may_have_had_its_effect(
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_busy_slack_tells_how_long_to_wait(world: World, step: str) -> None:
+async def test_busy_slack_has_retry_after(world: World, step: str) -> None:
     world.slack.faults.plan(too_many_requests(7), on=step)
     with pytest.raises(SlackBusy) as busy:
         await world.board.upload(world.here, CSV)
@@ -176,7 +172,7 @@ async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
         await world.board.upload(world.here, CSV)
 
 
-async def test_the_address_of_an_upload_is_not_followed_elsewhere(world: World) -> None:
+async def test_upload_follows_no_redirect(world: World) -> None:
     elsewhere = Fault("status", 307, headers=(("Location", f"{world.slack.api_url}api.test"),))
     world.slack.faults.plan(elsewhere, on=SEND)
     with pytest.raises(SlackUnreachable):

@@ -60,7 +60,7 @@ async def world() -> AsyncIterator[World]:
 # Modals
 
 
-async def test_a_modal_is_opened_and_updated_by_its_id(world: World) -> None:
+async def test_modal_is_updated_by_id(world: World) -> None:
     view_id = await world.views.open(world.trigger, modal(section("One moment…")))
     view = world.slack.modal("ada")
     assert view is not None and view.id == view_id
@@ -68,7 +68,7 @@ async def test_a_modal_is_opened_and_updated_by_its_id(world: World) -> None:
     assert view.content["blocks"][0]["type"] == "input"
 
 
-async def test_a_trigger_that_is_used_up_or_made_up_opens_nothing(world: World) -> None:
+async def test_invalid_trigger_opens_nothing(world: World) -> None:
     trigger = world.trigger
     await world.views.open(trigger, modal())
     for refused in (trigger, "1.2.forged"):
@@ -76,7 +76,7 @@ async def test_a_trigger_that_is_used_up_or_made_up_opens_nothing(world: World) 
             await world.views.open(refused, modal())
 
 
-async def test_three_seconds_later_it_is_too_late_for_a_modal() -> None:
+async def test_trigger_expires_after_three_seconds() -> None:
     clock = Clock()
     async with SimulatedSlack(now=clock) as slack, views_of(slack) as views:
         trigger = World(slack, views).trigger
@@ -85,14 +85,14 @@ async def test_three_seconds_later_it_is_too_late_for_a_modal() -> None:
             await views.open(trigger, modal())
 
 
-async def test_a_modal_that_its_person_has_closed_is_gone(world: World) -> None:
+async def test_closed_modal_is_gone(world: World) -> None:
     view_id = await world.views.open(world.trigger, modal())
     await world.slack.close_view(user="ada")
     with pytest.raises(ViewGone):
         await world.views.update(view_id, modal())
 
 
-async def test_a_view_that_slack_will_not_show_is_refused(world: World) -> None:
+async def test_invalid_view_is_refused(world: World) -> None:
     with pytest.raises(PayloadRefused):
         await world.views.open(world.trigger, modal(title={"type": "plain_text", "text": "x" * 25}))
     with pytest.raises(PayloadRefused):
@@ -109,7 +109,7 @@ async def test_a_lost_answer_opens_no_second_modal(world: World) -> None:
 # Home tabs
 
 
-async def test_a_home_tab_is_replaced_for_its_person_alone(world: World) -> None:
+async def test_home_tab_belongs_to_one_user(world: World) -> None:
     for words in ("One", "Two"):
         await world.views.publish(world.ada, home(section(words)))
     view = world.slack.home("ada")
@@ -117,7 +117,7 @@ async def test_a_home_tab_is_replaced_for_its_person_alone(world: World) -> None
     assert world.slack.home("grace") is None
 
 
-async def test_without_a_home_tab_there_is_nothing_to_publish(world: World) -> None:
+async def test_publish_needs_a_home_tab(world: World) -> None:
     world.slack.workspace.surfaces.home_enabled = False
     with pytest.raises(NotAllowedHere):
         await world.views.publish(world.ada, home())
@@ -126,7 +126,7 @@ async def test_without_a_home_tab_there_is_nothing_to_publish(world: World) -> N
 # Lines for one person
 
 
-async def test_a_line_is_seen_by_one_person_in_its_thread(world: World) -> None:
+async def test_ephemeral_message_is_seen_by_one_user(world: World) -> None:
     parent = await world.slack.say("hello", user="grace", channel="data-team")
     await world.views.post_ephemeral(world.place("data-team"), world.ada, LINE, thread=MessageTs(parent.ts))
     (line,) = world.slack.private("ada")
@@ -134,7 +134,7 @@ async def test_a_line_is_seen_by_one_person_in_its_thread(world: World) -> None:
     assert world.slack.replies("data-team", parent.ts) == [] == world.slack.private("grace")
 
 
-async def test_a_line_needs_the_bot_and_the_person_in_the_place(world: World) -> None:
+async def test_ephemeral_message_needs_both_as_members(world: World) -> None:
     for channel, user in (("random", "ada"), ("leadership", "ada"), ("sales", "marie")):
         person = UserId(world.slack.workspace.user(user).id)
         with pytest.raises(NotAllowedHere):
@@ -153,9 +153,7 @@ CALLS: dict[str, Callable[[World], Coroutine[Any, Any, object]]] = {
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_every_call_says_when_to_come_back_and_when_the_token_is_refused(
-    world: World, method: str
-) -> None:
+async def test_rate_limits_and_refused_tokens_are_raised(world: World, method: str) -> None:
     world.slack.faults.plan(too_many_requests(7), on=method)
     with pytest.raises(SlackBusy) as busy:
         await CALLS[method](world)

@@ -120,7 +120,7 @@ async def kept(process: Agreement) -> AsyncIterator[RateLimiter]:
 
 
 @pytest.mark.looptime
-async def test_the_lowest_rate_holds_as_long_as_it_is_there() -> None:
+async def test_lowest_rate_applies_while_published() -> None:
     database = Database()
     slow, fast = (
         database.process("slow", ACME),
@@ -167,7 +167,7 @@ async def listening(url: str) -> AsyncIterator[PgNotify]:
             await end([running])
 
 
-async def test_numbers_show_as_long_as_their_process_lasts(postgresql: str) -> None:
+async def test_numbers_end_with_their_process(postgresql: str) -> None:
     async with listening(postgresql) as here:
         async with listening(postgresql) as there:
             there.hold(1, 2_147_483_647)

@@ -52,7 +52,7 @@ async def everything(transactions: Transactions) -> str:
         return "".join([str((await connection.execute(select(table))).all()) for table in TABLES])
 
 
-async def test_a_workspace_that_installs_the_app_is_opened_with_its_token_and_its_own_omni(
+async def test_installed_workspace_has_token_and_omni(
     transactions: Transactions,
 ) -> None:
     known = installations(transactions)
@@ -70,7 +70,7 @@ async def test_a_workspace_that_installs_the_app_is_opened_with_its_token_and_it
     assert found.is_shut
 
 
-async def test_the_settings_omni_is_for_nobody_but_those_whom_allowed_teams_names(
+async def test_settings_omni_is_for_allowed_teams(
     transactions: Transactions,
 ) -> None:
     await store(transactions).async_save(installation(ACME))
@@ -83,7 +83,7 @@ async def test_the_settings_omni_is_for_nobody_but_those_whom_allowed_teams_name
     assert not await installations(transactions, to=ACME).has_omni(OTHER)
 
 
-async def test_who_shares_the_settings_omni_comes_not_into_a_workspace_with_one_of_its_own(
+async def test_allowed_teams_can_not_enter_own_omni(
     transactions: Transactions,
 ) -> None:
     known = installations(transactions, to=f"{ACME} {OTHER}")
@@ -98,7 +98,7 @@ async def test_who_shares_the_settings_omni_comes_not_into_a_workspace_with_one_
     assert own.is_open_to(replace(person, team=OTHER, is_stranger=False))
 
 
-async def test_one_whose_own_key_can_not_be_decrypted_does_not_get_the_settings_omni(
+async def test_undecryptable_key_gives_no_omni(
     transactions: Transactions,
 ) -> None:
     await store(transactions, NEW_KEY).async_save(installation())
@@ -106,7 +106,7 @@ async def test_one_whose_own_key_can_not_be_decrypted_does_not_get_the_settings_
     assert await installations(transactions, NEW_KEY, to=ACME).list() == []
 
 
-async def test_nothing_that_opens_a_door_stands_in_the_database_unencrypted(
+async def test_secrets_are_stored_encrypted(
     transactions: Transactions,
 ) -> None:
     granted = installation()
@@ -121,13 +121,13 @@ async def test_nothing_that_opens_a_door_stands_in_the_database_unencrypted(
     assert found is not None and (found.bot_token, found.user_token) == ("xoxb-secret", "xoxp-secret")
 
 
-async def test_a_token_as_long_as_any_fits_when_it_is_encrypted(transactions: Transactions) -> None:
+async def test_longest_token_fits_encrypted(transactions: Transactions) -> None:
     token = "xoxb-" + "9" * 250
     await store(transactions).async_save(installation(token=token))
     assert await installations(transactions).bot_token(ACME) == token
 
 
-async def test_who_installs_again_has_one_installation_and_the_newer_token(
+async def test_reinstallation_replaces_the_token(
     transactions: Transactions,
 ) -> None:
     await store(transactions).async_save(installation(token="xoxb-first"))
@@ -142,7 +142,7 @@ async def test_who_installs_again_has_one_installation_and_the_newer_token(
             assert sorted(teams) == [ACME, OTHER]
 
 
-async def test_what_is_removed_is_gone_for_that_workspace_alone_and_its_omni_stays(
+async def test_removal_affects_one_workspace(
     transactions: Transactions,
 ) -> None:
     known = installations(transactions)
@@ -161,7 +161,7 @@ async def test_what_is_removed_is_gone_for_that_workspace_alone_and_its_omni_sta
     assert [one.team for one in await known.known()] == [OTHER]
 
 
-async def test_another_omni_takes_the_place_of_the_first(transactions: Transactions) -> None:
+async def test_new_omni_replaces_the_old(transactions: Transactions) -> None:
     known = installations(transactions)
     await store(transactions).async_save(installation())
     await known.set_omni(ACME, OWN)
@@ -183,7 +183,7 @@ async def test_keys_change_without_anything_being_lost(transactions: Transaction
     assert list(await installations(transactions, NEW_KEY).list()) == list(before)
 
 
-async def test_a_state_opens_one_door_once_however_many_come_with_it(database: Opened) -> None:
+async def test_oauth_state_works_once(database: Opened) -> None:
     transactions = await database.process()
     states = StateStore(transactions)
     state = await states.async_issue()
@@ -193,9 +193,7 @@ async def test_a_state_opens_one_door_once_however_many_come_with_it(database: O
     assert not await states.async_consume("never issued")
 
 
-async def test_a_state_ends_with_its_time_and_is_thrown_away(
-    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_oauth_state_expires(transactions: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installations_module, "BEGUN_FOR_SECONDS", -1)
     late = await StateStore(transactions).async_issue()
     assert not await StateStore(transactions).async_consume(late)
@@ -206,7 +204,7 @@ async def test_a_state_ends_with_its_time_and_is_thrown_away(
     assert left == [good]
 
 
-def test_our_tables_have_every_column_that_slack_sdk_writes() -> None:
+def test_tables_have_all_sdk_columns() -> None:
     theirs = MetaData()
     sdk = AsyncSQLAlchemyInstallationStore
     for ours, built in (
@@ -218,7 +216,7 @@ def test_our_tables_have_every_column_that_slack_sdk_writes() -> None:
         assert {c.name for c in ours.c if not c.nullable} >= {c.name for c in built.c if not c.nullable}
 
 
-def test_a_key_that_is_none_is_refused_and_a_strange_one_opens_nothing() -> None:
+def test_wrong_encryption_key_decrypts_nothing() -> None:
     for wrong in ("", " , ", "secret", OLD_KEY[:-4], f"{OLD_KEY},secret"):
         with pytest.raises(ValueError, match="key"):
             EncryptionKeys(wrong)

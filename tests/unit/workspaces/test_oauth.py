@@ -164,18 +164,18 @@ async def refused(browser: Browser, url: str, status: int, saying: str) -> Answe
     return answer
 
 
-async def test_another_state_than_the_one_that_was_issued_is_refused(browser: Browser) -> None:
+async def test_unknown_oauth_state_is_refused(browser: Browser) -> None:
     back = browser.allowed(await browser.begin())
     forged = back.replace(back.split("state=")[1], "550e8400-e29b-41d4-a716-446655440000")
-    await refused(browser, forged, 400, "not begun here")
+    await refused(browser, forged, 400, "Not started in this browser")
     browser.cookies[COOKIE] = "550e8400-e29b-41d4-a716-446655440000"
-    await refused(browser, forged, 401, "used up")
+    await refused(browser, forged, 401, "has expired")
 
 
-async def test_a_link_that_somebody_else_has_begun_installs_nothing(browser: Browser) -> None:
+async def test_link_from_another_browser_is_refused(browser: Browser) -> None:
     back = browser.allowed(await browser.begin())
     browser.cookies.clear()
-    await refused(browser, back, 400, "not begun here")
+    await refused(browser, back, 400, "Not started in this browser")
 
 
 async def test_a_link_installs_once(browser: Browser) -> None:
@@ -185,44 +185,44 @@ async def test_a_link_installs_once(browser: Browser) -> None:
     first = await browser.token()
     browser.cookies = cookies
     again = await browser.get(back)
-    assert (again.status, "used up" in again.text) == (401, True)
+    assert (again.status, "has expired" in again.text) == (401, True)
     assert await browser.token() == first
     assert len(browser.told) == 1
 
 
-async def test_who_declines_is_told_that_nothing_was_installed(browser: Browser) -> None:
+async def test_declined_installation_has_a_page(browser: Browser) -> None:
     page = await browser.begin()
     query = {name: value[0] for name, value in parse_qs(urlsplit(page).query).items()}
-    await refused(browser, browser.slack.oauth.decline(query), 200, "You have declined")
+    await refused(browser, browser.slack.oauth.decline(query), 200, "You declined")
 
 
 async def test_a_code_that_has_expired_is_refused(browser: Browser, clock: Clock) -> None:
     back = browser.allowed(await browser.begin())
     clock.now += 601
-    await refused(browser, back, 401, "did not take the code")
+    await refused(browser, back, 401, "did not accept the code")
 
 
-async def test_a_code_that_slack_has_not_issued_is_refused(browser: Browser) -> None:
+async def test_unknown_code_is_refused(browser: Browser) -> None:
     back = browser.allowed(await browser.begin())
     state = parse_qs(urlsplit(back).query)["state"][0]
     other = f"{browser.own}{REDIRECT_PATH}?{urlencode({'code': 'made-up', 'state': state})}"
-    await refused(browser, other, 401, "did not take the code")
+    await refused(browser, other, 401, "did not accept the code")
 
 
-async def test_what_comes_without_a_code_is_refused(browser: Browser) -> None:
+async def test_missing_code_is_refused(browser: Browser) -> None:
     back = browser.allowed(await browser.begin())
     state = parse_qs(urlsplit(back).query)["state"][0]
-    await refused(browser, f"{browser.own}{REDIRECT_PATH}?state={state}", 400, "without a code")
-    await refused(browser, browser.own + REDIRECT_PATH, 400, "not begun here")
+    await refused(browser, f"{browser.own}{REDIRECT_PATH}?state={state}", 400, "Slack sent no code")
+    await refused(browser, browser.own + REDIRECT_PATH, 400, "Not started in this browser")
 
 
-async def test_an_installation_for_a_whole_organisation_is_refused_in_words(browser: Browser) -> None:
+async def test_organization_wide_installation_is_refused(browser: Browser) -> None:
     back = browser.allowed(await browser.begin(), org_wide=True)
     await refused(browser, back, 403, "one workspace at a time")
 
 
 @pytest.mark.parametrize("fault", [HTML_500, RESET_BEFORE], ids=["500", "cut off"])
-async def test_when_slack_does_not_answer_that_is_said(browser: Browser, fault: Fault) -> None:
+async def test_silent_slack_has_a_page(browser: Browser, fault: Fault) -> None:
     back = browser.allowed(await browser.begin())
     browser.slack.faults.plan(fault, on="oauth.v2.access")
     answer = await browser.get(back)
@@ -230,35 +230,35 @@ async def test_when_slack_does_not_answer_that_is_said(browser: Browser, fault: 
     assert await browser.token() is None
 
 
-async def test_nothing_of_what_a_browser_sends_is_repeated_on_a_page(browser: Browser) -> None:
+async def test_pages_repeat_no_input(browser: Browser) -> None:
     hostile = urlencode({"error": "<script>alert(1)</script>", "state": '"><b>'})
     answer = await refused(browser, f"{browser.own}{REDIRECT_PATH}?{hostile}", 400, "Not installed")
     assert "script" not in answer.text and "<b>" not in answer.text
 
 
-async def test_before_the_bot_has_started_the_pages_say_so(browser: Browser) -> None:
+async def test_starting_bot_has_a_page(browser: Browser) -> None:
     browser.pages.close()
     for path in (INSTALL_PATH, REDIRECT_PATH):
         answer = await browser.get(browser.own + path)
-        assert (answer.status, "just starting" in answer.text) == (503, True)
+        assert (answer.status, "is starting" in answer.text) == (503, True)
 
 
-async def test_no_code_and_no_secret_is_in_the_log(
+async def test_codes_and_secrets_are_not_logged(
     browser: Browser, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     back = browser.allowed(await browser.begin())
     code = parse_qs(urlsplit(back).query)["code"][0]
     browser.slack.oauth.app.client_secret = "another"
-    await refused(browser, back, 401, "did not take the code")
+    await refused(browser, back, 401, "did not accept the code")
     said = caplog.text + "".join(capsys.readouterr())
     assert code not in said and browser.slack.oauth.app.client_secret not in said
 
 
-def test_a_workspace_without_an_omni_is_told_what_is_missing() -> None:
+def test_workspace_without_omni_gets_instructions() -> None:
     page = success(TeamId("T0NEW"), "<i>New</i>", has_omni=False)
     assert "python -m bot workspace add T0NEW" in page.text
     assert "&lt;i&gt;New&lt;/i&gt;" in page.html(INSTALL_PATH) and "<i>" not in page.html(INSTALL_PATH)
 
 
-def test_a_reason_that_nobody_knows_has_a_page_too() -> None:
+def test_unknown_reason_has_a_page() -> None:
     assert failure("team_not_allowed").title == "Not installed"

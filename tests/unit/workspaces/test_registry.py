@@ -84,9 +84,7 @@ async def workspaces(world: World) -> AsyncIterator[Workspaces]:
     await workspaces.stop()
 
 
-async def test_a_look_opens_what_the_source_knows_and_a_second_one_changes_nothing(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_refresh_is_idempotent(world: World, workspaces: Workspaces) -> None:
     world.known.append(credentials(OTHER))
     await workspaces.refresh()
     await workspaces.refresh()
@@ -94,7 +92,7 @@ async def test_a_look_opens_what_the_source_knows_and_a_second_one_changes_nothi
     assert [workspace.credentials.team for workspace in workspaces.running] == [ACME, OTHER]
 
 
-async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces: Workspaces) -> None:
+async def test_running_team_needs_no_refresh(world: World, workspaces: Workspaces) -> None:
     await workspaces.refresh()
     found = await workspaces.of(ACME)
     assert found is not None and found.credentials == credentials(ACME)
@@ -102,18 +100,14 @@ async def test_a_team_that_runs_is_found_without_a_look(world: World, workspaces
     assert world.looks == 1
 
 
-async def test_where_there_is_but_one_workspace_every_payload_is_for_it(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_single_workspace_gets_every_payload(world: World, workspaces: Workspaces) -> None:
     await workspaces.refresh()
     for team in (ACME, OTHER, TeamId("")):
         assert await workspaces.only_app(team) == cast(Any, f"app of {ACME}")
     assert world.looks == 1
 
 
-async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_broke(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_failed_single_workspace_is_restarted(world: World, workspaces: Workspaces) -> None:
     world.breaks[ACME] = ZeroDivisionError()
     await workspaces.refresh()
     await asyncio.sleep(FRESH_SECONDS)
@@ -121,9 +115,7 @@ async def test_the_only_workspace_is_opened_anew_for_the_next_payload_when_it_br
     assert await workspaces.only_app(OTHER) == cast(Any, f"app of {ACME}")
 
 
-async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked_for(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_new_team_is_started_on_request(world: World, workspaces: Workspaces) -> None:
     await workspaces.refresh()
     await asyncio.sleep(FRESH_SECONDS)
     world.known.append(credentials(OTHER))
@@ -134,9 +126,7 @@ async def test_a_team_that_was_installed_a_moment_ago_is_opened_when_it_is_asked
     assert world.looks == 2
 
 
-async def test_a_team_that_nobody_knows_is_none_and_costs_one_look_a_second_at_most(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_unknown_team_costs_one_refresh_per_second(world: World, workspaces: Workspaces) -> None:
     for _ in range(100):
         assert await workspaces.of(TeamId("T0STRANGER")) is None
         assert await workspaces.app_of(TeamId("T0STRANGER")) is None
@@ -144,9 +134,7 @@ async def test_a_team_that_nobody_knows_is_none_and_costs_one_look_a_second_at_m
     assert world.looks <= 6
 
 
-async def test_whether_a_team_is_known_can_not_be_told_while_the_source_is_away(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_unavailable_source_is_raised(world: World, workspaces: Workspaces) -> None:
     world.error = StoreUnavailable("away")
     with pytest.raises(StoreUnavailable):
         await workspaces.of(ACME)
@@ -154,9 +142,7 @@ async def test_whether_a_team_is_known_can_not_be_told_while_the_source_is_away(
     assert await workspaces.of(ACME) is not None
 
 
-async def test_a_workspace_that_is_closed_has_ended_when_that_returns(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_close_waits_for_the_end(world: World, workspaces: Workspaces) -> None:
     world.known.append(credentials(OTHER))
     world.ends_in_seconds = 3.0
     await workspaces.refresh()
@@ -168,9 +154,7 @@ async def test_a_workspace_that_is_closed_has_ended_when_that_returns(
     await workspaces.close(ACME)
 
 
-async def test_every_minute_what_the_source_no_longer_knows_is_closed_and_what_is_new_opened(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_workspaces_are_refreshed_every_minute(world: World, workspaces: Workspaces) -> None:
     await workspaces.refresh()
     looking = asyncio.create_task(workspaces.run())
     world.known = [credentials(OTHER)]
@@ -181,7 +165,7 @@ async def test_every_minute_what_the_source_no_longer_knows_is_closed_and_what_i
     await end([looking])
 
 
-async def test_a_look_that_fails_leaves_all_as_it_is_and_is_made_again(
+async def test_failed_refresh_is_retried(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await workspaces.refresh()
@@ -196,9 +180,7 @@ async def test_a_look_that_fails_leaves_all_as_it_is_and_is_made_again(
     await end([looking])
 
 
-async def test_other_credentials_close_it_and_open_it_anew_never_both_at_once(
-    world: World, workspaces: Workspaces
-) -> None:
+async def test_changed_credentials_restart_the_workspace(world: World, workspaces: Workspaces) -> None:
     await workspaces.refresh()
     world.known = [credentials(ACME, "another key")]
     world.ends_in_seconds = 2.0
@@ -211,7 +193,7 @@ async def test_other_credentials_close_it_and_open_it_anew_never_both_at_once(
     assert world.said == [("opened", ACME), ("closed", ACME), ("opened", ACME)]
 
 
-async def test_a_workspace_that_breaks_is_opened_anew_by_the_next_look_and_the_others_go_on(
+async def test_failed_workspace_is_restarted_alone(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.known.append(credentials(OTHER))
@@ -224,7 +206,7 @@ async def test_a_workspace_that_breaks_is_opened_anew_by_the_next_look_and_the_o
     assert {workspace.credentials.team for workspace in workspaces.running} == {ACME, OTHER}
 
 
-async def test_one_that_can_not_be_built_keeps_no_other_from_running(
+async def test_unbuildable_workspace_does_not_block_others(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.known = [replace(credentials(ACME), bot_token="xoxb-\N{SNOWMAN}"), credentials(OTHER)]
@@ -235,7 +217,7 @@ async def test_one_that_can_not_be_built_keeps_no_other_from_running(
     assert "workspace failed" in said and "xoxb" not in said
 
 
-async def test_at_the_end_all_are_closed_at_the_same_time_and_none_is_opened_any_more(world: World) -> None:
+async def test_stop_closes_all_at_once(world: World) -> None:
     workspaces = Workspaces(world, world.build)
     world.known += [credentials(TeamId(f"T{number}")) for number in range(20)]
     world.ends_in_seconds = 4.0
@@ -250,17 +232,17 @@ async def test_at_the_end_all_are_closed_at_the_same_time_and_none_is_opened_any
     await workspaces.stop()
 
 
-class FakeGate:
-    """Remembers its share."""
+class FakeLimiter:
+    """Records its share."""
 
     def __init__(self, key: str, shares: dict[str, float]) -> None:
         self._key, self._shares = key, shares
 
-    def share(self, part: float) -> None:
+    def set_share(self, part: float) -> None:
         self._shares[self._key] = part
 
 
-async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_use_it(world: World) -> None:
+async def test_key_budget_is_shared_by_jobs(world: World) -> None:
     shares: dict[str, float] = {}
     jobs = {
         ACME: SimpleNamespace(jobs=1, in_all=4),
@@ -268,7 +250,7 @@ async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_
         TeamId("T0THIRD"): SimpleNamespace(jobs=0, in_all=3),
         TeamId("T0FOURTH"): SimpleNamespace(jobs=0, in_all=0),
     }
-    gates = {key: FakeGate(key, shares) for key in "ab"}
+    limiters = {key: FakeLimiter(key, shares) for key in "ab"}
 
     @asynccontextmanager
     async def build(known: Credentials) -> AsyncIterator[Workspace]:
@@ -277,9 +259,9 @@ async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_
 
         workspace = SimpleNamespace(
             credentials=known,
-            requests=gates[known.omni_api_token],
-            watches=SimpleNamespace(open_jobs=open_jobs),
-            parts=SimpleNamespace(follower=jobs[known.team]),
+            limiter=limiters[known.omni_api_token],
+            cards=SimpleNamespace(open_jobs=open_jobs),
+            components=SimpleNamespace(tracker=jobs[known.team]),
             run=lambda stop: stop.wait(),
         )
         yield cast(Workspace, workspace)
@@ -297,26 +279,26 @@ async def test_each_keys_requests_are_shared_by_the_jobs_of_all_workspaces_that_
     await workspaces.stop()
 
 
-async def test_where_one_of_several_has_thrown_the_bot_out_it_works_in_the_others() -> None:
+async def test_one_refused_token_is_not_fatal() -> None:
     boards = [SimpleNamespace(refused=None), SimpleNamespace(refused="account_inactive")]
     several = Workspaces(cast(Any, None), cast(Any, None))
     assert several.refused() is None, "installed nowhere yet, it is ready to be"
     for number, board in enumerate(boards):
-        running = SimpleNamespace(workspace=SimpleNamespace(board=board))
+        running = SimpleNamespace(workspace=SimpleNamespace(messages=board))
         several._running[TeamId(f"T{number}")] = cast(Any, running)
     assert several.refused() is None
     boards[0].refused = "token_revoked"
     assert several.refused() == "token_revoked"
 
 
-async def test_a_key_that_several_share_counts_once_in_the_figures() -> None:
+async def test_shared_key_counts_once() -> None:
     shared, own = object(), object()
 
     def workspace(requests: object) -> Any:
         async def reading(*, with_key: bool) -> tuple[object, bool]:
             return requests, with_key
 
-        return SimpleNamespace(workspace=SimpleNamespace(requests=requests, reading=reading))
+        return SimpleNamespace(workspace=SimpleNamespace(limiter=requests, gauges=reading))
 
     several = Workspaces(cast(Any, None), cast(Any, None))
     for number, requests in enumerate((shared, shared, own)):

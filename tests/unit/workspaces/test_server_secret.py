@@ -14,7 +14,7 @@ def url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-async def test_all_processes_know_the_same_secret_also_after_a_restart(url: str) -> None:
+async def test_all_processes_share_one_secret(url: str) -> None:
     async with opened(url) as database:
         processes = [await database.process() for _ in range(3)]
         known = await asyncio.gather(*(server_secret(process, "one") for process in processes))

@@ -44,43 +44,43 @@ def kept() -> Kept:
     return Kept()
 
 
-async def test_who_uninstalls_the_app_has_its_token_forgotten_and_its_follows_stopped(kept: Kept) -> None:
+async def test_uninstall_deletes_token_and_stops_workspace(kept: Kept) -> None:
     await kept.leaving.uninstalled(BODY)
     assert (kept.installed, kept.running) == (set(), set())
 
 
-async def test_a_revoked_token_of_the_bot_is_forgotten(kept: Kept) -> None:
+async def test_revoked_bot_token_is_deleted(kept: Kept) -> None:
     await kept.leaving.revoked(BODY, {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": ["U0OMNI"]}})
     assert (kept.installed, kept.running) == (set(), set())
 
 
 @pytest.mark.parametrize("tokens", [{"oauth": ["U0ADA"]}, {"oauth": ["U0ADA"], "bot": []}, {}, None])
-async def test_the_revoked_token_of_a_person_changes_nothing(kept: Kept, tokens: object) -> None:
+async def test_revoked_user_token_changes_nothing(kept: Kept, tokens: object) -> None:
     await kept.leaving.revoked(BODY, {"type": "tokens_revoked", "tokens": tokens})
     assert (kept.installed, kept.running) == ({ACME}, {ACME})
 
 
-async def test_both_events_in_either_order_do_it_once(kept: Kept) -> None:
+async def test_both_uninstall_events_act_once(kept: Kept) -> None:
     await kept.leaving.revoked(BODY, {"tokens": {"bot": ["U0OMNI"]}})
     await kept.leaving.uninstalled(BODY)
     assert (kept.installed, kept.running) == (set(), set())
 
 
-async def test_an_event_that_comes_after_a_new_installation_does_not_remove_that(kept: Kept) -> None:
+async def test_late_event_keeps_new_installation(kept: Kept) -> None:
     kept.good = {ACME}
     await kept.leaving.uninstalled(BODY)
     assert (kept.installed, kept.running) == ({ACME}, {ACME})
 
 
 @pytest.mark.looptime
-async def test_it_is_done_when_the_database_is_back(kept: Kept) -> None:
+async def test_removal_waits_for_the_database(kept: Kept) -> None:
     kept.down = 2
     await kept.leaving.uninstalled(BODY)
     assert (kept.installed, kept.running) == (set(), set())
 
 
 @pytest.mark.looptime
-async def test_follows_stop_even_if_the_database_does_not_come_back(kept: Kept) -> None:
+async def test_workspace_stops_without_database(kept: Kept) -> None:
     kept.down = 99
     await kept.leaving.uninstalled(BODY)
     assert kept.running == set()

@@ -20,11 +20,11 @@ class Parts:
         self.takes_seconds: dict[str, float] = {}
         self.breaks = asyncio.Event()
         self.loses_cancellation = ""
-        self.drawing = SimpleNamespace(run=lambda: self.runs("drawing"))
-        self.errands = SimpleNamespace(drain=lambda: self.ends("requests"))
-        self.submitting = SimpleNamespace(end=lambda: self.ends("submitting"))
+        self.updater = SimpleNamespace(run=lambda: self.runs("drawing"))
+        self.interactions = SimpleNamespace(drain=lambda: self.ends("requests"))
+        self.submitter = SimpleNamespace(stop=lambda: self.ends("submitting"))
         self.runner = SimpleNamespace(stop=lambda: self.ends("follows"))
-        self.posting = SimpleNamespace(steps=SimpleNamespace(settle=lambda: self.ends("posts")))
+        self.poster = SimpleNamespace(tasks=SimpleNamespace(drain=lambda: self.ends("posts")))
 
     async def runs(self, what: str) -> None:
         try:
@@ -50,7 +50,7 @@ class Parts:
         return Workspace(unused, unused, cast(Any, self), unused, unused, unused, unused, upkeep)
 
 
-async def test_it_runs_until_it_is_told_to_stop_and_ends_what_is_new_before_what_is_under_way() -> None:
+async def test_shutdown_ends_requests_first() -> None:
     parts, stop = Parts(), asyncio.Event()
     running = asyncio.create_task(parts.workspace().run(stop))
     await asyncio.sleep(100.0)
@@ -60,7 +60,7 @@ async def test_it_runs_until_it_is_told_to_stop_and_ends_what_is_new_before_what
     assert parts.ended == ["requests", "submitting", "upkeep", "follows", "posts", "drawing"]
 
 
-async def test_a_lost_cancellation_does_not_hold_up_the_end() -> None:
+async def test_lost_cancellation_does_not_block_shutdown() -> None:
     parts, stop = Parts(), asyncio.Event()
     parts.loses_cancellation = "upkeep"
     stop.set()
@@ -69,7 +69,7 @@ async def test_a_lost_cancellation_does_not_hold_up_the_end() -> None:
     assert "upkeep" in parts.ended
 
 
-async def test_what_takes_too_long_at_the_end_is_left_unfinished(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_slow_shutdown_is_left_unfinished(capsys: pytest.CaptureFixture[str]) -> None:
     parts, stop = Parts(), asyncio.Event()
     parts.takes_seconds = {"requests": 60.0, "posts": 60.0}
     stop.set()
@@ -80,7 +80,7 @@ async def test_what_takes_too_long_at_the_end_is_left_unfinished(capsys: pytest.
     assert capsys.readouterr().out.count("left unfinished") == 2
 
 
-async def test_when_a_part_breaks_the_follows_end_too_before_anybody_opens_it_anew() -> None:
+async def test_failure_stops_the_trackers() -> None:
     parts = Parts()
     running = asyncio.create_task(parts.workspace().run(asyncio.Event()))
     await asyncio.sleep(1.0)
