@@ -50,7 +50,7 @@ async def test_failed_dm_loses_no_card(world: World, fault: Fault) -> None:
     async with world.bot():
         await world.type(job, channel=world.slack.workspace.channel("leadership").id)
         await world.card("Thinking", channel=world.slack.dm(world.ada))
-        await world.told(world.ada, "direct messages")
+        await world.told(world.ada, "your DMs")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ async def test_card_goes_to_dm_without_membership(world: World) -> None:
         channel = world.slack.workspace.channel(place).id
         async with world.bot():
             await world.type(job, channel=channel)
-            line = await world.told(world.ada, "direct messages")
+            line = await world.told(world.ada, "your DMs")
             await world.card("Omni is working on it", channel=world.slack.dm(world.ada))
 
         assert "/invite" in line
