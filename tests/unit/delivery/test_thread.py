@@ -79,7 +79,7 @@ async def delivered(stage: Stage, seconds: float = 60.0) -> None:
         await asyncio.sleep(seconds)
 
 
-async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_the_watch_is_closed() -> None:
+async def test_long_answer_continues_in_thread() -> None:
     stage, board = an_answer()
     await delivered(stage)
     assert is_whole(stage)
@@ -89,14 +89,14 @@ async def test_a_tall_answer_goes_on_in_the_thread_in_order_and_the_watch_is_clo
     assert stage.all_closed()
 
 
-async def test_an_answer_that_the_card_holds_leaves_the_thread_alone() -> None:
+async def test_short_answer_posts_no_replies() -> None:
     stage, board = an_answer("Short.")
     await delivered(stage)
     assert board.replies() == [] and board.uploaded == []
     assert set(stage.watches.writes) == {"claim", "mark_post_started", "mark_posted", "close"}
 
 
-async def test_who_has_waited_is_told_before_the_answer_goes_on() -> None:
+async def test_completion_reply_precedes_rest_of_answer() -> None:
     stage, _ = a_stage(a_watch())
     async with stage.bot():
         await asyncio.sleep(40)
@@ -107,7 +107,7 @@ async def test_who_has_waited_is_told_before_the_answer_goes_on() -> None:
     assert len(rest) == PIECES and is_whole(stage)
 
 
-async def test_an_answer_that_was_quick_is_not_announced_later_when_its_thread_takes_long() -> None:
+async def test_quick_answer_gets_no_late_completion_reply() -> None:
     stage, _ = an_answer("Short.")
     stage.omni.chart_seconds = 60.0
     async with stage.bot() as runner:
@@ -120,7 +120,7 @@ async def test_an_answer_that_was_quick_is_not_announced_later_when_its_thread_t
     assert stage.all_closed()
 
 
-async def test_an_answer_that_took_long_is_announced_after_a_crash_too() -> None:
+async def test_slow_answer_notifies_after_crash() -> None:
     stage, board = a_stage(a_watch())
     async with stage.bot():
         await asyncio.sleep(40)
@@ -134,7 +134,7 @@ async def test_an_answer_that_took_long_is_announced_after_a_crash_too() -> None
     assert notice.startswith(f"<@{ADA}>")
 
 
-async def test_cards_and_replies_take_turns_of_one_second_in_a_place() -> None:
+async def test_posts_keep_one_second_per_channel() -> None:
     stage, board = an_answer(TALLEST)
     await delivered(stage)
     times = board.times("post")
@@ -144,9 +144,7 @@ async def test_cards_and_replies_take_turns_of_one_second_in_a_place() -> None:
 
 @pytest.mark.parametrize("unanswered", range(PIECES))
 @pytest.mark.parametrize("takes_effect", [True, False], ids=["arrived", "lost"])
-async def test_a_reply_that_is_not_answered_is_looked_for_and_comes_once_in_its_order(
-    unanswered: int, takes_effect: bool
-) -> None:
+async def test_unanswered_reply_is_posted_once_in_order(unanswered: int, takes_effect: bool) -> None:
     stage, board = an_answer()
     post, calls = board.post, 0
 
@@ -166,7 +164,7 @@ async def test_a_reply_that_is_not_answered_is_looked_for_and_comes_once_in_its_
 
 
 @pytest.mark.parametrize("after_steps", [*range(0, 60, 4), *range(60, 400, 20)])
-async def test_a_restart_at_any_step_leaves_each_reply_once_and_in_order(after_steps: int) -> None:
+async def test_restart_at_any_step_repeats_no_reply(after_steps: int) -> None:
     stage, board = an_answer(TALLEST)
     stage.omni.image = PNG
     async with stage.bot():
@@ -182,7 +180,7 @@ async def test_a_restart_at_any_step_leaves_each_reply_once_and_in_order(after_s
 
 
 @pytest.mark.parametrize("after_seconds", [0.5, 1.5, 2.5, 3.0, 3.5, 4.5, 6.0])
-async def test_a_restart_while_the_replies_come_second_by_second_leaves_each_once(
+async def test_restart_at_any_second_repeats_no_reply(
     after_seconds: float,
 ) -> None:
     stage, board = an_answer(TALLEST)
@@ -194,7 +192,7 @@ async def test_a_restart_while_the_replies_come_second_by_second_leaves_each_onc
 
 
 @pytest.mark.parametrize("after_steps", range(0, 80, 4))
-async def test_a_second_process_at_any_step_leaves_each_reply_once(after_steps: int) -> None:
+async def test_second_process_repeats_no_reply(after_steps: int) -> None:
     stage, board = an_answer(TALLEST)
     stage.omni.image = PNG
     async with stage.bot():
@@ -206,7 +204,7 @@ async def test_a_second_process_at_any_step_leaves_each_reply_once(after_steps: 
 
 
 @pytest.mark.parametrize("paused_after_seconds", [0.5, 1.5, 2.5, 3.5, 5.5])
-async def test_a_process_that_wakes_after_the_end_posts_nothing_more(paused_after_seconds: float) -> None:
+async def test_process_resumed_after_end_posts_nothing(paused_after_seconds: float) -> None:
     stage = Processes(a_job(JobState.COMPLETE, answer=TALLEST), a_watch())
     stage.omni.image = PNG
     async with stage.one_that_can_be_paused() as paused:
@@ -220,7 +218,7 @@ async def test_a_process_that_wakes_after_the_end_posts_nothing_more(paused_afte
     assert stage.all_closed()
 
 
-async def test_after_a_restart_pieces_that_were_posted_stay_and_only_those_that_lack_are_added() -> None:
+async def test_restart_adds_only_missing_replies() -> None:
     stage, board = an_answer(tall(2))
     async with stage.bot():
         while len(board.replies()) < 2:
@@ -235,7 +233,7 @@ async def test_after_a_restart_pieces_that_were_posted_stay_and_only_those_that_
         stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
 
-async def test_a_reply_that_slack_refuses_comes_in_a_plainer_form_at_once() -> None:
+async def test_refused_reply_falls_back_at_once() -> None:
     stage, board = an_answer()
     post = board.post
 
@@ -255,7 +253,7 @@ async def test_a_reply_that_slack_refuses_comes_in_a_plainer_form_at_once() -> N
     assert times[-1] - times[0] <= len(times), "no wait but a place's second between two messages"
 
 
-async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
+async def test_unsearchable_reply_is_repeated_at_most_once() -> None:
     stage, board = an_answer()
     board.shows_history = False
     await delivered(stage)
@@ -265,9 +263,7 @@ async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most
     assert stage.all_closed()
 
 
-async def test_without_the_history_a_reply_that_a_dead_process_left_behind_is_not_repeated_out_of_order() -> (
-    None
-):
+async def test_unsearchable_skipped_reply_is_not_repeated() -> None:
     stage, board = an_answer()
     board.shows_history = False
     await delivered(stage)
@@ -285,7 +281,7 @@ def forget_whether_it_arrived(stage: Stage, number: int) -> None:
     stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
 
-async def test_without_the_history_an_unanswered_reply_is_not_repeated_and_the_next_ones_come() -> None:
+async def test_unsearchable_unanswered_reply_delays_no_other() -> None:
     stage, board = an_answer()
     board.shows_history = False
     async with stage.bot():
@@ -297,7 +293,7 @@ async def test_without_the_history_an_unanswered_reply_is_not_repeated_and_the_n
     assert stage.all_closed()
 
 
-async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_once_more() -> None:
+async def test_unsearchable_reply_stays_unrepeated_on_retry() -> None:
     stage, board = an_answer()
     board.shows_history = False
     async with stage.bot() as runner:
@@ -313,9 +309,7 @@ async def test_without_the_history_nor_is_it_repeated_when_its_card_is_seen_to_o
     assert stage.all_closed()
 
 
-async def test_without_the_history_nor_is_it_repeated_when_the_database_was_away_as_it_went_unanswered() -> (
-    None
-):
+async def test_unsearchable_reply_stays_unrepeated_after_outage() -> None:
     stage, board = an_answer()
     board.shows_history = False
     post = board.post
@@ -342,7 +336,7 @@ async def test_without_the_history_nor_is_it_repeated_when_the_database_was_away
     assert stage.all_closed()
 
 
-async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_answer() -> None:
+async def test_card_deleted_meanwhile_is_posted_anew() -> None:
     stage, board = an_answer()
     post = board.post
 
@@ -360,7 +354,7 @@ async def test_a_card_deleted_while_its_thread_fills_comes_back_with_all_of_the_
     assert stage.all_closed()
 
 
-async def test_a_card_asked_for_anew_while_its_thread_fills_gets_a_thread_of_its_own() -> None:
+async def test_card_posted_anew_gets_own_thread() -> None:
     """The deleted card's thread may take replies still; the chore of the old card must not fill the new one's."""
     stage, board = an_answer(tall(5))
     async with stage.bot() as runner:
@@ -380,7 +374,7 @@ async def test_a_card_asked_for_anew_while_its_thread_fills_gets_a_thread_of_its
     assert stage.all_closed()
 
 
-async def test_where_the_thread_is_closed_to_the_bot_the_whole_answer_goes_to_direct_messages() -> None:
+async def test_closed_thread_moves_answer_to_direct_messages() -> None:
     stage, board = an_answer()
     board.plan("permalink", NotAllowedHere("not_in_channel"))
     async with stage.bot():
@@ -392,7 +386,7 @@ async def test_where_the_thread_is_closed_to_the_bot_the_whole_answer_goes_to_di
     assert stage.all_closed()
 
 
-async def test_a_database_that_is_away_for_a_while_delays_the_replies_and_loses_none() -> None:
+async def test_database_outage_loses_no_reply() -> None:
     stage, board = an_answer()
     async with stage.bot():
         while len(board.replies()) < 2:
@@ -405,9 +399,7 @@ async def test_a_database_that_is_away_for_a_while_delays_the_replies_and_loses_
     assert stage.all_closed()
 
 
-async def test_when_everybody_has_left_since_the_card_became_the_answer_its_thread_is_filled_all_the_same() -> (
-    None
-):
+async def test_thread_is_completed_without_followers() -> None:
     stage, board = an_answer()
     stage.omni.image = PNG
     await delivered(stage, 1.5)
@@ -420,7 +412,7 @@ async def test_when_everybody_has_left_since_the_card_became_the_answer_its_thre
     assert stage.all_closed()
 
 
-async def test_a_job_that_omni_forgets_in_the_middle_leaves_the_thread_as_it_is() -> None:
+async def test_job_lost_meanwhile_leaves_thread_as_it_is() -> None:
     stage, board = an_answer()
     await delivered(stage, 1.5)
     there = len(board.replies())
@@ -430,7 +422,7 @@ async def test_a_job_that_omni_forgets_in_the_middle_leaves_the_thread_as_it_is(
     assert not stage.all_closed()
 
 
-async def test_what_five_replies_do_not_hold_follows_them_as_a_file() -> None:
+async def test_answer_beyond_five_replies_is_uploaded() -> None:
     stage, board = an_answer(TALLEST)
     await delivered(stage)
     assert len(board.replies()) == 5
@@ -459,7 +451,7 @@ def is_led_to_omni(stage: Stage) -> bool:
     ],
     ids=lambda refusal: refusal.code,
 )
-async def test_where_the_file_is_not_taken_or_nobody_can_tell_one_line_leads_to_omni(
+async def test_missing_file_is_replaced_by_link(
     refusal: SlackError,
 ) -> None:
     stage, board = an_answer(TALLEST)
@@ -487,7 +479,7 @@ async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
     [SlackUnreachable("no_connection"), SlackBusy("ratelimited", 30.0), TokenRefused("token_revoked")],
     ids=lambda trouble: trouble.code,
 )
-async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: SlackError) -> None:
+async def test_failed_upload_is_repeated(trouble: SlackError) -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", trouble)
     await delivered(stage, 90)
@@ -496,7 +488,7 @@ async def test_an_upload_that_certainly_came_to_nothing_is_made_again(trouble: S
     assert stage.all_closed()
 
 
-async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file() -> None:
+async def test_restart_between_uploads_keeps_file() -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", *[SlackUnreachable("no_connection")] * 5)
     async with stage.bot():
@@ -507,7 +499,7 @@ async def test_a_restart_between_two_tries_of_an_upload_does_not_cost_the_file()
     assert len(stage.told()) == 5
 
 
-async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line() -> None:
+async def test_file_refused_for_minutes_becomes_link() -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", *[SlackUnreachable("no_connection")] * 100)
     await delivered(stage, UPLOADED_WITHIN_SECONDS + 120)
@@ -516,7 +508,7 @@ async def test_a_file_that_slack_does_not_take_for_minutes_gives_way_to_the_line
     assert stage.all_closed()
 
 
-async def test_processes_that_take_a_file_over_from_each_other_do_not_try_it_for_ever() -> None:
+async def test_upload_deadline_is_shared_by_processes() -> None:
     stage, board = an_answer(TALLEST)
     board.plan("upload", *[SlackUnreachable("no_connection")] * 1_000)
     for _ in range(6):
@@ -532,7 +524,7 @@ async def a_process_died_over_the_file(stage: Stage) -> None:
     stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
 
 
-async def test_a_file_that_a_process_died_over_is_not_repeated_and_the_line_comes_once() -> None:
+async def test_file_of_dead_process_becomes_link() -> None:
     stage, board = an_answer(TALLEST)
     await a_process_died_over_the_file(stage)
     for _ in range(3):
@@ -542,7 +534,7 @@ async def test_a_file_that_a_process_died_over_is_not_repeated_and_the_line_come
     assert stage.all_closed()
 
 
-async def test_a_file_that_a_former_process_is_still_at_is_waited_for() -> None:
+async def test_upload_of_other_process_is_awaited() -> None:
     stage, _ = an_answer(TALLEST)
     await a_process_died_over_the_file(stage)
     async with stage.bot():
@@ -563,7 +555,7 @@ class SlowUploads(OddBoard):
         await super().upload(channel, upload, thread=thread)
 
 
-async def test_a_stop_in_the_middle_of_an_upload_lets_it_end() -> None:
+async def test_shutdown_lets_upload_finish() -> None:
     stage, _ = an_answer(TALLEST)
     stage.board = board = SlowUploads()
     async with stage.bot():
@@ -585,7 +577,7 @@ async def test_cut_answer_is_led_to_omni_once(stopped_after_seconds: float) -> N
     assert stage.all_closed()
 
 
-async def test_a_chart_comes_last_with_words_for_those_who_can_not_see_it() -> None:
+async def test_chart_comes_last_with_alt_text() -> None:
     stage, board = an_answer(TALLEST, topic="Orders <!here>", prompt="Top products?\u202e <!channel>")
     stage.omni.image = PNG
     await delivered(stage)
@@ -618,7 +610,7 @@ async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.Monkey
     assert stage.all_closed()
 
 
-async def test_omni_is_asked_for_a_chart_once_whatever_the_number_of_places() -> None:
+async def test_chart_is_fetched_once_for_all_cards() -> None:
     places = [ChannelRef(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
     stage = Stage(
         a_job(JobState.COMPLETE, answer="Short."),
@@ -632,7 +624,7 @@ async def test_omni_is_asked_for_a_chart_once_whatever_the_number_of_places() ->
     assert stage.all_closed()
 
 
-async def test_a_chart_is_asked_for_after_the_card_shows_the_answer_and_below_every_poll() -> None:
+async def test_chart_is_fetched_after_answer_below_polls() -> None:
     stage, board = a_stage(a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -644,7 +636,7 @@ async def test_a_chart_is_asked_for_after_the_card_shows_the_answer_and_below_ev
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
-async def test_a_job_that_was_not_answered_has_no_chart(state: JobState) -> None:
+async def test_job_without_answer_has_no_chart(state: JobState) -> None:
     stage, _ = a_stage(a_watch())
     stage.omni.image = PNG
     stage.says(state)
@@ -652,7 +644,7 @@ async def test_a_job_that_was_not_answered_has_no_chart(state: JobState) -> None
     assert stage.omni.charts_asked == []
 
 
-async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
+async def test_tried_chart_is_not_fetched_again() -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = PNG
     board.plan("upload", OutcomeUnknown("TimeoutError"))
@@ -672,7 +664,7 @@ async def test_a_chart_that_was_tried_is_not_asked_for_again() -> None:
     [NotAllowedHere("not_in_channel"), ScopeMissing("missing_scope"), MessageGone("x"), OutcomeUnknown("x")],
     ids=lambda refusal: type(refusal).__name__,
 )
-async def test_a_chart_that_slack_does_not_take_is_quietly_left_out(refusal: SlackError) -> None:
+async def test_chart_refused_by_slack_is_left_out(refusal: SlackError) -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = PNG
     board.plan("upload", refusal)
@@ -690,7 +682,7 @@ async def test_no_chart_is_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("502")])
-async def test_a_chart_that_omni_does_not_give_at_first_is_asked_for_again(trouble: OmniError) -> None:
+async def test_failed_chart_fetch_is_repeated(trouble: OmniError) -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = trouble
     async with stage.bot():
@@ -701,7 +693,7 @@ async def test_a_chart_that_omni_does_not_give_at_first_is_asked_for_again(troub
     assert stage.all_closed()
 
 
-async def test_a_chart_that_omni_never_gives_is_done_without() -> None:
+async def test_unavailable_chart_is_left_out() -> None:
     stage, _ = an_answer(TALL)
     stage.omni.image = OmniUnreachable("502")
     await delivered(stage)
@@ -710,7 +702,7 @@ async def test_a_chart_that_omni_never_gives_is_done_without() -> None:
     assert stage.all_closed()
 
 
-async def test_a_watch_is_not_held_open_by_a_chart_that_has_no_turn_for_minutes() -> None:
+async def test_waiting_chart_does_not_keep_card_open() -> None:
     stage, _ = an_answer(TALL)
     stage.omni.image = PNG
     stage.omni.chart_seconds = 10_000.0
@@ -721,7 +713,7 @@ async def test_a_watch_is_not_held_open_by_a_chart_that_has_no_turn_for_minutes(
         assert stage.all_closed()
 
 
-async def test_whoever_joins_while_a_chart_is_waited_for_has_it_too() -> None:
+async def test_card_added_meanwhile_gets_chart() -> None:
     stage, board = an_answer("Short.")
     stage.omni.image = PNG
     stage.omni.chart_seconds = 20.0
@@ -742,7 +734,7 @@ def still_running(name: str) -> Callable[[], list[str]]:
     return lambda: [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(name)]
 
 
-async def test_a_bot_that_stops_leaves_no_question_for_a_chart_behind() -> None:
+async def test_shutdown_cancels_chart_fetch() -> None:
     stage, _ = an_answer("Short.")
     stage.omni.chart_seconds = 10_000.0
     charts = still_running("chart")

@@ -29,7 +29,7 @@ from tests.support.tracking import FOREIGN, Stage
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_job_is_asked_about_until_it_ends_and_not_once_more() -> None:
+async def test_job_is_polled_until_it_ends() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(20)
@@ -42,7 +42,7 @@ async def test_a_job_is_asked_about_until_it_ends_and_not_once_more() -> None:
     assert "The answer." in stage.shown()[0]
 
 
-async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None:
+async def test_polls_are_two_seconds_apart() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(60)
@@ -51,7 +51,7 @@ async def test_no_job_is_asked_about_more_often_than_every_two_seconds() -> None
     assert len(times) > 15
 
 
-async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart() -> None:
+async def test_first_poll_is_interactive_unless_restarted() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -62,7 +62,7 @@ async def test_the_first_question_is_urgent_for_a_person_and_not_after_a_restart
     assert not any(urgent[1:])
 
 
-async def test_many_watches_of_one_job_are_one_stream_of_questions() -> None:
+async def test_cards_of_one_job_share_polls() -> None:
     places = [ChannelRef(TeamId("T0"), ChannelId(f"C{number}")) for number in range(50)]
     stage = Stage(a_job(), *(a_watch(f"watch{number}", place) for number, place in enumerate(places)))
     async with stage.bot():
@@ -71,7 +71,7 @@ async def test_many_watches_of_one_job_are_one_stream_of_questions() -> None:
     assert all(len(stage.board.top_level(place)) == 1 for place in places)
 
 
-async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
+async def test_unchanged_job_costs_no_edit_or_write() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -81,7 +81,7 @@ async def test_an_unchanged_job_costs_no_edit_and_no_write() -> None:
     assert stage.watches.writes == writes == ["claim", "mark_post_started", "mark_posted"]
 
 
-async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_later() -> None:
+async def test_slow_omni_delays_card_only_briefly() -> None:
     stage = Stage(a_job(), a_watch())
     stage.omni.delay_seconds = 8
     async with stage.bot():
@@ -91,7 +91,7 @@ async def test_when_omni_is_slow_a_card_is_posted_after_a_moment_and_filled_in_l
     assert "Omni is working on it" in stage.shown()[0]
 
 
-async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+async def test_unknown_job_is_reported_without_card() -> None:
     stage = Stage(JobNotFound("404"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
@@ -100,7 +100,7 @@ async def test_a_job_nobody_knows_is_told_to_whoever_waits_and_posted_nowhere() 
     assert stage.all_closed()
 
 
-async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> None:
+async def test_refused_key_is_reported_without_card() -> None:
     stage = Stage(KeyRefused("401"), a_watch())
     waiting = stage.expects(a_watch().id)
     async with stage.bot():
@@ -109,7 +109,7 @@ async def test_a_refused_key_is_told_to_whoever_waits_and_posted_nowhere() -> No
 
 
 @pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("500"), KeyRefused("401")])
-async def test_trouble_delays_a_follow_is_shown_once_it_lasts_and_ends_nothing(trouble: OmniError) -> None:
+async def test_lasting_trouble_is_shown_and_ends_nothing(trouble: OmniError) -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -131,7 +131,7 @@ async def test_failures_are_asked_about_less_and_less_often() -> None:
     assert len(stage.omni.asked) < 20
 
 
-async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
+async def test_one_404_of_seen_job_ends_nothing() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -149,7 +149,7 @@ async def test_one_404_of_a_job_that_was_seen_ends_nothing() -> None:
     assert len(stage.told()) == 1
 
 
-async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
+async def test_failure_notifies_once_despite_restarts() -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch())
     for _ in range(5):
         async with stage.bot() as runner:
@@ -160,7 +160,7 @@ async def test_a_failure_is_told_once_however_often_the_bot_restarts() -> None:
 
 
 @pytest.mark.parametrize("stop_after_seconds", [0.0, 0.001, 1.0, 2.0, 5.0, 11.0, 13.0])
-async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(
+async def test_restart_during_unanswered_reply_leaves_one(
     stop_after_seconds: float,
 ) -> None:
     stage = Stage(a_job(), a_watch())
@@ -177,7 +177,7 @@ async def test_a_restart_at_any_point_of_an_unanswered_reply_leaves_one_reply(
     assert stage.all_closed()
 
 
-async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most_once() -> None:
+async def test_unsearchable_reply_is_repeated_at_most_once() -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch())
     stage.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
     async with stage.bot():
@@ -190,7 +190,7 @@ async def test_without_the_history_a_reply_of_a_dead_process_is_repeated_at_most
     assert stage.all_closed()
 
 
-async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
+async def test_only_slow_answers_notify_followers() -> None:
     for seconds, replies in ((20, 0), (40, 1)):
         stage = Stage(a_job(), replace(a_watch(), requested_at=now(), followers=(ADA, GRACE)))
         async with stage.bot():
@@ -201,7 +201,7 @@ async def test_a_quick_answer_rings_nobody_and_a_slow_one_everybody() -> None:
         assert all(f"<@{ADA}> <@{GRACE}>" in text for text in stage.told())
 
 
-async def test_somebody_who_joins_at_the_last_moment_is_told_too() -> None:
+async def test_late_follower_is_notified() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -211,7 +211,7 @@ async def test_somebody_who_joins_at_the_last_moment_is_told_too() -> None:
     assert f"<@{GRACE}>" in stage.told()[0]
 
 
-async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_too() -> None:
+async def test_card_added_while_finishing_is_finished() -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch())
     async with stage.bot() as runner:
         while not stage.board.posted:
@@ -224,7 +224,7 @@ async def test_a_watch_that_comes_while_the_job_is_being_finished_is_finished_to
     assert len(stage.omni.asked) == 1
 
 
-async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
+async def test_card_added_at_any_step_is_finished() -> None:
     for steps in range(60):
         stage = Stage(a_job(JobState.COMPLETE, answer="The answer."), a_watch())
         async with stage.bot() as runner:
@@ -237,7 +237,7 @@ async def test_a_watch_that_comes_at_any_step_of_the_end_is_not_lost() -> None:
         assert len(stage.board.top_level(FOREIGN)) == 1
 
 
-async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_at_the_end() -> None:
+async def test_deleted_card_is_posted_anew_at_end() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -252,7 +252,7 @@ async def test_a_deleted_card_is_not_missed_while_the_job_runs_and_posted_anew_a
     assert stage.all_closed()
 
 
-async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_message() -> None:
+async def test_closed_channel_moves_cards_to_direct_messages() -> None:
     stage = Stage(a_job(JobState.FAILED), replace(a_watch("watch", FOREIGN), followers=(ADA, GRACE)))
     stage.board.closed.add(FOREIGN)
     waiting = stage.expects(a_watch().id)
@@ -266,7 +266,7 @@ async def test_in_a_place_that_is_closed_to_the_bot_everybody_gets_a_direct_mess
     assert stage.all_closed()
 
 
-async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_watch_forgotten() -> None:
+async def test_unreachable_user_fails_and_card_is_removed() -> None:
     direct = ChannelRef(HERE.team, ChannelId(f"D{ADA}"))
     stage = Stage(a_job(), a_watch("watch", direct))
     stage.board.closed.add(direct)
@@ -276,7 +276,7 @@ async def test_where_nothing_can_be_posted_at_all_the_person_is_told_and_the_wat
     assert stage.all_closed()
 
 
-async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() -> None:
+async def test_gone_thread_posts_end_as_new_card() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -287,7 +287,7 @@ async def test_a_thread_that_is_gone_sends_the_outcome_as_a_card_of_its_own() ->
     assert stage.all_closed()
 
 
-async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() -> None:
+async def test_database_outage_loses_nothing() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -301,7 +301,7 @@ async def test_a_database_that_is_away_for_a_while_delays_and_loses_nothing() ->
     assert stage.all_closed()
 
 
-async def test_after_a_restart_an_old_card_is_left_alone_until_omni_answers() -> None:
+async def test_restart_keeps_card_until_first_poll() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -314,7 +314,7 @@ async def test_after_a_restart_an_old_card_is_left_alone_until_omni_answers() ->
     assert "The answer." in stage.shown()[0]
 
 
-async def test_a_defect_over_one_watch_does_not_touch_the_others(caplog: pytest.LogCaptureFixture) -> None:
+async def test_defect_affects_one_card_only(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch(), a_watch("other", FOREIGN, GRACE))
     stage.board.plan("post", ZeroDivisionError())  # type: ignore[arg-type]
     async with stage.bot():
@@ -340,7 +340,7 @@ QUEUED = replace(HOURS_OLD, state=JobState.QUEUED)
     ],
     ids=["hours old", "just begun", "just begun where all take hours", "queued for hours"],
 )
-async def test_a_job_is_asked_about_the_more_often_the_likelier_it_ends_now(
+async def test_likelier_end_means_more_polls(
     job: Job, known_durations: list[float], fewest: int, most: int
 ) -> None:
     stage = Stage(job, a_watch())
@@ -350,7 +350,7 @@ async def test_a_job_is_asked_about_the_more_often_the_likelier_it_ends_now(
     assert fewest <= len(stage.omni.asked) <= most
 
 
-async def test_how_long_a_job_took_is_learned_once_it_has_ended() -> None:
+async def test_duration_of_ended_job_is_learned() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(5)
@@ -364,7 +364,7 @@ async def test_how_long_a_job_took_is_learned_once_it_has_ended() -> None:
     assert stage.durations.rows == {JOB: 7.0}
 
 
-async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once() -> None:
+async def test_new_card_of_tracked_job_appears_at_once() -> None:
     stage = Stage(a_job(created_at=START - timedelta(hours=2)), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(10)
@@ -376,7 +376,7 @@ async def test_a_watch_that_comes_to_a_job_asked_about_rarely_is_shown_at_once()
     assert len(stage.omni.asked) == asked
 
 
-async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_the_job_later() -> None:
+async def test_reported_failure_is_not_reported_again() -> None:
     stage = Stage(a_job(JobState.FAILED), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(10)
@@ -388,7 +388,7 @@ async def test_a_failure_that_was_told_is_not_told_again_when_somebody_asks_for_
     assert stage.all_closed()
 
 
-async def test_a_card_that_nobody_follows_says_so_and_its_job_is_asked_about_no_more() -> None:
+async def test_unfollowed_card_ends_polling() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(10)
@@ -402,7 +402,7 @@ async def test_a_card_that_nobody_follows_says_so_and_its_job_is_asked_about_no_
     assert len(stage.omni.asked) == asked
 
 
-async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive() -> None:
+async def test_new_follower_keeps_closing_card_open() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(10)
@@ -414,7 +414,7 @@ async def test_whoever_follows_while_the_card_is_being_given_up_keeps_it_alive()
     assert not stage.all_closed()
 
 
-async def test_the_delay_from_the_end_of_a_job_until_its_card_shows_it_is_counted_once() -> None:
+async def test_delay_of_end_is_measured_once() -> None:
     stage = Stage(a_job(), a_watch(), a_watch("other", FOREIGN))
     async with stage.bot():
         await asyncio.sleep(20)
@@ -443,7 +443,7 @@ async def test_however_a_job_ends_the_delay_is_counted(state: JobState, when: st
     assert len(stage.meter.ends) == 1
 
 
-async def test_a_job_that_had_ended_before_it_was_asked_for_has_kept_nobody_waiting() -> None:
+async def test_end_before_command_is_not_measured() -> None:
     long_ago = START - timedelta(days=1)
     stage = Stage(a_job(JobState.COMPLETE, answer="The answer.", completed_at=long_ago), a_watch())
     async with stage.bot():
@@ -461,7 +461,7 @@ async def test_end_before_a_later_follow_is_not_counted() -> None:
     assert stage.all_closed() and stage.meter.ends == []
 
 
-async def test_a_job_whose_end_a_first_card_shows_is_counted_too() -> None:
+async def test_end_on_first_card_is_measured() -> None:
     stage = Stage(a_job(), a_watch())
     stage.says(JobState.COMPLETE, answer="The answer.", completed_at=START)
     async with stage.bot():
@@ -469,7 +469,7 @@ async def test_a_job_whose_end_a_first_card_shows_is_counted_too() -> None:
     assert len(stage.meter.ends) == 1
 
 
-async def test_by_a_clock_of_omnis_that_is_fast_no_delay_is_negative() -> None:
+async def test_measured_delay_is_never_negative() -> None:
     stage = Stage(a_job(), a_watch())
     async with stage.bot():
         await asyncio.sleep(20)
@@ -478,7 +478,7 @@ async def test_by_a_clock_of_omnis_that_is_fast_no_delay_is_negative() -> None:
     assert stage.meter.ends == [0.0]
 
 
-async def test_a_process_tells_how_the_jobs_stand_that_it_follows() -> None:
+async def test_tracker_returns_states_of_its_jobs() -> None:
     stage = Stage(OmniUnreachable("no"), a_watch())
     async with stage.bot():
         await asyncio.sleep(1)
