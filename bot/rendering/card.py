@@ -60,12 +60,12 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
     details = [*shown.details, *outlook]
     above = [section(shown.heading), *_prompt(job, _LONGEST_PROMPT)]
     below = [section("\n".join(details))] if details else []
-    below += [*_buttons(card, status, link), context(_people(card))]
+    below += [*_buttons(card, status, link), context(_footer(card))]
     text = "\n".join([shown.plain_text, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
     # The current step, richest variant first.
     steps = [[task(card.job, shown.step)], [section(shown.step_line)]] if shown.step else [[]]
     variants = [Message(text, (*above, *step, *below)) for step in steps]
-    return *variants, Message("\n".join([text, *written(link), _people(card)]))
+    return *variants, Message("\n".join([text, *written(link), _footer(card)]))
 
 
 def render_completion_reply(card: Card, status: JobStatus, tenant: str) -> Message | None:
@@ -122,7 +122,7 @@ def render_unfollowed(card: Card, status: JobStatus, tenant: str) -> Message:
     again = f"To follow it again, type {code(f'/omni-job {card.job}', 100)}."
     title = "The bot no longer follows this job"
     blocks = [section(f"🔕 *{title}*\n{now} {again}"), *_prompt(status.job, _LONGEST_PROMPT)]
-    blocks += [*buttons(link), context(_people(card))]
+    blocks += [*buttons(link), context(_footer(card))]
     text = "\n".join([f"{title}. {now} {again}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
@@ -134,7 +134,7 @@ def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
     since = f"It has not ended since {moment(card.tracked_since)}."
     resume = "To follow it again, press *Resume*."
     blocks = [section(f"💤 *{title}*\n{since} {resume}"), *_prompt(status.job, _LONGEST_PROMPT)]
-    blocks += [*buttons(link, resume=card.id), context(_people(card))]
+    blocks += [*buttons(link, resume=card.id), context(_footer(card))]
     text = "\n".join([f"{title}. {since} {resume}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
     return Message(text, tuple(blocks))
 
@@ -146,7 +146,7 @@ def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     why = "This channel is shared with another organization, or I can't see whether it is."
     there = "Followers get the answer in their DMs with me."
     text = f"{title}. {why} {there}"
-    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_people(card))))
+    return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_footer(card))))
 
 
 def _answered(card: Card, status: JobStatus, job: Job, link: str | None) -> tuple[Message, ...]:
@@ -158,10 +158,10 @@ def _answered(card: Card, status: JobStatus, job: Job, link: str | None) -> tupl
         above=(section(describe(status).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
             *buttons(link, show=card.id, follow_up=card.id),
-            context(" ".join([*caution, _people(card)])),
+            context(" ".join([*caution, _footer(card)])),
         ),
         caution=caution,
-        signature=(*written(link), _people(card)),
+        signature=(*written(link), _footer(card)),
     )
     return answer.answer_card(job, frame)
 
@@ -214,7 +214,7 @@ def _trouble(status: JobStatus, now: datetime) -> list[str]:
     return [f"⚠️ {text}"]
 
 
-def _people(card: Card) -> str:
+def _footer(card: Card) -> str:
     """The requester, the other followers, who retried, and the id for support."""
     others = [follower for follower in card.followers if follower != card.requester]
     named = [f"<@{user}>" for user in others[:_MOST_NAMED]]

@@ -15,7 +15,7 @@ from bot.domain.jobs import JobStatus
 from bot.rendering.card import render_card
 from tests.browser.chromium import Tab, chromium
 from tests.browser.specimens import ANSWERS, BLOCKS, FILES
-from tests.support.golden import COMPLETE, MESSAGES, NOW, TENANT, WATCH
+from tests.support.golden import CARD, COMPLETE, MESSAGES, NOW, TENANT
 
 WIDTHS = {"narrow": 390, "wide": 1_000}
 TALL = 9_000
@@ -40,7 +40,7 @@ def hang(scene: Scene) -> dict[str, str]:
     for file in FILES:
         workspace.files.by_id[file.id] = file
     for name, answer in ANSWERS.items():
-        message = render_card(WATCH, JobStatus(replace(COMPLETE, answer=answer), NOW), NOW, TENANT)[0]
+        message = render_card(CARD, JobStatus(replace(COMPLETE, answer=answer), NOW), NOW, TENANT)[0]
         workspace.post(channel, workspace.bot.id, name, blocks=list(message.blocks))
     for name, blocks in BLOCKS.items():
         workspace.post(channel, workspace.bot.id, name, blocks=blocks)

@@ -29,7 +29,7 @@ NOW = ASKED + timedelta(seconds=90)
 ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN = (
     UserId(f"U0{name}") for name in ("ADA", "GRACE", "LINUS", "EDSGER", "BARBARA", "ALAN")
 )
-WATCH = Card(
+CARD = Card(
     id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
     channel=ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA")),
@@ -38,7 +38,7 @@ WATCH = Card(
     requested_at=ASKED,
 )
 QUEUED = Job(
-    id=WATCH.job,
+    id=CARD.job,
     state=JobState.QUEUED,
     raw_state="QUEUED",
     prompt="What are the top 5 products by revenue?",
@@ -85,7 +85,7 @@ CANCELLED = replace(
     cancelled_at=ASKED + timedelta(seconds=20),
     cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
 )
-SIGHTS = {
+STATUSES = {
     "looking_up": JobStatus(),
     "queued": JobStatus(QUEUED, NOW),
     "executing": JobStatus(EXECUTING, NOW),
@@ -110,31 +110,31 @@ SIGHTS = {
 
 
 def all_messages() -> dict[str, tuple[Message, ...]]:
-    crowd = replace(WATCH, followers=(ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN))
+    crowd = replace(CARD, followers=(ADA, GRACE, LINUS, EDSGER, BARBARA, ALAN))
     ended = {
-        name: render_completion_reply(WATCH, SIGHTS[name], TENANT)
+        name: render_completion_reply(CARD, STATUSES[name], TENANT)
         for name in ("complete", "failed", "cancelled", "missing")
     }
     return {
-        **{name: render_card(WATCH, status, NOW, TENANT) for name, status in SIGHTS.items()},
+        **{name: render_card(CARD, status, NOW, TENANT) for name, status in STATUSES.items()},
         **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
-        "followed_by_many": render_card(crowd, SIGHTS["queued"], NOW, TENANT),
+        "followed_by_many": render_card(crowd, STATUSES["queued"], NOW, TENANT),
         "executing_to_be_cancelled": render_card(
-            replace(WATCH, cancelled_by=GRACE), SIGHTS["executing"], NOW, TENANT
+            replace(CARD, cancelled_by=GRACE), STATUSES["executing"], NOW, TENANT
         ),
         "cancelled_from_slack": render_card(
-            replace(WATCH, cancelled_by=GRACE), SIGHTS["cancelled"], NOW, TENANT
+            replace(CARD, cancelled_by=GRACE), STATUSES["cancelled"], NOW, TENANT
         ),
-        "failed_and_retried": render_card(replace(WATCH, retried_by=GRACE), SIGHTS["failed"], NOW, TENANT),
+        "failed_and_retried": render_card(replace(CARD, retried_by=GRACE), STATUSES["failed"], NOW, TENANT),
         "notice_cancelled_from_slack": tuple(
             filter(
                 None,
-                [render_completion_reply(replace(crowd, cancelled_by=GRACE), SIGHTS["cancelled"], TENANT)],
+                [render_completion_reply(replace(crowd, cancelled_by=GRACE), STATUSES["cancelled"], TENANT)],
             )
         ),
-        "unfollowed": (render_unfollowed(replace(WATCH, followers=()), SIGHTS["executing"], TENANT),),
-        "withheld": (render_withheld(WATCH, SIGHTS["complete"], TENANT),),
-        "rested": (render_paused(WATCH, SIGHTS["executing"], TENANT),),
+        "unfollowed": (render_unfollowed(replace(CARD, followers=()), STATUSES["executing"], TENANT),),
+        "withheld": (render_withheld(CARD, STATUSES["complete"], TENANT),),
+        "rested": (render_paused(CARD, STATUSES["executing"], TENANT),),
     }
 
 

@@ -14,7 +14,7 @@ from bot.domain.questions import Model, ModelId
 from bot.rendering import home_tab, modals, replies
 from bot.rendering.home_tab import Followed
 from bot.rendering.modals import ModelOptions
-from tests.support.golden import NOW, WATCH
+from tests.support.golden import CARD, NOW
 from tests.support.paths import DATA
 
 FOLDER = DATA / "views"
@@ -33,7 +33,7 @@ LINK = "https://acme.slack.com/archives/C0DATA/p1"
 def followed(number: int, state: JobState | None, *, ended: bool = False) -> Followed:
     channel = HERE.id if number % 2 else DIRECT.id
     card = replace(
-        WATCH,
+        CARD,
         id=CardId(f"card {number}"),
         job=JobId(f"job {number}"),
         channel=ChannelRef(HERE.team, channel),
@@ -52,7 +52,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "ask_of_many": modals.ask(HERE, ModelOptions(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
     "ask_with_trouble": modals.ask(None, ModelOptions(trouble="Omni can't list its models right now.")),
     "ask_refused": modals.refused(replies.not_for_you()),
-    "follow_up": modals.follow_up(WATCH.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
+    "follow_up": modals.follow_up(CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
     "home_empty": home_tab.home((), ()),
     "home": home_tab.home(

@@ -22,6 +22,7 @@ from bot.rendering.markdown import mrkdwn
 from tests.support import outside
 from tests.support.golden import (
     ASKED,
+    CARD,
     COMPLETE,
     EXECUTING,
     FOLDER,
@@ -30,9 +31,8 @@ from tests.support.golden import (
     MESSAGES,
     NOW,
     RENEW,
-    SIGHTS,
+    STATUSES,
     TENANT,
-    WATCH,
     as_json,
 )
 from tests.support.tables import for_each
@@ -47,7 +47,7 @@ def buttons(message: Message) -> list[dict[str, Any]]:
 
 
 def running(**changes: Any) -> Message:
-    return render_card(WATCH, JobStatus(replace(EXECUTING, **changes), NOW), NOW, TENANT)[0]
+    return render_card(CARD, JobStatus(replace(EXECUTING, **changes), NOW), NOW, TENANT)[0]
 
 
 @for_each("name", MESSAGES)
@@ -89,13 +89,13 @@ def test_independent_libraries_accept_every_variant(name: str) -> None:
     ],
 )
 def test_every_variant_says_the_state(name: str, words: str) -> None:
-    for form in render_card(WATCH, SIGHTS[name], NOW, TENANT):
+    for form in render_card(CARD, STATUSES[name], NOW, TENANT):
         assert form.text.startswith(words)
 
 
-@for_each("name", SIGHTS)
+@for_each("name", STATUSES)
 def test_unchanged_job_renders_equal_later(name: str) -> None:
-    later = render_card(WATCH, SIGHTS[name], NOW + timedelta(hours=5), TENANT)
+    later = render_card(CARD, STATUSES[name], NOW + timedelta(hours=5), TENANT)
     assert [form.fingerprint for form in later] == [form.fingerprint for form in MESSAGES[name]]
 
 
@@ -107,9 +107,9 @@ def test_variants_of_a_card_differ() -> None:
 def test_error_is_shown_after_a_minute() -> None:
     status = JobStatus(EXECUTING, ASKED, OmniUnreachable(), ASKED)
     after_a_minute = ASKED + timedelta(seconds=60)
-    quiet = render_card(WATCH, JobStatus(EXECUTING, ASKED), after_a_minute, TENANT)
-    assert render_card(WATCH, status, after_a_minute, TENANT) == quiet
-    told = render_card(WATCH, status, after_a_minute + timedelta(seconds=1), TENANT)
+    quiet = render_card(CARD, JobStatus(EXECUTING, ASKED), after_a_minute, TENANT)
+    assert render_card(CARD, status, after_a_minute, TENANT) == quiet
+    told = render_card(CARD, status, after_a_minute + timedelta(seconds=1), TENANT)
     assert "has not answered since <!date^1777903350^" in told[0].text + shown(told[0])
 
 
@@ -123,28 +123,28 @@ def test_error_is_shown_after_a_minute() -> None:
     ],
 )
 def test_each_error_has_its_text(trouble: OmniError, words: str) -> None:
-    told = render_card(WATCH, JobStatus(EXECUTING, ASKED, trouble, ASKED), NOW, TENANT)[0]
+    told = render_card(CARD, JobStatus(EXECUTING, ASKED, trouble, ASKED), NOW, TENANT)[0]
     assert words in told.text and words in shown(told)
 
 
 def test_ended_job_shows_no_error() -> None:
-    troubled = replace(SIGHTS["complete"], error=OmniBusy(), failing_since=ASKED)
-    assert render_card(WATCH, troubled, NOW + timedelta(hours=1), TENANT) == MESSAGES["complete"]
+    troubled = replace(STATUSES["complete"], error=OmniBusy(), failing_since=ASKED)
+    assert render_card(CARD, troubled, NOW + timedelta(hours=1), TENANT) == MESSAGES["complete"]
 
 
-@for_each("name", SIGHTS)
+@for_each("name", STATUSES)
 def test_stop_button_only_while_running(name: str) -> None:
     stops = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "stop_following"]
-    assert [b["value"] for b in stops] == ([] if SIGHTS[name].is_final else [WATCH.id])
+    assert [b["value"] for b in stops] == ([] if STATUSES[name].is_final else [CARD.id])
 
 
-@for_each("name", SIGHTS)
+@for_each("name", STATUSES)
 def test_cancel_button_until_delivering(name: str) -> None:
-    job = SIGHTS[name].job
+    job = STATUSES[name].job
     is_cancellable = job is not None and job.raw_state in ("QUEUED", "EXECUTING", "REHEARSING")
-    is_cancellable = is_cancellable and not SIGHTS[name].is_missing
+    is_cancellable = is_cancellable and not STATUSES[name].is_missing
     cancels = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "cancel_job"]
-    assert [b["value"] for b in cancels] == ([WATCH.id] if is_cancellable else [])
+    assert [b["value"] for b in cancels] == ([CARD.id] if is_cancellable else [])
 
 
 def test_cancel_button_asks_for_confirmation() -> None:
@@ -160,12 +160,14 @@ def test_pending_cancellation_names_the_user() -> None:
 
 
 def test_cancelling_queued_job_mentions_no_step() -> None:
-    for form in render_card(replace(WATCH, cancelled_by=GRACE), SIGHTS["queued"], NOW, TENANT):
+    for form in render_card(replace(CARD, cancelled_by=GRACE), STATUSES["queued"], NOW, TENANT):
         assert f"<@{GRACE}> asked to cancel." in form.text and "step" not in form.text
 
 
 def test_unfollowed_card_mentions_pending_cancellation() -> None:
-    message = render_unfollowed(replace(WATCH, followers=(), cancelled_by=GRACE), SIGHTS["executing"], TENANT)
+    message = render_unfollowed(
+        replace(CARD, followers=(), cancelled_by=GRACE), STATUSES["executing"], TENANT
+    )
     assert "Omni was asked to cancel the job." in message.text and "keeps running" not in message.text
 
 
@@ -177,12 +179,12 @@ def test_cancelled_card_names_the_slack_user() -> None:
 def test_canceller_is_not_mentioned() -> None:
     (told,) = MESSAGES["notice_cancelled_from_slack"]
     assert f"<@{GRACE}>" not in told.text and f"<@{LINUS}>" in told.text
-    alone = replace(WATCH, cancelled_by=WATCH.requester)
-    assert render_completion_reply(alone, SIGHTS["cancelled"], TENANT) is None
-    assert render_completion_reply(alone, SIGHTS["failed"], TENANT) is not None
+    alone = replace(CARD, cancelled_by=CARD.requester)
+    assert render_completion_reply(alone, STATUSES["cancelled"], TENANT) is None
+    assert render_completion_reply(alone, STATUSES["failed"], TENANT) is not None
 
 
-@for_each("name", SIGHTS)
+@for_each("name", STATUSES)
 def test_retry_and_follow_up_buttons(name: str) -> None:
     actions = [b["action_id"] for b in buttons(MESSAGES[name][0])]
     came_to_nothing = name.startswith(("failed", "cancelled"))
@@ -247,7 +249,7 @@ def test_without_progress_there_is_no_task() -> None:
 @for_each("message", ["work " * 500, "&*_~`<" * 500, "字" * 2_000])
 def test_long_step_is_shortened(message: str) -> None:
     for form in render_card(
-        WATCH, JobStatus(replace(EXECUTING, progress=Progress(message, 1)), NOW), NOW, TENANT
+        CARD, JobStatus(replace(EXECUTING, progress=Progress(message, 1)), NOW), NOW, TENANT
     ):
         assert judge(form.text, list(form.blocks)) is None
         assert "Step 1: " in form.text and "…" in form.text
@@ -288,7 +290,7 @@ def test_prompt_is_shown_unformatted() -> None:
 
 @for_each("answer", [None, "", " \n ", "\u200b"])
 def test_an_absent_answer_is_told_as_such(answer: str | None) -> None:
-    for form in render_card(WATCH, JobStatus(replace(COMPLETE, answer=answer), NOW), NOW, TENANT):
+    for form in render_card(CARD, JobStatus(replace(COMPLETE, answer=answer), NOW), NOW, TENANT):
         assert "Omni finished without a written answer." in form.text
 
 
@@ -299,7 +301,7 @@ def test_plainer_variant_has_no_markdown() -> None:
 
 
 def test_completion_reply_mentions_only_followers() -> None:
-    message = render_completion_reply(replace(WATCH, followers=(GRACE, LINUS)), SIGHTS["failed"], TENANT)
+    message = render_completion_reply(replace(CARD, followers=(GRACE, LINUS)), STATUSES["failed"], TENANT)
     assert message is not None
     assert message.text.startswith("<@U0GRACE> <@U0LINUS>: The job failed")
     assert "QUERY_TIMEOUT" in message.text and "Open in Omni" in message.text
@@ -307,12 +309,12 @@ def test_completion_reply_mentions_only_followers() -> None:
 
 
 def test_no_completion_reply_without_news_or_followers() -> None:
-    assert render_completion_reply(WATCH, SIGHTS["executing"], TENANT) is None
-    assert render_completion_reply(replace(WATCH, followers=()), SIGHTS["failed"], TENANT) is None
+    assert render_completion_reply(CARD, STATUSES["executing"], TENANT) is None
+    assert render_completion_reply(replace(CARD, followers=()), STATUSES["failed"], TENANT) is None
 
 
 def test_requester_is_named_after_unfollowing() -> None:
-    message = render_card(replace(WATCH, followers=(GRACE,)), SIGHTS["queued"], NOW, TENANT)[0]
+    message = render_card(replace(CARD, followers=(GRACE,)), STATUSES["queued"], NOW, TENANT)[0]
     assert "Asked by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
 
 
@@ -324,21 +326,21 @@ def test_paused_card_says_how_to_resume() -> None:
     assert "Question: What are the top 5 products" in message.text
     (link, resume) = buttons(message)
     assert link["action_id"] == "open_chat"
-    assert (resume["action_id"], resume["value"]) == ("resume_following", WATCH.id)
+    assert (resume["action_id"], resume["value"]) == ("resume_following", CARD.id)
 
 
 def test_paused_card_counts_from_resume() -> None:
-    resumed = replace(WATCH, resumed_at=ASKED + timedelta(days=2))
+    resumed = replace(CARD, resumed_at=ASKED + timedelta(days=2))
     assert f"<!date^{1777903350 + 2 * 86_400}^" in render_paused(resumed, JobStatus(), TENANT).text
 
 
 def test_card_paused_before_first_poll() -> None:
-    message = render_paused(WATCH, JobStatus(), TENANT)
+    message = render_paused(CARD, JobStatus(), TENANT)
     assert [b["action_id"] for b in buttons(message)] == ["resume_following"]
     assert "Question" not in message.text
 
 
 def test_unfollowed_card_says_how_to_follow() -> None:
     (message,) = MESSAGES["unfollowed"]
-    assert "The job keeps running in Omni." in message.text and f"/omni-job {WATCH.job}" in message.text
+    assert "The job keeps running in Omni." in message.text and f"/omni-job {CARD.job}" in message.text
     assert [b["action_id"] for b in buttons(message)] == ["open_chat"]

@@ -15,7 +15,6 @@ from bot.handlers import modal_input
 from bot.handlers.modal_input import FollowUpInput, QuestionInput
 from bot.rendering import home_tab, modals
 from bot.rendering.modals import ModelOptions
-from tests.support.golden import WATCH
 from tests.support.golden_views import (
     CHOICES,
     FOLDER,
@@ -59,7 +58,7 @@ def test_submitted_input_is_read() -> None:
     assert modal_input.question(view) == QuestionInput("Top products?", None, None, False, None)
     view = submitted(VIEWS["follow_up"], question="And by region?")
     assert modal_input.follow_up(view) == FollowUpInput(
-        "And by region?", WATCH.id, HERE, MessageTs("1.1"), MessageTs("1.1")
+        "And by region?", CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")
     )
     job = "550e8400-e29b-41d4-a716-446655440000"
     assert modal_input.job(submitted(VIEWS["follow_job"], job=f" {job} ")) == job
