@@ -15,6 +15,7 @@ from bot.handlers import modal_input
 from bot.handlers.modal_input import FollowUpInput, QuestionInput
 from bot.rendering import home_tab, modals
 from bot.rendering.modals import ModelOptions
+from tests.support.golden import CARD
 from tests.support.golden_views import (
     CHOICES,
     FOLDER,
