@@ -68,13 +68,13 @@ class CommandHandlers:
 
     async def on_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
         """Handle the command `/omni-job`."""
-        words = str(command.get("text") or "").strip()
-        person = UserId(command.get("user_id") or "")
-        place = place_of_command(command, self._team)
-        if words.lower() == "help":
+        text = str(command.get("text") or "").strip()
+        user = UserId(command.get("user_id") or "")
+        channel = place_of_command(command, self._team)
+        if text.lower() == "help":
             await ack(replies.help_text())
             return
-        if not place.id or not person:
+        if not channel.id or not user:
             log.error("command without channel or person")
             await ack(replies.broken())
             return
@@ -84,17 +84,17 @@ class CommandHandlers:
         if self._interactions.is_full:
             await ack(self._interactions.busy())
             return
-        tell = self._interactions.reply_to(command, place, person)
-        match words.lower():
+        reply = self._interactions.reply_to(command, channel, user)
+        match text.lower():
             case "":
                 await ack()
-                self._interactions.run(self._help_and_follows(place.team, person), tell)
+                self._interactions.run(self._help_and_follows(channel.team, user), reply)
             case "list":
                 await ack()
-                self._interactions.run(self._follow_service.follows(place.team, person), tell)
+                self._interactions.run(self._follow_service.follows(channel.team, user), reply)
             case _:
-                following = self._follow_service.follow(words, place, person, request_id=trigger)
-                await self._interactions.ack_when_saved(ack, trigger, following, tell)
+                following = self._follow_service.follow(text, channel, user, request_id=trigger)
+                await self._interactions.ack_when_saved(ack, trigger, following, reply)
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Stop following`. Needs no permission: users who lost access can still stop."""
@@ -118,15 +118,15 @@ class CommandHandlers:
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Retry`."""
-        pressed = click(body, self._team)
+        clicked = click(body, self._team)
         retrying = self._ask_service.retry(
-            CardId(pressed.value), pressed.place, pressed.message, pressed.person, pressed.trigger
+            CardId(clicked.value), clicked.place, clicked.message, clicked.person, clicked.trigger
         )
         await self._interactions.ack_once_when_saved(
             ack,
-            pressed.trigger,
+            clicked.trigger,
             retrying,
-            self._interactions.reply_to(body, pressed.place, pressed.person),
+            self._interactions.reply_to(body, clicked.place, clicked.person),
         )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -146,44 +146,44 @@ class CommandHandlers:
         log.error("listener broke", exc_info=error)
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
-        pressed = click(body, self._team)
-        wish = AskRequest(pressed.value, private=private, request_id=pressed.trigger)
+        clicked = click(body, self._team)
+        request = AskRequest(clicked.value, private=private, request_id=clicked.trigger)
         await self._interactions.ack_once_when_saved(
             ack,
-            pressed.trigger,
-            self._ask_service.ask(wish, pressed.place, pressed.person),
-            self._interactions.reply_to(body, pressed.place, pressed.person),
+            clicked.trigger,
+            self._ask_service.ask(request, clicked.place, clicked.person),
+            self._interactions.reply_to(body, clicked.place, clicked.person),
         )
 
-    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], errand: OnCard) -> None:
+    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], action: OnCard) -> None:
         await ack()
-        pressed = click(body, self._team)
-        if not self._interactions.is_duplicate(pressed.trigger):
-            doing = errand(CardId(pressed.value), pressed.place, pressed.message, pressed.person)
-            self._interactions.run(doing, self._interactions.reply_to(body, pressed.place, pressed.person))
+        clicked = click(body, self._team)
+        if not self._interactions.is_duplicate(clicked.trigger):
+            work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
+            self._interactions.run(work, self._interactions.reply_to(body, clicked.place, clicked.person))
 
-    def _allowed(self, errand: OnCard) -> OnCard:
+    def _allowed(self, action: OnCard) -> OnCard:
         """Run the action only for users who may use the bot in the channel."""
 
-        async def judged(
+        async def checked(
             card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
         ) -> Message | str | None:
-            line = await self._authorization.deny_reason(user, channel)
-            return line if line is not None else await errand(card_id, channel, message_ts, user)
+            reason = await self._authorization.deny_reason(user, channel)
+            return reason if reason is not None else await action(card_id, channel, message_ts, user)
 
-        return judged
+        return checked
 
-    def _unshared(self, errand: OnCard) -> OnCard:
+    def _unshared(self, action: OnCard) -> OnCard:
         """Run the action only in channels that are not shared."""
 
-        async def judged(
+        async def checked(
             card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
         ) -> Message | str | None:
             if await self._authorization.is_shared(channel, fresh=True):
                 return replies.not_shown_where_shared()
-            return await errand(card_id, channel, message_ts, user)
+            return await action(card_id, channel, message_ts, user)
 
-        return judged
+        return checked
 
     async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"

@@ -59,11 +59,11 @@ class ModalHandlers:
 
     async def on_ask_command(self, ack: AsyncAck, command: dict[str, Any]) -> None:
         """Handle `/omni-ask`: ask the question, or open the modal if there is none."""
-        words = str(command.get("text") or "").strip()
-        person = UserId(command.get("user_id") or "")
-        place = place_of_command(command, self._team)
+        text = str(command.get("text") or "").strip()
+        user = UserId(command.get("user_id") or "")
+        channel = place_of_command(command, self._team)
         trigger = str(command.get("trigger_id") or "")
-        if words.lower() == "help":
+        if text.lower() == "help":
             await ack(ask_replies.help_text())
             return
         if await self._interactions.ack_duplicate(ack, trigger):
@@ -71,74 +71,74 @@ class ModalHandlers:
         if self._interactions.is_full:
             await ack(self._interactions.busy())
             return
-        tell = self._interactions.reply_to(command, place, person)
-        if words.lower() in ("", PRIVATE):
+        reply = self._interactions.reply_to(command, channel, user)
+        if text.lower() in ("", PRIVATE):
             await ack()
-            self._interactions.run(self.open_question(trigger, place, person), tell)
+            self._interactions.run(self.open_question(trigger, channel, user), reply)
             return
-        prompt, private = parse_private_flag(words)
-        wish = AskRequest(prompt, private=private, request_id=trigger)
+        prompt, private = parse_private_flag(text)
+        request = AskRequest(prompt, private=private, request_id=trigger)
         await self._interactions.ack_when_saved(
-            ack, trigger, self._ask_service.ask(wish, place, person), tell
+            ack, trigger, self._ask_service.ask(request, channel, user), reply
         )
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Ask a follow-up`."""
         await ack()
-        pressed = click(body, self._team)
-        if not self._interactions.is_duplicate(pressed.trigger):
-            view = modals.follow_up(CardId(pressed.value), pressed.place, pressed.message, pressed.thread)
-            opening = self._open_to(person_of(body), pressed.place, pressed.trigger, view)
-            self._interactions.run(opening, self._interactions.reply_to(body, pressed.place, pressed.person))
+        clicked = click(body, self._team)
+        if not self._interactions.is_duplicate(clicked.trigger):
+            view = modals.follow_up(CardId(clicked.value), clicked.place, clicked.message, clicked.thread)
+            opening = self._open_to(person_of(body), clicked.place, clicked.trigger, view)
+            self._interactions.run(opening, self._interactions.reply_to(body, clicked.place, clicked.person))
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Show the topics of the model that was selected."""
         await ack()
         if not self._interactions.is_duplicate(body.get("trigger_id")):
-            person = person_of(body)
-            redrawing = self._redraw(body.get("view") or {}, person)
+            user = person_of(body)
+            redrawing = self._redraw(body.get("view") or {}, user)
             self._interactions.run(
-                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), person)
+                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
             )
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted question."""
         if (asked := await self._taken(ack, body, view, modal_input.question, modals.QUESTION)) is None:
             return
-        person = person_of(body)
-        place = asked.place or ChannelRef(self._team, NOWHERE)
-        wish = AskRequest(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
+        user = person_of(body)
+        channel = asked.place or ChannelRef(self._team, NOWHERE)
+        request = AskRequest(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
         await self._interactions.ack_when_saved(
             ack,
-            wish.request_id,
-            self._ask_service.ask(wish, place, person),
-            self._interactions.ephemeral_reply(place, person),
+            request.request_id,
+            self._ask_service.ask(request, channel, user),
+            self._interactions.ephemeral_reply(channel, user),
         )
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted follow-up."""
         if (on := await self._taken(ack, body, view, modal_input.follow_up, modals.QUESTION)) is None:
             return
-        person, place, card = person_of(body), on.place, on.card
-        wish = AskRequest(on.prompt, request_id=_delivery(body))
+        user, channel, card = person_of(body), on.place, on.card
+        request = AskRequest(on.prompt, request_id=_delivery(body))
         await self._interactions.ack_when_saved(
             ack,
-            wish.request_id,
-            self._ask_service.follow_up(wish, on.watch, place, card, person),
-            self._interactions.ephemeral_reply(place, person, thread=on.thread),
+            request.request_id,
+            self._ask_service.follow_up(request, on.watch, channel, card, user),
+            self._interactions.ephemeral_reply(channel, user, thread=on.thread),
         )
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted job id."""
-        if (typed := await self._taken(ack, body, view, modal_input.job, modals.JOB)) is None:
+        if (text := await self._taken(ack, body, view, modal_input.job, modals.JOB)) is None:
             return
-        person, place = person_of(body), ChannelRef(self._team, NOWHERE)
-        delivery = _delivery(body)
+        user, channel = person_of(body), ChannelRef(self._team, NOWHERE)
+        request_id = _delivery(body)
         await self._interactions.ack_when_saved(
             ack,
-            delivery,
-            self._follow_service.follow(typed, place, person, request_id=delivery),
-            self._interactions.ephemeral_reply(place, person),
+            request_id,
+            self._follow_service.follow(text, channel, user, request_id=request_id),
+            self._interactions.ephemeral_reply(channel, user),
         )
 
     async def _taken(
@@ -154,7 +154,7 @@ class ModalHandlers:
         `block`: the field that shows that the bot is busy. The modal stays open and keeps its input.
         """
         try:
-            taken = read(view)
+            parsed = read(view)
         except InvalidInput as wrong:
             await ack(response_action="errors", errors=wrong.errors)
             return None
@@ -163,7 +163,7 @@ class ModalHandlers:
         if self._interactions.is_full:
             await ack(response_action="errors", errors={block: self._interactions.busy()})
             return None
-        return taken
+        return parsed
 
     async def open_question(self, trigger: str, channel: ChannelRef, user: UserId) -> str | None:
         """Open the modal for a question, then look up its choices."""
@@ -171,8 +171,8 @@ class ModalHandlers:
         opened = await self._opened(trigger, modals.ask(here, ModelOptions(is_loading=True)))
         if opened is None:
             return replies.slack_busy()
-        if (line := await self._authorization.deny_reason(user, channel)) is not None:
-            await self._update(opened, modals.refused(line))
+        if (reason := await self._authorization.deny_reason(user, channel)) is not None:
+            await self._update(opened, modals.refused(reason))
             return None
         choices = await self._models.choices(channel.team, user)
         await self._update(opened, modals.ask(here, choices))
@@ -188,8 +188,8 @@ class ModalHandlers:
         """Open a modal, and replace it by the reason if the user may not use the bot there."""
         if (opened := await self._opened(trigger, view)) is None:
             return replies.slack_busy()
-        if (line := await self._authorization.deny_reason(user, channel)) is not None:
-            await self._update(opened, modals.refused(line))
+        if (reason := await self._authorization.deny_reason(user, channel)) is not None:
+            await self._update(opened, modals.refused(reason))
         return None
 
     async def _opened(self, trigger: str, view: modals.View) -> str | None:
@@ -201,14 +201,14 @@ class ModalHandlers:
             return None
 
     async def _redraw(self, view: modals.View, user: UserId) -> str | None:
-        place = modal_input.place_of(view)
-        line = await self._authorization.deny_reason(user, place or ChannelRef(self._team, NOWHERE))
-        if line is not None:
+        channel = modal_input.place_of(view)
+        reason = await self._authorization.deny_reason(user, channel or ChannelRef(self._team, NOWHERE))
+        if reason is not None:
             # This keeps the input.
-            choices = ModelOptions(trouble=line)
+            choices = ModelOptions(trouble=reason)
         else:
             choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))
-        await self._update(str(view.get("id") or ""), modals.ask(place, choices))
+        await self._update(str(view.get("id") or ""), modals.ask(channel, choices))
         return None
 
     async def _update(self, opened: str, view: modals.View) -> None:

@@ -42,16 +42,16 @@ class Shortcuts:
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Follow the job that a message names."""
         trigger = str(body.get("trigger_id") or "")
-        place, person = place_of_message(body, self._team), person_of(body)
+        channel, user = place_of_message(body, self._team), person_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
 
         async def follow() -> SavedRequest | Response:
             if reference is None:
                 return replies.nothing_to_follow()
-            return await self._follow_service.follow(reference, place, person, request_id=trigger)
+            return await self._follow_service.follow(reference, channel, user, request_id=trigger)
 
         await self._interactions.ack_once_when_saved(
-            ack, trigger, follow(), self._interactions.reply_to(body, place, person)
+            ack, trigger, follow(), self._interactions.reply_to(body, channel, user)
         )
 
     async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -59,15 +59,15 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._interactions.is_duplicate(trigger):
-            place = ChannelRef(self._team, NOWHERE)
+            channel = ChannelRef(self._team, NOWHERE)
             opening = self._modal_handlers.open(trigger, modals.follow_job())
-            self._interactions.run(opening, self._interactions.ephemeral_reply(place, person_of(body)))
+            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, person_of(body)))
 
     async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the modal for a question."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._interactions.is_duplicate(trigger):
-            place, person = ChannelRef(self._team, NOWHERE), person_of(body)
-            opening = self._modal_handlers.open_question(trigger, place, person)
-            self._interactions.run(opening, self._interactions.ephemeral_reply(place, person))
+            channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
+            opening = self._modal_handlers.open_question(trigger, channel, user)
+            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user))

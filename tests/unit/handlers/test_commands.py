@@ -20,7 +20,7 @@ pytestmark = pytest.mark.looptime
 CLICK = (CardId("watch"), HERE, MessageTs("1.1"), ADA)
 
 
-async def test_resume_hands_the_desk_what_was_pressed_where_and_by_whom() -> None:
+async def test_resume_passes_card_channel_and_user() -> None:
     counter = Counter()
     await counter.resume()
     await counter.errands.drain()
@@ -28,7 +28,7 @@ async def test_resume_hands_the_desk_what_was_pressed_where_and_by_whom() -> Non
     assert counter.told == [(URL, "line")]
 
 
-async def test_each_button_goes_to_its_own_errand() -> None:
+async def test_each_button_calls_its_service() -> None:
     counter = Counter()
     await counter.press(counter.handlers.on_stop_following, click(trigger_id="one"))
     await counter.press(counter.handlers.on_resume, click(trigger_id="other"))
@@ -40,7 +40,7 @@ async def test_each_button_goes_to_its_own_errand() -> None:
     assert counter.desk.asked == [(name, *CLICK) for name in asked]
 
 
-async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
+async def test_duplicate_click_is_answered_once() -> None:
     counter = Counter()
     for trigger in ("one", "one", "two"):
         await counter.resume(trigger_id=trigger)
@@ -61,7 +61,7 @@ async def test_a_click_that_slack_delivers_twice_is_answered_once() -> None:
     ],
     ids=["no team", "a stranger's team", "no container", "no actions", "empty actions", "no user"],
 )
-async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
+async def test_incomplete_click_reaches_the_service(
     changed: dict[str, Any], asked: tuple[object, ...]
 ) -> None:
     counter = Counter()
@@ -70,7 +70,7 @@ async def test_a_click_that_lacks_something_is_still_the_desks_to_judge(
     assert counter.desk.asked == [("resume", *asked)]
 
 
-async def test_a_defect_at_the_desk_is_told_as_one() -> None:
+async def test_defect_is_reported_to_the_user() -> None:
     counter = Counter()
     counter.desk.answer = ZeroDivisionError("a defect")
     await counter.resume()
@@ -79,7 +79,7 @@ async def test_a_defect_at_the_desk_is_told_as_one() -> None:
 
 
 @pytest.mark.parametrize("refusal", [SlackBusy("ratelimited", 1.0), SlackUnreachable("no_connection")])
-async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exception) -> None:
+async def test_undelivered_reply_is_sent_once_more(refusal: Exception) -> None:
     counter = Counter()
     counter.refusals = [refusal]
     await counter.resume()
@@ -88,7 +88,7 @@ async def test_a_line_that_was_certainly_not_told_is_told_once_more(refusal: Exc
 
 
 @pytest.mark.parametrize("refusals", [[OutcomeUnknown("TimeoutError")], [SlackUnreachable("x")] * 2])
-async def test_a_line_that_can_not_be_told_disturbs_nobody(refusals: list[Exception]) -> None:
+async def test_undeliverable_reply_is_dropped(refusals: list[Exception]) -> None:
     counter = Counter()
     counter.refusals = refusals
     await counter.resume()
@@ -96,7 +96,7 @@ async def test_a_line_that_can_not_be_told_disturbs_nobody(refusals: list[Except
     assert counter.told == []
 
 
-async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
+async def test_shutdown_is_reported_to_waiting_users() -> None:
     counter = Counter()
     await counter.resume()
     draining = asyncio.create_task(counter.errands.drain())
@@ -107,7 +107,7 @@ async def test_whoever_waits_when_the_bot_ends_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("refusals, forgotten", [([], 1), ([SlackUnreachable("x")] * 2, 0)])
-async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
+async def test_interrupted_request_is_deleted_once_reported(
     refusals: list[Exception], forgotten: int
 ) -> None:
     counter = Counter()
@@ -130,7 +130,7 @@ async def test_what_was_interrupted_is_forgotten_once_whoever_waits_knows(
     assert forgot == [replies.restarting()] * forgotten
 
 
-async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
+async def test_expired_response_url_falls_back_to_ephemeral() -> None:
     counter = Counter()
     counter.refusals = [SlackError("http_404")]
     await counter.resume()
@@ -139,7 +139,7 @@ async def test_an_address_that_is_used_up_is_no_reason_not_to_tell() -> None:
     assert counter.views.whispered == [(HERE, ADA, "line", None)]
 
 
-async def test_an_address_that_may_have_taken_it_is_not_made_up_for() -> None:
+async def test_unanswered_response_url_has_no_fallback() -> None:
     counter = Counter()
     counter.refusals = [OutcomeUnknown("TimeoutError")]
     await counter.resume()
@@ -147,7 +147,7 @@ async def test_an_address_that_may_have_taken_it_is_not_made_up_for() -> None:
     assert counter.told == [] and counter.views.whispered == []
 
 
-async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value() -> None:
+async def test_try_again_asks_the_buttons_value() -> None:
     counter = Counter()
     question = [{"value": "Top products?"}]
     for _ in range(2):
@@ -163,7 +163,7 @@ async def test_try_again_hands_the_desk_the_question_that_is_the_buttons_value()
     assert counter.told == [(URL, "line")] * 2
 
 
-async def test_what_is_delivered_again_is_not_acknowledged_before_it_is_stored() -> None:
+async def test_duplicate_is_acknowledged_only_once_saved() -> None:
     counter = Counter()
     listening = [
         asyncio.create_task(counter.accept(counter.handlers.on_retry, click(trigger_id="one")))
@@ -198,7 +198,7 @@ COMMAND = {
 
 
 @pytest.mark.parametrize("seconds, acknowledged", [(0.5, 1), (2.5, 1), (2.9, 0)])
-async def test_command_is_acknowledged_only_if_stored(seconds: float, acknowledged: int) -> None:
+async def test_command_is_acknowledged_only_if_saved(seconds: float, acknowledged: int) -> None:
     counter = Counter()
     counter.handlers._follow_service = cast(FollowService, Storing(seconds))
     await counter.accept(counter.handlers.on_command, COMMAND)
@@ -225,7 +225,7 @@ async def test_unanswered_refusal_is_not_acknowledged() -> None:
     assert len(counter.acknowledged_at) == 1, "what comes again is served"
 
 
-async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
+async def test_duplicate_retry_is_done_once() -> None:
     counter = Counter()
     for _ in range(2):
         await counter.accept(counter.handlers.on_retry, click())
@@ -234,7 +234,7 @@ async def test_retry_is_acknowledged_once_it_is_stored_and_done_once() -> None:
 
 
 @pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])
-async def test_whoever_may_not_use_the_bot_is_told_so_at_every_button(button: str) -> None:
+async def test_every_button_denies_users_without_access(button: str) -> None:
     counter = Counter()
     counter.access.refused[ADA] = "No."
     await counter.press(getattr(counter.handlers, button), click())
@@ -242,7 +242,7 @@ async def test_whoever_may_not_use_the_bot_is_told_so_at_every_button(button: st
     assert counter.desk.asked == [] and counter.told == [(URL, "No.")]
 
 
-async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> None:
+async def test_stop_following_needs_no_access() -> None:
     counter = Counter()
     counter.access.refused[ADA] = "No."
     await counter.press(counter.handlers.on_stop_following, click())
@@ -251,7 +251,7 @@ async def test_whoever_may_do_nothing_any_more_may_still_stop_following() -> Non
 
 
 @pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
-async def test_where_others_read_along_nothing_of_the_answer_is_shown(button: str) -> None:
+async def test_shared_channel_shows_no_data(button: str) -> None:
     counter = Counter()
     counter.access.shared = {HERE}
     await counter.press(getattr(counter.handlers, button), click())

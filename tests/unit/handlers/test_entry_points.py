@@ -141,14 +141,14 @@ def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **mo
         ("Which are private?", AskRequest("Which are private?", request_id="trigger")),
     ],
 )
-async def test_a_question_is_asked_where_it_was_typed(typed: str, wish: AskRequest) -> None:
+async def test_question_is_asked_where_it_was_typed(typed: str, wish: AskRequest) -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_ask_command, command(typed))
     assert doors.desk.asked == [("ask", wish, HERE, ADA)]
     assert doors.told == [(URL, "line")]
 
 
-async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored() -> None:
+async def test_command_is_acknowledged_once_saved() -> None:
     doors = Doors()
 
     class Storing:
@@ -161,7 +161,7 @@ async def test_the_command_is_acknowledged_at_once_when_the_question_is_stored()
     assert doors.acknowledged_at == [pytest.approx(0.2)]
 
 
-async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen() -> None:
+async def test_bare_command_opens_modal_with_choices() -> None:
     doors = Doors()
     await doors.press(doors.modals.on_ask_command, command(""))
     await doors.errands.drain()
@@ -173,7 +173,7 @@ async def test_the_command_alone_opens_the_modal_and_fills_in_what_can_be_chosen
     assert doors.desk.asked == [] and doors.told == []
 
 
-async def test_whoever_may_not_ask_sees_why_in_the_modal_and_no_model() -> None:
+async def test_denied_user_sees_reason_and_no_models() -> None:
     doors = Doors()
     doors.access.refused[ADA] = replies.not_for_you()
     await doors.press(doors.modals.on_ask_command, command(""))
@@ -183,7 +183,7 @@ async def test_whoever_may_not_ask_sees_why_in_the_modal_and_no_model() -> None:
     assert "submit" not in filled
 
 
-async def test_whoever_may_not_ask_on_sees_why_before_they_have_written_anything() -> None:
+async def test_denied_follow_up_modal_has_no_input() -> None:
     doors = Doors()
     doors.access.refused[ADA] = replies.not_for_you()
     await doors.press(doors.modals.on_follow_up_button, click())
@@ -192,7 +192,7 @@ async def test_whoever_may_not_ask_on_sees_why_before_they_have_written_anything
     assert replies.not_for_you() in str(filled) and "submit" not in filled
 
 
-async def test_a_modal_that_slack_does_not_open_is_told() -> None:
+async def test_unopened_modal_is_reported() -> None:
     doors = Doors()
     doors.views.error = SlackError("expired_trigger_id")
     await doors.press(doors.modals.on_ask_command, command(""))
@@ -200,7 +200,7 @@ async def test_a_modal_that_slack_does_not_open_is_told() -> None:
     assert doors.told == [(URL, replies.slack_busy())]
 
 
-async def test_help_is_told_at_once() -> None:
+async def test_help_is_in_the_acknowledgement() -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_ask_command, command("help"))
     assert doors.acknowledged == [{"text": ask_replies.help_text()}]
@@ -209,7 +209,7 @@ async def test_help_is_told_at_once() -> None:
 # What can be chosen
 
 
-async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_once() -> None:
+async def test_last_model_is_preselected_and_models_cached() -> None:
     doors = Doors()
     doors.asks.last = MODEL
     for _ in range(2):
@@ -234,7 +234,7 @@ async def test_what_was_chosen_last_is_chosen_again_and_models_are_looked_up_onc
         (StoreUnavailable("no budget"), replies.storage_down()),
     ],
 )
-async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Exception, line: str) -> None:
+async def test_missing_models_are_explained(error: Exception, line: str) -> None:
     doors = Doors()
 
     async def models() -> Any:
@@ -245,7 +245,7 @@ async def test_without_models_one_can_ask_all_the_same_and_is_told_why(error: Ex
     assert choices.trouble == line and not choices.models
 
 
-async def test_another_model_has_other_topics() -> None:
+async def test_selected_model_shows_its_topics() -> None:
     doors = Doors()
     other = ModelId("other")
     doors.asking.shared[Model(other, "Warehouse")] = ("stock",)
@@ -257,7 +257,7 @@ async def test_another_model_has_other_topics() -> None:
     assert modal_input.place_of(redrawn) == modal_input.place_of(view)
 
 
-async def test_limit_is_told_in_the_form_and_keeps_it() -> None:
+async def test_limit_is_shown_in_the_kept_modal() -> None:
     doors = Doors()
     doors.access.refused[ADA] = "Wait."
     view = submitted(VIEWS["ask"], model=MODEL) | {"id": "V9"}
@@ -271,7 +271,7 @@ async def test_limit_is_told_in_the_form_and_keeps_it() -> None:
 # What is entered
 
 
-async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None:
+async def test_modal_asks_in_its_channel() -> None:
     doors = Doors()
     view = submitted(modals.ask(HERE, modals.ModelOptions()), question="Top products?", where="private")
     await doors.accept(doors.modals.on_question, interaction(), view)
@@ -281,7 +281,7 @@ async def test_an_entered_question_is_asked_where_the_modal_was_opened() -> None
     assert doors.views.whispered == [(HERE, ADA, "line", None)]
 
 
-async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
+async def test_modal_without_channel_asks_in_dm() -> None:
     doors = Doors()
     view = submitted(modals.ask(None, modals.ModelOptions()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
@@ -290,7 +290,7 @@ async def test_a_question_entered_nowhere_is_asked_in_direct_messages() -> None:
 
 
 @pytest.mark.parametrize("thread", [None, "0.5"])
-async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_cards_thread(
+async def test_follow_up_replies_in_the_cards_thread(
     thread: str | None,
 ) -> None:
     doors = Doors()
@@ -320,9 +320,7 @@ async def test_an_entered_follow_up_goes_on_from_its_card_and_is_told_in_the_car
         ("on_job", submitted(VIEWS["follow_job"], job=str(JOB))),
     ],
 )
-async def test_what_was_entered_is_acknowledged_once_it_is_stored(
-    listener: str, view: dict[str, Any]
-) -> None:
+async def test_modal_is_acknowledged_once_saved(listener: str, view: dict[str, Any]) -> None:
     class Storing:
         async def follow_up(self, *_: object, request_id: str = "") -> SavedRequest:
             await asyncio.sleep(0.2)
@@ -337,7 +335,7 @@ async def test_what_was_entered_is_acknowledged_once_it_is_stored(
     assert doors.acknowledged_at == [pytest.approx(0.2)]
 
 
-async def test_an_entered_job_is_followed_in_direct_messages() -> None:
+async def test_modal_follows_job_in_dm() -> None:
     doors = Doors()
     view = submitted(modals.follow_job(), job=str(JOB))
     await doors.accept(doors.modals.on_job, interaction(), view)
@@ -352,7 +350,7 @@ async def test_an_entered_job_is_followed_in_direct_messages() -> None:
         ("on_job", VIEWS["follow_job"], "job"),
     ],
 )
-async def test_what_is_missing_is_told_in_the_modal(listener: str, view: dict[str, Any], block: str) -> None:
+async def test_missing_input_is_shown_in_the_modal(listener: str, view: dict[str, Any], block: str) -> None:
     doors = Doors()
     await doors.accept(getattr(doors.modals, listener), interaction(), submitted(view, **{block: " "}))
     (answer,) = doors.acknowledged
@@ -364,10 +362,10 @@ async def test_what_is_missing_is_told_in_the_modal(listener: str, view: dict[st
     "typed, told",
     [
         ("banana", "not an Omni job id"),
-        ("https://acme.omniapp.co/w/1", "begin with https:// and have /chat/"),
+        ("https://acme.omniapp.co/w/1", "begin with https:// and end with /chat/"),
     ],
 )
-async def test_what_is_no_job_is_told_in_the_modal_and_not_lost_there(typed: str, told: str) -> None:
+async def test_invalid_job_is_shown_in_the_modal(typed: str, told: str) -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_job, interaction(), submitted(modals.follow_job(), job=typed))
     (answer,) = doors.acknowledged
@@ -375,7 +373,7 @@ async def test_what_is_no_job_is_told_in_the_modal_and_not_lost_there(typed: str
     assert doors.desk.asked == []
 
 
-async def test_what_slack_delivers_twice_is_asked_once() -> None:
+async def test_duplicate_modal_is_asked_once() -> None:
     doors = Doors()
     view = submitted(VIEWS["ask"], question="Top products?")
     for _ in range(2):
@@ -384,7 +382,7 @@ async def test_what_slack_delivers_twice_is_asked_once() -> None:
 
 
 @pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), SlackError("channel_not_found")])
-async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: SlackError) -> None:
+async def test_undeliverable_ephemeral_reply_goes_to_dm(error: SlackError) -> None:
     doors = Doors()
     doors.views.error = error
     view = submitted(VIEWS["follow_up"], question="And by region?")
@@ -393,7 +391,7 @@ async def test_a_line_that_can_not_be_told_in_the_place_is_told_directly(error: 
     assert next(iter(doors.board.posted.values())).thread is None, "that thread is elsewhere"
 
 
-async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place() -> None:
+async def test_rate_limited_reply_is_sent_once_more() -> None:
     doors = Doors()
     doors.views.error = SlackBusy("ratelimited", 1.0)
     view = submitted(VIEWS["follow_up"], question="And by region?")
@@ -407,7 +405,7 @@ async def test_a_line_that_slack_has_no_time_for_is_told_once_more_in_its_place(
 # Shortcuts
 
 
-async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None:
+async def test_message_shortcut_follows_named_job() -> None:
     doors = Doors()
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
@@ -416,14 +414,14 @@ async def test_the_shortcut_on_a_message_follows_the_job_that_it_names() -> None
     assert doors.told == [(URL, "line")]
 
 
-async def test_the_shortcut_on_a_message_that_names_no_job_says_so() -> None:
+async def test_message_shortcut_without_job_says_so() -> None:
     doors = Doors()
     body = interaction(channel={"id": HERE.id}, message={"text": "hello"}, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
     assert doors.desk.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
 
 
-async def test_the_shortcuts_from_anywhere_open_their_modals() -> None:
+async def test_global_shortcuts_open_their_modals() -> None:
     doors = Doors()
     await doors.press(doors.shortcuts.on_follow, interaction(trigger_id="one"))
     await doors.press(doors.shortcuts.on_ask, interaction(trigger_id="two"))
@@ -445,18 +443,18 @@ async def test_the_shortcuts_from_anywhere_open_their_modals() -> None:
         ("", None),
     ],
 )
-def test_the_first_job_or_chat_in_a_text_is_found(text: str, found: str | None) -> None:
+def test_first_job_or_chat_is_found(text: str, found: str | None) -> None:
     assert find_reference(text) == found
 
 
 @given(st.text(), st.sampled_from([str(JOB), CHAT]), st.text())
-def test_what_is_found_anywhere_can_be_read(before: str, named: str, after: str) -> None:
+def test_found_reference_can_be_parsed(before: str, named: str, after: str) -> None:
     found = find_reference(f"{before} {named} {after}")
     assert found is not None
     parse_reference(found)
 
 
-def test_only_what_people_see_of_a_message_is_searched() -> None:
+def test_only_visible_text_is_searched() -> None:
     card = {
         "text": "shown",
         "blocks": [
@@ -502,9 +500,7 @@ def test_only_what_people_see_of_a_message_is_searched() -> None:
         (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA, SAID)),
     ],
 )
-async def test_a_mention_goes_on_from_a_card_or_asks_anew(
-    body: dict[str, Any], asked: tuple[object, ...]
-) -> None:
+async def test_mention_asks_or_follows_up(body: dict[str, Any], asked: tuple[object, ...]) -> None:
     doors = Doors()
     await doors.mentions.on_mention(body)
     await doors.errands.drain()
@@ -514,14 +510,14 @@ async def test_a_mention_goes_on_from_a_card_or_asks_anew(
 
 
 @pytest.mark.parametrize("text", [f"<@{BOT}>", f"<@{BOT}> help "])
-async def test_a_mention_without_a_question_gets_help(text: str) -> None:
+async def test_empty_mention_gets_help(text: str) -> None:
     doors = Doors()
     await doors.mentions.on_mention(event(text=text))
     await doors.errands.drain()
     assert doors.desk.asked == [] and doors.views.whispered[0][2] == ask_replies.help_text()
 
 
-async def test_a_direct_message_is_a_question() -> None:
+async def test_direct_message_is_a_question() -> None:
     doors = Doors()
     await doors.mentions.on_message(event("message", "Top products?", channel_type="im", channel=DIRECT.id))
     await doors.errands.drain()
@@ -530,7 +526,7 @@ async def test_a_direct_message_is_a_question() -> None:
 
 
 @pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast"])
-async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(subtype: str) -> None:
+async def test_question_with_file_or_broadcast_is_asked(subtype: str) -> None:
     doors = Doors()
     fields = {"channel_type": "im", "channel": DIRECT.id, "subtype": subtype}
     await doors.mentions.on_message(event("message", "Top products?", **fields))
@@ -549,7 +545,7 @@ async def test_a_question_with_a_file_or_sent_to_the_conversation_too_is_asked(s
     ],
     ids=["not to the bot", "an edit", "a bot's", "its own", "nobody's"],
 )
-async def test_what_no_person_says_to_the_bot_is_no_question(changed: dict[str, Any]) -> None:
+async def test_other_messages_are_no_questions(changed: dict[str, Any]) -> None:
     doors = Doors()
     fields = {"channel_type": "im", "channel": DIRECT.id} | changed
     await doors.mentions.on_message(event("message", "Top products?", **fields))
@@ -557,7 +553,7 @@ async def test_what_no_person_says_to_the_bot_is_no_question(changed: dict[str, 
     assert doors.desk.asked == []
 
 
-async def test_an_event_that_slack_delivers_again_is_answered_once() -> None:
+async def test_repeated_event_is_answered_once() -> None:
     doors = Doors()
     for _ in range(3):
         await doors.mentions.on_mention(event())
@@ -565,7 +561,7 @@ async def test_an_event_that_slack_delivers_again_is_answered_once() -> None:
     assert len(doors.desk.asked) == 1
 
 
-async def test_a_message_that_is_corrected_is_answered_once() -> None:
+async def test_edited_message_is_answered_once() -> None:
     doors = Doors()
     await doors.mentions.on_mention(event())
     forgotten = event(text=f"<@{BOT}>", ts="7.7")
@@ -625,7 +621,7 @@ async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
     assert [text for _, _, text, _ in full.views.whispered] == [replies.busy()]
 
 
-async def test_stored_errand_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_saved_request_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "MAX_UNSAVED", 1)
     doors = Doors()
     stored = asyncio.Event()
