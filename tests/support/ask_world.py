@@ -1,4 +1,4 @@
-"""The desks that ask and cancel, between fakes, with all that then follows a job: for tests in virtual time."""
+"""The services that ask, follow and cancel, with trackers, between fakes. For tests in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -62,7 +62,7 @@ OLD = CardId("old")
 
 
 class ManyJobs(FakeOmni):
-    """Omni with several jobs, and a chat whose newest one is what the test says."""
+    """Omni with several jobs, and a conversation whose newest job is `newest`."""
 
     def __init__(self) -> None:
         super().__init__(a_job())
@@ -92,7 +92,7 @@ class ManyJobs(FakeOmni):
 
 
 class Stage:
-    """The desks between fakes. The world outlives a bot: start another over the same to play a restart."""
+    """The fakes around the bot. They outlive it: start a second bot on the same stage to simulate a restart."""
 
     def __init__(self, *cards: Card) -> None:
         self.omni = ManyJobs()
@@ -124,23 +124,23 @@ class Stage:
         await report_interrupted_questions(self.asks, self.board, now)
 
     def threads(self) -> Sequence[tuple[ChannelId, MessageTs | None]]:
-        """Where each message is."""
+        """The channel and thread of each message."""
         return [(posted.place.id, posted.thread) for posted in self.board.posted.values()]
 
     def told(self, user: UserId = ADA) -> list[str]:
-        """What stands in a person's direct messages."""
+        """The texts in a user's direct messages."""
         return [posted.message.text for posted in self.board.posted.values() if posted.place == direct(user)]
 
 
 class Desks:
-    """A process."""
+    """The services of one process."""
 
     def __init__(self, stage: Stage) -> None:
-        palette, arrivals, self.steps = BlockSupport(), CardOutcomes(), ShieldedTasks()
+        block_support, outcomes, self.steps = BlockSupport(), CardOutcomes(), ShieldedTasks()
         self.drawing = MessageUpdater(
-            stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), palette
+            stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), block_support
         )
-        posting = MessagePoster(stage.board, stage.watches, now, palette)
+        posting = MessagePoster(stage.board, stage.watches, now, block_support)
         thread = CompletionThread(
             cards=stage.watches,
             poster=posting,
@@ -155,8 +155,8 @@ class Desks:
             updater=self.drawing,
             poster=posting,
             thread=thread,
-            block_support=palette,
-            outcomes=arrivals,
+            block_support=block_support,
+            outcomes=outcomes,
             is_shared=stage.access.is_shared,
             now=now,
             tenant=TENANT,
@@ -180,7 +180,7 @@ class Desks:
             questions=stage.asks,
             intents=intents,
             failed_cards=stage.given_ups,
-            outcomes=arrivals,
+            outcomes=outcomes,
             authorization=stage.access,
             start=self.runner.start,
             now=now,
@@ -192,7 +192,7 @@ class Desks:
             messages=stage.board,
             questions=stage.asks,
             intents=intents,
-            outcomes=arrivals,
+            outcomes=outcomes,
             follow_service=desk,
             start=self.runner.start,
             steps=self.steps,
@@ -217,35 +217,35 @@ class Desks:
 
 
 class Asking:
-    """The desk as `InteractionRunner` uses it: the person is told what came of it, and that is seen to."""
+    """The service as `InteractionRunner` uses it: each reply is delivered."""
 
-    def __init__(self, desk: AskService) -> None:
-        self._desk = desk
+    def __init__(self, service: AskService) -> None:
+        self._service = service
 
     async def ask(self, *what: Any) -> Message | None:
-        return await heard(self._desk.ask(*what))
+        return await delivered(self._service.ask(*what))
 
     async def follow_up(self, *what: Any) -> Message | None:
-        return await heard(self._desk.follow_up(*what))
+        return await delivered(self._service.follow_up(*what))
 
     async def follow_up_in_thread(self, *what: Any) -> Message | None:
-        return await heard(self._desk.follow_up_in_thread(*what))
+        return await delivered(self._service.follow_up_in_thread(*what))
 
     async def retry(self, *what: Any) -> Message | None:
-        return await heard(self._desk.retry(*what))
+        return await delivered(self._service.retry(*what))
 
 
-async def heard(asked: Awaitable[SavedRequest | Response]) -> Message | None:
+async def delivered(asked: Awaitable[SavedRequest | Response]) -> Message | None:
     """Deliver the reply."""
-    said = await outcome_of(asked)
-    if isinstance(said, Reply):
-        await said.on_delivered()
-        return said.message
-    return Message(said) if isinstance(said, str) else said
+    reply = await outcome_of(asked)
+    if isinstance(reply, Reply):
+        await reply.on_delivered()
+        return reply.message
+    return Message(reply) if isinstance(reply, str) else reply
 
 
 def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:
-    """A stage with a card that has come to its end, of another job in a chat of its own."""
+    """A stage with the final card of another job, in another conversation."""
     ended = replace(a_watch("old"), job=OLD_JOB, message_ts=CARD, closed_at=START, ended=True, outcome=state)
     card = replace(ended, **more)  # type: ignore[arg-type]
     stage = Stage(card)
@@ -259,5 +259,5 @@ def said(message: Message | None) -> str:
 
 
 def direct(user: UserId) -> ChannelRef:
-    """A person's direct messages."""
+    """A user's direct messages."""
     return ChannelRef(HERE.team, ChannelId(f"D{user}"))

@@ -355,30 +355,30 @@ async def test_long_question_has_no_try_again_button() -> None:
 @pytest.mark.parametrize("way", ["asked", "followed up", "mentioned"])
 async def test_two_deliveries_are_one_question(way: str) -> None:
     stage = old_card()
-    wish = AskRequest(QUESTION, request_id="5.5")
+    request = AskRequest(QUESTION, request_id="5.5")
 
     async def answered(desks: Desks) -> Message | None:
         if way == "asked":
-            return await desks.ask.ask(wish, HERE, ADA)
+            return await desks.ask.ask(request, HERE, ADA)
         if way == "followed up":
-            return await desks.ask.follow_up(wish, OLD, HERE, CARD, ADA)
-        return await desks.ask.follow_up_in_thread(wish, HERE, CARD, ADA)
+            return await desks.ask.follow_up(request, OLD, HERE, CARD, ADA)
+        return await desks.ask.follow_up_in_thread(request, HERE, CARD, ADA)
 
     async with stage.bot() as one, stage.bot() as other:
-        lines_told = await asyncio.gather(answered(one), answered(other))
+        replies_shown = await asyncio.gather(answered(one), answered(other))
         await asyncio.sleep(5)
         await ask(one, request_id="6.6")
         await ask(one)
         await ask(one)
-    assert list(lines_told) == [None, None] and len(stage.asking.submitted) == 4
+    assert list(replies_shown) == [None, None] and len(stage.asking.submitted) == 4
 
 
 async def test_rollback_spares_the_other_process() -> None:
     stage = Stage()
-    wish = AskRequest(QUESTION, request_id="5.5")
+    request = AskRequest(QUESTION, request_id="5.5")
     stage.asking.delay_seconds = 20.0
     async with stage.bot() as one, stage.bot() as other:
-        asking = asyncio.create_task(one.ask.ask(wish, HERE, ADA))
+        asking = asyncio.create_task(one.ask.ask(request, HERE, ADA))
         await asyncio.sleep(5)
         (row,) = stage.asks.rows.values()
         stage.asks.rows[row.id] = replace(row, touched_at=row.touched_at + timedelta(microseconds=1))
@@ -388,7 +388,7 @@ async def test_rollback_spares_the_other_process() -> None:
             raise StoreUnavailable("away")
 
         stage.asks.begin = unanswered  # type: ignore[method-assign]
-        await other.ask.ask(wish, HERE, ADA)
+        await other.ask.ask(request, HERE, ADA)
         stage.asks.begin = begin  # type: ignore[method-assign]
         await asking
         await asyncio.sleep(5)
