@@ -77,8 +77,8 @@ def _names(parameters: Mapping[str, Parameter]) -> list[str]:
 
 @_fault("the end of a chore does not wake its follow")
 def _lost_wake_up() -> None:
-    def start(self: JobTracker, tracked: Any, card: Card, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._run_card_task(card, chore), name=f"tend {card.id}")
+    def start(self: JobTracker, tracked: Any, card: Card, step: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._run_card_task(card, step), name=f"tend {card.id}")
         tracked.card_tasks[card.id] = task
         task.add_done_callback(lambda _: tracked.card_tasks.pop(card.id, None))
 
