@@ -1,7 +1,7 @@
-"""The time by which the bot keeps everything: it goes on evenly, also while the machine's clock is set.
+"""Clock that ignores steps of the machine's wall clock.
 
-Ages, budgets and waits are kept as times of day, many of them in the database. A clock that is set by a day would let
-all follows look a day old, all budgets full and all questions abandoned.
+Ages, budgets and waits are stored as times of day. A clock that is set forward by a day would make all cards a day old
+and all questions abandoned.
 """
 
 import time
@@ -13,15 +13,14 @@ import structlog
 log = structlog.get_logger()
 
 STEP_SECONDS = 1.0
-"""A step of the wall clock up to this one is followed: NTP and leap seconds make such, and no budget notices. The
-jitter that `budget.Rate` allows for is as large."""
+"""Steps up to this size are followed, as NTP and leap seconds make them; the margin of `Rate` is as large."""
 
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""On Linux CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere it does not."""
+"""On Linux CLOCK_MONOTONIC stops while the machine sleeps."""
 
 
 def wall_now() -> datetime:
-    """The time that the machine's clock shows, aware UTC. For what is compared with other machines' clocks."""
+    """Return the wall clock's time, aware UTC. For comparison with other machines' clocks."""
     return datetime.now(UTC)
 
 
@@ -30,12 +29,12 @@ def _elapsed_seconds() -> float:
 
 
 class SteadyClock:
-    """The time by the wall clock, without the steps that it has made since this clock was made."""
+    """The wall clock's time, without the steps since this clock was created."""
 
     def __init__(
         self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = _elapsed_seconds
     ) -> None:
-        """`wall`: seconds since 1970, by a clock that can be set. `elapsed`: by one that can't."""
+        """`wall`: seconds since 1970, by a clock that can be set. `elapsed`: monotonic seconds."""
         self._wall = wall
         self._elapsed = elapsed
         self._ignored_seconds = 0.0
@@ -54,7 +53,7 @@ class SteadyClock:
         return datetime.fromtimestamp(wall - self._ignored_seconds, UTC)
 
     def _read(self) -> tuple[float, float]:
-        """Both clocks at the same moment. Read again where the process was stopped in between."""
+        """Read both clocks at the same moment; again if the process was stopped in between."""
         while True:
             elapsed, wall = self._elapsed(), self._wall()
             if self._elapsed() - elapsed < STEP_SECONDS / 2:

@@ -1,4 +1,4 @@
-"""How tokens and keys are kept in the database: encrypted, so that a copy of it opens nobody's Slack or Omni."""
+"""Encryption of the tokens and keys in the database, so that a copy of it gives no access to Slack or Omni."""
 
 import re
 
@@ -8,13 +8,15 @@ from bot.domain import DecryptionFailed
 
 
 def key_list(keys: str) -> list[str]:
-    """The keys that have commas or spaces between them."""
+    """Split keys at commas and spaces."""
     return [part for part in re.split(r"[\s,]+", keys) if part]
 
 
 class EncryptionKeys:
-    """The keys of `ENCRYPTION_KEY`: the first encrypts, each of them decrypts. So a new one is put in front of the old
-    one, which can go when all has been encrypted anew."""
+    """The keys of `ENCRYPTION_KEY`: the first encrypts, each of them decrypts.
+
+    To rotate, put a new key first and remove the old one after everything has been encrypted again.
+    """
 
     def __init__(self, keys: str) -> None:
         """`keys`: each 32 bytes in URL-safe Base64, with commas or spaces between them.
@@ -31,18 +33,18 @@ class EncryptionKeys:
             raise ValueError("holds something that is no key of 32 bytes in URL-safe Base64") from error
 
     def encrypt(self, secret: str) -> str:
-        """The secret, unreadable to whoever has no key of ours."""
+        """Encrypt a secret."""
         return self._keys.encrypt(secret.encode()).decode()
 
     def decrypt(self, encrypted: str) -> str:
-        """What was encrypted. Raises Unreadable."""
+        """Decrypt a secret. Raises DecryptionFailed."""
         try:
             return self._keys.decrypt(encrypted.encode()).decode()
         except InvalidToken as error:
             raise DecryptionFailed("encrypted with a key that ENCRYPTION_KEY does not name") from error
 
     def reencrypt(self, encrypted: str) -> str:
-        """The same, encrypted with the first key. Raises Unreadable."""
+        """Encrypt the secret again with the first key. Raises DecryptionFailed."""
         try:
             return self._keys.rotate(encrypted.encode()).decode()
         except InvalidToken as error:

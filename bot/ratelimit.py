@@ -1,8 +1,8 @@
-"""A budget of requests: how many fit into a minute, and who goes next when there are not enough.
+"""Rate limiter with priorities.
 
-The rate is a generic cell rate (ITU-T I.371, GCRA): one number, the theoretical arrival time, tells
-whether a request may go now. It is kept by a `RateLimitStore` outside this process, so that the budget holds
-across restarts; this module decides what fits and keeps the queue.
+The algorithm is the generic cell rate algorithm (ITU-T I.371, GCRA): one number, the theoretical arrival time, decides
+whether a request may be sent now. A `RateLimitStore` outside this process keeps it across restarts; this module keeps
+the queue.
 """
 
 import asyncio
@@ -22,33 +22,30 @@ from bot.tasks import loop_time
 WINDOW_SECONDS = 60.0
 
 JITTER_SECONDS = 1.0
-"""Requests leave here evenly but arrive bunched by the network; the window is reckoned longer by this."""
+"""Margin added to the window, since the network may bunch requests."""
 
 LATE_SECONDS = 0.5
-"""A ledger that takes longer to answer has given a place in the past; the next request keeps its distance from
-the moment in which this one really went."""
+"""If the store takes longer to answer, the next request keeps its distance from the time this one was sent."""
 
-LONGEST_NAP_SECONDS = 1.0
-"""How long the queue sleeps before it asks the ledger again: another process may have paused or freed it."""
+LONGEST_SLEEP_SECONDS = 1.0
+"""The longest wait before the store is read again, since another process may have paused or freed the budget."""
 
-SHORTEST_NAP_SECONDS = 0.001
-"""A wait that rounding left over must still let time pass."""
+SHORTEST_SLEEP_SECONDS = 0.001
+"""The shortest wait, since rounding may leave one near zero."""
 
 CLOSE_ENOUGH = 0.95
-"""Which part of the greatest worth is as good as the greatest. Of 10,000 that wait and are worth about the same, only
-some have to be asked then how much exactly, and not all each second."""
+"""A priority this close to the highest counts as the highest, so that of 10,000 waiting requests few are evaluated."""
 
 SHARING_SLACK = 0.1
-"""How much more than its share a process may take: what others leave, and what changes between two counts."""
+"""How much more than its share a process may use."""
 
 SMALLEST_SHARE = 0.01
 
-OUTRUN_AFTER = 1.5
-"""After so many times as long as its share lasts for one request, a process has been left without it."""
+STARVED_AFTER = 1.5
+"""A process that waits so many times its own interval counts as starved."""
 
 LEFT_FOR = 1.75
-"""A place that is left to unhurried requests of other processes is kept free for them until so many intervals have
-passed since the request before it: three quarters of an interval longer than the rate asks for."""
+"""For how many intervals after a request the place left to other processes' background requests stays free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +57,15 @@ class Rate:
 
     @property
     def background_tolerance_seconds(self) -> float:
-        """What requests that nobody waits for may use: they leave the last place of a burst to one that
-        somebody does wait for, in this process or another."""
+        """The tolerance of background requests: they leave the last place of a burst to an interactive request."""
         return max(0.0, self.tolerance_seconds - self.interval_seconds)
 
     @classmethod
     def within(cls, limit: int, *, burst: int) -> Self:
-        """The fastest rate of which no window of 60 s ever holds more than `limit` requests.
+        """Return the fastest rate that never puts more than `limit` requests into any 60 s.
 
-        A window of W seconds holds at most `W / interval + burst` of a cell rate that allows `burst`
-        at once, so the interval follows from the limit. What may go at once is missing from the steady stream: the
-        burst is cut for small limits, so that at least 85 % of any limit is usable.
+        A window of W seconds holds at most `W / interval + burst` requests, so the interval follows from the limit. A
+        burst reduces the steady rate: it is smaller for small limits, so that at least 85 % of any limit is usable.
         """
         if limit < 1:
             raise ValueError("a budget needs at least one request a minute")
@@ -80,22 +75,22 @@ class Rate:
 
 
 class RateLimitStore(Protocol):
-    """Where the theoretical arrival times are kept, one per budget name, shared by all who spend."""
+    """Keeps the theoretical arrival time of each budget, shared by all its users."""
 
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
-        """Take one request if it fits now. Returns 0.0, or the seconds until it is worth trying again.
+        """Take one request if it fits now. Returns 0.0, or the seconds until the next try.
 
-        `urgent`: whether somebody waits for it. Others leave room, see `Rate.background_tolerance_seconds`.
+        `urgent`: an interactive request. Others leave room, see `Rate.background_tolerance_seconds`.
         """
         ...
 
     async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
-        """Let nothing through for so long."""
+        """Let no request through for so many seconds."""
         ...
 
 
 class LocalRateLimitStore:
-    """A ledger of this process alone, for limits that may be forgotten at a restart. Counts the loop's time."""
+    """`RateLimitStore` in memory, for limits that a restart may reset."""
 
     def __init__(self) -> None:
         self._arrival = 0.0
@@ -118,36 +113,34 @@ class LocalRateLimitStore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """Somebody who waits for a place."""
+    """A waiting request."""
 
     urgent: bool
     worth: Priority
-    turn: asyncio.Future[None]
+    granted: asyncio.Future[None]
 
 
 _Entry = tuple[float, int, _Request]
-"""A request with the time at which it would have been worth nothing if it had grown by one a second, and its number."""
+"""A request, preceded by the time at which its priority was 0 if it has grown by one a second, and by its number."""
 
 
 class RateLimiter:
-    """Lets requests of one budget through one by one: urgent ones first, in the order in which they came; then one
-    than which none is worth much more at that moment, and of equals the first.
+    """Rate limiter of one budget, shared by all processes.
 
-    What is worth the most is found without asking all who wait: as no worth grows by more than one a second, what one
-    was at an earlier time bounds what it is now.
+    Interactive requests go first, in their order; then the background request with about the highest priority. A
+    priority grows by at most one a second, so an earlier value bounds the current one and few have to be evaluated.
 
-    Nothing is reserved ahead: a request is taken from the ledger at the moment somebody can use it, and
-    goes to whoever then comes first. So a person's request never waits behind more than one poll.
+    Nothing is reserved ahead, so an interactive request never waits for more than one background request.
 
-    With `unhurried_every`, neither class starves: of so many requests the last is left to an unhurried one. If one
-    waits here, it goes. If none does and other processes use the budget too, an urgent one takes the place a moment
-    later than it could, so that their unhurried requests come first.
+    With `unhurried_every`, neither class starves: the last of so many requests is left to a background request. If
+    none waits here and other processes use the budget too, an interactive request takes that place a moment later, so
+    that their background requests come first.
     """
 
     def __init__(
         self, store: RateLimitStore, budget: str, rate: Rate, *, unhurried_every: int | None = None
     ) -> None:
-        """`unhurried_every`: None if urgent requests always go first, without bound."""
+        """`unhurried_every`: None if interactive requests always go first."""
         self.budget = budget
         self.rate = rate
         self._unhurried_every = unhurried_every or inf
@@ -159,130 +152,130 @@ class RateLimiter:
         """A heap."""
         self._numbers = itertools.count()
         self._opener: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
+        self._interactive_arrived = asyncio.Event()
         self._share = 1.0
         self._last_unhurried = -inf
         self._unhurried_since = -inf
-        """Since when unhurried requests have waited and none went."""
+        """Since when background requests have waited without one being sent."""
         self._not_before = -inf
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for their turn."""
+        """How many requests wait."""
         requests = itertools.chain(self._interactive, (request for _, _, request in self._background))
-        return sum(1 for request in requests if not request.turn.done())
+        return sum(1 for request in requests if not request.granted.done())
 
     async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
-        """Wait until one request may go. Raises what the ledger raises when it can't be asked."""
+        """Wait until one request may be sent. Raises the errors of the store."""
         request = _Request(urgent, worth or _nothing, asyncio.get_running_loop().create_future())
         if urgent:
             self._interactive.append(request)
-            self._hurry.set()
+            self._interactive_arrived.set()
         else:
             if not self._background:
                 self._unhurried_since = loop_time()
             heapq.heappush(self._background, self._entry(next(self._numbers), request, loop_time()))
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
-        await request.turn
+        await request.granted
 
     def set_share(self, part: float) -> None:
-        """Let unhurried requests have about this part of the budget, between 0 and 1: other processes use the rest."""
+        """Set this process's part of the budget for background requests, between 0 and 1."""
         self._share = part
 
     async def pause(self, seconds: float) -> None:
-        """Let nothing through for so many seconds: the service said that it is too much."""
+        """Let no request through for so many seconds, after the service answered 429."""
         await self._store.pause(self.budget, self.rate, seconds)
 
     async def close(self) -> None:
-        """Stop letting requests through; whoever still waits is cancelled."""
+        """Cancel all waiting requests."""
         if self._opener is not None:
             self._opener.cancel()
             await asyncio.gather(self._opener, return_exceptions=True)
         for request in self._take_all():
-            request.turn.cancel()
+            request.granted.cancel()
 
     async def _run(self) -> None:
-        while self._does_anybody_wait():
-            self._hurry.clear()
+        while self._has_waiting():
+            self._interactive_arrived.clear()
             asked_at = loop_time()
             try:
                 wait_seconds = await self._wait_seconds()
                 late_seconds = loop_time() - asked_at
                 is_late = wait_seconds <= 0.0 and late_seconds > LATE_SECONDS
                 if is_late:
-                    await self._let_others_keep_distance(late_seconds)
-            except Exception as error:  # noqa: BLE001 - whatever the trouble, those who wait must hear of it
+                    await self._store_late_request(late_seconds)
+            except Exception as error:  # noqa: BLE001 - every waiting caller gets the error
                 self._fail_all(error)
                 return
             if wait_seconds > 0.0:
-                await self._sleep(min(max(wait_seconds, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
-            elif self._does_anybody_wait():
-                self._let_one_through()
+                await self._sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
+            elif self._has_waiting():
+                self._send_next()
                 if is_late:
                     self._not_before = loop_time() + self.rate.interval_seconds
 
     async def _wait_seconds(self) -> float:
-        """Take one request. Returns 0.0, or the seconds until it is worth trying again."""
-        now, is_urgent = loop_time(), self._is_next_urgent()
+        """Take one request. Returns 0.0, or the seconds until the next try."""
+        now, is_urgent = loop_time(), self._is_next_interactive()
         early = self._not_before - now
         if not is_urgent:
-            early = max(early, self._leave_to_others_seconds())
+            early = max(early, self._share_wait_seconds())
         if early > 0.0:
             return early
-        takes_last_at = self._urgent_takes_last_at() if is_urgent else self._unhurried_takes_last_at()
+        takes_last_at = self._interactive_takes_last_at() if is_urgent else self._background_takes_last_at()
         wait_seconds = await self._store.take(self.budget, self.rate, urgent=now >= takes_last_at)
         return wait_seconds if now >= takes_last_at else min(wait_seconds, takes_last_at - now)
 
-    def _is_next_urgent(self) -> bool:
-        """Whether the next place is an urgent request's; if not, it is an unhurried one's. Some request waits."""
+    def _is_next_interactive(self) -> bool:
+        """Whether the next request to send is interactive. Some request waits."""
         if not self._interactive or not self._background:
             return bool(self._interactive)
-        return not self._is_left or self._leave_to_others_seconds() > 0.0
+        return not self._is_left or self._share_wait_seconds() > 0.0
 
     @property
     def _is_left(self) -> bool:
-        """Whether the next place is one of those that are left to unhurried requests."""
+        """Whether the next place is left to a background request."""
         return self._urgent_in_a_row + 1 >= self._unhurried_every
 
-    def _urgent_takes_last_at(self) -> float:
-        """From when on an urgent request may take the last place of a burst: at once, unless the place is left to
-        unhurried requests, which may wait in another process."""
+    def _interactive_takes_last_at(self) -> float:
+        """From when an interactive request may take the last place of a burst: at once, unless the place is left to
+        background requests, which may wait in another process."""
         if not self._is_left or self._share >= 1.0:
             return -inf
         return self._last_urgent + LEFT_FOR * self.rate.interval_seconds
 
-    def _unhurried_takes_last_at(self) -> float:
-        """From when on an unhurried request may take the last place: if it is left to such, or others, who were faster
-        each time, have left this process without its share."""
+    def _background_takes_last_at(self) -> float:
+        """From when a background request may take the last place: at once if it is left to one, later if this process
+        is starved by faster ones."""
         if self._is_left:
             return -inf
-        outrun_seconds = OUTRUN_AFTER * self._apart_seconds()
+        starved_seconds = STARVED_AFTER * self._share_interval_seconds()
         if self._unhurried_every < inf:
             # Half an interval before the place itself, so that no rounding makes it the next one.
             left_seconds = (self._unhurried_every - 0.5) * self.rate.interval_seconds
-            return self._unhurried_since + max(outrun_seconds, left_seconds)
-        return self._unhurried_since + outrun_seconds if self._share < 1.0 else inf
+            return self._unhurried_since + max(starved_seconds, left_seconds)
+        return self._unhurried_since + starved_seconds if self._share < 1.0 else inf
 
-    async def _let_others_keep_distance(self, late_seconds: float) -> None:
-        """Before a request goes late, tell whoever comes after this process, should it die: nobody else knows when the
-        request went. The ledger may take as long to write that down as it took to answer."""
+    async def _store_late_request(self, late_seconds: float) -> None:
+        """Store a pause before a late request, in case this process dies: only it knows when the request was sent.
+        Storing may take as long as the late answer did."""
         await self._store.pause(self.budget, self.rate, self.rate.interval_seconds + late_seconds)
 
-    def _leave_to_others_seconds(self) -> float:
-        """How long the next unhurried request has to wait so that other processes have their share."""
+    def _share_wait_seconds(self) -> float:
+        """How long the next background request has to wait so that other processes have their share."""
         if self._share >= 1.0:
             return 0.0
-        return self._last_unhurried + self._apart_seconds() - loop_time()
+        return self._last_unhurried + self._share_interval_seconds() - loop_time()
 
-    def _apart_seconds(self) -> float:
-        """How far apart unhurried requests are that use this process's share."""
+    def _share_interval_seconds(self) -> float:
+        """The interval of background requests that use this process's share."""
         return self.rate.interval_seconds * (1.0 - SHARING_SLACK) / max(self._share, SMALLEST_SHARE)
 
-    def _let_one_through(self) -> None:
-        if self._is_next_urgent():
+    def _send_next(self) -> None:
+        if self._is_next_interactive():
             self._interactive.popleft().turn.set_result(None)
-            # Where others may have had the place that was left, this one is the first after it.
+            # If another process may have used the place that was left, this request is the first after it.
             after_left = 0 if self._share >= 1.0 else 1
             self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
             self._last_urgent = loop_time()
@@ -292,14 +285,14 @@ class RateLimiter:
         self._last_unhurried = self._unhurried_since = loop_time()
 
     def _take_highest_priority(self) -> _Request:
-        """Take a request off the heap that is worth as much as any other now; there is one that waits."""
-        # Once: by a clock that goes on, each of several equals would come after the others.
+        """Remove a background request with about the highest priority; one waits."""
+        # Read once: with a running clock, each of several equals would sort after the others.
         now = loop_time()
         best: _Entry | None = None
         others: list[_Entry] = []
         while self._background and (best is None or not _is_close_enough(best, self._background[0], now)):
             _, number, request = heapq.heappop(self._background)
-            if request.turn.done():
+            if request.granted.done():
                 continue
             entry = self._entry(number, request, now)
             if best is not None:
@@ -308,7 +301,7 @@ class RateLimiter:
         for entry in others:
             heapq.heappush(self._background, entry)
         if best is None:
-            raise LookupError("nobody waits")
+            raise LookupError("no request waits")
         return best[2]
 
     @staticmethod
@@ -316,23 +309,23 @@ class RateLimiter:
         return now - request.worth(), number, request
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait for the next place, or until somebody comes who may have an earlier one."""
+        """Sleep until the next place, or until an interactive request arrives."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._hurry.wait()
+                await self._interactive_arrived.wait()
 
-    def _does_anybody_wait(self) -> bool:
-        """Forget cancelled requests; whether any are left."""
+    def _has_waiting(self) -> bool:
+        """Drop cancelled requests. Returns whether any are left."""
         while self._interactive and self._interactive[0].turn.done():
             self._interactive.popleft()
-        while self._background and self._background[0][2].turn.done():
+        while self._background and self._background[0][2].granted.done():
             heapq.heappop(self._background)
         return bool(self._interactive or self._background)
 
     def _fail_all(self, error: Exception) -> None:
         for request in self._take_all():
-            if not request.turn.done():
-                request.turn.set_exception(error)
+            if not request.granted.done():
+                request.granted.set_exception(error)
 
     def _take_all(self) -> list[_Request]:
         waiting = [*self._interactive, *(request for _, _, request in sorted(self._background))]
@@ -342,7 +335,7 @@ class RateLimiter:
 
 
 def _is_close_enough(entry: _Entry, best: _Entry, now: float) -> bool:
-    """Whether `entry`, made now, is worth about as much as `best`, made earlier, can be worth by now at most."""
+    """Whether the priority of `entry`, evaluated now, is about the most that `best`, evaluated earlier, can have."""
     return entry < best or now - entry[0] >= CLOSE_ENOUGH * (now - best[0]) > 0.0
 
 
@@ -357,7 +350,7 @@ class _Used:
 
 
 class OmniRateLimiters:
-    """The gates that somebody uses now."""
+    """The rate limiters of the Omni keys in use."""
 
     def __init__(self, store: RateLimitStore) -> None:
         self._store = store
@@ -365,7 +358,7 @@ class OmniRateLimiters:
 
     @asynccontextmanager
     async def of(self, credentials: Credentials) -> AsyncIterator[RateLimiter]:
-        """The gate of a key, as long as the context lasts; closed when the last who uses it has left."""
+        """Share a key's rate limiter during the context; close it after the last user."""
         name = (credentials.omni_budget, credentials.requests_per_minute)
         used = self._used.setdefault(name, _Used(omni_limiter(self._store, credentials)))
         used.users += 1
@@ -384,24 +377,24 @@ EDITS_PER_MINUTE = 50
 EDITS_AT_ONCE = 5
 
 REQUESTS_AT_ONCE = 4
-"""How many of a minute's requests to Omni may go at once after a silence, so that a person's first answer does
-not wait; the more, the slower the rest of that minute."""
+"""The burst of requests to Omni after a silence, so that a user's first answer does not wait. A larger burst slows down
+the rest of the minute."""
 
 POLLS_EVERY = 3
-"""Of so many requests to Omni one is left to polls while people ask for more than the budget holds."""
+"""One of so many requests to Omni is left to polls while interactive requests exceed the budget."""
 
 
 def omni_limiter(store: RateLimitStore, credentials: Credentials) -> RateLimiter:
-    """The budget of requests to Omni with one key."""
+    """Return the rate limiter of one Omni key."""
     rate = omni_rate(credentials.requests_per_minute)
     return RateLimiter(store, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
 
 
 def omni_rate(requests_per_minute: int) -> Rate:
-    """How fast requests may go to Omni."""
+    """Return the rate of requests to Omni."""
     return Rate.within(requests_per_minute, burst=REQUESTS_AT_ONCE)
 
 
 def edit_limiter(store: RateLimitStore, team: TeamId) -> RateLimiter:
-    """The budget of edits in one Slack workspace."""
+    """Return the rate limiter of edits in one Slack workspace."""
     return RateLimiter(store, f"chat.update {team}", Rate.within(EDITS_PER_MINUTE, burst=EDITS_AT_ONCE))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.ports.omni import Priority
-from bot.ratelimit import CLOSE_ENOUGH, LONGEST_NAP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
+from bot.ratelimit import CLOSE_ENOUGH, LONGEST_SLEEP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
 from tests.support.rates import ALMOST_JITTER_SECONDS, MemoryLedger, in_virtual_time, worst_minute
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
@@ -254,7 +254,7 @@ async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> No
     await asyncio.sleep(100.0)
     ledger.free()
     await waiting
-    assert loop.time() <= 100.0 + LONGEST_NAP_SECONDS
+    assert loop.time() <= 100.0 + LONGEST_SLEEP_SECONDS
 
 
 @pytest.mark.looptime
