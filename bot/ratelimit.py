@@ -274,13 +274,13 @@ class RateLimiter:
 
     def _send_next(self) -> None:
         if self._is_next_interactive():
-            self._interactive.popleft().turn.set_result(None)
+            self._interactive.popleft().granted.set_result(None)
             # If another process may have used the place that was left, this request is the first after it.
             after_left = 0 if self._share >= 1.0 else 1
             self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
             self._last_urgent = loop_time()
             return
-        self._take_highest_priority().turn.set_result(None)
+        self._take_highest_priority().granted.set_result(None)
         self._urgent_in_a_row = 0
         self._last_unhurried = self._unhurried_since = loop_time()
 
@@ -316,7 +316,7 @@ class RateLimiter:
 
     def _has_waiting(self) -> bool:
         """Drop cancelled requests. Returns whether any are left."""
-        while self._interactive and self._interactive[0].turn.done():
+        while self._interactive and self._interactive[0].granted.done():
             self._interactive.popleft()
         while self._background and self._background[0][2].granted.done():
             heapq.heappop(self._background)

@@ -59,7 +59,7 @@ async def waiting(*calls: Awaitable[object]) -> Sequence[asyncio.Future[object]]
     return begun
 
 
-async def test_the_same_command_in_two_processes_at_once_makes_one_watch(
+async def test_simultaneous_commands_make_one_card(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
@@ -73,7 +73,7 @@ async def test_the_same_command_in_two_processes_at_once_makes_one_watch(
     assert {one.id for one in added if isinstance(one, Card)} == {kept.id}
 
 
-async def test_the_same_command_delivered_to_two_processes_makes_one_follower(
+async def test_repeated_delivery_makes_one_follower(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
@@ -87,7 +87,7 @@ async def test_the_same_command_delivered_to_two_processes_makes_one_follower(
     assert kept.followers == (GRACE, ADA)
 
 
-async def test_resume_pressed_twice_by_one_person_in_two_processes_makes_one_follower(
+async def test_double_resume_makes_one_follower(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
@@ -102,7 +102,7 @@ async def test_resume_pressed_twice_by_one_person_in_two_processes_makes_one_fol
     assert kept.followers == (ADA, GRACE)
 
 
-async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[SqlCardRepository]) -> None:
+async def test_thirty_commands_make_one_card(stores: list[SqlCardRepository]) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
     adding = (stores[number % 3].add(watch(HERE, person)) for number, person in enumerate(people))
     added = await asyncio.gather(*adding)
@@ -111,7 +111,7 @@ async def test_thirty_commands_in_three_processes_make_one_watch(stores: list[Sq
     assert sorted(kept.followers) == people
 
 
-async def test_who_joins_while_a_deserted_watch_is_being_closed_keeps_it_open(
+async def test_joining_keeps_an_unfollowed_card_open(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
@@ -127,7 +127,7 @@ async def test_who_joins_while_a_deserted_watch_is_being_closed_keeps_it_open(
     assert (kept.followers, kept.closed_at) == ((GRACE,), None)
 
 
-async def test_who_joins_while_a_watch_is_being_closed_keeps_it_open(stores: list[SqlCardRepository]) -> None:
+async def test_joining_keeps_a_closing_card_open(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
@@ -137,7 +137,7 @@ async def test_who_joins_while_a_watch_is_being_closed_keeps_it_open(stores: lis
     assert list(await one.open_jobs()) == [JOB]
 
 
-async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(
+async def test_command_reopens_a_closing_card(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, _ = stores
@@ -150,7 +150,7 @@ async def test_who_comes_to_a_watch_that_is_just_being_closed_opens_it_again(
     assert (kept.id, kept.requester, kept.followers) == (mine.id, ADA, (ADA, GRACE))
 
 
-async def test_who_comes_to_a_watch_that_is_just_moving_away_gets_one_of_their_own(
+async def test_command_during_a_move_gets_new_card(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, _ = stores
@@ -167,7 +167,7 @@ async def test_who_comes_to_a_watch_that_is_just_moving_away_gets_one_of_their_o
     assert await one.get(mine.id) is None
 
 
-async def test_a_move_counts_who_joins_while_it_begins(stores: list[SqlCardRepository]) -> None:
+async def test_move_includes_a_joining_follower(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
@@ -176,7 +176,7 @@ async def test_a_move_counts_who_joins_while_it_begins(stores: list[SqlCardRepos
     assert await moving is False
 
 
-async def test_what_is_resumed_while_it_is_being_forgotten_is_kept(stores: list[SqlCardRepository]) -> None:
+async def test_resumed_card_is_not_deleted(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     await one.close(mine, NOON)
@@ -187,7 +187,7 @@ async def test_what_is_resumed_while_it_is_being_forgotten_is_kept(stores: list[
     assert [kept.id for kept in await taken_up(one)] == [mine.id]
 
 
-async def test_a_write_that_waits_for_a_newer_claim_is_lost(stores: list[SqlCardRepository]) -> None:
+async def test_write_behind_a_newer_claim_is_lost(stores: list[SqlCardRepository]) -> None:
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
@@ -200,7 +200,7 @@ async def test_a_write_that_waits_for_a_newer_claim_is_lost(stores: list[SqlCard
     assert found == replace(mine, token=found.token if found else None)
 
 
-async def test_of_three_follows_that_begin_at_once_one_holds_the_job(stores: list[SqlCardRepository]) -> None:
+async def test_one_of_three_trackers_owns_the_job(stores: list[SqlCardRepository]) -> None:
     for number in range(20):
         await stores[0].add(watch(ChannelRef(TEAM, ChannelId(f"C{number}"))))
     for _ in range(5):
@@ -215,7 +215,7 @@ async def test_of_three_follows_that_begin_at_once_one_holds_the_job(stores: lis
         assert sum(isinstance(found, OwnershipLost) for found in looked) == 2
 
 
-async def test_of_two_tries_to_store_a_card_at_once_one_is_taken(stores: list[SqlCardRepository]) -> None:
+async def test_one_of_two_messages_is_stored(stores: list[SqlCardRepository]) -> None:
     one, two, three = stores
     mine = await followed(one, ADA)
     await one.mark_post_started(mine, NOON)

@@ -67,7 +67,7 @@ def test_large_step_is_ignored_and_logged(seconds: float) -> None:
     assert [(line["event"], line["by_seconds"]) for line in logged] == [("clock set", seconds)]
 
 
-def test_clock_that_is_set_right_again_is_followed() -> None:
+def test_corrected_clock_is_followed() -> None:
     hardware = Hardware()
     clock = hardware.clock()
     for seconds in (DAY_AND_HOUR, -DAY_AND_HOUR):

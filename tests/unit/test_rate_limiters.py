@@ -35,7 +35,7 @@ class RememberingLedger:
     async def pause(self, budget: str, rate: Rate, seconds: float) -> None: ...
 
 
-async def test_workspaces_with_the_same_key_wait_at_the_same_gate() -> None:
+async def test_same_key_shares_one_limiter() -> None:
     gates = OmniRateLimiters(RememberingLedger())
     async with gates.of(ACME) as one, gates.of(SAME_KEY) as other:
         assert one is other
@@ -59,7 +59,7 @@ async def test_other_keys_have_other_budgets(other: Credentials) -> None:
     assert len(set(ledger.taken)) == 2
 
 
-async def test_a_gate_is_open_until_the_last_who_uses_it_has_left() -> None:
+async def test_limiter_is_open_until_its_last_user() -> None:
     gates = OmniRateLimiters(RememberingLedger())
     async with gates.of(ACME) as gate:
         async with gates.of(SAME_KEY):
@@ -71,7 +71,7 @@ async def test_a_gate_is_open_until_the_last_who_uses_it_has_left() -> None:
         assert gate is not first
 
 
-async def test_each_workspace_has_its_own_budget_of_edits() -> None:
+async def test_edit_budget_is_per_workspace() -> None:
     ledger = RememberingLedger()
     for team in ("T0ACME", "T0OTHER"):
         gate = edit_limiter(ledger, TeamId(team))
@@ -80,7 +80,7 @@ async def test_each_workspace_has_its_own_budget_of_edits() -> None:
     assert ledger.taken == ["chat.update T0ACME", "chat.update T0OTHER"]
 
 
-def test_the_name_of_a_budget_says_nothing_of_its_key_and_fits_into_its_column() -> None:
+def test_budget_name_hides_the_key() -> None:
     longest = replace(ACME, omni_base_url="https://" + "a" * 200, omni_api_token="k" * 500)
     for credentials in (ACME, longest):
         assert len(credentials.omni_budget) <= 64

@@ -33,7 +33,7 @@ _LATE = st.lists(
 
 @settings(deadline=None)
 @given(_LIMITS, _BURSTS, _SILENCES, _LATE)
-def test_no_minute_holds_more_than_the_limit_however_requests_are_wanted_and_delayed(
+def test_no_minute_exceeds_the_limit(
     limit: int, burst: int, silences: list[float], late: list[float]
 ) -> None:
     async def demand() -> None:
@@ -57,14 +57,14 @@ def test_no_minute_holds_more_than_the_limit_however_requests_are_wanted_and_del
 
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000))
-def test_a_steady_stream_uses_at_least_85_percent_of_any_limit(limit: int, burst: int) -> None:
+def test_steady_rate_uses_85_percent(limit: int, burst: int) -> None:
     rate = Rate.within(limit, burst=burst)
     assert 60.0 / rate.interval_seconds >= 0.85 * limit
 
 
 @pytest.mark.parametrize("limit, burst", [(60, 4), (50, 5), (150, 4), (12, 4), (1, 1)])
 @pytest.mark.looptime
-async def test_a_full_queue_is_served_at_that_rate(limit: int, burst: int) -> None:
+async def test_full_queue_is_served_steadily(limit: int, burst: int) -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(limit, burst=burst))
 
@@ -86,7 +86,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.looptime
-async def test_after_a_silence_a_few_requests_go_at_once() -> None:
+async def test_burst_after_silence() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=4))
     await asyncio.gather(*(gate.acquire(urgent=True) for _ in range(4)))
     assert asyncio.get_running_loop().time() == 0.0
@@ -95,7 +95,7 @@ async def test_after_a_silence_a_few_requests_go_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_polls_leave_the_last_place_of_a_burst_to_a_person_who_takes_it_at_once() -> None:
+async def test_polls_leave_the_bursts_last_place() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
@@ -110,7 +110,7 @@ async def test_polls_leave_the_last_place_of_a_burst_to_a_person_who_takes_it_at
 
 
 @pytest.mark.looptime
-async def test_a_person_who_comes_while_the_ledger_is_asked_for_a_poll_takes_its_place() -> None:
+async def test_interactive_request_overtakes_a_poll() -> None:
     gate = RateLimiter(MemoryLedger(answers_after_seconds=0.5), "omni", Rate.within(60, burst=1))
     poll = asyncio.create_task(gate.acquire())
     await asyncio.sleep(0.1)
@@ -121,7 +121,7 @@ async def test_a_person_who_comes_while_the_ledger_is_asked_for_a_poll_takes_its
 
 
 @pytest.mark.looptime
-async def test_many_waiting_persons_do_not_keep_the_gate_from_napping() -> None:
+async def test_waiting_requests_let_the_limiter_sleep() -> None:
     asked: list[float] = []
 
     class Asked(MemoryLedger):
@@ -136,7 +136,7 @@ async def test_many_waiting_persons_do_not_keep_the_gate_from_napping() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_waiting_persons_request_goes_before_every_poll_but_the_one_under_way() -> None:
+async def test_interactive_request_goes_before_polls() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     went: list[str] = []
 
@@ -165,7 +165,7 @@ async def test_equals_go_in_the_order_they_came() -> None:
 
 
 @pytest.mark.looptime
-async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> None:
+async def test_cancelled_request_costs_nothing() -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     await gate.acquire()
@@ -180,7 +180,7 @@ async def test_whoever_stops_waiting_costs_no_request_and_blocks_nobody() -> Non
 
 
 @pytest.mark.looptime
-async def test_whoever_leaves_while_the_ledger_is_asked_gives_the_request_to_the_next() -> None:
+async def test_cancelled_requests_place_goes_on() -> None:
     ledger = MemoryLedger(answers_after_seconds=0.5)
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     leaving, staying = asyncio.create_task(gate.acquire()), asyncio.create_task(gate.acquire())
@@ -197,7 +197,7 @@ async def test_whoever_leaves_while_the_ledger_is_asked_gives_the_request_to_the
 
 
 @pytest.mark.looptime
-async def test_when_everybody_has_left_nothing_more_is_taken() -> None:
+async def test_no_waiting_request_takes_nothing() -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     await gate.acquire()
@@ -212,7 +212,7 @@ async def test_when_everybody_has_left_nothing_more_is_taken() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_pause_lets_nobody_through_not_even_a_waiting_person() -> None:
+async def test_pause_stops_interactive_requests_too() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
@@ -224,7 +224,7 @@ async def test_a_pause_lets_nobody_through_not_even_a_waiting_person() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_pause_holds_back_those_who_wait_already() -> None:
+async def test_pause_stops_waiting_requests() -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     polls = [asyncio.create_task(gate.acquire()) for _ in range(3)]
@@ -235,7 +235,7 @@ async def test_a_pause_holds_back_those_who_wait_already() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+async def test_shorter_pause_keeps_the_longer() -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     await gate.pause(40.0)
@@ -245,7 +245,7 @@ async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> None:
+async def test_freed_budget_is_noticed_soon() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
@@ -258,7 +258,7 @@ async def test_a_budget_freed_by_another_process_is_noticed_within_a_nap() -> No
 
 
 @pytest.mark.looptime
-async def test_trouble_with_the_ledger_is_told_to_everybody_who_waits_and_the_next_one_tries_anew() -> None:
+async def test_store_error_reaches_every_waiting_request() -> None:
     ledger = MemoryLedger(broken=StoreUnavailable("disk full"))
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
     told = await asyncio.gather(
@@ -281,12 +281,12 @@ async def test_closing_the_gate_cancels_whoever_waits() -> None:
     assert [type(end) for end in ended] == [asyncio.CancelledError] * 3
 
 
-async def test_a_gate_that_nobody_used_can_be_closed() -> None:
+async def test_unused_limiter_can_be_closed() -> None:
     await RateLimiter(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
 
 
 @pytest.mark.looptime
-async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_goes_first() -> None:
+async def test_highest_priority_poll_goes_first() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     await gate.acquire()
     order: list[str] = []
@@ -309,7 +309,7 @@ async def test_of_polls_that_wait_the_one_that_is_worth_the_most_at_that_moment_
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=12))
-def test_whatever_polls_are_worth_one_is_found_that_is_worth_about_as_much_as_any(
+def test_chosen_poll_has_about_highest_priority(
     lines: list[tuple[float, float]],
 ) -> None:
     """Each is worth something at first and grows by up to one a second."""
@@ -332,7 +332,7 @@ def test_whatever_polls_are_worth_one_is_found_that_is_worth_about_as_much_as_an
 
 
 @pytest.mark.looptime
-async def test_of_polls_that_are_worth_the_same_the_first_goes_first_and_people_before_all() -> None:
+async def test_equal_polls_keep_their_order() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     await gate.acquire()
     order = []
@@ -351,7 +351,7 @@ async def test_of_polls_that_are_worth_the_same_the_first_goes_first_and_people_
 
 @pytest.mark.parametrize("part, requests", [(1.0, 58), (0.5, 32), (0.25, 17), (0.0, 1)])
 @pytest.mark.looptime
-async def test_polls_leave_other_processes_their_part_of_the_budget(part: float, requests: int) -> None:
+async def test_polls_keep_to_their_share(part: float, requests: int) -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     gate.set_share(part)
@@ -366,7 +366,7 @@ async def test_polls_leave_other_processes_their_part_of_the_budget(part: float,
 
 
 @pytest.mark.looptime
-async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second() -> None:
+async def test_grown_share_is_used_soon() -> None:
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=1))
     gate.set_share(0.0)
@@ -380,7 +380,7 @@ async def test_a_process_whose_part_of_the_budget_grows_uses_it_within_a_second(
 
 
 @pytest.mark.looptime
-async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_its_distance() -> None:
+async def test_slow_store_delays_the_next_request() -> None:
     """The place was given when the ledger was asked; the request went when it had answered."""
     ledger = MemoryLedger()
     gate, went = RateLimiter(ledger, "omni", Rate.within(6, burst=1)), []
@@ -393,7 +393,7 @@ async def test_after_a_ledger_that_took_long_to_answer_the_next_request_keeps_it
 
 
 @pytest.mark.looptime
-async def test_so_does_the_next_request_of_the_process_that_comes_after_the_one_that_was_late() -> None:
+async def test_slow_store_delays_the_next_process() -> None:
     ledger, rate = MemoryLedger(), Rate.within(6, burst=1)
     went = []
     for slow_seconds in (3.0, 0.0):
@@ -403,7 +403,7 @@ async def test_so_does_the_next_request_of_the_process_that_comes_after_the_one_
     assert went[1] - went[0] > 10.0
 
 
-async def test_polls_that_are_worth_nothing_are_told_apart_by_a_clock_that_goes_on_too() -> None:
+async def test_zero_priorities_keep_their_order() -> None:
     """In real time: each look at the clock gives another time."""
     gate = RateLimiter(LocalRateLimitStore(), "omni", Rate(0.01, 0.0))
     async with asyncio.timeout(5):
@@ -411,7 +411,7 @@ async def test_polls_that_are_worth_nothing_are_told_apart_by_a_clock_that_goes_
 
 
 @pytest.mark.looptime
-async def test_of_many_polls_that_are_worth_about_the_same_few_are_asked_how_much_exactly() -> None:
+async def test_few_equal_priorities_are_evaluated() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     await gate.acquire()
     asked = 0
@@ -443,7 +443,7 @@ class SlowlyReached(MemoryLedger):
 
 
 @pytest.mark.looptime
-async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_always_faster() -> None:
+async def test_small_process_gets_its_share() -> None:
     ledger, rate = MemoryLedger(), Rate.within(240, burst=4)
     large, small = RateLimiter(ledger, "omni", rate), RateLimiter(SlowlyReached(ledger), "omni", rate)
     large.set_share(41 / 42)
@@ -460,7 +460,7 @@ async def test_a_process_with_one_job_of_many_has_its_share_though_the_other_is_
     await asyncio.gather(*polls, return_exceptions=True)
 
 
-async def test_who_waits_is_counted_until_their_turn_or_until_they_give_up() -> None:
+async def test_waiting_requests_are_counted() -> None:
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     turns = [asyncio.create_task(gate.acquire(urgent=number == 0)) for number in range(4)]
     await asyncio.sleep(0.1)
@@ -496,7 +496,7 @@ async def test_polls_get_every_third_place() -> None:
 
 
 @pytest.mark.looptime
-async def test_people_who_come_just_in_time_do_not_starve_polls() -> None:
+async def test_interactive_requests_do_not_starve_polls() -> None:
     """Each comes right after a place has become free, and never waits."""
     loop, ledger = asyncio.get_running_loop(), MemoryLedger()
     gate = omni_like(ledger)
@@ -514,7 +514,7 @@ async def test_people_who_come_just_in_time_do_not_starve_polls() -> None:
 @pytest.mark.parametrize("slow_seconds", [0.0, 0.3])
 @pytest.mark.parametrize("limit, burst", [(60, 4), (240, 4), (24, 2)])
 @pytest.mark.looptime
-async def test_people_in_one_process_leave_places_to_polls_in_another(
+async def test_interactive_requests_leave_places_elsewhere(
     limit: int, burst: int, slow_seconds: float
 ) -> None:
     """Also where the process that polls is always slower to reach the ledger."""

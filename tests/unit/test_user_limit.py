@@ -26,7 +26,7 @@ async def use(limit: UserLimit, times: int = 1) -> None:
             pass
 
 
-async def test_user_is_refused_after_half_a_minutes_requests() -> None:
+async def test_user_is_refused_after_burst() -> None:
     limit = UserLimit(20)
     act_for(ADA)
     await use(limit, 9)
@@ -38,7 +38,7 @@ async def test_user_is_refused_after_half_a_minutes_requests() -> None:
 
 
 @pytest.mark.parametrize("per_minute", [1, 2, 3, 20, 500])
-async def test_silence_saves_up_no_more_than_half_a_minute(per_minute: int) -> None:
+async def test_silence_saves_half_a_minute(per_minute: int) -> None:
     limit = UserLimit(per_minute)
     act_for(ADA)
     await use(limit)
@@ -85,7 +85,7 @@ async def test_requests_of_no_user_are_free() -> None:
     assert not limit.is_exceeded(ADA)
 
 
-async def test_request_that_is_given_up_is_not_counted() -> None:
+async def test_abandoned_request_is_not_counted() -> None:
     limit = UserLimit(1)
     act_for(ADA)
     with pytest.raises(TimeoutError):
@@ -104,7 +104,7 @@ async def test_users_that_use_nothing_are_forgotten() -> None:
     assert len(limit._users) <= MOST_KNOWN
 
 
-async def test_tasks_begun_for_a_user_count_as_theirs() -> None:
+async def test_started_tasks_count_as_users() -> None:
     act_for(ADA)
 
     async def whose() -> UserId | None:
@@ -131,7 +131,7 @@ async def look(api: OmniClient, user: UserId | None, job: str, *, urgent: bool =
     await asyncio.gather(api.status(JobId(job), urgent=urgent), return_exceptions=True)
 
 
-async def test_user_waits_behind_one_request_of_each_other() -> None:
+async def test_users_take_turns() -> None:
     asked: list[str] = []
     api = omni(UserLimit(20), asked.append)
     async with asyncio.TaskGroup() as group:

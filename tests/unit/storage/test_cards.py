@@ -30,7 +30,7 @@ from tests.support.databases import (
 # Adding
 
 
-async def test_a_new_watch_is_kept_as_it_was_given(store: CardRepository) -> None:
+async def test_new_card_is_stored(store: CardRepository) -> None:
     mine = watch(HERE, ADA, GRACE)
     assert await store.add(mine) == mine
     assert await store.get(mine.id) == mine
@@ -44,7 +44,7 @@ async def test_what_was_never_stored_is_not_there(store: CardRepository) -> None
     assert list(await store.followed_cards(TEAM, ADA)) == []
 
 
-async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_the_first(
+async def test_second_request_adds_a_follower(
     store: CardRepository,
 ) -> None:
     first = await store.add(watch(HERE, ADA))
@@ -54,7 +54,7 @@ async def test_a_second_watch_of_a_job_in_a_place_becomes_one_more_follower_of_t
     assert [one.id for one in await taken_up(store)] == [first.id]
 
 
-async def test_the_first_watch_of_a_job_is_the_one_asked_for_first_in_whatever_place(
+async def test_first_card_is_the_oldest(
     store: CardRepository,
 ) -> None:
     assert await store.first_card(JOB) is None
@@ -94,7 +94,7 @@ async def test_elsewhere_is_another_watch(store: CardRepository, other: Card) ->
     assert await store.get(mine.id) == mine
 
 
-async def test_commands_at_the_same_moment_make_one_watch_that_all_follow(store: CardRepository) -> None:
+async def test_simultaneous_commands_make_one_card(store: CardRepository) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
     added = await asyncio.gather(*(store.add(watch(HERE, person)) for person in people))
     assert len({one.id for one in added}) == 1
@@ -124,7 +124,7 @@ async def test_closed_watch_opens_again_for_all(store: CardRepository) -> None:
     assert list(await store.open_jobs()) == [JOB]
 
 
-async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store: CardRepository) -> None:
+async def test_card_of_ended_job_stays_closed(store: CardRepository) -> None:
     old = await followed(store, ADA, GRACE)
     await store.mark_post_started(old, NOON)
     await store.mark_posted(old.id, NOON, MessageTs("1.1"), "the answer")
@@ -139,7 +139,7 @@ async def test_a_watch_whose_job_has_ended_stays_closed_whoever_asks_again(store
     assert list(await store.open_jobs()) == []
 
 
-async def test_an_ended_watch_whose_card_was_deleted_is_opened_to_post_it_anew(store: CardRepository) -> None:
+async def test_ended_card_reopens_after_deletion(store: CardRepository) -> None:
     old = await followed(store, ADA)
     await store.mark_post_started(old, NOON)
     await store.mark_posted(old.id, NOON, MessageTs("1.1"), "the answer")
@@ -172,7 +172,7 @@ async def test_first_follower_stays_first_after_coming_back(store: CardRepositor
     assert first is not None and (first.id, first.requester) == (mine.id, ADA)
 
 
-async def test_who_comes_back_to_a_closed_watch_follows_it_again(store: CardRepository) -> None:
+async def test_closed_card_can_be_followed_again(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     await store.unfollow(mine.id, GRACE)
     await store.close(replace(mine, followers=(ADA,)), NOON)
@@ -190,20 +190,20 @@ async def test_leaving_tells_how_many_are_left(store: CardRepository) -> None:
     assert kept is not None and kept.followers == () and kept.requester == ADA
 
 
-async def test_leaving_what_one_does_not_follow_changes_nothing(store: CardRepository) -> None:
+async def test_unfollowing_without_following_changes_nothing(store: CardRepository) -> None:
     mine = await store.add(watch(HERE, ADA))
     assert await store.unfollow(mine.id, GRACE) is None
     assert await store.unfollow(CardId("nothing"), ADA) is None
     assert await store.get(mine.id) == mine
 
 
-async def test_only_one_of_two_clicks_at_once_leaves(store: CardRepository) -> None:
+async def test_double_click_unfollows_once(store: CardRepository) -> None:
     mine = await store.add(watch(HERE, ADA, GRACE))
     left = await asyncio.gather(store.unfollow(mine.id, ADA), store.unfollow(mine.id, ADA))
     assert sorted(left, key=str) == [1, None]
 
 
-async def test_a_persons_open_follows_are_listed_newest_first(store: CardRepository) -> None:
+async def test_followed_cards_are_newest_first(store: CardRepository) -> None:
     await store.close(await followed(store, ADA, job=OTHER_JOB), NOON)
     old = await store.add(watch(HERE, ADA, asked_at=NOON))
     new = await store.add(watch(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
@@ -213,7 +213,7 @@ async def test_a_persons_open_follows_are_listed_newest_first(store: CardReposit
     assert list(await store.followed_cards(TEAM, ADA)) == [old]
 
 
-async def test_a_jobs_open_watches_are_listed_oldest_first(store: CardRepository) -> None:
+async def test_open_cards_are_oldest_first(store: CardRepository) -> None:
     await store.close(await followed(store, channel=ChannelRef(TEAM, ChannelId("C0DONE"))), NOON)
     new = await store.add(watch(HERE, asked_at=NOON + timedelta(minutes=1)))
     old = await store.add(watch(THERE, asked_at=NOON))
@@ -221,7 +221,7 @@ async def test_a_jobs_open_watches_are_listed_oldest_first(store: CardRepository
     assert [one.id for one in await taken_up(store)] == [old.id, new.id]
 
 
-async def test_open_jobs_are_each_listed_once_oldest_first(store: CardRepository) -> None:
+async def test_open_jobs_are_distinct_oldest_first(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for minutes, job in enumerate(jobs):
         await store.add(watch(THERE, job=job, asked_at=NOON + timedelta(minutes=10 + minutes)))
@@ -233,7 +233,7 @@ async def test_open_jobs_are_each_listed_once_oldest_first(store: CardRepository
 # What was shown and told
 
 
-async def test_every_step_of_a_card_and_its_notice_is_kept(database: Opened) -> None:
+async def test_every_step_of_posting_is_stored(database: Opened) -> None:
     store = await database.store()
     mine = await followed(store)
     tried, told = NOON + timedelta(seconds=1), NOON + timedelta(seconds=2)
@@ -259,7 +259,7 @@ async def test_every_step_of_a_card_and_its_notice_is_kept(database: Opened) -> 
     assert await (await database.store()).get(mine.id) == mine
 
 
-async def test_a_card_whose_look_nobody_knows_is_kept_without_one(store: CardRepository) -> None:
+async def test_unknown_fingerprint_is_stored(store: CardRepository) -> None:
     mine = await followed(store)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, MessageTs("1.1"), None)
@@ -267,7 +267,7 @@ async def test_a_card_whose_look_nobody_knows_is_kept_without_one(store: CardRep
     assert kept is not None and kept.message_ts == MessageTs("1.1") and kept.shown_fingerprint is None
 
 
-async def test_a_try_that_came_to_nothing_is_forgotten(store: CardRepository) -> None:
+async def test_failed_attempt_is_forgotten(store: CardRepository) -> None:
     mine = await followed(store)
     await store.mark_post_started(mine, NOON)
     await store.mark_post_started(mine, None)
@@ -276,7 +276,7 @@ async def test_a_try_that_came_to_nothing_is_forgotten(store: CardRepository) ->
     assert await store.get(mine.id) == mine
 
 
-async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: CardRepository) -> None:
+async def test_forget_message_keeps_the_rest(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
@@ -290,7 +290,7 @@ async def test_starting_over_forgets_card_and_notice_and_nothing_else(store: Car
         await store.mark_completion_reply_started(posted, NOON)
 
 
-async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: CardRepository) -> None:
+async def test_writes_about_an_old_message_are_ignored(store: CardRepository) -> None:
     mine = await followed(store)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, MessageTs("2.2"), "look")
@@ -306,7 +306,7 @@ async def test_what_is_said_of_a_former_card_leaves_the_newer_one_alone(store: C
 
 
 @pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
-async def test_a_card_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
+async def test_message_of_a_replaced_attempt_is_refused(
     store: CardRepository, tried_since: datetime | None
 ) -> None:
     mine = await followed(store)
@@ -317,7 +317,7 @@ async def test_a_card_posted_by_a_try_that_another_one_has_replaced_is_not_taken
 
 
 @pytest.mark.parametrize("tried_since", [NOON + timedelta(seconds=20), None], ids=["again", "given up"])
-async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
+async def test_reply_of_a_replaced_attempt_is_refused(
     store: CardRepository, tried_since: datetime | None
 ) -> None:
     mine = await followed(store)
@@ -327,7 +327,7 @@ async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_take
     assert await store.get(mine.id) == replace(mine, completion_reply_started_at=tried_since)
 
 
-async def test_a_second_card_of_one_try_is_not_taken(store: CardRepository) -> None:
+async def test_second_message_of_one_attempt_is_refused(store: CardRepository) -> None:
     mine = await followed(store)
     await store.mark_post_started(mine, NOON)
     assert await store.mark_posted(mine.id, NOON, MessageTs("1.1"), "look")
@@ -337,7 +337,7 @@ async def test_a_second_card_of_one_try_is_not_taken(store: CardRepository) -> N
     )
 
 
-async def test_a_card_that_is_stored_already_is_taken_again_and_its_newer_look_stays(
+async def test_stored_message_keeps_its_newer_fingerprint(
     store: CardRepository,
 ) -> None:
     mine = await followed(store)
@@ -350,7 +350,7 @@ async def test_a_card_that_is_stored_already_is_taken_again_and_its_newer_look_s
     )
 
 
-async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is_not(
+async def test_stored_reply_is_accepted_only_again(
     store: CardRepository,
 ) -> None:
     mine = await followed(store)
@@ -363,7 +363,7 @@ async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is
     )
 
 
-async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store: CardRepository) -> None:
+async def test_former_owner_can_store_its_post(store: CardRepository) -> None:
     mine = await followed(store)
     await store.mark_post_started(mine, NOON)
     await store.mark_completion_reply_started(mine, NOON)
@@ -378,6 +378,6 @@ async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store:
     )
 
 
-async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: CardRepository) -> None:
+async def test_post_for_a_deleted_card_is_refused(store: CardRepository) -> None:
     assert not await store.mark_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")
     assert not await store.mark_completion_reply_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")

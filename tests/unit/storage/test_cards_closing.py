@@ -40,7 +40,7 @@ async def with_card(store: CardRepository, look: str) -> Card:
 # Moving
 
 
-async def test_a_watch_moves_to_each_followers_own_place(store: CardRepository) -> None:
+async def test_card_moves_to_each_follower(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     to = [watch(ChannelRef(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
     assert await store.move(mine, to)
@@ -48,7 +48,7 @@ async def test_a_watch_moves_to_each_followers_own_place(store: CardRepository) 
     assert {one.id for one in await taken_up(store)} == {one.id for one in to}
 
 
-async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_doubted(
+async def test_left_card_stays_closed_until_stale(
     store: CardRepository,
 ) -> None:
     mine = await with_card(store, "withheld")
@@ -59,7 +59,7 @@ async def test_a_card_that_stays_keeps_its_watch_closed_until_a_late_edit_is_dou
     assert {one.channel for one in await taken_up(store)} == {HERE, THERE}
 
 
-async def test_moving_to_where_the_job_is_followed_already_merges(store: CardRepository) -> None:
+async def test_move_merges_with_an_existing_card(store: CardRepository) -> None:
     there = await store.add(watch(THERE, GRACE))
     mine = await followed(store, ADA)
     assert await store.move(mine, [watch(THERE, ADA), watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA)])
@@ -68,7 +68,7 @@ async def test_moving_to_where_the_job_is_followed_already_merges(store: CardRep
     assert len(await taken_up(store)) == 2
 
 
-async def test_what_moves_to_a_watch_that_was_resumed_does_not_set_it_back(store: CardRepository) -> None:
+async def test_move_keeps_a_later_resume(store: CardRepository) -> None:
     there = await followed(store, GRACE, channel=THERE)
     await store.resume(there.id, GRACE, NOON + timedelta(days=2))
     mine = await followed(store, ADA)
@@ -90,7 +90,7 @@ async def test_move_keeps_who_came_first(store: CardRepository) -> None:
     assert (first.channel, first.requester, first.followers) == (THERE, ADA, (GRACE,))
 
 
-async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: CardRepository) -> None:
+async def test_move_leaves_no_follower_behind(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     both = await store.add(watch(HERE, GRACE))
     assert not await store.move(mine, [watch(THERE, ADA)])
@@ -98,7 +98,7 @@ async def test_a_move_that_would_leave_a_follower_behind_changes_nothing(store: 
     assert len(await taken_up(store)) == 1
 
 
-async def test_a_move_is_done_wholly_or_not_at_all(database: Opened) -> None:
+async def test_move_is_atomic(database: Opened) -> None:
     store = await database.store()
     mine = await followed(store, ADA)
     taken = await store.add(watch(HERE, GRACE, job=OTHER_JOB))
@@ -111,14 +111,14 @@ async def test_a_move_is_done_wholly_or_not_at_all(database: Opened) -> None:
 # Closing, resuming, forgetting
 
 
-async def test_a_closed_watch_can_still_be_looked_up(store: CardRepository) -> None:
+async def test_closed_card_can_be_read(store: CardRepository) -> None:
     mine = await followed(store)
     await store.close(mine, NOON)
     assert await store.get(mine.id) == await store.reload(mine) == replace(mine, closed_at=NOON)
     assert await taken_up(store) == []
 
 
-async def test_a_watch_is_closed_as_deserted_only_while_nobody_follows_it(store: CardRepository) -> None:
+async def test_only_unfollowed_card_is_closed(store: CardRepository) -> None:
     mine = await followed(store)
     await store.close_if_unfollowed(mine, NOON)
     assert await store.get(mine.id) == mine
@@ -134,7 +134,7 @@ async def test_a_removed_watch_leaves_no_follower_behind(store: CardRepository) 
     assert (await store.add(watch(HERE, LINUS, name=mine.id))).followers == (LINUS,)
 
 
-async def test_a_resumed_watch_stands_where_it_stood_for_all_who_followed_and_one_more(
+async def test_resumed_card_keeps_its_followers(
     store: CardRepository,
 ) -> None:
     mine = await with_card(store, "resting")
@@ -163,7 +163,7 @@ async def close_as_lost(store: CardRepository) -> Card:
     return mine
 
 
-async def test_a_lost_job_that_is_found_is_followed_again(store: CardRepository) -> None:
+async def test_found_job_reopens_its_card(store: CardRepository) -> None:
     mine = await close_as_lost(store)
     assert await store.lost_jobs(NOON) == []
     assert await store.lost_jobs(NOON + timedelta(seconds=1)) == [JOB]
@@ -187,7 +187,7 @@ async def test_a_lost_job_is_asked_for_once(store: CardRepository) -> None:
     assert kept is not None and (kept.closed_at, kept.completion_reply_ts) == (NOON, MessageTs("1.2"))
 
 
-async def test_who_resumes_a_lost_job_is_told_its_end(store: CardRepository) -> None:
+async def test_resumed_lost_job_notifies_again(store: CardRepository) -> None:
     mine = await close_as_lost(store)
     await store.resume(mine.id, GRACE, NOON + timedelta(minutes=1))
     (again,) = await taken_up(store)
@@ -221,7 +221,7 @@ async def presses_resume(store: CardRepository, mine: Card) -> None:
 
 
 @pytest.mark.parametrize("come", [joins, asks_again, presses_resume])
-async def test_whoever_comes_in_the_moment_before_a_watch_is_closed_keeps_it_open(
+async def test_late_follower_keeps_a_card_open(
     store: CardRepository, come: Callable[[CardRepository, Card], Coroutine[Any, Any, None]]
 ) -> None:
     mine = await followed(store, ADA)
@@ -239,7 +239,7 @@ async def test_resuming_what_was_forgotten_changes_nothing(store: CardRepository
     assert list(await store.open_jobs()) == []
 
 
-async def test_a_new_command_after_a_resumed_watch_closed_counts_its_time_anew(store: CardRepository) -> None:
+async def test_new_command_restarts_the_time_limit(store: CardRepository) -> None:
     mine = await followed(store, ADA)
     await store.close(mine, NOON)
     await store.resume(mine.id, ADA, NOON + timedelta(days=2))
@@ -249,7 +249,7 @@ async def test_a_new_command_after_a_resumed_watch_closed_counts_its_time_anew(s
     assert anew.tracked_since == NOON + timedelta(days=1)
 
 
-async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store: CardRepository) -> None:
+async def test_only_old_closed_cards_are_deleted(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for hours, job in enumerate(jobs):
         await store.close(await followed(store, ADA, GRACE, job=job), NOON + timedelta(hours=hours))
@@ -265,9 +265,7 @@ async def test_what_was_closed_before_a_time_is_forgotten_and_nothing_else(store
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_next(
-    store: CardRepository, is_closed: bool
-) -> None:
+async def test_stale_final_update_is_repeated(store: CardRepository, is_closed: bool) -> None:
     mine = await with_card(store, "look")
     await store.mark_shown(mine, MessageTs("1.1"), "the end", ended=True)
     if is_closed:
@@ -282,7 +280,7 @@ async def test_a_last_look_that_is_doubted_is_drawn_again_by_whoever_follows_nex
     assert (again.shown_fingerprint, again.ended, again.message_ts) == (NEEDS_REDRAW, True, MessageTs("1.1"))
 
 
-async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: CardRepository) -> None:
+async def test_stale_card_keeps_its_owner(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     assert await store.mark_shown(mine, MessageTs("1.1"), None)
     await store.mark_stale(mine.id, MessageTs("1.1"))
@@ -298,7 +296,7 @@ async def test_doubt_takes_no_card_from_who_still_draws_on_it(store: CardReposit
     )
 
 
-async def test_replaced_follow_still_stores_that_its_end_is_shown(store: CardRepository) -> None:
+async def test_former_owner_stores_its_final_update(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     assert await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
     newer, (theirs,) = await store.claim(JOB)
@@ -312,7 +310,7 @@ async def test_replaced_follow_still_stores_that_its_end_is_shown(store: CardRep
     assert again == replace(stored, token=newer)
 
 
-async def test_replaced_follow_stores_no_end_after_a_newer_edit(store: CardRepository) -> None:
+async def test_former_owner_is_refused_after_newer_edit(store: CardRepository) -> None:
     mine = await with_card(store, "look")
     await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
     (theirs,) = await taken_up(store)
@@ -322,7 +320,7 @@ async def test_replaced_follow_stores_no_end_after_a_newer_edit(store: CardRepos
     assert await store.get(mine.id) == replace(theirs, shown_fingerprint=None)
 
 
-async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_is_gone(
+async def test_stale_card_is_closed_only_without_message(
     store: CardRepository,
 ) -> None:
     mine = await with_card(store, "look")
@@ -340,7 +338,7 @@ async def test_a_watch_is_not_closed_on_a_look_that_is_doubted_unless_its_card_i
     assert gone is not None and gone.closed_at == NOON
 
 
-async def test_who_joins_is_seen_though_their_clock_is_behind(store: CardRepository) -> None:
+async def test_follower_with_slow_clock_is_seen(store: CardRepository) -> None:
     await followed(store, ADA)
     await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(seconds=10)))
     (mine,) = await taken_up(store)

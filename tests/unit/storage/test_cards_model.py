@@ -289,16 +289,14 @@ async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(ASK_SEQUENCES)
-def test_sqlite_holds_the_asks_that_the_rules_say(actions: list[tuple[str, int, UserId]]) -> None:
+def test_sqlite_matches_the_model(actions: list[tuple[str, int, UserId]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play_asks(f"sqlite+aiosqlite:///{Path(folder) / 'bot.sqlite3'}", actions))
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ASK_SEQUENCES)
-def test_postgresql_holds_the_asks_that_the_rules_say(
-    postgresql: str, actions: list[tuple[str, int, UserId]]
-) -> None:
+def test_postgresql_matches_the_model(postgresql: str, actions: list[tuple[str, int, UserId]]) -> None:
     empty(postgresql)
     asyncio.run(play_asks(postgresql, actions))
 

@@ -38,12 +38,12 @@ async def with_two_replies(store: CardRepository) -> Card:
 BOTH = {FIRST: ThreadReply(NOON, MessageTs("1.2")), SECOND: ThreadReply(LATER)}
 
 
-async def test_a_thread_in_which_nothing_was_begun_is_empty(store: CardRepository) -> None:
+async def test_new_thread_is_empty(store: CardRepository) -> None:
     assert await store.replies((await with_card(store)).id) == {}
     assert await store.replies(CardId("nothing")) == {}
 
 
-async def test_every_step_of_each_reply_is_kept_and_the_watch_is_left_as_it_is(database: Opened) -> None:
+async def test_every_step_of_a_reply_is_stored(database: Opened) -> None:
     store = await database.store()
     mine = await with_two_replies(store)
     assert await store.replies(mine.id) == BOTH
@@ -61,7 +61,7 @@ async def test_replies_of_one_watch_are_not_anothers(store: CardRepository) -> N
     assert await store.replies(mine.id) == BOTH
 
 
-async def test_a_try_that_came_to_nothing_is_forgotten_and_what_was_posted_is_not(
+async def test_only_failed_attempt_is_forgotten(
     store: CardRepository,
 ) -> None:
     mine = await with_two_replies(store)
@@ -71,7 +71,7 @@ async def test_a_try_that_came_to_nothing_is_forgotten_and_what_was_posted_is_no
 
 
 @pytest.mark.parametrize("tried_since", [LATER, None], ids=["again", "given up"])
-async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_taken(
+async def test_reply_of_a_replaced_attempt_is_refused(
     store: CardRepository, tried_since: datetime | None
 ) -> None:
     mine = await with_card(store)
@@ -81,7 +81,7 @@ async def test_a_reply_posted_by_a_try_that_another_one_has_replaced_is_not_take
     assert await store.replies(mine.id) == ({FIRST: ThreadReply(tried_since)} if tried_since else {})
 
 
-async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is_not(
+async def test_stored_reply_is_accepted_only_again(
     store: CardRepository,
 ) -> None:
     mine = await with_two_replies(store)
@@ -90,18 +90,18 @@ async def test_a_reply_that_is_stored_already_is_taken_again_and_a_second_one_is
     assert await store.replies(mine.id) == BOTH
 
 
-async def test_a_process_that_lost_the_job_can_still_store_what_it_posted(store: CardRepository) -> None:
+async def test_former_owner_can_store_its_post(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     await store.claim(JOB)
     assert await store.mark_reply_posted(mine.id, SECOND, LATER, MessageTs("1.3"), None)
     assert (await store.replies(mine.id))[SECOND].ts == MessageTs("1.3")
 
 
-async def test_what_was_posted_for_a_watch_that_is_gone_is_not_taken(store: CardRepository) -> None:
+async def test_post_for_a_deleted_card_is_refused(store: CardRepository) -> None:
     assert not await store.mark_reply_posted(CardId("nothing"), FIRST, NOON, MessageTs("1.2"), None)
 
 
-async def test_starting_over_forgets_the_replies_to_that_card_and_to_no_other(store: CardRepository) -> None:
+async def test_forget_message_deletes_only_its_replies(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     await store.forget_message(mine.id, MessageTs("0.1"))
     assert await store.replies(mine.id) == BOTH
@@ -110,7 +110,7 @@ async def test_starting_over_forgets_the_replies_to_that_card_and_to_no_other(st
     assert not await store.mark_reply_posted(mine.id, SECOND, LATER, MessageTs("1.3"), None)
 
 
-async def test_once_there_is_another_card_nothing_is_begun_in_the_former_ones_thread(
+async def test_no_reply_starts_under_an_old_message(
     store: CardRepository,
 ) -> None:
     mine = await with_card(store)
@@ -124,21 +124,21 @@ async def test_once_there_is_another_card_nothing_is_begun_in_the_former_ones_th
     assert await store.replies(mine.id) == {FIRST: ThreadReply(LATER)}
 
 
-async def test_a_watch_that_moves_begins_a_thread_of_its_own(store: CardRepository) -> None:
+async def test_moved_card_begins_a_new_thread(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     elsewhere = watch(THERE, ADA)
     assert await store.move(mine, [elsewhere])
     assert await store.replies(mine.id) == await store.replies(elsewhere.id) == {}
 
 
-async def test_a_watch_that_is_removed_leaves_no_reply_behind(store: CardRepository) -> None:
+async def test_removed_card_leaves_no_reply(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     await store.remove(mine)
     await store.add(watch(HERE, GRACE, name=mine.id))
     assert await store.replies(mine.id) == {}
 
 
-async def test_what_is_forgotten_is_forgotten_with_its_replies(store: CardRepository) -> None:
+async def test_deleted_cards_lose_their_replies(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     await store.close(mine, NOON, ended=True)
     assert await store.replies(mine.id) == BOTH
@@ -146,7 +146,7 @@ async def test_what_is_forgotten_is_forgotten_with_its_replies(store: CardReposi
     assert await store.replies(mine.id) == {}
 
 
-async def test_who_follows_a_deserted_card_that_shows_the_answer_finds_the_thread_as_it_is(
+async def test_refollowed_card_keeps_its_thread(
     store: CardRepository,
 ) -> None:
     mine = await with_two_replies(store)
@@ -155,7 +155,7 @@ async def test_who_follows_a_deserted_card_that_shows_the_answer_finds_the_threa
     assert await store.replies(mine.id) == BOTH
 
 
-async def test_whoever_claims_a_watch_reads_every_reply_that_was_begun_before(database: Opened) -> None:
+async def test_new_owner_sees_every_started_reply(database: Opened) -> None:
     """Or both would post it: a reply is begun under the lock that a claim has to wait for."""
     older, newer = await database.store(), await database.store()
     mine = await with_card(older)

@@ -71,9 +71,7 @@ def guarded(names: Callable[[str], bool] = lambda _: True) -> pytest.MarkDecorat
 
 
 @guarded()
-async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
-    store: CardRepository, write: Write
-) -> None:
+async def test_old_token_changes_nothing(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     newer, _ = await store.claim(JOB)
     with pytest.raises(OwnershipLost):
@@ -84,9 +82,7 @@ async def test_once_a_newer_follow_has_begun_the_older_one_changes_nothing(
 
 
 @guarded()
-async def test_nor_does_it_change_a_watch_that_nobody_follows_any_more(
-    store: CardRepository, write: Write
-) -> None:
+async def test_old_token_cannot_change_unfollowed_card(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.unfollow(mine.id, ADA)
     newer, _ = await store.claim(JOB)
@@ -96,7 +92,7 @@ async def test_nor_does_it_change_a_watch_that_nobody_follows_any_more(
 
 
 @guarded(lambda name: name != "newest")
-async def test_what_is_gone_is_lost_to_whoever_still_holds_it(store: CardRepository, write: Write) -> None:
+async def test_deleted_card_raises_ownership_lost(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.remove(mine)
     with pytest.raises(OwnershipLost):
@@ -105,7 +101,7 @@ async def test_what_is_gone_is_lost_to_whoever_still_holds_it(store: CardReposit
 
 
 @guarded(lambda name: "move" not in name and name != "remove")
-async def test_with_the_newest_claim_the_same_raises_nothing(store: CardRepository, write: Write) -> None:
+async def test_current_token_raises_nothing(store: CardRepository, write: Write) -> None:
     mine = await with_card_and_reply(store)
     await store.claim(JOB)
     (mine,) = await taken_up(store)
@@ -116,7 +112,7 @@ async def test_each_claim_is_another(store: CardRepository) -> None:
     assert len({(await store.claim(JOB))[0] for _ in range(10)}) == 10
 
 
-async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table(
+async def test_reading_cards_detects_lost_ownership(
     store: CardRepository,
 ) -> None:
     await store.add(watch())
@@ -127,7 +123,7 @@ async def test_a_follow_that_lost_its_claim_learns_so_when_it_looks_at_the_table
     assert [one.token for one in await store.open_cards(JOB, newer)] == [newer]
 
 
-async def test_it_learns_so_even_while_one_watch_is_still_its_own(store: CardRepository) -> None:
+async def test_one_lost_card_is_enough(store: CardRepository) -> None:
     mine = await store.add(watch(HERE))
     other = await store.add(watch(THERE))
     older, _ = await store.claim(JOB)
@@ -148,7 +144,7 @@ async def test_a_claim_covers_one_job(store: CardRepository) -> None:
     assert await store.reload(other) == other
 
 
-async def test_a_watch_that_comes_while_the_job_is_followed_is_taken_up_by_the_follow(
+async def test_new_card_gets_the_trackers_token(
     store: CardRepository,
 ) -> None:
     mine = await followed(store)
@@ -178,7 +174,7 @@ async def resumed(store: CardRepository, mine: Card) -> None:
 
 
 @pytest.mark.parametrize("come_back", [reopened_by_a_command, taken_over_by_a_command, resumed])
-async def test_a_watch_that_comes_back_to_life_is_nobodys_until_it_is_taken_up_again(
+async def test_reopened_card_has_no_token(
     store: CardRepository, come_back: Callable[[CardRepository, Card], Coroutine[Any, Any, None]]
 ) -> None:
     mine = await followed(store)
@@ -193,14 +189,14 @@ async def test_a_watch_that_comes_back_to_life_is_nobodys_until_it_is_taken_up_a
     assert list(await store.open_jobs()) == []
 
 
-async def test_a_closed_watch_keeps_the_claim_of_the_follow_that_closed_it(store: CardRepository) -> None:
+async def test_closed_card_keeps_its_token(store: CardRepository) -> None:
     mine = await followed(store)
     await store.close(mine, NOON)
     await store.claim(JOB)
     assert await store.reload(mine) == replace(mine, closed_at=NOON)
 
 
-async def test_a_claim_on_a_job_without_watches_holds_nothing(store: CardRepository) -> None:
+async def test_claim_without_cards_holds_nothing(store: CardRepository) -> None:
     claim, _ = await store.claim(JOB)
     assert list(await store.open_cards(JOB, claim)) == []
     assert list(await store.open_cards(JOB, FencingToken("another"))) == []

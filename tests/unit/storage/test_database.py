@@ -73,7 +73,7 @@ async def test_a_second_process_is_refused(path: Path) -> None:
     await database.close()
 
 
-async def test_this_process_is_refused_while_another_one_has_the_database(path: Path) -> None:
+async def test_second_process_is_refused(path: Path) -> None:
     async with another_process(path) as (_, line):
         assert line == "open"
         with pytest.raises(DatabaseInUse):
@@ -103,7 +103,7 @@ async def test_a_closed_database_can_be_opened_again(path: Path) -> None:
         await (await Database.open(url(path))).close()
 
 
-async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
+async def test_failed_open_releases_the_lock(path: Path) -> None:
     path.write_bytes(b"This is a letter and no database. " * 100)
     with pytest.raises(StoreUnavailable):
         await Database.open(url(path))
@@ -111,9 +111,7 @@ async def test_a_database_that_did_not_open_is_left_free(path: Path) -> None:
     await (await Database.open(url(path))).close()
 
 
-async def test_a_file_can_be_copied_and_opened_elsewhere_while_the_bot_uses_it(
-    path: Path, tmp_path: Path
-) -> None:
+async def test_open_file_can_be_copied(path: Path, tmp_path: Path) -> None:
     copy, secrets = tmp_path / "copy.sqlite3", metadata.tables["secrets"]
     database = await Database.open(url(path))
     async with database.engine.begin() as connection:
@@ -128,7 +126,7 @@ async def test_a_file_can_be_copied_and_opened_elsewhere_while_the_bot_uses_it(
     await copied.close()
 
 
-async def test_two_databases_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
+async def test_two_databases_are_independent(tmp_path: Path) -> None:
     one = await Database.open(url(tmp_path / "one.sqlite3"))
     two = await Database.open(url(tmp_path / "two.sqlite3"))
     await one.close()
@@ -156,7 +154,7 @@ OF_INSTALLATIONS = {"slack_bots", "slack_installations", "slack_oauth_states", "
 """Slack's SDK and the operator write these, and nothing that people ask comes near them."""
 
 
-async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> None:
+async def test_new_database_gets_every_table(path: Path) -> None:
     await (await Database.open(url(path))).close()
     kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
     assert set(tables(path)) == kept | OF_INSTALLATIONS
@@ -164,45 +162,45 @@ async def test_a_new_database_gets_every_table_and_its_version(path: Path) -> No
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
 
-async def test_a_creation_that_was_cut_short_is_completed(path: Path) -> None:
+async def test_interrupted_creation_is_completed(path: Path) -> None:
     execute(path, "CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
     await (await Database.open(url(path))).close()
     assert "watches" in tables(path)
 
 
-async def test_a_missing_folder_is_told_by_its_name(tmp_path: Path) -> None:
+async def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as error:
         await Database.open(url(tmp_path / "missing" / "bot.sqlite3"))
     assert str(error.value) == f"No such file or directory: {tmp_path / 'missing'}"
 
 
-async def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+async def test_file_in_place_of_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match="Not a directory"):
         await Database.open(url(tmp_path / "file" / "bot.sqlite3"))
 
 
-async def test_a_lock_that_can_not_be_written_is_told(path: Path) -> None:
+async def test_unwritable_lock_is_reported(path: Path) -> None:
     path.with_name(f"{path.name}.lock").mkdir()
     with pytest.raises(StoreUnavailable, match="Is a directory"):
         await Database.open(url(path))
 
 
-async def test_a_folder_in_place_of_the_file_is_told(path: Path) -> None:
+async def test_folder_in_place_of_file_is_reported(path: Path) -> None:
     path.mkdir()
     with pytest.raises(StoreUnavailable) as error:
         await Database.open(url(path))
     assert str(error.value) == f"Is a directory: {path}"
 
 
-async def test_a_file_that_is_no_database_is_told_without_its_content(path: Path) -> None:
+async def test_invalid_file_is_reported_without_content(path: Path) -> None:
     path.write_bytes(b"Dear diary, our margins are 42 percent. " * 100)
     with pytest.raises(StoreUnavailable, match="file is not a database") as error:
         await Database.open(url(path))
     assert "margins" not in str(error.value)
 
 
-async def test_what_was_committed_survives_a_crash_of_the_process(path: Path) -> None:
+async def test_commits_survive_a_crash(path: Path) -> None:
     database = await Database.open(url(path))
     async with database.engine.connect() as connection:
         journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
@@ -211,7 +209,7 @@ async def test_what_was_committed_survives_a_crash_of_the_process(path: Path) ->
     assert (journal, keys) == ("wal", 1)
 
 
-def test_no_column_could_hold_what_was_asked_or_answered() -> None:
+def test_no_column_holds_prompts_or_answers() -> None:
     columns = {
         table.name: {column.name for column in table.columns}
         for table in metadata.sorted_tables
@@ -239,7 +237,7 @@ def test_no_column_could_hold_what_was_asked_or_answered() -> None:
 # PostgreSQL
 
 
-async def test_several_processes_have_a_server_open_at_once(postgresql: str) -> None:
+async def test_server_serves_several_processes(postgresql: str) -> None:
     databases = [await Database.open(postgresql) for _ in range(3)]
     assert all(database.is_shared for database in databases)
     for database in databases:
@@ -257,14 +255,14 @@ def at(server: str, **changed: Any) -> str:
     return make_url(server).set(**changed).render_as_string(hide_password=False)
 
 
-async def test_a_server_that_is_not_there_is_told_without_the_password(postgresql: str) -> None:
+async def test_missing_server_is_reported_without_password(postgresql: str) -> None:
     with pytest.raises(StoreUnavailable) as error:
         await Database.open(at(postgresql, port=1, password="s3cret"))
     assert "127.0.0.1" in str(error.value) and "Connection refused" in str(error.value)
     assert "s3cret" not in f"{error.value}{error.value.__cause__}"
 
 
-async def test_a_database_that_is_not_there_is_told_by_its_name(postgresql: str) -> None:
+async def test_missing_database_is_named(postgresql: str) -> None:
     with pytest.raises(StoreUnavailable, match='database "missing" does not exist') as error:
         await Database.open(at(postgresql, database="missing", password="s3cret"))
     assert "s3cret" not in str(error.value)
@@ -277,14 +275,12 @@ async def test_the_tls_mode_reaches_the_driver(postgresql: str, mode: str) -> No
     await (await Database.open(at(postgresql, query={"sslmode": "prefer"}))).close()
 
 
-async def test_an_option_that_the_driver_does_not_know_is_told_by_its_name(postgresql: str) -> None:
+async def test_unknown_option_is_named(postgresql: str) -> None:
     with pytest.raises(StoreUnavailable, match="sslmood"):
         await Database.open(at(postgresql, query={"sslmood": "require"}, password="s3cret"))
 
 
-async def test_a_server_that_says_nothing_is_given_up_in_time(
-    postgresql: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_server_times_out(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "CONNECTS_WITHIN_SECONDS", 2)
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         cable.fall_silent()

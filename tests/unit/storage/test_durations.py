@@ -39,7 +39,7 @@ async def test_a_job_counts_once(durations: SqlJobDurationRepository) -> None:
     assert sorted(await durations.newest()) == [40.0, 51.0]
 
 
-async def test_processes_that_learn_of_the_same_job_at_once_do_not_hinder_each_other(
+async def test_simultaneous_durations_do_not_conflict(
     database: Opened, durations: SqlJobDurationRepository
 ) -> None:
     others = [SqlJobDurationRepository(await database.process()) for _ in range(2)]

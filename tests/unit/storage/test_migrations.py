@@ -107,7 +107,7 @@ def dump(path: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-async def test_tables_of_the_first_release_become_equal_to_new_ones(old: Opened, tmp_path: Path) -> None:
+async def test_migrated_tables_equal_new_ones(old: Opened, tmp_path: Path) -> None:
     new = await Database.open(f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}")
     fresh = await schema_of(new)
     await new.close()
@@ -155,7 +155,7 @@ async def test_what_the_first_release_wrote_is_kept(old: Opened) -> None:
         assert [tuple(row) for row in budgets] == [("omni", 1777896100.0, 1777896200.0)]
 
 
-async def test_what_the_first_release_left_open_is_followed_on(old: Opened) -> None:
+async def test_open_cards_survive_migration(old: Opened) -> None:
     store = await old.store()
     (kept,) = await taken_up(store)
     await store.mark_shown(kept, MessageTs("1777896001.000100"), "newer look")
@@ -178,7 +178,7 @@ class Interrupted(Exception):
     """The process dies here."""
 
 
-async def test_a_migration_cut_short_in_the_middle_leaves_all_as_it_was_and_is_done_the_next_time(
+async def test_interrupted_migration_is_repeated(
     old: Opened, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(path)
@@ -197,9 +197,7 @@ async def test_a_migration_cut_short_in_the_middle_leaves_all_as_it_was_and_is_d
     assert [one.id for one in await taken_up(await old.store())] == ["open"]
 
 
-async def test_every_step_that_is_lacking_is_taken_in_order_and_no_other(
-    old: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_missing_steps_run_in_order(old: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     first, *_ = migrations.STEPS
     steps = (first, *(lambda _, to=to: taken.append(to) for to in (3, 4, 5)))
@@ -211,7 +209,7 @@ async def test_every_step_that_is_lacking_is_taken_in_order_and_no_other(
     assert taken == [3, 4, 5]
 
 
-async def test_the_steps_lead_to_the_version_that_new_tables_have() -> None:
+async def test_steps_lead_to_the_newest_version() -> None:
     assert len(migrations.STEPS) + 1 == SCHEMA_VERSION
 
 
@@ -219,7 +217,7 @@ async def test_the_steps_lead_to_the_version_that_new_tables_have() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "new_postgresql"], ids=["sqlite", "postgresql"])
-async def test_a_newer_bots_tables_are_refused_and_left_as_they_are(
+async def test_newer_tables_are_refused(
     request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = request.getfixturevalue(kind)
@@ -236,7 +234,7 @@ async def test_a_newer_bots_tables_are_refused_and_left_as_they_are(
 # PostgreSQL
 
 
-async def test_three_processes_that_find_an_empty_database_at_once_all_open_it(new_postgresql: str) -> None:
+async def test_three_processes_open_an_empty_database(new_postgresql: str) -> None:
     databases = await asyncio.gather(*(Database.open(new_postgresql) for _ in range(3)))
     schemas = [await schema_of(database) for database in databases]
     for database in databases:
@@ -246,7 +244,7 @@ async def test_three_processes_that_find_an_empty_database_at_once_all_open_it(n
         assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
 
 
-async def test_three_processes_that_find_old_tables_at_once_lead_them_on_once(new_postgresql: str) -> None:
+async def test_three_processes_migrate_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
     added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up".split()

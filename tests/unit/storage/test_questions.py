@@ -46,7 +46,7 @@ def answering(name: str = "new", **more: object) -> Card:
     return replace(watch(HERE, ADA, name=name), thread=MessageTs("1.1"), asked_by_bot=True, **more)  # type: ignore[arg-type]
 
 
-async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_long(tables: Tables) -> None:
+async def test_question_without_heartbeat_is_interrupted(tables: Tables) -> None:
     mine = ask(model=ModelId("m"))
     assert await tables.asks.begin(mine)
     assert list(await tables.asks.interrupted(NOON)) == []
@@ -57,13 +57,13 @@ async def test_an_ask_in_hand_is_nobodys_orphan_until_nobody_has_touched_it_for_
     assert found == replace(mine, touched_at=LATER)
 
 
-async def test_an_ask_that_is_there_already_is_not_begun_again(tables: Tables) -> None:
+async def test_question_is_stored_once(tables: Tables) -> None:
     assert await tables.asks.begin(ask(model=ModelId("m")))
     assert not await tables.asks.begin(ask(minutes=1))
     assert list(await tables.asks.interrupted(LATER)) == [ask(model=ModelId("m"))]
 
 
-async def test_a_job_and_its_watch_are_stored_together(tables: Tables) -> None:
+async def test_job_and_card_are_stored_together(tables: Tables) -> None:
     await tables.asks.begin(ask())
     assert await tables.asks.bind(QuestionId("ask"), answering()) == answering()
     assert await tables.watches.get(CardId("new")) == answering()
@@ -90,7 +90,7 @@ async def test_later_follow_does_not_make_an_asker(tables: Tables) -> None:
     assert first is not None and first.requester == ADA
 
 
-async def test_asker_stays_first_after_their_card_is_gone(tables: Tables) -> None:
+async def test_asker_stays_first_without_card(tables: Tables) -> None:
     await tables.asks.begin(ask())
     await tables.asks.bind(QuestionId("ask"), answering())
     _, (mine,) = await tables.watches.claim(JOB)
@@ -116,14 +116,14 @@ async def test_binding_twice_changes_nothing_more(tables: Tables) -> None:
     assert again == await tables.watches.get(first.id) == replace(first, followers=())
 
 
-async def test_binding_joins_the_watch_that_the_job_has_there_already(tables: Tables) -> None:
+async def test_bind_joins_an_existing_card(tables: Tables) -> None:
     await tables.asks.begin(ask())
     await tables.watches.add(watch(HERE, GRACE, name="theirs"))
     bound = await tables.asks.bind(QuestionId("ask"), answering())
     assert (bound.id, bound.followers) == ("theirs", (GRACE, ADA))
 
 
-async def test_what_was_withdrawn_is_forgotten_and_what_is_bound_is_not(tables: Tables) -> None:
+async def test_rollback_deletes_only_unbound_questions(tables: Tables) -> None:
     for name in ("gone", "bound"):
         await tables.asks.begin(ask(name))
     await tables.asks.bind(QuestionId("bound"), answering())
@@ -133,7 +133,7 @@ async def test_what_was_withdrawn_is_forgotten_and_what_is_bound_is_not(tables: 
     assert await tables.watches.get(CardId("new")) is not None
 
 
-async def test_what_its_person_was_told_of_is_no_orphan_and_still_counts(tables: Tables) -> None:
+async def test_reported_question_still_counts(tables: Tables) -> None:
     await tables.asks.begin(ask())
     await tables.asks.mark_reported(QuestionId("ask"))
     assert list(await tables.asks.interrupted(LATER)) == []
@@ -148,14 +148,14 @@ async def test_an_orphan_is_taken_over_once(tables: Tables) -> None:
     assert not await tables.asks.take_over(orphan, LATER + timedelta(seconds=1))
 
 
-async def test_an_ask_whose_process_has_come_back_is_not_taken_over(tables: Tables) -> None:
+async def test_resumed_question_is_not_taken_over(tables: Tables) -> None:
     await tables.asks.begin(ask())
     (orphan,) = await tables.asks.interrupted(LATER)
     await tables.asks.heartbeat(orphan.id, LATER)
     assert not await tables.asks.take_over(orphan, LATER + timedelta(seconds=1))
 
 
-async def test_asks_are_counted_by_person_workspace_and_time(tables: Tables) -> None:
+async def test_questions_are_counted_per_user(tables: Tables) -> None:
     for name, user, minutes in (("1", ADA, 0), ("2", ADA, 10), ("3", ADA, 20), ("4", GRACE, 20)):
         await tables.asks.begin(ask(name, user, minutes))
     assert await tables.asks.count(TEAM, ADA, NOON + timedelta(minutes=10)) == 2
@@ -163,7 +163,7 @@ async def test_asks_are_counted_by_person_workspace_and_time(tables: Tables) -> 
     assert await tables.asks.count(TeamId("T0OTHER"), ADA, NOON) == 0
 
 
-async def test_follows_are_kept_like_asks_and_not_counted(tables: Tables) -> None:
+async def test_follow_requests_are_not_counted(tables: Tables) -> None:
     follow = ask(follow=JOB)
     await tables.asks.begin(follow)
     assert list(await tables.asks.interrupted(LATER)) == [follow]
@@ -172,7 +172,7 @@ async def test_follows_are_kept_like_asks_and_not_counted(tables: Tables) -> Non
     assert await tables.asks.count(TEAM, ADA, NOON) == 0
 
 
-async def test_the_model_that_a_person_chose_last_is_remembered(tables: Tables) -> None:
+async def test_last_model_is_remembered(tables: Tables) -> None:
     assert await tables.asks.last_model(TEAM, ADA) is None
     for name, minutes, model in (("1", 0, "first"), ("2", 20, "last"), ("3", 10, "middle"), ("4", 30, None)):
         await tables.asks.begin(ask(name, ADA, minutes, model=model))
@@ -205,7 +205,7 @@ async def begin_retry(tables: Tables, name: str, user: UserId) -> bool:
     return await tables.asks.claim_retry(QuestionId(name), CARD, user)
 
 
-async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> None:
+async def test_card_is_retried_once(tables: Tables) -> None:
     await a_card(tables)
     assert await begin_retry(tables, "1", GRACE)
     assert not await begin_retry(tables, "2", ADA)
@@ -214,7 +214,7 @@ async def test_a_card_is_retried_once_and_remembers_by_whom(tables: Tables) -> N
 
 
 @pytest.mark.parametrize("end", ["rollback", "mark_reported"])
-async def test_who_was_too_late_to_retry_a_card_takes_nothing_back(tables: Tables, end: str) -> None:
+async def test_late_retry_takes_nothing_back(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
     await begin_retry(tables, "2", GRACE)
@@ -222,7 +222,7 @@ async def test_who_was_too_late_to_retry_a_card_takes_nothing_back(tables: Table
     assert await retried_by(tables) == GRACE
 
 
-async def test_an_ask_that_is_not_in_hand_any_more_retries_nothing(tables: Tables) -> None:
+async def test_settled_question_retries_nothing(tables: Tables) -> None:
     await a_card(tables)
     await tables.asks.begin(ask("1", GRACE))
     await tables.asks.mark_reported(QuestionId("1"))
@@ -231,13 +231,13 @@ async def test_an_ask_that_is_not_in_hand_any_more_retries_nothing(tables: Table
     assert await retried_by(tables) is None
 
 
-async def test_a_card_that_is_not_there_is_not_retried(tables: Tables) -> None:
+async def test_missing_card_is_not_retried(tables: Tables) -> None:
     assert not await begin_retry(tables, "1", ADA)
     assert list(await tables.asks.interrupted(LATER)) == [ask("1")]
 
 
 @pytest.mark.parametrize("end", ["rollback", "mark_reported"])
-async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(tables: Tables, end: str) -> None:
+async def test_failed_retry_can_be_repeated(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
     await getattr(tables.asks, end)(QuestionId("1"))
@@ -248,7 +248,7 @@ async def test_a_retry_that_came_to_nothing_lets_the_card_be_retried_again(table
 
 
 @pytest.mark.parametrize("end", ["rollback", "mark_reported"])
-async def test_a_retry_that_omni_has_taken_stays_one(tables: Tables, end: str) -> None:
+async def test_submitted_retry_stays(tables: Tables, end: str) -> None:
     await a_card(tables)
     await begin_retry(tables, "1", GRACE)
     await tables.asks.bind(QuestionId("1"), answering())
@@ -268,7 +268,7 @@ async def test_no_column_holds_a_question(database: Opened) -> None:
     assert JOB not in map(str, row.values())
 
 
-async def test_an_ask_is_found_by_its_own_team_alone(database: Opened) -> None:
+async def test_question_is_found_by_its_team(database: Opened) -> None:
     mine = ask()
     asks = SqlQuestionRepository(await database.process(), TEAM)
     found = SqlQuestionLookup(asks.transactions)

@@ -38,9 +38,7 @@ async def takes(ledger: SqlRateLimitStore, number: int, *, urgent: bool = True) 
     return [await ledger.take("omni", RATE, urgent=urgent) == 0.0 for _ in range(number)]
 
 
-async def test_a_burst_is_let_through_and_then_one_by_one(
-    ledger: SqlRateLimitStore, database: Opened
-) -> None:
+async def test_burst_then_steady_rate(ledger: SqlRateLimitStore, database: Opened) -> None:
     assert await takes(ledger, 5) == [True, True, True, True, False]
     wait_seconds = await ledger.take("omni", RATE)
     assert wait_seconds == about(RATE.interval_seconds)
@@ -48,21 +46,19 @@ async def test_a_burst_is_let_through_and_then_one_by_one(
     assert await takes(ledger, 2) == [True, False]
 
 
-async def test_a_silence_saves_up_no_more_than_a_burst(ledger: SqlRateLimitStore, database: Opened) -> None:
+async def test_silence_saves_one_burst(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 1)
     await database.let_pass(3_600.0)
     assert await takes(ledger, 5) == [True, True, True, True, False]
 
 
-async def test_a_request_that_did_not_fit_costs_nothing(ledger: SqlRateLimitStore) -> None:
+async def test_refused_request_costs_nothing(ledger: SqlRateLimitStore) -> None:
     await takes(ledger, 4)
     waits = [await ledger.take("omni", RATE) for _ in range(50)]
     assert max(waits) == waits[0] <= RATE.interval_seconds
 
 
-async def test_requests_that_nobody_waits_for_leave_the_last_place_to_one_that_somebody_does(
-    ledger: SqlRateLimitStore, database: Opened
-) -> None:
+async def test_background_leaves_the_last_place(ledger: SqlRateLimitStore, database: Opened) -> None:
     assert await takes(ledger, 5, urgent=False) == [True, True, True, False, False]
     assert await takes(ledger, 2, urgent=True) == [True, False]
     assert await ledger.take("omni", RATE, urgent=False) == about(2 * RATE.interval_seconds)
@@ -71,7 +67,7 @@ async def test_requests_that_nobody_waits_for_leave_the_last_place_to_one_that_s
     assert await takes(ledger, 1, urgent=True) == [True]
 
 
-async def test_a_budget_of_one_at_a_time_is_for_everybody(ledger: SqlRateLimitStore) -> None:
+async def test_budget_without_burst_serves_all(ledger: SqlRateLimitStore) -> None:
     one = Rate(interval_seconds=10.0, tolerance_seconds=0.0)
     assert await ledger.take("omni", one, urgent=False) == 0.0
     assert await ledger.take("omni", one, urgent=False) > 0.0
@@ -83,14 +79,12 @@ async def test_budgets_do_not_touch_each_other(ledger: SqlRateLimitStore) -> Non
     assert await ledger.take("omni", RATE) > 0.0
 
 
-async def test_requests_at_the_same_moment_never_share_one_place(ledger: SqlRateLimitStore) -> None:
+async def test_simultaneous_requests_share_no_place(ledger: SqlRateLimitStore) -> None:
     waits = await asyncio.gather(*(ledger.take("omni", RATE) for _ in range(20)))
     assert waits.count(0.0) == 4
 
 
-async def test_a_spent_budget_is_still_spent_after_a_restart(
-    ledger: SqlRateLimitStore, database: Opened
-) -> None:
+async def test_budget_survives_a_restart(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 4)
     await database.close()
     assert await takes(await database.ledger(), 1) == [False]
@@ -120,7 +114,7 @@ async def test_a_pause_outlives_a_restart(ledger: SqlRateLimitStore, database: O
     assert await (await database.ledger()).take("omni", RATE) == about(30.0)
 
 
-async def test_a_shorter_pause_does_not_end_a_longer_one(ledger: SqlRateLimitStore) -> None:
+async def test_shorter_pause_keeps_the_longer(ledger: SqlRateLimitStore) -> None:
     await ledger.pause("omni", RATE, 60.0)
     await ledger.pause("omni", RATE, 1.0)
     assert await ledger.take("omni", RATE) == about(60.0)
@@ -132,7 +126,7 @@ async def test_no_pause_is_longer_than_the_longest(ledger: SqlRateLimitStore) ->
 
 
 @pytest.mark.parametrize("back_seconds", [3_600.0, 86_400.0 * 365])
-async def test_a_clock_that_was_set_back_far_does_not_stall(
+async def test_clock_set_back_far_does_not_block(
     ledger: SqlRateLimitStore, database: Opened, back_seconds: float
 ) -> None:
     await takes(ledger, 4)
@@ -141,18 +135,14 @@ async def test_a_clock_that_was_set_back_far_does_not_stall(
     assert await takes(ledger, 1) == [True]
 
 
-async def test_a_clock_that_was_set_back_a_little_stalls_no_longer_than_that(
-    ledger: SqlRateLimitStore, database: Opened
-) -> None:
+async def test_clock_set_back_delays_only_that_long(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 4)
     await database.let_pass(-120.0)
     assert await ledger.take("omni", RATE) <= 120.0 + RATE.interval_seconds + 0.001
 
 
 @pytest.mark.parametrize("urgent", [True, False])
-async def test_a_granted_request_is_one_update_and_a_refused_one_changes_nothing(
-    database: Opened, urgent: bool
-) -> None:
+async def test_granted_request_is_one_update(database: Opened, urgent: bool) -> None:
     process = await database.process()
     ledger = SqlRateLimitStore(process, database.clock)
     await takes(ledger, 1)
@@ -176,7 +166,7 @@ async def rows(process: Transactions) -> list[tuple[object, ...]]:
         return [tuple(row) for row in found]
 
 
-async def test_a_budget_that_was_removed_is_trouble_and_no_free_pass(database: Opened) -> None:
+async def test_removed_budget_raises(database: Opened) -> None:
     process = await database.process()
     ledger = SqlRateLimitStore(process, database.clock)
     await takes(ledger, 1)
@@ -186,14 +176,14 @@ async def test_a_budget_that_was_removed_is_trouble_and_no_free_pass(database: O
         await ledger.take("omni", RATE)
 
 
-async def test_processes_that_begin_at_once_share_one_budget(postgresql: str) -> None:
+async def test_starting_processes_share_one_budget(postgresql: str) -> None:
     async with opened(postgresql) as database:
         ledgers = [await database.ledger() for _ in range(3)]
         went = await asyncio.gather(*(takes(ledger, 4) for ledger in ledgers))
     assert sum(sum(each) for each in went) == 4
 
 
-async def test_processes_whose_clocks_differ_by_minutes_never_exceed_the_limit(postgresql: str) -> None:
+async def test_differing_clocks_keep_the_limit(postgresql: str) -> None:
     rate = Rate(interval_seconds=0.05, tolerance_seconds=0.15)
     loop = asyncio.get_running_loop()
     async with opened(postgresql) as database:
@@ -217,7 +207,7 @@ async def test_processes_whose_clocks_differ_by_minutes_never_exceed_the_limit(p
     assert min(went) > 0
 
 
-async def test_time_is_told_once_nobody_else_can_take_a_place_any_more(sqlite: str) -> None:
+async def test_time_is_read_inside_the_transaction(sqlite: str) -> None:
     async with opened(sqlite) as database:
         ledger = await database.ledger()
         await takes(ledger, 4)
@@ -233,7 +223,7 @@ async def test_time_is_told_once_nobody_else_can_take_a_place_any_more(sqlite: s
         assert await takes(ledger, 1) == [True]
 
 
-async def test_a_place_waited_for_is_judged_by_the_time_when_the_wait_is_over(postgresql: str) -> None:
+async def test_time_is_read_after_waiting(postgresql: str) -> None:
     async with opened(postgresql) as database:
         one, other = await database.process(), SqlRateLimitStore(await database.process(), database.clock)
         await takes(other, 1)
@@ -295,7 +285,7 @@ async def spend(url: str, rate: Rate, wishes: Wishes) -> list[float]:
 
 @settings(deadline=None, max_examples=25)
 @given(LIMITS, BURSTS, WISHES)
-def test_on_sqlite_no_minute_holds_more_than_the_limit(limit: int, burst: int, wishes: Wishes) -> None:
+def test_sqlite_keeps_the_limit_per_minute(limit: int, burst: int, wishes: Wishes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{Path(folder) / 'budget.sqlite3'}"
         arrived = asyncio.run(spend(url, Rate.within(limit, burst=burst), wishes))
@@ -305,7 +295,7 @@ def test_on_sqlite_no_minute_holds_more_than_the_limit(limit: int, burst: int, w
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LIMITS, BURSTS, WISHES)
-def test_on_postgresql_no_minute_holds_more_than_the_limit(
+def test_postgresql_keeps_the_limit_per_minute(
     postgresql: str, limit: int, burst: int, wishes: Wishes
 ) -> None:
     empty(postgresql)
@@ -314,9 +304,7 @@ def test_on_postgresql_no_minute_holds_more_than_the_limit(
     assert not arrived or worst_minute(arrived) <= limit
 
 
-async def test_what_is_left_goes_down_with_each_request_and_up_with_time(
-    ledger: SqlRateLimitStore, database: Opened
-) -> None:
+async def test_left_requests_refill_with_time(ledger: SqlRateLimitStore, database: Opened) -> None:
     assert await ledger.left("omni", RATE) == 4.0
     await takes(ledger, 1)
     assert await ledger.left("omni", RATE) == pytest.approx(3.0, abs=0.3)
@@ -334,14 +322,14 @@ async def test_to_ask_what_is_left_takes_nothing(ledger: SqlRateLimitStore) -> N
     assert await takes(ledger, 5) == [True, True, True, True, False]
 
 
-async def test_while_a_budget_is_paused_nothing_is_left(ledger: SqlRateLimitStore, database: Opened) -> None:
+async def test_paused_budget_has_nothing_left(ledger: SqlRateLimitStore, database: Opened) -> None:
     await ledger.pause("omni", RATE, 30.0)
     assert await ledger.left("omni", RATE) == 0.0
     await database.let_pass(31.0)
     assert await ledger.left("omni", RATE) == 4.0
 
 
-async def test_what_is_left_is_what_all_processes_leave(database: Opened) -> None:
+async def test_left_requests_are_shared(database: Opened) -> None:
     one, other = await database.ledger(), await database.ledger()
     await takes(one, 4)
     assert await other.left("omni", RATE) == pytest.approx(0.0, abs=0.3)

@@ -39,7 +39,7 @@ async def is_there(transactions: Transactions, team: TeamId, name: CardId) -> tu
     return await SqlCardRepository(transactions, team).get(name) is not None, ask is not None
 
 
-async def test_only_what_is_old_and_of_a_workspace_without_the_app_is_forgotten(
+async def test_only_old_rows_without_app_are_deleted(
     transactions: Transactions,
 ) -> None:
     await store(transactions).async_save(installation(ACME))
@@ -51,7 +51,7 @@ async def test_only_what_is_old_and_of_a_workspace_without_the_app_is_forgotten(
     assert await is_there(transactions, OTHER, left) == (False, False)
 
 
-async def test_what_was_asked_for_lately_waits_for_the_app_to_come_back(transactions: Transactions) -> None:
+async def test_recent_rows_wait_for_reinstallation(transactions: Transactions) -> None:
     lately = await followed(transactions, OTHER, days_ago=1)
     assert await delete_uninstalled(transactions, NOON - 30 * DAY) == 0
     assert await is_there(transactions, OTHER, lately) == (True, True)

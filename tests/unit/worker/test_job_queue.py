@@ -99,7 +99,7 @@ def do(url: str, statement: LiteralString, *values: object) -> None:
 # Fetching
 
 
-async def test_many_entries_are_fetched_each_once_and_in_order_by_few_statements(
+async def test_entries_are_fetched_in_batches(
     url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute = Connector.execute_query_all_async
@@ -115,7 +115,7 @@ async def test_many_entries_are_fetched_each_once_and_in_order_by_few_statements
     assert len(statements) == 4 and in_queue(url) == {("doing", worker.id): len(MANY)}
 
 
-async def test_processes_that_fetch_side_by_side_share_what_is_there(url: str, worker: Worker) -> None:
+async def test_processes_share_the_entries(url: str, worker: Worker) -> None:
     async with working(url) as other:
         await worker.entries.add(TEAM, MANY)
         fetched: list[JobId] = []
@@ -128,7 +128,7 @@ async def test_processes_that_fetch_side_by_side_share_what_is_there(url: str, w
     assert min(in_queue(url).values()) > 1
 
 
-async def test_follows_begin_no_faster_than_the_database_answers(url: str) -> None:
+async def test_trackers_start_as_the_database_answers(url: str) -> None:
     breaths: list[int] = []
 
     async def breathe() -> None:
@@ -148,9 +148,7 @@ async def test_follows_begin_no_faster_than_the_database_answers(url: str) -> No
     assert breaths == [FETCHED_AT_ONCE, 2 * FETCHED_AT_ONCE]
 
 
-async def test_what_is_added_while_the_queue_is_read_is_fetched_in_the_same_turn(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_entry_added_during_a_fetch_is_fetched(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     execute = Connector.execute_query_all_async
     added: list[JobId] = []
 
@@ -165,9 +163,7 @@ async def test_what_is_added_while_the_queue_is_read_is_fetched_in_the_same_turn
     assert await worker.fetch() == JOB
 
 
-async def test_what_a_worker_had_fetched_before_it_broke_is_not_begun_by_the_next_one(
-    url: str, worker: Worker
-) -> None:
+async def test_next_worker_ignores_earlier_fetches(url: str, worker: Worker) -> None:
     await worker.entries.add(TEAM, MANY[:2])
     assert await worker.fetch() == MANY[0]
     await worker.entries.unregister_worker(worker.id)
@@ -178,7 +174,7 @@ async def test_what_a_worker_had_fetched_before_it_broke_is_not_begun_by_the_nex
     assert in_queue(url) == {("doing", worker.id): 2}
 
 
-async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(worker: Worker) -> None:
+async def test_worker_fetches_after_every_change(worker: Worker) -> None:
     looked = asyncio.Event()
 
     async def look(**_: object) -> None:
@@ -209,7 +205,7 @@ async def test_the_worker_looks_when_an_entry_was_added_or_ended_or_given_back(w
 
 
 @pytest.mark.parametrize("statement", [FETCH, RELEASE])
-async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_take_the_database_for_lost(
+async def test_fetch_conflict_is_no_outage(
     worker: Worker,
     url: str,
     statement: str,
@@ -240,7 +236,7 @@ async def test_two_processes_that_get_in_each_others_way_try_again_and_do_not_ta
 # Ending
 
 
-async def test_what_another_process_holds_by_now_is_not_ended(url: str, worker: Worker) -> None:
+async def test_entry_of_another_worker_is_not_deleted(url: str, worker: Worker) -> None:
     async with working(url) as other:
         await worker.entries.add(TEAM, [JOB])
         job = await worker.entries.fetch_job([QUEUE], worker.id)
@@ -262,7 +258,7 @@ async def test_what_was_cut_off_is_not_ended(url: str, worker: Worker) -> None:
 # Giving back
 
 
-async def test_who_leaves_gives_back_all_and_begins_nothing_more(url: str, worker: Worker) -> None:
+async def test_ending_process_releases_everything(url: str, worker: Worker) -> None:
     await worker.entries.add(TEAM, MANY)
     await worker.fetch()
     worker.entries.stop_fetching()
@@ -273,9 +269,7 @@ async def test_who_leaves_gives_back_all_and_begins_nothing_more(url: str, worke
         assert await other.fetch_all() == MANY
 
 
-async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_left_alone(
-    url: str, worker: Worker
-) -> None:
+async def test_entry_fetched_again_is_not_released(url: str, worker: Worker) -> None:
     async with working(url) as dead, working(url) as other:
         await dead.entries.add(TEAM, [JOB])
         job = await dead.entries.fetch_job([QUEUE], dead.id)
@@ -287,7 +281,7 @@ async def test_what_was_fetched_again_since_it_was_seen_with_a_dead_process_is_l
         assert in_queue(url) == {("doing", other.id): 1}
 
 
-async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url: str, worker: Worker) -> None:
+async def test_entries_without_worker_are_released(url: str, worker: Worker) -> None:
     async with working(url) as gone:
         await gone.entries.add(TEAM, MANY)
         await gone.fetch()
@@ -296,7 +290,7 @@ async def test_what_a_process_held_that_nobody_knows_any_more_is_given_back(url:
     assert in_queue(url) == {("todo", None): len(MANY)}
 
 
-async def test_only_one_entry_is_left_of_a_job_that_was_queued_again(url: str, worker: Worker) -> None:
+async def test_requeued_job_keeps_one_entry(url: str, worker: Worker) -> None:
     async with working(url) as gone:
         await gone.entries.add(TEAM, MANY)
         await gone.fetch_all()
@@ -312,7 +306,7 @@ BEAT_AGO: LiteralString = """
 """
 
 
-async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, worker: Worker) -> None:
+async def test_slow_heartbeat_keeps_entries(url: str, worker: Worker) -> None:
     async with working(url) as slow, session_of(slow, url):
         await slow.entries.add(TEAM, [JOB])
         await slow.fetch()
@@ -324,9 +318,7 @@ async def test_who_is_slow_to_show_that_it_lives_keeps_what_it_holds(url: str, w
         assert in_queue(url) == {("todo", None): 1}
 
 
-async def test_whose_session_has_ended_counts_as_dead_as_soon_as_it_has_missed_a_beat(
-    url: str, worker: Worker
-) -> None:
+async def test_ended_session_and_missed_heartbeat_mean_dead(url: str, worker: Worker) -> None:
     async with working(url) as killed:
         await killed.entries.add(TEAM, [JOB])
         await killed.fetch()
@@ -342,7 +334,7 @@ async def test_whose_session_has_ended_counts_as_dead_as_soon_as_it_has_missed_a
         assert in_queue(url) == {("todo", None): 1}
 
 
-async def test_a_session_of_another_worker_or_database_shows_nothing(url: str, worker: Worker) -> None:
+async def test_other_sessions_prove_nothing(url: str, worker: Worker) -> None:
     with database() as beside:
         async with working(url) as killed, session_of(worker, url), session_of(killed, beside):
             await killed.entries.add(TEAM, [JOB])
@@ -352,9 +344,7 @@ async def test_a_session_of_another_worker_or_database_shows_nothing(url: str, w
             assert in_queue(url) == {("todo", None): 1}
 
 
-async def test_after_a_cut_that_all_may_share_an_ended_session_is_no_proof(
-    clock: Clock, url: str, worker: Worker
-) -> None:
+async def test_ended_session_proves_nothing_after_an_outage(clock: Clock, url: str, worker: Worker) -> None:
     async with working(url) as other:
         await other.entries.add(TEAM, [JOB])
         await other.fetch()
@@ -372,7 +362,7 @@ async def test_after_a_cut_that_all_may_share_an_ended_session_is_no_proof(
         assert in_queue(url) == {("todo", None): 1}
 
 
-async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
+async def test_late_fetch_is_released(
     url: str, worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def lost(*_: object, **__: object) -> list[dict[str, object]]:
@@ -392,7 +382,7 @@ async def test_a_fetch_that_the_network_delivers_late_leaves_nothing_unfollowed(
     assert await worker.fetch() == JOB
 
 
-async def test_what_is_being_followed_here_is_never_taken_for_lost(
+async def test_held_entry_is_never_released(
     url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await worker.entries.add(TEAM, MANY)

@@ -7,7 +7,7 @@ from bot.worker.pg import conninfo, reason
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
-def test_an_address_is_taken_over_with_all_that_it_says(scheme: str) -> None:
+def test_url_parameters_are_kept(scheme: str) -> None:
     said = conninfo_to_dict(
         conninfo(
             f"{scheme}://ada:p%40ss%2F%20word@db.example:6543/omni%20bot"
@@ -26,7 +26,7 @@ def test_an_address_is_taken_over_with_all_that_it_says(scheme: str) -> None:
     }
 
 
-def test_what_the_address_does_not_say_is_bounded() -> None:
+def test_url_gets_timeouts() -> None:
     said = conninfo_to_dict(conninfo("postgresql://db.example/omni"))
     assert int(str(said["connect_timeout"])) == 5
     idle, interval, times = (int(str(said[f"keepalives_{what}"])) for what in ("idle", "interval", "count"))

@@ -54,7 +54,7 @@ async def three(postgresql: str) -> AsyncIterator[list[Speaker]]:
         yield [await closing.enter_async_context(speaking(postgresql)) for _ in range(3)]
 
 
-async def test_all_others_hear_what_one_tells_and_the_one_does_not(three: list[Speaker]) -> None:
+async def test_message_reaches_all_but_its_sender(three: list[Speaker]) -> None:
     one, two, three_ = three
     bus: MessageBus = one.relay
     await bus.publish("news", job="one", person="Zoë “Ω”")
@@ -64,7 +64,7 @@ async def test_all_others_hear_what_one_tells_and_the_one_does_not(three: list[S
     assert one.heard == []
 
 
-async def test_words_come_in_the_order_in_which_they_were_told(three: list[Speaker]) -> None:
+async def test_messages_keep_their_order(three: list[Speaker]) -> None:
     one, two, _ = three
     for number in range(300):
         one.relay.publish("news" if number % 2 else "weather", number=str(number))
@@ -72,9 +72,7 @@ async def test_words_come_in_the_order_in_which_they_were_told(three: list[Speak
     assert [words["number"] for _, words in two.heard] == [str(number) for number in range(300)]
 
 
-async def test_words_without_a_hearer_and_words_that_make_no_sense_are_passed_over(
-    three: list[Speaker], postgresql: str
-) -> None:
+async def test_unknown_messages_are_ignored(three: list[Speaker], postgresql: str) -> None:
     one, two, _ = three
     await one.relay.publish("gossip", about="nothing")
     async with await psycopg.AsyncConnection.connect(
@@ -87,7 +85,7 @@ async def test_words_without_a_hearer_and_words_that_make_no_sense_are_passed_ov
     assert two.heard == [("news", {"job": "one"})]
 
 
-async def test_a_hearer_that_breaks_costs_no_further_word(
+async def test_failing_subscriber_loses_no_message(
     three: list[Speaker], capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two, _ = three
@@ -103,7 +101,7 @@ async def test_a_hearer_that_breaks_costs_no_further_word(
     assert "message not handled" in capsys.readouterr().out
 
 
-async def test_who_could_not_hear_for_a_while_looks_for_what_was_missed(three: list[Speaker]) -> None:
+async def test_reconnect_is_reported(three: list[Speaker]) -> None:
     one, two, _ = three
     assert two.looked == 1, "what was told before the start was missed, too"
     two.cable.cut()
@@ -118,9 +116,7 @@ async def test_who_could_not_hear_for_a_while_looks_for_what_was_missed(three: l
     assert one.looked == 1
 
 
-async def test_words_that_can_not_be_sent_are_given_up_and_later_ones_are_sent(
-    three: list[Speaker], capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_unsent_messages_are_dropped(three: list[Speaker], capsys: pytest.CaptureFixture[str]) -> None:
     one, two, _ = three
     one.cable.cut()
     async with asyncio.timeout(3.0):
@@ -138,14 +134,14 @@ async def test_words_that_can_not_be_sent_are_given_up_and_later_ones_are_sent(
     assert two.heard[0] == ("news", {"job": "sent"})
 
 
-async def test_words_beyond_all_measure_are_lost_and_not_kept(postgresql: str) -> None:
+async def test_outbox_is_bounded(postgresql: str) -> None:
     async with open_pool(postgresql) as pool:
         relay = PgNotify(postgresql, pool)
         sent = [relay.publish("news") for _ in range(MOST_WAITING + 1)]
         assert [number for number, each in enumerate(sent) if each.done()] == [MOST_WAITING]
 
 
-async def test_a_person_who_waits_in_one_process_hears_from_the_other(three: list[Speaker]) -> None:
+async def test_outcome_reaches_another_process(three: list[Speaker]) -> None:
     one, two, _ = (CardOutcomes(each.relay) for each in three)
     with one.subscribe(WATCH) as waiting:
         assert await two.has_waiter(WATCH)

@@ -95,9 +95,7 @@ async def follow_in(one: Process, follows: Follows, job: JobId = JOB) -> None:
 # Sharing
 
 
-async def test_each_job_is_followed_by_one_process_however_many_are_told_of_it(
-    three: list[Process], follows: Follows
-) -> None:
+async def test_each_job_is_tracked_by_one_process(three: list[Process], follows: Follows) -> None:
     await asyncio.gather(*(one.runner.start_missing(MANY) for one in three))
     await asyncio.gather(*(one.runner.start_missing(MANY) for one in three))
     await until(lambda: sum(map(follows.count, "abc")) == len(MANY))
@@ -105,9 +103,7 @@ async def test_each_job_is_followed_by_one_process_however_many_are_told_of_it(
     assert sorted(job for job, _ in follows.begun) == MANY
 
 
-async def test_a_follow_that_ends_leaves_nothing_in_the_queue(
-    two: list[Process], follows: Follows, queue: Queue
-) -> None:
+async def test_ended_tracker_leaves_no_entry(two: list[Process], follows: Follows, queue: Queue) -> None:
     await two[0].runner.start(JOB)
     await until(lambda: bool(follows.by[JOB]))
     follows.end(JOB)
@@ -126,9 +122,7 @@ async def test_only_what_nobody_follows_is_queued(two: list[Process], follows: F
     assert len(follows.begun) == 3 and not follows.woken
 
 
-async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
-    two: list[Process], new_postgresql: str
-) -> None:
+async def test_interactive_entry_is_fetched_first(two: list[Process], new_postgresql: str) -> None:
     async with open_pool(new_postgresql) as pool:
         entries = await FollowQueue.over(pool)
         for one in two:
@@ -142,7 +136,7 @@ async def test_what_a_person_waits_for_is_fetched_before_what_a_sweep_found(
 # Several workspaces
 
 
-async def test_two_teams_follow_one_job_each_for_itself(
+async def test_two_teams_track_one_job_independently(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
@@ -159,9 +153,7 @@ async def test_two_teams_follow_one_job_each_for_itself(
         assert (follows.by[JOB], theirs.by[JOB]) == (["a"], [])
 
 
-async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
-    two: list[Process], follows: Follows
-) -> None:
+async def test_message_wakes_only_its_teams_tracker(two: list[Process], follows: Follows) -> None:
     theirs = Follows()
     here = [one.queue.runner_for(OTHER_TEAM, theirs.of(one.name)) for one in two]
     await follow_in(two[0], follows)
@@ -177,9 +169,7 @@ async def test_a_word_wakes_only_the_follow_of_the_team_that_it_names(
         await runner.stop()
 
 
-async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_open(
-    new_postgresql: str, follows: Follows, queue: Queue
-) -> None:
+async def test_entry_opens_its_workspace(new_postgresql: str, follows: Follows, queue: Queue) -> None:
     await prepare(new_postgresql)
     asked: list[TeamId] = []
     async with process(new_postgresql, follows, "a", run=False) as a:
@@ -201,7 +191,7 @@ async def test_an_entry_of_a_team_that_does_not_run_here_yet_lets_its_workspace_
         await end([running])
 
 
-async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_followed(
+async def test_old_entry_ends_and_recovery_requeues(
     two: list[Process], follows: Follows, queue: Queue
 ) -> None:
     queue.do(
@@ -220,18 +210,14 @@ async def test_an_entry_of_an_older_version_ends_and_the_next_sweep_has_the_job_
 # Telling whoever follows
 
 
-async def test_starting_a_job_that_is_followed_here_wakes_its_follow(
-    two: list[Process], follows: Follows, queue: Queue
-) -> None:
+async def test_start_wakes_a_tracker_here(two: list[Process], follows: Follows, queue: Queue) -> None:
     await follow_in(two[0], follows)
     await two[0].runner.start(JOB)
     await until(lambda: follows.woken[JOB, "a"] > 0)
     assert len(queue.entries()) == 1
 
 
-async def test_starting_a_job_that_is_followed_elsewhere_wakes_its_follow_there(
-    two: list[Process], follows: Follows
-) -> None:
+async def test_start_wakes_a_tracker_elsewhere(two: list[Process], follows: Follows) -> None:
     a, b = two
     await follow_in(a, follows)
     for number in range(1, 4):
@@ -240,9 +226,7 @@ async def test_starting_a_job_that_is_followed_elsewhere_wakes_its_follow_there(
     assert follows.by[JOB] == ["a"]
 
 
-async def test_whoever_follows_is_woken_after_words_may_have_been_missed(
-    two: list[Process], follows: Follows
-) -> None:
+async def test_reconnect_wakes_every_tracker(two: list[Process], follows: Follows) -> None:
     a, b = two
     await follow_in(a, follows)
     a.cable.cut()
@@ -254,7 +238,7 @@ async def test_whoever_follows_is_woken_after_words_may_have_been_missed(
     await until(lambda: follows.woken[JOB, "a"] > 0)
 
 
-async def test_a_start_in_the_moment_in_which_a_follow_ends_is_not_lost(new_postgresql: str) -> None:
+async def test_start_during_a_trackers_end_counts(new_postgresql: str) -> None:
     """Work is put on a table and announced. A follow does what it finds there, and ends when it finds nothing."""
     table: set[int] = set()
     random = Random(7)
@@ -283,9 +267,7 @@ async def test_a_start_in_the_moment_in_which_a_follow_ends_is_not_lost(new_post
 # Processes that come and go
 
 
-async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_stopping_process_hands_over_within_seconds(new_postgresql: str, follows: Follows) -> None:
     async with processes(new_postgresql, follows, "ab", Timing()) as (a, _):
         await a.runner.start_missing(MANY)
         await until(lambda: follows.count("a") + follows.count("b") == len(MANY))
@@ -299,9 +281,7 @@ async def test_a_process_that_stops_hands_its_follows_over_within_two_seconds(
         assert await followed_by(follows, "b") < 2.0
 
 
-async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_stopping_process_announces_its_release(new_postgresql: str, follows: Follows) -> None:
     seldom = replace(CALM, poll_seconds=60.0, rescue_seconds=60.0)
     async with processes(new_postgresql, follows, "ab", seldom) as (a, _):
         await follow_in(a, follows)
@@ -309,7 +289,7 @@ async def test_whoever_stops_gives_back_and_says_so_instead_of_being_found_out(
         assert await followed_by(follows, "b") < 2.0
 
 
-async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_gives_back(
+async def test_stopping_process_refetches_nothing(
     two: list[Process], follows: Follows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, _ = two
@@ -335,9 +315,7 @@ async def test_a_process_that_stops_while_it_fetches_does_not_fetch_what_it_give
     assert await followed_by(follows, "b") < 2.0
 
 
-async def test_the_last_process_leaves_everything_for_the_next_one(
-    new_postgresql: str, follows: Follows, queue: Queue
-) -> None:
+async def test_last_process_leaves_its_entries(new_postgresql: str, follows: Follows, queue: Queue) -> None:
     async with processes(new_postgresql, follows, "a", Timing()) as (a,):
         await a.runner.start_missing(MANY)
         await until(lambda: follows.count("a") == len(MANY))
@@ -346,9 +324,7 @@ async def test_the_last_process_leaves_everything_for_the_next_one(
         assert await until(lambda: follows.count("b") == len(MANY)) < 3.0
 
 
-async def test_the_follows_of_a_process_that_vanished_go_on_elsewhere(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_vanished_process_is_taken_over(new_postgresql: str, follows: Follows) -> None:
     async with processes(new_postgresql, follows, "abc", HASTY) as three:
         await three[0].runner.start_missing(MANY)
         await until(lambda: all(follows.by[job] for job in MANY))
@@ -358,9 +334,7 @@ async def test_the_follows_of_a_process_that_vanished_go_on_elsewhere(
         assert took > HASTY.stalled_after_seconds - 2 * HASTY.heartbeat_seconds
 
 
-async def test_the_follows_of_a_process_whose_session_ended_go_on_elsewhere_long_before_its_heart_counts_as_silent(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_killed_process_is_taken_over_sooner(new_postgresql: str, follows: Follows) -> None:
     sees_ends = replace(CALM, ended_after_seconds=1.0)
     async with processes(new_postgresql, follows, "ab", sees_ends) as (a, _):
         await follow_in(a, follows)
@@ -369,9 +343,7 @@ async def test_the_follows_of_a_process_whose_session_ended_go_on_elsewhere_long
         assert took < sees_ends.stalled_after_seconds / 3
 
 
-async def test_a_process_shows_its_session_again_when_it_had_to_connect_anew(
-    two: list[Process], queue: Queue
-) -> None:
+async def test_session_is_shown_after_reconnecting(two: list[Process], queue: Queue) -> None:
     def shows(one: Process) -> bool:
         locks = "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
         return (one.entries._worker,) in queue.do(locks)
@@ -385,7 +357,7 @@ async def test_a_process_shows_its_session_again_when_it_had_to_connect_anew(
     await until(lambda: shows(a))
 
 
-async def test_a_process_that_wakes_up_again_takes_nothing_from_its_successor(
+async def test_resumed_process_takes_nothing_back(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "ab", HASTY) as (a, b):
@@ -411,9 +383,7 @@ def take_claim(of: Process, follows: Follows) -> None:
     of.runner.here.wake(JOB)
 
 
-async def test_a_follow_whose_claim_is_taken_while_it_holds_its_entry_is_begun_anew(
-    new_postgresql: str, follows: Follows, queue: Queue
-) -> None:
+async def test_entry_outlives_lost_ownership(new_postgresql: str, follows: Follows, queue: Queue) -> None:
     """A claim that was under way when its process stopped takes the job from its successor, and follows nothing."""
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
@@ -422,7 +392,7 @@ async def test_a_follow_whose_claim_is_taken_while_it_holds_its_entry_is_begun_a
         await until(lambda: [state for state, _ in queue.entries()] == ["doing"])
 
 
-async def test_an_entry_that_a_process_has_fetched_again_outlives_the_follow_that_it_was_fetched_for_first(
+async def test_refetched_entry_outlives_its_first_tracker(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
@@ -437,9 +407,7 @@ async def test_an_entry_that_a_process_has_fetched_again_outlives_the_follow_tha
         assert [state for state, _ in queue.entries()] == ["doing"]
 
 
-async def test_a_process_that_others_have_forgotten_joins_again(
-    new_postgresql: str, follows: Follows, queue: Queue
-) -> None:
+async def test_forgotten_process_registers_again(new_postgresql: str, follows: Follows, queue: Queue) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
         queue.do("DELETE FROM procrastinate_workers")
@@ -452,7 +420,7 @@ async def test_a_process_that_others_have_forgotten_joins_again(
         assert [(worker,) for _, worker in queue.entries() + queue.entries(OTHER)] == 2 * workers
 
 
-async def test_an_entry_of_a_dead_process_whose_job_was_queued_again_makes_one_follow(
+async def test_requeued_job_of_dead_process_is_tracked_once(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "ab", HASTY) as (a, b):
@@ -464,7 +432,7 @@ async def test_an_entry_of_a_dead_process_whose_job_was_queued_again_makes_one_f
         assert [status for status, _ in queue.entries()] == ["doing"]
 
 
-async def test_a_take_over_does_not_wait_for_a_clock_that_is_ahead(
+async def test_takeover_ignores_a_fast_clock(
     two: list[Process], follows: Follows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(utils, "utcnow", lambda: datetime.now(UTC) + timedelta(hours=1))
@@ -474,7 +442,7 @@ async def test_a_take_over_does_not_wait_for_a_clock_that_is_ahead(
     assert await followed_by(follows, "b") < 2.0
 
 
-async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_all_could_show_that_they_live(
+async def test_no_process_is_dead_right_after_an_outage(
     new_postgresql: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1_000.0]
@@ -500,7 +468,7 @@ async def test_whoever_lost_the_database_for_a_while_judges_nobody_dead_until_al
         assert await states(3.0, beat=True) == "todo"
 
 
-async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_back_again(
+async def test_reclaimed_entry_is_not_released_twice(
     new_postgresql: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepare(new_postgresql)
@@ -525,7 +493,7 @@ async def test_what_another_has_fetched_since_it_was_found_dead_is_not_given_bac
     assert queue.do("SELECT attempts FROM procrastinate_jobs") == [(1,)]
 
 
-async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql: str, queue: Queue) -> None:
+async def test_new_process_takes_over_at_once(new_postgresql: str, queue: Queue) -> None:
     await prepare(new_postgresql)
     async with open_pool(new_postgresql) as pool:
         entries = await FollowQueue.over(pool)
@@ -540,7 +508,7 @@ async def test_a_process_that_has_just_started_takes_over_at_once(new_postgresql
 # The database away
 
 
-async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_it_is_back(
+async def test_trackers_survive_a_database_outage(
     new_postgresql: str, follows: Follows, queue: Queue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def heart_beats() -> bool:
@@ -565,9 +533,7 @@ async def test_follows_go_on_while_the_database_is_away_and_new_ones_begin_once_
     assert "follow not queued" in log and "follows not queued" in log
 
 
-async def test_a_new_follow_does_not_wait_for_the_next_look_at_the_queue(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_new_entry_is_fetched_at_once(new_postgresql: str, follows: Follows) -> None:
     async with processes(new_postgresql, follows, "a", replace(CALM, poll_seconds=60.0)) as (a,):
         await a.runner.start(JOB)
         await followed_by(follows, "a")
@@ -580,7 +546,7 @@ async def test_a_new_follow_does_not_wait_for_the_next_look_at_the_queue(
         await followed_by(follows, "a", OTHER)
 
 
-async def test_a_follow_that_ends_while_the_database_is_away_leaves_nothing_behind(
+async def test_tracker_ending_during_outage_leaves_no_entry(
     new_postgresql: str, follows: Follows, queue: Queue
 ) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
@@ -594,9 +560,7 @@ async def test_a_follow_that_ends_while_the_database_is_away_leaves_nothing_behi
         await until(lambda: queue.entries() == [])
 
 
-async def test_an_entry_whose_end_the_database_refused_does_not_stay_for_ever(
-    new_postgresql: str, follows: Follows, queue: Queue
-) -> None:
+async def test_undeleted_entry_does_not_stay(new_postgresql: str, follows: Follows, queue: Queue) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
         queue.do(
@@ -611,7 +575,7 @@ async def test_an_entry_whose_end_the_database_refused_does_not_stay_for_ever(
         await until(lambda: queue.entries() == [])
 
 
-async def test_an_entry_that_was_given_out_while_the_answer_was_lost_is_followed(
+async def test_entry_of_a_lost_answer_is_tracked(
     new_postgresql: str, follows: Follows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask_for_one, ask_for_all = Connector.execute_query_one_async, Connector.execute_query_all_async
@@ -640,7 +604,7 @@ async def test_an_entry_that_was_given_out_while_the_answer_was_lost_is_followed
     assert lost and len(follows.begun) == 1
 
 
-async def test_a_worker_that_breaks_leaves_its_follows_running_and_its_entries_in_place(
+async def test_failing_worker_keeps_its_trackers(
     new_postgresql: str, follows: Follows, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch = FollowQueue.fetch_job
@@ -661,9 +625,7 @@ async def test_a_worker_that_breaks_leaves_its_follows_running_and_its_entries_i
         assert follows.begun == [(JOB, "a")]
 
 
-async def test_the_process_can_stop_while_the_database_is_silent(
-    new_postgresql: str, follows: Follows
-) -> None:
+async def test_process_stops_despite_a_silent_database(new_postgresql: str, follows: Follows) -> None:
     async with processes(new_postgresql, follows, "a") as (a,):
         await follow_in(a, follows)
         a.cable.fall_silent()
@@ -714,7 +676,7 @@ async def test_a_process_needs_few_connections(two: list[Process], follows: Foll
     assert held <= [(2 * 3,)]
 
 
-async def test_a_job_is_looked_up_by_its_index_whatever_the_planner_thinks(new_postgresql: str) -> None:
+async def test_job_is_looked_up_by_index(new_postgresql: str) -> None:
     async with open_pool(new_postgresql) as pool, pool.connection() as connection:
         for setting in ("enable_sort", "enable_bitmapscan", "enable_seqscan"):
             shown = await (await connection.execute(f"SHOW {setting}".encode())).fetchone()
@@ -724,13 +686,11 @@ async def test_a_job_is_looked_up_by_its_index_whatever_the_planner_thinks(new_p
 # Whether anybody follows at all
 
 
-async def test_while_any_process_lives_each_of_them_says_that_jobs_are_followed(two: list[Process]) -> None:
+async def test_any_live_process_counts_as_alive(two: list[Process]) -> None:
     assert [await one.queue.is_any_process_alive() for one in two] == [True, True]
 
 
-async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
-    two: list[Process], queue: Queue
-) -> None:
+async def test_other_live_process_is_seen(two: list[Process], queue: Queue) -> None:
     a, b = two
     await a.stop()
     assert await a.queue.is_any_process_alive()
@@ -741,7 +701,7 @@ async def test_a_process_whose_own_worker_is_gone_sees_whether_another_lives(
     assert not await a.queue.is_any_process_alive()
 
 
-async def test_while_the_database_is_away_nobody_can_tell(two: list[Process]) -> None:
+async def test_liveness_is_unknown_during_an_outage(two: list[Process]) -> None:
     two[0].cable.cut()
     with pytest.raises(StoreUnavailable):
         await two[0].queue.is_any_process_alive()

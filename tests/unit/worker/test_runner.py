@@ -44,7 +44,7 @@ async def settled() -> None:
     await asyncio.sleep(1.0)
 
 
-async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
+async def test_job_is_tracked_once() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     for _ in range(50):
@@ -57,7 +57,7 @@ async def test_a_job_is_followed_once_however_often_it_is_started() -> None:
     await runner.stop()
 
 
-async def test_starting_wakes_who_follows_and_ensuring_does_not() -> None:
+async def test_only_start_wakes_a_tracker() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     await runner.start_missing([JOB])
@@ -85,7 +85,7 @@ async def test_jobs_are_followed_beside_each_other() -> None:
     await runner.stop()
 
 
-async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
+async def test_ended_tracker_can_start_again() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     for _ in range(3):
@@ -96,7 +96,7 @@ async def test_a_job_whose_follow_ended_is_followed_anew() -> None:
     assert runner._running == {}
 
 
-async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_once() -> None:
+async def test_job_started_during_trackers_end_runs_once() -> None:
     begun: list[int] = []
     late: list[asyncio.Task[None]] = []
 
@@ -118,7 +118,7 @@ async def test_a_job_started_in_the_moment_its_follow_ends_is_followed_anew_and_
     assert len(begun) == 2 and runner._running == {}
 
 
-async def test_many_follows_begin_a_few_at_a_time_so_that_other_work_gets_between() -> None:
+async def test_trackers_start_in_batches() -> None:
     follows = Follows()
     begun_at_each_breath: list[int] = []
 
@@ -134,7 +134,7 @@ async def test_many_follows_begin_a_few_at_a_time_so_that_other_work_gets_betwee
     await runner.stop()
 
 
-async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> None:
+async def test_failing_tracker_disturbs_no_other() -> None:
     unheard: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     follows = Follows()
@@ -152,7 +152,7 @@ async def test_a_broken_follow_disturbs_no_other_and_can_be_taken_up_again() -> 
     assert unheard == []
 
 
-async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
+async def test_run_to_completion_waits_for_the_end() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     seeing = asyncio.create_task(runner.run_to_completion(JOB))
@@ -164,7 +164,7 @@ async def test_whoever_sees_a_follow_through_waits_for_its_end() -> None:
     assert seeing.done() and follows.begun == {JOB: 1}
 
 
-async def test_whoever_sees_through_what_is_followed_already_has_its_watches_looked_at_again() -> None:
+async def test_run_to_completion_wakes_a_running_tracker() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     await runner.start_missing([JOB])
@@ -176,7 +176,7 @@ async def test_whoever_sees_through_what_is_followed_already_has_its_watches_loo
     await runner.stop()
 
 
-async def test_a_follow_that_was_there_before_and_ends_is_begun_anew_for_whoever_sees_it_through() -> None:
+async def test_run_to_completion_restarts_an_ended_tracker() -> None:
     """It may have lost its claim to another process that has given the job back since."""
     follows = Follows()
     runner = TaskRunner(follows.follow)
@@ -204,7 +204,7 @@ async def test_whoever_gives_up_waiting_ends_no_follow() -> None:
     await runner.stop()
 
 
-async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
+async def test_only_a_running_tracker_is_woken() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     assert not runner.wake(JOB)
@@ -219,7 +219,7 @@ async def test_only_a_follow_that_runs_here_can_be_woken() -> None:
     await runner.stop()
 
 
-async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> None:
+async def test_nothing_starts_after_stop() -> None:
     follows = Follows()
     runner = TaskRunner(follows.follow)
     await runner.start_missing([JOB, OTHER])
@@ -234,7 +234,7 @@ async def test_stopping_ends_every_follow_and_nothing_starts_afterwards() -> Non
     assert runner._running == {}
 
 
-async def test_stopping_waits_until_the_follows_have_tidied_up() -> None:
+async def test_stop_waits_for_cleanup() -> None:
     tidied: list[JobId] = []
 
     async def follow(job: JobId, _: asyncio.Event) -> None:
@@ -257,7 +257,7 @@ async def test_a_runner_without_follows_stops_at_once() -> None:
     await runner.stop()
 
 
-async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None:
+async def test_runners_run_until_cancelled() -> None:
     running = asyncio.create_task(TaskRunners().run(cast(Find, None)))
     await settled()
     assert not running.done()
@@ -266,7 +266,7 @@ async def test_what_runs_beside_the_follows_runs_until_it_is_cancelled() -> None
         await running
 
 
-async def test_jobs_are_taken_up_while_the_runners_run() -> None:
+async def test_process_is_alive_while_runners_run() -> None:
     runners = TaskRunners()
     assert not await runners.is_any_process_alive()
     running = asyncio.create_task(runners.run(cast(Find, None)))

@@ -27,7 +27,7 @@ def made(url: str) -> list[str]:
         return [str(name) for (name,) in connection.execute("SELECT name FROM made")]
 
 
-async def test_three_processes_that_start_at_once_find_a_queue(new_postgresql: str) -> None:
+async def test_three_processes_install_one_queue(new_postgresql: str) -> None:
     await asyncio.gather(*(prepare(new_postgresql) for _ in range(3)))
     async with open_pool(new_postgresql) as pool:
         entries = await FollowQueue.over(pool)
@@ -35,7 +35,7 @@ async def test_three_processes_that_start_at_once_find_a_queue(new_postgresql: s
         assert await entries.queued_jobs(TEAM) == {"job"}
 
 
-async def test_the_changes_since_are_made_once_and_in_order(new_postgresql: str) -> None:
+async def test_changes_are_applied_once_in_order(new_postgresql: str) -> None:
     await prepare(new_postgresql, OLD)
     schema = newer(
         **{
@@ -48,7 +48,7 @@ async def test_the_changes_since_are_made_once_and_in_order(new_postgresql: str)
     assert made(new_postgresql) == ["100%", "c", "50%", "d"]
 
 
-async def test_a_change_that_fails_is_undone_and_made_at_the_next_start(new_postgresql: str) -> None:
+async def test_failed_change_is_repeated_later(new_postgresql: str) -> None:
     await prepare(new_postgresql, OLD)
     good = {"03_c.sql": "INSERT INTO made VALUES ('c')"}
     with pytest.raises(StoreUnavailable, match="division by zero"):
@@ -59,27 +59,27 @@ async def test_a_change_that_fails_is_undone_and_made_at_the_next_start(new_post
     assert made(new_postgresql) == ["100%", "c", "d2"]
 
 
-async def test_a_queue_of_a_newer_bot_is_left_alone(new_postgresql: str) -> None:
+async def test_newer_queue_is_refused(new_postgresql: str) -> None:
     await prepare(new_postgresql, Schema("SELECT 1", {"03_c.sql": ""}))
     with pytest.raises(StoreUnavailable, match="run the newer bot"):
         await prepare(new_postgresql, OLD)
 
 
-async def test_a_queue_of_another_program_is_left_alone(new_postgresql: str) -> None:
+async def test_queue_of_another_program_is_refused(new_postgresql: str) -> None:
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         connection.execute("CREATE TABLE procrastinate_jobs (id int)")
     with pytest.raises(StoreUnavailable, match="one of its own"):
         await prepare(new_postgresql)
 
 
-async def test_a_database_that_is_not_there_is_named_as_the_reason(new_postgresql: str) -> None:
+async def test_missing_database_is_the_reason(new_postgresql: str) -> None:
     async with Cable(new_postgresql).laid() as cable:
         cable.cut()
         with pytest.raises(StoreUnavailable, match="queue not prepared"):
             await prepare(cable.url)
 
 
-async def test_nobody_waits_for_ever_for_a_process_that_hangs_in_a_change(
+async def test_wait_for_a_stuck_change_is_bounded(
     new_postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.worker.schema.WAITS_SECONDS", 1)
@@ -90,7 +90,7 @@ async def test_nobody_waits_for_ever_for_a_process_that_hangs_in_a_change(
     await prepare(new_postgresql)
 
 
-def test_what_is_installed_ships_its_changes_in_order() -> None:
+def test_shipped_changes_are_in_order() -> None:
     schema = Schema.installed()
     assert "CREATE TABLE procrastinate_jobs" in schema.whole
     assert schema.newest == max(schema.changes) and len(schema.changes) > 30
