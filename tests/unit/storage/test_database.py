@@ -24,7 +24,8 @@ from tests.support.postgres import Cable
 
 HOLD = """
 import asyncio, sys
-from bot.database import Database, DatabaseInUse
+from bot.domain import DatabaseInUse
+from bot.storage import Database
 
 async def hold():
     try:
@@ -51,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def another_process(path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A process that opens the database and keeps it; with its first line."""
+    """Start a process that opens the database and keeps it. Yields it with its first line of output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOLD, url(path)),
         stdout=asyncio.subprocess.PIPE,
@@ -73,7 +74,7 @@ async def test_a_second_process_is_refused(path: Path) -> None:
     await database.close()
 
 
-async def test_second_process_is_refused(path: Path) -> None:
+async def test_other_processes_lock_is_respected(path: Path) -> None:
     async with another_process(path) as (_, line):
         assert line == "open"
         with pytest.raises(DatabaseInUse):
@@ -224,7 +225,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
         },
         "asks": {
             *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),
-            *("model", "retry_of", "job", "told"),
+            *("model", "retry_of", "job", "told", "follow"),
         },
         "followers": {"number", "watch", "user"},
         "replies": {"watch", "slot", "tried_at", "ts"},
