@@ -88,11 +88,11 @@ async def look_again(
     """Poll each lost job once more, periodically until cancelled; `start` tracks the jobs that Omni knows after all."""
 
     async def look_once() -> None:
-        try:
-            for job in await cards.lost_jobs(now() - LOOKED_AGAIN_AFTER):
+        for job in await cards.lost_jobs(now() - LOOKED_AGAIN_AFTER):
+            try:
                 await _look_again(cards, omni, start, job)
-        except OmniError as error:
-            log.info("no status of a lost job", error=type(error).__name__, reason=str(error))
+            except OmniError as error:
+                log.info("no status of a lost job", job=job, error=type(error).__name__, reason=str(error))
 
     await repeat_until_cancelled(look_once, every_seconds=SWEEP_SECONDS, failure_event="lost jobs not read")
 

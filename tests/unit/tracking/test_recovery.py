@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.cards import CardId
-from bot.domain.errors import StoreUnavailable
-from bot.domain.jobs import JobId
+from bot.domain.errors import OmniUnreachable, StoreUnavailable
+from bot.domain.jobs import JobId, JobState
 from bot.domain.questions import PendingQuestion, QuestionId
 from bot.rendering import ask_replies, replies
-from bot.tracking.recovery import SWEEP_SECONDS, report_interrupted_questions, sweep, sweep_asks
+from bot.tracking.recovery import SWEEP_SECONDS, look_again, report_interrupted_questions, sweep, sweep_asks
+from tests.support.ask_world import OLD_JOB, ManyJobs
 from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeBoard, FakeWatches, a_watch, now
 
 pytestmark = pytest.mark.looptime
@@ -89,6 +90,24 @@ async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: s
         cards.error = runner.error = None
         await asyncio.sleep(SWEEP_SECONDS)
     assert runner.ensured == [(3 * SWEEP_SECONDS, [JOB])]
+
+
+# Lost jobs
+
+
+async def test_unreadable_lost_job_delays_no_other() -> None:
+    lost = replace(a_watch(), closed_at=START - timedelta(hours=1), outcome=JobState.UNKNOWN)
+    cards, omni, started = FakeWatches(replace(lost, id=CardId("old"), job=OLD_JOB), lost), ManyJobs(), []
+    omni.jobs[OLD_JOB] = OmniUnreachable("HTTP 500")
+
+    async def start(job: JobId) -> None:
+        started.append(job)
+
+    task = asyncio.create_task(look_again(cards, omni, start, now))
+    await asyncio.sleep(0.5 * SWEEP_SECONDS)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert started == [JOB]
 
 
 # Asks
