@@ -8,7 +8,7 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import ChannelRef, ConversationInfo, SlackUser, TeamId, UserId
-from bot.slack.web_api import call
+from bot.slack.web_api import call, field
 
 
 class WebApiDirectory:
@@ -22,12 +22,12 @@ class WebApiDirectory:
     async def user(self, user: UserId) -> SlackUser:
         """See `SlackDirectory.user`. A user of another workspace is a stranger, which Slack does not always say."""
         response = await call(lambda: self._client.users_info(user=user))
-        return _user(user, response["user"], self._team)
+        return _user(user, field(response, "user"), self._team)
 
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         """See `SlackDirectory.conversation`."""
         response = await call(lambda: self._client.conversations_info(channel=channel.id))
-        return _conversation(response["channel"])
+        return _conversation(field(response, "channel"))
 
 
 def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:

@@ -30,7 +30,7 @@ from bot.domain import (
     UserId,
 )
 from bot.domain.ports import NO_METRICS, Metrics
-from bot.slack.web_api import MeteredWebClient, call, error_for
+from bot.slack.web_api import MeteredWebClient, call, error_for, field
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class WebApiMessages:
                 unfurl_media=False,
             )
         )
-        ts = MessageTs(str(response["ts"]))
+        ts = MessageTs(str(field(response, "ts")))
         if thread is not None and "thread_ts" not in (response.get("message") or {"thread_ts": thread}):
             await self._verify_parent(channel, ts, thread)
         return ts
@@ -112,7 +112,7 @@ class WebApiMessages:
         cursor = ""
         while True:
             response = await self._messages(channel, since, thread, cursor)
-            for found in response["messages"]:
+            for found in field(response, "messages"):
                 is_parent = found.get("ts") == thread
                 if not is_parent and _mark_of(found) == mark:
                     return MessageTs(str(found["ts"]))
@@ -161,12 +161,12 @@ class WebApiMessages:
     async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
         """See `SlackMessages.permalink`."""
         response = await self._call(lambda: self._client.chat_getPermalink(channel=channel.id, message_ts=ts))
-        return str(response["permalink"])
+        return str(field(response, "permalink"))
 
     async def open_dm(self, channel: ChannelRef, user: UserId) -> ChannelRef:
         """See `SlackMessages.open_dm`."""
         response = await self._call(lambda: self._client.conversations_open(users=user))
-        return ChannelRef(channel.team, ChannelId(str(response["channel"]["id"])))
+        return ChannelRef(channel.team, ChannelId(str(field(response, "channel", "id"))))
 
     async def _call(self, request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
         try:

@@ -10,7 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import ChannelRef, Message, MessageTs, OutcomeUnknown, SlackError, SlackUnreachable, UserId
 from bot.domain.ports import Metrics, RequestOutcome
-from bot.slack.web_api import call, error_for, outcome_of
+from bot.slack.web_api import call, error_for, field, outcome_of
 
 
 class WebApiViews:
@@ -23,7 +23,7 @@ class WebApiViews:
     async def open(self, trigger: str, view: dict[str, object]) -> str:
         """See `SlackViews.open`. Raises ViewGone if the trigger was used or is older than 3 s."""
         response = await call(lambda: self._client.views_open(trigger_id=trigger, view=view))
-        return str(response["view"]["id"])
+        return str(field(response, "view", "id"))
 
     async def update(self, view_id: str, view: dict[str, object]) -> None:
         """See `SlackViews.update`. Raises ViewGone if the user has closed it."""

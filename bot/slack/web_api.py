@@ -149,6 +149,16 @@ async def call(request: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSla
         raise OutcomeUnknown("nonsense") from error
 
 
+def field(response: AsyncSlackResponse, *path: str) -> Any:
+    """Return a field of a response. Raises OutcomeUnknown if it is missing, as in the body of a proxy."""
+    value: Any = response.data
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None:
+        raise OutcomeUnknown("nonsense")
+    return value
+
+
 def refusal(response: Any) -> SlackError:
     """Return the exception for an error response: the SDK's, or aiohttp's if it was not JSON."""
     if not isinstance(response, AsyncSlackResponse):

@@ -215,6 +215,13 @@ async def test_every_call_passes_slacks_refusal_on(
     assert raised.value.code == code
 
 
+@pytest.mark.parametrize("name", ["post", "find", "permalink", "direct"])
+async def test_response_without_its_fields_is_unknown(world: World, name: str) -> None:
+    world.slack.faults.plan(Fault("status", 200, '{"ok": true}'))
+    with pytest.raises(OutcomeUnknown):
+        await _CALLS[name](world)
+
+
 BODIES = {
     "a page": Fault("status", 200, "<html>Sign in</html>", "text/html"),
     "a line of text": Fault("status", 200, "upstream connect error", "text/plain"),
