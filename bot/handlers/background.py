@@ -39,6 +39,9 @@ log = structlog.get_logger()
 MAX_UNSAVED = 100
 """How many interactions may be unsaved at once. More would take the database from the jobs that are tracked."""
 
+MAX_UNSAVED_PER_USER = 20
+"""How many of these one user's clicks and look-ups may be, so that the other users are not declined."""
+
 MAX_RUNNING = 1_000
 """How many interactions may run at once. Saved ones cost little, but users wait for them."""
 
@@ -70,26 +73,29 @@ class InteractionRunner:
         self._views = views
         self._messages = messages
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unsaved: set[asyncio.Task[None]] = set()
-        """The part of `_tasks` whose requests are not saved yet."""
+        self._unsaved: dict[asyncio.Task[None], UserId | None] = {}
+        """The part of `_tasks` whose requests are not saved yet, and the users of those that `run` began."""
         self._declining: set[asyncio.Task[bool]] = set()
         self._warned_at = float("-inf")
         self._seen: RecentKeys[str, asyncio.Event | None] = RecentKeys(MAX_SEEN_REQUESTS)
         """The newest request ids. The event is set once the request can be acknowledged; None: from the start."""
 
-    def run(self, work: Interaction, reply: ReplyFn) -> None:
-        """Start the work of a request that is acknowledged, or reply that the bot is busy."""
-        if self.is_full:
+    def run(self, work: Interaction, reply: ReplyFn, user: UserId) -> None:
+        """Start the work of a user's request that is acknowledged, or reply that the bot is busy."""
+        if self.is_full or list(self._unsaved.values()).count(user) >= MAX_UNSAVED_PER_USER:
             work.close()
             self._decline(reply)
         else:
-            self._start(work, reply, asyncio.Event())
+            self._start(work, reply, asyncio.Event(), user)
 
-    def _start(self, work: Interaction, reply: ReplyFn, saved: asyncio.Event) -> None:
+    def _start(
+        self, work: Interaction, reply: ReplyFn, saved: asyncio.Event, user: UserId | None = None
+    ) -> None:
         task = asyncio.create_task(self._run(work, reply, saved))
-        for tasks in (self._tasks, self._unsaved):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+        self._tasks.add(task)
+        self._unsaved[task] = user
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._unsaved.pop(ended, None))
 
     async def ack_when_saved(self, ack: AsyncAck, request_id: str, work: Interaction, reply: ReplyFn) -> None:
         """Start the work, and acknowledge as soon as its request is saved. A request that is refused unsaved is
@@ -222,7 +228,7 @@ class InteractionRunner:
             if isinstance(response, SavedRequest):
                 saved.set()
                 if (task := asyncio.current_task()) is not None:
-                    self._unsaved.discard(task)
+                    self._unsaved.pop(task, None)
                 response = await response.outcome()
         except asyncio.CancelledError as error:
             async with asyncio.timeout(LAST_REPLY_WITHIN_SECONDS):

@@ -88,10 +88,10 @@ class CommandHandlers:
         match text.lower():
             case "":
                 await ack()
-                self._interactions.run(self._help_and_follows(channel.team, user), reply)
+                self._interactions.run(self._help_and_follows(channel.team, user), reply, user)
             case "list":
                 await ack()
-                self._interactions.run(self._follow_service.follows(channel.team, user), reply)
+                self._interactions.run(self._follow_service.follows(channel.team, user), reply, user)
             case _:
                 following = self._follow_service.follow(text, channel, user, request_id=trigger)
                 await self._interactions.ack_when_saved(ack, trigger, following, reply)
@@ -160,7 +160,8 @@ class CommandHandlers:
         clicked = click(body, self._team)
         if not self._interactions.is_duplicate(clicked.trigger):
             work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
-            self._interactions.run(work, self._interactions.reply_to(body, clicked.place, clicked.person))
+            reply = self._interactions.reply_to(body, clicked.place, clicked.person)
+            self._interactions.run(work, reply, clicked.person)
 
     def _allowed(self, action: OnCard) -> OnCard:
         """Run the action only for users who may use the bot in the channel."""

@@ -74,7 +74,7 @@ class ModalHandlers:
         reply = self._interactions.reply_to(command, channel, user)
         if text.lower() in ("", PRIVATE):
             await ack()
-            self._interactions.run(self.open_question(trigger, channel, user), reply)
+            self._interactions.run(self.open_question(trigger, channel, user), reply, user)
             return
         prompt, private = parse_private_flag(text)
         request = AskRequest(prompt, private=private, request_id=trigger)
@@ -89,7 +89,8 @@ class ModalHandlers:
         if not self._interactions.is_duplicate(clicked.trigger):
             view = modals.follow_up(CardId(clicked.value), clicked.place, clicked.message, clicked.thread)
             opening = self._open_to(person_of(body), clicked.place, clicked.trigger, view)
-            self._interactions.run(opening, self._interactions.reply_to(body, clicked.place, clicked.person))
+            reply = self._interactions.reply_to(body, clicked.place, clicked.person)
+            self._interactions.run(opening, reply, clicked.person)
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Show the topics of the model that was selected."""
@@ -98,7 +99,7 @@ class ModalHandlers:
             user = person_of(body)
             redrawing = self._redraw(body.get("view") or {}, user)
             self._interactions.run(
-                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
+                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user), user
             )
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:

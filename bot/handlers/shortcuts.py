@@ -59,9 +59,9 @@ class Shortcuts:
         await ack()
         trigger = str(body.get("trigger_id") or "")
         if not self._interactions.is_duplicate(trigger):
-            channel = ChannelRef(self._team, NOWHERE)
+            channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
             opening = self._modal_handlers.open(trigger, modals.follow_job())
-            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, person_of(body)))
+            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user), user)
 
     async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the modal for a question."""
@@ -70,4 +70,4 @@ class Shortcuts:
         if not self._interactions.is_duplicate(trigger):
             channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
             opening = self._modal_handlers.open_question(trigger, channel, user)
-            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user))
+            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user), user)

@@ -606,6 +606,15 @@ async def test_clicks_beyond_the_most_are_declined(full: Doors) -> None:
     assert len(full.desk.asked) == 1
 
 
+async def test_clicks_of_one_user_decline_no_other() -> None:
+    doors = Doors()
+    for number in range(background.MAX_UNSAVED):
+        await doors.have(doors.handlers.on_resume, click(trigger_id=f"{number}"))
+    await doors.have(doors.handlers.on_resume, click(trigger_id="other", user={"id": "U0BEA"}))
+    await doors.errands.drain()
+    assert len(doors.desk.asked) == background.MAX_UNSAVED_PER_USER + 1
+
+
 async def test_declined_question_stays_in_its_modal(full: Doors) -> None:
     view = submitted(VIEWS["ask"], question="Top products?")
     await full.have(full.modals.on_question, interaction(), view)
