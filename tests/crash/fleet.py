@@ -29,9 +29,9 @@ DEFECT = re.compile(r"Traceback|event=\S* ?broke|level=critical|never retrieved|
 # Slack's 50 edits a minute would make the end of 200 jobs take four minutes, without showing anything else.
 LAUNCH = """
 import sys
-import bot.parts
+import bot.ratelimit
 from bot.__main__ import main
-bot.parts.EDITS_PER_MINUTE = 3_000
+bot.ratelimit.EDITS_PER_MINUTE = 3_000
 sys.exit(main())
 """
 

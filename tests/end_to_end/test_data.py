@@ -101,14 +101,14 @@ async def test_missing_file_scope_shows_only_table(world: World) -> None:
     async with world.bot():
         card = await answered(world)
         await press(world, card, "show_data")
-        told = await world.told(world.grace, "no CSV file here")
+        told = await world.told(world.grace, "add a CSV file here")
     assert world.omni.base_url in told
     (table,) = world.replies(card)
     assert table.files == [] and len(world.slack.private(world.grace)) == 1
 
 
 async def test_late_result_is_awaited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.4, 0.8, 1.6))
+    monkeypatch.setattr(job_results, "RETRY_SECONDS", (0.4, 0.8, 1.6))
     late = JobData(DATA.queries, ready_after_seconds=1.0, pending_seconds=1.5)
     async with world.bot():
         card = await answered(world, late)
@@ -119,7 +119,7 @@ async def test_late_result_is_awaited(world: World, monkeypatch: pytest.MonkeyPa
 
 
 async def test_missing_result_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_results, "PAUSES_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr(job_results, "RETRY_SECONDS", (0.1, 0.1))
     async with world.bot():
         card = await answered(world, JobData(DATA.queries, ready_after_seconds=600.0))
         await press(world, card, "show_data")

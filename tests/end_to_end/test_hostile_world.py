@@ -109,7 +109,7 @@ async def test_command_without_user_or_channel_is_answered(world: World, field: 
     async with world.bot():
         acked = await deliver(world, job, **{field: None})
 
-    assert "Something in me broke" in str(acked.payload)
+    assert "Something went wrong on my side" in str(acked.payload)
     assert world.omni.requests == []
 
 

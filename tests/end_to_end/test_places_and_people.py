@@ -136,7 +136,7 @@ async def test_unfollowed_job_can_be_followed_again(world: World) -> None:
         again = await world.card("Omni is working on it")
 
     assert again.ts == card.ts
-    assert f"Asked by <@{world.grace}>" in str(again.blocks)
+    assert f"Asked by <@{world.ada}>" in str(again.blocks), "the first requester stays"
 
 
 @pytest.mark.both_modes

@@ -156,7 +156,7 @@ async def test_ambiguous_email_sees_and_asks_nothing(world: World) -> None:
         await world.type(job)
         await world.told(world.ada, NOT_YOURS)
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "not find exactly one active Omni user")
+        await world.told(world.ada, "match your Slack email to one active Omni user")
 
     assert world.slack.messages(world.channel) == [] and len(world.omni.jobs) == 1
 
@@ -194,7 +194,7 @@ async def test_missing_scope_disables_only_its_feature(world: World) -> None:
         await world.told(world.ada, "I can't see whether it is")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
-        await world.told(world.ada, "not find exactly one active Omni user")
+        await world.told(world.ada, "match your Slack email to one active Omni user")
 
 
 async def test_open_follows_per_user_are_limited(world: World) -> None:
