@@ -135,7 +135,8 @@ class SqlCardRepository:
         mine = and_(self._of_team, cards.c.job == job, ~is_unreported())
         # Follow requests are stored in this table too; they do not make their user the asker.
         asked = and_(questions.c.team == self._team, questions.c.job == job, questions.c.follow.is_(None))
-        asker = select(questions.c.user).where(asked)
+        # Should Omni give two questions the same job, the second does not take it over.
+        asker = select(questions.c.user).where(asked).order_by(questions.c.asked_at, questions.c.id).limit(1)
         async with self.transactions.begin() as connection:
             first = next(iter(await load_cards(connection, mine)), None)
             asked_by = await connection.scalar(asker) if first else None

@@ -100,6 +100,15 @@ async def test_asker_stays_first_without_card(tables: Tables) -> None:
     assert first is not None and first.requester == ADA
 
 
+async def test_second_question_with_the_job_takes_nothing_over(tables: Tables) -> None:
+    mine = replace(ask(), id=QuestionId("z"))
+    for question in (replace(ask(user=GRACE, minutes=1), id=QuestionId("a")), mine):
+        await tables.asks.begin(question)
+        await tables.asks.bind(question.id, replace(answering(), requester=question.user))
+    first = await tables.watches.first_card(JOB)
+    assert first is not None and first.requester == ADA
+
+
 async def test_later_follower_is_not_the_asker(tables: Tables) -> None:
     await tables.watches.add(watch(HERE, ADA))
     await tables.asks.begin(ask(user=GRACE, minutes=1, follow=JOB))
