@@ -66,7 +66,8 @@ async def test_ephemeral_reply_is_repeated_only_if_refused(world: World, fault: 
         await world.type("list", user=world.grace)
         await world.told(world.grace, "You aren't following any running jobs")
 
-    assert len(world.slack.private(world.ada)) == 1
+    refusals = [line for line in world.slack.private(world.ada) if "not an Omni job id" in line.text]
+    assert len(refusals) == 1
 
 
 @pytest.mark.both_modes
