@@ -22,7 +22,7 @@ from tests.crash.nursery import Process, a_nursery
 from tests.crash.world import OLD_SECONDS, World, a_world
 from tests.end_to_end.world import a_free_port
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.burst, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ async def test_burst_is_answered_and_answers_come(world: World) -> None:
     assert set(outcomes) <= {"card", replies.busy(), replies.storage_down()}
     assert outcomes.count("card") >= SERVED_AT_LEAST
     assert late < SHOWN_WITHIN_SECONDS
-    assert set(statuses) <= {"/healthz 200", "/readyz 200"}
+    # While the database's queue is full the bot may say that it is not ready for more; it is alive all the time.
+    assert set(statuses) <= {"/healthz 200", "/readyz 200", "/readyz 503"}
     assert after < before + SPARE_DESCRIPTORS
     last = world.omni.add(RUNS_ON)
     await _type(world, last, 0)
