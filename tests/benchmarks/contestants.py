@@ -33,7 +33,7 @@ def round_robin() -> Iterator[None]:
     """The bot, asking all jobs in turn."""
     with (
         patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(tracker, "worth", lambda _look, seconds, _survival: seconds),
+        patch.object(tracker, "priority", lambda _look, seconds, _survival: seconds),
     ):
         yield
 
