@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.domain import CardId, StoreUnavailable
+from bot.domain import StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -125,8 +125,8 @@ that not every installation has."""
 LONGEST_STORE_BACKOFF_SECONDS = 5.0
 
 
-async def retry_until_stored(card_id: CardId, store: Callable[[], Awaitable[T]]) -> T:
-    """Call `store` until the database answers, and return its result.
+async def retry_until_stored(store: Callable[[], Awaitable[T]], **row: str) -> T:
+    """Call `store` until the database answers, and return its result. `row`: fields for the log, as `card=`.
 
     Raises:
         StoreUnavailable: the database has been down for STORED_WITHIN_SECONDS.
@@ -139,6 +139,6 @@ async def retry_until_stored(card_id: CardId, store: Callable[[], Awaitable[T]])
         except StoreUnavailable as error:
             if loop_time() >= give_up_at:
                 raise
-            log.warning("not stored yet", card=card_id, reason=str(error))
+            log.warning("not stored yet", **row, reason=str(error))
             await asyncio.sleep(backoff_seconds(failures, longest=LONGEST_STORE_BACKOFF_SECONDS))
             failures += 1

@@ -263,7 +263,7 @@ class MessagePoster:
         card, mark = post.card, _mark(post, started_at)
         ts = await self._messages.post(card.channel, message, mark=mark, thread=post.thread)
         if await retry_until_stored(
-            card.id, partial(self._mark_posted, post, started_at, ts, message.fingerprint)
+            partial(self._mark_posted, post, started_at, ts, message.fingerprint), card=card.id
         ):
             return
         # While this process was paused or cut off, another one took the card over and posted it too.
@@ -284,7 +284,7 @@ class MessagePoster:
             await self._cards.mark_reply_started(card, upload.kind, None)
             raise
         posted = partial(self._cards.mark_reply_posted, card.id, upload.kind, started_at, UPLOADED, None)
-        if not await retry_until_stored(card.id, posted):
+        if not await retry_until_stored(posted, card=card.id):
             log.warning("surplus file not deleted", card=card.id)
 
     async def _search(self, post: PendingPost, since: datetime) -> MessageTs | None:

@@ -246,7 +246,7 @@ class MessageUpdater:
         is_end = update.ends and update.wanted is not None and update.shown in update.wanted.fingerprints
         store = partial(self._cards.mark_shown, update.card, update.ts, update.shown, ended=is_end)
         try:
-            if not await retry_until_stored(update.card.id, store):
+            if not await retry_until_stored(store, card=update.card.id):
                 update.shown = None  # a late edit of a replaced process may cover it
         except OwnershipLost as error:
             await self._on_lost(update, error, is_late=True, ends=is_end)
@@ -271,7 +271,7 @@ class MessageUpdater:
             return
         try:
             mark_stale = partial(self._cards.mark_stale, update.card.id, update.ts, is_end=ends)
-            await retry_until_stored(update.card.id, mark_stale)
+            await retry_until_stored(mark_stale, card=update.card.id)
         except StoreUnavailable as unavailable:
             log.error("late edit not mended", card=update.card.id, reason=str(unavailable))
 

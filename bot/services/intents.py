@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from bot.delivery import InterruptedRequest, Reply
-from bot.domain import CardId, Message, PendingQuestion, StoreUnavailable
+from bot.domain import Message, PendingQuestion, StoreUnavailable
 from bot.domain.ports import QuestionRepository
 from bot.tasks import ShieldedTasks, repeat_until_cancelled, retry_until_stored
 
@@ -152,7 +152,7 @@ async def heartbeat(
 
 async def _rollback(questions: QuestionRepository, question: PendingQuestion) -> None:
     try:
-        await retry_until_stored(CardId(question.id), partial(questions.rollback, question.id))
+        await retry_until_stored(partial(questions.rollback, question.id), question=question.id)
     except StoreUnavailable as error:
         log.warning("question not rolled back", reason=str(error))
 
@@ -160,7 +160,7 @@ async def _rollback(questions: QuestionRepository, question: PendingQuestion) ->
 async def _rollback_if_begun(questions: QuestionRepository, question: PendingQuestion, now: datetime) -> None:
     """Delete a question that may have been stored, unless another process has taken it up since."""
     try:
-        is_mine = await retry_until_stored(CardId(question.id), partial(questions.take_over, question, now))
+        is_mine = await retry_until_stored(partial(questions.take_over, question, now), question=question.id)
     except StoreUnavailable as error:
         log.warning("question not rolled back", reason=str(error))
         return

@@ -178,7 +178,9 @@ class QuestionSubmitter:
         )
         self._audit(prepared, "submitted", submitted.job)
         try:
-            return await retry_until_stored(card_id, partial(self._questions.bind, pending.id, card))
+            return await retry_until_stored(
+                partial(self._questions.bind, pending.id, card), question=pending.id
+            )
         except StoreUnavailable as error:
             log.error("job not stored", job=submitted.job, reason=str(error))
             raise _NotBound(submitted.job) from error
