@@ -15,7 +15,7 @@ from bot.tasks import loop_time
 log = structlog.get_logger()
 
 REUSED_FOR_SECONDS = 2.0
-"""How long a check's result is reused, since each check writes to the database and the port may be public."""
+"""How long the result of a database check is reused, since each writes and the port may be public."""
 CHECK_SECONDS = 10.0
 """How often the bot runs the checks without a request."""
 UNWRITABLE_SECONDS = 60.0
@@ -45,7 +45,7 @@ class Health:
     def __init__(self) -> None:
         self.inputs: HealthInputs | None = None
         """None while the bot starts."""
-        self._found: Mapping[str, str | None] = {}
+        self._stored: Mapping[str, str | None] = {}
         self._checked_at = float("-inf")
         self._checking = asyncio.Lock()
         self._written_at: float | None = None
@@ -67,9 +67,13 @@ class Health:
             if now - self._checked_at >= REUSED_FOR_SECONDS:
                 if self._written_at is None:
                     self._written_at = now
-                self._found = await self._check(self.inputs)
+                self._stored = await self._check_stored(self.inputs)
                 self._checked_at = loop_time()
-        return self._found
+        return {
+            "slack": None if await self.inputs.is_connected() else NOT_CONNECTED,
+            "token": None if self.inputs.refused() is None else "Slack refuses the bot's token",
+            **self._stored,
+        }
 
     async def problem(self) -> str | None:
         """Return the first problem, or None."""
@@ -96,10 +100,8 @@ class Health:
 
         return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
-    async def _check(self, inputs: HealthInputs) -> Mapping[str, str | None]:
+    async def _check_stored(self, inputs: HealthInputs) -> Mapping[str, str | None]:
         return {
-            "slack": None if await inputs.is_connected() else NOT_CONNECTED,
-            "token": None if inputs.refused() is None else "Slack refuses the bot's token",
             "database": await self._database(inputs),
             "follows": await _follows(inputs),
         }

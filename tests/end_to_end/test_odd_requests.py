@@ -137,10 +137,6 @@ async def test_odd_requests_find_no_defect(
         public_url=own,
         metrics_token=TOKEN,
     ):
-        async with asyncio.timeout(15.0):
-            ready = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            while await statuses(int(parts.port or 0), ready) != [200]:
-                await asyncio.sleep(0.2)
         await asyncio.gather(*(one(name, data) for name, data in requests()))
         assert await world.slack.request_url.is_verified()
 

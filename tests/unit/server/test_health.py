@@ -112,13 +112,23 @@ async def test_concurrent_checks_write_once(health: Health, stub: Stub) -> None:
     assert len(stub.written) == 1
 
 
-async def test_result_is_reused_for_two_seconds(health: Health, stub: Stub) -> None:
+async def test_database_result_is_reused_for_two_seconds(health: Health, stub: Stub) -> None:
     await health.problem()
-    stub.connected = False
+    stub.error = StoreUnavailable("disk full")
     await asyncio.sleep(REUSED_FOR_SECONDS - 0.1)
     assert await health.problem() is None
     await asyncio.sleep(0.1)
+    assert await health.problem() == "database can't be written"
+
+
+async def test_connection_to_slack_is_never_reused(health: Health, stub: Stub) -> None:
+    stub.connected = False
     assert await health.problem() == "not connected to Slack"
+    stub.connected = True
+    assert await health.problem() is None
+    stub.connected = False
+    assert await health.problem() == "not connected to Slack"
+    assert len(stub.written) == 1
 
 
 # What a supervisor asks
