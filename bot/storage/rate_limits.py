@@ -45,7 +45,7 @@ class SqlRateLimitStore:
     @transactional
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `RateLimitStore.take`."""
-        await self._ensure_row(budget)
+        await self._ensure_row(budget, rate)
         async with self.transactions.begin() as connection:
             asked = self._asked(budget, rate, urgent=urgent)
             if (await connection.execute(self._statements.take, asked)).rowcount:
@@ -54,9 +54,9 @@ class SqlRateLimitStore:
         return max(float(early), float(paused), ROUNDING_SECONDS)
 
     @transactional
-    async def pause(self, budget: str, _rate: Rate, seconds: float) -> None:
+    async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
         """See `RateLimitStore.pause`."""
-        await self._ensure_row(budget)
+        await self._ensure_row(budget, rate)
         asked = {"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
         async with self.transactions.begin() as connection:
             await connection.execute(self._statements.pause, self._timed(asked))
@@ -69,15 +69,18 @@ class SqlRateLimitStore:
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
-    async def _ensure_row(self, budget: str) -> None:
-        """Insert the budget's row if it is missing."""
+    async def _ensure_row(self, budget: str, rate: Rate) -> None:
+        """Insert the budget's row if it is missing. If the clock was set back since the last process wrote it, the
+        whole burst counts as used: when those requests were sent is unknown."""
         if budget in self._known:
             return
-        asked = {"budget": budget}
         try:
             async with self.transactions.begin() as connection:
-                if (await connection.scalar(self._statements.find, asked)) is None:
-                    await connection.execute(self._statements.begin, self._timed(asked))
+                if (await connection.scalar(self._statements.find, {"budget": budget})) is None:
+                    await connection.execute(self._statements.begin, self._timed({"budget": budget}))
+                else:
+                    asked = self._asked(budget, rate, urgent=True)
+                    await connection.execute(self._statements.limit, asked)
         except WriteConflict:
             pass  # another process has inserted it
         self._known.add(budget)
@@ -110,12 +113,14 @@ class _Statements:
         # A pause longer than the longest, or an arrival further ahead than a request can put it, is left from a
         # clock that was set back: both are ignored.
         is_paused = and_(until > now, until <= now + LONGEST_PAUSE_SECONDS)
-        arrives = case((arrival > now + furthest + ROUNDING_SECONDS, now), else_=arrival)
+        is_too_far = arrival > now + furthest + ROUNDING_SECONDS
+        arrives = case((is_too_far, now), else_=arrival)
         spent = case((arrives > now, arrives), else_=now) + interval
         behind = now + furthest - arrives
 
         self.find = select(name).where(this)
         self.begin = insert(budgets).values(name=bindparam("budget"), arrival=now, paused_until=0.0)
+        self.limit = update(budgets).where(this, is_too_far).values(arrival=now + furthest)
         self.take = update(budgets).where(this, arrives <= now + ahead, not_(is_paused)).values(arrival=spent)
         self.wait = select(arrives - ahead - now, case((is_paused, until - now), else_=0.0)).where(this)
         shorter = or_(until < now + seconds, until > now + LONGEST_PAUSE_SECONDS)

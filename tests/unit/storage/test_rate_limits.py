@@ -135,6 +135,18 @@ async def test_clock_set_back_far_does_not_block(
     assert await takes(ledger, 1) == [True]
 
 
+async def test_clock_set_back_before_a_restart_gives_no_burst(
+    ledger: SqlRateLimitStore, database: Opened
+) -> None:
+    await takes(ledger, 4)
+    await database.let_pass(-60.0)
+    await database.close()
+    restarted = await database.ledger()
+    assert await takes(restarted, 1) == [False]
+    await database.let_pass(2 * RATE.interval_seconds)
+    assert await takes(restarted, 3) == [True, True, False]
+
+
 async def test_clock_set_back_delays_only_that_long(ledger: SqlRateLimitStore, database: Opened) -> None:
     await takes(ledger, 4)
     await database.let_pass(-120.0)
