@@ -39,6 +39,8 @@ class OmniSide(httpx.AsyncBaseTransport):
         """Jobs with a state that the bot has received."""
         self.questions: dict[str, list[JobPlan]] = {}
         """The jobs that begin when they are asked for, by their questions: the second when that is asked again."""
+        self.repeated: dict[str, str] = {}
+        """The jobs of questions that were asked more often than planned, with the last planned one."""
         self.submitted: list[str] = []
         """The questions that were taken, each as often as it was."""
         self.denied: dict[str, list[float]] = {}
@@ -66,7 +68,15 @@ class OmniSide(httpx.AsyncBaseTransport):
 
     def forget(self) -> None:
         """Drop every job."""
-        for known in (self.jobs, self.drawn, self.removed, self.seen, self.denied, self.submitted):
+        for known in (
+            self.jobs,
+            self.drawn,
+            self.removed,
+            self.seen,
+            self.repeated,
+            self.denied,
+            self.submitted,
+        ):
             known.clear()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -121,7 +131,10 @@ class OmniSide(httpx.AsyncBaseTransport):
         # Omni has no idempotency key: who asks twice has two jobs.
         times = self.submitted.count(question)
         plan = plans[min(times, len(plans) - 1)]
-        job = plan.id if times < len(plans) else f"{plan.id[:-1]}{times:x}"
+        job = plan.id
+        if times >= len(plans):
+            job = f"{plan.id[:-1]}{times:x}"
+            self.repeated[job] = plan.id
         self.submitted.append(question)
         self.add(job, plan.conversation, plan.script, question, chart=plan.chart)
         exchange.outcome = "taken"

@@ -165,11 +165,15 @@ class World:
         (untold,) = self.disk.rows.execute(
             "SELECT count(*) FROM watches WHERE given_up IS NOT NULL AND closed_at IS NOT NULL"
         ).fetchone()
+        (awaiting_later_look,) = self.disk.rows.execute(
+            "SELECT count(*) FROM watches WHERE closed_at IS NOT NULL AND outcome = 'UNKNOWN'"
+        ).fetchone()
         (asks_in_hand,) = self.disk.rows.execute(
             "SELECT count(*) FROM asks WHERE job IS NULL AND told = 0"
         ).fetchone()
         is_awake = not any(running.process.is_paused for running in self.machine.running)
-        return open_rows == untold == asks_in_hand == 0 and is_awake and self.machine.reachable() is not None
+        is_done = open_rows == untold == awaiting_later_look == asks_in_hand == 0
+        return is_done and is_awake and self.machine.reachable() is not None
 
     def _begin_job(self, job: JobPlan) -> None:
         self.trace.note("omni", f"job {job.id[:8]} begins")
