@@ -74,7 +74,8 @@ class Job:
     id: JobId
     state: JobState
     raw_state: str
-    """The state as Omni spells it, at most 100 characters. Differs from `state` only for UNKNOWN."""
+    """The state as Omni spells it, at most 100 characters. Differs from `state` for UNKNOWN, and for FAILED where
+    the job ended in a state that this version does not know."""
     prompt: str = field(default="", repr=False)
     chat_url: str | None = field(default=None, repr=False)
     """`omniChatUrl` as received and not validated; see `chat_link`."""
@@ -87,7 +88,8 @@ class Job:
     """UUID of the model."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
-    """`resultSummary`: Markdown, at most LONGEST_ANSWER characters. COMPLETE only, and optional even then."""
+    """Markdown, at most LONGEST_ANSWER characters. COMPLETE only, and optional even then. `resultSummary` of the
+    status, or else `message` of the result."""
     answer_is_cut: bool = False
     """Whether the answer is longer in Omni."""
     error: JobError | None = field(default=None, repr=False)

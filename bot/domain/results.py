@@ -55,6 +55,10 @@ class JobResult:
     """`omniChatUrl` as received and not validated; see `chat_link`."""
     steps: tuple[Step, ...] = field(default=(), repr=False)
     queries: tuple[QueryData, ...] = field(default=(), repr=False)
+    message: str | None = field(default=None, repr=False)
+    """The answer, of at most LONGEST_ANSWER characters, for a job whose status has none."""
+    message_is_cut: bool = False
+    """Whether the message is longer in Omni."""
 
     @property
     def is_pending(self) -> bool:

@@ -133,6 +133,9 @@ _CUT_WITHIN = 2_000
 
 _OMNI_STATES = frozenset(state.value for state in JobState) - {JobState.UNKNOWN.value}
 
+UNNAMED_ENDS = frozenset({"DENIED"})
+"""Ends that Omni's webhooks name, but its document of the states does not: `job.denied`."""
+
 
 def _beginning(value: object) -> object:
     """The start of an answer: as much as is shown, and one character more if there is more."""
@@ -163,6 +166,7 @@ class _Status(Body):
     model_id: Id = None
     progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
     error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
+    reason: Text = None
     result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
     created_at: Time = None
     execution_started_at: Time = None
@@ -191,14 +195,16 @@ def read_status(job: JobId, body: bytes) -> Job:
     if status.id not in (None, job):
         raise OmniUnreachable("the status of another job")
     state = state_of(status.state)
+    if state is JobState.UNKNOWN and (status.completed_at or status.state in UNNAMED_ENDS):
+        state = JobState.FAILED
     progress = None
     if state is JobState.EXECUTING and status.progress.message is not None:
         progress = Progress(status.progress.message, status.progress.iteration)
     failure = None
     if state is JobState.FAILED:
-        message = status.error.message or "Omni gave no reason."
+        message = status.error.message or status.reason or "Omni gave no reason."
         failure = JobError(message, status.error.code, status.error.detail)
-    answer = status.result_summary if state is JobState.COMPLETE else None
+    answer, is_cut = _answer(status.result_summary if state is JobState.COMPLETE else None)
     return Job(
         id=job,
         state=state,
@@ -210,8 +216,8 @@ def read_status(job: JobId, body: bytes) -> Job:
         user=status.user_id,
         model=status.model_id,
         progress=progress,
-        answer=_cut(answer) if answer else None,
-        answer_is_cut=answer is not None and len(answer) > LONGEST_ANSWER,
+        answer=answer,
+        answer_is_cut=is_cut,
         error=failure,
         created_at=status.created_at,
         execution_started_at=status.execution_started_at,
@@ -221,14 +227,14 @@ def read_status(job: JobId, body: bytes) -> Job:
     )
 
 
-def _cut(answer: str) -> str:
-    """Shorten an answer to the limit, after a line or word if one ends near it."""
-    if len(answer) <= LONGEST_ANSWER:
-        return answer
+def _answer(written: str | None) -> tuple[str | None, bool]:
+    """Shorten an answer to the limit, after a line or word if one ends near it. Also returns whether it was longer."""
+    if written is None or len(written) <= LONGEST_ANSWER:
+        return written, False
     for blank in ("\n", " "):
-        if (end := answer.rfind(blank, LONGEST_ANSWER - _CUT_WITHIN)) >= 0:
-            return answer[:end]
-    return answer[:LONGEST_ANSWER]
+        if (end := written.rfind(blank, LONGEST_ANSWER - _CUT_WITHIN)) >= 0:
+            return written[:end], True
+    return written[:LONGEST_ANSWER], True
 
 
 def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
@@ -274,6 +280,8 @@ class _Action(Body):
 
 
 class _Result(Body):
+    message: Annotated[Text, BeforeValidator(_beginning)] = None
+    result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
     topic: Text = None
     omni_chat_url: Text = None
     actions: Annotated[
@@ -287,9 +295,12 @@ def read_result(body: bytes) -> JobResult:
         result = _Result.model_validate(decoded(body))
     except ValidationError as error:
         raise OmniUnreachable("not a job result") from error
+    message, is_cut = _answer(result.message or result.result_summary)
     return JobResult(
         topic=result.topic,
         chat_url=result.omni_chat_url,
+        message=message,
+        message_is_cut=is_cut,
         steps=tuple(_step(action) for action in result.actions if action.type is not None),
         queries=tuple(_query(action.result) for action in result.actions if action.type == GENERATE_QUERY),
     )

@@ -26,7 +26,7 @@ from bot.domain import (
     TeamId,
     Webhook,
 )
-from bot.omni.schemas import Body, Id, Number, Text, decoded, object_or_empty
+from bot.omni.schemas import UNNAMED_ENDS, Body, Id, Number, Text, decoded, object_or_empty
 
 SIGNATURE = "X-Omni-Signature"
 TIMESTAMP = "X-Omni-Signature-Timestamp"
@@ -45,7 +45,7 @@ _SIGNED = re.compile(_PREFIX + "(?:[0-9a-f]{64}|[A-Za-z0-9+/]{43}=)", re.IGNOREC
 _MILLISECONDS_FROM = 10_000_000_000.0
 """Larger timestamps are in milliseconds: in seconds this would be the year 2286."""
 
-_ENDS = frozenset(state.value for state in JobState if state.is_final) | {"DENIED"}
+_ENDS = frozenset(state.value for state in JobState if state.is_final) | UNNAMED_ENDS
 
 _END_EVENTS = frozenset({"job.complete", "job.failed", "job.denied", "job.cancelled"})
 

@@ -66,7 +66,9 @@ def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusTex
         case JobState.COMPLETE:
             return _complete(job)
         case JobState.FAILED:
-            return StatusText("❌", "The job failed", _ending(job), details=_reason(job.error))
+            named = shortened(job.raw_state, _LONGEST_NAME)
+            title = "The job failed" if named == job.state else f"The job failed ({named})"
+            return StatusText("❌", title, _ending(job), details=_reason(job.error))
         case JobState.CANCELLED:
             return StatusText(
                 "🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by)

@@ -11,6 +11,7 @@ track(job) ── polls ──► Omni            once per job, for any number o
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from bot.domain import (
     JobId,
     JobState,
     JobStatus,
+    OmniBusy,
     OmniError,
     OmniUnreachable,
     OwnershipLost,
@@ -51,6 +53,8 @@ SYNCED_AT_ONCE = 25
 """How many cards of one job are rendered before other tasks get the event loop: about 25 ms."""
 RETRY_SECONDS = 5.0
 """How long a card waits after its task failed, and a job after the database did."""
+MAX_RESULT_FAILURES = 3
+"""After so many failed polls a job ends without the answer that only its result has."""
 
 
 class JobTracker:
@@ -253,6 +257,9 @@ class JobTracker:
         urgent, tracked.is_urgent = asker is not None or tracked.is_urgent, False
         try:
             job = await self._omni.status(tracked.job, urgent=urgent, worth=partial(self._priority, tracked))
+            if job.state is JobState.COMPLETE and job.answer is None:
+                is_patient = tracked.status.failures < MAX_RESULT_FAILURES
+                job = await self._with_result(job, urgent=urgent, is_patient=is_patient)
         except OmniError as error:
             log.info("no status", job=tracked.job, error=type(error).__name__, reason=str(error))
             return tracked.status.with_error(error, self._now(), loop_time())
@@ -262,6 +269,18 @@ class JobTracker:
         if job.answer:
             await asyncio.to_thread(answer.prepare, job)
         return tracked.status.with_snapshot(job, self._now())
+
+    async def _with_result(self, job: Job, *, urgent: bool, is_patient: bool) -> Job:
+        """Read the answer from the job's result, where its status has none. Raises OmniUnreachable or OmniBusy while
+        patient; any other failure leaves the job without an answer."""
+        try:
+            result = await self._omni.result(job.id, urgent=urgent)
+        except OmniError as error:
+            if is_patient and isinstance(error, OmniUnreachable | OmniBusy):
+                raise
+            log.info("no result", job=job.id, error=type(error).__name__, reason=str(error))
+            return job
+        return replace(job, answer=result.message, answer_is_cut=result.message_is_cut)
 
     def _executing_seconds(self, tracked: TrackedJob, job: Job) -> float:
         """By Omni's times, or else since this process began to track the job."""

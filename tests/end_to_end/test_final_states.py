@@ -2,6 +2,7 @@
 
 import re
 
+from bot.demo.omni.job_data import JobData
 from bot.demo.omni.timeline import Cancelled, Complete, Failed, Script
 from tests.end_to_end.world import World
 
@@ -110,3 +111,11 @@ async def test_empty_answer_is_not_a_failure(world: World) -> None:
         card = await world.card("Omni finished without a written answer")
 
     assert world.replies(card) == []
+
+
+async def test_answer_that_only_the_result_has_is_shown(world: World) -> None:
+    data = JobData(changed=(("message", "### The real answer"),))
+    job = world.omni.add(Script(0.0, (), 0.0, Complete(None)), age_seconds=60, data=data)
+    async with world.bot():
+        await world.type(job)
+        await world.card("The real answer")

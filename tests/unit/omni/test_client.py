@@ -231,19 +231,28 @@ def test_only_a_complete_job_has_an_answer(state: str) -> None:
 @pytest.mark.parametrize(
     "state, shown",
     [
-        *[(state, state) for state in ("DENIED", "COMPLETED", "complete", "UNKNOWN")],
+        *[(state, state) for state in ("REVIEWING", "COMPLETED", "complete", "UNKNOWN")],
         ("", "no name"),
         (" QUEUED", "QUEUED"),
         ("x\ud83d", "x\ufffd"),
         ("\x1b[2J\r\nEVIL\u202e\x07", "[2J EVIL"),
         ("X" * 2_000_000, "X" * 100),
     ],
-    ids=["DENIED", "COMPLETED", "complete", "UNKNOWN", "empty", "a space", "half", "controls", "long"],
+    ids=["REVIEWING", "COMPLETED", "complete", "UNKNOWN", "empty", "a space", "half", "controls", "long"],
 )
 def test_unknown_state_counts_as_running(state: str, shown: str) -> None:
     job = read({**EXAMPLES["queued"], "state": state})
     assert job.state is JobState.UNKNOWN and not job.state.is_final
     assert job.raw_state == shown
+
+
+@pytest.mark.parametrize(
+    "body", [{"state": "DENIED"}, {"state": "EXPIRED", "completedAt": "2026-05-04T14:00:00Z"}]
+)
+def test_unknown_final_state_ends_with_its_reason(body: dict[str, object]) -> None:
+    job = read(body | {"reason": "over the credit limit"})
+    assert (job.state, job.raw_state) == (JobState.FAILED, body["state"])
+    assert job.error == JobError("over the credit limit")
 
 
 @pytest.mark.parametrize(

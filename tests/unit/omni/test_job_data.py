@@ -55,6 +55,13 @@ async def test_missing_result_is_not_found(world: World, script: Script, data: J
         await world.api.result(add(world, data, script))
 
 
+@pytest.mark.parametrize("named", ["message", "resultSummary"])
+async def test_result_has_the_whole_answer(world: World, named: str) -> None:
+    fields = {"message": None, "resultSummary": None, named: "### The real answer"}
+    found = await world.api.result(add(world, JobData(changed=tuple(fields.items()))))
+    assert (found.message, found.message_is_cut) == ("### The real answer", False)
+
+
 async def test_result_fields_may_be_null(world: World) -> None:
     nulls = tuple((name, None) for name in ("message", "resultSummary", "topic", "omniChatUrl", "actions"))
     assert (await world.api.result(add(world, JobData(changed=nulls)))).queries == ()

@@ -21,6 +21,7 @@ from bot.domain.errors import (
     StoreUnavailable,
 )
 from bot.domain.jobs import Job, JobState, Progress
+from bot.domain.results import JobResult
 from bot.tracking.tracked_job import PATIENCE_SECONDS
 from bot.user_limit import act_for, acting_for
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, FakeDurations, a_job, a_watch, now
@@ -40,6 +41,27 @@ async def test_job_is_polled_until_it_ends() -> None:
     assert len(stage.omni.asked) == asked
     assert stage.all_closed()
     assert "The answer." in stage.shown()[0]
+
+
+async def test_answer_missing_in_status_is_read_from_result() -> None:
+    stage = Stage(a_job(JobState.COMPLETE), a_watch())
+    stage.omni.found.append(JobResult(message="### The real answer"))
+    stage.omni.found[0] = OmniUnreachable("500")
+    async with stage.bot():
+        await asyncio.sleep(30)
+    assert len(stage.omni.looked) == 2
+    assert "The real answer" in stage.shown()[0]
+
+
+@pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("403"), OmniUnreachable("500")])
+async def test_job_without_any_result_still_ends(error: OmniError) -> None:
+    stage = Stage(a_job(JobState.COMPLETE), a_watch())
+    stage.omni.found[0] = error
+    async with stage.bot():
+        await asyncio.sleep(120)
+    assert stage.all_closed()
+    assert "without a written answer" in stage.shown()[0]
+    assert len(stage.omni.looked) == (4 if isinstance(error, OmniUnreachable) else 1)
 
 
 async def test_polls_are_two_seconds_apart() -> None:
