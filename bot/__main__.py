@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_demo(options.port, open_browser=not options.no_browser))
     try:
         settings = read_settings()
+        _verify_network()
     except SettingsError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return BAD_SETTINGS
@@ -54,6 +55,12 @@ async def _demo(port: int, *, open_browser: bool) -> int:
     from bot.demo.run import perform
 
     return await perform(port=port, open_browser=open_browser)
+
+
+def _verify_network() -> None:
+    from bot.network import verify_environment
+
+    verify_environment()
 
 
 def _configure_log(settings: Settings) -> None:

@@ -84,7 +84,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             routes.oauth.open(installing.open(workspaces))
             closing.callback(routes.oauth.close)
         apps = workspaces.only_app if installing is None else installing.app_of
-        event_source = routes.http or SocketMode(routes.dispatcher, settings.app_token, slack)
+        event_source = routes.http or SocketMode(routes.dispatcher, slack)
         routes.open(resources, workspaces, apps, event_source)
         upkeep = [workspaces.run, routes.health.watch]
         if database.is_shared:

@@ -43,6 +43,7 @@ _OURS = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
+    "SSL_CERT_",
 )
 
 
@@ -150,7 +151,6 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         # One visitor tries all samples.
         "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
-        "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
     }

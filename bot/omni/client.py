@@ -32,6 +32,7 @@ from bot.domain import (
     Submitted,
 )
 from bot.domain.ports import NO_METRICS, Metrics, Priority
+from bot.network import httpx_transport
 from bot.omni.ask_schemas import (
     read_cancelled,
     read_models,
@@ -243,7 +244,7 @@ def omni_client(base_url: str, token: str) -> httpx.AsyncClient:
         base_url=base_url,
         headers={"Authorization": f"Bearer {token}"},
         timeout=httpx.Timeout(TIMEOUT_SECONDS),
-        limits=httpx.Limits(max_connections=20, keepalive_expiry=30.0),
+        transport=httpx_transport(base_url, httpx.Limits(max_connections=20, keepalive_expiry=30.0)),
         follow_redirects=False,
     )
 

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from bot.domain import StoreUnavailable
+from bot.slack import NOT_CONNECTED
 from bot.storage import Transactions
 from bot.tasks import loop_time
 
@@ -20,7 +21,6 @@ CHECK_SECONDS = 10.0
 """How often the bot runs the checks without a request."""
 UNWRITABLE_SECONDS = 60.0
 """How long the database may be unwritable before the process counts as unhealthy."""
-NOT_CONNECTED = "not connected to Slack"
 UNWRITABLE = "database can't be written"
 
 
@@ -28,8 +28,8 @@ UNWRITABLE = "database can't be written"
 class HealthInputs:
     """The inputs of the health checks."""
 
-    is_connected: Callable[[], Awaitable[bool]]
-    """Whether Slack can reach the bot."""
+    connection: Callable[[], str | None]
+    """Why Slack can't reach the bot, or None."""
     refused: Callable[[], str | None]
     """Slack's error code for a refused bot token; None while it is accepted."""
     is_tracking: Callable[[], Awaitable[bool]]
@@ -70,7 +70,7 @@ class Health:
                 self._stored = await self._check_stored(self.inputs)
                 self._checked_at = loop_time()
         return {
-            "slack": None if await self.inputs.is_connected() else NOT_CONNECTED,
+            "slack": self.inputs.connection(),
             "token": None if self.inputs.refused() is None else "Slack refuses the bot's token",
             **self._stored,
         }

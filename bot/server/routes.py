@@ -50,7 +50,7 @@ class Routes:
             resources.webhook_secret, SqlQuestionLookup(resources.transactions), processes.switchboard.tell
         )
         self.health.inputs = HealthInputs(
-            is_connected=event_source.is_connected,
+            connection=event_source.problem,
             refused=workspaces.refused,
             is_tracking=processes.runners.is_any_process_alive,
             transactions=resources.transactions,

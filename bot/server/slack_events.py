@@ -16,7 +16,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import Clock, SignatureVerifier
 
 from bot.server.http import BodyRefused, read_body
-from bot.slack import Dispatcher
+from bot.slack import NOT_CONNECTED, Dispatcher
 
 log = structlog.get_logger()
 
@@ -50,9 +50,9 @@ class SlackEvents:
         """Return the route, which responds with 503 unless `run` runs."""
         return [web.post(PATH, self._serve)]
 
-    async def is_connected(self) -> bool:
-        """See `EventSource.is_connected`. Whether Slack has the right address shows only when it calls."""
-        return self._is_open
+    def problem(self) -> str | None:
+        """See `EventSource.problem`. Whether Slack has the right address shows only when it calls."""
+        return None if self._is_open else NOT_CONNECTED
 
     async def run(self) -> None:
         """See `EventSource.run`. Requests in progress are finished."""

@@ -1,7 +1,7 @@
 """Client of Slack's Web API, its payloads, and both ways in which its events arrive."""
 
 from bot.slack.directory import WebApiDirectory
-from bot.slack.dispatch import QUIET, Apps, Dispatcher, EventSource
+from bot.slack.dispatch import NOT_CONNECTED, QUIET, Apps, Dispatcher, EventSource
 from bot.slack.messages import Identity, WebApiMessages, identify, may_connect, slack_client, slack_session
 from bot.slack.payloads import (
     IncomingMessage,
@@ -21,5 +21,5 @@ from bot.slack.scopes import (
     REQUIRED_SCOPES,
     VENUE_SCOPES,
 )
-from bot.slack.socket_mode import SocketMode
+from bot.slack.socket_mode import SocketMode, connect
 from bot.slack.views import WebApiViews, reply_to_response_url

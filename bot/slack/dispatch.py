@@ -22,9 +22,12 @@ class EventSource(Protocol):
         """Receive requests until cancelled."""
         ...
 
-    async def is_connected(self) -> bool:
-        """Return whether Slack can reach the bot now, as far as known."""
+    def problem(self) -> str | None:
+        """Return why Slack can't reach the bot now, in a few words, or None if it can, as far as known."""
         ...
+
+
+NOT_CONNECTED = "not connected to Slack"
 
 
 REMEMBERED_EVENTS = 10_000

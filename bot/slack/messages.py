@@ -30,7 +30,8 @@ from bot.domain import (
     UserId,
 )
 from bot.domain.ports import NO_METRICS, Metrics
-from bot.slack.web_api import MeteredWebClient, call, error_for, field
+from bot.network import Connector
+from bot.slack.web_api import MeteredWebClient, call, error_for, field, session_of
 
 log = structlog.get_logger()
 
@@ -155,7 +156,7 @@ class WebApiMessages:
                 filename=upload.name, length=len(upload.content), alt_txt=alt
             )
         )
-        await send_bytes(str(slot["upload_url"]), upload.content)
+        await send_bytes(session_of(self._client), str(slot["upload_url"]), upload.content)
         return str(slot["file_id"])
 
     async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
@@ -192,8 +193,9 @@ def slack_client(
 
 
 def slack_session() -> aiohttp.ClientSession:
-    """Build a session with kept-open connections to Slack, a time-out and no redirects."""
+    """Build a session with kept-open connections to Slack, a time-out and no redirects. Raises SettingsError."""
     return aiohttp.ClientSession(
+        connector=Connector(),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
         middlewares=[_refuse_redirect],
         response_class=BoundedResponse,
@@ -256,15 +258,12 @@ async def may_connect(client: AsyncWebClient) -> None:
     await call(lambda: client.apps_connections_open(app_token=str(client.token)))
 
 
-async def send_bytes(address: str, content: bytes) -> None:
+async def send_bytes(session: aiohttp.ClientSession, address: str, content: bytes) -> None:
     """Send a file to its upload address, without a token: the address itself is secret. Raises SlackError."""
     within = aiohttp.ClientTimeout(total=UPLOAD_WITHIN_SECONDS)
     headers = {"Content-Type": "application/octet-stream"}
     try:
-        async with (
-            aiohttp.ClientSession(timeout=within) as session,
-            session.post(address, data=BytesIO(content), headers=headers, allow_redirects=False) as response,
-        ):
+        async with session.post(address, data=BytesIO(content), headers=headers, timeout=within) as response:
             status, retry_after = response.status, response.headers.get("Retry-After")
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise SlackUnreachable(type(error).__name__) from error

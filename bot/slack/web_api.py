@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -43,6 +43,7 @@ class MeteredWebClient(AsyncWebClient):
     def __init__(self, metrics: Metrics, **more: Any) -> None:
         """`more`: see the base class."""
         super().__init__(**more)
+        self.proxy = None  # the SDK reads HTTPS_PROXY without NO_PROXY; the session knows both
         self._metrics = metrics
 
     async def api_call(self, api_method: str, **more: Any) -> AsyncSlackResponse:
@@ -63,6 +64,11 @@ class MeteredWebClient(AsyncWebClient):
         finally:
             self._metrics.slack_call(api_method, outcome)
         return response
+
+
+def session_of(client: AsyncWebClient) -> aiohttp.ClientSession:
+    """Return the session of a client that `slack_client` built."""
+    return cast(aiohttp.ClientSession, client.session)
 
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0

@@ -103,7 +103,7 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         for side, workspace in zip(both.sides, workspaces.running, strict=True):
             app = slack_client(side.slack.app_token, side.slack.api_url, session)
             dispatch = Dispatcher(partial(_app, workspace))
-            socket = SocketMode(dispatch, side.slack.app_token, app)
+            socket = SocketMode(dispatch, app)
             tasks.append(asyncio.create_task(socket.run()))
             await side.slack.connected()
         yield workspaces

@@ -121,6 +121,17 @@ async def test_binary_env_file_exits_with_2(world: World) -> None:
     assert (ended.code, ended.err) == (2, ".env is not UTF-8 text\n")
 
 
+@pytest.mark.parametrize("command", [[], ["check"]], ids=["run", "check"])
+@pytest.mark.parametrize(
+    "name, value", [("SSL_CERT_FILE", "/no/such.pem"), ("HTTPS_PROXY", "ftp://user:secret@proxy")]
+)
+async def test_unusable_network_exits_with_2(world: World, command: list[str], name: str, value: str) -> None:
+    ended = await world.run(*command, **{name: value})
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith(name) and "secret" not in line
+
+
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["--nonsense"], ["check", "more"], ["demo", "--port", "many"]]
 )
@@ -285,6 +296,20 @@ async def test_passed_check_exits_with_0(world: World) -> None:
     ended = await world.run("check")
     assert (ended.code, ended.err) == (0, "")
     assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 6
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
+        {"NO_PROXY": "localhost,::1/128"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+    ],
+    ids=["HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"],
+)
+async def test_proxy_settings_leave_loopback_alone(world: World, environment: dict[str, str]) -> None:
+    ended = await world.run("check", **environment)
+    assert (ended.code, ended.err) == (0, "")
 
 
 async def test_failed_check_exits_with_1(world: World) -> None:

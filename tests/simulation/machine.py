@@ -22,7 +22,7 @@ from bot import app
 from bot.clock import SteadyClock
 from bot.domain.errors import SlackUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
-from bot.slack import messages
+from bot.slack import NOT_CONNECTED, messages
 from bot.workspaces import workspace
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
 from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
@@ -219,7 +219,7 @@ class Machine:
         return next(running for running in self.running if running.process is process)
 
 
-async def _no_way_for_files(_address: str, _content: bytes) -> None:
+async def _no_way_for_files(_session: object, _address: str, _content: bytes) -> None:
     """In the simulation the bytes of files never arrive: what is judged is what then takes their place."""
     await asyncio.sleep(0.01)
     raise SlackUnreachable("no_way_for_files")
@@ -233,8 +233,8 @@ class _Socket:
         self._routes = routes
         self._connects_after = connects_after
 
-    async def is_connected(self) -> bool:
-        return self._running.routes is not None
+    def problem(self) -> str | None:
+        return None if self._running.routes is not None else NOT_CONNECTED
 
     async def run(self) -> None:
         await asyncio.sleep(self._connects_after)

@@ -33,8 +33,8 @@ class Stub:
         self.error: Exception | None = None
         self.written: list[datetime] = []
 
-    async def is_connected(self) -> bool:
-        return self.connected
+    def connection(self) -> str | None:
+        return None if self.connected else "not connected to Slack: link_disabled"
 
     async def is_any_process_alive(self) -> bool:
         if isinstance(self.followed, Exception):
@@ -57,7 +57,7 @@ def stub() -> Stub:
 def health(stub: Stub) -> Health:
     health = Health()
     health.inputs = HealthInputs(
-        is_connected=stub.is_connected,
+        connection=stub.connection,
         refused=lambda: stub.refused,
         is_tracking=stub.is_any_process_alive,
         transactions=cast(Transactions, stub),
@@ -77,7 +77,7 @@ async def test_healthy_bot_has_no_problem(health: Health) -> None:
 @pytest.mark.parametrize(
     "trouble, part, told",
     [
-        ({"connected": False}, "slack", "not connected to Slack"),
+        ({"connected": False}, "slack", "not connected to Slack: link_disabled"),
         ({"refused": "token_revoked"}, "token", "Slack refuses the bot's token"),
         ({"error": StoreUnavailable("no answer within 5 s")}, "database", "database can't be written"),
         ({"followed": False}, "follows", "no process follows jobs"),
@@ -123,11 +123,11 @@ async def test_database_result_is_reused_for_two_seconds(health: Health, stub: S
 
 async def test_connection_to_slack_is_never_reused(health: Health, stub: Stub) -> None:
     stub.connected = False
-    assert await health.problem() == "not connected to Slack"
+    assert await health.problem() == "not connected to Slack: link_disabled"
     stub.connected = True
     assert await health.problem() is None
     stub.connected = False
-    assert await health.problem() == "not connected to Slack"
+    assert await health.problem() == "not connected to Slack: link_disabled"
     assert len(stub.written) == 1
 
 

@@ -261,14 +261,14 @@ async def test_requests_get_503_while_not_running() -> None:
         slack.request_url.url = f"http://127.0.0.1:{port}{PATH}"
         served = Served(slack)
         async with serve("127.0.0.1", port, served.http.routes()):
-            assert not await served.http.is_connected()
+            assert served.http.problem() == "not connected to Slack"
             assert (await served.signed(A_COMMAND))[0] == 503
             running = asyncio.create_task(served.http.run())
             await slack.connected()
-            assert await served.http.is_connected()
+            assert served.http.problem() is None
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            assert not await served.http.is_connected()
+            assert served.http.problem() == "not connected to Slack"
             assert (await served.signed(A_COMMAND))[0] == 503
     assert served.heard == []
 

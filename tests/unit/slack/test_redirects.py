@@ -69,7 +69,8 @@ async def reply_privately(url: str) -> None:
 
 
 async def send_file(url: str) -> None:
-    await send_bytes(f"{url}/upload", b"content")
+    async with slack_session() as session:
+        await send_bytes(session, f"{url}/upload", b"content")
 
 
 async def ask_omni(url: str) -> None:

@@ -1,4 +1,4 @@
-"""The Socket Mode connection: there as long as Slack is, and made anew when the SDK gets stuck."""
+"""The Socket Mode connection: there as long as Slack is, and replaced when it ends."""
 
 import asyncio
 import time
@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
+from structlog.testing import capture_logs
 
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
+from bot.demo.slack import socket_mode as simulated
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.domain.cards import TeamId
 from bot.slack import socket_mode as module
@@ -23,8 +24,8 @@ from bot.slack.socket_mode import SocketMode
 @pytest.fixture(autouse=True)
 def in_fast_motion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PING_SECONDS", 0.2)
-    monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(module, "STUCK_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(module, "STABLE_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LONGEST_BACK_OFF_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def slack() -> AsyncIterator[SimulatedSlack]:
         yield slack
 
 
-def a_bolt_app(slack: SimulatedSlack) -> AsyncApp:
+def a_bolt_app(slack: SimulatedSlack, answers_after_seconds: float) -> AsyncApp:
     known = AuthorizeResult(
         enterprise_id=None, team_id=slack.team, bot_user_id=slack.bot_user, bot_token=slack.bot_token
     )
@@ -42,6 +43,7 @@ def a_bolt_app(slack: SimulatedSlack) -> AsyncApp:
         return known
 
     async def answer(ack: AsyncAck) -> None:
+        await asyncio.sleep(answers_after_seconds)
         await ack("heard")
 
     app = AsyncApp(client=AsyncWebClient(base_url=slack.api_url), authorize=authorize)
@@ -50,16 +52,18 @@ def a_bolt_app(slack: SimulatedSlack) -> AsyncApp:
 
 
 @asynccontextmanager
-async def a_socket(slack: SimulatedSlack) -> AsyncIterator[tuple[SocketMode, asyncio.Task[None]]]:
+async def a_socket(
+    slack: SimulatedSlack, answers_after_seconds: float = 0.0
+) -> AsyncIterator[tuple[SocketMode, asyncio.Task[None]]]:
     """A socket that is being kept open; cancelled on leaving."""
     async with slack_session() as session:
         client = slack_client(slack.app_token, slack.api_url, session)
-        app = a_bolt_app(slack)
+        app = a_bolt_app(slack, answers_after_seconds)
 
         async def the_one(_team: TeamId) -> AsyncApp:
             return app
 
-        socket = SocketMode(Dispatcher(the_one), slack.app_token, client)
+        socket = SocketMode(Dispatcher(the_one), client)
         running = asyncio.create_task(socket.run())
         try:
             yield socket, running
@@ -70,7 +74,7 @@ async def a_socket(slack: SimulatedSlack) -> AsyncIterator[tuple[SocketMode, asy
 
 async def connected(slack: SimulatedSlack, socket: SocketMode) -> None:
     async with asyncio.timeout(10.0):
-        while not (slack.socket_mode.connections and await socket.is_connected()):
+        while not (slack.socket_mode.connections and socket.problem() is None):
             await asyncio.sleep(0.01)
 
 
@@ -88,12 +92,12 @@ async def test_a_connected_bot_hears_commands(slack: SimulatedSlack) -> None:
 
 async def test_connection_exists_only_while_running(slack: SimulatedSlack) -> None:
     async with a_socket(slack) as (socket, running):
-        assert not await socket.is_connected()
+        assert socket.problem()
         await connected(slack, socket)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert not await socket.is_connected()
+        assert socket.problem()
         await slack.until(lambda: slack.socket_mode.connections == 0)
 
 
@@ -154,7 +158,7 @@ async def test_stuck_reconnection_is_replaced(slack: SimulatedSlack, monkeypatch
         dead_tickets(slack, monkeypatch, n=1)
         slack.socket_mode.cut()
         await slack.until(lambda: len(slack.calls("apps.connections.open")) == 2)
-        assert not await socket.is_connected()
+        assert socket.problem()
         await connected(slack, socket)
         assert await hears(slack)
         assert slack.socket_mode.connections == 1
@@ -179,25 +183,37 @@ async def test_connecting_can_be_cancelled(slack: SimulatedSlack, after_seconds:
         began = time.monotonic()
         await asyncio.gather(running, return_exceptions=True)
         assert time.monotonic() - began < module.CLOSE_WITHIN_SECONDS
-        assert not await socket.is_connected()
+        assert socket.problem()
 
 
-async def test_unclosable_connection_does_not_block(
+async def test_connection_closed_at_once_backs_off(
     slack: SimulatedSlack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    close = AsyncSocketModeHandler.close_async
+    monkeypatch.setattr(simulated, "CONNECTIONS_MOST", 0)
+    with capture_logs() as logged:
+        async with a_socket(slack) as (socket, _):
+            await asyncio.sleep(1.0)
+            assert 2 <= len(slack.calls("apps.connections.open")) <= 7
+            assert socket.problem() == "not connected to Slack: too_many_websockets"
+            monkeypatch.setattr(simulated, "CONNECTIONS_MOST", 1)
+            await connected(slack, socket)
+    ended = [line for line in logged if line["event"] == "socket ended"]
+    assert {line["reason"] for line in ended} == {"too_many_websockets"}
+    assert max(line["again_in_seconds"] for line in ended) == module.LONGEST_BACK_OFF_SECONDS
 
-    async def close_late(handler: AsyncSocketModeHandler) -> None:
-        try:
-            await asyncio.sleep(60.0)
-        finally:
-            await close(handler)  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(module, "CLOSE_WITHIN_SECONDS", 0.3)
-    monkeypatch.setattr(AsyncSocketModeHandler, "close_async", close_late)
-    async with a_socket(slack) as (socket, running):
+async def test_refused_app_token_is_the_problem(slack: SimulatedSlack) -> None:
+    slack.faults.plan(Fault("status", 200, '{"ok": false, "error": "invalid_auth"}'), times=None)
+    async with a_socket(slack) as (socket, _):
+        await slack.until(lambda: len(slack.calls("apps.connections.open")) >= 2)
+        assert socket.problem() == "not connected to Slack: invalid_auth"
+
+
+async def test_acknowledgement_under_way_goes_out(slack: SimulatedSlack) -> None:
+    async with a_socket(slack, answers_after_seconds=0.4) as (socket, _):
         await connected(slack, socket)
-        began = time.monotonic()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        assert time.monotonic() - began < 5.0
+        hearing = asyncio.create_task(hears(slack))
+        await asyncio.sleep(0.1)
+        await slack.disconnect("refresh_requested")
+        assert await hearing
+        await connected(slack, socket)
