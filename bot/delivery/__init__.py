@@ -12,7 +12,6 @@ from bot.delivery.direct_messages import (
 from bot.delivery.fallback import BlockSupport, back_off
 from bot.delivery.outcomes import (
     ARRIVES_WITHIN_SECONDS,
-    LAST_WORD_WITHIN_SECONDS,
     CardOutcome,
     CardOutcomes,
     CardPlacement,

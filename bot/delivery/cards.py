@@ -1,17 +1,14 @@
 """The life of a card: posted once, updated while the job runs, given its final update, continued in its thread."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
 import structlog
 
 from bot.delivery.charts import ChartFetcher
-from bot.delivery.direct_messages import report_failed_card
 from bot.delivery.fallback import BlockSupport
-from bot.delivery.outcomes import WAITED_FOR_SECONDS, CardOutcomes, CardPlacement
+from bot.delivery.outcomes import CardOutcomes, CardPlacement
 from bot.delivery.posts import MessagePoster, PendingPost
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
@@ -72,9 +69,9 @@ class CardLifecycle:
         self._metrics = metrics
 
     async def post(self, card: Card, status: JobStatus) -> None:
-        """Post the card with the current job status, or report to the user why there is none."""
-        if (refusal := await self._refusal(card, status)) is not None:
-            await self._give_up(card, refusal)
+        """Post the card with the current job status, or store why there is none."""
+        if (failure := _failure(card, status)) is not None:
+            await self._fail(card, failure)
             return
         if await self._is_shared(card.channel):
             await self._move_to_direct_messages(card, CardPlacement.KEPT)
@@ -101,7 +98,7 @@ class CardLifecycle:
             newest = await self._cards.reload(card)
             if newest is not None and newest.message_ts is None:
                 # It may be there, and would never be updated.
-                await self._give_up(newest, CardFailure.UNCONFIRMED)
+                await self._fail(newest, CardFailure.UNCONFIRMED)
         else:
             self._count_the_end(card, status)
             self._outcomes.resolve(card.id, CardPlacement.POSTED)
@@ -181,36 +178,12 @@ class CardLifecycle:
         variants = card_module.render_card(card, status, self._now(), self._tenant)
         return self._block_support.supported(variants)
 
-    async def _refusal(self, card: Card, status: JobStatus) -> CardFailure | None:
-        """Why no card should be posted, if the requester still waits for an ephemeral reply. A job that the bot began
-        gets its card in any case, and so does one with several followers: the reply would not reach all of them."""
-        if card.asked_by_bot or len(card.followers) > 1:
-            return None
-        if status.is_missing:
-            refusal = CardFailure.NO_SUCH_JOB
-        elif status.job is None and isinstance(status.error, KeyRefused):
-            refusal = CardFailure.KEY_REFUSED
-        else:
-            return None
-        is_untried = card.post_started_at is None
-        return refusal if is_untried and await self._outcomes.has_waiter(card.id) else None
-
-    async def _give_up(self, card: Card, why: CardFailure) -> None:
-        """Report the failure to the users whose commands wait for the card, or else by direct message."""
-        is_awaited = await self._outcomes.has_waiter(card.id)
-        log.info("watch given up", card=card.id, job=card.job, why=why.name)
-        at = self._now()
-        await self._failed_cards.add(card, why, at)
+    async def _fail(self, card: Card, why: CardFailure) -> None:
+        """Close a card that can't be posted. Its followers learn why from the commands that wait for it, or else by
+        direct message (`report_failed_cards`)."""
+        log.info("card failed", card=card.id, job=card.job, why=why.name)
+        await self._failed_cards.add(card, why, self._now())
         self._outcomes.resolve(card.id, why)
-        if not is_awaited:
-            await self._report_after_commands(replace(card, closed_at=at, completion_reply_started_at=None))
-
-    async def _report_after_commands(self, card: Card) -> None:
-        """Report the failure once no command, in any process, can be waiting for it."""
-        waited_seconds = (self._now() - card.tracked_since).total_seconds()
-        await asyncio.sleep(max(0.0, min(WAITED_FOR_SECONDS, WAITED_FOR_SECONDS - waited_seconds)))
-        if (mine := await self._failed_cards.mark_reporting(card, self._now())) is not None:
-            await report_failed_card(self._failed_cards, self._messages, mine)
 
     async def _move_to_direct_messages(
         self, card: Card, arrival: CardPlacement = CardPlacement.MOVED
@@ -225,7 +198,7 @@ class CardLifecycle:
                 own for follower in newest.followers if (own := await self._direct_card(newest, follower))
             ]
             if not moved:
-                await self._give_up(newest, CardFailure.NOWHERE)
+                await self._fail(newest, CardFailure.NOWHERE)
                 return
             left_at = self._now() if arrival is CardPlacement.KEPT and newest.message_ts is not None else None
             if await self._cards.move(newest, moved, left_at=left_at):
@@ -269,3 +242,18 @@ class CardLifecycle:
         except NotAllowedHere:
             pass  # hidden from the bot, which is not the same as deleted
         return False
+
+
+def _failure(card: Card, status: JobStatus) -> CardFailure | None:
+    """Why no card should be posted at all. A job that was seen before gets its card in any case, and so does one
+    that the bot began."""
+    if (
+        card.asked_by_bot
+        or status.was_seen_before
+        or card.post_started_at is not None
+        or status.job is not None
+    ):
+        return None
+    if status.is_missing:
+        return CardFailure.NO_SUCH_JOB
+    return CardFailure.KEY_REFUSED if isinstance(status.error, KeyRefused) else None

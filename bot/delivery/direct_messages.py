@@ -9,7 +9,6 @@ import structlog
 
 from bot.delivery.posts import CLOCKS_DIFFER_BY_SECONDS
 from bot.domain import (
-    Card,
     ChannelRef,
     Message,
     NotAllowedHere,
@@ -104,8 +103,9 @@ async def _post_unseen(messages: SlackMessages, direct: ChannelRef, message: Mes
     return False
 
 
-UNHEARD_AFTER = timedelta(minutes=3)
-"""When a waiting command has certainly had its reply."""
+REPORT_FAILURE_AFTER = timedelta(seconds=30)
+"""When a waiting command has had its reply, and a direct message has been sent or has failed. If Slack takes longer to
+accept the reply, the user may be notified twice."""
 
 
 async def report_failed_cards(
@@ -115,46 +115,32 @@ async def report_failed_cards(
     *,
     alone_since: datetime | None = None,
 ) -> None:
-    """Send followers a direct message about cards that could not be posted. Failed messages are retried later.
+    """Send a direct message to each follower whose card could not be posted and who got no reply to the command.
 
-    `alone_since`: since when no other process can be sending them, if this is the only one.
+    If Slack does not confirm a message, the next call tries again.
+
+    `alone_since`: since when no other process can be replying, if this is the only one.
 
     Raises:
         StoreUnavailable: the database did not answer.
     """
-    before = now() - UNHEARD_AFTER
-    for card in await failed_cards.pending(before if alone_since is None else max(before, alone_since)):
-        if (mine := await failed_cards.mark_reporting(card, now())) is None:
-            continue
-        try:
-            await report_failed_card(failed_cards, messages, mine)
-        except SlackError as error:
-            log.warning("followers not told", card=card.id, code=error.code)
-
-
-async def report_failed_card(failed_cards: FailedCardRepository, messages: SlackMessages, card: Card) -> None:
-    """Notify each follower in their direct messages that there is no card.
-
-    Raises:
-        SlackError: Slack has not confirmed a follower's message. The others are done.
-        StoreUnavailable: the database did not answer.
-    """
-    if card.failure is None or card.closed_at is None:
-        return
-    # A card that is followed again can fail again, and its followers are notified again.
-    mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
-    line = Message(replies.card_failed(card.failure, card.job))
-    failures: list[SlackError] = []
-    for follower in card.followers:
-        try:
-            is_sent = await send_direct_message(
-                messages, card.channel, follower, line, mark=mark, since=card.closed_at
-            )
-        except SlackError as error:
-            failures.append(error)
-            continue
-        await failed_cards.mark_reported(card.id, follower)
-        if is_sent:
-            log.info("card failure reported", card=card.id, user=follower)
-    if failures:
-        raise failures[0]
+    before = now() - REPORT_FAILURE_AFTER
+    if alone_since is not None:
+        before = max(before, alone_since)
+    while (card := await failed_cards.take_unreported(before, now())) is not None:
+        if card.failure is None or card.closed_at is None:
+            continue  # a newer version of the bot stored the reason
+        # A card that is followed again can fail again, and its followers are notified again.
+        mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
+        message = Message(replies.card_failed(card.failure, card.job))
+        for follower in card.followers:
+            try:
+                is_sent = await send_direct_message(
+                    messages, card.channel, follower, message, mark=mark, since=card.closed_at
+                )
+            except SlackError as error:
+                log.warning("card failure not reported", card=card.id, user=follower, code=error.code)
+                continue
+            await failed_cards.mark_reported(card.id, follower)
+            if is_sent:
+                log.info("card failure reported", card=card.id, user=follower)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
@@ -12,7 +11,6 @@ import structlog
 
 from bot.delivery import (
     ARRIVES_WITHIN_SECONDS,
-    LAST_WORD_WITHIN_SECONDS,
     CardOutcome,
     CardOutcomes,
     CardPlacement,
@@ -247,25 +245,27 @@ class FollowService:
                 await self._start(job)
                 return await self.outcome_of_new(mine, outcome, destination)
         with self._outcomes.subscribe(card.id) as outcome:
-            line = await self._already_there(card.id)
+            if (line := await self._already_there(card)) is not None:
+                await self._start(job)
+                return line
             await self._start(job)
-            return line or await self._await_outcome(replace(mine, id=card.id), outcome, is_first=False)
+            return await self._trouble(card, person, outcome) or await self._already_there(card)
 
     async def outcome_of_new(
-        self, mine: Card, outcome: asyncio.Future[CardOutcome], destination: Target
+        self, card: Card, outcome: asyncio.Future[CardOutcome], destination: Target
     ) -> Reply | str | None:
         """Return the reply about a new card: where it is or why there is none; None if the user sees it. Raises
         StoreUnavailable."""
-        line = await self._await_outcome(mine, outcome, is_first=True)
+        line = await self._trouble(card, card.requester, outcome)
         if line is not None or destination.say is None:
             return line
-        there = await self._cards.get(mine.id)
+        there = await self._cards.get(card.id)
         return destination.say(await self._link(there) if there else None)
 
-    async def _already_there(self, card_id: CardId) -> str | None:
+    async def _already_there(self, card: Card) -> str | None:
         """Return the reply that links to a posted card; None if it is not posted yet."""
         while True:
-            there = await self._cards.get(card_id)
+            there = await self._cards.get(card.id)
             if there is None or there.message_ts is None:
                 return None
             # The completion reply of a lost job has been started: it mentions no further followers.
@@ -277,59 +277,46 @@ class FollowService:
             except MessageGone:
                 pass
             except SlackError as error:
-                log.warning("no permalink", card=card_id, code=error.code)
+                log.warning("no permalink", card=card.id, code=error.code)
                 return replies.already_followed(None, has_ended=is_over)
             # A user deleted the card. It is posted again, unless that has begun already.
-            await self._cards.forget_message(card_id, there.message_ts)
+            await self._cards.forget_message(card.id, there.message_ts)
 
-    async def _await_outcome(
-        self, mine: Card, outcome: asyncio.Future[CardOutcome], *, is_first: bool
+    async def _trouble(
+        self, card: Card, user: UserId, outcome: asyncio.Future[CardOutcome]
     ) -> Reply | str | None:
-        """Return the reply about `mine`, which may be a card that another user requested."""
+        """Wait for the outcome. Return the reply if the card is not in its channel; None if it is."""
+        came = await self._outcome(card, outcome)
+        if came is None:
+            return replies.card_is_late()
+        if came is CardPlacement.POSTED:
+            return None
+        if isinstance(came, CardFailure):
+            return Reply(Message(self._why(came, card)), partial(self._mark_reported, card, user))
+        try:
+            await self._messages.open_dm(card.channel, user)
+        except (NotAllowedHere, ScopeMissing):
+            # Only other followers can be reached.
+            return replies.not_allowed_anywhere(self._bot_user)
+        except SlackError as error:
+            log.warning("no direct message", user=user, code=error.code)
+        moved = replies.kept_private if came is CardPlacement.KEPT else replies.moved_to_dm
+        return moved(None, self._bot_user)
+
+    async def _outcome(self, card: Card, outcome: asyncio.Future[CardOutcome]) -> CardOutcome | None:
+        """Return the outcome; None if there is none yet, after ARRIVES_WITHIN_SECONDS."""
         try:
             async with asyncio.timeout(ARRIVES_WITHIN_SECONDS):
-                came = await asyncio.shield(outcome)
+                return await outcome
         except TimeoutError:
-            # The message of another process may be lost; the table is not.
-            there = await self._cards.get(mine.id)
-            if there is not None and there.message_ts is not None:
-                came = CardPlacement.POSTED
-            elif there is not None and there.failure is not None:
-                came = there.failure
-            elif there is None or self._outcomes.is_promised(mine.id):
-                came = await self._await_reason(outcome)
-            else:
-                return replies.card_is_late()
-        if isinstance(came, CardFailure):
-            return Reply(Message(self._why(came, mine)), partial(self._mark_reported, mine))
-        if came is CardPlacement.POSTED:
-            return None if is_first else await self._already_there(mine.id)
-        if not await self._has_direct_messages(mine):
-            return replies.not_allowed_anywhere(self._bot_user)
-        if came is CardPlacement.KEPT:
-            return replies.kept_private(None, self._bot_user)
-        return replies.moved_to_dm(None, self._bot_user)
+            # The message of another process may be lost. The database knows.
+            there = await self._cards.get(card.id)
+        if there is None:
+            return CardPlacement.MOVED
+        return there.failure if there.message_ts is None else CardPlacement.POSTED
 
-    async def _await_reason(self, outcome: asyncio.Future[CardOutcome]) -> CardOutcome:
-        """Wait for the reason why the card is gone. It follows the removal at once."""
-        try:
-            async with asyncio.timeout(LAST_WORD_WITHIN_SECONDS):
-                return await asyncio.shield(outcome)
-        except TimeoutError:
-            return CardFailure.UNCONFIRMED
-
-    async def _has_direct_messages(self, mine: Card) -> bool:
-        """Return whether the moved card can be in this user's direct messages; perhaps only others can be reached."""
-        try:
-            await self._messages.open_dm(mine.channel, mine.requester)
-        except (NotAllowedHere, ScopeMissing):
-            return False
-        except SlackError as error:
-            log.warning("no direct message", user=mine.requester, code=error.code)
-        return True
-
-    def _why(self, no_card: CardFailure, mine: Card) -> str:
-        match no_card:
+    def _why(self, failure: CardFailure, card: Card) -> str:
+        match failure:
             case CardFailure.NOWHERE:
                 return replies.not_allowed_anywhere(self._bot_user)
             case CardFailure.NO_SUCH_JOB:
@@ -337,14 +324,14 @@ class FollowService:
             case CardFailure.KEY_REFUSED:
                 return replies.key_refused()
             case CardFailure.UNCONFIRMED:
-                return replies.unconfirmed_card(mine.job if mine.asked_by_bot else None)
+                return replies.unconfirmed_card(card.job if card.asked_by_bot else None)
 
-    async def _mark_reported(self, mine: Card) -> None:
+    async def _mark_reported(self, card: Card, user: UserId) -> None:
         try:
-            await self._failed_cards.mark_reported(mine.id, mine.requester)
+            await self._failed_cards.mark_reported(card.id, user)
         except StoreUnavailable as error:
             # The user is then notified once more, in a direct message.
-            log.warning("telling not stored", card=mine.id, reason=str(error))
+            log.warning("report not stored", card=card.id, reason=str(error))
 
     async def _link(self, card: Card) -> str | None:
         if card.message_ts is None or card.is_message_gone:

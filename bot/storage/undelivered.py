@@ -1,7 +1,5 @@
 """Failed cards in SQL: rows of the table of cards, until all their followers were notified."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, update
@@ -31,22 +29,16 @@ class SqlFailedCardRepository:
             await self._delete_if_unfollowed(connection, card.id)
 
     @transactional
-    async def pending(self, before: datetime) -> Sequence[Card]:
+    async def take_unreported(self, before: datetime, at: datetime) -> Card | None:
         since = func.coalesce(cards.c.notice_tried_at, cards.c.closed_at)
         overdue = and_(cards.c.team == self._team, is_unreported(), since < before.timestamp())
         async with self.transactions.begin() as connection:
-            return await load_cards(connection, overdue)
-
-    @transactional
-    async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        this = and_(self._is(card.id), is_unreported())
-        async with self.transactions.begin() as connection:
-            found = await load_cards(connection, this, lock=True)
-            states = [(there.closed_at, there.completion_reply_started_at) for there in found]
-            if states != [(card.closed_at, card.completion_reply_started_at)]:
+            found = await load_cards(connection, overdue, lock=True)
+            if not found:
                 return None
-            await connection.execute(update(cards).where(this).values(notice_tried_at=at.timestamp()))
-            return replace(found[0], completion_reply_started_at=at)
+            taken = update(cards).where(self._is(found[0].id)).values(notice_tried_at=at.timestamp())
+            await connection.execute(taken)
+            return found[0]
 
     @transactional
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:

@@ -2,5 +2,5 @@
 
 from bot.tracking.durations import DurationModel
 from bot.tracking.events import EventRouter, JobEventBus
-from bot.tracking.recovery import look_again, sweep, sweep_asks, sweep_given_ups
+from bot.tracking.recovery import look_again, sweep, sweep_asks, sweep_failed_cards
 from bot.tracking.tracker import JobTracker

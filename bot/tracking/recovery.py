@@ -45,14 +45,14 @@ async def report_interrupted_questions(
             continue
         line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.interrupted())
         try:
-            told = await send_direct_message(
+            is_sent = await send_direct_message(
                 messages, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
             )
         except SlackError as error:
-            log.warning("orphan not told", user=orphan.user, code=error.code)
+            log.warning("interruption not reported", user=orphan.user, code=error.code)
             continue
-        if told:
-            log.info("orphan told", user=orphan.user)
+        if is_sent:
+            log.info("interruption reported", user=orphan.user)
         await questions.mark_reported(orphan.id)
 
 
@@ -128,7 +128,7 @@ async def sweep_asks(
     await repeat_until_cancelled(sweep_once, every_seconds=SWEEP_SECONDS, failure_event="asks not read")
 
 
-async def sweep_given_ups(
+async def sweep_failed_cards(
     failed_cards: FailedCardRepository,
     messages: SlackMessages,
     now: Callable[[], datetime],
@@ -139,5 +139,5 @@ async def sweep_given_ups(
     await repeat_until_cancelled(
         lambda: report_failed_cards(failed_cards, messages, now, alone_since=alone_since),
         every_seconds=SWEEP_SECONDS,
-        failure_event="given up follows not read",
+        failure_event="failed cards not read",
     )

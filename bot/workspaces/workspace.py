@@ -32,7 +32,7 @@ from bot.storage import (
     Transactions,
 )
 from bot.tasks import end
-from bot.tracking import look_again, sweep, sweep_asks, sweep_given_ups
+from bot.tracking import look_again, sweep, sweep_asks, sweep_failed_cards
 from bot.user_limit import UserLimit
 from bot.workspaces.processes import ProcessResources
 from bot.workspaces.uninstall import Uninstaller
@@ -187,7 +187,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             partial(
                 sweep_asks, questions, messages, now, retention_days=kept, alone_since=resources.alone_since
             ),
-            partial(sweep_given_ups, failed_cards, messages, now, alone_since=resources.alone_since),
+            partial(sweep_failed_cards, failed_cards, messages, now, alone_since=resources.alone_since),
             parts.durations.run,
             parts.home_tabs.run,
         )

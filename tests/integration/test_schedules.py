@@ -6,14 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.delivery.direct_messages import UNHEARD_AFTER, Reply, report_failed_cards
-from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS
-from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, MessageTs
+from bot.delivery.direct_messages import Reply
+from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.errors import (
     JobNotFound,
-    KeyRefused,
     MessageGone,
-    OmniError,
     OmniUnreachable,
     OutcomeUnknown,
     SlackBusy,
@@ -23,7 +20,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
-from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch, now, said
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch, said
 from tests.support.tracking import FOREIGN, MARIE, RULES, WATCH, Stage, a_desk, a_stage, direct, step
 
 pytestmark = pytest.mark.looptime
@@ -165,7 +162,7 @@ async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing
         stage.watches.error = StoreUnavailable("disk full")
         told = {await a_desk(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
     assert ["database" in said(line) for line in told] == [True]
-    assert stage.arrivals._expected == {}
+    assert stage.arrivals._waiting == {}
 
 
 async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> None:
@@ -328,23 +325,6 @@ async def test_when_omni_stays_away_for_too_long_an_ended_card_is_told_of_all_th
     assert stage.all_closed()
 
 
-async def test_nobody_stops_waiting_in_the_moment_in_which_the_answer_is_about_to_come() -> None:
-    stage, _ = a_stage()
-    stage.omni.answer = JobNotFound("404")
-    give_up = stage.given_ups.add
-
-    async def given_up_when_the_person_has_waited_for_too_long(
-        card: Card, why: CardFailure, at: datetime
-    ) -> None:
-        await asyncio.sleep(ARRIVES_WITHIN_SECONDS + 1.0 - asyncio.get_running_loop().time())
-        await give_up(card, why, at)
-
-    stage.given_ups.add = given_up_when_the_person_has_waited_for_too_long  # type: ignore[method-assign]
-    async with stage.bot() as runner:
-        assert said(await a_desk(stage, runner.start).follow(JOB, HERE, ADA)) == replies.no_such_job()
-    assert stage.board.posted == {}
-
-
 async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_long_ago() -> None:
     stage, board = a_stage(a_watch())
     board.shows_history = False
@@ -356,7 +336,7 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
         await asyncio.sleep(30)
         assert isinstance(word, Reply)
         await word.on_delivered()
-        await report_failed_cards(stage.given_ups, board, lambda: now() + UNHEARD_AFTER)
+        await stage.report_failures()
     assert said(word) == replies.unconfirmed_card()
     assert stage.shown(direct(GRACE)) == []
     (told,) = stage.shown(direct(ADA))
@@ -364,14 +344,16 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
     assert stage.watches.rows == {}
 
 
-@pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])
-async def test_where_several_follow_there_is_a_card_though_the_newest_of_them_could_be_told_privately(
-    error: OmniError,
-) -> None:
-    """The first one's command is of a process that was killed: nobody can answer it any more."""
+async def test_failure_is_reported_to_each_follower_once() -> None:
+    """The first one's command is of a process that was killed, the second one's gets the reply."""
     stage, _ = a_stage(a_watch())
-    stage.omni.answer, stage.omni.delay_seconds = error, 0.5
+    stage.omni.answer, stage.omni.delay_seconds = JobNotFound("404"), 0.5
     async with stage.bot() as runner:
-        await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
-        await asyncio.sleep(600)
-    assert len(stage.shown()) == 1
+        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        assert said(word) == replies.no_such_job()
+        assert isinstance(word, Reply)
+        await word.on_delivered()
+        await stage.report_failures()
+    assert stage.shown() == stage.shown(direct(GRACE)) == []
+    assert len(stage.shown(direct(ADA))) == 1
+    assert stage.watches.rows == {}

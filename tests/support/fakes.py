@@ -946,26 +946,17 @@ class FakeGivenUps:
         if not self.watches.rows[card.id].followers:
             self.watches._forget(card.id)
 
-    async def pending(self, before: datetime) -> Sequence[Card]:
-        await self.watches._record()
+    async def take_unreported(self, before: datetime, at: datetime) -> Card | None:
+        await self.watches._record("failed_cards.take_unreported")
         found = [row for row in self.watches.rows.values() if row.failure is not None]
         overdue = [
             row for row in found if (row.completion_reply_started_at or row.closed_at or before) < before
         ]
-        return sorted(overdue, key=lambda row: (row.requested_at, row.id))
-
-    async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        await self.watches._record("failed_cards.mark_reporting")
-        row = self.watches.rows.get(card.id)
-        if row is None or row.failure is None:
+        if not overdue:
             return None
-        if (row.closed_at, row.completion_reply_started_at) != (
-            card.closed_at,
-            card.completion_reply_started_at,
-        ):
-            return None
-        self.watches._set(card.id, completion_reply_started_at=at)
-        return self.watches.rows[card.id]
+        taken = min(overdue, key=lambda row: (row.requested_at, row.id))
+        self.watches._set(taken.id, completion_reply_started_at=at)
+        return taken
 
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
         await self.watches._record("failed_cards.mark_reported")

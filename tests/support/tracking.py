@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from bot.delivery.direct_messages import REPORT_FAILURE_AFTER, report_failed_cards
 from bot.delivery.outcomes import CardOutcome, CardOutcomes
 from bot.domain.access import AccessPolicy
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
@@ -116,6 +117,12 @@ class Stage:
             drawing.cancel()
             learning.cancel()
             await asyncio.gather(drawing, learning, return_exceptions=True)
+
+    async def report_failures(self) -> None:
+        """Report failed cards by direct message, once no command can be replying."""
+        await report_failed_cards(
+            self.given_ups, self.board, lambda: now() + REPORT_FAILURE_AFTER + timedelta(seconds=1)
+        )
 
     def expects(self, card_id: CardId) -> asyncio.Future[CardOutcome]:
         """Somebody waits to hear what becomes of a watch."""

@@ -27,13 +27,11 @@ class FailedCardRepository(Protocol):
         """Close a card that can't be posted, or delete it if it has no followers. Raises OwnershipLost."""
         ...
 
-    async def pending(self, before: datetime) -> Sequence[Card]:
-        """Return the cards that failed before then and that no process has begun to report since, oldest first."""
-        ...
+    async def take_unreported(self, before: datetime, at: datetime) -> Card | None:
+        """Return a card that failed before then, whose followers no process has begun to notify since; None: no more.
 
-    async def mark_reporting(self, card: Card, at: datetime) -> Card | None:
-        """Store that its followers are about to be notified. Returns the new card; None if another process was first,
-        or the job has been followed again."""
+        `at`: stored as when this process begins to notify them.
+        """
         ...
 
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:

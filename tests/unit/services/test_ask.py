@@ -506,7 +506,7 @@ async def test_unconfirmed_crash_report_arrives_once(arrives: bool) -> None:
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     with capture_logs() as logged:
         await stage.tell_orphans()
-    assert "orphan told" not in [entry["event"] for entry in logged]
+    assert "interruption reported" not in [entry["event"] for entry in logged]
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
         await stage.tell_orphans()

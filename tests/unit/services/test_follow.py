@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 
-from bot.delivery.direct_messages import UNHEARD_AFTER, Reply, report_failed_cards
-from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, WAITED_FOR_SECONDS, CardOutcomes
+from bot.delivery.direct_messages import Reply
+from bot.delivery.outcomes import ARRIVES_WITHIN_SECONDS, CardOutcomes
 from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import JobNotFound, NotAllowedHere, OutcomeUnknown, StoreUnavailable
+from bot.domain.errors import (
+    JobNotFound,
+    KeyRefused,
+    NotAllowedHere,
+    OmniError,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
-from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now, said
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, said
 from tests.support.tracking import MARIE, WATCH, Stage, a_desk, a_stage, direct
 
 pytestmark = pytest.mark.looptime
@@ -99,12 +106,13 @@ OLD = replace(
 """Asked for so long ago that nobody waits with the command any more."""
 
 
-async def test_a_card_left_unconfirmed_by_a_dead_process_is_told_in_direct_messages_and_given_up() -> None:
+async def test_unconfirmed_card_of_a_dead_process_is_reported() -> None:
     tried = replace(OLD, followers=(ADA, GRACE))
     stage, board = a_stage(tried)
     board.shows_history = False
     async with stage.bot():
         await asyncio.sleep(60)
+        await stage.report_failures()
     for person in (ADA, GRACE):
         (told,) = stage.shown(direct(person))
         assert "did not confirm the card" in told and JOB in told
@@ -113,9 +121,7 @@ async def test_a_card_left_unconfirmed_by_a_dead_process_is_told_in_direct_messa
     assert stage.omni.asked != []
 
 
-async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and_not_in_direct_messages() -> (
-    None
-):
+async def test_waiting_command_reports_an_unconfirmed_card() -> None:
     stage, board = a_stage()
     board.shows_history = False
     board.plan("post", OutcomeUnknown("TimeoutError"))
@@ -129,39 +135,15 @@ async def test_whoever_still_waits_for_an_unconfirmed_card_is_told_privately_and
     assert stage.watches.rows == {}
 
 
-async def test_of_an_unconfirmed_card_is_told_once_nobody_can_be_waiting_with_the_command_any_more() -> None:
-    stage, board = a_stage(replace(OLD, requested_at=START - timedelta(seconds=2)))
-    board.shows_history = False
+@pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])
+async def test_user_of_a_dead_process_learns_that_there_is_no_card(error: OmniError) -> None:
+    stage = Stage(error, replace(OLD, post_started_at=None))
     async with stage.bot():
-        await asyncio.sleep(WAITED_FOR_SECONDS - 3.0)
-        assert stage.shown(direct(ADA)) == []
-        await asyncio.sleep(3.0)
-        assert len(stage.shown(direct(ADA))) == 1
-    assert stage.watches.rows == {}
-
-
-@pytest.mark.parametrize("closed", [True, False], ids=["closed", "unanswered"])
-async def test_whoever_can_not_be_told_of_an_unconfirmed_card_holds_nothing_up(closed: bool) -> None:
-    stage, board = a_stage(replace(OLD, followers=(ADA, GRACE)))
-    board.shows_history = False
-    if closed:
-        board.closed.add(direct(ADA))
-    else:
-        board.plan("post", *[OutcomeUnknown("TimeoutError")] * 3)
-    async with stage.bot():
-        await asyncio.sleep(60)
-    assert len(stage.shown(direct(GRACE))) == 1
-    assert stage.shown(direct(ADA)) == []
-    assert stage.watches.rows == {}
-
-
-async def test_a_refused_direct_message_holds_nothing_up() -> None:
-    stage, board = a_stage(OLD)
-    board.shows_history = False
-    board.plan("direct", NotAllowedHere("user_disabled"))
-    async with stage.bot():
-        await asyncio.sleep(60)
-    assert board.posted == {}
+        await asyncio.sleep(5)
+        assert stage.board.posted == {}
+        await stage.report_failures()
+    (line,) = stage.shown(direct(ADA))
+    assert JOB in line
     assert stage.watches.rows == {}
 
 
@@ -181,16 +163,23 @@ async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_we
     assert stage.watches.rows == {}
 
 
-async def test_a_word_that_was_lost_between_processes_stands_in_the_table() -> None:
+async def test_lost_message_about_a_failure_is_made_up_for() -> None:
     stage = Stage(JobNotFound("404"))
-    here, there = stage.arrivals, CardOutcomes()
     async with stage.bot() as runner:
         desk = a_desk(stage, runner.start)
-        asking = asyncio.create_task(desk.follow(str(JOB), HERE, ADA))
-        await asyncio.sleep(0)
-        with here.subscribe(WATCH):  # somebody is awaited, who hears nothing
-            here.resolve = there.resolve  # type: ignore[method-assign]
-            assert said(await asking) == replies.no_such_job()
+        desk._outcomes = CardOutcomes()
+        assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.no_such_job()
+        assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
+
+
+async def test_lost_message_about_a_moved_card_is_made_up_for() -> None:
+    stage, board = a_stage()
+    board.closed.add(HERE)
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        desk._outcomes = CardOutcomes()
+        assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.moved_to_dm(None, UserId("U0BOT"))
+    assert len(stage.shown(direct(ADA))) == 1
 
 
 async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_more() -> None:
@@ -202,7 +191,7 @@ async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_mo
     stage.watches.error = StoreUnavailable("away")
     await word.on_delivered()
     stage.watches.error = None
-    await report_failed_cards(stage.given_ups, stage.board, lambda: now() + UNHEARD_AFTER)
+    await stage.report_failures()
     (told,) = stage.shown(direct(ADA))
     assert JOB in told and "Omni has no such job" in told
     assert stage.watches.rows == {}

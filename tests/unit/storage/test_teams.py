@@ -142,8 +142,7 @@ CARDS: dict[str, tuple[Call, object]] = {
 }
 FAILED_CARDS: dict[str, tuple[Call, object]] = {
     "add": (lambda n: n.failed_cards.add(n.running, CardFailure.NOWHERE, MUCH_LATER), LOST),
-    "pending": (lambda n: n.failed_cards.pending(MUCH_LATER), []),
-    "mark_reporting": (lambda n: n.failed_cards.mark_reporting(n.failed, MUCH_LATER), None),
+    "take_unreported": (lambda n: n.failed_cards.take_unreported(MUCH_LATER, MUCH_LATER), None),
     "mark_reported": (lambda n: n.failed_cards.mark_reported(n.failed.id, ADA), None),
 }
 QUESTIONS: dict[str, tuple[Call, object]] = {
