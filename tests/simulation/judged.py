@@ -65,8 +65,17 @@ class Seen(Posts):
 
     def was_told_of_no_card(self, asked: Asked) -> bool:
         """Whether the bot tried to notify the user by direct message that there is no card."""
-        direct = self.slack.workspace.direct(asked.person).id
         texts = {replies.card_failed(why, JobId(self.job_of(asked).id)) for why in CardFailure}
+        return self._was_sent_directly(asked, texts)
+
+    def _was_told_of_interruption(self, asked: Asked) -> bool:
+        """Whether the bot sent a direct message that the command was cut off before its job was looked up."""
+        job = self.job_of(asked)
+        texts = {replies.interrupted(reference) for reference in (job.id, f"chat/{job.conversation}")}
+        return self._was_sent_directly(asked, texts)
+
+    def _was_sent_directly(self, asked: Asked, texts: set[str]) -> bool:
+        direct = self.slack.workspace.direct(asked.person).id
         return any(
             exchange.name == "chat.postMessage"
             and exchange.args["channel"] == direct
@@ -185,7 +194,7 @@ class Seen(Posts):
         told = self.told(asked)
         if told is not None:
             return not is_refusal(told)
-        if self.was_told_of_no_card(asked):
+        if self.was_told_of_no_card(asked) or self._was_told_of_interruption(asked):
             return False
         if not self.died_over(asked):
             return True
@@ -205,14 +214,7 @@ class Seen(Posts):
         if told is not None and is_refusal(told):
             return True
         # It is tried once; a user with closed direct messages can't be notified.
-        direct = self.slack.workspace.direct(asked.person).id
-        is_tried = any(
-            exchange.name == "chat.postMessage"
-            and exchange.args["channel"] == direct
-            and exchange.args["text"] == ask_replies.interrupted()
-            and exchange.at > asked.action.at
-            for exchange in self.world.wire.log
-        )
+        is_tried = self._was_sent_directly(asked, {ask_replies.interrupted()})
         return is_tried or (asked.person in self.slack.closed_to_bot and self.died_over(asked))
 
     def left(self, asked: Asked) -> bool:

@@ -95,14 +95,15 @@ class Machine:
     """The tasks of processes that were killed; they are kept, so that nothing of them runs in a clean-up."""
     ended: Callable[[Running], None] = lambda _: None
     """Called when a process has ended in any way."""
-    started: int = 0
+    started_at: list[float] = field(default_factory=list)
+    """When each process was started."""
     clocks: dict[Process | None, SteadyClock] = field(default_factory=dict)
     """Of each process: it ignores how the machine's clock is set."""
 
     def start(self) -> Running:
         """Start a process."""
-        self.started += 1
-        process = Process(f"bot{self.started}", self._died)
+        self.started_at.append(self.loop.time())
+        process = Process(f"bot{len(self.started_at)}", self._died)
         running = Running(process, asyncio.Event())
         self.running.append(running)
         self.trace.note(process.name, "STARTS")

@@ -128,7 +128,8 @@ class People:
         if action.kind == "forge":
             payload["actions"][0]["value"] = "no such watch"
         asked = Asked(action, action.person, place.id, secret, card=message.ts)
-        asked.card_job = self.jobs()[action.job].id
+        plan = self.jobs()[action.job]
+        asked.card_job = (plan.again or plan).id
         self._send(asked, action_id, payload)
 
     def _card(self, action: Action, place: Channel) -> StoredMessage | None:

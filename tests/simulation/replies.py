@@ -37,7 +37,7 @@ def _too_many_replies(seen: Seen, card: Posted) -> Iterator[str]:
     asked = [
         asked
         for asked in seen.world.people.asked
-        if asked.action.kind in FOLLOWING and card.channel in seen.places_of(asked)
+        if asked.action.kind in (*FOLLOWING, "resume") and card.channel in seen.places_of(asked)
     ]
     deliveries = sum(len(one.action.deliveries) for one in asked) or len(replies)
     if len(replies) - lost > 1 + died_over or lost > deliveries + died_over:
