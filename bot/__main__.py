@@ -119,7 +119,7 @@ def _read_key() -> str:
 async def _run(settings: Settings) -> int:
     with _without_garbage_collection():
         from bot.app import run
-        from bot.domain import PortTaken
+        from bot.domain import PortTaken, WorkspaceNotOpened
 
     try:
         await run(settings)
@@ -135,6 +135,9 @@ async def _run(settings: Settings) -> int:
     except StoreUnavailable as error:
         print(f"DATABASE_URL can't be opened: {error}", file=sys.stderr)
         return NO_DATABASE
+    except WorkspaceNotOpened:
+        print("The workspace can't be opened; the log says why.", file=sys.stderr)
+        return BROKEN
     except PortTaken as error:
         print(f"PORT can't be listened on: {error}", file=sys.stderr)
         return BAD_SETTINGS

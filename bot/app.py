@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from bot.domain import WorkspaceNotOpened
 from bot.domain.ports import Metrics
 from bot.ratelimit import OmniRateLimiters
 from bot.server import Routes, http
@@ -46,6 +47,7 @@ async def run(settings: Settings) -> None:
         TokenRefused: Slack refuses one of the tokens.
         PortTaken: `settings.port` can't be listened on.
         SettingsError: another process on the database has other settings.
+        WorkspaceNotOpened: the only workspace could not be opened.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,6 +82,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if not await _done_before(stop, starting):
             return
         starting.result()
+        if installing is None and workspaces.problem():
+            raise WorkspaceNotOpened
         if routes.oauth is not None and installing is not None:
             routes.oauth.open(installing.open(workspaces))
             closing.callback(routes.oauth.close)

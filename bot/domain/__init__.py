@@ -53,6 +53,7 @@ from bot.domain.errors import (
     TokenRefused,
     TooManyFollows,
     ViewGone,
+    WorkspaceNotOpened,
     WriteConflict,
 )
 from bot.domain.jobs import (

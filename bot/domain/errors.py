@@ -62,6 +62,10 @@ class OmniUnreachable(OmniError):
     """No usable response: no connection, a timeout, 5xx, or an undocumented body."""
 
 
+class WorkspaceNotOpened(Exception):
+    """The only workspace could not be opened because of an unexpected error, which was logged."""
+
+
 class SlackError(Exception):
     """Slack did not do what was asked. `code` is Slack's error code, for the log."""
 

@@ -30,6 +30,8 @@ class HealthInputs:
 
     connection: Callable[[], str | None]
     """Why Slack can't reach the bot, or None."""
+    workspaces: Callable[[], str | None]
+    """Why no workspace works, or None."""
     refused: Callable[[], str | None]
     """Slack's error code for a refused bot token; None while it is accepted."""
     is_tracking: Callable[[], Awaitable[bool]]
@@ -71,6 +73,7 @@ class Health:
                 self._checked_at = loop_time()
         return {
             "slack": self.inputs.connection(),
+            "workspace": self.inputs.workspaces(),
             "token": None if self.inputs.refused() is None else "Slack refuses the bot's token",
             **self._stored,
         }
@@ -84,8 +87,8 @@ class Health:
 
         - `/healthz`: 200 if the event loop runs and the database was written within the last minute, else 503. If
           there is no 200, restart the process.
-        - `/readyz`: 200 if Slack is connected, the database is writable and a process tracks jobs, else 503 with the
-          reason.
+        - `/readyz`: 200 if Slack is connected, a workspace is open, the database is writable and a process tracks
+          jobs, else 503 with the reason.
         """
 
         async def healthz(_: web.Request) -> web.Response:

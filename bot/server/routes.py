@@ -51,6 +51,7 @@ class Routes:
         )
         self.health.inputs = HealthInputs(
             connection=event_source.problem,
+            workspaces=workspaces.problem,
             refused=workspaces.refused,
             is_tracking=processes.runners.is_any_process_alive,
             transactions=resources.transactions,

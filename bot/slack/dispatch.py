@@ -39,6 +39,9 @@ Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
 StoreUnavailable."""
 
 
+NOT_WORKING = "I can't work in this workspace right now. Ask the operator of this bot to check its log."
+
+
 class Dispatcher:
     """Finds the workspace of a payload, and drops repeated events."""
 
@@ -49,8 +52,8 @@ class Dispatcher:
     async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
         """Return the response to Slack.
 
-        It is an empty 200 for an unknown workspace, a malformed payload, a repeated event and one without a listener,
-        since Slack would send a refused event again; 503 if the database does not answer.
+        It is an empty 200 for an unknown workspace (with a line for commands), a malformed payload, a repeated event
+        and one without a listener, since Slack would send a refused event again; 503 if the database does not answer.
         """
         if _is_malformed(request.body):
             log.warning("malformed payload dropped")
@@ -67,7 +70,7 @@ class Dispatcher:
             return BoltResponse(status=503)
         if app is None:
             log.warning("payload of an unknown workspace dropped", team=team)
-            return BoltResponse(status=200)
+            return BoltResponse(status=200, body=NOT_WORKING if "command" in request.body else "")
         if event is None:
             return await app.async_dispatch(request)
         return await self._take(app, event, request)

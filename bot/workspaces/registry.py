@@ -44,6 +44,7 @@ class Workspaces:
         self._source = source
         self._build = build
         self._running: dict[TeamId, _Running] = {}
+        self._known: frozenset[TeamId] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
         self._refreshed_at = -inf
@@ -53,6 +54,10 @@ class Workspaces:
     def running(self) -> Sequence[Workspace]:
         """The running workspaces."""
         return [running.workspace for running in self._running.values()]
+
+    def problem(self) -> str | None:
+        """Return in a few words that no workspace is open although the source lists some, or None."""
+        return "no workspace is open" if self._known and not self._running else None
 
     async def of(self, team: TeamId) -> Workspace | None:
         """Return the team's workspace, started if needed; None if the source lists none. Raises StoreUnavailable."""
@@ -127,6 +132,7 @@ class Workspaces:
     async def _refresh(self) -> None:
         known = {credentials.team: credentials for credentials in await self._source.list()}
         self._refreshed_at = loop_time()
+        self._known = frozenset(known)
         # Start new workspaces first: requests may wait for them, and stopping others takes time.
         for team, credentials in known.items():
             if team not in self._running:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ from bot.demo.slack.simulator import SimulatedSlack
 from bot.domain.errors import SettingsError
 from bot.settings import HINTS, Settings
 from bot.storage.database import Database
+from bot.workspaces import workspace
 from bot.workspaces.agreement import ANOTHER_OMNI
 from tests.support.paths import ROOT
 
@@ -234,6 +235,36 @@ async def test_unreachable_postgresql_exits_with_4(
     (line,) = ended.err.splitlines()
     assert line.startswith("DATABASE_URL can't be opened: ") and "127.0.0.1" in line
     assert "s3cret" not in ended.out + ended.err
+
+
+# Code 1 is for the unexpected
+
+
+async def test_unopened_workspace_exits_with_1(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(workspace, "omni_client", fail)
+    settings = Settings.model_validate(
+        {
+            "slack_bot_token": world.slack.bot_token,
+            "slack_app_token": world.slack.app_token,
+            "slack_api_url": world.slack.api_url,
+            "omni_base_url": world.omni.base_url,
+            "omni_api_token": world.omni.api_key,
+            "database_url": world.database_url,
+        }
+    )
+    try:
+        assert await main_module._run(settings) == 1
+    finally:
+        gc.unfreeze()
+    said = capsys.readouterr()
+    assert said.err == "The workspace can't be opened; the log says why.\n"
+    assert "workspace failed" in said.out
+    assert world.slack.socket_mode.connections == 0
 
 
 # Code 0 is for a stop as asked

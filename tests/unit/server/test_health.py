@@ -28,6 +28,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.connected = True
+        self.workspace: str | None = None
         self.refused: str | None = None
         self.followed: bool | Exception = True
         self.error: Exception | None = None
@@ -58,6 +59,7 @@ def health(stub: Stub) -> Health:
     health = Health()
     health.inputs = HealthInputs(
         connection=stub.connection,
+        workspaces=lambda: stub.workspace,
         refused=lambda: stub.refused,
         is_tracking=stub.is_any_process_alive,
         transactions=cast(Transactions, stub),
@@ -78,6 +80,7 @@ async def test_healthy_bot_has_no_problem(health: Health) -> None:
     "trouble, part, told",
     [
         ({"connected": False}, "slack", "not connected to Slack: link_disabled"),
+        ({"workspace": "no workspace is open"}, "workspace", "no workspace is open"),
         ({"refused": "token_revoked"}, "token", "Slack refuses the bot's token"),
         ({"error": StoreUnavailable("no answer within 5 s")}, "database", "database can't be written"),
         ({"followed": False}, "follows", "no process follows jobs"),

@@ -88,6 +88,10 @@ async def test_a_payload_of_no_workspace_that_is_served_is_acknowledged_and_drop
     assert (stage.given("T1"), stage.given("T2")) == (0, 0)
 
 
+async def test_command_without_workspace_is_answered(stage: Stage) -> None:
+    assert await stage.deliver(team_id="T3", command="/omni-job") == (200, module.NOT_WORKING)
+
+
 async def test_an_event_that_is_sent_again_is_acknowledged_and_taken_once(stage: Stage) -> None:
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")

@@ -217,6 +217,16 @@ async def test_unbuildable_workspace_does_not_block_others(
     assert "workspace failed" in said and "xoxb" not in said
 
 
+async def test_problem_means_no_workspace_is_open(world: World, workspaces: Workspaces) -> None:
+    unbuildable = replace(credentials(ACME), bot_token="xoxb-\N{SNOWMAN}")
+    seen = []
+    for known in ([], [unbuildable], [unbuildable, credentials(OTHER)], [credentials(ACME)]):
+        world.known = known
+        await workspaces.refresh()
+        seen.append(workspaces.problem())
+    assert seen == [None, "no workspace is open", None, None]
+
+
 async def test_stop_closes_all_at_once(world: World) -> None:
     workspaces = Workspaces(world, world.build)
     world.known += [credentials(TeamId(f"T{number}")) for number in range(20)]
