@@ -1,4 +1,4 @@
-"""Rate limiter with priorities.
+"""Rate limiter with a queue: interactive requests, then jobs known to have moved, then the job polled longest ago.
 
 The algorithm is the generic cell rate algorithm (ITU-T I.371, GCRA): one number, the theoretical arrival time, decides
 whether a request may be sent now. A `RateLimitStore` outside this process keeps it across restarts; this module keeps
@@ -6,9 +6,6 @@ the queue.
 """
 
 import asyncio
-import heapq
-import itertools
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from math import inf
 from typing import Protocol, Self
 
 from bot.domain import Credentials, TeamId
-from bot.domain.ports import Priority
+from bot.domain.ports import QueuePosition
 from bot.tasks import loop_time
 
 WINDOW_SECONDS = 60.0
@@ -33,8 +30,8 @@ LONGEST_SLEEP_SECONDS = 1.0
 SHORTEST_SLEEP_SECONDS = 0.001
 """The shortest wait, since rounding may leave one near zero."""
 
-CLOSE_ENOUGH = 0.95
-"""A priority this close to the highest counts as the highest, so that of 10,000 waiting requests few are evaluated."""
+MOVED_IN_A_ROW = 2
+"""How many requests about moved jobs go before the others in a row, so that the others keep a third of the budget."""
 
 SHARING_SLACK = 0.1
 """How much more than its share a process may use."""
@@ -115,69 +112,80 @@ class LocalRateLimitStore:
 class _Request:
     """A waiting request."""
 
-    urgent: bool
-    worth: Priority
+    position: QueuePosition
     granted: asyncio.Future[None]
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it was neither let through nor cancelled."""
+        return not self.granted.done()
 
-_Entry = tuple[float, int, _Request]
-"""A request, preceded by the time at which its priority was 0 if it has grown by one a second, and by its number."""
+    def let_through(self) -> None:
+        self.position.passed_at = loop_time()
+        self.granted.set_result(None)
+
+
+_Queue = dict[_Request, None]
+"""Requests in the order in which they came; some may be cancelled."""
 
 
 class RateLimiter:
     """Rate limiter of one budget, shared by all processes.
 
-    Interactive requests go first, in their order; then the background request with about the highest priority. A
-    priority grows by at most one a second, so an earlier value bounds the current one and few have to be evaluated.
+    Interactive requests go first, in their order. Of background requests, those about moved jobs go first, but no more
+    than MOVED_IN_A_ROW in a row; among them and among the others, the job polled longest ago.
 
     Nothing is reserved ahead, so an interactive request never waits for more than one background request.
 
-    With `unhurried_every`, neither class starves: the last of so many requests is left to a background request. If
+    With `background_every`, neither class starves: the last of so many requests is left to a background request. If
     none waits here and other processes use the budget too, an interactive request takes that place a moment later, so
     that their background requests come first.
     """
 
     def __init__(
-        self, store: RateLimitStore, budget: str, rate: Rate, *, unhurried_every: int | None = None
+        self, store: RateLimitStore, budget: str, rate: Rate, *, background_every: int | None = None
     ) -> None:
-        """`unhurried_every`: None if interactive requests always go first."""
+        """`background_every`: None if interactive requests always go first."""
         self.budget = budget
         self.rate = rate
-        self._unhurried_every = unhurried_every or inf
-        self._urgent_in_a_row = 0
-        self._last_urgent = -inf
+        self._background_every = background_every or inf
+        self._interactive_in_a_row = 0
+        self._moved_in_a_row = 0
+        self._last_interactive = -inf
         self._store = store
-        self._interactive: deque[_Request] = deque()
-        self._background: list[_Entry] = []
-        """A heap."""
-        self._numbers = itertools.count()
+        self._interactive: _Queue = {}
+        self._background: _Queue = {}
         self._opener: asyncio.Task[None] | None = None
         self._interactive_arrived = asyncio.Event()
         self._share = 1.0
-        self._last_unhurried = -inf
-        self._unhurried_since = -inf
+        self._last_background = -inf
+        self._background_since = -inf
         """Since when background requests have waited without one being sent."""
         self._not_before = -inf
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        requests = itertools.chain(self._interactive, (request for _, _, request in self._background))
-        return sum(1 for request in requests if not request.granted.done())
+        return sum(request.is_waiting for queue in (self._interactive, self._background) for request in queue)
 
-    async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
-        """Wait until one request may be sent. Raises the errors of the store."""
-        request = _Request(urgent, worth or _nothing, asyncio.get_running_loop().create_future())
+    async def acquire(self, *, urgent: bool = False, position: QueuePosition | None = None) -> None:
+        """Wait until one request may be sent. Raises the errors of the store.
+
+        `urgent`: an interactive request. `position`: where a background request waits; at the end by default.
+        """
+        request = _Request(position or QueuePosition(loop_time()), asyncio.get_running_loop().create_future())
+        queue = self._interactive if urgent else self._background
         if urgent:
-            self._interactive.append(request)
             self._interactive_arrived.set()
-        else:
-            if not self._background:
-                self._unhurried_since = loop_time()
-            heapq.heappush(self._background, self._entry(next(self._numbers), request, loop_time()))
+        elif not queue:
+            self._background_since = loop_time()
+        queue[request] = None
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
-        await request.granted
+        try:
+            await request.granted
+        finally:
+            queue.pop(request, None)
 
     def set_share(self, part: float) -> None:
         """Set this process's part of the budget for background requests, between 0 and 1."""
@@ -192,7 +200,7 @@ class RateLimiter:
         if self._opener is not None:
             self._opener.cancel()
             await asyncio.gather(self._opener, return_exceptions=True)
-        for request in self._take_all():
+        for request in (*self._interactive, *self._background):
             request.granted.cancel()
 
     async def _run(self) -> None:
@@ -236,14 +244,14 @@ class RateLimiter:
     @property
     def _is_left(self) -> bool:
         """Whether the next place is left to a background request."""
-        return self._urgent_in_a_row + 1 >= self._unhurried_every
+        return self._interactive_in_a_row + 1 >= self._background_every
 
     def _interactive_takes_last_at(self) -> float:
         """From when an interactive request may take the last place of a burst: at once, unless the place is left to
         background requests, which may wait in another process."""
         if not self._is_left or self._share >= 1.0:
             return -inf
-        return self._last_urgent + LEFT_FOR * self.rate.interval_seconds
+        return self._last_interactive + LEFT_FOR * self.rate.interval_seconds
 
     def _background_takes_last_at(self) -> float:
         """From when a background request may take the last place: at once if it is left to one, later if this process
@@ -251,11 +259,11 @@ class RateLimiter:
         if self._is_left:
             return -inf
         starved_seconds = STARVED_AFTER * self._share_interval_seconds()
-        if self._unhurried_every < inf:
+        if self._background_every < inf:
             # Half an interval before the place itself, so that no rounding makes it the next one.
-            left_seconds = (self._unhurried_every - 0.5) * self.rate.interval_seconds
-            return self._unhurried_since + max(starved_seconds, left_seconds)
-        return self._unhurried_since + starved_seconds if self._share < 1.0 else inf
+            left_seconds = (self._background_every - 0.5) * self.rate.interval_seconds
+            return self._background_since + max(starved_seconds, left_seconds)
+        return self._background_since + starved_seconds if self._share < 1.0 else inf
 
     async def _store_late_request(self, late_seconds: float) -> None:
         """Store a pause before a late request, in case this process dies: only it knows when the request was sent.
@@ -266,7 +274,7 @@ class RateLimiter:
         """How long the next background request has to wait so that other processes have their share."""
         if self._share >= 1.0:
             return 0.0
-        return self._last_unhurried + self._share_interval_seconds() - loop_time()
+        return self._last_background + self._share_interval_seconds() - loop_time()
 
     def _share_interval_seconds(self) -> float:
         """The interval of background requests that use this process's share."""
@@ -274,39 +282,27 @@ class RateLimiter:
 
     def _send_next(self) -> None:
         if self._is_next_interactive():
-            self._interactive.popleft().granted.set_result(None)
+            request = next(request for request in self._interactive if request.is_waiting)
+            del self._interactive[request]
             # If another process may have used the place that was left, this request is the first after it.
             after_left = 0 if self._share >= 1.0 else 1
-            self._urgent_in_a_row = after_left if self._is_left else self._urgent_in_a_row + 1
-            self._last_urgent = loop_time()
-            return
-        self._take_highest_priority().granted.set_result(None)
-        self._urgent_in_a_row = 0
-        self._last_unhurried = self._unhurried_since = loop_time()
+            self._interactive_in_a_row = after_left if self._is_left else self._interactive_in_a_row + 1
+            self._last_interactive = loop_time()
+        else:
+            request = self._first_background()
+            del self._background[request]
+            self._interactive_in_a_row = 0
+            self._last_background = self._background_since = loop_time()
+        request.let_through()
 
-    def _take_highest_priority(self) -> _Request:
-        """Remove a background request with about the highest priority; one waits."""
-        # Read once: with a running clock, each of several equals would sort after the others.
-        now = loop_time()
-        best: _Entry | None = None
-        others: list[_Entry] = []
-        while self._background and (best is None or not _is_close_enough(best, self._background[0], now)):
-            _, number, request = heapq.heappop(self._background)
-            if request.granted.done():
-                continue
-            entry = self._entry(number, request, now)
-            if best is not None:
-                others.append(max(best, entry))
-            best = entry if best is None else min(best, entry)
-        for entry in others:
-            heapq.heappush(self._background, entry)
-        if best is None:
-            raise LookupError("no request waits")
-        return best[2]
-
-    @staticmethod
-    def _entry(number: int, request: _Request, now: float) -> _Entry:
-        return now - request.worth(), number, request
+    def _first_background(self) -> _Request:
+        """The background request to send; one waits."""
+        waiting = [request for request in self._background if request.is_waiting]
+        moved: list[_Request] = []
+        if self._moved_in_a_row < MOVED_IN_A_ROW:
+            moved = [request for request in waiting if request.position.has_moved]
+        self._moved_in_a_row = self._moved_in_a_row + 1 if moved else 0
+        return min(moved or waiting, key=lambda request: request.position.since)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until the next place, or until an interactive request arrives."""
@@ -316,31 +312,15 @@ class RateLimiter:
 
     def _has_waiting(self) -> bool:
         """Drop cancelled requests. Returns whether any are left."""
-        while self._interactive and self._interactive[0].granted.done():
-            self._interactive.popleft()
-        while self._background and self._background[0][2].granted.done():
-            heapq.heappop(self._background)
+        for queue in (self._interactive, self._background):
+            for request in [request for request in queue if not request.is_waiting]:
+                del queue[request]
         return bool(self._interactive or self._background)
 
     def _fail_all(self, error: Exception) -> None:
-        for request in self._take_all():
-            if not request.granted.done():
+        for request in (*self._interactive, *self._background):
+            if request.is_waiting:
                 request.granted.set_exception(error)
-
-    def _take_all(self) -> list[_Request]:
-        waiting = [*self._interactive, *(request for _, _, request in sorted(self._background))]
-        self._interactive.clear()
-        self._background.clear()
-        return waiting
-
-
-def _is_close_enough(entry: _Entry, best: _Entry, now: float) -> bool:
-    """Whether the priority of `entry`, evaluated now, is about the most that `best`, evaluated earlier, can have."""
-    return entry < best or now - entry[0] >= CLOSE_ENOUGH * (now - best[0]) > 0.0
-
-
-def _nothing() -> float:
-    return 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -387,7 +367,7 @@ POLLS_EVERY = 3
 def omni_limiter(store: RateLimitStore, credentials: Credentials) -> RateLimiter:
     """Return the rate limiter of one Omni key."""
     rate = omni_rate(credentials.requests_per_minute)
-    return RateLimiter(store, credentials.omni_budget, rate, unhurried_every=POLLS_EVERY)
+    return RateLimiter(store, credentials.omni_budget, rate, background_every=POLLS_EVERY)
 
 
 def omni_rate(requests_per_minute: int) -> Rate:

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from bot.domain import JobId, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
-from bot.domain.ports import OmniJobs
+from bot.domain.ports import OmniJobs, QueuePosition
 from bot.tasks import loop_time
 
 log = structlog.get_logger()
@@ -16,6 +16,10 @@ WAITED_FOR_SECONDS = 300.0
 
 AGAIN_AFTER_SECONDS = (5.0, 20.0)
 """The pauses between tries; after the last try there is no chart."""
+
+YIELDS_SECONDS = 30.0
+"""The chart waits in the queue like a job that will be polled so much later: where the polls use up the budget, it goes
+after each of them, and is still fetched."""
 
 
 class ChartFetcher:
@@ -46,29 +50,11 @@ class ChartFetcher:
             return None
 
     async def _ask_again_and_again(self) -> bytes | None:
-        began = loop_time()
-
-        def worth() -> float:
-            return chart_priority(loop_time() - began)
-
+        yields_until = loop_time() + YIELDS_SECONDS
         for pause in AGAIN_AFTER_SECONDS:
             try:
-                return await self._omni.chart(self._job, worth=worth)
+                return await self._omni.chart(self._job, position=QueuePosition(yields_until))
             except (OmniBusy, OmniUnreachable, StoreUnavailable) as error:
                 log.debug("chart not got", job=self._job, error=type(error).__name__)
             await asyncio.sleep(pause)
-        return await self._omni.chart(self._job, worth=worth)
-
-
-CHART_YIELDS_SECONDS = 30.0
-"""For this long every poll goes before a chart: no poll has a negative priority."""
-
-CHART_WORTH_PER_SECOND = 0.1
-"""After that it has the priority of a poll of a job that was polled as long ago and has ended with a probability of
-10 %. So it is fetched even if polls use up the rate limit, and delays them little: a job has one chart and about ten
-polls."""
-
-
-def chart_priority(waited_seconds: float) -> float:
-    """The priority of fetching a chart after such a wait, comparable to that of polls."""
-    return (waited_seconds - CHART_YIELDS_SECONDS) * CHART_WORTH_PER_SECOND
+        return await self._omni.chart(self._job, position=QueuePosition(yields_until))

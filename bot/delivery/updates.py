@@ -35,7 +35,8 @@ from bot.tasks import backoff_seconds, loop_time, retry_until_stored
 log = structlog.get_logger()
 
 BETWEEN_EDITS_SECONDS = 3.0
-"""Slack advises at most one edit of a message in 3 s. Source: docs.slack.dev/ai/developing-agents."""
+"""The shortest pause between progress updates of a card: Slack advises at most one edit of a message in 3 s. Source:
+docs.slack.dev/ai/developing-agents."""
 
 
 @dataclass(slots=True)
@@ -55,12 +56,20 @@ class _PendingUpdate:
     ends: bool = False
     """Whether that final update says how the job ended."""
     not_before: float = 0.0
+    """When it may be tried again after a failure."""
+    progress_not_before: float = 0.0
+    """When a progress update may follow the last edit. A final update doesn't wait for that."""
     failures: int = 0
     in_flight: bool = False
     is_unanswered: bool = False
     """Whether an edit may have been accepted, or may still be on its way."""
     are_ends_unanswered: bool = False
     """Whether each edit without an answer says how the job ended."""
+
+    @property
+    def due_at(self) -> float:
+        """From when the pending update may be sent."""
+        return self.not_before if self.final else max(self.not_before, self.progress_not_before)
 
     def set_pending(self, messages: tuple[Message, ...]) -> bool:
         """Replace the pending content. Returns whether that drops an update which was never sent."""
@@ -147,6 +156,7 @@ class MessageUpdater:
             self._forget(update)
             return True
         update.final, update.ends = asyncio.get_running_loop().create_future(), ended
+        self._changed.set()
         try:
             return await update.final
         except asyncio.CancelledError:
@@ -180,7 +190,7 @@ class MessageUpdater:
     async def _wait_until_due(self) -> None:
         while self._next_due() is None:
             self._changed.clear()
-            times = [u.not_before for u in self._updates.values() if u.wanted and not u.in_flight]
+            times = [u.due_at for u in self._updates.values() if u.wanted and not u.in_flight]
             wait_seconds = min(times) - loop_time() if times else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
@@ -189,8 +199,8 @@ class MessageUpdater:
     def _next_due(self) -> _PendingUpdate | None:
         """The card to edit now: final updates first, then the card that has waited longest."""
         now = loop_time()
-        due = (u for u in self._updates.values() if u.wanted and not u.in_flight and u.not_before <= now)
-        return min(due, key=lambda update: (update.final is None, update.not_before), default=None)
+        due = (u for u in self._updates.values() if u.wanted and not u.in_flight and u.due_at <= now)
+        return min(due, key=lambda update: (update.final is None, update.due_at), default=None)
 
     async def _edit(self, update: _PendingUpdate, variants: Variants) -> None:
         message, ends, update.sent = variants.current, update.ends, variants
@@ -238,7 +248,7 @@ class MessageUpdater:
             self._changed.set()
 
     async def _on_accepted(self, update: _PendingUpdate, message: Message) -> None:
-        update.not_before = loop_time() + BETWEEN_EDITS_SECONDS
+        update.progress_not_before = loop_time() + BETWEEN_EDITS_SECONDS
         update.failures = 0
         update.shown = message.fingerprint
         self._metrics.edit_sent()

@@ -31,7 +31,7 @@ from bot.domain import (
     SubmitOutcomeUnknown,
     Submitted,
 )
-from bot.domain.ports import NO_METRICS, Metrics, Priority
+from bot.domain.ports import NO_METRICS, Metrics, QueuePosition
 from bot.network import httpx_transport
 from bot.omni.ask_schemas import (
     read_cancelled,
@@ -108,9 +108,11 @@ class OmniClient:
         self._charts: RecentKeys[JobId, bool] = RecentKeys(REMEMBERED_CHARTS)
         self._users_path = _USERS
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
         """See `OmniJobs.status`."""
-        response = await self._http.ask(OmniRequest(f"/api/v1/ai/jobs/{job}"), urgent=urgent, worth=worth)
+        response = await self._http.ask(
+            OmniRequest(f"/api/v1/ai/jobs/{job}"), urgent=urgent, position=position
+        )
         return await _parse(partial(read_status, job), raise_for_status(response))
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
@@ -119,26 +121,29 @@ class OmniClient:
         response = await self._http.ask(request, urgent=True)
         return await _parse(partial(read_newest_job, conversation), raise_for_status(response))
 
-    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+    async def result(
+        self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None
+    ) -> JobResult:
         """See `OmniJobs.result`. The content type is ignored: live tenants send octet-stream."""
         request = OmniRequest(
             f"/api/v1/ai/jobs/{job}/result",
             largest_bytes=LARGEST_RESULT_BYTES,
             timeout_seconds=LONGER_TIMEOUT_SECONDS,
         )
-        return await _parse(read_result, raise_for_status(await self._http.ask(request, urgent=urgent)))
+        response = await self._http.ask(request, urgent=urgent, position=position)
+        return await _parse(read_result, raise_for_status(response))
 
     def has_chart(self, job: JobId) -> bool | None:
         """See `OmniJobs.has_chart`."""
         return self._charts.get(job)
 
-    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, position: QueuePosition | None = None) -> bytes | None:
         """See `OmniJobs.chart`."""
-        picture = await self._chart(job, worth)
+        picture = await self._chart(job, position)
         self._charts[job] = picture is not None
         return picture
 
-    async def _chart(self, job: JobId, worth: Priority | None) -> bytes | None:
+    async def _chart(self, job: JobId, position: QueuePosition | None) -> bytes | None:
         request = OmniRequest(
             f"/api/v1/ai/jobs/{job}/vis",
             largest_bytes=LARGEST_CHART_BYTES,
@@ -146,7 +151,7 @@ class OmniClient:
             accept="image/png",
         )
         try:
-            response = await self._http.ask(request, urgent=False, worth=worth)
+            response = await self._http.ask(request, urgent=False, position=position)
         except TooLarge:
             log.info("chart too large", job=job)
             return None

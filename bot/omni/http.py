@@ -13,7 +13,7 @@ import httpx
 import structlog
 
 from bot.domain import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.ports import NO_METRICS, Metrics, Priority, RequestOutcome
+from bot.domain.ports import NO_METRICS, Metrics, QueuePosition, RequestOutcome
 from bot.omni.schemas import is_omnis_error
 from bot.ratelimit import RateLimiter
 from bot.tasks import backoff_seconds
@@ -96,7 +96,9 @@ class OmniHttp:
         self._users = users or UserLimit(sys.maxsize)
         self._refusals = 0
 
-    async def ask(self, asked: OmniRequest, *, urgent: bool, worth: Priority | None = None) -> OmniResponse:
+    async def ask(
+        self, asked: OmniRequest, *, urgent: bool, position: QueuePosition | None = None
+    ) -> OmniResponse:
         """Send a request once. There are no retries.
 
         Raises:
@@ -105,9 +107,9 @@ class OmniHttp:
         """
         if urgent:
             async with self._users.turn():
-                await self._limiter.acquire(urgent=True)
+                await self._limiter.acquire(urgent=True, position=position)
         else:
-            await self._limiter.acquire(worth=worth)
+            await self._limiter.acquire(position=position)
         outcome = RequestOutcome.ABANDONED
         try:
             response, body = await self._send(asked)

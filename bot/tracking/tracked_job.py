@@ -1,24 +1,25 @@
 """State of one tracked job: its status, its tasks in progress, and the webhook events about it."""
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
 from bot.delivery import ChartFetcher
-from bot.domain import CardId, EventKind, FencingToken, JobEvent, JobId, JobNotFound, JobState, JobStatus
+from bot.domain import CardId, EventKind, FencingToken, JobEvent, JobId, JobNotFound, JobStatus
+from bot.domain.ports import QueuePosition
 from bot.tasks import loop_time
-from bot.tracking.poll_schedule import MAX_SILENCE_SECONDS, LastPoll
+from bot.tracking.poll_schedule import FASTEST_SECONDS, MAX_SILENCE_SECONDS
 
 log = structlog.get_logger()
 
 PATIENCE_SECONDS = 2.0
 """How long to wait for the first poll before a card is posted without a status."""
+ENDS_WITHIN_SECONDS = 5.0
+"""How long to wait for the end of a job that is DELIVERING before a card shows that state: the edit would delay that of
+the end. Omni doesn't document how long the state lasts."""
 WATCHED_CLOSELY_SECONDS = 10.0
 """A job whose cancellation was requested, or whose end was reported by a webhook, is polled at once and then often for
 this long: users wait for it."""
-BETWEEN_CLOSE_POLLS_SECONDS = 2.0
-"""Seconds between those polls."""
 
 
 class TrackedJob:
@@ -34,11 +35,12 @@ class TrackedJob:
         self.poll: asyncio.Task[JobStatus] | None = None
         self.is_urgent = False
         """Whether the next poll is to be made at once."""
+        self._position: QueuePosition | None = None
+        """The position of the pending poll in the queue of the rate limiter."""
         self.card_tasks: dict[CardId, asyncio.Task[None]] = {}
         self.started = loop_time()
-        self.last_poll = LastPoll(JobState.QUEUED, 0.0)
         self.polled_at = self.started
-        """When the job was last polled; before the first poll, since when users have waited for it."""
+        """When the last poll was sent; before the first poll, since when users have waited for it."""
         self.cancel_asked_at: float | None = None
         """When the tracker learned that a user asked to cancel the job."""
         self.relies_on_events = False
@@ -49,6 +51,8 @@ class TrackedJob:
         """When the last one arrived."""
         self.end_reported_at: float | None = None
         """When a webhook reported the end of the job."""
+        self.delivering_since: float | None = None
+        """Since when the job has been seen DELIVERING."""
         self._newest_signed_at = 0.0
         """The newest signature time of an event, by Omni's clock."""
         self._schedule_changed = asyncio.Event()
@@ -59,6 +63,17 @@ class TrackedJob:
         unknown = self.status.job is None and self.status.error is None and not self.status.is_missing
         return unknown and loop_time() < self.started + PATIENCE_SECONDS
 
+    def next_position(self) -> QueuePosition:
+        """Return the position of the next poll in the queue of the rate limiter."""
+        self._position = QueuePosition(self.polled_at, has_moved=self._is_watched_closely)
+        return self._position
+
+    @property
+    def is_about_to_end(self) -> bool:
+        """Whether the job has just been seen DELIVERING, so that its end is worth waiting for."""
+        since = self.delivering_since
+        return since is not None and loop_time() < since + ENDS_WITHIN_SECONDS
+
     @property
     def _is_watched_closely(self) -> bool:
         """Whether the job may end any moment and users wait for it."""
@@ -66,8 +81,10 @@ class TrackedJob:
         return bool(since) and loop_time() <= max(since) + WATCHED_CLOSELY_SECONDS
 
     def poll_now(self) -> None:
-        """Make the next poll at once."""
+        """Make the next poll at once; one that waits in the queue goes before the others."""
         self.is_urgent = True
+        if self._position is not None:
+            self._position.has_moved = True
         self._schedule_changed.set()
 
     def fall_back_to_polling(self) -> None:
@@ -92,23 +109,23 @@ class TrackedJob:
             self.status = before.with_progress(event.progress)
         return self.status is not before
 
-    async def wait_until_due(self, pause_seconds: Callable[[], float]) -> None:
-        """Wait until the next poll is due: after the pause, sooner if users wait, later if webhooks are expected."""
-        began = loop_time()
+    async def wait_until_due(self, interval_seconds: float) -> None:
+        """Wait until the next poll is due: after the interval, sooner if users wait, later if webhooks are expected."""
         while not self.is_urgent:
             self._schedule_changed.clear()
             try:
-                async with asyncio.timeout(max(0.0, self._due_at(began, pause_seconds()) - loop_time())):
+                async with asyncio.timeout(max(0.0, self._due_at(interval_seconds) - loop_time())):
                     await self._schedule_changed.wait()
             except TimeoutError:
                 return
 
-    def _due_at(self, began: float, pause_seconds: float) -> float:
+    def _due_at(self, interval_seconds: float) -> float:
         if self._is_watched_closely:
-            return began + min(pause_seconds, BETWEEN_CLOSE_POLLS_SECONDS)
+            return self.polled_at + min(interval_seconds, FASTEST_SECONDS)
         if not self.relies_on_events or self.status.failures:
-            return began + pause_seconds
-        return max(began + pause_seconds, max(began, self.last_event_at) + MAX_SILENCE_SECONDS)
+            return self.polled_at + interval_seconds
+        heard_at = max(self.polled_at, self.last_event_at)
+        return max(self.polled_at + interval_seconds, heard_at + MAX_SILENCE_SECONDS)
 
 
 def log_change(job: JobId, before: JobStatus, after: JobStatus) -> None:

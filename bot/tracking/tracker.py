@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -36,13 +35,13 @@ from bot.domain import (
     UserId,
     was_missed_by_webhooks,
 )
-from bot.domain.ports import CardRepository, OmniJobs
+from bot.domain.ports import CardRepository, OmniJobs, QueuePosition
 from bot.rendering import answer
 from bot.tasks import loop_time
-from bot.tracking.durations import DurationModel
+from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
-from bot.tracking.poll_schedule import LastPoll, pause_seconds, priority
-from bot.tracking.tracked_job import PATIENCE_SECONDS, TrackedJob, log_change
+from bot.tracking.poll_schedule import poll_interval_seconds
+from bot.tracking.tracked_job import ENDS_WITHIN_SECONDS, PATIENCE_SECONDS, TrackedJob, log_change
 from bot.user_limit import act_for
 
 log = structlog.get_logger()
@@ -67,7 +66,7 @@ class JobTracker:
         watches: CardRepository,
         cards: CardLifecycle,
         now: Callable[[], datetime],
-        learning: DurationModel,
+        durations: TypicalDurations,
         follow_for_seconds: float,
         events: JobEventBus | None = None,
     ) -> None:
@@ -77,7 +76,7 @@ class JobTracker:
         self._cards = watches
         self._lifecycle = cards
         self._now = now
-        self._durations = learning
+        self._durations = durations
         self._follow_for_seconds = follow_for_seconds
         self._events = events or JobEventBus()
         self._events.listen(self._on_event, self._fall_back_to_polling)
@@ -166,6 +165,8 @@ class JobTracker:
             status.job is not None or self._silent_for_long(status)
         ):
             self._start_card_task(tracked, card, self._lifecycle.pause(card, card.message_ts, status))
+        elif tracked.is_about_to_end:
+            return
         elif status.job is not None or (self._silent_for_long(status) and not card.may_show_the_end):
             self._lifecycle.schedule_update(card, card.message_ts, status)
 
@@ -242,21 +243,17 @@ class JobTracker:
         if (end := self._events.reported_end(tracked.job)) is not None:
             tracked.apply_event(end)
 
-    def _pause_seconds(self, tracked: TrackedJob) -> float:
-        return pause_seconds(tracked.last_poll, tracked.status.failures, self._durations.curve)
-
-    def _priority(self, tracked: TrackedJob) -> float:
-        since = loop_time() - tracked.polled_at
-        return priority(tracked.last_poll, max(0.0, since), self._durations.curve)
-
     async def _poll(self, tracked: TrackedJob, *, at_once: bool, asker: UserId | None) -> JobStatus:
-        """Poll once, when due and no other job has a higher priority. `asker`: the user who waits, if any."""
+        """Poll once, when due and let through by the rate limiter. `asker`: the user who waits, if any."""
         act_for(asker)
         if not at_once:
-            await tracked.wait_until_due(partial(self._pause_seconds, tracked))
+            interval_seconds = poll_interval_seconds(self._age_seconds(tracked), tracked.status.failures)
+            await tracked.wait_until_due(interval_seconds)
         urgent, tracked.is_urgent = asker is not None or tracked.is_urgent, False
+        position = tracked.next_position()
+        position.passed_at = loop_time()
         try:
-            job = await self._omni.status(tracked.job, urgent=urgent, worth=partial(self._priority, tracked))
+            job = await self._omni.status(tracked.job, urgent=urgent, position=position)
             if job.state is JobState.COMPLETE and job.answer is None:
                 is_patient = tracked.status.failures < MAX_RESULT_FAILURES
                 job = await self._with_result(job, urgent=urgent, is_patient=is_patient)
@@ -266,6 +263,8 @@ class JobTracker:
         except StoreUnavailable as error:
             trouble = OmniUnreachable(f"budget not reached: {error}")
             return tracked.status.with_error(trouble, self._now(), loop_time())
+        finally:
+            tracked.polled_at = position.passed_at
         if job.answer:
             await asyncio.to_thread(answer.prepare, job)
         return tracked.status.with_snapshot(job, self._now())
@@ -274,7 +273,8 @@ class JobTracker:
         """Read the answer from the job's result, where its status has none. Raises OmniUnreachable or OmniBusy while
         patient; any other failure leaves the job without an answer."""
         try:
-            result = await self._omni.result(job.id, urgent=urgent)
+            position = QueuePosition(loop_time(), has_moved=True)
+            result = await self._omni.result(job.id, urgent=urgent, position=position)
         except OmniError as error:
             if is_patient and isinstance(error, OmniUnreachable | OmniBusy):
                 raise
@@ -282,13 +282,12 @@ class JobTracker:
             return job
         return replace(job, answer=result.message, answer_is_cut=result.message_is_cut)
 
-    def _executing_seconds(self, tracked: TrackedJob, job: Job) -> float:
-        """By Omni's times, or else since this process began to track the job."""
-        if job.state is JobState.QUEUED:
-            return 0.0
-        if job.begun_at is None:
+    def _age_seconds(self, tracked: TrackedJob) -> float:
+        """For how long the job has been executing or queued, by Omni's times, or else has been tracked here."""
+        job = tracked.status.job
+        if job is None or job.begun_at is None:
             return loop_time() - tracked.started
-        return max(0.0, (self._now() - job.begun_at).total_seconds())
+        return (self._now() - job.begun_at).total_seconds()
 
     def _on_poll_result(self, tracked: TrackedJob) -> None:
         """Take over the result of a finished poll."""
@@ -300,7 +299,7 @@ class JobTracker:
         job = tracked.status.job
         if job is None or tracked.status.error is not None:
             return
-        self._note_seen(tracked, job)
+        self._note_delivering(tracked, job)
         self._detect_missed_webhook(tracked, before.job, job)
         if job.state.is_final:
             self._durations.record(job)
@@ -313,9 +312,12 @@ class JobTracker:
         if job.state.is_final or not tracked.has_received_event:
             self._events.record_missed(job.id)
 
-    def _note_seen(self, tracked: TrackedJob, job: Job) -> None:
-        tracked.last_poll = LastPoll(job.state, self._executing_seconds(tracked, job))
-        tracked.polled_at = loop_time()
+    def _note_delivering(self, tracked: TrackedJob, job: Job) -> None:
+        if job.state is not JobState.DELIVERING:
+            tracked.delivering_since = None
+        elif tracked.delivering_since is None:
+            tracked.delivering_since = loop_time()
+            asyncio.get_running_loop().call_later(ENDS_WITHIN_SECONDS, tracked.wakeup.set)
 
     def _on_event(self, job: JobId, event: JobEvent) -> bool:
         """Take over a webhook event. False if this process does not track the job."""
@@ -325,7 +327,6 @@ class JobTracker:
         before = tracked.status
         if tracked.apply_event(event) and tracked.status.job is not None:
             log_change(job, before, tracked.status)
-            self._note_seen(tracked, tracked.status.job)
             tracked.wakeup.set()
         return True
 

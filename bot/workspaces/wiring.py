@@ -58,7 +58,7 @@ from bot.services import (
     Targets,
 )
 from bot.settings import Settings
-from bot.tracking import DurationModel, JobEventBus, JobTracker
+from bot.tracking import JobEventBus, JobTracker, TypicalDurations
 from bot.user_limit import UserLimit
 
 
@@ -115,7 +115,7 @@ class Components:
     """The built components of a workspace."""
 
     tracker: JobTracker
-    durations: DurationModel
+    durations: TypicalDurations
     runner: Runner
     updater: MessageUpdater
     poster: MessagePoster
@@ -169,13 +169,13 @@ def build_components(
         tenant=rules.tenant,
         metrics=world.metrics,
     )
-    learning = DurationModel(world.job_durations, world.now)
+    durations = TypicalDurations(world.job_durations, world.now)
     follower = JobTracker(
         omni=world.omni,
         watches=world.cards,
         cards=cards,
         now=world.now,
-        learning=learning,
+        durations=durations,
         follow_for_seconds=rules.settings.max_follow_hours * 3_600.0,
         events=world.events,
     )
@@ -269,4 +269,6 @@ def build_components(
         MessageHandlers(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
         home_tabs,
     )
-    return Components(follower, learning, runner, drawing, posting, submitting, home_tabs, errands, listeners)
+    return Components(
+        follower, durations, runner, drawing, posting, submitting, home_tabs, errands, listeners
+    )

@@ -5,43 +5,53 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from bot import app, ratelimit
 from bot.domain.cards import TeamId
 from bot.domain.credentials import Credentials
+from bot.domain.ports import QueuePosition
 from bot.ratelimit import EDITS_PER_MINUTE, Rate, RateLimiter, RateLimitStore
 from bot.settings import Settings
 from bot.slack.messages import slack_client
+from bot.tasks import loop_time
 from bot.tracking import tracker
-from bot.tracking.durations import DurationModel
+from bot.tracking.tracked_job import TrackedJob
 from bot.workspaces import workspace
 from bot.workspaces.sources import SingleWorkspace
 from tests.benchmarks.naive import NaiveBot
-from tests.benchmarks.takes import KnownSurvival
+from tests.benchmarks.takes import unnoticed_seconds
 
 
 @contextmanager
 def ours() -> Iterator[None]:
-    """The bot as it is, new: it knows the start values, and learns."""
+    """The bot as it is."""
     yield
 
 
 @contextmanager
 def round_robin() -> Iterator[None]:
-    """The bot, asking all jobs in turn."""
-    with (
-        patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
-        patch.object(tracker, "priority", lambda _look, seconds, _survival: seconds),
-    ):
+    """The bot, polling all jobs in turn."""
+    with patch.object(tracker, "poll_interval_seconds", lambda *_: 2.0):
         yield
+
+
+class _KnownPosition(QueuePosition):
+    """Position of a poll about a job of known age."""
+
+    started: float
+
+    def worth(self, now: float) -> float:
+        """For how long the job has been over unnoticed, on average."""
+        return unnoticed_seconds(self.since - self.started, now - self.started)
 
 
 @contextmanager
 def optimum() -> Iterator[None]:
-    """The bot with the true distribution of durations. It spends every request that the limits
-    allow, and keeps none for the jitter of the network or for people."""
+    """The bot with the true distribution of durations: of the jobs, it polls that which has most likely been over for
+    longest. It spends every request that the limits allow, and keeps none for the jitter of the network or for
+    users."""
 
     def whole(limit: int) -> Rate:
         return Rate(60.0 / limit, 0.0)
@@ -52,10 +62,23 @@ def optimum() -> Iterator[None]:
     def edits(store: RateLimitStore, _team: TeamId) -> RateLimiter:
         return RateLimiter(store, "chat.update", whole(EDITS_PER_MINUTE))
 
-    known = KnownSurvival()
+    def next_position(tracked: TrackedJob) -> QueuePosition:
+        position = _KnownPosition(tracked.polled_at)
+        position.started = tracked.started
+        return position
+
+    def first_background(limiter: RateLimiter) -> Any:
+        now = loop_time()
+        waiting = [request for request in limiter._background if request.is_waiting]
+        polls = [request for request in waiting if isinstance(request.position, _KnownPosition)]
+        if polls:
+            return max(polls, key=lambda request: cast(_KnownPosition, request.position).worth(now))
+        return min(waiting, key=lambda request: request.position.since)
+
     with (
-        patch.object(DurationModel, "curve", property(lambda _: known, lambda *_: None), create=True),
-        patch.object(tracker, "pause_seconds", lambda _look, _failures, _survival: 2.0),
+        patch.object(TrackedJob, "next_position", next_position),
+        patch.object(RateLimiter, "_first_background", first_background),
+        patch.object(tracker, "poll_interval_seconds", lambda *_: 2.0),
         patch.object(ratelimit, "omni_limiter", requests),
         patch.object(workspace, "edit_limiter", edits),
     ):

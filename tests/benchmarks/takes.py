@@ -34,18 +34,14 @@ def thirty(_random: Random) -> float:
     return 30.0
 
 
-class KnownSurvival:
-    """The true distribution behind `as_measured`, in place of
-    `bot.tracking.durations.SurvivalCurve`."""
+def unnoticed_seconds(running_seconds: float, age_seconds: float) -> float:
+    """For how long a job of `as_measured` that ran at one age has been over unnoticed at a later one, on average.
 
-    def ended(self, running_seconds: float, age_seconds: float) -> float:
-        """See `SurvivalCurve.ended`."""
-        return 1.0 - _running(age_seconds) / _running(running_seconds)
-
-    def unnoticed_seconds(self, running_seconds: float, age_seconds: float) -> float:
-        """See `SurvivalCurve.unnoticed_seconds`."""
-        between = age_seconds - running_seconds
-        return max(0.0, between - (_left(running_seconds) - _left(age_seconds)) / _running(running_seconds))
+    Source of the index: C. Olston and S. Pandey, "Recrawl scheduling based on information longevity", WWW 2008,
+    equation 4.
+    """
+    between = age_seconds - running_seconds
+    return max(0.0, between - (_left(running_seconds) - _left(age_seconds)) / _running(running_seconds))
 
 
 def _running(age: float) -> float:

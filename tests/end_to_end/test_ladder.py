@@ -59,7 +59,7 @@ async def test_plainer_variants_are_tried_until_accepted(
 async def test_unsupported_task_block_falls_back_to_text(world: World) -> None:
     slack = Refusing("invalid_blocks", '"task_card"')
     world.slack.faults.plan(slack, on="chat.*", times=None)
-    steps = ((5.0, "Searching for fields", 1), (8.0, "Running query", 2))
+    steps = ((3.0, "Searching for fields", 1), (3.5, "Running query", 2))
     job = world.omni.add(Script(0.0, steps, 0.0, Complete(ANSWER)))
     async with world.bot():
         await world.type(job)

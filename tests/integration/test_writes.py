@@ -14,7 +14,7 @@ from bot.delivery import updates
 from bot.delivery.outcomes import CardOutcomes
 from bot.domain.cards import Card, ChannelId, ChannelRef, UserId
 from bot.domain.jobs import Job, JobId, JobState, Progress
-from bot.domain.ports.omni import IdentityMapper, OmniQuestions, Priority
+from bot.domain.ports.omni import IdentityMapper, OmniQuestions, QueuePosition
 from bot.domain.ports.slack import SlackViews
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.ports.worker import Runner
@@ -39,7 +39,7 @@ PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let questions and edits follow each other as fast as they can."""
-    monkeypatch.setattr(tracker, "pause_seconds", lambda *_: 0.005)
+    monkeypatch.setattr(tracker, "poll_interval_seconds", lambda *_: 0.005)
     monkeypatch.setattr(updates, "BETWEEN_EDITS_SECONDS", 0.0)
 
 
@@ -50,8 +50,8 @@ class MeteredOmni(FakeOmni):
         super().__init__(a_job())
         self.gate = limiter
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
-        await self.gate.acquire(urgent=urgent, worth=worth)
+    async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
+        await self.gate.acquire(urgent=urgent, position=position)
         return await super().status(job, urgent=urgent)
 
 

@@ -99,15 +99,15 @@ def _off_by_one_in_the_budget() -> None:
 def _no_guard_of_edits_under_way() -> None:
     def next_due(self: MessageUpdater) -> _PendingUpdate | None:
         now = asyncio.get_running_loop().time()
-        due = (card for card in self._updates.values() if card.wanted and card.not_before <= now)
-        card = min(due, key=lambda card: (card.final is None, card.not_before), default=None)
+        due = (card for card in self._updates.values() if card.wanted and card.due_at <= now)
+        card = min(due, key=lambda card: (card.final is None, card.due_at), default=None)
         if card is not None:
             card.not_before = now + 0.1
         return card
 
     async def wait(self: MessageUpdater) -> None:
         while not any(
-            card.wanted and card.not_before <= asyncio.get_running_loop().time()
+            card.wanted and card.due_at <= asyncio.get_running_loop().time()
             for card in self._updates.values()
         ):
             await asyncio.sleep(0.05)

@@ -17,7 +17,7 @@ from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, Use
 from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message
-from bot.domain.ports.omni import Priority
+from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import ModelId
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
@@ -26,7 +26,7 @@ from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import Targets
 from bot.tasks import ShieldedTasks
-from bot.tracking.durations import DurationModel
+from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
 from bot.tracking.recovery import report_interrupted_questions
 from bot.tracking.tracker import JobTracker
@@ -70,7 +70,7 @@ class ManyJobs(FakeOmni):
         self.newest: JobId | OmniError | None = None
         self.polled: list[tuple[float, JobId]] = []
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
         self.polled.append((asyncio.get_running_loop().time(), job))
         await asyncio.sleep(self.delay_seconds)
         found = self.jobs[job]
@@ -84,7 +84,7 @@ class ManyJobs(FakeOmni):
             raise self.newest
         return self.newest
 
-    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, position: QueuePosition | None = None) -> bytes | None:
         return None
 
     def says(self, job: JobId, state: JobState, **more: object) -> None:
@@ -108,7 +108,7 @@ class Stage:
     @asynccontextmanager
     async def bot(self) -> AsyncIterator["Desks"]:
         desks = Desks(self)
-        tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.learning.run())]
+        tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.durations.run())]
         await desks.runner.start_missing(await self.watches.open_jobs())
         try:
             yield desks
@@ -161,13 +161,13 @@ class Desks:
             now=now,
             tenant=TENANT,
         )
-        self.learning = DurationModel(FakeDurations(), now)
+        self.durations = TypicalDurations(FakeDurations(), now)
         follower = JobTracker(
             omni=stage.omni,
             watches=stage.watches,
             cards=cards,
             now=now,
-            learning=self.learning,
+            durations=self.durations,
             follow_for_seconds=86_400.0,
             events=stage.events,
         )

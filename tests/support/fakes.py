@@ -39,7 +39,7 @@ from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message, Upload
 from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.metrics import RequestOutcome
-from bot.domain.ports.omni import Priority
+from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
 from bot.domain.results import JobResult
 from bot.ratelimit import Rate
@@ -319,11 +319,11 @@ class FakeOmni:
         self.asked: list[tuple[float, bool]] = []
         self.image: bytes | OmniError | None = None
         """What it has for a chart."""
-        self.charts_asked: list[tuple[float, Priority | None]] = []
+        self.charts_asked: list[tuple[float, QueuePosition | None]] = []
         self.chart_seconds = 0.0
         self.on_asked: Callable[[], None] = lambda: None
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
+    async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
         assert job == JOB
         self.asked.append((asyncio.get_running_loop().time(), urgent))
         self.on_asked()
@@ -332,9 +332,9 @@ class FakeOmni:
             raise self.answer
         return self.answer
 
-    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
+    async def chart(self, job: JobId, *, position: QueuePosition | None = None) -> bytes | None:
         assert job == JOB
-        self.charts_asked.append((asyncio.get_running_loop().time(), worth))
+        self.charts_asked.append((asyncio.get_running_loop().time(), position))
         await asyncio.sleep(self.chart_seconds)
         if isinstance(self.image, OmniError):
             raise self.image
@@ -343,7 +343,9 @@ class FakeOmni:
     async def newest_job(self, _conversation: Conversation) -> JobId | None:
         return JOB
 
-    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+    async def result(
+        self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None
+    ) -> JobResult:
         """What was found by now: the first of `found`, which the last look leaves there."""
         assert job == JOB
         self.looked.append((asyncio.get_running_loop().time(), urgent))

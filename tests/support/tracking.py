@@ -107,7 +107,7 @@ class Stage:
         parts = build_components(world, self.rules, edits, self.arrivals, TaskRunner)
         self.states = lambda: parts.tracker.states
         drawing = asyncio.create_task(parts.updater.run())
-        learning = asyncio.create_task(parts.durations.run())
+        durations = asyncio.create_task(parts.durations.run())
         await parts.runner.start_missing(await self.watches.open_jobs())
         try:
             yield parts.runner
@@ -115,8 +115,8 @@ class Stage:
             await parts.runner.stop()
             await parts.poster.tasks.drain()
             drawing.cancel()
-            learning.cancel()
-            await asyncio.gather(drawing, learning, return_exceptions=True)
+            durations.cancel()
+            await asyncio.gather(drawing, durations, return_exceptions=True)
 
     async def report_failures(self) -> None:
         """Report failed cards by direct message, once no command can be replying."""

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import StoreUnavailable
-from bot.domain.ports.omni import Priority
-from bot.ratelimit import CLOSE_ENOUGH, LONGEST_SLEEP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
+from bot.domain.ports.omni import QueuePosition
+from bot.ratelimit import LONGEST_SLEEP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
 from tests.support.rates import ALMOST_JITTER_SECONDS, MemoryLedger, in_virtual_time, worst_minute
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
@@ -285,50 +285,61 @@ async def test_unused_limiter_can_be_closed() -> None:
     await RateLimiter(MemoryLedger(), "omni", Rate.within(1, burst=1)).close()
 
 
-@pytest.mark.looptime
-async def test_highest_priority_poll_goes_first() -> None:
+async def order_of(**positions: QueuePosition) -> list[str]:
+    """The order in which background requests go that wait at these positions."""
     gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
     await gate.acquire()
     order: list[str] = []
 
-    async def poll(name: str, worth: Priority) -> None:
-        await gate.acquire(worth=worth)
+    async def poll(name: str, position: QueuePosition) -> None:
+        await gate.acquire(position=position)
         order.append(name)
 
-    time = asyncio.get_running_loop().time
-    worths: dict[str, Priority] = {
-        "dull": lambda: 1.0,
-        "dear": lambda: 3.0,
-        "fair": lambda: 2.0,
-        "late": lambda: max(0.0, time() - 1.5),
-        "soon": lambda: 1.2 + 0.4 * time(),
-    }
-    await asyncio.gather(*[poll(name, worth) for name, worth in worths.items()])
-    assert order == ["dear", "soon", "fair", "late", "dull"]
+    await asyncio.gather(*[poll(name, position) for name, position in positions.items()])
+    return order
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=12))
-def test_chosen_poll_has_about_highest_priority(
-    lines: list[tuple[float, float]],
-) -> None:
-    """Each is worth something at first and grows by up to one a second."""
+@pytest.mark.looptime
+async def test_poll_of_longest_ago_goes_first() -> None:
+    order = await order_of(new=QueuePosition(9.0), oldest=QueuePosition(-60.0), old=QueuePosition(3.0))
+    assert order == ["oldest", "old", "new"]
 
-    async def all_polls() -> None:
-        gate, left = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1)), dict(enumerate(lines))
-        await gate.acquire()
 
-        def worth(line: tuple[float, float]) -> float:
-            return line[0] + line[1] * asyncio.get_running_loop().time()
+@pytest.mark.looptime
+async def test_moved_jobs_go_first_two_in_a_row() -> None:
+    order = await order_of(
+        one=QueuePosition(1.0),
+        two=QueuePosition(2.0),
+        three=QueuePosition(3.0, has_moved=True),
+        four=QueuePosition(4.0, has_moved=True),
+        five=QueuePosition(5.0, has_moved=True),
+        six=QueuePosition(6.0, has_moved=True),
+    )
+    assert order == ["three", "four", "one", "five", "six", "two"]
 
-        async def poll(number: int) -> None:
-            await gate.acquire(worth=lambda: worth(lines[number]))
-            best = max(map(worth, left.values()))
-            assert worth(left.pop(number)) >= CLOSE_ENOUGH * best - 1e-9
 
-        await asyncio.gather(*map(poll, list(left)))
+@pytest.mark.looptime
+async def test_waiting_poll_moves_forward() -> None:
+    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
+    await gate.acquire()
+    positions = [QueuePosition(float(number)) for number in range(9)]
+    polls = [asyncio.create_task(gate.acquire(position=position)) for position in positions]
+    await asyncio.sleep(0.1)
+    positions[-1].has_moved = True
+    await polls[-1]
+    assert not any(poll.done() for poll in polls[:-1])
+    await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
 
-    in_virtual_time(all_polls())
+
+@pytest.mark.parametrize("urgent", [False, True])
+@pytest.mark.looptime
+async def test_position_says_when_it_was_let_through(urgent: bool) -> None:
+    gate, position = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1)), QueuePosition(0.0)
+    await gate.acquire()
+    await asyncio.sleep(0.5)
+    await gate.acquire(urgent=urgent, position=position)
+    assert position.passed_at == asyncio.get_running_loop().time() > 1.0
 
 
 @pytest.mark.looptime
@@ -338,7 +349,7 @@ async def test_equal_polls_keep_their_order() -> None:
     order = []
 
     async def request(name: str, *, urgent: bool = False) -> None:
-        await gate.acquire(urgent=urgent, worth=lambda: 5.0)
+        await gate.acquire(urgent=urgent, position=QueuePosition(5.0))
         order.append(name)
 
     names = ["one", "two", "three"]
@@ -403,32 +414,6 @@ async def test_slow_store_delays_the_next_process() -> None:
     assert went[1] - went[0] > 10.0
 
 
-async def test_zero_priorities_keep_their_order() -> None:
-    """In real time: each look at the clock gives another time."""
-    gate = RateLimiter(LocalRateLimitStore(), "omni", Rate(0.01, 0.0))
-    async with asyncio.timeout(5):
-        await asyncio.gather(*(gate.acquire(worth=lambda: 0.0) for _ in range(20)))
-
-
-@pytest.mark.looptime
-async def test_few_equal_priorities_are_evaluated() -> None:
-    gate = RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=1))
-    await gate.acquire()
-    asked = 0
-
-    def worth() -> float:
-        nonlocal asked
-        asked += 1
-        return 60.0 + 0.7 * asyncio.get_running_loop().time()
-
-    polls = [asyncio.create_task(gate.acquire(worth=worth)) for _ in range(2_000)]
-    await asyncio.sleep(60.0)
-    assert sum(poll.done() for poll in polls) == pytest.approx(59, abs=2)
-    assert asked - len(polls) < 0.2 * len(polls) * 60
-    await gate.close()
-    await asyncio.gather(*polls, return_exceptions=True)
-
-
 class SlowlyReached(MemoryLedger):
     """Another ledger, as a process sees it that is always a moment too late."""
 
@@ -475,7 +460,7 @@ async def test_waiting_requests_are_counted() -> None:
 
 def omni_like(ledger: LocalRateLimitStore, limit: int = 60, burst: int = 4) -> RateLimiter:
     """A gate that leaves every third place to polls."""
-    return RateLimiter(ledger, "omni", Rate.within(limit, burst=burst), unhurried_every=3)
+    return RateLimiter(ledger, "omni", Rate.within(limit, burst=burst), background_every=3)
 
 
 @pytest.mark.looptime

@@ -1,6 +1,7 @@
 """Ports to Omni. Every call may raise any OmniError."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bot.domain.cards import UserId
@@ -65,31 +66,42 @@ class IdentityMapper(Protocol):
         ...
 
 
-Priority = Callable[[], float]
-"""The current priority of a background request. Grows by at most one a second."""
+@dataclass(slots=True, eq=False)
+class QueuePosition:
+    """Position of a background request about a job in the queue of the rate limiter. Times are monotonic."""
+
+    since: float
+    """When the job was last polled: the one polled longest ago goes first."""
+    has_moved: bool = False
+    """Whether the job is known to have moved, or is watched closely, so that it goes before the others. May be set
+    while the request waits."""
+    passed_at: float | None = None
+    """When the rate limiter let the request through."""
 
 
 class OmniJobs(Protocol):
     """Reads Omni's AI jobs, within the request budget of the key."""
 
-    async def status(self, job: JobId, *, urgent: bool = False, worth: Priority | None = None) -> Job:
-        """Read the job's state. `urgent`: an interactive request, which goes before polls. Of polls, the one
-        with the greatest `worth` goes first."""
+    async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
+        """Read the job's state. `urgent`: an interactive request, which goes before polls. `position`: that of the
+        poll among the others; at the end by default."""
         ...
 
     async def newest_job(self, conversation: Conversation) -> JobId | None:
         """Return the newest job of a chat; None if it shows none. An interactive request."""
         ...
 
-    async def chart(self, job: JobId, *, worth: Priority | None = None) -> bytes | None:
-        """Return the chart of a COMPLETE job as PNG; None if it has none, as most. `worth`: as for `status`."""
+    async def chart(self, job: JobId, *, position: QueuePosition | None = None) -> bytes | None:
+        """Return the chart of a COMPLETE job as PNG; None if it has none, as most. `position`: as for `status`."""
         ...
 
     def has_chart(self, job: JobId) -> bool | None:
         """Whether `chart` returned a picture for the job lately; None if unknown. Sends no request."""
         ...
 
-    async def result(self, job: JobId, *, urgent: bool = False) -> JobResult:
+    async def result(
+        self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None
+    ) -> JobResult:
         """Return the result of a COMPLETE job. Right after its end it may be incomplete or missing.
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.delivery.charts import WAITED_FOR_SECONDS
+from bot.delivery.charts import WAITED_FOR_SECONDS, YIELDS_SECONDS
 from bot.delivery.posts import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.delivery.thread import CHART, FILE, IN_OMNI
 from bot.domain.cards import ChannelId, ChannelRef, MessageTs, ReplyKind, ThreadReply
@@ -630,9 +630,9 @@ async def test_chart_is_fetched_after_answer_below_polls() -> None:
         await asyncio.sleep(5)
         stage.says(JobState.COMPLETE, answer=TALL)
         await asyncio.sleep(30)
-    ((asked_at, worth),) = stage.omni.charts_asked
+    ((asked_at, position),) = stage.omni.charts_asked
     assert asked_at >= board.times("post")[-1] > board.times("update")[-1]
-    assert worth is not None and worth() < 0.0
+    assert position is not None and position.since == asked_at + YIELDS_SECONDS
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])

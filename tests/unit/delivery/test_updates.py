@@ -125,6 +125,17 @@ async def test_a_card_is_edited_at_most_every_three_seconds() -> None:
     assert easel.edits()[-1] == "step 39"
 
 
+async def test_final_update_follows_progress_at_once() -> None:
+    async with Easel().running() as easel:
+        easel.show("progress")
+        await asyncio.sleep(1.0)
+        easel.show("more progress")
+        await asyncio.sleep(0.5)
+        assert await easel.finish("the end")
+    assert easel.edits() == ["progress", "the end"]
+    assert easel.edited_at()[1] == pytest.approx(1.5)
+
+
 async def test_going_back_to_what_is_shown_withdraws_the_wish() -> None:
     async with Easel().running() as easel:
         easel.show("second")

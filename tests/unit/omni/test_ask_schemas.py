@@ -32,7 +32,7 @@ from bot.domain.errors import (
     SubmitOutcomeUnknown,
 )
 from bot.domain.jobs import JobId, JobState
-from bot.domain.ports.omni import Priority
+from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted, Webhook
 from bot.omni import client as omni_module
 from bot.omni import http
@@ -706,7 +706,7 @@ async def counted_turns() -> AsyncIterator[tuple[OmniClient, list[bool]]]:
     turns: list[bool] = []
 
     class Turnstile(RateLimiter):
-        async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
+        async def acquire(self, *, urgent: bool = False, position: QueuePosition | None = None) -> None:
             turns.append(urgent)
 
     refused = httpx.MockTransport(lambda _: httpx.Response(409, stream=httpx.ByteStream(b"{}")))

@@ -22,7 +22,7 @@ from bot.demo.omni.timeline import Complete, Script
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
 from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.domain.ports.metrics import RequestOutcome
-from bot.domain.ports.omni import Priority
+from bot.domain.ports.omni import QueuePosition
 from bot.omni import http
 from bot.omni.client import OmniClient
 from bot.omni.schemas import read_status
@@ -675,7 +675,7 @@ async def test_requests_for_a_waiting_person_are_urgent(
             super().__init__(RecordingLedger(), "omni", Rate.within(60, burst=4))
             self.turns: list[bool] = []
 
-        async def acquire(self, *, urgent: bool = False, worth: Priority | None = None) -> None:
+        async def acquire(self, *, urgent: bool = False, position: QueuePosition | None = None) -> None:
             self.turns.append(urgent)
 
     gate = Turnstile()

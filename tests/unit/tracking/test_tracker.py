@@ -24,7 +24,7 @@ from bot.domain.jobs import Job, JobState, Progress
 from bot.domain.results import JobResult
 from bot.tracking.tracked_job import PATIENCE_SECONDS
 from bot.user_limit import act_for, acting_for
-from tests.support.fakes import ADA, GRACE, HERE, JOB, START, FakeDurations, a_job, a_watch, now
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
 from tests.support.tracking import FOREIGN, Stage
 
 pytestmark = pytest.mark.looptime
@@ -345,31 +345,49 @@ async def test_defect_affects_one_card_only(caplog: pytest.LogCaptureFixture) ->
     assert len(stage.told()) == 2
 
 
-HOURS_OLD = a_job(created_at=START - timedelta(hours=2))
-
-JUST_BEGUN = replace(HOURS_OLD, execution_started_at=START)
-
-QUEUED = replace(HOURS_OLD, state=JobState.QUEUED)
-
-
 @pytest.mark.parametrize(
-    "job, known_durations, fewest, most",
+    "job, seconds",
     [
-        (HOURS_OLD, [], 50, 80),
-        (JUST_BEGUN, [], 90, 150),
-        (JUST_BEGUN, [7_300.0] * 200, 5, 60),
-        (QUEUED, [], 40, 60),
+        (a_job(created_at=START), 2.0),
+        (a_job(created_at=START - timedelta(minutes=2)), 3.0),
+        (a_job(created_at=START - timedelta(hours=2)), 5.0),
+        (a_job(created_at=START - timedelta(hours=2), execution_started_at=START), 2.0),
+        (a_job(JobState.QUEUED, created_at=START - timedelta(hours=2)), 5.0),
+        (a_job(created_at=None), 2.0),
     ],
-    ids=["hours old", "just begun", "just begun where all take hours", "queued for hours"],
+    ids=["new", "minutes old", "hours old", "just begun", "queued for hours", "of unknown age"],
 )
-async def test_likelier_end_means_more_polls(
-    job: Job, known_durations: list[float], fewest: int, most: int
-) -> None:
+async def test_poll_interval_follows_the_age(job: Job, seconds: float) -> None:
     stage = Stage(job, a_watch())
-    stage.durations = FakeDurations(*known_durations)
+    stage.omni.delay_seconds = 0.5
     async with stage.bot():
-        await asyncio.sleep(300)
-    assert fewest <= len(stage.omni.asked) <= most
+        await asyncio.sleep(30)
+    times = [time for time, _ in stage.omni.asked]
+    assert [later - sooner for sooner, later in pairwise(times)] == pytest.approx(
+        [seconds] * (len(times) - 1)
+    )
+    assert len(times) == 30 // seconds + 1
+
+
+async def test_delivering_is_not_shown_right_before_the_end() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.DELIVERING)
+        await asyncio.sleep(4)
+        stage.says(JobState.COMPLETE, answer="The answer.")
+        await asyncio.sleep(10)
+    assert len(stage.board.times("update")) == 1
+    assert "The answer." in stage.shown()[0]
+
+
+async def test_delivering_that_lasts_is_shown() -> None:
+    stage = Stage(a_job(), a_watch())
+    async with stage.bot():
+        await asyncio.sleep(5)
+        stage.says(JobState.DELIVERING)
+        await asyncio.sleep(8)
+        assert len(stage.board.times("update")) == 1
 
 
 async def test_duration_of_ended_job_is_learned() -> None:
@@ -389,7 +407,7 @@ async def test_duration_of_ended_job_is_learned() -> None:
 async def test_new_card_of_tracked_job_appears_at_once() -> None:
     stage = Stage(a_job(created_at=START - timedelta(hours=2)), a_watch())
     async with stage.bot() as runner:
-        await asyncio.sleep(10)
+        await asyncio.sleep(11)
         asked = len(stage.omni.asked)
         await stage.watches.add(a_watch("other", FOREIGN, GRACE))
         await runner.start(JOB)
