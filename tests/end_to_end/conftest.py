@@ -14,7 +14,6 @@ import pytest
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.server.slack_events import PATH
-from bot.tracking import poll_schedule
 from tests.end_to_end.world import World, a_free_port
 from tests.support.postgres import database
 
@@ -36,12 +35,6 @@ def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
     if "socket_mode" not in marks:
         everywhere = () if marks & {"both_modes", "http_mode"} else (pytest.mark.http,)
         yield pytest.param((databases[0], HTTP), id="HTTP mode", marks=everywhere)
-
-
-@pytest.fixture(autouse=True)
-def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These jobs take seconds, which is unlikely: let the bot look at a young one as often as at any other."""
-    monkeypatch.setattr(poll_schedule, "MIN_PRIORITY", 0.0)
 
 
 @pytest.fixture
