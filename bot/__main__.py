@@ -10,6 +10,7 @@ import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from bot.domain import SettingsError, StoreUnavailable, TokenRefused
 from bot.settings import Settings, read_settings
@@ -27,7 +28,7 @@ EPILOG = """exit codes:
   2  a setting is missing, malformed or differs from that of another process (one line each), or the command line is
      malformed
   3  Slack refuses a token
-  4  the database can't be opened, or another process uses it
+  4  the database can't be opened, copied or restored, or another process uses it
 """
 
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "workspace":
             return asyncio.run(_workspace(settings, options))
+        if options.command in ("backup", "restore"):
+            return _copy(settings, options)
         return asyncio.run(_check(settings) if options.command == "check" else _run(settings))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -104,6 +107,25 @@ async def _workspace(settings: Settings, options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return NO_DATABASE
+    return STOPPED
+
+
+def _copy(settings: Settings, options: argparse.Namespace) -> int:
+    """Back up or restore the SQLite file."""
+    from bot.storage import back_up, restore, sqlite_path
+
+    database = sqlite_path(settings.database_url.get_secret_value())
+    if database is None:
+        print(
+            f"{options.command} is for SQLite. For PostgreSQL, see docs/operating.md#backups", file=sys.stderr
+        )
+        return BROKEN
+    try:
+        (back_up if options.command == "backup" else restore)(database, options.file)
+    except StoreUnavailable as error:
+        print(f"Nothing was changed: {error}", file=sys.stderr)
+        return NO_DATABASE
+    print(f"{database} {'copied to' if options.command == 'backup' else 'restored from'} {options.file}")
     return STOPPED
 
 
@@ -169,8 +191,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="{check,workspace,demo}")
+    commands = parser.add_subparsers(dest="command", metavar="{check,backup,restore,workspace,demo}")
     commands.add_parser("check", help="test the tokens, Omni and the database, and print what to fix")
+    for name, what in (
+        ("backup", "copy the SQLite database, also while the bot runs"),
+        ("restore", "replace the SQLite database's content by a copy's; stop the bot first"),
+    ):
+        commands.add_parser(name, help=what).add_argument("file", type=Path, metavar="FILE", help="the copy")
     _add_workspace_parser(commands.add_parser("workspace", help="assign an Omni to each Slack workspace"))
     demo = commands.add_parser(
         "demo", help="run the whole bot with a simulated Slack and Omni; needs no account"

@@ -39,6 +39,7 @@ DecryptionFailed              report to the operator
 SchemaTooNew                  exit with DatabaseTooNew
 SettingsError                 exit and list the problems
 PortTaken                     exit and name the setting
+WorkspaceNotOpened            exit; the log has the cause
 """
 
 

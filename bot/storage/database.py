@@ -27,6 +27,12 @@ MIGRATION_LOCK = 0x6F6D6E69
 """The advisory lock that lets one process at a time create or change tables: "omni" in ASCII."""
 
 
+POOLER = (
+    "it leads to a pooler in transaction mode, which loses the bot's locks and notifications: use the server's own "
+    "address, or the pooler in session mode"
+)
+
+
 class Database:
     """An open database. On SQLite it belongs to one process at a time, which a lock beside the file ensures."""
 
@@ -82,12 +88,34 @@ class Database:
 
     async def _bring_up_to_date(self) -> None:
         try:
+            await (self._refuse_pooler() if self.is_shared else self._refuse_damage())
             async with self.engine.begin() as connection:
                 if self.is_shared:
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 await connection.run_sync(_bring_up_to_date)
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason(error)) from error
+
+    async def _refuse_damage(self) -> None:
+        """Raise StoreUnavailable if the SQLite file is damaged: the bot would act on wrong rows."""
+        async with self.engine.connect() as connection:
+            found = await connection.scalar(text("PRAGMA integrity_check(1)"))
+        if found != "ok":
+            raise StoreUnavailable(f"{self._path} is damaged ({found}): restore a backup")
+
+    async def _refuse_pooler(self) -> None:
+        """Raise StoreUnavailable behind a pooler in transaction mode.
+
+        It gives a server's process to another connection at the end of each transaction, and with it the session's
+        locks, LISTEN and prepared statements. Source: pgbouncer.org/features.html.
+        """
+        pid = text("SELECT pg_backend_pid()")
+        async with self.engine.connect() as one, self.engine.connect() as other:
+            first = await one.scalar(pid)
+            await one.commit()
+            is_pooled = await other.scalar(pid) == first or await one.scalar(pid) != first
+        if is_pooled:
+            raise StoreUnavailable(POOLER)
 
 
 def _bring_up_to_date(connection: Connection) -> None:
@@ -112,9 +140,9 @@ def _postgresql(url: URL) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
-    path = Path(url.database) if url.database and url.database != ":memory:" else None
+    path = sqlite_path(url)
     # Beside the file itself, wherever a symlink to it is.
-    lock = _lock_beside(path.resolve()) if path else None
+    lock = lock_beside(path.resolve()) if path else None
     engine = create_async_engine(url, pool_size=1, max_overflow=0)
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
@@ -127,7 +155,20 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
     return engine, lock, path
 
 
-def _lock_beside(path: Path) -> IO[str]:
+def sqlite_path(url: str | URL) -> Path | None:
+    """Return the file of a SQLite database; None for PostgreSQL and for a database in memory."""
+    address = make_url(url)
+    is_file = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+    return Path(str(address.database)) if is_file else None
+
+
+def lock_beside(path: Path) -> IO[str]:
+    """Lock a SQLite file for this process until the result is closed.
+
+    Raises:
+        DatabaseInUse: another process has locked it.
+        StoreUnavailable: the lock's file can't be opened.
+    """
     try:
         lock = path.with_name(path.name + ".lock").open("w")
     except OSError as error:

@@ -208,6 +208,31 @@ async def test_database_in_use_exits_with_4(world: World) -> None:
     assert world.slack.requests == []
 
 
+async def test_backup_and_restore_report_what_they_did(world: World) -> None:
+    await (await Database.open(world.database_url)).close()
+    path = world.folder / "bot.sqlite3"
+    ended = await world.run("backup", "copy.sqlite3")
+    assert (ended.code, ended.out, ended.err) == (0, f"{path} copied to copy.sqlite3\n", "")
+    ended = await world.run("restore", "copy.sqlite3")
+    assert (ended.code, ended.out, ended.err) == (0, f"{path} restored from copy.sqlite3\n", "")
+
+
+async def test_restore_under_running_bot_exits_with_4(world: World) -> None:
+    database = await Database.open(world.database_url)
+    assert (await world.run("backup", "copy.sqlite3")).code == 0
+    ended = await world.run("restore", "copy.sqlite3")
+    await database.close()
+    path = world.folder / "bot.sqlite3"
+    assert (ended.code, ended.err) == (4, f"Nothing was changed: another process of the bot uses {path}\n")
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+async def test_postgresql_is_not_backed_up(world: World, command: str) -> None:
+    ended = await world.run(command, "copy", DATABASE_URL="postgres://bot@127.0.0.1:1/bot")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == f"{command} is for SQLite. For PostgreSQL, see docs/operating.md#backups\n"
+
+
 async def test_missing_folder_exits_with_4(world: World) -> None:
     ended = await world.run(DATABASE_URL=f"sqlite:///{world.folder}/missing/bot.sqlite3")
     assert ended.code == 4

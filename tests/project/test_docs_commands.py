@@ -44,7 +44,7 @@ NOT_OURS = set(
 and a placeholder for a folder."""
 
 OTHERS = set(
-    "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump sqlite3 systemctl tar uv".split()
+    "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump systemctl systemd-run tar uv".split()
 )
 """Programs that are not part of the project."""
 

@@ -20,6 +20,7 @@ from bot.storage.database import Database
 from bot.storage.migrations import SCHEMA_VERSION
 from bot.storage.tables import metadata
 from tests.support.paths import ROOT
+from tests.support.pooler import pooler
 from tests.support.postgres import Cable
 
 HOLD = """
@@ -110,6 +111,28 @@ async def test_failed_open_releases_the_lock(path: Path) -> None:
         await Database.open(url(path))
     path.unlink()
     await (await Database.open(url(path))).close()
+
+
+async def test_damaged_file_is_refused(path: Path) -> None:
+    await (await Database.open(url(path))).close()
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND rootpage > 0 LIMIT 1"
+        ).fetchone()
+        connection.execute("INSERT INTO secrets (name, value) VALUES ('webhook', 'kept')")
+        connection.commit()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(StoreUnavailable, match=r"damaged|malformed"):
+        await Database.open(url(path))
+
+
+async def test_pooler_in_transaction_mode_is_refused(new_postgresql: str) -> None:
+    async with pooler(new_postgresql) as pooled:
+        with pytest.raises(StoreUnavailable, match="a pooler in transaction mode"):
+            await Database.open(pooled)
+    await (await Database.open(new_postgresql)).close()
 
 
 async def test_open_file_can_be_copied(path: Path, tmp_path: Path) -> None:
