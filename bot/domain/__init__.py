@@ -68,6 +68,7 @@ from bot.domain.jobs import (
     JobStatus,
     Progress,
     find_reference,
+    is_job_request,
     parse_reference,
     was_missed_by_webhooks,
 )

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -119,55 +120,87 @@ class Job:
         return max(0.0, (self.ended_at - self.created_at).total_seconds())
 
 
-_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-
-_BARE_ID = re.compile(_UUID)
-
-_ORIGIN = r"(?:https://[^/\s?#@<>|]+|http://(?:127\.0\.0\.1|localhost)(?::\d+)?)"
-"""http is enough on loopback, where the demo runs, as in `chat_link`."""
-
-_CHAT_URL = re.compile(rf"{_ORIGIN}/(?:[^\s?#]*/)?chat/({_UUID})/?(?:[?#]\S*)?", re.IGNORECASE)
-
-_ANYWHERE = re.compile(
-    rf"{_ORIGIN}/(?:[^\s?#<>|]*/)?chat/{_UUID}(?![0-9a-fA-F-])|(?<![0-9a-zA-Z-]){_UUID}(?![0-9a-zA-Z-])",
-    re.IGNORECASE,
+_UUID = re.compile(
+    r"(?<![0-9a-z-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-z-])", re.IGNORECASE
 )
 
-_WRAPPING = "`'\"“”‘’<>()[]*_., \t\r\n"
+_OTHER_DASH = re.compile(r"(?<=[0-9a-fA-F])[\u2010-\u2015\u2212](?=[0-9a-fA-F])")
+"""What word processors put in place of the hyphens of an id."""
+
+_LABELED_JOB = re.compile(r"job[_ ]?id\W{1,6}$", re.IGNORECASE)
+"""Names the job in the response to a submit, which has the id of the chat too."""
+
+_BETWEEN = re.compile(r"[\s<>|]")
+"""Ends a word: white space, and the marks of Slack's `<url|label>`."""
+
+_REQUEST_WORDS = frozenset(
+    "ai chat follow id job jobid me my omni please private show status the this track watch".split()
+)
 
 _LONGEST_REFERENCE = 2_000
 
 
 def parse_reference(text: str) -> JobId | Conversation:
-    """Parse the argument of `/omni-job`: the UUID of a job, or the URL of an Omni chat.
+    """Parse the argument of `/omni-job`: the one job id or address of an Omni chat that the text contains.
 
-    Ignores case and the characters that Slack and users put around an id: backticks, quotes, `<…>`, `<url|label>`.
-    Any host is accepted, because only the UUID of a chat URL is used.
+    An id may be in capitals, have other dashes, and stand in quotes, a sentence or the address of Omni's API. Any host
+    is accepted, because only the UUID of an address is used.
 
     Raises:
-        NotAJobReference: the text is neither. The message says what to type instead.
+        NotAJobReference: the text has none, or several. The message says what to type instead.
     """
     if len(text) > _LONGEST_REFERENCE:
         raise NotAJobReference("That is too long for a job id.")
-    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    reference = visible.strip(_WRAPPING).split("|", 1)[0].strip(_WRAPPING)
-    if _BARE_ID.fullmatch(reference):
-        return JobId(reference.lower())
-    if chat := _CHAT_URL.fullmatch(reference):
-        return Conversation(chat.group(1).lower())
-    if len(reference.split()) > 1:
+    text = _normalized(text)
+    found = dict.fromkeys(reference for _, reference in _references(text))
+    labeled = dict.fromkeys(
+        reference for start, reference in _references(text) if _LABELED_JOB.search(text, start - 12, start)
+    )
+    if len(found) == 1 or len(labeled) == 1:
+        return next(iter(labeled or found))
+    if found:
         raise NotAJobReference("One job at a time, please.")
-    if reference.lower().startswith(("http://", "https://")):
-        raise NotAJobReference(
-            "That link is not an Omni chat: its links begin with `https://` and end with `/chat/` and an id."
-        )
+    if "://" in text:
+        raise NotAJobReference("That link is not an Omni chat: its links end with `/chat/` and an id.")
     raise NotAJobReference("That is not an Omni job id.")
 
 
 def find_reference(text: str) -> str | None:
-    """Find the first job id or chat URL in a text, for `parse_reference`. The id in a chat URL is no job id."""
-    found = _ANYWHERE.search(text)
-    return found.group() if found else None
+    """Find the first job id or chat address in a text, for `parse_reference`."""
+    for _, reference in _references(_normalized(text)):
+        return f"/chat/{reference.id}" if isinstance(reference, Conversation) else reference
+    return None
+
+
+def is_job_request(text: str) -> bool:
+    """Return whether a message only names a job, with words like "follow". Others with an id are questions."""
+    try:
+        parse_reference(text)
+    except NotAJobReference:
+        return False
+    words = (
+        re.sub(r"\W", "", word).lower()
+        for word in _BETWEEN.split(_normalized(text))
+        if not _UUID.search(word)
+    )
+    return all(word in _REQUEST_WORDS for word in words if word)
+
+
+def _normalized(text: str) -> str:
+    """The text without invisible characters, and with the hyphens of an id as hyphens."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return _OTHER_DASH.sub("-", visible)
+
+
+def _references(text: str) -> Iterator[tuple[int, JobId | Conversation]]:
+    """The jobs and chats that a normalized text names, with their positions. An id in another address is neither."""
+    for match in _UUID.finditer(text):
+        start, id_ = match.start(), match.group().lower()
+        address = "/" + _BETWEEN.split(text[max(0, start - _LONGEST_REFERENCE) : start])[-1].lower()
+        if address.endswith("/chat/"):
+            yield start, Conversation(id_)
+        elif address.endswith("/jobs/") or "/" not in address[1:]:
+            yield start, JobId(id_)
 
 
 ON_ITS_WAY_SECONDS = 10.0

@@ -4,16 +4,21 @@ Bolt acknowledges an event before it calls a listener, but after the listener's 
 event here. Slack sends an event again if it is not acknowledged. A message is handled once, however many events it has.
 """
 
+from functools import partial
 from typing import Any, cast
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.response import BoltResponse
 
-from bot.domain import NotAJobReference, TeamId, UserId, parse_reference
+from bot.domain import TeamId, UserId, is_job_request
 from bot.handlers.background import InteractionRunner
 from bot.rendering import ask_replies
 from bot.services import AskRequest, AskService, FollowService, Response, SavedRequest, parse_private_flag
 from bot.slack import IncomingMessage, incoming_message
+
+_GREETINGS = frozenset(["", "help", "hi", "hello", "hey", "hi there", "good morning", "test"])
+_THANKS = frozenset(["thanks", "thank you", "thx", "ok", "okay", "great", "perfect", "bye"])
+_LIST = "list"
 
 
 class MessageHandlers:
@@ -60,7 +65,7 @@ class MessageHandlers:
             await ack()
             return response
         # An edited message mentions the bot again, in an event with an id of its own.
-        is_named = words.message and not _is_for_help(words)
+        is_named = words.message and self._local_reply(words) is None
         delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
         tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
         await self._interactions.ack_once_when_saved(cast(AsyncAck, ack), delivery, self._work(words), tell)
@@ -68,32 +73,31 @@ class MessageHandlers:
 
     async def _work(self, words: IncomingMessage) -> SavedRequest | Response:
         place, person, request_id = words.place, words.person, words.message
-        if _is_for_help(words):
-            return SavedRequest(_help)  # nothing is lost with it
+        if (local := self._local_reply(words)) is not None:
+            return local
         if words.thread is not None:
             request = AskRequest(words.words, request_id=request_id)
             return await self._ask_service.follow_up_in_thread(request, place, words.thread, person)
-        if _names_a_job(words.words):
+        if is_job_request(words.words):
             return await self._follow_service.follow(words.words, place, person, request_id=request_id)
         prompt, private = parse_private_flag(words.words)
         request = AskRequest(prompt, private=private, request_id=request_id)
         return await self._ask_service.ask(request, place, person)
 
+    def _local_reply(self, words: IncomingMessage) -> SavedRequest | None:
+        """Return the reply to a message that is obviously neither a question nor a job. Nothing is lost with it."""
+        said = words.words.lower().strip(" .!?")
+        if said in _GREETINGS:
+            return SavedRequest(partial(_text, ask_replies.help_text()))
+        if said in _THANKS:
+            return SavedRequest(partial(_text, ask_replies.welcome()))
+        if said == _LIST:
+            return SavedRequest(partial(self._follow_service.follows, words.place.team, words.person))
+        return None
 
-def _is_for_help(words: IncomingMessage) -> bool:
-    return words.words.lower() in ("", "help")
 
-
-def _names_a_job(words: str) -> bool:
-    try:
-        parse_reference(parse_private_flag(words)[0])
-    except NotAJobReference:
-        return False
-    return True
-
-
-async def _help() -> str:
-    return ask_replies.help_text()
+async def _text(text: str) -> Response:
+    return text
 
 
 async def _handled_by_middleware() -> None:

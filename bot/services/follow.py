@@ -48,7 +48,7 @@ from bot.log import Act, audit, bind_job
 from bot.rendering import replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, check_visibility
 from bot.services.intents import Intents, Response, SavedRequest
-from bot.services.targets import Target, Targets, load_clicked_card, parse_private_flag
+from bot.services.targets import Target, Targets, has_private_flag, load_clicked_card
 
 log = structlog.get_logger()
 
@@ -100,9 +100,9 @@ class FollowService:
 
         `request_id`: as of `AskRequest`.
         """
-        named, private = parse_private_flag(text)
+        private = has_private_flag(text)
         try:
-            reference = parse_reference(named)
+            reference = parse_reference(text)
         except NotAJobReference as error:
             return replies.usage(str(error))
         now = self._now()

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 PRIVATE = "private"
-"""The last word of a command whose card goes to the user's direct messages."""
+"""The last word of a question, or a word with a job id, whose card goes to the user's direct messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,16 @@ class Targets:
 
 
 def parse_private_flag(text: str) -> tuple[str, bool]:
-    """Split the last word `private` off. Return the rest, and whether the word was there."""
+    """Split the last word `private` off a question. Return the rest, and whether the word was there."""
     words = text.rsplit(maxsplit=1)
     if len(words) == 2 and words[1].lower() == PRIVATE:
         return words[0], True
     return text, False
+
+
+def has_private_flag(text: str) -> bool:
+    """Return whether `private` is a word of a text that names a job."""
+    return PRIVATE in (word.strip(".,;:!()[]*_`'\"").lower() for word in text.split())
 
 
 LOOKS_AGAIN_AFTER_SECONDS = (0.2, 0.4, 0.8)

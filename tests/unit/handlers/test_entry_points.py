@@ -45,6 +45,7 @@ SAID = MessageTs("5.5")
 DIRECT = ChannelRef(HERE.team, ChannelId(f"D{ADA}"))
 NO_PLACE = ChannelRef(HERE.team, NOWHERE)
 CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
+CHAT_ID = "/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 
 class FakeAsks:
@@ -362,7 +363,7 @@ async def test_missing_input_is_shown_in_the_modal(listener: str, view: dict[str
     "typed, told",
     [
         ("banana", "not an Omni job id"),
-        ("https://acme.omniapp.co/w/1", "begin with https:// and end with /chat/"),
+        ("https://acme.omniapp.co/w/1", "its links end with /chat/"),
     ],
 )
 async def test_invalid_job_is_shown_in_the_modal(typed: str, told: str) -> None:
@@ -410,7 +411,7 @@ async def test_message_shortcut_follows_named_job() -> None:
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.shortcuts.on_message, body)
-    assert doors.desk.asked == [("follow", CHAT, HERE, ADA, "trigger")]
+    assert doors.desk.asked == [("follow", CHAT_ID, HERE, ADA, "trigger")]
     assert doors.told == [(URL, "line")]
 
 
@@ -434,9 +435,10 @@ async def test_global_shortcuts_open_their_modals() -> None:
     "text, found",
     [
         (f"see {JOB}, please", str(JOB)),
-        (f"<{CHAT}|the chat> and {JOB}", CHAT),
+        (f"<{CHAT}|the chat> and {JOB}", CHAT_ID),
         (f"{JOB} and {CHAT}", str(JOB)),
-        (f"`{str(JOB).upper()}`", str(JOB).upper()),
+        (f"`{str(JOB).upper()}`", str(JOB)),
+        (f"{CHAT_ID.replace('chat', 'dashboards')} by {JOB}", str(JOB)),
         (f"x{JOB}", None),
         (f"{JOB}-1", None),
         ("nothing", None),
@@ -515,6 +517,26 @@ async def test_empty_mention_gets_help(text: str) -> None:
     await doors.mentions.on_mention(event(text=text))
     await doors.errands.drain()
     assert doors.desk.asked == [] and doors.views.whispered[0][2] == ask_replies.help_text()
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("hi", ask_replies.help_text()),
+        ("Hello!", ask_replies.help_text()),
+        ("help", ask_replies.help_text()),
+        ("Thank you!", ask_replies.welcome()),
+        ("list", "line"),
+    ],
+)
+@pytest.mark.parametrize("thread", [None, "1.1"])
+async def test_obvious_words_are_answered_locally(text: str, told: str, thread: str | None) -> None:
+    doors = Doors()
+    said = event("message", text, channel_type="im", channel=DIRECT.id, thread_ts=thread)
+    await doors.mentions.on_message(said)
+    await doors.errands.drain()
+    assert [name for name, *_ in doors.desk.asked] == ["follows"] * (told == "line")
+    assert doors.posted_directly() == ([told] if thread is None else [])
 
 
 async def test_direct_message_is_a_question() -> None:

@@ -22,7 +22,7 @@ from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.domain.people import ConversationInfo
 from bot.rendering import replies
-from bot.services.targets import parse_private_flag
+from bot.services.targets import has_private_flag, parse_private_flag
 from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
 from tests.support.tracking import Stage, a_desk, direct
 
@@ -247,3 +247,17 @@ async def test_every_follow_leaves_a_line_in_the_audit_trail() -> None:
 )
 def test_private_is_the_last_word_of_several(text: str, split: tuple[str, bool]) -> None:
     assert parse_private_flag(text) == split
+
+
+@pytest.mark.parametrize(
+    "text, private",
+    [
+        ("550e private", True),
+        ("Private 550e", True),
+        ("`550e` private.", True),
+        ("550e privately", False),
+        ("550e", False),
+    ],
+)
+def test_private_is_any_word_with_an_id(text: str, private: bool) -> None:
+    assert has_private_flag(text) is private
