@@ -30,6 +30,7 @@ from bot.domain import (
 )
 from bot.domain.ports import NO_METRICS, CardRepository, FailedCardRepository, Metrics, SlackMessages
 from bot.rendering import card as card_module
+from bot.rendering.markdown.sanitize import chat_link
 
 log = structlog.get_logger()
 
@@ -53,8 +54,8 @@ class CardLifecycle:
         tenant: str,
         metrics: Metrics = NO_METRICS,
     ) -> None:
-        """`is_shared`: whether a channel is shared, so that no answer may be posted there. `tenant`: Omni's address;
-        only chats on it become links."""
+        """`is_shared`: whether a channel is shared, so that no answer may be posted there. `tenant`: Omni's address,
+        for chat addresses without a host."""
         self._messages = messages
         self._cards = cards
         self._failed_cards = failed_cards
@@ -114,6 +115,8 @@ class CardLifecycle:
         if status.has_ended and await self._is_shared(card.channel):
             await self._withhold(card, ts, status)
             return
+        if status.has_ended and status.job and chat_link(status.job.chat_url, self._tenant) is None:
+            log.warning("chat not linked", job=card.job, address=(status.job.chat_url or "")[:100])
         taken = not card.is_message_gone and await self._show_the_end(card, ts, status)
         newest = await self._cards.reload(card)
         if newest is None:

@@ -88,7 +88,7 @@ class CompletionThread:
         tenant: str,
         notify_after_seconds: float,
     ) -> None:
-        """`tenant`: Omni's address; only chats on it become links."""
+        """`tenant`: Omni's address, for chat addresses without a host."""
         self._cards = cards
         self._poster = poster
         self._now = now

@@ -112,7 +112,7 @@ def continuation(job: Job, tenant: str) -> Continuation:
 
     Args:
         job: a snapshot; only a COMPLETE one has an answer.
-        tenant: Omni's URL without `/api`. Only links to it are shown.
+        tenant: Omni's URL without `/api`, for chat addresses without a host.
     """
     if job.state is not JobState.COMPLETE:
         return Continuation()

@@ -49,7 +49,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
         card: the card.
         status: the status of its job.
         now: aware UTC.
-        tenant: Omni's URL without `/api`. Only links to it are shown.
+        tenant: Omni's URL without `/api`, for chat addresses without a host.
     """
     job = status.job
     if job is not None and job.state is JobState.COMPLETE and not status.is_missing:

@@ -1,7 +1,7 @@
 """Texts of the private replies about following jobs, as mrkdwn: each says what happened, then what to do.
 
 A job that does not exist and a job of another user read the same. No text of an API appears here, and no address
-but Slack's permalinks and links to chats in the tenant's own Omni.
+but Slack's permalinks and links to Omni chats.
 """
 
 from collections.abc import Sequence

@@ -86,7 +86,7 @@ class JobDataService:
         tenant: str,
         bot_user: UserId,
     ) -> None:
-        """`tenant`: the base URL of Omni; only chats on it become links."""
+        """`tenant`: the base URL of Omni, for chat addresses without a host."""
         self._omni = omni
         self._results = results
         self._messages = messages

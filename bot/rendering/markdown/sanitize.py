@@ -122,37 +122,31 @@ LONGEST_LINK = 3_000
 
 _LONGEST_WRITTEN = 300
 
-_SAME_TENANT_DOMAINS = (".omniapp.co", ".omni.co")
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _PATH = re.compile(r"/[A-Za-z0-9/._~%!$'()*+,;=:@&-]*")
 
 _BARE_PATH = re.compile(r"/chat/[0-9A-Za-z-]{1,64}/?")
 
-_STANDARD_PORTS = {"https": 443, "http": 80}
-
 
 def chat_link(chat_url: str | None, tenant: str) -> str | None:
-    """Validate a chat URL, without query and fragment; None if it must not become a link.
+    """Return a chat's address without query and fragment; None if it is not well-formed https.
 
-    The origin must be the tenant's, on either of Omni's two domains. A bare `/chat/<id>` is completed. On loopback,
-    where the demo runs, http on any port is enough.
+    Any host is linked: an organization may use Omni under several. A bare `/chat/<id>` is completed. Where Omni is on
+    loopback, as in the demo, http on any port of it is enough.
 
     Args:
         chat_url: `omniChatUrl` as Omni sent it.
         tenant: Omni's URL as configured, without `/api`.
     """
-    home = _split(tenant)
-    if chat_url is None or home is None:
-        return None
-    if _BARE_PATH.fullmatch(chat_url):
+    home, chat = _split(tenant), _split(chat_url or "")
+    if chat_url and home and _BARE_PATH.fullmatch(chat_url):
         return f"{home.scheme}://{home.netloc}{chat_url}"
-    chat = _split(chat_url)
-    if chat is None or not _PATH.fullmatch(chat.path) or not _is_home(chat, home):
+    if chat is None or not _PATH.fullmatch(chat.path):
         return None
+    is_demo = home is not None and home.hostname in _LOOPBACK and chat.hostname == home.hostname
     link = f"{chat.scheme}://{chat.netloc.lower()}{chat.path}"
-    return link if len(link) <= LONGEST_LINK else None
+    return link if len(link) <= LONGEST_LINK and (chat.scheme == "https" or is_demo) else None
 
 
 def written(link: str | None) -> list[str]:
@@ -165,32 +159,8 @@ def written(link: str | None) -> list[str]:
 def _split(address: str) -> SplitResult | None:
     try:
         parts = urlsplit(address)
-        known = parts.scheme in _STANDARD_PORTS and parts.hostname and parts.port != 0
+        known = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
     except ValueError:
         return None
     plain = address.isascii() and address.isprintable() and not set(address) & set(' <>|"\\')
     return parts if known and plain and "@" not in parts.netloc else None
-
-
-def _is_home(chat: SplitResult, home: SplitResult) -> bool:
-    if home.hostname in _LOOPBACK:
-        return chat.hostname == home.hostname
-    if chat.scheme != "https":
-        return False
-    if (chat.hostname, _port(chat)) == (home.hostname, _port(home)):
-        return home.scheme == "https"
-    label = _label(chat)
-    return label is not None and label == _label(home) and _port(chat) == 443
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or _STANDARD_PORTS[parts.scheme]
-
-
-def _label(parts: SplitResult) -> str | None:
-    """The tenant's name in one of Omni's domains."""
-    for domain in _SAME_TENANT_DOMAINS:
-        label = (parts.hostname or "").removesuffix(domain)
-        if label != parts.hostname and label and "." not in label:
-            return label
-    return None

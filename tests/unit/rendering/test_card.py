@@ -199,7 +199,7 @@ def test_retried_card_names_the_user() -> None:
 
 
 def test_foreign_chat_url_is_no_button() -> None:
-    assert [b["action_id"] for b in buttons(running(chat_url="https://evil.example/chat/1"))] == [
+    assert [b["action_id"] for b in buttons(running(chat_url="http://acme.omniapp.co/chat/1"))] == [
         "cancel_job",
         "stop_following",
     ]

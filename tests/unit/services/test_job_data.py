@@ -264,8 +264,8 @@ async def test_refused_upload_still_posts_the_table(
     assert (len(world.replies), len(world.files)) == (2, 2)
 
 
-async def test_foreign_chat_link_is_not_shown() -> None:
-    world = World(replace(RESULT, chat_url="https://evil.example/chat/1"))
+async def test_malformed_chat_link_is_not_shown() -> None:
+    world = World(replace(RESULT, chat_url="https://ada@evil.example/chat/1"))
     world.board.closed.add(HERE)
     line = await world.data()
     assert line == reply_texts.not_shown_here(BOT, None) and "evil" not in line

@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.delivery.outcomes import CardPlacement
 from bot.domain.cards import CardFailure, ChannelId, ChannelRef, TeamId, UserId
@@ -539,3 +540,23 @@ async def test_first_look_counts_as_the_requesters() -> None:
     async with stage.bot():
         await asyncio.sleep(20)
     assert whose[0] == GRACE and len(whose) > 2 and set(whose[1:]) == {None}
+
+
+@pytest.mark.parametrize("chat_url", [None, "http://acme.omniapp.co/chat/1", "/other/1"])
+async def test_chat_without_link_is_logged(chat_url: str | None) -> None:
+    stage = Stage(a_job(JobState.COMPLETE, chat_url=chat_url), a_watch())
+    with capture_logs() as logged:
+        async with stage.bot():
+            await asyncio.sleep(10)
+    (line,) = [line for line in logged if line["event"] == "chat not linked"]
+    assert (line["log_level"], line["job"]) == ("warning", JOB)
+
+
+async def test_chat_on_another_host_is_linked_without_a_warning() -> None:
+    stage = Stage(a_job(JobState.COMPLETE, chat_url="https://acme.eu.omni.co/chat/1"), a_watch())
+    with capture_logs() as logged:
+        async with stage.bot():
+            await asyncio.sleep(10)
+    assert not [line for line in logged if line["event"] == "chat not linked"]
+    (card,) = stage.board.top_level()
+    assert "https://acme.eu.omni.co/chat/1" in str(card.message.blocks)
