@@ -93,11 +93,17 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
 
 def _scopes(identity: Identity, settings: Settings) -> list[Finding]:
     findings = []
-    if missing := REQUIRED_SCOPES - identity.scopes:
+    required = REQUIRED_SCOPES - (VENUE_SCOPES if settings.allow_shared_channels else frozenset())
+    if missing := required - identity.scopes:
         remedy = "Update the app from manifest.yml, and reinstall it to the workspace."
+        if missing <= VENUE_SCOPES:
+            remedy += (
+                " Until then the bot sends cards to direct messages, because it can't check whether a channel is "
+                "shared with another organization. Or set ALLOW_SHARED_CHANNELS to true."
+            )
         findings.append(Finding(False, f"Slack scopes missing: {', '.join(sorted(missing))}", remedy))
     else:
-        findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(REQUIRED_SCOPES))}"))
+        findings.append(Finding(True, f"Slack scopes: {', '.join(sorted(required))}"))
     for scopes, remedy in [*_OPTIONAL.items(), *_needed_by(settings)]:
         if absent := scopes - identity.scopes:
             what = f"Optional Slack scopes not granted: {', '.join(sorted(absent))}"
@@ -107,13 +113,6 @@ def _scopes(identity: Identity, settings: Settings) -> list[Finding]:
 
 def _needed_by(settings: Settings) -> list[tuple[frozenset[str], str]]:
     """Return the optional scopes that these settings need, and what does not work without them."""
-    found = []
-    if not settings.allow_shared_channels:
-        remedy = (
-            "The bot can't check whether a channel is shared with another organization, so it sends cards to direct "
-            "messages. Grant the scopes, or set ALLOW_SHARED_CHANNELS to true."
-        )
-        found.append((VENUE_SCOPES, remedy))
     by_email = [
         what
         for what, is_on in [
@@ -122,9 +121,7 @@ def _needed_by(settings: Settings) -> list[tuple[frozenset[str], str]]:
         ]
         if is_on
     ]
-    if by_email:
-        found.append((frozenset({EMAIL_SCOPE}), " ".join(by_email)))
-    return found
+    return [(frozenset({EMAIL_SCOPE}), " ".join(by_email))] if by_email else []
 
 
 async def _app_token(client: AsyncWebClient) -> Finding:

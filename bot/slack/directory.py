@@ -44,7 +44,6 @@ def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:
 
 
 def _conversation(found: dict[str, Any]) -> ConversationInfo:
-    """A channel without `is_ext_shared` counts as shared. Direct messages have the field only if they are shared."""
-    is_direct = bool(found.get("is_im"))
-    is_shared = bool(found.get("is_ext_shared", not is_direct) or found.get("is_pending_ext_shared"))
-    return ConversationInfo(is_direct=is_direct, is_shared=is_shared)
+    """Slack may leave `is_ext_shared` out of a channel that is not shared."""
+    is_shared = bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
+    return ConversationInfo(is_direct=bool(found.get("is_im")), is_shared=is_shared)

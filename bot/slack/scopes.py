@@ -43,8 +43,9 @@ VENUE_SCOPES = frozenset(METHOD_SCOPES["conversations.info"])
 no check."""
 MENTION_SCOPES = frozenset(EVENT_SCOPES["app_mention"])
 """Without it the bot receives no mentions."""
-OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | VENUE_SCOPES | MENTION_SCOPES
+OPTIONAL_SCOPES = HISTORY_SCOPES | {FILES_SCOPE, EMAIL_SCOPE} | MENTION_SCOPES
 """Scopes that the bot can run without."""
 
 REQUIRED_SCOPES = frozenset({COMMANDS_SCOPE}.union(*METHOD_SCOPES.values())) - OPTIONAL_SCOPES
-"""Scopes that the bot needs. Without `users:read` it would treat every user as a stranger."""
+"""Scopes that the bot needs. Without `users:read` it would treat every user as a stranger. It can do without
+VENUE_SCOPES if answers may be posted in shared channels."""

@@ -61,7 +61,7 @@ def remedy(name: str) -> str:
 async def test_check_passes_line_by_line(world: World) -> None:
     assert [str(finding) for finding in await world.findings()] == [
         "ok    Slack bot token: workspace Omni demo",
-        "ok    Slack scopes: chat:write, commands, im:write, users:read",
+        "ok    Slack scopes: channels:read, chat:write, commands, groups:read, im:write, mpim:read, users:read",
         "ok    Slack app token: Socket Mode connects",
         f"ok    Omni: {world.omni.base_url} accepts the key",
         "ok    Omni users: lookup works",
@@ -141,9 +141,6 @@ async def test_every_missing_scope_is_named(world: World) -> None:
         ("files:write", "no charts and no CSV files"),
         ("app_mentions:read", "receives no mentions"),
         ("users:read.email", "No user can ask questions (ASK_AS=asker)"),
-        ("channels:read", "sends cards to direct messages"),
-        ("groups:read", "ALLOW_SHARED_CHANNELS"),
-        ("mpim:read", "ALLOW_SHARED_CHANNELS"),
     ],
 )
 async def test_missing_optional_scope_is_no_failure(world: World, scope: str, off: str) -> None:
@@ -152,6 +149,15 @@ async def test_missing_optional_scope_is_no_failure(world: World, scope: str, of
     assert all(finding.good for finding in findings)
     (without,) = [finding for finding in findings if "not granted" in finding.what]
     assert without.what == f"Optional Slack scopes not granted: {scope}" and off in without.remedy
+
+
+@pytest.mark.parametrize("scope", ["channels:read", "groups:read", "mpim:read"])
+async def test_scope_of_shared_channel_guard_is_required(world: World, scope: str) -> None:
+    world.slack.granted_scopes.discard(scope)
+    bad = await world.bad()
+    assert bad.what == f"Slack scopes missing: {scope}"
+    assert "sends cards to direct messages" in bad.remedy and "ALLOW_SHARED_CHANNELS" in bad.remedy
+    assert all(finding.good for finding in await world.findings(allow_shared_channels=True))
 
 
 async def test_unneeded_scope_is_not_mentioned(world: World) -> None:

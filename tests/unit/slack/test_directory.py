@@ -134,10 +134,17 @@ async def test_invisible_channel_is_not_allowed(world: World, channel: str) -> N
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"is_im": False}, {"is_ext_shared": True}, {"is_im": True, "is_ext_shared": True}]
+    "told, is_shared",
+    [
+        ({}, False),
+        ({"is_im": False, "is_ext_shared": None}, False),
+        ({"is_ext_shared": True}, True),
+        ({"is_pending_ext_shared": True}, True),
+        ({"is_im": True, "is_ext_shared": True}, True),
+    ],
 )
-def test_channel_counts_as_shared_by_default(told: dict[str, Any]) -> None:
-    assert _conversation(told).is_shared
+def test_only_channel_that_slack_calls_shared_is(told: dict[str, Any], is_shared: bool) -> None:
+    assert _conversation(told).is_shared is is_shared
 
 
 @pytest.mark.parametrize(

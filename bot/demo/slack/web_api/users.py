@@ -57,8 +57,9 @@ def _conversations_info(call: Call) -> Answer:
 
 
 def _channel_json(call: Call, channel: Channel) -> Answer:
-    """Source: docs.slack.dev/reference/objects/conversation-object."""
-    return {
+    """Source: docs.slack.dev/reference/objects/conversation-object. Slack may leave `is_ext_shared` out where it is
+    false, as here in private channels."""
+    body: Answer = {
         "id": channel.id,
         "name": channel.name,
         "is_channel": channel.kind == "public",
@@ -74,6 +75,9 @@ def _channel_json(call: Call, channel: Channel) -> Answer:
         "is_pending_ext_shared": channel.shared == "pending",
         "context_team_id": call.workspace.team,
     }
+    if channel.kind == "private" and channel.shared != "external":
+        del body["is_ext_shared"]
+    return body
 
 
 PEOPLE_METHODS = {
