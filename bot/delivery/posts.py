@@ -144,8 +144,10 @@ class MessagePoster:
             await self._mark_started(post, started_at, is_sent=False)
             if isinstance(refusal, SlackBusy):
                 await self._limiter(post.card.channel).pause(refusal.retry_after_seconds)
-            elif isinstance(refusal, PayloadRefused) and variants.try_next():
+            elif isinstance(refusal, PayloadRefused):
                 log.warning("post refused", card=post.card.id, code=refusal.code)
+                if not variants.try_next():
+                    raise NotAllowedHere(refusal.code)
             else:
                 failures = await back_off(refusal, failures)
 

@@ -214,7 +214,9 @@ class MessageUpdater:
             log.warning("card refused", card=update.card.id, code=error.code)
             # Newer content that was scheduled meanwhile starts with its richest variant.
             if variants is update.wanted and not variants.try_next():
-                self._back_off(update, error.code)
+                if update.final is not None:
+                    await self._on_gone(update, error)
+                update.wanted = None  # the next progress update may be accepted
         except (MessageGone, NotAllowedHere) as error:
             await self._on_gone(update, error)
         except SlackBusy as error:

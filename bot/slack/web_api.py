@@ -110,17 +110,20 @@ _BY_CODE = {code: error for error, codes in _CODES.items() for code in codes.spl
 _INVALID_REQUEST = re.compile(r"(?:invalid|unsupported|too_many)_\w+|\w+_too_(?:long|large|many)")
 """Codes that Slack uses for invalid requests. New ones of this form appear."""
 
+_SLACK_FAILED = re.compile(r"\w*_error|\w*(?:unavailable|timeout|timed_out)|\w+_failed|failed_\w+")
+"""Codes that Slack uses when it failed itself, such as `internal_error`, `service_unavailable` and `update_failed`."""
+
 _BUSY_CODES = {"ratelimited", "rate_limited"}
 
 
 def error_for(code: str, *, status: int, retry_after: str | None) -> SlackError:
     """Return the exception for an error code.
 
-    A code that is not known gives OutcomeUnknown, since the request may have had its effect: "part of the action may
-    have happened", say the docs of `fatal_error`.
+    A code that says that Slack failed gives OutcomeUnknown, since the request may have had its effect: "part of the
+    action may have happened", say the docs of `fatal_error`. Any other refusal is final.
 
     Args:
-        code: the `error` of the body, or "" if there was none.
+        code: the `error` of a body with `ok: false`, or "" if there was none.
         status: the HTTP status.
         retry_after: the header of that name, in seconds.
     """
@@ -130,7 +133,9 @@ def error_for(code: str, *, status: int, retry_after: str | None) -> SlackError:
         return _BY_CODE[code](code)
     if _INVALID_REQUEST.fullmatch(code):
         return PayloadRefused(code)
-    return OutcomeUnknown(code or f"http_{status}")
+    if not code or status >= 500 or _SLACK_FAILED.fullmatch(code):
+        return OutcomeUnknown(code or f"http_{status}")
+    return NotAllowedHere(code)
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -169,6 +174,6 @@ def refusal(response: Any) -> SlackError:
     """Return the exception for an error response: the SDK's, or aiohttp's if it was not JSON."""
     if not isinstance(response, AsyncSlackResponse):
         return error_for("", status=response.status, retry_after=response.headers.get("Retry-After"))
-    code = response.get("error") if isinstance(response.data, dict) else ""
+    code = response.get("error") if isinstance(response.data, dict) and response.get("ok") is False else ""
     headers = response.headers or {}
     return error_for(str(code or ""), status=response.status_code, retry_after=headers.get("Retry-After"))

@@ -357,9 +357,24 @@ async def test_any_failures_leave_exactly_one_post(
     desk = Desk()
     for error, took_effect in failures:
         desk.board.plan("post", error, after_effect=took_effect and isinstance(error, OutcomeUnknown))
-    await desk.post("rich", "plain")
-    assert len(desk.held) == 1
-    assert len(desk.stored) == 1
+    if sum(isinstance(error, PayloadRefused) for error, _ in failures) < 2:
+        await desk.post("rich", "plain")
+        assert len(desk.held) == len(desk.stored) == 1
+        return
+    try:
+        await desk.post("rich", "plain")
+    except NotAllowedHere as refused:
+        assert refused.code == "invalid_blocks" and desk.held == []
+    else:
+        assert len(desk.held) == 1
+
+
+async def test_refused_plain_variant_is_final() -> None:
+    desk = Desk()
+    desk.board.plan("post", *[PayloadRefused("invalid_blocks")] * 2)
+    with pytest.raises(NotAllowedHere):
+        await desk.post("rich", "plain")
+    assert desk.held == [] and desk.stored == []
 
 
 async def test_unconfirmed_start_without_post_needs_no_search() -> None:

@@ -49,6 +49,7 @@ _REACTIONS: dict[type[SlackError], str] = {
         restricted_action_non_threadable_channel restricted_action_thread_locked messages_tab_disabled
         app_access_restricted ekm_access_denied access_denied team_access_not_granted accesslimited
         not_enabled user_not_found cannot_dm_bot user_disabled method_not_supported_for_channel_type
+        team_not_found slack_connect_file_link_sharing_blocked streaming_state_conflict never_heard_of
     """,
     # Stop drawing this message.
     MessageGone: """
@@ -70,8 +71,8 @@ _REACTIONS: dict[type[SlackError], str] = {
     SlackUnreachable: "message_limit_exceeded external_channel_migrating team_added_to_org org_login_required",
     # "Part of the action may have happened": look before doing it again.
     OutcomeUnknown: """
-        internal_error fatal_error service_unavailable request_timeout update_failed
-        streaming_state_conflict never_heard_of
+        internal_error fatal_error service_unavailable request_timeout update_failed backend_error
+        temporarily_unavailable
     """,
     # Uninstalled or rotated: the operator must act.
     TokenRefused: """
