@@ -153,13 +153,14 @@ class IdentityUnavailable(OmniError):
 
 
 class AskRefused(OmniError):
-    """Omni refused the question (400, 403, 404): model, topic or user are unknown or not allowed.
+    """Omni refused the question (400, 403, 404). Certainly nothing was submitted.
 
-    Certainly nothing was submitted. `detail` is Omni's text, for the log at debug level only.
+    `status` is the HTTP status, `detail` Omni's text, for the log.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
+    def __init__(self, status: int, detail: str = "") -> None:
+        super().__init__(str(status))
+        self.status = status
         self.detail = detail
 
 

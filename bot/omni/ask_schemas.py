@@ -28,8 +28,8 @@ from bot.domain import (
 from bot.omni.http import OmniResponse, raise_for_status, refusal
 from bot.omni.schemas import Body, Flag, Id, Number, Text, decoded, object_or_empty, state_of, whole_text
 
-_SHARED = "SHARED"
-"""The kind of models that answer questions."""
+MODEL_KINDS = ("SHARED", "SHARED_EXTENSION")
+"""The kinds of models that answer questions."""
 
 
 class _Problem(Body):
@@ -176,7 +176,7 @@ def read_models(response: OmniResponse) -> ModelsPage:
     models = tuple(
         Model(ModelId(row.id), row.name or f"Model {row.id[:8]}")
         for row in page.records
-        if row.id is not None and row.deleted_at is None and row.model_kind in (None, _SHARED)
+        if row.id is not None and row.deleted_at is None and row.model_kind in (None, *MODEL_KINDS)
     )
     has_more = page.page_info.has_next_page is not False
     return ModelsPage(models, page.page_info.next_cursor if has_more else None)
@@ -250,4 +250,4 @@ def _ask_refused(response: OmniResponse) -> AskRefused:
         problem = _Problem.model_validate(decoded(response.body))
     except (ValidationError, OmniError):
         problem = _Problem()
-    return AskRefused(str(response.status), problem.detail or problem.error or problem.message or "")
+    return AskRefused(response.status, problem.detail or problem.error or problem.message or "")

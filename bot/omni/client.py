@@ -34,6 +34,7 @@ from bot.domain import (
 from bot.domain.ports import NO_METRICS, Metrics, QueuePosition
 from bot.network import httpx_transport
 from bot.omni.ask_schemas import (
+    MODEL_KINDS,
     read_cancelled,
     read_models,
     read_submitted,
@@ -196,7 +197,13 @@ class OmniClient:
     async def models(self) -> Sequence[Model]:
         """See `OmniQuestions.models`."""
         found: dict[ModelId, Model] = {}
-        query = {"modelKind": "SHARED", "sortField": "name", "pageSize": str(ROWS_PER_PAGE)}
+        for kind in MODEL_KINDS:
+            found |= await self._models(kind)
+        return sorted(found.values(), key=lambda model: (model.name.casefold(), model.id))
+
+    async def _models(self, kind: str) -> dict[ModelId, Model]:
+        found: dict[ModelId, Model] = {}
+        query = {"modelKind": kind, "sortField": "name", "pageSize": str(ROWS_PER_PAGE)}
         for _ in range(MOST_PAGES):
             page = read_models(await self._http.ask(OmniRequest("/api/v1/models", query=query), urgent=True))
             found |= {model.id: model for model in page.models}
@@ -205,7 +212,7 @@ class OmniClient:
             query["cursor"] = page.next_cursor
         else:
             log.info("model list truncated", read=len(found))
-        return sorted(found.values(), key=lambda model: (model.name.casefold(), model.id))
+        return found
 
     async def topics(self, model: ModelId) -> Sequence[str]:
         """See `OmniQuestions.topics`."""

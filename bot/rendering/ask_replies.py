@@ -34,6 +34,11 @@ def help_text() -> str:
     )
 
 
+def welcome() -> str:
+    """The user thanked the bot."""
+    return "You're welcome."
+
+
 # Asking
 
 
@@ -54,16 +59,40 @@ def rejected(error: OmniError) -> str:
     """Omni rejected a question, and no job was created."""
     match error:
         case AskRefused():
-            return (
-                "Omni rejected the question: its model or topic no longer exists, or you can't use it. "
-                f"Type `{COMMAND}` alone to choose another."
-            )
+            return _refused(error)
         case ConversationBusy():
             return (
                 "Omni is still answering another question in this chat. Try again when that answer is here."
             )
         case _:
             return _omni_error(error)
+
+
+def _refused(error: AskRefused) -> str:
+    """A line for each of Omni's reasons. Their wording is not documented, so it only chooses the line."""
+    reason = error.detail.casefold()
+    if "credit" in reason:
+        return "Your Omni organization has used up its AI credits. Please ask an Omni admin."
+    if "not enabled" in reason:
+        return "AI is not turned on in your Omni organization. Please ask an Omni admin to turn it on."
+    if "on behalf of" in reason:
+        return (
+            "This bot's Omni key may not ask on your behalf. Please contact the bot's operator: "
+            "the bot needs an organization key, or `ASK_AS=key`."
+        )
+    match error.status:
+        case 400:
+            return "Omni doesn't accept this question as it is. Shorten or reword it, then ask again."
+        case 403:
+            return (
+                "Omni doesn't allow this question: AI may be turned off for you or your organization, or its AI "
+                "credits are used up. Please ask an Omni admin."
+            )
+        case _:
+            return (
+                "Omni rejected the question: its model, topic or branch no longer exists, or you can't use it. "
+                f"Type `{COMMAND}` alone to choose another."
+            )
 
 
 def maybe_submitted(question: str | None, *, private: bool = False) -> Message:

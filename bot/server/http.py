@@ -22,7 +22,8 @@ log = structlog.get_logger()
 
 
 LARGEST_BODY_BYTES = 1024**2
-"""Of one request; a larger one gets 413. Slack's largest holds a view of 250 KB, which form encoding can triple."""
+"""Of one request; a larger one gets 413. Slack's largest holds a view of 250 KB, which form encoding can triple.
+A webhook of Omni's holds an answer; the bot polls for a longer one."""
 
 LARGEST_BODIES_BYTES = 32 * 1024**2
 """Of all bodies being read at the same time. A request that would exceed it gets 503."""
@@ -85,16 +86,14 @@ def most_connections() -> int:
     return MOST_CONNECTIONS if descriptors < 0 else min(MOST_CONNECTIONS, descriptors // 2)
 
 
-async def read_body(
-    request: web.Request, *, within_seconds: float, largest_bytes: int = LARGEST_BODY_BYTES
-) -> bytes:
+async def read_body(request: web.Request, *, within_seconds: float) -> bytes:
     """Read the whole body of a request to `serve`.
 
     Raises:
         BodyRefused: with 408 if it does not arrive in time, 413 if it is too large, 503 if too much is being read, or
             400 if it is malformed or the sender hung up.
     """
-    if (request.content_length or 0) > largest_bytes:
+    if (request.content_length or 0) > LARGEST_BODY_BYTES:
         raise BodyRefused(413)
     connection = cast(_Connection, request.protocol)
     body = bytearray()
@@ -104,7 +103,7 @@ async def read_body(
             async for chunk in request.content.iter_any():
                 body += chunk
                 connection.all.bytes_being_read += len(chunk)
-                if len(body) > largest_bytes:
+                if len(body) > LARGEST_BODY_BYTES:
                     raise BodyRefused(413)
                 if connection.all.bytes_being_read > LARGEST_BODIES_BYTES:
                     raise BodyRefused(503)

@@ -33,9 +33,6 @@ from bot.tasks import RecentKeys
 log = structlog.get_logger()
 
 
-LARGEST_BODY_BYTES = 64 * 1024
-"""A body with a long answer may be larger, but the bot polls for answers."""
-
 READ_WITHIN_SECONDS = 10.0
 
 REMEMBERED = 10_000
@@ -106,9 +103,7 @@ class WebhookEndpoint:
         if not (is_address and looks_signed(timestamp, signature, self._now())):
             return _unsigned()
         try:
-            body = await read_body(
-                request, within_seconds=READ_WITHIN_SECONDS, largest_bytes=LARGEST_BODY_BYTES
-            )
+            body = await read_body(request, within_seconds=READ_WITHIN_SECONDS)
         except BodyRefused as refused:
             return refused.status
         at = signed_at(timestamp, signature, body, signing_secret(context.secret, team, ask), self._now())

@@ -20,6 +20,7 @@ import structlog
 
 from bot.delivery import SETTLED_AFTER_SECONDS, CardOutcomes, Reply, back_off, send_direct_message
 from bot.domain import (
+    AskRefused,
     Card,
     CardId,
     ConversationBusy,
@@ -52,6 +53,7 @@ CONVERSATION_POLL_SECONDS = 5.0
 UNKNOWN_JOB_SECONDS = 60.0
 """Wait before asking in a busy conversation whose active job is not known: about as long as most jobs take."""
 LONGEST_WAIT_SECONDS = 1_800.0
+LONGEST_LOGGED_DETAIL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,10 @@ class QuestionSubmitter:
         return Reply(prepared.unconfirmed_reply, mark_reported)
 
     def _roll_back(self, prepared: PreparedQuestion, error: Exception, reply: str | None = None) -> Reply:
-        self._audit(prepared, f"failed: {type(error).__name__}")
+        self._audit(prepared, " ".join(["failed:", type(error).__name__, *_status(error)]))
+        if isinstance(error, AskRefused):
+            detail = error.detail.replace(prepared.question.prompt, "…")[:LONGEST_LOGGED_DETAIL]
+            log.warning("question refused by omni", status=error.status, detail=detail)
         if reply is None:
             reply = ask_replies.rejected(error) if isinstance(error, OmniError) else replies.storage_down()
         return self._intents.withdrawn(prepared.pending, Message(reply))
@@ -287,6 +292,10 @@ async def _wait_for_conversation(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _status(error: Exception) -> tuple[str, ...]:
+    return (str(error.status),) if isinstance(error, AskRefused) else ()
 
 
 class _NotBound(Exception):

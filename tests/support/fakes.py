@@ -401,7 +401,7 @@ class FakeAsking:
         for known, topics in self.shared.items():
             if known.id == model:
                 return topics
-        raise AskRefused("404")
+        raise AskRefused(404)
 
 
 class FakeMembers:

@@ -142,7 +142,7 @@ class Organization:
     def check_model(self, model_id: str, topic: str | None) -> None:
         """Raise Refusal unless jobs can be asked of that model and topic."""
         model = self.models.get(model_id)
-        if model is None or model.is_deleted or model.kind != "SHARED":
+        if model is None or model.is_deleted or model.kind not in ("SHARED", "SHARED_EXTENSION"):
             raise Refusal(404, f"Model {model_id} not found")
         if topic is not None and topic not in model.topics + model.hidden_topics:
             raise Refusal(404, f"Topic {topic} not found")

@@ -36,7 +36,7 @@ class OmniQuestions(Protocol):
         ...
 
     async def models(self) -> Sequence[Model]:
-        """Return the shared models that are not deleted, from all pages, sorted by name."""
+        """Return the shared models and their extensions that are not deleted, from all pages, sorted by name."""
         ...
 
     async def topics(self, model: ModelId) -> Sequence[str]:

@@ -36,7 +36,14 @@ from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import Model, ModelId, OmniUserId, Question, Submitted, Webhook
 from bot.omni import client as omni_module
 from bot.omni import http
-from bot.omni.ask_schemas import read_cancelled, read_models, read_submitted, read_topics, read_users
+from bot.omni.ask_schemas import (
+    MODEL_KINDS,
+    read_cancelled,
+    read_models,
+    read_submitted,
+    read_topics,
+    read_users,
+)
 from bot.omni.client import OmniClient
 from bot.omni.http import OmniResponse
 from bot.ratelimit import Rate, RateLimiter
@@ -503,10 +510,11 @@ async def test_shared_models_are_sorted_by_name(world: World, monkeypatch: pytes
     ids = {name: ModelId(organization.add_model(name)) for name in names} | {"Shop": SHOP}
     organization.add_model("Gone", is_deleted=True)
     organization.add_model("Raw", kind="SCHEMA")
+    ids["Extended"] = ModelId(organization.add_model("Extended", kind="SHARED_EXTENSION"))
     assert await world.api.models() == [
-        Model(ids[name], name) for name in ("Apples", "bees", "Finance", "Shop", "zoo")
+        Model(ids[name], name) for name in ("Apples", "bees", "Extended", "Finance", "Shop", "zoo")
     ]
-    assert world.ledger.taken == 3
+    assert world.ledger.taken == 4
 
 
 async def test_unnamed_model_shows_its_id(world: World) -> None:
@@ -531,7 +539,7 @@ async def test_repeating_model_pages_end(world: World, page_info: dict[str, Any]
     body = json.dumps({"pageInfo": page_info, "records": [{"id": ID, "name": "Shop"}]})
     world.service.faults.plan(Fault("status", 200, body), times=None)
     assert await world.api.models() == [Model(ModelId(ID), "Shop")]
-    assert world.ledger.taken == 2
+    assert world.ledger.taken == 2 * len(MODEL_KINDS)
 
 
 async def test_endless_model_pages_are_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,7 +547,8 @@ async def test_endless_model_pages_are_limited(world: World, monkeypatch: pytest
     monkeypatch.setattr(omni_module, "MOST_PAGES", 3)
     for number in range(9):
         world.service.organization.add_model(f"Model {number}")
-    assert len(await world.api.models()) == world.ledger.taken == 3
+    assert len(await world.api.models()) == 3
+    assert world.ledger.taken == 3 + 1
 
 
 async def test_visible_topics_are_sorted_by_name(world: World) -> None:

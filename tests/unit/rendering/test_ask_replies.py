@@ -24,7 +24,16 @@ TEXTS = [
     ask_replies.no_model(),
     *[
         ask_replies.rejected(error)
-        for error in (AskRefused("404", "secret detail"), ConversationBusy(), *ERRORS)
+        for error in (
+            AskRefused(404, "secret detail"),
+            AskRefused(400, "secret detail"),
+            AskRefused(403, "secret detail"),
+            AskRefused(403, "secret: AI credit limit exceeded"),
+            AskRefused(403, "secret: Feature not enabled"),
+            AskRefused(403, "secret: User-scoped API keys cannot act on behalf of other users"),
+            ConversationBusy(),
+            *ERRORS,
+        )
     ],
     ask_replies.retry_maybe_submitted(),
     ask_replies.interrupted(),

@@ -67,7 +67,7 @@ from tests.support.tracking import outcome_of
 pytestmark = pytest.mark.looptime
 
 QUESTION = "Top products?"
-CERTAIN = [AskRefused("404"), KeyRefused("401"), OmniBusy("429"), OmniUnreachable("no connection")]
+CERTAIN = [AskRefused(404), KeyRefused("401"), OmniBusy("429"), OmniUnreachable("no connection")]
 Doing = Callable[[Desks], Awaitable[Message | None]]
 
 
@@ -481,7 +481,7 @@ async def test_undelivered_rejection_is_left_to_recovery() -> None:
     stage = Stage()
     async with stage.bot() as dying:
         for asked in (AskRequest(" "), AskRequest(QUESTION)):
-            stage.asking.answers[0] = AskRefused("404")
+            stage.asking.answers[0] = AskRefused(404)
             assert isinstance(await outcome_of(dying.ask_desk.ask(asked, HERE, ADA)), Reply)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     await stage.tell_orphans()
@@ -731,7 +731,7 @@ async def test_waiting_follow_up_is_reported_after_stop() -> None:
     assert stage.told() == [ask_replies.interrupted()] and len(stage.asking.submitted) == 1
 
 
-@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused("404"), SubmitOutcomeUnknown("502")])
+@pytest.mark.parametrize("answer", [ConversationBusy("409"), AskRefused(404), SubmitOutcomeUnknown("502")])
 @pytest.mark.parametrize("until", ["the end of the process", "it is given up"])
 async def test_undelivered_follow_up_outcome_is_repeated(answer: OmniError, until: str) -> None:
     stage = busy_then(answer)
@@ -901,3 +901,18 @@ async def test_silent_omni_is_awaited_briefly() -> None:
     async with stage.bot() as desks:
         assert said(await follow_up(desks)) == replies.omni_busy()
     assert asyncio.get_running_loop().time() < 20
+
+
+@pytest.mark.parametrize(
+    "detail, says",
+    [("Feature not enabled", "not turned on"), ("AI credit limit exceeded", "AI credits"), ("", "allow")],
+)
+async def test_refusal_of_omni_is_reported_as_what_it_is(detail: str, says: str) -> None:
+    stage = Stage()
+    stage.asking.answers[0] = AskRefused(403, f"{detail} for: {QUESTION}")
+    with capture_logs() as logged:
+        async with stage.bot() as desks:
+            assert says in said(await ask(desks))
+    assert [line["outcome"] for line in logged if line["event"] == "audit"] == ["failed: AskRefused 403"]
+    (line,) = [line for line in logged if line["event"] == "question refused by omni"]
+    assert (line["log_level"], line["status"], line["detail"]) == ("warning", 403, f"{detail} for: …")
