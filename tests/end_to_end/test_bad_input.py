@@ -16,7 +16,7 @@ async def nothing_posted(world: World) -> bool:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("top products by revenue", "One job at a time"),
+        ("top products by revenue", "not an Omni job id"),
         ("12345", "not an Omni job id"),
         ("https://acme.omniapp.co/dashboards/17", "not an Omni chat"),
         ("x" * 3_000, "too long"),

@@ -37,6 +37,8 @@ ANSWERED = Script(end=Complete("MARKED answer"))
 FAILED = Script(0.0, (), 0.0, Failed("MARKED reason", "MARKED_CODE", "MARKED detail"))
 LONG = Script(0.0, ((60.0, "MARKED progress", 1),), 0.0, Complete("MARKED answer"))
 PROBLEM = '{"detail": "MARKED detail of a problem", "status": %s}'
+REFUSED = '{"detail": "Bad Request: prompt: Invalid value", "status": 400}'
+"""Omni's reason for refusing a question is logged."""
 MARK = "MARKED"
 
 
@@ -155,8 +157,8 @@ async def play(world: World, watched: Watched) -> None:
     failed = await a_card(world, "MARKED detail")
     await watched.nothing_under_way()
     world.omni.faults.plan(Fault("status", 429, PROBLEM % 429, headers=(("Retry-After", "1"),)), on=SUBMIT)
-    world.omni.faults.plan(Fault("status", 400, PROBLEM % 400), on=SUBMIT)
-    for saying in ("Omni is limiting", "rejected the question"):
+    world.omni.faults.plan(Fault("status", 400, REFUSED), on=SUBMIT)
+    for saying in ("Omni is limiting", "accept this question"):
         await press(world, failed, "retry_job")
         await world.told(world.ada, saying)
 
