@@ -93,8 +93,7 @@ def _no_orphan(seen: Seen) -> Iterator[str]:
     for row in seen.world.disk.rows.execute("SELECT job, channel, card FROM watches WHERE closed_at IS NULL"):
         yield f"open follow {row}"
     for (job, channel), cards in seen.cards.items():
-        planned = seen.world.omni.repeated.get(job, job)
-        if planned not in seen.plans:
+        if job not in seen.plans:
             yield f"a card of no job in {channel}: {cards[-1].looks[-1].text[:60]!r}"
             continue
         for card in cards:
@@ -103,7 +102,7 @@ def _no_orphan(seen: Seen) -> Iterator[str]:
                 yield f"card {card.ts} of {job[:8]} in {channel} still says {card.looks[-1].text[:60]!r}"
         if not any(
             asked.action.kind in FOLLOWING
-            and seen.job_of(asked).id == planned
+            and seen.job_of(asked).id == job
             and channel in seen.places_of(asked)
             for asked in seen.world.people.asked
         ):

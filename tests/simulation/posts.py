@@ -21,11 +21,14 @@ class Posts:
 
     @cached_property
     def cards(self) -> dict[tuple[str, str], list[Posted]]:
-        """All cards by job and channel, in the order in which they came."""
+        """All cards by job and channel, in the order in which they came. The cards of a question that was asked more
+        often than planned stand under the planned job."""
+        planned = self.world.omni.repeated
         cards = defaultdict(list)
         for posted in self.slack.posted.values():
             if posted.thread is None and not is_note(posted.exchange):
-                cards[job_of(posted.looks[-1]), posted.channel].append(posted)
+                job = job_of(posted.looks[-1])
+                cards[planned.get(job, job), posted.channel].append(posted)
         return cards
 
     @cached_property

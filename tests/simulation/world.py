@@ -190,7 +190,10 @@ class World:
             case "is cancelled" if known.moment(self.now()).state != "DELIVERING":
                 known.cancel(self.now(), "someone")
             case "gets odd" if not known.is_final(self.now()):
-                known.changed = {"state": "PAUSED_FOR_REVIEW"}
+                # An unknown state with the time of an end would be an end.
+                known.changed = {"state": "PAUSED_FOR_REVIEW"} | dict.fromkeys(
+                    ("completedAt", "cancelledAt", "error")
+                )
             case "is normal":
                 known.changed = {}
 
