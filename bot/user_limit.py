@@ -1,7 +1,7 @@
 """Limit on the requests to Omni that one user causes, so that no user takes what the others need.
 
 Requests are counted where they are made, whatever they are for. A user who has made too many is refused where something
-new begins, by `PolicyAuthorization.deny_reason`, and never in the middle. Each process counts for itself.
+new begins, by `PolicyAuthorization.check`, and never in the middle. Each process counts for itself.
 """
 
 import asyncio

@@ -1,41 +1,48 @@
 """The operator's access policy, and the port through which services apply it."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bot.domain.cards import Card, ChannelId, ChannelRef, TeamId, UserId
-from bot.domain.jobs import Job
+from bot.domain.jobs import Job, JobId
 from bot.domain.people import SlackUser
 from bot.domain.questions import OmniUserId
 
 
 class Authorization(Protocol):
-    """Access checks. Unknown means denied."""
+    """Access checks. Each raises Refused, with the reply for the user. Unknown means refused."""
 
-    async def deny_reason(self, user: UserId, channel: ChannelRef, *, asks_omni: bool = True) -> str | None:
-        """Return why the user may not use the bot in the channel, as a reply; None: they may.
+    async def check(
+        self,
+        user: UserId,
+        channel: ChannelRef,
+        *,
+        new: Literal["follow", "question"] | None = None,
+        asks_omni: bool = True,
+    ) -> None:
+        """Check that the user may use the bot in the channel.
 
-        `asks_omni`: the caller will send requests to Omni. Then the user's request limit is checked, and requests of
-        this task count as theirs.
+        Args:
+            user: the user.
+            channel: where the user acts.
+            new: the user begins one more of these, so their quota is checked too.
+            asks_omni: the caller will send requests to Omni. Then the user's request limit is checked, and requests
+                of this task count as theirs.
+
+        Raises:
+            StoreUnavailable: the quota could not be read.
         """
         ...
 
-    @property
-    def owner_only(self) -> bool:
-        """Whether `can_see` depends on the job. If not, no request to Omni is needed for it."""
-        ...
+    async def check_visible(self, user: UserId, job: Job | JobId | None) -> None:
+        """Check that the user may see the job. The reply is the same for a missing job and another user's.
 
-    async def can_see(self, user: UserId, job: Job) -> bool:
-        """Return whether the user may see the job. Raises any OmniError; then nothing may be shown."""
+        `job`: an id costs a request to Omni if it depends on the job. None: a job whose owner is unknown.
+        """
         ...
 
     async def omni_user_for(self, user: UserId) -> OmniUserId | None:
-        """Return the Omni user in whose name the user asks; None: the owner of the API key.
-
-        Raises:
-            NoOmniUser: there is none. It has the reply.
-            OmniError: Omni did not answer.
-        """
+        """Return the Omni user in whose name the user asks; None: the owner of the API key. Raises OmniError."""
         ...
 
     def can_manage(self, user: UserId, card: Card) -> bool:
@@ -43,18 +50,6 @@ class Authorization(Protocol):
 
         `card`: the first of the job's cards, so that following the job in another channel gives no right to it.
         """
-        ...
-
-    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
-        """Return whether no answer may be posted because people of another organization can read the channel.
-
-        True if Slack refuses to say. `fresh`: wait for a new answer of Slack, as before posting. Without it, False if
-        Slack is slow: the post checks again.
-        """
-        ...
-
-    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
-        """Return why the user may not follow or ask (`asking`) for one more job here. Raises StoreUnavailable."""
         ...
 
 

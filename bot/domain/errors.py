@@ -7,10 +7,9 @@ OmniError                     Omni did not do what was asked
 ├── OmniUnreachable           poll again later
 ├── AskRefused                show the user why; nothing was submitted
 ├── ConversationBusy          wait for the conversation's job, then submit again
-├── SubmitOutcomeUnknown      tell the user that the job may run; never submit again
-├── NotCancellable            tell the user that the job ends on its own
-├── CancelForbidden           tell the user that the key may not cancel the job
-└── IdentityUnavailable       show nothing; ask the user to try again
+├── SubmitOutcomeUnknown      reply that the job may run; never submit again
+├── NotCancellable            reply that the job ends on its own
+└── CancelForbidden           reply that the key may not cancel the job
 
 SlackError                    Slack did not do what was asked
 ├── NotAllowedHere            use the user's direct messages instead of the channel
@@ -31,7 +30,7 @@ StoreUnavailable              accept nothing, try again later
 OwnershipLost                 stop writing: another process tracks the job
 CardChanged                   read the card again, then repeat
 TooManyFollows                show the user the limit; nothing was stored
-NoOmniUser                    show its text to the user
+Refused                       reply with its text; nothing was done
 DeliveryUnknown               leave the message alone and log it
 InvalidInput                  show the sentences in the modal
 NotAJobReference              show its text to the user
@@ -140,16 +139,12 @@ class TooManyFollows(Exception):
         self.most = most
 
 
-class NoOmniUser(Exception):
-    """The Slack user has no single Omni user. `line` is the text for the user."""
+class Refused(Exception):
+    """The user may not do this, or it can't be done. `reply` is the text for the user."""
 
-    def __init__(self, line: str) -> None:
-        super().__init__("no single Omni user")
-        self.line = line
-
-
-class IdentityUnavailable(OmniError):
-    """Slack did not identify the user, so the owner of the job is unknown. Nothing was shown."""
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
 
 
 class AskRefused(OmniError):

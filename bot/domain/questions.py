@@ -94,7 +94,7 @@ class PendingQuestion:
     """
 
     id: QuestionId
-    place: ChannelRef
+    channel: ChannelRef
     """The channel of the request."""
     user: UserId
     asked_at: datetime

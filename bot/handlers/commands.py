@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain import Authorization, CardId, ChannelRef, Message, MessageTs, TeamId, UserId
+from bot.domain import CardId, ChannelRef, Message, MessageTs, TeamId, UserId
 from bot.handlers.background import InteractionRunner
 from bot.rendering import (
     CANCEL_JOB,
@@ -39,7 +39,6 @@ class CommandHandlers:
         job_data_service: JobDataService,
         ask_service: AskService,
         cancel_service: CancelService,
-        authorization: Authorization,
         interactions: InteractionRunner,
         team: TeamId,
     ) -> None:
@@ -48,7 +47,6 @@ class CommandHandlers:
         self._job_data_service = job_data_service
         self._ask_service = ask_service
         self._cancel_service = cancel_service
-        self._authorization = authorization
         self._interactions = interactions
         self._team = team
 
@@ -102,15 +100,15 @@ class CommandHandlers:
 
     async def on_resume(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Resume`."""
-        await self._on_button(ack, body, self._allowed(self._follow_service.resume))
+        await self._on_button(ack, body, self._follow_service.resume)
 
     async def on_show_data(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Show data`."""
-        await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_data)))
+        await self._on_button(ack, body, self._job_data_service.show_data)
 
     async def on_show_steps(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Show steps`."""
-        await self._on_button(ack, body, self._allowed(self._unshared(self._job_data_service.show_steps)))
+        await self._on_button(ack, body, self._job_data_service.show_steps)
 
     async def on_cancel(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Cancel job`, which Slack lets the user confirm first."""
@@ -162,29 +160,6 @@ class CommandHandlers:
             work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
             reply = self._interactions.reply_to(body, clicked.place, clicked.person)
             self._interactions.run(work, reply, clicked.person)
-
-    def _allowed(self, action: OnCard) -> OnCard:
-        """Run the action only for users who may use the bot in the channel."""
-
-        async def checked(
-            card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
-        ) -> Message | str | None:
-            reason = await self._authorization.deny_reason(user, channel)
-            return reason if reason is not None else await action(card_id, channel, message_ts, user)
-
-        return checked
-
-    def _unshared(self, action: OnCard) -> OnCard:
-        """Run the action only in channels that are not shared."""
-
-        async def checked(
-            card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
-        ) -> Message | str | None:
-            if await self._authorization.is_shared(channel, fresh=True):
-                return replies.not_shown_where_shared()
-            return await action(card_id, channel, message_ts, user)
-
-        return checked
 
     async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"

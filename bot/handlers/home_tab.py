@@ -20,6 +20,7 @@ from bot.domain import (
     JobState,
     Message,
     MessageTs,
+    Refused,
     SlackBusy,
     SlackError,
     StoreUnavailable,
@@ -137,15 +138,18 @@ class HomeTabs:
 
     async def _show(self, user: UserId, tab: _Tab) -> None:
         # Only its user sees a Home tab, so ALLOWED_CHANNELS does not apply to it.
-        line = await self._authorization.deny_reason(
-            user, ChannelRef(self._team, ChannelId("D")), asks_omni=False
-        )
-        view = await self._view(user) if line is None else home_tab.refused(line)
+        home = ChannelRef(self._team, ChannelId("D"))
+        is_refused = False
+        try:
+            await self._authorization.check(user, home, asks_omni=False)
+            view = await self._view(user)
+        except Refused as error:
+            is_refused, view = True, home_tab.refused(error.reply)
         fingerprint = Message("", (view,)).fingerprint
         if fingerprint != tab.shown:
             await self._views.publish(user, view)
             tab.shown = fingerprint
-        if line is not None:
+        if is_refused:
             # Until it is opened again: checking each time would fill the audit trail.
             self._tabs.pop(user, None)
 

@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain import Authorization, CardId, ChannelId, ChannelRef, InvalidInput, SlackError, TeamId, UserId
+from bot.domain import (
+    Authorization,
+    CardId,
+    ChannelId,
+    ChannelRef,
+    InvalidInput,
+    Refused,
+    SlackError,
+    TeamId,
+    UserId,
+)
 from bot.domain.ports import SlackViews
 from bot.handlers import modal_input
 from bot.handlers.background import InteractionRunner
@@ -172,8 +182,10 @@ class ModalHandlers:
         opened = await self._opened(trigger, modals.ask(here, ModelOptions(is_loading=True)))
         if opened is None:
             return replies.slack_busy()
-        if (reason := await self._authorization.deny_reason(user, channel)) is not None:
-            await self._update(opened, modals.refused(reason))
+        try:
+            await self._authorization.check(user, channel)
+        except Refused as error:
+            await self._update(opened, modals.refused(error.reply))
             return None
         choices = await self._models.choices(channel.team, user)
         await self._update(opened, modals.ask(here, choices))
@@ -189,8 +201,10 @@ class ModalHandlers:
         """Open a modal, and replace it by the reason if the user may not use the bot there."""
         if (opened := await self._opened(trigger, view)) is None:
             return replies.slack_busy()
-        if (reason := await self._authorization.deny_reason(user, channel)) is not None:
-            await self._update(opened, modals.refused(reason))
+        try:
+            await self._authorization.check(user, channel)
+        except Refused as error:
+            await self._update(opened, modals.refused(error.reply))
         return None
 
     async def _opened(self, trigger: str, view: modals.View) -> str | None:
@@ -203,12 +217,11 @@ class ModalHandlers:
 
     async def _redraw(self, view: modals.View, user: UserId) -> str | None:
         channel = modal_input.place_of(view)
-        reason = await self._authorization.deny_reason(user, channel or ChannelRef(self._team, NOWHERE))
-        if reason is not None:
-            # This keeps the input.
-            choices = ModelOptions(trouble=reason)
-        else:
+        try:
+            await self._authorization.check(user, channel or ChannelRef(self._team, NOWHERE))
             choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))
+        except Refused as error:
+            choices = ModelOptions(trouble=error.reply)  # this keeps the input
         await self._update(str(view.get("id") or ""), modals.ask(channel, choices))
         return None
 

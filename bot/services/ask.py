@@ -1,6 +1,5 @@
 """Ask Omni a question, ask a follow-up to an answer, or retry a question."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,7 +14,6 @@ from bot.domain import (
     CardId,
     ChannelRef,
     Conversation,
-    IdentityUnavailable,
     Job,
     JobId,
     JobState,
@@ -23,22 +21,19 @@ from bot.domain import (
     Message,
     MessageTs,
     ModelId,
-    NoOmniUser,
     OmniError,
     OwnershipLost,
     PendingQuestion,
     Question,
-    SlackError,
+    Refused,
     StoreUnavailable,
-    TooManyFollows,
     UserId,
     question_id,
 )
 from bot.domain.ports import CardRepository, OmniJobs, QuestionRepository
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
-from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS
-from bot.services.intents import Response, SavedRequest
+from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.submission import PreparedQuestion, QuestionSubmitter
 from bot.services.targets import Targets, load_clicked_card
 
@@ -61,14 +56,6 @@ class AskRequest:
     """Slack's trigger id, or the ts of the message. The question is asked once, however often Slack delivers it."""
 
 
-class _Refused(Exception):
-    """The question is not submitted. `reply` says why."""
-
-    def __init__(self, reply: str) -> None:
-        super().__init__(reply)
-        self.reply = reply
-
-
 class AskService:
     """Accepts questions from users. Each method returns a saved request, or a reply if nothing was saved."""
 
@@ -81,6 +68,7 @@ class AskService:
         authorization: Authorization,
         targets: Targets,
         lifecycle: CardLifecycle,
+        intents: Intents,
         submitter: QuestionSubmitter,
         now: Callable[[], datetime],
         default_model: ModelId | None,
@@ -92,6 +80,7 @@ class AskService:
         self._authorization = authorization
         self._targets = targets
         self._lifecycle = lifecycle
+        self._intents = intents
         self._submitter = submitter
         self._now = now
         self._default_model = default_model
@@ -113,7 +102,7 @@ class AskService:
         pending = self._pending(request.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
-            await self._check_allowed(user, channel)
+            await self._authorization.check(user, channel, new="question")
             card = await self._clicked_card(Act.FOLLOW_UP, user, card_id, channel, message_ts)
             return await self._prepare_follow_up(request.prompt, card, card.thread_of(message_ts), pending)
 
@@ -130,10 +119,10 @@ class AskService:
         pending = self._pending(request.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
-            await self._check_allowed(user, channel)
+            await self._authorization.check(user, channel, new="question")
             cards = await self._cards.in_thread(channel, thread)
             if not cards:
-                raise _Refused(ask_replies.no_card_in_thread())
+                raise Refused(ask_replies.no_card_in_thread())
             return await self._prepare_follow_up(request.prompt, cards[0], thread, pending)
 
         return await self._save(pending, prepare)
@@ -160,43 +149,16 @@ class AskService:
     async def _save(
         self, pending: PendingQuestion, prepare: Callable[[], Awaitable[PreparedQuestion]]
     ) -> SavedRequest | Response:
-        async def prepare_or_refuse() -> PreparedQuestion | Message:
-            try:
-                async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-                    return await prepare()
-            except _Refused as refused:
-                return Message(refused.reply)
-            except NoOmniUser as error:
-                return Message(error.line)
-            except IdentityUnavailable:
-                return Message(replies.identity_unavailable())
-            except OmniError as error:
-                return Message(ask_replies.rejected(error))
-            except SlackError as error:
-                return Message(self._targets.not_had(error))
-            except TimeoutError:
-                return Message(replies.omni_busy())
-            except StoreUnavailable as error:
-                log.error("question not prepared", reason=str(error))
-                return Message(replies.storage_down())
-
-        try:
-            return await self._submitter.save(pending, prepare_or_refuse)
-        except TooManyFollows as error:
-            audit(Act.ASK, pending.user, pending.place, "refused: too many open follows")
-            return Message(replies.too_many_follows(error.most))
-        except StoreUnavailable as error:
-            log.error("question not stored", reason=str(error))
-            return Message(replies.storage_down())
+        return await self._intents.save(pending, prepare, self._submitter.submit)
 
     async def _prepare_question(self, request: AskRequest, pending: PendingQuestion) -> PreparedQuestion:
         user = pending.user
-        channel = await self._targets.resolve(pending.place, user)
-        await self._check_allowed(user, channel)
+        channel = await self._targets.resolve(pending.channel, user)
+        await self._authorization.check(user, channel, new="question")
         prompt = _checked_prompt(request.prompt)
         model = request.model or await self._questions.last_model(channel.team, user) or self._default_model
         if model is None:
-            raise _Refused(ask_replies.no_model())
+            raise Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
         return PreparedQuestion(
             act=Act.ASK,
@@ -213,14 +175,14 @@ class AskService:
         prompt = _checked_prompt(prompt)
         job = await self._visible_job(card, pending.user)
         if job.conversation is None:
-            raise _Refused(ask_replies.no_conversation())
+            raise Refused(ask_replies.no_conversation())
         target = await self._targets.choose(card.channel, pending.user, private=False)
         return PreparedQuestion(
             act=Act.FOLLOW_UP,
             pending=pending,
             question=await self._question_after(job, prompt, pending.user),
             target=target,
-            thread=thread if target.place == card.channel else None,
+            thread=thread if target.channel == card.channel else None,
             unconfirmed_reply=ask_replies.maybe_submitted(None),
             find_earlier_jobs=partial(self._earlier_jobs, card, thread, job.conversation),
         )
@@ -228,35 +190,30 @@ class AskService:
     async def _prepare_retry(
         self, card_id: CardId, message_ts: MessageTs, pending: PendingQuestion
     ) -> PreparedQuestion:
-        channel, user = pending.place, pending.user
-        await self._check_allowed(user, channel)
+        channel, user = pending.channel, pending.user
+        await self._authorization.check(user, channel, new="question")
         card = await self._clicked_card(Act.RETRY, user, card_id, channel, message_ts)
         if not self._authorization.can_manage(user, await self._cards.first_card(card.job) or card):
             audit(Act.RETRY, user, channel, "refused: not theirs", job=card.job)
-            raise _Refused(replies.not_yours())
+            raise Refused(replies.not_yours())
         if card.retried_by is not None:
-            raise _Refused(ask_replies.already_retried(card.retried_by))
+            raise Refused(ask_replies.already_retried(card.retried_by))
         job = await self._visible_job(card, user)
         if job.state not in _RETRIABLE or not job.prompt.strip():
-            raise _Refused(ask_replies.not_retriable())
+            raise Refused(ask_replies.not_retriable())
         target = await self._targets.choose(channel, user, private=False)
         question = await self._question_after(job, job.prompt, user)
         if not await self._questions.claim_retry(pending.id, card_id, user):
-            raise _Refused(ask_replies.already_retried(None))
+            raise Refused(ask_replies.already_retried(None))
         return PreparedQuestion(
             act=Act.RETRY,
             pending=pending,
             question=question,
             target=target,
-            thread=card.thread if target.place == channel else None,
+            thread=card.thread if target.channel == channel else None,
             unconfirmed_reply=Message(ask_replies.retry_maybe_submitted()),
             on_submitted=partial(self._mark_retried, card_id, job),
         )
-
-    async def _check_allowed(self, user: UserId, channel: ChannelRef) -> None:
-        reason = await self._authorization.deny_new(user, channel, asking=True)
-        if reason is not None:
-            raise _Refused(reason)
 
     async def _clicked_card(
         self, act: Act, user: UserId, card_id: CardId, channel: ChannelRef, message_ts: MessageTs
@@ -264,22 +221,20 @@ class AskService:
         card = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if card is None:
             audit(act, user, channel, "refused: no such card")
-            raise _Refused(replies.nothing_to_show_here())
+            raise Refused(replies.nothing_to_show_here())
         bind_job(card.job)
         return card
 
     async def _visible_job(self, card: Card, user: UserId) -> Job:
         job = await self._omni.status(card.job, urgent=True)
-        if not await self._authorization.can_see(user, job):
-            # The same reply as for a job that does not exist.
-            raise _Refused(replies.no_such_job())
+        await self._authorization.check_visible(user, job)
         return job
 
     async def _question_after(self, job: Job, prompt: str, user: UserId) -> Question:
         """Return a question to the model and in the conversation of the job."""
         model = ModelId(job.model) if job.model else self._default_model
         if model is None:
-            raise _Refused(ask_replies.no_model())
+            raise Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
         return Question(prompt, model, conversation=job.conversation, as_user=as_user)
 
@@ -306,5 +261,5 @@ class AskService:
 def _checked_prompt(text: str) -> str:
     prompt = text.strip()
     if not prompt:
-        raise _Refused(ask_replies.usage())
+        raise Refused(ask_replies.usage())
     return prompt

@@ -3,31 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
 
 from bot.domain import (
     AccessPolicy,
-    Authorization,
     Card,
     ChannelRef,
-    IdentityUnavailable,
     Job,
     JobId,
-    NoOmniUser,
     OmniError,
     OmniUserId,
+    Refused,
     ScopeMissing,
     SlackError,
     SlackUser,
-    TeamId,
     UserId,
 )
 from bot.domain.ports import CardRepository, IdentityMapper, OmniJobs, QuestionRepository
 from bot.log import Act, audit
 from bot.rendering import replies
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import SharedChannels
 from bot.user_limit import UserLimit, act_for
 
 log = structlog.get_logger()
@@ -39,6 +36,9 @@ KNOWN_FOR_SECONDS = 300.0
 WAITED_FOR_SECONDS = 10.0
 """How long a user waits for Slack's answer about them."""
 
+OMNI_ANSWERS_WITHIN_SECONDS = 15.0
+"""How long a user waits for Omni to say whose a job is."""
+
 AN_HOUR = timedelta(hours=1)
 
 
@@ -49,8 +49,8 @@ class PolicyAuthorization:
         self,
         policy: AccessPolicy,
         *,
+        omni: OmniJobs,
         people: Lookups[UserId, SlackUser],
-        shared_channels: SharedChannels,
         identities: IdentityMapper,
         cards: CardRepository,
         questions: QuestionRepository,
@@ -59,47 +59,71 @@ class PolicyAuthorization:
     ) -> None:
         self._policy = policy
         self._user_limit = user_limit
+        self._omni = omni
         self._people = people
-        self._shared_channels = shared_channels
         self._identities = identities
         self._cards = cards
         self._questions = questions
         self._now = now
 
-    async def deny_reason(self, user: UserId, channel: ChannelRef, *, asks_omni: bool = True) -> str | None:
-        """See `Authorization.deny_reason`."""
+    async def check(
+        self,
+        user: UserId,
+        channel: ChannelRef,
+        *,
+        new: Literal["follow", "question"] | None = None,
+        asks_omni: bool = True,
+    ) -> None:
+        """See `Authorization.check`."""
         try:
             async with asyncio.timeout(WAITED_FOR_SECONDS):
                 person = await self._people.get(user, known_for_seconds=KNOWN_FOR_SECONDS)
         except TimeoutError:
-            return self._refuse(user, channel, "unknown: slack is slow", replies.identity_timeout())
+            raise _refused(user, channel, "unknown: slack is slow", replies.identity_timeout()) from None
         except ScopeMissing as error:
-            return self._refuse(user, channel, f"unknown: {error.code}", replies.identity_scope_missing())
+            raise _refused(
+                user, channel, f"unknown: {error.code}", replies.identity_scope_missing()
+            ) from error
         except SlackError as error:
-            return self._refuse(user, channel, f"unknown: {error.code}", replies.identity_unavailable())
+            raise _refused(user, channel, f"unknown: {error.code}", replies.identity_unavailable()) from error
         if not self._policy.is_open_to(person):
-            return self._refuse(user, channel, "not for them", replies.not_for_you())
+            raise _refused(user, channel, "not for them", replies.not_for_you())
         if not self._policy.is_open_in(channel):
-            return self._refuse(user, channel, "not there", replies.not_here())
+            raise _refused(user, channel, "not there", replies.not_here())
         if asks_omni:
             if self._user_limit.is_exceeded(user):
-                return self._refuse(user, channel, "too many requests", replies.too_many_requests())
+                raise _refused(user, channel, "too many requests", replies.too_many_requests())
             act_for(user)
-        return None
+        if new == "question":
+            most = self._policy.most_asks_per_hour
+            # The question at hand is stored already, and among those of the hour. It also counts as a follow.
+            if await self._questions.count(channel.team, user, self._now() - AN_HOUR) > most:
+                audit(Act.ASK, user, None, "refused: too many asks")
+                raise Refused(replies.too_many_questions(most))
+        if new == "follow":
+            most = self._policy.most_open_follows
+            if len(await self._cards.followed_cards(channel.team, user)) >= most:
+                audit(Act.FOLLOW, user, None, "refused: too many open follows")
+                raise Refused(replies.too_many_follows(most))
 
-    @property
-    def owner_only(self) -> bool:
-        """See `Authorization.owner_only`."""
-        return self._policy.only_owners
-
-    async def can_see(self, user: UserId, job: Job) -> bool:
-        """See `Authorization.can_see`. Raises IdentityUnavailable if Slack does not answer."""
+    async def check_visible(self, user: UserId, job: Job | JobId | None) -> None:
+        """See `Authorization.check_visible`."""
         if not self._policy.only_owners or user in self._policy.admins:
-            return True
-        is_theirs = job.user is not None and await self._omni_user(user) == job.user
+            return
+        try:
+            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
+                if isinstance(job, str):
+                    job = await self._omni.status(job, urgent=True)
+                is_theirs = (
+                    job is not None and job.user is not None and await self._omni_user(user) == job.user
+                )
+        except OmniError as error:
+            raise Refused(replies.not_looked_up(error)) from error
+        except TimeoutError:
+            raise Refused(replies.omni_busy()) from None
         if not is_theirs:
-            audit(Act.FOLLOW, user, None, "refused: not theirs", job=job.id)
-        return is_theirs
+            audit(Act.FOLLOW, user, None, "refused: not theirs", job=job.id if job else None)
+            raise Refused(replies.no_such_job())
 
     async def omni_user_for(self, user: UserId) -> OmniUserId | None:
         """See `Authorization.omni_user_for`."""
@@ -107,69 +131,21 @@ class PolicyAuthorization:
             return None
         if (found := await self._omni_user(user)) is None:
             audit(Act.ASK, user, None, "refused: no single Omni user")
-            raise NoOmniUser(replies.no_omni_user())
+            raise Refused(replies.no_omni_user())
         return found
 
     def can_manage(self, user: UserId, card: Card) -> bool:
         """See `Authorization.can_manage`."""
         return self._policy.can_manage(user, card)
 
-    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
-        """See `Authorization.is_shared`."""
-        return await self._shared_channels.is_shared(channel, fresh=fresh)
-
-    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
-        """See `Authorization.deny_new`."""
-        reason = await self.deny_reason(user, channel)
-        return reason if reason is not None else await self._quota_error(user, channel.team, asking=asking)
-
-    async def _quota_error(self, user: UserId, team: TeamId, *, asking: bool) -> str | None:
-        rules = self._policy
-        # A stored question counts as a follow, and is among those of the hour.
-        if (
-            asking
-            and await self._questions.count(team, user, self._now() - AN_HOUR) > rules.most_asks_per_hour
-        ):
-            audit(Act.ASK, user, None, "refused: too many asks")
-            return replies.too_many_questions(rules.most_asks_per_hour)
-        if not asking and len(await self._cards.followed_cards(team, user)) >= rules.most_open_follows:
-            audit(Act.FOLLOW, user, None, "refused: too many open follows")
-            return replies.too_many_follows(rules.most_open_follows)
-        return None
-
     async def _omni_user(self, user: UserId) -> OmniUserId | None:
         try:
             return await self._identities.omni_user(user)
         except SlackError as error:
             log.warning("omni user not known", user=user, code=error.code)
-            raise IdentityUnavailable(error.code) from error
-
-    def _refuse(self, user: UserId, channel: ChannelRef, why: str, line: str) -> str:
-        audit(Act.USE, user, channel, f"refused: {why}")
-        return line
+            raise Refused(replies.identity_unavailable()) from error
 
 
-OMNI_ANSWERS_WITHIN_SECONDS = 15.0
-"""How long a user waits for the look-ups before anything is begun: who they are, and which job is whose."""
-
-
-async def check_visibility(
-    authorization: Authorization, omni: OmniJobs, user: UserId, job: JobId
-) -> str | None:
-    """Return why the user may not see the job, if so. The reply is the same for a missing job and another user's.
-
-    Raises:
-        StoreUnavailable: the database did not answer.
-    """
-    if not authorization.owner_only:
-        return None
-    try:
-        async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-            may_see = await authorization.can_see(user, await omni.status(job, urgent=True))
-    except IdentityUnavailable:
-        return replies.identity_unavailable()
-    except OmniError as error:
-        return replies.not_looked_up(error)
-    except TimeoutError:
-        return replies.omni_busy()
-    return None if may_see else replies.no_such_job()
+def _refused(user: UserId, channel: ChannelRef, why: str, reply: str) -> Refused:
+    audit(Act.USE, user, channel, f"refused: {why}")
+    return Refused(reply)

@@ -22,6 +22,7 @@ from bot.domain import (
     MessageTs,
     OmniError,
     OmniUnreachable,
+    Refused,
     StoreUnavailable,
     UserId,
 )
@@ -57,13 +58,14 @@ class CancelService:
         """Cancel the job of a card. The id in the button is untrusted: channel and ts must match."""
         try:
             return Message(await self._cancel(card_id, channel, message_ts, user))
+        except Refused as error:
+            return Message(error.reply)
         except StoreUnavailable as error:
             log.error("cancellation not stored", card=card_id, reason=str(error))
             return Message(replies.storage_down())
 
     async def _cancel(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
-        if (line := await self._authorization.deny_reason(user, channel)) is not None:
-            return line
+        await self._authorization.check(user, channel)
         card = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if card is None:
             audit(Act.CANCEL, user, channel, "refused: no such card")

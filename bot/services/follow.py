@@ -29,9 +29,9 @@ from bot.domain import (
     MessageTs,
     NotAJobReference,
     NotAllowedHere,
-    OmniError,
     OutcomeUnknown,
     PendingQuestion,
+    Refused,
     ScopeMissing,
     SlackBusy,
     SlackError,
@@ -46,19 +46,10 @@ from bot.domain import (
 from bot.domain.ports import CardRepository, FailedCardRepository, OmniJobs, QuestionRepository, SlackMessages
 from bot.log import Act, audit, bind_job
 from bot.rendering import replies
-from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, check_visibility
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.targets import Target, Targets, has_private_flag, load_clicked_card
 
 log = structlog.get_logger()
-
-
-class _Refused(Exception):
-    """Nothing is followed; `line` is the reply."""
-
-    def __init__(self, line: str) -> None:
-        super().__init__(line)
-        self.line = line
 
 
 class FollowService:
@@ -75,6 +66,7 @@ class FollowService:
         failed_cards: FailedCardRepository,
         outcomes: CardOutcomes,
         authorization: Authorization,
+        targets: Targets,
         start: Callable[[JobId], Awaitable[None]],
         now: Callable[[], datetime],
         bot_user: UserId,
@@ -88,7 +80,7 @@ class FollowService:
         self._failed_cards = failed_cards
         self._outcomes = outcomes
         self._authorization = authorization
-        self._targets = Targets(messages, authorization, bot_user)
+        self._targets = targets
         self._start = start
         self._now = now
         self._bot_user = bot_user
@@ -108,56 +100,30 @@ class FollowService:
         now = self._now()
         follow = f"chat/{reference.id}" if isinstance(reference, Conversation) else reference
         question = PendingQuestion(question_id(channel, request_id), channel, user, now, now, follow=follow)
-        prepare = partial(self._looked_up, reference, question, private=private)
-        try:
-            return await self._intents.save(question, prepare, partial(self._follow_job, question))
-        except TooManyFollows as error:
-            return _too_many(error, user)
-        except StoreUnavailable as error:
-            log.error("follow not stored", reason=str(error))
-            return replies.storage_down()
-
-    async def _looked_up(
-        self, reference: JobId | Conversation, question: PendingQuestion, *, private: bool
-    ) -> tuple[JobId, Target] | Message:
-        """Return the job and the target, or the reply that says why not."""
-        try:
-            async with asyncio.timeout(OMNI_ANSWERS_WITHIN_SECONDS):
-                return await self._look_up(reference, question, private=private)
-        except _Refused as error:
-            return Message(error.line)
-        except OmniError as error:
-            return Message(replies.not_looked_up(error))
-        except SlackError as error:
-            return Message(self._targets.not_had(error))
-        except TimeoutError:
-            return Message(replies.omni_busy())
-        except StoreUnavailable as error:
-            return self._not_stored(error)
+        return await self._intents.save(
+            question,
+            partial(self._look_up, reference, question, private=private),
+            partial(self._follow_job, question),
+        )
 
     async def _look_up(
         self, reference: JobId | Conversation, question: PendingQuestion, *, private: bool
     ) -> tuple[JobId, Target]:
-        """Raises _Refused, OmniError, SlackError, and StoreUnavailable."""
-        person = question.user
-        place = await self._targets.resolve(question.place, person)
-        if (line := await self._authorization.deny_new(person, place, asking=False)) is not None:
-            raise _Refused(line)
-        job = await self._job(reference)
+        """Find out which job is to be followed where. Raises Refused, OmniError, SlackError, and StoreUnavailable."""
+        user = question.user
+        channel = await self._targets.resolve(question.channel, user)
+        await self._authorization.check(user, channel, new="follow")
+        job = await self._omni.newest_job(reference) if isinstance(reference, Conversation) else reference
+        await self._authorization.check_visible(user, job)
         if job is None:
-            # An empty chat has no known owner, so the reply is as for a missing one.
-            raise _Refused(
-                replies.no_such_job() if self._authorization.owner_only else replies.chat_without_job()
-            )
+            raise Refused(replies.chat_without_job())
         bind_job(job)
-        if (line := await check_visibility(self._authorization, self._omni, person, job)) is not None:
-            raise _Refused(line)
-        return job, await self._destination(place, person, private=private)
-
-    @staticmethod
-    def _not_stored(error: StoreUnavailable) -> Message:
-        log.error("follow not stored", reason=str(error))
-        return Message(replies.storage_down())
+        try:
+            return job, await self._targets.choose(channel, user, private=private)
+        except (SlackBusy, SlackUnreachable, OutcomeUnknown):
+            if private:
+                raise
+            return job, Target(channel)  # the tracker moves the card if needed
 
     async def stop_following(
         self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
@@ -181,17 +147,20 @@ class FollowService:
     async def resume(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
         """Track a closed card again. The id in the button must be that of the clicked card."""
         try:
+            await self._authorization.check(user, channel)
             known = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if known is None:
                 return replies.not_resumable()
             bind_job(known.job)
             if known.ended:
                 return replies.already_followed(None, has_ended=True)
-            if (line := await check_visibility(self._authorization, self._omni, user, known.job)) is not None:
-                return line
+            await self._authorization.check_visible(user, known.job)
             await self._cards.resume(card_id, user, self._now())
+        except Refused as error:
+            return error.reply
         except TooManyFollows as error:
-            return _too_many(error, user)
+            audit(Act.FOLLOW, user, None, "refused: too many open follows")
+            return replies.too_many_follows(error.most)
         except StoreUnavailable as error:
             log.error("resuming not stored", reason=str(error))
             return replies.storage_down()
@@ -209,38 +178,24 @@ class FollowService:
         links = await asyncio.gather(*(self._link(card) for card in followed[: replies.MOST_LISTED]))
         return replies.follows(list(zip_longest(followed, links)))
 
-    async def _job(self, reference: JobId | Conversation) -> JobId | None:
-        if isinstance(reference, Conversation):
-            return await self._omni.newest_job(reference)
-        return reference
-
-    async def _destination(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
-        """Return the target. If Slack is busy, it is the channel, and the tracker moves the card if needed; but a
-        private request fails."""
-        try:
-            return await self._targets.choose(channel, user, private=private)
-        except (SlackBusy, SlackUnreachable, OutcomeUnknown):
-            if private:
-                raise
-            return Target(channel)
-
     async def _follow_job(self, question: PendingQuestion, found: tuple[JobId, Target]) -> Reply | str | None:
         try:
             return await self._bind_and_start(question, *found)
         except StoreUnavailable as error:
-            return self._intents.withdrawn(question, self._not_stored(error))
+            log.error("follow not stored", reason=str(error))
+            return self._intents.withdrawn(question, Message(replies.storage_down()))
 
     async def _bind_and_start(
         self, question: PendingQuestion, job: JobId, destination: Target
     ) -> Reply | str | None:
         person = question.user
-        mine = Card(CardId(str(uuid4())), job, destination.place, person, (person,), self._now())
+        mine = Card(CardId(str(uuid4())), job, destination.channel, person, (person,), self._now())
         # Subscribe before storing: a tracker that runs already may post the card at once.
         with self._outcomes.subscribe(mine.id) as outcome:
             card = await self._questions.bind(question.id, mine)
-            asked_in = question.place if question.place.id else destination.place
+            asked_in = question.channel if question.channel.id else destination.channel
             audit(Act.FOLLOW, person, asked_in, "followed", job=job)
-            log.info("followed", card=card.id, job=job, user=person, channel=destination.place.id)
+            log.info("followed", card=card.id, job=job, user=person, channel=destination.channel.id)
             if card.id == mine.id:
                 await self._start(job)
                 return await self.outcome_of_new(mine, outcome, destination)
@@ -341,8 +296,3 @@ class FollowService:
         except SlackError as error:
             log.warning("no permalink", card=card.id, code=error.code)
             return None
-
-
-def _too_many(error: TooManyFollows, user: UserId) -> str:
-    audit(Act.FOLLOW, user, None, "refused: too many open follows")
-    return replies.too_many_follows(error.most)

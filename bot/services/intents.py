@@ -16,14 +16,29 @@ from typing import TypeVar
 import structlog
 
 from bot.delivery import InterruptedRequest, Reply
-from bot.domain import Message, PendingQuestion, StoreUnavailable
+from bot.domain import (
+    Message,
+    NotAllowedHere,
+    OmniError,
+    PendingQuestion,
+    Refused,
+    ScopeMissing,
+    SlackError,
+    StoreUnavailable,
+    TooManyFollows,
+    UserId,
+)
 from bot.domain.ports import QuestionRepository
+from bot.log import Act, audit
+from bot.rendering import ask_replies, replies
 from bot.tasks import ShieldedTasks, repeat_until_cancelled, retry_until_stored
 
 log = structlog.get_logger()
 
 STORED_WITHIN_SECONDS = 2.0
 """How long the database may take to store an intent; the acknowledgement, for which Slack waits 3 s, comes after it."""
+PREPARED_WITHIN_SECONDS = 15.0
+"""How long a user waits for the look-ups before anything is begun: who they are, and which job is whose."""
 HEARTBEAT_SECONDS = 30.0
 
 T = TypeVar("T")
@@ -44,62 +59,88 @@ class Intents:
     """Stores requests, and carries them out."""
 
     def __init__(
-        self, questions: QuestionRepository, steps: ShieldedTasks, now: Callable[[], datetime]
+        self,
+        questions: QuestionRepository,
+        steps: ShieldedTasks,
+        now: Callable[[], datetime],
+        bot_user: UserId,
     ) -> None:
         """`steps`: work that is finished before the process exits."""
         self._questions = questions
         self._steps = steps
         self._now = now
+        self._bot_user = bot_user
         self._withdrawals: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
 
     async def save(
         self,
         question: PendingQuestion,
-        prepare: Callable[[], Awaitable[T | Message]],
+        prepare: Callable[[], Awaitable[T]],
         proceed: Callable[[T], Awaitable[Response]],
-    ) -> SavedRequest | None:
-        """Store a request before anything is done about it. None: another process has stored it, and replies.
+    ) -> SavedRequest | Response:
+        """Store a request before anything is done about it.
 
         Args:
             question: the request.
-            prepare: finds out what to do, or returns why nothing is done. Raises only defects.
-            proceed: does it, and binds the request or takes it back.
+            prepare: finds out what to do. May raise Refused, OmniError, SlackError and StoreUnavailable: then nothing
+                is done, and the reply says why.
+            proceed: does it, and binds the request or takes it back. Raises only defects.
 
-        Raises:
-            StoreUnavailable: the database did not take it in time, and nothing was begun.
+        Returns:
+            The saved request, whose outcome is its reply; or a reply, and nothing was begun. None: another process
+            has stored the request, and replies.
         """
+        act = Act.FOLLOW if question.follow else Act.ASK
         try:
             async with asyncio.timeout(STORED_WITHIN_SECONDS):
                 is_new = await self._questions.begin(question)
+        except TooManyFollows as error:
+            audit(act, question.user, question.channel, "refused: too many open follows")
+            return replies.too_many_follows(error.most)
         except (StoreUnavailable, TimeoutError) as error:
             # It may be stored all the same, and must not be reported later as if it had been accepted.
             self._withdraw_later(partial(_rollback_if_begun, self._questions, question, self._now()))
-            raise StoreUnavailable(str(error) or "request not stored in time") from error
+            log.error("request not stored", act=act.value, reason=str(error) or "not in time")
+            return replies.storage_down()
 
         async def outcome() -> Response:
             async with heartbeat(self._questions, question, self._now):
-                prepared = await self._prepared(question, prepare)
-                if isinstance(prepared, Message):
-                    return self.withdrawn(question, prepared)
+                try:
+                    async with asyncio.timeout(PREPARED_WITHIN_SECONDS):
+                        prepared = await prepare()
+                except asyncio.CancelledError as ending:
+                    # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
+                    raise InterruptedRequest(
+                        lambda: self._steps.run(_rollback(self._questions, question))
+                    ) from ending
+                except Exception as error:
+                    if (reply := self._refusal(question, error)) is not None:
+                        return self.withdrawn(question, Message(reply))
+                    # Nothing was done, and the caller replies so.
+                    await self._steps.run(_rollback(self._questions, question))
+                    raise
                 return await proceed(prepared)
 
         return SavedRequest(outcome) if is_new else None
 
-    async def _prepared(
-        self, question: PendingQuestion, prepare: Callable[[], Awaitable[T | Message]]
-    ) -> T | Message:
-        try:
-            return await prepare()
-        except asyncio.CancelledError as ending:
-            # Nothing was done. Until Slack has taken a reply that says so, the intent is left to be reported.
-            raise InterruptedRequest(
-                lambda: self._steps.run(_rollback(self._questions, question))
-            ) from ending
-        except Exception:
-            # Nothing was done, and the caller replies so.
-            await self._steps.run(_rollback(self._questions, question))
-            raise
+    def _refusal(self, question: PendingQuestion, error: Exception) -> str | None:
+        """Return the reply to an error of the preparation; None: it is a defect."""
+        match error:
+            case Refused():
+                return error.reply
+            case OmniError():
+                return replies.not_looked_up(error) if question.follow else ask_replies.rejected(error)
+            case SlackError():
+                log.warning("no direct message", code=error.code)
+                is_closed = isinstance(error, NotAllowedHere | ScopeMissing)
+                return replies.not_allowed_anywhere(self._bot_user) if is_closed else replies.slack_busy()
+            case TimeoutError():
+                return replies.omni_busy()
+            case StoreUnavailable():
+                log.error("request not prepared", reason=str(error))
+                return replies.storage_down()
+        return None
 
     def withdrawn(self, question: PendingQuestion, message: Message) -> Reply:
         """Return the reply to a request that had no effect. The request is deleted once the reply is delivered."""

@@ -25,6 +25,7 @@ from bot.domain import (
     OmniError,
     OutcomeUnknown,
     PayloadRefused,
+    Refused,
     ScopeMissing,
     SlackError,
     StoreUnavailable,
@@ -35,9 +36,8 @@ from bot.domain.ports import CardRepository, OmniJobs, SlackMessages
 from bot.log import bind_job
 from bot.rendering import messages, replies, steps_message, uploads, with_rows
 from bot.rendering.markdown.sanitize import chat_link
-from bot.services.authorization import check_visibility
 from bot.services.job_results import JobResults
-from bot.services.targets import load_clicked_card
+from bot.services.targets import IsShared, load_clicked_card
 from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
@@ -83,16 +83,18 @@ class JobDataService:
         cards: CardRepository,
         poster: MessagePoster,
         authorization: Authorization,
+        is_shared: IsShared,
         tenant: str,
         bot_user: UserId,
     ) -> None:
-        """`tenant`: the base URL of Omni, for chat addresses without a host."""
+        """`is_shared`: asks Slack anew. `tenant`: the base URL of Omni, for chat addresses without a host."""
         self._omni = omni
         self._results = results
         self._messages = messages
         self._cards = cards
         self._poster = poster
         self._authorization = authorization
+        self._is_shared = is_shared
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: RecentKeys[_Key, _Shown] = RecentKeys(MOST_REMEMBERED)
@@ -114,12 +116,16 @@ class JobDataService:
         self, what: What, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
     ) -> str | None:
         try:
+            await self._authorization.check(user, channel)
+            if await self._is_shared(channel):
+                return replies.not_shown_where_shared()
             card = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if card is None:
                 return replies.nothing_to_show_here()
             bind_job(card.job)
-            if (line := await check_visibility(self._authorization, self._omni, user, card.job)) is not None:
-                return line
+            await self._authorization.check_visible(user, card.job)
+        except Refused as error:
+            return error.reply
         except StoreUnavailable as error:
             log.error("card not read", card=card_id, reason=str(error))
             return replies.storage_down()

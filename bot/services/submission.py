@@ -41,7 +41,7 @@ from bot.domain.ports import OmniJobs, OmniQuestions, QuestionRepository, SlackM
 from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.follow import FollowService
-from bot.services.intents import Intents, SavedRequest, heartbeat
+from bot.services.intents import Intents, heartbeat
 from bot.services.targets import Target
 from bot.tasks import ShieldedTasks, retry_until_stored
 from bot.tracking import JobEventBus
@@ -72,10 +72,6 @@ class PreparedQuestion:
     """Finds the jobs that may keep the conversation busy. None: the question does not wait for them."""
     on_submitted: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Runs in the background once Omni has accepted the question."""
-
-
-Prepare = Callable[[], Awaitable[PreparedQuestion | Message]]
-"""Finds out what to submit, or returns the reply that says why nothing is. Raises only defects."""
 
 
 class QuestionSubmitter:
@@ -110,16 +106,8 @@ class QuestionSubmitter:
         self._events = events or JobEventBus()
         self._background: set[asyncio.Task[None]] = set()
 
-    async def save(self, question: PendingQuestion, prepare: Prepare) -> SavedRequest | None:
-        """Store a question. Its outcome prepares it, submits it once and follows its job.
-
-        Raises:
-            StoreUnavailable: the question was not stored, and nothing was submitted.
-            TooManyFollows: the user's limit is reached, and nothing was submitted.
-        """
-        return await self._intents.save(question, prepare, self._submit_or_queue)
-
-    async def _submit_or_queue(self, prepared: PreparedQuestion) -> Message | Reply | None:
+    async def submit(self, prepared: PreparedQuestion) -> Message | Reply | None:
+        """Submit a stored question once, or when its conversation is free, and return the reply."""
         try:
             return await self._submit(prepared)
         except ConversationBusy as error:
@@ -171,7 +159,7 @@ class QuestionSubmitter:
         card = Card(
             id=card_id,
             job=submitted.job,
-            channel=prepared.target.place,
+            channel=prepared.target.channel,
             requester=pending.user,
             followers=(pending.user,),
             requested_at=pending.asked_at,
@@ -238,7 +226,7 @@ class QuestionSubmitter:
             try:
                 await send_direct_message(
                     self._messages,
-                    pending.place,
+                    pending.channel,
                     pending.user,
                     message,
                     mark=pending.id,
@@ -265,7 +253,7 @@ class QuestionSubmitter:
         task.add_done_callback(self._background.discard)
 
     def _audit(self, prepared: PreparedQuestion, outcome: str, job: JobId | None = None) -> None:
-        audit(prepared.act, prepared.pending.user, prepared.target.place, outcome, job=job)
+        audit(prepared.act, prepared.pending.user, prepared.target.channel, outcome, job=job)
 
 
 async def _wait_for_conversation(omni: OmniJobs, jobs: Sequence[JobId]) -> bool:

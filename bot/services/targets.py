@@ -1,25 +1,25 @@
-"""Chooses the target of a new card: the channel, or the user's direct messages."""
+"""Where answers may be shown, and so where a new card goes: the channel, or the user's direct messages."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from bot.domain import (
-    Authorization,
     Card,
     CardId,
     ChannelRef,
+    ConversationInfo,
     MessageTs,
-    NotAllowedHere,
-    ScopeMissing,
     SlackError,
     UserId,
+    is_direct,
 )
-from bot.domain.ports import CardRepository, SlackMessages
+from bot.domain.ports import CardRepository, SlackDirectory, SlackMessages
 from bot.rendering import replies
+from bot.services.lookups import Lookups
 
 log = structlog.get_logger()
 
@@ -28,21 +28,62 @@ PRIVATE = "private"
 """The last word of a question, or a word with a job id, whose card goes to the user's direct messages."""
 
 
+SHARED_KNOWN_FOR_SECONDS = 60.0
+"""How long an answer of Slack counts for new cards. Slack takes about 50 `conversations.info` requests a minute
+(docs.slack.dev/reference/methods/conversations.info, tier 3)."""
+SHARED_FRESH_FOR_SECONDS = 5.0
+"""How long it counts as fresh, so that many jobs that end together in one channel cause one request."""
+SHARED_WITHIN_SECONDS = 5.0
+"""How long a user waits for Slack's answer."""
+
+
+class SharedChannels:
+    """Answers whether a channel is shared, from a cache in front of Slack."""
+
+    def __init__(self, directory: SlackDirectory, *, allow_shared: bool) -> None:
+        """`allow_shared`: the operator allows answers in shared channels, so Slack is not asked."""
+        self._lookups: Lookups[ChannelRef, ConversationInfo] = Lookups(directory.conversation)
+        self._allow_shared = allow_shared
+
+    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
+        """Return whether no answer may be posted because the channel is shared. True if Slack refuses to say.
+
+        `fresh`: for a message that is about to be posted. Waits until Slack answers, since nothing could be posted
+        before either. Without it, False after SHARED_WITHIN_SECONDS: the post checks again.
+        """
+        if self._allow_shared or is_direct(channel):
+            return False
+        known_for = SHARED_FRESH_FOR_SECONDS if fresh else SHARED_KNOWN_FOR_SECONDS
+        try:
+            async with asyncio.timeout(None if fresh else SHARED_WITHIN_SECONDS):
+                return (await self._lookups.get(channel, known_for_seconds=known_for)).is_shared
+        except TimeoutError:
+            log.info("channel not known yet", channel=channel.id)
+            return False
+        except SlackError as error:
+            log.warning("channel not known", channel=channel.id, code=error.code)
+            return True
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The channel that a new card goes to."""
 
-    place: ChannelRef
+    channel: ChannelRef
     say: Callable[[str | None], str] | None = None
     """Makes the reply from the card's permalink; None: the card is where the user looks."""
+
+
+IsShared = Callable[[ChannelRef], Awaitable[bool]]
+"""Whether a channel is shared. `SharedChannels.is_shared`, with or without `fresh`."""
 
 
 class Targets:
     """Chooses between the channel and the user's direct messages."""
 
-    def __init__(self, messages: SlackMessages, authorization: Authorization, bot_user: UserId) -> None:
+    def __init__(self, messages: SlackMessages, is_shared: IsShared, bot_user: UserId) -> None:
         self._messages = messages
-        self._authorization = authorization
+        self._is_shared = is_shared
         self._bot_user = bot_user
 
     async def resolve(self, channel: ChannelRef, user: UserId) -> ChannelRef:
@@ -52,7 +93,7 @@ class Targets:
     async def choose(self, channel: ChannelRef, user: UserId, *, private: bool) -> Target:
         """Return the target of a card requested in the channel: direct messages if it is private or the channel is
         shared. Raises any SlackError."""
-        is_kept = not private and await self._authorization.is_shared(channel)
+        is_kept = not private and await self._is_shared(channel)
         if not private and not is_kept:
             return Target(channel)
         direct = await self._messages.open_dm(channel, user)
@@ -61,13 +102,6 @@ class Targets:
         if is_kept:
             return Target(direct, partial(replies.kept_private, bot_user=self._bot_user))
         return Target(direct, replies.sent_privately)
-
-    def not_had(self, error: SlackError) -> str:
-        """Return the reply to a user whose direct messages can't be opened."""
-        log.warning("no direct message", code=error.code)
-        if isinstance(error, NotAllowedHere | ScopeMissing):
-            return replies.not_allowed_anywhere(self._bot_user)
-        return replies.slack_busy()
 
 
 def parse_private_flag(text: str) -> tuple[str, bool]:

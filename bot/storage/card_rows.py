@@ -210,7 +210,7 @@ async def load_questions(
 def _to_question(row: Any) -> PendingQuestion:
     return PendingQuestion(
         id=QuestionId(row["id"]),
-        place=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
+        channel=ChannelRef(TeamId(row["team"]), ChannelId(row["channel"])),
         user=UserId(row["user"]),
         asked_at=_time(row["asked_at"]),
         touched_at=_time(row["touched_at"]),

@@ -34,11 +34,11 @@ class SqlQuestionRepository:
 
     @transactional
     async def begin(self, question: PendingQuestion) -> bool:
-        require_team(self._team, question.place)
+        require_team(self._team, question.channel)
         row = {
             "id": question.id,
-            "team": question.place.team,
-            "channel": question.place.id,
+            "team": question.channel.team,
+            "channel": question.channel.id,
             "user": question.user,
             "asked_at": question.asked_at.timestamp(),
             "touched_at": question.touched_at.timestamp(),

@@ -46,7 +46,7 @@ async def report_interrupted_questions(
         line = Message(replies.interrupted(orphan.follow) if orphan.follow else ask_replies.interrupted())
         try:
             is_sent = await send_direct_message(
-                messages, orphan.place, orphan.user, line, mark=orphan.id, since=orphan.asked_at
+                messages, orphan.channel, orphan.user, line, mark=orphan.id, since=orphan.asked_at
             )
         except SlackError as error:
             log.warning("interruption not reported", user=orphan.user, code=error.code)

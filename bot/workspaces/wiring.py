@@ -131,144 +131,149 @@ class Components:
 
 
 def build_components(
-    world: Ports, rules: Policy, edits: RateLimiter, outcomes: CardOutcomes, run: Callable[[Follow], Runner]
+    ports: Ports, policy: Policy, edits: RateLimiter, outcomes: CardOutcomes, run: Callable[[Follow], Runner]
 ) -> Components:
     """Build the components. `run` creates the runner for the tracking function that it gets."""
-    venues = SharedChannels(world.directory, allow_shared=rules.access.allow_shared_channels)
-    access = PolicyAuthorization(
-        rules.access,
-        people=world.people,
-        shared_channels=venues,
-        identities=world.identities,
-        cards=world.cards,
-        questions=world.pending_questions,
-        now=world.now,
-        user_limit=world.user_limit,
+    shared_channels = SharedChannels(ports.directory, allow_shared=policy.access.allow_shared_channels)
+    is_shared = partial(shared_channels.is_shared, fresh=True)
+    authorization = PolicyAuthorization(
+        policy.access,
+        omni=ports.omni,
+        people=ports.people,
+        identities=ports.identities,
+        cards=ports.cards,
+        questions=ports.pending_questions,
+        now=ports.now,
+        user_limit=ports.user_limit,
     )
-    palette = BlockSupport()
-    drawing = MessageUpdater(world.messages, world.cards, edits, palette, world.metrics)
-    posting = MessagePoster(world.messages, world.cards, world.now, palette)
-    thread = CompletionThread(
-        cards=world.cards,
-        poster=posting,
-        now=world.now,
-        tenant=rules.tenant,
-        notify_after_seconds=rules.settings.notify_after_seconds,
-    )
-    cards = CardLifecycle(
-        messages=world.messages,
-        cards=world.cards,
-        failed_cards=world.failed_cards,
-        updater=drawing,
-        poster=posting,
-        thread=thread,
-        block_support=palette,
-        outcomes=outcomes,
-        is_shared=partial(venues.is_shared, fresh=True),
-        now=world.now,
-        tenant=rules.tenant,
-        metrics=world.metrics,
-    )
-    durations = TypicalDurations(world.job_durations, world.now)
-    follower = JobTracker(
-        omni=world.omni,
-        watches=world.cards,
-        cards=cards,
-        now=world.now,
-        durations=durations,
-        follow_for_seconds=rules.settings.max_follow_hours * 3_600.0,
-        events=world.events,
-    )
-    runner = run(follower.track)
-    intents = Intents(world.pending_questions, posting.tasks, world.now)
-    desk = FollowService(
-        omni=world.omni,
-        messages=world.messages,
-        cards=world.cards,
-        questions=world.pending_questions,
-        intents=intents,
-        failed_cards=world.failed_cards,
-        outcomes=outcomes,
-        authorization=access,
-        start=runner.start,
-        now=world.now,
-        bot_user=world.bot_user,
-    )
-    data_desk = JobDataService(
-        omni=world.omni,
-        results=JobResults(world.omni, world.now),
-        messages=world.messages,
-        cards=world.cards,
-        poster=posting,
-        authorization=access,
-        tenant=rules.tenant,
-        bot_user=world.bot_user,
-    )
-    submitting = QuestionSubmitter(
-        omni=world.omni,
-        omni_questions=world.questions,
-        messages=world.messages,
-        questions=world.pending_questions,
-        intents=intents,
-        outcomes=outcomes,
-        follow_service=desk,
-        start=runner.start,
-        steps=posting.tasks,
-        now=world.now,
-        events=world.events,
-    )
-    ask_desk = AskService(
-        omni=world.omni,
-        cards=world.cards,
-        questions=world.pending_questions,
-        authorization=access,
-        targets=Targets(world.messages, access, world.bot_user),
-        lifecycle=cards,
-        submitter=submitting,
-        now=world.now,
-        default_model=rules.default_model,
-    )
-    home_tabs = HomeTabs(
-        cards=world.cards,
-        messages=world.messages,
-        views=world.views,
-        authorization=access,
-        state_of=follower.state_of,
-        team=world.team,
-    )
-    errands = InteractionRunner(world.reply_to_response_url, world.views, world.messages)
-    handlers = CommandHandlers(
-        follow_service=desk,
-        job_data_service=data_desk,
-        ask_service=ask_desk,
-        cancel_service=CancelService(
-            omni=world.questions, cards=world.cards, authorization=access, start=runner.start
+    block_support = BlockSupport()
+    updater = MessageUpdater(ports.messages, ports.cards, edits, block_support, ports.metrics)
+    poster = MessagePoster(ports.messages, ports.cards, ports.now, block_support)
+    lifecycle = CardLifecycle(
+        messages=ports.messages,
+        cards=ports.cards,
+        failed_cards=ports.failed_cards,
+        updater=updater,
+        poster=poster,
+        thread=CompletionThread(
+            cards=ports.cards,
+            poster=poster,
+            now=ports.now,
+            tenant=policy.tenant,
+            notify_after_seconds=policy.settings.notify_after_seconds,
         ),
-        authorization=access,
-        interactions=errands,
-        team=world.team,
+        block_support=block_support,
+        outcomes=outcomes,
+        is_shared=is_shared,
+        now=ports.now,
+        tenant=policy.tenant,
+        metrics=ports.metrics,
+    )
+    durations = TypicalDurations(ports.job_durations, ports.now)
+    tracker = JobTracker(
+        omni=ports.omni,
+        watches=ports.cards,
+        cards=lifecycle,
+        now=ports.now,
+        durations=durations,
+        follow_for_seconds=policy.settings.max_follow_hours * 3_600.0,
+        events=ports.events,
+    )
+    runner = run(tracker.track)
+    targets = Targets(ports.messages, shared_channels.is_shared, ports.bot_user)
+    intents = Intents(ports.pending_questions, poster.tasks, ports.now, ports.bot_user)
+    follow_service = FollowService(
+        omni=ports.omni,
+        messages=ports.messages,
+        cards=ports.cards,
+        questions=ports.pending_questions,
+        intents=intents,
+        failed_cards=ports.failed_cards,
+        outcomes=outcomes,
+        authorization=authorization,
+        targets=targets,
+        start=runner.start,
+        now=ports.now,
+        bot_user=ports.bot_user,
+    )
+    job_data_service = JobDataService(
+        omni=ports.omni,
+        results=JobResults(ports.omni, ports.now),
+        messages=ports.messages,
+        cards=ports.cards,
+        poster=poster,
+        authorization=authorization,
+        is_shared=is_shared,
+        tenant=policy.tenant,
+        bot_user=ports.bot_user,
+    )
+    submitter = QuestionSubmitter(
+        omni=ports.omni,
+        omni_questions=ports.questions,
+        messages=ports.messages,
+        questions=ports.pending_questions,
+        intents=intents,
+        outcomes=outcomes,
+        follow_service=follow_service,
+        start=runner.start,
+        steps=poster.tasks,
+        now=ports.now,
+        events=ports.events,
+    )
+    ask_service = AskService(
+        omni=ports.omni,
+        cards=ports.cards,
+        questions=ports.pending_questions,
+        authorization=authorization,
+        targets=targets,
+        lifecycle=lifecycle,
+        intents=intents,
+        submitter=submitter,
+        now=ports.now,
+        default_model=policy.default_model,
+    )
+    cancel_service = CancelService(
+        omni=ports.questions, cards=ports.cards, authorization=authorization, start=runner.start
+    )
+    models = ModelCatalog(
+        omni=ports.questions,
+        questions=ports.pending_questions,
+        now=ports.now,
+        default_model=policy.default_model,
+    )
+    interactions = InteractionRunner(ports.reply_to_response_url, ports.views, ports.messages)
+    command_handlers = CommandHandlers(
+        follow_service=follow_service,
+        job_data_service=job_data_service,
+        ask_service=ask_service,
+        cancel_service=cancel_service,
+        interactions=interactions,
+        team=ports.team,
     )
     modal_handlers = ModalHandlers(
-        follow_service=desk,
-        ask_service=ask_desk,
-        authorization=access,
-        catalogue=ModelCatalog(
-            omni=world.questions,
-            questions=world.pending_questions,
-            now=world.now,
-            default_model=rules.default_model,
-        ),
-        views=world.views,
-        interactions=errands,
-        team=world.team,
+        follow_service=follow_service,
+        ask_service=ask_service,
+        authorization=authorization,
+        catalogue=models,
+        views=ports.views,
+        interactions=interactions,
+        team=ports.team,
+    )
+    home_tabs = HomeTabs(
+        cards=ports.cards,
+        messages=ports.messages,
+        views=ports.views,
+        authorization=authorization,
+        state_of=tracker.state_of,
+        team=ports.team,
     )
     listeners = (
-        handlers,
+        command_handlers,
         modal_handlers,
-        Shortcuts(desk, modal_handlers, errands, world.team),
-        MessageHandlers(desk, ask_desk, errands, team=world.team, bot_user=world.bot_user),
+        Shortcuts(follow_service, modal_handlers, interactions, ports.team),
+        MessageHandlers(follow_service, ask_service, interactions, team=ports.team, bot_user=ports.bot_user),
         home_tabs,
     )
     return Components(
-        follower, durations, runner, drawing, posting, submitting, home_tabs, errands, listeners
+        tracker, durations, runner, updater, poster, submitter, home_tabs, interactions, listeners
     )

@@ -136,6 +136,7 @@ async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitab
             cards=cards,
             poster=MessagePoster(board, cards, now, BlockSupport()),
             authorization=FakeAccess(),
+            is_shared=FakeAccess().is_shared,
             tenant=TENANT,
             bot_user=BOT,
         )

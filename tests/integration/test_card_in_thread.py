@@ -177,6 +177,7 @@ async def test_the_data_of_an_answer_come_into_the_thread_that_its_card_is_in() 
         cards=cards,
         poster=MessagePoster(board, cards, now, BlockSupport()),
         authorization=FakeAccess(),
+        is_shared=FakeAccess().is_shared,
         tenant=RULES.tenant,
         bot_user=UserId("U0BOT"),
     )

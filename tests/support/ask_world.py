@@ -101,7 +101,8 @@ class Stage:
         self.watches = FakeWatches(*cards)
         self.given_ups = FakeGivenUps(self.watches)
         self.asks = FakeAsks(self.watches)
-        self.access = FakeAccess()
+        self.access = access = FakeAccess()
+        self.is_shared = access.is_shared
         self.default_model: ModelId | None = DEFAULT
         self.events = JobEventBus()
 
@@ -157,7 +158,7 @@ class Desks:
             thread=thread,
             block_support=block_support,
             outcomes=outcomes,
-            is_shared=stage.access.is_shared,
+            is_shared=stage.is_shared,
             now=now,
             tenant=TENANT,
         )
@@ -172,7 +173,8 @@ class Desks:
             events=stage.events,
         )
         self.runner = TaskRunner(follower.track)
-        intents = Intents(stage.asks, self.steps, now)
+        intents = Intents(stage.asks, self.steps, now, BOT)
+        targets = Targets(stage.board, stage.is_shared, BOT)
         self.desk = desk = PatientFollowService(
             omni=stage.omni,
             messages=stage.board,
@@ -182,6 +184,7 @@ class Desks:
             failed_cards=stage.given_ups,
             outcomes=outcomes,
             authorization=stage.access,
+            targets=targets,
             start=self.runner.start,
             now=now,
             bot_user=BOT,
@@ -204,8 +207,9 @@ class Desks:
             cards=stage.watches,
             questions=stage.asks,
             authorization=stage.access,
-            targets=Targets(stage.board, stage.access, BOT),
+            targets=targets,
             lifecycle=cards,
+            intents=intents,
             submitter=self.submitting,
             now=now,
             default_model=stage.default_model,

@@ -31,6 +31,7 @@ from bot.domain.errors import (
     NotAllowedHere,
     OmniError,
     OwnershipLost,
+    Refused,
     SlackError,
     TooManyFollows,
     ViewGone,
@@ -43,6 +44,7 @@ from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
 from bot.domain.results import JobResult
 from bot.ratelimit import Rate
+from bot.rendering import replies
 
 ADA = UserId("U0ADA")
 GRACE = UserId("U0GRACE")
@@ -463,7 +465,7 @@ class FakeAsks:
         await self._record("begin")
         if question.id in self.rows:
             return False
-        self.watches._make_sure_of_limit(question.user, question.place.team)
+        self.watches._make_sure_of_limit(question.user, question.channel.team)
         self.rows[question.id] = question
         return True
 
@@ -508,7 +510,7 @@ class FakeAsks:
     async def get(self, team: TeamId, question_id: QuestionId) -> PendingQuestion | None:
         await self._record()
         found = self.rows.get(question_id)
-        return found if found is not None and found.place.team == team else None
+        return found if found is not None and found.channel.team == team else None
 
     async def interrupted(self, before: datetime) -> Sequence[PendingQuestion]:
         await self._record()
@@ -540,7 +542,7 @@ class FakeAsks:
         return len(old)
 
     def _of(self, team: TeamId, user: UserId) -> list[PendingQuestion]:
-        return [row for row in self.rows.values() if (row.place.team, row.user) == (team, user)]
+        return [row for row in self.rows.values() if (row.channel.team, row.user) == (team, user)]
 
     def _is_in_hand(self, question_id: QuestionId) -> bool:
         return (
@@ -979,7 +981,7 @@ def said(outcome: Reply | Message | str | None) -> str:
 
 
 class FakeAccess:
-    """Lets everybody do everything until a test says otherwise; remembers who was asked about."""
+    """`Authorization` that allows everything until a test says otherwise."""
 
     def __init__(self) -> None:
         self.refused: dict[UserId, str] = {}
@@ -987,23 +989,29 @@ class FakeAccess:
         self.shared: set[ChannelRef] = set()
         self.limited: dict[UserId, str] = {}
         self.idle: set[UserId] = set()
-        """Who may not cancel or retry."""
+        """Users who may not cancel or retry."""
         self.only_requesters = False
-        """Whether nobody else may."""
+        """Whether only requesters may."""
         self.omni_user: OmniUserId | Exception | None = None
         self.owner_only = False
         self.error: Exception | None = None
         self.looks_up_for_seconds = 0.0
 
-    async def deny_reason(self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True) -> str | None:
+    async def check(
+        self, user: UserId, _channel: ChannelRef, *, new: str | None = None, asks_omni: bool = True
+    ) -> None:
         if self.looks_up_for_seconds:
             await asyncio.sleep(self.looks_up_for_seconds)
-        return self.refused.get(user)
+        if (reply := self.refused.get(user) or (self.limited.get(user) if new else None)) is not None:
+            raise Refused(reply)
 
-    async def can_see(self, user: UserId, _job: Job) -> bool:
+    async def check_visible(self, user: UserId, job: Job | JobId | None) -> None:
+        if not isinstance(job, Job) and not self.owner_only:
+            return
         if self.error is not None:
             raise self.error
-        return user not in self.hidden
+        if user in self.hidden or job is None:
+            raise Refused(replies.no_such_job())
 
     async def omni_user_for(self, _user: UserId) -> OmniUserId | None:
         if isinstance(self.omni_user, Exception):
@@ -1013,11 +1021,9 @@ class FakeAccess:
     def can_manage(self, user: UserId, card: Card) -> bool:
         return user not in self.idle and (not self.only_requesters or user == card.requester)
 
-    async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
+    async def is_shared(self, channel: ChannelRef) -> bool:
+        """Whether tests have shared the channel: what `SharedChannels` answers."""
         return channel in self.shared
-
-    async def deny_new(self, user: UserId, channel: ChannelRef, *, asking: bool) -> str | None:
-        return await self.deny_reason(user, channel) or self.limited.get(user)
 
 
 class FakeMeter:

@@ -16,7 +16,7 @@ from bot.services.ask import AskService
 from bot.services.cancel import CancelService
 from bot.services.follow import FollowService
 from bot.services.job_data import JobDataService
-from tests.support.fakes import FakeAccess, FakeBoard
+from tests.support.fakes import FakeBoard
 
 TEAM = TeamId("T0ACME")
 
@@ -102,7 +102,6 @@ class Counter:
 
     def __init__(self) -> None:
         self.desk = RememberingDesk()
-        self.access = FakeAccess()
         self.views = RememberingViews()
         self.board = FakeBoard()
         self.told: list[tuple[str, str]] = []
@@ -115,7 +114,6 @@ class Counter:
             job_data_service=cast(JobDataService, self.desk),
             ask_service=cast(AskService, self.desk),
             cancel_service=cast(CancelService, self.desk),
-            authorization=self.access,
             interactions=self.errands,
             team=TEAM,
         )

@@ -25,6 +25,7 @@ from bot.rendering import answer as answer_module
 from bot.services.follow import FollowService
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.lookups import Lookups
+from bot.services.targets import Targets
 from bot.settings import Settings
 from bot.tasks import ShieldedTasks
 from bot.tracking.events import JobEventBus
@@ -221,10 +222,11 @@ def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFo
         messages=stage.board,
         cards=stage.watches,
         questions=stage.asks,
-        intents=Intents(stage.asks, ShieldedTasks(), now),
+        intents=Intents(stage.asks, ShieldedTasks(), now, UserId("U0BOT")),
         failed_cards=stage.given_ups,
         outcomes=stage.arrivals,
         authorization=stage.access,
+        targets=Targets(stage.board, stage.access.is_shared, UserId("U0BOT")),
         start=start,
         now=now,
         bot_user=UserId("U0BOT"),

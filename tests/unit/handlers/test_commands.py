@@ -231,29 +231,3 @@ async def test_duplicate_retry_is_done_once() -> None:
         await counter.accept(counter.handlers.on_retry, click())
     await counter.errands.drain()
     assert counter.desk.asked == [("retry", *CLICK, "trigger")]
-
-
-@pytest.mark.parametrize("button", ["on_resume", "on_show_data", "on_show_steps"])
-async def test_every_button_denies_users_without_access(button: str) -> None:
-    counter = Counter()
-    counter.access.refused[ADA] = "No."
-    await counter.press(getattr(counter.handlers, button), click())
-    await counter.errands.drain()
-    assert counter.desk.asked == [] and counter.told == [(URL, "No.")]
-
-
-async def test_stop_following_needs_no_access() -> None:
-    counter = Counter()
-    counter.access.refused[ADA] = "No."
-    await counter.press(counter.handlers.on_stop_following, click())
-    await counter.errands.drain()
-    assert counter.desk.asked == [("stop_following", *CLICK)]
-
-
-@pytest.mark.parametrize("button", ["on_show_data", "on_show_steps"])
-async def test_shared_channel_shows_no_data(button: str) -> None:
-    counter = Counter()
-    counter.access.shared = {HERE}
-    await counter.press(getattr(counter.handlers, button), click())
-    await counter.errands.drain()
-    assert counter.desk.asked == [] and counter.told == [(URL, replies.not_shown_where_shared())]

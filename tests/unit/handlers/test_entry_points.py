@@ -33,7 +33,7 @@ from bot.services.follow import FollowService
 from bot.services.intents import SavedRequest
 from bot.services.models import ModelCatalog
 from bot.slack.payloads import shown_in
-from tests.support.fakes import JOB, MODEL, FakeAsking, FakeOmni, a_job, now
+from tests.support.fakes import JOB, MODEL, FakeAccess, FakeAsking, FakeOmni, a_job, now
 from tests.support.golden_views import VIEWS
 from tests.support.slack_payloads import ADA, HERE, TEAM, URL, Counter, click, slow_outcome, submitted
 
@@ -66,6 +66,7 @@ class Doors(Counter):
 
     def __init__(self) -> None:
         super().__init__()
+        self.access = FakeAccess()
         self.asking = FakeAsking()
         self.asks = FakeAsks()
         self.omni = FakeOmni(a_job())

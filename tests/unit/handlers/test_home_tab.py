@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
-from bot.domain.errors import SlackBusy, SlackError, StoreUnavailable
+from bot.domain.errors import Refused, SlackBusy, SlackError, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.handlers.home_tab import KEPT_SECONDS, MOST_KEPT, HomeTabs
 from bot.rendering import replies
@@ -121,11 +121,11 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
     asked: list[UserId] = []
 
     class Refusing(FakeAccess):
-        async def deny_reason(
-            self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True
-        ) -> str | None:
+        async def check(
+            self, user: UserId, _channel: ChannelRef, *, new: str | None = None, asks_omni: bool = True
+        ) -> None:
             asked.append(user)
-            return replies.not_for_you()
+            raise Refused(replies.not_for_you())
 
     house = House()
     house.tabs._authorization = Refusing()
@@ -138,8 +138,11 @@ async def test_whoever_may_not_use_the_bot_is_asked_about_once_each_time_they_op
 
 async def test_home_tab_is_open_to_who_asks_omni_too_much() -> None:
     class Limiting(FakeAccess):
-        async def refusal(self, user: UserId, _place: ChannelRef, *, asks_omni: bool = True) -> str | None:
-            return replies.too_many_requests() if asks_omni else None
+        async def check(
+            self, _user: UserId, _channel: ChannelRef, *, new: str | None = None, asks_omni: bool = True
+        ) -> None:
+            if asks_omni:
+                raise Refused(replies.too_many_requests())
 
     house = House()
     house.tabs._authorization = Limiting()
@@ -240,11 +243,10 @@ async def test_a_place_that_is_not_named_closes_no_home_tab() -> None:
     asked: list[ChannelRef] = []
 
     class Watching(FakeAccess):
-        async def deny_reason(
-            self, _user: UserId, channel: ChannelRef, *, asks_omni: bool = True
-        ) -> str | None:
+        async def check(
+            self, _user: UserId, channel: ChannelRef, *, new: str | None = None, asks_omni: bool = True
+        ) -> None:
             asked.append(channel)
-            return None
 
     house = House()
     house.tabs._authorization = Watching()

@@ -15,15 +15,14 @@ from bot.domain.cards import CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     AskRefused,
     ConversationBusy,
-    IdentityUnavailable,
     JobNotFound,
     KeyRefused,
-    NoOmniUser,
     NotAllowedHere,
     OmniBusy,
     OmniError,
     OmniUnreachable,
     OutcomeUnknown,
+    Refused,
     ScopeMissing,
     SlackUnreachable,
     StoreUnavailable,
@@ -113,7 +112,7 @@ async def test_question_is_stored_before_any_lookup(doing: Doing) -> None:
     async with stage.bot() as desks:
         asking = asyncio.ensure_future(doing(desks))
         await asyncio.sleep(1)
-        assert [(row.user, row.place) for row in stage.asks.rows.values()] == [(ADA, HERE)]
+        assert [(row.user, row.channel) for row in stage.asks.rows.values()] == [(ADA, HERE)]
         assert said(await asking) == replies.omni_busy()
     assert stage.asks.rows == {} and stage.asking.submitted == []
 
@@ -242,8 +241,8 @@ async def test_denied_user_causes_no_request(doing: Doing, why: str) -> None:
 @pytest.mark.parametrize(
     "error, line",
     [
-        (NoOmniUser("Nobody."), "Nobody."),
-        (IdentityUnavailable("ratelimited"), replies.identity_unavailable()),
+        (Refused("No user."), "No user."),
+        (Refused(replies.identity_unavailable()), replies.identity_unavailable()),
         (OmniUnreachable("down"), replies.omni_down()),
     ],
     ids=["no user", "unknown", "down"],

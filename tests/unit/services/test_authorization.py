@@ -1,6 +1,7 @@
 """Who is let in: what is known of people, and what happens where it can't be found out."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -11,12 +12,12 @@ from structlog.testing import capture_logs
 from bot.domain.access import AccessPolicy
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import (
-    IdentityUnavailable,
-    NoOmniUser,
+    JobNotFound,
     NotAllowedHere,
     OmniBusy,
     OmniError,
     OutcomeUnknown,
+    Refused,
     ScopeMissing,
     SlackBusy,
     SlackError,
@@ -24,15 +25,27 @@ from bot.domain.errors import (
     StoreUnavailable,
     TokenRefused,
 )
+from bot.domain.jobs import JobId
 from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import OmniUserId
 from bot.rendering import replies
-from bot.services.authorization import PolicyAuthorization
+from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, PolicyAuthorization
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import KNOWN_FOR_SECONDS, WAIT_SECONDS, SharedChannels
+from bot.services.targets import SHARED_KNOWN_FOR_SECONDS, SHARED_WITHIN_SECONDS, SharedChannels
 from bot.user_limit import UserLimit, act_for, acting_for
-from tests.support.fakes import ADA, GRACE, HERE, FakeDirectory, FakeWatches, a_job, a_watch, now
+from tests.support.fakes import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    FakeDirectory,
+    FakeOmni,
+    FakeWatches,
+    a_job,
+    a_watch,
+    now,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -63,10 +76,11 @@ class FakeAsks:
 
 
 class Door:
-    """A gatekeeper and what it looks at."""
+    """An authorization and what it reads."""
 
     def __init__(self, **rules: object) -> None:
         self.directory = FakeDirectory()
+        self.omni = FakeOmni(a_job())
         self.omni_users = FakeOmniUsers()
         self.watches = FakeWatches()
         self.asks = FakeAsks()
@@ -74,8 +88,8 @@ class Door:
         self.user_limit = UserLimit(2)
         self.keeper = PolicyAuthorization(
             AccessPolicy(**rules),  # type: ignore[arg-type]
+            omni=self.omni,
             people=Lookups(self.directory.user),
-            shared_channels=self.venues,
             identities=self.omni_users,
             cards=self.watches,
             questions=cast(QuestionRepository, self.asks),
@@ -84,18 +98,27 @@ class Door:
         )
 
 
+async def refusal(check: Awaitable[object]) -> str | None:
+    """The reply of a check; None: allowed."""
+    try:
+        await check
+    except Refused as refused:
+        return refused.reply
+    return None
+
+
 async def test_a_colleague_is_let_in_and_a_guest_and_a_stranger_are_not() -> None:
     door = Door()
-    assert await door.keeper.deny_reason(ADA, HERE) is None
+    assert await refusal(door.keeper.check(ADA, HERE)) is None
     for changed in ({"is_guest": True}, {"is_stranger": True, "team": TeamId("T0PARTNER")}):
         door.directory.people[GRACE] = replace(SlackUser(GRACE, HERE.team), **changed)
         door.keeper._people._known.clear()
-        assert await door.keeper.deny_reason(GRACE, HERE) == replies.not_for_you()
+        assert await refusal(door.keeper.check(GRACE, HERE)) == replies.not_for_you()
 
 
 async def test_a_channel_that_is_not_named_is_refused() -> None:
     door = Door(channels=frozenset({ChannelId("C0ELSEWHERE")}))
-    assert await door.keeper.deny_reason(ADA, HERE) == replies.not_here()
+    assert await refusal(door.keeper.check(ADA, HERE)) == replies.not_here()
 
 
 @pytest.mark.parametrize(
@@ -111,19 +134,19 @@ async def test_a_channel_that_is_not_named_is_refused() -> None:
 async def test_whoever_is_not_known_may_do_nothing(error: SlackError, line: str) -> None:
     door = Door()
     door.directory.error = error
-    assert await door.keeper.deny_reason(ADA, HERE) == line
+    assert await refusal(door.keeper.check(ADA, HERE)) == line
     door.directory.error = None
-    assert await door.keeper.deny_reason(ADA, HERE) is None, "that Slack was down is not remembered"
+    assert await refusal(door.keeper.check(ADA, HERE)) is None, "that Slack was down is not remembered"
 
 
 async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> None:
     door = Door()
     for _ in range(3):
-        await door.keeper.deny_reason(ADA, HERE)
+        await refusal(door.keeper.check(ADA, HERE))
     assert door.directory.asked == [ADA]
     await asyncio.sleep(301)
     door.directory.people[ADA] = replace(SlackUser(ADA, HERE.team), is_guest=True)
-    assert await door.keeper.deny_reason(ADA, HERE) == replies.not_for_you()
+    assert await refusal(door.keeper.check(ADA, HERE)) == replies.not_for_you()
 
 
 @pytest.mark.parametrize(
@@ -132,15 +155,18 @@ async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> N
 async def test_one_answer_that_is_none_refuses_nobody(error: SlackError) -> None:
     door = Door()
     door.directory.errors = [error]
-    assert await door.keeper.deny_reason(ADA, HERE) is None
+    assert await refusal(door.keeper.check(ADA, HERE)) is None
     door.directory.errors = [error]
-    assert not await door.keeper.is_shared(HERE)
+    assert not await door.venues.is_shared(HERE)
 
 
 async def test_with_access_for_all_every_job_may_be_seen_and_nobody_is_looked_up() -> None:
     door = Door()
     door.omni_users.error = OmniBusy()
-    assert await door.keeper.can_see(GRACE, a_job())
+    assert await refusal(door.keeper.check_visible(GRACE, a_job())) is None
+    assert await refusal(door.keeper.check_visible(GRACE, JOB)) is None
+    assert await refusal(door.keeper.check_visible(GRACE, None)) is None
+    assert door.omni.asked == []
 
 
 @pytest.mark.parametrize(
@@ -158,37 +184,51 @@ async def test_with_access_for_owners_only_ones_own_job_may_be_seen(
     user: UserId, owner: str | None, may: bool
 ) -> None:
     door = Door(only_owners=True)
-    assert await door.keeper.can_see(user, a_job(user=owner)) is may
+    door.omni.answer = job = a_job(user=owner)
+    reply = None if may else replies.no_such_job()
+    assert await refusal(door.keeper.check_visible(user, job)) == reply
+    assert door.omni.asked == []
+    assert await refusal(door.keeper.check_visible(user, JOB)) == reply
+
+
+@pytest.mark.parametrize("job", [None, JOB])
+async def test_missing_job_reads_like_another_users(job: JobId | None) -> None:
+    door = Door(only_owners=True)
+    door.omni.answer = JobNotFound("404")
+    assert await refusal(door.keeper.check_visible(ADA, job)) == replies.no_such_job()
 
 
 async def test_an_admin_may_see_every_job() -> None:
-    assert await Door(only_owners=True, admins=frozenset({GRACE})).keeper.can_see(GRACE, a_job())
+    keeper = Door(only_owners=True, admins=frozenset({GRACE})).keeper
+    assert await refusal(keeper.check_visible(GRACE, a_job())) is None
 
 
 @pytest.mark.parametrize(
-    "error, raised",
+    "error, reply",
     [
-        (OmniBusy(), OmniBusy),
-        (SlackBusy("ratelimited", 1.0), IdentityUnavailable),
-        (ScopeMissing("missing_scope"), IdentityUnavailable),
+        (OmniBusy(), replies.omni_busy()),
+        (SlackBusy("ratelimited", 1.0), replies.identity_unavailable()),
+        (ScopeMissing("missing_scope"), replies.identity_unavailable()),
     ],
 )
-async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_shown(
-    error: Exception, raised: type[OmniError]
-) -> None:
+async def test_nothing_is_shown_while_the_owner_is_unknown(error: Exception, reply: str) -> None:
     door = Door(only_owners=True)
     door.omni_users.error = error
-    with pytest.raises(raised):
-        await door.keeper.can_see(ADA, a_job(user=ADA_IN_OMNI))
-    with pytest.raises(raised):
+    assert await refusal(door.keeper.check_visible(ADA, a_job(user=ADA_IN_OMNI))) == reply
+    with pytest.raises((OmniError, Refused)):
         await door.keeper.omni_user_for(ADA)
+
+
+async def test_user_waits_only_so_long_for_the_owner() -> None:
+    door = Door(only_owners=True)
+    door.omni.delay_seconds = OMNI_ANSWERS_WITHIN_SECONDS + 1.0
+    assert await refusal(door.keeper.check_visible(ADA, JOB)) == replies.omni_busy()
+    assert asyncio.get_running_loop().time() == pytest.approx(OMNI_ANSWERS_WITHIN_SECONDS)
 
 
 async def test_people_ask_in_their_own_name_unless_the_operator_says_otherwise() -> None:
     assert await Door().keeper.omni_user_for(ADA) == ADA_IN_OMNI
-    with pytest.raises(NoOmniUser) as nobody:
-        await Door().keeper.omni_user_for(GRACE)
-    assert nobody.value.line == replies.no_omni_user()
+    assert await refusal(Door().keeper.omni_user_for(GRACE)) == replies.no_omni_user()
     assert await Door(ask_as_key=True).keeper.omni_user_for(GRACE) is None
 
 
@@ -196,35 +236,37 @@ async def test_one_person_follows_and_asks_only_so_much() -> None:
     door = Door(most_open_follows=2, most_asks_per_hour=3)
     other = ChannelRef(HERE.team, ChannelId("C0OTHER"))
     await door.watches.add(a_watch("one"))
-    assert await door.keeper.deny_new(ADA, HERE, asking=False) is None
+    assert await refusal(door.keeper.check(ADA, HERE, new="follow")) is None
     await door.watches.add(a_watch("two", other))
-    assert await door.keeper.deny_new(ADA, HERE, asking=False) == replies.too_many_follows(2)
-    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None
+    assert await refusal(door.keeper.check(ADA, HERE, new="follow")) == replies.too_many_follows(2)
+    assert await refusal(door.keeper.check(GRACE, HERE, new="question")) is None
     door.asks.asked_at[GRACE] = [now()] * 3
-    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None, "the one at hand is among them"
+    assert await refusal(door.keeper.check(GRACE, HERE, new="question")) is None, (
+        "the one at hand is among them"
+    )
     door.asks.asked_at[GRACE] = [now()] * 4
-    assert await door.keeper.deny_new(GRACE, HERE, asking=True) == replies.too_many_questions(3)
-    assert await door.keeper.deny_new(GRACE, HERE, asking=False) is None, "following is no asking"
+    assert await refusal(door.keeper.check(GRACE, HERE, new="question")) == replies.too_many_questions(3)
+    assert await refusal(door.keeper.check(GRACE, HERE, new="follow")) is None, "following is no asking"
     await asyncio.sleep(3_601)
-    assert await door.keeper.deny_new(GRACE, HERE, asking=True) is None
+    assert await refusal(door.keeper.check(GRACE, HERE, new="question")) is None
 
 
 async def test_limits_that_can_not_be_read_are_an_error() -> None:
     door = Door()
     door.watches.error = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
-        await door.keeper.deny_new(ADA, HERE, asking=False)
+        await refusal(door.keeper.check(ADA, HERE, new="follow"))
 
 
 async def test_a_channel_is_shared_where_slack_says_so() -> None:
     door = Door()
-    assert not await door.keeper.is_shared(HERE)
+    assert not await door.venues.is_shared(HERE)
     door.directory.venues[HERE] = ConversationInfo(is_shared=True)
-    await asyncio.sleep(KNOWN_FOR_SECONDS)
-    assert await door.keeper.is_shared(HERE)
+    await asyncio.sleep(SHARED_KNOWN_FOR_SECONDS)
+    assert await door.venues.is_shared(HERE)
     door = Door(allow_shared_channels=True)
     door.directory.venues[HERE] = ConversationInfo(is_shared=True)
-    assert not await door.keeper.is_shared(HERE) and door.directory.asked == []
+    assert not await door.venues.is_shared(HERE) and door.directory.asked == []
 
 
 @pytest.mark.parametrize(
@@ -234,20 +276,20 @@ async def test_a_channel_is_shared_where_slack_says_so() -> None:
 async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: SlackError) -> None:
     door = Door()
     door.directory.error = error
-    assert await door.keeper.is_shared(HERE)
-    assert not await door.keeper.is_shared(ChannelRef(HERE.team, ChannelId("D0ADA"))), (
+    assert await door.venues.is_shared(HERE)
+    assert not await door.venues.is_shared(ChannelRef(HERE.team, ChannelId("D0ADA"))), (
         "nobody else reads there"
     )
     door.directory.error = None
-    assert not await door.keeper.is_shared(HERE), "that Slack did not say is not remembered"
+    assert not await door.venues.is_shared(HERE), "that Slack did not say is not remembered"
 
 
 @pytest.mark.parametrize("error", [SlackBusy("ratelimited", 30.0), SlackUnreachable("no_connection")])
 async def test_a_slow_slack_makes_no_channel_shared(error: SlackError) -> None:
     door = Door()
     door.directory.error = error
-    assert not await door.keeper.is_shared(HERE)
-    assert asyncio.get_running_loop().time() == pytest.approx(WAIT_SECONDS)
+    assert not await door.venues.is_shared(HERE)
+    assert asyncio.get_running_loop().time() == pytest.approx(SHARED_WITHIN_SECONDS)
     door.directory.error = None
     door.directory.venues[HERE] = ConversationInfo(is_shared=True)
     assert await door.venues.is_shared(HERE, fresh=True), "who posts there asks again"
@@ -289,11 +331,10 @@ async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
     door = Door(only_owners=True, most_open_follows=1, users=frozenset({ADA}))
     await door.watches.add(a_watch("one"))
     with capture_logs() as logs:
-        await door.keeper.deny_reason(GRACE, HERE)
-        await door.keeper.can_see(GRACE, a_job(user=ADA_IN_OMNI))
-        await door.keeper.deny_new(ADA, HERE, asking=False)
-        with pytest.raises(NoOmniUser):
-            await door.keeper.omni_user_for(GRACE)
+        await refusal(door.keeper.check(GRACE, HERE))
+        await refusal(door.keeper.check_visible(GRACE, a_job(user=ADA_IN_OMNI)))
+        await refusal(door.keeper.check(ADA, HERE, new="follow"))
+        await refusal(door.keeper.omni_user_for(GRACE))
     lines = [(line["act"], line["user"], line["outcome"]) for line in logs if line["event"] == "audit"]
     assert lines == [
         ("use", GRACE, "refused: not for them"),
@@ -310,12 +351,12 @@ async def test_user_who_asks_too_much_is_told_to_wait() -> None:
     async with door.user_limit.turn():
         pass
     with capture_logs() as logged:
-        line = await door.keeper.deny_reason(ADA, HERE)
+        line = await refusal(door.keeper.check(ADA, HERE))
     assert line == replies.too_many_requests()
     assert [entry["outcome"] for entry in logged] == ["refused: too many requests"]
-    assert await door.keeper.deny_reason(GRACE, HERE) is None
+    assert await refusal(door.keeper.check(GRACE, HERE)) is None
     await asyncio.sleep(31)
-    assert await door.keeper.deny_reason(ADA, HERE) is None
+    assert await refusal(door.keeper.check(ADA, HERE)) is None
 
 
 async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
@@ -323,11 +364,11 @@ async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
     act_for(ADA)
     async with door.user_limit.turn():
         pass
-    assert await door.keeper.deny_reason(ADA, HERE, asks_omni=False) is None
+    assert await refusal(door.keeper.check(ADA, HERE, asks_omni=False)) is None
 
 
 async def test_task_of_who_is_let_in_acts_for_them() -> None:
     door = Door(users=frozenset({ADA}))
-    assert await door.keeper.deny_reason(GRACE, HERE) is not None and acting_for() is None
-    assert await door.keeper.deny_reason(ADA, HERE, asks_omni=False) is None and acting_for() is None
-    assert await door.keeper.deny_reason(ADA, HERE) is None and acting_for() == ADA
+    assert await refusal(door.keeper.check(GRACE, HERE)) is not None and acting_for() is None
+    assert await refusal(door.keeper.check(ADA, HERE, asks_omni=False)) is None and acting_for() is None
+    assert await refusal(door.keeper.check(ADA, HERE)) is None and acting_for() == ADA

@@ -8,11 +8,10 @@ from structlog.testing import capture_logs
 
 from bot.domain.cards import ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
-    IdentityUnavailable,
-    JobNotFound,
     NotAllowedHere,
     OmniBusy,
     OmniError,
+    Refused,
     ScopeMissing,
     SlackBusy,
     SlackError,
@@ -52,15 +51,12 @@ async def test_whoever_may_not_follow_is_told_so_and_nothing_is_begun(why: str) 
     assert stage.watches.rows == {} and stage.board.posted == {} and not asks_omni(stage)
 
 
-async def test_a_job_that_is_somebody_elses_reads_like_one_that_is_not_there() -> None:
-    told = []
-    for answer in (a_job(), JobNotFound("404")):
-        stage = Stage(answer)
-        stage.access.owner_only = True
-        stage.access.hidden = {ADA}
-        told.append(await follow(stage))
-        assert stage.watches.rows == {} and stage.board.posted == {}
-    assert told == [replies.no_such_job()] * 2
+async def test_job_of_another_user_is_not_followed() -> None:
+    stage = Stage(a_job())
+    stage.access.owner_only = True
+    stage.access.hidden = {ADA}
+    assert await follow(stage) == replies.no_such_job()
+    assert stage.watches.rows == {} and stage.board.posted == {}
 
 
 @pytest.mark.parametrize("judged, line", [(True, replies.no_such_job()), (False, replies.chat_without_job())])
@@ -89,15 +85,24 @@ async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -
     assert card.followers == (ADA,)
 
 
+async def test_user_without_access_can_stop_but_not_resume() -> None:
+    stage = Stage(a_job(), replace(a_watch(), message_ts=CARD))
+    stage.access.refused[ADA] = "No."
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        assert await desk.resume(a_watch().id, HERE, CARD, ADA) == "No."
+        assert await desk.stop_following(a_watch().id, HERE, CARD, ADA) == replies.unfollowed(0)
+
+
 @pytest.mark.parametrize(
     "error, line",
     [
-        (IdentityUnavailable("ratelimited"), replies.identity_unavailable()),
+        (Refused(replies.identity_unavailable()), replies.identity_unavailable()),
         (OmniBusy(), replies.omni_busy()),
         (OmniError(), replies.omni_down()),
     ],
 )
-async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_begun(error: OmniError, line: str) -> None:
+async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_begun(error: Exception, line: str) -> None:
     stage = Stage(a_job())
     stage.access.owner_only = True
     stage.access.error = error

@@ -40,7 +40,7 @@ async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> No
     assert isinstance(saved, SavedRequest)
     assert asyncio.get_running_loop().time() == pytest.approx(0.0)
     (intent,) = stage.asks.rows.values()
-    assert (intent.follow, intent.user, intent.place, intent.job) == (follows, ADA, HERE, None)
+    assert (intent.follow, intent.user, intent.channel, intent.job) == (follows, ADA, HERE, None)
     await saved.outcome()
     (intent,) = stage.asks.rows.values()
     assert intent.job == JOB and len(stage.watches.rows) == 1

@@ -72,6 +72,7 @@ class World:
             cards=self.watches,
             poster=MessagePoster(self.board, self.watches, now, BlockSupport()),
             authorization=self.access,
+            is_shared=self.access.is_shared,
             tenant=TENANT,
             bot_user=BOT,
         )
@@ -327,6 +328,19 @@ async def test_large_result_is_rendered_in_a_thread(monkeypatch: pytest.MonkeyPa
     assert await world.data() is None
     assert in_thread == ["_data"]
     assert "the first 20 rows of 100,000" in str(next(iter(world.board.posted.values())).message.blocks)
+
+
+@pytest.mark.parametrize("show", ["show_data", "show_steps"])
+@pytest.mark.parametrize("why", ["user", "channel"])
+async def test_data_are_shown_only_where_allowed(show: str, why: str) -> None:
+    world = World()
+    if why == "user":
+        world.access.refused[ADA] = "No."
+    else:
+        world.access.shared = {HERE}
+    reply = "No." if why == "user" else reply_texts.not_shown_where_shared()
+    assert await getattr(world.service, show)(CARD_ID, HERE, CARD, ADA) == reply
+    assert world.board.posted == {} and world.board.uploaded == []
 
 
 @pytest.mark.parametrize("show", ["show_data", "show_steps"])

@@ -20,7 +20,6 @@ from bot.rendering import ask_replies, replies
 from bot.services.ask import AskRequest
 from bot.services.authorization import PolicyAuthorization
 from bot.services.lookups import Lookups
-from bot.services.shared_channels import SharedChannels
 from bot.user_limit import UserLimit
 from tests.support.ask_world import CHAT, OLD_MODEL, Desks, Stage, direct, said
 from tests.support.fakes import (
@@ -184,7 +183,7 @@ def with_owners(stage: Stage, **rules: object) -> None:
     keeper = PolicyAuthorization(
         AccessPolicy(only_owners=True, **rules),  # type: ignore[arg-type]
         people=Lookups(directory.user),
-        shared_channels=SharedChannels(directory, allow_shared=True),
+        omni=stage.omni,
         identities=Users(),
         cards=stage.watches,
         questions=stage.asks,

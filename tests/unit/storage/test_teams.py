@@ -146,7 +146,7 @@ FAILED_CARDS: dict[str, tuple[Call, object]] = {
     "mark_reported": (lambda n: n.failed_cards.mark_reported(n.failed.id, ADA), None),
 }
 QUESTIONS: dict[str, tuple[Call, object]] = {
-    "begin": (lambda n: n.questions.begin(replace(n.ask, place=HERE)), False),
+    "begin": (lambda n: n.questions.begin(replace(n.ask, channel=HERE)), False),
     "claim_retry": (lambda n: n.questions.claim_retry(n.ask.id, n.running.id, ADA), False),
     "heartbeat": (lambda n: n.questions.heartbeat(n.ask.id, MUCH_LATER), False),
     "bind": (_bound_to, HERE),
