@@ -80,30 +80,46 @@ class InteractionRunner:
         self._seen: RecentKeys[str, asyncio.Event | None] = RecentKeys(MAX_SEEN_REQUESTS)
         """The newest request ids. The event is set once the request can be acknowledged; None: from the start."""
 
-    def run(self, work: Interaction, reply: ReplyFn, user: UserId) -> None:
-        """Start the work of a user's request that is acknowledged, or reply that the bot is busy."""
-        if self.is_full or list(self._unsaved.values()).count(user) >= MAX_UNSAVED_PER_USER:
+    def run(self, request_id: str, work: Interaction, reply: ReplyFn, user: UserId) -> None:
+        """Start the work of a request that is acknowledged, unless Slack has sent it before; or reply that the bot is
+        busy. `request_id`: Slack's trigger id or event id, or the message."""
+        if self._is_duplicate(request_id):
+            work.close()
+        elif self.is_full or list(self._unsaved.values()).count(user) >= MAX_UNSAVED_PER_USER:
             work.close()
             self._decline(reply)
         else:
             self._start(work, reply, asyncio.Event(), user)
 
-    def _start(
-        self, work: Interaction, reply: ReplyFn, saved: asyncio.Event, user: UserId | None = None
+    async def ack_when_saved(
+        self,
+        ack: AsyncAck,
+        request_id: str,
+        work: Interaction,
+        reply: ReplyFn,
+        *,
+        ack_busy: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        task = asyncio.create_task(self._run(work, reply, saved))
-        self._tasks.add(task)
-        self._unsaved[task] = user
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda ended: self._unsaved.pop(ended, None))
+        """Start the work unless Slack has sent the request before, and acknowledge as soon as the request is saved.
 
-    async def ack_when_saved(self, ack: AsyncAck, request_id: str, work: Interaction, reply: ReplyFn) -> None:
-        """Start the work, and acknowledge as soon as its request is saved. A request that is refused unsaved is
-        acknowledged once Slack has taken the reply."""
+        A request that is refused unsaved is acknowledged once Slack has taken the reply. A duplicate is acknowledged,
+        but not before the first is saved: until then a crash would lose it.
+
+        `ack_busy`: acknowledges with the text that the bot is busy; None: that is a reply.
+        """
+        if self._is_duplicate(request_id):
+            work.close()
+            first = self._seen[request_id]
+            if first is None or await self._is_set_in_time(first):
+                await ack()
+            return
         if self.is_full:
             work.close()
-            await ack()
-            self._decline(reply)
+            if ack_busy is not None:
+                await ack_busy(self._busy())
+            else:
+                await ack()
+                self._decline(reply)
             return
         saved = asyncio.Event()
         if request_id:
@@ -115,34 +131,23 @@ class InteractionRunner:
             log.warning("not acknowledged")
             self._seen.pop(request_id, None)
 
-    async def ack_once_when_saved(
-        self, ack: AsyncAck, request_id: str, work: Interaction, reply: ReplyFn
+    def _start(
+        self, work: Interaction, reply: ReplyFn, saved: asyncio.Event, user: UserId | None = None
     ) -> None:
-        """Call `ack_when_saved`, unless Slack has sent the request before."""
-        if await self.ack_duplicate(ack, request_id):
-            work.close()
-        else:
-            await self.ack_when_saved(ack, request_id, work, reply)
+        task = asyncio.create_task(self._run(work, reply, saved))
+        self._tasks.add(task)
+        self._unsaved[task] = user
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._unsaved.pop(ended, None))
 
-    async def ack_duplicate(self, ack: AsyncAck, request_id: str) -> bool:
-        """Return whether Slack has sent this request before. A duplicate is acknowledged, but not before the first
-        is saved: until then a crash would lose it."""
-        if not self.is_duplicate(request_id):
+    def _is_duplicate(self, request_id: str) -> bool:
+        """Whether the request was seen before. An empty id never was."""
+        if not request_id:
             return False
-        saved = self._seen[request_id]
-        if saved is None or await self._is_set_in_time(saved):
-            await ack()
-        return True
-
-    def is_duplicate(self, request_id: object) -> bool:
-        """Return whether this request (trigger id, event id or message) was seen before. An empty id never was."""
-        key = str(request_id or "")
-        if not key:
-            return False
-        if key in self._seen:
+        if request_id in self._seen:
             log.info("duplicate request dropped")
             return True
-        self._seen[key] = None
+        self._seen[request_id] = None
         return False
 
     @staticmethod
@@ -162,8 +167,7 @@ class InteractionRunner:
         """Whether the next interaction is declined."""
         return len(self._unsaved) >= MAX_UNSAVED or len(self._tasks) >= MAX_RUNNING
 
-    def busy(self) -> str:
-        """Log that an interaction is declined, and return the text for its user."""
+    def _busy(self) -> str:
         now = loop_time()
         if now - self._warned_at >= WARN_EVERY_SECONDS:
             self._warned_at = now
@@ -171,7 +175,7 @@ class InteractionRunner:
         return replies.busy()
 
     def _decline(self, reply: ReplyFn) -> None:
-        text = self.busy()
+        text = self._busy()
         if len(self._declining) < MAX_UNSAVED:
             task = asyncio.create_task(self._send(text, reply))
             self._declining.add(task)

@@ -77,22 +77,17 @@ class CommandHandlers:
             await ack(replies.broken())
             return
         trigger = str(command.get("trigger_id") or "")
-        if await self._interactions.ack_duplicate(ack, trigger):
-            return
-        if self._interactions.is_full:
-            await ack(self._interactions.busy())
-            return
         reply = self._interactions.reply_to(command, channel, user)
         match text.lower():
             case "":
                 await ack()
-                self._interactions.run(self._help_and_follows(channel.team, user), reply, user)
+                self._interactions.run(trigger, self._help_and_follows(channel.team, user), reply, user)
             case "list":
                 await ack()
-                self._interactions.run(self._follow_service.follows(channel.team, user), reply, user)
+                self._interactions.run(trigger, self._follow_service.follows(channel.team, user), reply, user)
             case _:
                 following = self._follow_service.follow(text, channel, user, request_id=trigger)
-                await self._interactions.ack_when_saved(ack, trigger, following, reply)
+                await self._interactions.ack_when_saved(ack, trigger, following, reply, ack_busy=ack)
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Stop following`. Needs no permission: users who lost access can still stop."""
@@ -120,7 +115,7 @@ class CommandHandlers:
         retrying = self._ask_service.retry(
             CardId(clicked.value), clicked.place, clicked.message, clicked.person, clicked.trigger
         )
-        await self._interactions.ack_once_when_saved(
+        await self._interactions.ack_when_saved(
             ack,
             clicked.trigger,
             retrying,
@@ -146,7 +141,7 @@ class CommandHandlers:
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         clicked = click(body, self._team)
         request = AskRequest(clicked.value, private=private, request_id=clicked.trigger)
-        await self._interactions.ack_once_when_saved(
+        await self._interactions.ack_when_saved(
             ack,
             clicked.trigger,
             self._ask_service.ask(request, clicked.place, clicked.person),
@@ -156,10 +151,9 @@ class CommandHandlers:
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], action: OnCard) -> None:
         await ack()
         clicked = click(body, self._team)
-        if not self._interactions.is_duplicate(clicked.trigger):
-            work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
-            reply = self._interactions.reply_to(body, clicked.place, clicked.person)
-            self._interactions.run(work, reply, clicked.person)
+        work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
+        reply = self._interactions.reply_to(body, clicked.place, clicked.person)
+        self._interactions.run(clicked.trigger, work, reply, clicked.person)
 
     async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"

@@ -68,7 +68,7 @@ class MessageHandlers:
         is_named = words.message and self._local_reply(words) is None
         delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
         tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
-        await self._interactions.ack_once_when_saved(cast(AsyncAck, ack), delivery, self._work(words), tell)
+        await self._interactions.ack_when_saved(cast(AsyncAck, ack), delivery, self._work(words), tell)
         return response
 
     async def _work(self, words: IncomingMessage) -> SavedRequest | Response:

@@ -26,7 +26,7 @@ class QuestionInput:
     model: ModelId | None
     topic: str | None
     private: bool
-    place: ChannelRef | None
+    channel: ChannelRef | None
     """The channel in which the modal was opened, if any."""
 
 
@@ -35,9 +35,10 @@ class FollowUpInput:
     """Input of the modal for a follow-up."""
 
     prompt: str = field(repr=False)
-    watch: CardId
-    place: ChannelRef
-    card: MessageTs
+    card: CardId
+    channel: ChannelRef
+    message_ts: MessageTs
+    """The card's message."""
     thread: MessageTs
     """The thread in which the user gets the reply."""
 
@@ -49,21 +50,20 @@ def question(view: View) -> QuestionInput:
         model=chosen_model(view),
         topic=_option(view, TOPIC, TOPIC),
         private=_option(view, WHERE, WHERE) == PRIVATELY,
-        place=_place(_kept(view)),
+        channel=channel_of(view),
     )
 
 
 def follow_up(view: View) -> FollowUpInput:
     """Parse the input of `modals.follow_up`. Raises InvalidInput."""
-    kept = _kept(view)
-    place = _place(kept)
-    if place is None:
+    kept, channel = _kept(view), channel_of(view)
+    if channel is None:
         raise InvalidInput(
             question="This was opened too long ago. Please close it and press the button again."
         )
-    card = MessageTs(kept.get("card", ""))
-    thread = MessageTs(kept.get("thread") or card)
-    return FollowUpInput(_prompt(view), CardId(kept.get("watch", "")), place, card, thread)
+    message_ts = MessageTs(kept.get("card", ""))
+    thread = MessageTs(kept.get("thread") or message_ts)
+    return FollowUpInput(_prompt(view), CardId(kept.get("watch", "")), channel, message_ts, thread)
 
 
 def job(view: View) -> str:
@@ -84,12 +84,9 @@ def chosen_model(view: View) -> ModelId | None:
     return ModelId(chosen) if chosen else None
 
 
-def place_of(view: View) -> ChannelRef | None:
+def channel_of(view: View) -> ChannelRef | None:
     """Return the channel in which a modal was opened."""
-    return _place(_kept(view))
-
-
-def _place(kept: dict[str, str]) -> ChannelRef | None:
+    kept = _kept(view)
     team, channel = kept.get("team"), kept.get("channel")
     return ChannelRef(TeamId(team), ChannelId(channel)) if team and channel else None
 

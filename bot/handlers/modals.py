@@ -22,7 +22,7 @@ from bot.domain import (
 )
 from bot.domain.ports import SlackViews
 from bot.handlers import modal_input
-from bot.handlers.background import InteractionRunner
+from bot.handlers.background import Interaction, InteractionRunner, ReplyFn
 from bot.rendering import ASK_FOLLOW_UP, ModelOptions, ask_replies, modals, replies
 from bot.services import PRIVATE, AskRequest, AskService, FollowService, ModelCatalog, parse_private_flag
 from bot.slack import click, person_of, place_of_command
@@ -76,105 +76,73 @@ class ModalHandlers:
         if text.lower() == "help":
             await ack(ask_replies.help_text())
             return
-        if await self._interactions.ack_duplicate(ack, trigger):
-            return
-        if self._interactions.is_full:
-            await ack(self._interactions.busy())
-            return
         reply = self._interactions.reply_to(command, channel, user)
         if text.lower() in ("", PRIVATE):
             await ack()
-            self._interactions.run(self.open_question(trigger, channel, user), reply, user)
+            self._interactions.run(trigger, self.open_question(trigger, channel, user), reply, user)
             return
         prompt, private = parse_private_flag(text)
         request = AskRequest(prompt, private=private, request_id=trigger)
-        await self._interactions.ack_when_saved(
-            ack, trigger, self._ask_service.ask(request, channel, user), reply
-        )
+        asking = self._ask_service.ask(request, channel, user)
+        await self._interactions.ack_when_saved(ack, trigger, asking, reply, ack_busy=ack)
 
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Ask a follow-up`."""
         await ack()
         clicked = click(body, self._team)
-        if not self._interactions.is_duplicate(clicked.trigger):
-            view = modals.follow_up(CardId(clicked.value), clicked.place, clicked.message, clicked.thread)
-            opening = self._open_to(person_of(body), clicked.place, clicked.trigger, view)
-            reply = self._interactions.reply_to(body, clicked.place, clicked.person)
-            self._interactions.run(opening, reply, clicked.person)
+        view = modals.follow_up(CardId(clicked.value), clicked.place, clicked.message, clicked.thread)
+        opening = self._open_to(clicked.person, clicked.place, clicked.trigger, view)
+        reply = self._interactions.reply_to(body, clicked.place, clicked.person)
+        self._interactions.run(clicked.trigger, opening, reply, clicked.person)
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Show the topics of the model that was selected."""
         await ack()
-        if not self._interactions.is_duplicate(body.get("trigger_id")):
-            user = person_of(body)
-            redrawing = self._redraw(body.get("view") or {}, user)
-            self._interactions.run(
-                redrawing, self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user), user
-            )
+        user = person_of(body)
+        redrawing = self._redraw(body.get("view") or {}, user)
+        reply = self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
+        self._interactions.run(_trigger(body), redrawing, reply, user)
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted question."""
-        if (asked := await self._taken(ack, body, view, modal_input.question, modals.QUESTION)) is None:
+        if (entered := await _parsed(ack, view, modal_input.question)) is None:
             return
-        user = person_of(body)
-        channel = asked.place or ChannelRef(self._team, NOWHERE)
-        request = AskRequest(asked.prompt, asked.model, asked.topic, asked.private, _delivery(body))
-        await self._interactions.ack_when_saved(
-            ack,
-            request.request_id,
-            self._ask_service.ask(request, channel, user),
-            self._interactions.ephemeral_reply(channel, user),
-        )
+        user, channel = person_of(body), entered.channel or ChannelRef(self._team, NOWHERE)
+        request = AskRequest(entered.prompt, entered.model, entered.topic, entered.private, _trigger(body))
+        asking = self._ask_service.ask(request, channel, user)
+        reply = self._interactions.ephemeral_reply(channel, user)
+        await self._submit(ack, body, asking, reply, modals.QUESTION)
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted follow-up."""
-        if (on := await self._taken(ack, body, view, modal_input.follow_up, modals.QUESTION)) is None:
+        if (entered := await _parsed(ack, view, modal_input.follow_up)) is None:
             return
-        user, channel, card = person_of(body), on.place, on.card
-        request = AskRequest(on.prompt, request_id=_delivery(body))
-        await self._interactions.ack_when_saved(
-            ack,
-            request.request_id,
-            self._ask_service.follow_up(request, on.watch, channel, card, user),
-            self._interactions.ephemeral_reply(channel, user, thread=on.thread),
-        )
+        user, channel = person_of(body), entered.channel
+        request = AskRequest(entered.prompt, request_id=_trigger(body))
+        asking = self._ask_service.follow_up(request, entered.card, channel, entered.message_ts, user)
+        reply = self._interactions.ephemeral_reply(channel, user, thread=entered.thread)
+        await self._submit(ack, body, asking, reply, modals.QUESTION)
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted job id."""
-        if (text := await self._taken(ack, body, view, modal_input.job, modals.JOB)) is None:
+        if (text := await _parsed(ack, view, modal_input.job)) is None:
             return
         user, channel = person_of(body), ChannelRef(self._team, NOWHERE)
-        request_id = _delivery(body)
-        await self._interactions.ack_when_saved(
-            ack,
-            request_id,
-            self._follow_service.follow(text, channel, user, request_id=request_id),
-            self._interactions.ephemeral_reply(channel, user),
+        following = self._follow_service.follow(text, channel, user, request_id=_trigger(body))
+        await self._submit(
+            ack, body, following, self._interactions.ephemeral_reply(channel, user), modals.JOB
         )
 
-    async def _taken(
-        self,
-        ack: AsyncAck,
-        body: dict[str, Any],
-        view: modals.View,
-        read: Callable[[modals.View], T],
-        block: str,
-    ) -> T | None:
-        """Parse the input. None: it is invalid, a duplicate, or declined, and that is acknowledged.
+    async def _submit(
+        self, ack: AsyncAck, body: dict[str, Any], work: Interaction, reply: ReplyFn, block: str
+    ) -> None:
+        """Start the work of a submitted modal. `block`: the field that shows that the bot is busy: the modal stays
+        open and keeps its input."""
 
-        `block`: the field that shows that the bot is busy. The modal stays open and keeps its input.
-        """
-        try:
-            parsed = read(view)
-        except InvalidInput as wrong:
-            await ack(response_action="errors", errors=wrong.errors)
-            return None
-        if await self._interactions.ack_duplicate(ack, _delivery(body)):
-            return None
-        if self._interactions.is_full:
-            await ack(response_action="errors", errors={block: self._interactions.busy()})
-            return None
-        return parsed
+        async def ack_busy(text: str) -> None:
+            await ack(response_action="errors", errors={block: text})
+
+        await self._interactions.ack_when_saved(ack, _trigger(body), work, reply, ack_busy=ack_busy)
 
     async def open_question(self, trigger: str, channel: ChannelRef, user: UserId) -> str | None:
         """Open the modal for a question, then look up its choices."""
@@ -216,7 +184,7 @@ class ModalHandlers:
             return None
 
     async def _redraw(self, view: modals.View, user: UserId) -> str | None:
-        channel = modal_input.place_of(view)
+        channel = modal_input.channel_of(view)
         try:
             await self._authorization.check(user, channel or ChannelRef(self._team, NOWHERE))
             choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))
@@ -232,5 +200,14 @@ class ModalHandlers:
             log.info("modal not updated", code=error.code)  # most likely closed by now
 
 
-def _delivery(body: dict[str, Any]) -> str:
+async def _parsed(ack: AsyncAck, view: modals.View, parse: Callable[[modals.View], T]) -> T | None:
+    """Parse the input. None: it is invalid, and the acknowledgement shows why."""
+    try:
+        return parse(view)
+    except InvalidInput as wrong:
+        await ack(response_action="errors", errors=wrong.errors)
+        return None
+
+
+def _trigger(body: dict[str, Any]) -> str:
     return str(body.get("trigger_id") or "")

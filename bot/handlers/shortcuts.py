@@ -50,7 +50,7 @@ class Shortcuts:
                 return replies.nothing_to_follow()
             return await self._follow_service.follow(reference, channel, user, request_id=trigger)
 
-        await self._interactions.ack_once_when_saved(
+        await self._interactions.ack_when_saved(
             ack, trigger, follow(), self._interactions.reply_to(body, channel, user)
         )
 
@@ -58,16 +58,14 @@ class Shortcuts:
         """Open the modal that asks for a job id."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        if not self._interactions.is_duplicate(trigger):
-            channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
-            opening = self._modal_handlers.open(trigger, modals.follow_job())
-            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user), user)
+        channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
+        opening = self._modal_handlers.open(trigger, modals.follow_job())
+        self._interactions.run(trigger, opening, self._interactions.ephemeral_reply(channel, user), user)
 
     async def on_ask(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Open the modal for a question."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        if not self._interactions.is_duplicate(trigger):
-            channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
-            opening = self._modal_handlers.open_question(trigger, channel, user)
-            self._interactions.run(opening, self._interactions.ephemeral_reply(channel, user), user)
+        channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
+        opening = self._modal_handlers.open_question(trigger, channel, user)
+        self._interactions.run(trigger, opening, self._interactions.ephemeral_reply(channel, user), user)

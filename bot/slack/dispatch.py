@@ -10,7 +10,6 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.domain import StoreUnavailable, TeamId
-from bot.tasks import RecentKeys
 
 log = structlog.get_logger()
 
@@ -30,10 +29,6 @@ class EventSource(Protocol):
 NOT_CONNECTED = "not connected to Slack"
 
 
-REMEMBERED_EVENTS = 10_000
-"""How many event ids are remembered, so that a repeated event is handled once. It sends at most 30,000 an hour
-for a workspace, and an event again for about six minutes. Source: docs.slack.dev/apis/events-api."""
-
 Apps = Callable[[TeamId], Awaitable[AsyncApp | None]]
 """The Bolt app of a workspace, or None where the bot does not serve it. Empty: the payload names no workspace. Raises
 StoreUnavailable."""
@@ -43,26 +38,21 @@ NOT_WORKING = "I can't work in this workspace right now. Ask the operator of thi
 
 
 class Dispatcher:
-    """Finds the workspace of a payload, and drops repeated events."""
+    """Passes each payload to the app of its workspace. Slack may send an event twice; the listeners mind that."""
 
     def __init__(self, apps: Apps) -> None:
         self._apps = apps
-        self._events: RecentKeys[str, None] = RecentKeys(REMEMBERED_EVENTS)
 
     async def async_dispatch(self, request: AsyncBoltRequest) -> BoltResponse:
         """Return the response to Slack.
 
-        It is an empty 200 for an unknown workspace (with a line for commands), a malformed payload, a repeated event
-        and one without a listener, since Slack would send a refused event again; 503 if the database does not answer.
+        It is an empty 200 for an unknown workspace (with a line for commands), a malformed payload and an event without
+        a listener, since Slack would send a refused event again; 503 if the database does not answer.
         """
         if _is_malformed(request.body):
             log.warning("malformed payload dropped")
             return BoltResponse(status=200)
         team = TeamId(str(request.context.team_id or ""))
-        event = f"{team} {request.body['event_id']}" if request.body.get("event_id") else None
-        if event is not None and event in self._events:
-            log.info("repeated event dropped", attempt=_attempt(request))
-            return BoltResponse(status=200)
         try:
             app = await self._apps(team)
         except StoreUnavailable as error:
@@ -71,22 +61,9 @@ class Dispatcher:
         if app is None:
             log.warning("payload of an unknown workspace dropped", team=team)
             return BoltResponse(status=200, body=NOT_WORKING if "command" in request.body else "")
-        if event is None:
-            return await app.async_dispatch(request)
-        return await self._take(app, event, request)
-
-    async def _take(self, app: AsyncApp, event: str, request: AsyncBoltRequest) -> BoltResponse:
-        self._events[event] = None
-        is_taken = False
-        try:
-            response = await app.async_dispatch(request)
-            is_taken = response.status in (200, 404)
-        finally:
-            if not is_taken:
-                # Slack sends it again, and it must be handled then.
-                self._events.pop(event, None)
-        if response.status == 404:
-            log.info("event that nobody listens to")
+        response = await app.async_dispatch(request)
+        if response.status == 404 and request.body.get("event_id"):
+            log.info("event without a listener")
             return BoltResponse(status=200)
         return response
 
@@ -106,11 +83,6 @@ def _is_malformed(body: Mapping[str, Any]) -> bool:
 
 def _has(part: object, name: str) -> bool:
     return isinstance(part, dict) and name in part
-
-
-def _attempt(request: AsyncBoltRequest) -> str | None:
-    """Slack's retry number. A proxy may repeat a request without one."""
-    return next(iter(request.headers.get("x-slack-retry-num", ())), None)
 
 
 QUIET = logging.getLogger("bot.bolt")

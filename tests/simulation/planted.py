@@ -204,7 +204,7 @@ def _final_edit_not_repeated() -> None:
 
 @_fault("a delivery that Slack makes twice is served twice")
 def _no_memory_of_deliveries() -> None:
-    _replace(InteractionRunner, "is_duplicate", lambda *_: False)
+    _replace(InteractionRunner, "_is_duplicate", lambda *_: False)
 
 
 @_fault("one 404 ends a follow")

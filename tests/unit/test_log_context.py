@@ -81,8 +81,8 @@ async def test_interaction_lines_carry_id_and_job(
         raise AssertionError(message)
 
     interactions = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeBoard())
-    interactions.run(look_up(JOB), tell, UserId("U0ADA"))
-    interactions.run(look_up(OTHER), tell, UserId("U0ADA"))
+    interactions.run("one", look_up(JOB), tell, UserId("U0ADA"))
+    interactions.run("two", look_up(OTHER), tell, UserId("U0ADA"))
     await interactions.drain()
     await asyncio.sleep(0.01)
     await runner.stop()

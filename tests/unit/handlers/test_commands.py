@@ -123,7 +123,7 @@ async def test_interrupted_request_is_deleted_once_reported(
         except asyncio.CancelledError:
             raise InterruptedRequest(forget) from None
 
-    counter.errands.run(errand(), counter.errands.reply_to({"response_url": URL}, HERE, ADA), ADA)
+    counter.errands.run("one", errand(), counter.errands.reply_to({"response_url": URL}, HERE, ADA), ADA)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await counter.errands.drain()

@@ -171,7 +171,7 @@ async def test_bare_command_opens_modal_with_choices() -> None:
     ((view_id, filled),) = doors.views.updated
     assert trigger == "trigger" and "Loading" in str(opened)
     assert view_id == "V1" and "Shop" in str(filled)
-    assert modal_input.place_of(filled) == HERE
+    assert modal_input.channel_of(filled) == HERE
     assert doors.desk.asked == [] and doors.told == []
 
 
@@ -256,7 +256,7 @@ async def test_selected_model_shows_its_topics() -> None:
     await doors.errands.drain()
     ((view_id, redrawn),) = doors.views.updated
     assert view_id == "V9" and "stock" in str(redrawn)
-    assert modal_input.place_of(redrawn) == modal_input.place_of(view)
+    assert modal_input.channel_of(redrawn) == modal_input.channel_of(view)
 
 
 async def test_limit_is_shown_in_the_kept_modal() -> None:
@@ -267,7 +267,7 @@ async def test_limit_is_shown_in_the_kept_modal() -> None:
     await doors.errands.drain()
     ((_, redrawn),) = doors.views.updated
     assert "Wait." in str(redrawn) and redrawn["callback_id"] == modals.ASK
-    assert modal_input.place_of(redrawn) == modal_input.place_of(view)
+    assert modal_input.channel_of(redrawn) == modal_input.channel_of(view)
 
 
 # What is entered

@@ -92,7 +92,7 @@ def test_malformed_metadata_is_handled(kept: object) -> None:
         found = modal_input.follow_up(view)
     except InvalidInput:
         return
-    assert isinstance(found.place.team, str) and isinstance(found.card, str)
+    assert isinstance(found.channel.team, str) and isinstance(found.message_ts, str)
 
 
 def test_view_without_state_is_invalid_input() -> None:

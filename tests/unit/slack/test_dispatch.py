@@ -1,4 +1,4 @@
-"""What Slack delivers comes to the app of its workspace, and each event to it once."""
+"""Each payload from Slack reaches the app of its workspace."""
 
 import pytest
 from slack_bolt.async_app import AsyncApp
@@ -7,8 +7,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
-from bot.slack import dispatch as module
-from bot.slack.dispatch import Dispatcher
+from bot.slack.dispatch import NOT_WORKING, Dispatcher
 
 
 class RememberingApp(AsyncApp):
@@ -17,12 +16,9 @@ class RememberingApp(AsyncApp):
     def __init__(self) -> None:
         self.given: list[dict[str, object]] = []
         self.status = 200
-        self.trouble: Exception | None = None
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         self.given.append(req.body)
-        if self.trouble is not None:
-            raise self.trouble
         return BoltResponse(status=self.status, body="heard")
 
 
@@ -89,35 +85,10 @@ async def test_a_payload_of_no_workspace_that_is_served_is_acknowledged_and_drop
 
 
 async def test_command_without_workspace_is_answered(stage: Stage) -> None:
-    assert await stage.deliver(team_id="T3", command="/omni-job") == (200, module.NOT_WORKING)
+    assert await stage.deliver(team_id="T3", command="/omni-job") == (200, NOT_WORKING)
 
 
-async def test_an_event_that_is_sent_again_is_acknowledged_and_taken_once(stage: Stage) -> None:
-    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
-    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")
-    await stage.deliver(team_id="T1", event_id="Ev2")
-    assert stage.given("T1") == 2
-
-
-async def test_an_event_that_two_workspaces_see_is_taken_in_both(stage: Stage) -> None:
-    for team in ("T1", "T2"):
-        await stage.deliver(team_id=team, event_id="Ev1")
-    assert (stage.given("T1"), stage.given("T2")) == (1, 1)
-
-
-async def test_an_event_that_was_refused_is_taken_when_it_is_sent_again(stage: Stage) -> None:
-    app = stage.apps[TeamId("T1")]
-    app.status = 500
-    assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 500
-    app.trouble = OSError()
-    with pytest.raises(OSError):
-        await stage.deliver(team_id="T1", event_id="Ev1")
-    app.status, app.trouble = 200, None
-    assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
-    assert stage.given("T1") == 3
-
-
-async def test_an_event_that_nobody_listens_to_is_acknowledged_and_a_command_is_not(stage: Stage) -> None:
+async def test_event_without_listener_is_acknowledged(stage: Stage) -> None:
     stage.apps[TeamId("T1")].status = 404
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "")
     assert (await stage.deliver(team_id="T1", command="/else"))[0] == 404
@@ -151,13 +122,3 @@ async def test_payload_is_refused_while_the_database_is_down(stage: Stage) -> No
     assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 503
     stage.trouble = None
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
-
-
-async def test_only_the_newest_events_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED_EVENTS", 2)
-    stage = Stage()
-    for event in ("Ev1", "Ev2", "Ev3", "Ev3", "Ev2"):
-        await stage.deliver(team_id="T1", event_id=event)
-    assert stage.given("T1") == 3
-    await stage.deliver(team_id="T1", event_id="Ev1")
-    assert stage.given("T1") == 4
