@@ -84,7 +84,7 @@ class AccessPolicy:
             return False
         if user.is_guest and not self.allow_guests:
             return False
-        return user.team in self.teams if self.teams else not user.is_stranger
+        return bool(user.teams & self.teams) if self.teams else not user.is_stranger
 
     def is_open_in(self, channel: ChannelRef) -> bool:
         """Return whether the bot may be used in the channel."""

@@ -10,12 +10,13 @@ class SlackUser:
     """A Slack user, from `users.info`."""
 
     id: UserId
-    team: TeamId
-    """The user's own workspace. Differs from the bot's for users of other organizations (Slack Connect)."""
+    teams: frozenset[TeamId]
+    """The user's workspaces, and their Enterprise Grid organization. The bot's is not among them for users of other
+    organizations (Slack Connect)."""
     is_guest: bool = False
     """`is_restricted` or `is_ultra_restricted`."""
     is_stranger: bool = False
-    """Of another organization: `is_stranger`, or of another team than the bot's."""
+    """Not a member of the bot's workspace."""
     is_bot: bool = False
     is_deactivated: bool = False
     """`deleted`."""

@@ -20,7 +20,7 @@ class WebApiDirectory:
         self._team = team
 
     async def user(self, user: UserId) -> SlackUser:
-        """See `SlackDirectory.user`. A user of another workspace is a stranger, which Slack does not always say."""
+        """See `SlackDirectory.user`."""
         response = await call(lambda: self._client.users_info(user=user))
         return _user(user, field(response, "user"), self._team)
 
@@ -31,12 +31,20 @@ class WebApiDirectory:
 
 
 def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:
-    team = TeamId(str(found.get("team_id") or ""))
+    """A user of another workspace is a stranger, which Slack does not always say.
+
+    For a member of an Enterprise Grid, `team_id` may be missing, or name another workspace or the organization. Their
+    workspaces are in `enterprise_user`, or in `teams`.
+    """
+    grid = found.get("enterprise_user") or {}
+    grid_teams = {*(grid.get("teams") or ()), *(found.get("teams") or ())}
+    is_stranger = home not in grid_teams and (bool(found.get("is_stranger")) or found.get("team_id") != home)
+    named = {found.get("team_id"), grid.get("enterprise_id"), *grid_teams} - {None, ""}
     return SlackUser(
         id=user,
-        team=team,
+        teams=frozenset(TeamId(str(team)) for team in named),
         is_guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
-        is_stranger=bool(found.get("is_stranger")) or team != home,
+        is_stranger=is_stranger,
         is_bot=bool(found.get("is_bot")),
         is_deactivated=bool(found.get("deleted")),
         email=(found.get("profile") or {}).get("email") or None,

@@ -118,6 +118,7 @@ def plan(seed: int) -> Scenario:
         upsets=tuple(upsets),
         clock_steps=tuple(clock_steps(random)),
         closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
+        is_grid=Random(f"grid {seed}").random() < 0.2,
         processes=2 if is_shared else 1,
     )
 

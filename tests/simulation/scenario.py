@@ -102,6 +102,8 @@ class Scenario:
     clock_steps: tuple[tuple[float, float], ...]
     """When the bot's clock is set, and by how many seconds."""
     closed_direct_messages: frozenset[str] = field(default_factory=frozenset)
+    is_grid: bool = False
+    """Whether the workspace belongs to an Enterprise Grid organization."""
     processes: int = 1
     """How many processes of the bot run at once on the database, each following all that it finds."""
 

@@ -1,11 +1,13 @@
 """A simulated world: Slack, Omni, users and the machine with the bot, driven by a scenario."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
 from bot.demo.slack.limits import Limits
+from bot.demo.slack.records import ORGANIZATION
 from bot.demo.slack.simulator import SCOPES
 from bot.demo.slack.workspace import Channel, User, Workspace
 from tests.simulation.followed import Followed
@@ -14,7 +16,7 @@ from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machine import Machine, Running, settings
 from tests.simulation.omniside import OmniSide
 from tests.simulation.people import People
-from tests.simulation.scenario import MORE_PLACES, JobPlan, Scenario, Upset
+from tests.simulation.scenario import MORE_PLACES, PEOPLE, JobPlan, Scenario, Upset
 from tests.simulation.slackside import Look, SlackSide
 from tests.simulation.sqlite import Disk
 from tests.simulation.trace import Trace
@@ -99,6 +101,13 @@ class World:
             for channel in workspace.channels.values():
                 if channel.kind == "public":
                     channel.members.add(user.id)
+        if self.scenario.is_grid:
+            # Slack names any of these, or none.
+            teams = Random(f"teams {self.scenario.seed}")
+            for person in PEOPLE:
+                team = teams.choice(("", workspace.team, "T0BERLIN", ORGANIZATION))
+                of_grid = replace(workspace.users[person], team=team, grid_teams=("T0BERLIN", workspace.team))
+                workspace.users[person] = of_grid
         everyone = set(workspace.users)
         for name in MORE_PLACES:
             workspace.channels[name] = Channel(name, name.lower(), "public", set(everyone))

@@ -228,7 +228,9 @@ class FakeDirectory:
     async def user(self, user: UserId) -> SlackUser:
         self.asked.append(user)
         self._fail()
-        found = self.people.get(user, SlackUser(user, self._home, email=f"{user.lower()}@example.com"))
+        found = self.people.get(
+            user, SlackUser(user, frozenset({self._home}), email=f"{user.lower()}@example.com")
+        )
         if isinstance(found, SlackError):
             raise found
         return found

@@ -12,6 +12,8 @@ Shared = Literal["external", "pending"]
 
 HOME_TEAM = "T0OMNIDEMO"
 """The workspace that the app is installed in."""
+ORGANIZATION = "E0OMNIDEMO"
+"""The Enterprise Grid organization of members with `grid_teams`."""
 PARTNER_TEAM = "T0PARTNERS"
 """Another company's, which shares a channel with it."""
 
@@ -26,7 +28,9 @@ class User:
     real_name: str
     is_bot: bool = False
     team: str = HOME_TEAM
-    """The workspace that they belong to."""
+    """The workspace that they belong to. In an Enterprise Grid perhaps empty, another one, or the organization."""
+    grid_teams: tuple[str, ...] = ()
+    """The workspaces of a member of an Enterprise Grid."""
     guest: Guest | None = None
     """A guest in that workspace: of several channels, or of a single one."""
     email: str | None = None

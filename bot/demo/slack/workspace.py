@@ -155,7 +155,11 @@ class Workspace:
         """Whether a person is of another workspace and in no shared channel that the bot is in, which is all that
         `is_stranger` says. Source: docs.slack.dev/reference/objects/user-object."""
         met = any({user.id, self.bot.id} <= channel.members for channel in self.channels.values())
-        return user.team != self.team and not met
+        return not self.is_member(user) and not met
+
+    def is_member(self, user: User) -> bool:
+        """Whether a person is of this workspace."""
+        return self.team in (user.team, *user.grid_teams)
 
     def delete(self, message: StoredMessage) -> None:
         """Take a message away, ephemeral or not. Its replies stay."""

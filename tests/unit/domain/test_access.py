@@ -12,9 +12,9 @@ from tests.support.fakes import ADA, GRACE, HERE, a_watch
 from tests.support.tables import for_each
 
 OWN, PARTNER = TeamId("T0"), TeamId("T0PARTNER")
-COLLEAGUE = SlackUser(ADA, OWN)
+COLLEAGUE = SlackUser(ADA, frozenset({OWN}))
 GUEST = replace(COLLEAGUE, is_guest=True)
-STRANGER = SlackUser(GRACE, PARTNER, is_stranger=True)
+STRANGER = SlackUser(GRACE, frozenset({PARTNER}), is_stranger=True)
 BOT = replace(COLLEAGUE, is_bot=True)
 
 
@@ -50,7 +50,7 @@ def test_who_may_use_the_bot(policy: AccessPolicy, user: SlackUser, may: bool) -
     st.builds(
         SlackUser,
         st.sampled_from([ADA, GRACE]),
-        st.sampled_from([OWN, PARTNER]),
+        st.frozensets(st.sampled_from([OWN, PARTNER])),
         st.booleans(),
         st.booleans(),
     ),

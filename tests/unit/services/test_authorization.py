@@ -110,8 +110,8 @@ async def refusal(check: Awaitable[object]) -> str | None:
 async def test_a_colleague_is_let_in_and_a_guest_and_a_stranger_are_not() -> None:
     door = Door()
     assert await refusal(door.keeper.check(ADA, HERE)) is None
-    for changed in ({"is_guest": True}, {"is_stranger": True, "team": TeamId("T0PARTNER")}):
-        door.directory.people[GRACE] = replace(SlackUser(GRACE, HERE.team), **changed)
+    for changed in ({"is_guest": True}, {"is_stranger": True, "teams": frozenset({TeamId("T0PARTNER")})}):
+        door.directory.people[GRACE] = replace(SlackUser(GRACE, frozenset({HERE.team})), **changed)
         door.keeper._people._known.clear()
         assert await refusal(door.keeper.check(GRACE, HERE)) == replies.not_for_you()
 
@@ -145,7 +145,7 @@ async def test_slack_is_asked_once_about_a_person_and_again_after_a_while() -> N
         await refusal(door.keeper.check(ADA, HERE))
     assert door.directory.asked == [ADA]
     await asyncio.sleep(301)
-    door.directory.people[ADA] = replace(SlackUser(ADA, HERE.team), is_guest=True)
+    door.directory.people[ADA] = replace(SlackUser(ADA, frozenset({HERE.team})), is_guest=True)
     assert await refusal(door.keeper.check(ADA, HERE)) == replies.not_for_you()
 
 

@@ -21,7 +21,7 @@ from tests.support.omni_http import RecordingLedger, client_to
 
 ONE = OmniUserId("990e8400-e29b-41d4-a716-446655440004")
 OTHER = OmniUserId("990e8400-e29b-41d4-a716-446655440005")
-USER = SlackUser(ADA, TeamId("T0"), email="Ada@example.com")
+USER = SlackUser(ADA, frozenset({TeamId("T0")}), email="Ada@example.com")
 
 
 class FakeDirectory:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.demo.slack.records import ORGANIZATION
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import NotAllowedHere, ScopeMissing
@@ -54,7 +55,7 @@ async def world() -> AsyncIterator[World]:
 
 async def test_member_is_neither_guest_nor_stranger(world: World) -> None:
     ada = UserId(world.slack.workspace.user("ada").id)
-    assert await world.person("ada") == SlackUser(ada, HOME, email="ada@example.com")
+    assert await world.person("ada") == SlackUser(ada, frozenset({HOME}), email="ada@example.com")
 
 
 @pytest.mark.parametrize("guest", ["restricted", "ultra_restricted"])
@@ -71,7 +72,7 @@ async def test_user_of_another_workspace_is_stranger(world: World, is_met: bool)
     if not is_met:
         await world.slack.remove_bot("partners")
     person = await world.person("edsger")
-    assert (person.is_stranger, person.team, person.email) == (True, "T0PARTNERS", None)
+    assert (person.is_stranger, person.teams, person.email) == (True, frozenset({"T0PARTNERS"}), None)
 
 
 async def test_a_deactivated_person_is_one(world: World) -> None:
@@ -105,6 +106,39 @@ async def test_repr_hides_email(world: World) -> None:
 )
 def test_user_without_team_is_stranger(told: dict[str, Any]) -> None:
     assert _user(ADA, told, HOME).is_stranger
+
+
+@pytest.mark.parametrize("team", ["", "T0BERLIN", ORGANIZATION], ids=["no team", "another", "organization"])
+@pytest.mark.parametrize("teams, is_stranger", [((HOME, "T0BERLIN"), False), (("T0BERLIN",), True)])
+async def test_grid_member_belongs_to_named_workspaces(
+    world: World, team: str, teams: tuple[str, ...], is_stranger: bool
+) -> None:
+    users = world.slack.workspace.users
+    ada = world.slack.workspace.user("ada")
+    users[ada.id] = replace(ada, team=team, grid_teams=teams)
+    person = await world.person("ada")
+    assert person.is_stranger is is_stranger
+    assert person.teams == {*teams, ORGANIZATION, *([team] if team else [])}
+    assert person.email == (None if is_stranger else "ada@example.com")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"teams": [HOME]},
+        {"team_id": ORGANIZATION, "teams": [HOME]},
+        {"is_stranger": True, "enterprise_user": {"teams": [HOME]}},
+        {"enterprise_user": None, "team_id": HOME},
+    ],
+)
+def test_teams_of_a_grid_member_may_stand_elsewhere(told: dict[str, Any]) -> None:
+    assert not _user(UserId("W0ADA"), told, HOME).is_stranger
+
+
+async def test_grid_guest_is_a_guest(world: World) -> None:
+    marie = world.slack.workspace.user("marie")
+    world.slack.workspace.users[marie.id] = replace(marie, team="", grid_teams=(HOME,))
+    assert (await world.person("marie")).is_guest
 
 
 # Conversations
@@ -170,7 +204,7 @@ async def test_user_lookup_needs_its_scope(world: World) -> None:
 async def test_fake_directory_matches_web_api() -> None:
     fake = FakeDirectory()
     directory: SlackDirectory = fake
-    assert await directory.user(ADA) == SlackUser(ADA, HERE.team, email="u0ada@example.com")
+    assert await directory.user(ADA) == SlackUser(ADA, frozenset({HERE.team}), email="u0ada@example.com")
     assert await directory.conversation(HERE) == ConversationInfo()
     fake.people[ADA] = ScopeMissing("missing_scope")
     fake.venues[HERE] = NotAllowedHere("channel_not_found")

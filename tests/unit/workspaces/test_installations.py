@@ -92,10 +92,10 @@ async def test_allowed_teams_can_not_enter_own_omni(
     await known.set_omni(OTHER, OWN)
     settings = Settings.model_validate(SETTINGS | {"allowed_teams": f"{ACME},{OTHER}"})
     shared, own = [rules_in(settings, credentials) for credentials in await known.list()]
-    person = SlackUser(UserId("U0ADA"), ACME, is_stranger=True)
+    person = SlackUser(UserId("U0ADA"), frozenset({ACME}), is_stranger=True)
     assert shared.is_open_to(person)
     assert not own.is_open_to(person)
-    assert own.is_open_to(replace(person, team=OTHER, is_stranger=False))
+    assert own.is_open_to(replace(person, teams=frozenset({OTHER}), is_stranger=False))
 
 
 async def test_undecryptable_key_gives_no_omni(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.demo.slack.limits import TIER_3, TIER_4
-from bot.demo.slack.records import Channel, User
+from bot.demo.slack.records import ORGANIZATION, Channel, User
 from bot.demo.slack.web_api.call import Answer, Call, Method, Refused, need_scope, visible_channel
 
 _READ_SCOPE = {"public": "channels:read", "private": "groups:read", "direct": "im:read"}
@@ -24,7 +24,19 @@ def _users_info(call: Call) -> Answer:
         "tz_offset": 0,
         "profile": _profile(call, user),
     }
-    if user.team == call.workspace.team:
+    if user.grid_teams:
+        # Source: looker/lookerbot#184, slackapi/bolt-js#1875.
+        body["enterprise_user"] = {
+            "id": user.id,
+            "enterprise_id": ORGANIZATION,
+            "enterprise_name": "Omni Grid",
+            "is_admin": False,
+            "is_owner": False,
+            "teams": list(user.grid_teams),
+        }
+    if not user.team:
+        del body["team_id"]
+    if call.workspace.is_member(user):
         # Not returned for users of other workspaces (docs.slack.dev/apis/slack-connect, external members).
         body["is_restricted"] = user.guest is not None
         body["is_ultra_restricted"] = user.guest == "ultra_restricted"
@@ -39,7 +51,7 @@ def _profile(call: Call, user: User) -> Answer:
     Source: docs.slack.dev/reference/methods/users.info (email addresses).
     """
     profile = {"real_name": user.real_name, "display_name": user.name, "team": user.team}
-    if user.email and user.team == call.workspace.team and "users:read.email" in call.scopes:
+    if user.email and call.workspace.is_member(user) and "users:read.email" in call.scopes:
         profile["email"] = user.email
     return profile
 
