@@ -97,7 +97,9 @@ def _no_orphan(seen: Seen) -> Iterator[str]:
             yield f"a card of no job in {channel}: {cards[-1].looks[-1].text[:60]!r}"
             continue
         for card in cards:
-            is_left = seen.is_out_of_reach(card) or seen.was_overtaken_for_good(card)
+            is_left = (
+                seen.is_out_of_reach(card) or seen.was_overtaken_for_good(card) or seen.is_lost_by_pause(card)
+            )
             if not is_left and look_of(card.looks[-1]) == "running":
                 yield f"card {card.ts} of {job[:8]} in {channel} still says {card.looks[-1].text[:60]!r}"
         if not any(

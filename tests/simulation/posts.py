@@ -79,6 +79,12 @@ class Posts:
             for process, begins, ends in self.world.pauses
         )
 
+    def is_lost_by_pause(self, card: Posted) -> bool:
+        """Whether its process was paused over posting it, so that another may have taken the job over, and the bot
+        can't search for it."""
+        may_look = self.world.scenario.history_scopes and card.channel not in self.world.people.ever_closed
+        return not may_look and self.was_paused_over(card.exchange)
+
     def is_uncertain(self, posted: Posted) -> bool:
         """Whether this post can't be known without history scopes."""
         unknown = posted.is_doubtful or posted.exchange.answered_at is None

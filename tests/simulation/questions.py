@@ -10,13 +10,19 @@ from tests.simulation.scenario import ASKING
 
 def questions_are_asked_once(seen: Seen) -> Iterator[str]:
     """Omni has no idempotency key: a question that is submitted again is worked on again. Each card may be retried
-    once: the card of a retry too (seed 275), and each of a job's cards in several channels (seed 900273)."""
+    once: the card of a retry too (seed 275), and each of a job's cards in several channels (seed 900273).
+    A person whose press was interrupted is notified of that, and may press again (seed 902553)."""
     wanted = {
-        (asked.action.kind, asked.card, seen.job_of(asked).question)
-        for asked in seen.world.people.asked
+        (
+            asked.action.kind,
+            asked.card,
+            number if seen.died_over(asked) else None,
+            seen.job_of(asked).question,
+        )
+        for number, asked in enumerate(seen.world.people.asked)
         if asked.action.kind in ASKING
     }
-    allowed = Counter(question for _, _, question in wanted)
+    allowed = Counter(question for *_, question in wanted)
     for question, times in Counter(seen.world.omni.submitted).items():
         if times > allowed[question]:
             yield f"{question!r} was asked {times} times"
