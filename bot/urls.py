@@ -11,7 +11,10 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def omni_address(value: str) -> str:
     """Omni's address without `/api` and without a slash at its end. Raises ValueError."""
-    return web_address(value).removesuffix("/api").rstrip("/")
+    address = web_address(value).removesuffix("/api").rstrip("/")
+    if urlsplit(address).path:
+        raise ValueError("has a path after the host")
+    return address
 
 
 def is_token(value: str) -> bool:

@@ -1,21 +1,39 @@
 """`python -m bot check`: tests the tokens, Omni and the database, and prints what to fix."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
+import aiohttp
+import httpx
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import (
+    Card,
+    CardId,
+    ChannelId,
+    ChannelRef,
     DatabaseInUse,
+    Job,
+    JobError,
+    JobNotFound,
+    JobState,
+    JobStatus,
     KeyRefused,
     OmniAccount,
+    OmniBusy,
     OmniError,
+    Progress,
     SlackError,
     SlackUnreachable,
     StoreUnavailable,
+    TeamId,
     TokenRefused,
+    UserId,
 )
-from bot.omni import OmniClient, unmetered, verify_api_key
+from bot.omni import MISSING_JOB, OmniClient, unmetered, verify_api_key
+from bot.rendering.card import render_card
 from bot.server import PATH
 from bot.settings import HINTS, Settings
 from bot.slack import (
@@ -26,8 +44,9 @@ from bot.slack import (
     REQUIRED_SCOPES,
     VENUE_SCOPES,
     Identity,
+    blocks_problem,
+    connect,
     identify,
-    may_connect,
     slack_client,
     slack_session,
 )
@@ -46,7 +65,13 @@ _OPTIONAL = {
 """The optional scopes, and what does not work without them."""
 
 
-_REACH_SLACK = "Check that this machine can reach slack.com."
+_REACH_SLACK = (
+    "Check that this machine can reach slack.com, and the proxy in HTTPS_PROXY or ALL_PROXY, if any."
+)
+_REACH_OMNI = (
+    "Check that this machine can reach this address, and the proxy in HTTPS_PROXY or ALL_PROXY, if any. If Omni "
+    "itself fails, run the check again in a minute."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +88,7 @@ class Finding:
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """Test each service in turn. Posts no message and submits no question."""
+    """Test each service and each kind of connection in turn. Posts no message and submits no question."""
     async with slack_session() as session:
         if settings.slack_client_id is None:
             client = slack_client(settings.bot_token, settings.slack_api_url, session)
@@ -75,6 +100,8 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
             yield await _app_token(slack_client(settings.app_token, settings.slack_api_url, session))
         else:
             yield _http_mode(settings)
+        for what, host in (("replies", "hooks"), ("files", "files")):
+            yield await _reach(session, what, _beside(settings.slack_api_url, host))
     if settings.omni_account is not None:
         for finding in await _omni(settings.omni_account, settings):
             yield finding
@@ -87,8 +114,56 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
     except TokenRefused as error:
         return [Finding(False, f"Slack refuses SLACK_BOT_TOKEN ({error.code})", _set("SLACK_BOT_TOKEN"))]
     except SlackError as error:
-        return [Finding(False, f"Slack does not answer ({error.code})", _REACH_SLACK)]
-    return [Finding(True, f"Slack bot token: workspace {identity.team_name}"), *_scopes(identity, settings)]
+        return [Finding(False, f"Slack does not answer ({_reason(error)})", _REACH_SLACK)]
+    accepted = Finding(True, f"Slack bot token: workspace {identity.team_name}")
+    return [accepted, *_scopes(identity, settings), await _cards(client)]
+
+
+async def _cards(client: AsyncWebClient) -> Finding:
+    """Let Slack judge the blocks of one card of each kind. A refusal is no failure: plainer blocks are sent then."""
+    problems = []
+    for status in _samples():
+        try:
+            problem = await blocks_problem(client, render_card(_CARD, status, _ASKED, _TENANT)[0].blocks)
+        except SlackError as error:
+            return Finding(True, f"Slack blocks: not judged ({error.code})")
+        if problem is not None and status.job is not None:
+            problems.append(f"{status.job.raw_state}: {problem}")
+    if problems:
+        remedy = f"The bot sends plainer blocks then. Report this: {'; '.join(problems)}"
+        return Finding(True, "Slack blocks: not all cards are accepted", remedy)
+    return Finding(True, "Slack blocks: every kind of card is accepted")
+
+
+_TENANT = "https://omni.invalid"
+_ASKED = datetime(2026, 1, 1, tzinfo=UTC)
+_CARD = Card(
+    id=CardId("00000000-0000-0000-0000-000000000000"),
+    job=MISSING_JOB,
+    channel=ChannelRef(TeamId("T0"), ChannelId("C0")),
+    requester=UserId("U0"),
+    followers=(UserId("U0"),),
+    requested_at=_ASKED,
+)
+
+
+def _samples() -> Iterator[JobStatus]:
+    """One status for each kind of card."""
+    job = Job(
+        MISSING_JOB,
+        JobState.QUEUED,
+        "QUEUED",
+        "Why?",
+        f"{_TENANT}/chat/{MISSING_JOB}",
+        progress=Progress("Running a query", 1),
+        answer="**Top products**\n\n| Region | Sales |\n| --- | ---: |\n| EMEA | 41 |",
+        error=JobError("The query took too long.", "QUERY_TIMEOUT"),
+        created_at=_ASKED,
+        completed_at=_ASKED,
+        cancelled_at=_ASKED,
+    )
+    for state in JobState:
+        yield JobStatus(replace(job, state=state, raw_state=state.name), _ASKED)
 
 
 def _scopes(identity: Identity, settings: Settings) -> list[Finding]:
@@ -126,7 +201,8 @@ def _needed_by(settings: Settings) -> list[tuple[frozenset[str], str]]:
 
 async def _app_token(client: AsyncWebClient) -> Finding:
     try:
-        await may_connect(client)
+        # Closed at once: as long as it is open, Slack may send requests here instead of to the running bot.
+        await (await connect(client)).close()
     except TokenRefused as error:
         return Finding(False, f"Slack refuses SLACK_APP_TOKEN ({error.code})", _set("SLACK_APP_TOKEN"))
     except SlackError as error:
@@ -135,8 +211,41 @@ async def _app_token(client: AsyncWebClient) -> Finding:
         )
         if isinstance(error, SlackUnreachable):
             remedy = _REACH_SLACK
-        return Finding(False, f"Socket Mode can't connect ({error.code})", remedy)
+        return Finding(False, f"Socket Mode can't connect ({_reason(error)})", remedy)
+    except (aiohttp.ClientError, OSError) as error:
+        return Finding(False, f"Socket Mode can't connect: {_reason(error)}", _REACH_SLACK)
     return Finding(True, "Slack app token: Socket Mode connects")
+
+
+async def _reach(session: aiohttp.ClientSession, what: str, url: str) -> Finding:
+    """Test that a host answers at all. Any HTTP response will do, also a redirect."""
+    host = urlsplit(url).netloc
+    try:
+        async with session.get(url):
+            pass
+    except aiohttp.TooManyRedirects:
+        pass
+    except (aiohttp.ClientError, OSError) as error:
+        remedy = f"Without it, {what} don't reach Slack. {_REACH_SLACK.replace('slack.com', host)}"
+        return Finding(False, f"{host} can't be reached: {_reason(error)}", remedy)
+    return Finding(True, f"Slack {what}: {host} can be reached")
+
+
+def _beside(api_url: str, name: str) -> str:
+    """Return the address of Slack's host of that name; Slack's simulator serves everything from one."""
+    parts = urlsplit(api_url)
+    host = (parts.hostname or "").removeprefix("www.")
+    return f"https://{name}.{host}/" if host.endswith(".com") else f"{parts.scheme}://{parts.netloc}/"
+
+
+def _reason(error: Exception) -> str:
+    """Return the error, and what kept a connection from being made."""
+    cause = error.__cause__
+    if isinstance(error, SlackError | OmniError) and isinstance(
+        cause, aiohttp.ClientConnectorError | httpx.TransportError
+    ):
+        return f"{error}: {cause}"
+    return str(error) or type(error).__name__
 
 
 def _http_mode(settings: Settings) -> Finding:
@@ -164,10 +273,43 @@ async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
         except KeyRefused as error:
             return [Finding(False, f"Omni refuses OMNI_API_TOKEN ({error})", _set("OMNI_API_TOKEN"))]
         except OmniError as error:
-            what = f"Omni does not answer at {account.base_url} ({error})"
-            return [Finding(False, what, _set("OMNI_BASE_URL"))]
+            what = f"Omni does not answer at {account.base_url} ({_reason(error)})"
+            return [Finding(False, what, _remedy(error))]
         accepted = Finding(True, f"Omni: {account.base_url} accepts the key")
-        return [accepted, *await _omni_users(omni, settings)]
+        return [accepted, await _identity(omni, settings), *await _omni_users(omni, settings)]
+
+
+async def _identity(omni: OmniClient, settings: Settings) -> Finding:
+    """Say whose the key is, and test what it may do with the default model."""
+    try:
+        key = await omni.whoami(None)
+    except OmniError as error:
+        return Finding(True, f"Omni key: Omni does not say whose it is ({error})")
+    kind = {"organization": "organization key", "user": "personal token"}.get(key.scope or "", "unknown kind")
+    what = f"Omni key: {kind}, role {key.role}"
+    lends = "ASK_AS=key: every question runs with the permissions of this key, whoever asks it."
+    remedy = lends if settings.ask_as == "key" else ""
+    if (model := settings.omni_model_id) is None:
+        return Finding(True, what, remedy)
+    try:
+        permissions = (await omni.whoami(model)).permissions.get(model, frozenset())
+    except JobNotFound:
+        return Finding(False, f"Omni has no model {model}, or the key may not see it", _set("OMNI_MODEL_ID"))
+    except OmniError as error:
+        return Finding(True, f"{what}; no answer about OMNI_MODEL_ID ({error})", remedy)
+    if settings.ask_as == "key" and permissions and "USE_AI" not in permissions:
+        what = f"{what}, may not use AI on the model of OMNI_MODEL_ID"
+        return Finding(False, what, "In Omni, give the key's user a role with AI on that model. " + lends)
+    return Finding(True, what, remedy)
+
+
+def _remedy(error: OmniError) -> str:
+    """Return what to do if Omni did not answer as expected."""
+    if isinstance(error, OmniBusy):
+        return "Omni's limit for this key is used up. Run the check again in a minute."
+    if isinstance(error.__cause__, httpx.HTTPError | TimeoutError) or str(error).startswith("HTTP 5"):
+        return _REACH_OMNI
+    return _set("OMNI_BASE_URL")
 
 
 async def _omni_users(omni: OmniClient, settings: Settings) -> list[Finding]:
@@ -183,8 +325,7 @@ async def _omni_users(omni: OmniClient, settings: Settings) -> list[Finding]:
         )
         return [Finding(False, f"Omni does not let this key look up users ({error})", remedy)]
     except OmniError as error:
-        remedy = f"Try again in a minute. If it fails again: {_set('OMNI_BASE_URL')}"
-        return [Finding(False, f"Omni can't look up users ({error})", remedy)]
+        return [Finding(False, f"Omni can't look up users ({_reason(error)})", _remedy(error))]
     return [Finding(True, "Omni users: lookup works")]
 
 

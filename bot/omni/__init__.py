@@ -1,6 +1,6 @@
 """Client of Omni's API, and the format of its webhooks."""
 
-from bot.omni.client import OmniClient, omni_client, unmetered, verify_api_key
+from bot.omni.client import MISSING_JOB, OmniClient, omni_client, unmetered, verify_api_key
 from bot.omni.webhooks import (
     PATH,
     SIGNATURE,

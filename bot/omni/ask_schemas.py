@@ -4,6 +4,7 @@ Source of fields and codes: Omni's OpenAPI document (github.com/exploreomni/cli,
 DELIVERING job is a 400: docs.omni.co/api/ai.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -83,6 +84,18 @@ class _User(Body):
     active: Flag = None
 
 
+class _ModelRole(Body):
+    permissions: list[Text] = Field(default_factory=list)
+
+
+class _Caller(Body):
+    key_scope: Text = None
+    org_role: Text = None
+    roles_by_model: dict[str, Annotated[_ModelRole, BeforeValidator(object_or_empty)]] = Field(
+        default_factory=dict
+    )
+
+
 class _Users(Body):
     resources: list[Annotated[_User, BeforeValidator(object_or_empty)]] = Field(alias="Resources")
     total_results: Number = None
@@ -94,6 +107,18 @@ class ModelsPage:
 
     models: tuple[Model, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIdentity:
+    """Whose an Omni key is. Each field is None or empty if Omni leaves it out."""
+
+    scope: str | None
+    """`organization` for an organization key, `user` for a personal token."""
+    role: str | None
+    """`ORG_ADMIN` or `MEMBER`."""
+    permissions: Mapping[ModelId, frozenset[str]]
+    """By model, such as `USE_AI`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +240,19 @@ def read_users(response: OmniResponse, email: str) -> UsersPage:
         rows=len(page.resources),
         total=page.total_results,
     )
+
+
+def read_identity(response: OmniResponse) -> KeyIdentity:
+    """Parse whose a key is. Raises OmniError; JobNotFound if there is no such model, or no such path."""
+    try:
+        caller = _Caller.model_validate(decoded(raise_for_status(response)))
+    except ValidationError as error:
+        raise OmniUnreachable("not the identity of a key") from error
+    permissions = {
+        ModelId(model): frozenset(filter(None, role.permissions))
+        for model, role in caller.roles_by_model.items()
+    }
+    return KeyIdentity(caller.key_scope, caller.org_role, permissions)
 
 
 def is_same_address(one: str, other: str) -> bool:

@@ -35,7 +35,9 @@ from bot.domain.ports import NO_METRICS, Metrics, QueuePosition
 from bot.network import httpx_transport
 from bot.omni.ask_schemas import (
     MODEL_KINDS,
+    KeyIdentity,
     read_cancelled,
+    read_identity,
     read_models,
     read_submitted,
     read_topics,
@@ -217,6 +219,11 @@ class OmniClient:
     async def topics(self, model: ModelId) -> Sequence[str]:
         """See `OmniQuestions.topics`."""
         return read_topics(await self._http.ask(OmniRequest(f"/api/v1/models/{model}/topic"), urgent=True))
+
+    async def whoami(self, model: ModelId | None) -> KeyIdentity:
+        """Ask whose the key is. Source: docs.omni.co/api/who-am-i. Raises as `read_identity`."""
+        query = {} if model is None else {"modelId": model}
+        return read_identity(await self._http.ask(OmniRequest("/api/v1/whoami", query=query), urgent=True))
 
     async def named(self, email: str) -> Sequence[OmniUserId]:
         """See `OmniUserDirectory.named`. Raises OmniUnreachable if not all pages can be read: an unread one may hold a

@@ -2,7 +2,15 @@
 
 from bot.slack.directory import WebApiDirectory
 from bot.slack.dispatch import NOT_CONNECTED, QUIET, Apps, Dispatcher, EventSource
-from bot.slack.messages import Identity, WebApiMessages, identify, may_connect, slack_client, slack_session
+from bot.slack.messages import (
+    Identity,
+    WebApiMessages,
+    blocks_problem,
+    identify,
+    may_connect,
+    slack_client,
+    slack_session,
+)
 from bot.slack.payloads import (
     IncomingMessage,
     click,

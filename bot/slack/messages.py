@@ -3,7 +3,7 @@
 Source of methods and limits: the method pages at docs.slack.dev/reference/methods.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,16 +12,19 @@ from typing import Any
 
 import aiohttp
 import structlog
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.domain import (
+    Block,
     ChannelId,
     ChannelRef,
     Message,
     MessageGone,
     MessageTs,
     OutcomeUnknown,
+    PayloadRefused,
     SlackError,
     SlackUnreachable,
     TeamId,
@@ -256,6 +259,18 @@ async def identify(client: AsyncWebClient) -> Identity:
 async def may_connect(client: AsyncWebClient) -> None:
     """Verify the app token by requesting a Socket Mode address. Raises SlackError."""
     await call(lambda: client.apps_connections_open(app_token=str(client.token)))
+
+
+async def blocks_problem(client: AsyncWebClient, blocks: Sequence[Block]) -> str | None:
+    """Ask Slack whether it accepts blocks. Returns its first complaint, or None. Raises SlackError."""
+    try:
+        await call(lambda: client.blocks_validate(blocks=list(blocks)))
+    except PayloadRefused as error:
+        details = (
+            error.__cause__.response.get("errors") if isinstance(error.__cause__, SlackApiError) else None
+        )
+        return str(details[0]) if details else error.code
+    return None
 
 
 async def send_bytes(session: aiohttp.ClientSession, address: str, content: bytes) -> None:

@@ -3,6 +3,7 @@
 METHOD_SCOPES = {
     "auth.test": set[str](),
     "apps.connections.open": set[str](),
+    "blocks.validate": set[str](),
     "chat.postMessage": {"chat:write"},
     "chat.update": {"chat:write"},
     "chat.delete": {"chat:write"},

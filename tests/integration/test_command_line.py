@@ -351,7 +351,7 @@ async def test_stopped_bot_releases_port_and_database(world: World) -> None:
 async def test_passed_check_exits_with_0(world: World) -> None:
     ended = await world.run("check")
     assert (ended.code, ended.err) == (0, "")
-    assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 6
+    assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 10
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ FIELDS = {name.upper() for name in Settings.model_fields}
 
 NOT_OURS = set(
     "POSTGRES_PASSWORD UV_SYSTEM_CERTS UV_PYTHON_INSTALL_DIR HYPOTHESIS_PROFILE OUT_DIR"
-    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR".split()
+    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR ORG_ADMIN".split()
 )
-"""Names in capitals in the docs that are not settings of the bot: those of compose.yaml, uv, the tests and the network,
-and a placeholder for a folder."""
+"""Names in capitals in the docs that are not settings of the bot: those of compose.yaml, uv, the tests, the network and
+Omni, and a placeholder for a folder."""
 
 OTHERS = set(
     "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump systemctl systemd-run tar uv".split()

@@ -35,6 +35,7 @@ class Api:
         app.router.add_get("/api/v1/ai/conversations/{conversation}", self._conversation, allow_head=False)
         app.router.add_get("/api/v1/models", self._models, allow_head=False)
         app.router.add_get("/api/v1/models/{model}/topic", self._topics, allow_head=False)
+        app.router.add_get("/api/v1/whoami", self._whoami, allow_head=False)
         app.router.add_get("/api/scim/v2/{users:[Uu]sers}", self._users, allow_head=False)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -143,6 +144,31 @@ class Api:
         if model is None or model.is_deleted:
             raise Refusal(404, "Model not found")
         return web.json_response(topics_list(model))
+
+    async def _whoami(self, request: web.Request) -> web.Response:
+        organization, key = self._world.organization, self._key(request)
+        model = request.query.get("modelId")
+        if model is not None and model not in organization.models:
+            return problem(404, f"Model {model} not found")
+        member = organization.members[key.member]
+        role = "ORG_ADMIN" if member.is_admin else "MEMBER"
+        permissions = ["QUERY_TOPICS", *(["USE_AI"] if member.may_use_ai else [])]
+        roles = {
+            each: {
+                "baseRole": "QUERIER",
+                "connectionId": each,
+                "permissions": permissions,
+                "roleName": "QUERIER",
+            }
+            for each in ([model] if model is not None else organization.models)
+        }
+        body = {
+            "keyScope": "user" if key.is_personal else "organization",
+            "orgRole": role,
+            "rolesByModel": roles,
+            "user": {"id": member.id, "membershipId": member.id},
+        }
+        return web.json_response(body)
 
     async def _users(self, request: web.Request) -> web.Response:
         if request.match_info["users"] != self._world.users_path:

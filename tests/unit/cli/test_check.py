@@ -7,20 +7,26 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from bot.cli.check import Finding, check
+from bot.cli.check import Finding, _beside, check
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
+from bot.demo.omni.organization import ADA, KEY_OWNER, MODEL
 from bot.demo.omni.server import SimulatedOmni
+from bot.demo.slack.block_kit import messages
+from bot.demo.slack.block_kit.messages import Refusal
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.omni.client import MISSING_JOB
 from bot.settings import HINTS, Settings
 from bot.storage.database import Database
 from tests.support.installed import NEW_KEY
 
+UNKNOWN = "11111111-2222-3333-4444-555555555555"
 DATABASE_REMEDY = (
     "Check that the folder exists and is writable, or that the server is up. "
     f"Or: Set DATABASE_URL to {HINTS['DATABASE_URL']}."
 )
-REACH_SLACK = "Check that this machine can reach slack.com."
+REACH_SLACK = (
+    "Check that this machine can reach slack.com, and the proxy in HTTPS_PROXY or ALL_PROXY, if any."
+)
 
 
 class World:
@@ -30,6 +36,11 @@ class World:
         self.slack = slack
         self.omni = omni
         self.database_url = f"sqlite+aiosqlite:///{folder / 'bot.sqlite3'}"
+
+    @property
+    def host(self) -> str:
+        """Slack's simulator serves all its hosts at one address."""
+        return str(make_url(self.slack.api_url).host) + f":{make_url(self.slack.api_url).port}"
 
     async def findings(self, **changed: Any) -> list[Finding]:
         values: dict[str, Any] = {
@@ -62,18 +73,25 @@ async def test_check_passes_line_by_line(world: World) -> None:
     assert [str(finding) for finding in await world.findings()] == [
         "ok    Slack bot token: workspace Omni demo",
         "ok    Slack scopes: channels:read, chat:write, commands, groups:read, im:write, mpim:read, users:read",
+        "ok    Slack blocks: every kind of card is accepted",
         "ok    Slack app token: Socket Mode connects",
+        f"ok    Slack replies: {world.host} can be reached",
+        f"ok    Slack files: {world.host} can be reached",
         f"ok    Omni: {world.omni.base_url} accepts the key",
+        "ok    Omni key: organization key, role ORG_ADMIN",
         "ok    Omni users: lookup works",
         "ok    Database: opens",
     ]
 
 
-async def test_check_costs_two_omni_requests(world: World) -> None:
+async def test_check_changes_nothing(world: World) -> None:
     await world.findings()
-    assert [request.method for request in world.slack.requests] == ["auth.test", "apps.connections.open"]
+    methods = {request.method for request in world.slack.requests}
+    assert methods == {"auth.test", "apps.connections.open", "blocks.validate"}
     asked = [(request.method, request.path) for request in world.omni.requests]
-    assert asked == [("GET", f"/api/v1/ai/jobs/{MISSING_JOB}"), ("GET", "/api/scim/v2/Users")]
+    job = ("GET", f"/api/v1/ai/jobs/{MISSING_JOB}")
+    assert asked == [job, ("GET", "/api/v1/whoami"), ("GET", "/api/scim/v2/Users")]
+    assert world.slack.socket_mode.connections == 0
     assert not [channel for channel in world.slack.workspace.channels.values() if channel.messages]
 
 
@@ -113,10 +131,13 @@ async def test_unavailable_slack_is_reported(world: World, fault: Fault, code: s
 async def test_unreachable_slack_fails_both_tokens(world: World) -> None:
     await world.slack.close()
     bad = [finding.what for finding in await world.findings() if not finding.good]
-    assert bad == [
-        "Slack does not answer (no_connection)",
-        "Socket Mode can't connect (no_connection)",
+    assert [what.split(" (")[0].split(": ")[0] for what in bad] == [
+        "Slack does not answer",
+        "Socket Mode can't connect",
+        f"{world.host} can't be reached",
+        f"{world.host} can't be reached",
     ]
+    assert all("Connect call failed" in what for what in bad)
 
 
 async def test_socket_mode_that_is_off_is_told(world: World) -> None:
@@ -188,14 +209,14 @@ async def test_refused_omni_key_has_a_remedy(world: World) -> None:
 async def test_unreachable_omni_is_reported_with_address(world: World) -> None:
     await world.omni.close()
     bad = await world.bad()
-    assert bad.what == f"Omni does not answer at {world.omni.base_url} (ConnectError)"
-    assert bad.remedy == remedy("OMNI_BASE_URL")
+    reason = "ConnectError: All connection attempts failed"
+    assert bad.what == f"Omni does not answer at {world.omni.base_url} ({reason})"
+    assert "HTTPS_PROXY" in bad.remedy and "OMNI_BASE_URL" not in bad.remedy
 
 
 @pytest.mark.parametrize(
     "fault, reason",
     [
-        (HTML_500, "HTTP 500"),
         (Fault("status", 200, "<html>Log in</html>", "text/html"), "not JSON: JSONDecodeError"),
         (Fault("status", 302, headers=(("Location", "https://login.example/"),)), "HTTP 302"),
         (
@@ -203,12 +224,97 @@ async def test_unreachable_omni_is_reported_with_address(world: World) -> None:
             "HTTP 404 in a form that Omni does not use; did a gateway answer?",
         ),
     ],
-    ids=["500", "a log-in page", "a redirect", "another site"],
+    ids=["a log-in page", "a redirect", "another site"],
 )
 async def test_foreign_site_is_reported_with_address(world: World, fault: Fault, reason: str) -> None:
     world.omni.faults.plan(fault)
     bad = await world.bad()
     assert bad.what == f"Omni does not answer at {world.omni.base_url} ({reason})"
+    assert bad.remedy == remedy("OMNI_BASE_URL")
+
+
+async def test_failing_omni_is_not_blamed_on_address(world: World) -> None:
+    world.omni.faults.plan(HTML_500)
+    bad = await world.bad()
+    assert bad.what == f"Omni does not answer at {world.omni.base_url} (HTTP 500)"
+    assert "in a minute" in bad.remedy and "OMNI_BASE_URL" not in bad.remedy
+
+
+async def test_omni_without_user_directory_blames_address(world: World) -> None:
+    world.omni.faults.plan(Fault("status", 404, "{}"), on="GET /api/scim/v2/Users", times=None)
+    world.omni.faults.plan(Fault("status", 404, "{}"), on="GET /api/scim/v2/users", times=None)
+    bad = await world.bad()
+    assert (bad.what, bad.remedy) == ("Omni can't look up users (HTTP 404)", remedy("OMNI_BASE_URL"))
+
+
+# Whose the key is
+
+
+async def whose(world: World, **changed: Any) -> Finding:
+    (found,) = [
+        each for each in await world.findings(**changed) if "Omni key" in each.what or "model" in each.what
+    ]
+    return found
+
+
+async def test_key_that_lends_its_rights_is_told(world: World) -> None:
+    found = await whose(world, ask_as="key", omni_model_id=MODEL)
+    assert (found.good, found.what) == (True, "Omni key: organization key, role ORG_ADMIN")
+    assert (
+        found.remedy == "ASK_AS=key: every question runs with the permissions of this key, whoever asks it."
+    )
+    token = world.omni.organization.personal_token(ADA)
+    assert (
+        await whose(world, ask_as="key", omni_api_token=token)
+    ).what == "Omni key: personal token, role MEMBER"
+
+
+async def test_key_without_ai_is_a_failure_where_it_asks(world: World) -> None:
+    world.omni.organization.change_member(KEY_OWNER, may_use_ai=False)
+    found = await whose(world, ask_as="key", omni_model_id=MODEL)
+    assert not found.good and "may not use AI on the model of OMNI_MODEL_ID" in found.what
+    assert (await whose(world, omni_model_id=MODEL)).good
+
+
+async def test_unknown_model_is_a_failure(world: World) -> None:
+    found = await whose(world, omni_model_id=UNKNOWN)
+    assert (found.good, found.remedy) == (False, remedy("OMNI_MODEL_ID"))
+    assert found.what == f"Omni has no model {UNKNOWN}, or the key may not see it"
+
+
+async def test_omni_without_whoami_is_no_failure(world: World) -> None:
+    world.omni.faults.plan(Fault("status", 404, "{}"), on="GET /api/v1/whoami", times=None)
+    found = await whose(world, omni_model_id=MODEL)
+    assert (found.good, found.what) == (True, "Omni key: Omni does not say whose it is (404)")
+
+
+# Slack's other hosts and blocks
+
+
+async def test_refused_card_is_reported_and_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "judge", lambda *_: Refusal("invalid_blocks", ("no such block",)))
+    (found,) = [each for each in await world.findings() if "blocks" in each.what]
+    assert (found.good, found.what) == (True, "Slack blocks: not all cards are accepted")
+    assert "QUEUED: {'pointer': '/'" in found.remedy and "no such block" in found.remedy
+
+
+async def test_unjudged_cards_are_no_failure(world: World) -> None:
+    world.slack.faults.plan(HTML_500, on="blocks.validate")
+    (found,) = [each for each in await world.findings() if "blocks" in each.what]
+    assert (found.good, found.what) == (True, "Slack blocks: not judged (http_500)")
+
+
+@pytest.mark.parametrize(
+    "api_url, url",
+    [
+        ("https://slack.com/api/", "https://hooks.slack.com/"),
+        ("https://www.slack.com/api/", "https://hooks.slack.com/"),
+        ("https://slack-gov.com/api/", "https://hooks.slack-gov.com/"),
+        ("http://127.0.0.1:8000/api/", "http://127.0.0.1:8000/"),
+    ],
+)
+def test_other_hosts_follow_from_api_url(api_url: str, url: str) -> None:
+    assert _beside(api_url, "hooks") == url
 
 
 async def test_busy_omni_accepts_the_key(world: World) -> None:
@@ -254,7 +360,7 @@ async def test_all_failures_are_reported(world: World, tmp_path: Path) -> None:
     await world.slack.close()
     await world.omni.close()
     findings = await world.findings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'x'}")
-    assert [finding.good for finding in findings] == [False] * 4
+    assert [finding.good for finding in findings] == [False] * 6
     assert all(finding.remedy for finding in findings)
 
 
@@ -274,7 +380,7 @@ async def test_http_mode_shows_request_url(world: World) -> None:
     (where,) = [finding for finding in findings if "HTTP mode" in finding.what]
     assert where.what == "HTTP mode: Slack sends requests to /slack/events on 127.0.0.1:8080"
     assert "SLACK_SIGNING_SECRET" in where.remedy
-    assert [request.method for request in world.slack.requests] == ["auth.test"]
+    assert not [request for request in world.slack.requests if request.method == "apps.connections.open"]
 
 
 async def test_oauth_shows_install_url(world: World) -> None:

@@ -141,7 +141,17 @@ def _get_permalink(call: Call) -> Answer:
     return {"ok": True, "channel": channel.id, "permalink": message.permalink}
 
 
+def _validate(call: Call) -> Answer:
+    """Only `blocks` is judged here. Source: docs.slack.dev/reference/methods/blocks.validate."""
+    refusal = messages.judge(None, call.args.get("blocks"))
+    if refusal is not None:
+        errors = [{"pointer": "/", "code": "failed_constraint", "message": text} for text in refusal.messages]
+        raise Refused("invalid_blocks", errors=errors)
+    return {"ok": True}
+
+
 CHAT_METHODS = {
+    "blocks.validate": Method(_validate, TIER_3, frozenset({"blocks"})),
     "chat.postMessage": Method(_post, POSTS_PER_MINUTE, frozenset(_POST), "chat:write"),
     "chat.update": Method(
         _update, TIER_3, frozenset({*_CONTENT, "ts", "reply_broadcast", "file_ids"}), "chat:write"

@@ -550,6 +550,7 @@ def test_methods_have_documented_rate_and_scope() -> None:
     assert {name: (method.per_minute, method.scope, method.token) for name, method in METHODS.items()} == {
         "apps.connections.open": (50, None, "app"),
         "auth.test": (300, None, "bot"),
+        "blocks.validate": (50, None, "bot"),
         "chat.delete": (50, "chat:write", "bot"),
         "chat.getPermalink": (300, None, "bot"),
         "chat.postEphemeral": (100, "chat:write", "bot"),
