@@ -21,7 +21,7 @@ from bot.rendering import (
     replies,
 )
 from bot.services import AskRequest, AskService, CancelService, FollowService, JobDataService
-from bot.slack import click, place_of_command
+from bot.slack import channel_of_command, click
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class CommandHandlers:
         """Handle the command `/omni-job`."""
         text = str(command.get("text") or "").strip()
         user = UserId(command.get("user_id") or "")
-        channel = place_of_command(command, self._team)
+        channel = channel_of_command(command, self._team)
         if text.lower() == "help":
             await ack(replies.help_text())
             return
@@ -113,13 +113,13 @@ class CommandHandlers:
         """Handle `Retry`."""
         clicked = click(body, self._team)
         retrying = self._ask_service.retry(
-            CardId(clicked.value), clicked.place, clicked.message, clicked.person, clicked.trigger
+            CardId(clicked.value), clicked.channel, clicked.message_ts, clicked.user, clicked.trigger_id
         )
         await self._interactions.ack_when_saved(
             ack,
-            clicked.trigger,
+            clicked.trigger_id,
             retrying,
-            self._interactions.reply_to(body, clicked.place, clicked.person),
+            self._interactions.reply_to(body, clicked.channel, clicked.user),
         )
 
     async def on_try_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -140,20 +140,20 @@ class CommandHandlers:
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         clicked = click(body, self._team)
-        request = AskRequest(clicked.value, private=private, request_id=clicked.trigger)
+        request = AskRequest(clicked.value, private=private, request_id=clicked.trigger_id)
         await self._interactions.ack_when_saved(
             ack,
-            clicked.trigger,
-            self._ask_service.ask(request, clicked.place, clicked.person),
-            self._interactions.reply_to(body, clicked.place, clicked.person),
+            clicked.trigger_id,
+            self._ask_service.ask(request, clicked.channel, clicked.user),
+            self._interactions.reply_to(body, clicked.channel, clicked.user),
         )
 
     async def _on_button(self, ack: AsyncAck, body: dict[str, Any], action: OnCard) -> None:
         await ack()
         clicked = click(body, self._team)
-        work = action(CardId(clicked.value), clicked.place, clicked.message, clicked.person)
-        reply = self._interactions.reply_to(body, clicked.place, clicked.person)
-        self._interactions.run(clicked.trigger, work, reply, clicked.person)
+        work = action(CardId(clicked.value), clicked.channel, clicked.message_ts, clicked.user)
+        reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
+        self._interactions.run(clicked.trigger_id, work, reply, clicked.user)
 
     async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"

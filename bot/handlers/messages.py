@@ -60,39 +60,41 @@ class MessageHandlers:
         async def ack() -> None:
             response.status = 200
 
-        words = incoming_message(body, self._team, self._bot_user)
-        if words is None or words.person == self._bot_user:
+        message = incoming_message(body, self._team, self._bot_user)
+        if message is None or message.user == self._bot_user:
             await ack()
             return response
         # An edited message mentions the bot again, in an event with an id of its own.
-        is_named = words.message and self._local_reply(words) is None
-        delivery = f"{words.place.id} {words.message}" if is_named else str(body.get("event_id") or "")
-        tell = self._interactions.ephemeral_reply(words.place, words.person, thread=words.thread)
-        await self._interactions.ack_when_saved(cast(AsyncAck, ack), delivery, self._work(words), tell)
+        is_named = message.message_ts and self._local_reply(message) is None
+        request_id = (
+            f"{message.channel.id} {message.message_ts}" if is_named else str(body.get("event_id") or "")
+        )
+        reply = self._interactions.ephemeral_reply(message.channel, message.user, thread=message.thread)
+        await self._interactions.ack_when_saved(cast(AsyncAck, ack), request_id, self._work(message), reply)
         return response
 
-    async def _work(self, words: IncomingMessage) -> SavedRequest | Response:
-        place, person, request_id = words.place, words.person, words.message
-        if (local := self._local_reply(words)) is not None:
+    async def _work(self, message: IncomingMessage) -> SavedRequest | Response:
+        channel, user, request_id = message.channel, message.user, message.message_ts
+        if (local := self._local_reply(message)) is not None:
             return local
-        if words.thread is not None:
-            request = AskRequest(words.words, request_id=request_id)
-            return await self._ask_service.follow_up_in_thread(request, place, words.thread, person)
-        if is_job_request(words.words):
-            return await self._follow_service.follow(words.words, place, person, request_id=request_id)
-        prompt, private = parse_private_flag(words.words)
+        if message.thread is not None:
+            request = AskRequest(message.text, request_id=request_id)
+            return await self._ask_service.follow_up_in_thread(request, channel, message.thread, user)
+        if is_job_request(message.text):
+            return await self._follow_service.follow(message.text, channel, user, request_id=request_id)
+        prompt, private = parse_private_flag(message.text)
         request = AskRequest(prompt, private=private, request_id=request_id)
-        return await self._ask_service.ask(request, place, person)
+        return await self._ask_service.ask(request, channel, user)
 
-    def _local_reply(self, words: IncomingMessage) -> SavedRequest | None:
+    def _local_reply(self, message: IncomingMessage) -> SavedRequest | None:
         """Return the reply to a message that is obviously neither a question nor a job. Nothing is lost with it."""
-        said = words.words.lower().strip(" .!?")
+        said = message.text.lower().strip(" .!?")
         if said in _GREETINGS:
             return SavedRequest(partial(_text, ask_replies.help_text()))
         if said in _THANKS:
             return SavedRequest(partial(_text, ask_replies.welcome()))
         if said == _LIST:
-            return SavedRequest(partial(self._follow_service.follows, words.place.team, words.person))
+            return SavedRequest(partial(self._follow_service.follows, message.channel.team, message.user))
         return None
 
 

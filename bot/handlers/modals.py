@@ -25,7 +25,7 @@ from bot.handlers import modal_input
 from bot.handlers.background import Interaction, InteractionRunner, ReplyFn
 from bot.rendering import ASK_FOLLOW_UP, ModelOptions, ask_replies, modals, replies
 from bot.services import PRIVATE, AskRequest, AskService, FollowService, ModelCatalog, parse_private_flag
-from bot.slack import click, person_of, place_of_command
+from bot.slack import channel_of_command, click, user_of
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class ModalHandlers:
         """Handle `/omni-ask`: ask the question, or open the modal if there is none."""
         text = str(command.get("text") or "").strip()
         user = UserId(command.get("user_id") or "")
-        channel = place_of_command(command, self._team)
+        channel = channel_of_command(command, self._team)
         trigger = str(command.get("trigger_id") or "")
         if text.lower() == "help":
             await ack(ask_replies.help_text())
@@ -90,15 +90,15 @@ class ModalHandlers:
         """Handle `Ask a follow-up`."""
         await ack()
         clicked = click(body, self._team)
-        view = modals.follow_up(CardId(clicked.value), clicked.place, clicked.message, clicked.thread)
-        opening = self._open_to(clicked.person, clicked.place, clicked.trigger, view)
-        reply = self._interactions.reply_to(body, clicked.place, clicked.person)
-        self._interactions.run(clicked.trigger, opening, reply, clicked.person)
+        view = modals.follow_up(CardId(clicked.value), clicked.channel, clicked.message_ts, clicked.thread)
+        opening = self._open_to(clicked.user, clicked.channel, clicked.trigger_id, view)
+        reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
+        self._interactions.run(clicked.trigger_id, opening, reply, clicked.user)
 
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Show the topics of the model that was selected."""
         await ack()
-        user = person_of(body)
+        user = user_of(body)
         redrawing = self._redraw(body.get("view") or {}, user)
         reply = self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
         self._interactions.run(_trigger(body), redrawing, reply, user)
@@ -107,7 +107,7 @@ class ModalHandlers:
         """Handle a submitted question."""
         if (entered := await _parsed(ack, view, modal_input.question)) is None:
             return
-        user, channel = person_of(body), entered.channel or ChannelRef(self._team, NOWHERE)
+        user, channel = user_of(body), entered.channel or ChannelRef(self._team, NOWHERE)
         request = AskRequest(entered.prompt, entered.model, entered.topic, entered.private, _trigger(body))
         asking = self._ask_service.ask(request, channel, user)
         reply = self._interactions.ephemeral_reply(channel, user)
@@ -117,7 +117,7 @@ class ModalHandlers:
         """Handle a submitted follow-up."""
         if (entered := await _parsed(ack, view, modal_input.follow_up)) is None:
             return
-        user, channel = person_of(body), entered.channel
+        user, channel = user_of(body), entered.channel
         request = AskRequest(entered.prompt, request_id=_trigger(body))
         asking = self._ask_service.follow_up(request, entered.card, channel, entered.message_ts, user)
         reply = self._interactions.ephemeral_reply(channel, user, thread=entered.thread)
@@ -127,7 +127,7 @@ class ModalHandlers:
         """Handle a submitted job id."""
         if (text := await _parsed(ack, view, modal_input.job)) is None:
             return
-        user, channel = person_of(body), ChannelRef(self._team, NOWHERE)
+        user, channel = user_of(body), ChannelRef(self._team, NOWHERE)
         following = self._follow_service.follow(text, channel, user, request_id=_trigger(body))
         await self._submit(
             ack, body, following, self._interactions.ephemeral_reply(channel, user), modals.JOB

@@ -9,7 +9,7 @@ from bot.handlers.background import InteractionRunner
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.rendering import modals, replies
 from bot.services import FollowService, Response, SavedRequest
-from bot.slack import person_of, place_of_message, shown_in
+from bot.slack import channel_of_message, shown_in, user_of
 
 FOLLOW_MESSAGE = "follow_message"
 FOLLOW_ANY = "follow_any"
@@ -42,7 +42,7 @@ class Shortcuts:
     async def on_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Follow the job that a message names."""
         trigger = str(body.get("trigger_id") or "")
-        channel, user = place_of_message(body, self._team), person_of(body)
+        channel, user = channel_of_message(body, self._team), user_of(body)
         reference = find_reference(shown_in(body.get("message") or {}))
 
         async def follow() -> SavedRequest | Response:
@@ -58,7 +58,7 @@ class Shortcuts:
         """Open the modal that asks for a job id."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
+        channel, user = ChannelRef(self._team, NOWHERE), user_of(body)
         opening = self._modal_handlers.open(trigger, modals.follow_job())
         self._interactions.run(trigger, opening, self._interactions.ephemeral_reply(channel, user), user)
 
@@ -66,6 +66,6 @@ class Shortcuts:
         """Open the modal for a question."""
         await ack()
         trigger = str(body.get("trigger_id") or "")
-        channel, user = ChannelRef(self._team, NOWHERE), person_of(body)
+        channel, user = ChannelRef(self._team, NOWHERE), user_of(body)
         opening = self._modal_handlers.open_question(trigger, channel, user)
         self._interactions.run(trigger, opening, self._interactions.ephemeral_reply(channel, user), user)

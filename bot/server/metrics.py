@@ -44,7 +44,7 @@ class PrometheusMetrics:
             "slack_calls", "Calls of Slack's Web API, by method and what came of them.", "method", "outcome"
         )
         self._webhooks = self._counter(
-            "webhooks", "What Omni tells by itself, by the answer to it.", "status"
+            "webhooks", "Webhook requests from Omni, by the HTTP status of the response.", "status"
         )
         self._edits_sent = self._counter("edits_sent", "Edits of cards that Slack has taken.")
         self._edits_coalesced = self._counter(

@@ -13,12 +13,12 @@ from bot.slack.messages import (
 )
 from bot.slack.payloads import (
     IncomingMessage,
+    channel_of_command,
+    channel_of_message,
     click,
     incoming_message,
-    person_of,
-    place_of_command,
-    place_of_message,
     shown_in,
+    user_of,
 )
 from bot.slack.scopes import (
     EMAIL_SCOPE,

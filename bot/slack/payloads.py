@@ -23,11 +23,11 @@ class ButtonClick:
     """A click on a button."""
 
     value: str = field(repr=False)
-    place: ChannelRef
-    message: MessageTs
+    channel: ChannelRef
+    message_ts: MessageTs
     """The message that holds the button."""
-    person: UserId
-    trigger: str = field(repr=False)
+    user: UserId
+    trigger_id: str = field(repr=False)
     thread: MessageTs
     """The ts of the message's thread, which may begin with it."""
 
@@ -36,11 +36,11 @@ class ButtonClick:
 class IncomingMessage:
     """A message to the bot from a user."""
 
-    words: str = field(repr=False)
+    text: str = field(repr=False)
     """The text without the mention of the bot at its beginning or end."""
-    place: ChannelRef
-    message: MessageTs
-    person: UserId
+    channel: ChannelRef
+    message_ts: MessageTs
+    user: UserId
     thread: MessageTs | None
     """Set if the message is a reply."""
 
@@ -51,25 +51,25 @@ def click(body: Payload, team: TeamId) -> ButtonClick:
     (action, *_) = body.get("actions") or [{}]
     return ButtonClick(
         value=str(action.get("value") or ""),
-        place=ChannelRef(team, ChannelId(container.get("channel_id") or "")),
-        message=MessageTs(container.get("message_ts") or ""),
-        person=person_of(body),
-        trigger=str(body.get("trigger_id") or ""),
+        channel=ChannelRef(team, ChannelId(container.get("channel_id") or "")),
+        message_ts=MessageTs(container.get("message_ts") or ""),
+        user=user_of(body),
+        trigger_id=str(body.get("trigger_id") or ""),
         thread=MessageTs(container.get("thread_ts") or container.get("message_ts") or ""),
     )
 
 
-def place_of_command(command: Payload, team: TeamId) -> ChannelRef:
+def channel_of_command(command: Payload, team: TeamId) -> ChannelRef:
     """Return the channel of a command. `team`: see `click`."""
     return ChannelRef(team, ChannelId(command.get("channel_id") or ""))
 
 
-def place_of_message(body: Payload, team: TeamId) -> ChannelRef:
+def channel_of_message(body: Payload, team: TeamId) -> ChannelRef:
     """Return the channel of a message shortcut. `team`: see `click`."""
     return ChannelRef(team, ChannelId((body.get("channel") or {}).get("id") or ""))
 
 
-def person_of(body: Payload) -> UserId:
+def user_of(body: Payload) -> UserId:
     """Return the user of an interaction."""
     return UserId((body.get("user") or {}).get("id") or "")
 
@@ -86,10 +86,10 @@ def incoming_message(body: Payload, team: TeamId, bot_user: UserId) -> IncomingM
         return None
     thread = event.get("thread_ts")
     return IncomingMessage(
-        words=_addressed(str(event.get("text") or ""), bot_user),
-        place=ChannelRef(team, ChannelId(event["channel"])),
-        message=MessageTs(event.get("ts") or ""),
-        person=UserId(event["user"]),
+        text=_addressed(str(event.get("text") or ""), bot_user),
+        channel=ChannelRef(team, ChannelId(event["channel"])),
+        message_ts=MessageTs(event.get("ts") or ""),
+        user=UserId(event["user"]),
         thread=MessageTs(thread) if thread and thread != event.get("ts") else None,
     )
 

@@ -63,8 +63,8 @@ class JobTracker:
         self,
         *,
         omni: OmniJobs,
-        watches: CardRepository,
-        cards: CardLifecycle,
+        cards: CardRepository,
+        lifecycle: CardLifecycle,
         now: Callable[[], datetime],
         durations: TypicalDurations,
         follow_for_seconds: float,
@@ -73,8 +73,8 @@ class JobTracker:
         """`follow_for_seconds`: how long a job that does not end is tracked, unless a user resumes it.
         `events`: Omni's webhook events; None: there are none."""
         self._omni = omni
-        self._cards = watches
-        self._lifecycle = cards
+        self._cards = cards
+        self._lifecycle = lifecycle
         self._now = now
         self._durations = durations
         self._follow_for_seconds = follow_for_seconds

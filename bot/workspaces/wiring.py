@@ -172,8 +172,8 @@ def build_components(
     durations = TypicalDurations(ports.job_durations, ports.now)
     tracker = JobTracker(
         omni=ports.omni,
-        watches=ports.cards,
-        cards=lifecycle,
+        cards=ports.cards,
+        lifecycle=lifecycle,
         now=ports.now,
         durations=durations,
         follow_for_seconds=policy.settings.max_follow_hours * 3_600.0,

@@ -110,7 +110,10 @@ class Workspace:
 
     async def gauges(self, *, with_key: bool) -> GaugeSnapshot:
         """Read the gauges. `with_key`: include those of the Omni key, which other workspaces may share."""
-        waiting = {"cards": self.components.updater.waiting, "errands": self.components.interactions.running}
+        waiting = {
+            "cards": self.components.updater.waiting,
+            "interactions": self.components.interactions.running,
+        }
         if not with_key:
             return GaugeSnapshot(self.components.tracker.states, waiting)
         try:

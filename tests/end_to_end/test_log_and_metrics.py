@@ -104,7 +104,7 @@ class Watched:
 
     async def nothing_under_way(self) -> None:
         """Wait until nothing is being done for a person: then what they see is also stored."""
-        while (await self.figures())["waiting errands"]:
+        while (await self.figures())["waiting interactions"]:
             await asyncio.sleep(0.05)
 
     def written(self) -> str:

@@ -30,7 +30,7 @@ def exposed() -> dict[str, list[dict[str, str]]]:
     metrics.edit_sent()
     metrics.end_shown(1.0)
     reading = GaugeSnapshot(
-        states=[JobState.QUEUED], waiting=dict.fromkeys(["omni_requests", "cards", "errands"], 1)
+        states=[JobState.QUEUED], waiting=dict.fromkeys(["omni_requests", "cards", "interactions"], 1)
     )
     problems = dict.fromkeys(["slack", "token", "database", "follows"])
     text = metrics.text([reading], everywhere=1, problems=problems).decode()

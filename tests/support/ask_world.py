@@ -165,8 +165,8 @@ class Desks:
         self.durations = TypicalDurations(FakeDurations(), now)
         follower = JobTracker(
             omni=stage.omni,
-            watches=stage.watches,
-            cards=cards,
+            cards=stage.watches,
+            lifecycle=cards,
             now=now,
             durations=self.durations,
             follow_for_seconds=86_400.0,

@@ -96,13 +96,13 @@ def test_every_job_state_has_a_series() -> None:
 
 def test_tightest_key_is_shown() -> None:
     readings = [
-        GaugeSnapshot(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "errands": 0}),
-        GaugeSnapshot(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "errands": 1}),
+        GaugeSnapshot(requests_per_minute=60, requests_left=2.5, waiting={"cards": 1, "interactions": 0}),
+        GaugeSnapshot(requests_per_minute=500, requests_left=0.5, waiting={"cards": 2, "interactions": 1}),
         GaugeSnapshot(requests_per_minute=60, requests_left=None),
     ]
     figures = read(PrometheusMetrics(), *readings)
     assert (figures["omni_requests_left"], figures["omni_requests_per_minute"]) == (0.5, 620)
-    assert (figures["waiting{cards}"], figures["waiting{errands}"]) == (3, 1)
+    assert (figures["waiting{cards}"], figures["waiting{interactions}"]) == (3, 1)
 
 
 def test_closed_workspace_has_no_queues() -> None:

@@ -92,4 +92,4 @@ async def test_redirect_is_not_followed(
 async def test_redirected_reply_can_be_sent_another_way(hosts: Hosts) -> None:
     with pytest.raises(SlackError) as caught:
         await reply_privately(hosts.url)
-    assert type(caught.value) is SlackError, "errands then use the Web API"
+    assert type(caught.value) is SlackError, "the reply then uses the Web API"
