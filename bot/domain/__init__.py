@@ -1,6 +1,6 @@
 """Jobs, cards, questions, users, messages and errors, and the ports to the outside. Pure."""
 
-from bot.domain.access import AccessPolicy, Authorization, is_direct
+from bot.domain.access import AccessPolicy, Authorization, ConversationInfo, SlackUser, is_direct
 from bot.domain.cards import (
     NEEDS_REDRAW,
     Card,
@@ -72,7 +72,6 @@ from bot.domain.jobs import (
     was_missed_by_webhooks,
 )
 from bot.domain.messages import Block, Message, Upload
-from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.questions import (
     Model,
     ModelId,

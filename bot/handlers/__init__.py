@@ -5,4 +5,3 @@ from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import ModalHandlers
-from bot.handlers.shortcuts import Shortcuts

@@ -1,4 +1,4 @@
-"""Listeners for the command `/omni-job` and the buttons of cards."""
+"""Listeners for the command `/omni-job`, the shortcut in the menu of a message, and the buttons of cards."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.domain import CardId, ChannelRef, Message, MessageTs, TeamId, UserId
+from bot.domain import CardId, ChannelRef, Message, MessageTs, TeamId, UserId, find_reference
 from bot.handlers.background import InteractionRunner
 from bot.rendering import (
     CANCEL_JOB,
@@ -20,10 +20,21 @@ from bot.rendering import (
     TRY_AGAIN_PRIVATELY,
     replies,
 )
-from bot.services import AskRequest, AskService, CancelService, FollowService, JobDataService
-from bot.slack import channel_of_command, click
+from bot.services import (
+    AskRequest,
+    AskService,
+    CancelService,
+    FollowService,
+    JobDataService,
+    Response,
+    SavedRequest,
+)
+from bot.slack import channel_of_command, channel_of_message, click, shown_in, user_of
 
 log = structlog.get_logger()
+
+FOLLOW_MESSAGE = "follow_message"
+"""The callback id of the shortcut in `manifest.yml`."""
 
 OnCard = Callable[[CardId, ChannelRef, MessageTs, UserId], Coroutine[Any, Any, Message | str | None]]
 """Action of a button on a card. Returns the reply."""
@@ -53,6 +64,7 @@ class CommandHandlers:
     def register(self, app: AsyncApp) -> None:
         """Register the listeners. `manifest.yml` lists the same."""
         app.command(replies.COMMAND)(self.on_command)
+        app.shortcut(FOLLOW_MESSAGE)(self.on_follow_message)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(RESUME)(self.on_resume)
         app.action(SHOW_DATA)(self.on_show_data)
@@ -88,6 +100,20 @@ class CommandHandlers:
             case _:
                 following = self._follow_service.follow(text, channel, user, request_id=trigger)
                 await self._interactions.ack_when_saved(ack, trigger, following, reply, ack_busy=ack)
+
+    async def on_follow_message(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle the shortcut that follows the job that a message names."""
+        trigger = str(body.get("trigger_id") or "")
+        channel, user = channel_of_message(body, self._team), user_of(body)
+        reference = find_reference(shown_in(body.get("message") or {}))
+
+        async def follow() -> SavedRequest | Response:
+            if reference is None:
+                return replies.nothing_to_follow()
+            return await self._follow_service.follow(reference, channel, user, request_id=trigger)
+
+        reply = self._interactions.reply_to(body, channel, user)
+        await self._interactions.ack_when_saved(ack, trigger, follow(), reply)
 
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Stop following`. Needs no permission: users who lost access can still stop."""

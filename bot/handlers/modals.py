@@ -1,4 +1,4 @@
-"""Listeners for the command `/omni-ask` and for modals.
+"""Listeners for the command `/omni-ask`, the shortcuts from anywhere, and modals.
 
 Slack allows 3 s to open a modal, so it is opened first, and its choices are filled in later.
 """
@@ -31,6 +31,10 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+FOLLOW_ANY = "follow_any"
+ASK_ANYWHERE = "ask_anywhere"
+"""The callback ids of the shortcuts in `manifest.yml`."""
+
 NOWHERE = ChannelId("")
 """Channel of a modal that was opened outside of any: its replies and cards go to direct messages."""
 
@@ -61,6 +65,8 @@ class ModalHandlers:
     def register(self, app: AsyncApp) -> None:
         """Register the listeners. `manifest.yml` lists the same."""
         app.command(ask_replies.COMMAND)(self.on_ask_command)
+        app.shortcut(FOLLOW_ANY)(self.on_follow_shortcut)
+        app.shortcut(ASK_ANYWHERE)(self.on_ask_shortcut)
         app.action(ASK_FOLLOW_UP)(self.on_follow_up_button)
         app.action(modals.CHOOSE_MODEL)(self.on_model_chosen)
         app.view(modals.ASK)(self.on_question)
@@ -86,6 +92,22 @@ class ModalHandlers:
         asking = self._ask_service.ask(request, channel, user)
         await self._interactions.ack_when_saved(ack, trigger, asking, reply, ack_busy=ack)
 
+    async def on_follow_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle the shortcut that opens the modal for a job id."""
+        await ack()
+        self._run_privately(body, self._open(_trigger(body), modals.follow_job()))
+
+    async def on_ask_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle the shortcut that opens the modal for a question."""
+        await ack()
+        nowhere = ChannelRef(self._team, NOWHERE)
+        self._run_privately(body, self.open_question(_trigger(body), nowhere, user_of(body)))
+
+    def _run_privately(self, body: dict[str, Any], opening: Interaction) -> None:
+        user = user_of(body)
+        reply = self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
+        self._interactions.run(_trigger(body), opening, reply, user)
+
     async def on_follow_up_button(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Ask a follow-up`."""
         await ack()
@@ -98,10 +120,7 @@ class ModalHandlers:
     async def on_model_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Show the topics of the model that was selected."""
         await ack()
-        user = user_of(body)
-        redrawing = self._redraw(body.get("view") or {}, user)
-        reply = self._interactions.ephemeral_reply(ChannelRef(self._team, NOWHERE), user)
-        self._interactions.run(_trigger(body), redrawing, reply, user)
+        self._run_privately(body, self._redraw(body.get("view") or {}, user_of(body)))
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted question."""
@@ -159,7 +178,7 @@ class ModalHandlers:
         await self._update(opened, modals.ask(here, choices))
         return None
 
-    async def open(self, trigger: str, view: modals.View) -> str | None:
+    async def _open(self, trigger: str, view: modals.View) -> str | None:
         """Open a modal. Return the reply if Slack refuses."""
         return replies.slack_busy() if await self._opened(trigger, view) is None else None
 

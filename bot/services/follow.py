@@ -179,32 +179,26 @@ class FollowService:
         return replies.follows(list(zip_longest(followed, links)))
 
     async def _follow_job(self, question: PendingQuestion, found: tuple[JobId, Target]) -> Reply | str | None:
+        job, destination = found
+        person = question.user
+        mine = Card(CardId(str(uuid4())), job, destination.channel, person, (person,), self._now())
         try:
-            return await self._bind_and_start(question, *found)
+            # Subscribe before storing: a tracker that runs already may post the card at once.
+            with self._outcomes.subscribe(mine.id) as outcome:
+                card = await self._questions.bind(question.id, mine)
+                asked_in = question.channel if question.channel.id else destination.channel
+                audit(Act.FOLLOW, person, asked_in, "followed", job=job)
+                log.info("followed", card=card.id, job=job, user=person, channel=destination.channel.id)
+                if card.id == mine.id:
+                    await self._start(job)
+                    return await self.outcome_of_new(mine, outcome, destination)
+            with self._outcomes.subscribe(card.id) as outcome:
+                line = await self._already_there(card)
+                await self._start(job)
+                return line or await self._trouble(card, person, outcome) or await self._already_there(card)
         except StoreUnavailable as error:
             log.error("follow not stored", reason=str(error))
             return self._intents.withdrawn(question, Message(replies.storage_down()))
-
-    async def _bind_and_start(
-        self, question: PendingQuestion, job: JobId, destination: Target
-    ) -> Reply | str | None:
-        person = question.user
-        mine = Card(CardId(str(uuid4())), job, destination.channel, person, (person,), self._now())
-        # Subscribe before storing: a tracker that runs already may post the card at once.
-        with self._outcomes.subscribe(mine.id) as outcome:
-            card = await self._questions.bind(question.id, mine)
-            asked_in = question.channel if question.channel.id else destination.channel
-            audit(Act.FOLLOW, person, asked_in, "followed", job=job)
-            log.info("followed", card=card.id, job=job, user=person, channel=destination.channel.id)
-            if card.id == mine.id:
-                await self._start(job)
-                return await self.outcome_of_new(mine, outcome, destination)
-        with self._outcomes.subscribe(card.id) as outcome:
-            if (line := await self._already_there(card)) is not None:
-                await self._start(job)
-                return line
-            await self._start(job)
-            return await self._trouble(card, person, outcome) or await self._already_there(card)
 
     async def outcome_of_new(
         self, card: Card, outcome: asyncio.Future[CardOutcome], destination: Target

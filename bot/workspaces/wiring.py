@@ -40,7 +40,6 @@ from bot.handlers import (
     InteractionRunner,
     MessageHandlers,
     ModalHandlers,
-    Shortcuts,
 )
 from bot.ratelimit import RateLimiter
 from bot.services import (
@@ -270,7 +269,6 @@ def build_components(
     listeners = (
         command_handlers,
         modal_handlers,
-        Shortcuts(follow_service, modal_handlers, interactions, ports.team),
         MessageHandlers(follow_service, ask_service, interactions, team=ports.team, bot_user=ports.bot_user),
         home_tabs,
     )

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from bot.demo.omni.timeline import Complete, Script
-from bot.handlers.shortcuts import ASK_ANYWHERE, FOLLOW_MESSAGE
+from bot.handlers.commands import FOLLOW_MESSAGE
+from bot.handlers.modals import ASK_ANYWHERE
 from bot.rendering.ask_replies import COMMAND as ASK
 from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
 from tests.end_to_end.world import World, a_free_port

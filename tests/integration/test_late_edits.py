@@ -9,11 +9,11 @@ import pytest
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.updates import MessageUpdater
+from bot.domain.access import ConversationInfo
 from bot.domain.cards import ChannelRef, MessageTs
 from bot.domain.errors import JobNotFound
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.domain.people import ConversationInfo
 from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import ADA, GRACE, HERE, JOB, FakeBoard, FreeLedger, a_job, a_watch, said
 from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk, direct

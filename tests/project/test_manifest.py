@@ -25,7 +25,6 @@ from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import ModalHandlers
-from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import blocks, modals
 from bot.server.slack_events import PATH
 from bot.slack.scopes import EVENT_SCOPES, METHOD_SCOPES, OPTIONAL_SCOPES, REQUIRED_SCOPES
@@ -104,7 +103,7 @@ class AnyListener:
 
 def routes() -> set[tuple[str, str]]:
     app = RememberingApp()
-    for kind in (CommandHandlers, ModalHandlers, Shortcuts, MessageHandlers, HomeTabs, Uninstaller):
+    for kind in (CommandHandlers, ModalHandlers, MessageHandlers, HomeTabs, Uninstaller):
         kind.register(cast(Any, AnyListener()), cast(AsyncApp, app))
     return app.routes
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from bot.delivery.direct_messages import Reply
+from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import (
     NEEDS_REDRAW,
     Card,
@@ -38,7 +39,6 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message, Upload
-from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
+from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import ChannelRef, MessageTs, UserId
 from bot.domain.messages import Message, Upload
-from bot.domain.people import ConversationInfo, SlackUser
 
 EphemeralReply = Callable[[str, Message], Awaitable[None]]
 """Sends an ephemeral reply to a response_url; may raise any SlackError."""

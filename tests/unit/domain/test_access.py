@@ -5,9 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.access import AccessPolicy
+from bot.domain.access import AccessPolicy, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
-from bot.domain.people import SlackUser
 from tests.support.fakes import ADA, GRACE, HERE, a_watch
 from tests.support.tables import for_each
 

@@ -26,7 +26,6 @@ from bot.domain.questions import Model, ModelId
 from bot.handlers import background, modal_input
 from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import NOWHERE, ModalHandlers
-from bot.handlers.shortcuts import Shortcuts
 from bot.rendering import ask_replies, modals, replies
 from bot.services.ask import AskRequest, AskService
 from bot.services.follow import FollowService
@@ -85,7 +84,6 @@ class Doors(Counter):
             interactions=self.errands,
             team=TEAM,
         )
-        self.shortcuts = Shortcuts(cast(FollowService, self.desk), self.modals, self.errands, TEAM)
         self.mentions = MessageHandlers(
             cast(FollowService, self.desk), cast(AskService, self.desk), self.errands, team=TEAM, bot_user=BOT
         )
@@ -411,7 +409,7 @@ async def test_message_shortcut_follows_named_job() -> None:
     doors = Doors()
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
-    await doors.accept(doors.shortcuts.on_message, body)
+    await doors.accept(doors.handlers.on_follow_message, body)
     assert doors.desk.asked == [("follow", CHAT_ID, HERE, ADA, "trigger")]
     assert doors.told == [(URL, "line")]
 
@@ -419,14 +417,14 @@ async def test_message_shortcut_follows_named_job() -> None:
 async def test_message_shortcut_without_job_says_so() -> None:
     doors = Doors()
     body = interaction(channel={"id": HERE.id}, message={"text": "hello"}, response_url=URL)
-    await doors.accept(doors.shortcuts.on_message, body)
+    await doors.accept(doors.handlers.on_follow_message, body)
     assert doors.desk.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
 
 
 async def test_global_shortcuts_open_their_modals() -> None:
     doors = Doors()
-    await doors.press(doors.shortcuts.on_follow, interaction(trigger_id="one"))
-    await doors.press(doors.shortcuts.on_ask, interaction(trigger_id="two"))
+    await doors.press(doors.modals.on_follow_shortcut, interaction(trigger_id="one"))
+    await doors.press(doors.modals.on_ask_shortcut, interaction(trigger_id="two"))
     await doors.errands.drain()
     assert [view["callback_id"] for _, view in doors.views.opened] == [modals.FOLLOW_JOB, modals.ASK]
     assert [trigger for trigger, _ in doors.views.opened] == ["one", "two"]

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.access import AccessPolicy
+from bot.domain.access import AccessPolicy, ConversationInfo, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import (
     JobNotFound,
@@ -26,7 +26,6 @@ from bot.domain.errors import (
     TokenRefused,
 )
 from bot.domain.jobs import JobId
-from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.questions import OmniUserId
 from bot.rendering import replies

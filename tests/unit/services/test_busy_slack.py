@@ -12,11 +12,10 @@ from slack_bolt.async_app import AsyncAck
 
 from bot.delivery.outcomes import CardOutcomes
 from bot.demo.slack.limits import TIER_3, TIER_4, Limits
-from bot.domain.access import AccessPolicy
+from bot.domain.access import AccessPolicy, ConversationInfo, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, UserId
 from bot.domain.errors import SlackBusy
 from bot.domain.messages import Message
-from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.omni import IdentityMapper, OmniQuestions
 from bot.handlers.commands import CommandHandlers
 from bot.ratelimit import Rate, RateLimiter

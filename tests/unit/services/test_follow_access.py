@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from bot.domain.access import ConversationInfo
 from bot.domain.cards import ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     NotAllowedHere,
@@ -19,7 +20,6 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from bot.domain.people import ConversationInfo
 from bot.rendering import replies
 from bot.services.targets import has_private_flag, parse_private_flag
 from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from bot.demo.omni.organization import ADA as ADA_IN_OMNI
 from bot.demo.omni.server import SimulatedOmni
+from bot.domain.access import SlackUser
 from bot.domain.cards import TeamId, UserId
 from bot.domain.errors import KeyRefused, OmniUnreachable, ScopeMissing, SlackError, SlackUnreachable
-from bot.domain.people import SlackUser
 from bot.domain.questions import OmniUserId
 from bot.services import omni_users as omni_users_module
 from bot.services.omni_users import CACHED_FOR, MISSING_CACHED_FOR, OmniUserMapper

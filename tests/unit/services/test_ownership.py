@@ -14,11 +14,11 @@ from bot.domain.messages import Message
 from bot.domain.ports.slack import SlackViews
 from bot.domain.questions import ModelId, OmniUserId
 from bot.handlers.background import InteractionRunner
-from bot.handlers.modals import ModalHandlers
-from bot.handlers.shortcuts import Shortcuts
+from bot.handlers.commands import CommandHandlers
 from bot.rendering import ask_replies, replies
 from bot.services.ask import AskRequest
 from bot.services.authorization import PolicyAuthorization
+from bot.services.job_data import JobDataService
 from bot.services.lookups import Lookups
 from bot.user_limit import UserLimit
 from tests.support.ask_world import CHAT, OLD_MODEL, Desks, Stage, direct, said
@@ -54,7 +54,14 @@ async def use_shortcut(desks: Desks, stage: Stage) -> None:
         pass
 
     errands = InteractionRunner(ignore, cast(SlackViews, None), stage.board)
-    shortcuts = Shortcuts(desks.desk, cast(ModalHandlers, None), errands, HERE.team)
+    handlers = CommandHandlers(
+        follow_service=desks.desk,
+        job_data_service=cast(JobDataService, None),
+        ask_service=desks.ask_desk,
+        cancel_service=desks.cancel,
+        interactions=errands,
+        team=HERE.team,
+    )
     body: dict[str, Any] = {
         "team": {"id": HERE.team},
         "user": {"id": GRACE},
@@ -63,7 +70,7 @@ async def use_shortcut(desks: Desks, stage: Stage) -> None:
         "message": {"text": f"see {JOB}"},
         "response_url": "https://hooks.slack.com/x",
     }
-    await shortcuts.on_message(ignore, body)  # type: ignore[arg-type]
+    await handlers.on_follow_message(ignore, body)  # type: ignore[arg-type]
     await errands.drain()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from bot.demo.slack.records import ORGANIZATION
 from bot.demo.slack.simulator import SimulatedSlack
+from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import NotAllowedHere, ScopeMissing
-from bot.domain.people import ConversationInfo, SlackUser
 from bot.domain.ports.slack import SlackDirectory
 from bot.slack.directory import WebApiDirectory, _conversation, _user
 from bot.slack.messages import slack_client, slack_session

@@ -8,10 +8,10 @@ from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstall
 from slack_sdk.oauth.state_store.sqlalchemy import AsyncSQLAlchemyOAuthStateStore
 from sqlalchemy import MetaData, select
 
+from bot.domain.access import SlackUser
 from bot.domain.cards import UserId
 from bot.domain.credentials import OmniAccount
 from bot.domain.errors import DecryptionFailed
-from bot.domain.people import SlackUser
 from bot.encryption import EncryptionKeys
 from bot.settings import Settings
 from bot.storage import installations as installations_module
