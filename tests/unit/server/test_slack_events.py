@@ -47,7 +47,6 @@ class Served:
         )
         self.app = bolt_app(known, slack.api_url)
         self.app.command("/omni-job")(self._on_command)
-        self.app.event("app_mention")(self._on_mention)
         self.http = SlackEvents(Dispatcher(self._the_one), slack.request_url.signing_secret)
 
     async def _the_one(self, _team: TeamId) -> AsyncApp:
@@ -58,9 +57,6 @@ class Served:
         self.heard.append(command["text"])
         await self.may_answer.wait()
         await ack("heard")
-
-    async def _on_mention(self, body: Mapping[str, str]) -> None:
-        self.heard.append(body["event_id"])
 
     async def post(self, body: bytes, **headers: str) -> tuple[int, str]:
         """What anybody may send."""
@@ -102,14 +98,6 @@ async def served() -> AsyncIterator[Served]:
 
 
 A_COMMAND = urlencode(COMMAND).encode()
-AN_EVENT = json.dumps(
-    {
-        "team_id": "T1",
-        "type": "event_callback",
-        "event_id": "Ev1",
-        "event": {"type": "app_mention", "user": "U1"},
-    }
-).encode()
 
 
 async def test_command_response_is_its_acknowledgement(served: Served) -> None:
@@ -163,13 +151,6 @@ async def test_signature_binds_the_body(served: Served) -> None:
 async def test_a_signature_is_good_for_five_minutes(served: Served, at: float, status: int) -> None:
     assert (await served.signed(A_COMMAND, at=at))[0] == status
     assert served.heard == (["x"] if status == 200 else [])
-
-
-async def test_replayed_event_is_handled_once(served: Served) -> None:
-    for _ in range(2):
-        assert await served.signed(AN_EVENT, content_type="application/json") == (200, "")
-    await asyncio.sleep(0.1)
-    assert served.heard == ["Ev1"]
 
 
 @pytest.mark.parametrize("header", ["X_Slack_Bolt_Lazy_Only", "X_Slack_Bolt_Lazy_Function_Name"])
