@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bot import __version__
 from bot.domain import SettingsError, StoreUnavailable, TokenRefused
 from bot.settings import Settings, read_settings
 
@@ -191,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"omni-job-bot {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="{check,backup,restore,workspace,demo}")
     commands.add_parser("check", help="test the tokens, Omni and the database, and print what to fix")
     for name, what in (

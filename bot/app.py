@@ -11,13 +11,14 @@ from typing import Any
 import aiohttp
 import structlog
 
+from bot import __version__
 from bot.domain import WorkspaceNotOpened
 from bot.domain.ports import Metrics
 from bot.ratelimit import OmniRateLimiters
 from bot.server import Routes, http
 from bot.settings import Settings
 from bot.slack import EventSource, SocketMode, slack_client, slack_session
-from bot.storage import Database, SqlRateLimitStore, Transactions, sweep_uninstalled
+from bot.storage import Database, SqlRateLimitStore, Transactions, shown, sweep_uninstalled
 from bot.tasks import end
 from bot.workspaces import (
     Agreement,
@@ -58,6 +59,14 @@ async def run(settings: Settings) -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises as `run`."""
     routes = Routes(settings)
+    log.info(
+        "starting",
+        version=__version__,
+        mode="socket" if routes.http is None else "http",
+        workspaces="one" if routes.oauth is None else "several",
+        database=shown(settings.database_url.get_secret_value()),
+        port=settings.port or "none",
+    )
     async with AsyncExitStack() as closing:
         if settings.port is not None:
             # First, so that the process reports its health while it waits for Slack.

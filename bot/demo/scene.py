@@ -70,8 +70,6 @@ class Scene:
     def name(self, some_id: str) -> str:
         """Display name of a user or a channel."""
         workspace = self.slack.workspace
-        if some_id == workspace.bot.id:
-            return "Omni job bot"
         if some_id in workspace.users:
             return workspace.users[some_id].real_name
         return workspace.channels[some_id].name if some_id in workspace.channels else some_id
@@ -129,7 +127,7 @@ class Scene:
         command, _, rest = text.partition(" ")
         if text.startswith("/") and thread:
             # Source: docs.slack.dev/interactivity/implementing-slash-commands.
-            raise Refused("Slash commands can't be used in threads. Mention @omni instead.")
+            raise Refused("Slash commands can't be used in threads. Mention @omni-job-bot instead.")
         if command in (COMMAND, ASK):
             await self.slack.command(rest.strip(), user=user, channel=place.id, command=command)
         elif text.split()[0] == "/invite":

@@ -122,7 +122,11 @@ OFFERS: tuple[dict[str, Any], ...] = (
     {"text": f"{COMMAND} help", "about": "What the bot can do"},
     {"text": f"{ASK} ", "shown": f"{ASK} <question>", "about": "Ask Omni"},
     {"text": ASK, "about": "A form to ask with: model, topic, private or here"},
-    {"text": "@omni ", "shown": "@omni <question>", "about": "Ask Omni, or go on in a thread"},
+    {
+        "text": "@omni-job-bot ",
+        "shown": "@omni-job-bot <question>",
+        "about": "Ask Omni, or go on in a thread",
+    },
 )
 """Completions of the composer. One that ends in a space expects more input."""
 

@@ -2,7 +2,7 @@
 
 from bot.storage.backup import back_up, restore
 from bot.storage.cards import SqlCardRepository
-from bot.storage.database import Database, sqlite_path
+from bot.storage.database import Database, shown, sqlite_path
 from bot.storage.durations import SqlJobDurationRepository
 from bot.storage.installations import BEGUN_FOR_SECONDS, ENCRYPTED, InstallationStore, StateStore
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository

@@ -162,6 +162,14 @@ def sqlite_path(url: str | URL) -> Path | None:
     return Path(str(address.database)) if is_file else None
 
 
+def shown(url: str) -> str:
+    """Return what a database is and where, without user, password and parameters, for the log."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return f"sqlite {address.database}"
+    return f"postgresql {address.host or 'local'}/{address.database}"
+
+
 def lock_beside(path: Path) -> IO[str]:
     """Lock a SQLite file for this process until the result is closed.
 

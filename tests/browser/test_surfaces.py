@@ -117,7 +117,7 @@ async def test_question_from_modal_continues_in_thread(visitor: Visitor) -> None
     await visitor.sees("can't be used in threads", within="document.getElementById('reply-note').innerText")
     visitor.tab.complaints.clear()  # the browser's own, about the refusal
     await tab.get("document.getElementById('reply').value = ''")
-    await tab.type("@omni and by month?")
+    await tab.type("@omni-job-bot and by month?")
     await tab.press("Enter")
     await tab.until(f"{THREAD}.split('Answered').length === 3")
     assert len(await visitor.cards()) == 1

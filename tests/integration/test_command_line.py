@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn, cast
@@ -14,7 +15,7 @@ from typing import NoReturn, cast
 import pytest
 
 from bot import __main__ as main_module
-from bot import app
+from bot import __version__, app
 from bot.demo.faults import HTML_500, Fault
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Script
@@ -146,6 +147,12 @@ async def test_help_lists_commands_and_exit_codes(world: World) -> None:
     assert ended.code == 0
     assert all(word in ended.out for word in ("check", "demo", "exit codes:"))
     assert all(f"\n  {code}  " in ended.out for code in range(5))
+
+
+async def test_version_is_that_of_the_project(world: World) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    ended = await world.run("--version", **dict.fromkeys(NEEDED))
+    assert (ended.code, ended.out) == (0, f"{project['name']} {project['version']}\n")
 
 
 async def test_taken_port_exits_with_2(world: World) -> None:
@@ -308,6 +315,9 @@ async def test_signal_stops_a_busy_bot(world: World, number: signal.Signals) -> 
     assert time.monotonic() - began < 10.0
     assert (ended.code, ended.err) == (0, "")
     assert "event=stopped" in ended.out.splitlines()[-1]
+    database = f'database="sqlite {world.folder}/bot.sqlite3"'
+    first = f"event=starting version={__version__} mode=socket workspaces=one {database} port=none"
+    assert first in ended.out.splitlines()[0]
     secrets = (world.slack.bot_token, world.slack.app_token, world.omni.api_key)
     assert not [secret for secret in secrets if secret in ended.out]
     assert "products" not in ended.out and "Thinking" not in ended.out

@@ -102,6 +102,7 @@ def test_unit_restarts_except_on_bad_configuration() -> None:
     never = {command_line.BAD_SETTINGS, command_line.TOKEN_REFUSED}
 
     assert unit("Restart") == ["on-failure"]
+    assert unit("StartLimitIntervalSec") == ["0"], "a database that is away for an hour must not end the bot"
     assert {int(code) for code in unit("RestartPreventExitStatus")[0].split()} == never
     assert int(unit("TimeoutStopSec")[0]) > ENDS_WITHIN_SECONDS
 

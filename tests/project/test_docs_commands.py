@@ -37,14 +37,15 @@ MARKERS = {
 FIELDS = {name.upper() for name in Settings.model_fields}
 
 NOT_OURS = set(
-    "POSTGRES_PASSWORD UV_SYSTEM_CERTS UV_PYTHON_INSTALL_DIR HYPOTHESIS_PROFILE OUT_DIR"
+    "POSTGRES_PASSWORD UV_MANAGED_PYTHON UV_SYSTEM_CERTS UV_PYTHON_INSTALL_DIR HYPOTHESIS_PROFILE OUT_DIR"
     " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR ORG_ADMIN".split()
 )
 """Names in capitals in the docs that are not settings of the bot: those of compose.yaml, uv, the tests, the network and
 Omni, and a placeholder for a folder."""
 
 OTHERS = set(
-    "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump systemctl systemd-run tar uv".split()
+    "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump readlink systemctl systemd-run tar"
+    " uv".split()
 )
 """Programs that are not part of the project."""
 
@@ -99,7 +100,8 @@ def check(page: str, command: str) -> None:
     program, *arguments = words(command)
     match [program, *arguments[:2]]:
         case ["python", "-m", "bot"]:
-            _parser().parse_args(arguments[2:])
+            if arguments[2:] != ["--version"]:
+                _parser().parse_args(arguments[2:])
         case ["python", "-m", module]:
             assert find_spec(module), page
         case ["python", "-c", line]:

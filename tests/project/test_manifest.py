@@ -13,6 +13,7 @@ from collections.abc import Callable
 from difflib import unified_diff
 from itertools import pairwise
 from pathlib import Path
+from time import time
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from jsonschema import Draft7Validator
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.demo.slack.workspace import Workspace
 from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.messages import MessageHandlers
@@ -196,6 +198,14 @@ def test_manifest_events_match_code() -> None:
 
     assert subscribed == {what for kind, what in routes() if kind == "event"}
     assert {kind for kind, _ in routes()} == {"command", "action", "shortcut", "view", "event", "error"}
+
+
+def test_product_has_one_name() -> None:
+    title = (ROOT / "README.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
+    for manifest in (MANIFEST, yaml.safe_load((ROOT / "manifest-http.yml").read_text("utf-8"))):
+        assert manifest["display_information"]["name"] == title
+        assert manifest["features"]["bot_user"]["display_name"] == title
+    assert Workspace(time).bot.real_name == title
 
 
 def test_manifest_scopes_match_code() -> None:

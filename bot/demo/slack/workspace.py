@@ -25,7 +25,7 @@ class Workspace:
         self.team = team
         self.domain = "omni-demo"
         self.app = "A0OMNIBOT"
-        self.bot = User("U0OMNIBOT", "omni", "Omni", is_bot=True, team=team)
+        self.bot = User("U0OMNIBOT", "omni-job-bot", "Omni job bot", is_bot=True, team=team)
         self.bot_id = "B0OMNIBOT"
         self.url = "http://127.0.0.1/"
         self.users: dict[str, User] = {}

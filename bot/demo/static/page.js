@@ -139,7 +139,7 @@ function drawThread(channel) {
   const mine = [...world.private.values()].filter((line) => line.thread_ts === world.thread && line.only_for === world.me && !world.dismissed.has(line.ts));
   const replies = [...world.repliesOf(world.thread), ...mine].sort((one, other) => (one.ts < other.ts ? -1 : 1));
   threadLines.show(`${world.me} ${world.thread}`, [parent, ...replies], world, { inThread: true });
-  $("reply").placeholder = channel.kind === "direct" ? "Reply: ask a follow-up" : "Reply: @omni asks a follow-up";
+  $("reply").placeholder = channel.kind === "direct" ? "Reply: ask a follow-up" : "Reply: @omni-job-bot asks a follow-up";
 }
 
 function drawPulse(pulse) {

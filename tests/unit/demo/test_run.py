@@ -142,7 +142,7 @@ class TestTheVisitor:
     async def test_an_invited_bot_is_a_member(self, stage: Stage) -> None:
         person, channel = ada(stage.scene, "random")
         with stage.scene.events() as events:
-            await stage.scene.type(person, channel, "/invite @omni")
+            await stage.scene.type(person, channel, "/invite @omni-job-bot")
             changed = await events.get()
         assert next(c["has_bot"] for c in changed["channels"] if c["id"] == channel)
 

@@ -5,7 +5,7 @@ import pytest
 from bot.demo.slack.message_text import as_stored, mentions
 from bot.demo.slack.records import User
 
-OMNI = User("U0OMNIBOT", "omni", "Omni", is_bot=True)
+OMNI = User("U0OMNIBOT", "omni-job-bot", "Omni job bot", is_bot=True)
 LINK = "https://acme.omniapp.co/chat/1"
 
 
@@ -14,7 +14,7 @@ LINK = "https://acme.omniapp.co/chat/1"
     [
         ("a < b & c", "a &lt; b &amp; c"),
         ("<!channel> <b>", "&lt;!channel&gt; &lt;b&gt;"),
-        ("@omni why?", "<@U0OMNIBOT> why?"),
+        ("@omni-job-bot why?", "<@U0OMNIBOT> why?"),
         ("<@U0OMNIBOT> why?", "<@U0OMNIBOT> why?"),
         ("ada@omni.co and @nobody", "ada@omni.co and @nobody"),
         (f"see {LINK}.", f"see <{LINK}>."),

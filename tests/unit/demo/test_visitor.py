@@ -56,7 +56,7 @@ def test_shortcuts_and_commands_match_manifest() -> None:
         (shortcut.kind, shortcut.callback_id, shortcut.name) for shortcut in SHORTCUTS
     }
     typed = {offer["text"].split()[0] for offer in OFFERS}
-    assert typed - {"@omni"} == {command["command"] for command in features["slash_commands"]}
+    assert typed - {"@omni-job-bot"} == {command["command"] for command in features["slash_commands"]}
 
 
 # How a view is drawn
@@ -182,6 +182,6 @@ async def test_threads_accept_text_but_no_commands(stage: Stage) -> None:
         await scene.type(ada, parent.channel, "/omni-ask why?", parent.ts)
     with pytest.raises(Refused, match="gone"):
         await scene.type(ada, parent.channel, "why?", "1.2")
-    await scene.type(ada, parent.channel, "@omni why?", parent.ts)
+    await scene.type(ada, parent.channel, "@omni-job-bot why?", parent.ts)
     (reply,) = scene.slack.replies("data-team", parent.ts)
     assert reply.text == f"<@{scene.slack.bot_user}> why?"

@@ -309,7 +309,7 @@ async def test_mention_is_sent_once_with_thread(slack: SimulatedSlack, bot: Bot)
 
 async def test_direct_messages_are_sent_as_messages(slack: SimulatedSlack, bot: Bot) -> None:
     await slack.mention("hello", user="ada", channel=slack.dm("ada"))
-    await slack.mention("@omni hello", user="ada", channel=slack.dm("ada"))
+    await slack.mention("@omni-job-bot hello", user="ada", channel=slack.dm("ada"))
     assert [body["event"]["type"] for body in bot.bodies] == ["message", "message"]
     assert [body["event"]["channel_type"] for body in bot.bodies] == ["im", "im"]
 

@@ -166,7 +166,7 @@ async def test_users_have_distinct_kinds(api: Api) -> None:
     ada, marie, edsger = [await info(api, name) for name in ("ada", "marie", "edsger")]
     assert ada["team_id"] == marie["team_id"] == api.slack.team != edsger["team_id"]
     assert [person.get("is_restricted") for person in (ada, marie, edsger)] == [False, True, None]
-    assert (await info(api, "omni"))["is_bot"] is True
+    assert (await info(api, "omni-job-bot"))["is_bot"] is True
 
 
 @pytest.mark.parametrize("guest, ultra", [("restricted", False), ("ultra_restricted", True)])
