@@ -29,7 +29,7 @@ from bot.services import (
     Response,
     SavedRequest,
 )
-from bot.slack import channel_of_command, channel_of_message, click, shown_in, user_of
+from bot.slack import channel_of_command, channel_of_message, click, shown_in, thread_of_message, user_of
 
 log = structlog.get_logger()
 
@@ -110,7 +110,9 @@ class CommandHandlers:
         async def follow() -> SavedRequest | Response:
             if reference is None:
                 return replies.nothing_to_follow()
-            return await self._follow_service.follow(reference, channel, user, request_id=trigger)
+            return await self._follow_service.follow(
+                reference, channel, user, request_id=trigger, thread=thread_of_message(body)
+            )
 
         reply = self._interactions.reply_to(body, channel, user)
         await self._interactions.ack_when_saved(ack, trigger, follow(), reply)
@@ -166,7 +168,8 @@ class CommandHandlers:
 
     async def _try_again(self, ack: AsyncAck, body: dict[str, Any], *, private: bool) -> None:
         clicked = click(body, self._team)
-        request = AskRequest(clicked.value, private=private, request_id=clicked.trigger_id)
+        thread = clicked.thread if clicked.thread != clicked.message_ts else None
+        request = AskRequest(clicked.value, private=private, request_id=clicked.trigger_id, thread=thread)
         await self._interactions.ack_when_saved(
             ack,
             clicked.trigger_id,

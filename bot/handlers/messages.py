@@ -47,21 +47,23 @@ class MessageHandlers:
 
     async def on_mention(self, body: dict[str, Any]) -> BoltResponse:
         """Handle a mention of the bot."""
-        return await self._answer(body)
+        return await self._answer(body, only_to_bot=True)
 
     async def on_message(self, body: dict[str, Any]) -> BoltResponse:
         """Handle a message in the bot's direct messages; ignore those in channels."""
         is_direct = (body.get("event") or {}).get("channel_type") == "im"
         return await self._answer(body) if is_direct else BoltResponse(status=200)
 
-    async def _answer(self, body: dict[str, Any]) -> BoltResponse:
+    async def _answer(self, body: dict[str, Any], *, only_to_bot: bool = False) -> BoltResponse:
+        """`only_to_bot`: ignore a text that does not mention the bot."""
         response = BoltResponse(status=503)
 
         async def ack() -> None:
             response.status = 200
 
         message = incoming_message(body, self._team, self._bot_user)
-        if message is None or message.user == self._bot_user:
+        is_ours = message is not None and (message.is_to_bot or not only_to_bot)
+        if message is None or not is_ours or message.user == self._bot_user:
             await ack()
             return response
         # An edited message mentions the bot again, in an event with an id of its own.
@@ -77,11 +79,13 @@ class MessageHandlers:
         channel, user, request_id = message.channel, message.user, message.message_ts
         if (local := self._local_reply(message)) is not None:
             return local
+        if is_job_request(message.text):
+            return await self._follow_service.follow(
+                message.text, channel, user, request_id=request_id, thread=message.thread
+            )
         if message.thread is not None:
             request = AskRequest(message.text, request_id=request_id)
             return await self._ask_service.follow_up_in_thread(request, channel, message.thread, user)
-        if is_job_request(message.text):
-            return await self._follow_service.follow(message.text, channel, user, request_id=request_id)
         prompt, private = parse_private_flag(message.text)
         request = AskRequest(prompt, private=private, request_id=request_id)
         return await self._ask_service.ask(request, channel, user)

@@ -137,11 +137,6 @@ def job_not_stored(job: JobId) -> str:
 # Follow-ups
 
 
-def no_card_in_thread() -> str:
-    """The bot was mentioned in a thread that has no card."""
-    return f"There's no card in this thread to follow up on. To ask a new question, type `{COMMAND}`."
-
-
 def no_conversation() -> str:
     """Omni does not report the conversation of a job."""
     return f"Omni doesn't say which chat this answer belongs to. To ask a new question, type `{COMMAND}`."

@@ -35,7 +35,7 @@ from bot.log import Act, audit, bind_job
 from bot.rendering import ask_replies, replies
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.submission import PreparedQuestion, QuestionSubmitter
-from bot.services.targets import Targets, load_clicked_card
+from bot.services.targets import Targets, load_clicked_card, parse_private_flag
 
 log = structlog.get_logger()
 
@@ -54,6 +54,8 @@ class AskRequest:
     """Whether the card goes to the user's direct messages."""
     request_id: str = ""
     """Slack's trigger id, or the ts of the message. The question is asked once, however often Slack delivers it."""
+    thread: MessageTs | None = None
+    """The thread of the channel in which the card becomes a reply."""
 
 
 class AskService:
@@ -115,14 +117,17 @@ class AskService:
         thread: MessageTs,
         user: UserId,
     ) -> SavedRequest | Response:
-        """Ask a follow-up to the newest card in a thread."""
+        """Ask a follow-up to the newest card in a thread, or a new question where the thread has no card."""
         pending = self._pending(request.request_id, channel, user)
 
         async def prepare() -> PreparedQuestion:
-            await self._authorization.check(user, channel, new="question")
             cards = await self._cards.in_thread(channel, thread)
             if not cards:
-                raise Refused(ask_replies.no_card_in_thread())
+                prompt, private = parse_private_flag(request.prompt)
+                return await self._prepare_question(
+                    replace(request, prompt=prompt, private=private, thread=thread), pending
+                )
+            await self._authorization.check(user, channel, new="question")
             return await self._prepare_follow_up(request.prompt, cards[0], thread, pending)
 
         return await self._save(pending, prepare)
@@ -160,12 +165,13 @@ class AskService:
         if model is None:
             raise Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
+        target = await self._targets.choose(channel, user, private=request.private)
         return PreparedQuestion(
             act=Act.ASK,
             pending=pending,
             question=Question(prompt, model, request.topic, as_user=as_user),
-            target=await self._targets.choose(channel, user, private=request.private),
-            thread=None,
+            target=target,
+            thread=request.thread if target.channel == channel else None,
             unconfirmed_reply=ask_replies.maybe_submitted(prompt, private=request.private),
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
@@ -86,11 +87,17 @@ class FollowService:
         self._bot_user = bot_user
 
     async def follow(
-        self, text: str, channel: ChannelRef, user: UserId, *, request_id: str = ""
+        self,
+        text: str,
+        channel: ChannelRef,
+        user: UserId,
+        *,
+        request_id: str = "",
+        thread: MessageTs | None = None,
     ) -> SavedRequest | Response:
         """Follow the job that the text names, in this channel, or in direct messages where there is none.
 
-        `request_id`: as of `AskRequest`.
+        `request_id`: as of `AskRequest`. `thread`: the thread of the channel in which the card becomes a reply.
         """
         private = has_private_flag(text)
         try:
@@ -103,7 +110,7 @@ class FollowService:
         return await self._intents.save(
             question,
             partial(self._look_up, reference, question, private=private),
-            partial(self._follow_job, question),
+            partial(self._follow_job, question, thread),
         )
 
     async def _look_up(
@@ -178,10 +185,14 @@ class FollowService:
         links = await asyncio.gather(*(self._link(card) for card in followed[: replies.MOST_LISTED]))
         return replies.follows(list(zip_longest(followed, links)))
 
-    async def _follow_job(self, question: PendingQuestion, found: tuple[JobId, Target]) -> Reply | str | None:
+    async def _follow_job(
+        self, question: PendingQuestion, thread: MessageTs | None, found: tuple[JobId, Target]
+    ) -> Reply | str | None:
         job, destination = found
         person = question.user
         mine = Card(CardId(str(uuid4())), job, destination.channel, person, (person,), self._now())
+        if destination.channel == question.channel:
+            mine = replace(mine, thread=thread)
         try:
             # Subscribe before storing: a tracker that runs already may post the card at once.
             with self._outcomes.subscribe(mine.id) as outcome:

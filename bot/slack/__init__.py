@@ -18,6 +18,7 @@ from bot.slack.payloads import (
     click,
     incoming_message,
     shown_in,
+    thread_of_message,
     user_of,
 )
 from bot.slack.scopes import (

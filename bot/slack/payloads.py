@@ -37,7 +37,9 @@ class IncomingMessage:
     """A message to the bot from a user."""
 
     text: str = field(repr=False)
-    """The text without the mention of the bot at its beginning or end."""
+    """The text as it was typed, without the mention of the bot."""
+    is_to_bot: bool
+    """Whether the text mentions the bot."""
     channel: ChannelRef
     message_ts: MessageTs
     user: UserId
@@ -69,6 +71,13 @@ def channel_of_message(body: Payload, team: TeamId) -> ChannelRef:
     return ChannelRef(team, ChannelId((body.get("channel") or {}).get("id") or ""))
 
 
+def thread_of_message(body: Payload) -> MessageTs | None:
+    """Return the thread of a message shortcut; None if its message is no reply."""
+    message = body.get("message") or {}
+    thread = message.get("thread_ts")
+    return MessageTs(thread) if thread and thread != message.get("ts") else None
+
+
 def user_of(body: Payload) -> UserId:
     """Return the user of an interaction."""
     return UserId((body.get("user") or {}).get("id") or "")
@@ -84,9 +93,11 @@ def incoming_message(body: Payload, team: TeamId, bot_user: UserId) -> IncomingM
         or not event.get("channel")
     ):
         return None
-    thread = event.get("thread_ts")
+    thread, text = event.get("thread_ts"), str(event.get("text") or "")
+    own = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
     return IncomingMessage(
-        text=_addressed(str(event.get("text") or ""), bot_user),
+        text=_typed(own.sub(" ", text)),
+        is_to_bot=own.search(text) is not None,
         channel=ChannelRef(team, ChannelId(event["channel"])),
         message_ts=MessageTs(event.get("ts") or ""),
         user=UserId(event["user"]),
@@ -101,10 +112,29 @@ def shown_in(message: Payload) -> str:
     )
 
 
-def _addressed(text: str, bot_user: UserId) -> str:
-    """Remove the mention of the bot from the beginning or end of a text."""
-    own = re.compile(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>")
-    return own.sub(" ", text).strip().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+_LINKED = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+"""What Slack makes of addresses, channels and groups in a typed text.
+Source: docs.slack.dev/messaging/formatting-message-text, "retrieving messages"."""
+
+
+def _typed(text: str) -> str:
+    """Turn what Slack linked in a text back into the words that were typed."""
+    typed = _LINKED.sub(_words, text).strip().lstrip(":,;").strip()
+    return typed.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _words(link: re.Match[str]) -> str:
+    kind, target, label = link[1], link[2], link[3] or ""
+    if not kind:
+        address = target.removeprefix("mailto:").removeprefix("tel:")
+        if not label or label in (address, target):
+            return address
+        # Slack links `acme.com` to `http://acme.com`. Any other label is a user's own.
+        return label if address.rstrip("/").endswith(f"//{label.rstrip('/')}") else f"{label} ({address})"
+    if kind == "@" and not label:
+        return link[0]  # a user's id says more than nothing
+    name = label or target.split("^")[-1]
+    return name if target.startswith("date^") else f"{'#' if kind == '#' else '@'}{name.lstrip('@#')}"
 
 
 def _shown(part: object) -> Iterator[str]:

@@ -164,13 +164,26 @@ async def test_shortcuts_follow_named_and_entered_jobs(world: World) -> None:
         await world.slack.message_shortcut(
             "follow_message", user=world.ada, channel=world.channel, ts=said.ts
         )
-        await world.slack.until(
-            lambda: any("Sunglasses." in str(each.blocks) for each in world.slack.messages(world.channel))
-        )
+        await reply(world, question, "Sunglasses.")
         await world.slack.shortcut("follow_any", user=world.ada)
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
         assert (await world.slack.submit_view({"job": other}, user=world.ada)).closed
         await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
+
+
+async def test_mentions_in_a_thread_get_their_cards_there(world: World) -> None:
+    world.omni.script_for_submitted = QUICK
+    job = world.omni.add(QUICK, age_seconds=60.0, prompt="An older one")
+    async with world.bot(omni_model_id=MODEL):
+        topic = await world.slack.say("Look", user=world.grace, channel=world.channel)
+        await world.slack.mention(f"{job}?", user=world.ada, channel=world.channel, thread=topic.ts)
+        await reply(world, topic, "An older one")
+        other = await world.slack.say("Sales fell", user=world.grace, channel=world.channel)
+        await world.slack.mention("Why on acme.com?", user=world.ada, channel=world.channel, thread=other.ts)
+        await reply(world, other, "Sunglasses.")
+
+    assert {asked.prompt for asked in world.omni.jobs.values()} == {"An older one", "Why on acme.com?"}
+    assert [each.ts for each in world.slack.messages(world.channel)] == [topic.ts, other.ts]
 
 
 async def test_repeated_dm_asks_one_question(world: World) -> None:

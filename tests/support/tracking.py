@@ -212,8 +212,16 @@ async def outcome_of(request: Awaitable[SavedRequest | Response]) -> Response:
 class PatientFollowService(FollowService):
     """Awaits the outcome of what it has saved."""
 
-    async def follow(self, text: str, channel: ChannelRef, user: UserId, *, request_id: str = "") -> Response:
-        return await outcome_of(super().follow(text, channel, user, request_id=request_id))
+    async def follow(
+        self,
+        text: str,
+        channel: ChannelRef,
+        user: UserId,
+        *,
+        request_id: str = "",
+        thread: MessageTs | None = None,
+    ) -> Response:
+        return await outcome_of(super().follow(text, channel, user, request_id=request_id, thread=thread))
 
 
 def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFollowService:

@@ -9,7 +9,13 @@ from collections.abc import Iterable
 from bot.demo.slack.records import User
 
 _REFERENCE = re.compile(r"(<(?:@[A-Z0-9]+|https?://[^<>\s]+)>)")
-_ADDRESS = re.compile(r"https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]'\"]", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?P<url>https?://[^\s<>|`]*[^\s<>|`.,;:!?)\]'\"])"
+    r"|(?P<mail>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
+    r"|(?<![\w@./-])(?P<bare>[\w-]+(?:\.[\w-]+)*\.(?:com|org|net)\b(?:/[\w/-]*)?)",
+    re.IGNORECASE,
+)
+"""Addresses, mail addresses, and names of sites under a few of the domains that Slack knows."""
 _HANDLE = re.compile(r"(?<![\w@])@([a-z][\w-]*)")
 
 
@@ -26,8 +32,14 @@ def as_stored(text: str, users: Iterable[User]) -> str:
 
 def _plain(text: str, ids: dict[str, str]) -> str:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    linked = _ADDRESS.sub(lambda found: f"<{found[0]}>", escaped)
+    linked = _ADDRESS.sub(_linked, escaped)
     return _HANDLE.sub(lambda found: f"<@{ids[found[1]]}>" if found[1] in ids else found[0], linked)
+
+
+def _linked(found: re.Match[str]) -> str:
+    if found["url"]:
+        return f"<{found[0]}>"
+    return f"<mailto:{found[0]}|{found[0]}>" if found["mail"] else f"<http://{found[0]}|{found[0]}>"
 
 
 def mentions(text: str, user: str) -> bool:

@@ -410,8 +410,17 @@ async def test_message_shortcut_follows_named_job() -> None:
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.handlers.on_follow_message, body)
-    assert doors.desk.asked == [("follow", CHAT_ID, HERE, ADA, "trigger")]
+    assert doors.desk.asked == [("follow", CHAT_ID, HERE, ADA, "trigger", None)]
     assert doors.told == [(URL, "line")]
+
+
+@pytest.mark.parametrize("ts, thread", [("2.2", "1.1"), ("1.1", None)], ids=["reply", "parent"])
+async def test_message_shortcut_on_a_reply_follows_in_its_thread(ts: str, thread: str | None) -> None:
+    doors = Doors()
+    message = {"text": str(JOB), "ts": ts, "thread_ts": "1.1"}
+    body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
+    await doors.accept(doors.handlers.on_follow_message, body)
+    assert doors.desk.asked == [("follow", str(JOB), HERE, ADA, "trigger", thread)]
 
 
 async def test_message_shortcut_without_job_says_so() -> None:
@@ -497,8 +506,9 @@ def test_only_visible_text_is_searched() -> None:
             event(text=f"<@{BOT}> sales of <@U0GRACE>"),
             ("ask", AskRequest("sales of <@U0GRACE>", request_id=SAID), HERE, ADA),
         ),
-        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA, SAID)),
-        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"<{CHAT}> private", HERE, ADA, SAID)),
+        (event(text=f"<@{BOT}> {JOB}"), ("follow", str(JOB), HERE, ADA, SAID, None)),
+        (event(text=f"<@{BOT}> <{CHAT}> private"), ("follow", f"{CHAT} private", HERE, ADA, SAID, None)),
+        (event(text=f"<@{BOT}>: {JOB}?", thread_ts="1.1"), ("follow", f"{JOB}?", HERE, ADA, SAID, "1.1")),
     ],
 )
 async def test_mention_asks_or_follows_up(body: dict[str, Any], asked: tuple[object, ...]) -> None:
@@ -508,6 +518,42 @@ async def test_mention_asks_or_follows_up(body: dict[str, Any], asked: tuple[obj
     assert doors.desk.asked == [asked]
     thread = body["event"].get("thread_ts")
     assert doors.views.whispered == [(HERE, ADA, "line", thread if thread != "5.5" else None)]
+
+
+@pytest.mark.parametrize("thread", [None, "1.1"])
+async def test_mention_event_without_a_mention_is_ignored(thread: str | None) -> None:
+    doors = Doors()
+    for text in ("thanks, looks good to me", "<@U0GRACE> please look", ""):
+        assert (await doors.mentions.on_mention(event(text=text, thread_ts=thread))).status == 200
+    await doors.errands.drain()
+    assert doors.desk.asked == [] and doors.views.whispered == []
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("How many users from <http://acme.com|acme.com>?", "How many users from acme.com?"),
+        ("from <https://acme.com/|acme.com/> and <https://acme.com>", "from acme.com/ and https://acme.com"),
+        ("see <https://acme.com/x|this page>", "see this page (https://acme.com/x)"),
+        ("did <mailto:bob@acme.com|bob@acme.com> buy?", "did bob@acme.com buy?"),
+        ("call <tel:+15551234|+15551234>", "call +15551234"),
+        ("in <#C9|general> or <#C8> or <#C7|>", "in #general or #C8 or #C7"),
+        ("by <!subteam^S1|@sales> or <!subteam^S2>", "by @sales or @S2"),
+        ("tell <!here> <!channel|@channel>", "tell @here @channel"),
+        ("since <!date^1392734382^{date}|Feb 18>", "since Feb 18"),
+        ("sales of <@U0GRACE> and <@W0BOB|bob>", "sales of <@U0GRACE> and @bob"),
+        ("a &lt;b&gt; &amp; 1 < 2", "a <b> & 1 < 2"),
+    ],
+)
+@pytest.mark.parametrize("is_direct", [False, True])
+async def test_what_slack_linked_is_words_again(text: str, words: str, is_direct: bool) -> None:
+    doors = Doors()
+    if is_direct:
+        await doors.mentions.on_message(event("message", text, channel_type="im", channel=DIRECT.id))
+    else:
+        await doors.mentions.on_mention(event(text=f"<@{BOT}> {text}"))
+    await doors.errands.drain()
+    assert [asked[1] for asked in doors.desk.asked] == [AskRequest(words, request_id=SAID)]
 
 
 @pytest.mark.parametrize("text", [f"<@{BOT}>", f"<@{BOT}> help "])

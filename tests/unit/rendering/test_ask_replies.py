@@ -38,7 +38,6 @@ TEXTS = [
     ask_replies.retry_maybe_submitted(),
     ask_replies.interrupted(),
     ask_replies.job_not_stored(JobId("550e8400-e29b-41d4-a716-446655440000")),
-    ask_replies.no_card_in_thread(),
     ask_replies.no_conversation(),
     ask_replies.queued(),
     ask_replies.still_busy(),

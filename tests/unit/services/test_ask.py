@@ -605,17 +605,23 @@ async def test_mention_continues_the_newest_card() -> None:
     assert stage.threads()[-1] == (HERE.id, CARD)
 
 
-async def test_mention_without_a_card_is_refused() -> None:
-    stage = old_card()
+@pytest.mark.parametrize("prompt, private", [(QUESTION, False), (f"{QUESTION} private", True)])
+async def test_mention_in_thread_without_a_card_is_asked_there(prompt: str, private: bool) -> None:
+    stage, thread = old_card(), MessageTs("7.0")
     async with stage.bot() as desks:
-        assert (
-            said(await desks.ask.follow_up_in_thread(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA))
-            == ask_replies.no_card_in_thread()
-        )
-        assert (
-            said(await desks.ask.follow_up_in_thread(AskRequest(QUESTION), direct(ADA), CARD, ADA))
-            == ask_replies.no_card_in_thread()
-        )
+        reply = await desks.ask.follow_up_in_thread(AskRequest(prompt), HERE, thread, ADA)
+    (asked,) = stage.asking.submitted
+    assert (asked.prompt, asked.conversation) == (QUESTION, None)
+    assert stage.threads()[-1] == ((direct(ADA).id, None) if private else (HERE.id, thread))
+    assert bool(reply) is private
+
+
+async def test_question_in_thread_of_shared_channel_goes_to_dm() -> None:
+    stage = Stage()
+    stage.access.shared = {HERE}
+    async with stage.bot() as desks:
+        await desks.ask.follow_up_in_thread(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA)
+    assert stage.threads() == [(direct(ADA).id, None)]
 
 
 async def test_follow_up_in_shared_channel_goes_to_dm() -> None:
