@@ -71,6 +71,11 @@ class ShieldedTasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
+    @property
+    def running(self) -> int:
+        """How many steps run."""
+        return len(self._running)
+
     async def run(self, step: Coroutine[Any, Any, T]) -> T:
         """Run the step and return its result. If the caller is cancelled, the step goes on without it."""
         task = asyncio.create_task(step)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from sqlalchemy import and_, update
+from sqlalchemy import Connection, and_, update
 
 from bot.domain import Card, FencingToken, JobId, TeamId
 from bot.storage.card_rows import load_cards
 from bot.storage.tables import cards
-from bot.storage.transactions import Transactions
+from bot.storage.transactions import Transactions, transactional
 
 CLAIMED_AT_ONCE = 50
 """Jobs in one transaction. More would let other callers wait noticeably."""
@@ -22,7 +22,7 @@ class Claims:
     """Batches the claims of a team's jobs that are requested at the same time."""
 
     def __init__(self, transactions: Transactions, team: TeamId) -> None:
-        self._transactions = transactions
+        self.transactions = transactions
         self._of_team = cards.c.team == team
         self._wanted: list[tuple[JobId, asyncio.Future[Claimed]]] = []
         self._claiming: asyncio.Task[None] | None = None
@@ -61,16 +61,17 @@ class Claims:
         self._wanted = left
         return batch
 
-    async def _claim(self, jobs: Sequence[JobId]) -> tuple[FencingToken, dict[JobId, list[Card]]]:
-        claim = FencingToken(str(uuid4()))
+    @transactional
+    def _claim(
+        self, connection: Connection, jobs: Sequence[JobId]
+    ) -> tuple[FencingToken, dict[JobId, list[Card]]]:
+        token = FencingToken(str(uuid4()))
         mine = and_(self._of_team, cards.c.job.in_(jobs), cards.c.closed_at.is_(None))
         by_job: dict[JobId, list[Card]] = {job: [] for job in jobs}
-        async with self._transactions.begin() as connection:
-            # Locked in one order by all processes, so that two of them never wait for each other.
-            for card in await load_cards(connection, mine, lock=True):
-                by_job[card.job].append(replace(card, token=claim))
-            claimed = [card.id for found in by_job.values() for card in found]
-            if claimed:
-                these = cards.c.id.in_(claimed)
-                await connection.execute(update(cards).where(these).values(claim=claim))
-        return claim, by_job
+        # Locked in one order by all processes, so that two of them never wait for each other.
+        for card in load_cards(connection, mine, lock=True):
+            by_job[card.job].append(replace(card, token=token))
+        claimed = [card.id for found in by_job.values() for card in found]
+        if claimed:
+            connection.execute(update(cards).where(cards.c.id.in_(claimed)).values(token=token))
+        return token, by_job

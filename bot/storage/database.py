@@ -7,6 +7,7 @@ from typing import IO, Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.domain import DatabaseInUse, DatabaseTooNew, SchemaTooNew, StoreUnavailable
@@ -17,8 +18,8 @@ CONNECTIONS = 4
 
 CONNECTS_WITHIN_SECONDS = 5
 
-GETS_CONNECTION_WITHIN_SECONDS = 5.0
-"""A person who typed a command waits for these: better a clear line soon than none."""
+CONNECTION_WITHIN_SECONDS = 3.0
+"""How long a transaction waits for a connection. A user who typed a command waits too."""
 
 PAUSED_AT_MOST_SECONDS = 3
 """After so long in the middle of a transaction, PostgreSQL undoes it and goes on without the process."""
@@ -47,11 +48,6 @@ class Database:
     def is_shared(self) -> bool:
         """Whether other processes may use it at the same time."""
         return self.engine.dialect.name == "postgresql"
-
-    @property
-    def connections(self) -> int:
-        """How many transactions can be open at the same time."""
-        return CONNECTIONS if self.is_shared else 1
 
     @classmethod
     async def open(cls, url: str) -> "Database":
@@ -131,7 +127,7 @@ def _postgresql(url: URL) -> AsyncEngine:
         url,
         pool_size=CONNECTIONS,
         max_overflow=0,
-        pool_timeout=GETS_CONNECTION_WITHIN_SECONDS,
+        pool_timeout=CONNECTION_WITHIN_SECONDS,
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECTS_WITHIN_SECONDS},
     )
@@ -143,7 +139,7 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, IO[str] | None, Path | None]:
     path = sqlite_path(url)
     # Beside the file itself, wherever a symlink to it is.
     lock = lock_beside(path.resolve()) if path else None
-    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=CONNECTION_WITHIN_SECONDS)
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
     if path and lock:
@@ -237,6 +233,8 @@ def begin_sqlite(connection: Connection) -> None:
 
 def reason(error: SQLAlchemyError) -> str:
     """What the driver said, without the statement and its parameters, in one line."""
+    if isinstance(error, PoolTimeout):
+        return f"no connection free within {CONNECTION_WITHIN_SECONDS:.0f} s"
     said = getattr(error, "orig", None)
     primary = getattr(getattr(said, "diag", None), "message_primary", None)
     return primary or (str(said).partition("\n")[0] if said else type(error).__name__)

@@ -7,14 +7,11 @@ from uuid import uuid4
 from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.sqlalchemy import AsyncSQLAlchemyOAuthStateStore
-from sqlalchemy import Dialect, String, delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Dialect, String, delete, insert
 from sqlalchemy.types import TypeDecorator
 
-from bot.domain import StoreUnavailable
 from bot.encryption import EncryptionKeys
-from bot.storage.database import reason
-from bot.storage.tables import slack_bots, slack_installations, slack_oauth_states
+from bot.storage.tables import slack_oauth_states
 from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
@@ -55,21 +52,18 @@ class InstallationStore(AsyncSQLAlchemyInstallationStore):
                 if name in table.c:
                     table.c[name].type = Encrypted(keys)
 
-    async def async_save(self, installation: Installation) -> None:
+    @transactional
+    def async_save(self, connection: Connection, installation: Installation) -> None:
         """Store the installation in place of the team's former ones. Raises StoreUnavailable."""
-        await self.transactions.run(self._save(installation))
-
-    async def _save(self, installation: Installation) -> None:
-        try:
-            await super().async_save(installation)
-        except SQLAlchemyError as error:
-            raise StoreUnavailable(reason(error)) from error
-        # Deleted last, so that the workspace always has an installation.
-        async with self.transactions.begin() as connection:
-            for table in (slack_bots, slack_installations):
-                own = (table.c.client_id == self.client_id) & (table.c.team_id == installation.team_id)
-                newest = select(func.max(table.c.id)).where(own).scalar_subquery()
-                await connection.execute(delete(table).where(own, table.c.id < newest))
+        for table, row in (
+            (self.installations, installation.to_dict()),
+            (self.bots, installation.to_bot().to_dict()),
+        ):
+            former = (table.c.client_id == self.client_id) & (table.c.team_id == installation.team_id)
+            connection.execute(delete(table).where(former))
+            # slack_sdk reads times as naive UTC.
+            row |= {key: at.replace(tzinfo=None) for key, at in row.items() if isinstance(at, datetime)}
+            connection.execute(insert(table).values(row | {"client_id": self.client_id}))
 
 
 class StateStore(AsyncSQLAlchemyOAuthStateStore):
@@ -80,23 +74,21 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
         self.transactions = transactions
 
     @transactional
-    async def async_issue(self, *_args: Any, **_more: Any) -> str:
+    def async_issue(self, connection: Connection, *_args: Any, **_more: Any) -> str:
         """Store a new state and return it. Raises StoreUnavailable."""
         state, now = str(uuid4()), _now()
-        columns = slack_oauth_states.c
-        async with self.transactions.begin() as connection:
-            await connection.execute(delete(slack_oauth_states).where(columns.expire_at <= now))
-            expires = now + timedelta(seconds=self.expiration_seconds)
-            await connection.execute(insert(slack_oauth_states).values(state=state, expire_at=expires))
+        expire_at = slack_oauth_states.c.expire_at
+        connection.execute(delete(slack_oauth_states).where(expire_at <= now))
+        expires = now + timedelta(seconds=self.expiration_seconds)
+        connection.execute(insert(slack_oauth_states).values(state=state, expire_at=expires))
         return state
 
     @transactional
-    async def async_consume(self, state: str) -> bool:
+    def async_consume(self, connection: Connection, state: str) -> bool:
         """Use up a state. False if it was not issued, has expired or was used. Raises StoreUnavailable."""
         columns = slack_oauth_states.c
         good = delete(slack_oauth_states).where(columns.state == state, columns.expire_at > _now())
-        async with self.transactions.begin() as connection:
-            return bool((await connection.execute(good)).rowcount)
+        return bool(connection.execute(good).rowcount)
 
 
 def _now() -> datetime:

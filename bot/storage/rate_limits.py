@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Float,
     and_,
     bindparam,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     update,
 )
 
-from bot.domain import WriteConflict
 from bot.ratelimit import Rate
 from bot.storage.tables import budgets
 from bot.storage.transactions import Transactions, transactional
@@ -42,48 +42,48 @@ class SqlRateLimitStore:
         )
         self._known: set[str] = set()
 
-    @transactional
     async def take(self, budget: str, rate: Rate, *, urgent: bool = True) -> float:
         """See `RateLimitStore.take`."""
         await self._ensure_row(budget, rate)
-        async with self.transactions.begin() as connection:
-            asked = self._asked(budget, rate, urgent=urgent)
-            if (await connection.execute(self._statements.take, asked)).rowcount:
-                return 0.0
-            early, paused = (await connection.execute(self._statements.wait, asked)).one()
-        return max(float(early), float(paused), ROUNDING_SECONDS)
+        return await self._take(budget, rate, urgent=urgent)
 
     @transactional
+    def _take(self, connection: Connection, budget: str, rate: Rate, *, urgent: bool) -> float:
+        asked = self._asked(budget, rate, urgent=urgent)
+        if connection.execute(self._statements.take, asked).rowcount:
+            return 0.0
+        early, paused = connection.execute(self._statements.wait, asked).one()
+        return max(float(early), float(paused), ROUNDING_SECONDS)
+
     async def pause(self, budget: str, rate: Rate, seconds: float) -> None:
         """See `RateLimitStore.pause`."""
         await self._ensure_row(budget, rate)
-        asked = {"budget": budget, "seconds": min(seconds, LONGEST_PAUSE_SECONDS)}
-        async with self.transactions.begin() as connection:
-            await connection.execute(self._statements.pause, self._timed(asked))
+        await self._pause(budget, min(seconds, LONGEST_PAUSE_SECONDS))
 
     @transactional
-    async def left(self, budget: str, rate: Rate) -> float:
+    def _pause(self, connection: Connection, budget: str, seconds: float) -> None:
+        connection.execute(self._statements.pause, self._timed({"budget": budget, "seconds": seconds}))
+
+    @transactional
+    def left(self, connection: Connection, budget: str, rate: Rate) -> float:
         """Return how many requests could be sent now without a wait: 0 while paused, at most the burst."""
-        async with self.transactions.begin() as connection:
-            found = await connection.scalar(self._statements.left, self._asked(budget, rate, urgent=True))
+        found = connection.scalar(self._statements.left, self._asked(budget, rate, urgent=True))
         burst = 1.0 + rate.tolerance_seconds / rate.interval_seconds
         return burst if found is None else min(burst, max(0.0, float(found)))
 
     async def _ensure_row(self, budget: str, rate: Rate) -> None:
         """Insert the budget's row if it is missing. If the clock was set back since the last process wrote it, the
         whole burst counts as used: when those requests were sent is unknown."""
-        if budget in self._known:
-            return
-        try:
-            async with self.transactions.begin() as connection:
-                if (await connection.scalar(self._statements.find, {"budget": budget})) is None:
-                    await connection.execute(self._statements.begin, self._timed({"budget": budget}))
-                else:
-                    asked = self._asked(budget, rate, urgent=True)
-                    await connection.execute(self._statements.limit, asked)
-        except WriteConflict:
-            pass  # another process has inserted it
-        self._known.add(budget)
+        if budget not in self._known:
+            await self._begin(budget, rate)
+            self._known.add(budget)
+
+    @transactional
+    def _begin(self, connection: Connection, budget: str, rate: Rate) -> None:
+        if connection.scalar(self._statements.find, {"budget": budget}) is None:
+            connection.execute(self._statements.begin, self._timed({"budget": budget}))
+        else:
+            connection.execute(self._statements.limit, self._asked(budget, rate, urgent=True))
 
     def _asked(self, budget: str, rate: Rate, *, urgent: bool) -> dict[str, Any]:
         ahead = rate.tolerance_seconds if urgent else rate.background_tolerance_seconds

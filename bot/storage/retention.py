@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from bot.storage.tables import cards, questions, slack_bots
 from bot.storage.transactions import Transactions
@@ -24,19 +24,16 @@ async def delete_uninstalled(transactions: Transactions, before: datetime) -> in
     Raises:
         StoreUnavailable: the database did not answer.
     """
-    return await transactions.run(_forget(transactions, before))
-
-
-async def _forget(transactions: Transactions, before: datetime) -> int:
     installed = select(slack_bots.c.team_id).where(slack_bots.c.team_id.is_not(None))
-    latest = func.coalesce(cards.c.resumed_at, cards.c.asked_at)
-    old = delete(cards).where(cards.c.team.not_in(installed), latest < before.timestamp())
-    old_asks = delete(questions).where(
-        questions.c.team.not_in(installed), questions.c.asked_at < before.timestamp()
-    )
-    async with transactions.begin() as connection:
-        await connection.execute(old_asks)
-        return (await connection.execute(old)).rowcount
+    latest = func.coalesce(cards.c.resumed_at, cards.c.requested_at)
+    old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
+    old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
+
+    def delete_old(connection: Connection) -> int:
+        connection.execute(old_questions)
+        return connection.execute(old_cards).rowcount
+
+    return await transactions.run(delete_old)
 
 
 async def sweep_uninstalled(

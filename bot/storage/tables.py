@@ -1,12 +1,17 @@
 """The tables, for SQLite and PostgreSQL alike.
 
-Some keep the names they were created with, so that two versions can run side by side during an upgrade.
+Some tables and columns keep the names they were created with, so that two versions can run side by side during an
+upgrade. `key` is a column's name in the code.
 """
+
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     TIMESTAMP,
     Boolean,
     Column,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -14,10 +19,42 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
     UniqueConstraint,
 )
 
 metadata = MetaData()
+
+
+class Time(TypeDecorator[datetime]):
+    """Aware UTC, stored as seconds since 1970."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """Convert to seconds."""
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Convert from seconds."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+class Flag(TypeDecorator[bool]):
+    """True or False, stored as 1 or 0."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: bool | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Convert to a number."""
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> bool | None:  # noqa: ARG002
+        """Convert from a number."""
+        return None if value is None else bool(value)
+
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
@@ -29,36 +66,36 @@ cards = Table(
     Column("team", String(32), nullable=False),
     Column("channel", String(32), nullable=False),
     Column("requester", String(32), nullable=False),
-    Column("asked_at", Float, nullable=False),
-    Column("card_tried_at", Float),
-    Column("card", String(32)),
-    Column("card_gone", Integer, nullable=False, default=0),
-    Column("shown", String(32)),
-    Column("notice_tried_at", Float),
-    Column("notice", String(32)),
-    Column("closed_at", Float),
-    Column("claim", String(36)),
-    Column("resumed_at", Float),
-    Column("ended", Integer, nullable=False, server_default="0"),
+    Column("asked_at", Time, key="requested_at", nullable=False),
+    Column("card_tried_at", Time, key="post_started_at"),
+    Column("card", String(32), key="message_ts"),
+    Column("card_gone", Flag, key="is_message_gone", nullable=False, default=False),
+    Column("shown", String(32), key="shown_fingerprint"),
+    Column("notice_tried_at", Time, key="completion_reply_started_at"),
+    Column("notice", String(32), key="completion_reply_ts"),
+    Column("closed_at", Time),
+    Column("claim", String(36), key="token"),
+    Column("resumed_at", Time),
+    Column("ended", Flag, nullable=False, server_default="0"),
     Column("thread", String(32)),
-    Column("is_own", Integer, nullable=False, server_default="0"),
+    Column("is_own", Flag, key="asked_by_bot", nullable=False, server_default="0"),
     Column("cancelled_by", String(32)),
     Column("retried_by", String(32)),
     Column("outcome", String(16)),
-    Column("given_up", String(16)),
+    Column("given_up", String(16), key="failure"),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),
 )
-"""One row per card, see `Card`. Times are seconds since 1970, UTC."""
+"""One row per card; its columns are the fields of `Card`."""
 
 followers = Table(
     "followers",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("watch", ForeignKey("watches.id", ondelete="CASCADE"), nullable=False),
+    Column("watch", ForeignKey("watches.id", ondelete="CASCADE"), key="card", nullable=False),
     Column("user", String(32), nullable=False),
-    UniqueConstraint("watch", "user"),
+    UniqueConstraint("card", "user"),
     Index("followers_by_user", "user"),
 )
 """The followers of each card; `number` keeps their order."""
@@ -66,9 +103,9 @@ followers = Table(
 replies = Table(
     "replies",
     metadata,
-    Column("watch", ForeignKey("watches.id", ondelete="CASCADE"), primary_key=True),
-    Column("slot", String(16), primary_key=True),
-    Column("tried_at", Float, nullable=False),
+    Column("watch", ForeignKey("watches.id", ondelete="CASCADE"), key="card", primary_key=True),
+    Column("slot", String(16), key="kind", primary_key=True),
+    Column("tried_at", Time, key="started_at", nullable=False),
     Column("ts", String(32)),
 )
 """The thread replies of each card, see `ThreadReply`; never their content."""
@@ -81,18 +118,18 @@ questions = Table(
     Column("channel", String(32), nullable=False),
     Column("thread", String(32)),
     Column("user", String(32), nullable=False),
-    Column("asked_at", Float, nullable=False),
-    Column("touched_at", Float, nullable=False),
+    Column("asked_at", Time, nullable=False),
+    Column("touched_at", Time, nullable=False),
     Column("model", String(36)),
     Column("retry_of", String(36)),
     Column("job", String(36)),
-    Column("told", Integer, nullable=False, server_default="0"),
+    Column("told", Flag, key="is_reported", nullable=False, server_default="0"),
     Column("follow", String(48)),
     Index("asks_by_user", "user", "asked_at"),
 )
 """One row per question and per follow request, see `PendingQuestion`; never its text.
 
-`told`: its loss was reported to the user. `thread` is no longer written.
+`is_reported`: its loss was reported to the user. `thread` is no longer written.
 """
 
 secrets = Table(
@@ -117,9 +154,9 @@ durations = Table(
     metadata,
     Column("job", String(36), primary_key=True),
     Column("seconds", Float, nullable=False),
-    Column("ended_at", Float, nullable=False),
+    Column("ended_at", Time, nullable=False),
 )
-"""How many seconds jobs executed; `ended_at`: when that was stored, since 1970."""
+"""How many seconds jobs executed; `ended_at`: when that was stored."""
 
 slack_bots = Table(
     "slack_bots",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from bot.domain import Credentials, DecryptionFailed, ModelId, OmniAccount, TeamId, UserId
 from bot.encryption import EncryptionKeys
@@ -84,17 +84,16 @@ class Installations:
         ]
 
     @transactional
-    async def remove(self, team: TeamId) -> bool:
+    def remove(self, connection: Connection, team: TeamId) -> bool:
         """Delete a workspace's bot token, but not its Omni. Returns whether there was one. Raises StoreUnavailable."""
         removed = 0
-        async with self.transactions.begin() as connection:
-            for table in (slack_bots, slack_installations):
-                own = (table.c.client_id == self._client_id) & (table.c.team_id == team)
-                removed += (await connection.execute(delete(table).where(own))).rowcount
+        for table in (slack_bots, slack_installations):
+            own = (table.c.client_id == self._client_id) & (table.c.team_id == team)
+            removed += connection.execute(delete(table).where(own)).rowcount
         return removed > 0
 
     @transactional
-    async def set_omni(self, team: TeamId, omni: OmniAccount) -> None:
+    def set_omni(self, connection: Connection, team: TeamId, omni: OmniAccount) -> None:
         """Set a workspace's own Omni. Raises StoreUnavailable."""
         values = {
             "omni_base_url": omni.base_url,
@@ -103,19 +102,16 @@ class Installations:
             "default_model": omni.default_model,
         }
         change = update(workspaces).where(workspaces.c.team == team).values(**values)
-        async with self.transactions.begin() as connection:
-            if not (await connection.execute(change)).rowcount:
-                await connection.execute(insert(workspaces).values(team=team, **values))
+        if not connection.execute(change).rowcount:
+            connection.execute(insert(workspaces).values(team=team, **values))
 
     @transactional
-    async def remove_omni(self, team: TeamId) -> bool:
+    def remove_omni(self, connection: Connection, team: TeamId) -> bool:
         """Delete a workspace's own Omni. Returns whether there was one. Raises StoreUnavailable."""
-        async with self.transactions.begin() as connection:
-            forget = delete(workspaces).where(workspaces.c.team == team)
-            return bool((await connection.execute(forget)).rowcount)
+        return bool(connection.execute(delete(workspaces).where(workspaces.c.team == team)).rowcount)
 
     @transactional
-    async def reencrypt(self) -> int:
+    def reencrypt(self, connection: Connection) -> int:
         """Re-encrypt everything with the first key.
 
         Returns:
@@ -125,18 +121,17 @@ class Installations:
             StoreUnavailable: the database is unavailable.
         """
         left = 0
-        async with self.transactions.begin() as connection:
-            for table, key, names in (
-                (slack_bots, slack_bots.c.id, ENCRYPTED),
-                (slack_installations, slack_installations.c.id, ENCRYPTED),
-                (workspaces, workspaces.c.team, ("omni_api_token",)),
-            ):
-                for row in (await connection.execute(select(table))).mappings().all():
-                    kept = {name: row[name] for name in names if row.get(name) is not None}
-                    changed = self._reencrypted(kept)
-                    left += len(kept) - len(changed)
-                    if changed:
-                        await connection.execute(update(table).where(key == row[key.name]).values(**changed))
+        for table, key, names in (
+            (slack_bots, slack_bots.c.id, ENCRYPTED),
+            (slack_installations, slack_installations.c.id, ENCRYPTED),
+            (workspaces, workspaces.c.team, ("omni_api_token",)),
+        ):
+            for row in connection.execute(select(table)).mappings().all():
+                kept = {name: row[name] for name in names if row.get(name) is not None}
+                changed = self._reencrypted(kept)
+                left += len(kept) - len(changed)
+                if changed:
+                    connection.execute(update(table).where(key == row[key.name]).values(**changed))
         return left
 
     def _reencrypted(self, kept: Mapping[str, str]) -> dict[str, str]:
@@ -147,12 +142,13 @@ class Installations:
         return changed
 
     @transactional
-    async def _read(self) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
+    def _read(
+        self, connection: Connection
+    ) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
         """Load the newest installation and the Omni of each team."""
         bots = select(slack_bots).where(slack_bots.c.client_id == self._client_id).order_by(slack_bots.c.id)
-        async with self.transactions.begin() as connection:
-            installed = (await connection.execute(bots)).mappings().all()
-            accounts = (await connection.execute(select(workspaces))).mappings().all()
+        installed = connection.execute(bots).mappings().all()
+        accounts = connection.execute(select(workspaces)).mappings().all()
         return {row["team_id"]: row for row in installed}, {row["team"]: row for row in accounts}
 
     def _credentials(

@@ -8,10 +8,9 @@ from random import Random
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from bot.delivery import CardOutcomes
-from bot.domain import WriteConflict
 from bot.domain.ports import Runners
 from bot.storage import Transactions, secrets
 from bot.tracking import EventRouter
@@ -22,20 +21,15 @@ BYTES = 32
 
 async def server_secret(transactions: Transactions, name: str) -> bytes:
     """Load the random secret of that name, or create it. All processes get the same one. Raises StoreUnavailable."""
-    try:
-        return await transactions.run(_load_or_create(transactions, name))
-    except WriteConflict:
-        # Another process has just created it.
-        return await transactions.run(_load_or_create(transactions, name))
 
-
-async def _load_or_create(transactions: Transactions, name: str) -> bytes:
-    async with transactions.begin() as connection:
-        value = await connection.scalar(select(secrets.c.value).where(secrets.c.name == name))
+    def load_or_create(connection: Connection) -> bytes:
+        value = connection.scalar(select(secrets.c.value).where(secrets.c.name == name))
         if value is None:
             value = token_hex(BYTES)
-            await connection.execute(insert(secrets).values(name=name, value=value))
-    return bytes.fromhex(value)
+            connection.execute(insert(secrets).values(name=name, value=value))
+        return bytes.fromhex(value)
+
+    return await transactions.run(load_or_create)
 
 
 @dataclass(frozen=True, slots=True)

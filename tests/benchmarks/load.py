@@ -100,7 +100,7 @@ async def _measure(world: World, engine: AsyncEngine, follows: int) -> Load:
 
 async def _until_claimed(engine: AsyncEngine) -> None:
     """Wait until every open follow has been claimed; asked seldom, to leave the database to the bot."""
-    unclaimed = select(func.count()).where(cards.c.claim.is_(None))
+    unclaimed = select(func.count()).where(cards.c.token.is_(None))
     async with asyncio.timeout(300):
         while True:
             async with engine.connect() as connection:
@@ -136,14 +136,14 @@ async def _open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fo
                 "team": slack.workspace.team,
                 "channel": channel.id,
                 "requester": ada,
-                "asked_at": now,
-                "card_tried_at": now,
-                "card": card.ts,
+                "requested_at": now,
+                "post_started_at": now,
+                "message_ts": card.ts,
             }
         )
     async with opened.engine.begin() as connection:
         await connection.execute(insert(cards), rows)
-        await connection.execute(insert(followers), [{"watch": row["id"], "user": ada} for row in rows])
+        await connection.execute(insert(followers), [{"card": row["id"], "user": ada} for row in rows])
     await opened.close()
 
 

@@ -71,7 +71,7 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
 async def claims(engine: AsyncEngine) -> set[str]:
     """The claims on all open follows. A follow that begins makes a new one, for itself or with others."""
     async with engine.connect() as connection:
-        found = await connection.scalars(select(cards.c.claim).where(cards.c.closed_at.is_(None)))
+        found = await connection.scalars(select(cards.c.token).where(cards.c.closed_at.is_(None)))
         return {str(claim) for claim in found}
 
 

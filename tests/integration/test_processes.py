@@ -47,7 +47,7 @@ async def stores(shared: Opened) -> list[SqlCardRepository]:
 @asynccontextmanager
 async def in_the_middle(store: SqlCardRepository) -> AsyncIterator[AsyncConnection]:
     """A transaction of one process, for what it does while the others go on; committed on leaving."""
-    async with store.transactions.begin() as connection:
+    async with store.transactions.database.engine.begin() as connection:
         yield connection
 
 
@@ -118,7 +118,7 @@ async def test_joining_keeps_an_unfollowed_card_open(
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
         # Grace's command finds Ada's watch, Ada leaves, and the follow finds nobody.
-        await add_card(connection, watch(HERE, GRACE))
+        await connection.run_sync(add_card, watch(HERE, GRACE))
         assert await three.unfollow(mine.id, ADA) == 0
         closing = await waiting(one.close_if_unfollowed(mine, LATER))
     await asyncio.gather(*closing, return_exceptions=True)
@@ -131,7 +131,7 @@ async def test_joining_keeps_a_closing_card_open(stores: list[SqlCardRepository]
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await add_card(connection, watch(HERE, GRACE, asked_at=LATER))
+        await connection.run_sync(add_card, watch(HERE, GRACE, asked_at=LATER))
         (closing,) = await waiting(one.close(mine, LATER))
     await closing
     assert list(await one.open_jobs()) == [JOB]
@@ -157,7 +157,7 @@ async def test_command_during_a_move_gets_new_card(
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
         await connection.execute(text("DELETE FROM watches"))
-        await add_card(connection, watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA))
+        await connection.run_sync(add_card, watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA))
         (adding,) = await waiting(two.add(watch(HERE, GRACE)))
     await adding
     assert {(kept.channel, kept.followers) for kept in await taken_up(two)} == {
@@ -171,7 +171,7 @@ async def test_move_includes_a_joining_follower(stores: list[SqlCardRepository])
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await add_card(connection, watch(HERE, GRACE))
+        await connection.run_sync(add_card, watch(HERE, GRACE))
         (moving,) = await waiting(one.move(mine, [watch(THERE, ADA)]))
     assert await moving is False
 

@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from slack_sdk.web.async_client import AsyncWebClient
-from sqlalchemy import and_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, and_, update
 
 from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost
 from bot.delivery.updates import MessageUpdater, _PendingUpdate
@@ -26,6 +25,7 @@ from bot.storage.card_rows import add_card, load_cards, of_job_in_channel
 from bot.storage.cards import SqlCardRepository
 from bot.storage.questions import SqlQuestionRepository
 from bot.storage.tables import cards as cards_table
+from bot.storage.transactions import transactional
 from bot.storage.undelivered import SqlFailedCardRepository
 from bot.tracking.tracker import JobTracker
 from bot.workspaces import workspace
@@ -63,10 +63,18 @@ def _make_sure_it_fits(old: object, new: object) -> None:
     """A patch that can't be called as the bot calls it would be caught, but not for what it is. Raises TypeError."""
     if not callable(old) or not callable(new):
         return
-    wanted, given = (signature(each).parameters for each in (old, new))
+    wanted, given = _parameters(old), _parameters(new)
     takes_all = any(each.kind is Parameter.VAR_POSITIONAL for each in given.values())
     if not takes_all and _names(given) != _names(wanted):
         raise TypeError(f"{new} does not take what {old} takes: plant it anew")
+
+
+def _parameters(function: Callable[..., object]) -> dict[str, Parameter]:
+    """Those that a caller gives. `transactional` adds the connection."""
+    parameters = dict(signature(function).parameters)
+    if hasattr(function, "__wrapped__"):
+        parameters.pop("connection", None)
+    return parameters
 
 
 def _names(parameters: Mapping[str, Parameter]) -> list[str]:
@@ -154,23 +162,25 @@ def _ts_not_stored() -> None:
 
 @_fault("a write of a follow does not ask whether the claim still holds")
 def _unchecked_claim() -> None:
-    async def write(self: SqlCardRepository, card: Card, *_only_if: object, **columns: object) -> bool:
-        async with self.transactions.begin() as connection:
-            await connection.execute(update(cards_table).where(cards_table.c.id == card.id).values(**columns))
+    def write(
+        _self: SqlCardRepository, connection: Connection, card: Card, *_only_if: object, **columns: object
+    ) -> bool:
+        connection.execute(update(cards_table).where(cards_table.c.id == card.id).values(**columns))
         return True
 
-    async def open_cards(self: SqlCardRepository, job: Any, _token: object) -> Any:
-        async with self.transactions.begin() as connection:
-            mine = cards_table.c.job == job, cards_table.c.closed_at.is_(None)
-            return await load_cards(connection, and_(*mine))
+    @transactional
+    def open_cards(_self: SqlCardRepository, connection: Connection, job: Any, _token: object) -> Any:
+        mine = cards_table.c.job == job, cards_table.c.closed_at.is_(None)
+        return load_cards(connection, and_(*mine))
 
-    async def newest(self: SqlCardRepository, card: Card) -> Card | None:
-        return await self.get(card.id)
+    @transactional
+    def newest(_self: SqlCardRepository, connection: Connection, card: Card) -> Card | None:
+        return next(iter(load_cards(connection, cards_table.c.id == card.id)), None)
 
     _replace(SqlCardRepository, "_update_owned", write)
     _replace(SqlCardRepository, "open_cards", open_cards)
     _replace(SqlCardRepository, "reload", newest)
-    _replace(cards, "require_ownership", _nothing)
+    _replace(cards, "require_ownership", lambda _connection, _card, _team: None)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
@@ -237,10 +247,6 @@ def _no_look_for_posts() -> None:
     _replace(MessagePoster, "_search", search)
 
 
-async def _nothing(*_: object) -> None:
-    pass
-
-
 @_fault("a follow that came to nothing is forgotten before its person was told")
 def _forgotten_before_told() -> None:
     real = SqlFailedCardRepository.add
@@ -269,8 +275,12 @@ def _late_edit_left() -> None:
 
 @_fault("a replaced process does not store that its card shows the end")
 def _end_not_stored() -> None:
-    async def end_shown(
-        _self: SqlCardRepository, _card: Card, _message_ts: MessageTs, _fingerprint: str
+    def end_shown(
+        _self: SqlCardRepository,
+        _connection: Connection,
+        _card: Card,
+        _message_ts: MessageTs,
+        _fingerprint: str,
     ) -> bool:
         return False
 
@@ -279,10 +289,10 @@ def _end_not_stored() -> None:
 
 @_fault("a second person who follows a job takes it over")
 def _taken_over() -> None:
-    async def add(connection: AsyncConnection, card: Card) -> None:
-        await add_card(connection, card)
-        theirs = {"requester": card.requester, "asked_at": card.requested_at.timestamp()}
-        await connection.execute(update(cards_table).where(of_job_in_channel(card)).values(theirs))
+    def add(connection: Connection, card: Card) -> None:
+        add_card(connection, card)
+        theirs = {"requester": card.requester, "requested_at": card.requested_at}
+        connection.execute(update(cards_table).where(of_job_in_channel(card)).values(theirs))
 
     _replace(cards, "add_card", add)
 

@@ -110,7 +110,7 @@ class Opened:
         self.clock.go(seconds)
         if self.is_shared and seconds:
             move = "UPDATE budgets SET arrival = arrival - :s, paused_until = paused_until - :s"
-            async with self._processes[-1].begin() as connection:
+            async with self._processes[-1].database.engine.begin() as connection:
                 await connection.execute(text(move), {"s": seconds})
 
 

@@ -54,7 +54,7 @@ async def test_only_the_newest_are_kept(durations: SqlJobDurationRepository) -> 
     await durations.add(jobs(KEPT, KEPT // 2, 20.0), START + timedelta(minutes=1))
     newest = list(await durations.newest())
     assert sorted(newest) == [10.0] * (KEPT // 2) + [20.0] * (KEPT // 2)
-    async with durations.transactions.begin() as connection:
+    async with durations.transactions.database.engine.begin() as connection:
         (rows,) = (await connection.exec_driver_sql("SELECT count(*) FROM durations")).one()
     assert rows == KEPT
 

@@ -150,7 +150,7 @@ async def test_what_the_first_release_wrote_is_kept(old: Opened) -> None:
         None,
         None,
     )
-    async with store.transactions.begin() as connection:
+    async with store.transactions.database.engine.begin() as connection:
         budgets = await connection.exec_driver_sql("SELECT name, arrival, paused_until FROM budgets")
         assert [tuple(row) for row in budgets] == [("omni", 1777896100.0, 1777896200.0)]
 

@@ -268,7 +268,7 @@ async def test_submitted_retry_stays(tables: Tables, end: str) -> None:
 async def test_no_column_holds_a_question(database: Opened) -> None:
     asks = SqlQuestionRepository(await database.process(), HERE.team)
     await asks.begin(ask(model=ModelId("m")))
-    async with asks.transactions.begin() as connection:
+    async with asks.transactions.database.engine.begin() as connection:
         row = (await connection.execute(text("SELECT * FROM asks"))).mappings().one()
     assert set(row) == {
         *("id", "team", "channel", "thread", "user", "asked_at", "touched_at"),

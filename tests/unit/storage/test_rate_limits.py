@@ -2,15 +2,13 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import event
 
 from bot.domain.errors import StoreUnavailable
 from bot.ratelimit import Rate
@@ -91,6 +89,7 @@ async def test_budget_survives_a_restart(ledger: SqlRateLimitStore, database: Op
 
 
 async def test_a_cancelled_taker_leaves_the_ledger_usable(ledger: SqlRateLimitStore) -> None:
+    await takes(ledger, 1)
     taking = [asyncio.create_task(ledger.take("omni", RATE)) for _ in range(5)]
     await steps(1)
     for task in taking:
@@ -173,7 +172,7 @@ async def test_granted_request_is_one_update(database: Opened, urgent: bool) -> 
 
 
 async def rows(process: Transactions) -> list[tuple[object, ...]]:
-    async with process.begin() as connection:
+    async with process.database.engine.begin() as connection:
         found = await connection.exec_driver_sql("SELECT * FROM budgets ORDER BY name")
         return [tuple(row) for row in found]
 
@@ -182,7 +181,7 @@ async def test_removed_budget_raises(database: Opened) -> None:
     process = await database.process()
     ledger = SqlRateLimitStore(process, database.clock)
     await takes(ledger, 1)
-    async with process.begin() as connection:
+    async with process.database.engine.begin() as connection:
         await connection.exec_driver_sql("DELETE FROM budgets")
     with pytest.raises(StoreUnavailable):
         await ledger.take("omni", RATE)
@@ -223,15 +222,8 @@ async def test_time_is_read_inside_the_transaction(sqlite: str) -> None:
     async with opened(sqlite) as database:
         ledger = await database.ledger()
         await takes(ledger, 4)
-        begin = ledger.transactions.begin
-
-        @asynccontextmanager
-        async def begin_late() -> AsyncIterator[AsyncConnection]:
-            async with begin() as connection:
-                database.clock.go(RATE.interval_seconds)
-                yield connection
-
-        ledger.transactions.begin = begin_late  # type: ignore[method-assign]
+        engine = ledger.transactions.database.engine.sync_engine
+        event.listen(engine, "begin", lambda _: database.clock.go(RATE.interval_seconds))
         assert await takes(ledger, 1) == [True]
 
 
@@ -240,7 +232,7 @@ async def test_time_is_read_after_waiting(postgresql: str) -> None:
         one, other = await database.process(), SqlRateLimitStore(await database.process(), database.clock)
         await takes(other, 1)
         await database.let_pass(600.0)
-        async with one.begin() as connection:
+        async with one.database.engine.begin() as connection:
             await connection.exec_driver_sql("SELECT * FROM budgets FOR UPDATE")
             waiting = asyncio.create_task(other.take("omni", RATE))
             await asyncio.sleep(0.2)

@@ -52,7 +52,7 @@ class Neighbours:
     """The other team's pending question."""
 
     async def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        async with self.process.begin() as connection:
+        async with self.process.database.engine.begin() as connection:
             return {
                 table.name: [tuple(row) for row in await connection.execute(select(table).order_by(*table.c))]
                 for table in metadata.sorted_tables

@@ -11,8 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, TextClause, insert, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.util import await_only
 
 from bot.domain.cards import CardFailure, CardId, FencingToken, MessageTs, ReplyKind
 from bot.domain.errors import StoreUnavailable, WriteConflict
@@ -44,6 +45,9 @@ from tests.support.postgres import Cable
 from tests.support.rates import RATE
 
 SECRET = watch(name="secret")
+
+COUNTS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :most)"
+"""Begins a query of SQLite that takes a while."""
 
 
 CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
@@ -114,13 +118,12 @@ async def test_failed_transaction_changes_nothing(process: Transactions) -> None
     store = SqlCardRepository(process, TEAM)
     mine = await store.add(watch())
 
-    async def break_down() -> None:
-        async with process.begin() as connection:
-            await connection.execute(text("DELETE FROM watches"))
-            raise ZeroDivisionError
+    def break_down(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM watches"))
+        raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await break_down()
+        await process.run(break_down)
     assert await store.get(mine.id) == mine
 
 
@@ -158,11 +161,25 @@ async def test_drain_waits_and_refuses_new_transactions(process: Transactions) -
 
 async def test_duplicate_row_raises_a_write_conflict(process: Transactions) -> None:
     insert = text("INSERT INTO budgets (name, arrival, paused_until) VALUES ('twice', 0, 0)")
-    async with process.begin() as connection:
-        await connection.execute(insert)
+    await _do(process, insert)
     with pytest.raises(WriteConflict):
-        async with process.begin() as connection:
-            await connection.execute(insert)
+        await _do(process, insert)
+
+
+async def test_transaction_is_repeated_after_a_conflict(process: Transactions) -> None:
+    insert = text("INSERT INTO budgets (name, arrival, paused_until) VALUES (:name, 0, 0)")
+    await process.run(lambda connection: connection.execute(insert, {"name": "a"}))
+    tries: list[str] = []
+
+    def work(connection: Connection) -> None:
+        tries.append("ab"[len(tries)])
+        connection.execute(insert, {"name": f"{tries[-1]} more"})
+        connection.execute(insert, {"name": tries[-1]})
+
+    await process.run(work)
+    async with process.database.engine.begin() as connection:
+        names = (await connection.execute(select(budgets.c.name).order_by(budgets.c.name))).scalars().all()
+    assert (tries, names) == (["a", "b"], ["a", "b", "b more"])
 
 
 @pytest.fixture(params=["sqlite", "new_postgresql"], ids=["sqlite", "postgresql"])
@@ -176,7 +193,7 @@ async def without_tables(own: str) -> AsyncIterator[SqlCardRepository]:
     """A database whose tables were dropped."""
     async with opened(own) as database:
         store = await database.store()
-        async with store.transactions.begin() as connection:
+        async with store.transactions.database.engine.begin() as connection:
             for table in ("followers", "replies", "watches", "budgets", "schema_version"):
                 await connection.execute(text(f"DROP TABLE {table}"))
         yield store
@@ -202,7 +219,7 @@ async def test_database_without_tables_is_unavailable(without_tables: SqlCardRep
 async def test_write_check_can_be_repeated(process: Transactions) -> None:
     for second in range(3):
         await process.writes(NOON + timedelta(seconds=second))
-    async with process.begin() as connection:
+    async with process.database.engine.begin() as connection:
         (left,) = (await connection.execute(select(budgets).where(budgets.c.name == TRACE))).all()
     assert left.arrival == NOON.timestamp() + 2
 
@@ -212,17 +229,16 @@ async def test_read_only_database_fails_the_write_check(own: str) -> None:
         process = (await database.store()).transactions
         if process.database.is_shared:
             name = make_url(own).database
-            await _do(process, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+            await _do(process, text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
             await process.database.engine.dispose()
         else:
-            await _do(process, "PRAGMA query_only = on")
+            await _do(process, text("PRAGMA query_only = on"))
         with pytest.raises(StoreUnavailable, match=r"read-?only"):
             await process.writes(NOON)
 
 
-async def _do(process: Transactions, statement: str) -> None:
-    async with process.begin() as connection:
-        await connection.execute(text(statement))
+async def _do(process: Transactions, statement: TextClause) -> None:
+    await process.run(lambda connection: connection.execute(statement))
 
 
 async def test_sqlite_recovers_from_another_programs_lock(sqlite: str, tmp_path: Path) -> None:
@@ -295,17 +311,17 @@ async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
     assert len(await store.open_jobs()) == stored, "what was refused is not done later"
 
 
-async def test_wait_for_a_connection_is_bounded(
-    process: Transactions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transactions, "WAITS_WITHIN_SECONDS", 0.1)
-    store = SqlCardRepository(process, TEAM)
-    async with AsyncExitStack() as busy:
-        for _ in range(process.database.connections):
-            await busy.enter_async_context(process.begin())
-        with pytest.raises(StoreUnavailable, match="no connection free"):
-            await store.add(watch())
-    assert await store.open_jobs() == []
+async def test_wait_for_a_connection_is_bounded(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "CONNECTION_WITHIN_SECONDS", 0.1)
+    async with opened(own) as database:
+        store = await database.store()
+        engine = store.transactions.database.engine
+        async with AsyncExitStack() as busy:
+            for _ in range(database_module.CONNECTIONS if database.is_shared else 1):
+                await busy.enter_async_context(engine.connect())
+            with pytest.raises(StoreUnavailable, match="no connection free"):
+                await store.add(watch())
+        assert await store.open_jobs() == []
 
 
 async def test_sqlite_transaction_outlasts_its_caller(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,21 +329,20 @@ async def test_sqlite_transaction_outlasts_its_caller(sqlite: str, monkeypatch: 
     async with opened(sqlite) as database:
         process = await database.process()
 
-        async def slow() -> None:
-            async with process.begin() as connection:
-                await connection.execute(insert(budgets).values(name="slow", arrival=0.0, paused_until=0.0))
-                await asyncio.sleep(0.2)
+        def slow(connection: Connection) -> None:
+            connection.execute(insert(budgets).values(name="slow", arrival=0.0, paused_until=0.0))
+            connection.execute(text(f"{COUNTS} SELECT count(*) FROM numbers"), {"most": 2_000_000})
 
         with pytest.raises(StoreUnavailable, match="no answer within"):
-            await process.run(slow())
-        async with process.begin() as connection:
+            await process.run(slow)
+        async with process.database.engine.begin() as connection:
             assert (await connection.execute(select(budgets.c.name))).scalars().all() == ["slow"]
 
 
 async def test_sqlite_transaction_locks_from_its_beginning(sqlite: str, tmp_path: Path) -> None:
     async with opened(sqlite) as database:
         process = await database.process()
-        async with process.begin() as connection:
+        async with process.database.engine.begin() as connection:
             await connection.execute(select(budgets))
             with closing(sqlite3.connect(tmp_path / "bot.sqlite3", timeout=0.0)) as other:
                 with pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -341,7 +356,7 @@ async def test_sqlite_transaction_locks_from_its_beginning(sqlite: str, tmp_path
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time limits of transactions."""
     monkeypatch.setattr(transactions, "WITHIN_SECONDS", 1.0)
-    monkeypatch.setattr(database_module, "GETS_CONNECTION_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(database_module, "CONNECTION_WITHIN_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("soon")
@@ -430,13 +445,12 @@ async def test_paused_process_blocks_no_row(postgresql: str, monkeypatch: pytest
         store, paused = await database.store(), await database.process()
         await store.add(watch())
 
-        async def pause_in_the_middle() -> None:
-            async with paused.begin() as connection:
-                await connection.execute(text("SELECT * FROM watches FOR UPDATE"))
-                assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
-                await connection.execute(text("UPDATE watches SET card_gone = 1"))
+        def pause_in_the_middle(connection: Connection) -> None:
+            connection.execute(text("SELECT * FROM watches FOR UPDATE"))
+            assert await_only(store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+            connection.execute(text("UPDATE watches SET card_gone = 1"))
 
         with pytest.raises(StoreUnavailable):
-            await pause_in_the_middle()
+            await paused.run(pause_in_the_middle)
         assert (await store.add(watch(HERE, LINUS))).followers == (ADA, GRACE, LINUS)
         assert await SqlCardRepository(paused, TEAM).open_jobs() == [JOB]

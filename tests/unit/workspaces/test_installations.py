@@ -48,7 +48,7 @@ async def transactions(database: Opened) -> Transactions:
 
 async def everything(transactions: Transactions) -> str:
     """All that a copy of the database would show."""
-    async with transactions.begin() as connection:
+    async with transactions.database.engine.begin() as connection:
         return "".join([str((await connection.execute(select(table))).all()) for table in TABLES])
 
 
@@ -136,7 +136,7 @@ async def test_reinstallation_replaces_the_token(
     await store(transactions).async_save(again)
     await store(transactions).async_save(installation(OTHER, "xoxb-other"))
     assert await installations(transactions).bot_token(ACME) == "xoxb-second"
-    async with transactions.begin() as connection:
+    async with transactions.database.engine.begin() as connection:
         for table in (slack_bots, slack_installations):
             teams = (await connection.execute(select(table.c.team_id))).scalars()
             assert sorted(teams) == [ACME, OTHER]
@@ -199,7 +199,7 @@ async def test_oauth_state_expires(transactions: Transactions, monkeypatch: pyte
     assert not await StateStore(transactions).async_consume(late)
     monkeypatch.setattr(installations_module, "BEGUN_FOR_SECONDS", 600)
     good = await StateStore(transactions).async_issue()
-    async with transactions.begin() as connection:
+    async with transactions.database.engine.begin() as connection:
         left = (await connection.execute(select(slack_oauth_states.c.state))).scalars().all()
     assert left == [good]
 
