@@ -18,7 +18,7 @@ from bot.ratelimit import OmniRateLimiters
 from bot.server import Routes, http
 from bot.settings import Settings
 from bot.slack import EventSource, SocketMode, slack_client, slack_session
-from bot.storage import Database, SqlRateLimitStore, Transactions, shown, sweep_uninstalled
+from bot.storage import Database, SqlRateLimitStore, Transactions, shown
 from bot.tasks import end
 from bot.workspaces import (
     Agreement,
@@ -32,6 +32,7 @@ from bot.workspaces import (
     now,
     process_resources,
     server_secret,
+    sweep_uninstalled,
 )
 
 log = structlog.get_logger()

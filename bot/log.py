@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import uuid4
 
 import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars
+from structlog.contextvars import bind_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.domain import ChannelRef, JobId, UserId
@@ -80,15 +80,6 @@ class _Minute:
     lines: int = 0
 
 
-def _add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the marks of `RepeatLimit` to the event."""
-    for name in ("left_out", "more_left_out"):
-        value = getattr(event["_record"], name, None)
-        if value is not None:
-            event[name] = value
-    return event
-
-
 class Redaction:
     """Replaces secrets in all values of an event, known ones and those with a typical form.
 
@@ -108,19 +99,15 @@ class Redaction:
         for key, value in event.items():
             if not isinstance(value, bool | int | float | None):
                 longest = LONGEST_TRACE if key == "exception" else LONGEST_VALUE
-                event[key] = _fitting(self._redact(str(value)), longest)
+                text = _SECRETS.sub(_REDACTED, str(value))
+                text = _PASSWORD_IN_ADDRESS.sub(rf"\1{_REDACTED}", text)
+                text = self._known.sub(_REDACTED, text) if self._known else text
+                text = text if len(text) <= longest else f"{text[:longest]}…"
+                # Escaped, so that foreign text can't control a terminal.
+                event[key] = _CONTROLS.sub(
+                    lambda found: found.group().encode("unicode_escape").decode(), text
+                )
         return event
-
-    def _redact(self, text: str) -> str:
-        text = _SECRETS.sub(_REDACTED, text)
-        text = _PASSWORD_IN_ADDRESS.sub(rf"\1{_REDACTED}", text)
-        return self._known.sub(_REDACTED, text) if self._known else text
-
-
-def _fitting(text: str, longest: int) -> str:
-    """Cut the text, and escape control characters so that foreign text can't control a terminal."""
-    text = text if len(text) <= longest else f"{text[:longest]}…"
-    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def configure(level: str, style: Format = "text", secrets: Collection[str] = ()) -> None:
@@ -154,7 +141,7 @@ def configure(level: str, style: Format = "text", secrets: Collection[str] = ())
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
-                _add_left_out,
+                structlog.stdlib.ExtraAdder(["left_out", "more_left_out"]),  # of `RepeatLimit`
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 Redaction(secrets),
@@ -181,12 +168,6 @@ def _renderer(style: Format) -> Processor:
 def begin_interaction() -> None:
     """Add the random id of a new interaction to the lines of this task."""
     bind_contextvars(interaction=uuid4().hex[:8])
-
-
-def begin_tracking(job: JobId) -> None:
-    """Add the job to the lines of this task, instead of the interaction that started it."""
-    clear_contextvars()
-    bind_contextvars(job=job)
 
 
 def bind_job(job: JobId) -> None:

@@ -19,18 +19,8 @@ ROUNDING_SECONDS = 0.001
 MOST_KNOWN = 2_000
 """Users whose requests are remembered."""
 
-_acting: ContextVar[UserId | None] = ContextVar("acting", default=None)
-
-
-def act_for(user: UserId | None) -> None:
-    """Count the requests that the running task makes from now on, and those of tasks begun in it, as this user's; None:
-    as no user's."""
-    _acting.set(user)
-
-
-def acting_for() -> UserId | None:
-    """The user whose requests the running task makes."""
-    return _acting.get()
+acting_user: ContextVar[UserId | None] = ContextVar("acting_user", default=None)
+"""The user for whom the running task, and the tasks begun in it, make requests; None: they count as no user's."""
 
 
 @dataclass(slots=True)
@@ -59,18 +49,10 @@ class UserLimit:
     async def turn(self) -> AsyncIterator[None]:
         """Hold the place of the acting user in a queue of all users: one at a time, so that many requests of one user
         never wait before those of another. Counts the request when the context is left without an error."""
-        user = acting_for()
+        user = acting_user.get()
         if user is None:
             yield
             return
-        used = self._of(user)
-        async with used.waiting:
-            yield
-        now = loop_time()
-        furthest = now + self._ahead_seconds + LONGEST_REFUSAL_SECONDS
-        used.until = min(max(used.until, now) + self._interval_seconds, furthest)
-
-    def _of(self, user: UserId) -> _Used:
         if user not in self._users and len(self._users) >= MOST_KNOWN:
             now = loop_time()
             self._users = {
@@ -78,4 +60,9 @@ class UserLimit:
                 for known, used in self._users.items()
                 if used.until > now or used.waiting.locked()
             }
-        return self._users.setdefault(user, _Used())
+        used = self._users.setdefault(user, _Used())
+        async with used.waiting:
+            yield
+        now = loop_time()
+        furthest = now + self._ahead_seconds + LONGEST_REFUSAL_SECONDS
+        used.until = min(max(used.until, now) + self._interval_seconds, furthest)

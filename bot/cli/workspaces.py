@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from bot.domain import KeyRefused, ModelId, OmniAccount, OmniError, TeamId
 from bot.encryption import EncryptionKeys
 from bot.omni import unmetered, verify_api_key
-from bot.settings import Settings
+from bot.settings import Settings, is_token, is_uuid, omni_address
 from bot.storage import Database, Transactions
-from bot.urls import is_token, is_uuid, omni_address
 from bot.workspaces import InstallationInfo, Installations
 
 MOST_PER_MINUTE = 10_000

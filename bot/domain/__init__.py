@@ -41,7 +41,6 @@ from bot.domain.errors import (
     PayloadRefused,
     PortTaken,
     Refused,
-    SchemaTooNew,
     ScopeMissing,
     SettingsError,
     SlackBusy,

@@ -23,7 +23,7 @@ SlackError                    Slack did not do what was asked
 └── TokenRefused              stop; the operator must act
 
 StoreUnavailable              accept nothing, try again later
-├── WriteConflict             read what another process stored
+├── WriteConflict             treat it as stored before: the row exists
 ├── DatabaseInUse             exit: another process holds the SQLite file
 └── DatabaseTooNew            exit: a newer bot wrote the database
 
@@ -35,7 +35,6 @@ DeliveryUnknown               leave the message alone and log it
 InvalidInput                  show the sentences in the modal
 NotAJobReference              show its text to the user
 DecryptionFailed              report to the operator
-SchemaTooNew                  exit with DatabaseTooNew
 SettingsError                 exit and list the problems
 PortTaken                     exit and name the setting
 WorkspaceNotOpened            exit; the log has the cause
@@ -199,10 +198,6 @@ class NotAJobReference(ValueError):
     """The text names no Omni job. `str(error)` is a sentence for the user."""
 
 
-class SchemaTooNew(Exception):
-    """A newer version of the bot has written these tables."""
-
-
 class DeliveryUnknown(Exception):
     """A post was not answered and can't be searched for: it may exist or not."""
 
@@ -216,7 +211,7 @@ class SettingsError(Exception):
 
 
 class WriteConflict(StoreUnavailable):
-    """Another process has just stored the same row; a retry finds it."""
+    """A row that has to be unique exists already. Nothing was written."""
 
 
 class PortTaken(Exception):

@@ -7,10 +7,9 @@ a poll.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 from aiohttp import web
@@ -49,12 +48,7 @@ _TEAM = re.compile(r"[TE][A-Z0-9]{1,31}")
 _ASK = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class QuestionLookup(Protocol):
-    """Looks up the questions of all teams."""
-
-    async def get(self, team: TeamId, question_id: QuestionId) -> PendingQuestion | None:
-        """Load a question; None if it does not exist. Raises StoreUnavailable."""
-        ...
+FindQuestion = Callable[[TeamId, QuestionId], Awaitable[PendingQuestion | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,8 @@ class WebhookContext:
 
     secret: bytes = field(repr=False)
     """The server secret, from which the signing secrets are derived."""
-    asks: QuestionLookup
+    find_question: FindQuestion
+    """Loads a question of any team; None if it does not exist. Raises StoreUnavailable."""
     tell: Callable[[TeamId, JobId, JobEvent], None]
     """Publishes an event to the job's tracker."""
 
@@ -126,7 +121,7 @@ class WebhookEndpoint:
             return 200
         self._remember(names)
         try:
-            job = await _find_job(context.asks, team, question_id, content)
+            job = await _find_job(context.find_question, team, question_id, content)
         except StoreUnavailable as error:
             log.warning("webhook not processed", reason=str(error))
             for name in names:
@@ -141,16 +136,16 @@ class WebhookEndpoint:
 
 
 async def _find_job(
-    asks: QuestionLookup, team: TeamId, question_id: QuestionId, content: WebhookEvent
+    find_question: FindQuestion, team: TeamId, question_id: QuestionId, content: WebhookEvent
 ) -> JobId | None:
     """Find the job of an event; None if it is unknown. Raises StoreUnavailable."""
-    known = await asks.get(team, question_id)
+    known = await find_question(team, question_id)
     if content.event.kind is EventKind.ENDED:
         waited = 0.0
         while known is not None and known.job is None and waited < BOUND_WITHIN_SECONDS:
             await asyncio.sleep(CHECK_SECONDS)
             waited += CHECK_SECONDS
-            known = await asks.get(team, question_id)
+            known = await find_question(team, question_id)
     job = None if known is None else known.job
     if job is None:
         log.info("webhook of a question without a job", ask=question_id)

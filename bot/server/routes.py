@@ -47,7 +47,9 @@ class Routes:
         self._apps = apps
         processes = resources.processes
         self._webhooks.context = WebhookContext(
-            resources.webhook_secret, SqlQuestionLookup(resources.transactions), processes.switchboard.tell
+            resources.webhook_secret,
+            SqlQuestionLookup(resources.transactions).get,
+            processes.switchboard.tell,
         )
         self.health.inputs = HealthInputs(
             connection=event_source.problem,

@@ -25,7 +25,7 @@ from bot.domain.ports import CardRepository, IdentityMapper, OmniJobs, QuestionR
 from bot.log import Act, audit
 from bot.rendering import replies
 from bot.services.lookups import Lookups
-from bot.user_limit import UserLimit, act_for
+from bot.user_limit import UserLimit, acting_user
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class PolicyAuthorization:
         if asks_omni:
             if self._user_limit.is_exceeded(user):
                 raise _refused(user, channel, "too many requests", replies.too_many_requests())
-            act_for(user)
+            acting_user.set(user)
         if new == "question":
             most = self._policy.most_asks_per_hour
             # The question at hand is stored already, and among those of the hour. It also counts as a follow.

@@ -7,7 +7,6 @@ from bot.storage.durations import SqlJobDurationRepository
 from bot.storage.installations import BEGUN_FOR_SECONDS, ENCRYPTED, InstallationStore, StateStore
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.rate_limits import SqlRateLimitStore
-from bot.storage.retention import sweep_uninstalled
-from bot.storage.tables import secrets, slack_bots, slack_installations, workspaces
+from bot.storage.tables import cards, questions, secrets, slack_bots, slack_installations, workspaces
 from bot.storage.transactions import Transactions, transactional
 from bot.storage.undelivered import SqlFailedCardRepository

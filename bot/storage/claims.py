@@ -1,8 +1,8 @@
 """Claims many jobs in one transaction, since after a restart thousands of trackers start at once."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from sqlalchemy import Connection, and_, update
@@ -15,7 +15,13 @@ from bot.storage.transactions import Transactions, transactional
 CLAIMED_AT_ONCE = 50
 """Jobs in one transaction. More would let other callers wait noticeably."""
 
-Claimed = tuple[FencingToken, Sequence[Card]]
+Claimed = tuple[FencingToken, dict[JobId, list[Card]]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    jobs: set[JobId] = field(default_factory=set)
+    claimed: asyncio.Task[Claimed] | None = None
 
 
 class Claims:
@@ -24,47 +30,28 @@ class Claims:
     def __init__(self, transactions: Transactions, team: TeamId) -> None:
         self.transactions = transactions
         self._of_team = cards.c.team == team
-        self._wanted: list[tuple[JobId, asyncio.Future[Claimed]]] = []
-        self._claiming: asyncio.Task[None] | None = None
+        self._next = _Batch()
+        self._one_at_a_time = asyncio.Lock()
 
-    async def claim(self, job: JobId) -> Claimed:
+    async def claim(self, job: JobId) -> tuple[FencingToken, Sequence[Card]]:
         """See `CardRepository.claim`."""
-        claimed: asyncio.Future[Claimed] = asyncio.get_running_loop().create_future()
-        self._wanted.append((job, claimed))
-        if self._claiming is None or self._claiming.done():
-            self._claiming = asyncio.create_task(self._claim_wanted(), name="claim")
-        return await claimed
+        # A job that is claimed twice goes into two batches: the later claim wins.
+        if job in self._next.jobs or len(self._next.jobs) == CLAIMED_AT_ONCE:
+            self._next = _Batch()
+        batch = self._next
+        batch.jobs.add(job)
+        batch.claimed = batch.claimed or asyncio.create_task(self._claim_batch(batch), name="claim")
+        token, by_job = await asyncio.shield(batch.claimed)
+        return token, by_job[job]
 
-    async def _claim_wanted(self) -> None:
-        while self._wanted:
-            batch = self._next_batch()
-            try:
-                claim, by_job = await self._claim(list(batch))
-            except Exception as error:  # noqa: BLE001 - every waiting caller gets the error
-                for claimed in batch.values():
-                    if not claimed.done():
-                        claimed.set_exception(error)
-            else:
-                for job, claimed in batch.items():
-                    if not claimed.done():
-                        claimed.set_result((claim, by_job[job]))
-
-    def _next_batch(self) -> dict[JobId, asyncio.Future[Claimed]]:
-        """Take the next waiting claims. A job that is claimed twice goes into two batches: the later claim wins."""
-        batch: dict[JobId, asyncio.Future[Claimed]] = {}
-        left = []
-        for job, claimed in self._wanted:
-            if job in batch or len(batch) == CLAIMED_AT_ONCE:
-                left.append((job, claimed))
-            else:
-                batch[job] = claimed
-        self._wanted = left
-        return batch
+    async def _claim_batch(self, batch: _Batch) -> Claimed:
+        async with self._one_at_a_time:
+            if batch is self._next:
+                self._next = _Batch()
+            return await self._claim(batch.jobs)
 
     @transactional
-    def _claim(
-        self, connection: Connection, jobs: Sequence[JobId]
-    ) -> tuple[FencingToken, dict[JobId, list[Card]]]:
+    def _claim(self, connection: Connection, jobs: Collection[JobId]) -> Claimed:
         token = FencingToken(str(uuid4()))
         mine = and_(self._of_team, cards.c.job.in_(jobs), cards.c.closed_at.is_(None))
         by_job: dict[JobId, list[Card]] = {job: [] for job in jobs}

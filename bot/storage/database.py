@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.domain import DatabaseInUse, DatabaseTooNew, SchemaTooNew, StoreUnavailable
+from bot.domain import DatabaseInUse, StoreUnavailable
 from bot.storage.migrations import bring_up_to_date
 
 CONNECTIONS = 4
@@ -88,7 +88,7 @@ class Database:
             async with self.engine.begin() as connection:
                 if self.is_shared:
                     await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-                await connection.run_sync(_bring_up_to_date)
+                await connection.run_sync(bring_up_to_date)
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason(error)) from error
 
@@ -112,13 +112,6 @@ class Database:
             is_pooled = await other.scalar(pid) == first or await one.scalar(pid) != first
         if is_pooled:
             raise StoreUnavailable(POOLER)
-
-
-def _bring_up_to_date(connection: Connection) -> None:
-    try:
-        bring_up_to_date(connection)
-    except SchemaTooNew as error:
-        raise DatabaseTooNew(str(error)) from error
 
 
 def _postgresql(url: URL) -> AsyncEngine:

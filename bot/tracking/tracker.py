@@ -42,7 +42,7 @@ from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
 from bot.tracking.poll_schedule import poll_interval_seconds
 from bot.tracking.tracked_job import ENDS_WITHIN_SECONDS, PATIENCE_SECONDS, TrackedJob, log_change
-from bot.user_limit import act_for
+from bot.user_limit import acting_user
 
 log = structlog.get_logger()
 
@@ -245,7 +245,7 @@ class JobTracker:
 
     async def _poll(self, tracked: TrackedJob, *, at_once: bool, asker: UserId | None) -> JobStatus:
         """Poll once, when due and let through by the rate limiter. `asker`: the user who waits, if any."""
-        act_for(asker)
+        acting_user.set(asker)
         if not at_once:
             interval_seconds = poll_interval_seconds(self._age_seconds(tracked), tracked.status.failures)
             await tracked.wait_until_due(interval_seconds)

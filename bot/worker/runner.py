@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from structlog.contextvars import clear_contextvars
 
 from bot.domain import JobId, OwnershipLost, TeamId
 from bot.domain.ports import Find, Follow, Runner
-from bot.log import begin_tracking
+from bot.log import bind_job
 
 log = structlog.get_logger()
 
@@ -113,7 +114,9 @@ class TaskRunner:
         task.add_done_callback(lambda ended: self._forget(job, ended))
 
     async def _run(self, job: JobId, wake: asyncio.Event) -> None:
-        begin_tracking(job)
+        # In place of the interaction that started the tracker.
+        clear_contextvars()
+        bind_job(job)
         try:
             await self._follow(job, wake)
         except OwnershipLost:

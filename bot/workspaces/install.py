@@ -49,7 +49,7 @@ class Installer:
             shared=settings.omni_account,
             shared_with=settings.allowed_teams,
         )
-        self.uninstaller = Uninstaller(self.installations, self._stop, self._is_token_valid)
+        self.uninstaller = Uninstaller(self.installations.remove, self._stop, self._is_token_valid)
         self._unconfigured_app = unconfigured_app(
             settings.slack_api_url, self.uninstaller, partial(reply_to_response_url, session, NO_METRICS)
         )
@@ -64,7 +64,7 @@ class Installer:
             slack_client("", settings.slack_api_url, self._session),
             InstallationStore(self._transactions, self._client_id, self._keys),
             StateStore(self._transactions),
-            self.installations,
+            self.installations.has_omni,
             self._installed,
             client_secret="" if secret is None else secret.get_secret_value(),
             public_url=settings.public_url or "",

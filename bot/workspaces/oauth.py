@@ -1,11 +1,12 @@
-"""Installation by OAuth: two pages on `PORT` in front of Bolt's flow.
+"""Installation by OAuth: two pages on `PORT` in front of Bolt's flow. They never repeat input from the browser.
 
 Source: docs.slack.dev/authentication/installing-with-oauth.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from html import escape
 from urllib.parse import urljoin
 
 import aiohttp
@@ -24,7 +25,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import StoreUnavailable, TeamId
 from bot.slack import OPTIONAL_SCOPES, QUIET, REQUIRED_SCOPES
 from bot.storage import BEGUN_FOR_SECONDS, InstallationStore, StateStore
-from bot.workspaces.oauth_pages import HEADERS, NOT_STORED, SLACK_SILENT, STARTING, Page, failure, success
 
 log = structlog.get_logger()
 
@@ -34,16 +34,93 @@ REDIRECT_PATH = "/slack/oauth_redirect"
 _TEAM = re.compile("[TE][A-Z0-9]{1,31}")
 
 
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}}</style></head>
+<body><h1>{title}</h1><p>{text}</p>{more}</body></html>
+"""
+HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    # The address contains the OAuth code.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page with its HTTP status."""
+
+    status: int
+    title: str
+    text: str
+    may_try_again: bool = True
+
+    def html(self) -> str:
+        """Render the page."""
+        more = f'<p><a href="{INSTALL_PATH}">Start again</a></p>' if self.may_try_again else ""
+        return _PAGE.format(title=escape(self.title), text=escape(self.text), more=more)
+
+
+_OTHER_BROWSER = Page(
+    400,
+    "Not started in this browser",
+    "The installation was started in another browser, or cookies are off. Nothing was installed.",
+)
+_EXPIRED = Page(
+    401,
+    "This link has expired",
+    "It was already used, or is older than 10 minutes. Nothing was installed.",
+)
+_BY_REASON = {
+    "access_denied": Page(
+        200, "Not installed", "You declined, so nothing was installed. You can start again at any time."
+    ),
+    "invalid_browser": _OTHER_BROWSER,
+    "invalid_state": _EXPIRED,
+    "invalid_code": Page(
+        401,
+        "Slack did not accept the code",
+        "It was already used, or has expired. Nothing was installed.",
+    ),
+    "missing_code": Page(400, "Not installed", "Slack sent no code. Nothing was installed."),
+    "org_wide": Page(
+        403,
+        "Not for a whole organization",
+        "This app is installed in one workspace at a time. Start again and choose a workspace instead of the "
+        "organization. The bot stored nothing. An admin can remove the app from the organization in Slack.",
+    ),
+}
+_REFUSED = Page(400, "Not installed", "Slack refused the installation.")
+
+STARTING = Page(503, "Starting", "The bot is starting. Try again in a minute.")
+SLACK_SILENT = Page(502, "Slack did not answer", "Nothing was installed. Try again in a minute.")
+NOT_STORED = Page(503, "Not installed", "The bot's database did not answer. Start again in a minute.")
+
+
+def failure(reason: str) -> Page:
+    """Return the page for a failed installation. `reason`: from Bolt or Slack."""
+    return _BY_REASON.get(reason, _REFUSED)
+
+
+def success(team: TeamId, team_name: str, *, has_omni: bool) -> Page:
+    """Return the page for a successful installation."""
+    title = f"Installed in {team_name}"
+    if has_omni:
+        text = "Open Slack, invite the app to a channel and type /omni-job or /omni-ask there."
+        return Page(200, title, text, may_try_again=False)
+    text = (
+        "One step is missing: the workspace isn't connected to Omni yet. Ask the operator of the bot to run: "
+        f"python -m bot workspace add {team}"
+    )
+    return Page(200, title, text, may_try_again=False)
+
+
 class OrgWide(BoltError):
     """The app was installed for a whole organization, which the bot does not support."""
-
-
-class Accounts(Protocol):
-    """Knows which workspaces have an Omni."""
-
-    async def has_omni(self, team: TeamId) -> bool:
-        """Whether the team has an Omni. Raises StoreUnavailable."""
-        ...
 
 
 class Flow(AsyncOAuthFlow):
@@ -111,20 +188,21 @@ def flow(
     client: AsyncWebClient,
     store: InstallationStore,
     states: StateStore,
-    accounts: Accounts,
+    has_omni: Callable[[TeamId], Awaitable[bool]],
     installed: Callable[[TeamId], Awaitable[None]],
     *,
     client_secret: str,
     public_url: str,
 ) -> Flow:
-    """Build the flow. `client`: the Web API without a token. `installed`: called after each stored installation."""
+    """Build the flow. `client`: the Web API without a token. `has_omni` may raise StoreUnavailable. `installed`: called
+    after each stored installation."""
 
     async def succeed(args: AsyncSuccessArgs) -> BoltResponse:
         team = TeamId(str(args.installation.team_id))
         log.info("app installed", team=team)
         await installed(team)
         name = args.installation.team_name or str(team)
-        return _answer(success(team, name, has_omni=await accounts.has_omni(team)), args)
+        return _answer(success(team, name, has_omni=await has_omni(team)), args)
 
     async def fail(args: AsyncFailureArgs) -> BoltResponse:
         page = failure("org_wide" if isinstance(args.error, OrgWide) else args.reason)
@@ -160,8 +238,8 @@ def _answer(page: Page, args: AsyncSuccessArgs | AsyncFailureArgs) -> BoltRespon
     """Return the page, and delete the browser's state cookie."""
     cookie = args.settings.state_utils.build_set_cookie_for_deletion()
     headers: dict[str, str | Sequence[str]] = {**HEADERS, "Set-Cookie": [cookie]}
-    return BoltResponse(status=page.status, body=page.html(INSTALL_PATH), headers=headers)
+    return BoltResponse(status=page.status, body=page.html(), headers=headers)
 
 
 def _response(page: Page) -> web.Response:
-    return web.Response(status=page.status, text=page.html(INSTALL_PATH), headers=HEADERS)
+    return web.Response(status=page.status, text=page.html(), headers=HEADERS)

@@ -1,29 +1,24 @@
-"""Handles the removal of the app from a workspace: deletes its token and stops it."""
+"""Handles the removal of the app from a workspace: stops it, deletes its token, and later its cards and questions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
+from sqlalchemy import Connection, delete, func, select
 
 from bot.domain import StoreUnavailable, TeamId
+from bot.storage import Transactions, cards, questions, slack_bots
+from bot.tasks import repeat_until_cancelled
 
 log = structlog.get_logger()
 
 RETRY_AFTER_SECONDS = (1.0, 10.0, 60.0)
 """Delays between retries while the database is unavailable. After the last one the token, now invalid, stays."""
 
-Stop = Callable[[TeamId], Awaitable[None]]
-"""Stops a team's workspace and waits for its end."""
-
-
-class Installed(Protocol):
-    """Stores the bot tokens of workspaces."""
-
-    async def remove(self, team: TeamId) -> bool:
-        """Delete a workspace's bot token. Returns whether there was one. Raises StoreUnavailable."""
-        ...
+SWEEP_SECONDS = 3_600.0
 
 
 class Uninstaller:
@@ -33,10 +28,17 @@ class Uninstaller:
     """
 
     def __init__(
-        self, installed: Installed, stop: Stop, is_token_valid: Callable[[TeamId], Awaitable[bool]]
+        self,
+        remove: Callable[[TeamId], Awaitable[bool]],
+        stop: Callable[[TeamId], Awaitable[None]],
+        is_token_valid: Callable[[TeamId], Awaitable[bool]],
     ) -> None:
-        """`is_token_valid`: whether Slack accepts the stored token. A late event may follow a new installation."""
-        self._installed = installed
+        """Args:
+        remove: deletes a workspace's bot token; returns whether there was one. Raises StoreUnavailable.
+        stop: stops the workspace and waits for its end.
+        is_token_valid: whether Slack accepts the stored token. A late event may follow a new installation.
+        """
+        self._remove = remove
         self._stop = stop
         self._is_token_valid = is_token_valid
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,7 +70,7 @@ class Uninstaller:
                 if await self._is_token_valid(team):
                     log.info("removal of an earlier installation ignored", team=team)
                     return
-                if await self._installed.remove(team):
+                if await self._remove(team):
                     log.info("app removed from its workspace", team=team)
             except StoreUnavailable as error:
                 log.error("removal not stored", team=team, reason=str(error), again_in_seconds=seconds)
@@ -77,3 +79,32 @@ class Uninstaller:
             if seconds is not None:
                 await asyncio.sleep(seconds)
         await self._stop(team)
+
+
+async def delete_uninstalled(transactions: Transactions, before: datetime) -> int:
+    """Delete old cards and questions of workspaces without the app. Returns how many cards. Raises StoreUnavailable."""
+    installed = select(slack_bots.c.team_id).where(slack_bots.c.team_id.is_not(None))
+    latest = func.coalesce(cards.c.resumed_at, cards.c.requested_at)
+    old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
+    old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
+
+    def delete_old(connection: Connection) -> int:
+        connection.execute(old_questions)
+        return connection.execute(old_cards).rowcount
+
+    return await transactions.run(delete_old)
+
+
+async def sweep_uninstalled(
+    transactions: Transactions, now: Callable[[], datetime], *, retention_days: float
+) -> None:
+    """Delete them periodically, until cancelled.
+
+    No recovery runs for such a workspace. Its rows are kept for the retention period, in case the app comes back.
+    """
+
+    async def sweep_once() -> None:
+        forgotten = await delete_uninstalled(transactions, now() - timedelta(days=retention_days))
+        log.debug("left workspaces swept", forgotten=forgotten)
+
+    await repeat_until_cancelled(sweep_once, every_seconds=SWEEP_SECONDS, failure_event="workspaces not read")

@@ -13,7 +13,7 @@ from bot.domain.cards import UserId
 from bot.domain.jobs import JobId
 from bot.omni.client import OmniClient
 from bot.ratelimit import Rate, RateLimiter
-from bot.user_limit import LONGEST_REFUSAL_SECONDS, MOST_KNOWN, UserLimit, act_for, acting_for
+from bot.user_limit import LONGEST_REFUSAL_SECONDS, MOST_KNOWN, UserLimit, acting_user
 from tests.support.fakes import ADA, GRACE
 from tests.support.rates import MemoryLedger, in_virtual_time, worst_minute
 
@@ -28,7 +28,7 @@ async def use(limit: UserLimit, times: int = 1) -> None:
 
 async def test_user_is_refused_after_burst() -> None:
     limit = UserLimit(20)
-    act_for(ADA)
+    acting_user.set(ADA)
     await use(limit, 9)
     assert not limit.is_exceeded(ADA)
     await use(limit)
@@ -40,7 +40,7 @@ async def test_user_is_refused_after_burst() -> None:
 @pytest.mark.parametrize("per_minute", [1, 2, 3, 20, 500])
 async def test_silence_saves_half_a_minute(per_minute: int) -> None:
     limit = UserLimit(per_minute)
-    act_for(ADA)
+    acting_user.set(ADA)
     await use(limit)
     await asyncio.sleep(3_600)
     made = 0
@@ -52,7 +52,7 @@ async def test_silence_saves_half_a_minute(per_minute: int) -> None:
 
 async def test_refusal_is_short_however_much_was_used() -> None:
     limit = UserLimit(20)
-    act_for(ADA)
+    acting_user.set(ADA)
     await use(limit, 1_000)
     await asyncio.sleep(LONGEST_REFUSAL_SECONDS + 0.01)
     assert not limit.is_exceeded(ADA)
@@ -64,7 +64,7 @@ def test_no_minute_holds_more_than_the_limit() -> None:
     def holds(per_minute: int, silences: list[float]) -> None:
         async def spend() -> None:
             limit, made = UserLimit(per_minute), []
-            act_for(ADA)
+            acting_user.set(ADA)
             for silence in silences:
                 await asyncio.sleep(silence)
                 if not limit.is_exceeded(ADA):
@@ -81,13 +81,13 @@ async def test_requests_of_no_user_are_free() -> None:
     limit = UserLimit(1)
     async with limit.turn():
         await use(limit, 10)
-    act_for(ADA)
+    acting_user.set(ADA)
     assert not limit.is_exceeded(ADA)
 
 
 async def test_abandoned_request_is_not_counted() -> None:
     limit = UserLimit(1)
-    act_for(ADA)
+    acting_user.set(ADA)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), limit.turn():
             await asyncio.sleep(10)
@@ -98,17 +98,17 @@ async def test_abandoned_request_is_not_counted() -> None:
 async def test_users_that_use_nothing_are_forgotten() -> None:
     limit = UserLimit(20)
     for number in range(2 * MOST_KNOWN):
-        act_for(UserId(f"U{number}"))
+        acting_user.set(UserId(f"U{number}"))
         await use(limit)
         await asyncio.sleep(1.0)
     assert len(limit._users) <= MOST_KNOWN
 
 
 async def test_started_tasks_count_as_users() -> None:
-    act_for(ADA)
+    acting_user.set(ADA)
 
     async def whose() -> UserId | None:
-        return acting_for()
+        return acting_user.get()
 
     assert await asyncio.create_task(whose()) == ADA
 
@@ -127,7 +127,7 @@ def omni(limit: UserLimit, asked: Callable[[str], None]) -> OmniClient:
 
 
 async def look(api: OmniClient, user: UserId | None, job: str, *, urgent: bool = True) -> None:
-    act_for(user)
+    acting_user.set(user)
     await asyncio.gather(api.status(JobId(job), urgent=urgent), return_exceptions=True)
 
 

@@ -42,7 +42,7 @@ class Door:
         self.now = datetime.now(UTC)
         self.meter = FakeMeter()
         self.door = WebhookEndpoint(lambda: self.now, self.meter)
-        self.door.context = WebhookContext(SECRET, self.asks, self._tell)
+        self.door.context = WebhookContext(SECRET, self.asks.get, self._tell)
 
     def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
         self.told.append((team, job, event.kind))

@@ -32,7 +32,7 @@ from bot.rendering import replies
 from bot.services.authorization import OMNI_ANSWERS_WITHIN_SECONDS, PolicyAuthorization
 from bot.services.lookups import Lookups
 from bot.services.targets import SHARED_KNOWN_FOR_SECONDS, SHARED_WITHIN_SECONDS, SharedChannels
-from bot.user_limit import UserLimit, act_for, acting_for
+from bot.user_limit import UserLimit, acting_user
 from tests.support.fakes import (
     ADA,
     GRACE,
@@ -346,7 +346,7 @@ async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
 
 async def test_user_who_asks_too_much_is_told_to_wait() -> None:
     door = Door()
-    act_for(ADA)
+    acting_user.set(ADA)
     async with door.user_limit.turn():
         pass
     with capture_logs() as logged:
@@ -360,7 +360,7 @@ async def test_user_who_asks_too_much_is_told_to_wait() -> None:
 
 async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
     door = Door()
-    act_for(ADA)
+    acting_user.set(ADA)
     async with door.user_limit.turn():
         pass
     assert await refusal(door.keeper.check(ADA, HERE, asks_omni=False)) is None
@@ -368,6 +368,6 @@ async def test_who_asks_nothing_of_omni_is_not_limited() -> None:
 
 async def test_task_of_who_is_let_in_acts_for_them() -> None:
     door = Door(users=frozenset({ADA}))
-    assert await refusal(door.keeper.check(GRACE, HERE)) is not None and acting_for() is None
-    assert await refusal(door.keeper.check(ADA, HERE, asks_omni=False)) is None and acting_for() is None
-    assert await refusal(door.keeper.check(ADA, HERE)) is None and acting_for() == ADA
+    assert await refusal(door.keeper.check(GRACE, HERE)) is not None and acting_user.get() is None
+    assert await refusal(door.keeper.check(ADA, HERE, asks_omni=False)) is None and acting_user.get() is None
+    assert await refusal(door.keeper.check(ADA, HERE)) is None and acting_user.get() == ADA

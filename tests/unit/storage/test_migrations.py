@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, TeamId, UserId
-from bot.domain.errors import DatabaseTooNew
+from bot.domain.errors import DatabaseTooNew, StoreUnavailable
 from bot.storage import migrations
 from bot.storage.database import Database
 from bot.storage.migrations import SCHEMA_VERSION
@@ -174,39 +174,30 @@ async def test_it_is_done_once(old: Opened, path: Path) -> None:
     assert f'INSERT INTO "schema_version" VALUES({SCHEMA_VERSION});' in once
 
 
-class Interrupted(Exception):
-    """The process dies here."""
-
-
 async def test_interrupted_migration_is_repeated(
     old: Opened, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(path)
-    (real, *_) = migrations.STEPS
-
-    def cut_short(connection: Connection) -> None:
-        real(connection)
-        connection.execute(text("DELETE FROM watches"))
-        raise Interrupted
-
+    first, *_ = migrations.STEPS
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "STEPS", (cut_short,))
-        with pytest.raises(Interrupted):
+        patch.setattr(migrations, "STEPS", ((*first, "DELETE FROM watches", "DELETE FROM nowhere"),))
+        with pytest.raises(StoreUnavailable, match="nowhere"):
             await old.process()
     assert dump(path) == before
     assert [one.id for one in await taken_up(await old.store())] == ["open"]
 
 
 async def test_only_missing_steps_run_in_order(old: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[int] = []
     first, *_ = migrations.STEPS
-    steps = (first, *(lambda _, to=to: taken.append(to) for to in (3, 4, 5)))
+    again = [(f"INSERT INTO budgets VALUES ('{to}', {to}, 0)",) for to in (3, 4, 5)]
     for version in (4, 5):
-        monkeypatch.setattr(migrations, "STEPS", steps[: version - 1])
+        monkeypatch.setattr(migrations, "STEPS", (first, *again)[: version - 1])
         monkeypatch.setattr(migrations, "SCHEMA_VERSION", version)
-        await old.process()
+        process = await old.process()
+        async with process.database.engine.begin() as connection:
+            made = await connection.scalars(text("SELECT name FROM budgets WHERE name < 'a' ORDER BY rowid"))
+            assert list(made) == ["3", "4", "5"][: version - 2]
         await old.close()
-    assert taken == [3, 4, 5]
 
 
 async def test_steps_lead_to_the_newest_version() -> None:

@@ -24,7 +24,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import Job, JobState, Progress
 from bot.domain.results import JobResult
 from bot.tracking.tracked_job import PATIENCE_SECONDS
-from bot.user_limit import act_for, acting_for
+from bot.user_limit import acting_user
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
 from tests.support.tracking import FOREIGN, Stage
 
@@ -535,8 +535,8 @@ async def test_tracker_returns_states_of_its_jobs() -> None:
 async def test_first_look_counts_as_the_requesters() -> None:
     stage = Stage(a_job(), a_watch(user=GRACE))
     whose: list[UserId | None] = []
-    stage.omni.on_asked = lambda: whose.append(acting_for())
-    act_for(ADA)
+    stage.omni.on_asked = lambda: whose.append(acting_user.get())
+    acting_user.set(ADA)
     async with stage.bot():
         await asyncio.sleep(20)
     assert whose[0] == GRACE and len(whose) > 2 and set(whose[1:]) == {None}

@@ -17,8 +17,7 @@ from bot.storage.database import Database
 from bot.storage.installations import InstallationStore, StateStore
 from bot.storage.transactions import Transactions
 from bot.workspaces.installations import Installations
-from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH, OAuth, flow
-from bot.workspaces.oauth_pages import failure, success
+from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH, OAuth, failure, flow, success
 from tests.end_to_end.world import a_free_port
 from tests.support.installed import NEW_KEY, SHARED
 
@@ -113,7 +112,7 @@ async def browser(tmp_path: Path, clock: Clock) -> AsyncIterator[Browser]:
                 slack_client("", slack.api_url, session),
                 InstallationStore(transactions, app.client_id, keys),
                 StateStore(transactions),
-                known,
+                known.has_omni,
                 installed,
                 client_secret=app.client_secret,
                 public_url=browser.own,
@@ -257,7 +256,7 @@ async def test_codes_and_secrets_are_not_logged(
 def test_workspace_without_omni_gets_instructions() -> None:
     page = success(TeamId("T0NEW"), "<i>New</i>", has_omni=False)
     assert "python -m bot workspace add T0NEW" in page.text
-    assert "&lt;i&gt;New&lt;/i&gt;" in page.html(INSTALL_PATH) and "<i>" not in page.html(INSTALL_PATH)
+    assert "&lt;i&gt;New&lt;/i&gt;" in page.html() and "<i>" not in page.html()
 
 
 def test_unknown_reason_has_a_page() -> None:

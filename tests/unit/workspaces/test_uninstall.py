@@ -21,7 +21,7 @@ class Kept:
         self.running = {ACME}
         self.good: set[TeamId] = set()
         self.down = 0
-        self.leaving = Uninstaller(self, self.stop, self.is_still_good)
+        self.leaving = Uninstaller(self.remove, self.stop, self.is_still_good)
 
     async def remove(self, team: TeamId) -> bool:
         if self.down:
