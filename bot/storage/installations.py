@@ -7,11 +7,11 @@ from uuid import uuid4
 from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.oauth.installation_store.sqlalchemy import AsyncSQLAlchemyInstallationStore
 from slack_sdk.oauth.state_store.sqlalchemy import AsyncSQLAlchemyOAuthStateStore
-from sqlalchemy import Connection, Dialect, String, delete, insert
+from sqlalchemy import Connection, Dialect, String, delete, func, insert, select
 from sqlalchemy.types import TypeDecorator
 
 from bot.encryption import EncryptionKeys
-from bot.storage.tables import slack_oauth_states
+from bot.storage.tables import cards, questions, slack_bots, slack_oauth_states
 from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
@@ -89,6 +89,20 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
         columns = slack_oauth_states.c
         good = delete(slack_oauth_states).where(columns.state == state, columns.expire_at > _now())
         return bool(connection.execute(good).rowcount)
+
+
+async def delete_uninstalled(transactions: Transactions, before: datetime) -> int:
+    """Delete old cards and questions of workspaces without the app. Returns how many cards. Raises StoreUnavailable."""
+    installed = select(slack_bots.c.team_id).where(slack_bots.c.team_id.is_not(None))
+    latest = func.coalesce(cards.c.resumed_at, cards.c.requested_at)
+    old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
+    old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
+
+    def delete_old(connection: Connection) -> int:
+        connection.execute(old_questions)
+        return connection.execute(old_cards).rowcount
+
+    return await transactions.run(delete_old)
 
 
 def _now() -> datetime:

@@ -7,10 +7,9 @@ from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
-from sqlalchemy import Connection, delete, func, select
 
 from bot.domain import StoreUnavailable, TeamId
-from bot.storage import Transactions, cards, questions, slack_bots
+from bot.storage import Transactions, delete_uninstalled
 from bot.tasks import repeat_until_cancelled
 
 log = structlog.get_logger()
@@ -79,20 +78,6 @@ class Uninstaller:
             if seconds is not None:
                 await asyncio.sleep(seconds)
         await self._stop(team)
-
-
-async def delete_uninstalled(transactions: Transactions, before: datetime) -> int:
-    """Delete old cards and questions of workspaces without the app. Returns how many cards. Raises StoreUnavailable."""
-    installed = select(slack_bots.c.team_id).where(slack_bots.c.team_id.is_not(None))
-    latest = func.coalesce(cards.c.resumed_at, cards.c.requested_at)
-    old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
-    old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
-
-    def delete_old(connection: Connection) -> int:
-        connection.execute(old_questions)
-        return connection.execute(old_cards).rowcount
-
-    return await transactions.run(delete_old)
 
 
 async def sweep_uninstalled(

@@ -7,9 +7,9 @@ import pytest
 from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.questions import PendingQuestion, QuestionId
 from bot.storage.cards import SqlCardRepository
+from bot.storage.installations import delete_uninstalled
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.transactions import Transactions
-from bot.workspaces.uninstall import delete_uninstalled
 from tests.support.databases import ADA, NOON, Opened, watch
 from tests.support.installed import ACME, OTHER, installation, store
 
