@@ -44,7 +44,7 @@ def card(stage: Stage) -> str:
 async def test_cancellation_shows_and_notifies_others_at_once() -> None:
     stage = running_job(ADA, GRACE)
     async with stage.bot() as desks:
-        await asyncio.sleep(300)
+        await asyncio.sleep(302)  # between two polls: Omni cancels only after the click is stored
         stage.omni.says(JOB, JobState.CANCELLED, cancelled_by="owner of the key")
         began = asyncio.get_running_loop().time()
         assert await cancel(desks) == ask_replies.cancelled()
