@@ -59,6 +59,7 @@ def test_documented_result_is_parsed() -> None:
             Step("summarize", "42", at),
         ),
         queries=(QueryData("Top products", "success", QUERY["csvResult"], True, 48, True),),
+        message="42",
     )
     assert result.last_step_at == at and not result.is_pending
 
