@@ -20,6 +20,7 @@ from bot.settings import Settings
 from bot.slack import EventSource, SocketMode, slack_client, slack_session
 from bot.storage import Database, SqlRateLimitStore, Transactions, shown
 from bot.tasks import end
+from bot.tracking import ConversationLists
 from bot.workspaces import (
     Agreement,
     Installer,
@@ -134,6 +135,7 @@ async def _shared_resources(
             transactions=transactions,
             rate_limits=rate_limits,
             limiters=OmniRateLimiters(rate_limits),
+            conversations=ConversationLists(),
             processes=processes,
             webhook_secret=await server_secret(transactions, "omni webhook"),
             metrics=metrics,

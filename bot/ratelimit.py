@@ -30,6 +30,13 @@ LONGEST_SLEEP_SECONDS = 1.0
 SHORTEST_SLEEP_SECONDS = 0.001
 """The shortest wait, since rounding may leave one near zero."""
 
+PLACES_LEFT = 2
+"""How many places of a burst background requests leave: to a user, and to the list of conversations with the poll that
+follows from it."""
+
+POLLS_PER_CHART = 3
+"""While polls wait, a chart is fetched after so many of them."""
+
 MOVED_IN_A_ROW = 2
 """How many requests about moved jobs go before the others in a row, so that the others keep a third of the budget."""
 
@@ -54,8 +61,9 @@ class Rate:
 
     @property
     def background_tolerance_seconds(self) -> float:
-        """The tolerance of background requests: they leave the last place of a burst to an interactive request."""
-        return max(0.0, self.tolerance_seconds - self.interval_seconds)
+        """The tolerance of background requests: they leave the last places of a burst to interactive requests and to
+        jobs known to have moved. This costs two requests in a busy period, and none of the rate."""
+        return max(0.0, self.tolerance_seconds - PLACES_LEFT * self.interval_seconds)
 
     @classmethod
     def within(cls, limit: int, *, burst: int) -> Self:
@@ -151,12 +159,13 @@ class RateLimiter:
         self._background_every = background_every or inf
         self._interactive_in_a_row = 0
         self._moved_in_a_row = 0
+        self._polls_in_a_row = 0
         self._last_interactive = -inf
         self._store = store
         self._interactive: _Queue = {}
         self._background: _Queue = {}
         self._opener: asyncio.Task[None] | None = None
-        self._interactive_arrived = asyncio.Event()
+        self._changed = asyncio.Event()
         self._share = 1.0
         self._last_background = -inf
         self._background_since = -inf
@@ -175,17 +184,25 @@ class RateLimiter:
         """
         request = _Request(position or QueuePosition(loop_time()), asyncio.get_running_loop().create_future())
         queue = self._interactive if urgent else self._background
-        if urgent:
-            self._interactive_arrived.set()
-        elif not queue:
+        if not (urgent or queue):
             self._background_since = loop_time()
         queue[request] = None
+        if urgent or request.position.has_moved:
+            self.reconsider()
         if self._opener is None or self._opener.done():
             self._opener = asyncio.create_task(self._run(), name=f"gate {self.budget}")
         try:
             await request.granted
         finally:
             queue.pop(request, None)
+
+    def reconsider(self) -> None:
+        """Take note that a position has changed."""
+        self._changed.set()
+
+    def seconds_for(self, requests: float) -> float:
+        """For how long so many background requests of this process use up its share of the budget."""
+        return requests * self.rate.interval_seconds / max(self._share, SMALLEST_SHARE)
 
     def set_share(self, part: float) -> None:
         """Set this process's part of the budget for background requests, between 0 and 1."""
@@ -205,7 +222,7 @@ class RateLimiter:
 
     async def _run(self) -> None:
         while self._has_waiting():
-            self._interactive_arrived.clear()
+            self._changed.clear()
             asked_at = loop_time()
             try:
                 wait_seconds = await self._wait_seconds()
@@ -253,10 +270,17 @@ class RateLimiter:
             return -inf
         return self._last_interactive + LEFT_FOR * self.rate.interval_seconds
 
+    @property
+    def _is_moved_waiting(self) -> bool:
+        """Whether a request about a moved job goes next, of the background requests."""
+        return self._moved_in_a_row < MOVED_IN_A_ROW and any(
+            request.position.has_moved and request.is_waiting for request in self._background
+        )
+
     def _background_takes_last_at(self) -> float:
-        """From when a background request may take the last place: at once if it is left to one, later if this process
-        is starved by faster ones."""
-        if self._is_left:
+        """From when a background request may take the last place: at once if it is left to one or about a moved job,
+        later if this process is starved by faster ones."""
+        if self._is_left or self._is_moved_waiting:
             return -inf
         starved_seconds = STARVED_AFTER * self._share_interval_seconds()
         if self._background_every < inf:
@@ -297,18 +321,25 @@ class RateLimiter:
 
     def _first_background(self) -> _Request:
         """The background request to send; one waits."""
+        now = loop_time()
         waiting = [request for request in self._background if request.is_waiting]
+        polls = [request for request in waiting if not request.position.is_chart]
+        charts = [r for r in waiting if r.position.is_chart and (r.position.since <= now or not polls)]
+        if charts and (not polls or self._polls_in_a_row >= POLLS_PER_CHART):
+            self._polls_in_a_row = 0
+            return min(charts, key=_since)
+        self._polls_in_a_row += 1
         moved: list[_Request] = []
         if self._moved_in_a_row < MOVED_IN_A_ROW:
-            moved = [request for request in waiting if request.position.has_moved]
+            moved = [request for request in polls if request.position.has_moved]
         self._moved_in_a_row = self._moved_in_a_row + 1 if moved else 0
-        return min(moved or waiting, key=lambda request: request.position.since)
+        return min(moved or polls, key=_since)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep until the next place, or until an interactive request arrives."""
+        """Sleep until the next place, or until a request arrives or moves that may take the last place of a burst."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._interactive_arrived.wait()
+                await self._changed.wait()
 
     def _has_waiting(self) -> bool:
         """Drop cancelled requests. Returns whether any are left."""
@@ -321,6 +352,10 @@ class RateLimiter:
         for request in (*self._interactive, *self._background):
             if request.is_waiting:
                 request.granted.set_exception(error)
+
+
+def _since(request: _Request) -> float:
+    return request.position.since
 
 
 @dataclass(slots=True, eq=False)

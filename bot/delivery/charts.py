@@ -17,9 +17,8 @@ WAITED_FOR_SECONDS = 300.0
 AGAIN_AFTER_SECONDS = (5.0, 20.0)
 """The pauses between tries; after the last try there is no chart."""
 
-YIELDS_SECONDS = 30.0
-"""The chart waits in the queue like a job that will be polled so much later: where the polls use up the budget, it goes
-after each of them, and is still fetched."""
+YIELDS_SECONDS = 60.0
+"""For so long each poll goes before a chart. After that a chart goes now and then while polls use up the budget."""
 
 
 class ChartFetcher:
@@ -53,8 +52,8 @@ class ChartFetcher:
         yields_until = loop_time() + YIELDS_SECONDS
         for pause in AGAIN_AFTER_SECONDS:
             try:
-                return await self._omni.chart(self._job, position=QueuePosition(yields_until))
+                return await self._omni.chart(self._job, position=QueuePosition(yields_until, is_chart=True))
             except (OmniBusy, OmniUnreachable, StoreUnavailable) as error:
                 log.debug("chart not got", job=self._job, error=type(error).__name__)
             await asyncio.sleep(pause)
-        return await self._omni.chart(self._job, position=QueuePosition(yields_until))
+        return await self._omni.chart(self._job, position=QueuePosition(yields_until, is_chart=True))

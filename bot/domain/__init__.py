@@ -29,6 +29,7 @@ from bot.domain.errors import (
     InvalidInput,
     JobNotFound,
     KeyRefused,
+    ListRefused,
     MessageGone,
     NotAJobReference,
     NotAllowedHere,

@@ -65,6 +65,10 @@ class WorkspaceNotOpened(Exception):
     """The only workspace could not be opened because of an unexpected error, which was logged."""
 
 
+class ListRefused(OmniError):
+    """Omni does not list conversations for this key (400, 401, 403, 404), or in an undocumented form."""
+
+
 class SlackError(Exception):
     """Slack did not do what was asked. `code` is Slack's error code, for the log."""
 

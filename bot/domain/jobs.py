@@ -95,6 +95,7 @@ class Job:
     """Whether the answer is longer in Omni."""
     error: JobError | None = field(default=None, repr=False)
     created_at: datetime | None = None
+    updated_at: datetime | None = None
     execution_started_at: datetime | None = None
     completed_at: datetime | None = None
     """COMPLETE and FAILED only."""

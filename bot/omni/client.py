@@ -4,9 +4,10 @@ Source of paths: Omni's OpenAPI document (github.com/exploreomni/cli, api/openap
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -21,6 +22,7 @@ from bot.domain import (
     JobNotFound,
     JobResult,
     JobState,
+    ListRefused,
     Model,
     ModelId,
     OmniAccount,
@@ -54,7 +56,7 @@ from bot.omni.http import (
     TooLarge,
     raise_for_status,
 )
-from bot.omni.schemas import read_newest_job, read_result, read_status
+from bot.omni.schemas import read_conversations, read_newest_job, read_result, read_status
 from bot.ratelimit import Rate, RateLimiter
 from bot.tasks import RecentKeys
 from bot.user_limit import UserLimit
@@ -96,7 +98,7 @@ _USERS_LOWER_CASE = "/api/scim/v2/users"
 
 
 class OmniClient:
-    """`OmniJobs`, `OmniQuestions` and `OmniUserDirectory` over httpx, within the key's rate limit."""
+    """`OmniJobs`, `OmniConversations`, `OmniQuestions` and `OmniUserDirectory` over httpx, within the key's limit."""
 
     def __init__(
         self,
@@ -123,6 +125,17 @@ class OmniClient:
         request = OmniRequest(f"/api/v1/ai/conversations/{conversation.id}")
         response = await self._http.ask(request, urgent=True)
         return await _parse(partial(read_newest_job, conversation), raise_for_status(response))
+
+    async def recently_updated(self, *, position: QueuePosition) -> Mapping[str, datetime]:
+        """See `OmniConversations.recently_updated`."""
+        request = OmniRequest("/api/v1/ai/conversations", query={"pageSize": str(ROWS_PER_PAGE)})
+        try:
+            response = await self._http.ask(request, urgent=False, position=position)
+        except TooLarge as error:
+            raise ListRefused("the list is too large") from error
+        if 400 <= response.status < 500 and response.status != 429:
+            raise ListRefused(str(response.status))
+        return await _parse(read_conversations, raise_for_status(response))
 
     async def result(
         self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None

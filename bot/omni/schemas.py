@@ -5,6 +5,7 @@ A field that is missing, null or of an undocumented type is ignored; the rest of
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from bot.domain import (
     JobId,
     JobResult,
     JobState,
+    ListRefused,
     OmniUnreachable,
     Progress,
     QueryData,
@@ -169,6 +171,7 @@ class _Status(Body):
     reason: Text = None
     result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
     created_at: Time = None
+    updated_at: Time = None
     execution_started_at: Time = None
     completed_at: Time = None
     cancelled_at: Time = None
@@ -184,6 +187,19 @@ class _Conversation(Body):
 
     id: Id = None
     messages: list[Annotated[_Turn, BeforeValidator(object_or_empty)]]
+
+
+class _Listed(Body):
+    """A row of the list of conversations. Its name and its prompt, which may be other users', are not read."""
+
+    id: Id = None
+    updated_at: Time = None
+
+
+class _Conversations(Body):
+    """The body of `GET /api/v1/ai/conversations`. Source: docs.omni.co/api/ai/list-ai-conversations."""
+
+    data: list[Annotated[_Listed, BeforeValidator(object_or_empty)]]
 
 
 def read_status(job: JobId, body: bytes) -> Job:
@@ -220,6 +236,7 @@ def read_status(job: JobId, body: bytes) -> Job:
         answer_is_cut=is_cut,
         error=failure,
         created_at=status.created_at,
+        updated_at=status.updated_at,
         execution_started_at=status.execution_started_at,
         completed_at=status.completed_at,
         cancelled_at=status.cancelled_at,
@@ -247,6 +264,18 @@ def read_newest_job(conversation: Conversation, body: bytes) -> JobId | None:
         raise OmniUnreachable("another conversation")
     with_job = [turn.job_id for turn in chat.messages if turn.job_id is not None]
     return JobId(with_job[-1]) if with_job else None
+
+
+def read_conversations(body: bytes) -> Mapping[str, datetime]:
+    """Parse the list of conversations: when each was updated. Raises ListRefused if no row says so."""
+    try:
+        rows = _Conversations.model_validate(decoded(body)).data
+    except (ValidationError, OmniUnreachable) as error:
+        raise ListRefused("not a list of conversations") from error
+    times = {row.id: row.updated_at for row in rows if row.id is not None and row.updated_at is not None}
+    if rows and not times:
+        raise ListRefused("no conversation has an id and a time")
+    return times
 
 
 def state_of(written: str) -> JobState:

@@ -70,6 +70,9 @@ class PrometheusMetrics:
         self._requests_per_minute = self._gauge(
             "omni_requests_per_minute", "Requests per minute that Omni allows."
         )
+        self._conversation_list = self._gauge(
+            "conversation_list", "Whether the list of Omni's conversations is in use: 1 or 0."
+        )
         self._part_up = self._gauge(
             "part_up", "Whether a part that the bot depends on works: 1 or 0.", "part"
         )
@@ -142,6 +145,7 @@ class PrometheusMetrics:
         """Of several keys, show the one with the fewest requests left: its users wait."""
         left = [reading.requests_left for reading in readings if reading.requests_left is not None]
         self._requests_left.set(_or_nan(min(left, default=None)))
+        self._conversation_list.set(any(reading.lists_conversations for reading in readings))
         self._requests_per_minute.set(sum(reading.requests_per_minute for reading in readings))
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:

@@ -151,6 +151,15 @@ class SettingFields(BaseSettings):
             where="60 unless Omni agreed to more",
         ),
     ] = 60
+    omni_list_conversations: Annotated[
+        bool,
+        SettingDoc(
+            "Omni",
+            "Whether the bot may list Omni's conversations while it follows many jobs, to see which have moved: "
+            "`true` or `false`; see [what it reads](security.md#the-list-of-conversations)",
+            "true or false",
+        ),
+    ] = True
     omni_model_id: Annotated[
         OmniModelId | None,
         SettingDoc(

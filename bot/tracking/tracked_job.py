@@ -35,8 +35,10 @@ class TrackedJob:
         self.poll: asyncio.Task[JobStatus] | None = None
         self.is_urgent = False
         """Whether the next poll is to be made at once."""
+        self.has_moved = False
+        """Whether the list of conversations showed that the job has moved since its last poll."""
         self._position: QueuePosition | None = None
-        """The position of the pending poll in the queue of the rate limiter."""
+        """The position of the pending or latest poll in the queue of the rate limiter."""
         self.card_tasks: dict[CardId, asyncio.Task[None]] = {}
         self.started = loop_time()
         self.polled_at = self.started
@@ -65,8 +67,30 @@ class TrackedJob:
 
     def next_position(self) -> QueuePosition:
         """Return the position of the next poll in the queue of the rate limiter."""
-        self._position = QueuePosition(self.polled_at, has_moved=self._is_watched_closely)
+        is_first = self.has_moved or self._is_watched_closely
+        self._position = QueuePosition(self.polled_at, has_moved=is_first)
         return self._position
+
+    @property
+    def sent_at(self) -> float:
+        """When the latest poll was sent, which may still be unanswered."""
+        passed_at = self._position.passed_at if self._position else None
+        return self.polled_at if passed_at is None else max(self.polled_at, passed_at)
+
+    def mark_moved(self) -> None:
+        """Make the next poll before those of jobs that may not have moved."""
+        self.has_moved = True
+        self._go_first()
+        self._schedule_changed.set()
+
+    def clear_moved(self) -> None:
+        """Take note of a successful poll. If it was sent before the job was marked as moved, the next one counts."""
+        if self._position is None or self._position.has_moved:
+            self.has_moved = False
+
+    def _go_first(self) -> None:
+        if self._position is not None and self._position.passed_at is None:
+            self._position.has_moved = True
 
     @property
     def is_about_to_end(self) -> bool:
@@ -83,8 +107,7 @@ class TrackedJob:
     def poll_now(self) -> None:
         """Make the next poll at once; one that waits in the queue goes before the others."""
         self.is_urgent = True
-        if self._position is not None:
-            self._position.has_moved = True
+        self._go_first()
         self._schedule_changed.set()
 
     def fall_back_to_polling(self) -> None:
@@ -120,7 +143,7 @@ class TrackedJob:
                 return
 
     def _due_at(self, interval_seconds: float) -> float:
-        if self._is_watched_closely:
+        if self._is_watched_closely or (self.has_moved and not self.status.failures):
             return self.polled_at + min(interval_seconds, FASTEST_SECONDS)
         if not self.relies_on_events or self.status.failures:
             return self.polled_at + interval_seconds

@@ -38,6 +38,7 @@ from bot.domain import (
 from bot.domain.ports import CardRepository, OmniJobs, QueuePosition
 from bot.rendering import answer
 from bot.tasks import loop_time
+from bot.tracking.conversation_list import ListHint
 from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
 from bot.tracking.poll_schedule import poll_interval_seconds
@@ -69,9 +70,10 @@ class JobTracker:
         durations: TypicalDurations,
         follow_for_seconds: float,
         events: JobEventBus | None = None,
+        list_hint: ListHint | None = None,
     ) -> None:
         """`follow_for_seconds`: how long a job that does not end is tracked, unless a user resumes it.
-        `events`: Omni's webhook events; None: there are none."""
+        `events`: Omni's webhook events; None: there are none. `list_hint`: learns the ends that polls find."""
         self._omni = omni
         self._cards = cards
         self._lifecycle = lifecycle
@@ -79,6 +81,7 @@ class JobTracker:
         self._durations = durations
         self._follow_for_seconds = follow_for_seconds
         self._events = events or JobEventBus()
+        self._list_hint = list_hint or ListHint()
         self._events.listen(self._on_event, self._fall_back_to_polling)
         self._tracked: dict[JobId, TrackedJob] = {}
 
@@ -91,6 +94,14 @@ class JobTracker:
     def states(self) -> Sequence[JobState | None]:
         """The last known state of each job that this process tracks."""
         return [self.state_of(job) for job in self._tracked]
+
+    def polled_jobs(self) -> Sequence[TrackedJob]:
+        """The running jobs that are polled in turn, since no webhooks are expected about them."""
+        return [
+            tracked
+            for tracked in self._tracked.values()
+            if not tracked.relies_on_events and not tracked.status.is_final
+        ]
 
     @property
     def jobs(self) -> int:
@@ -251,7 +262,7 @@ class JobTracker:
             await tracked.wait_until_due(interval_seconds)
         urgent, tracked.is_urgent = asker is not None or tracked.is_urgent, False
         position = tracked.next_position()
-        position.passed_at = loop_time()
+        asked_at = loop_time()
         try:
             job = await self._omni.status(tracked.job, urgent=urgent, position=position)
             if job.state is JobState.COMPLETE and job.answer is None:
@@ -264,7 +275,7 @@ class JobTracker:
             trouble = OmniUnreachable(f"budget not reached: {error}")
             return tracked.status.with_error(trouble, self._now(), loop_time())
         finally:
-            tracked.polled_at = position.passed_at
+            tracked.polled_at = asked_at if position.passed_at is None else position.passed_at
         if job.answer:
             await asyncio.to_thread(answer.prepare, job)
         return tracked.status.with_snapshot(job, self._now())
@@ -301,8 +312,11 @@ class JobTracker:
             return
         self._note_delivering(tracked, job)
         self._detect_missed_webhook(tracked, before.job, job)
+        tracked.clear_moved()
         if job.state.is_final:
             self._durations.record(job)
+            if before.job is not None and not before.job.state.is_final:
+                self._list_hint.record_end(job)
 
     def _detect_missed_webhook(self, tracked: TrackedJob, before: Job | None, job: Job) -> None:
         """Poll normally again if the job has progressed without a webhook."""

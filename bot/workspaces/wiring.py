@@ -57,7 +57,7 @@ from bot.services import (
     Targets,
 )
 from bot.settings import Settings
-from bot.tracking import JobEventBus, JobTracker, TypicalDurations
+from bot.tracking import ConversationList, JobEventBus, JobTracker, TypicalDurations
 from bot.user_limit import UserLimit
 
 
@@ -98,6 +98,8 @@ class Ports:
     """Limits the requests to Omni that each user causes."""
     events: JobEventBus = field(default_factory=JobEventBus)
     """Webhook events of the team's jobs."""
+    conversations: ConversationList = field(default_factory=ConversationList)
+    """The list of conversations of the Omni key."""
     metrics: Metrics = NO_METRICS
 
 
@@ -177,6 +179,7 @@ def build_components(
         durations=durations,
         follow_for_seconds=policy.settings.max_follow_hours * 3_600.0,
         events=ports.events,
+        list_hint=ports.conversations.hint,
     )
     runner = run(tracker.track)
     targets = Targets(ports.messages, shared_channels.is_shared, ports.bot_user)

@@ -32,7 +32,14 @@ from bot.storage import (
     Transactions,
 )
 from bot.tasks import end
-from bot.tracking import look_again, sweep, sweep_asks, sweep_failed_cards
+from bot.tracking import (
+    ConversationList,
+    ConversationLists,
+    look_again,
+    sweep,
+    sweep_asks,
+    sweep_failed_cards,
+)
 from bot.user_limit import UserLimit
 from bot.workspaces.processes import ProcessResources
 from bot.workspaces.uninstall import Uninstaller
@@ -62,6 +69,7 @@ class SharedResources:
     transactions: Transactions
     rate_limits: SqlRateLimitStore
     limiters: OmniRateLimiters
+    conversations: ConversationLists
     processes: ProcessResources
     webhook_secret: bytes = field(repr=False)
     """The signing secrets of Omni's webhooks are derived from it."""
@@ -86,6 +94,8 @@ class Workspace:
     ledger: SqlRateLimitStore
     limiter: RateLimiter
     """The rate limiter of the Omni key, shared by all workspaces with the same key."""
+    conversations: ConversationList
+    """The list of conversations of the Omni key, shared likewise."""
     upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     """Periodic tasks."""
 
@@ -122,7 +132,11 @@ class Workspace:
             left = None
         waiting["omni_requests"] = self.limiter.waiting
         return GaugeSnapshot(
-            self.components.tracker.states, waiting, self.credentials.requests_per_minute, left
+            self.components.tracker.states,
+            waiting,
+            self.credentials.requests_per_minute,
+            self.conversations.hint.is_trusted,
+            left,
         )
 
 
@@ -157,6 +171,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
         public_url = settings.public_url
         webhook = webhook_for(public_url, resources.webhook_secret, team) if public_url else None
         closing.callback(resources.processes.switchboard.disconnect, team)
+        conversations = resources.conversations.of(credentials.omni_budget)
         ports = Ports(
             omni=omni,
             questions=omni,
@@ -175,6 +190,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             bot_user=credentials.bot_user,
             user_limit=user_limit,
             events=resources.processes.switchboard.connect(team, webhook),
+            conversations=conversations,
             metrics=resources.metrics,
         )
         runner_of = partial(resources.processes.runners.runner_for, team)
@@ -184,7 +200,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
         if resources.uninstaller is not None:
             resources.uninstaller.register(app)
         kept = settings.retention_days
-        upkeep = (
+        upkeep: list[Callable[[], Coroutine[Any, Any, None]]] = [
             partial(sweep, store, parts.runner, now, retention_days=kept),
             partial(look_again, store, omni, parts.runner.start, now),
             partial(
@@ -193,8 +209,20 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             partial(sweep_failed_cards, failed_cards, messages, now, alone_since=resources.alone_since),
             parts.durations.run,
             parts.home_tabs.run,
+        ]
+        if settings.omni_list_conversations:
+            upkeep.append(partial(conversations.run, omni, requests, parts.tracker.polled_jobs))
+        yield Workspace(
+            credentials,
+            app,
+            parts,
+            messages,
+            store,
+            resources.rate_limits,
+            requests,
+            conversations,
+            upkeep,
         )
-        yield Workspace(credentials, app, parts, messages, store, resources.rate_limits, requests, upkeep)
 
 
 def rules_in(settings: Settings, credentials: Credentials) -> AccessPolicy:

@@ -1,6 +1,7 @@
 """Run all measurements: `python -m tests.benchmarks`, or some of them: `… delay sockets load`.
 
-Takes about an hour on two cores. Needs Linux, and a machine that does nothing else.
+`… delay --cells short 12` runs some cells of the delay only. All takes some hours on two cores. Needs Linux, and a
+machine that does nothing else.
 """
 
 import argparse
@@ -10,79 +11,112 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import delay, load, sockets, spender, structure, takes, webhooks
 from tests.benchmarks.contestants import CONTESTANTS
-from tests.benchmarks.delay import Cell, Measured
+from tests.benchmarks.delay import LISTINGS, Cell, Measured
 from tests.benchmarks.plot import plot
 
-CELLS = (
-    (1, 60, 120),
-    (2, 60, 50),
-    (3, 60, 20),
-    (10, 60, 10),
-    (25, 60, 5),
-    (100, 60, 2),
-    (500, 60, 1),
-    (1_000, 500, 1),
-    (5_000, 500, 1),
-)
-"""Jobs, requests a minute, and how often it is done with other jobs: the fewer jobs, the more chance is in a mean."""
 SPENDER_SEEDS = 4
 PICTURE = Path(__file__).parents[2] / ".github" / "pictures" / "delay.svg"
 HEADING = (
-    f"{'jobs':>5} {'a minute':>8}  {'bot':<12} {'delivered':>11} {'mean s':>7} {'p95 s':>7} {'max s':>7} "
-    f"{'requests/job':>12} {'429s':>5} {'edits/job':>9}"
+    f"{'cell':<7} {'bot':<12} {'list':<6} {'delivered':>11} {'mean s':>7} {'p95 s':>7} {'max s':>7} "
+    f"{'requests/job':>12} {'429s':>5} {'edits/job':>9} {'outdated %':>10} {'unused':>7}"
 )
+"""`outdated`: how much of the time cards showed a step that was over. `unused`: requests that were left unused while a
+job was due."""
+
+
+def _as_measured(jobs: int, per_minute: int, seed: int, how: str) -> Cell:
+    return Cell(jobs, per_minute, takes.as_measured, seed, listing=how)
+
+
+STEP = (5.0, 5.0)
+CELLS: dict[str, tuple[int, Callable[[int, str], Cell]]] = {
+    "short": (3, lambda seed, how: Cell(40, 60, takes.five_to_fifteen, seed, 0.0, listing=how)),
+    "steps1": (12, lambda seed, how: Cell(1, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "steps2": (12, lambda seed, how: Cell(2, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "steps3": (12, lambda seed, how: Cell(3, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "12": (8, lambda seed, how: Cell(12, 60, takes.thirty_five_to_seventy_five, seed, 2.0, listing=how)),
+    "60": (2, lambda seed, how: Cell(60, 60, takes.minutes, seed, listing=how)),
+    **{
+        str(jobs): (runs, partial(_as_measured, jobs, per_minute))
+        for jobs, per_minute, runs in (
+            (1, 60, 120),
+            (3, 60, 20),
+            (10, 60, 10),
+            (25, 60, 8),
+            (50, 60, 4),
+            (100, 60, 3),
+            (500, 60, 1),
+            (1_000, 500, 1),
+        )
+    },
+}
+"""By name: how often each is done, since in a mean of few jobs there is much chance; and the cell by its seed and how
+Omni lists conversations. "short": jobs of 5 to 15 s one after the other. "steps": jobs with a step every 5 s. "12": at
+once, of 35 to 75 s. "60": of 4 to 15 minutes. The others: of the measured durations."""
+LONG_CELLS = ("500", "1000")
+"""Too long to compare how Omni may list, and with the optimum."""
 
 
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=[*MEASUREMENTS, []], help="all if not given")
-    for name in parser.parse_args().what or MEASUREMENTS:
-        MEASUREMENTS[name]()
+    parser.add_argument("what", nargs="*", choices=["delay", *MEASUREMENTS, []], help="all if not given")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="for delay")
+    given = parser.parse_args()
+    for name in given.what or ["delay", *MEASUREMENTS]:
+        if name == "delay":
+            delays(given.cells)
+        else:
+            MEASUREMENTS[name]()
     return 0
 
 
-def delays() -> None:
-    """Virtual time, on all cores: how late people learn of an end, for each bot and number of jobs."""
-    _say(
-        "\nDelay from a job's end to its answer in Slack; virtual time; jobs of 40/51/92 s (quartiles)\n"
-        + HEADING
-    )
+def delays(names: Sequence[str]) -> None:
+    """Virtual time, on all cores: how late users learn of an end, for each cell, bot and list of conversations."""
+    _say("\nDelay from a job's end to its answer in Slack; virtual time\n" + HEADING)
     lines: dict[str, list[tuple[int, float]]] = {contestant.name: [] for contestant in CONTESTANTS}
     with ProcessPoolExecutor() as pool:
         rows = [
             (
-                cell,
-                contestant,
-                [pool.submit(_run, *cell[:2], "as_measured", seed, number) for seed in range(cell[2])],
+                name,
+                number,
+                how,
+                [pool.submit(_run, name, seed, how, number) for seed in range(CELLS[name][0])],
             )
-            for cell in CELLS
-            for number, contestant in enumerate(CONTESTANTS)
+            for name in names
+            for number, how in _compared(name)
         ]
-        others = [
-            (what, [pool.submit(_run, jobs, 60, take, seed, 0) for seed in range(20)])
-            for what, jobs, take in (("20 to 40 s", 10, "twenty_to_forty"), ("30 s", 1, "thirty"))
-        ]
-        for (jobs, per_minute, _), contestant, runs in rows:
+        for name, number, how, runs in rows:
             measured = _together([run.result() for run in runs])
-            _say_row(jobs, per_minute, contestant.name, measured)
-            if per_minute == 60:
-                lines[contestant.name].append((jobs, measured.mean))
-        for what, runs in others:
-            _say(f"jobs of {what}:")
-            measured = _together([run.result() for run in runs])
-            _say_row(measured.jobs // len(runs), 60, CONTESTANTS[0].name, measured)
-            _say(f"at most {measured.most_requests} requests for a job")
-    PICTURE.write_text(plot(lines), encoding="utf-8")
+            _say_row(name, CONTESTANTS[number].name, how, measured)
+            cell = CELLS[name][1](0, how)
+            if (
+                cell.requests_per_minute == 60
+                and name == str(cell.jobs)
+                and cell.takes is takes.as_measured
+                and how in ("end", "off")
+            ):
+                lines[CONTESTANTS[number].name].append((cell.jobs, measured.mean))
+    if set(CELLS) <= set(names):
+        PICTURE.write_text(plot(lines), encoding="utf-8")
 
 
-def _run(jobs: int, per_minute: int, take: str, seed: int, contestant: int) -> Measured:
+def _compared(name: str) -> list[tuple[int, str]]:
+    """The contestants by their numbers, ours with each way in which Omni may list conversations."""
+    others = [number for number, contestant in enumerate(CONTESTANTS) if contestant.name != "ours"]
+    if name in LONG_CELLS:
+        return [(0, "end"), *((number, "off") for number in others if CONTESTANTS[number].name != "optimum")]
+    return [*((0, how) for how in LISTINGS), *((number, "off") for number in others)]
+
+
+def _run(name: str, seed: int, how: str, contestant: int) -> Measured:
     """One run, in a process of the pool: the arguments are what can be sent there."""
-    return delay.measure(Cell(jobs, per_minute, getattr(takes, take), seed), CONTESTANTS[contestant])
+    return delay.measure(CELLS[name][1](seed, how), CONTESTANTS[contestant])
 
 
 def over_sockets() -> None:
@@ -90,7 +124,8 @@ def over_sockets() -> None:
     _say("\nThe same in real time over real sockets\n" + HEADING)
     for jobs in (10, 25):
         for name in sockets.MODULES:
-            _say_row(jobs, 60, name, asyncio.run(sockets.measure(jobs, takes.as_measured, name)))
+            measured = asyncio.run(sockets.measure(jobs, takes.as_measured, name))
+            _say_row(str(jobs), name, "end", measured)
 
 
 def loads() -> None:
@@ -154,7 +189,6 @@ def spenders() -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {
-    "delay": delays,
     "sockets": over_sockets,
     "load": loads,
     "webhooks": told,
@@ -171,17 +205,21 @@ def _together(runs: Sequence[Measured]) -> Measured:
         sum(run.refused for run in runs),
         sum(run.edits for run in runs),
         max(run.most_requests for run in runs),
+        sum(run.outdated_seconds for run in runs),
+        sum(run.shown_seconds for run in runs),
+        sum(run.unused for run in runs),
     )
 
 
-def _say_row(jobs: int, per_minute: int, name: str, measured: Measured) -> None:
+def _say_row(cell: str, name: str, how: str, measured: Measured) -> None:
     numbers = " ".join(
         f"{'–' if math.isnan(seconds) else f'{seconds:.2f}':>7}"
         for seconds in (measured.mean, measured.p95, measured.worst)
     )
     _say(
-        f"{jobs:5} {per_minute:8}  {name:<12} {f'{len(measured.delays)}/{measured.jobs}':>11} {numbers} "
-        f"{measured.requests / measured.jobs:12.1f} {measured.refused:5} {measured.edits / measured.jobs:9.1f}"
+        f"{cell:<7} {name:<12} {how:<6} {f'{len(measured.delays)}/{measured.jobs}':>11} {numbers} "
+        f"{measured.requests / measured.jobs:12.1f} {measured.refused:5} {measured.edits / measured.jobs:9.1f} "
+        f"{100.0 * measured.outdated:10.0f} {measured.unused:7.1f}"
     )
 
 

@@ -1,29 +1,45 @@
 """Measure the delay from a job's end to its answer for several bots, in virtual time.
 
 Each cell is a world of `tests/simulation`: the whole bot between the simulated Slack and Omni with all their limits,
-in which a network takes 5 to 150 ms each way and nothing goes wrong. So many jobs begin within a minute, each in turn
-watched by a command in one of many channels from its beginning on. The delay goes from the job's end to the moment in
-which Slack shows it. All bots meet the same jobs.
+in which a network takes 5 to 150 ms each way and nothing goes wrong. Each job is followed by a command in one of many
+channels from its beginning on. The delay goes from the job's end to the moment in which Slack shows it. All bots meet
+the same jobs.
 """
 
 import asyncio
+import json
+import math
+import re
 import statistics
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from random import Random
 
 import structlog
 
+from bot.demo.omni.conversations import Listing
 from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.workspace import Channel
+from bot.ratelimit import omni_rate
+from bot.tracking.poll_schedule import poll_interval_seconds
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.takes import Takes
 from tests.simulation.looks import FINAL, job_of, look_of
 from tests.simulation.loop import SimulatedLoop, current_process
 from tests.simulation.scenario import PEOPLE, Action, JobPlan, Scenario
+from tests.simulation.slackside import Look
 from tests.simulation.trace import LogOfTheBot
 from tests.simulation.world import BEGINNING, World
 
+ONE_BY_ONE_SECONDS = 25.0
+"""From the beginning of one job to that of the next, where there is one at a time."""
+ANY_STEP = (5.0, 15.0)
+LISTINGS = {"end": Listing("end"), "step": Listing("step"), "never": Listing("question"), "off": None}
+"""When a conversation's `updatedAt` moves; "off": the bot doesn't list conversations."""
+GRACE_SECONDS = 0.5
+"""A request that is sent so soon after it could be does not count as late: networks and databases take time."""
 BEGIN_WITHIN_SECONDS = 60.0
 PER_CHANNEL = 10
 """A channel takes one message a second; what is measured is not its limit."""
@@ -43,6 +59,12 @@ class Cell:
     requests_per_minute: int
     takes: Takes
     seed: int = 1
+    begin_within_seconds: float = BEGIN_WITHIN_SECONDS
+    """In which all jobs begin; 0: one after the other."""
+    step_seconds: tuple[float, float] = ANY_STEP
+    """How long a step takes, at least and at most."""
+    listing: str = "off"
+    """How Omni's list of conversations behaves, of `LISTINGS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +80,22 @@ class Measured:
     edits: int
     most_requests: int
     """Of one job."""
+    outdated_seconds: float = math.nan
+    """For how long cards showed a step that was over while their jobs ran."""
+    shown_seconds: float = math.nan
+    """For how long cards were there while their jobs ran."""
+    unused: float = math.nan
+    """How many requests were left unused while a job was due."""
 
     @property
     def mean(self) -> float:
         """Seconds."""
         return statistics.fmean(self.delays) if self.delays else float("nan")
+
+    @property
+    def outdated(self) -> float:
+        """The part of the time in which cards showed an outdated step."""
+        return self.outdated_seconds / self.shown_seconds if self.shown_seconds else float("nan")
 
     @property
     def p95(self) -> float:
@@ -81,6 +114,8 @@ def measure(cell: Cell, contestant: Contestant) -> Measured:
     asyncio.set_event_loop(loop)
     world = World(_scenario(cell), loop)
     world.trace.is_kept = False
+    listing = {"omni_list_conversations": LISTINGS[cell.listing] is not None}
+    world.machine.settings = world.machine.settings.model_copy(update=listing)
     structlog.configure(
         processors=[LogOfTheBot(world.trace, lambda: getattr(current_process(), "name", "?"))]
     )
@@ -114,8 +149,12 @@ async def _run(world: World, contestant: Contestant) -> None:
 
 def _scenario(cell: Cell) -> Scenario:
     random = Random(f"{cell.seed} {cell.jobs}")
-    begins = sorted(5.0 + random.uniform(0.0, BEGIN_WITHIN_SECONDS) for _ in range(cell.jobs))
-    jobs = tuple(_job(number, at, cell.takes(random), random) for number, at in enumerate(begins))
+    begins = sorted(5.0 + random.uniform(0.0, cell.begin_within_seconds) for _ in range(cell.jobs))
+    if not cell.begin_within_seconds:
+        begins = [5.0 + ONE_BY_ONE_SECONDS * number for number in range(cell.jobs)]
+    jobs = tuple(
+        _job(number, at, cell.takes(random), cell.step_seconds, random) for number, at in enumerate(begins)
+    )
     channels = 1 + cell.jobs // PER_CHANNEL
     actions = tuple(
         Action(job.begins, "follow", random.choice(PEOPLE), f"C0BENCH{number % channels:04d}", number)
@@ -133,15 +172,17 @@ def _scenario(cell: Cell) -> Scenario:
         fronts=(),
         upsets=(),
         clock_steps=(),
+        listing=LISTINGS[cell.listing] or Listing(),
     )
 
 
-def _job(number: int, begins: float, seconds: float, random: Random) -> JobPlan:
-    """A job with a word of progress every 5 to 15 s."""
+def _job(
+    number: int, begins: float, seconds: float, step_seconds: tuple[float, float], random: Random
+) -> JobPlan:
     steps: list[tuple[float, str | None, int]] = []
     left = seconds
     while left > 0.0:
-        step = min(left, random.uniform(5.0, 15.0))
+        step = min(left, random.uniform(*step_seconds))
         steps.append((step, f"Step {len(steps) + 1}", len(steps) + 1))
         left -= step
     return JobPlan(
@@ -174,4 +215,58 @@ def _measured(world: World) -> Measured:
     edits = sum(exchange.name == "chat.update" and exchange.done for exchange in world.wire.log)
     ends = {job.id: job.begins + _seconds(job) for job in world.scenario.jobs}
     delays = tuple(sorted(shown[job] - end for job, end in ends.items() if job in shown))
-    return Measured(len(ends), delays, asked.total(), refused, edits, max(asked.values()))
+    outdated, shown_seconds = _outdated(world, ends)
+    polls = {name: number for name, number in asked.items() if name.startswith("GET /api/v1/ai/jobs/")}
+    unused = _unused(world, ends)
+    return Measured(
+        len(ends), delays, asked.total(), refused, edits, max(polls.values()), outdated, shown_seconds, unused
+    )
+
+
+def _outdated(world: World, ends: dict[str, float]) -> tuple[float, float]:
+    """For how long cards showed an outdated step, and for how long they were there, while their jobs ran."""
+    jobs = {job.id: job for job in world.scenario.jobs}
+    outdated = total = 0.0
+    for card in world.slack.posted.values():
+        job = jobs.get(job_of(card.looks[0])) if card.thread is None else None
+        if job is None:
+            continue
+        looks = [(look.at - BEGINNING, _step_shown(look)) for look in card.looks]
+        steps = list(accumulate((step[0] for step in job.script.steps), initial=job.begins))
+        changes = sorted({*(at for at, _ in looks), *steps})
+        for since, until in pairwise(at for at in changes if looks[0][0] <= at <= ends[job.id]):
+            shown = [step for at, step in looks if at <= since][-1]
+            outdated += (until - since) * (shown != bisect_right(steps, since))
+            total += until - since
+    return outdated, total
+
+
+def _step_shown(look: Look) -> int:
+    """The number of the newest step that a card shows; 0: none."""
+    return max(map(int, _STEP.findall(f"{look.text} {json.dumps(look.blocks)}")), default=0)
+
+
+_STEP = re.compile(r"Step (\d+)")
+
+
+def _unused(world: World, ends: dict[str, float]) -> float:
+    """How many requests the rate would have allowed while a job was due by the bot's schedule."""
+    rate = omni_rate(world.scenario.requests_per_minute)
+    sent = [exchange for exchange in world.wire.log if exchange.service == "omni"]
+    begins = {job.id: job.begins for job in world.scenario.jobs}
+    waits: list[tuple[float, float]] = []
+    """From when until when a job was due."""
+    for job, began in begins.items():
+        polls = [exchange for exchange in sent if exchange.name == f"GET /api/v1/ai/jobs/{job}"]
+        for one, other in pairwise(polls):
+            interval = poll_interval_seconds(one.at - began)
+            waits.append((max(one.answered_at or one.at, one.at + interval), other.at))
+    waits.sort()
+    idle, arrival = 0.0, 0.0
+    for before, after in pairwise(exchange.at for exchange in sent):
+        arrival = max(arrival, before) + rate.interval_seconds
+        could = max(before, arrival - rate.background_tolerance_seconds)
+        due = [since for since, until in waits if since < after <= until]
+        late = after - max(could, min(due)) if due else 0.0
+        idle += late / rate.interval_seconds if late > GRACE_SECONDS else 0.0
+    return idle

@@ -24,14 +24,19 @@ def as_measured(random: Random) -> float:
     return MEDIAN_SECONDS * math.exp(normal * (_BELOW if normal < 0.0 else _ABOVE))
 
 
-def twenty_to_forty(random: Random) -> float:
-    """Seconds between 20 and 40, all equally likely."""
-    return random.uniform(20.0, 40.0)
+def five_to_fifteen(random: Random) -> float:
+    """Seconds between 5 and 15, all equally likely."""
+    return random.uniform(5.0, 15.0)
 
 
-def thirty(_random: Random) -> float:
-    """Half a minute."""
-    return 30.0
+def thirty_five_to_seventy_five(random: Random) -> float:
+    """Seconds between 35 and 75, all equally likely."""
+    return random.uniform(35.0, 75.0)
+
+
+def minutes(random: Random) -> float:
+    """Between 4 and 15 minutes, all equally likely."""
+    return random.uniform(240.0, 900.0)
 
 
 def unnoticed_seconds(running_seconds: float, age_seconds: float) -> float:

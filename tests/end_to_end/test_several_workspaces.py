@@ -25,6 +25,7 @@ from bot.storage.database import Database
 from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
 from bot.tasks import end
+from bot.tracking import ConversationLists
 from bot.workspaces.processes import ProcessResources, process_resources
 from bot.workspaces.registry import Workspaces
 from bot.workspaces.workspace import SharedResources, Workspace, build, now
@@ -88,7 +89,16 @@ async def workspaces(both: Both) -> AsyncIterator[Workspaces]:
         gates = OmniRateLimiters(ledger)
         common = {
             side.slack.team: SharedResources(
-                side.settings(), session, transactions, ledger, gates, shared, b"", NO_METRICS, None
+                side.settings(),
+                session,
+                transactions,
+                ledger,
+                gates,
+                ConversationLists(),
+                shared,
+                b"",
+                NO_METRICS,
+                None,
             )
             for side in both.sides
         }

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from random import Random
 
+from bot.demo.omni.conversations import Listing
 from bot.demo.omni.timeline import Cancelled, Failed
 from tests.simulation.jobplans import (
     a_job,
@@ -119,7 +120,24 @@ def plan(seed: int) -> Scenario:
         clock_steps=tuple(clock_steps(random)),
         closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
         is_grid=Random(f"grid {seed}").random() < 0.2,
+        listing=_listing(Random(f"listing {seed}")),
         processes=2 if is_shared else 1,
+    )
+
+
+def _listing(random: Random) -> Listing:
+    """One of the ways in which Omni may list conversations."""
+    return random.choice(
+        (
+            Listing("step"),
+            Listing("end"),
+            Listing("question"),
+            Listing("step", late_seconds=random.uniform(1.0, 20.0)),
+            Listing("end", late_seconds=random.uniform(1.0, 20.0)),
+            Listing("end", crowd=random.choice((50, 99, 150))),
+            Listing(has_times=False),
+            Listing(refusal=random.choice((400, 401, 403, 404))),
+        )
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 
+from bot.demo.omni.conversations import Listing, conversations_page
 from bot.demo.omni.jobs import SimulatedJob
+from bot.demo.omni.organization import KEY_OWNER, Key, Refusal
 from bot.demo.omni.timeline import Script
 from tests.simulation.scenario import JobPlan
 from tests.simulation.wire import NO_ROUTE, Answer, Exchange, Unreachable, Wire
@@ -20,16 +22,24 @@ PNG = b"\x89PNG\r\n\x1a\n, and a picture"
 _STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
 _CANCEL = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/cancel")
 _CHART = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/vis")
+_CONVERSATIONS = "/api/v1/ai/conversations"
 _CONVERSATION = re.compile(r"/api/v1/ai/conversations/([0-9a-f-]{36})")
 
 
 class OmniSide(httpx.AsyncBaseTransport):
     """Omni, and the transport that leads to it."""
 
-    def __init__(self, wire: Wire, now: Callable[[], float], requests_per_minute: int) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        now: Callable[[], float],
+        requests_per_minute: int,
+        listing: Listing | None = None,
+    ) -> None:
         self._wire = wire
         self._now = now
         self.requests_per_minute = requests_per_minute
+        self.listing = listing or Listing()
         self._window: deque[float] = deque()
         self.jobs: dict[str, SimulatedJob] = {}
         self.drawn: set[str] = set()
@@ -54,7 +64,7 @@ class OmniSide(httpx.AsyncBaseTransport):
             id=job,
             conversation_id=conversation,
             chat_url=f"{BASE_URL}/chat/{conversation}",
-            user_id="990e8400-e29b-41d4-a716-446655440004",
+            user_id=KEY_OWNER,
             prompt=prompt,
             topic="Orders",
             script=script,
@@ -89,7 +99,7 @@ class OmniSide(httpx.AsyncBaseTransport):
                 "omni",
                 f"{request.method} {path}",
                 body,
-                lambda exchange: self._serve(exchange, path, authorized),
+                lambda exchange: self._serve(exchange, path, dict(request.url.params), authorized),
             )
         except Unreachable as error:
             if error.certain:
@@ -103,7 +113,7 @@ class OmniSide(httpx.AsyncBaseTransport):
             answer.status, headers=headers, stream=httpx.ByteStream(answer.body), request=request
         )
 
-    def _serve(self, exchange: Exchange, path: str, authorized: bool) -> Answer:
+    def _serve(self, exchange: Exchange, path: str, query: dict[str, str], authorized: bool) -> Answer:
         now = self._now()
         self._window.append(now)
         while self._window[0] <= now - 60.0:
@@ -122,6 +132,8 @@ class OmniSide(httpx.AsyncBaseTransport):
             return self._cancel(exchange, asked.group(1))
         if asked := _CHART.fullmatch(path):
             return self._chart(exchange, asked.group(1))
+        if path == _CONVERSATIONS:
+            return self._conversations(exchange, query)
         if asked := _CONVERSATION.fullmatch(path):
             return self._conversation(asked.group(1))
         return _problem(404, "Not Found")
@@ -175,6 +187,15 @@ class OmniSide(httpx.AsyncBaseTransport):
         if job not in self.drawn:
             return Answer(422, b'{"error":"Visualization type is not renderable as an image"}')
         return Answer(200, PNG, content_type="image/png")
+
+    def _conversations(self, exchange: Exchange, query: dict[str, str]) -> Answer:
+        try:
+            body = conversations_page(self.jobs.values(), query, Key(KEY_OWNER), self.listing, self._now())
+        except Refusal as refusal:
+            exchange.outcome = str(refusal.status)
+            return _problem(refusal.status, refusal.detail)
+        exchange.outcome = f"{len(body['data'])} rows"
+        return Answer(200, json.dumps(body).encode())
 
     def _conversation(self, conversation: str) -> Answer:
         now = self._now()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bot.demo.omni.conversations import Listing
 from bot.demo.omni.timeline import Script
 from tests.simulation.weather import Front
 
@@ -104,6 +105,8 @@ class Scenario:
     closed_direct_messages: frozenset[str] = field(default_factory=frozenset)
     is_grid: bool = False
     """Whether the workspace belongs to an Enterprise Grid organization."""
+    listing: Listing = field(default_factory=Listing)
+    """How Omni's list of conversations behaves."""
     processes: int = 1
     """How many processes of the bot run at once on the database, each following all that it finds."""
 

@@ -45,7 +45,7 @@ class World:
         self.weather = Weather(list(scenario.fronts), Random(f"weather {scenario.seed}"), loop.time)
         self.wire = Wire(loop, Random(f"wire {scenario.seed}"), self.trace, self.weather.fate)
         self.slack = self._slack()
-        self.omni = OmniSide(self.wire, self.now, scenario.requests_per_minute)
+        self.omni = OmniSide(self.wire, self.now, scenario.requests_per_minute, replace(scenario.listing))
         self.weather.may_be_gone = lambda name: name.rsplit("/", 1)[-1] in self.omni.seen
         self.disk = Disk(self.weather.of_disk)
         self.machine = Machine(

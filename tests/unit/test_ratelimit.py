@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.ports.omni import QueuePosition
-from bot.ratelimit import LONGEST_SLEEP_SECONDS, LocalRateLimitStore, Rate, RateLimiter
+from bot.ratelimit import (
+    LONGEST_SLEEP_SECONDS,
+    PLACES_LEFT,
+    POLLS_PER_CHART,
+    LocalRateLimitStore,
+    Rate,
+    RateLimiter,
+)
 from tests.support.rates import ALMOST_JITTER_SECONDS, MemoryLedger, in_virtual_time, worst_minute
 
 # As in tests/demo/conftest.py: without it looptime has a loop made that nobody closes.
@@ -95,13 +102,13 @@ async def test_burst_after_silence() -> None:
 
 
 @pytest.mark.looptime
-async def test_polls_leave_the_bursts_last_place() -> None:
+async def test_polls_leave_the_bursts_last_places() -> None:
     loop = asyncio.get_running_loop()
     ledger = MemoryLedger()
     gate = RateLimiter(ledger, "omni", Rate.within(60, burst=4))
     polls = [asyncio.create_task(gate.acquire()) for _ in range(10)]
     await asyncio.sleep(0.5)
-    assert len(ledger.taken) == 3
+    assert len(ledger.taken) == 4 - PLACES_LEFT
     assert ledger.taken[-1] < 0.01
     await gate.acquire(urgent=True)
     assert loop.time() == 0.5
@@ -316,6 +323,31 @@ async def test_moved_jobs_go_first_two_in_a_row() -> None:
         six=QueuePosition(6.0, has_moved=True),
     )
     assert order == ["three", "four", "one", "five", "six", "two"]
+
+
+@pytest.mark.looptime
+async def test_moved_job_takes_the_last_place() -> None:
+    loop, gate = asyncio.get_running_loop(), RateLimiter(MemoryLedger(), "omni", Rate.within(60, burst=4))
+    positions = [QueuePosition(float(number)) for number in range(9)]
+    polls = [asyncio.create_task(gate.acquire(position=position)) for position in positions]
+    await asyncio.sleep(0.3)
+    positions[-1].has_moved = True
+    gate.reconsider()
+    await polls[-1]
+    await gate.acquire(position=QueuePosition(0.0, has_moved=True))
+    assert loop.time() == pytest.approx(0.3)
+    await gate.close()
+    await asyncio.gather(*polls, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_charts_go_after_polls_and_do_not_starve() -> None:
+    chart = QueuePosition(0.0, is_chart=True)
+    polls = {f"poll{number}": QueuePosition(float(number)) for number in range(5)}
+    order = await order_of(chart=chart, **polls)
+    assert order.index("chart") == POLLS_PER_CHART - 1
+    late = QueuePosition(1_000.0, is_chart=True)
+    assert (await order_of(chart=late, **polls))[-1] == "chart"
 
 
 @pytest.mark.looptime

@@ -7,6 +7,7 @@ pages under docs.omni.co/api, which alone describe the conversations and the can
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bot.demo.omni.conversations import conversations_page
 from bot.demo.omni.jobs import SimulatedJob
 from bot.demo.omni.lists import models_page, topics_list, users_page
 from bot.demo.omni.organization import ORGANIZATION, Key, Refusal
@@ -32,6 +33,7 @@ class Api:
         app.router.add_post(f"{job}/cancel", self._cancel)
         app.router.add_get(f"{job}/result", self._result, allow_head=False)
         app.router.add_get(f"{job}/vis", self._visualization, allow_head=False)
+        app.router.add_get("/api/v1/ai/conversations", self._conversations, allow_head=False)
         app.router.add_get("/api/v1/ai/conversations/{conversation}", self._conversation, allow_head=False)
         app.router.add_get("/api/v1/models", self._models, allow_head=False)
         app.router.add_get("/api/v1/models/{model}/topic", self._topics, allow_head=False)
@@ -112,6 +114,13 @@ class Api:
         if job.data.picture is None:
             return web.json_response({"error": job.data.why_no_picture}, status=422)
         return web.Response(body=job.data.picture, content_type="image/png")
+
+    async def _conversations(self, request: web.Request) -> web.Response:
+        world = self._world
+        body = conversations_page(
+            world.jobs.values(), request.query, self._key(request), world.listing, world.now()
+        )
+        return web.json_response(body)
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation_id = uuid(request.match_info["conversation"], "conversation")

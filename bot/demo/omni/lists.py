@@ -38,8 +38,8 @@ def models_page(models: Iterable[Model], query: Mapping[str, str]) -> Body:
     ]
     if sort_field is not None:
         records.sort(key=lambda record: record[sort_field] or "", reverse=direction == "desc")
-    size = _page_size(query.get("pageSize"))
-    first = _after(query.get("cursor"))
+    size = read_page_size(query.get("pageSize"), MODELS_PER_PAGE)
+    first = read_cursor(query.get("cursor"))
     shown = records[first : first + size]
     has_next = first + size < len(records)
     page = {
@@ -107,15 +107,17 @@ def _one_of(query: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
     return value
 
 
-def _page_size(value: str | None) -> int:
+def read_page_size(value: str | None, default: int) -> int:
+    """The number of rows that a page has at most. Raises Refusal."""
     if value is None:
-        return MODELS_PER_PAGE
+        return default
     if not value.isdecimal() or not 0 < int(value) <= MOST_PER_PAGE:
         raise Refusal(400, "Bad Request: pageSize: Invalid number")
     return int(value)
 
 
-def _after(cursor: str | None) -> int:
+def read_cursor(cursor: str | None) -> int:
+    """How many rows come before the page. Raises Refusal."""
     if cursor is None:
         return 0
     given = _CURSOR.fullmatch(cursor)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+from bot.demo.omni.conversations import Listing
 from bot.demo.omni.job_data import JobData
 from bot.demo.omni.jobs import SimulatedJob
 from bot.demo.omni.lists import USERS_PER_PAGE
@@ -40,6 +41,8 @@ class OmniWorld:
         documented."""
         self.chats_are_private = False
         """Whether a conversation accepts only its creator's questions. Omni doesn't document this."""
+        self.listing = Listing()
+        """How the list of conversations behaves."""
         self.draws = True
         """Whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404."""
         self.ignores_user_filter = False

@@ -91,5 +91,7 @@ class GaugeSnapshot:
     """The length of each queue, by the queue's name; the names are fixed."""
     requests_per_minute: int = 0
     """Omni's limit for the key; 0 if another snapshot already has it for the same key."""
+    lists_conversations: bool = False
+    """Whether the list of conversations is in use for the key."""
     requests_left: float | None = None
     """How many requests to Omni could be sent without a wait. None if the database is down."""

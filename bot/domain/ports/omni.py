@@ -1,7 +1,8 @@
 """Ports to Omni. Every call may raise any OmniError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from bot.domain.cards import UserId
@@ -75,8 +76,25 @@ class QueuePosition:
     has_moved: bool = False
     """Whether the job is known to have moved, or is watched closely, so that it goes before the others. May be set
     while the request waits."""
+    is_chart: bool = False
+    """Whether it is for a chart, which lets most polls go first."""
     passed_at: float | None = None
     """When the rate limiter let the request through."""
+
+
+class OmniConversations(Protocol):
+    """Lists the conversations of the organization, or of the user whose token it is."""
+
+    async def recently_updated(self, *, position: QueuePosition) -> Mapping[str, datetime]:
+        """Return when the 100 most recently active conversations were updated, by their ids and Omni's clock.
+
+        Nothing else of them is kept: not their names and not their prompts.
+
+        Raises:
+            ListRefused: Omni has no such list for this key, or it has an undocumented form.
+            OmniBusy, OmniUnreachable, StoreUnavailable.
+        """
+        ...
 
 
 class OmniJobs(Protocol):

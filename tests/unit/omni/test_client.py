@@ -5,7 +5,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from bot.demo.faults import HTML_500, RESET_AFTER, RESET_BEFORE, Fault
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Complete, Script
-from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable, StoreUnavailable
+from bot.domain.errors import (
+    JobNotFound,
+    KeyRefused,
+    ListRefused,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    StoreUnavailable,
+)
 from bot.domain.jobs import LONGEST_ANSWER, Conversation, Job, JobError, JobId, JobState, Progress
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
@@ -133,6 +141,7 @@ def test_status_examples_are_parsed(name: str) -> None:
         "user": ADA,
         "model": "770e8400-e29b-41d4-a716-446655440002",
         "created_at": at(0, 0),
+        "updated_at": datetime.fromisoformat(EXAMPLES[name]["updatedAt"]),
     }
     assert read(EXAMPLES[name]) == Job(ID, state, state.value, **(common | facts))
 
@@ -656,6 +665,57 @@ async def test_invalid_conversation_is_unreachable(world: World, body: str) -> N
     world.answers(200, body)
     with pytest.raises(OmniUnreachable):
         await world.api.newest_job(Conversation(ID))
+
+
+SECRET = "the plan of another user"
+
+
+async def listed(world: World) -> Mapping[str, datetime]:
+    return await world.api.recently_updated(position=QueuePosition(0.0))
+
+
+async def test_list_keeps_only_ids_and_times(world: World) -> None:
+    row = {
+        "id": str(ID).upper(),
+        "name": SECRET,
+        "lastUserPrompt": SECRET,
+        "updatedAt": "2025-01-15T10:00:05Z",
+    }
+    rows = [row, {"id": "not a uuid", "updatedAt": "2025-01-15T10:00:05Z"}, {"id": ADA}, None, SECRET]
+    world.answers(200, json.dumps({"data": rows, "pageInfo": {"hasNextPage": False}}))
+    assert await listed(world) == {str(ID): at(0, 5)}
+    assert world.service.requests[-1].path == "/api/v1/ai/conversations"
+
+
+async def test_simulated_list_is_read(world: World) -> None:
+    world.service.add(Script(end=Complete("An answer.")), conversation_id=str(ID))
+    assert list(await listed(world)) == [str(ID)]
+
+
+@pytest.mark.parametrize(
+    "status, body",
+    [
+        *((status, "") for status in (400, 401, 403, 404)),
+        (200, ""),
+        (200, "<html>"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, '{"data": null}'),
+        (200, json.dumps({"data": [{"id": str(ID), "name": SECRET, "lastUserPrompt": SECRET}]})),
+    ],
+)
+async def test_refused_or_unknown_list_is_refused(world: World, status: int, body: str) -> None:
+    world.answers(status, body)
+    with pytest.raises(ListRefused) as raised:
+        await listed(world)
+    assert SECRET not in str(raised.value)
+
+
+async def test_busy_list_is_not_refused(world: World) -> None:
+    for status, error in ((429, OmniBusy), (500, OmniUnreachable)):
+        world.answers(status)
+        with pytest.raises(error):
+            await listed(world)
 
 
 @pytest.mark.parametrize(

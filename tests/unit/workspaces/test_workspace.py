@@ -47,7 +47,7 @@ class Parts:
     def workspace(self) -> Workspace:
         unused = cast(Any, None)
         upkeep = (lambda: self.runs("upkeep"), self.break_down)
-        return Workspace(unused, unused, cast(Any, self), unused, unused, unused, unused, upkeep)
+        return Workspace(unused, unused, cast(Any, self), unused, unused, unused, unused, unused, upkeep)
 
 
 async def test_shutdown_ends_requests_first() -> None:
