@@ -1,5 +1,6 @@
 """The life of a card: posted once, updated while the job runs, given its final update, continued in its thread."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import uuid4
@@ -18,6 +19,7 @@ from bot.domain import (
     CardId,
     ChannelRef,
     DeliveryUnknown,
+    Job,
     JobState,
     JobStatus,
     KeyRefused,
@@ -29,8 +31,9 @@ from bot.domain import (
     UserId,
 )
 from bot.domain.ports import NO_METRICS, CardRepository, FailedCardRepository, Metrics, SlackMessages
+from bot.rendering import answer
 from bot.rendering import card as card_module
-from bot.rendering.markdown.sanitize import chat_link
+from bot.rendering.markdown.links import chat_link
 
 log = structlog.get_logger()
 
@@ -68,6 +71,11 @@ class CardLifecycle:
         self._now = now
         self._tenant = tenant
         self._metrics = metrics
+
+    async def prepare(self, job: Job) -> None:
+        """Render an answer in a thread, since a long one takes time, before its cards and replies need it."""
+        if job.answer:
+            await asyncio.to_thread(answer.prepare, job, self._tenant)
 
     async def post(self, card: Card, status: JobStatus) -> None:
         """Post the card with the current job status, or store why there is none."""

@@ -10,16 +10,17 @@ from bot.tasks import backoff_seconds
 
 log = structlog.get_logger()
 
-UNCERTAIN_BLOCKS = frozenset({"task_card"})
-"""Blocks that Slack documents for streamed messages only. Everything in them is within limits, so if Slack accepts the
-same message without one, it refused the block."""
+SEVERAL_TABLES = "several tables"
+UNCERTAIN_FEATURES = frozenset({"task_card", SEVERAL_TABLES})
+"""What Slack documents for streamed messages only, and what its pages contradict each other about. If Slack accepts the
+same message without one, it refused that."""
 INTERNAL_ERRORS_BEFORE_FALLBACK = 3
 """After so many internal errors of Slack the variant itself may be the cause."""
 LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class BlockSupport:
-    """The blocks that this workspace's Slack refuses, learned as long as the process lives.
+    """What this workspace's Slack refuses, learned as long as the process lives.
 
     Without it every edit of a running job's card would be two: one that is refused, and one that is accepted.
     """
@@ -30,15 +31,16 @@ class BlockSupport:
     def supported(self, variants: tuple[Message, ...]) -> tuple[Message, ...]:
         """The variants that Slack may accept, in their order; always the last one."""
         *richer, last = variants
-        return (*(message for message in richer if not _block_types(message) & self._refused), last)
+        return (*(message for message in richer if not _features(message) & self._refused), last)
 
     def record_refusal(self, refused: Message, taken: Message) -> None:
         """Learn from a variant that was refused while the next plainer one was accepted."""
-        self._refused |= (_block_types(refused) - _block_types(taken)) & UNCERTAIN_BLOCKS
+        self._refused |= (_features(refused) - _features(taken)) & UNCERTAIN_FEATURES
 
 
-def _block_types(message: Message) -> frozenset[str]:
-    return frozenset(str(block["type"]) for block in message.blocks)
+def _features(message: Message) -> frozenset[str]:
+    types = [str(block["type"]) for block in message.blocks]
+    return frozenset([*types, *[SEVERAL_TABLES] * (types.count("table") > 1)])
 
 
 class Variants:

@@ -1,27 +1,33 @@
 """An answer as Slack messages: the card, the thread replies and the file.
 
-The answer is cut into parts, the first for the card and the others for thread replies. Each part has four variants:
-a `markdown` block, mrkdwn with tables as aligned text, the same without blocks, and a short text that links to Omni.
-The first three hold the whole part, so nothing is lost between card and replies, whichever variants Slack accepts.
+The answer is parsed once and cut into parts, the first for the card and the others for thread replies. Each part has
+these variants: blocks with all tables, if it has several with the first only, if it has any without them; mrkdwn with
+tables as aligned text; the same without blocks; and a short text that links to Omni. All but the last hold the whole
+part, so nothing is lost between card and replies, whichever variants Slack accepts.
 
 Each message stays under 10,000 characters in all: above about 11,000 Slack has refused messages
 (`msg_blocks_too_long`, slackapi/bolt-js#2867). chat.update accepts 4,000 of text.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 from bot.domain import Block, Job, JobState, Message, Upload, strip_control_chars
-from bot.rendering.blocks import context, markdown, section
-from bot.rendering.markdown.mrkdwn import escape, from_markdown, plain, shortened
-from bot.rendering.markdown.sanitize import chat_link, written
-from bot.rendering.markdown.split import SHORTEST_PIECE, first_pieces, most_read, pieces
+from bot.rendering.blocks import context, section
+from bot.rendering.markdown.document import Blocks, Paragraph, Table, Text
+from bot.rendering.markdown.links import chat_link, written
+from bot.rendering.markdown.mrkdwn import escape, shortened
+from bot.rendering.markdown.parse import parse
+from bot.rendering.markdown.split import split
+from bot.rendering.markdown.to_blocks import to_blocks
+from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
+from bot.rendering.markdown.to_text import to_text
 
 MOST_REPLIES = 5
 """Most thread replies of an answer. A longer one is also uploaded as a file."""
 LONGEST_PART = 2_800
-"""Most characters of a part, as Markdown and as mrkdwn: 4,000 minus room for the card's other texts."""
+"""Most characters of a part, as mrkdwn: 4,000 minus room for the card's other texts."""
 FILE_NAME = "answer.md"
 
 _MOST_SPOKEN_BYTES = 2_800
@@ -32,7 +38,8 @@ _CONTINUES = "The answer continues in the thread."
 _LONGER = "The answer is longer than this. The full answer follows as a file."
 _LONGER_THAN_THE_FILE = "The answer is longer than this. More of the answer follows as a file."
 _MOST_PARTS = 1 + MOST_REPLIES
-_MOST_READ = most_read(LONGEST_PART, _MOST_PARTS)
+MOST_READ = 3 * LONGEST_PART * (_MOST_PARTS + 1) // 2
+"""Most characters that are parsed. Markdown may be longer than its mrkdwn, with its blank lines and marks."""
 _MOST_RENDERED = 128
 """Size of the cache: the replies of this many jobs may wait for the rate limiter."""
 _NOT_SHOWN = "could not be shown in Slack"
@@ -43,13 +50,11 @@ class AnswerLayout:
     """Texts and blocks of a card around its answer."""
 
     spoken: str = field(repr=False)
-    """The status, for screen readers and notifications."""
-    question: tuple[str, ...] = field(repr=False)
-    """The question, likewise."""
+    """The status and the question, for screen readers and notifications."""
     above: tuple[Block, ...] = field(repr=False)
     below: tuple[Block, ...] = field(repr=False)
-    caution: tuple[str, ...] = field(repr=False)
-    """The note about every answer, likewise."""
+    caution: str = field(repr=False)
+    """What follows the answer, likewise. May be empty."""
     signature: tuple[str, ...] = field(repr=False)
     """Ends a variant that has no blocks."""
 
@@ -66,22 +71,16 @@ class Continuation:
     """Whether the answer is longer than the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A piece of the answer, in both markups."""
-
-    markdown: str
-    mrkdwn: str
-    spoken: tuple[str, ...]
-    """Its words, for screen readers and notifications."""
+_Variants = tuple[tuple[str, tuple[Block, ...]], ...]
+"""Text and blocks of the variants that hold a whole part, richest first."""
 
 
-def prepare(job: Job) -> None:
+def prepare(job: Job, tenant: str) -> None:
     """Render the parts of an answer into the cache for `answer_card` and `continuation`.
 
     May take a second, so call it in a thread.
     """
-    _parts(job)
+    _parts(job, tenant)
 
 
 def has_answer(job: Job) -> bool:
@@ -89,13 +88,13 @@ def has_answer(job: Job) -> bool:
     return bool(_text(job))
 
 
-def answer_card(job: Job, frame: AnswerLayout) -> tuple[Message, ...]:
-    """Return the variants of the card, richest first."""
-    parts, is_more = _parts(job)
+def answer_card(job: Job, frame: AnswerLayout, tenant: str) -> tuple[Message, ...]:
+    """Return the variants of the card, richest first. `tenant`: as for `continuation`."""
+    parts, is_more = _parts(job, tenant)
     continues = [_CONTINUES] * (is_more or len(parts) > 1)
     messages = []
-    for said, shown in _variants(parts[0]) if parts else _no_answer():
-        text = [frame.spoken, *frame.question, *said, *continues, *frame.caution]
+    for said, shown in parts[0] if parts else ((_NO_ANSWER, (section(_NO_ANSWER),)), (_NO_ANSWER, ())):
+        text = [frame.spoken, said, *continues, *filter(None, [frame.caution])]
         if shown:
             blocks = (*frame.above, *shown, *map(context, continues), *frame.below)
             messages.append(Message("\n".join(text), blocks))
@@ -112,11 +111,11 @@ def continuation(job: Job, tenant: str) -> Continuation:
 
     Args:
         job: a snapshot; only a COMPLETE one has an answer.
-        tenant: Omni's URL without `/api`, for chat addresses without a host.
+        tenant: Omni's URL without `/api`, for chat addresses without a host and for paths in the answer.
     """
     if job.state is not JobState.COMPLETE:
         return Continuation()
-    parts, is_more = _parts(job)
+    parts, is_more = _parts(job, tenant)
     link = chat_link(job.chat_url, tenant)
     longer = _LONGER_THAN_THE_FILE if job.answer_is_cut else _LONGER
     ending = [context(longer)] * is_more
@@ -134,60 +133,45 @@ def _cleaned(answer: str) -> str:
     return strip_control_chars(answer).strip()
 
 
-def _parts(job: Job) -> tuple[tuple[_Part, ...], bool]:
+def _parts(job: Job, tenant: str) -> tuple[tuple[_Variants, ...], bool]:
     """Return the parts for card and replies, and whether the answer is longer."""
     answer = _text(job)
-    parts, is_more = _rendered(answer[: _MOST_READ + 1])
-    return parts, is_more or len(answer) > _MOST_READ or job.answer_is_cut
+    parts, is_more = _rendered(answer[:MOST_READ], tenant)
+    return parts, is_more or len(answer) > MOST_READ or job.answer_is_cut
 
 
 @lru_cache(maxsize=_MOST_RENDERED)
-def _rendered(beginning: str) -> tuple[tuple[_Part, ...], bool]:
+def _rendered(beginning: str, tenant: str) -> tuple[tuple[_Variants, ...], bool]:
     """Cached, because every card of the job and its replies need the parts."""
-    found, is_cut = first_pieces(beginning, LONGEST_PART, _MOST_PARTS)
-    parts = [part for piece in found for part in _fitting(piece, LONGEST_PART)]
-    return tuple(parts[:_MOST_PARTS]), is_cut or len(parts) > _MOST_PARTS
+    # What is nothing but marks is shown as it was written.
+    document = parse(beginning, tenant) or tuple(
+        Paragraph((Text(line),)) for line in beginning.split("\n") if line
+    )
+    parts = list(islice(split(document, LONGEST_PART), _MOST_PARTS + 1))
+    return tuple(map(_variants, parts[:_MOST_PARTS])), len(parts) > _MOST_PARTS
 
 
-def _fitting(piece: str, limit: int) -> Iterator[_Part]:
-    """Cut the piece further where its mrkdwn is too long, which escaping makes longer."""
-    mrkdwn = from_markdown(piece)
-    if not mrkdwn.strip():
-        mrkdwn = escape(piece)
-    if len(mrkdwn) <= LONGEST_PART:
-        yield _Part(piece, mrkdwn, _spoken(piece))
-    elif limit // 2 >= SHORTEST_PIECE:
-        for smaller in pieces(piece, limit // 2):
-            yield from _fitting(smaller, limit // 2)
-    else:
-        yield _Part(piece, escape(piece), _spoken(piece))
+def _variants(part: Blocks) -> _Variants:
+    n_tables = sum(isinstance(block, Table) for block in part)
+    said, mrkdwn = _spoken(part), to_mrkdwn(part)
+    shown = [to_blocks(part, most) for most in dict.fromkeys((n_tables, min(n_tables, 1), 0))]
+    return *((said, blocks) for blocks in shown), (said, (section(mrkdwn),)), (mrkdwn, ())
 
 
-def _variants(part: _Part) -> Iterator[tuple[tuple[str, ...], tuple[Block, ...]]]:
-    """Yield text and blocks of the variants that hold the whole part."""
-    yield part.spoken, (markdown(part.markdown),)
-    yield part.spoken, (section(part.mrkdwn),)
-    yield (part.mrkdwn,), ()
-
-
-def _no_answer() -> Iterator[tuple[tuple[str, ...], tuple[Block, ...]]]:
-    yield (_NO_ANSWER,), (section(_NO_ANSWER),)
-    yield (_NO_ANSWER,), ()
-
-
-def _spoken(piece: str) -> tuple[str, ...]:
-    words = plain(piece)
+def _spoken(part: Blocks) -> str:
+    words = to_text(part)
     start = escape(words).encode()[:_MOST_SPOKEN_BYTES].decode(errors="ignore")
-    spoken = shortened(words, len(start))
-    return (spoken,) if spoken.strip() else ()
+    return shortened(words, len(start))
 
 
-def _reply(part: _Part, at: int, number: int, ending: list[Block], link: str | None) -> tuple[Message, ...]:
+def _reply(
+    part: _Variants, at: int, number: int, ending: list[Block], link: str | None
+) -> tuple[Message, ...]:
     where = f"The answer continues, {at} of {number}"
     messages = []
-    for said, shown in _variants(part):
+    for said, shown in part:
         blocks = (context(f"{where}."), *shown, *(ending if at == number else [])) if shown else ()
-        messages.append(Message("\n".join([f"{where}.", *said]), blocks))
+        messages.append(Message("\n".join([f"{where}.", said]), blocks))
     sorry = f"{where}: this part {_NOT_SHOWN}."
     return *messages, Message("\n".join([sorry, *written(link)]))
 

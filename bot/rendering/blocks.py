@@ -22,6 +22,19 @@ TRY_AGAIN = "try_again"
 TRY_AGAIN_PRIVATELY = "try_again_privately"
 """Action ids of the button that asks a question again, in the channel or in direct messages. Its value is the
 question."""
+LABELS = {
+    OPEN_CHAT: "Open in Omni",
+    SHOW_DATA: "Show data",
+    SHOW_STEPS: "Show steps",
+    ASK_FOLLOW_UP: "Ask a follow-up",
+    CANCEL_JOB: "Cancel job",
+    STOP_FOLLOWING: "Stop following",
+    RESUME: "Resume",
+    RETRY_JOB: "Retry",
+    TRY_AGAIN: "Try again",
+    TRY_AGAIN_PRIVATELY: "Try again",
+}
+"""The labels of the buttons by action id."""
 LONGEST_VALUE = 2_000
 """Most characters of a button's value. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 LONGEST_SECTION = 3_000
@@ -45,9 +58,9 @@ def quote(text: str) -> Block:
     return {"type": "rich_text", "elements": [said]}
 
 
-def markdown(text: str) -> Block:
-    """Sanitized Markdown."""
-    return {"type": "markdown", "text": text}
+def header(text: str) -> Block:
+    """A heading in plain text, of at most 150 characters."""
+    return {"type": "header", "text": _plain(text)}
 
 
 def task(task_id: str, title: str) -> Block:
@@ -72,20 +85,20 @@ def buttons(
     """A row of buttons: one to Omni if there is a link, and each of the others that has a card."""
     elements: list[Block] = []
     if link is not None:
-        elements.append({**_button("Open in Omni", OPEN_CHAT), "url": link})
+        elements.append({**_button(OPEN_CHAT), "url": link})
     if show is not None:
-        elements.append({**_button("Show data", SHOW_DATA), "value": show})
-        elements.append({**_button("Show steps", SHOW_STEPS), "value": show})
+        elements.append({**_button(SHOW_DATA), "value": show})
+        elements.append({**_button(SHOW_STEPS), "value": show})
     if follow_up is not None:
-        elements.append({**_button("Ask a follow-up", ASK_FOLLOW_UP), "value": follow_up})
+        elements.append({**_button(ASK_FOLLOW_UP), "value": follow_up})
     if cancel is not None:
-        elements.append({**_button("Cancel job", CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
+        elements.append({**_button(CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
     if stop is not None:
-        elements.append({**_button("Stop following", STOP_FOLLOWING), "value": stop})
+        elements.append({**_button(STOP_FOLLOWING), "value": stop})
     if resume is not None:
-        elements.append({**_button("Resume", RESUME), "value": resume})
+        elements.append({**_button(RESUME), "value": resume})
     if retry is not None:
-        elements.append({**_button("Retry", RETRY_JOB), "value": retry})
+        elements.append({**_button(RETRY_JOB), "value": retry})
     return [{"type": "actions", "elements": elements}] if elements else []
 
 
@@ -97,11 +110,11 @@ def try_again(question: str, *, private: bool) -> list[Block]:
     if not 0 < len(question) <= LONGEST_VALUE:
         return []
     action = TRY_AGAIN_PRIVATELY if private else TRY_AGAIN
-    return [{"type": "actions", "elements": [{**_button("Try again", action), "value": question}]}]
+    return [{"type": "actions", "elements": [{**_button(action), "value": question}]}]
 
 
-def _button(label: str, action_id: str) -> Block:
-    return {"type": "button", "text": _plain(label), "action_id": action_id}
+def _button(action_id: str) -> Block:
+    return {"type": "button", "text": _plain(LABELS[action_id]), "action_id": action_id}
 
 
 def _plain(text: str) -> Block:

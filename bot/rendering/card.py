@@ -20,8 +20,8 @@ from bot.domain import (
 )
 from bot.rendering import answer
 from bot.rendering.blocks import buttons, context, quote, section, task
+from bot.rendering.markdown.links import chat_link, written
 from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
-from bot.rendering.markdown.sanitize import chat_link, written
 from bot.rendering.status import StatusText, describe
 
 TROUBLE_SHOWN_AFTER_SECONDS = 60.0
@@ -53,7 +53,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
     """
     job = status.job
     if job is not None and job.state is JobState.COMPLETE and not status.is_missing:
-        return _answered(card, status, job, chat_link(job.chat_url, tenant))
+        return _answered(card, status, job, tenant)
     link = chat_link(job.chat_url, tenant) if job else None
     shown = describe(status, card.cancelled_by)
     outlook = [_ASKED_AGAIN] if _is_resumable(card, status) else _trouble(status, now)
@@ -61,7 +61,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
     above = [section(shown.heading), *_prompt(job, _LONGEST_PROMPT)]
     below = [section("\n".join(details))] if details else []
     below += [*_buttons(card, status, link), context(_footer(card))]
-    text = "\n".join([shown.plain_text, *outlook, *_spoken_prompt(job, _LONGEST_PROMPT)])
+    text = "\n".join(filter(None, [_said(shown.title, job, _LONGEST_PROMPT), shown.plain_text, *outlook]))
     # The current step, richest variant first.
     steps = [[task(card.job, shown.step)], [section(shown.step_line)]] if shown.step else [[]]
     variants = [Message(text, (*above, *step, *below)) for step in steps]
@@ -123,7 +123,7 @@ def render_unfollowed(card: Card, status: JobStatus, tenant: str) -> Message:
     title = "The bot no longer follows this job"
     blocks = [section(f"🔕 *{title}*\n{now} {again}"), *_prompt(status.job, _LONGEST_PROMPT)]
     blocks += [*buttons(link), context(_footer(card))]
-    text = "\n".join([f"{title}. {now} {again}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
+    text = f"{_said(title, status.job, _LONGEST_PROMPT)}\n{now} {again}"
     return Message(text, tuple(blocks))
 
 
@@ -135,7 +135,7 @@ def render_paused(card: Card, status: JobStatus, tenant: str) -> Message:
     resume = "To follow it again, press *Resume*."
     blocks = [section(f"💤 *{title}*\n{since} {resume}"), *_prompt(status.job, _LONGEST_PROMPT)]
     blocks += [*buttons(link, resume=card.id), context(_footer(card))]
-    text = "\n".join([f"{title}. {since} {resume}", *_spoken_prompt(status.job, _LONGEST_PROMPT)])
+    text = f"{_said(title, status.job, _LONGEST_PROMPT)}\n{since} {resume}"
     return Message(text, tuple(blocks))
 
 
@@ -149,21 +149,22 @@ def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_footer(card))))
 
 
-def _answered(card: Card, status: JobStatus, job: Job, link: str | None) -> tuple[Message, ...]:
+def _answered(card: Card, status: JobStatus, job: Job, tenant: str) -> tuple[Message, ...]:
     """Render the card that shows the answer."""
+    link = chat_link(job.chat_url, tenant)
+    shown = describe(status)
     caution = (_CHECK_IT,) * answer.has_answer(job)
     frame = answer.AnswerLayout(
-        spoken=describe(status).plain_text,
-        question=tuple(_spoken_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
-        above=(section(describe(status).heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
+        spoken=_said(shown.title, job, _LONGEST_PROMPT_WITH_ANSWER),
+        above=(section(shown.heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
             *buttons(link, show=card.id, follow_up=card.id),
             context(" ".join([*caution, _footer(card)])),
         ),
-        caution=caution,
+        caution="\n".join(filter(None, [shown.plain_text, *caution])),
         signature=(*written(link), _footer(card)),
     )
-    return answer.answer_card(job, frame)
+    return answer.answer_card(job, frame, tenant)
 
 
 def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:
@@ -186,6 +187,12 @@ def _is_resumable(card: Card, status: JobStatus) -> bool:
 def _prompt(job: Job | None, limit: int) -> list[Block]:
     start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
     return [quote(start)] if start else []
+
+
+def _said(state: str, job: Job | None, limit: int) -> str:
+    """The first line of a notification: the state and the question."""
+    start = excerpt(job.prompt, limit, _PROMPT_LINES) if job else ""
+    return f"{state}: “{shortened(' '.join(start.split()), 2 * limit)}”" if start else f"{state}."
 
 
 def _spoken_prompt(job: Job | None, limit: int) -> list[str]:

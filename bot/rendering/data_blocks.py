@@ -8,7 +8,7 @@ import re
 
 from bot.domain import Block, QueryData, strip_control_chars
 from bot.rendering.csv_export import Row, Rows, number, read_rows
-from bot.rendering.markdown.sanitize import without_pings
+from bot.rendering.markdown.mrkdwn import without_mentions
 
 MOST_ROWS = 100
 """Rows of a table, without the header."""
@@ -76,7 +76,7 @@ def chart(query: QueryData) -> Block | None:
 
 def one_line(text: str, limit: int) -> str:
     """Return a text as one line of plain text: without mentions, at most `limit` characters."""
-    line = without_pings(" ".join(strip_control_chars(text[: limit * 8]).split()))
+    line = without_mentions(" ".join(strip_control_chars(text[: limit * 8]).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

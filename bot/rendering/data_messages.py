@@ -7,10 +7,12 @@ import re
 
 from bot.domain import SUMMARIZE, Block, JobResult, Message, QueryData, Step, Upload, strip_control_chars
 from bot.rendering.blocks import LONGEST_SECTION, context, section
-from bot.rendering.csv_export import Rows, csv_file, read_rows
+from bot.rendering.csv_export import Rows, csv_file, number, read_rows
 from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table
-from bot.rendering.markdown.mrkdwn import clock, fenced, plain, shortened
-from bot.rendering.markdown.tables import table_of
+from bot.rendering.markdown.mrkdwn import clock, fenced, shortened
+from bot.rendering.markdown.parse import parse
+from bot.rendering.markdown.tables import aligned
+from bot.rendering.markdown.to_text import to_text
 
 MOST_SHOWN = 3
 """Queries that get their own message. The others are only files."""
@@ -88,7 +90,8 @@ def _code(rows: Rows) -> list[Block]:
     for most in (len(rows.rows), 10, 5, 2, 1):
         if most <= len(rows.rows):
             lines = [[one_line(cell, 100) for cell in row] for row in (rows.heading, *rows.rows[:most])]
-            code = fenced(table_of(lines).aligned())
+            numbers = {at for row in rows.rows[:1] for at, cell in enumerate(row) if number(cell) is not None}
+            code = fenced(aligned(lines, numbers))
             if len(code) <= _LONGEST_CODE:
                 return [section(code), *_cut(rows, most)]
     return [context("The rows are too wide to show here.")]
@@ -186,7 +189,7 @@ def _line(place: int, step: Step) -> str:
     action = _ACTIONS.get(step.type) or _type(step.type)
     query = f" “{shortened(' '.join(step.query.split()), _LONGEST_QUERY)}”" if step.query else ""
     # A summary repeats the whole answer, which is on the card.
-    said = "" if step.type == SUMMARIZE else " ".join(plain(step.message, _MOST_PARSED).split())
+    said = "" if step.type == SUMMARIZE else " ".join(to_text(parse(step.message[:_MOST_PARSED])).split())
     at = f" · {clock(step.at)}" if step.at is not None else ""
     message = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
     return f"{place}. *{action}*{query}{message}{at}"

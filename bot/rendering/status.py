@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from bot.domain import Job, JobError, JobState, JobStatus, UserId
-from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, plain, shortened
+from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, shortened
+from bot.rendering.markdown.parse import parse
+from bot.rendering.markdown.to_text import to_text
 
 _LONGEST_STEP = 250
 """Slack limits a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
@@ -39,9 +41,9 @@ class StatusText:
 
     @property
     def plain_text(self) -> str:
-        """Title, step and details, for screen readers and notifications."""
-        first = " ".join(filter(None, [self.title, self.aside]))
-        return "\n".join([f"{first}.", *filter(None, [self.step_line]), *self.details])
+        """Step, details, and the text after the title, for screen readers and notifications."""
+        aside = self.aside.removeprefix("· ")
+        return "\n".join(filter(None, [self.step_line, *self.details, aside[:1].upper() + aside[1:]]))
 
 
 def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusText:
@@ -91,7 +93,7 @@ def _step(job: Job) -> str:
     if job.progress is None:
         return ""
     number = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
-    message = " ".join(plain(job.progress.message, _MOST_READ_OF_A_STEP).split())
+    message = " ".join(to_text(parse(job.progress.message[:_MOST_READ_OF_A_STEP])).split())
     return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
 
 

@@ -35,7 +35,7 @@ from bot.domain import (
 from bot.domain.ports import CardRepository, OmniJobs, SlackMessages
 from bot.log import bind_job
 from bot.rendering import messages, replies, steps_message, uploads, with_rows
-from bot.rendering.markdown.sanitize import chat_link
+from bot.rendering.markdown.links import chat_link
 from bot.services.job_results import JobResults
 from bot.services.targets import IsShared, load_clicked_card
 from bot.tasks import RecentKeys

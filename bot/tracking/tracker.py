@@ -36,7 +36,6 @@ from bot.domain import (
     was_missed_by_webhooks,
 )
 from bot.domain.ports import CardRepository, OmniJobs, QueuePosition
-from bot.rendering import answer
 from bot.tasks import loop_time
 from bot.tracking.conversation_list import ListHint
 from bot.tracking.durations import TypicalDurations
@@ -276,8 +275,7 @@ class JobTracker:
             return tracked.status.with_error(trouble, self._now(), loop_time())
         finally:
             tracked.polled_at = asked_at if position.passed_at is None else position.passed_at
-        if job.answer:
-            await asyncio.to_thread(answer.prepare, job)
+        await self._lifecycle.prepare(job)
         return tracked.status.with_snapshot(job, self._now())
 
     async def _with_result(self, job: Job, *, urgent: bool, is_patient: bool) -> Job:

@@ -21,8 +21,12 @@ async def test_quick_answer_mentions_no_user(world: World) -> None:
 
     assert card.ts == running.ts
     assert "topic order_items" in card.text
-    (markdown,) = [block for block in card.blocks if block["type"] == "markdown"]
-    assert markdown["text"] == ANSWER
+    (_, _, title, products, *_) = card.blocks
+    assert title["text"]["text"] == "Top 5 products"
+    assert [item["elements"][0]["text"] for item in products["elements"][0]["elements"]] == [
+        "Sunglasses",
+        "Jeans",
+    ]
     buttons = [e for block in card.blocks if block["type"] == "actions" for e in block["elements"]]
     assert [b["action_id"] for b in buttons] == ["open_chat", "show_data", "show_steps", "ask_follow_up"]
     assert buttons[0]["url"] == world.omni.jobs[job].chat_url

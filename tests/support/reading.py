@@ -3,9 +3,8 @@
 A row is a line of text, a row of a table or a line of code. Numbers of lists count as words.
 """
 
-import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -17,16 +16,11 @@ Row = list[str]
 
 _DEEPEST = 50
 _PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
-LIVE = re.compile(r"<[!@#]\S|@(?:here|channel|everyone)", re.IGNORECASE)
+_STRUCK = re.compile(r"\(struck: ([^()]*)\)")
+"""How struck text is marked where there is no markup for it."""
+LIVE = re.compile(r"<[!@#]\S|(?<![\w.+-])@(?:here|channel|everyone)", re.IGNORECASE)
 
 _HIDDEN = re.compile("[\u00ad\u200b\u200c\u200d\u2060-\u206f\ufe00-\ufe0f\ufeff\u202a-\u202e\u200e\u200f]")
-
-
-def as_anybody_reads_it(text: str) -> str:
-    """Decode all entities, also nested ones, and remove escapes and joiners."""
-    for _ in range(4):
-        text = html.unescape(text)
-    return re.sub("[\\\\\u200c\u200d\ufe00-\ufe0f]", "", text)
 
 
 def words(text: str) -> Row:
@@ -86,7 +80,39 @@ def read_mrkdwn(text: str) -> list[Row]:
         is_apart = isinstance(node, dict) and node["tag"] in ("pre", "blockquote")
         nodes += ["\n", node, "\n"] if is_apart else [node]
     shown = as_words(nodes, lambda _: "")
-    return [row for row in map(words, shown.split("\n")) if row]
+    shown = _STRUCK.sub(r"\1", shown)
+    return [row for row in map(words, shown.split("\n")) if row and row[0] != "Links"]
+
+
+def read_blocks(blocks: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The rows of an answer's blocks, without the links that stand again below a table."""
+    said: list[str] = []
+    for block in blocks:
+        match block["type"]:
+            case "header":
+                said.append(block["text"]["text"])
+            case "table":
+                said += [" ".join(_text_of(cell) for cell in row) for row in block["rows"]]
+            case "rich_text":
+                said += [line for element in block["elements"] for line in _element_lines(element)]
+    rows = (words(_STRUCK.sub(r"\1", line)) for line in said)
+    return [row for row in rows if row and row[0] != "Links"]
+
+
+def _element_lines(element: Mapping[str, Any]) -> list[str]:
+    if element["type"] != "rich_text_list":
+        return _text_of(element).split("\n")
+    first = element.get("offset", 0) + 1
+    is_ordered = element["style"] == "ordered"
+    return [
+        line
+        for number, item in enumerate(element["elements"], start=first)
+        for line in f"{number if is_ordered else ''} {_text_of(item)}".split("\n")
+    ]
+
+
+def _text_of(node: Mapping[str, Any]) -> str:
+    return str(node["text"]) if "text" in node else "".join(map(_text_of, node["elements"]))
 
 
 def flat(rows: Iterable[Row]) -> Row:

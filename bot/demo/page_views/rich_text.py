@@ -39,19 +39,27 @@ def _row(cells: Sequence[Raw], aligns: Sequence[str], names: Names, tag: str) ->
 
 
 def _element(element: Raw, names: Names) -> Node:
+    if element.get("border"):
+        inner = {key: value for key, value in element.items() if key != "border"}
+        return {"tag": "blockquote", "children": [_element(inner, names)]}
     inside = element.get("elements", [])
     match element.get("type"):
         case "rich_text_list":
             items: list[Node] = [
                 {"tag": "li", "children": _inlines(item.get("elements", []), names)} for item in inside
             ]
+            drawn = {"indent": int(element.get("indent", 0)), "children": items}
             if element.get("style") == "ordered":
-                return {"tag": "ol", "start": int(element.get("offset", 0)) + 1, "children": items}
-            return {"tag": "ul", "children": items}
+                return {"tag": "ol", "start": int(element.get("offset", 0)) + 1, **drawn}
+            return {"tag": "ul", **drawn}
         case "rich_text_quote":
             return {"tag": "blockquote", "children": _inlines(inside, names)}
         case "rich_text_preformatted":
-            return {"tag": "pre", "children": _inlines(inside, names)}
+            return {
+                "tag": "pre",
+                "language": element.get("language", ""),
+                "children": _inlines(inside, names),
+            }
         case _:
             return {"tag": "p", "children": _inlines(inside, names)}
 

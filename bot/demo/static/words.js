@@ -3,7 +3,7 @@
 
 import { element } from "/dom.js";
 
-const TAGS = new Set(["p", "h4", "ul", "blockquote", "strong", "em", "s", "code", "br", "hr", "span",
+const TAGS = new Set(["p", "h4", "blockquote", "strong", "em", "s", "code", "br", "hr", "span",
   "thead", "tbody", "tr"]);
 
 // What Slack's date tokens mean: docs.slack.dev/messaging/formatting-message-text, "Date formatting".
@@ -60,7 +60,8 @@ export function words(nodes, context) {
       case "time": return dated(node);
       case "mention":
         return element("span", { class: `mention${context.isMe(node.id) ? " me" : ""}` }, ...children());
-      case "ol": return element("ol", { start: node.start }, ...children());
+      case "ul": case "ol":
+        return element(node.tag, { start: node.start ?? null, class: node.indent ? `indent-${node.indent}` : null }, ...children());
       case "li": return item(node, children());
       case "pre": return fence(node, children());
       case "th": case "td":

@@ -13,10 +13,10 @@ from bot.domain.jobs import Job, JobId, JobState, JobStatus
 from bot.domain.messages import Message
 from bot.domain.text import strip_control_chars
 from bot.rendering import answer as answer_module
-from bot.rendering.answer import FILE_NAME, LONGEST_PART, MOST_REPLIES, continuation
+from bot.rendering.answer import FILE_NAME, LONGEST_PART, MOST_READ, MOST_REPLIES, continuation
 from bot.rendering.card import render_card
-from bot.rendering.markdown.split import first_pieces as answer_pieces
-from bot.rendering.markdown.split import most_read
+from bot.rendering.markdown.document import Blocks
+from bot.rendering.markdown.parse import parse
 from tests.support.tables import for_each
 
 TENANT = "https://acme.omniapp.co"
@@ -30,7 +30,7 @@ WATCH = Card(
     followers=(UserId("U0ADA"),),
     requested_at=NOW - timedelta(minutes=2),
 )
-MARKDOWN, SECTIONS, TEXT, LAST = range(4)
+BLOCKS, SECTIONS, TEXT, LAST = 0, -3, -2, -1
 
 
 def job(answer: str | None, chat: str | None = CHAT) -> Job:
@@ -55,14 +55,19 @@ def test_short_answer_has_no_replies() -> None:
         assert "thread" not in shown(form)
 
 
-def test_four_variants_get_plainer() -> None:
-    forms = card_of("Sales **grew**.\n\n| a | b |\n|---|---|\n| 1 | 2 |")
-    kinds = [{block["type"] for block in form.blocks} for form in forms]
-    assert "markdown" in kinds[MARKDOWN]
-    assert "markdown" not in kinds[SECTIONS] and "section" in kinds[SECTIONS]
-    assert kinds[TEXT] == kinds[LAST] == set()
-    assert "```\na | b\n--+--\n1 | 2\n```" in json.loads(json.dumps(forms[TEXT].text))
+def test_variants_get_plainer() -> None:
+    table = "| a | b |\n|---|---|\n| 1 | 2 |"
+    forms = card_of(f"Sales **grew**.\n\n{table}\n\nand\n\n{table}")
+    kinds = [[block["type"] for block in form.blocks] for form in forms]
+    assert [types.count("table") for types in kinds] == [2, 1, 0, 0, 0, 0]
+    assert [types.count("rich_text") for types in kinds] == [3, 3, 2, 1, 0, 0]  # one is the question
+    assert "```\na | b\n--+--\n1 | 2\n```" in forms[TEXT].text
     assert "Sales *grew*." in forms[TEXT].text
+
+
+@for_each("answer, variants", [("text", 4), ("| a |\n|---|", 5), ("| a |\n|---|\n\nb\n\n| c |\n|---|", 6)])
+def test_only_tables_have_variants_of_their_own(answer: str, variants: int) -> None:
+    assert len(card_of(answer)) == variants
 
 
 def test_last_variant_blames_slack_not_the_job() -> None:
@@ -80,11 +85,11 @@ def test_last_variant_without_link_is_short() -> None:
         assert "http" not in forms[LAST].text
 
 
-@for_each("form", [MARKDOWN, SECTIONS, TEXT, LAST])
+@for_each("form", [BLOCKS, SECTIONS, TEXT, LAST])
 def test_longer_answer_continues_in_the_thread(form: int) -> None:
     card_form = card_of(paragraphs(9))[form]
     assert "The answer continues in the thread." in card_form.text
-    assert form > SECTIONS or "The answer continues in the thread." in json.dumps(card_form.blocks)
+    assert form in (TEXT, LAST) or "The answer continues in the thread." in json.dumps(card_form.blocks)
     found = continuation(job(paragraphs(9)), TENANT)
     assert found.file is None
     assert [forms[form].text.split(":")[0].split("\n")[0].rstrip(".") for forms in found.replies] == [
@@ -101,7 +106,7 @@ def test_very_long_answer_is_also_a_file() -> None:
     for form in found.replies[-1][:TEXT]:
         assert "The full answer follows" in shown(form)
     for forms in found.replies[:-1]:
-        assert "The full answer follows" not in shown(forms[MARKDOWN])
+        assert "The full answer follows" not in shown(forms[BLOCKS])
 
 
 @for_each("chat, ending", [(CHAT, f": {CHAT}"), (None, ".")])
@@ -113,31 +118,31 @@ def test_cut_answer_ends_with_omni_link(chat: str | None, ending: str) -> None:
         found.file.content.decode() == f"{answer.strip()}\n\n[…] The rest of the answer is in Omni{ending}\n"
     )
     assert "whole" not in found.file.title
-    assert "More of the answer follows" in shown(found.replies[-1][MARKDOWN])
+    assert "More of the answer follows" in shown(found.replies[-1][BLOCKS])
 
 
 def test_cut_blank_answer_continues_in_omni() -> None:
     blank = replace(job("\u200b" * 5_000 + "Short."), answer_is_cut=True)
     assert continuation(blank, TENANT).goes_on_in_omni
-    assert "continues in the thread" in render_card(WATCH, JobStatus(blank, NOW), NOW, TENANT)[MARKDOWN].text
+    assert "continues in the thread" in render_card(WATCH, JobStatus(blank, NOW), NOW, TENANT)[BLOCKS].text
 
 
-@for_each("answer", [paragraphs(2_000), "[" * 150_000, "\n" * 150_000 + "end"])
-def test_only_the_beginning_is_rendered_once(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered: list[int] = []
+@for_each("answer", [paragraphs(2_000), "[" * 150_000, "start" + "\n" * 150_000 + "end"])
+def test_only_the_beginning_is_parsed_once(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
 
-    def first_pieces(markdown: str, limit: int, most: int) -> tuple[list[str], bool]:
-        rendered.append(len(markdown))
-        return answer_pieces(markdown, limit, most)
+    def counted(markdown: str, tenant: str) -> Blocks:
+        parsed.append(len(markdown))
+        return parse(markdown, tenant)
 
-    monkeypatch.setattr(answer_module, "first_pieces", first_pieces)
+    monkeypatch.setattr(answer_module, "parse", counted)
     answer_module._rendered.cache_clear()
     tall = job(answer)
-    answer_module.prepare(tall)
+    answer_module.prepare(tall, TENANT)
     for _ in range(5):
         render_card(WATCH, JobStatus(tall, NOW), NOW, TENANT)
         continuation(replace(tall, topic="read anew"), TENANT)
-    assert len(rendered) == 1 and rendered[0] <= most_read(LONGEST_PART, 1 + MOST_REPLIES) + 1
+    assert len(parsed) == 1 and parsed[0] <= MOST_READ
 
 
 def test_file_has_no_invisible_characters() -> None:
@@ -149,7 +154,7 @@ def test_file_has_no_invisible_characters() -> None:
 def test_end_after_long_gap_is_kept() -> None:
     found = continuation(job("start" + "\n" * 100_000 + "end"), TENANT)
     assert found.file is not None and found.file.content.endswith(b"end")
-    assert "continues in the thread" in card_of("start" + "\n" * 100_000 + "end")[MARKDOWN].text
+    assert "continues in the thread" in card_of("start" + "\n" * 100_000 + "end")[BLOCKS].text
 
 
 @for_each("answer", [None, "", " \n ", "\u200b"])
@@ -168,8 +173,8 @@ def test_only_complete_jobs_have_replies(state: JobState) -> None:
 def test_spoken_text_has_the_whole_answer() -> None:
     answer = paragraphs(9)
     heard = [
-        card_of(answer)[MARKDOWN].text,
-        *(forms[MARKDOWN].text for forms in continuation(job(answer), TENANT).replies),
+        card_of(answer)[BLOCKS].text,
+        *(forms[BLOCKS].text for forms in continuation(job(answer), TENANT).replies),
     ]
     assert [f"Finding {n}." for n in range(9) if any(f"Finding {n}." in text for text in heard)] == [
         f"Finding {n}." for n in range(9)
@@ -197,7 +202,7 @@ def test_card_and_thread_agree_on_more(before: str, unit: str, times: int) -> No
     says_so = ["continues in the thread" in form.text for form in card]
     assert set(says_so) == {bool(found.replies or found.file)}
     assert ("without a written answer" in card[0].text) == (not strip_control_chars(answer).strip())
-    assert all(len(forms) == 4 for forms in found.replies)
+    assert all(len(forms) in (4, 5, 6) for forms in found.replies)
 
 
 @for_each(

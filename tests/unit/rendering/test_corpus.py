@@ -1,5 +1,8 @@
 """Every answer of the corpus, in every variant, is accepted by Slack, complete and without mentions."""
 
+import html
+import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,8 +26,8 @@ from tests.support.answers import ANSWERS, GENERATED, STORED
 from tests.support.reading import (
     LIVE,
     Row,
-    as_anybody_reads_it,
     flat,
+    read_blocks,
     read_markdown,
     read_mrkdwn,
     told,
@@ -46,16 +49,24 @@ WATCH = Card(
     followers=(ADA,),
     requested_at=NOW - timedelta(minutes=2),
 )
-MARKDOWN, SECTIONS, TEXT, LAST = range(4)
-FORMS = (MARKDOWN, SECTIONS, TEXT, LAST)
-BARE = answer.AnswerLayout(spoken="Answered.", question=(), above=(), below=(), caution=(), signature=())
-SHOWS_MORE = {
-    "links-astray": "addresses that lead astray are shown as text",
-    "links-lending-a-name": "so are those under a borrowed name",
-    "links-reference": "so is an address that nothing uses",
-    "table-with-markup-in-cells": "an address in a table that is shown as text",
+BLOCKS, ONE_TABLE, NO_TABLE, SECTIONS, TEXT, LAST = 0, 1, 2, -3, -2, -1
+FORMS = (ONE_TABLE, NO_TABLE, SECTIONS, TEXT, LAST)
+"""From the first variant on that the simulated Slack takes: it allows one table."""
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+BARE = answer.AnswerLayout(spoken="Answered.", above=(), below=(), caution="", signature=())
+REPAIRED = {
+    "emphasis": "a star between digits is no mark",
+    "html": "tags are left out",
     "images": "an image without words is called one",
+    "links-reference": "an address that nothing uses is shown",
+    "links-astray": "addresses that lead astray are left out",
+    "links-lending-a-name": "the true host follows a borrowed name",
+    "slack-markup": "Slack's links are links",
+    "table-with-markup-in-cells": "addresses that lead astray are left out",
+    "task-list": "a box stands for its letter",
+    "underscores-and-stars": "a star between letters is no mark",
 }
+"""Answers whose words are not all shown as written. Their golden files say how."""
 
 
 def job(name: str) -> Job:
@@ -81,23 +92,18 @@ def what_follows(name: str) -> Continuation:
 
 
 class Slack:
-    """The simulated Slack's Web API, which refuses variants that are richer than a given one."""
+    """The simulated Slack's Web API, to which one variant of each message is sent."""
 
-    def __init__(self, takes_from: int) -> None:
-        self.takes_from = takes_from
+    def __init__(self) -> None:
         self.workspace = Workspace(NOW.timestamp)
         self.card = self._call("chat.postMessage", Message("Omni is working on it"))
 
-    def show(self, forms: Sequence[Message], thread: str | None = None) -> int:
-        """Deliver as the bot does: one variant after another until one is accepted. Return its number."""
-        for number, form in enumerate(forms):
-            if number >= self.takes_from or number == len(forms) - 1:
-                if thread is None:
-                    self._call("chat.update", form, ts=self.card)
-                else:
-                    self._call("chat.postMessage", form, thread_ts=thread)
-                return number
-        raise AssertionError("no form at all")
+    def show(self, message: Message, thread: str | None = None) -> None:
+        """Deliver as the bot does. Raises if Slack refuses it."""
+        if thread is None:
+            self._call("chat.update", message, ts=self.card)
+        else:
+            self._call("chat.postMessage", message, thread_ts=thread)
 
     def _call(self, method: str, message: Message, **more: str) -> str:
         args: dict[str, Any] = {
@@ -116,12 +122,19 @@ class Slack:
 
 
 def delivered(name: str, form: int) -> Slack:
-    slack = Slack(takes_from=form)
-    taken = [slack.show(forms_of_card(name))]
-    taken += [slack.show(forms, thread=slack.card) for forms in what_follows(name).replies]
-    has_answer = len(forms_of_card(name)) == 4
-    assert not has_answer or taken == [form] * len(taken)
+    slack = Slack()
+    slack.show(variant(forms_of_card(name), form))
+    for forms in what_follows(name).replies:
+        slack.show(variant(forms, form), thread=slack.card)
     return slack
+
+
+def variant(forms: Sequence[Message], form: int) -> Message:
+    """The variant of that richness: the three kinds of blocks differ only where there are tables."""
+    n_blocks = max(1, len(forms) - 3)
+    return (
+        forms[max(form, -len(forms))] if form < 0 else forms[min(n_blocks - 1, max(0, form + n_blocks - 3))]
+    )
 
 
 def every_form(name: str) -> Iterator[Message]:
@@ -145,12 +158,12 @@ def test_every_variant_is_accepted_and_pings_nobody(name: str, form: int) -> Non
 
 def mentioned(message: StoredMessage) -> set[str]:
     """The users whom a message mentions, including the requester."""
-    found: set[str] = set()
+    found = set(re.findall(r'"(user|usergroup|broadcast|channel)_?(?:id)?": ', json.dumps(message.blocks)))
     for kind, text in [("mrkdwn", message.text), *texts(message.blocks)]:
-        if kind == "mrkdwn":
+        if kind == "mrkdwn":  # plain and rich text are literal
             found |= set(mentions(mrkdwn(text, str)))
-            text = text.replace(f"<@{ADA}>", "")
-        found |= {match.group() for match in LIVE.finditer(as_anybody_reads_it(text))}
+            text = CODE.sub(" ", text.replace(f"<@{ADA}>", ""))
+            found |= {match.group() for match in LIVE.finditer(html.unescape(text))}
     return found
 
 
@@ -174,8 +187,8 @@ def texts(node: Any, kind: str = "") -> Iterator[tuple[str, str]]:
             yield from texts(value, kind)
 
 
-@for_each("form", [MARKDOWN, SECTIONS, TEXT])
-@for_each("name", ANSWERS)
+@for_each("form", [BLOCKS, ONE_TABLE, NO_TABLE, SECTIONS, TEXT])
+@for_each("name", [name for name in ANSWERS if name not in REPAIRED])
 def test_no_word_is_lost_or_doubled(name: str, form: int) -> None:
     source = flat(read_markdown(strip_control_chars(ANSWERS[name])))
     follows = what_follows(name)
@@ -185,13 +198,10 @@ def test_no_word_is_lost_or_doubled(name: str, form: int) -> None:
         return
     if not strip_control_chars(ANSWERS[name]).strip():
         return
-    first = answer.answer_card(job(name), BARE)
-    pieces = [read(forms[form], form) for forms in (first, *follows.replies)]
+    first = answer.answer_card(job(name), BARE, TENANT)
+    pieces = [read(variant(forms, form), form) for forms in (first, *follows.replies)]
     said = told(pieces, source)
-    if name in SHOWS_MORE:
-        assert is_within(source, said)
-    else:
-        assert said == source
+    assert said == source
 
 
 def read(message: Message, form: int) -> list[Row]:
@@ -199,13 +209,10 @@ def read(message: Message, form: int) -> list[Row]:
     if form == TEXT:
         _, _, body = message.text.partition("\n")
         return read_mrkdwn(body.removesuffix("\nThe answer continues in the thread."))
-    (shown,) = (block for block in message.blocks if block["type"] in ("markdown", "section"))
-    return read_markdown(shown["text"]) if form == MARKDOWN else read_mrkdwn(shown["text"]["text"])
-
-
-def is_within(some: Row, all_of_them: Row) -> bool:
-    rest = iter(all_of_them)
-    return all(word in rest for word in some)
+    if form == SECTIONS:
+        (shown,) = (block for block in message.blocks if block["type"] == "section")
+        return read_mrkdwn(shown["text"]["text"])
+    return read_blocks(message.blocks)
 
 
 @for_each("name", ANSWERS)

@@ -42,6 +42,12 @@ def url(most: int) -> Check:
     return check
 
 
+def _link_url(value: object, at: str) -> Iterator[str]:
+    """The address of a link in rich text: web or mail, as Slack's own editor makes them."""
+    is_mail = isinstance(value, str) and value.startswith("mailto:")
+    yield from (string(3000) if is_mail else url(3000))(value, at)
+
+
 def boolean(value: object, at: str) -> Iterator[str]:
     """True or false."""
     if not isinstance(value, bool):
@@ -57,6 +63,17 @@ def integer(value: object, at: str) -> Iterator[str]:
 def anything(value: object, at: str) -> Iterator[str]:
     """Checks that Slack does not document."""
     yield from ()
+
+
+def _up_to(most: int) -> Check:
+    """A whole number from 0."""
+
+    def check(value: object, at: str) -> Iterator[str]:
+        yield from integer(value, at)
+        if isinstance(value, int) and not 0 <= value <= most:
+            yield f"must be between 0 and {most} [json-pointer:{at}]"
+
+    return check
 
 
 def one_of(*words: str) -> Check:
@@ -181,7 +198,7 @@ _STYLE = obj({}, dict.fromkeys(("bold", "italic", "strike", "code", "underline")
 _INLINE = typed(
     {
         "text": obj({"text": string(12_000)}, {"style": _STYLE}),
-        "link": obj({"url": url(3000)}, {"text": string(12_000), "unsafe": boolean, "style": _STYLE}),
+        "link": obj({"url": _link_url}, {"text": string(12_000), "unsafe": boolean, "style": _STYLE}),
         "emoji": obj({"name": string(255)}, {"unicode": string(255), "style": _STYLE}),
         "user": obj({"user_id": string(255)}, {"style": _STYLE}),
         "channel": obj({"channel_id": string(255)}, {"style": _STYLE}),
@@ -211,7 +228,7 @@ _RICH_TEXT = obj(
                             "elements": array(typed({"rich_text_section": _SECTION_OF_RICH_TEXT}), _MANY),
                             "style": one_of("bullet", "ordered"),
                         },
-                        {"indent": integer, "offset": integer, "border": integer},
+                        {"indent": _up_to(8), "offset": _up_to(1_000_000_000), "border": _up_to(1)},
                     ),
                 }
             ),
