@@ -10,6 +10,8 @@ TOP_PRODUCTS = """### Top 5 products by revenue
 
 Sunglasses lead for the third month in a row."""
 
+LOYAL = "The **412** shoppers who have ordered every year since 2021: they spend `1.9` times the average."
+
 CHURN = """### Churn by plan, last 90 days
 
 | Plan | Customers | Left | Churn |
@@ -138,6 +140,31 @@ LANGUAGES = """### 地域別の売上 · 지역별 매출 · المبيعات ح
 4. Ünïcödé café, naïve Ærøskøbing, Việt Nam, ภาษาไทย, हिन्दी.
 
 Team: 👩‍💻 👨‍👩‍👧‍👦 🏳️‍🌈 🇯🇵 🇰🇷 👍🏽 — mood: 🙂→😀"""
+
+SOURCES = """Net revenue retention is **112%** [1][2], up four points[^1]. The *Team* plan drives it [2].
+
+1. **Expansion**
+
+   | Plan | Customers | Added seats | Expansion |
+   |---|---|---|---|
+   | [Team](/dashboards/team) | 1,905 | 4,120 | $182,400 |
+   | Enterprise | 212 | 1,377 | $96,050 |
+
+2. **Contraction**: $61,200, i.e. 51*1,200; half of it ~~in May~~ in *June*<br>and only on the Starter plan
+
+| Month | Starter | Team | Enterprise |
+|---|---|---|---|
+| May | (4,100) | 31,200 | 12,000 |
+| Jun | (27,300) | 29,850 | n/a |
+
+Retention is \\(r = \\frac{s - c + e}{s}\\). Ask finance@channel4.com, or see **https://acme.omniapp.co/w/12** and \
+<https://acme.omniapp.co/w/13|the cohort workbook>. [Open in Omni](https://elsewhere.example/login)
+
+- **注意：**解約は*契約日*で集計しています。
+
+[1]: https://acme.omniapp.co/w/10
+[2]: https://acme.omniapp.co/w/11?plan=Team&amp;year=2026
+[^1]: Without the marketplace."""  # noqa: RUF001 (the colon of CJK text)
 
 CHANNELS = """### Revenue by channel, last six months
 

@@ -18,8 +18,10 @@ from bot.demo.sample_answers import (
     COHORT_QUERY,
     HOSTILE,
     LANGUAGES,
+    LOYAL,
     QUARTERLY_REVIEW,
     RETURNS,
+    SOURCES,
     TOP_PRODUCTS,
     report,
 )
@@ -154,6 +156,15 @@ SAMPLES = (
         data=TOP_PRODUCTS_DATA,
     ),
     Sample(
+        "result",
+        "Without a summary",
+        "The answer is in the result",
+        "Who are our most loyal shoppers?",
+        Script(1.5, ((3.0, "Running query: Shoppers by years", 1),), 1.0, Complete(None)),
+        topic="users",
+        data=JobData(changed=(("message", LOYAL),)),
+    ),
+    Sample(
         "endless",
         "Never ends",
         "Until you stop it",
@@ -201,6 +212,14 @@ SAMPLES = (
         "How do I compute weekly retention?",
         COHORT_QUERY,
         topic="orders",
+    ),
+    _answer(
+        "sources",
+        "Sources",
+        "Citations, two tables, links",
+        "What drives net revenue retention?",
+        SOURCES,
+        topic="subscriptions",
     ),
     _answer(
         "languages",

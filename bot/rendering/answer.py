@@ -15,14 +15,13 @@ from itertools import islice
 
 from bot.domain import Block, Job, JobState, Message, Upload, strip_control_chars
 from bot.rendering.blocks import context, section
-from bot.rendering.markdown.document import Blocks, Paragraph, Table, Text
+from bot.rendering.markdown.document import Blocks, Paragraph, Table, Text, to_text
 from bot.rendering.markdown.links import chat_link, written
 from bot.rendering.markdown.mrkdwn import escape, shortened
 from bot.rendering.markdown.parse import parse
 from bot.rendering.markdown.split import split
 from bot.rendering.markdown.to_blocks import to_blocks
 from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
-from bot.rendering.markdown.to_text import to_text
 
 MOST_REPLIES = 5
 """Most thread replies of an answer. A longer one is also uploaded as a file."""

@@ -9,10 +9,10 @@ from bot.domain import SUMMARIZE, Block, JobResult, Message, QueryData, Step, Up
 from bot.rendering.blocks import LONGEST_SECTION, context, section
 from bot.rendering.csv_export import Rows, csv_file, number, read_rows
 from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table
+from bot.rendering.markdown.document import to_text
 from bot.rendering.markdown.mrkdwn import clock, fenced, shortened
 from bot.rendering.markdown.parse import parse
-from bot.rendering.markdown.tables import aligned
-from bot.rendering.markdown.to_text import to_text
+from bot.rendering.markdown.to_mrkdwn import aligned
 
 MOST_SHOWN = 3
 """Queries that get their own message. The others are only files."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from bot.domain import Job, JobError, JobState, JobStatus, UserId
+from bot.rendering.markdown.document import to_text
 from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, shortened
 from bot.rendering.markdown.parse import parse
-from bot.rendering.markdown.to_text import to_text
 
 _LONGEST_STEP = 250
 """Slack limits a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""

@@ -46,6 +46,8 @@ def read_markdown(text: str) -> list[Row]:
                 numbers.pop()
             case "list_item_open":
                 number = numbers[-1]
+                if number is not None:  # a number that was left out stays so
+                    number = max(number, int(token.info))
                 pending = "" if number is None else f"{number} "
                 numbers[-1] = None if number is None else number + 1
             case "list_item_close" if pending:

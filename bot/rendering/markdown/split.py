@@ -29,7 +29,7 @@ from bot.rendering.markdown.document import (
     trimmed,
 )
 from bot.rendering.markdown.mrkdwn import escape_code, escape_words
-from bot.rendering.markdown.parse import WIDE
+from bot.rendering.markdown.repairs import WIDE
 from bot.rendering.markdown.to_blocks import MOST_ROWS
 from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
 

@@ -29,8 +29,7 @@ from bot.rendering.markdown.document import (
     links,
     words,
 )
-from bot.rendering.markdown.tables import MOST_COLUMNS
-from bot.rendering.markdown.to_mrkdwn import text_of
+from bot.rendering.markdown.to_mrkdwn import MOST_COLUMNS, text_of
 
 MOST_ROWS = 100
 """Most rows of a table, with its heading. Source: docs.slack.dev/reference/block-kit/blocks/table-block."""

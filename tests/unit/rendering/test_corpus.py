@@ -56,6 +56,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 BARE = answer.AnswerLayout(spoken="Answered.", above=(), below=(), caution="", signature=())
 REPAIRED = {
     "emphasis": "a star between digits is no mark",
+    "footnotes": "their numbers are raised",
     "html": "tags are left out",
     "images": "an image without words is called one",
     "links-reference": "an address that nothing uses is shown",

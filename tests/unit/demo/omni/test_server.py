@@ -478,6 +478,7 @@ class TestTheSamples:
             "cancelled": "CANCELLED",
             "queued": "QUEUED",
             "finished": "COMPLETE",
+            "result": "COMPLETE",
             "endless": "EXECUTING",
         }
 

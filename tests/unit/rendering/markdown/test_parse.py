@@ -2,11 +2,10 @@
 
 import json
 
-from bot.rendering.markdown.document import CodeBlock, Table, words
+from bot.rendering.markdown.document import CodeBlock, Table, to_text, words
 from bot.rendering.markdown.parse import parse
 from bot.rendering.markdown.to_blocks import to_blocks
 from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
-from bot.rendering.markdown.to_text import to_text
 from tests.support.tables import for_each
 
 TENANT = "https://acme.omniapp.co"
@@ -80,7 +79,7 @@ def test_each_citation_leads_to_its_own_source() -> None:
 
 def test_footnotes_are_numbered_with_their_text() -> None:
     assert mrkdwn("Counted[^1] twice[^2].\n\n[^1]: By order date.\n\n[^2]: https://x.y") == (
-        "Counted[1] twice<https://x.y|[2]>.\n\n[1]: By order date."
+        "Counted¹ twice<https://x.y|²>.\n\n¹: By order date."
     )
 
 
@@ -127,7 +126,9 @@ def test_table_cells_are_words() -> None:
     [
         (["$1,200", "-3%", "n/a"], True),
         (["", "—", "(1.5)", "1.2M", "€ 3"], True),
-        (["12 USD", "1"], False),
+        (["12 USD", "R$ 2.105.990,10", "1.234,50 €"], True),
+        (["12 orders", "1"], False),
+        (["A-00012"], False),
         (["2026-01-05"], False),
         ([""], False),
     ],
@@ -160,6 +161,15 @@ def test_item_after_a_table_keeps_its_number() -> None:
 
 def test_code_next_to_the_fence_is_kept() -> None:
     assert parse("```SELECT 1\nFROM x\n```") == (CodeBlock("SELECT 1\nFROM x"),)
+
+
+@for_each(
+    "numbers, shown",
+    [([1, 2, 4], [1, 2, 4]), ([1, 1, 1], [1, 2, 3]), ([7, 8, 2026], [7, 8, 2026]), ([0, 1], [0, 1])],
+)
+def test_items_have_the_numbers_they_were_given(numbers: list[int], shown: list[int]) -> None:
+    text = "\n".join(f"{number}. x" for number in numbers)
+    assert [int(line.split(".")[0]) for line in mrkdwn(text).split("\n") if line] == shown
 
 
 def test_tasks_have_boxes() -> None:

@@ -21,13 +21,13 @@ from bot.rendering.markdown.document import (
     Table,
     Text,
     links,
+    to_text,
     words,
 )
 from bot.rendering.markdown.parse import parse
 from bot.rendering.markdown.split import split
 from bot.rendering.markdown.to_blocks import to_blocks
 from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
-from bot.rendering.markdown.to_text import to_text
 from tests.support.tables import for_each
 
 LIMIT = 2_800
