@@ -37,8 +37,8 @@ _CONTINUES = "The answer continues in the thread."
 _LONGER = "The answer is longer than this. The full answer follows as a file."
 _LONGER_THAN_THE_FILE = "The answer is longer than this. More of the answer follows as a file."
 _MOST_PARTS = 1 + MOST_REPLIES
-MOST_READ = 3 * LONGEST_PART * (_MOST_PARTS + 1) // 2
-"""Most characters that are parsed. Markdown may be longer than its mrkdwn, with its blank lines and marks."""
+MOST_READ = LONGEST_PART * _MOST_PARTS * 5 // 4
+"""Most characters that are parsed: Markdown is a little longer than its mrkdwn, by blank lines and marks."""
 _MOST_RENDERED = 128
 """Size of the cache: the replies of this many jobs may wait for the rate limiter."""
 _NOT_SHOWN = "could not be shown in Slack"
@@ -135,8 +135,14 @@ def _cleaned(answer: str) -> str:
 def _parts(job: Job, tenant: str) -> tuple[tuple[_Variants, ...], bool]:
     """Return the parts for card and replies, and whether the answer is longer."""
     answer = _text(job)
-    parts, is_more = _rendered(answer[:MOST_READ], tenant)
-    return parts, is_more or len(answer) > MOST_READ or job.answer_is_cut
+    is_long = len(answer) > MOST_READ
+    beginning = (
+        answer[:MOST_READ].rpartition("\n")[0]
+        if is_long and "\n" in answer[:MOST_READ]
+        else answer[:MOST_READ]
+    )
+    parts, is_more = _rendered(beginning, tenant)
+    return parts, is_more or is_long or job.answer_is_cut
 
 
 @lru_cache(maxsize=_MOST_RENDERED)

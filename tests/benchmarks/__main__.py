@@ -18,6 +18,7 @@ from tests.benchmarks import delay, load, sockets, spender, structure, takes, we
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.delay import LISTINGS, Cell, Measured
 from tests.benchmarks.plot import plot
+from tests.benchmarks.rendering import CHARACTERS, rendering_times
 
 SPENDER_SEEDS = 4
 PICTURE = Path(__file__).parents[2] / ".github" / "pictures" / "delay.svg"
@@ -188,12 +189,20 @@ def spenders() -> None:
             )
 
 
+def renderings() -> None:
+    """How long the card and replies of a long answer take to render, with and without the machine's other work."""
+    _say(f"\nRendering an answer of {CHARACTERS:,} characters: shortest time, and that of the process alone")
+    for name, seconds, own_seconds in rendering_times():
+        _say(f"{name:<40} {seconds * 1_000:>6.1f} ms {own_seconds * 1_000:>6.1f} ms")
+
+
 MEASUREMENTS: dict[str, Callable[[], None]] = {
     "sockets": over_sockets,
     "load": loads,
     "webhooks": told,
     "spender": spenders,
     "structure": structure.show,
+    "rendering": renderings,
 }
 
 

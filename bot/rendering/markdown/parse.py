@@ -37,6 +37,7 @@ _NUMBER = re.compile(
 )
 """A number with its sign, currency and unit, or what stands for none."""
 _BLANKS = re.compile("[ \u00a0]*\u00a0[ \u00a0]*")
+_LONGEST_LANGUAGE = 20
 _parser = new_parser()
 _TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 
@@ -79,7 +80,7 @@ class _Reader:
             match token.type:
                 case "paragraph_open" | "heading_open":
                     kind = Paragraph if token.type == "paragraph_open" else Heading
-                    content = trimmed(self._inlines(iter(next(tokens).children or ())))
+                    content = trimmed(self._inlines(next(tokens).children or ()))
                     found += [kind(content)] if words(content).strip() else []
                 case "bullet_list_open" | "ordered_list_open":
                     found += self._lists(token, tokens)
@@ -141,31 +142,35 @@ class _Reader:
             if token.type in ("softbreak", "hardbreak"):
                 is_ended = at and tokens[at - 1].content.rstrip().endswith((".", ",", ";", ":", "!", "?"))
                 token.type, token.content = "text", " " if is_ended else "; "
-        return trimmed(self._inlines(iter(tokens)))
+        return trimmed(self._inlines(tokens))
 
-    def _inlines(self, tokens: Iterator[Token], closing: str = "") -> Inlines:
-        found: list[Inline] = []
+    def _inlines(self, tokens: Sequence[Token]) -> Inlines:
+        """Read the text of a block. A style inside itself is dropped, so that the tree is flat however deep it was."""
+        open_tokens: list[Token] = []
+        contents: list[list[Inline]] = [[]]
         for token in tokens:
             match token.type:
-                case "text" if token.content:
-                    said = self._cleaned(token.content)
-                    found += [Text(said)] if said else []
+                case "text" if said := self._cleaned(token.content):
+                    contents[-1].append(Text(said))
                 case "code_inline":
-                    found.append(Code(token.content))
+                    contents[-1].append(Code(token.content))
                 case "softbreak" | "hardbreak":
-                    found.append(Break())
-                case "link_open":
-                    content = self._inlines(tokens, "link_close")
-                    found += self._link(str(token.attrs.get("href", "")), content)
+                    contents[-1].append(Break())
                 case "image":
-                    content = self._inlines(iter(token.children or ())) or (Text("image"),)
-                    found += self._link(str(token.attrs.get("src", "")), content)
-                case "strong_open" | "em_open" | "s_open":
-                    content = self._inlines(tokens, token.type.replace("open", "close"))
-                    found += [Styled(_STYLES[token.type], content)] if content else []
-                case other if other == closing:
-                    break
-        return tuple(found)
+                    words_of_it = self._inlines(token.children or ()) or (Text("image"),)
+                    contents[-1] += self._link(str(token.attrs.get("src", "")), words_of_it)
+                case "link_open" | "strong_open" | "em_open" | "s_open":
+                    open_tokens.append(token)
+                    contents.append([])
+                case "link_close" | "strong_close" | "em_close" | "s_close":
+                    opening, content = open_tokens.pop(), tuple(contents.pop())
+                    if opening.type == "link_open":
+                        contents[-1] += self._link(str(opening.attrs.get("href", "")), content)
+                    elif content and all(outer.type != opening.type for outer in open_tokens):
+                        contents[-1].append(Styled(_STYLES[opening.type], content))
+                    else:
+                        contents[-1] += content
+        return tuple(contents[0])
 
     def _cleaned(self, text: str) -> str:
         """The text without the invisible characters and several blanks that entities stand for."""
@@ -184,10 +189,11 @@ def _as_task(item: Blocks) -> Blocks:
 
 
 def _code(token: Token) -> CodeBlock:
-    code = token.content.removesuffix("\n")
-    language, *more = token.info.split() or [""]
-    # More than one word is code that begins next to the fence.
-    return CodeBlock(f"{token.info.strip()}\n{code}" if more else code, "" if more else language)
+    code, info = token.content.removesuffix("\n"), token.info.strip()
+    is_language = (
+        len(info) <= _LONGEST_LANGUAGE and " " not in info
+    )  # else code that begins next to the fence
+    return CodeBlock(code, info) if is_language else CodeBlock(f"{info}\n{code}".rstrip("\n"))
 
 
 def _are_numbers(rows: list[list[Inlines]], column: int) -> bool:

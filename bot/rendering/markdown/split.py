@@ -27,6 +27,7 @@ from bot.rendering.markdown.document import (
     Table,
     Text,
     trimmed,
+    words,
 )
 from bot.rendering.markdown.mrkdwn import escape_code, escape_words
 from bot.rendering.markdown.repairs import WIDE
@@ -53,8 +54,11 @@ def split(blocks: Blocks, limit: int) -> Iterator[Blocks]:
         yield part
 
 
-def _length(block: Block, per_line: int) -> int:
-    """Characters of a block, with `per_line` more for the marks and blanks before each of its lines."""
+def _length(block: Block, per_line: int, enough: int | None = None) -> int:
+    """Characters of a block, with `per_line` more for the marks before each line. Of a paragraph, only its words
+    are counted if these are more than `enough`."""
+    if enough is not None and isinstance(block, Paragraph) and (least := len(words(block.content))) > enough:
+        return least
     text = to_mrkdwn((block,))
     return len(text) + per_line * (text.count("\n") + 1)
 
@@ -64,7 +68,7 @@ def _take(blocks: Blocks, room: int, limit: int, per_line: int) -> tuple[Blocks,
     used = n_blocks = 0
     for at, block in enumerate(blocks):
         between = _BETWEEN + per_line if at else 0
-        size = _length(block, per_line) + between
+        size = _length(block, per_line, limit) + between
         n_blocks += 2 if isinstance(block, Heading | Rule | Table) else 0
         if used + size <= room and n_blocks <= MOST_BLOCKS and not _is_too_tall(block):
             used += size

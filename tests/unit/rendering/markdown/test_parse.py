@@ -214,3 +214,9 @@ def test_code_cannot_end_its_fence() -> None:
 def test_too_deep_nesting_is_shown_as_typed() -> None:
     deep = "\n".join("  " * n + f"- level {n}" for n in range(100))
     assert all(f"level {n}" in mrkdwn(deep) for n in range(100))
+
+
+@for_each("marks", ["*", "**", "~~", "_a __b ", "**a *b ", "[a](https://b) ![c]("])
+def test_deep_emphasis_is_flat(marks: str) -> None:
+    deep = marks * 3_000 + "word" + marks[::-1] * 3_000
+    assert "word" in to_text(parse(deep)) and "word" in mrkdwn(deep) and to_blocks(parse(deep), 0)
