@@ -13,6 +13,7 @@ from bot.demo.omni.timeline import Complete, Script
 from bot.handlers.commands import FOLLOW_MESSAGE
 from bot.handlers.modals import ASK_ANYWHERE
 from bot.rendering.ask_replies import COMMAND as ASK
+from bot.slack.dispatch import NOT_WORKING
 from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
 from tests.end_to_end.world import World, a_free_port
 from tests.support.installed import NEW_KEY, OLD_KEY
@@ -99,7 +100,7 @@ async def test_install_remove_and_reinstall(company: Company, capsys: pytest.Cap
         await slack.command(quick, user=world.ada, channel=world.channel)
         await slack.until(lambda: any("Widgets" in m.text for m in slack.messages(world.channel)))
 
-    assert early.payload is None and again.payload is None, "nobody answers where the app is not installed"
+    assert early.payload == again.payload == {"text": NOT_WORKING}
 
 
 @pytest.mark.both_modes

@@ -83,7 +83,7 @@ async def test_a_deactivated_person_is_one(world: World) -> None:
 
 
 async def test_a_bot_is_told_as_one(world: World) -> None:
-    assert (await world.person("omni")).is_bot
+    assert (await world.person("omni-job-bot")).is_bot
     assert not (await world.person("ada")).is_bot
 
 
