@@ -66,6 +66,9 @@ class Authorization(Protocol):
         """Check that the user may see the job. The reply is the same for a missing job and another user's.
 
         `job`: an id costs a request to Omni if it depends on the job. None: a job whose owner is unknown.
+
+        Raises:
+            StoreUnavailable: whether the user asked for the job could not be read.
         """
         ...
 

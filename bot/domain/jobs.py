@@ -87,6 +87,8 @@ class Job:
     """UUID of the Omni user who runs it."""
     model: str | None = None
     """UUID of the model."""
+    branch: str | None = None
+    """UUID of the model's branch; None: the main one."""
     progress: Progress | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
     """Markdown, at most LONGEST_ANSWER characters. COMPLETE only, and optional even then. `resultSummary` of the

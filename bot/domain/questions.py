@@ -37,6 +37,8 @@ class Question:
     """The Omni user whose permissions the job has. None: the owner of the API key."""
     webhook: Webhook | None = None
     """None: Omni sends no webhook events."""
+    branch: str | None = None
+    """UUID of the model's branch. None: the main one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def first_reading(submitted: Submitted, question: Question, now: datetime) -> Jo
         conversation=submitted.conversation,
         user=question.as_user,
         model=question.model,
+        branch=question.branch,
         created_at=now,
     )
 

@@ -139,6 +139,8 @@ def submit_body(question: Question) -> dict[str, object]:
     body: dict[str, object] = {"modelId": question.model, "prompt": whole_text(question.prompt)}
     if question.topic is not None:
         body["topicName"] = whole_text(question.topic)
+    if question.branch is not None:
+        body["branchId"] = question.branch
     if question.conversation is not None:
         body["conversationId"] = question.conversation
     if question.webhook is not None:

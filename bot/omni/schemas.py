@@ -166,6 +166,7 @@ class _Status(Body):
     conversation_id: Id = None
     user_id: Id = None
     model_id: Id = None
+    branch_id: Id = None
     progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
     error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
     reason: Text = None
@@ -231,6 +232,7 @@ def read_status(job: JobId, body: bytes) -> Job:
         conversation=status.conversation_id,
         user=status.user_id,
         model=status.model_id,
+        branch=status.branch_id,
         progress=progress,
         answer=answer,
         answer_is_cut=is_cut,

@@ -143,7 +143,7 @@ def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     """Render the card of a job that has ended in a shared channel, without the answer."""
     link = chat_link(status.job.chat_url, tenant) if status.job else None
     title = "The job has ended, but its answer is not shown here"
-    why = "This channel is shared with another organization, or I can't see whether it is."
+    why = "People of another organization may be able to read this channel."
     there = "Followers get the answer in their DMs with me."
     text = f"{title}. {why} {there}"
     return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_footer(card))))

@@ -337,12 +337,11 @@ def too_many_requests() -> str:
     )
 
 
-def kept_private(permalink: str | None, bot_user: UserId) -> str:
+def kept_private(permalink: str | None) -> str:
     """The card is in the user's DMs because the channel is shared, or may be."""
     return (
-        "This channel is shared with another organization, or I can't see whether it is, so I sent "
-        f"{_the_card(permalink)} to your DMs. If only your own organization uses it, "
-        f"type `/invite` <@{bot_user}>, then run the command again."
+        "People of another organization may be able to read this channel, so I sent "
+        f"{_the_card(permalink)} to your DMs."
     )
 
 
@@ -354,8 +353,8 @@ def sent_privately(permalink: str | None) -> str:
 def not_shown_where_shared() -> str:
     """Data and steps are not shown in a shared channel."""
     return (
-        "This channel is shared with another organization, or I can't see whether it is, "
-        "so I don't show any of the answer here. To see it, follow the job in your DMs with me."
+        "People of another organization may be able to read this channel, so I don't show any of the answer here. "
+        "To see it, follow the job in your DMs with me."
     )
 
 

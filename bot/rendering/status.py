@@ -1,6 +1,6 @@
 """The status of a job in words: the title of its card and the lines under it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain import Job, JobError, JobState, JobStatus, UserId
 from bot.rendering.markdown.document import to_text
@@ -48,6 +48,13 @@ class StatusText:
 
 def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusText:
     """Describe the status of a job. `cancelled_by`: the Slack user who asked to cancel it."""
+    text = _describe(status, cancelled_by)
+    if status.job is None or status.job.branch is None or status.is_missing:
+        return text
+    return replace(text, aside=f"{text.aside} · branch {code(status.job.branch[:8], 8)}".strip())
+
+
+def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
     job = status.job
     if status.is_missing:
         title = "Omni does not know this job" if job is None else "Omni no longer knows this job"

@@ -237,12 +237,15 @@ class AskService:
         return job
 
     async def _question_after(self, job: Job, prompt: str, user: UserId) -> Question:
-        """Return a question to the model and in the conversation of the job."""
+        """Return a question to the model, branch and topic and in the conversation of the job. Without them Omni would
+        answer from the main model."""
         model = ModelId(job.model) if job.model else self._default_model
         if model is None:
             raise Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
-        return Question(prompt, model, conversation=job.conversation, as_user=as_user)
+        return Question(
+            prompt, model, job.topic, branch=job.branch, conversation=job.conversation, as_user=as_user
+        )
 
     async def _earlier_jobs(self, card: Card, thread: MessageTs, conversation: str) -> Sequence[JobId]:
         # Not only the conversation's newest job: Omni may not list one that is still running.

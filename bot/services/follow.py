@@ -260,8 +260,9 @@ class FollowService:
             return replies.not_allowed_anywhere(self._bot_user)
         except SlackError as error:
             log.warning("no direct message", user=user, code=error.code)
-        moved = replies.kept_private if came is CardPlacement.KEPT else replies.moved_to_dm
-        return moved(None, self._bot_user)
+        if came is CardPlacement.KEPT:
+            return replies.kept_private(None)
+        return replies.moved_to_dm(None, self._bot_user)
 
     async def _outcome(self, card: Card, outcome: asyncio.Future[CardOutcome]) -> CardOutcome | None:
         """Return the outcome; None if there is none yet, after ARRIVES_WITHIN_SECONDS."""

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -13,6 +12,7 @@ from bot.domain import (
     ChannelRef,
     ConversationInfo,
     MessageTs,
+    NotAllowedHere,
     SlackError,
     UserId,
     is_direct,
@@ -46,7 +46,8 @@ class SharedChannels:
         self._allow_shared = allow_shared
 
     async def is_shared(self, channel: ChannelRef, *, fresh: bool = False) -> bool:
-        """Return whether no answer may be posted because the channel is shared. True if Slack refuses to say.
+        """Return whether no answer may be posted because the channel is shared. True if Slack refuses to say, but False
+        for a channel without the bot: it can't post there either.
 
         `fresh`: for a message that is about to be posted. Waits until Slack answers, since nothing could be posted
         before either. Without it, False after SHARED_WITHIN_SECONDS: the post checks again.
@@ -59,6 +60,8 @@ class SharedChannels:
                 return (await self._lookups.get(channel, known_for_seconds=known_for)).is_shared
         except TimeoutError:
             log.info("channel not known yet", channel=channel.id)
+            return False
+        except NotAllowedHere:
             return False
         except SlackError as error:
             log.warning("channel not known", channel=channel.id, code=error.code)
@@ -100,7 +103,7 @@ class Targets:
         if direct == channel:
             return Target(channel)
         if is_kept:
-            return Target(direct, partial(replies.kept_private, bot_user=self._bot_user))
+            return Target(direct, replies.kept_private)
         return Target(direct, replies.sent_privately)
 
 

@@ -3,6 +3,7 @@
 Source of methods and limits: the method pages at docs.slack.dev/reference/methods.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from bot.domain import (
     MessageTs,
     OutcomeUnknown,
     PayloadRefused,
+    ScopeMissing,
+    SlackBusy,
     SlackError,
     SlackUnreachable,
     TeamId,
@@ -47,6 +50,9 @@ LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Bounds memory. More than a page of the longest messages that Slack accepts."""
 LONGEST_ALT = 1_000
 """Characters. Source: docs.slack.dev/reference/methods/files.getUploadURLExternal."""
+MOST_PAGES = 20
+"""Of one search. For an app that is distributed outside the Marketplace, Slack allows one page of 15 messages a minute
+(docs.slack.dev/changelog/2025/05/29/rate-limit-changes-for-non-marketplace-apps)."""
 MESSAGES_PER_PAGE = 200
 """Page size when looking for a post whose response was lost.
 Source: docs.slack.dev/apis/web-api/pagination, "no more than 200 results at a time"."""
@@ -114,8 +120,8 @@ class WebApiMessages:
     ) -> MessageTs | None:
         """See `SlackMessages.find_by_metadata`."""
         cursor = ""
-        while True:
-            response = await self._messages(channel, since, thread, cursor)
+        for _ in range(MOST_PAGES):
+            response = await self._page(channel, since, thread, cursor)
             for found in field(response, "messages"):
                 is_parent = found.get("ts") == thread
                 if not is_parent and _mark_of(found) == mark:
@@ -123,6 +129,20 @@ class WebApiMessages:
             cursor = (response.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 return None
+        log.warning("search given up", channel=channel.id, pages=MOST_PAGES)
+        raise ScopeMissing("too_many_messages")
+
+    async def _page(
+        self, channel: ChannelRef, since: datetime, thread: MessageTs | None, cursor: str
+    ) -> AsyncSlackResponse:
+        """Load a page, after a 429 too: a search that began anew then would never end."""
+        while True:
+            try:
+                return await self._messages(channel, since, thread, cursor)
+            except SlackBusy as error:
+                if not cursor:
+                    raise
+                await asyncio.sleep(error.retry_after_seconds)
 
     async def _messages(
         self, channel: ChannelRef, since: datetime, thread: MessageTs | None, cursor: str

@@ -150,6 +150,22 @@ async def test_failed_job_is_retried_once(world: World) -> None:
     assert (first.prompt, first.conversation_id) == (second.prompt, second.conversation_id)
 
 
+async def test_retry_stays_on_its_branch(world: World) -> None:
+    branch = world.omni.organization.add_branch()
+    failed = Script(end=Failed("No rows."))
+    job = world.omni.add(failed, branch_id=branch, topic="order_items", age_seconds=60.0)
+    world.omni.script_for_submitted = QUICK
+    async with world.bot():
+        await world.type(job)
+        card = await world.card("No rows.")
+        assert f"branch `{branch[:8]}`" in str(card.blocks)
+        await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="retry_job")
+        await world.slack.until(lambda: len(world.omni.jobs) == 2)
+
+    _, again = world.omni.jobs.values()
+    assert (again.branch_id, again.topic) == (branch, "order_items")
+
+
 async def test_shortcuts_follow_named_and_entered_jobs(world: World) -> None:
     job = world.omni.add(QUICK, age_seconds=60.0)
     other = world.omni.add(QUICK)

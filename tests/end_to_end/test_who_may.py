@@ -166,7 +166,7 @@ async def test_shared_channel_answer_goes_to_dm(world: World) -> None:
     partners = world.slack.workspace.channel("partners").id
     async with world.bot():
         await world.type(job, channel=partners)
-        await world.told(world.ada, "shared with another organization")
+        await world.told(world.ada, "People of another organization")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
     assert world.slack.messages(partners) == []
     async with world.bot(allow_shared_channels=True):
@@ -191,7 +191,7 @@ async def test_missing_scope_disables_only_its_feature(world: World) -> None:
     world.slack.granted_scopes.difference_update({"users:read.email", "channels:read", "app_mentions:read"})
     async with world.bot(omni_model_id=MODEL):
         await world.type(job)
-        await world.told(world.ada, "I can't see whether it is")
+        await world.told(world.ada, "may be able to read this channel")
         await world.card("The secret answer.", channel=world.slack.dm(world.ada))
         await world.slack.command("Why?", user=world.ada, channel=world.channel, command=COMMAND)
         await world.told(world.ada, "match your Slack email to one active Omni user")

@@ -119,6 +119,7 @@ def plan(seed: int) -> Scenario:
         upsets=tuple(upsets),
         clock_steps=tuple(clock_steps(random)),
         closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
+        has_slow_history=Random(f"history {seed}").random() < 0.15,
         is_grid=Random(f"grid {seed}").random() < 0.2,
         listing=_listing(Random(f"listing {seed}")),
         processes=2 if is_shared else 1,

@@ -11,7 +11,7 @@ WAITED_SECONDS = 5.0
 """For how long in all Slack may put off what a person waits for."""
 KNOWN_SECONDS = 60.0
 """For how long what Slack says of a place counts."""
-_KEPT = "or I can't see whether it is, so"
+_KEPT = "People of another organization may be able to read this channel, so"
 """Reply to a user whose card goes to direct messages because the channel may be shared."""
 
 

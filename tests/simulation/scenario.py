@@ -107,6 +107,8 @@ class Scenario:
     """Whether the workspace belongs to an Enterprise Grid organization."""
     listing: Listing = field(default_factory=Listing)
     """How Omni's list of conversations behaves."""
+    has_slow_history: bool = False
+    """Whether Slack allows one page of 15 messages a minute."""
     processes: int = 1
     """How many processes of the bot run at once on the database, each following all that it finds."""
 

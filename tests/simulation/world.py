@@ -111,7 +111,7 @@ class World:
         everyone = set(workspace.users)
         for name in MORE_PLACES:
             workspace.channels[name] = Channel(name, name.lower(), "public", set(everyone))
-        slack = SlackSide(workspace, Limits(), self.wire)
+        slack = SlackSide(workspace, Limits(distributed=self.scenario.has_slow_history), self.wire)
         if not self.scenario.history_scopes:
             slack.scopes = set(SCOPES)
         slack.closed_to_bot = set(self.scenario.closed_direct_messages)

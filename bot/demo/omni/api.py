@@ -59,7 +59,7 @@ class Api:
         asker = self._world.organization.asker(
             self._key(request), None if user_id is None else uuid(user_id, "user")
         )
-        self._world.organization.check_model(asked.model_id, asked.topic)
+        self._world.organization.check_model(asked.model_id, asked.topic, asked.branch_id)
         if asked.conversation_id is not None:
             self._check_conversation(asked.conversation_id, asker)
         script, data = self._world.course(asked.prompt)
@@ -67,6 +67,7 @@ class Api:
             script,
             prompt=asked.prompt,
             topic=asked.topic,
+            branch_id=asked.branch_id,
             conversation_id=asked.conversation_id,
             model_id=asked.model_id,
             user_id=asker,

@@ -22,6 +22,7 @@ class SimulatedJob:
     user_id: str
     prompt: str
     topic: str | None
+    branch_id: str | None
     script: Script
     created_at: float
     model_id: str = MODEL
@@ -60,6 +61,7 @@ class SimulatedJob:
             chat_url=self.chat_url,
             prompt=self.prompt,
             topic=self.topic,
+            branch_id=self.branch_id,
             user_id=self.user_id,
             organization_id=ORGANIZATION,
             model_id=self.model_id,

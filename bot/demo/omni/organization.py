@@ -92,6 +92,8 @@ class Organization:
     members: dict[str, Member] = field(default_factory=_some_members)
     """By id, in the order in which they are listed."""
     models: dict[str, Model] = field(default_factory=_some_models)
+    branches: dict[str, str] = field(default_factory=dict)
+    """Model of each branch."""
     personal_tokens: dict[str, str] = field(default_factory=dict)
     """Owner of each token."""
     has_ai: bool = True
@@ -114,6 +116,12 @@ class Organization:
         model = Model(str(uuid4()), name, topics, **more)
         self.models[model.id] = model
         return model.id
+
+    def add_branch(self, model: str = MODEL) -> str:
+        """Somebody begins a branch of a model. Returns its id."""
+        branch = str(uuid4())
+        self.branches[branch] = model
+        return branch
 
     def personal_token(self, member: str) -> str:
         """Somebody makes a personal access token. Returns it."""
@@ -139,13 +147,15 @@ class Organization:
             raise Refusal(403, "Insufficient permissions")
         return member.id
 
-    def check_model(self, model_id: str, topic: str | None) -> None:
-        """Raise Refusal unless jobs can be asked of that model and topic."""
+    def check_model(self, model_id: str, topic: str | None, branch: str | None = None) -> None:
+        """Raise Refusal unless jobs can be asked of that model, topic and branch."""
         model = self.models.get(model_id)
         if model is None or model.is_deleted or model.kind not in ("SHARED", "SHARED_EXTENSION"):
             raise Refusal(404, f"Model {model_id} not found")
         if topic is not None and topic not in model.topics + model.hidden_topics:
             raise Refusal(404, f"Topic {topic} not found")
+        if branch is not None and self.branches.get(branch) != model_id:
+            raise Refusal(404, "Branch not found")
 
     def may_cancel(self, key: Key, owner: str) -> bool:
         """Only a job's owner and the organisation's admins may. That the organisation's key counts as the member

@@ -42,6 +42,7 @@ class Submission:
     model_id: str
     prompt: str
     topic: str | None
+    branch_id: str | None
     conversation_id: str | None
     hook: Hook | None
 
@@ -62,14 +63,13 @@ def read_submission(body: bytes) -> Submission:
             raise Refusal(400, f"Bad Request: Unrecognized key: {name}")
         if not _FIELDS[name](value):
             raise Refusal(400, f"Bad Request: {name}: Invalid value")
-    if "branchId" in asked:
-        raise Refusal(404, "Branch not found")
     _check_webhook(asked)
     conversation_id = asked.get("conversationId")
     return Submission(
         model_id=asked["modelId"].lower(),
         prompt=asked["prompt"],
         topic=asked.get("topicName"),
+        branch_id=asked["branchId"].lower() if "branchId" in asked else None,
         conversation_id=None if conversation_id is None else conversation_id.lower(),
         hook=_hook(asked),
     )

@@ -17,6 +17,7 @@ POST_BURST = 5
 "bursts over that limit for short periods" pass, without a number: 5 is an assumption."""
 
 _WINDOW_SECONDS = 60.0
+_HISTORY_METHODS = ("conversations.history", "conversations.replies")
 
 
 class PerMinute:
@@ -59,14 +60,24 @@ class Bucket:
 class Limits:
     """The limits of one app in one workspace."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, distributed: bool = False) -> None:
+        """`distributed`: those of an app that is distributed commercially outside the Marketplace.
+        Source: docs.slack.dev/changelog, 2025-05-29."""
+        self._distributed = distributed
         self._methods: dict[str, PerMinute] = {}
         self._channels: defaultdict[str, Bucket] = defaultdict(lambda: Bucket(POST_BURST))
 
     def admit(self, method: str, per_minute: int, at: float) -> int:
         """Count a request. Returns 0, or the whole seconds to wait (`Retry-After`)."""
+        if self._distributed and method in _HISTORY_METHODS:
+            per_minute = 1
         counter = self._methods.setdefault(method, PerMinute(per_minute))
         return _admit(counter, at)
+
+    @property
+    def history_page(self) -> int:
+        """Most messages on a page of history."""
+        return 15 if self._distributed else 1_000
 
     def admit_post(self, channel: str, at: float) -> int:
         """The same for a post to a channel, on top of the method's own limit."""

@@ -46,10 +46,12 @@ class SlackService:
         *,
         now: Callable[[], float] = time.time,
         limits: bool = True,
+        distributed: bool = False,
         history_scopes: bool = True,
         port: int = 0,
         team: str = HOME_TEAM,
     ) -> None:
+        """`distributed`: the limits are those of an app that is sold outside the Marketplace."""
         self.workspace = Workspace(now, team)
         self.bot_token = f"xoxb-demo-{secrets.token_hex(12)}"
         self.app_token = f"xapp-demo-{secrets.token_hex(12)}"
@@ -65,7 +67,7 @@ class SlackService:
             self.workspace,
             self._access,
             now=now,
-            limits=Limits() if limits else None,
+            limits=Limits(distributed=distributed) if limits else None,
             announce=self._announce,
             changed=self._wake,
         )

@@ -74,7 +74,8 @@ class SlackMessages(Protocol):
         """Find a message that `post` may have posted. None: it certainly does not exist.
 
         Raises:
-            ScopeMissing: the bot may not read this channel's history, so it is unknown.
+            ScopeMissing: the bot may not read this channel's history, or not so much of it, so it is unknown.
+            SlackBusy: before the first page. Later ones are waited for.
         """
         ...
 

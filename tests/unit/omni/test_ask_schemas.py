@@ -5,8 +5,10 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -97,6 +99,14 @@ async def test_all_that_was_chosen_is_asked(world: World) -> None:
     assert (job.conversation_id, job.user_id, taken.conversation) == (chat, GRACE, chat)
     status = await world.api.status(taken.job)
     assert (status.conversation, status.user, status.model) == (chat, GRACE, finance)
+
+
+async def test_question_is_asked_on_its_branch(world: World) -> None:
+    branch = world.service.organization.add_branch(SHOP)
+    taken = await world.api.submit(replace(WHY, branch=branch))
+    assert (await world.api.status(taken.job)).branch == branch
+    with pytest.raises(AskRefused, match="404"):
+        await world.api.submit(replace(WHY, branch=str(uuid4())))
 
 
 HOOKED = Question("Why?", SHOP, webhook=Webhook("http://127.0.0.1:9/omni/webhook/T0/ask", "a secret"))

@@ -624,6 +624,17 @@ async def test_question_in_thread_of_shared_channel_goes_to_dm() -> None:
     assert stage.threads() == [(direct(ADA).id, None)]
 
 
+@pytest.mark.parametrize("doing", [follow_up, retry], ids=["follow up", "retry"])
+async def test_branch_and_topic_of_the_job_are_kept(doing: Doing) -> None:
+    state = JobState.FAILED if doing is retry else JobState.COMPLETE
+    stage = old_card(state)
+    stage.omni.says(OLD_JOB, state, conversation=CHAT, model=OLD_MODEL, branch="branch", topic="Orders")
+    async with stage.bot() as desks:
+        await doing(desks)
+    (asked,) = stage.asking.submitted
+    assert (asked.model, asked.branch, asked.topic) == (OLD_MODEL, "branch", "Orders")
+
+
 async def test_follow_up_in_shared_channel_goes_to_dm() -> None:
     stage = old_card()
     stage.access.shared = {HERE}

@@ -197,6 +197,22 @@ async def test_missing_job_reads_like_another_users(job: JobId | None) -> None:
     assert await refusal(door.keeper.check_visible(ADA, job)) == replies.no_such_job()
 
 
+@pytest.mark.parametrize("by_bot, user, may", [(True, ADA, True), (True, GRACE, False), (False, ADA, False)])
+async def test_whoever_asked_through_the_bot_owns_the_job(by_bot: bool, user: UserId, may: bool) -> None:
+    door = Door(only_owners=True)
+    await door.watches.add(replace(a_watch(), asked_by_bot=by_bot))
+    membership = a_job(user="a0a0a0a0-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+    door.omni.answer = membership
+    with capture_logs() as logged:
+        for job in (membership, JOB):
+            assert await refusal(door.keeper.check_visible(user, job)) == (
+                None if may else replies.no_such_job()
+            )
+    mismatches = [line for line in logged if line["event"] == "job of another omni user"]
+    assert len(mismatches) == (0 if may else 2)
+    assert all(line["owner"] == membership.user for line in mismatches)
+
+
 async def test_an_admin_may_see_every_job() -> None:
     keeper = Door(only_owners=True, admins=frozenset({GRACE})).keeper
     assert await refusal(keeper.check_visible(GRACE, a_job())) is None
@@ -268,13 +284,17 @@ async def test_a_channel_is_shared_where_slack_says_so() -> None:
     assert not await door.venues.is_shared(HERE) and door.directory.asked == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [ScopeMissing("missing_scope"), NotAllowedHere("channel_not_found")],
-)
-async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared(error: SlackError) -> None:
+async def test_channel_without_the_bot_is_not_called_shared() -> None:
     door = Door()
-    door.directory.error = error
+    door.directory.error = NotAllowedHere("channel_not_found")
+    assert not await door.venues.is_shared(HERE, fresh=True), (
+        "the post is refused, and the reply says how to invite"
+    )
+
+
+async def test_a_channel_of_which_slack_does_not_say_it_counts_as_shared() -> None:
+    door = Door()
+    door.directory.error = ScopeMissing("missing_scope")
     assert await door.venues.is_shared(HERE)
     assert not await door.venues.is_shared(ChannelRef(HERE.team, ChannelId("D0ADA"))), (
         "nobody else reads there"

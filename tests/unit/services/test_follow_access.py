@@ -133,7 +133,7 @@ async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_s
     stage = Stage(a_job(JobState.COMPLETE, answer=SECRET))
     stage.access.shared = {HERE}
     line = await follow(stage)
-    assert line == replies.kept_private("https://example.slack.com/1.0", BOT)
+    assert line == replies.kept_private("https://example.slack.com/1.0")
     assert stage.shown() == []
     assert SECRET in stage.shown(direct(ADA))[0]
 
@@ -196,7 +196,7 @@ async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error:
     stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     stage.board.plan("direct", error)
     line = await follow(stage)
-    assert line == replies.kept_private(None, BOT)
+    assert line == replies.kept_private(None)
     assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
 
 

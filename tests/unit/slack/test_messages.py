@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -460,6 +461,39 @@ async def test_search_needs_history_scope() -> None:
             await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO)
         with pytest.raises(ScopeMissing):
             await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO, thread=ts)
+
+
+@pytest.fixture
+async def distributed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """An app with one page of 15 messages a minute. Waiting costs no time."""
+    now = [datetime.now(UTC).timestamp()]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(slack_module, "asyncio", SimpleNamespace(sleep=sleep))
+    async with SimulatedSlack(distributed=True, now=lambda: now[0]) as slack, board_of(slack) as board:
+        yield World(slack, board)
+
+
+async def test_search_goes_on_after_a_429(distributed: World) -> None:
+    world = distributed
+    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    for _ in range(40):
+        await world.slack.say("chatter", user="ada", channel="data-team")
+    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
+    cursors = [call.args.get("cursor") for call in world.slack.calls("conversations.history") if call.ok]
+    assert cursors == [None, "15", "30"], "each page is read once"
+
+
+async def test_search_ends_after_some_pages(distributed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slack_module, "MOST_PAGES", 2)
+    world = distributed
+    await world.board.post(world.here, CARD, mark=WATCH)
+    for _ in range(40):
+        await world.slack.say("chatter", user="ada", channel="data-team")
+    with pytest.raises(ScopeMissing, match="too_many_messages"):
+        await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO)
 
 
 async def test_search_ignores_metadata_of_other_apps(world: World) -> None:

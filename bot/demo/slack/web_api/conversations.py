@@ -75,6 +75,8 @@ def _page(
     and 1,000 (conversations.replies).
     """
     limit = _number(call, "limit", default_limit, 1, 1000)
+    if call.limits is not None:
+        limit = min(limit, call.limits.history_page)
     start = _number(call, "cursor", 0, 0, len(messages))
     inside = [message for message in messages if _is_inside(call, message.ts)]
     page = [*head, *inside[start : start + limit]]
