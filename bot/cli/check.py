@@ -116,6 +116,10 @@ async def _bot_token(client: AsyncWebClient, settings: Settings) -> list[Finding
     except SlackError as error:
         return [Finding(False, f"Slack does not answer ({_reason(error)})", _REACH_SLACK)]
     accepted = Finding(True, f"Slack bot token: workspace {identity.team_name}")
+    if identity.organization is not None:
+        what = f"Slack bot token: organization {identity.team_name}, {len(identity.teams)} workspaces"
+        remedy = "In the organization's admin pages, add the app to its workspaces."
+        accepted = Finding(bool(identity.teams), what, "" if identity.teams else remedy)
     return [accepted, *_scopes(identity, settings), await _cards(client)]
 
 

@@ -26,6 +26,9 @@ class Credentials:
     """Omni's limit for the key."""
     default_model: ModelId | None = None
     """Omni model for users who have chosen none."""
+    organization: TeamId | None = None
+    """The Enterprise Grid organization for which the app was installed as a whole; the token is the same in all its
+    workspaces."""
     is_shut: bool = False
     """Whether users of other workspaces are refused even if the settings allow their team."""
 

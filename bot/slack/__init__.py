@@ -10,6 +10,7 @@ from bot.slack.messages import (
     may_connect,
     slack_client,
     slack_session,
+    teams_of,
 )
 from bot.slack.payloads import (
     IncomingMessage,

@@ -52,7 +52,7 @@ class Dispatcher:
         if _is_malformed(request.body):
             log.warning("malformed payload dropped")
             return BoltResponse(status=200)
-        team = TeamId(str(request.context.team_id or ""))
+        team = team_of(request.body, str(request.context.team_id or ""))
         try:
             app = await self._apps(team)
         except StoreUnavailable as error:
@@ -66,6 +66,31 @@ class Dispatcher:
             log.info("event without a listener")
             return BoltResponse(status=200)
         return response
+
+
+def team_of(body: Mapping[str, Any], named: str) -> TeamId:
+    """Return the workspace that a payload is about.
+
+    In payloads to an app that is installed for a whole organization `team` may be null, or name the organization.
+
+    `named`: the team that Bolt finds.
+    """
+    event, view, user = (_part(body, name) for name in ("event", "view", "user"))
+    candidates = (
+        named,
+        body.get("context_team_id"),
+        body.get("team_id"),
+        view.get("team_id"),
+        user.get("team_id"),
+        event.get("team"),
+    )
+    workspaces = (str(team) for team in candidates if str(team or "").startswith("T"))
+    return TeamId(next(workspaces, named))
+
+
+def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = body.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _is_malformed(body: Mapping[str, Any]) -> bool:

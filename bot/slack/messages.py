@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -50,6 +51,7 @@ LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Bounds memory. More than a page of the longest messages that Slack accepts."""
 LONGEST_ALT = 1_000
 """Characters. Source: docs.slack.dev/reference/methods/files.getUploadURLExternal."""
+TEAMS_PER_PAGE = 100
 MOST_PAGES = 20
 """Of one search. For an app that is distributed outside the Marketplace, Slack allows one page of 15 messages a minute
 (docs.slack.dev/changelog/2025/05/29/rate-limit-changes-for-non-marketplace-apps)."""
@@ -205,14 +207,23 @@ class WebApiMessages:
 
 
 def slack_client(
-    token: str, base_url: str, session: aiohttp.ClientSession, metrics: Metrics = NO_METRICS
+    token: str,
+    base_url: str,
+    session: aiohttp.ClientSession,
+    metrics: Metrics = NO_METRICS,
+    *,
+    team: TeamId | None = None,
 ) -> AsyncWebClient:
     """Build a Web API client without retries, over a session from `slack_session`.
 
     By default the SDK repeats a request whose connection broke, which posts a message twice if only the response was
     lost. The callers decide what may be repeated.
+
+    `team`: the workspace that requests with an organization's token are about.
     """
-    return MeteredWebClient(metrics, token=token, base_url=base_url, session=session, retry_handlers=[])
+    return MeteredWebClient(
+        metrics, token=token, base_url=base_url, session=session, retry_handlers=[], team_id=team
+    )
 
 
 def slack_session() -> aiohttp.ClientSession:
@@ -254,26 +265,47 @@ async def _refuse_redirect(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The bot's user and scopes in a workspace."""
+    """The bot's user and scopes in a workspace, or in an organization for which the app was installed as a whole."""
 
-    team: TeamId
+    teams: tuple[TeamId, ...]
+    """The workspaces in which the token works."""
     team_name: str
+    """The name of the workspace or of the organization."""
     user: UserId
     bot_id: str
     scopes: frozenset[str]
+    organization: TeamId | None = None
+    """The Enterprise Grid organization; None: the token is of one workspace."""
 
 
 async def identify(client: AsyncWebClient) -> Identity:
     """Ask Slack whom the bot token belongs to. Raises SlackError."""
     response = await call(client.auth_test)
     granted = str((response.headers or {}).get("x-oauth-scopes") or "")
+    organization = None
+    if response.get("is_enterprise_install"):
+        organization = TeamId(str(response.get("enterprise_id") or response["team_id"]))
+    teams = (TeamId(str(response["team_id"])),) if organization is None else await teams_of(client)
     return Identity(
-        team=TeamId(str(response["team_id"])),
-        team_name=str(response.get("team") or response["team_id"]),
+        teams=teams,
+        organization=organization,
+        team_name=str(response.get("team") or response.get("enterprise_name") or response["team_id"]),
         user=UserId(str(response["user_id"])),
         bot_id=str(response.get("bot_id") or ""),
         scopes=frozenset(scope.strip() for scope in granted.split(",") if scope.strip()),
     )
+
+
+async def teams_of(client: AsyncWebClient) -> tuple[TeamId, ...]:
+    """List the workspaces to which an organization's admins have added the app. Raises SlackError."""
+    teams: list[TeamId] = []
+    cursor = ""
+    while True:
+        page = await call(partial(client.auth_teams_list, cursor=cursor or None, limit=TEAMS_PER_PAGE))
+        teams += [TeamId(str(team["id"])) for team in field(page, "teams")]
+        cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+        if not cursor:
+            return tuple(teams)
 
 
 async def may_connect(client: AsyncWebClient) -> None:

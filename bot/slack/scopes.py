@@ -2,6 +2,7 @@
 
 METHOD_SCOPES = {
     "auth.test": set[str](),
+    "auth.teams.list": set[str](),
     "apps.connections.open": set[str](),
     "blocks.validate": set[str](),
     "chat.postMessage": {"chat:write"},

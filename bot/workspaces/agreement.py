@@ -56,11 +56,12 @@ class Agreement:
             StoreUnavailable: the database is unavailable.
             TokenRefused: Slack refuses the bot token.
         """
-        (credentials,) = await self._source.list()
-        self._omni_kind, self._omni = (
-            _number(f"omni of {credentials.team}"),
-            _number(credentials.omni_base_url),
-        )
+        known = await self._source.list()
+        if not known:
+            return  # an organization whose admins have not added the app to a workspace yet
+        credentials = known[0]
+        self._omni_kind = _number(f"omni of {credentials.organization or credentials.team}")
+        self._omni = _number(credentials.omni_base_url)
         self._rate_kind = _number(f"rate of {credentials.omni_budget}")
         self._rate = self._lowest = credentials.requests_per_minute
         waited_seconds = 0.0

@@ -78,8 +78,10 @@ class Workspaces:
     async def only_app(self, team: TeamId) -> AsyncApp | None:
         """Return the Bolt app of the only workspace. A payload from a shared channel may name another team.
 
-        For a source that lists only one. Raises as `of`.
+        For a source that lists only one, or those of one organization: then of the team's. Raises as `of`.
         """
+        if any(workspace.credentials.organization for workspace in self.running):
+            return await self.app_of(team)
         if not self._running:
             await self.of(team)  # restart it if it failed
         return next((workspace.app for workspace in self.running), None)

@@ -1,24 +1,29 @@
-"""The single workspace of the settings' tokens."""
+"""The workspace of the settings' tokens, or the workspaces of their organization."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 
 import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain import Credentials, SlackBusy, SlackError, TokenRefused
+from bot.domain import Credentials, SlackBusy, SlackError, TeamId, TokenRefused
 from bot.settings import Settings
-from bot.slack import Identity, identify, may_connect, slack_client
-from bot.tasks import backoff_seconds
+from bot.slack import Identity, identify, may_connect, slack_client, teams_of
+from bot.tasks import backoff_seconds, loop_time
 
 log = structlog.get_logger()
 
 LONGEST_BACK_OFF_SECONDS = 30.0
+LISTED_FOR_SECONDS = 10.0
+"""How long a list of an organization's workspaces counts. Requests of unknown workspaces read it too."""
 
 
 class SingleWorkspace:
-    """The `CredentialSource` of the workspace that the settings' tokens belong to."""
+    """The `CredentialSource` of the workspace that the settings' tokens belong to, or of all workspaces to which an
+    organization's admins have added the app."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession, app: AsyncWebClient) -> None:
         """`app`: the Web API with the app token, which is empty in HTTP mode.
@@ -32,13 +37,20 @@ class SingleWorkspace:
         self._omni = settings.omni_account
         self._bot = slack_client(settings.bot_token, settings.slack_api_url, session)
         self._app = app
-        self._credentials: Credentials | None = None
+        self._identity: Identity | None = None
+        self._listed_at = -inf
 
     async def list(self) -> Sequence[Credentials]:
         """See `CredentialSource.list`. The first call waits until Slack answers."""
-        if self._credentials is None:
-            self._credentials = self._credentials_of(await self._identify())
-        return [self._credentials]
+        if self._identity is None:
+            self._identity, self._listed_at = await self._identify(), loop_time()
+        if self._identity.organization and loop_time() - self._listed_at >= LISTED_FOR_SECONDS:
+            self._listed_at = loop_time()
+            try:
+                self._identity = replace(self._identity, teams=await teams_of(self._bot))
+            except SlackError as error:
+                log.warning("workspaces of the organization not read", code=error.code)
+        return [self._credentials_of(self._identity, team) for team in self._identity.teams]
 
     async def _identify(self) -> Identity:
         """Verify both tokens, and retry while Slack is unavailable."""
@@ -57,12 +69,14 @@ class SingleWorkspace:
                 log.warning("slack not reached", code=error.code, again_in_seconds=seconds)
                 await asyncio.sleep(seconds)
             else:
-                log.info("slack identified the bot", team=identity.team, user=identity.user)
+                teams = identity.organization or identity.teams[0]
+                log.info("slack identified the bot", team=teams, user=identity.user)
                 return identity
 
-    def _credentials_of(self, identity: Identity) -> Credentials:
+    def _credentials_of(self, identity: Identity, team: TeamId) -> Credentials:
         return Credentials(
-            team=identity.team,
+            team=team,
+            organization=identity.organization,
             bot_user=identity.user,
             bot_id=identity.bot_id,
             bot_token=self._settings.bot_token,

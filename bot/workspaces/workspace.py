@@ -150,7 +150,13 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
         access=rules_in(settings, credentials),
         default_model=credentials.default_model,
     )
-    slack = slack_client(credentials.bot_token, settings.slack_api_url, resources.session, resources.metrics)
+    slack = slack_client(
+        credentials.bot_token,
+        settings.slack_api_url,
+        resources.session,
+        resources.metrics,
+        team=team if credentials.organization else None,
+    )
     most = rules.access.most_open_follows
     store, questions = (
         SqlCardRepository(resources.transactions, team, most),
@@ -234,7 +240,7 @@ def rules_in(settings: Settings, credentials: Credentials) -> AccessPolicy:
 def bolt_app(credentials: Credentials, api_url: str) -> AsyncApp:
     """Build the Bolt app with known credentials. Otherwise Bolt would call Slack before the first acknowledgement."""
     known = AuthorizeResult(
-        enterprise_id=None,
+        enterprise_id=credentials.organization,
         team_id=credentials.team,
         bot_user_id=credentials.bot_user,
         bot_id=credentials.bot_id,

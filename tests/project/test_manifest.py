@@ -255,7 +255,7 @@ def test_manifest_enables_socket_mode_and_direct_messages() -> None:
     settings = MANIFEST["settings"]
 
     assert settings["socket_mode_enabled"] is True
-    assert settings["org_deploy_enabled"] is False and settings["token_rotation_enabled"] is False
+    assert settings["org_deploy_enabled"] is True and settings["token_rotation_enabled"] is False
     assert MANIFEST["features"]["app_home"] == {
         "home_tab_enabled": True,
         "messages_tab_enabled": True,

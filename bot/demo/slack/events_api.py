@@ -37,9 +37,12 @@ class EventSettings:
 def callback(workspace: Workspace, event: Event) -> Event:
     """The body of an `events_api` envelope. Its `event_id` stays the same when it is sent again."""
     channel = workspace.channels.get(str(event.get("channel")))
+    team = workspace.team if channel is None else workspace.team_of(channel)
+    organization = workspace.organization
     return {
         "token": "deprecated-verification-token",
-        "team_id": workspace.team,
+        "team_id": team,
+        **({"context_team_id": team, "context_enterprise_id": organization} if organization else {}),
         "api_app_id": workspace.app,
         "event": event,
         "type": "event_callback",
@@ -47,11 +50,11 @@ def callback(workspace: Workspace, event: Event) -> Event:
         "event_time": int(float(event["event_ts"])),
         "authorizations": [
             {
-                "enterprise_id": None,
-                "team_id": workspace.team,
+                "enterprise_id": organization or None,
+                "team_id": None if organization else team,
                 "user_id": workspace.bot.id,
                 "is_bot": True,
-                "is_enterprise_install": False,
+                "is_enterprise_install": bool(organization),
             }
         ],
         "is_ext_shared_channel": channel is not None and channel.shared == "external",

@@ -20,7 +20,7 @@ def command_payload(
     """The payload of a slash command. There is no ts and no event id in it."""
     return {
         "token": _TOKEN,
-        "team_id": workspace.team,
+        "team_id": workspace.team_of(channel),
         "team_domain": workspace.domain,
         "channel_id": channel.id,
         "channel_name": _channel_name(channel),
@@ -29,7 +29,8 @@ def command_payload(
         "command": command,
         "text": text,
         "api_app_id": workspace.app,
-        "is_enterprise_install": "false",
+        "is_enterprise_install": "true" if workspace.organization else "false",
+        **({"enterprise_id": workspace.organization} if workspace.organization else {}),
         "response_url": response_url,
         "trigger_id": workspace.trigger(user.id),
     }
@@ -56,7 +57,7 @@ def click_payload(
         container["thread_ts"] = message.thread_ts
     payload: Payload = {
         **sent_by(workspace, "block_actions"),
-        "user": person_json(user),
+        "user": person_json(workspace, user, channel),
         "container": container,
         "trigger_id": workspace.trigger(user.id),
         "channel": {"id": channel.id, "name": _channel_name(channel)},
@@ -73,7 +74,7 @@ def shortcut_payload(workspace: Workspace, *, callback_id: str, user: User) -> P
     """The payload of a global shortcut: no channel, no message, no response_url."""
     return {
         **sent_by(workspace, "shortcut"),
-        "user": person_json(user),
+        "user": person_json(workspace, user),
         "callback_id": callback_id,
         "trigger_id": workspace.trigger(user.id),
         "action_ts": workspace.next_ts(),
@@ -92,6 +93,7 @@ def message_shortcut_payload(
     """The payload of a shortcut on a message, which may be in a thread."""
     return shortcut_payload(workspace, callback_id=callback_id, user=user) | {
         "type": "message_action",
+        "user": person_json(workspace, user, channel),
         "channel": {"id": channel.id, "name": _channel_name(channel)},
         "message_ts": message.ts,
         "message": message_json(workspace, message, all_metadata=True),
@@ -100,20 +102,26 @@ def message_shortcut_payload(
 
 
 def sent_by(workspace: Workspace, kind: str) -> Payload:
-    """Common fields of all payloads. `team` is the workspace of the app, even if the user belongs to another one."""
+    """Common fields of all payloads. `team` is the workspace of the app, even if the user belongs to another one. It is
+    null where the app is installed for a whole organization.
+    Source: docs.slack.dev/enterprise/developing-for-enterprise-orgs."""
+    organization = workspace.organization
     return {
         "type": kind,
         "token": _TOKEN,
         "api_app_id": workspace.app,
-        "team": {"id": workspace.team, "domain": workspace.domain},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        "team": None if organization else {"id": workspace.team, "domain": workspace.domain},
+        "enterprise": {"id": organization, "name": "Omni Grid"} if organization else None,
+        "is_enterprise_install": bool(organization),
     }
 
 
-def person_json(user: User) -> Payload:
-    """A person as interactions name them."""
-    return {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team}
+def person_json(workspace: Workspace, user: User, channel: Channel | None = None) -> Payload:
+    """A person as interactions name them: in an organization with the workspace in which they act."""
+    team = user.team
+    if workspace.organization:
+        team = workspace.team if channel is None else workspace.team_of(channel)
+    return {"id": user.id, "username": user.name, "name": user.name, "team_id": team}
 
 
 def find_button(message: StoredMessage, action_id: str) -> Payload | None:

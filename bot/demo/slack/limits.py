@@ -6,6 +6,7 @@ Refused requests don't count towards a limit; all others do, also failed ones.
 import math
 from collections import defaultdict, deque
 
+TIER_2 = 20
 TIER_3 = 50
 TIER_4 = 100
 """Requests a minute per method, app and workspace. Source: docs.slack.dev/apis/web-api/rate-limits."""

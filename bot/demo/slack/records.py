@@ -14,6 +14,8 @@ HOME_TEAM = "T0OMNIDEMO"
 """The workspace that the app is installed in."""
 ORGANIZATION = "E0OMNIDEMO"
 """The Enterprise Grid organization of members with `grid_teams`."""
+SECOND_TEAM = "T0BERLIN"
+"""Another workspace of the organization."""
 PARTNER_TEAM = "T0PARTNERS"
 """Another company's, which shares a channel with it."""
 
@@ -87,6 +89,8 @@ class Channel:
     name: str
     kind: ChannelKind
     members: set[str]
+    team: str = ""
+    """Its workspace, in an organization of several. Empty: the first one."""
     archived: bool = False
     shared: Shared | None = None
     """With another organisation (Slack Connect): so, or invited to be so."""

@@ -50,9 +50,11 @@ class SlackService:
         history_scopes: bool = True,
         port: int = 0,
         team: str = HOME_TEAM,
+        organization: str = "",
     ) -> None:
-        """`distributed`: the limits are those of an app that is sold outside the Marketplace."""
-        self.workspace = Workspace(now, team)
+        """`distributed`: the limits are those of an app that is sold outside the Marketplace. `organization`: see
+        `Workspace`."""
+        self.workspace = Workspace(now, team, organization=organization)
         self.bot_token = f"xoxb-demo-{secrets.token_hex(12)}"
         self.app_token = f"xapp-demo-{secrets.token_hex(12)}"
         self.bot_user = self.workspace.bot.id

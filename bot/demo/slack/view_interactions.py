@@ -28,7 +28,7 @@ def view_json(workspace: Workspace, view: OpenView, *, with_state: bool = True) 
         "id": view.id,
         "team_id": workspace.team,
         "app_id": workspace.app,
-        "app_installed_team_id": workspace.team,
+        "app_installed_team_id": workspace.organization or workspace.team,
         "bot_id": workspace.bot_id,
         **_SETTINGS,
         **view.content,
@@ -78,7 +78,7 @@ def suggestion_payload(
 def _from_view(workspace: Workspace, user: User, view: OpenView, kind: str) -> dict[str, Any]:
     return {
         **sent_by(workspace, kind),
-        "user": person_json(user),
+        "user": person_json(workspace, user),
         "trigger_id": workspace.trigger(user.id),
         "view": view_json(workspace, view),
     }

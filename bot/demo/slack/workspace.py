@@ -5,12 +5,22 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
 from bot.demo.slack.files import Files, StoredFile
-from bot.demo.slack.records import HOME_TEAM, PARTNER_TEAM, Change, ChangeKind, Channel, StoredMessage, User
+from bot.demo.slack.records import (
+    HOME_TEAM,
+    PARTNER_TEAM,
+    SECOND_TEAM,
+    Change,
+    ChangeKind,
+    Channel,
+    StoredMessage,
+    User,
+)
 from bot.demo.slack.surfaces import OpenView, Surfaces
 
 __all__ = ["Change", "Channel", "StoredMessage", "User", "Workspace", "is_ts"]
@@ -21,8 +31,11 @@ _TS = re.compile(r"\d{10}\.\d{6}")
 class Workspace:
     """People, channels and messages of one workspace with one app in it."""
 
-    def __init__(self, now: Callable[[], float], team: str = HOME_TEAM) -> None:
+    def __init__(self, now: Callable[[], float], team: str = HOME_TEAM, *, organization: str = "") -> None:
+        """`organization`: the Enterprise Grid organization for which the app is installed, with two workspaces."""
         self.team = team
+        self.organization = organization
+        self.teams: tuple[str, ...] = (team, SECOND_TEAM) if organization else (team,)
         self.domain = "omni-demo"
         self.app = "A0OMNIBOT"
         self.bot = User("U0OMNIBOT", "omni-job-bot", "Omni job bot", is_bot=True, team=team)
@@ -61,6 +74,16 @@ class Workspace:
             Channel("D0ADAGRACE", "ada-grace", "direct", {ada.id, grace.id}),
         ):
             self.channels[channel.id] = channel
+
+        if self.organization:
+            berlin = Channel("C0BERLIN00", "berlin", "public", set(everyone), team=SECOND_TEAM)
+            self.channels[berlin.id] = berlin
+            for user in (ada, grace, linus, marie):
+                self.users[user.id] = replace(user, team=self.organization, grid_teams=self.teams)
+
+    def team_of(self, channel: Channel) -> str:
+        """The workspace that people in a channel act in."""
+        return channel.team or self.team
 
     def user(self, who: str) -> User:
         """A person by id, handle or full name.

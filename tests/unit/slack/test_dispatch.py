@@ -1,5 +1,7 @@
 """Each payload from Slack reaches the app of its workspace."""
 
+from typing import Any
+
 import pytest
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
@@ -7,7 +9,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
-from bot.slack.dispatch import NOT_WORKING, Dispatcher
+from bot.slack.dispatch import NOT_WORKING, Dispatcher, team_of
 
 
 class RememberingApp(AsyncApp):
@@ -122,3 +124,20 @@ async def test_payload_is_refused_while_the_database_is_down(stage: Stage) -> No
     assert (await stage.deliver(team_id="T1", event_id="Ev1"))[0] == 503
     stage.trouble = None
     assert await stage.deliver(team_id="T1", event_id="Ev1") == (200, "heard")
+
+
+@pytest.mark.parametrize(
+    "body, named, team",
+    [
+        ({"team": {"id": "T1"}}, "T1", "T1"),
+        ({"team_id": "T2", "user_id": "W1", "enterprise_id": "E1"}, "T2", "T2"),
+        ({"team": None, "enterprise": {"id": "E1"}, "user": {"team_id": "T2"}}, "", "T2"),
+        ({"team": {"id": "E1"}, "view": {"team_id": "T2"}, "user": {"team_id": "T3"}}, "E1", "T2"),
+        ({"team_id": "T1", "context_team_id": "T2", "event": {"team": "T3"}}, "", "T2"),
+        ({"team_id": "E1", "event": {"team": "T3"}}, "E1", "T3"),
+        ({"team_id": "E1", "view": None, "user": "W1", "event": []}, "E1", "E1"),
+        ({}, "", ""),
+    ],
+)
+def test_workspace_of_an_organizations_payload_is_found(body: dict[str, Any], named: str, team: str) -> None:
+    assert team_of(body, named) == team

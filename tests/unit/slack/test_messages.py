@@ -511,7 +511,7 @@ async def test_search_ignores_metadata_of_other_apps(world: World) -> None:
 async def test_identify_returns_user_and_scopes(world: World) -> None:
     async with slack_session() as session:
         me = await identify(slack_client(world.slack.bot_token, world.slack.api_url, session))
-    assert (me.team, me.user) == (world.slack.team, world.slack.bot_user)
+    assert (me.teams, me.user) == ((world.slack.team,), world.slack.bot_user)
     assert me.bot_id and me.team_name
     assert me.scopes == REQUIRED_SCOPES | OPTIONAL_SCOPES
 

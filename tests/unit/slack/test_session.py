@@ -43,4 +43,4 @@ async def test_a_compressed_answer_is_read() -> None:
     body = b'{"ok": true, "team_id": "T1", "user_id": "U1"}'
     answer = typed("application/json", coded("gzip", gzip.compress(body)))
     async with raw_server(answer) as server, slack_session() as session:
-        assert (await identify(slack_client("xoxb", f"{server.url}/", session))).team == "T1"
+        assert (await identify(slack_client("xoxb", f"{server.url}/", session))).teams == ("T1",)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bot.demo.slack.limits import TIER_3
+from bot.demo.slack.limits import TIER_2, TIER_3
 from bot.demo.slack.web_api.call import (
     Answer,
     Call,
@@ -130,6 +130,18 @@ def _bound(call: Call, name: str) -> str | None:
 
 def _auth_test(call: Call) -> Answer:
     workspace = call.workspace
+    if workspace.organization:
+        return {
+            "ok": True,
+            "url": workspace.url,
+            "team": "Omni Grid",
+            "user": workspace.bot.name,
+            "team_id": workspace.organization,
+            "user_id": workspace.bot.id,
+            "bot_id": workspace.bot_id,
+            "enterprise_id": workspace.organization,
+            "is_enterprise_install": True,
+        }
     return {
         "ok": True,
         "url": workspace.url,
@@ -142,6 +154,20 @@ def _auth_test(call: Call) -> Answer:
     }
 
 
+def _teams_list(call: Call) -> Answer:
+    """One workspace a page, so that the pages are read."""
+    if not call.workspace.organization:
+        raise Refused("not_allowed_token_type")
+    start = _number(call, "cursor", 0, 0, len(call.workspace.teams))
+    shown = call.workspace.teams[start : start + 1]
+    more = str(start + 1) if start + 1 < len(call.workspace.teams) else ""
+    return {
+        "ok": True,
+        "teams": [{"id": team, "name": team.title()} for team in shown],
+        "response_metadata": {"next_cursor": more},
+    }
+
+
 def _connections_open(call: Call) -> Answer:
     return {"ok": True, "url": call.socket_url()}
 
@@ -150,6 +176,7 @@ OTHER_METHODS = {
     "auth.test": Method(_auth_test, 300, frozenset()),
     # Tier 3 on the method's page, Tier 1 elsewhere in Slack's own code; a reconnect needs more than one.
     "apps.connections.open": Method(_connections_open, TIER_3, frozenset(), token="app"),
+    "auth.teams.list": Method(_teams_list, TIER_2, frozenset({"cursor", "limit", "include_icon"})),
     "conversations.open": Method(
         _open, TIER_3, frozenset({"users", "return_im", "prevent_creation"}), "im:write"
     ),

@@ -47,7 +47,7 @@ def _publish(call: Call) -> Answer:
     if not surfaces.home_enabled:
         raise Refused("not_enabled")
     # Slack's page names no code for a person whom it does not know, or of another workspace.
-    if user is None or user.is_bot or user.team != call.workspace.team:
+    if user is None or user.is_bot or not call.workspace.is_member(user):
         raise Refused("user_not_found")
     before = surfaces.homes.get(user.id)
     if before is not None:
