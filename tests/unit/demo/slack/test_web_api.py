@@ -549,6 +549,7 @@ async def test_reading_needs_membership(api: Api) -> None:
 def test_methods_have_documented_rate_and_scope() -> None:
     assert {name: (method.per_minute, method.scope, method.token) for name, method in METHODS.items()} == {
         "apps.connections.open": (50, None, "app"),
+        "auth.teams.list": (20, None, "bot"),
         "auth.test": (300, None, "bot"),
         "blocks.validate": (50, None, "bot"),
         "chat.delete": (50, "chat:write", "bot"),
