@@ -233,8 +233,10 @@ def _no_sweep() -> None:
 
 @_fault("the SDK repeats a request whose connection broke")
 def _sdk_repeats() -> None:
-    def slack_client(token: str, base_url: str, session: Any, _metrics: Any) -> AsyncWebClient:
-        return AsyncWebClient(token=token, base_url=base_url, session=session)
+    def slack_client(
+        token: str, base_url: str, session: Any, _metrics: Any, *, team: str | None = None
+    ) -> AsyncWebClient:
+        return AsyncWebClient(token=token, base_url=base_url, session=session, team_id=team)
 
     _replace(workspace, "slack_client", slack_client)
 
