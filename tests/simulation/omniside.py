@@ -67,7 +67,6 @@ class OmniSide(httpx.AsyncBaseTransport):
             user_id=KEY_OWNER,
             prompt=prompt,
             topic="Orders",
-            branch_id=None,
             script=script,
             created_at=self._now(),
         )

@@ -22,10 +22,10 @@ class SimulatedJob:
     user_id: str
     prompt: str
     topic: str | None
-    branch_id: str | None
     script: Script
     created_at: float
     model_id: str = MODEL
+    branch_id: str | None = None
     data: JobData = field(default_factory=JobData)
     stop: Stop | None = None
     changed: dict[str, Any] = field(default_factory=dict)
