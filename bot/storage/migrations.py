@@ -84,6 +84,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE watches ADD COLUMN given_up VARCHAR(16)",),
     # Version 9: follow requests, stored before they are looked up.
     ("ALTER TABLE asks ADD COLUMN follow VARCHAR(48)",),
+    # Version 10: the team of each duration.
+    ("ALTER TABLE durations ADD COLUMN team VARCHAR(32)",),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

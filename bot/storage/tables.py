@@ -155,8 +155,9 @@ durations = Table(
     Column("job", String(36), primary_key=True),
     Column("seconds", Float, nullable=False),
     Column("ended_at", Time, nullable=False),
+    Column("team", String(32)),
 )
-"""How many seconds jobs executed; `ended_at`: when that was stored."""
+"""How many seconds a team's jobs executed; `ended_at`: when that was stored. Older versions leave `team` NULL."""
 
 slack_bots = Table(
     "slack_bots",

@@ -14,14 +14,12 @@ log = structlog.get_logger()
 
 EXCHANGE_SECONDS = 60.0
 """How often durations are stored and read. A killed process loses at most that much, which is harmless."""
-MOST_JOBS = 50
-"""The quartiles are those of so many jobs, so that they follow a change."""
 FEWEST_JOBS = 8
 """Fewer jobs say too little."""
 
 
 class TypicalDurations:
-    """Durations of the jobs that ended last, shared by all processes."""
+    """Durations of a workspace's jobs that ended last, shared by all processes."""
 
     def __init__(self, durations: JobDurationRepository, now: Callable[[], datetime]) -> None:
         self._repository = durations
@@ -52,4 +50,4 @@ class TypicalDurations:
         if new := dict(self._new):
             await self._repository.add(new, self._now())
             self._new = {job: seconds for job, seconds in self._new.items() if job not in new}
-        self._newest = tuple((await self._repository.newest())[:MOST_JOBS])
+        self._newest = tuple(await self._repository.newest())

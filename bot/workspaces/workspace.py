@@ -188,7 +188,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             views=WebApiViews(slack),
             cards=store,
             failed_cards=failed_cards,
-            job_durations=SqlJobDurationRepository(resources.transactions),
+            job_durations=SqlJobDurationRepository(resources.transactions, team),
             pending_questions=questions,
             reply_to_response_url=partial(reply_to_response_url, resources.session, resources.metrics),
             now=now,

@@ -36,21 +36,21 @@ def _as_measured(jobs: int, per_minute: int, seed: int, how: str) -> Cell:
 
 STEP = (5.0, 5.0)
 CELLS: dict[str, tuple[int, Callable[[int, str], Cell]]] = {
-    "short": (3, lambda seed, how: Cell(40, 60, takes.five_to_fifteen, seed, 0.0, listing=how)),
-    "steps1": (12, lambda seed, how: Cell(1, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
-    "steps2": (12, lambda seed, how: Cell(2, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
-    "steps3": (12, lambda seed, how: Cell(3, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
-    "12": (8, lambda seed, how: Cell(12, 60, takes.thirty_five_to_seventy_five, seed, 2.0, listing=how)),
+    "short": (2, lambda seed, how: Cell(40, 60, takes.five_to_fifteen, seed, 0.0, listing=how)),
+    "steps1": (8, lambda seed, how: Cell(1, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "steps2": (8, lambda seed, how: Cell(2, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "steps3": (8, lambda seed, how: Cell(3, 60, takes.as_measured, seed, step_seconds=STEP, listing=how)),
+    "12": (6, lambda seed, how: Cell(12, 60, takes.thirty_five_to_seventy_five, seed, 2.0, listing=how)),
     "60": (2, lambda seed, how: Cell(60, 60, takes.minutes, seed, listing=how)),
     **{
         str(jobs): (runs, partial(_as_measured, jobs, per_minute))
         for jobs, per_minute, runs in (
-            (1, 60, 120),
+            (1, 60, 40),
             (3, 60, 20),
             (10, 60, 10),
-            (25, 60, 8),
-            (50, 60, 4),
-            (100, 60, 3),
+            (25, 60, 4),
+            (50, 60, 2),
+            (100, 60, 1),
             (500, 60, 1),
             (1_000, 500, 1),
         )

@@ -107,7 +107,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         messages=board,
         cards=store,
         failed_cards=SqlFailedCardRepository(process, HERE.team),
-        job_durations=SqlJobDurationRepository(process),
+        job_durations=SqlJobDurationRepository(process, HERE.team),
         pending_questions=cast(QuestionRepository, None),
         questions=cast(OmniQuestions, None),
         views=cast(SlackViews, None),

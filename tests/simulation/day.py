@@ -18,6 +18,8 @@ from uuid import UUID
 import structlog
 
 from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.slack.records import HOME_TEAM
+from bot.domain.cards import TeamId
 from bot.domain.jobs import JobId
 from bot.handlers.background import MAX_SEEN_REQUESTS
 from bot.storage.durations import KEPT, SqlJobDurationRepository
@@ -97,7 +99,7 @@ async def _learn(world: World) -> None:
     """Let the bot have known how long jobs take for a while: as many as it remembers, in a table often written to."""
     random = Random("before")
     database = await world.disk.open()
-    durations = SqlJobDurationRepository(Transactions(database))
+    durations = SqlJobDurationRepository(Transactions(database), TeamId(HOME_TEAM))
     for seconds_ago in reversed(range(20 * KEPT)):
         job = JobId(_uuid(random))
         await durations.add({job: random.uniform(30, 300)}, world.bot_now() - timedelta(seconds=seconds_ago))

@@ -290,12 +290,12 @@ class CardRepository(Protocol):
 
 
 class JobDurationRepository(Protocol):
-    """How long this organization's jobs took."""
+    """How long the jobs of one team took."""
 
     async def add(self, seconds: Mapping[JobId, float], ended_at: datetime) -> None:
         """Store how long jobs executed. Jobs that are stored already keep their duration."""
         ...
 
     async def newest(self) -> Sequence[float]:
-        """Return the durations in seconds that were stored last, some hundred at most."""
+        """Return the durations in seconds that were stored last, the newest first, some dozens at most."""
         ...

@@ -254,7 +254,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
         "replies": {"watch", "slot", "tried_at", "ts"},
         "secrets": {"name", "value"},
         "budgets": {"name", "arrival", "paused_until"},
-        "durations": {"job", "seconds", "ended_at"},
+        "durations": {"job", "seconds", "ended_at", "team"},
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import Job, JobId, JobState
-from bot.tracking.durations import EXCHANGE_SECONDS, FEWEST_JOBS, MOST_JOBS, TypicalDurations
+from bot.tracking.durations import EXCHANGE_SECONDS, FEWEST_JOBS, TypicalDurations
 from tests.support.fakes import START, FakeDurations, a_job, now
 
 pytestmark = pytest.mark.looptime
@@ -47,11 +47,6 @@ async def test_few_durations_give_no_quartiles() -> None:
         assert durations.quartiles is None
         durations.record(ended(1))
         await asyncio.sleep(EXCHANGE_SECONDS)
-        assert durations.quartiles == (60.0, 60.0)
-
-
-async def test_only_the_newest_durations_count() -> None:
-    async with at_work(FakeDurations(*[60.0] * MOST_JOBS, *[900.0] * MOST_JOBS)) as durations:
         assert durations.quartiles == (60.0, 60.0)
 
 
