@@ -152,7 +152,7 @@ class CardLifecycle:
         """Stop tracking a job that does not end; its card says so, with a button to resume."""
         content = card_module.render_paused(card, status, self._tenant)
         if not card.is_message_gone and await self._updater.show_final(card, ts, (content,)):
-            log.info("follow rests", card=card.id, job=card.job)
+            log.info("card paused", card=card.id, job=card.job)
             await self._cards.close(card, self._now())
         else:
             # The followers need the button: the card is posted anew, and then paused.

@@ -135,7 +135,7 @@ class JobTracker:
         try:
             cards = await self._load_cards(tracked)
         except StoreUnavailable as error:
-            log.warning("watches not read", job=tracked.job, reason=str(error))
+            log.warning("cards not read", job=tracked.job, reason=str(error))
             asyncio.get_running_loop().call_later(RETRY_SECONDS, tracked.wakeup.set)
             return True
         if not cards and not tracked.card_tasks:
@@ -203,14 +203,14 @@ class JobTracker:
         try:
             await step
         except OwnershipLost:
-            log.info("watch left to another follow", card=card.id)
+            log.info("card left to another tracker", card=card.id)
         except CardChanged:
-            log.info("watch changed meanwhile", card=card.id)
+            log.info("card changed meanwhile", card=card.id)
         except (StoreUnavailable, SlackError) as error:
-            log.warning("watch not tended", card=card.id, reason=f"{type(error).__name__}: {error}")
+            log.warning("card not synced", card=card.id, reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:
-            log.exception("watch not tended", card=card.id)
+            log.exception("card not synced", card=card.id)
             await asyncio.sleep(RETRY_SECONDS)
 
     def _on_cancel_request(self, tracked: TrackedJob, cards: Sequence[Card]) -> None:
