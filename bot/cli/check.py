@@ -14,6 +14,7 @@ from bot.domain import (
     CardId,
     ChannelId,
     ChannelRef,
+    Conversation,
     DatabaseInUse,
     Job,
     JobError,
@@ -32,8 +33,10 @@ from bot.domain import (
     TokenRefused,
     UserId,
 )
+from bot.domain.ports import QueuePosition
 from bot.omni import MISSING_JOB, OmniClient, unmetered, verify_api_key
 from bot.rendering.card import render_card
+from bot.rendering.markdown.links import chat_link
 from bot.server import PATH
 from bot.settings import HINTS, Settings
 from bot.slack import (
@@ -280,7 +283,8 @@ async def _omni(account: OmniAccount, settings: Settings) -> list[Finding]:
             what = f"Omni does not answer at {account.base_url} ({_reason(error)})"
             return [Finding(False, what, _remedy(error))]
         accepted = Finding(True, f"Omni: {account.base_url} accepts the key")
-        return [accepted, await _identity(omni, settings), *await _omni_users(omni, settings)]
+        findings = [accepted, await _identity(omni, settings), *await _omni_users(omni, settings)]
+        return [*findings, *await _chats(omni, account)]
 
 
 async def _identity(omni: OmniClient, settings: Settings) -> Finding:
@@ -305,6 +309,23 @@ async def _identity(omni: OmniClient, settings: Settings) -> Finding:
         what = f"{what}, may not use AI on the model of OMNI_MODEL_ID"
         return Finding(False, what, "In Omni, give the key's user a role with AI on that model. " + lends)
     return Finding(True, what, remedy)
+
+
+async def _chats(omni: OmniClient, account: OmniAccount) -> list[Finding]:
+    """Test whether the address of the newest chat can be linked, if the key can read one."""
+    try:
+        updated = await omni.recently_updated(position=QueuePosition(since=0.0))
+        newest = max(updated, key=updated.__getitem__, default="")
+        job = await omni.newest_job(Conversation(newest)) if newest else None
+        chat_url = (await omni.status(job)).chat_url if job else None
+    except OmniError:
+        return []
+    if job is None:
+        return []
+    if (link := chat_link(chat_url, account.base_url)) is None:
+        what = f"Omni's address of a chat can't be linked: {(chat_url or 'none')[:100]!r}"
+        return [Finding(False, what, "Cards have no button to Omni. Please report this line.")]
+    return [Finding(True, f"Omni chats: linked at {urlsplit(link).netloc}")]
 
 
 def _remedy(error: OmniError) -> str:

@@ -212,8 +212,11 @@ def read_status(job: JobId, body: bytes) -> Job:
     if status.id not in (None, job):
         raise OmniUnreachable("the status of another job")
     state = state_of(status.state)
-    if state is JobState.UNKNOWN and (status.completed_at or status.state in UNNAMED_ENDS):
-        state = JobState.FAILED
+    if state is JobState.UNKNOWN:
+        if status.cancelled_at:
+            state = JobState.CANCELLED
+        elif status.completed_at or status.error.message or status.state in UNNAMED_ENDS:
+            state = JobState.FAILED
     progress = None
     if state is JobState.EXECUTING and status.progress.message is not None:
         progress = Progress(status.progress.message, status.progress.iteration)

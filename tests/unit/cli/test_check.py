@@ -11,6 +11,7 @@ from bot.cli.check import Finding, _beside, check
 from bot.demo.faults import HTML_500, RESET_BEFORE, Fault
 from bot.demo.omni.organization import ADA, KEY_OWNER, MODEL
 from bot.demo.omni.server import SimulatedOmni
+from bot.demo.omni.timeline import Script
 from bot.demo.slack.block_kit import messages
 from bot.demo.slack.block_kit.messages import Refusal
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
@@ -90,9 +91,21 @@ async def test_check_changes_nothing(world: World) -> None:
     assert methods == {"auth.test", "apps.connections.open", "blocks.validate"}
     asked = [(request.method, request.path) for request in world.omni.requests]
     job = ("GET", f"/api/v1/ai/jobs/{MISSING_JOB}")
-    assert asked == [job, ("GET", "/api/v1/whoami"), ("GET", "/api/scim/v2/Users")]
+    others = ("/api/v1/whoami", "/api/scim/v2/Users", "/api/v1/ai/conversations")
+    assert asked == [job, *[("GET", path) for path in others]]
     assert world.slack.socket_mode.connections == 0
     assert not [channel for channel in world.slack.workspace.channels.values() if channel.messages]
+
+
+@pytest.mark.parametrize(
+    "url, is_good", [("https://acme.eu.omni.co/chat/1", True), ("ftp://x/chat/1", False)]
+)
+async def test_newest_chat_must_be_linkable(world: World, url: str, is_good: bool) -> None:
+    job = world.omni.add(Script(), age_seconds=60.0)
+    world.omni.set(job, omniChatUrl=url)
+    (chats,) = [each for each in await world.findings() if "chats" in each.what or "a chat" in each.what]
+    assert chats.good is is_good
+    assert ("acme.eu.omni.co" if is_good else "ftp://x/chat/1") in chats.what
 
 
 @pytest.mark.parametrize("token", ["xoxb-wrong", None])

@@ -256,12 +256,22 @@ def test_unknown_state_counts_as_running(state: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"state": "DENIED"}, {"state": "EXPIRED", "completedAt": "2026-05-04T14:00:00Z"}]
+    "body",
+    [
+        {"state": "DENIED"},
+        {"state": "EXPIRED", "completedAt": "2026-05-04T14:00:00Z"},
+        {"state": "REJECTED", "error": {"message": "over the credit limit"}},
+    ],
 )
 def test_unknown_final_state_ends_with_its_reason(body: dict[str, object]) -> None:
     job = read(body | {"reason": "over the credit limit"})
     assert (job.state, job.raw_state) == (JobState.FAILED, body["state"])
     assert job.error == JobError("over the credit limit")
+
+
+def test_unknown_state_with_a_time_of_cancelling_is_cancelled() -> None:
+    job = read({"state": "ABORTED", "cancelledAt": "2026-05-04T14:00:00Z"})
+    assert (job.state, job.raw_state) == (JobState.CANCELLED, "ABORTED")
 
 
 @pytest.mark.parametrize(
