@@ -19,8 +19,8 @@ class Refused(Exception):
 
 
 def team_id(text: str) -> TeamId:
-    """Parse a workspace's id. Raises Refused."""
-    if not re.fullmatch(r"T[A-Z0-9]{2,30}", text):
+    """Parse the id of a workspace or of an organization. Raises Refused."""
+    if not re.fullmatch(r"[TE][A-Z0-9]{2,30}", text):
         raise Refused("Give the workspace's id, such as T0123ABCD. In a browser, it is in Slack's address.")
     return TeamId(text)
 

@@ -18,7 +18,7 @@ from bot.domain.ports import NO_METRICS
 from bot.encryption import EncryptionKeys
 from bot.rendering import ask_replies, replies
 from bot.settings import Settings
-from bot.slack import QUIET, identify, reply_to_response_url, slack_client
+from bot.slack import QUIET, identify, reply_to_response_url, slack_client, teams_of
 from bot.storage import InstallationStore, StateStore, Transactions
 from bot.workspaces.installations import Installations
 from bot.workspaces.oauth import Flow, flow
@@ -48,6 +48,7 @@ class Installer:
             self._keys,
             shared=settings.omni_account,
             shared_with=settings.allowed_teams,
+            teams_of=lambda token: teams_of(slack_client(token, settings.slack_api_url, session)),
         )
         self.uninstaller = Uninstaller(self.installations.remove, self._stop, self._is_token_valid)
         self._unconfigured_app = unconfigured_app(

@@ -1,16 +1,28 @@
 """The workspaces that installed the app by OAuth, and the Omni of each."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
-from bot.domain import Credentials, DecryptionFailed, ModelId, OmniAccount, TeamId, UserId
+from bot.domain import (
+    Credentials,
+    DecryptionFailed,
+    ModelId,
+    OmniAccount,
+    SlackError,
+    TeamId,
+    TokenRefused,
+    UserId,
+)
 from bot.encryption import EncryptionKeys
 from bot.storage import ENCRYPTED, Transactions, slack_bots, slack_installations, transactional, workspaces
+from bot.tasks import loop_time
+from bot.workspaces.sources import LISTED_FOR_SECONDS
 
 log = structlog.get_logger()
 
@@ -41,35 +53,78 @@ class Installations:
         *,
         shared: OmniAccount | None,
         shared_with: Collection[TeamId],
+        teams_of: Callable[[str], Awaitable[Sequence[TeamId]]] | None = None,
     ) -> None:
-        """`shared`: the Omni of the workspaces in `shared_with` without their own."""
+        """Args:
+        transactions: the database.
+        client_id: of the Slack app.
+        keys: for the stored secrets.
+        shared: the Omni of the workspaces in `shared_with` without their own.
+        shared_with: workspaces, and organizations with all their workspaces.
+        teams_of: lists the workspaces in which an organization's token works. May raise any SlackError.
+        """
         self.transactions = transactions
         self._client_id = client_id
         self._keys = keys
         self._shared = shared
         self._shared_with = shared_with
+        self._teams_of = teams_of
+        self._listed: dict[TeamId, tuple[Sequence[TeamId], float]] = {}
+        """The workspaces of each organization, and when they were listed, in monotonic time."""
+        self._organization_of: dict[TeamId, TeamId] = {}
+        """The organization whose installation serves a workspace, also after the app was removed."""
 
     async def list(self) -> Sequence[Credentials]:
         """See `CredentialSource.list`. Skips and logs workspaces whose secrets can't be decrypted."""
         bots, accounts = await self._read()
-        found = [self._credentials(TeamId(team), bot, accounts.get(team)) for team, bot in bots.items()]
+        found = []
+        for team, bot in (await self._bots_of_workspaces(bots)).items():
+            organization = _organization(bot)
+            account = accounts.get(team) or accounts.get(organization or "")
+            found.append(self._credentials(team, organization, bot, account))
         return [credentials for credentials in found if credentials is not None]
+
+    async def _bots_of_workspaces(
+        self, bots: Mapping[str, Mapping[Any, Any]]
+    ) -> dict[TeamId, Mapping[Any, Any]]:
+        """Return the bot of each workspace. An organization's is that of all its workspaces without their own."""
+        found = {TeamId(team): bot for team, bot in bots.items() if _organization(bot) is None}
+        for bot in bots.values():
+            if (organization := _organization(bot)) is not None:
+                for team in await self._workspaces_of(organization, bot):
+                    found.setdefault(team, bot)
+        return found
+
+    async def _workspaces_of(self, organization: TeamId, bot: Mapping[Any, Any]) -> Sequence[TeamId]:
+        teams, listed_at = self._listed.get(organization, ((), -inf))
+        token = self._decrypted("bot_token", organization, bot["bot_token"])
+        if self._teams_of is None or token is None or loop_time() - listed_at < LISTED_FOR_SECONDS:
+            return teams
+        try:
+            teams = await self._teams_of(token)
+            self._organization_of |= dict.fromkeys(teams, organization)
+        except TokenRefused:
+            teams = ()  # the app was removed from the organization
+        except SlackError as error:
+            log.warning("workspaces of the organization not read", code=error.code)
+        self._listed[organization] = teams, loop_time()
+        return teams
 
     async def bot_token(self, team: TeamId) -> str | None:
         """Return a workspace's bot token; None if there is none or it can't be decrypted. Raises StoreUnavailable."""
         bots, _ = await self._read()
-        bot = bots.get(team)
+        bot = bots.get(team) or bots.get(self._organization_of.get(team, team))
         return None if bot is None else self._decrypted("bot_token", team, bot["bot_token"])
 
     async def is_installed(self, team: TeamId) -> bool:
         """Whether a token is stored, even if it can't be decrypted. Raises StoreUnavailable."""
         bots, _ = await self._read()
-        return team in bots
+        return team in bots or self._organization_of.get(team) in bots
 
     async def has_omni(self, team: TeamId) -> bool:
         """Whether the workspace has an Omni. Raises StoreUnavailable."""
         _, accounts = await self._read()
-        return self._omni(team, accounts.get(team)) is not None
+        return self._omni(team, None, accounts.get(team)) is not None
 
     async def known(self) -> Sequence[InstallationInfo]:
         """List all workspaces that are installed or have their own Omni, by team. Raises StoreUnavailable."""
@@ -85,12 +140,18 @@ class Installations:
 
     @transactional
     def remove(self, connection: Connection, team: TeamId) -> bool:
-        """Delete a workspace's bot token, but not its Omni. Returns whether there was one. Raises StoreUnavailable."""
-        removed = 0
-        for table in (slack_bots, slack_installations):
-            own = (table.c.client_id == self._client_id) & (table.c.team_id == team)
-            removed += connection.execute(delete(table).where(own)).rowcount
-        return removed > 0
+        """Delete a workspace's bot token, or that of its organization, but not its Omni.
+
+        Returns whether there was one. Raises StoreUnavailable.
+        """
+        for owner in (team, self._organization_of.get(team)):
+            removed = 0
+            for table in (slack_bots, slack_installations):
+                own = (table.c.client_id == self._client_id) & (table.c.team_id == owner)
+                removed += connection.execute(delete(table).where(own)).rowcount
+            if removed:
+                return True
+        return False
 
     @transactional
     def set_omni(self, connection: Connection, team: TeamId, omni: OmniAccount) -> None:
@@ -152,14 +213,19 @@ class Installations:
         return {row["team_id"]: row for row in installed}, {row["team"]: row for row in accounts}
 
     def _credentials(
-        self, team: TeamId, bot: Mapping[Any, Any], account: Mapping[Any, Any] | None
+        self,
+        team: TeamId,
+        organization: TeamId | None,
+        bot: Mapping[Any, Any],
+        account: Mapping[Any, Any] | None,
     ) -> Credentials | None:
-        omni = self._omni(team, account)
+        omni = self._omni(team, organization, account)
         token = self._decrypted("bot_token", team, bot["bot_token"])
         if omni is None or token is None:
             return None
         return Credentials(
             team=team,
+            organization=organization,
             bot_user=UserId(str(bot["bot_user_id"])),
             bot_id=str(bot["bot_id"] or ""),
             bot_token=token,
@@ -170,11 +236,14 @@ class Installations:
             is_shut=account is not None,
         )
 
-    def _omni(self, team: TeamId, account: Mapping[Any, Any] | None) -> OmniAccount | None:
+    def _omni(
+        self, team: TeamId, organization: TeamId | None, account: Mapping[Any, Any] | None
+    ) -> OmniAccount | None:
         """If its own Omni can't be decrypted, it has none. It must not get the one in the settings."""
         if account is not None:
             return self._own(team, account)
-        return self._shared if team in self._shared_with else None
+        is_shared = team in self._shared_with or organization in self._shared_with
+        return self._shared if is_shared else None
 
     def _own(self, team: TeamId, account: Mapping[Any, Any]) -> OmniAccount | None:
         token = self._decrypted("omni_api_token", team, account["omni_api_token"])
@@ -196,3 +265,8 @@ class Installations:
         except DecryptionFailed as error:
             log.error("not decrypted", what=what, team=team, reason=str(error))
             return None
+
+
+def _organization(bot: Mapping[Any, Any]) -> TeamId | None:
+    """The organization for which a bot was installed as a whole. Its row has the organization's id as its team."""
+    return TeamId(bot["team_id"]) if bot["is_enterprise_install"] else None

@@ -87,12 +87,6 @@ _BY_REASON = {
         "It was already used, or has expired. Nothing was installed.",
     ),
     "missing_code": Page(400, "Not installed", "Slack sent no code. Nothing was installed."),
-    "org_wide": Page(
-        403,
-        "Not for a whole organization",
-        "This app is installed in one workspace at a time. Start again and choose a workspace instead of the "
-        "organization. The bot stored nothing. An admin can remove the app from the organization in Slack.",
-    ),
 }
 _REFUSED = Page(400, "Not installed", "Slack refused the installation.")
 
@@ -119,22 +113,21 @@ def success(team: TeamId, team_name: str, *, has_omni: bool) -> Page:
     return Page(200, title, text, may_try_again=False)
 
 
-class OrgWide(BoltError):
-    """The app was installed for a whole organization, which the bot does not support."""
-
-
 class Flow(AsyncOAuthFlow):
-    """Bolt's flow, limited to installations in single workspaces."""
+    """Bolt's flow. An installation for a whole organization is stored as one whose team is the organization."""
 
     async def store_installation(self, request: AsyncBoltRequest, installation: Installation) -> None:
         """See the base class.
 
         Raises:
-            OrgWide: it is for a whole organization.
+            BoltError: it is of no workspace, or has no bot.
             StoreUnavailable: the database is unavailable.
         """
-        if installation.is_enterprise_install or not installation.team_id or not installation.bot_token:
-            raise OrgWide("org-wide")
+        if installation.is_enterprise_install:
+            installation.team_id = installation.enterprise_id
+            installation.team_name = installation.enterprise_name
+        if not installation.team_id or not installation.bot_token:
+            raise BoltError("no team or no bot")
         await super().store_installation(request, installation)
 
 
@@ -205,7 +198,7 @@ def flow(
         return _answer(success(team, name, has_omni=await has_omni(team)), args)
 
     async def fail(args: AsyncFailureArgs) -> BoltResponse:
-        page = failure("org_wide" if isinstance(args.error, OrgWide) else args.reason)
+        page = failure(args.reason)
         log.warning("app not installed", page=page.title)
         return _answer(page, args)
 

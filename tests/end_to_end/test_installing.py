@@ -4,12 +4,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
+from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.records import HOME_TEAM, ORGANIZATION, SECOND_TEAM
+from bot.demo.slack.simulator import SimulatedSlack
 from bot.handlers.commands import FOLLOW_MESSAGE
 from bot.handlers.modals import ASK_ANYWHERE
 from bot.rendering.ask_replies import COMMAND as ASK
@@ -166,3 +170,31 @@ async def _said(capsys: pytest.CaptureFixture[str], line: str) -> None:
         while line not in said:
             said += capsys.readouterr().out
             await asyncio.sleep(0.05)
+
+
+async def test_installation_for_an_organization_serves_its_workspaces(tmp_path: Path) -> None:
+    async with SimulatedSlack(organization=ORGANIZATION) as slack, SimulatedOmni() as omni:
+        company = Company(World(slack, omni, tmp_path))
+        world, berlin = company.world, slack.workspace.channel("berlin").id
+        job = omni.add(LONG)
+        async with company.bot(allowed_teams=ORGANIZATION):
+            assert "Installed in" in await company.install()
+            await world.type(job)
+            await world.card("Thinking")
+            await world.type(job, channel=berlin)
+            await world.card("Thinking", channel=berlin)
+            await slack.uninstall("tokens_revoked")
+            await company.no_tokens()
+
+    rows = sqlite3.connect(tmp_path / "follows.sqlite3").execute("SELECT team, channel FROM watches")
+    assert set(rows) == {(HOME_TEAM, world.channel), (SECOND_TEAM, berlin)}
+
+
+async def test_organization_without_omni_gets_only_a_notice(tmp_path: Path) -> None:
+    async with SimulatedSlack(organization=ORGANIZATION) as slack, SimulatedOmni() as omni:
+        company = Company(World(slack, omni, tmp_path))
+        async with company.bot(allowed_teams="T0SOMEBODY"):
+            assert f"python -m bot workspace add {ORGANIZATION}" in await company.install()
+            acked = await slack.command(omni.add(QUICK), user="ada", channel="berlin")
+
+    assert "connected to Omni yet" in str(acked.payload) and omni.requests == []

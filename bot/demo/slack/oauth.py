@@ -100,7 +100,8 @@ class OAuth:
 
     def _answer(self, granted: Granted) -> Answer:
         workspace = self._workspace
-        team = None if granted.is_org_wide else {"id": workspace.team, "name": "Omni demo"}
+        is_org_wide = granted.is_org_wide or bool(workspace.organization)
+        team = None if is_org_wide else {"id": workspace.team, "name": "Omni demo"}
         return {
             "ok": True,
             "access_token": self._install(),
@@ -109,7 +110,7 @@ class OAuth:
             "bot_user_id": workspace.bot.id,
             "app_id": workspace.app,
             "team": team,
-            "enterprise": {"id": "E0ACME", "name": "Acme"} if granted.is_org_wide else None,
-            "is_enterprise_install": granted.is_org_wide,
+            "enterprise": {"id": workspace.organization or "E0ACME", "name": "Acme"} if is_org_wide else None,
+            "is_enterprise_install": is_org_wide,
             "authed_user": {"id": granted.user},
         }

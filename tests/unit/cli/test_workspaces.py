@@ -106,7 +106,7 @@ async def test_single_workspace_has_no_commands(terminal: Terminal) -> None:
     assert (code, "Several workspaces need SLACK_CLIENT_ID" in said) == (1, True)
 
 
-@pytest.mark.parametrize("typed", ["", "acme", "acme.slack.com", "E0ACME", "t0acme", "T0ACME;"])
+@pytest.mark.parametrize("typed", ["", "acme", "acme.slack.com", "W0ACME", "t0acme", "T0ACME;"])
 def test_invalid_team_id_is_refused(typed: str) -> None:
     with pytest.raises(Refused, match="the workspace's id"):
         team_id(typed)

@@ -81,8 +81,8 @@ class Browser:
         query = {name: value[0] for name, value in parse_qs(urlsplit(page).query).items()}
         return self.slack.oauth.allow(query, "U0ADABYRON", org_wide=org_wide)
 
-    async def token(self) -> str | None:
-        return await self.known.bot_token(TeamId(self.slack.team))
+    async def token(self, team: str | None = None) -> str | None:
+        return await self.known.bot_token(TeamId(team or self.slack.team))
 
 
 @pytest.fixture
@@ -215,9 +215,10 @@ async def test_missing_code_is_refused(browser: Browser) -> None:
     await refused(browser, browser.own + REDIRECT_PATH, 400, "Not started in this browser")
 
 
-async def test_organization_wide_installation_is_refused(browser: Browser) -> None:
-    back = browser.allowed(await browser.begin(), org_wide=True)
-    await refused(browser, back, 403, "one workspace at a time")
+async def test_organization_wide_installation_is_stored_as_the_organizations(browser: Browser) -> None:
+    answer = await browser.get(browser.allowed(await browser.begin(), org_wide=True))
+    assert answer.status == 200 and "Installed in Acme" in answer.text
+    assert await browser.token("E0ACME") is not None
 
 
 @pytest.mark.parametrize("fault", [HTML_500, RESET_BEFORE], ids=["500", "cut off"])
