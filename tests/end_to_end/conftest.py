@@ -1,8 +1,8 @@
 """One world per test; for modules that name them in `DATABASES`, one per database; and the same in HTTP mode.
 
-In the suite, HTTP mode has the tests that are marked `both_modes`, where Slack's payloads and the answers to them are
-at stake; what Omni and Slack's Web API do is one and the same in both. The others in HTTP mode:
-`uv run pytest -m http tests/end_to_end`.
+In HTTP mode the suite runs what exists in that mode only, and tests marked `both_modes`: together they send each kind
+of payload. The others run with `uv run pytest -m http tests/end_to_end`, as in `.ci/run`: what Omni and Slack's Web API
+do is the same in both modes.
 """
 
 from collections.abc import AsyncIterator, Iterator

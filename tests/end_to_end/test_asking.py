@@ -10,8 +10,6 @@ from bot.demo.slack.workspace import StoredMessage
 from tests.end_to_end.steps import QUESTION, ask
 from tests.end_to_end.world import World
 
-pytestmark = pytest.mark.both_modes
-
 QUICK = Script(0.0, ((0.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("Done."))
@@ -33,6 +31,7 @@ def submits(world: World) -> int:
     )
 
 
+@pytest.mark.both_modes
 async def test_question_is_answered_on_its_card(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     async with world.bot(omni_model_id=MODEL):
@@ -96,7 +95,7 @@ async def test_follow_up_continues_thread_and_chat(world: World) -> None:
 
 
 async def test_follow_up_waits_for_busy_chat(world: World) -> None:
-    world.omni.script_for_submitted = Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+    world.omni.script_for_submitted = Script(0.0, ((4.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")
@@ -166,6 +165,7 @@ async def test_retry_stays_on_its_branch(world: World) -> None:
     assert (again.branch_id, again.topic) == (branch, "order_items")
 
 
+@pytest.mark.both_modes
 async def test_shortcuts_follow_named_and_entered_jobs(world: World) -> None:
     job = world.omni.add(QUICK, age_seconds=60.0)
     other = world.omni.add(QUICK)
@@ -187,6 +187,7 @@ async def test_shortcuts_follow_named_and_entered_jobs(world: World) -> None:
         await world.card("Sunglasses.", channel=world.slack.dm(world.ada))
 
 
+@pytest.mark.both_modes
 async def test_mentions_in_a_thread_get_their_cards_there(world: World) -> None:
     world.omni.script_for_submitted = QUICK
     job = world.omni.add(QUICK, age_seconds=60.0, prompt="An older one")

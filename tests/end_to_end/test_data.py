@@ -10,8 +10,6 @@ from bot.demo.slack.workspace import StoredMessage
 from bot.services import job_results
 from tests.end_to_end.world import World
 
-pytestmark = pytest.mark.both_modes
-
 ANSWER = Script(end=Complete("Sunglasses lead."))
 ROWS = 'Product,Revenue\nSunglasses,"678,994.41"\n=cmd(),-12.5\n<!channel>,3\n'
 DATA = JobData((Query("Top products", ROWS),), steps=(("search_model", "Looking for **revenue**"),))
@@ -41,6 +39,7 @@ def asked_for_results(world: World) -> int:
     return sum(request.path.endswith("/result") for request in world.omni.requests)
 
 
+@pytest.mark.both_modes
 async def test_show_data_posts_table_chart_and_file_once(world: World) -> None:
     async with world.bot():
         card = await answered(world)

@@ -9,15 +9,15 @@ from tests.end_to_end.world import World
 DATABASES = ("SQLite", "PostgreSQL")
 
 ANSWER = "### Top 5 products\n\n1. **Sunglasses** - $678,994\n2. **Jeans** - $475,072"
-RUNNING = ((3.0, "Running query: Top products", 2),)
+RUNNING = ((1.9, "Running query: Top products", 2),)
 
 
 async def test_quick_answer_mentions_no_user(world: World) -> None:
-    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), topic="order_items")
     async with world.bot():
+        job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)), topic="order_items")
         await world.type(job)
         running = await world.card("Step 2: Running query: Top products")
-        card = await world.card("Answered in 3 s")
+        card = await world.card("Answered in 2 s")
 
     assert card.ts == running.ts
     assert "topic order_items" in card.text
@@ -35,8 +35,8 @@ async def test_quick_answer_mentions_no_user(world: World) -> None:
 
 
 async def test_slow_answer_mentions_all_followers_once(world: World) -> None:
-    job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)))
-    async with world.bot(notify_after_seconds=1.0):
+    async with world.bot(notify_after_seconds=0.5):
+        job = world.omni.add(Script(0.0, RUNNING, 0.0, Complete(ANSWER)))
         await world.type(job)
         await world.card("Omni is working on it")
         await world.type(job, user=world.grace)
@@ -44,13 +44,13 @@ async def test_slow_answer_mentions_all_followers_once(world: World) -> None:
         await world.slack.until(lambda: bool(world.replies(card)))
 
     (reply,) = world.replies(card)
-    assert reply.text.startswith(f"<@{world.ada}> <@{world.grace}>: Answered in 3 s")
+    assert reply.text.startswith(f"<@{world.ada}> <@{world.grace}>: Answered in 2 s")
 
 
 async def test_failure_shows_reason_and_one_reply(world: World) -> None:
     failed = Failed("Column 'revenue' not found", "QUERY_EXECUTION_ERROR", "timed out after 300 seconds")
-    job = world.omni.add(Script(0.0, RUNNING, 0.0, failed))
     async with world.bot():
+        job = world.omni.add(Script(0.0, RUNNING, 0.0, failed))
         await world.type(job)
         card = await world.card("The job failed")
         await world.slack.until(lambda: bool(world.replies(card)))
@@ -67,8 +67,8 @@ async def test_failure_shows_reason_and_one_reply(world: World) -> None:
 
 async def test_cancelled_job_shows_when_and_by_whom(world: World) -> None:
     someone = "990e8400-e29b-41d4-a716-446655440004"
-    job = world.omni.add(Script(0.0, RUNNING, 0.0, Cancelled(someone)))
     async with world.bot():
+        job = world.omni.add(Script(0.0, RUNNING, 0.0, Cancelled(someone)))
         await world.type(job)
         card = await world.card("The job was cancelled")
         await world.slack.until(lambda: bool(world.replies(card)))

@@ -10,7 +10,6 @@ LONG = Script(0.0, ((60.0, "Thinking", 1),))
 SLOW = Fault("delay", delay_seconds=5.0)
 
 
-@pytest.mark.both_modes
 @pytest.mark.parametrize("way", ["command", "shortcut", "form", "mention"])
 async def test_follow_cut_off_by_kill_is_reported(world: World, way: str) -> None:
     job, slack, ada = world.omni.add(LONG), world.slack, world.ada

@@ -45,8 +45,8 @@ async def test_plainer_variants_are_tried_until_accepted(
     world: World, code: str, signs: list[str], refused: int, shows: str
 ) -> None:
     slack = Refusing(code, *signs)
-    job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Complete(ANSWER)))
     async with world.bot():
+        job = world.omni.add(Script(0.0, ((1.9, "Thinking", 1),), 0.0, Complete(ANSWER)))
         await world.type(job)
         await world.card("Thinking")
         world.slack.faults.plan(slack, on="chat.update", times=None)
@@ -60,9 +60,9 @@ async def test_plainer_variants_are_tried_until_accepted(
 async def test_unsupported_task_block_falls_back_to_text(world: World) -> None:
     slack = Refusing("invalid_blocks", '"task_card"')
     world.slack.faults.plan(slack, on="chat.*", times=None)
-    steps = ((3.0, "Searching for fields", 1), (3.5, "Running query", 2))
-    job = world.omni.add(Script(0.0, steps, 0.0, Complete(ANSWER)))
+    steps = ((1.9, "Searching for fields", 1), (1.9, "Running query", 2))
     async with world.bot():
+        job = world.omni.add(Script(0.0, steps, 0.0, Complete(ANSWER)))
         await world.type(job)
         await world.card("Step 1: Searching for fields")
         await world.card("Step 2: Running query")

@@ -60,9 +60,9 @@ async def test_card_goes_to_dm_without_membership(world: World) -> None:
 
 
 async def test_each_user_gets_own_dm_card(world: World) -> None:
-    job = world.omni.add(Script(0.0, ((3.0, "Thinking", 1),), 0.0, Failed("No such column")))
     channel = world.slack.workspace.channel("leadership").id
     async with world.bot():
+        job = world.omni.add(Script(0.0, ((1.9, "Thinking", 1),), 0.0, Failed("No such column")))
         await world.type(job, channel=channel)
         await world.type(job, channel=channel, user=world.grace)
         hers = await world.card("The job failed", channel=world.slack.dm(world.ada))

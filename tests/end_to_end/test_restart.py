@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from bot.demo.omni.timeline import Complete, Failed, Script
 from tests.end_to_end.world import World
 
@@ -12,7 +10,6 @@ DATABASES = ("SQLite", "PostgreSQL")
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 
 
-@pytest.mark.both_modes
 async def test_restart_continues_in_same_message(world: World) -> None:
     job = world.omni.add(LONG)
     async with world.bot():
@@ -89,7 +86,6 @@ async def test_next_process_finishes_card_after_kill(world: World) -> None:
     assert len(world.replies(again)) == 1
 
 
-@pytest.mark.both_modes
 async def test_sigterm_stops_within_ten_seconds(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(20)]
     bot = await world.bot_process()

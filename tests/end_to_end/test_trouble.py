@@ -11,8 +11,8 @@ from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from tests.end_to_end.world import World
 
 STATUS = "GET /api/v1/ai/jobs/*"
-SHORT = Script(0.0, ((3.0, "Running query", 1),), 0.0, Complete("The answer."))
-FAILING = Script(0.0, ((1.0, "Running query", 1),), 0.0, Failed("No such column"))
+SHORT = Script(0.0, ((1.9, "Running query", 1),), 0.0, Complete("The answer."))
+FAILING = Script(0.0, ((1.9, "Running query", 1),), 0.0, Failed("No such column"))
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 TOO_MANY = Fault("status", 429, '{"detail": "Too Many Requests", "status": 429}')
 
@@ -96,10 +96,10 @@ async def test_body_with_only_a_state_suffices(world: World) -> None:
 async def test_huge_prompt_and_answer_are_delivered(world: World) -> None:
     row = "| EMEA | $1,200,000 | 41% |\n"
     answer = "# Report\n\n" + "| Region | Revenue | Share |\n|---|---:|---:|\n" + row * 500 + "word " * 3_000
-    job = world.omni.add(
-        Script(0.0, ((2.5, "Running query", 1),), 0.0, Complete(answer)), prompt="why? " * 10_000
-    )
     async with world.bot():
+        job = world.omni.add(
+            Script(0.0, ((1.9, "Running query", 1),), 0.0, Complete(answer)), prompt="why? " * 10_000
+        )
         await world.type(job)
         await world.card("Answered")
 
@@ -108,10 +108,10 @@ async def test_huge_prompt_and_answer_are_delivered(world: World) -> None:
 
 async def test_omni_text_mentions_no_user(world: World) -> None:
     ping = "<!channel> <!here> <@U0GRACEHOP> @everyone &lt;!channel&gt; <!subteam^S123>"
-    job = world.omni.add(
-        Script(0.0, ((2.5, ping, 1),), 0.0, Failed(ping, ping, f"{ping} more")), prompt=ping, topic=ping
-    )
     async with world.bot():
+        job = world.omni.add(
+            Script(0.0, ((1.9, ping, 1),), 0.0, Failed(ping, ping, f"{ping} more")), prompt=ping, topic=ping
+        )
         await world.type(job)
         await world.card("Omni is working on it")
         card = await world.card("The job failed")
@@ -125,8 +125,8 @@ async def test_omni_text_mentions_no_user(world: World) -> None:
 
 @pytest.mark.parametrize("fault", [too_many_requests(2), RESET_AFTER], ids=["429", "reset after"])
 async def test_final_update_is_repeated_until_accepted(world: World, fault: Fault) -> None:
-    job = world.omni.add(SHORT)
     async with world.bot():
+        job = world.omni.add(SHORT)
         await world.type(job)
         await world.card("Omni is working on it")
         world.slack.faults.plan(fault, on="chat.update")
@@ -148,8 +148,8 @@ async def test_unanswered_card_is_not_posted_twice(world: World, fault: Fault) -
 
 
 async def test_unanswered_reply_is_not_posted_twice(world: World) -> None:
-    job = world.omni.add(FAILING)
     async with world.bot():
+        job = world.omni.add(FAILING)
         await world.type(job)
         await world.card("Omni is working on it")
         world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
@@ -173,8 +173,8 @@ async def test_unconfirmed_card_is_abandoned_without_history(world: World) -> No
 
 
 async def test_deleted_card_returns_with_outcome(world: World) -> None:
-    job = world.omni.add(SHORT)
     async with world.bot():
+        job = world.omni.add(SHORT)
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.slack.delete_message(world.channel, card.ts)
@@ -188,8 +188,8 @@ async def test_deleted_card_returns_with_outcome(world: World) -> None:
 async def test_outcome_moves_to_dm_when_channel_closed(
     world: World,
 ) -> None:
-    job = world.omni.add(FAILING)
     async with world.bot():
+        job = world.omni.add(FAILING)
         await world.type(job)
         await world.card("Omni is working on it")
         await world.slack.archive(world.channel)

@@ -16,7 +16,7 @@ from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),), 0.0, Complete("The secret answer."))
 QUEUED = Script(60.0)
-STUBBORN = replace(LONG, steps=((6.0, "Thinking", 1),), finishes_despite_cancel=True)
+STUBBORN = replace(LONG, steps=((3.9, "Thinking", 1),), finishes_despite_cancel=True)
 DELIVERING = Script(0.0, (), 60.0)
 DONE = Script(0.0, (), 0.0, Complete("The secret answer."))
 NOT_YOURS = "Omni has no such job"
@@ -52,8 +52,8 @@ async def test_cancelled_card_names_the_canceller(world: World) -> None:
 
 
 async def test_executing_job_stops_after_step_or_completes(world: World) -> None:
-    job = world.omni.add(STUBBORN)
     async with world.bot():
+        job = world.omni.add(STUBBORN)
         await world.type(job)
         card = await world.card("Omni is working on it")
         await cancel(world, card)
@@ -175,8 +175,8 @@ async def test_shared_channel_answer_goes_to_dm(world: World) -> None:
 
 
 async def test_channel_shared_later_gets_no_answer(world: World) -> None:
-    job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("The secret answer.")))
     async with world.bot():
+        job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Complete("The secret answer.")))
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.slack.share_channel(world.channel)
