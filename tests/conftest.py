@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -63,16 +64,19 @@ def _no_thread_in_virtual_time(request: pytest.FixtureRequest, monkeypatch: pyte
         monkeypatch.setattr(asyncio, "to_thread", at_once)
 
 
+def _create_tables(address: str) -> None:
+    async def open_and_close() -> None:
+        await (await Database.open(address)).close()
+
+    asyncio.run(open_and_close())
+
+
 @pytest.fixture(scope="session")
 def _kept_postgresql() -> Iterator[str]:
     """A PostgreSQL database with its tables, created once per test process."""
     with postgres.database() as url:
         address = url.replace("postgresql://", "postgresql+psycopg://")
-
-        async def create_tables() -> None:
-            await (await Database.open(address)).close()
-
-        asyncio.run(create_tables())
+        _create_tables(address)
         yield address
 
 
@@ -90,10 +94,20 @@ def new_postgresql() -> Iterator[str]:
         yield url.replace("postgresql://", "postgresql+psycopg://")
 
 
+@pytest.fixture(scope="session")
+def _empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with empty tables, created once per test process. Copying it costs a fifth of creating them."""
+    path = tmp_path_factory.mktemp("sqlite") / "bot.sqlite3"
+    _create_tables(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def sqlite(tmp_path: Path) -> str:
-    """The address of a SQLite database that does not exist yet."""
-    return f"sqlite+aiosqlite:///{tmp_path / 'bot.sqlite3'}"
+def sqlite(tmp_path: Path, _empty_sqlite: Path) -> str:
+    """The address of a SQLite database with empty tables."""
+    path = tmp_path / "bot.sqlite3"
+    shutil.copyfile(_empty_sqlite, path)
+    return f"sqlite+aiosqlite:///{path}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -117,15 +117,11 @@ class Opened:
 def empty(url: str) -> None:
     """Leave nothing in the tables of a PostgreSQL database."""
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        connection.execute("DELETE FROM watches")
-        connection.execute("DELETE FROM asks")
-        connection.execute("DELETE FROM secrets")
-        connection.execute("DELETE FROM budgets")
-        connection.execute("DELETE FROM durations")
-        connection.execute("DELETE FROM slack_bots")
-        connection.execute("DELETE FROM slack_installations")
-        connection.execute("DELETE FROM slack_oauth_states")
-        connection.execute("DELETE FROM workspaces")
+        connection.execute(
+            "DELETE FROM watches; DELETE FROM asks; DELETE FROM secrets; DELETE FROM budgets; DELETE FROM durations;"
+            " DELETE FROM slack_bots; DELETE FROM slack_installations; DELETE FROM slack_oauth_states;"
+            " DELETE FROM workspaces"
+        )
 
 
 @asynccontextmanager
