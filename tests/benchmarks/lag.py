@@ -36,6 +36,7 @@ SIZE = 5_000_000
 PLACES = 5
 PROBE_SECONDS = 0.002
 LONGEST_RUN_SECONDS = 120.0
+CHUNK_BYTES = 64 * 1024
 
 
 def repeated(unit: str, before: str = "") -> str:
@@ -97,11 +98,17 @@ async def omni_that_says(status: object, result: object = None) -> AsyncIterator
 
     def answered(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/vis"):
-            return httpx.Response(404, json={"detail": "none", "status": 404})
-        return httpx.Response(200, content=bodies[request.url.path.endswith("/result")])
+            return httpx.Response(404, content=_streamed(b'{"detail": "none", "status": 404}'))
+        return httpx.Response(200, content=_streamed(bodies[request.url.path.endswith("/result")]))
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answered), base_url=TENANT) as client:
         yield OmniClient(client, RateLimiter(FreeLedger(), "requests", Rate(0.01, 1.0)), Random(1))
+
+
+async def _streamed(body: bytes) -> AsyncIterator[bytes]:
+    """A body that the client can read as it comes, as over a socket."""
+    for start in range(0, len(body), CHUNK_BYTES):
+        yield body[start : start + CHUNK_BYTES]
 
 
 async def of_nothing() -> Lag:
