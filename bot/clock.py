@@ -7,6 +7,7 @@ and all questions abandoned.
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -15,17 +16,13 @@ log = structlog.get_logger()
 STEP_SECONDS = 1.0
 """Steps up to this size are followed, as NTP and leap seconds make them; the margin of `Rate` is as large."""
 
-_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""On Linux CLOCK_MONOTONIC stops while the machine sleeps."""
+# On Linux CLOCK_MONOTONIC stops while the machine sleeps.
+_elapsed_seconds = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def wall_now() -> datetime:
     """Return the wall clock's time, aware UTC. For comparison with other machines' clocks."""
     return datetime.now(UTC)
-
-
-def _elapsed_seconds() -> float:
-    return time.clock_gettime(_ELAPSED)
 
 
 class SteadyClock:

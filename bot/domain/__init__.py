@@ -53,7 +53,6 @@ from bot.domain.errors import (
     TooManyFollows,
     ViewGone,
     WorkspaceNotOpened,
-    WriteConflict,
 )
 from bot.domain.jobs import (
     LONGEST_ANSWER,

@@ -23,7 +23,6 @@ SlackError                    Slack did not do what was asked
 └── TokenRefused              stop; the operator must act
 
 StoreUnavailable              accept nothing, try again later
-├── WriteConflict             treat it as stored before: the row exists
 ├── DatabaseInUse             exit: another process holds the SQLite file
 └── DatabaseTooNew            exit: a newer bot wrote the database
 
@@ -212,10 +211,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class WriteConflict(StoreUnavailable):
-    """A row that has to be unique exists already. Nothing was written."""
 
 
 class PortTaken(Exception):

@@ -14,7 +14,6 @@ from bot.domain import (
     CardId,
     ChannelRef,
     JobState,
-    MessageTs,
     OwnershipLost,
     PendingQuestion,
     ReplyKind,
@@ -66,12 +65,6 @@ def of_job_in_channel(card: Card) -> ColumnElement[bool]:
         cards.c.channel == card.channel.id,
         cards.c.job == card.job,
     )
-
-
-def of_thread(channel: ChannelRef, thread: MessageTs) -> ColumnElement[bool]:
-    """Condition for cards that begin the thread or reply in it."""
-    here = and_(cards.c.team == channel.team, cards.c.channel == channel.id)
-    return and_(here, or_(cards.c.message_ts == thread, cards.c.thread == thread))
 
 
 def followed_by(team: TeamId, follower: UserId) -> ColumnElement[bool]:
@@ -177,15 +170,6 @@ def load_cards(connection: Connection, condition: ColumnElement[bool], *, lock: 
     ):
         followers_of[card].append(UserId(user))
     return [_to_card(row, tuple(followers_of[row.id])) for row in rows]
-
-
-def load_ended(connection: Connection, condition: ColumnElement[bool], most: int) -> list[Card]:
-    """Return at most so many closed cards that show how the job ended, those that ended last first."""
-    over = and_(condition, cards.c.ended == 1, cards.c.closed_at.is_not(None))
-    last = select(cards.c.id).where(over).order_by(cards.c.closed_at.desc(), cards.c.id).limit(most)
-    ids = list(connection.scalars(last))
-    found = load_cards(connection, cards.c.id.in_(ids))
-    return sorted(found, key=lambda card: ids.index(card.id))
 
 
 def load_replies(connection: Connection, card_id: CardId, team: TeamId) -> dict[ReplyKind, ThreadReply]:

@@ -37,10 +37,8 @@ from bot.storage.card_rows import (
     followed_by,
     is_unreported,
     load_cards,
-    load_ended,
     load_replies,
     of_job_in_channel,
-    of_thread,
     require_ownership,
     require_team,
     rows_of_card,
@@ -115,7 +113,11 @@ class SqlCardRepository:
     def ended_cards(
         self, connection: Connection, team: TeamId, follower: UserId, most: int
     ) -> Sequence[Card]:
-        return load_ended(connection, and_(self._of_team, followed_by(team, follower)), most)
+        is_over = and_(cards.c.ended == 1, cards.c.closed_at.is_not(None))
+        theirs = select(cards.c.id).where(self._of_team, followed_by(team, follower), is_over)
+        newest = theirs.order_by(cards.c.closed_at.desc(), cards.c.id).limit(most)
+        ids = list(connection.scalars(newest))
+        return sorted(load_cards(connection, cards.c.id.in_(ids)), key=lambda card: ids.index(card.id))
 
     @transactional
     def first_card(self, connection: Connection, job: JobId) -> Card | None:
@@ -130,7 +132,9 @@ class SqlCardRepository:
 
     @transactional
     def in_thread(self, connection: Connection, channel: ChannelRef, thread: MessageTs) -> Sequence[Card]:
-        return load_cards(connection, and_(self._of_team, of_thread(channel, thread)))[::-1]
+        is_here = and_(cards.c.team == channel.team, cards.c.channel == channel.id)
+        is_in_thread = or_(cards.c.message_ts == thread, cards.c.thread == thread)
+        return load_cards(connection, and_(self._of_team, is_here, is_in_thread))[::-1]
 
     @transactional
     def unfollow(self, connection: Connection, card_id: CardId, follower: UserId) -> int | None:

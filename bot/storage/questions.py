@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
-from bot.domain import Card, CardId, ModelId, PendingQuestion, QuestionId, TeamId, UserId, WriteConflict
+from bot.domain import Card, CardId, ModelId, PendingQuestion, QuestionId, TeamId, UserId
 from bot.storage.card_rows import (
     add_card,
     is_pending,
@@ -31,16 +31,11 @@ class SqlQuestionRepository:
         self._most_open_follows = most_open_follows
         self._of_team = questions.c.team == team
 
-    async def begin(self, question: PendingQuestion) -> bool:
-        try:
-            await self._begin(question)
-        except WriteConflict:
-            return False
-        return True
-
     @transactional
-    def _begin(self, connection: Connection, question: PendingQuestion) -> None:
+    def begin(self, connection: Connection, question: PendingQuestion) -> bool:
         require_team(self._team, question.channel)
+        if connection.scalar(select(questions.c.id).where(questions.c.id == question.id)):  # of any team
+            return False
         row = {
             "id": question.id,
             "team": question.channel.team,
@@ -53,6 +48,7 @@ class SqlQuestionRepository:
         }
         with within_limit(connection, self._team, question.user, self._most_open_follows):
             connection.execute(insert(questions).values(row))
+        return True
 
     @transactional
     def claim_retry(self, connection: Connection, question_id: QuestionId, card: CardId, by: UserId) -> bool:

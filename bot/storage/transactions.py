@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from bot.domain import StoreUnavailable, WriteConflict
+from bot.domain import StoreUnavailable
 from bot.storage.database import Database, reason
 from bot.storage.tables import budgets, schema_version
 from bot.tasks import ShieldedTasks
@@ -43,9 +43,8 @@ class Transactions:
         """Run `work` in a transaction and commit it. `work` may run twice, and changes nothing if it raises.
 
         Raises:
-            WriteConflict: a unique row exists already.
-            StoreUnavailable: the database does not answer, its file is missing, too many transactions wait, or the
-                process ends. After a timeout the transaction may still succeed.
+            StoreUnavailable: the database refuses or does not answer, its file is missing, too many transactions wait,
+                or the process ends. After a timeout the transaction may still succeed.
         """
         if self._is_ending:
             raise StoreUnavailable("the process ends")
@@ -70,8 +69,6 @@ class Transactions:
                     # Another process may just have inserted the row. Then `work` finds it now.
                     async with self.database.engine.begin() as connection:
                         return await connection.run_sync(work)
-        except IntegrityError as error:
-            raise WriteConflict(reason(error)) from error
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason(error)) from error
 

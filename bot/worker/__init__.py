@@ -1,5 +1,6 @@
 """Runs one tracker per job: asyncio tasks in one process, or procrastinate jobs on PostgreSQL."""
 
+from bot.worker.heartbeats import WORKERS
 from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify

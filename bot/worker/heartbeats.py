@@ -10,12 +10,11 @@ from procrastinate.exceptions import ConnectorException
 from bot.domain import StoreUnavailable
 from bot.worker.pg import reason
 
-SHOW_THAT_SESSION_LASTS: LiteralString = "SELECT pg_advisory_lock_shared(1869442665, %s::int)"
-"""A lock that shows that the session lasts: PostgreSQL releases it when the connection of a killed process ends. The
-first number identifies the bot, the second is the worker's id."""
+WORKERS = 1869442665
+"""The kind of lock that shows that a worker's session lasts; the number is the worker's id."""
 
 SHOW_NUMBER: LiteralString = "SELECT pg_advisory_lock_shared(%s::int, %s::int)"
-"""A lock as above. The first number is the kind of the second one."""
+"""A lock that shows a number of a kind. PostgreSQL releases it when the connection of a killed process ends."""
 SHOWN_NUMBERS: LiteralString = """
     SELECT DISTINCT objid::bigint FROM pg_locks
     WHERE locktype = 'advisory' AND classid = %s::bigint::oid AND objsubid = 2 AND granted
@@ -31,7 +30,8 @@ HELD_BY_THE_DEAD: LiteralString = """
         WHERE last_heartbeat < now() - make_interval(secs => %(stalled_after)s)
         OR (last_heartbeat < now() - make_interval(secs => %(ended_after)s) AND NOT EXISTS (
             SELECT FROM pg_locks
-            WHERE locktype = 'advisory' AND classid = 1869442665 AND objid = worker.id::oid AND objsubid = 2
+            WHERE locktype = 'advisory' AND classid = %(workers)s::bigint::oid AND objid = worker.id::oid
+            AND objsubid = 2
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         ))
     )
@@ -123,6 +123,7 @@ async def held_by_the_dead(
     rows = await connector.execute_query_all_async(
         HELD_BY_THE_DEAD,
         queue=queue,
+        workers=WORKERS,
         stalled_after=limits.stalled_after,
         ended_after=limits.ended_after,
     )

@@ -10,7 +10,7 @@ import structlog
 
 from bot.domain import StoreUnavailable
 from bot.tasks import backoff_seconds, run_together
-from bot.worker.heartbeats import SHOW_NUMBER, SHOW_THAT_SESSION_LASTS, SHOWN_NUMBERS
+from bot.worker.heartbeats import SHOW_NUMBER, SHOWN_NUMBERS
 from bot.worker.pg import Pool, conninfo, reason
 
 log = structlog.get_logger()
@@ -37,8 +37,7 @@ class PgNotify:
         self._conninfo = conninfo(url)
         self._pool = pool
         self._own_name = token_hex(8)
-        self._worker: int | None = None
-        self._numbers: list[tuple[int, int]] = []
+        self._numbers: dict[int, int] = {}
         self._subscribers: dict[str, Callable[[Words], None]] = {}
         self._on_reconnect: list[Callable[[], None]] = []
         self.listening = asyncio.Event()
@@ -64,15 +63,10 @@ class PgNotify:
             sent.set_result(None)
         return sent
 
-    def show(self, worker: int) -> None:
-        """Show in the database that this worker's process is alive, as long as the listening connection lasts."""
-        self._worker = worker
-        self.publish(SHOW)  # received by our own listener, which then takes the lock
-
     def hold(self, kind: int, number: int) -> None:
         """See `Peers.hold`: show a number to the other processes as long as the listening connection lasts."""
-        self._numbers.append((kind, number))
-        self.publish(SHOW)
+        self._numbers[kind] = number
+        self.publish(SHOW)  # received by our own listener, which then takes the lock
 
     async def held(self, kind: int) -> set[int]:
         """See `Peers.held`."""
@@ -132,18 +126,14 @@ class PgNotify:
 
     async def _receive_all(self, connection: psycopg.AsyncConnection) -> None:
         """Receive messages until the connection is lost."""
-        shown: int | None = None
-        n_shown = 0
+        shown: dict[int, int] = {}
         is_silent = False
         while True:
             async with asyncio.timeout(SENT_WITHIN_SECONDS):
-                for number in self._numbers[n_shown:]:
-                    await connection.execute(SHOW_NUMBER, number)
-                    n_shown += 1
-                if shown != self._worker:
-                    shown = self._worker
-                    await connection.execute(SHOW_THAT_SESSION_LASTS, [shown])
-                elif is_silent:
+                for kind, number in self._numbers.items() - shown.items():
+                    await connection.execute(SHOW_NUMBER, (kind, number))
+                    shown[kind] = number
+                if is_silent:
                     await connection.execute("SELECT 1")
             is_silent = True
             # Stops after each batch: a connection runs no query while it listens.

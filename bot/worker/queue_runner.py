@@ -51,7 +51,7 @@ class QueueRunner:
 
     async def start(self, job: JobId) -> None:
         """See `Runner.start`."""
-        self._queue.relay.publish(CHANGED, team=self._team, job=job)
+        self._queue.bus.publish(CHANGED, team=self._team, job=job)
         if self.here.wake(job):
             return
         # Also if another process tracks the job: its tracker may be ending, and then this entry succeeds it.
@@ -91,7 +91,7 @@ class QueueRunners:
 
     def __init__(self, entries: FollowQueue, bus: MessageBus, random: Random) -> None:
         self.entries = entries
-        self.relay = bus
+        self.bus = bus
         self.random = random
         self._timing = entries.timing
         self._runners: dict[TeamId, QueueRunner] = {}
@@ -138,7 +138,7 @@ class QueueRunners:
 
     async def _leave(self) -> None:
         await self.entries.release_all()
-        await self.relay.publish(LEFT)
+        await self.bus.publish(LEFT)
 
     async def _track(self, job: str, team: str | None = None) -> None:
         """Run the tracker of an entry. Without the team's runner the entry ends; recovery in a process that has the

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from secrets import token_hex
 from typing import Any
@@ -14,7 +15,7 @@ from bot.delivery import CardOutcomes
 from bot.domain.ports import Runners
 from bot.storage import Transactions, secrets
 from bot.tracking import EventRouter
-from bot.worker import FollowQueue, PgNotify, QueueRunners, TaskRunners, open_pool, prepare
+from bot.worker import WORKERS, FollowQueue, PgNotify, QueueRunners, TaskRunners, open_pool, prepare
 
 BYTES = 32
 
@@ -59,7 +60,7 @@ async def process_resources(
     await prepare(url)
     async with open_pool(url) as pool:
         bus = PgNotify(url, pool)
-        queue = await FollowQueue.over(pool, breathe=transactions.ping, registered=bus.show)
+        queue = await FollowQueue.over(pool, breathe=transactions.ping, registered=partial(bus.hold, WORKERS))
         yield ProcessResources(
             QueueRunners(queue, bus, random), CardOutcomes(bus), EventRouter(bus), bus.run, bus
         )

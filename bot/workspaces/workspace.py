@@ -51,12 +51,8 @@ REQUESTS_WITHIN_SECONDS = 1.5
 POSTS_WITHIN_SECONDS = 2.5
 """How long acknowledged requests and running posts may delay the shutdown."""
 
-_clock = SteadyClock()
-
-
-def now() -> datetime:
-    """The time, aware UTC, from a monotonic clock."""
-    return _clock()
+now = SteadyClock()
+"""The time of this process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from time import monotonic
 
@@ -13,7 +14,7 @@ from bot.domain.errors import OwnershipLost
 from bot.domain.jobs import JobId
 from bot.domain.ports.worker import Follow
 from bot.tasks import end
-from bot.worker.heartbeats import Timing
+from bot.worker.heartbeats import WORKERS, Timing
 from bot.worker.job_queue import FollowQueue
 from bot.worker.pg import open_pool
 from bot.worker.pg_notify import PgNotify
@@ -97,7 +98,7 @@ async def process(
         cable = await closing.enter_async_context(Cable(url).laid())
         pool = await closing.enter_async_context(open_pool(cable.url, within_seconds=0.5))
         relay = PgNotify(cable.url, pool)
-        entries = await FollowQueue.over(pool, timing, registered=relay.show)
+        entries = await FollowQueue.over(pool, timing, registered=partial(relay.hold, WORKERS))
         queue = QueueRunners(entries, relay, Random(name))
         one = Process(name, queue, queue.runner_for(TEAM, follows.of(name)), entries, relay, cable)
         tasks = [asyncio.create_task(relay.run())]

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.util import await_only
 
 from bot.domain.cards import CardFailure, CardId, FencingToken, MessageTs, ReplyKind
-from bot.domain.errors import StoreUnavailable, WriteConflict
+from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
 from bot.domain.ports import CardRepository, FailedCardRepository
 from bot.storage import database as database_module
@@ -159,10 +159,10 @@ async def test_drain_waits_and_refuses_new_transactions(process: Transactions) -
 # Unavailable
 
 
-async def test_duplicate_row_raises_a_write_conflict(process: Transactions) -> None:
+async def test_duplicate_row_is_refused(process: Transactions) -> None:
     insert = text("INSERT INTO budgets (name, arrival, paused_until) VALUES ('twice', 0, 0)")
     await _do(process, insert)
-    with pytest.raises(WriteConflict):
+    with pytest.raises(StoreUnavailable, match=r"UNIQUE|unique"):
         await _do(process, insert)
 
 

@@ -14,7 +14,7 @@ from procrastinate.jobs import Status
 from bot.domain.cards import TeamId
 from bot.domain.errors import StoreUnavailable
 from bot.domain.jobs import JobId
-from bot.worker.heartbeats import SHOW_THAT_SESSION_LASTS, Timing
+from bot.worker.heartbeats import SHOW_NUMBER, WORKERS, Timing
 from bot.worker.job_queue import FETCH, FETCHED_AT_ONCE, LATE_STATEMENT_SECONDS, QUEUE, RELEASE, FollowQueue
 from bot.worker.pg import Connector, open_pool
 from bot.worker.schema import prepare
@@ -75,7 +75,7 @@ async def working(url: str) -> AsyncIterator[Worker]:
 async def session_of(worker: Worker, url: str) -> AsyncIterator[None]:
     """A session that shows that the worker's process lasts."""
     async with await psycopg.AsyncConnection.connect(url.replace("+psycopg", "")) as connection:
-        await connection.execute(SHOW_THAT_SESSION_LASTS, [worker.id])
+        await connection.execute(SHOW_NUMBER, (WORKERS, worker.id))
         yield
 
 
