@@ -26,8 +26,6 @@ PACE_SECONDS = 2.0
 """From one list to the next, while the list is trusted."""
 PACE_REQUESTS = 2.0
 """The same in requests of the budget, so that lists take at most half of a small one."""
-UNTRUSTED_FACTOR = 10.0
-"""So much rarer are lists until one has shown an end: polls in turn must not become more than a tenth slower."""
 LONG_ROUND_SECONDS = 5.0
 FEWEST_JOBS = 5
 """Jobs are listed if there are so many, and polling each of them once takes longer than that."""
@@ -64,9 +62,10 @@ class ListHint:
         self._not_before = -math.inf
 
     def wait_seconds(self, now: float, pace_seconds: float) -> float:
-        """Seconds until the next list, if it is worthwhile then."""
-        is_fast = self.is_trusted or bool(self._ends)
-        pace_seconds = pace_seconds if is_fast else UNTRUSTED_FACTOR * pace_seconds
+        """Seconds until the next list, if it is worthwhile then. Until a list has shown an end, one is only made when
+        polls have found an end by which to judge it, so that a wrong list costs almost nothing."""
+        if not (self.is_trusted or self._ends):
+            return math.inf
         return max(self._listed_at + pace_seconds, self._not_before) - now
 
     def stopped_seconds(self, now: float) -> float:

@@ -70,8 +70,8 @@ async def test_repeated_kills_stay_within_rate_limit(world: World) -> None:
 
 
 async def test_next_process_finishes_card_after_kill(world: World) -> None:
-    job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Failed("No such column")))
     bot = await world.bot_process()
+    job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Failed("No such column")))
     await world.type(job)
     card = await world.card("Thinking")
     bot.kill()

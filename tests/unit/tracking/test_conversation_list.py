@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from math import inf
 
 import pytest
 
@@ -16,7 +17,6 @@ from bot.tracking.conversation_list import (
     FEWEST_JUDGED_ENDS,
     PACE_SECONDS,
     REFUSED_SECONDS,
-    UNTRUSTED_FACTOR,
     WRONG_SECONDS,
     ConversationList,
     ConversationLists,
@@ -87,11 +87,9 @@ def judged(hint: ListHint, *shown: bool, now: float = 0.0) -> None:
 
 async def test_one_shown_end_makes_the_list_trusted() -> None:
     hint = ListHint()
-    assert hint.wait_seconds(0.0, PACE_SECONDS) < 0.0
-    hint.compare({}, 0.0, [])
-    assert hint.wait_seconds(0.0, PACE_SECONDS) == UNTRUSTED_FACTOR * PACE_SECONDS
+    assert hint.wait_seconds(0.0, PACE_SECONDS) == inf, "there is nothing to judge it by"
     hint.record_end(a_job(JobState.COMPLETE, conversation=chat(0), completed_at=seconds(10)))
-    assert hint.wait_seconds(0.0, PACE_SECONDS) == PACE_SECONDS, "an end is to be judged"
+    assert hint.wait_seconds(0.0, PACE_SECONDS) < 0.0
     hint.compare({chat(0): seconds(9)}, 0.0, [])
     assert hint.is_trusted and hint.wait_seconds(0.0, PACE_SECONDS) == PACE_SECONDS
 
@@ -110,7 +108,7 @@ async def test_one_shown_end_makes_the_list_trusted() -> None:
 async def test_list_that_misses_ends_is_stopped(shown: list[bool], is_stopped: bool) -> None:
     hint = ListHint()
     judged(hint, *shown)
-    assert (hint.wait_seconds(0.0, PACE_SECONDS) == WRONG_SECONDS) == is_stopped
+    assert (hint.stopped_seconds(0.0) == WRONG_SECONDS) == is_stopped
     assert hint.is_trusted == (any(shown) and not is_stopped)
 
 
@@ -119,13 +117,16 @@ async def test_hidden_conversation_counts_as_not_shown() -> None:
     for number in range(FEWEST_JUDGED_ENDS):
         hint.record_end(a_job(JobState.COMPLETE, conversation=chat(number), completed_at=seconds(10)))
     hint.compare({}, 0.0, [])
-    assert hint.wait_seconds(0.0, PACE_SECONDS) == WRONG_SECONDS
+    assert hint.stopped_seconds(0.0) == WRONG_SECONDS
 
 
 async def test_stopped_list_begins_anew() -> None:
     hint = ListHint()
-    judged(hint, True, False, False, False)
+    judged(hint, True, False, False)
+    hint.record_end(a_job(JobState.COMPLETE, conversation=chat(0), completed_at=seconds(10)))
+    assert hint.wait_seconds(0.0, PACE_SECONDS) == WRONG_SECONDS
     assert hint.wait_seconds(WRONG_SECONDS, PACE_SECONDS) <= 0.0
+    hint.compare({}, WRONG_SECONDS, [])
     judged(hint, True, now=WRONG_SECONDS)
     assert hint.is_trusted
 
@@ -150,6 +151,7 @@ async def listing(
     omni: FakeConversations, *users: Callable[[], Sequence[TrackedJob]]
 ) -> AsyncIterator[ConversationList]:
     conversations = ConversationLists().of("key")
+    conversations.hint.is_trusted = True
     limiter = RateLimiter(FreeLedger(), "omni", Rate.within(60, burst=4))
     tasks = [asyncio.create_task(conversations.run(omni, limiter, jobs)) for jobs in users]
     try:
@@ -177,8 +179,7 @@ async def test_no_list_while_moved_jobs_wait() -> None:
         FakeConversations(),
         [polled(n, updated_at=seconds(0), polled_at=-9.0) for n in range(MANY)],
     )
-    async with listing(omni, lambda: tracked) as conversations:
-        conversations.hint.is_trusted = True
+    async with listing(omni, lambda: tracked):
         await asyncio.sleep(60.0)
         assert len(omni.times) == 1
         for job in tracked:
@@ -201,11 +202,12 @@ async def test_failing_list_is_tried_rarely(error: OmniError, most: int, again_s
         [polled(n, updated_at=seconds(0), polled_at=1e9) for n in range(MANY)],
     )
     omni.error = error
-    async with listing(omni, lambda: tracked):
+    async with listing(omni, lambda: tracked) as conversations:
         await asyncio.sleep(240.0)
         assert 1 <= len(omni.times) <= most
         omni.error = None
         tried = len(omni.times)
+        conversations.hint.record_end(a_job(JobState.COMPLETE, conversation=chat(0), completed_at=seconds(0)))
         await asyncio.sleep(again_seconds - 240.0 - 1.0 if again_seconds > 240.0 else 0.0)
         assert len(omni.times) == tried
         await asyncio.sleep(65.0)
@@ -226,11 +228,12 @@ async def test_next_workspace_takes_over() -> None:
         [polled(n, updated_at=seconds(0), polled_at=1e9) for n in range(MANY)],
     )
     conversations = ConversationList()
+    conversations.hint.is_trusted = True
     limiter = RateLimiter(FreeLedger(), "omni", Rate.within(60, burst=4))
     first, second = (asyncio.create_task(conversations.run(omni, limiter, lambda: tracked)) for _ in range(2))
     await asyncio.sleep(5.0)
     first.cancel()
-    await asyncio.sleep(5 * UNTRUSTED_FACTOR * PACE_SECONDS)
+    await asyncio.sleep(10 * PACE_SECONDS)
     assert len(omni.times) > 2
     second.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
