@@ -207,11 +207,14 @@ async def test_steps_lead_to_the_newest_version() -> None:
 # Both databases
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "new_postgresql"], ids=["sqlite", "postgresql"])
-async def test_newer_tables_are_refused(
-    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = request.getfixturevalue(kind)
+@pytest.fixture(params=["sqlite", "new_postgresql"], ids=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest) -> str:
+    """The URL of a database without rows."""
+    return str(request.getfixturevalue(request.param))
+
+
+async def test_newer_tables_are_refused(new_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = new_database
     newer = SCHEMA_VERSION + 1
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "SCHEMA_VERSION", newer)
