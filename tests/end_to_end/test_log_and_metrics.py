@@ -179,6 +179,7 @@ async def play(world: World, watched: Watched) -> None:
     await world.slack.until(lambda: world.slack.home(world.ada) is not None)
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_log_and_metrics_show_jobs_without_secrets(world: World, watched: Watched) -> None:
     world.omni.requests_per_minute = 600  # no request waits for the rate limit
     async with watched.running():

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import aiohttp
+import pytest
 
 from bot.demo.omni.timeline import Script
 from bot.rendering import replies
@@ -35,6 +36,7 @@ async def becomes(port: int, path: str, text: str, *, token: str = "") -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_bot_becomes_ready_and_reports_jobs(world: World) -> None:
     port, job = a_free_port(), world.omni.add(LONG)
     async with world.bot(port=port, metrics_token=TOKEN):
@@ -56,6 +58,7 @@ async def test_metrics_require_token(world: World) -> None:
         assert (await get(port, "/metrics", token=TOKEN))[0] == 404
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_deleted_database_file_is_noticed(world: World) -> None:
     port = a_free_port()
     async with world.bot(port=port):

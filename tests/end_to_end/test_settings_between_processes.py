@@ -13,6 +13,7 @@ from tests.end_to_end.world import World
 DATABASES = (POSTGRESQL,)
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_process_with_different_omni_does_not_start(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

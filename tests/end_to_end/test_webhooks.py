@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from bot.demo.omni.server import SUBMIT
 from bot.demo.omni.timeline import Complete, Script
 from tests.end_to_end.steps import QUESTION, ask, requests, told
@@ -16,6 +18,7 @@ STEPS = Script(
 )
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_question_costs_two_requests(world: World) -> None:
     world.omni.script_for_submitted = STEPS
     world.omni.webhooks.times = 2
@@ -31,6 +34,7 @@ async def test_question_costs_two_requests(world: World) -> None:
     assert {sent.status for sent in world.omni.webhooks.sent} == {200}
 
 
+@pytest.mark.socket_mode  # it chooses the port itself
 async def test_webhook_before_submit_response_is_kept(world: World) -> None:
     world.omni.script_for_submitted = Script(0.0, (), 0.0, Complete("Sunglasses."))
 
