@@ -76,7 +76,7 @@ async def _measure(world: World, engine: AsyncEngine, follows: int) -> Load:
     connected = time.monotonic()
     followed = asyncio.create_task(_until_claimed(engine))
     channel = a_channel(world.slack, 990)
-    await world.type(world.omni.add(HOURS), channel=channel)
+    await world.type(world.omni.add(HOURS), channel=channel, user=world.grace)
     await world.slack.until(lambda: bool(world.slack.messages(channel)), timeout=60)
     answered = time.monotonic()
     await followed
@@ -123,7 +123,7 @@ async def _acks(world: World) -> list[float]:
 async def _open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, follows: int) -> None:
     """Cards of running jobs in Slack, and their rows in the database."""
     opened = await Database.open(url)
-    ada, now = slack.workspace.user("ada").id, datetime.now(UTC).timestamp()
+    ada, now = slack.workspace.user("ada").id, datetime.now(UTC)
     rows = []
     for number in range(follows):
         if number % PER_CHANNEL == 0:
