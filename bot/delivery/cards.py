@@ -130,7 +130,7 @@ class CardLifecycle:
         if newest is None:
             return
         if taken and await self._thread.complete(newest, ts, status, chart, shown_before=card.ended):
-            outcome = status.job.state if status.has_ended and status.job else None
+            outcome = status.job.state if status.has_ended and status.job else newest.outcome
             has_ended = newest.ended or status.has_ended
             outcome = outcome if has_ended else JobState.UNKNOWN
             await self._cards.close(card, self._now(), ended=has_ended, outcome=outcome)

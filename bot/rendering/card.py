@@ -55,7 +55,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
     if job is not None and job.state is JobState.COMPLETE and not status.is_missing:
         return _answered(card, status, job, tenant)
     link = chat_link(job.chat_url, tenant) if job else None
-    shown = describe(status, card.cancelled_by)
+    shown = describe(status, card.cancelled_by, card.outcome)
     outlook = [_ASKED_AGAIN] if _is_resumable(card, status) else _trouble(status, now)
     details = [*shown.details, *outlook]
     above = [section(shown.heading), *_prompt(job, _LONGEST_PROMPT)]

@@ -46,8 +46,24 @@ class StatusText:
         return "\n".join(filter(None, [self.step_line, *self.details, aside[:1].upper() + aside[1:]]))
 
 
-def describe(status: JobStatus, cancelled_by: UserId | None = None) -> StatusText:
-    """Describe the status of a job. `cancelled_by`: the Slack user who asked to cancel it."""
+_FORGOTTEN = {
+    JobState.COMPLETE: StatusText("✅", "Answered", details=("Omni no longer has the answer.",)),
+    JobState.FAILED: StatusText("❌", "The job failed", details=("Omni no longer has the reason.",)),
+    JobState.CANCELLED: StatusText("🚫", "The job was cancelled"),
+}
+"""What a card says that has to be redrawn after its job ended and was deleted in Omni."""
+
+
+def describe(
+    status: JobStatus, cancelled_by: UserId | None = None, outcome: JobState | None = None
+) -> StatusText:
+    """Describe the status of a job.
+
+    `cancelled_by`: the Slack user who asked to cancel it. `outcome`: how it ended by what the bot has stored, in case
+    Omni no longer has it.
+    """
+    if status.is_missing and outcome in _FORGOTTEN:
+        return _FORGOTTEN[outcome]
     text = _describe(status, cancelled_by)
     if status.job is None or status.job.branch is None or status.is_missing:
         return text
