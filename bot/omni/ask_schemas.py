@@ -6,7 +6,7 @@ DELIVERING job is a 400: docs.omni.co/api/ai.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -28,6 +28,8 @@ from bot.domain import (
 )
 from bot.omni.http import OmniResponse, raise_for_status, refusal
 from bot.omni.schemas import Body, Flag, Id, Number, Text, decoded, object_or_empty, state_of, whole_text
+
+_Schema = TypeVar("_Schema", bound=Body)
 
 MODEL_KINDS = ("SHARED", "SHARED_EXTENSION")
 """The kinds of models that answer questions."""
@@ -88,7 +90,27 @@ class _ModelRole(Body):
     permissions: list[Text] = Field(default_factory=list)
 
 
+class _UserRoles(Body):
+    membership_id: Id = None
+
+
+class _Attributes(Body):
+    omni_user_id: Id = Field(default=None, alias="omni_user_id")
+
+
+class _UserDetails(Body):
+    attributes: Annotated[_Attributes, BeforeValidator(object_or_empty)] = Field(
+        default=_Attributes(), alias="urn:omni:params:1.0:UserAttribute"
+    )
+
+
+class _CallerUser(Body):
+    id: Id = None
+    membership_id: Id = None
+
+
 class _Caller(Body):
+    user: Annotated[_CallerUser, BeforeValidator(object_or_empty)] = _CallerUser()
     key_scope: Text = None
     org_role: Text = None
     roles_by_model: dict[str, Annotated[_ModelRole, BeforeValidator(object_or_empty)]] = Field(
@@ -119,6 +141,8 @@ class KeyIdentity:
     """`ORG_ADMIN` or `MEMBER`."""
     permissions: Mapping[ModelId, frozenset[str]]
     """By model, such as `USE_AI`."""
+    ids: frozenset[OmniUserId] = frozenset()
+    """The id and the membership id of the key's user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +278,29 @@ def read_identity(response: OmniResponse) -> KeyIdentity:
         ModelId(model): frozenset(filter(None, role.permissions))
         for model, role in caller.roles_by_model.items()
     }
-    return KeyIdentity(caller.key_scope, caller.org_role, permissions)
+    ids = frozenset(OmniUserId(id_) for id_ in (caller.user.id, caller.user.membership_id) if id_ is not None)
+    return KeyIdentity(caller.key_scope, caller.org_role, permissions, ids)
+
+
+def read_user_attributes(response: OmniResponse) -> frozenset[OmniUserId]:
+    """Parse the id in a user's attributes, `omni_user_id`, which Omni defines. Raises OmniError."""
+    return _ids(_read_body(response, _UserDetails).attributes.omni_user_id)
+
+
+def read_user_roles(response: OmniResponse) -> frozenset[OmniUserId]:
+    """Parse the membership id beside a user's roles. Raises OmniError."""
+    return _ids(_read_body(response, _UserRoles).membership_id)
+
+
+def _ids(user: str | None) -> frozenset[OmniUserId]:
+    return frozenset() if user is None else frozenset({OmniUserId(user)})
+
+
+def _read_body(response: OmniResponse, schema: type[_Schema]) -> _Schema:
+    try:
+        return schema.model_validate(decoded(raise_for_status(response)))
+    except ValidationError as error:
+        raise OmniUnreachable("not a user") from error
 
 
 def is_same_address(one: str, other: str) -> bool:

@@ -43,6 +43,8 @@ from bot.omni.ask_schemas import (
     read_models,
     read_submitted,
     read_topics,
+    read_user_attributes,
+    read_user_roles,
     read_users,
     submit_body,
     user_filter,
@@ -112,6 +114,7 @@ class OmniClient:
         self._http = OmniHttp(client, limiter, random, metrics, users)
         self._charts: RecentKeys[JobId, bool] = RecentKeys(REMEMBERED_CHARTS)
         self._users_path = _USERS
+        self._key_owner: frozenset[OmniUserId] = frozenset()
 
     async def status(self, job: JobId, *, urgent: bool = False, position: QueuePosition | None = None) -> Job:
         """See `OmniJobs.status`."""
@@ -254,6 +257,31 @@ class OmniClient:
                 raise OmniUnreachable("the user pages repeat")
             seen |= page.ids
         raise OmniUnreachable("too many user pages")
+
+    async def ids_of(self, user: OmniUserId) -> frozenset[OmniUserId]:
+        """See `OmniUserDirectory.ids_of`.
+
+        Sources: `membershipId` in docs.omni.co/api/user-model-roles and docs.omni.co/api/who-am-i; `omni_user_id` among
+        the system-defined attributes of Omni's OpenAPI document.
+        """
+        found = frozenset({user})
+        for path, read in (
+            (f"{self._users_path}/{user}", read_user_attributes),
+            (f"/api/v1/users/{user}/model-roles", read_user_roles),
+        ):
+            found |= await self._ids_shown(path, read)
+        self._key_owner = self._key_owner or await self._ids_shown(
+            "/api/v1/whoami", lambda response: read_identity(response).ids
+        )
+        return found | self._key_owner if found & self._key_owner else found
+
+    async def _ids_shown(
+        self, path: str, read: Callable[[OmniResponse], frozenset[OmniUserId]]
+    ) -> frozenset[OmniUserId]:
+        """Read ids of a user; none where Omni has no such path or does not show it to this key."""
+        response = await self._http.ask(OmniRequest(path), urgent=True)
+        is_refused = 400 <= response.status < 500 and response.status != 429
+        return frozenset() if is_refused else read(response)
 
     async def _users(self, email: str, first: int) -> OmniResponse:
         """Load the page of users that starts at index `first`, counted from 1."""

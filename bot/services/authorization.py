@@ -25,6 +25,7 @@ from bot.domain.ports import CardRepository, IdentityMapper, OmniJobs, QuestionR
 from bot.log import Act, audit
 from bot.rendering import replies
 from bot.services.lookups import Lookups
+from bot.tasks import RecentKeys
 from bot.user_limit import UserLimit, acting_user
 
 log = structlog.get_logger()
@@ -40,6 +41,9 @@ OMNI_ANSWERS_WITHIN_SECONDS = 15.0
 """How long a user waits for Omni to say whose a job is."""
 
 AN_HOUR = timedelta(hours=1)
+
+MOST_LOGGED = 1_000
+"""Pairs of ids remembered as logged."""
 
 
 class PolicyAuthorization:
@@ -65,6 +69,7 @@ class PolicyAuthorization:
         self._cards = cards
         self._questions = questions
         self._now = now
+        self._logged: RecentKeys[tuple[str, OmniUserId | None, str | None], None] = RecentKeys(MOST_LOGGED)
 
     async def check(
         self,
@@ -117,14 +122,14 @@ class PolicyAuthorization:
                 if isinstance(job, str):
                     job = await self._omni.status(job, urgent=True)
                 found = await self._omni_user(user)
-                is_theirs = job is not None and job.user is not None and job.user == found
+                owner = job.user if job is not None else None
+                is_theirs = found is not None and owner is not None and await self._is_same(found, owner)
         except OmniError as error:
             raise Refused(replies.not_looked_up(error)) from error
         except TimeoutError:
             raise Refused(replies.omni_busy()) from None
         if not is_theirs:
-            # Omni has two ids for a user. Which one a job names is not documented.
-            log.info("job of another omni user", user=user, found=found, owner=job.user if job else None)
+            self._log_once("job of another omni user", found, owner)
             audit(Act.FOLLOW, user, None, "refused: not theirs", job=job.id if job else None)
             raise Refused(replies.no_such_job())
 
@@ -145,6 +150,20 @@ class PolicyAuthorization:
         """Whether the user asked for the job through the bot. Then it is theirs, whatever id Omni has for its owner."""
         first = await self._cards.first_card(job)
         return first is not None and first.asked_by_bot and first.requester == user
+
+    async def _is_same(self, found: OmniUserId, owner: str) -> bool:
+        """Whether both ids are of one Omni user. Omni has two for a user; which one a job names is not documented."""
+        if owner == found:
+            return True
+        if owner not in await self._identities.ids_of(found):
+            return False
+        self._log_once("omni user has two ids", found, owner)
+        return True
+
+    def _log_once(self, event: str, found: OmniUserId | None, owner: str | None) -> None:
+        if (event, found, owner) not in self._logged:
+            self._logged[event, found, owner] = None
+            log.info(event, found=found, owner=owner)
 
     async def _omni_user(self, user: UserId) -> OmniUserId | None:
         try:

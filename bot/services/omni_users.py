@@ -41,6 +41,7 @@ class OmniUserMapper:
         self._slack_user = slack_user
         self._now = now
         self._cache: RecentKeys[UserId, _Cached] = RecentKeys(MOST_CACHED)
+        self._ids: RecentKeys[OmniUserId, tuple[frozenset[OmniUserId], datetime]] = RecentKeys(MOST_CACHED)
         self._lookups: dict[UserId, asyncio.Task[OmniUserId | OmniError | SlackError | None]] = {}
 
     async def omni_user(self, user: UserId) -> OmniUserId | None:
@@ -60,6 +61,14 @@ class OmniUserMapper:
         if isinstance(found, OmniError | SlackError):
             raise found
         return found
+
+    async def ids_of(self, user: OmniUserId) -> frozenset[OmniUserId]:
+        """See `IdentityMapper.ids_of`."""
+        ids, until = self._ids.get(user, (frozenset(), None))
+        if until is None or self._now() >= until:
+            ids = await self._directory.ids_of(user)
+            self._ids[user] = ids, self._now() + CACHED_FOR
+        return ids
 
     def _begin(self, user: UserId) -> "asyncio.Task[OmniUserId | OmniError | SlackError | None]":
         task = asyncio.create_task(self._look_up(user), name=f"omni user of {user}")

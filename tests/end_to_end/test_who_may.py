@@ -132,6 +132,19 @@ async def test_allow_lists_restrict_users_and_channels(world: World) -> None:
     assert world.slack.messages(world.channel) == []
 
 
+@pytest.mark.parametrize("is_membership", [False, True], ids=["user id", "membership id"])
+async def test_owner_access_accepts_either_id_of_a_user(world: World, is_membership: bool) -> None:
+    organization = world.omni.organization
+    organization.scim_id_is_membership_id = world.omni.shows_user_attributes = is_membership
+    hers = world.omni.add(DONE, user_id=organization.members[ADA].membership_id)
+    his = world.omni.add(DONE, user_id=organization.members[GRACE].membership_id)
+    async with world.bot(access="owner"):
+        await world.type(his)
+        await world.told(world.ada, NOT_YOURS)
+        await world.type(hers)
+        await world.card("The secret answer.")
+
+
 async def test_owner_access_hides_other_users_jobs(world: World) -> None:
     hers, his = world.omni.add(DONE, user_id=ADA), world.omni.add(DONE, user_id=GRACE)
     async with world.bot(access="owner", admin_users="U0LINUSPAU"):

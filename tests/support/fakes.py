@@ -413,6 +413,7 @@ class FakeMembers:
 
     def __init__(self) -> None:
         self.users: dict[str, tuple[OmniUserId, ...]] = {}
+        self.other_ids: dict[OmniUserId, OmniUserId] = {}
         self.asked: list[str] = []
         self.error: OmniError | None = None
         self.delay_seconds = 0.0
@@ -423,6 +424,12 @@ class FakeMembers:
         if self.error is not None:
             raise self.error
         return self.users.get(email.lower(), ())
+
+    async def ids_of(self, user: OmniUserId) -> frozenset[OmniUserId]:
+        self.asked.append(user)
+        if self.error is not None:
+            raise self.error
+        return frozenset({user, self.other_ids.get(user, user)})
 
 
 class FakeDurations:

@@ -9,8 +9,8 @@ from aiohttp.typedefs import Handler
 
 from bot.demo.omni.conversations import conversations_page
 from bot.demo.omni.jobs import SimulatedJob
-from bot.demo.omni.lists import models_page, topics_list, users_page
-from bot.demo.omni.organization import ORGANIZATION, Key, Refusal
+from bot.demo.omni.lists import models_page, topics_list, user_resource, users_page
+from bot.demo.omni.organization import ORGANIZATION, Key, Member, Refusal
 from bot.demo.omni.state import OmniWorld
 from bot.demo.omni.submissions import read_submission, uuid
 from bot.demo.omni.timeline import timestamp
@@ -38,7 +38,9 @@ class Api:
         app.router.add_get("/api/v1/models", self._models, allow_head=False)
         app.router.add_get("/api/v1/models/{model}/topic", self._topics, allow_head=False)
         app.router.add_get("/api/v1/whoami", self._whoami, allow_head=False)
+        app.router.add_get("/api/v1/users/{user}/model-roles", self._model_roles, allow_head=False)
         app.router.add_get("/api/scim/v2/{users:[Uu]sers}", self._users, allow_head=False)
+        app.router.add_get("/api/scim/v2/{users:[Uu]sers}/{user}", self._user, allow_head=False)
 
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request, or say why not."""
@@ -176,15 +178,41 @@ class Api:
             "keyScope": "user" if key.is_personal else "organization",
             "orgRole": role,
             "rolesByModel": roles,
-            "user": {"id": member.id, "membershipId": member.id},
+            "user": dict(zip(("id", "membershipId"), organization.ids(member), strict=True)),
         }
         return web.json_response(body)
 
-    async def _users(self, request: web.Request) -> web.Response:
+    async def _model_roles(self, request: web.Request) -> web.Response:
+        """Answer a user's membership id, and no roles."""
+        organization = self._world.organization
+        if not organization.members[self._key(request).member].is_admin:
+            raise Refusal(403, "Permission denied - admin role required")
+        _, membership_id = organization.ids(self._member(request))
+        return web.json_response({"membershipId": membership_id, "results": []})
+
+    async def _user(self, request: web.Request) -> web.Response:
+        self._check_scim(request)
+        member = self._member(request)
+        shown = user_resource(member)
+        if self._world.shows_user_attributes:
+            user_id, _ = self._world.organization.ids(member)
+            shown["urn:omni:params:1.0:UserAttribute"] = {"omni_user_id": user_id, "region": "EMEA"}
+        return web.json_response(shown)
+
+    def _check_scim(self, request: web.Request) -> None:
         if request.match_info["users"] != self._world.users_path:
             raise web.HTTPNotFound
         if self._key(request).is_personal:
             raise Refusal(403, "Organization API key required")
+
+    def _member(self, request: web.Request) -> Member:
+        member = self._world.organization.members.get(uuid(request.match_info["user"], "user"))
+        if member is None:
+            raise Refusal(404, "User not found")
+        return member
+
+    async def _users(self, request: web.Request) -> web.Response:
+        self._check_scim(request)
         body = users_page(
             self._world.organization.members.values(),
             request.query,

@@ -74,11 +74,12 @@ def users_page(
         "totalResults": len(found),
         "startIndex": first,
         "itemsPerPage": len(shown),
-        "Resources": [_resource(member) for member in shown],
+        "Resources": [user_resource(member) for member in shown],
     }
 
 
-def _resource(member: Member) -> Body:
+def user_resource(member: Member) -> Body:
+    """A user as SCIM shows them, without attributes."""
     return {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
         "id": member.id,

@@ -34,6 +34,7 @@ class Member:
     is_admin: bool = False
     """An admin of the organization, who may cancel every job."""
     may_use_ai: bool = True
+    membership_id: str = field(default_factory=lambda: str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Organization:
     """Model of each branch."""
     personal_tokens: dict[str, str] = field(default_factory=dict)
     """Owner of each token."""
+    scim_id_is_membership_id: bool = False
+    """Which of a member's two ids SCIM and `userId` use: Omni doesn't document it. Members' `id` here is that one."""
     has_ai: bool = True
     """Whether an admin has enabled the AI jobs API."""
 
@@ -130,6 +133,11 @@ class Organization:
         return token
 
     # Decisions of Omni.
+
+    def ids(self, member: Member) -> tuple[str, str]:
+        """The member's user id and membership id."""
+        ids = (member.id, member.membership_id)
+        return ids[::-1] if self.scim_id_is_membership_id else ids
 
     def asker(self, key: Key, user_id: str | None) -> str:
         """In whose name a job runs. Raises Refusal.

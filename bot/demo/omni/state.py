@@ -47,6 +47,8 @@ class OmniWorld:
         """Whether the organisation has the feature `apiAiVis`; without it `/vis` answers 404."""
         self.ignores_user_filter = False
         """Whether the filter of the user list is ignored, as on some live instances."""
+        self.shows_user_attributes = False
+        """Whether SCIM shows a user's attributes with the id that Omni defines there. Its documents don't say."""
         self.users_per_page = USERS_PER_PAGE
         """How many users a page has at most."""
         self.users_path = "Users"

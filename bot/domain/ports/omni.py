@@ -55,6 +55,13 @@ class OmniUserDirectory(Protocol):
         """
         ...
 
+    async def ids_of(self, user: OmniUserId) -> frozenset[OmniUserId]:
+        """Return the user's ids: the given one, and the other one if Omni shows it to this key.
+
+        A user has an id and a membership id. Up to three interactive requests.
+        """
+        ...
+
 
 class IdentityMapper(Protocol):
     """Maps Slack users to Omni users."""
@@ -64,6 +71,10 @@ class IdentityMapper(Protocol):
 
         May raise any OmniError and any SlackError.
         """
+        ...
+
+    async def ids_of(self, user: OmniUserId) -> frozenset[OmniUserId]:
+        """Return all ids that Omni may name the user by, as `OmniUserDirectory.ids_of`. May raise any OmniError."""
         ...
 
 

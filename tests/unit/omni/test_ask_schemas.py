@@ -717,6 +717,39 @@ async def test_personal_token_can_not_look_up_users(world: World) -> None:
             await api.named("ada@example.com")
 
 
+@pytest.mark.parametrize("is_membership", [False, True], ids=["user id", "membership id"])
+async def test_other_id_of_a_user_is_found(world: World, is_membership: bool) -> None:
+    organization = world.service.organization
+    organization.scim_id_is_membership_id = is_membership
+    world.service.shows_user_attributes = is_membership
+    other = organization.members[ADA].membership_id
+    assert await world.api.ids_of(OmniUserId(ADA)) == {ADA, other}
+    assert await world.api.ids_of(OmniUserId(GRACE)) == {GRACE, organization.members[GRACE].membership_id}
+    paths = [request.path for request in world.service.requests]
+    assert paths.count("/api/v1/whoami") == 1
+
+
+async def test_key_owners_other_id_needs_no_attributes(world: World) -> None:
+    organization = world.service.organization
+    organization.scim_id_is_membership_id = True
+    owner = organization.members[KEY_OWNER]
+    assert await world.api.ids_of(OmniUserId(KEY_OWNER)) == {KEY_OWNER, owner.membership_id}
+    assert await world.api.ids_of(OmniUserId(ADA)) == {ADA}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_missing_paths_show_no_other_id(world: World, status: int) -> None:
+    world.service.faults.plan(Fault("status", status, "<html>no such page</html>"), times=None)
+    assert await world.api.ids_of(OmniUserId(ADA)) == {ADA}
+
+
+@pytest.mark.parametrize("status, error", [(429, OmniBusy), (500, OmniUnreachable)])
+async def test_busy_omni_is_not_a_missing_id(world: World, status: int, error: type[OmniError]) -> None:
+    world.service.faults.plan(Fault("status", status, "{}"), times=None)
+    with pytest.raises(error):
+        await world.api.ids_of(OmniUserId(ADA))
+
+
 # Urgency
 
 

@@ -126,6 +126,26 @@ async def test_oldest_cached_users_are_dropped(monkeypatch: pytest.MonkeyPatch) 
     assert world.slack.asked == [ADA, GRACE, ADA]
 
 
+async def test_both_ids_of_a_user_are_cached(world: World) -> None:
+    world.members.other_ids[ONE] = OTHER
+    assert await world.mapper.ids_of(ONE) == {ONE, OTHER}
+    world.members.other_ids.clear()
+    world.time += CACHED_FOR - timedelta(seconds=1)
+    assert await world.mapper.ids_of(ONE) == {ONE, OTHER}
+    assert world.members.asked == [ONE]
+    world.time += timedelta(seconds=1)
+    assert await world.mapper.ids_of(ONE) == {ONE}
+
+
+async def test_ids_are_asked_for_again_after_an_error(world: World) -> None:
+    world.members.error = OmniUnreachable("HTTP 500")
+    with pytest.raises(OmniUnreachable):
+        await world.mapper.ids_of(ONE)
+    world.members.error = None
+    world.members.other_ids[ONE] = OTHER
+    assert await world.mapper.ids_of(ONE) == {ONE, OTHER}
+
+
 @pytest.mark.looptime
 async def test_concurrent_callers_share_one_lookup(world: World) -> None:
     world.members.delay_seconds = 1.0
