@@ -14,7 +14,7 @@ SLOW = Fault("delay", delay_seconds=5.0)
 async def test_follow_cut_off_by_kill_is_reported(world: World, way: str) -> None:
     job, slack, ada = world.omni.add(LONG), world.slack, world.ada
     said = await slack.say(job, user=ada, channel=world.channel)
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     slack.faults.plan(SLOW, on="users.info", times=None)
     if way == "command":
         await world.type(job)

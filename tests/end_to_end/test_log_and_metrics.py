@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import signal
 import socket
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +24,7 @@ from bot.demo.slack.workspace import StoredMessage
 from bot.rendering.ask_replies import COMMAND
 from tests.end_to_end.conftest import POSTGRESQL
 from tests.end_to_end.world import World, environment
+from tests.support.forked_bot import ForkedBot
 
 DATABASES = (POSTGRESQL,)
 TOKEN, SIGNING_SECRET, PASSWORD = "metrics-MARKED-secret", "0123456789abcdef" * 2, "MARKED-p@ss"
@@ -65,20 +64,18 @@ class Watched:
             "PORT": str(self._port),
             "SLACK_SIGNING_SECRET": SIGNING_SECRET,
         }
-        with self._log.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "bot"),
-                cwd=world.folder,
-                env=environment(world.slack, world.omni, world.database_url) | more,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            world.processes.append(process)
-            await world.slack.connected(timeout=20)
-            yield
-            process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 0
+        self._log.write_bytes(b"")
+        process = ForkedBot(
+            environment=environment(world.slack, world.omni, world.database_url) | more,
+            folder=world.folder,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        world.processes.append(process)
+        await world.slack.connected(timeout=20)
+        yield
+        process.terminate()
+        assert await process.wait() == 0
 
     async def get(self, path: str) -> str:
         headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -57,7 +57,7 @@ async def test_repeated_kills_stay_within_rate_limit(world: World) -> None:
     for _ in range(6):
         world.omni.add(LONG)
     for number in range(5):
-        bot = await world.bot_process()
+        bot = await world.forked_bot()
         if number == 0:
             for job in list(world.omni.jobs):
                 await world.type(job)
@@ -70,13 +70,13 @@ async def test_repeated_kills_stay_within_rate_limit(world: World) -> None:
 
 
 async def test_next_process_finishes_card_after_kill(world: World) -> None:
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     job = world.omni.add(Script(0.0, ((6.0, "Thinking", 1),), 0.0, Failed("No such column")))
     await world.type(job)
     card = await world.card("Thinking")
     bot.kill()
     await bot.wait()
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     again = await world.card("The job failed", timeout=30)
     await world.slack.until(lambda: bool(world.replies(again)))
     bot.terminate()
@@ -88,7 +88,7 @@ async def test_next_process_finishes_card_after_kill(world: World) -> None:
 
 async def test_sigterm_stops_within_ten_seconds(world: World) -> None:
     jobs = [world.omni.add(LONG) for _ in range(20)]
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     for job in jobs:
         await world.type(job)
     await world.slack.until(lambda: len(world.slack.messages(world.channel)) >= 3)

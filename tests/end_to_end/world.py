@@ -15,6 +15,7 @@ from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.demo.slack.workspace import StoredMessage
 from bot.settings import Settings
+from tests.support.forked_bot import ForkedBot
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +61,7 @@ class World:
         self.omni = omni
         self.folder = folder
         self.database_url = database_url or f"sqlite:///{folder / 'follows.sqlite3'}"
-        self.processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[asyncio.subprocess.Process | ForkedBot] = []
         self.ada = slack.workspace.user("ada").id
         self.grace = slack.workspace.user("grace").id
         self.channel = slack.workspace.channel("data-team").id
@@ -129,8 +130,17 @@ class World:
                     return
                 await asyncio.sleep(0.2)
 
+    async def forked_bot(self) -> ForkedBot:
+        """The bot as a process of its own, connected; for tests that kill it. Dies with the test."""
+        process = ForkedBot(
+            environment=environment(self.slack, self.omni, self.database_url), folder=self.folder
+        )
+        self.processes.append(process)
+        await self.slack.connected(timeout=20)
+        return process
+
     async def bot_process(self, *module: str) -> asyncio.subprocess.Process:
-        """The bot as a process of its own, connected; for tests that kill it. Dies with the test.
+        """As `forked_bot`, but started by the command line, for measurements.
 
         `module`: another bot's module and its arguments.
         """

@@ -25,6 +25,7 @@ from bot.settings import HINTS, Settings
 from bot.storage.database import Database
 from bot.workspaces import workspace
 from bot.workspaces.agreement import ANOTHER_OMNI
+from tests.support.forked_bot import ForkedBot
 from tests.support.paths import ROOT
 
 NEEDED = ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "OMNI_BASE_URL", "OMNI_API_TOKEN"]
@@ -48,9 +49,9 @@ class World:
         self.omni = omni
         self.folder = folder
         self.database_url = f"sqlite+aiosqlite:///{folder / 'bot.sqlite3'}"
-        self.processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[ForkedBot] = []
 
-    async def start(self, *arguments: str, **changed: str | None) -> asyncio.subprocess.Process:
+    def environment(self, **changed: str | None) -> dict[str, str]:
         settings = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -62,30 +63,47 @@ class World:
             "DATABASE_URL": self.database_url,
             **changed,
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", *arguments),
-            cwd=self.folder,
-            env={name: value for name, value in settings.items() if value is not None},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        return {name: value for name, value in settings.items() if value is not None}
+
+    def start(self, *arguments: str, **changed: str | None) -> ForkedBot:
+        out, err = self._files(len(self.processes))
+        environment = self.environment(**changed)
+        process = ForkedBot(*arguments, environment=environment, folder=self.folder, stdout=out, stderr=err)
         self.processes.append(process)
         return process
 
-    async def end(self, process: asyncio.subprocess.Process) -> Ended:
+    async def end(self, process: ForkedBot) -> Ended:
+        async with asyncio.timeout(30.0):
+            code = await process.wait()
+        out, err = self._files(self.processes.index(process))
+        return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    async def run(self, *arguments: str, **changed: str | None) -> Ended:
+        return await self.end(self.start(*arguments, **changed))
+
+    async def type(self, *arguments: str, **changed: str | None) -> Ended:
+        """Run `python -m bot` itself."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", *arguments),
+            cwd=self.folder,
+            env=self.environment(**changed),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
         async with asyncio.timeout(30.0):
             out, err = await process.communicate()
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 
-    async def run(self, *arguments: str, **changed: str | None) -> Ended:
-        return await self.end(await self.start(*arguments, **changed))
+    def _files(self, number: int) -> tuple[Path, Path]:
+        """What a process writes to stdout and stderr."""
+        return self.folder / f"{number}.out", self.folder / f"{number}.err"
 
     async def close(self) -> None:
         for process in self.processes:
             if process.returncode is None:
                 process.kill()
-                await process.communicate()
+                await process.wait()
 
 
 @pytest.fixture
@@ -101,7 +119,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.mark.parametrize("command", [[], ["check"]], ids=["run", "check"])
 async def test_missing_settings_exit_with_2(world: World, command: list[str]) -> None:
-    ended = await world.run(*command, **dict.fromkeys(NEEDED))
+    ended = await world.type(*command, **dict.fromkeys(NEEDED))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [f"{name} is not set: set it to {HINTS[name]}" for name in NEEDED]
 
@@ -151,7 +169,7 @@ async def test_help_lists_commands_and_exit_codes(world: World) -> None:
 
 async def test_version_is_that_of_the_project(world: World) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    ended = await world.run("--version", **dict.fromkeys(NEEDED))
+    ended = await world.type("--version", **dict.fromkeys(NEEDED))
     assert (ended.code, ended.out) == (0, f"{project['name']} {project['version']}\n")
 
 
@@ -196,7 +214,7 @@ async def test_refused_token_exits_with_3(world: World, name: str, token: str) -
 async def test_migrating_workspace_is_awaited(world: World) -> None:
     body = '{"ok": false, "error": "org_login_required"}'
     world.slack.faults.plan(Fault("status", 200, body), on="auth.test")
-    process = await world.start()
+    process = world.start()
     await world.slack.connected(timeout=20)
     process.terminate()
     assert (await world.end(process)).code == 0
@@ -304,7 +322,7 @@ async def test_unopened_workspace_exits_with_1(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_signal_stops_a_busy_bot(world: World, number: signal.Signals) -> None:
-    process = await world.start(LOG_LEVEL="debug")
+    process = world.start(LOG_LEVEL="debug")
     await world.slack.connected(timeout=20)
     job = world.omni.add(Script(steps=((600.0, "Thinking", 1),)))
     await world.slack.command(job, user="ada", channel="data-team")
@@ -325,7 +343,7 @@ async def test_signal_stops_a_busy_bot(world: World, number: signal.Signals) -> 
 
 async def test_signal_stops_a_starting_bot(world: World) -> None:
     world.slack.faults.plan(HTML_500, on="auth.test", times=None)
-    process = await world.start()
+    process = world.start()
     await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
     process.terminate()
     ended = await world.end(process)
@@ -334,7 +352,7 @@ async def test_signal_stops_a_starting_bot(world: World) -> None:
 
 async def test_signal_stops_bot_with_silent_slack(world: World) -> None:
     world.slack.faults.plan(Fault("delay", delay_seconds=60.0), on="auth.test", times=None)
-    process = await world.start()
+    process = world.start()
     await world.slack.until(lambda: bool(world.slack.calls("auth.test")), timeout=20)
     began = time.monotonic()
     process.terminate()
@@ -348,7 +366,7 @@ async def test_stopped_bot_releases_port_and_database(world: World) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     for _ in range(2):
-        process = await world.start(PORT=port)
+        process = world.start(PORT=port)
         await world.slack.connected(timeout=20)
         process.terminate()
         assert (await world.end(process)).code == 0
@@ -359,7 +377,7 @@ async def test_stopped_bot_releases_port_and_database(world: World) -> None:
 
 
 async def test_passed_check_exits_with_0(world: World) -> None:
-    ended = await world.run("check")
+    ended = await world.type("check")
     assert (ended.code, ended.err) == (0, "")
     assert [line[:4] for line in ended.out.splitlines()] == ["ok  "] * 10
 

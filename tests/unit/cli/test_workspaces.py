@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bot.cli.workspaces import Refused, account, team_id
 from bot.demo.omni.server import SimulatedOmni
 from bot.storage.database import Database
 from bot.storage.transactions import Transactions
+from tests.support.forked_bot import ForkedBot
 from tests.support.installed import ACME, CLIENT_ID, NEW_KEY, OLD_KEY, installation, installations, store
 from tests.support.paths import ROOT
 
@@ -37,19 +37,22 @@ class Terminal:
             "DATABASE_URL": self.database_url,
             **changed,
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "workspace", *arguments),
-            cwd=self.folder,
-            env={name: value for name, value in settings.items() if value is not None},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        typed, shown = self.folder / "stdin", self.folder / "output"
+        typed.write_text(stdin, "utf-8")
+        shown.unlink(missing_ok=True)
+        process = ForkedBot(
+            *("workspace", *arguments),
+            environment={name: value for name, value in settings.items() if value is not None},
+            folder=self.folder,
+            stdin=typed,
+            stdout=shown,
+            stderr=shown,
         )
         async with asyncio.timeout(30.0):
-            said, _ = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        assert b"Traceback" not in said and self.omni.api_key.encode() not in said, said
-        return process.returncode, said.decode()
+            code = await process.wait()
+        said = shown.read_text("utf-8")
+        assert "Traceback" not in said and self.omni.api_key not in said, said
+        return code, said
 
 
 @pytest.fixture
