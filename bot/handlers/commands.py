@@ -10,6 +10,8 @@ from bot.domain import CardId, ChannelRef, Message, MessageTs, TeamId, UserId, f
 from bot.handlers.background import InteractionRunner
 from bot.rendering import (
     CANCEL_JOB,
+    CARD_MENU,
+    FOLLOW,
     OPEN_CHAT,
     RESUME,
     RETRY_JOB,
@@ -65,11 +67,13 @@ class CommandHandlers:
         """Register the listeners. `manifest.yml` lists the same."""
         app.command(replies.COMMAND)(self.on_command)
         app.shortcut(FOLLOW_MESSAGE)(self.on_follow_message)
+        app.action(FOLLOW)(self.on_follow)
         app.action(STOP_FOLLOWING)(self.on_stop_following)
         app.action(RESUME)(self.on_resume)
         app.action(SHOW_DATA)(self.on_show_data)
         app.action(SHOW_STEPS)(self.on_show_steps)
         app.action(CANCEL_JOB)(self.on_cancel)
+        app.action(CARD_MENU)(self.on_card_menu)
         app.action(RETRY_JOB)(self.on_retry)
         app.action(TRY_AGAIN)(self.on_try_again)
         app.action(TRY_AGAIN_PRIVATELY)(self.on_try_again_privately)
@@ -117,6 +121,10 @@ class CommandHandlers:
         reply = self._interactions.reply_to(body, channel, user)
         await self._interactions.ack_when_saved(ack, trigger, follow(), reply)
 
+    async def on_follow(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle `Follow`."""
+        await self._on_button(ack, body, self._follow_service.join)
+
     async def on_stop_following(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Stop following`. Needs no permission: users who lost access can still stop."""
         await self._on_button(ack, body, self._follow_service.stop_following)
@@ -136,6 +144,15 @@ class CommandHandlers:
     async def on_cancel(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Cancel job`, which Slack lets the user confirm first."""
         await self._on_button(ack, body, self._cancel_service.cancel)
+
+    async def on_card_menu(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle a choice in a card's menu, as its button would be."""
+        chosen, _, card_id = click(body, self._team).value.partition(" ")
+        actions = {
+            STOP_FOLLOWING: self._follow_service.stop_following,
+            CANCEL_JOB: self._cancel_service.cancel,
+        }
+        await self._on_button(ack, body, actions.get(chosen, _unknown_choice), CardId(card_id))
 
     async def on_retry(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle `Retry`."""
@@ -177,12 +194,21 @@ class CommandHandlers:
             self._interactions.reply_to(body, clicked.channel, clicked.user),
         )
 
-    async def _on_button(self, ack: AsyncAck, body: dict[str, Any], action: OnCard) -> None:
+    async def _on_button(
+        self, ack: AsyncAck, body: dict[str, Any], action: OnCard, card_id: CardId | None = None
+    ) -> None:
+        """`card_id`: from a menu's option; None: the button's value."""
         await ack()
         clicked = click(body, self._team)
-        work = action(CardId(clicked.value), clicked.channel, clicked.message_ts, clicked.user)
+        card_id = CardId(clicked.value) if card_id is None else card_id
+        work = action(card_id, clicked.channel, clicked.message_ts, clicked.user)
         reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
         self._interactions.run(clicked.trigger_id, work, reply, clicked.user)
 
     async def _help_and_follows(self, team: TeamId, user: UserId) -> str:
         return f"{replies.help_text()}\n\n{await self._follow_service.follows(team, user)}"
+
+
+async def _unknown_choice(*_: object) -> str:
+    """No card has such an option: the choice is forged, or from another version of the bot."""
+    return replies.nothing_to_show_here()

@@ -3,6 +3,8 @@
 from bot.rendering.blocks import (
     ASK_FOLLOW_UP,
     CANCEL_JOB,
+    CARD_MENU,
+    FOLLOW,
     OPEN_CHAT,
     RESUME,
     RETRY_JOB,

@@ -7,8 +7,9 @@ from bot.domain import Block, CardId
 
 OPEN_CHAT = "open_chat"
 """Action id of the link button. Slack reports its clicks, which only need an ack."""
+FOLLOW = "follow"
 STOP_FOLLOWING = "stop_following"
-"""Action id of *Stop following*. As with all buttons of a card, the value is the card's id."""
+"""Action ids of *Follow* and *Stop following*. As with all buttons of a card, the value is the card's id."""
 RESUME = "resume_following"
 """Action id of *Resume*."""
 SHOW_DATA = "show_data"
@@ -18,6 +19,8 @@ CANCEL_JOB = "cancel_job"
 RETRY_JOB = "retry_job"
 ASK_FOLLOW_UP = "ask_follow_up"
 """Action ids of the buttons that cancel a job, ask its question again, and ask a follow-up."""
+CARD_MENU = "card_menu"
+"""Action id of the overflow menu. The value of an option is an action id and the card's id, with a blank between."""
 TRY_AGAIN = "try_again"
 TRY_AGAIN_PRIVATELY = "try_again_privately"
 """Action ids of the button that asks a question again, in the channel or in direct messages. Its value is the
@@ -27,6 +30,7 @@ LABELS = {
     SHOW_DATA: "Show data",
     SHOW_STEPS: "Show steps",
     ASK_FOLLOW_UP: "Ask a follow-up",
+    FOLLOW: "Follow",
     CANCEL_JOB: "Cancel job",
     STOP_FOLLOWING: "Stop following",
     RESUME: "Resume",
@@ -77,12 +81,16 @@ def buttons(
     *,
     show: CardId | None = None,
     follow_up: CardId | None = None,
+    follow: CardId | None = None,
     cancel: CardId | None = None,
     stop: CardId | None = None,
     resume: CardId | None = None,
     retry: CardId | None = None,
 ) -> list[Block]:
-    """A row of buttons: one to Omni if there is a link, and each of the others that has a card."""
+    """A row of controls: a button to Omni if there is a link, and each of the others that has a card.
+
+    Beside *Follow*, *Cancel job* and *Stop following* are in a menu: most readers of a channel need neither.
+    """
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button(OPEN_CHAT), "url": link})
@@ -91,6 +99,11 @@ def buttons(
         elements.append({**_button(SHOW_STEPS), "value": show})
     if follow_up is not None:
         elements.append({**_button(ASK_FOLLOW_UP), "value": follow_up})
+    if follow is not None:
+        elements.append({**_button(FOLLOW), "value": follow})
+    if follow is not None and stop is not None and cancel is not None:
+        elements.append(_menu((STOP_FOLLOWING, stop), (CANCEL_JOB, cancel)))
+        cancel = stop = None
     if cancel is not None:
         elements.append({**_button(CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
     if stop is not None:
@@ -117,6 +130,15 @@ def _button(action_id: str) -> Block:
     return {"type": "button", "text": _plain(LABELS[action_id]), "action_id": action_id}
 
 
+def _menu(*options: tuple[str, CardId]) -> Block:
+    """An overflow menu of 2 to 5 actions on cards. Slack has one confirmation for all of its options.
+
+    Source: docs.slack.dev/reference/block-kit/block-elements/overflow-menu-element.
+    """
+    offered = [{"text": _plain(LABELS[action]), "value": f"{action} {card}"} for action, card in options]
+    return {"type": "overflow", "action_id": CARD_MENU, "options": offered, "confirm": _CONFIRM_CHOICE}
+
+
 def _plain(text: str) -> Block:
     return {"type": "plain_text", "text": text, "emoji": False}
 
@@ -130,4 +152,14 @@ _CONFIRM_CANCEL: Block = {
     "confirm": _plain("Cancel job"),
     "deny": _plain("Keep it running"),
     "style": "danger",
+}
+
+_CONFIRM_CHOICE: Block = {
+    "title": _plain("Are you sure?"),
+    "text": _plain(
+        "Stop following: you get no more updates. Cancel job: Omni stops working on it for everyone who is waiting "
+        "for the answer."
+    ),
+    "confirm": _plain("Continue"),
+    "deny": _plain("Go back"),
 }

@@ -17,6 +17,7 @@ from bot.domain import (
     OmniBusy,
     Upload,
     UserId,
+    is_direct,
 )
 from bot.rendering import answer
 from bot.rendering.blocks import buttons, context, quote, section, task
@@ -168,7 +169,7 @@ def _answered(card: Card, status: JobStatus, job: Job, tenant: str) -> tuple[Mes
 
 
 def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:
-    """The buttons of a card without an answer."""
+    """The controls of a card without an answer, at most four."""
     state = status.job.state if status.job else None
     if _is_resumable(card, status):
         return buttons(link, resume=card.id)
@@ -176,7 +177,9 @@ def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:
         is_retriable = status.has_ended and state is not JobState.COMPLETE and card.retried_by is None
         return buttons(link, retry=card.id if is_retriable else None)
     is_cancellable = state in _CANCELLABLE and card.cancelled_by is None
-    return buttons(link, cancel=card.id if is_cancellable else None, stop=card.id)
+    # Only its user reads a direct message, and follows already.
+    follow = None if is_direct(card.channel) else card.id
+    return buttons(link, follow=follow, cancel=card.id if is_cancellable else None, stop=card.id)
 
 
 def _is_resumable(card: Card, status: JobStatus) -> bool:

@@ -24,7 +24,7 @@ def help_text() -> str:
             f"• `{COMMAND} &lt;id&gt; private`: follow it in your DMs with me.",
             f"• `{COMMAND} list`: list the running jobs you follow.",
             f"• `{COMMAND} help`: show this help.",
-            "*Stop following* on a card stops it for you. The other followers keep following.",
+            "*Follow* on a card adds you to those I notify; *Stop following* in its menu removes only you.",
             "To ask Omni something new, type `/omni-ask`.",
         ]
     )
@@ -151,6 +151,21 @@ def unfollowed(n_left: int) -> str:
         return "You no longer follow this job, and no one else does. This doesn't cancel it."
     others = "One other person still follows it" if n_left == 1 else f"{n_left} others still follow it"
     return f"You no longer follow this job. {others}, so the card keeps updating."
+
+
+def joined() -> str:
+    """*Follow* was pressed."""
+    return "You follow this job now, and I'll say how it ends."
+
+
+def followed_before() -> str:
+    """*Follow* was pressed by a follower."""
+    return "You follow this job already, and I'll say how it ends."
+
+
+def too_late_to_follow() -> str:
+    """*Follow* was pressed as the job ended."""
+    return "This job has just ended: its card shows how."
 
 
 def resumed() -> str:

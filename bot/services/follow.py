@@ -151,17 +151,33 @@ class FollowService:
         await self._start(known.job)
         return replies.unfollowed(left)
 
+    async def join(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
+        """Add the user as a follower of the clicked card. May be repeated."""
+        return await self._add_follower(card_id, channel, message_ts, user, resumes=False)
+
     async def resume(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> str:
-        """Track a closed card again. The id in the button must be that of the clicked card."""
+        """Track a closed card again, and add the user as a follower."""
+        return await self._add_follower(card_id, channel, message_ts, user, resumes=True)
+
+    async def _add_follower(
+        self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId, *, resumes: bool
+    ) -> str:
+        """The id in the button must be that of the clicked card. Access is as for a command in that channel."""
         try:
             await self._authorization.check(user, channel)
             known = await load_clicked_card(self._cards, card_id, channel, message_ts)
             if known is None:
-                return replies.not_resumable()
+                return replies.not_resumable() if resumes else replies.nothing_to_show_here()
             bind_job(known.job)
             if known.ended:
-                return replies.already_followed(None, has_ended=True)
+                return (
+                    replies.already_followed(None, has_ended=True)
+                    if resumes
+                    else replies.too_late_to_follow()
+                )
             await self._authorization.check_visible(user, known.job)
+            if not resumes and known.closed_at is None and user in known.followers:
+                return replies.followed_before()
             await self._cards.resume(card_id, user, self._now())
         except Refused as error:
             return error.reply
@@ -169,11 +185,11 @@ class FollowService:
             audit(Act.FOLLOW, user, None, "refused: too many open follows")
             return replies.too_many_follows(error.most)
         except StoreUnavailable as error:
-            log.error("resuming not stored", reason=str(error))
+            log.error("follower not stored", reason=str(error))
             return replies.storage_down()
-        log.info("resumed", card=card_id, user=user)
+        audit(Act.FOLLOW, user, channel, "resumed" if resumes else "followed", job=known.job)
         await self._start(known.job)
-        return replies.resumed()
+        return replies.resumed() if resumes else replies.joined()
 
     async def follows(self, team: TeamId, user: UserId) -> str:
         """List what the user follows now, with links to the cards."""

@@ -20,9 +20,10 @@ Source: docs.slack.dev/reference/events/message."""
 
 @dataclass(frozen=True, slots=True)
 class ButtonClick:
-    """A click on a button."""
+    """A click on a button, or a choice in a menu."""
 
     value: str = field(repr=False)
+    """The value of the button or of the chosen option."""
     channel: ChannelRef
     message_ts: MessageTs
     """The message that holds the button."""
@@ -48,11 +49,14 @@ class IncomingMessage:
 
 
 def click(body: Payload, team: TeamId) -> ButtonClick:
-    """Read a click. `team`: the app's workspace. The payload names the user's, which differs in a shared channel."""
+    """Read a click or a choice in a menu.
+
+    `team`: the app's workspace. The payload names the user's, which differs in a shared channel.
+    """
     container = body.get("container") or {}
     (action, *_) = body.get("actions") or [{}]
     return ButtonClick(
-        value=str(action.get("value") or ""),
+        value=str(action.get("value") or (action.get("selected_option") or {}).get("value") or ""),
         channel=ChannelRef(team, ChannelId(container.get("channel_id") or "")),
         message_ts=MessageTs(container.get("message_ts") or ""),
         user=user_of(body),

@@ -87,7 +87,9 @@ async def test_restarted_bot_continues_same_card(visitor: Visitor) -> None:
 
 async def test_the_buttons_of_a_card_work(visitor: Visitor) -> None:
     await visitor.types(f"{COMMAND} {visitor.scene.omni.add(Script(60.0))}")
+    await visitor.tab.click(".card [data-action=card_menu]")
     await visitor.tab.click(".card [data-action=stop_following]")
+    await visitor.tab.click("#ask-yes")
     await visitor.tab.until("document.querySelector('.card [data-action=stop_following]') === null")
     assert len(await visitor.cards()) == 1
 

@@ -109,11 +109,12 @@ async def test_strangers_and_forged_buttons_stop_nothing(world: World) -> None:
         )
         await world.told(world.grace, "You don't follow this job")
         (hers,) = [
-            e["value"]
+            option["value"]
             for b in other.blocks
             if b["type"] == "actions"
             for e in b["elements"]
-            if e["action_id"] == "stop_following"
+            for option in e.get("options", ())
+            if option["value"].startswith("stop_following ")
         ]
         await world.slack.click(
             user=world.grace, channel=world.channel, ts=card.ts, action_id="stop_following", value=hers

@@ -94,10 +94,11 @@ async def test_strangers_and_forged_values_cancel_nothing(world: World) -> None:
         await cancel(world, card, user=world.grace)
         await world.told(world.grace, "Only the person who started this job")
         (value,) = [
-            element["value"]
+            option["value"]
             for block in hers.blocks
             for element in block.get("elements", ())
-            if element.get("action_id") == "cancel_job"
+            for option in element.get("options", ())
+            if option["value"].startswith("cancel_job ")
         ]
         await cancel(world, card, value=value)
         await world.slack.until(lambda: bool(world.slack.private(world.ada)))

@@ -170,7 +170,9 @@ def test_manifest_shortcuts_match_code() -> None:
 def test_every_button_and_menu_has_a_listener() -> None:
     shown = {
         blocks.OPEN_CHAT,
+        blocks.FOLLOW,
         blocks.STOP_FOLLOWING,
+        blocks.CARD_MENU,
         blocks.RESUME,
         blocks.SHOW_DATA,
         blocks.SHOW_STEPS,

@@ -126,11 +126,11 @@ class People:
             return
         secret, payload = clicked
         if action.kind == "forge":
-            payload["actions"][0]["value"] = "no such watch"
+            payload["actions"][0] |= {"value": "no such watch", "selected_option": None}
         asked = Asked(action, action.person, place.id, secret, card=message.ts)
         plan = self.jobs()[action.job]
         asked.card_job = (plan.again or plan).id
-        self._send(asked, action_id, payload)
+        self._send(asked, payload["actions"][0]["action_id"], payload)
 
     def _card(self, action: Action, place: Channel) -> StoredMessage | None:
         """The newest card of the action's job in a place."""

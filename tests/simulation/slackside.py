@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
-from bot.demo.slack.interactions import click_payload, command_payload, find_button
+from bot.demo.slack.interactions import click_payload, command_payload, find_control
 from bot.demo.slack.limits import Limits
 from bot.demo.slack.response_urls import ResponseUrls
 from bot.demo.slack.simulator import HISTORY_SCOPES, SCOPES
@@ -183,7 +183,7 @@ class SlackSide:
 
     def click(self, user: User, message: StoredMessage, action_id: str) -> tuple[str, dict[str, Any]] | None:
         """The secret of its address and the payload of a click; None where there is no such button."""
-        action = find_button(message, action_id)
+        action = find_control(message, action_id)
         if action is None:
             return None
         channel = self.workspace.channels[message.channel]

@@ -92,7 +92,7 @@ def _built(block: Raw) -> slackblocks.Block:
         case "context":
             return slackblocks.ContextBlock([_text(element) for element in block["elements"]])
         case "actions":
-            return slackblocks.ActionsBlock([_button(element) for element in block["elements"]])
+            return slackblocks.ActionsBlock([_control(element) for element in block["elements"]])
         case "markdown":
             return slackblocks.MarkdownBlock(block["text"])
         case "rich_text":
@@ -118,6 +118,13 @@ def _built(block: Raw) -> slackblocks.Block:
 def _text(text: Raw) -> slackblocks.Text:
     kind = slackblocks.TextType(text["type"])
     return slackblocks.Text(text["text"], kind, text.get("emoji", False), text.get("verbatim", False))
+
+
+def _control(element: Raw) -> Any:
+    if element["type"] != "overflow":
+        return _button(element)
+    options = [slackblocks.Option(_text(option["text"]), option["value"]) for option in element["options"]]
+    return slackblocks.OverflowMenu(element["action_id"], options, _confirm(element["confirm"]))
 
 
 def _button(button: Raw) -> slackblocks.Button:

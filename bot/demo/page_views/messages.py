@@ -96,6 +96,16 @@ def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
                 "style": raw.get("style"),
                 "confirm": _confirm(raw.get("confirm"), names),
             }
+        case "overflow":
+            return {
+                "type": "overflow",
+                "action_id": raw.get("action_id", ""),
+                "options": [
+                    {"text": text(option.get("text"), names), "value": option.get("value", "")}
+                    for option in raw.get("options", [])
+                ],
+                "confirm": _confirm(raw.get("confirm"), names),
+            }
         case "image":
             return _image(raw)
         case "mrkdwn" | "plain_text":

@@ -124,13 +124,22 @@ def person_json(workspace: Workspace, user: User, channel: Channel | None = None
     return {"id": user.id, "username": user.name, "name": user.name, "team_id": team}
 
 
-def find_button(message: StoredMessage, action_id: str) -> Payload | None:
-    """The action that a click on a message's button sends, or None where there is no such button."""
+def find_control(message: StoredMessage, name: str) -> Payload | None:
+    """The action that a click on a message's button sends, or a choice in its overflow menu; None without such.
+
+    `name`: the button's action_id, or the first word of the option's value.
+    """
     for index, block in enumerate(message.blocks):
+        block_id = block.get("block_id", f"{message.ts[-4:]}{index}")
         for element in [*block.get("elements", ()), block.get("accessory")]:
-            if isinstance(element, dict) and element.get("action_id") == action_id:
-                action = {name: element[name] for name in _ACTION_KEYS if name in element}
-                return {**action, "block_id": block.get("block_id", f"{message.ts[-4:]}{index}")}
+            if not isinstance(element, dict):
+                continue
+            action = {key: element[key] for key in _ACTION_KEYS if key in element}
+            if element.get("action_id") == name and element["type"] == "button":
+                return {**action, "block_id": block_id}
+            for option in element.get("options", ()) if element.get("type") == "overflow" else ():
+                if str(option.get("value", "")).split(" ")[0] == name:
+                    return {**action, "block_id": block_id, "selected_option": option}
     return None
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from bot.demo.slack import events_api, message_text
 from bot.demo.slack.events_api import Event
-from bot.demo.slack.interactions import click_payload, command_payload, find_button
+from bot.demo.slack.interactions import click_payload, command_payload, find_control
 from bot.demo.slack.records import Channel, StoredMessage, User
 from bot.demo.slack.response_urls import say
 from bot.demo.slack.service import Acked, SlackService
@@ -61,7 +61,9 @@ class Conversing(SlackService):
         confirmed: bool = True,
         deliveries: int = 1,
     ) -> Acked:
-        """A person clicks a button of a message; `value` forges a click that no button offers.
+        """A person clicks a button of a message, or chooses in its menu; `value` forges what neither offers.
+
+        `action_id`: as in `find_control`.
 
         `confirmed=False`: they say no in its confirmation dialog, and the app hears nothing.
 
@@ -71,14 +73,16 @@ class Conversing(SlackService):
         """
         person, place = self._person_in(user, channel)
         message = self._seen_by(person, place, ts)
-        action = find_button(message, action_id)
-        if value is not None:
+        action = find_control(message, action_id)
+        if value is not None and action is not None and "selected_option" in action:
+            action = {**action, "selected_option": {**action["selected_option"], "value": value}}
+        elif value is not None:
             action = {"type": "button", "block_id": "forged", **(action or {}), "action_id": action_id}
             action["value"] = value
         if action is None:
             raise LookupError(f"no button {action_id!r} in {message.blocks}")
         if not confirmed:
-            return self._declined(message, action_id)
+            return self._declined(message, action["action_id"])
         body = click_payload(
             self.workspace,
             user=person,

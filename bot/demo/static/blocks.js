@@ -17,6 +17,26 @@ function button(view, context) {
   return made;
 }
 
+// The menu "⋯". A choice is a click whose name is the first word of the option's value.
+function overflow(view, context) {
+  const opener = element("summary", { class: "button", "aria-label": "More actions", "data-action": view.action_id }, "⋯");
+  const list = element("ul", { class: "menu" });
+  const made = element("details", { class: "overflow" }, opener, list);
+  for (const option of view.options) {
+    const name = option.value.split(" ")[0];
+    const item = element("button", { type: "button", "data-action": name }, ...words(option.text, context));
+    item.addEventListener("click", () => { made.open = false; opener.focus(); context.press({ action_id: name, confirm: view.confirm }, null); });
+    list.append(element("li", {}, item));
+  }
+  made.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !made.open) return;
+    made.open = false;
+    opener.focus();
+    event.preventDefault();
+  });
+  return made;
+}
+
 function image(view, context) {
   return element("img", { src: view.url || context.fileUrl(view.file), alt: view.alt, loading: "lazy" });
 }
@@ -46,6 +66,7 @@ function picture(view, context) {
 function inside(view, context) {
   if (!view) return null;
   if (view.type === "button") return button(view, context);
+  if (view.type === "overflow") return overflow(view, context);
   if (view.type === "image") return image(view, context);
   if (context.control && CONTROLS.has(view.type)) return context.control(view);
   if (view.type === "text") return element("span", {}, ...words(view.text, context));

@@ -127,7 +127,9 @@ export class Lines {
     const node = draw(line, replies, world, inThread);
     if (before) {
       const focused = before.node.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+      const isOpen = before.node.querySelector("details.overflow[open]") !== null;
       before.node.replaceWith(node);
+      if (isOpen) node.querySelector("details.overflow")?.setAttribute("open", "");
       if (focused) node.querySelector(`[data-action="${CSS.escape(focused)}"]`)?.focus();
       if (line.edits > before.edits) node.querySelector(".card")?.classList.add("flash");
     } else {

@@ -275,6 +275,11 @@ stream.onerror = () => { if (world.pulse) drawBanner({ ...world.pulse, bot: "los
 
 for (const made of document.querySelectorAll("[data-open]")) made.addEventListener("click", () => open(made.dataset.open));
 for (const made of document.querySelectorAll("[data-close]")) made.addEventListener("click", () => close(made.dataset.close));
+document.addEventListener("click", (event) => {
+  for (const opened of document.querySelectorAll("details.overflow[open]")) {
+    if (!opened.contains(event.target)) opened.open = false;
+  }
+});
 $("veil").addEventListener("click", () => { close("side"); close("desk"); });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || $("ask").open || $("modal").open || event.defaultPrevented) return;

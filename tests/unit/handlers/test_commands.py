@@ -35,9 +35,27 @@ async def test_each_button_calls_its_service() -> None:
     await counter.press(counter.handlers.on_show_data, click(trigger_id="third"))
     await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
     await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
+    await counter.press(counter.handlers.on_follow, click(trigger_id="sixth"))
     await counter.errands.drain()
-    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel"]
+    asked = ["stop_following", "resume", "show_data", "show_steps", "cancel", "join"]
     assert counter.desk.asked == [(name, *CLICK) for name in asked]
+
+
+@pytest.mark.parametrize("option, asked", [("stop_following", "stop_following"), ("cancel_job", "cancel")])
+async def test_menu_choice_acts_like_its_button(option: str, asked: str) -> None:
+    counter = Counter()
+    chosen = [{"type": "overflow", "selected_option": {"value": f"{option} watch"}}]
+    await counter.press(counter.handlers.on_card_menu, click(actions=chosen))
+    await counter.errands.drain()
+    assert counter.desk.asked == [(asked, *CLICK)]
+
+
+@pytest.mark.parametrize("value", ["", "watch", "follow watch", "delete_all watch", None])
+async def test_unknown_menu_choice_does_nothing(value: str | None) -> None:
+    counter = Counter()
+    await counter.press(counter.handlers.on_card_menu, click(actions=[{"selected_option": {"value": value}}]))
+    await counter.errands.drain()
+    assert counter.desk.asked == [] and counter.told == [(URL, replies.nothing_to_show_here())]
 
 
 async def test_duplicate_click_is_answered_once() -> None:

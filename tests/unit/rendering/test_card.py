@@ -12,6 +12,7 @@ import pytest
 from markdown_it.token import Token
 
 from bot.demo.slack.block_kit.messages import judge
+from bot.domain.cards import ChannelId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.domain.jobs import JobStatus, Progress
 from bot.domain.messages import Message
@@ -132,10 +133,42 @@ def test_ended_job_shows_no_error() -> None:
     assert render_card(CARD, troubled, NOW + timedelta(hours=1), TENANT) == MESSAGES["complete"]
 
 
+def offered(message: Message) -> dict[str, str]:
+    """The card's id by the action of each button and each option of a menu."""
+    options = [option["value"] for b in buttons(message) for option in b.get("options", ())]
+    pairs = [value.split(" ") for value in options] + [
+        (b["action_id"], b["value"]) for b in buttons(message) if b["type"] == "button" and "value" in b
+    ]
+    return dict(pairs)
+
+
+@for_each("name", MESSAGES)
+def test_card_has_at_most_four_controls(name: str) -> None:
+    assert len(buttons(MESSAGES[name][0])) <= 4
+
+
 @for_each("name", STATUSES)
-def test_stop_button_only_while_running(name: str) -> None:
-    stops = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "stop_following"]
-    assert [b["value"] for b in stops] == ([] if STATUSES[name].is_final else [CARD.id])
+def test_running_card_offers_follow_and_stop(name: str) -> None:
+    shown = offered(MESSAGES[name][0])
+    expected = None if STATUSES[name].is_final else CARD.id
+    assert shown.get("follow") == shown.get("stop_following") == expected
+
+
+def test_card_in_direct_messages_offers_no_follow() -> None:
+    direct = replace(CARD, channel=replace(CARD.channel, id=ChannelId("D0ADA")))
+    (message, *_) = render_card(direct, STATUSES["executing"], NOW, TENANT)
+    assert [b["action_id"] for b in buttons(message)] == ["open_chat", "cancel_job", "stop_following"]
+
+
+def test_menu_holds_what_few_need() -> None:
+    (menu,) = [b for b in buttons(MESSAGES["executing"][0]) if b["type"] == "overflow"]
+    assert [option["text"]["text"] for option in menu["options"]] == ["Stop following", "Cancel job"]
+    assert "for everyone" in menu["confirm"]["text"]["text"], "its confirmation is that of every option"
+
+
+def test_single_choice_is_a_button() -> None:
+    actions = [b["action_id"] for b in buttons(MESSAGES["delivering"][0])]
+    assert actions == ["open_chat", "follow", "stop_following"], "Slack refuses a menu of one option"
 
 
 @for_each("name", STATUSES)
@@ -143,12 +176,13 @@ def test_cancel_button_until_delivering(name: str) -> None:
     job = STATUSES[name].job
     is_cancellable = job is not None and job.raw_state in ("QUEUED", "EXECUTING", "REHEARSING")
     is_cancellable = is_cancellable and not STATUSES[name].is_missing
-    cancels = [b for b in buttons(MESSAGES[name][0]) if b["action_id"] == "cancel_job"]
-    assert [b["value"] for b in cancels] == ([CARD.id] if is_cancellable else [])
+    assert offered(MESSAGES[name][0]).get("cancel_job") == (CARD.id if is_cancellable else None)
 
 
 def test_cancel_button_asks_for_confirmation() -> None:
-    (cancel,) = [b for b in buttons(MESSAGES["executing"][0]) if b["action_id"] == "cancel_job"]
+    direct = replace(CARD, channel=replace(CARD.channel, id=ChannelId("D0ADA")))
+    (message, *_) = render_card(direct, STATUSES["executing"], NOW, TENANT)
+    (cancel,) = [b for b in buttons(message) if b["action_id"] == "cancel_job"]
     assert "for everyone" in cancel["confirm"]["text"]["text"]
     assert "press Stop following" in cancel["confirm"]["text"]["text"]
 
@@ -200,8 +234,8 @@ def test_retried_card_names_the_user() -> None:
 
 def test_foreign_chat_url_is_no_button() -> None:
     assert [b["action_id"] for b in buttons(running(chat_url="http://acme.omniapp.co/chat/1"))] == [
-        "cancel_job",
-        "stop_following",
+        "follow",
+        "card_menu",
     ]
 
 

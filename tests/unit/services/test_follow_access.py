@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.domain.access import ConversationInfo
-from bot.domain.cards import ChannelRef, MessageTs, UserId
+from bot.domain.cards import Card, CardId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     NotAllowedHere,
     OmniBusy,
@@ -92,6 +92,51 @@ async def test_user_without_access_can_stop_but_not_resume() -> None:
         desk = a_desk(stage, runner.start)
         assert await desk.resume(a_watch().id, HERE, CARD, ADA) == "No."
         assert await desk.stop_following(a_watch().id, HERE, CARD, ADA) == replies.unfollowed(0)
+
+
+POSTED = replace(a_watch(), message_ts=CARD)
+
+
+@pytest.mark.parametrize("why", ["refused", "not theirs"])
+async def test_follow_button_needs_access(why: str) -> None:
+    stage = Stage(a_job(), POSTED)
+    if why == "refused":
+        stage.access.refused[GRACE] = "No."
+    else:
+        stage.access.owner_only, stage.access.hidden = True, {GRACE}
+    async with stage.bot() as runner:
+        line = await a_desk(stage, runner.start).join(POSTED.id, HERE, CARD, GRACE)
+    assert line == ("No." if why == "refused" else replies.no_such_job())
+    assert stage.watches.rows[POSTED.id].followers == (ADA,)
+
+
+async def test_follow_button_adds_a_user_once() -> None:
+    stage = Stage(a_job(), POSTED)
+    async with stage.bot() as runner:
+        desk = a_desk(stage, runner.start)
+        with capture_logs() as logs:
+            lines = [await desk.join(POSTED.id, HERE, CARD, GRACE) for _ in range(2)]
+        await asyncio.sleep(60)
+    assert lines == [replies.joined(), replies.followed_before()]
+    assert stage.watches.rows[POSTED.id].followers == (ADA, GRACE)
+    assert stage.watches.rows[POSTED.id].requester == ADA
+    assert [line["outcome"] for line in logs if line["event"] == "audit"] == ["followed"]
+
+
+@pytest.mark.parametrize(
+    "card, ts, line",
+    [
+        (replace(POSTED, ended=True), CARD, replies.too_late_to_follow()),
+        (POSTED, MessageTs("2.0"), replies.nothing_to_show_here()),
+        (replace(POSTED, id=CardId("another")), CARD, replies.nothing_to_show_here()),
+    ],
+    ids=["ended", "another message", "unknown id"],
+)
+async def test_follow_button_of_no_running_card(card: Card, ts: MessageTs, line: str) -> None:
+    stage = Stage(a_job(), card)
+    async with stage.bot() as runner:
+        assert await a_desk(stage, runner.start).join(POSTED.id, HERE, ts, GRACE) == line
+        assert stage.watches.rows[card.id].followers == (ADA,)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from bot.domain.cards import Card, CardId, MessageTs, UserId
 from bot.domain.errors import TooManyFollows
-from bot.domain.jobs import JobId
+from bot.domain.jobs import JobId, JobState
 from bot.domain.ports.storage import CardRepository, QuestionRepository
 from bot.domain.questions import PendingQuestion, QuestionId
 from bot.rendering import replies
@@ -158,6 +158,19 @@ async def test_refused_resume_gets_the_usual_line() -> None:
         line = await desks.desk.resume(CardId("watch"), fakes.HERE, MessageTs("1.0"), fakes.ADA)
     assert line == replies.too_many_follows(0)
     assert stage.watches.rows == {closed.id: closed}
+
+
+@pytest.mark.looptime
+async def test_follow_button_counts_and_repeats_at_limit() -> None:
+    running = replace(fakes.a_watch(user=fakes.GRACE), message_ts=MessageTs("1.0"))
+    stage = Stage(running)
+    stage.omni.says(running.job, JobState.EXECUTING)
+    stage.watches.most_open_follows = 0
+    press = (CardId("watch"), fakes.HERE, MessageTs("1.0"))
+    async with stage.bot() as desks:
+        assert await desks.desk.join(*press, fakes.ADA) == replies.too_many_follows(0)
+        assert await desks.desk.join(*press, fakes.GRACE) == replies.followed_before()
+    assert stage.watches.rows[running.id].followers == (fakes.GRACE,)
 
 
 @pytest.mark.looptime

@@ -86,15 +86,15 @@ def one_of(*words: str) -> Check:
     return check
 
 
-def array(item: Check, most: int) -> Check:
-    """A list of 1 to `most` items."""
+def array(item: Check, most: int, least: int = 1) -> Check:
+    """A list of `least` to `most` items."""
 
     def check(value: object, at: str) -> Iterator[str]:
         if not isinstance(value, list):
             yield f"must provide an array [json-pointer:{at}]"
             return
-        if not value:
-            yield f"no fewer than 1 items allowed [json-pointer:{at}]"
+        if len(value) < least:
+            yield f"no fewer than {least} items allowed [json-pointer:{at}]"
         if len(value) > most:
             yield f"no more than {most} items allowed [json-pointer:{at}]"
         for index, each in enumerate(value):
@@ -192,6 +192,9 @@ BUTTON = obj(
         "accessibility_label": string(75),
     },
 )
+_MENU_OPTION = obj({"text": plain_text(75), "value": string(150)}, {"url": url(3000)})
+OVERFLOW = obj({"options": array(_MENU_OPTION, 5, least=2)}, {"action_id": string(255), "confirm": CONFIRM})
+"""Source: docs.slack.dev/reference/block-kit/block-elements/overflow-menu-element, 2 to 5 options."""
 IMAGE_ELEMENT = obj({**_IMAGE, **_IMAGE_SOURCE})
 
 _STYLE = obj({}, dict.fromkeys(("bold", "italic", "strike", "code", "underline"), boolean))
@@ -274,7 +277,7 @@ def _section(value: object, at: str) -> Iterator[str]:
             "block_id": string(255),
             "text": any_text(3000),
             "fields": array(any_text(2000), 10),
-            "accessory": typed({"button": BUTTON, "image": IMAGE_ELEMENT}),
+            "accessory": typed({"button": BUTTON, "overflow": OVERFLOW, "image": IMAGE_ELEMENT}),
             "expand": boolean,
         },
     )(value, at)
@@ -305,7 +308,7 @@ block: Check = typed(
             },
             _BLOCK_ID,
         ),
-        "actions": obj({"elements": array(typed({"button": BUTTON}), 25)}, _BLOCK_ID),
+        "actions": obj({"elements": array(typed({"button": BUTTON, "overflow": OVERFLOW}), 25)}, _BLOCK_ID),
         "image": _image,
         # The total over all markdown blocks is judged for the message, not here.
         "markdown": obj({"text": string(1_000_000)}, _BLOCK_ID),

@@ -28,6 +28,11 @@ def button(action_id: str = "go", text: str = "Go", **more: Any) -> Block:
     }
 
 
+def overflow(options: int = 2, **more: Any) -> Block:
+    offered = [{"text": {"type": "plain_text", "text": "Go"}, "value": f"go {at}"} for at in range(options)]
+    return {"type": "overflow", "action_id": "menu", "options": offered, **more}
+
+
 def actions(*buttons: Block) -> Block:
     return {"type": "actions", "elements": list(buttons)}
 
@@ -56,6 +61,7 @@ def test_a_message_with_every_known_block_passes() -> None:
         ),
         {"type": "section", "fields": [{"type": "mrkdwn", "text": "a", "verbatim": True}]},
         {"type": "divider", "block_id": "line"},
+        actions(overflow(5)),
         {"type": "context", "elements": [{"type": "mrkdwn", "text": "small"}]},
         {"type": "image", "image_url": "https://example.com/a.png", "alt_text": "a"},
         markdown("# Answer\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"),
@@ -218,6 +224,18 @@ def test_empty_section_error_is_slacks() -> None:
         (
             actions(button(confirm={"title": {"type": "plain_text", "text": "x"}})),
             "missing required field: text [json-pointer:/blocks/0/elements/0/confirm]",
+        ),
+        (
+            actions(overflow(1)),
+            "no fewer than 2 items allowed [json-pointer:/blocks/0/elements/0/options]",
+        ),
+        (
+            actions(overflow(6)),
+            "no more than 5 items allowed [json-pointer:/blocks/0/elements/0/options]",
+        ),
+        (
+            actions(overflow(options=2, text="More")),
+            "invalid additional property: text [json-pointer:/blocks/0/elements/0]",
         ),
         (
             {"type": "image", "image_url": "https://example.com/a.png"},

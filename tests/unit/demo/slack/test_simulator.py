@@ -290,6 +290,23 @@ async def test_click_can_be_forged_deliberately(slack: SimulatedSlack) -> None:
     assert [body["actions"][0]["value"] for body in bot.clicks] == ["job-2"]
 
 
+@pytest.mark.parametrize("forged", [None, "cancel job-2"])
+async def test_menu_choice_sends_the_option(slack: SimulatedSlack, forged: str | None) -> None:
+    options = [
+        {"text": {"type": "plain_text", "text": name, "emoji": False}, "value": f"{name} job-1"}
+        for name in ("pause", "cancel")
+    ]
+    menu = {"type": "actions", "elements": [{"type": "overflow", "action_id": "stop", "options": options}]}
+    channel = slack.workspace.channel("data-team")
+    async with connected_bot(slack) as bot:
+        message = slack.workspace.post(channel, slack.bot_user, "x", blocks=[menu])
+        await slack.click(user="ada", channel=channel.id, ts=message.ts, action_id="cancel", value=forged)
+        await slack.until(lambda: bool(bot.clicks))
+    (action,) = bot.clicks[0]["actions"]
+    assert (action["type"], action["action_id"]) == ("overflow", "stop") and "value" not in action
+    assert action["selected_option"] == options[1] | {"value": forged or "cancel job-1"}
+
+
 async def test_users_act_only_in_their_channels(slack: SimulatedSlack) -> None:
     with pytest.raises(ValueError, match="linus is not in ada-grace"):
         await slack.command("x", user="linus", channel="ada-grace")
