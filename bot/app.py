@@ -96,7 +96,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if installing is None and workspaces.problem():
             raise WorkspaceNotOpened
         if routes.oauth is not None and installing is not None:
-            routes.oauth.open(installing.open(workspaces))
+            routes.oauth.open(installing.open(workspaces, peers))
             closing.callback(routes.oauth.close)
         apps = workspaces.only_app if installing is None else installing.app_of
         event_source = routes.http or SocketMode(routes.dispatcher, slack)

@@ -14,7 +14,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import Message, SlackError, StoreUnavailable, TeamId
-from bot.domain.ports import NO_METRICS
+from bot.domain.ports import NO_METRICS, MessageBus
 from bot.encryption import EncryptionKeys
 from bot.rendering import ask_replies, replies
 from bot.settings import Settings
@@ -26,6 +26,9 @@ from bot.workspaces.registry import Workspaces
 from bot.workspaces.uninstall import Uninstaller
 
 log = structlog.get_logger()
+
+CHANGED = "installations"
+"""Topic of the message to other processes that an installation was added or removed."""
 
 
 class Installer:
@@ -55,10 +58,13 @@ class Installer:
             settings.slack_api_url, self.uninstaller, partial(reply_to_response_url, session, NO_METRICS)
         )
         self._workspaces: Workspaces | None = None
+        self._bus: MessageBus | None = None
 
-    def open(self, workspaces: Workspaces) -> Flow:
-        """Start handling installations. Returns the OAuth flow."""
-        self._workspaces = workspaces
+    def open(self, workspaces: Workspaces, bus: MessageBus | None = None) -> Flow:
+        """Start handling installations. Returns the OAuth flow. `bus`: to the other processes on the database."""
+        self._workspaces, self._bus = workspaces, bus
+        if bus is not None:
+            bus.subscribe(CHANGED, lambda _: workspaces.refresh_soon())
         settings = self._settings
         secret = settings.slack_client_secret
         return flow(
@@ -79,6 +85,8 @@ class Installer:
         return app
 
     async def _installed(self, _team: TeamId) -> None:
+        if self._bus is not None:
+            self._bus.publish(CHANGED)
         try:
             if self._workspaces is not None:
                 await self._workspaces.refresh()
@@ -88,6 +96,8 @@ class Installer:
     async def _stop(self, team: TeamId) -> None:
         if self._workspaces is not None:
             await self._workspaces.close(team)
+        # An organization has more workspaces, which its token no longer serves.
+        await self._installed(team)
 
     async def _is_token_valid(self, team: TeamId) -> bool:
         """Whether Slack accepts the stored token, so that the app was not removed."""

@@ -3,14 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from math import inf
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 
-from bot.domain import Credentials, CredentialSource, TeamId
+from bot.domain import Credentials, CredentialSource, StoreUnavailable, TeamId
 from bot.domain.ports import GaugeSnapshot
 from bot.ratelimit import RateLimiter
 from bot.tasks import loop_time, repeat_until_cancelled
@@ -49,6 +49,7 @@ class Workspaces:
         self._changing = asyncio.Lock()
         self._refreshed_at = -inf
         self._stopped = False
+        self._is_outdated = asyncio.Event()
 
     @property
     def running(self) -> Sequence[Workspace]:
@@ -91,16 +92,26 @@ class Workspaces:
         async with self._changing:
             await self._refresh()
 
+    def refresh_soon(self) -> None:
+        """Let `run` refresh now: another process has changed what the source lists."""
+        self._is_outdated.set()
+
     async def close(self, team: TeamId) -> None:
         """Stop the team's workspace and wait for its end. The next refresh restarts it if the source still lists it."""
         async with self._changing:
             await self._close(team)
 
     async def run(self) -> None:
-        """Refresh regularly, until cancelled."""
-        await repeat_until_cancelled(
-            self.refresh, every_seconds=REFRESH_SECONDS, failure_event="workspaces not read", pause_first=True
-        )
+        """Refresh regularly, and when `refresh_soon` asks for it, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self._is_outdated.wait()
+            self._is_outdated.clear()
+            try:
+                await self.refresh()
+            except StoreUnavailable as error:
+                log.error("workspaces not read", reason=str(error))
 
     async def share_requests(self) -> None:
         """Divide each key's requests among the processes by the jobs that they track, until cancelled."""

@@ -49,12 +49,12 @@ class Uninstaller:
 
     async def uninstalled(self, body: Mapping[str, Any]) -> None:
         """Handle `app_uninstalled`."""
-        await self._uninstall(TeamId(str(body.get("team_id") or "")))
+        await self._uninstall(_installed_in(body))
 
     async def revoked(self, body: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Handle `tokens_revoked`. Users' tokens don't matter."""
         if (event.get("tokens") or {}).get("bot"):
-            await self._uninstall(TeamId(str(body.get("team_id") or "")))
+            await self._uninstall(_installed_in(body))
 
     async def _uninstall(self, team: TeamId) -> None:
         # Stopping the workspace also cancels this listener.
@@ -78,6 +78,16 @@ class Uninstaller:
             if seconds is not None:
                 await asyncio.sleep(seconds)
         await self._stop(team)
+
+
+def _installed_in(body: Mapping[str, Any]) -> TeamId:
+    """Return the workspace that an event is about, or the organization if the app was installed for all of it.
+
+    Source: `authorizations` in docs.slack.dev/apis/events-api.
+    """
+    authorization: Mapping[str, Any] = next(iter(body.get("authorizations") or ()), {})
+    organization = authorization.get("enterprise_id") if authorization.get("is_enterprise_install") else None
+    return TeamId(str(organization or body.get("team_id") or ""))
 
 
 async def sweep_uninstalled(

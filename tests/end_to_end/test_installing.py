@@ -21,6 +21,7 @@ from bot.slack.dispatch import NOT_WORKING
 from bot.workspaces.oauth import INSTALL_PATH, REDIRECT_PATH
 from tests.end_to_end.world import World, a_free_port
 from tests.support.installed import NEW_KEY, OLD_KEY
+from tests.support.postgres import database
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 QUICK = Script(0.0, ((0.2, "Thinking", 1),), end=Complete("Widgets sell best."))
@@ -163,11 +164,11 @@ async def test_everything_is_acknowledged_without_omni(company: Company) -> None
     assert slack.team in told
 
 
-async def _said(capsys: pytest.CaptureFixture[str], line: str) -> None:
-    """Wait until the bot has logged it."""
+async def _said(capsys: pytest.CaptureFixture[str], line: str, times: int = 1) -> None:
+    """Wait until the bot has logged it so many times."""
     said = ""
     async with asyncio.timeout(15.0):
-        while line not in said:
+        while said.count(line) < times:
             said += capsys.readouterr().out
             await asyncio.sleep(0.05)
 
@@ -188,6 +189,21 @@ async def test_installation_for_an_organization_serves_its_workspaces(tmp_path: 
 
     rows = sqlite3.connect(tmp_path / "follows.sqlite3").execute("SELECT team, channel FROM watches")
     assert set(rows) == {(HOME_TEAM, world.channel), (SECOND_TEAM, berlin)}
+
+
+async def test_removal_from_an_organization_stops_all_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database() as url:
+        async with SimulatedSlack(organization=ORGANIZATION) as slack, SimulatedOmni() as omni:
+            company = Company(World(slack, omni, tmp_path, url))
+            async with company.bot(allowed_teams=ORGANIZATION):
+                await company.install()
+                await _said(capsys, "workspace opened", 2)
+                async with company.bot(allowed_teams=ORGANIZATION, port=str(a_free_port())):
+                    await _said(capsys, "workspace opened", 2)
+                    await slack.uninstall("app_uninstalled")
+                    await _said(capsys, "workspace closed", 4)
 
 
 async def test_organization_without_omni_gets_only_a_notice(tmp_path: Path) -> None:

@@ -165,6 +165,19 @@ async def test_workspaces_are_refreshed_every_minute(world: World, workspaces: W
     await end([looking])
 
 
+async def test_workspaces_are_refreshed_when_another_process_says_so(
+    world: World, workspaces: Workspaces
+) -> None:
+    await workspaces.refresh()
+    looking = asyncio.create_task(workspaces.run())
+    await asyncio.sleep(1.0)
+    world.known = []
+    workspaces.refresh_soon()
+    await asyncio.sleep(0.1)
+    assert world.said == [("opened", ACME), ("closed", ACME)]
+    await end([looking])
+
+
 async def test_failed_refresh_is_retried(
     world: World, workspaces: Workspaces, capsys: pytest.CaptureFixture[str]
 ) -> None:

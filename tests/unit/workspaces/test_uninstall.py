@@ -54,6 +54,22 @@ async def test_revoked_bot_token_is_deleted(kept: Kept) -> None:
     assert (kept.installed, kept.running) == (set(), set())
 
 
+async def test_event_of_an_organization_removes_its_installation(kept: Kept) -> None:
+    organization = TeamId("E0ACME")
+    kept.installed = {organization}
+    authorization = {"enterprise_id": organization, "team_id": None, "is_enterprise_install": True}
+    await kept.leaving.uninstalled({**BODY, "authorizations": [authorization]})
+    assert kept.installed == set()
+
+
+async def test_event_of_a_workspace_leaves_its_organization(kept: Kept) -> None:
+    organization = TeamId("E0ACME")
+    kept.installed |= {organization}
+    authorization = {"enterprise_id": organization, "team_id": ACME, "is_enterprise_install": False}
+    await kept.leaving.uninstalled({**BODY, "authorizations": [authorization]})
+    assert kept.installed == {organization}
+
+
 @pytest.mark.parametrize("tokens", [{"oauth": ["U0ADA"]}, {"oauth": ["U0ADA"], "bot": []}, {}, None])
 async def test_revoked_user_token_changes_nothing(kept: Kept, tokens: object) -> None:
     await kept.leaving.revoked(BODY, {"type": "tokens_revoked", "tokens": tokens})
