@@ -105,7 +105,7 @@ def plan(seed: int) -> Scenario:
     if has_slow_edits:
         jobs = tuple(replace(job, script=quick_steps(job.script)) for job in jobs)
         fronts.append(Front("slack", 0.0, ACTIVE_SECONDS - 20, 0.6, ("slow",), "chat.update"))
-    actions.sort(key=lambda action: action.at)
+    actions = sorted(_in_threads(Random(f"threads {seed}"), actions), key=lambda action: action.at)
     return Scenario(
         seed=seed,
         history_scopes=random.random() < 0.65,
@@ -251,6 +251,18 @@ def _asks(
         for more in range(number)
     ]
     return jobs, actions, kills_over(random, actions)
+
+
+def _in_threads(random: Random, actions: list[Action]) -> list[Action]:
+    """Some of the commands are mentions or shortcuts in threads of channels instead."""
+    return [
+        replace(action, by="mention" if action.kind == "ask" else random.choice(("mention", "shortcut")))
+        if action.kind in ("follow", "chat", "ask")
+        and action.place in OPEN_PLACES + MORE_PLACES + CLOSED_PLACES[:2]
+        and random.random() < 0.25
+        else action
+        for action in actions
+    ]
 
 
 def _presses(

@@ -87,6 +87,19 @@ def _one_card(seen: Seen) -> Iterator[str]:
             yield f"{len(kept)} cards of {job[:8]} in {channel}: {[card.ts for card in kept]}"
 
 
+def _in_its_thread(seen: Seen) -> Iterator[str]:
+    """A card is a reply in a thread in which it was asked for, or at the top level if it was asked for there."""
+    for (job, channel), cards in seen.cards.items():
+        threads = {
+            asked.thread
+            for asked in seen.world.people.asked
+            if asked.action.kind in FOLLOWING and seen.job_of(asked).id == job and asked.place == channel
+        } or {None}
+        for card in cards:
+            if card.thread not in threads:
+                yield f"card {card.ts} of {job[:8]} in {channel} is in thread {card.thread}, not in one of {threads}"
+
+
 def _no_orphan(seen: Seen) -> Iterator[str]:
     """No card is left that says that the job runs, no follow is left open, and no card is anybody's but those
     who asked."""
@@ -279,8 +292,11 @@ def _answered_once(seen: Seen) -> Iterator[str]:
     """A delivery that Slack repeats to one process is answered once."""
     answers: Counter[tuple[str, int]] = Counter()
     for exchange in seen.world.wire.log:
-        if exchange.service == "whisper" and exchange.status == 200 and exchange.answered_at is not None:
-            answers[exchange.args["secret"], id(exchange.process)] += 1
+        if exchange.done and exchange.status == 200 and exchange.answered_at is not None:
+            if exchange.service == "whisper":
+                answers[exchange.args["secret"], id(exchange.process)] += 1
+            elif exchange.name == "chat.postEphemeral" and exchange.args.get("thread_ts"):
+                answers[exchange.args["thread_ts"], id(exchange.process)] += 1
     yield from (f"{count} answers to {secret}" for (secret, _), count in answers.items() if count > 1)
 
 
@@ -308,6 +324,7 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "each question is asked once": questions_are_asked_once,
     "whoever asks hears": whoever_asks_hears,
     "one card per job and place": _one_card,
+    "cards are in their threads": _in_its_thread,
     "no orphan": _no_orphan,
     "no card says what is not so": _right_looks_only,
     "no edit after the final one": _final_is_final,

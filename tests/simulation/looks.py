@@ -18,6 +18,7 @@ _BEGINNINGS = {
     "The bot no longer follows this job": LEFT_ALONE,
     "The bot stopped watching": "rested",
 }
+_MARK = re.compile(r"""mark['"\\]+:\s*[\\'"]+([^'"\\]+)""")
 _JOB = re.compile(r"job `([0-9a-f-]{36})`")
 
 
@@ -27,6 +28,18 @@ def look_of(look: Look) -> str:
         if look.text.startswith(beginning):
             return name
     return "running"
+
+
+def mark_of(metadata: object) -> str:
+    """The mark in a message's metadata, whether decoded or not; empty without one."""
+    found = _MARK.search(str(metadata))
+    return found.group(1) if found else ""
+
+
+def is_card(mark: str, text: str) -> bool:
+    """Whether a message is a card. The marks of other messages have a third part, except those of completion replies,
+    which mention users."""
+    return mark.count("/") == 1 and not mark.endswith("/told") and not text.startswith("<@")
 
 
 def job_of(look: Look) -> str:

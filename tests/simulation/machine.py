@@ -7,7 +7,7 @@ the real thing: the database's driver, the two transports, the socket, the clock
 import asyncio
 import os
 import random as random_module
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +34,7 @@ from tests.simulation.wire import Wire
 STOPS_WITHIN_SECONDS = 10.0
 """After that, a supervisor would kill the process."""
 
-Route = Callable[..., Awaitable[None]]
+Route = Callable[..., Awaitable[Any]]
 
 
 class Routes:
@@ -43,6 +43,8 @@ class Routes:
     def __init__(self) -> None:
         self.commands: dict[str, Route] = {}
         self.actions: dict[str, Route] = {}
+        self.shortcuts: dict[str, Route] = {}
+        self.events: dict[str, Route] = {}
 
     def command(self, name: str) -> Callable[[Route], None]:
         """See `AsyncApp.command`."""
@@ -52,14 +54,31 @@ class Routes:
         """See `AsyncApp.action`."""
         return lambda listener: self.actions.__setitem__(name, listener)
 
-    def shortcut(self, _name: str, **_: Any) -> Callable[[Route], None]:
-        """See `AsyncApp.shortcut`. Nobody in the simulation uses one; the same holds for views and events."""
+    def shortcut(self, name: str) -> Callable[[Route], None]:
+        """See `AsyncApp.shortcut`."""
+        return lambda listener: self.shortcuts.__setitem__(name, listener)
+
+    def event(self, name: str, *, middleware: Sequence[Route] = ()) -> Callable[[Any], None]:
+        """See `AsyncApp.event`. The bot serves messages in their middleware."""
+        for serve in middleware:
+            self.events[name] = _acknowledged_by(serve)
         return lambda _: None
 
-    view = event = shortcut
+    def view(self, _name: str) -> Callable[[Any], None]:
+        """See `AsyncApp.view`. Users in the simulation open none."""
+        return lambda _: None
 
     def error(self, _listener: Any) -> None:
         """A listener's failure is noted by the simulation itself."""
+
+
+def _acknowledged_by(serve: Route) -> Route:
+    async def route(ack: Any, body: dict[str, Any]) -> None:
+        response: Any = await serve(body)
+        if response.status == 200:
+            await ack()
+
+    return route
 
 
 @dataclass(eq=False)

@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 from bot.demo.slack.workspace import Channel, StoredMessage
+from bot.handlers.commands import FOLLOW_MESSAGE
+from tests.simulation.looks import is_card, mark_of
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machine import Machine, Route
 from tests.simulation.scenario import Action, JobPlan
@@ -43,10 +45,13 @@ class Asked:
     person: str
     place: str
     secret: str
+    """Of the address for private lines; of a mention the thread."""
     deliveries: list[Delivery] = field(default_factory=list)
     card: str | None = None
     """The ts of the card that was clicked on."""
     card_job: str | None = None
+    thread: str | None = None
+    """The thread in which the card is to be a reply."""
 
 
 class People:
@@ -113,9 +118,28 @@ class People:
             "list": "list",
             "help": "help",
         }.get(action.kind, "what is this")
+        if action.by != "command":
+            self._ask_in_thread(action, place, text)
+            return
         name = "/omni-ask" if action.kind == "ask" else "/omni-job"
         secret, payload = self.slack.command(name, text, self.slack.workspace.users[action.person], place)
         self._send(Asked(action, action.person, place.id, secret), name, payload)
+
+    def _ask_in_thread(self, action: Action, place: Channel, text: str) -> None:
+        user = self.slack.workspace.users[action.person]
+        secret, kind, payload = "", FOLLOW_MESSAGE, None
+        if action.by == "mention":
+            bot = self.slack.workspace.bot.id
+            message = self.slack.say_in_thread(f"<@{bot}> {text}", user, place)
+            kind, payload = "app_mention", self.slack.mentioned(message)
+        else:
+            message = self.slack.say_in_thread(f"Follow {text}", user, place)
+            secret, payload = self.slack.shortcut(FOLLOW_MESSAGE, user, message)
+        thread = str(message.thread_ts)
+        if payload is None:
+            self.trace.note("people", "the bot is not there to be mentioned")
+            return
+        self._send(Asked(action, action.person, place.id, secret or thread, thread=thread), kind, payload)
 
     def _click(self, action: Action, place: Channel) -> None:
         action_id = _BUTTONS[action.kind]
@@ -127,7 +151,7 @@ class People:
         secret, payload = clicked
         if action.kind == "forge":
             payload["actions"][0] |= {"value": "no such watch", "selected_option": None}
-        asked = Asked(action, action.person, place.id, secret, card=message.ts)
+        asked = Asked(action, action.person, place.id, secret, card=message.ts, thread=message.thread_ts)
         plan = self.jobs()[action.job]
         asked.card_job = (plan.again or plan).id
         self._send(asked, payload["actions"][0]["action_id"], payload)
@@ -139,7 +163,9 @@ class People:
         cards = [
             message
             for message in place.messages.values()
-            if message.by_bot and message.thread_ts is None and job in f"{message.text} {message.blocks}"
+            if message.by_bot
+            and is_card(mark_of(message.metadata), message.text)
+            and job in f"{message.text} {message.blocks}"
         ]
         return cards[-1] if cards else None
 
@@ -159,7 +185,8 @@ class People:
         if running is None or running.routes is None:
             self.trace.note("slack", "nobody there: operation_timeout")
             return
-        route = (running.routes.commands | running.routes.actions)[kind]
+        routes = running.routes
+        route = (routes.commands | routes.actions | routes.shortcuts | routes.events)[kind]
         delivery = Delivery(self.loop.time(), running.process)
         asked.deliveries.append(delivery)
         self.trace.note(

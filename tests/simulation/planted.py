@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from inspect import Parameter, signature
 from typing import Any
@@ -20,7 +20,7 @@ from bot.handlers.background import InteractionRunner
 from bot.omni import http
 from bot.ratelimit import JITTER_SECONDS, WINDOW_SECONDS, Rate
 from bot.services.lookups import Lookups
-from bot.storage import cards
+from bot.storage import cards, questions, undelivered
 from bot.storage.card_rows import add_card, load_cards, of_job_in_channel
 from bot.storage.cards import SqlCardRepository
 from bot.storage.questions import SqlQuestionRepository
@@ -163,10 +163,13 @@ def _ts_not_stored() -> None:
 @_fault("a write of a follow does not ask whether the claim still holds")
 def _unchecked_claim() -> None:
     def write(
-        _self: SqlCardRepository, connection: Connection, card: Card, *_only_if: object, **columns: object
+        _self: SqlCardRepository, connection: Connection, card: Card, *only_if: Any, **columns: object
     ) -> bool:
-        connection.execute(update(cards_table).where(cards_table.c.id == card.id).values(**columns))
-        return True
+        this = and_(cards_table.c.id == card.id, *only_if)
+        return connection.execute(update(cards_table).where(this).values(**columns)).rowcount > 0
+
+    def lock(_self: SqlCardRepository, connection: Connection, card: Card) -> Card:
+        return next(iter(load_cards(connection, cards_table.c.id == card.id)), card)
 
     @transactional
     def open_cards(_self: SqlCardRepository, connection: Connection, job: Any, _token: object) -> Any:
@@ -178,9 +181,11 @@ def _unchecked_claim() -> None:
         return next(iter(load_cards(connection, cards_table.c.id == card.id)), None)
 
     _replace(SqlCardRepository, "_update_owned", write)
+    _replace(SqlCardRepository, "_lock_owned", lock)
     _replace(SqlCardRepository, "open_cards", open_cards)
     _replace(SqlCardRepository, "reload", newest)
-    _replace(cards, "require_ownership", lambda _connection, _card, _team: None)
+    for module in (cards, undelivered):
+        _replace(module, "require_ownership", lambda _connection, _card, _team: None)
 
 
 @_fault("a look is not stored as unknown before it is drawn")
@@ -296,7 +301,17 @@ def _taken_over() -> None:
         theirs = {"requester": card.requester, "requested_at": card.requested_at}
         connection.execute(update(cards_table).where(of_job_in_channel(card)).values(theirs))
 
-    _replace(cards, "add_card", add)
+    # Commands bind their cards to the stored requests; a card that is moved is added by the other module.
+    for module in (questions, cards):
+        _replace(module, "add_card", add)
+
+
+@_fault("a card that is asked for in a thread is posted outside")
+def _thread_forgotten() -> None:
+    def add(connection: Connection, card: Card) -> None:
+        add_card(connection, replace(card, thread=None))
+
+    _replace(questions, "add_card", add)
 
 
 @_fault("a 404 of a gateway counts as Omni's")

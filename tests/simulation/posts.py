@@ -3,7 +3,7 @@
 from collections import defaultdict
 from functools import cached_property
 
-from tests.simulation.looks import job_of
+from tests.simulation.looks import is_card, job_of, mark_of
 from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
 from tests.simulation.world import World
@@ -26,18 +26,22 @@ class Posts:
         planned = self.world.omni.repeated
         cards = defaultdict(list)
         for posted in self.slack.posted.values():
-            if posted.thread is None and not is_note(posted.exchange):
+            if _is_card(posted):
                 job = job_of(posted.looks[-1])
                 cards[planned.get(job, job), posted.channel].append(posted)
         return cards
 
     @cached_property
     def replies(self) -> dict[tuple[str, str], list[Posted]]:
-        """All thread replies by channel and the ts of their card."""
+        """All thread replies by channel and the ts of their card, which may be a reply in the same thread."""
         replies = defaultdict(list)
+        newest: dict[tuple[str, str, str], str] = {}
         for posted in self.slack.posted.values():
-            if posted.thread is not None and not posted.deleted_by_bot:
-                replies[posted.channel, posted.thread].append(posted)
+            thread = _thread_of(posted)
+            if _is_card(posted):
+                newest[thread] = posted.ts
+            elif posted.thread is not None and not posted.deleted_by_bot:
+                replies[posted.channel, newest.get(thread, posted.thread)].append(posted)
         return replies
 
     def notices(self, card: Posted) -> list[Posted]:
@@ -49,19 +53,23 @@ class Posts:
         return [reply for reply in self.replies[card.channel, card.ts] if not is_notice(reply.looks[0].text)]
 
     @cached_property
-    def reply_tries(self) -> dict[tuple[str, str], list[Exchange]]:
-        """All requests to post a thread reply, by channel and the ts of the card."""
+    def reply_tries(self) -> dict[tuple[str, str, str], list[Exchange]]:
+        """All requests to post a thread reply, by channel, thread and the id of the card."""
         tries = defaultdict(list)
         for exchange in self.world.wire.log:
-            if exchange.name == "chat.postMessage" and exchange.args.get("thread_ts"):
-                tries[exchange.args["channel"], exchange.args["thread_ts"]].append(exchange)
+            args = exchange.args
+            if exchange.name != "chat.postMessage" or not args.get("thread_ts"):
+                continue
+            mark = mark_of(args.get("metadata"))
+            if not is_card(mark, args["text"]):
+                tries[args["channel"], args["thread_ts"], mark.partition("/")[0]].append(exchange)
         return tries
 
     def has_unanswered_reply(self, card: Posted, *, notice: bool) -> bool:
         """Whether a try of a notice, or of another reply, was left unanswered, and the bot can't search for it."""
         return not self.world.scenario.history_scopes and any(
             exchange.answered_at is None and is_notice(exchange.args["text"]) == notice
-            for exchange in self.reply_tries[card.channel, card.ts]
+            for exchange in self.reply_tries[_thread_of(card)]
         )
 
     def was_died_over(self, reply: Posted) -> bool:
@@ -100,6 +108,16 @@ class Posts:
         before it could find out that another had shown the end meanwhile."""
         last = card.looks[-1].exchange
         return last is not None and last.held_until > 0.0 and last.process in self.world.ended_at
+
+
+def _is_card(posted: Posted) -> bool:
+    return is_card(mark_of(posted.exchange.args.get("metadata")), posted.looks[0].text)
+
+
+def _thread_of(posted: Posted) -> tuple[str, str, str]:
+    """The channel, the thread that a message is in or begins, and the id of its card."""
+    card_id = mark_of(posted.exchange.args.get("metadata")).partition("/")[0]
+    return posted.channel, posted.thread or posted.ts, card_id
 
 
 def is_note(exchange: Exchange) -> bool:

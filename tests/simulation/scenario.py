@@ -63,6 +63,8 @@ class Action:
     job: int = 0
     deliveries: tuple[float, ...] = (0.0,)
     """After how many seconds Slack delivers it, each time that it does."""
+    by: str = "command"
+    """command; or in a new thread: mention, of the bot, or shortcut, on a reply. Of follow, chat and ask only."""
 
     @property
     def delivered_by(self) -> float:

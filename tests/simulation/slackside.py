@@ -13,8 +13,15 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
-from bot.demo.slack.interactions import click_payload, command_payload, find_control
+from bot.demo.slack import events_api
+from bot.demo.slack.interactions import (
+    click_payload,
+    command_payload,
+    find_control,
+    message_shortcut_payload,
+)
 from bot.demo.slack.limits import Limits
+from bot.demo.slack.message_text import as_stored
 from bot.demo.slack.response_urls import ResponseUrls
 from bot.demo.slack.simulator import HISTORY_SCOPES, SCOPES
 from bot.demo.slack.web_api import dispatch
@@ -82,7 +89,7 @@ class SlackSide:
     posted: dict[tuple[str, str], Posted] = field(default_factory=dict)
     """By channel and ts, in the order in which they came."""
     told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
-    """The private lines that were sent, by the secret of the address they were sent to."""
+    """The private lines that were sent, by the secret of the address or by the thread they were sent to."""
     urls: ResponseUrls = field(init=False)
     _under_way: Exchange | None = None
 
@@ -198,10 +205,37 @@ class SlackSide:
         )
         return secret, payload
 
+    def say_in_thread(self, text: str, user: User, channel: Channel) -> StoredMessage:
+        """A message as a reply to a new one."""
+        parent = self.workspace.post(channel, user.id, "Who knows this?")
+        stored = as_stored(text, self.workspace.users.values())
+        return self.workspace.post(channel, user.id, stored, thread=parent.ts)
+
+    def mentioned(self, message: StoredMessage) -> dict[str, Any] | None:
+        """The payload of the event of a message that mentions the bot; None where the bot is not a member."""
+        events = events_api.caused_by(self.workspace, message)
+        return next((events_api.callback(self.workspace, event) for event in events), None)
+
+    def shortcut(self, callback_id: str, user: User, message: StoredMessage) -> tuple[str, dict[str, Any]]:
+        """The secret of its address and the payload of a shortcut on a message."""
+        channel = self.workspace.channels[message.channel]
+        secret = self.urls.issue(channel, user.id, None, self.now)
+        payload = message_shortcut_payload(
+            self.workspace,
+            callback_id=callback_id,
+            user=user,
+            channel=channel,
+            message=message,
+            response_url=f"{self.workspace.url}response/{secret}",
+        )
+        return secret, payload
+
     # The session.
 
     async def ask(self, name: str, token: str | None, args: dict[str, Any]) -> Answer:
         """A request to the Web API, over the wire. Raises what aiohttp raises."""
+        if name == "chat.postEphemeral" and args.get("thread_ts"):
+            self.told.setdefault(args["thread_ts"], []).append((self.now, args["text"]))
         return await self._sent("slack", name, args, lambda exchange: self.serve(exchange, token))
 
     async def whisper(self, secret: str, body: dict[str, Any]) -> Answer:
