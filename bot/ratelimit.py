@@ -37,8 +37,8 @@ follows from it."""
 POLLS_PER_CHART = 3
 """While polls wait, a chart is fetched after so many of them."""
 
-MOVED_IN_A_ROW = 2
-"""How many requests about moved jobs go before the others in a row, so that the others keep a third of the budget."""
+MOVED_IN_A_ROW = 5
+"""How many requests about moved jobs go before the others in a row, so that the others keep a sixth of the budget."""
 
 SHARING_SLACK = 0.1
 """How much more than its share a process may use."""

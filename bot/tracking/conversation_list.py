@@ -159,8 +159,11 @@ class ConversationList:
             return False
         jobs = self._jobs()
         is_round_long = limiter.seconds_for(len(jobs)) > LONG_ROUND_SECONDS and len(jobs) >= FEWEST_JOBS
+        if not is_round_long:
+            # Idle requests find out whether the list can be trusted once many jobs run.
+            return not self.hint.is_trusted and not limiter.waiting
         # While a moved job still waits for its poll, another list would only delay that.
-        return is_round_long and not any(job.has_moved for job in jobs)
+        return not any(job.has_moved for job in jobs)
 
     def _jobs(self) -> list[TrackedJob]:
         return [job for jobs in self._sources for job in jobs()]

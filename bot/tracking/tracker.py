@@ -313,7 +313,8 @@ class JobTracker:
         tracked.clear_moved()
         if job.state.is_final:
             self._durations.record(job)
-            if before.job is not None and not before.job.state.is_final:
+            was_running = before.job is not None and not before.job.state.is_final
+            if was_running and not tracked.relies_on_events:
                 self._list_hint.record_end(job)
 
     def _detect_missed_webhook(self, tracked: TrackedJob, before: Job | None, job: Job) -> None:

@@ -13,7 +13,7 @@ import re
 import statistics
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from random import Random
 
@@ -36,8 +36,17 @@ from tests.simulation.world import BEGINNING, World
 ONE_BY_ONE_SECONDS = 25.0
 """From the beginning of one job to that of the next, where there is one at a time."""
 ANY_STEP = (5.0, 15.0)
-LISTINGS = {"end": Listing("end"), "step": Listing("step"), "never": Listing("question"), "off": None}
-"""When a conversation's `updatedAt` moves; "off": the bot doesn't list conversations."""
+LISTINGS = {
+    "end": Listing("end"),
+    "known": Listing("end"),
+    "step": Listing("step"),
+    "never": Listing("question"),
+    "off": None,
+}
+"""When a conversation's `updatedAt` moves. "known": at the end, and one short job has ended before the others begin, so
+that the bot knows. "off": the bot doesn't list conversations."""
+KNOWN_AFTER_SECONDS = 40.0
+"""When the others begin, in a cell of "known"."""
 GRACE_SECONDS = 0.5
 """A request that is sent so soon after it could be does not count as late: networks and databases take time."""
 BEGIN_WITHIN_SECONDS = 60.0
@@ -49,6 +58,8 @@ LOOK_EVERY_SECONDS = 10.0
 GIVES_UP_AFTER_SECONDS = 60.0
 """How long after the last end one waits for a bot that may leave jobs undelivered."""
 LONGEST_SECONDS = 6 * 3_600.0
+FIRST_TO_END = 99_999_999
+"""The number of the job that ends before the others begin. It is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +163,12 @@ def _scenario(cell: Cell) -> Scenario:
     begins = sorted(5.0 + random.uniform(0.0, cell.begin_within_seconds) for _ in range(cell.jobs))
     if not cell.begin_within_seconds:
         begins = [5.0 + ONE_BY_ONE_SECONDS * number for number in range(cell.jobs)]
-    jobs = tuple(
+    jobs = [
         _job(number, at, cell.takes(random), cell.step_seconds, random) for number, at in enumerate(begins)
-    )
+    ]
+    if cell.listing == "known":
+        jobs = [replace(job, begins=job.begins + KNOWN_AFTER_SECONDS) for job in jobs]
+        jobs.append(_job(FIRST_TO_END, 5.0, 10.0, ANY_STEP, random))
     channels = 1 + cell.jobs // PER_CHANNEL
     actions = tuple(
         Action(job.begins, "follow", random.choice(PEOPLE), f"C0BENCH{number % channels:04d}", number)
@@ -167,7 +181,7 @@ def _scenario(cell: Cell) -> Scenario:
         notify_after_seconds=86_400.0,
         max_follow_hours=24.0,
         retention_days=30.0,
-        jobs=jobs,
+        jobs=tuple(jobs),
         actions=actions,
         fronts=(),
         upsets=(),
@@ -213,7 +227,8 @@ def _measured(world: World) -> Measured:
     asked = Counter(exchange.name for exchange in world.wire.log if exchange.service == "omni")
     refused = sum(exchange.status == 429 for exchange in world.wire.log if exchange.service == "omni")
     edits = sum(exchange.name == "chat.update" and exchange.done for exchange in world.wire.log)
-    ends = {job.id: job.begins + _seconds(job) for job in world.scenario.jobs}
+    measured = [job for job in world.scenario.jobs if job.token != f"answer-{FIRST_TO_END}"]
+    ends = {job.id: job.begins + _seconds(job) for job in measured}
     delays = tuple(sorted(shown[job] - end for job, end in ends.items() if job in shown))
     outdated, shown_seconds = _outdated(world, ends)
     polls = {name: number for name, number in asked.items() if name.startswith("GET /api/v1/ai/jobs/")}
@@ -225,7 +240,7 @@ def _measured(world: World) -> Measured:
 
 def _outdated(world: World, ends: dict[str, float]) -> tuple[float, float]:
     """For how long cards showed an outdated step, and for how long they were there, while their jobs ran."""
-    jobs = {job.id: job for job in world.scenario.jobs}
+    jobs = {job.id: job for job in world.scenario.jobs if job.id in ends}
     outdated = total = 0.0
     for card in world.slack.posted.values():
         job = jobs.get(job_of(card.looks[0])) if card.thread is None else None
@@ -253,7 +268,7 @@ def _unused(world: World, ends: dict[str, float]) -> float:
     """How many requests the rate would have allowed while a job was due by the bot's schedule."""
     rate = omni_rate(world.scenario.requests_per_minute)
     sent = [exchange for exchange in world.wire.log if exchange.service == "omni"]
-    begins = {job.id: job.begins for job in world.scenario.jobs}
+    begins = {job.id: job.begins for job in world.scenario.jobs if job.id in ends}
     waits: list[tuple[float, float]] = []
     """From when until when a job was due."""
     for job, began in begins.items():

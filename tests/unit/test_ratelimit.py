@@ -14,6 +14,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.ports.omni import QueuePosition
 from bot.ratelimit import (
     LONGEST_SLEEP_SECONDS,
+    MOVED_IN_A_ROW,
     PLACES_LEFT,
     POLLS_PER_CHART,
     LocalRateLimitStore,
@@ -313,16 +314,11 @@ async def test_poll_of_longest_ago_goes_first() -> None:
 
 
 @pytest.mark.looptime
-async def test_moved_jobs_go_first_two_in_a_row() -> None:
-    order = await order_of(
-        one=QueuePosition(1.0),
-        two=QueuePosition(2.0),
-        three=QueuePosition(3.0, has_moved=True),
-        four=QueuePosition(4.0, has_moved=True),
-        five=QueuePosition(5.0, has_moved=True),
-        six=QueuePosition(6.0, has_moved=True),
-    )
-    assert order == ["three", "four", "one", "five", "six", "two"]
+async def test_moved_jobs_leave_places_to_the_others() -> None:
+    moved = {f"moved {n}": QueuePosition(10.0 + n, has_moved=True) for n in range(MOVED_IN_A_ROW + 1)}
+    order = await order_of(one=QueuePosition(1.0), two=QueuePosition(2.0), **moved)
+    *before, last = moved
+    assert order == [*before, "one", last, "two"]
 
 
 @pytest.mark.looptime

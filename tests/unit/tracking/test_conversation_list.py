@@ -174,6 +174,21 @@ async def test_jobs_are_listed_if_a_round_is_long(jobs: int, is_listed: bool) ->
     assert [job.has_moved for job in tracked] == [is_listed] * jobs
 
 
+@pytest.mark.parametrize("ends, lists", [([], 0), ([True], 1), ([True, True], 1), ([False, False, False], 3)])
+async def test_ends_of_few_jobs_judge_the_list(ends: list[bool], lists: int) -> None:
+    omni = FakeConversations()
+    async with listing(omni, list) as conversations:
+        conversations.hint.is_trusted = False
+        for is_shown in ends:
+            ended_at = seconds(1e6 if is_shown else 2e6)
+            job = a_job(JobState.COMPLETE, conversation=chat(0), completed_at=ended_at)
+            conversations.hint.record_end(job)
+            await asyncio.sleep(5.0)
+        assert conversations.hint.is_trusted == any(ends)
+        assert (conversations.hint.stopped_seconds(0.0) > 0.0) == (ends == [False] * 3)
+    assert len(omni.times) == lists
+
+
 async def test_no_list_while_moved_jobs_wait() -> None:
     omni, tracked = (
         FakeConversations(),
