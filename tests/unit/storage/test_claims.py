@@ -1,14 +1,16 @@
 """Of two follows of one job the newer one holds it, and the older one can change nothing any more."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from bot.domain.cards import Card, CardFailure, FencingToken, MessageTs, ReplyKind, ThreadReply
 from bot.domain.errors import OwnershipLost
+from bot.domain.jobs import JobId
 from bot.domain.ports.storage import CardRepository
 from tests.support.databases import (
     ADA,
@@ -41,8 +43,10 @@ GUARDED: dict[str, Write] = {
     "reply_tried": lambda store, mine: store.mark_reply_started(mine, FIRST, LATER),
     "reply_tried again": lambda store, mine: store.mark_reply_started(mine, SECOND, LATER),
     "reply_tried in vain": lambda store, mine: store.mark_reply_started(mine, SECOND, None),
-    "move": lambda store, mine: store.move(mine, [watch(THERE, ADA)]),
-    "move with others": lambda store, mine: store.move(replace(mine, followers=(GRACE,)), [watch(THERE)]),
+    "move": lambda store, mine: store.move(mine, [watch(THERE, ADA, job=mine.job)]),
+    "move with others": lambda store, mine: store.move(
+        replace(mine, followers=(GRACE,)), [watch(THERE, job=mine.job)]
+    ),
     "close": lambda store, mine: store.close(mine, LATER),
     "close_if_deserted": lambda store, mine: store.close_if_unfollowed(mine, LATER),
     "remove": lambda store, mine: store.remove(mine),
@@ -51,9 +55,9 @@ GUARDED: dict[str, Write] = {
 """Everything that a follow reads or writes with its claim."""
 
 
-async def with_card_and_reply(store: CardRepository, *people: str) -> Card:
+async def with_card_and_reply(store: CardRepository, job: JobId = JOB) -> Card:
     """A watch, as a follow has it that has posted its card and begun its notice and another reply."""
-    mine = await followed(store, ADA)
+    mine = await followed(store, ADA, job=job)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, CARD, "look")
     posted = await store.reload(mine)
@@ -65,47 +69,49 @@ async def with_card_and_reply(store: CardRepository, *people: str) -> Card:
     return found
 
 
-def guarded(names: Callable[[str], bool] = lambda _: True) -> pytest.MarkDecorator:
-    chosen = {name: write for name, write in GUARDED.items() if names(name)}
-    return pytest.mark.parametrize("write", chosen.values(), ids=chosen.keys())
+def guarded(*besides: str) -> Iterator[tuple[JobId, str, Write]]:
+    """Each write, for a job of its own."""
+    for name, write in GUARDED.items():
+        if name not in besides:
+            yield JobId(str(uuid4())), name, write
 
 
-@guarded()
-async def test_old_token_changes_nothing(store: CardRepository, write: Write) -> None:
-    mine = await with_card_and_reply(store)
-    newer, _ = await store.claim(JOB)
-    with pytest.raises(OwnershipLost):
+async def test_old_token_changes_nothing(store: CardRepository) -> None:
+    for job, name, write in guarded():
+        mine = await with_card_and_reply(store, job)
+        newer, _ = await store.claim(job)
+        with pytest.raises(OwnershipLost):
+            await write(store, mine)
+        assert await store.get(mine.id) == replace(mine, token=newer), name
+        assert await store.replies(mine.id) == {SECOND: ThreadReply(NOON)}, name
+        assert list(await store.open_cards(job, newer)) == [replace(mine, token=newer)], name
+
+
+async def test_old_token_cannot_change_unfollowed_card(store: CardRepository) -> None:
+    for job, name, write in guarded():
+        mine = await with_card_and_reply(store, job)
+        await store.unfollow(mine.id, ADA)
+        newer, _ = await store.claim(job)
+        with pytest.raises(OwnershipLost):
+            await write(store, mine)
+        assert await store.get(mine.id) == replace(mine, token=newer, followers=()), name
+
+
+async def test_deleted_card_raises_ownership_lost(store: CardRepository) -> None:
+    for job, name, write in guarded("newest"):
+        mine = await with_card_and_reply(store, job)
+        await store.remove(mine)
+        with pytest.raises(OwnershipLost):
+            await write(store, mine)
+        assert await store.get(mine.id) is None, name
+
+
+async def test_current_token_raises_nothing(store: CardRepository) -> None:
+    for job, _, write in guarded("move", "move with others", "remove"):
+        mine = await with_card_and_reply(store, job)
+        await store.claim(job)
+        (mine,) = await taken_up(store, job)
         await write(store, mine)
-    assert await store.get(mine.id) == replace(mine, token=newer)
-    assert await store.replies(mine.id) == {SECOND: ThreadReply(NOON)}
-    assert list(await store.open_cards(JOB, newer)) == [replace(mine, token=newer)]
-
-
-@guarded()
-async def test_old_token_cannot_change_unfollowed_card(store: CardRepository, write: Write) -> None:
-    mine = await with_card_and_reply(store)
-    await store.unfollow(mine.id, ADA)
-    newer, _ = await store.claim(JOB)
-    with pytest.raises(OwnershipLost):
-        await write(store, mine)
-    assert await store.get(mine.id) == replace(mine, token=newer, followers=())
-
-
-@guarded(lambda name: name != "newest")
-async def test_deleted_card_raises_ownership_lost(store: CardRepository, write: Write) -> None:
-    mine = await with_card_and_reply(store)
-    await store.remove(mine)
-    with pytest.raises(OwnershipLost):
-        await write(store, mine)
-    assert await store.get(mine.id) is None
-
-
-@guarded(lambda name: "move" not in name and name != "remove")
-async def test_current_token_raises_nothing(store: CardRepository, write: Write) -> None:
-    mine = await with_card_and_reply(store)
-    await store.claim(JOB)
-    (mine,) = await taken_up(store)
-    await write(store, mine)
 
 
 async def test_each_claim_is_another(store: CardRepository) -> None:
