@@ -46,10 +46,11 @@ async def test_plainer_variants_are_tried_until_accepted(
 ) -> None:
     slack = Refusing(code, *signs)
     async with world.bot():
-        job = world.omni.add(Script(0.0, ((1.9, "Thinking", 1),), 0.0, Complete(ANSWER)))
+        job = world.omni.add(Script(0.0, ((60.0, "Thinking", 1),)))
         await world.type(job)
         await world.card("Thinking")
         world.slack.faults.plan(slack, on="chat.update", times=None)
+        world.omni.set(job, state="COMPLETE", resultSummary=ANSWER)
         card = await world.card(shows)
 
     assert slack.refused == refused

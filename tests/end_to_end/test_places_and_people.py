@@ -2,8 +2,9 @@
 
 import pytest
 
-from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.workspace import User
+from bot.tracking import poll_schedule
 from tests.end_to_end.world import World
 
 DATABASES = ("SQLite", "PostgreSQL")
@@ -62,9 +63,12 @@ async def test_card_goes_to_dm_without_membership(world: World) -> None:
 async def test_each_user_gets_own_dm_card(world: World) -> None:
     channel = world.slack.workspace.channel("leadership").id
     async with world.bot():
-        job = world.omni.add(Script(0.0, ((1.9, "Thinking", 1),), 0.0, Failed("No such column")))
+        job = world.omni.add(LONG)
         await world.type(job, channel=channel)
         await world.type(job, channel=channel, user=world.grace)
+        for user in (world.ada, world.grace):
+            await world.card("Omni is working on it", channel=world.slack.dm(user))
+        world.omni.set(job, state="FAILED", error={"message": "No such column"})
         hers = await world.card("The job failed", channel=world.slack.dm(world.ada))
         other = await world.card("The job failed", channel=world.slack.dm(world.grace))
         await world.slack.until(lambda: bool(world.replies(hers) and world.replies(other)))
@@ -160,7 +164,10 @@ async def test_help_and_list_are_ephemeral(world: World) -> None:
     assert len(world.slack.messages(world.channel)) == 1
 
 
-async def test_many_followers_cost_one_followers_requests(world: World) -> None:
+async def test_many_followers_cost_one_followers_requests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll_schedule, "FASTEST_SECONDS", 2.0)  # as in earnest, below the rate limit
     job = world.omni.add(LONG)
     people = [User(f"U0PERSON{number:02}", f"person{number}", f"Person {number}") for number in range(50)]
     for person in people:

@@ -6,13 +6,15 @@ import json
 import pytest
 
 from bot.demo.faults import HTML_500, NO_ROUTE, RESET_AFTER, RESET_BEFORE, Fault
-from bot.demo.omni.timeline import Complete, Failed, Script
+from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from tests.end_to_end.world import World
 
 STATUS = "GET /api/v1/ai/jobs/*"
-SHORT = Script(0.0, ((1.9, "Running query", 1),), 0.0, Complete("The answer."))
-FAILING = Script(0.0, ((1.9, "Running query", 1),), 0.0, Failed("No such column"))
+RUNNING = Script(0.0, ((60.0, "Running query", 1),))
+ANSWERED = {"state": "COMPLETE", "resultSummary": "The answer."}
+DONE = Script(end=Complete("The answer."))
+FAILED = {"state": "FAILED", "error": {"message": "No such column"}}
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
 TOO_MANY = Fault("status", 429, '{"detail": "Too Many Requests", "status": 429}')
 
@@ -40,11 +42,13 @@ def refused(slack: SimulatedSlack) -> list[str]:
     ids=["429", "500", "no route", "reset before", "reset after", "html"],
 )
 async def test_omni_errors_do_not_end_tracking(world: World, fault: Fault) -> None:
-    job = world.omni.add(SHORT)
+    job = world.omni.add(RUNNING)
     world.omni.faults.plan(fault, on=STATUS, skip=1, times=1)
     async with world.bot():
         await world.type(job)
-        await world.card("The answer.", timeout=25)
+        await world.slack.until(lambda: len(world.omni.requests) >= 3, timeout=15)
+        world.omni.set(job, **ANSWERED)
+        await world.card("The answer.")
 
     assert len(world.slack.calls("chat.postMessage")) == 1
 
@@ -52,7 +56,7 @@ async def test_omni_errors_do_not_end_tracking(world: World, fault: Fault) -> No
 async def test_card_reports_silent_omni_until_answer(
     world: World,
 ) -> None:
-    job = world.omni.add(SHORT)
+    job = world.omni.add(DONE)
     world.omni.faults.plan(HTML_500, on=STATUS, times=1)
     async with world.bot():
         await world.type(job)
@@ -63,7 +67,7 @@ async def test_card_reports_silent_omni_until_answer(
 
 
 async def test_gateway_error_is_not_not_found(world: World) -> None:
-    job = world.omni.add(SHORT)
+    job = world.omni.add(DONE)
     world.omni.faults.plan(NO_ROUTE, times=1)
     async with world.bot():
         await world.type(job)
@@ -97,9 +101,7 @@ async def test_huge_prompt_and_answer_are_delivered(world: World) -> None:
     row = "| EMEA | $1,200,000 | 41% |\n"
     answer = "# Report\n\n" + "| Region | Revenue | Share |\n|---|---:|---:|\n" + row * 500 + "word " * 3_000
     async with world.bot():
-        job = world.omni.add(
-            Script(0.0, ((1.9, "Running query", 1),), 0.0, Complete(answer)), prompt="why? " * 10_000
-        )
+        job = world.omni.add(Script(0.0, (), 0.0, Complete(answer)), prompt="why? " * 10_000)
         await world.type(job)
         await world.card("Answered")
 
@@ -109,11 +111,10 @@ async def test_huge_prompt_and_answer_are_delivered(world: World) -> None:
 async def test_omni_text_mentions_no_user(world: World) -> None:
     ping = "<!channel> <!here> <@U0GRACEHOP> @everyone &lt;!channel&gt; <!subteam^S123>"
     async with world.bot():
-        job = world.omni.add(
-            Script(0.0, ((1.9, ping, 1),), 0.0, Failed(ping, ping, f"{ping} more")), prompt=ping, topic=ping
-        )
+        job = world.omni.add(Script(0.0, ((60.0, ping, 1),)), prompt=ping, topic=ping)
         await world.type(job)
         await world.card("Omni is working on it")
+        world.omni.set(job, state="FAILED", error={"message": ping, "code": ping, "detail": f"{ping} more"})
         card = await world.card("The job failed")
         await world.slack.until(lambda: bool(world.replies(card)))
 
@@ -126,10 +127,11 @@ async def test_omni_text_mentions_no_user(world: World) -> None:
 @pytest.mark.parametrize("fault", [too_many_requests(2), RESET_AFTER], ids=["429", "reset after"])
 async def test_final_update_is_repeated_until_accepted(world: World, fault: Fault) -> None:
     async with world.bot():
-        job = world.omni.add(SHORT)
+        job = world.omni.add(RUNNING)
         await world.type(job)
         await world.card("Omni is working on it")
         world.slack.faults.plan(fault, on="chat.update")
+        world.omni.set(job, **ANSWERED)
         await world.slack.until(lambda: len(world.slack.calls("chat.update")) >= 2, timeout=20)
         await world.card("The answer.")
 
@@ -149,10 +151,11 @@ async def test_unanswered_card_is_not_posted_twice(world: World, fault: Fault) -
 
 async def test_unanswered_reply_is_not_posted_twice(world: World) -> None:
     async with world.bot():
-        job = world.omni.add(FAILING)
+        job = world.omni.add(RUNNING)
         await world.type(job)
         await world.card("Omni is working on it")
         world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
+        world.omni.set(job, **FAILED)
         card = await world.card("The job failed")
         await world.slack.until(lambda: bool(world.slack.calls("conversations.replies")))
         await world.told_nothing_to_follow(world.ada)
@@ -174,10 +177,11 @@ async def test_unconfirmed_card_is_abandoned_without_history(world: World) -> No
 
 async def test_deleted_card_returns_with_outcome(world: World) -> None:
     async with world.bot():
-        job = world.omni.add(SHORT)
+        job = world.omni.add(RUNNING)
         await world.type(job)
         card = await world.card("Omni is working on it")
         await world.slack.delete_message(world.channel, card.ts)
+        world.omni.set(job, **ANSWERED)
         again = await world.card("The answer.")
         await world.told_nothing_to_follow(world.ada)
 
@@ -189,10 +193,11 @@ async def test_outcome_moves_to_dm_when_channel_closed(
     world: World,
 ) -> None:
     async with world.bot():
-        job = world.omni.add(FAILING)
+        job = world.omni.add(RUNNING)
         await world.type(job)
         await world.card("Omni is working on it")
         await world.slack.archive(world.channel)
+        world.omni.set(job, **FAILED)
         card = await world.card("The job failed", channel=world.slack.dm(world.ada))
         await world.slack.until(lambda: bool(world.replies(card)))
 
