@@ -29,8 +29,9 @@ from bot.domain import (
     SlackError,
     ThreadReply,
     Upload,
+    UserId,
 )
-from bot.domain.ports import CardRepository
+from bot.domain.ports import CardRepository, PreferenceRepository
 from bot.rendering import answer
 from bot.rendering import card as card_module
 from bot.tasks import RecentKeys
@@ -83,6 +84,7 @@ class CompletionThread:
         self,
         *,
         cards: CardRepository,
+        preferences: PreferenceRepository,
         poster: MessagePoster,
         now: Callable[[], datetime],
         tenant: str,
@@ -90,6 +92,7 @@ class CompletionThread:
     ) -> None:
         """`tenant`: Omni's address, for chat addresses without a host."""
         self._cards = cards
+        self._preferences = preferences
         self._poster = poster
         self._now = now
         self._tenant = tenant
@@ -123,13 +126,23 @@ class CompletionThread:
     async def _post_completion_reply(
         self, card: Card, thread: MessageTs, status: JobStatus, *, shown_before: bool
     ) -> None:
-        message = card_module.render_completion_reply(card, status, self._tenant)
         started_at = card.completion_reply_started_at
         is_due = started_at is not None or needs_completion_reply(
             card, status, self._now(), self._notify_after_seconds, shown_before=shown_before
         )
-        if message is not None and card.completion_reply_ts is None and is_due:
+        if card.completion_reply_ts is not None or not is_due:
+            return
+        mentioned = replace(card, followers=await self._to_notify(card, status))
+        message = card_module.render_completion_reply(mentioned, status, self._tenant)
+        if message is not None:
             await self._post(PendingPost(card, (message,), thread, started_at, COMPLETION_REPLY))
+
+    async def _to_notify(self, card: Card, status: JobStatus) -> tuple[UserId, ...]:
+        """The followers who want to be notified of this end."""
+        outcome = status.job.state if status.has_ended and status.job else card.outcome
+        choices = await self._preferences.notify(card.followers)
+        is_answered = outcome is JobState.COMPLETE
+        return tuple(each for each in card.followers if choices[each].includes(is_answered=is_answered))
 
     async def _post_rest(self, card: Card, thread: MessageTs, job: Job, replies: Replies) -> None:
         """Post what of the answer the card does not hold."""

@@ -10,6 +10,7 @@ from bot.domain.cards import (
     ChannelRef,
     FencingToken,
     MessageTs,
+    Notify,
     ReplyKind,
     TeamId,
     ThreadReply,

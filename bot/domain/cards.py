@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import NewType
 
 from bot.domain.jobs import JobId, JobState
@@ -44,6 +44,20 @@ def ending(token: FencingToken | None) -> str | None:
     Cut to the 32 characters of the column. The next edit replaces it.
     """
     return _ENDING + token[:25] if token else None
+
+
+class Notify(StrEnum):
+    """A user's choice when to be mentioned at the end of a job. The values are stored."""
+
+    ALWAYS = "always"
+    """At every end that deserves a completion reply. The default."""
+    FAILURES = "failures"
+    """Unless the job was answered."""
+    NEVER = "never"
+
+    def includes(self, *, is_answered: bool) -> bool:
+        """Return whether the user is mentioned at an end."""
+        return self is Notify.ALWAYS or (self is Notify.FAILURES and not is_answered)
 
 
 class CardFailure(Enum):

@@ -6,10 +6,11 @@ Their content is read from the database, so it does not matter which process tra
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
-from slack_bolt.async_app import AsyncApp
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.domain import (
     Authorization,
@@ -20,6 +21,7 @@ from bot.domain import (
     JobState,
     Message,
     MessageTs,
+    Notify,
     Refused,
     SlackBusy,
     SlackError,
@@ -27,8 +29,11 @@ from bot.domain import (
     TeamId,
     UserId,
 )
-from bot.domain.ports import CardRepository, SlackMessages, SlackViews
-from bot.rendering import MOST_FINISHED, MOST_RUNNING, Followed, home_tab
+from bot.domain.ports import CardRepository, PreferenceRepository, SlackMessages, SlackViews
+from bot.handlers.background import InteractionRunner
+from bot.rendering import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, Followed, home_tab, replies
+from bot.services import Response, SavedRequest
+from bot.slack import user_of
 from bot.tasks import RecentKeys, loop_time
 
 log = structlog.get_logger()
@@ -55,32 +60,44 @@ class _Tab:
 
 
 class HomeTabs:
-    """Publishes a user's Home tab when they open it, and again when its content changes."""
+    """Publishes a user's Home tab when they open it, and again when its content changes. Stores their choices there."""
 
     def __init__(
         self,
         *,
         cards: CardRepository,
+        preferences: PreferenceRepository,
         messages: SlackMessages,
         views: SlackViews,
         authorization: Authorization,
+        interactions: InteractionRunner,
         state_of: Callable[[JobId], JobState | None],
+        now: Callable[[], datetime],
         team: TeamId,
+        notify_after_seconds: float,
     ) -> None:
-        """`state_of`: state of a job that this process tracks. `team`: the app's workspace."""
+        """`state_of`: state of a job that this process tracks. `team`: the app's workspace. `notify_after_seconds`: how
+        long an answer must have taken for a notification."""
         self._cards = cards
+        self._preferences = preferences
+        self._interactions = interactions
+        self._now = now
+        self._notify_after_seconds = notify_after_seconds
         self._messages = messages
         self._views = views
         self._authorization = authorization
         self._state_of = state_of
         self._team = team
+        # Only its user sees a Home tab, so ALLOWED_CHANNELS does not apply to it.
+        self._home = ChannelRef(team, ChannelId("D"))
         self._tabs: RecentKeys[UserId, _Tab] = RecentKeys(MOST_KEPT)
         self._links: RecentKeys[tuple[ChannelRef, MessageTs], str] = RecentKeys(MOST_LINKS)
         self._opened = asyncio.Event()
 
     def register(self, app: AsyncApp) -> None:
-        """Register the listener. `manifest.yml` lists the same."""
+        """Register the listeners. `manifest.yml` lists the same."""
         app.event("app_home_opened")(self.on_opened)
+        app.action(CHOOSE_NOTIFY)(self.on_notify_chosen)
 
     async def on_opened(self, body: dict[str, Any]) -> None:
         """Handle that a user opened the app's Home or Messages tab."""
@@ -94,6 +111,30 @@ class HomeTabs:
         tab.refresh_at = min(tab.refresh_at, now + REFRESH_SECONDS)
         self._tabs[person] = tab
         self._opened.set()
+
+    async def on_notify_chosen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle the choice when to be notified. Acknowledged once it is stored."""
+        (action, *_) = body.get("actions") or [{}]
+        chosen = str((action.get("selected_option") or {}).get("value") or "")
+        user, trigger = user_of(body), str(body.get("trigger_id") or "")
+        reply = self._interactions.ephemeral_reply(ChannelRef(self._team, ChannelId("")), user)
+        await self._interactions.ack_when_saved(ack, trigger, self._choose(user, chosen), reply)
+
+    async def _choose(self, user: UserId, chosen: str) -> SavedRequest | Response:
+        """Store the choice. Returns the reply if that is not possible."""
+        try:
+            await self._authorization.check(user, self._home, asks_omni=False)
+            if chosen in set(Notify):
+                await self._preferences.set_notify(user, Notify(chosen), self._now())
+        except Refused as error:
+            return error.reply
+        except StoreUnavailable as error:
+            log.error("choice not stored", user=user, reason=str(error))
+            return replies.storage_down()
+        if (tab := self._tabs.get(user)) is not None:
+            tab.refresh_at = loop_time()
+            self._opened.set()
+        return SavedRequest(_no_reply)
 
     async def run(self) -> None:
         """Refresh the tabs until cancelled."""
@@ -137,11 +178,9 @@ class HomeTabs:
             self._tabs.pop(user, None)
 
     async def _show(self, user: UserId, tab: _Tab) -> None:
-        # Only its user sees a Home tab, so ALLOWED_CHANNELS does not apply to it.
-        home = ChannelRef(self._team, ChannelId("D"))
         is_refused = False
         try:
-            await self._authorization.check(user, home, asks_omni=False)
+            await self._authorization.check(user, self._home, asks_omni=False)
             view = await self._view(user)
         except Refused as error:
             is_refused, view = True, home_tab.refused(error.reply)
@@ -159,6 +198,8 @@ class HomeTabs:
         return home_tab.home(
             [await self._followed(card) for card in running[:MOST_RUNNING]],
             [await self._followed(card) for card in finished],
+            notify=(await self._preferences.notify([user]))[user],
+            notify_after_seconds=self._notify_after_seconds,
             n_running=len(running),
         )
 
@@ -178,3 +219,8 @@ class HomeTabs:
                 log.info("no permalink", card=card.id, code=error.code)
                 return None
         return self._links[key]
+
+
+async def _no_reply() -> Response:
+    """Return no reply: the tab shows the choice."""
+    return None

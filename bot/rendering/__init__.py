@@ -15,7 +15,7 @@ from bot.rendering.blocks import (
     TRY_AGAIN_PRIVATELY,
 )
 from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
-from bot.rendering.home_tab import MOST_FINISHED, MOST_RUNNING, Followed
+from bot.rendering.home_tab import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, Followed
 from bot.rendering.modals import (
     CHOOSE_MODEL,
     JOB,

@@ -1,13 +1,15 @@
-"""The Home tab: the running jobs a user follows, and their last finished ones."""
+"""The Home tab: the running jobs a user follows, their last finished ones, and when they are notified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain import Card, JobState
+from bot.domain import Card, JobState, Notify
 from bot.rendering.blocks import context, section
-from bot.rendering.markdown.mrkdwn import code, moment
+from bot.rendering.markdown.mrkdwn import code, duration, moment
 
+CHOOSE_NOTIFY = "choose_notify"
+"""Action id of the menu that says when the user is notified. Its values are those of `Notify`."""
 MOST_RUNNING = 25
 MOST_FINISHED = 20
 
@@ -33,14 +35,24 @@ class Followed:
     """The card's permalink."""
 
 
+_CHOICES = {Notify.ALWAYS: "Always", Notify.FAILURES: "Failures only", Notify.NEVER: "Never"}
+
+
 def home(
-    running: Sequence[Followed], finished: Sequence[Followed], *, n_running: int | None = None
+    running: Sequence[Followed],
+    finished: Sequence[Followed],
+    *,
+    notify: Notify,
+    notify_after_seconds: float,
+    n_running: int | None = None,
 ) -> dict[str, Any]:
     """Render a user's Home tab.
 
     Args:
         running: the running jobs, newest first.
         finished: the finished jobs, the one that ended last first.
+        notify: when the user is notified.
+        notify_after_seconds: how long an answer must have taken for that.
         n_running: how many running jobs there are, if `running` does not hold all.
     """
     left_out = max(len(running), n_running or 0) - MOST_RUNNING
@@ -60,12 +72,34 @@ def home(
     blocks += [section(_finished(followed)) for followed in finished[:MOST_FINISHED]]
     if not finished:
         blocks.append(section("No job that you follow has finished recently."))
+    blocks += [_heading("Notifications"), *_notifications(notify, notify_after_seconds)]
     return {"type": "home", "blocks": blocks}
 
 
 def refused(line: str) -> dict[str, Any]:
     """Render the Home tab of a user who may not use the bot. `line` is mrkdwn."""
     return {"type": "home", "blocks": [section(line)]}
+
+
+def _notifications(notify: Notify, after_seconds: float) -> list[dict[str, Any]]:
+    menu = {
+        "type": "static_select",
+        "action_id": CHOOSE_NOTIFY,
+        "placeholder": {"type": "plain_text", "text": "Notify me", "emoji": False},
+        "options": [_option(choice) for choice in Notify],
+        "initial_option": _option(notify),
+    }
+    slow = f" that took longer than {duration(after_seconds)}" if after_seconds else ""
+    explained = (
+        "When a job that you follow ends, I mention you in its card's thread. *Always*: if it failed, was cancelled "
+        f"or was lost, and with an answer{slow}. *Failures only*: not with an answer. "
+        "*Never*: the card alone shows the end."
+    )
+    return [section("Notify me") | {"accessory": menu}, context(explained)]
+
+
+def _option(choice: Notify) -> dict[str, Any]:
+    return {"text": {"type": "plain_text", "text": _CHOICES[choice], "emoji": False}, "value": choice.value}
 
 
 def _heading(text: str) -> dict[str, Any]:

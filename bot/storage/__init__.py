@@ -11,6 +11,7 @@ from bot.storage.installations import (
     StateStore,
     delete_uninstalled,
 )
+from bot.storage.preferences import SqlPreferenceRepository
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.tables import secrets, slack_bots, slack_installations, workspaces

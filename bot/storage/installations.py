@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Dialect, String, delete, func, insert, select
 from sqlalchemy.types import TypeDecorator
 
 from bot.encryption import EncryptionKeys
-from bot.storage.tables import cards, questions, slack_bots, slack_oauth_states
+from bot.storage.tables import cards, preferences, questions, slack_bots, slack_oauth_states
 from bot.storage.transactions import Transactions, transactional
 
 BEGUN_FOR_SECONDS = 600
@@ -92,13 +92,17 @@ class StateStore(AsyncSQLAlchemyOAuthStateStore):
 
 
 async def delete_uninstalled(transactions: Transactions, before: datetime) -> int:
-    """Delete old cards and questions of workspaces without the app. Returns how many cards. Raises StoreUnavailable."""
+    """Delete old rows of workspaces without the app. Returns how many cards. Raises StoreUnavailable."""
     installed = select(slack_bots.c.team_id).where(slack_bots.c.team_id.is_not(None))
     latest = func.coalesce(cards.c.resumed_at, cards.c.requested_at)
     old_cards = delete(cards).where(cards.c.team.not_in(installed), latest < before)
     old_questions = delete(questions).where(questions.c.team.not_in(installed), questions.c.asked_at < before)
 
+    choices = preferences.c
+    old_choices = delete(preferences).where(choices.team.not_in(installed), choices.changed_at < before)
+
     def delete_old(connection: Connection) -> int:
+        connection.execute(old_choices)
         connection.execute(old_questions)
         return connection.execute(old_cards).rowcount
 

@@ -86,6 +86,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE asks ADD COLUMN follow VARCHAR(48)",),
     # Version 10: the team of each duration.
     ("ALTER TABLE durations ADD COLUMN team VARCHAR(32)",),
+    (  # Version 11: when each user wants to be notified.
+        (
+            'CREATE TABLE preferences (team VARCHAR(32) NOT NULL, "user" VARCHAR(32) NOT NULL, '
+            'notify VARCHAR(16) NOT NULL, changed_at FLOAT NOT NULL, PRIMARY KEY (team, "user"))'
+        ),
+    ),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

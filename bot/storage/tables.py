@@ -159,6 +159,16 @@ durations = Table(
 )
 """How many seconds a team's jobs executed; `ended_at`: when that was stored. Older versions leave `team` NULL."""
 
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("team", String(32), primary_key=True),
+    Column("user", String(32), primary_key=True),
+    Column("notify", String(16), nullable=False),
+    Column("changed_at", Time, nullable=False),
+)
+"""When a user wants to be notified, see `Notify`. Users without a row have the default."""
+
 slack_bots = Table(
     "slack_bots",
     metadata,

@@ -28,6 +28,7 @@ from bot.domain.ports import (
     Metrics,
     OmniJobs,
     OmniQuestions,
+    PreferenceRepository,
     QuestionRepository,
     Runner,
     SlackDirectory,
@@ -89,6 +90,7 @@ class Ports:
     failed_cards: FailedCardRepository
     job_durations: JobDurationRepository
     pending_questions: QuestionRepository
+    preferences: PreferenceRepository
     reply_to_response_url: EphemeralReply
     now: Callable[[], datetime]
     """The time, aware UTC."""
@@ -158,6 +160,7 @@ def build_components(
         poster=poster,
         thread=CompletionThread(
             cards=ports.cards,
+            preferences=ports.preferences,
             poster=poster,
             now=ports.now,
             tenant=policy.tenant,
@@ -263,11 +266,15 @@ def build_components(
     )
     home_tabs = HomeTabs(
         cards=ports.cards,
+        preferences=ports.preferences,
         messages=ports.messages,
         views=ports.views,
         authorization=authorization,
+        interactions=interactions,
         state_of=tracker.state_of,
+        now=ports.now,
         team=ports.team,
+        notify_after_seconds=policy.settings.notify_after_seconds,
     )
     listeners = (
         command_handlers,

@@ -30,7 +30,17 @@ from bot.user_limit import UserLimit
 from bot.worker.runner import TaskRunner
 from bot.workspaces.wiring import Ports, build_components
 from tests.support.databases import Opened, statements
-from tests.support.fakes import ADA, HERE, JOB, FakeBoard, FakeDirectory, FakeOmni, a_job, a_watch
+from tests.support.fakes import (
+    ADA,
+    HERE,
+    JOB,
+    FakeBoard,
+    FakeDirectory,
+    FakeOmni,
+    FakePreferences,
+    a_job,
+    a_watch,
+)
 from tests.support.tracking import RULES, TALLEST, tell_nobody
 
 PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
@@ -109,6 +119,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         failed_cards=SqlFailedCardRepository(process, HERE.team),
         job_durations=SqlJobDurationRepository(process, HERE.team),
         pending_questions=cast(QuestionRepository, None),
+        preferences=FakePreferences(),
         questions=cast(OmniQuestions, None),
         views=cast(SlackViews, None),
         directory=FakeDirectory(),

@@ -27,7 +27,7 @@ from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs
 from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import ModalHandlers
-from bot.rendering import blocks, modals
+from bot.rendering import blocks, home_tab, modals
 from bot.server.slack_events import PATH
 from bot.slack.scopes import EVENT_SCOPES, METHOD_SCOPES, OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.workspaces.uninstall import Uninstaller
@@ -182,6 +182,7 @@ def test_every_button_and_menu_has_a_listener() -> None:
         blocks.TRY_AGAIN,
         blocks.TRY_AGAIN_PRIVATELY,
         modals.CHOOSE_MODEL,
+        home_tab.CHOOSE_NOTIFY,
     }
 
     assert shown == {what for kind, what in routes() if kind == "action"}

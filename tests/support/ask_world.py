@@ -43,6 +43,7 @@ from tests.support.fakes import (
     FakeDurations,
     FakeGivenUps,
     FakeOmni,
+    FakePreferences,
     FakeWatches,
     FreeLedger,
     a_job,
@@ -144,6 +145,7 @@ class Desks:
         posting = MessagePoster(stage.board, stage.watches, now, block_support)
         thread = CompletionThread(
             cards=stage.watches,
+            preferences=FakePreferences(),
             poster=posting,
             now=now,
             tenant=TENANT,

@@ -18,6 +18,7 @@ from bot.domain.cards import (
     ChannelRef,
     FencingToken,
     MessageTs,
+    Notify,
     ReplyKind,
     TeamId,
     ThreadReply,
@@ -448,6 +449,27 @@ class FakeDurations:
     async def newest(self) -> Sequence[float]:
         await self._record()
         return list(self.rows.values())
+
+    async def _record(self) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+
+
+class FakePreferences:
+    """Users' choices, in memory. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.rows: dict[UserId, Notify] = {}
+        self.error: Exception | None = None
+
+    async def notify(self, users: Sequence[UserId]) -> Mapping[UserId, Notify]:
+        await self._record()
+        return {user: self.rows.get(user, Notify.ALWAYS) for user in users}
+
+    async def set_notify(self, user: UserId, choice: Notify, _at: datetime) -> None:
+        await self._record()
+        self.rows[user] = choice
 
     async def _record(self) -> None:
         await asyncio.sleep(0)

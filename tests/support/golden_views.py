@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, TeamId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, Notify, TeamId
 from bot.domain.jobs import JobId, JobState
 from bot.domain.questions import Model, ModelId
 from bot.rendering import home_tab, modals, replies
@@ -54,14 +54,18 @@ VIEWS: dict[str, dict[str, Any]] = {
     "ask_refused": modals.refused(replies.not_for_you()),
     "follow_up": modals.follow_up(CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
-    "home_empty": home_tab.home((), ()),
+    "home_empty": home_tab.home((), (), notify=Notify.ALWAYS, notify_after_seconds=30.0),
     "home": home_tab.home(
         [followed(number, state) for number, state in enumerate([*JobState, None])],
         [followed(number, state, ended=True) for number, state in enumerate(ENDS)],
+        notify=Notify.FAILURES,
+        notify_after_seconds=30.0,
     ),
     "home_full": home_tab.home(
         [followed(number, JobState.EXECUTING) for number in range(40)],
         [followed(number, JobState.COMPLETE, ended=True) for number in range(40)],
+        notify=Notify.NEVER,
+        notify_after_seconds=0.0,
     ),
     "home_refused": home_tab.refused(replies.not_for_you()),
 }

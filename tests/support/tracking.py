@@ -43,6 +43,7 @@ from tests.support.fakes import (
     FakeGivenUps,
     FakeMeter,
     FakeOmni,
+    FakePreferences,
     FakeWatches,
     FreeLedger,
     a_job,
@@ -73,6 +74,7 @@ class Stage:
         self.given_ups = FakeGivenUps(self.watches)
         self.asks = FakeAsks(self.watches)
         self.durations = FakeDurations()
+        self.preferences = FakePreferences()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
         self.meter = FakeMeter()
@@ -93,6 +95,7 @@ class Stage:
             now=now,
             job_durations=self.durations,
             pending_questions=self.asks,
+            preferences=self.preferences,
             questions=cast(OmniQuestions, None),
             views=cast(SlackViews, None),
             directory=self.directory,

@@ -69,6 +69,7 @@ const pressing = (deed, more) => async (button, from) => {
   await attempt(deed, { ...more, action_id: button.action_id, value: button.value ?? "" });
   if (from) from.disabled = false;
 };
+const entering = (action, value) => attempt("enter", { on: "home", values: JSON.stringify({ [action]: value }) });
 world.contextOf = (message) => ({ ...context, press: pressing("click", { channel: message.channel, ts: message.ts }) });
 const menu = new Menu($("plus"), $("shortcuts"));
 const modal = new Modal($("modal"), act, context);
@@ -127,7 +128,7 @@ function drawTab(channel) {
   for (const made of $("tabs").children) made.setAttribute("aria-selected", String(made.dataset.tab === (atHome ? "home" : "messages")));
   $("home").hidden = !atHome;
   $("messages").hidden = $("composer").hidden = atHome;
-  if (atHome) drawHome($("home"), world.homes.get(world.me) || null, { ...context, press: pressing("press", { on: "home" }) }, world.homeTrouble);
+  if (atHome) drawHome($("home"), world.homes.get(world.me) || null, { ...context, press: pressing("press", { on: "home" }), enter: entering }, world.homeTrouble);
 }
 
 function drawThread(channel) {

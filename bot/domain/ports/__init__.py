@@ -14,6 +14,7 @@ from bot.domain.ports.storage import (
     CardRepository,
     FailedCardRepository,
     JobDurationRepository,
+    PreferenceRepository,
     QuestionRepository,
 )
 from bot.domain.ports.worker import Find, Follow, MessageBus, Runner, Runners

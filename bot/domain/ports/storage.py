@@ -11,6 +11,7 @@ from bot.domain.cards import (
     ChannelRef,
     FencingToken,
     MessageTs,
+    Notify,
     ReplyKind,
     TeamId,
     ThreadReply,
@@ -286,6 +287,18 @@ class CardRepository(Protocol):
 
     async def delete_closed(self, before: datetime) -> int:
         """Delete the cards that were closed before then. Returns how many."""
+        ...
+
+
+class PreferenceRepository(Protocol):
+    """What the users of one team have chosen for themselves."""
+
+    async def notify(self, users: Sequence[UserId]) -> Mapping[UserId, Notify]:
+        """Return when each of these users wants to be notified."""
+        ...
+
+    async def set_notify(self, user: UserId, choice: Notify, at: datetime) -> None:
+        """Store when a user wants to be notified, chosen at that time. May be repeated."""
         ...
 
 

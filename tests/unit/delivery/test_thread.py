@@ -4,14 +4,16 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from bot.delivery.charts import WAITED_FOR_SECONDS, YIELDS_SECONDS
 from bot.delivery.posts import UPLOADED, UPLOADED_WITHIN_SECONDS
 from bot.delivery.thread import CHART, FILE, IN_OMNI
-from bot.domain.cards import ChannelId, ChannelRef, MessageTs, ReplyKind, ThreadReply
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, Notify, ReplyKind, ThreadReply
 from bot.domain.errors import (
+    JobNotFound,
     MessageGone,
     NotAllowedHere,
     OmniBusy,
@@ -26,7 +28,7 @@ from bot.domain.errors import (
     StoreUnavailable,
     TokenRefused,
 )
-from bot.domain.jobs import JobState
+from bot.domain.jobs import Job, JobError, JobState
 from bot.domain.messages import Message, Upload
 from bot.rendering import answer as answer_module
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
@@ -118,6 +120,50 @@ async def test_quick_answer_gets_no_late_completion_reply() -> None:
     await delivered(stage, 90)
     assert stage.told() == []
     assert stage.all_closed()
+
+
+END: dict[str, Job | OmniError] = {
+    "answered": a_job(JobState.COMPLETE, answer="Done."),
+    "failed": a_job(JobState.FAILED, error=JobError("No such column")),
+    "cancelled": a_job(JobState.CANCELLED),
+    "lost": JobNotFound(),
+}
+
+
+@pytest.mark.parametrize("end", END)
+@pytest.mark.parametrize("choice", Notify)
+async def test_each_follower_is_mentioned_as_they_chose(choice: Notify, end: str) -> None:
+    stage, _ = a_stage(replace(a_watch(), followers=(ADA, GRACE)))
+    stage.preferences.rows[GRACE] = choice
+    async with stage.bot():
+        await asyncio.sleep(40)
+        stage.omni.answer = END[end]
+        await asyncio.sleep(900)
+    (reply,) = stage.told()
+    assert reply.startswith(f"<@{ADA}>")
+    is_wanted = choice is Notify.ALWAYS or (choice is Notify.FAILURES and end != "answered")
+    assert (f"<@{GRACE}>" in reply) == is_wanted
+
+
+async def test_no_reply_where_nobody_wants_one() -> None:
+    stage, _ = an_answer("Done.")
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], requested_at=START - timedelta(hours=1))
+    stage.preferences.rows[ADA] = Notify.FAILURES
+    await delivered(stage)
+    assert stage.board.replies() == [] and stage.watches.rows[WATCH].closed_at is not None
+
+
+async def test_unreadable_choices_delay_the_reply() -> None:
+    stage, _ = an_answer("Done.")
+    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], requested_at=START - timedelta(hours=1))
+    stage.preferences.error = StoreUnavailable("away")
+    async with stage.bot():
+        await asyncio.sleep(20)
+        assert stage.board.replies() == []
+        stage.preferences.error = None
+        await asyncio.sleep(20)
+    (reply,) = stage.board.replies()
+    assert f"<@{ADA}>" in reply.message.text
 
 
 async def test_slow_answer_notifies_after_crash() -> None:

@@ -5,17 +5,32 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import pytest
+from slack_bolt.async_app import AsyncAck
 
-from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
+from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, Notify, UserId
 from bot.domain.errors import Refused, SlackBusy, SlackError, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
+from bot.handlers.background import InteractionRunner
 from bot.handlers.home_tab import KEPT_SECONDS, MOST_KEPT, HomeTabs
 from bot.rendering import replies
 from bot.rendering.modals import View
-from tests.support.fakes import ADA, GRACE, HERE, JOB, FakeAccess, FakeBoard, FakeWatches, a_watch, now
-from tests.support.slack_payloads import RememberingViews
+from tests.support.fakes import (
+    ADA,
+    GRACE,
+    HERE,
+    JOB,
+    FakeAccess,
+    FakeBoard,
+    FakePreferences,
+    FakeWatches,
+    a_watch,
+    now,
+)
+from tests.support.slack_payloads import RememberingViews, click
+from tests.support.tracking import tell_nobody
 
 pytestmark = pytest.mark.looptime
 
@@ -28,9 +43,16 @@ class House:
         self.views = RememberingViews()
         self.board = FakeBoard()
         self.access = FakeAccess()
+        self.preferences = FakePreferences()
+        self.interactions = InteractionRunner(tell_nobody, self.views, self.board)
+        self.acknowledged = 0
         self.states: dict[JobId, JobState] = {}
         self.tabs = HomeTabs(
             cards=self.watches,
+            preferences=self.preferences,
+            interactions=self.interactions,
+            now=now,
+            notify_after_seconds=30.0,
             messages=self.board,
             views=self.views,
             authorization=self.access,
@@ -49,6 +71,15 @@ class House:
 
     async def open(self, user: UserId = ADA, tab: str = "home") -> None:
         await self.tabs.on_opened({"team_id": HERE.team, "event": {"user": user, "tab": tab}})
+
+    async def choose(self, value: str | None, user: UserId = ADA) -> None:
+        async def ack() -> None:
+            self.acknowledged += 1
+
+        option = None if value is None else {"value": value}
+        body = click(user={"id": user}, container=None, actions=[{"selected_option": option}])
+        await self.tabs.on_notify_chosen(cast(AsyncAck, ack), body)
+        await self.interactions.drain()
 
     def times(self) -> list[float]:
         return [time for time, _, _ in self.views.published]
@@ -254,3 +285,39 @@ async def test_a_place_that_is_not_named_closes_no_home_tab() -> None:
         await house.open()
         await asyncio.sleep(1)
     assert all(channel.id.startswith(ChannelId("D")) for channel in asked) and asked
+
+
+async def test_choice_is_stored_and_shown_at_once() -> None:
+    house = House()
+    async with house.kept():
+        await house.open()
+        await asyncio.sleep(1)
+        before = house.times()
+        await house.choose("failures")
+        await asyncio.sleep(0.1)
+    assert house.preferences.rows == {ADA: Notify.FAILURES} and house.acknowledged == 1
+    assert len(house.times()) == len(before) + 1
+    (menu,) = [block["accessory"] for block in house.views.published[-1][2]["blocks"] if "accessory" in block]
+    assert menu["initial_option"]["text"]["text"] == "Failures only"
+    assert house.board.posted == {}, "no reply"
+
+
+@pytest.mark.parametrize("value", ["", "sometimes", "ALWAYS", None])
+async def test_forged_choice_changes_nothing(value: str | None) -> None:
+    house = House()
+    house.preferences.rows[ADA] = Notify.NEVER
+    await house.choose(value)
+    assert house.preferences.rows == {ADA: Notify.NEVER}
+
+
+@pytest.mark.parametrize("why", ["refused", "not stored"])
+async def test_failed_choice_is_reported_privately(why: str) -> None:
+    house = House()
+    if why == "refused":
+        house.access.refused[ADA] = replies.not_for_you()
+    else:
+        house.preferences.error = StoreUnavailable("away")
+    await house.choose("never")
+    (told,) = house.board.posted.values()
+    assert told.message.text == (replies.not_for_you() if why == "refused" else replies.storage_down())
+    assert house.preferences.rows == {} and house.acknowledged == 1

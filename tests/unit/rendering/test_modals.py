@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.demo.slack.block_kit.views import judge
-from bot.domain.cards import MessageTs
+from bot.domain.cards import MessageTs, Notify
 from bot.domain.errors import InvalidInput
 from bot.domain.questions import Model, ModelId
 from bot.handlers import modal_input
@@ -145,5 +145,12 @@ def test_home_tab_shows_states_and_links() -> None:
     for word in ("Queued", "Working", "Delivering", "Answered", "Failed", "Cancelled", "|card>"):
         assert word in shown
     finished = [followed(number, None, ended=True) for number in range(40)]
-    shown = json.dumps(home_tab.home([], finished))
+    shown = json.dumps(home_tab.home([], finished, notify=Notify.ALWAYS, notify_after_seconds=0.0))
     assert shown.count("`job ") == 20
+
+
+@pytest.mark.parametrize("name, slow", [("home", " that took longer than 30 s"), ("home_full", "")])
+def test_home_tab_says_when_it_notifies(name: str, slow: str) -> None:
+    (menu,) = [block["accessory"] for block in VIEWS[name]["blocks"] if "accessory" in block]
+    assert [option["value"] for option in menu["options"]] == ["always", "failures", "never"]
+    assert f"and with an answer{slow}. *Failures only*" in json.dumps(VIEWS[name])

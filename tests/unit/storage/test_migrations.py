@@ -122,6 +122,7 @@ async def test_migrated_tables_equal_new_ones(old: Opened, tmp_path: Path) -> No
         "secrets",
         "budgets",
         "durations",
+        "preferences",
         "workspaces",
     }
     assert set(fresh) == ours | {"slack_bots", "slack_installations", "slack_oauth_states"}
@@ -250,7 +251,9 @@ async def test_three_processes_migrate_once(new_postgresql: str) -> None:
         connection.execute("DROP TABLE replies")
         connection.execute("DROP TABLE asks")
         connection.execute("DROP TABLE secrets")
-        connection.execute("DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces")
+        connection.execute(
+            "DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces, preferences"
+        )
         connection.execute("UPDATE schema_version SET version = 1")
     await asyncio.gather(*(open_and_close(new_postgresql) for _ in range(3)))
     assert await postgresql_schema(new_postgresql) == fresh
