@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,33 @@ async def test_mentions_shortcuts_and_modals_find_their_workspace(grid: World) -
         await grid.card("Widgets.", channel=slack.dm(grid.ada))
         await slack.open_home(grid.ada)
         await slack.until(lambda: slack.home(grid.ada) is not None)
+
+
+async def test_form_asks_in_the_workspace_where_it_was_opened(grid: World) -> None:
+    slack, berlin = grid.slack, grid.slack.workspace.channel("berlin").id
+    grid.omni.script_for_submitted = QUICK
+    async with grid.bot(omni_model_id=MODEL):
+        for channel in (berlin, grid.channel):
+            acked = await slack.command("", user=grid.ada, channel=channel, command="/omni-ask")
+            assert acked.acked
+            await slack.until(lambda: "Shop" in str(slack.modal(grid.ada)))
+            assert (await slack.submit_view({"question": "What sells?"}, user=grid.ada)).closed
+            await grid.card("Widgets.", channel=channel)
+
+    rows = sqlite3.connect(grid.folder / "follows.sqlite3").execute("SELECT team, channel FROM watches")
+    assert set(rows) == {(HOME_TEAM, grid.channel), (SECOND_TEAM, berlin)}
+
+
+async def test_question_of_a_modal_is_checked_in_its_workspace(grid: World) -> None:
+    slack, berlin = grid.slack, grid.slack.workspace.channel("berlin").id
+    async with grid.bot(omni_model_id=MODEL, allowed_channels=grid.channel):
+        for channel, shown in ((berlin, "can't be used in this channel"), (grid.channel, "Shop")):
+            await slack.command("", user=grid.ada, channel=channel, command="/omni-ask")
+            await slack.until(partial(_shows, slack, grid.ada, shown))
+
+
+def _shows(slack: SimulatedSlack, user: str, text: str) -> bool:
+    return text in str(slack.modal(user))
 
 
 async def test_check_names_the_organization(grid: World) -> None:

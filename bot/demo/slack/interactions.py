@@ -32,7 +32,7 @@ def command_payload(
         "is_enterprise_install": "true" if workspace.organization else "false",
         **({"enterprise_id": workspace.organization} if workspace.organization else {}),
         "response_url": response_url,
-        "trigger_id": workspace.trigger(user.id),
+        "trigger_id": workspace.trigger(user.id, channel),
     }
 
 
@@ -59,7 +59,7 @@ def click_payload(
         **sent_by(workspace, "block_actions"),
         "user": person_json(workspace, user, channel),
         "container": container,
-        "trigger_id": workspace.trigger(user.id),
+        "trigger_id": workspace.trigger(user.id, channel),
         "channel": {"id": channel.id, "name": _channel_name(channel)},
         "state": {"values": {}},
         "response_url": response_url,
@@ -94,6 +94,7 @@ def message_shortcut_payload(
     return shortcut_payload(workspace, callback_id=callback_id, user=user) | {
         "type": "message_action",
         "user": person_json(workspace, user, channel),
+        "trigger_id": workspace.trigger(user.id, channel),
         "channel": {"id": channel.id, "name": _channel_name(channel)},
         "message_ts": message.ts,
         "message": message_json(workspace, message, all_metadata=True),
@@ -116,11 +117,14 @@ def sent_by(workspace: Workspace, kind: str) -> Payload:
     }
 
 
-def person_json(workspace: Workspace, user: User, channel: Channel | None = None) -> Payload:
+def person_json(
+    workspace: Workspace, user: User, channel: Channel | None = None, *, team_of_view: str = ""
+) -> Payload:
     """A person as interactions name them: in an organization with the workspace in which they act."""
     team = user.team
     if workspace.organization:
-        team = workspace.team if channel is None else workspace.team_of(channel)
+        here = workspace.team if channel is None else workspace.team_of(channel)
+        team = team_of_view or here
     return {"id": user.id, "username": user.name, "name": user.name, "team_id": team}
 
 

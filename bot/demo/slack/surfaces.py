@@ -38,11 +38,14 @@ class OpenView:
     """Errors of inputs, by block_id."""
     trouble: str | None = None
     """Slack's own error for a failed submission."""
+    team: str = ""
+    """The workspace in which it was opened; empty: the app's."""
 
 
 @dataclass(slots=True)
 class _Trigger:
     user: str
+    team: str
     issued_at: float
     is_exchanged: bool = False
 
@@ -64,16 +67,16 @@ class Surfaces:
 
     # Triggers.
 
-    def trigger(self, user: str, now: float) -> str:
-        """A new trigger_id, for what a person just did."""
+    def trigger(self, user: str, now: float, team: str = "") -> str:
+        """A new trigger_id, for what a person just did in a workspace."""
         trigger = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"
-        self._triggers[trigger] = _Trigger(user, now)
+        self._triggers[trigger] = _Trigger(user, team, now)
         if len(self._triggers) > TRIGGERS_REMEMBERED:
             del self._triggers[next(iter(self._triggers))]
         return trigger
 
-    def exchange(self, trigger: str, now: float) -> str:
-        """Use a trigger up; returns whose it is.
+    def exchange(self, trigger: str, now: float) -> tuple[str, str]:
+        """Use a trigger up; returns whose it is, and of which workspace.
 
         Raises:
             TriggerRefused: `invalid_trigger_id`, `exchanged_trigger_id` or `expired_trigger_id`.
@@ -86,13 +89,14 @@ class Surfaces:
         if now - known.issued_at > TRIGGER_SECONDS:
             raise TriggerRefused("expired_trigger_id")
         known.is_exchanged = True
-        return known.user
+        return known.user, known.team
 
     # Modals.
 
-    def open(self, user: str, content: View) -> OpenView:
+    def open(self, user: str, content: View, team: str = "") -> OpenView:
         """Open a modal and close the user's previous one: an app has one modal per user."""
         view = _new(user, content)
+        view.team = team
         self.modals[user] = [view]
         return view
 
@@ -100,6 +104,7 @@ class Surfaces:
         """Put a view above the topmost one of a person's modal."""
         stack = self.modals[user]
         view = _new(user, content, root=stack[0].id, previous=stack[-1].id)
+        view.team = stack[0].team
         stack.append(view)
         return view
 

@@ -23,10 +23,11 @@ _SETTINGS = {
 
 
 def view_json(workspace: Workspace, view: OpenView, *, with_state: bool = True) -> Payload:
-    """A view as answers and payloads show it."""
+    """A view as answers and payloads show it, with the workspace in which it was opened and the one that has the app.
+    Source: slackapi/bolt-js#1614."""
     return {
         "id": view.id,
-        "team_id": workspace.team,
+        "team_id": view.team or workspace.team,
         "app_id": workspace.app,
         "app_installed_team_id": workspace.organization or workspace.team,
         "bot_id": workspace.bot_id,
@@ -78,7 +79,7 @@ def suggestion_payload(
 def _from_view(workspace: Workspace, user: User, view: OpenView, kind: str) -> dict[str, Any]:
     return {
         **sent_by(workspace, kind),
-        "user": person_json(workspace, user),
+        "user": person_json(workspace, user, team_of_view=view.team),
         "trigger_id": workspace.trigger(user.id),
         "view": view_json(workspace, view),
     }

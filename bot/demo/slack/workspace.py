@@ -221,9 +221,11 @@ class Workspace:
         """Let the page know that a person's modal or Home tab looks otherwise."""
         self._announce(Change(kind, "", view.user, {}))
 
-    def trigger(self, user: str) -> str:
-        """A trigger_id for what a person does now."""
-        return self.surfaces.trigger(user, self._now())
+    def trigger(self, user: str, channel: Channel | None = None) -> str:
+        """A trigger_id for what a person does now, in the workspace of a channel."""
+        return self.surfaces.trigger(
+            user, self._now(), self.team if channel is None else self.team_of(channel)
+        )
 
     def _permalink(self, message: StoredMessage) -> str:
         # The form for replies: docs.slack.dev/reference/methods/chat.getPermalink.

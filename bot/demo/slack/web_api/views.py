@@ -18,12 +18,12 @@ def _open(call: Call) -> Answer:
     """That a refused view uses up its trigger all the same is an assumption: the stricter way."""
     surfaces = call.workspace.surfaces
     try:
-        user = surfaces.exchange(call.text("trigger_id"), call.now)
+        user, team = surfaces.exchange(call.text("trigger_id"), call.now)
     except TriggerRefused as refused:
         raise Refused(str(refused)) from None
     view = _view(call, "modal")
     _need_own_external_id(call, view, None)
-    return _answer(call, surfaces.open(user, view))
+    return _answer(call, surfaces.open(user, view, team))
 
 
 def _update(call: Call) -> Answer:
