@@ -33,6 +33,14 @@ TOP_PRODUCTS_DATA = JobData(
             'Product,Revenue,Orders\nSunglasses,"678,994.41","9,120"\nJeans,"475,072.00","6,334"\n'
             'Rain jackets,"391,450.75","3,012"\nRunning shoes,"388,016.20","4,101"\nTote bags,"120,733.10","5,870"\n',
             message="I'll find the 5 products with the most revenue.",
+            query=(
+                ("table", "order_items"),
+                ("fields", ["products.name", "order_items.total_revenue", "order_items.count"]),
+                ("filters", {"order_items.created_at": "last 12 months"}),
+                ("sorts", [{"column_name": "order_items.total_revenue", "sort_descending": True}]),
+                ("limit", 5),
+                ("join_paths_from_topic_name", "order_items"),
+            ),
         ),
     ),
     steps=(("search_model", "Searching for **revenue** and **product** fields"),),
@@ -237,7 +245,27 @@ SAMPLES = (
         CHANNELS,
         topic="order_items",
         data=JobData(
-            (Query("Revenue by channel and month", CHANNELS_CSV, total_rows=6),),
+            (
+                Query(
+                    "Revenue by channel and month",
+                    CHANNELS_CSV,
+                    total_rows=6,
+                    query=(
+                        ("fields", ["order_items.created_at[month]", "users.channel", "order_items.revenue"]),
+                        (
+                            "filters",
+                            {
+                                "users.channel": {
+                                    "kind": "EQUALS",
+                                    "type": "string",
+                                    "values": ["Email", "Web"],
+                                }
+                            },
+                        ),
+                        ("limit", 1000),
+                    ),
+                ),
+            ),
             picture=bars((412_300, 448_700, 467_200, 501_900, 523_400, 548_100)),
         ),
     ),

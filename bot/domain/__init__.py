@@ -84,5 +84,13 @@ from bot.domain.questions import (
     first_reading,
     question_id,
 )
-from bot.domain.results import GENERATE_QUERY, SUMMARIZE, JobResult, QueryData, Step
+from bot.domain.results import (
+    GENERATE_QUERY,
+    SUMMARIZE,
+    JobResult,
+    QueryData,
+    QueryDefinition,
+    QuerySort,
+    Step,
+)
 from bot.domain.text import INVISIBLE, strip_control_chars

@@ -1,4 +1,4 @@
-"""The result of a job: the steps of the AI, and the rows of each query as CSV."""
+"""The result of a job: the steps of the AI with their queries, and the rows of each query as CSV."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,26 @@ SUMMARIZE = "summarize"
 
 
 @dataclass(frozen=True, slots=True)
+class QuerySort:
+    """A column by which a query sorts."""
+
+    column: str
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryDefinition:
+    """What a query asks for. All names are those of Omni's model, `view.field`."""
+
+    fields: tuple[str, ...] = ()
+    filters: tuple[tuple[str, str], ...] = ()
+    """Field and condition, such as `"last 12 months"`."""
+    sorts: tuple[QuerySort, ...] = ()
+    limit: int | None = None
+    """Most rows; None: Omni does not say, or there is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One action of the AI."""
 
@@ -22,6 +42,8 @@ class Step:
     """Aware UTC."""
     query: str | None = field(default=None, repr=False)
     """Name of the query that it ran."""
+    definition: QueryDefinition = field(default=QueryDefinition(), repr=False)
+    """What that query asks for."""
 
 
 @dataclass(frozen=True, slots=True)

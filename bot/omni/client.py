@@ -58,7 +58,8 @@ from bot.omni.http import (
     TooLarge,
     raise_for_status,
 )
-from bot.omni.schemas import read_conversations, read_newest_job, read_result, read_status
+from bot.omni.result_schemas import read_result
+from bot.omni.schemas import read_conversations, read_newest_job, read_status
 from bot.ratelimit import Rate, RateLimiter
 from bot.tasks import RecentKeys
 from bot.user_limit import UserLimit

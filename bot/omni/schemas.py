@@ -14,19 +14,15 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic.alias_generators import to_camel
 
 from bot.domain import (
-    GENERATE_QUERY,
     LONGEST_ANSWER,
     Conversation,
     Job,
     JobError,
     JobId,
-    JobResult,
     JobState,
     ListRefused,
     OmniUnreachable,
     Progress,
-    QueryData,
-    Step,
     strip_control_chars,
 )
 
@@ -144,6 +140,10 @@ def _beginning(value: object) -> object:
     return value[: LONGEST_ANSWER + 1] if isinstance(value, str) else value
 
 
+Beginning = Annotated[Text, BeforeValidator(_beginning)]
+"""As `Text`, for an answer."""
+
+
 class _Progress(Body):
     message: Text = None
     iteration: Number = None
@@ -170,7 +170,7 @@ class _Status(Body):
     progress: Annotated[_Progress, BeforeValidator(object_or_empty)] = _Progress()
     error: Annotated[_Error, BeforeValidator(object_or_empty)] = _Error()
     reason: Text = None
-    result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
+    result_summary: Beginning = None
     created_at: Time = None
     updated_at: Time = None
     execution_started_at: Time = None
@@ -224,7 +224,7 @@ def read_status(job: JobId, body: bytes) -> Job:
     if state is JobState.FAILED:
         message = status.error.message or status.reason or "Omni gave no reason."
         failure = JobError(message, status.error.code, status.error.detail)
-    answer, is_cut = _answer(status.result_summary if state is JobState.COMPLETE else None)
+    answer, is_cut = cut_answer(status.result_summary if state is JobState.COMPLETE else None)
     return Job(
         id=job,
         state=state,
@@ -249,7 +249,7 @@ def read_status(job: JobId, body: bytes) -> Job:
     )
 
 
-def _answer(written: str | None) -> tuple[str | None, bool]:
+def cut_answer(written: str | None) -> tuple[str | None, bool]:
     """Shorten an answer to the limit, after a line or word if one ends near it. Also returns whether it was longer."""
     if written is None or len(written) <= LONGEST_ANSWER:
         return written, False
@@ -291,71 +291,3 @@ def state_of(written: str) -> JobState:
 def _shown(written: str) -> str:
     """A state's name as one short line without control characters."""
     return " ".join(strip_control_chars(written[:_LONGEST_STATE]).split()) or "no name"
-
-
-_NO_MESSAGE = ("null", "undefined")
-"""Messages that mean none; live tenants send them."""
-
-
-class _QueryResult(Body):
-    query_name: Text = None
-    status: Text = None
-    csv_result: AnyText = None
-    csv_result_was_truncated: Flag = None
-    has_results: Flag = None
-    total_row_count: Number = None
-
-
-class _Action(Body):
-    type: Text = None
-    message: Text = None
-    timestamp: Time = None
-    result: Annotated[_QueryResult, BeforeValidator(object_or_empty)] = _QueryResult()
-
-
-class _Result(Body):
-    message: Annotated[Text, BeforeValidator(_beginning)] = None
-    result_summary: Annotated[Text, BeforeValidator(_beginning)] = None
-    topic: Text = None
-    omni_chat_url: Text = None
-    actions: Annotated[
-        tuple[Annotated[_Action, BeforeValidator(object_or_empty)], ...], BeforeValidator(list_or_empty)
-    ] = ()
-
-
-def read_result(body: bytes) -> JobResult:
-    """Parse a result. Raises OmniUnreachable if it is not a JSON object."""
-    try:
-        result = _Result.model_validate(decoded(body))
-    except ValidationError as error:
-        raise OmniUnreachable("not a job result") from error
-    message, is_cut = _answer(result.message or result.result_summary)
-    return JobResult(
-        topic=result.topic,
-        chat_url=result.omni_chat_url,
-        message=message,
-        message_is_cut=is_cut,
-        steps=tuple(_step(action) for action in result.actions if action.type is not None),
-        queries=tuple(_query(action.result) for action in result.actions if action.type == GENERATE_QUERY),
-    )
-
-
-def _step(action: _Action) -> Step:
-    message = (action.message or "").strip()
-    return Step(
-        type=action.type or "",
-        message="" if message in _NO_MESSAGE else message,
-        at=action.timestamp,
-        query=action.result.query_name if action.type == GENERATE_QUERY else None,
-    )
-
-
-def _query(result: _QueryResult) -> QueryData:
-    return QueryData(
-        name=result.query_name,
-        status=result.status,
-        csv=result.csv_result,
-        is_truncated=result.csv_result_was_truncated is True,
-        total_rows=result.total_row_count,
-        has_results=result.has_results,
-    )

@@ -5,12 +5,22 @@ The variants of a message are ordered: the richest first, the plainest last.
 
 import re
 
-from bot.domain import SUMMARIZE, Block, JobResult, Message, QueryData, Step, Upload, strip_control_chars
+from bot.domain import (
+    SUMMARIZE,
+    Block,
+    JobResult,
+    Message,
+    QueryData,
+    QueryDefinition,
+    Step,
+    Upload,
+    strip_control_chars,
+)
 from bot.rendering.blocks import LONGEST_SECTION, context, section
 from bot.rendering.csv_export import Rows, csv_file, number, read_rows
 from bot.rendering.data_blocks import MOST_ROWS, chart, fitting, one_line, table
 from bot.rendering.markdown.document import to_text
-from bot.rendering.markdown.mrkdwn import clock, fenced, shortened
+from bot.rendering.markdown.mrkdwn import clock, code, fenced, shortened
 from bot.rendering.markdown.parse import parse
 from bot.rendering.markdown.to_mrkdwn import aligned
 
@@ -77,7 +87,7 @@ def _message(query: QueryData, name: str, *, with_chart: bool) -> tuple[Message,
         if charts:
             variants.append(Message(text, (heading, *charts, *tables, *cut)))
         variants.append(Message(text, (heading, *tables, *cut)))
-    return *variants, Message(text, (heading, *_code(rows))), Message(text)
+    return *variants, Message(text, (heading, *_rows_as_code(rows))), Message(text)
 
 
 def _shown(query: QueryData) -> Rows:
@@ -85,15 +95,15 @@ def _shown(query: QueryData) -> Rows:
     return rows if rows.are_all else rows.first(_ROWS_OF_MANY)
 
 
-def _code(rows: Rows) -> list[Block]:
+def _rows_as_code(rows: Rows) -> list[Block]:
     # As many rows as fit into one section.
     for most in (len(rows.rows), 10, 5, 2, 1):
         if most <= len(rows.rows):
             lines = [[one_line(cell, 100) for cell in row] for row in (rows.heading, *rows.rows[:most])]
             numbers = {at for row in rows.rows[:1] for at, cell in enumerate(row) if number(cell) is not None}
-            code = fenced(aligned(lines, numbers))
-            if len(code) <= _LONGEST_CODE:
-                return [section(code), *_cut(rows, most)]
+            block = fenced(aligned(lines, numbers))
+            if len(block) <= _LONGEST_CODE:
+                return [section(block), *_cut(rows, most)]
     return [context("The rows are too wide to show here.")]
 
 
@@ -150,6 +160,10 @@ _MOST_PARSED = 1_200
 
 _LONGEST_QUERY = 100
 
+_MOST_PARTS = 6
+"""Fields, filters or sorts of a query that are shown."""
+_LONGEST_PART = 60
+
 _LONGEST_TYPE = 60
 
 _LONGEST = 7_000
@@ -192,7 +206,25 @@ def _line(place: int, step: Step) -> str:
     said = "" if step.type == SUMMARIZE else " ".join(to_text(parse(step.message[:_MOST_PARSED])).split())
     at = f" · {clock(step.at)}" if step.at is not None else ""
     message = f": {shortened(said, _LONGEST_MESSAGE)}" if said else ""
-    return f"{place}. *{action}*{query}{message}{at}"
+    return "\n".join([f"{place}. *{action}*{query}{message}{at}", *_definition(step.definition)])
+
+
+def _definition(query: QueryDefinition) -> list[str]:
+    """What a query asks for, in a line that Slack sets apart from the step. Empty if Omni does not say."""
+    filters = [f"{_code(field)} is {_code(condition)}" for field, condition in query.filters]
+    sorts = [f"{_code(sort.column)}{' descending' * sort.is_descending}" for sort in query.sorts]
+    named = (("fields", [*map(_code, query.fields)]), ("filters", filters), ("sorted by", sorts))
+    parts = [f"{name} {_first(items)}" for name, items in named if items]
+    parts += [f"limit {query.limit:,}"] if query.limit is not None else []
+    return [f"> {' · '.join(parts)}"] if parts else []
+
+
+def _code(text: str) -> str:
+    return code(text, _LONGEST_PART)
+
+
+def _first(items: list[str]) -> str:
+    return ", ".join([*items[:_MOST_PARTS], *_more(len(items) - _MOST_PARTS)]).rstrip(".")
 
 
 def _type(name: str) -> str:

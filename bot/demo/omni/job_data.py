@@ -30,13 +30,15 @@ class Query:
     truncated: bool = False
     total_rows: int | None = None
     message: str | None = "I'll run a query."
+    query: tuple[tuple[str, Any], ...] = (("table", "order_items"),)
+    """The semantic query, as `POST /api/v1/query/run` takes it."""
 
     def action(self, at: str, *, pending: bool) -> Body:
         """The action in the body of `/result`."""
         result: Body = {
             "queryName": self.name,
             "status": "pending" if pending else self.status,
-            "query": {"table": "order_items"},
+            "query": dict(self.query),
         }
         if not pending:
             result |= {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import OmniUnreachable
 from bot.domain.results import JobResult, QueryData, Step
-from bot.omni.schemas import read_result
+from bot.omni.result_schemas import read_result
 from tests.support.tables import for_each
 
 AT = "2025-01-15T10:00:10.000Z"

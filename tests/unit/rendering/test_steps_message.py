@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.demo.slack.block_kit.messages import judge
-from bot.domain.results import JobResult, Step
+from bot.domain.results import JobResult, QueryDefinition, QuerySort, Step
 from bot.rendering.data_messages import MOST_STEPS, steps_message
 from tests.support.hostile_text import WORDS
 from tests.support.reading import LIVE
@@ -36,6 +36,38 @@ def test_steps_are_listed_with_their_times() -> None:
         "3. *Wrote the answer*",
         "4. *dream up app*",
     ]
+
+
+def test_query_is_shown_under_its_step() -> None:
+    definition = QueryDefinition(
+        fields=("products.name", "order_items.total_revenue"),
+        filters=(("order_items.created_at", "last 12 months"), ("users.state", "not equals CA, NY")),
+        sorts=(QuerySort("order_items.total_revenue", is_descending=True), QuerySort("products.name")),
+        limit=1_000,
+    )
+    text = said(Step("generate_query", "", None, "Top", definition), Step("summarize"))
+    shown = (
+        "> fields `products.name`, `order_items.total_revenue`"
+        " · filters `order_items.created_at` is `last 12 months`, `users.state` is `not equals CA, NY`"
+        " · sorted by `order_items.total_revenue` descending, `products.name` · limit 1,000"
+    )
+    assert text.split("\n")[1:] == ["1. *Ran a query* “Top”", shown, "2. *Wrote the answer*"]
+
+
+def test_long_query_names_its_first_parts() -> None:
+    many = tuple(f"view.field_{number}" for number in range(50))
+    text = said(Step("generate_query", "", None, None, QueryDefinition(fields=many)))
+    assert "`view.field_5`, and 44 more" in text and "field_6" not in text
+
+
+@given(st.lists(WORDS | st.text(), max_size=9), st.integers(1, MOST_STEPS))
+def test_any_query_is_valid_and_mentions_no_user(words: list[str], n_steps: int) -> None:
+    sorts = tuple(QuerySort(word) for word in words)
+    definition = QueryDefinition(tuple(words), tuple((word, word) for word in words), sorts, 1)
+    step = Step("generate_query", "word " * 200, AT, "name " * 100, definition)
+    for form in steps_message(JobResult(steps=(step,) * n_steps)) or ():
+        assert judge(form.text, list(form.blocks)) is None
+        assert "<" not in re.sub(r"<!date\^[^>]*>", "", form.text)
 
 
 def test_no_steps_is_none() -> None:
