@@ -14,6 +14,7 @@ import pytest
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.server.slack_events import PATH
+from bot.services import submission
 from bot.tracking import poll_schedule
 from tests.end_to_end.world import World, a_free_port
 from tests.support.postgres import database
@@ -40,8 +41,9 @@ def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
 
 @pytest.fixture(autouse=True)
 def _fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll four times as often as the bot would, so that the tests wait less."""
+    """Poll more often than the bot would, so that the tests wait less."""
     monkeypatch.setattr(poll_schedule, "FASTEST_SECONDS", 0.5)
+    monkeypatch.setattr(submission, "CONVERSATION_POLL_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     kept_in, mode = request.param
     with ExitStack() as closing:
         url = closing.enter_context(database()) if kept_in == POSTGRESQL else None
-        async with SimulatedSlack() as slack, SimulatedOmni() as omni:
+        async with SimulatedSlack() as slack, SimulatedOmni(requests_per_minute=600) as omni:
             if mode == HTTP:
                 slack.request_url.url = f"http://127.0.0.1:{a_free_port()}{PATH}"
             world = World(slack, omni, tmp_path, url)

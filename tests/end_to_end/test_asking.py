@@ -81,7 +81,8 @@ async def test_follow_up_continues_thread_and_chat(world: World) -> None:
         await ask(world, QUESTION)
         card = await world.card("Sunglasses.")
         await world.slack.mention("And by region?", user=world.grace, channel=world.channel, thread=card.ts)
-        await reply(world, card, f"Asked by <@{world.grace}>")
+        answered = await reply(world, card, "Sunglasses.")
+        assert f"Asked by <@{world.grace}>" in str(answered.blocks)
         await world.slack.click(user=world.ada, channel=world.channel, ts=card.ts, action_id="ask_follow_up")
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
         assert not (await world.slack.submit_view(user=world.ada)).sent, "Slack wants an input filled in"
@@ -95,7 +96,7 @@ async def test_follow_up_continues_thread_and_chat(world: World) -> None:
 
 
 async def test_follow_up_waits_for_busy_chat(world: World) -> None:
-    world.omni.script_for_submitted = Script(0.0, ((4.5, "Thinking", 1),), 0.0, Complete("Sunglasses."))
+    world.omni.script_for_submitted = Script(0.0, ((3.0, "Thinking", 1),), 0.0, Complete("Sunglasses."))
     async with world.bot(omni_model_id=MODEL):
         await ask(world, QUESTION)
         card = await world.card("Omni is working on it")

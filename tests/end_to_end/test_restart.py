@@ -54,6 +54,7 @@ async def test_restart_without_changes_costs_no_edit(world: World) -> None:
 
 
 async def test_repeated_kills_stay_within_rate_limit(world: World) -> None:
+    world.omni.requests_per_minute = 60
     for _ in range(6):
         world.omni.add(LONG)
     for number in range(5):
