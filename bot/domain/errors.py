@@ -150,7 +150,7 @@ class Refused(Exception):
 
 
 class AskRefused(OmniError):
-    """Omni refused the question (400, 403, 404). Certainly nothing was submitted.
+    """Omni refused the question (4xx, mostly 400, 403 or 404). Certainly nothing was submitted.
 
     `status` is the HTTP status, `detail` Omni's text, for the log.
     """

@@ -137,7 +137,8 @@ _BETWEEN = re.compile(r"[\s<>|]")
 """Ends a word: white space, and the marks of Slack's `<url|label>`."""
 
 _REQUEST_WORDS = frozenset(
-    "ai chat follow id job jobid me my omni please private show status the this track watch".split()
+    "ai chat check done follow for id is job jobid me my of omni omnijob please private progress show status the this"
+    " track watch".split()
 )
 
 _LONGEST_REFERENCE = 2_000
@@ -176,10 +177,8 @@ def find_reference(text: str) -> str | None:
 
 
 def is_job_request(text: str) -> bool:
-    """Return whether a message only names a job, with words like "follow". Others with an id are questions."""
-    try:
-        parse_reference(text)
-    except NotAJobReference:
+    """Return whether a message only names a job, or several, with words like "follow". Others are questions."""
+    if find_reference(text) is None:
         return False
     words = (
         re.sub(r"\W", "", word).lower()

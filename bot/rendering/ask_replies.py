@@ -68,11 +68,27 @@ def rejected(error: OmniError) -> str:
             return _omni_error(error)
 
 
+_NO_CREDITS = "Your Omni organization has used up its AI credits. Please ask an Omni admin."
+
+_REWORD = "Omni doesn't accept this question as it is. Shorten or reword it, then ask again."
+
+_BY_STATUS = {
+    400: _REWORD,
+    402: _NO_CREDITS,
+    403: "Omni doesn't allow this question: AI may be turned off for you or your organization, or its AI credits are "
+    "used up. Please ask an Omni admin.",
+    404: "Omni rejected the question: its model, topic or branch no longer exists, or you can't use it. "
+    f"Type `{COMMAND}` alone to choose another.",
+    413: _REWORD,
+    422: _REWORD,
+}
+
+
 def _refused(error: AskRefused) -> str:
     """A line for each of Omni's reasons. Their wording is not documented, so it only chooses the line."""
     reason = error.detail.casefold()
     if "credit" in reason:
-        return "Your Omni organization has used up its AI credits. Please ask an Omni admin."
+        return _NO_CREDITS
     if "not enabled" in reason:
         return "AI is not turned on in your Omni organization. Please ask an Omni admin to turn it on."
     if "on behalf of" in reason:
@@ -80,19 +96,11 @@ def _refused(error: AskRefused) -> str:
             "This bot's Omni key may not ask on your behalf. Please contact the bot's operator: "
             "the bot needs an organization key, or `ASK_AS=key`."
         )
-    match error.status:
-        case 400:
-            return "Omni doesn't accept this question as it is. Shorten or reword it, then ask again."
-        case 403:
-            return (
-                "Omni doesn't allow this question: AI may be turned off for you or your organization, or its AI "
-                "credits are used up. Please ask an Omni admin."
-            )
-        case _:
-            return (
-                "Omni rejected the question: its model, topic or branch no longer exists, or you can't use it. "
-                f"Type `{COMMAND}` alone to choose another."
-            )
+    return _BY_STATUS.get(
+        error.status,
+        f"Omni rejected the question with HTTP {error.status}. "
+        "Please contact the bot's operator: its log says why.",
+    )
 
 
 def maybe_submitted(question: str | None, *, private: bool = False) -> Message:

@@ -121,9 +121,13 @@ _LINKED = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 Source: docs.slack.dev/messaging/formatting-message-text, "retrieving messages"."""
 
 
+_AFTER_NAME = re.compile(r"^(?:\s|(?!:[\w+-]+:)[:,;])+")
+"""What follows the bot's name at the beginning, but no emoji such as `:tada:`."""
+
+
 def _typed(text: str) -> str:
     """Turn what Slack linked in a text back into the words that were typed."""
-    typed = _LINKED.sub(_words, text).strip().lstrip(":,;").strip()
+    typed = _AFTER_NAME.sub("", _LINKED.sub(_words, text)).strip()
     return typed.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

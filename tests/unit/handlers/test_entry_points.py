@@ -543,6 +543,8 @@ async def test_mention_event_without_a_mention_is_ignored(thread: str | None) ->
         ("since <!date^1392734382^{date}|Feb 18>", "since Feb 18"),
         ("sales of <@U0GRACE> and <@W0BOB|bob>", "sales of <@U0GRACE> and @bob"),
         ("a &lt;b&gt; &amp; 1 < 2", "a <b> & 1 < 2"),
+        (":tada: who won?", ":tada: who won?"),
+        (": , who won?", "who won?"),
     ],
 )
 @pytest.mark.parametrize("is_direct", [False, True])

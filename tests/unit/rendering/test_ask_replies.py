@@ -28,6 +28,7 @@ TEXTS = [
             AskRefused(404, "secret detail"),
             AskRefused(400, "secret detail"),
             AskRefused(403, "secret detail"),
+            AskRefused(409, "secret detail"),
             AskRefused(403, "secret: AI credit limit exceeded"),
             AskRefused(403, "secret: Feature not enabled"),
             AskRefused(403, "secret: User-scoped API keys cannot act on behalf of other users"),
@@ -50,6 +51,13 @@ TEXTS = [
     ask_replies.cancel_unconfirmed(),
     *[ask_replies.not_cancelled(error) for error in (NotCancellable(), CancelForbidden(), *ERRORS)],
 ]
+
+
+def test_each_status_of_a_refusal_has_its_line() -> None:
+    lines = [ask_replies.rejected(AskRefused(status)) for status in (400, 402, 403, 404, 409)]
+    assert len(set(lines)) == len(lines)
+    assert "HTTP 409" in lines[-1]
+    assert {ask_replies.rejected(AskRefused(status)) for status in (413, 422)} == {lines[0]}
 
 
 def test_texts_are_valid_and_leak_nothing() -> None:
