@@ -185,6 +185,8 @@ class Act(StrEnum):
     FOLLOW_UP = "follow up"
     RETRY = "retry"
     FOLLOW = "follow"
+    ANNOUNCE = "announce"
+    """Follow a job in a channel over HTTP, as the user API_CLIENT."""
     CANCEL = "cancel"
     USE = "use"
     """Any use of the bot, by a user who may not use it."""

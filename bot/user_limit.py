@@ -42,8 +42,12 @@ class UserLimit:
 
     def is_exceeded(self, user: UserId) -> bool:
         """Whether the user has to wait before something new is begun for them."""
+        return self.wait_seconds(user) > ROUNDING_SECONDS
+
+    def wait_seconds(self, user: UserId) -> float:
+        """How long the user has to wait; at most LONGEST_REFUSAL_SECONDS, and 0 if not at all."""
         used = self._users.get(user)
-        return used is not None and used.until - self._ahead_seconds > loop_time() + ROUNDING_SECONDS
+        return 0.0 if used is None else max(0.0, used.until - self._ahead_seconds - loop_time())
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -205,9 +205,7 @@ class CardLifecycle:
             if not newest.followers:
                 await self.close(newest)
                 return
-            moved = [
-                own for follower in newest.followers if (own := await self._direct_card(newest, follower))
-            ]
+            moved = [own for follower in newest.people if (own := await self._direct_card(newest, follower))]
             if not moved:
                 await self._fail(newest, CardFailure.NOWHERE)
                 return

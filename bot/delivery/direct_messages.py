@@ -9,6 +9,7 @@ import structlog
 
 from bot.delivery.posts import CLOCKS_DIFFER_BY_SECONDS
 from bot.domain import (
+    API_CLIENT,
     ChannelRef,
     Message,
     NotAllowedHere,
@@ -133,7 +134,10 @@ async def report_failed_cards(
         # A card that is followed again can fail again, and its followers are notified again.
         mark = f"{card.id}/{card.closed_at.timestamp():.6f}"
         message = Message(replies.card_failed(card.failure, card.job))
-        for follower in card.followers:
+        if API_CLIENT in card.followers:
+            log.warning("announced job has no card", card=card.id, job=card.job, why=card.failure.name)
+            await failed_cards.mark_reported(card.id, API_CLIENT)
+        for follower in card.people:
             try:
                 is_sent = await send_direct_message(
                     messages, card.channel, follower, message, mark=mark, since=card.closed_at

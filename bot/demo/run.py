@@ -17,7 +17,8 @@ from bot.demo.bot_process import BotProcess
 from bot.demo.omni.organization import MODEL
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.page import Page
-from bot.demo.samples import furnish
+from bot.demo.program import Program
+from bot.demo.samples import furnish, sample
 from bot.demo.scene import Scene
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.demo.terminal import Story
@@ -39,6 +40,10 @@ _OURS = (
     "RETENTION_",
     "HOST",
     "PORT",
+    "PUBLIC_",
+    "METRICS_",
+    "API_",
+    "ENCRYPTION_",
     "LOG_",
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -73,9 +78,11 @@ async def raised(
         folder = Path(name)
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
             furnish(omni)
-            settings = _environment(omni, slack, folder) | dict(environment or {})
+            program = Program()
+            own = _environment(omni, slack, folder) | dict(program.environment)
             # It runs in the temporary folder, so that it doesn't read the user's .env.
-            scene = Scene(omni, slack, BotProcess(command, settings, folder))
+            bot = BotProcess(command, own | dict(environment or {}), folder)
+            scene = Scene(omni, slack, bot, program)
             try:
                 async with Page(scene, port) as page:
                     yield Stage(scene, page)
@@ -103,6 +110,7 @@ async def perform(
             story = _story(stage.scene, stream)
             story.say(f"Omni job bot demo: {stage.page.url}   (Ctrl-C ends it)", "bold")
             story.say("Simulated Slack, simulated Omni, real bot. Nothing leaves this machine.", "dim")
+            story.say(f"To announce a job as CI would:\n{_curl(stage.scene)}", "dim")
             await _until(stop, _play(stage, story, open_browser=open_browser, opening=opening))
             story.say("The demo ends.", "dim")
     except BrokenPipeError:
@@ -129,6 +137,14 @@ async def _opening(scene: Scene) -> None:
     if scene.bot.state == "running":
         workspace = scene.slack.workspace
         await scene.try_sample("quick", workspace.user("ada").id, workspace.channel("data-team").id)
+
+
+def _curl(scene: Scene) -> str:
+    """The command that announces a job which runs until it is cancelled."""
+    workspace = scene.slack.workspace
+    mention = workspace.user("ada").email or ""
+    job = sample("endless").start(scene.omni)
+    return scene.program.curl(job, workspace.channel("data-team").id, [mention])
 
 
 def _story(scene: Scene, stream: TextIO) -> Story:

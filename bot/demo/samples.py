@@ -65,6 +65,8 @@ class Sample:
     """Result of the job besides its answer."""
     group: Literal["answer", "course"] = "course"
     """Whether it is there for what it answers or for what happens to it."""
+    is_announced: bool = False
+    """Whether a program announces it, instead of a person who types a command."""
 
     def start(self, omni: SimulatedOmni) -> str:
         """Start this job in Omni. Returns its id."""
@@ -179,6 +181,19 @@ SAMPLES = (
         "Find the reason for everything",
         Script(1.0, ((4.0, "Searching for reasons", 1), *_THOUGHTS, (math.inf, None, len(_THOUGHTS) + 2))),
         topic="everything",
+    ),
+    Sample(
+        "announced",
+        "Announces itself",
+        "A CI job calls the API",
+        "Which dashboards did last night's deploy break?",
+        Script(
+            0.5,
+            ((3.0, "Searching for failed queries", 1), (3.0, "Running query: Failures since 2 a.m.", 2)),
+            end=Failed("The warehouse did not answer within 5 minutes", "QUERY_TIMEOUT", None),
+        ),
+        topic="dashboards",
+        is_announced=True,
     ),
     Sample("unknown", "Unknown id", "Omni knows none", "", None),
     _answer(

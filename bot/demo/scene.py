@@ -14,6 +14,7 @@ from bot.demo.bot_process import BotProcess
 from bot.demo.faults import HTML_500, Fault
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.page_views import messages as messages_module
+from bot.demo.program import NotAnnounced, Program
 from bot.demo.samples import SAMPLES, sample
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.demo.slack.workspace import Change, Channel
@@ -39,10 +40,11 @@ _SLACK_BUSY = too_many_requests(retry_after_seconds=3)
 class Scene:
     """The world of the demo while it runs."""
 
-    def __init__(self, omni: SimulatedOmni, slack: SimulatedSlack, bot: BotProcess) -> None:
+    def __init__(self, omni: SimulatedOmni, slack: SimulatedSlack, bot: BotProcess, program: Program) -> None:
         self.omni = omni
         self.slack = slack
         self.bot = bot
+        self.program = program
         self.visit = Visit(slack, self.name)
         self.omni_trouble = "none"
         self.slack_trouble = "none"
@@ -154,7 +156,8 @@ class Scene:
             raise Refused(SILENT)
 
     async def try_sample(self, key: str, user: str, channel: str) -> str:
-        """Start a sample job in Omni and let the person ask for it. Returns the job's id."""
+        """Start a sample job in Omni and let the person ask for it, or a program announce it and mention the person.
+        Returns the job's id."""
         try:
             chosen = sample(key)
         except KeyError:
@@ -162,8 +165,17 @@ class Scene:
         job_id = chosen.start(self.omni)
         self.started.append({"id": job_id, "title": chosen.title})
         self._tell({"kind": "started", "job": self.started[-1]})
-        await self.type(user, channel, f"{COMMAND} {job_id}")
+        if chosen.is_announced:
+            await self._announce(job_id, self._channel_of(user, channel), user)
+        else:
+            await self.type(user, channel, f"{COMMAND} {job_id}")
         return job_id
+
+    async def _announce(self, job_id: str, place: Channel, user: str) -> None:
+        try:
+            await self.program.announce(job_id, place.id, [user])
+        except NotAnnounced as error:
+            raise Refused(str(error)) from None
 
     async def delete(self, user: str, channel: str, ts: str) -> None:
         """Take a message away, as an admin may."""

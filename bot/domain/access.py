@@ -35,6 +35,9 @@ class ConversationInfo:
     """A direct message with the bot."""
     is_shared: bool = False
     """Shared with another organization, or about to be (`is_ext_shared`, `is_pending_ext_shared`)."""
+    is_archived: bool = False
+    has_bot: bool = True
+    """Whether the bot is a member (`is_member`)."""
 
 
 class Authorization(Protocol):

@@ -23,6 +23,10 @@ FencingToken = NewType("FencingToken", str)
 ReplyKind = NewType("ReplyKind", str)
 """Kind of a thread reply. A card has at most one of each kind."""
 
+API_CLIENT = UserId("API")
+"""The programs that announce jobs over HTTP, as the requester and a follower of their cards. No Slack user has this id,
+so only admins may manage an announced job."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelRef:
@@ -85,9 +89,9 @@ class Card:
     job: JobId
     channel: ChannelRef
     requester: UserId
-    """The first user who asked for the card. Never changes, even if this user stops following."""
+    """The first user who asked for the card, or API_CLIENT. Never changes, even if this user stops following."""
     followers: tuple[UserId, ...]
-    """Users to notify, in the order in which they joined."""
+    """Users to notify, in the order in which they joined; and API_CLIENT, so that the card needs no other follower."""
     requested_at: datetime
     """When the command arrived, aware UTC."""
     post_started_at: datetime | None = None
@@ -122,6 +126,11 @@ class Card:
     """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
     failure: CardFailure | None = None
     """Why a closed card could not be posted. Deleted once the followers were notified."""
+
+    @property
+    def people(self) -> tuple[UserId, ...]:
+        """The followers that are Slack users."""
+        return tuple(follower for follower in self.followers if follower != API_CLIENT)
 
     @property
     def tracked_since(self) -> datetime:

@@ -30,6 +30,7 @@ OwnershipLost                 stop writing: another process tracks the job
 CardChanged                   read the card again, then repeat
 TooManyFollows                show the user the limit; nothing was stored
 Refused                       reply with its text; nothing was done
+AnnouncementRefused           answer the program with its problem; nothing was done
 DeliveryUnknown               leave the message alone and log it
 InvalidInput                  show the sentences in the modal
 NotAJobReference              show its text to the user

@@ -6,6 +6,7 @@ Every variant of a card stays under 10,000 characters in all, its text under 4,0
 from datetime import datetime
 
 from bot.domain import (
+    API_CLIENT,
     Block,
     Card,
     Job,
@@ -71,7 +72,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
 
 def render_completion_reply(card: Card, status: JobStatus, tenant: str) -> Message | None:
     """Render the thread reply that notifies the followers of the end; None if there is no news."""
-    followers = card.followers
+    followers = card.people
     is_cancelled = status.has_ended and status.job is not None and status.job.state is JobState.CANCELLED
     if is_cancelled:
         # A mention would notify the user who cancelled, too.
@@ -226,18 +227,21 @@ def _trouble(status: JobStatus, now: datetime) -> list[str]:
 
 def _footer(card: Card) -> str:
     """The requester, the other followers, who retried, and the id for support."""
-    others = [follower for follower in card.followers if follower != card.requester]
+    others = [follower for follower in card.people if follower != card.requester]
+    is_announced = card.requester == API_CLIENT
+    followed = "followed" if is_announced else "also followed"
     named = [f"<@{user}>" for user in others[:_MOST_NAMED]]
     if len(others) > _MOST_NAMED:
-        also = f", also followed by {', '.join(named)} and {len(others) - _MOST_NAMED} more"
+        also = f", {followed} by {', '.join(named)} and {len(others) - _MOST_NAMED} more"
     else:
         also = (
-            f", also followed by {' and '.join(filter(None, [', '.join(named[:-1]), *named[-1:]]))}"
+            f", {followed} by {' and '.join(filter(None, [', '.join(named[:-1]), *named[-1:]]))}"
             if named
             else ""
         )
     retried = f" · retried by <@{card.retried_by}>" if card.retried_by else ""
-    return f"Asked by <@{card.requester}>{also}{retried} · job {code(card.job, 60)}"
+    first = "Announced by the API" if is_announced else f"Asked by <@{card.requester}>"
+    return f"{first}{also}{retried} · job {code(card.job, 60)}"
 
 
 def _mentions(users: tuple[UserId, ...]) -> str:

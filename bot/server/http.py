@@ -4,6 +4,7 @@ It may be reachable from the internet, so connections, headers, bodies and the t
 """
 
 import asyncio
+import hmac
 import logging
 import os
 import resource
@@ -86,14 +87,22 @@ def most_connections() -> int:
     return MOST_CONNECTIONS if descriptors < 0 else min(MOST_CONNECTIONS, descriptors // 2)
 
 
-async def read_body(request: web.Request, *, within_seconds: float) -> bytes:
+def has_bearer_token(request: web.Request, token: str) -> bool:
+    """Return whether the request carries that token. Takes the same time for every wrong one."""
+    sent = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(sent, f"Bearer {token}".encode())
+
+
+async def read_body(
+    request: web.Request, *, within_seconds: float, most_bytes: int = LARGEST_BODY_BYTES
+) -> bytes:
     """Read the whole body of a request to `serve`.
 
     Raises:
         BodyRefused: with 408 if it does not arrive in time, 413 if it is too large, 503 if too much is being read, or
             400 if it is malformed or the sender hung up.
     """
-    if (request.content_length or 0) > LARGEST_BODY_BYTES:
+    if (request.content_length or 0) > most_bytes:
         raise BodyRefused(413)
     connection = cast(_Connection, request.protocol)
     body = bytearray()
@@ -103,7 +112,7 @@ async def read_body(request: web.Request, *, within_seconds: float) -> bytes:
             async for chunk in request.content.iter_any():
                 body += chunk
                 connection.all.bytes_being_read += len(chunk)
-                if len(body) > LARGEST_BODY_BYTES:
+                if len(body) > most_bytes:
                     raise BodyRefused(413)
                 if connection.all.bytes_being_read > LARGEST_BODIES_BYTES:
                     raise BodyRefused(503)

@@ -5,7 +5,6 @@ Source of format and names: prometheus.io/docs/instrumenting/exposition_formats 
 prometheus.io/docs/practices/naming.
 """
 
-import hmac
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -16,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from bot.domain import JobState, StoreUnavailable
 from bot.domain.ports import GaugeSnapshot, RequestOutcome
 from bot.server.health import Health
+from bot.server.http import has_bearer_token
 
 NAMESPACE = "omni_job_bot"
 
@@ -176,11 +176,10 @@ class MetricsEndpoint:
         """Return the route: 200 with `Authorization: Bearer METRICS_TOKEN`, else 401. Works before the bot is ready."""
         if self._token is None:
             return []
-        expected = f"Bearer {self._token}".encode()
+        token = self._token
 
         async def metrics(request: web.Request) -> web.Response:
-            sent = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(sent, expected):
+            if not has_bearer_token(request, token):
                 return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}, text="unauthorized\n")
             return web.Response(body=await self._text(), headers={"Content-Type": CONTENT_TYPE})
 

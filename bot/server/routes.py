@@ -1,10 +1,13 @@
 """HTTP routes on `PORT`. They are served from startup; each responds with 503 until its backend is ready."""
 
+from functools import partial
+
 from aiohttp import web
 from slack_bolt.async_app import AsyncApp
 
 from bot.clock import wall_now
 from bot.domain import TeamId
+from bot.server.follows_api import Announce, ApiContext, FollowsApi
 from bot.server.health import Health, HealthInputs
 from bot.server.metrics import MetricsEndpoint, PrometheusMetrics
 from bot.server.omni_webhooks import WebhookContext, WebhookEndpoint
@@ -16,7 +19,7 @@ from bot.workspaces import OAuth, SharedResources, Workspaces, now
 
 
 class Routes:
-    """All routes: Slack's in HTTP mode, Omni's webhooks, OAuth, health and metrics."""
+    """All routes: Slack's in HTTP mode, Omni's webhooks, OAuth, the API, health and metrics."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.metrics_token
@@ -31,6 +34,7 @@ class Routes:
             token.get_secret_value() if token else None, self.metrics, self.health
         )
         self._webhooks = WebhookEndpoint(wall_now, self.metrics)
+        self._api = FollowsApi(settings.api_token.get_secret_value() if settings.api_token else None)
         self._apps: Apps | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -38,7 +42,7 @@ class Routes:
         slack = self.http.routes() if self.http is not None else []
         installing = self.oauth.routes() if self.oauth is not None else []
         supervising = [*self.health.routes(), *self._metrics_endpoint.routes()]
-        return [*supervising, *self._webhooks.routes(), *slack, *installing]
+        return [*supervising, *self._webhooks.routes(), *self._api.routes(), *slack, *installing]
 
     def open(
         self, resources: SharedResources, workspaces: Workspaces, apps: Apps, event_source: EventSource
@@ -51,6 +55,7 @@ class Routes:
             SqlQuestionLookup(resources.transactions).get,
             processes.switchboard.tell,
         )
+        self._api.context = ApiContext(lambda: workspaces.teams, partial(_announce_in, workspaces))
         self.health.inputs = HealthInputs(
             connection=event_source.problem,
             workspaces=workspaces.problem,
@@ -63,6 +68,11 @@ class Routes:
 
     async def _app_of(self, team: TeamId) -> AsyncApp | None:
         return None if self._apps is None else await self._apps(team)
+
+
+async def _announce_in(workspaces: Workspaces, team: TeamId) -> Announce | None:
+    workspace = await workspaces.of(team)
+    return None if workspace is None else workspace.components.announcements.announce
 
 
 def _http_mode(settings: Settings, dispatcher: Dispatcher) -> SlackEvents | None:

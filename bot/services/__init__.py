@@ -1,5 +1,6 @@
 """What a user can do: follow, ask, cancel, see data; and who may."""
 
+from bot.services.announcements import AnnouncementService
 from bot.services.ask import AskRequest, AskService
 from bot.services.authorization import KNOWN_FOR_SECONDS, PolicyAuthorization
 from bot.services.cancel import CancelService

@@ -17,6 +17,7 @@ from bot.settings.values import (
     ClientSecret,
     DatabaseUrl,
     EncryptionKey,
+    FollowsToken,
     MetricsToken,
     OmniModelId,
     OmniUrl,
@@ -342,7 +343,7 @@ class SettingFields(BaseSettings):
         Annotated[int, Field(ge=1, le=65_535)] | None,
         SettingDoc(
             "Port",
-            "The port for `/healthz`, `/readyz`, `/metrics`, Omni's webhooks, OAuth and, in HTTP mode, "
+            "The port for `/healthz`, `/readyz`, `/metrics`, `/api/follows`, Omni's webhooks, OAuth and, in HTTP mode, "
             "`/slack/events`",
             "a port from 1 to 65535 for /healthz and, in HTTP mode, for Slack, or leave it out to serve no HTTP",
             unset="not set: no HTTP server",
@@ -370,6 +371,18 @@ class SettingFields(BaseSettings):
             "at least 16 characters that only you and your Prometheus know, such as the output of `openssl rand -hex "
             "32`, or leave it out to have no /metrics",
             unset="not set: there is no `/metrics`",
+            where="Made by `openssl rand -hex 32`",
+        ),
+    ] = None
+    api_token: Annotated[
+        FollowsToken | None,
+        SettingDoc(
+            "Port",
+            "Bearer token with which CI and scripts [announce jobs](using.md#jobs-that-announce-themselves) at "
+            "`/api/follows`, at least 32 characters",
+            "at least 32 characters that only you and your CI know, such as the output of `openssl rand -hex 32`, or "
+            "leave it out to have no /api/follows",
+            unset="not set: there is no `/api/follows`",
             where="Made by `openssl rand -hex 32`",
         ),
     ] = None

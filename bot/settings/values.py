@@ -20,6 +20,9 @@ from bot.encryption import EncryptionKeys
 SHORTEST_TOKEN = 16
 """Least length of `METRICS_TOKEN` in characters, so that it can't be guessed."""
 
+SHORTEST_API_TOKEN = 32
+"""Least length of `API_TOKEN`, with which one may post in every channel that the bot is in."""
+
 _UNUSABLE = object()
 """Stands for an earlier setting that has a problem of its own, which is reported once."""
 
@@ -149,12 +152,15 @@ def _public_url(value: str, info: ValidationInfo) -> str:
     return web_address(value)
 
 
-def _metrics_token(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    if info.data.get("port", _UNUSABLE) is None:
-        raise ValueError("has no effect while PORT is not set")
-    if len(value.get_secret_value()) < SHORTEST_TOKEN:
-        raise ValueError(f"has fewer than {SHORTEST_TOKEN} characters")
-    return value
+def _token_on_port(shortest: int) -> AfterValidator:
+    def check(value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("port", _UNUSABLE) is None:
+            raise ValueError("has no effect while PORT is not set")
+        if len(value.get_secret_value()) < shortest:
+            raise ValueError(f"has fewer than {shortest} characters")
+        return value
+
+    return AfterValidator(check)
 
 
 def _required_with_client_id(value: _Value, info: ValidationInfo) -> _Value:
@@ -186,7 +192,8 @@ ANY_CASE = BeforeValidator(lambda value: value.lower() if isinstance(value, str)
 BotToken = Annotated[SecretStr, AfterValidator(_token("xoxb-"))]
 AppToken = Annotated[SecretStr, AfterValidator(_token("xapp-"))]
 ApiToken = Annotated[SecretStr, AfterValidator(_token())]
-MetricsToken = Annotated[ApiToken, AfterValidator(_metrics_token)]
+FollowsToken = Annotated[ApiToken, _token_on_port(SHORTEST_API_TOKEN)]
+MetricsToken = Annotated[ApiToken, _token_on_port(SHORTEST_TOKEN)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_hexadecimal)]
 ClientId = Annotated[str, AfterValidator(_client_id)]
 ClientSecret = Annotated[SecretStr, AfterValidator(_client_secret)]

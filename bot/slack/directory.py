@@ -24,6 +24,11 @@ class WebApiDirectory:
         response = await call(lambda: self._client.users_info(user=user))
         return _user(user, field(response, "user"), self._team)
 
+    async def user_by_email(self, email: str) -> SlackUser:
+        """See `SlackDirectory.user_by_email`."""
+        response = await call(lambda: self._client.users_lookupByEmail(email=email))
+        return _user(UserId(str(field(response, "user", "id"))), field(response, "user"), self._team)
+
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         """See `SlackDirectory.conversation`."""
         response = await call(lambda: self._client.conversations_info(channel=channel.id))
@@ -52,6 +57,11 @@ def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:
 
 
 def _conversation(found: dict[str, Any]) -> ConversationInfo:
-    """Slack may leave `is_ext_shared` out of a channel that is not shared."""
+    """Slack may leave `is_ext_shared` out of a channel that is not shared, and `is_member` out of a message."""
     is_shared = bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
-    return ConversationInfo(is_direct=bool(found.get("is_im")), is_shared=is_shared)
+    return ConversationInfo(
+        is_direct=bool(found.get("is_im")),
+        is_shared=is_shared,
+        is_archived=bool(found.get("is_archived")),
+        has_bot=bool(found.get("is_member", True)),
+    )

@@ -15,6 +15,7 @@ METHOD_SCOPES = {
     "chat.postEphemeral": {"chat:write"},
     "conversations.info": {"channels:read", "groups:read", "mpim:read"},
     "users.info": {"users:read", "users:read.email"},
+    "users.lookupByEmail": {"users:read.email"},
     "views.open": set[str](),
     "views.update": set[str](),
     "views.publish": set[str](),

@@ -56,6 +56,11 @@ class Workspaces:
         """The running workspaces."""
         return [running.workspace for running in self._running.values()]
 
+    @property
+    def teams(self) -> frozenset[TeamId]:
+        """The workspaces that the source lists, also those that could not be opened."""
+        return self._known
+
     def problem(self) -> str | None:
         """Return in a few words that no workspace is open although the source lists some, or None."""
         return "no workspace is open" if self._known and not self._running else None

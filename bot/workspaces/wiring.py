@@ -44,6 +44,7 @@ from bot.handlers import (
 )
 from bot.ratelimit import RateLimiter
 from bot.services import (
+    AnnouncementService,
     AskService,
     CancelService,
     FollowService,
@@ -123,6 +124,7 @@ class Components:
     updater: MessageUpdater
     poster: MessagePoster
     submitter: QuestionSubmitter
+    announcements: AnnouncementService
     home_tabs: HomeTabs
     interactions: InteractionRunner
     listeners: tuple[Listener, ...]
@@ -200,6 +202,16 @@ def build_components(
         start=runner.start,
         now=ports.now,
         bot_user=ports.bot_user,
+    )
+    announcements = AnnouncementService(
+        policy=policy.access,
+        directory=ports.directory,
+        people=ports.people,
+        cards=ports.cards,
+        failed_cards=ports.failed_cards,
+        outcomes=outcomes,
+        start=runner.start,
+        now=ports.now,
     )
     job_data_service = JobDataService(
         omni=ports.omni,
@@ -283,5 +295,14 @@ def build_components(
         home_tabs,
     )
     return Components(
-        tracker, durations, runner, updater, poster, submitter, home_tabs, interactions, listeners
+        tracker,
+        durations,
+        runner,
+        updater,
+        poster,
+        submitter,
+        announcements,
+        home_tabs,
+        interactions,
+        listeners,
     )

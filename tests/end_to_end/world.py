@@ -130,10 +130,13 @@ class World:
                     return
                 await asyncio.sleep(0.2)
 
-    async def forked_bot(self) -> ForkedBot:
-        """The bot as a process of its own, connected; for tests that kill it. Dies with the test."""
+    async def forked_bot(self, **more: str) -> ForkedBot:
+        """The bot as a process of its own, connected; for tests that kill it. Dies with the test.
+
+        `more`: further environment variables.
+        """
         process = ForkedBot(
-            environment=environment(self.slack, self.omni, self.database_url), folder=self.folder
+            environment=environment(self.slack, self.omni, self.database_url) | more, folder=self.folder
         )
         self.processes.append(process)
         await self.slack.connected(timeout=20)

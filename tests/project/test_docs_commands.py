@@ -38,10 +38,10 @@ FIELDS = {name.upper() for name in Settings.model_fields}
 
 NOT_OURS = set(
     "POSTGRES_PASSWORD UV_MANAGED_PYTHON UV_SYSTEM_CERTS UV_PYTHON_INSTALL_DIR HYPOTHESIS_PROFILE OUT_DIR"
-    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR ORG_ADMIN".split()
+    " HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR ORG_ADMIN JOB_ID".split()
 )
 """Names in capitals in the docs that are not settings of the bot: those of compose.yaml, uv, the tests, the network and
-Omni, and a placeholder for a folder."""
+Omni, a placeholder for a folder, and a variable of a CI job."""
 
 OTHERS = set(
     "chmod cp curl docker echo git heroku journalctl mkdir openssl pg_dump readlink systemctl systemd-run tar"
@@ -55,7 +55,7 @@ def commands() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for name, text in TEXTS.items():
         blocks = re.findall(r"^( *)```sh\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
-        lines = [re.sub(r"(^|\s)#.*", "", line) for _, block in blocks for line in block.splitlines()]
+        lines = [re.sub(r"(^|\s)#.*", "", line) for _, block in blocks for line in joined(block)]
         spans = [
             " ".join(span.split())
             for span in re.findall(r"`([^`|]+)`", re.sub("```.*?```", "", text, flags=re.DOTALL))
@@ -66,6 +66,11 @@ def commands() -> list[tuple[str, str]]:
         parts = [part.strip() for line in [*lines, *typed] for part in re.split(r" (?:&&|\|) ", line)]
         found += [(name, part) for part in dict.fromkeys(parts) if part]
     return found
+
+
+def joined(block: str) -> list[str]:
+    """The lines of a block, each with those that continue it."""
+    return re.sub(r"\\\n\s*", "", block).splitlines()
 
 
 def words(command: str) -> list[str]:

@@ -10,6 +10,7 @@ from itertools import count
 from bot.delivery.direct_messages import Reply
 from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import (
+    API_CLIENT,
     NEEDS_REDRAW,
     Card,
     CardFailure,
@@ -221,6 +222,7 @@ class FakeDirectory:
     def __init__(self, home: TeamId = HERE.team) -> None:
         self.people: dict[UserId, SlackUser | SlackError] = {}
         self.venues: dict[ChannelRef, ConversationInfo | SlackError] = {}
+        self.emails: dict[str, UserId | SlackError] = {}
         self.asked: list[UserId | ChannelRef] = []
         self.error: SlackError | None = None
         self.errors: list[SlackError] = []
@@ -235,6 +237,14 @@ class FakeDirectory:
         if isinstance(found, SlackError):
             raise found
         return found
+
+    async def user_by_email(self, email: str) -> SlackUser:
+        self.asked.append(UserId(email))
+        self._fail()
+        found = self.emails.get(email, NotAllowedHere("users_not_found"))
+        if isinstance(found, SlackError):
+            raise found
+        return await self.user(found)
 
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         self.asked.append(channel)
@@ -908,6 +918,8 @@ class FakeWatches:
 
     def _make_sure_of_limit(self, user: UserId, team: TeamId) -> None:
         """Raise TooManyFollows unless the person may follow one more."""
+        if user == API_CLIENT:
+            return
         count = sum(user in row.followers and row.channel.team == team for row in self._open())
         if self.asks is not None:
             count += sum(self.asks._is_in_hand(ask.id) for ask in self.asks._of(team, user))

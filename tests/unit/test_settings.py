@@ -154,6 +154,8 @@ MALFORMED = [
     ("LOG_LEVEL", "10"),
     ("LOG_FORMAT", "secret"),
     ("METRICS_TOKEN", "short-secret"),
+    ("API_TOKEN", "short-secret-of-31-characters-0"),
+    ("API_TOKEN", "secret with spaces in it, and long enough"),
     ("METRICS_TOKEN", "secret with spaces in it"),
     ("METRICS_TOKEN", "sécret-0123456789"),
     ("OMNI_MODEL_ID", "secret"),
@@ -500,6 +502,7 @@ def test_bad_port_is_reported_once(read: Read) -> None:
 def test_secrets_are_exactly_the_secret_values(read: Read) -> None:
     found = read(
         METRICS_TOKEN="0123456789abcdef-token",
+        API_TOKEN="0123456789abcdef0123456789abcdef-api",
         PORT="8080",
         SLACK_SIGNING_SECRET="0123456789abcdef0123456789abcdef",
         DATABASE_URL="postgresql://bot:p%40ss%2Fword@db.example.com/omni?sslmode=require",
@@ -507,6 +510,7 @@ def test_secrets_are_exactly_the_secret_values(read: Read) -> None:
     assert found.secrets == {
         *SECRETS.values(),
         "0123456789abcdef-token",
+        "0123456789abcdef0123456789abcdef-api",
         "0123456789abcdef0123456789abcdef",
         "p@ss/word",
         "p%40ss/word",
@@ -568,8 +572,7 @@ def test_incomplete_omni_is_one_problem(read: Read, missing: str) -> None:
     assert line.startswith(f"{missing} is not set")
 
 
-def test_metrics_token_needs_port(read: Read) -> None:
-    (line,) = problems(read, METRICS_TOKEN="0123456789abcdef")
-    assert line.startswith("METRICS_TOKEN has no effect while PORT is not set") and line.endswith(
-        HINTS["METRICS_TOKEN"]
-    )
+@pytest.mark.parametrize("name", ["METRICS_TOKEN", "API_TOKEN"])
+def test_token_needs_port(read: Read, name: str) -> None:
+    (line,) = problems(read, **{name: "0123456789abcdef" * 2})
+    assert line.startswith(f"{name} has no effect while PORT is not set") and line.endswith(HINTS[name])

@@ -19,6 +19,15 @@ class SlackDirectory(Protocol):
         """Look up a user. ScopeMissing without `users:read`."""
         ...
 
+    async def user_by_email(self, email: str) -> SlackUser:
+        """Look up the workspace's active user with that email address.
+
+        Raises:
+            ScopeMissing: the app lacks `users:read.email`.
+            NotAllowedHere: there is no such user.
+        """
+        ...
+
     async def conversation(self, channel: ChannelRef) -> ConversationInfo:
         """Look up a conversation.
 

@@ -12,7 +12,7 @@ import pytest
 from markdown_it.token import Token
 
 from bot.demo.slack.block_kit.messages import judge
-from bot.domain.cards import ChannelId
+from bot.domain.cards import API_CLIENT, ChannelId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
 from bot.domain.jobs import JobStatus, Progress
 from bot.domain.messages import Message
@@ -352,6 +352,27 @@ def test_no_completion_reply_without_news_or_followers() -> None:
 def test_requester_is_named_after_unfollowing() -> None:
     message = render_card(replace(CARD, followers=(GRACE,)), STATUSES["queued"], NOW, TENANT)[0]
     assert "Asked by <@U0ADA>, also followed by <@U0GRACE>" in shown(message)
+
+
+def test_announced_card_names_only_people() -> None:
+    announced = replace(CARD, requester=API_CLIENT, followers=(API_CLIENT,))
+    joined = replace(announced, followers=(API_CLIENT, GRACE))
+    also = replace(CARD, followers=(CARD.requester, API_CLIENT, GRACE))
+    texts = [
+        shown(render_card(card, STATUSES["queued"], NOW, TENANT)[0]) for card in (announced, joined, also)
+    ]
+    assert "Announced by the API · job" in texts[0]
+    assert "Announced by the API, followed by <@U0GRACE> · job" in texts[1]
+    assert "Asked by <@U0ADA>, also followed by <@U0GRACE> · job" in texts[2]
+    assert not any("<@API>" in text for text in texts)
+
+
+def test_completion_reply_of_announced_job_mentions_people() -> None:
+    announced = replace(CARD, requester=API_CLIENT, followers=(API_CLIENT, GRACE))
+    message = render_completion_reply(announced, STATUSES["failed"], TENANT)
+    assert message is not None and message.text.startswith("<@U0GRACE>: The job failed")
+    alone = replace(announced, followers=(API_CLIENT,))
+    assert render_completion_reply(alone, STATUSES["failed"], TENANT) is None
 
 
 def test_paused_card_says_how_to_resume() -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.cards import Card, CardId, MessageTs, UserId
+from bot.domain.cards import API_CLIENT, Card, CardId, MessageTs, UserId
 from bot.domain.errors import TooManyFollows
 from bot.domain.jobs import JobId, JobState
 from bot.domain.ports.storage import CardRepository, QuestionRepository
@@ -95,6 +95,12 @@ async def test_limit_holds_for_resuming_at_once(tables: Tables) -> None:
     calls = [tables.store.resume(one.id, ADA, NOON + timedelta(hours=1)) for one in rested]
     assert await refused(*calls) == COMMANDS - MOST
     assert await tables.n_followed() == len(await tables.store.open_jobs()) == MOST
+
+
+async def test_announced_jobs_are_not_limited(tables: Tables) -> None:
+    calls = [tables.store.add(other_job(API_CLIENT, ADA)) for _ in range(2 * MOST)]
+    assert await refused(*calls) == 0
+    assert await refused(tables.store.add(other_job(ADA))) == 1, "those mentioned follow them like any others"
 
 
 async def test_ended_and_known_jobs_are_no_more_follows(tables: Tables) -> None:

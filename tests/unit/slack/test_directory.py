@@ -15,7 +15,7 @@ from bot.domain.errors import NotAllowedHere, ScopeMissing
 from bot.domain.ports.slack import SlackDirectory
 from bot.slack.directory import WebApiDirectory, _conversation, _user
 from bot.slack.messages import slack_client, slack_session
-from tests.support.fakes import ADA, HERE, FakeDirectory
+from tests.support.fakes import ADA, GRACE, HERE, FakeDirectory
 
 HOME = TeamId("T0OMNIDEMO")
 
@@ -158,7 +158,11 @@ async def test_pending_invitation_makes_channel_shared(world: World) -> None:
 
 
 async def test_public_channel_needs_no_membership(world: World) -> None:
-    assert await world.venue("random") == ConversationInfo()
+    assert await world.venue("random") == ConversationInfo(has_bot=False)
+
+
+async def test_archived_channel_is_called_so(world: World) -> None:
+    assert await world.venue("old-project") == ConversationInfo(is_archived=True)
 
 
 @pytest.mark.parametrize("channel", ["leadership", "ada-grace"])
@@ -198,6 +202,32 @@ async def test_user_lookup_needs_its_scope(world: World) -> None:
         await world.person("ada")
 
 
+# By email address
+
+
+async def test_email_finds_the_same_user(world: World) -> None:
+    assert await world.directory.user_by_email("Ada@example.com") == await world.person("ada")
+
+
+@pytest.mark.parametrize("email", ["nobody@example.com", "edsger@partner.example", ""])
+async def test_unknown_email_is_not_allowed(world: World, email: str) -> None:
+    with pytest.raises(NotAllowedHere):
+        await world.directory.user_by_email(email)
+
+
+async def test_deactivated_user_has_no_email(world: World) -> None:
+    ada = world.slack.workspace.user("ada")
+    world.slack.workspace.users[ada.id] = replace(ada, deactivated=True)
+    with pytest.raises(NotAllowedHere):
+        await world.directory.user_by_email("ada@example.com")
+
+
+async def test_email_lookup_needs_its_scope(world: World) -> None:
+    world.slack.granted_scopes.discard("users:read.email")
+    with pytest.raises(ScopeMissing):
+        await world.directory.user_by_email("ada@example.com")
+
+
 # The stand-in
 
 
@@ -213,3 +243,7 @@ async def test_fake_directory_matches_web_api() -> None:
     with pytest.raises(NotAllowedHere):
         await directory.conversation(HERE)
     assert fake.asked == [ADA, HERE, ADA, HERE]
+    with pytest.raises(NotAllowedHere):
+        await directory.user_by_email("grace@example.com")
+    fake.emails["grace@example.com"] = GRACE
+    assert await directory.user_by_email("grace@example.com") == await directory.user(GRACE)

@@ -13,6 +13,25 @@ def _users_info(call: Call) -> Answer:
     user = call.workspace.users.get(call.text("user"))
     if user is None:
         raise Refused("user_not_found")
+    return {"ok": True, "user": _user_json(call, user)}
+
+
+def _users_lookup_by_email(call: Call) -> Answer:
+    """Source: docs.slack.dev/reference/methods/users.lookupByEmail. Deactivated users and bots are not found, and here
+    neither are people of other workspaces."""
+    email = call.text("email").casefold()
+    for user in call.workspace.users.values():
+        if (
+            user.email
+            and user.email.casefold() == email
+            and call.workspace.is_member(user)
+            and not user.deactivated
+        ):
+            return {"ok": True, "user": _user_json(call, user)}
+    raise Refused("users_not_found")
+
+
+def _user_json(call: Call, user: User) -> Answer:
     body: dict[str, Any] = {
         "id": user.id,
         "team_id": user.team,
@@ -42,7 +61,7 @@ def _users_info(call: Call) -> Answer:
         body["is_ultra_restricted"] = user.guest == "ultra_restricted"
     else:
         body["is_stranger"] = call.workspace.is_stranger(user)
-    return {"ok": True, "user": body}
+    return body
 
 
 def _profile(call: Call, user: User) -> Answer:
@@ -94,6 +113,7 @@ def _channel_json(call: Call, channel: Channel) -> Answer:
 
 PEOPLE_METHODS = {
     "users.info": Method(_users_info, TIER_4, frozenset({"user", "include_locale"}), "users:read"),
+    "users.lookupByEmail": Method(_users_lookup_by_email, TIER_3, frozenset({"email"}), "users:read.email"),
     "conversations.info": Method(
         _conversations_info, TIER_3, frozenset({"channel", "include_locale", "include_num_members"})
     ),

@@ -480,6 +480,7 @@ class TestTheSamples:
             "finished": "COMPLETE",
             "result": "COMPLETE",
             "endless": "EXECUTING",
+            "announced": "FAILED",
         }
 
     async def test_the_one_that_never_ends_can_be_cancelled(self, clock: Clock, caller: Caller) -> None:

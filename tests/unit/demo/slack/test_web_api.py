@@ -564,6 +564,7 @@ def test_methods_have_documented_rate_and_scope() -> None:
         "files.completeUploadExternal": (100, "files:write", "bot"),
         "files.getUploadURLExternal": (100, "files:write", "bot"),
         "users.info": (100, "users:read", "bot"),
+        "users.lookupByEmail": (50, "users:read.email", "bot"),
         "views.open": (100, None, "bot"),
         "views.publish": (100, None, "bot"),
         "views.update": (100, None, "bot"),

@@ -1,0 +1,209 @@
+"""Announces jobs: a program names a job and a channel over HTTP, and the job gets its card there.
+
+The program may do what an admin may do with a command. The operator's rules about channels hold for it too, and its
+card never goes to direct messages instead: it gets the reason, and changes the channel or invites the bot.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from uuid import uuid4
+
+import structlog
+
+from bot.delivery import CardOutcomes
+from bot.domain import (
+    API_CLIENT,
+    AccessPolicy,
+    Announced,
+    Announcement,
+    AnnouncementProblem,
+    AnnouncementRefused,
+    Card,
+    CardFailure,
+    CardId,
+    ChannelRef,
+    ConversationInfo,
+    JobId,
+    NotAllowedHere,
+    ScopeMissing,
+    SlackError,
+    SlackUser,
+    StoreUnavailable,
+    UserId,
+)
+from bot.domain.ports import CardRepository, FailedCardRepository, SlackDirectory
+from bot.log import Act, audit, bind_job
+from bot.services.authorization import KNOWN_FOR_SECONDS
+from bot.services.lookups import Lookups
+
+log = structlog.get_logger()
+
+CHANNEL_KNOWN_FOR_SECONDS = 5.0
+"""How long Slack's answer about a channel counts. Short, so that a retry after `/invite` succeeds."""
+LOOKED_UP_WITHIN_SECONDS = 10.0
+"""How long Slack may take to describe the channel and those mentioned."""
+POSTED_WITHIN_SECONDS = 10.0
+"""How long a program waits to learn that there is no such job, or that the card can't be posted. After that, the card
+is accepted: it is stored, and posted as soon as possible."""
+
+_FAILURES = {
+    CardFailure.NO_SUCH_JOB: (AnnouncementProblem.UNKNOWN_JOB, "Omni has no such job."),
+    CardFailure.KEY_REFUSED: (AnnouncementProblem.UNAVAILABLE, "Omni refuses the bot's key."),
+    CardFailure.NOWHERE: (AnnouncementProblem.BOT_NOT_IN_CHANNEL, "The bot can't post in this channel."),
+    CardFailure.UNCONFIRMED: (
+        AnnouncementProblem.UNCONFIRMED,
+        "Slack has not confirmed the card. It may be in the channel, and will not be updated.",
+    ),
+}
+
+
+class AnnouncementService:
+    """Use case: follow a job in a channel, without a user who asks for it."""
+
+    def __init__(
+        self,
+        *,
+        policy: AccessPolicy,
+        directory: SlackDirectory,
+        people: Lookups[UserId, SlackUser],
+        cards: CardRepository,
+        failed_cards: FailedCardRepository,
+        outcomes: CardOutcomes,
+        start: Callable[[JobId], Awaitable[None]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`people`: the directory's users, cached. `start` makes sure that a job is tracked."""
+        self._policy = policy
+        self._channels: Lookups[ChannelRef, ConversationInfo] = Lookups(directory.conversation)
+        self._people = people
+        self._people_by_email: Lookups[str, SlackUser] = Lookups(directory.user_by_email)
+        self._cards = cards
+        self._failed_cards = failed_cards
+        self._outcomes = outcomes
+        self._start = start
+        self._now = now
+
+    async def announce(self, announcement: Announcement) -> Announced:
+        """Follow the job in the channel, or add those mentioned to the card that it has there.
+
+        When this returns, the card is stored, and so is posted whatever happens to this process. A repeated or
+        simultaneous announcement returns the same card.
+
+        Raises:
+            AnnouncementRefused: nothing is stored, or UNAVAILABLE: the same announcement may be repeated.
+        """
+        bind_job(announcement.job)
+        try:
+            announced = await self._announce(announcement)
+        except (SlackError, TimeoutError) as error:
+            log.warning("announcement not checked", reason=str(error) or "slack is slow")
+            refused = AnnouncementRefused(AnnouncementProblem.UNAVAILABLE, "Slack isn't responding.")
+        except StoreUnavailable as error:
+            log.error("announcement not stored", reason=str(error))
+            refused = AnnouncementRefused(AnnouncementProblem.UNAVAILABLE, "The bot can't store anything.")
+        except AnnouncementRefused as error:
+            refused = error
+        else:
+            self._audit(announcement, "announced" if announced.is_new else "announced again")
+            return announced
+        self._audit(announcement, f"refused: {refused.problem.value}")
+        raise refused
+
+    async def _announce(self, announcement: Announcement) -> Announced:
+        async with asyncio.timeout(LOOKED_UP_WITHIN_SECONDS):
+            await self._check_channel(announcement.channel)
+            followers = (API_CLIENT, *await self._mentioned(announcement.mentions))
+        card = Card(
+            CardId(str(uuid4())),
+            announcement.job,
+            announcement.channel,
+            requester=API_CLIENT,
+            followers=followers,
+            requested_at=self._now(),
+            thread=announcement.thread,
+        )
+        stored = await self._cards.add(card)
+        log.info("announced", card=stored.id, channel=stored.channel.id)
+        if (failure := await self._failure(stored)) is not None:
+            for follower in followers:
+                await self._failed_cards.mark_reported(stored.id, follower)
+            raise AnnouncementRefused(*_FAILURES[failure])
+        return Announced(stored.id, is_new=stored.id == card.id)
+
+    async def _check_channel(self, channel: ChannelRef) -> None:
+        """Check that the card may be posted there. Raises AnnouncementRefused, and SlackError."""
+        allows_shared = self._policy.allow_shared_channels
+        if not self._policy.is_open_in(channel):
+            raise AnnouncementRefused(
+                AnnouncementProblem.CHANNEL_NOT_ALLOWED, "The bot may not be used in this channel."
+            )
+        try:
+            info = await self._channels.get(channel, known_for_seconds=CHANNEL_KNOWN_FOR_SECONDS)
+        except ScopeMissing:
+            if allows_shared:
+                return
+            raise AnnouncementRefused(
+                AnnouncementProblem.CHANNEL_SHARED,
+                "The bot can't find out whether this channel is shared with another organization.",
+            ) from None
+        except NotAllowedHere:
+            raise AnnouncementRefused(
+                AnnouncementProblem.UNKNOWN_CHANNEL,
+                "There is no such channel, or it is private and the bot is not a member.",
+            ) from None
+        if info.is_archived:
+            raise AnnouncementRefused(AnnouncementProblem.CHANNEL_ARCHIVED, "The channel is archived.")
+        if not info.has_bot:
+            raise AnnouncementRefused(
+                AnnouncementProblem.BOT_NOT_IN_CHANNEL, "The bot is not in this channel: invite it."
+            )
+        if info.is_shared and not allows_shared:
+            raise AnnouncementRefused(
+                AnnouncementProblem.CHANNEL_SHARED,
+                "The channel is shared with another organization, so the bot posts no answers there.",
+            )
+
+    async def _mentioned(self, mentions: Sequence[str]) -> Sequence[UserId]:
+        """Look up those mentioned. Raises AnnouncementRefused, with all who can't be mentioned, and SlackError."""
+        found: dict[UserId, None] = {}
+        wrong = []
+        for mention in dict.fromkeys(mentions):
+            is_email = "@" in mention
+            try:
+                person = await self._person(mention, is_email=is_email)
+            except ScopeMissing:
+                scope = "users:read.email" if is_email else "users:read"
+                wrong.append(f"{mention}: the Slack app has no scope {scope}")
+            except NotAllowedHere:
+                wrong.append(f"{mention}: no such user")
+            else:
+                if self._policy.is_open_to(person):
+                    found[person.id] = None
+                else:
+                    wrong.append(f"{mention}: may not use the bot")
+        if wrong:
+            raise AnnouncementRefused(AnnouncementProblem.INVALID_MENTION, f"mention: {'; '.join(wrong)}.")
+        return tuple(found)
+
+    async def _person(self, mention: str, *, is_email: bool) -> SlackUser:
+        if is_email:
+            return await self._people_by_email.get(mention.lower(), known_for_seconds=KNOWN_FOR_SECONDS)
+        return await self._people.get(UserId(mention), known_for_seconds=KNOWN_FOR_SECONDS)
+
+    async def _failure(self, card: Card) -> CardFailure | None:
+        """Track the job and return why it has no card; None: it has one, or will. Raises StoreUnavailable."""
+        with self._outcomes.subscribe(card.id) as outcome:
+            await self._start(card.job)
+            there = await self._cards.get(card.id)
+            if there is not None and there.message_ts is None and there.failure is None:
+                try:
+                    async with asyncio.timeout(POSTED_WITHIN_SECONDS):
+                        came = await outcome
+                    return came if isinstance(came, CardFailure) else None
+                except TimeoutError:
+                    there = await self._cards.get(card.id)
+        return None if there is None else there.failure
+
+    def _audit(self, announcement: Announcement, outcome: str) -> None:
+        audit(Act.ANNOUNCE, API_CLIENT, announcement.channel, outcome, job=announcement.job)
