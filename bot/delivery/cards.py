@@ -18,6 +18,7 @@ from bot.domain import (
     CardFailure,
     CardId,
     ChannelRef,
+    ContentPolicy,
     DeliveryUnknown,
     Job,
     JobState,
@@ -39,7 +40,10 @@ log = structlog.get_logger()
 
 
 class CardLifecycle:
-    """Posts, updates and closes cards. Each method may be repeated after a crash at any point."""
+    """Posts, updates and closes cards. Each method may be repeated after a crash at any point.
+
+    Each method that gets a job's status first reduces it to what the card's channel may show.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class CardLifecycle:
         block_support: BlockSupport,
         outcomes: CardOutcomes,
         is_shared: Callable[[ChannelRef], Awaitable[bool]],
+        content_policy: ContentPolicy,
         now: Callable[[], datetime],
         tenant: str,
         metrics: Metrics = NO_METRICS,
@@ -68,6 +73,7 @@ class CardLifecycle:
         self._block_support = block_support
         self._outcomes = outcomes
         self._is_shared = is_shared
+        self._content_policy = content_policy
         self._now = now
         self._tenant = tenant
         self._metrics = metrics
@@ -79,6 +85,7 @@ class CardLifecycle:
 
     async def post(self, card: Card, status: JobStatus) -> None:
         """Post the card with the current job status, or store why there is none."""
+        status = self._content_policy.visible(card.channel, status)
         if (failure := _failure(card, status)) is not None:
             await self._fail(card, failure)
             return
@@ -114,12 +121,14 @@ class CardLifecycle:
 
     def schedule_update(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
         """Update the card to the job status, if its content changes."""
+        status = self._content_policy.visible(card.channel, status)
         if not card.is_message_gone and not card.ended:
             self._updater.schedule_update(card, ts, self._content(card, status))
 
     async def finalize(self, card: Card, ts: MessageTs, status: JobStatus, chart: ChartFetcher) -> None:
         """Send the final update, complete the thread, and close the card. In a channel that is shared by now, the end
         goes to the followers' direct messages instead."""
+        status = self._content_policy.visible(card.channel, status)
         if status.has_ended and await self._is_shared(card.channel):
             await self._withhold(card, ts, status)
             return
@@ -143,6 +152,7 @@ class CardLifecycle:
 
     async def close_unfollowed(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
         """Close a card without followers, and let it say so."""
+        status = self._content_policy.visible(card.channel, status)
         if not card.is_message_gone:
             content = card_module.render_unfollowed(card, status, self._tenant)
             await self._updater.show_final(card, ts, (content,))
@@ -150,6 +160,7 @@ class CardLifecycle:
 
     async def pause(self, card: Card, ts: MessageTs, status: JobStatus) -> None:
         """Stop tracking a job that does not end; its card says so, with a button to resume."""
+        status = self._content_policy.visible(card.channel, status)
         content = card_module.render_paused(card, status, self._tenant)
         if not card.is_message_gone and await self._updater.show_final(card, ts, (content,)):
             log.info("card paused", card=card.id, job=card.job)
@@ -167,6 +178,7 @@ class CardLifecycle:
 
     async def mark_retried(self, card: Card, status: JobStatus) -> None:
         """Let the card of an ended job say who retried its question. Raises OwnershipLost."""
+        status = self._content_policy.visible(card.channel, status)
         if card.message_ts is not None and not card.is_message_gone:
             await self._updater.show_final(card, card.message_ts, self._content(card, status), ended=True)
 

@@ -66,7 +66,9 @@ def needs_completion_reply(
 def answered_job(status: JobStatus) -> Job | None:
     """The job, if it has an answer that may continue in a thread."""
     job = status.job
-    return job if status.has_ended and job is not None and job.state is JobState.COMPLETE else None
+    if job is None or job.is_redacted:
+        return None
+    return job if status.has_ended and job.state is JobState.COMPLETE else None
 
 
 def _was_skipped(number: int, replies: Replies) -> bool:

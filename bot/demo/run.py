@@ -22,6 +22,7 @@ from bot.demo.samples import furnish, sample
 from bot.demo.scene import Scene
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.demo.terminal import Story
+from bot.demo.visitor import LINK_ONLY
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOT = (sys.executable, "-m", "bot")
@@ -35,6 +36,8 @@ _OURS = (
     "ACCESS",
     "ADMIN_",
     "ALLOW",
+    "ANSWERS",
+    "LINK_ONLY_",
     "ASK_AS",
     "MAX_",
     "RETENTION_",
@@ -164,6 +167,7 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "OMNI_REQUESTS_PER_MINUTE": str(omni.requests_per_minute),
         "DATABASE_URL": f"sqlite+aiosqlite:///{(folder / 'demo.db').as_posix()}",
         "NOTIFY_AFTER_SECONDS": "30",
+        "LINK_ONLY_CHANNELS": slack.workspace.channel(LINK_ONLY).id,
         # One visitor tries all samples.
         "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),

@@ -18,7 +18,18 @@ from bot.demo.program import NotAnnounced, Program
 from bot.demo.samples import SAMPLES, sample
 from bot.demo.slack.simulator import SimulatedSlack, too_many_requests
 from bot.demo.slack.workspace import Change, Channel
-from bot.demo.visitor import ASK, CHANNELS, COMMAND, OFFERS, PEOPLE, SHORTCUTS, SILENT, Refused, Visit
+from bot.demo.visitor import (
+    ASK,
+    CHANNELS,
+    COMMAND,
+    LINK_ONLY,
+    OFFERS,
+    PEOPLE,
+    SHORTCUTS,
+    SILENT,
+    Refused,
+    Visit,
+)
 
 __all__ = ["COMMAND", "Refused", "Scene"]
 
@@ -250,6 +261,7 @@ class Scene:
             "members": sorted(channel.members),
             "has_bot": bot in channel.members,
             "is_shared": channel.shared is not None,
+            "is_link_only": channel.name == LINK_ONLY,
         }
 
     def _channel_of(self, user: str, channel: str) -> Channel:

@@ -1,6 +1,13 @@
 """Jobs, cards, questions, users, messages and errors, and the ports to the outside. Pure."""
 
-from bot.domain.access import AccessPolicy, Authorization, ConversationInfo, SlackUser, is_direct
+from bot.domain.access import (
+    AccessPolicy,
+    Authorization,
+    ContentPolicy,
+    ConversationInfo,
+    SlackUser,
+    is_direct,
+)
 from bot.domain.announcements import Announced, Announcement, AnnouncementProblem, AnnouncementRefused
 from bot.domain.cards import (
     API_CLIENT,

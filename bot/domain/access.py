@@ -1,10 +1,10 @@
-"""Who may do what: the facts about Slack users and channels, the operator's access policy, and the port to apply it."""
+"""Who may do what, and what may be shown where: facts about Slack users and channels, and the operator's policies."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from bot.domain.cards import Card, ChannelId, ChannelRef, TeamId, UserId
-from bot.domain.jobs import Job, JobId
+from bot.domain.jobs import Job, JobId, JobStatus
 from bot.domain.questions import OmniUserId
 
 
@@ -127,6 +127,22 @@ class AccessPolicy:
     def can_manage(self, user: UserId, card: Card) -> bool:
         """See `Authorization.can_manage`."""
         return user == card.requester or user in self.admins
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPolicy:
+    """The operator's decision where Slack may hold what was asked and answered. All that shows it asks this policy."""
+
+    is_link_only_everywhere: bool = False
+    link_only_channels: frozenset[ChannelId] = frozenset()
+
+    def is_link_only(self, channel: ChannelRef) -> bool:
+        """Return whether no question, answer or data may be sent to Slack for the channel."""
+        return self.is_link_only_everywhere or channel.id in self.link_only_channels
+
+    def visible(self, channel: ChannelRef, status: JobStatus) -> JobStatus:
+        """Return as much of a job's status as the channel may show."""
+        return status.redacted() if self.is_link_only(channel) else status
 
 
 def is_direct(channel: ChannelRef) -> bool:

@@ -104,6 +104,26 @@ class Job:
     cancelled_at: datetime | None = None
     cancelled_by: str | None = None
     """UUID of the Omni user who cancelled it."""
+    is_redacted: bool = False
+    """Whether everything that was asked or answered was removed."""
+
+    def redacted(self) -> Self:
+        """Return the snapshot without anything that was asked or answered: state, times, and the chat's address.
+
+        The fields that stay are listed, so that a new one is left out unless it is added here.
+        """
+        return type(self)(
+            id=self.id,
+            state=self.state,
+            raw_state=self.state.value,
+            chat_url=self.chat_url,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            execution_started_at=self.execution_started_at,
+            completed_at=self.completed_at,
+            cancelled_at=self.cancelled_at,
+            is_redacted=True,
+        )
 
     @property
     def begun_at(self) -> datetime | None:
@@ -281,6 +301,10 @@ class JobStatus:
     def has_ended(self) -> bool:
         """Whether the snapshot shows how the job ended."""
         return not self.is_missing and self.job is not None and self.job.state.is_final
+
+    def redacted(self) -> Self:
+        """Return the status with a redacted snapshot."""
+        return self if self.job is None else replace(self, job=self.job.redacted())
 
     def with_snapshot(self, job: Job, now: datetime) -> Self:
         """Apply the result of a poll."""

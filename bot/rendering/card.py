@@ -54,7 +54,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
         tenant: Omni's URL without `/api`, for chat addresses without a host.
     """
     job = status.job
-    if job is not None and job.state is JobState.COMPLETE and not status.is_missing:
+    if job is not None and job.state is JobState.COMPLETE and not (status.is_missing or job.is_redacted):
         return _answered(card, status, job, tenant)
     link = chat_link(job.chat_url, tenant) if job else None
     shown = describe(status, card.cancelled_by, card.outcome)
@@ -175,7 +175,9 @@ def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:
     if _is_resumable(card, status):
         return buttons(link, resume=card.id)
     if status.is_final:
-        is_retriable = status.has_ended and state is not JobState.COMPLETE and card.retried_by is None
+        if status.has_ended and state is JobState.COMPLETE:
+            return buttons(link, follow_up=card.id)
+        is_retriable = status.has_ended and card.retried_by is None
         return buttons(link, retry=card.id if is_retriable else None)
     is_cancellable = state in _CANCELLABLE and card.cancelled_by is None
     # Only its user reads a direct message, and follows already.

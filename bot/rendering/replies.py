@@ -373,6 +373,11 @@ def not_shown_where_shared() -> str:
     )
 
 
+def not_shown_in_link_only() -> str:
+    """Data and steps are not shown in a link-only channel."""
+    return "In this conversation I show only links to Omni, no answers and no data. To see them, press *Open in Omni*."
+
+
 def _the_card(permalink: str | None) -> str:
     return f"<{permalink}|the card>" if permalink else "the card"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from bot.domain import Job, JobError, JobState, JobStatus, UserId
+from bot.domain import Job, JobState, JobStatus, UserId
 from bot.rendering.markdown.document import to_text
 from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, shortened
 from bot.rendering.markdown.parse import parse
@@ -93,7 +93,7 @@ def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
         case JobState.FAILED:
             named = shortened(job.raw_state, _LONGEST_NAME)
             title = "The job failed" if named == job.state else f"The job failed ({named})"
-            return StatusText("❌", title, _ending(job), details=_reason(job.error))
+            return StatusText("❌", title, _ending(job), details=_reason(job))
         case JobState.CANCELLED:
             return StatusText(
                 "🚫", "The job was cancelled", _ending(job), details=_canceller(job, cancelled_by)
@@ -125,7 +125,8 @@ def _complete(job: Job) -> StatusText:
     title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
     at = f"· {moment(job.completed_at)}" if job.completed_at else ""
     topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_STEP].split()), _LONGEST_NAME)
-    return StatusText("✅", title, " ".join(filter(None, [at, f"· topic {topic}" if topic else ""])))
+    aside = " ".join(filter(None, [at, f"· topic {topic}" if topic else ""]))
+    return StatusText("✅", title, aside, details=("The answer is in Omni.",) if job.is_redacted else ())
 
 
 def _ending(job: Job) -> str:
@@ -135,8 +136,10 @@ def _ending(job: Job) -> str:
     return " ".join(filter(None, [after, f"· {moment(at)}" if at else ""]))
 
 
-def _reason(error: JobError | None) -> tuple[str, ...]:
-    if error is None:
+def _reason(job: Job) -> tuple[str, ...]:
+    if job.is_redacted:
+        return ("The reason is in Omni.",)
+    if (error := job.error) is None:
         return ("Omni gave no reason.",)
     message = shortened(error.message.strip(), _LONGEST_REASON)
     name = code(error.code or "", _LONGEST_NAME)

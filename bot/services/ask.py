@@ -13,6 +13,7 @@ from bot.domain import (
     Card,
     CardId,
     ChannelRef,
+    ContentPolicy,
     Conversation,
     Job,
     JobId,
@@ -68,6 +69,7 @@ class AskService:
         cards: CardRepository,
         questions: QuestionRepository,
         authorization: Authorization,
+        content_policy: ContentPolicy,
         targets: Targets,
         lifecycle: CardLifecycle,
         intents: Intents,
@@ -80,6 +82,7 @@ class AskService:
         self._cards = cards
         self._questions = questions
         self._authorization = authorization
+        self._content_policy = content_policy
         self._targets = targets
         self._lifecycle = lifecycle
         self._intents = intents
@@ -166,13 +169,17 @@ class AskService:
             raise Refused(ask_replies.no_model())
         as_user = await self._authorization.omni_user_for(user)
         target = await self._targets.choose(channel, user, private=request.private)
+        # Its button holds the question.
+        is_link_only = self._content_policy.is_link_only(channel)
         return PreparedQuestion(
             act=Act.ASK,
             pending=pending,
             question=Question(prompt, model, request.topic, as_user=as_user),
             target=target,
             thread=request.thread if target.channel == channel else None,
-            unconfirmed_reply=ask_replies.maybe_submitted(prompt, private=request.private),
+            unconfirmed_reply=ask_replies.maybe_submitted(
+                None if is_link_only else prompt, private=request.private
+            ),
         )
 
     async def _prepare_follow_up(

@@ -17,6 +17,7 @@ from bot.domain import (
     Card,
     CardId,
     ChannelRef,
+    ContentPolicy,
     JobResult,
     Message,
     MessageGone,
@@ -84,6 +85,7 @@ class JobDataService:
         poster: MessagePoster,
         authorization: Authorization,
         is_shared: IsShared,
+        content_policy: ContentPolicy,
         tenant: str,
         bot_user: UserId,
     ) -> None:
@@ -95,6 +97,7 @@ class JobDataService:
         self._poster = poster
         self._authorization = authorization
         self._is_shared = is_shared
+        self._content_policy = content_policy
         self._tenant = tenant
         self._bot_user = bot_user
         self._shown: RecentKeys[_Key, _Shown] = RecentKeys(MOST_REMEMBERED)
@@ -117,6 +120,8 @@ class JobDataService:
     ) -> str | None:
         try:
             await self._authorization.check(user, channel)
+            if self._content_policy.is_link_only(channel):
+                return replies.not_shown_in_link_only()
             if await self._is_shared(channel):
                 return replies.not_shown_where_shared()
             card = await load_clicked_card(self._cards, card_id, channel, message_ts)

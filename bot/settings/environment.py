@@ -5,7 +5,7 @@ from urllib.parse import quote, quote_plus
 from pydantic import SecretStr, ValidationError, model_validator
 from sqlalchemy.engine import make_url
 
-from bot.domain import AccessPolicy, OmniAccount, SettingsError
+from bot.domain import AccessPolicy, ContentPolicy, OmniAccount, SettingsError
 from bot.encryption import key_list
 from bot.settings.fields import SettingDoc, SettingFields
 
@@ -66,6 +66,13 @@ class Settings(SettingFields):
             ask_as_key=self.ask_as == "key",
             most_open_follows=self.max_open_follows_per_person,
             most_asks_per_hour=self.max_asks_per_hour,
+        )
+
+    @property
+    def content_policy(self) -> ContentPolicy:
+        """Where Slack may hold what was asked and answered."""
+        return ContentPolicy(
+            is_link_only_everywhere=self.answers == "link", link_only_channels=self.link_only_channels
         )
 
     @property

@@ -248,6 +248,24 @@ class SettingFields(BaseSettings):
             "true or false",
         ),
     ] = False
+    answers: Annotated[
+        Literal["full", "link"],
+        ANY_CASE,
+        SettingDoc(
+            "Who may do what",
+            "What Slack gets of a job: everything (`full`) or only [links to Omni](security.md#links-only) (`link`)",
+            "full (questions, answers and data are shown in Slack) or link (only the state of jobs and links to Omni)",
+        ),
+    ] = "full"
+    link_only_channels: Annotated[
+        ChannelIds,
+        SettingDoc(
+            "Who may do what",
+            "The channels that get only links while `ANSWERS` is `full`: channel ids, separated by commas",
+            "the ids of Slack channels, such as C0123ABCD, separated by commas, or leave it out for none",
+            unset="empty: none",
+        ),
+    ] = frozenset()
     max_open_follows_per_person: Annotated[
         int,
         Field(ge=1, le=10_000),

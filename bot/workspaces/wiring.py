@@ -171,6 +171,7 @@ def build_components(
         block_support=block_support,
         outcomes=outcomes,
         is_shared=is_shared,
+        content_policy=policy.settings.content_policy,
         now=ports.now,
         tenant=policy.tenant,
         metrics=ports.metrics,
@@ -221,6 +222,7 @@ def build_components(
         poster=poster,
         authorization=authorization,
         is_shared=is_shared,
+        content_policy=policy.settings.content_policy,
         tenant=policy.tenant,
         bot_user=ports.bot_user,
     )
@@ -242,6 +244,7 @@ def build_components(
         cards=ports.cards,
         questions=ports.pending_questions,
         authorization=authorization,
+        content_policy=policy.settings.content_policy,
         targets=targets,
         lifecycle=lifecycle,
         intents=intents,

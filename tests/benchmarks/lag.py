@@ -22,6 +22,7 @@ import httpx
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.posts import MessagePoster
+from bot.domain.access import ContentPolicy
 from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs
 from bot.domain.jobs import JobState
 from bot.omni.client import OmniClient
@@ -144,6 +145,7 @@ async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitab
             poster=MessagePoster(board, cards, now, BlockSupport()),
             authorization=FakeAccess(),
             is_shared=FakeAccess().is_shared,
+            content_policy=ContentPolicy(),
             tenant=TENANT,
             bot_user=BOT,
         )

@@ -40,7 +40,7 @@ async def test_follower_is_shown_once_and_notified(world: World) -> None:
 
 async def test_follow_survives_a_kill(world: World) -> None:
     job = world.omni.add(LONG)
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     await world.type(job)
     card = await world.card("Omni is working on it")
     await follow(world, card, world.grace)

@@ -64,7 +64,7 @@ async def test_failures_only_hears_of_no_answer(world: World) -> None:
 
 
 async def test_choice_survives_a_kill(world: World) -> None:
-    bot = await world.bot_process()
+    bot = await world.forked_bot()
     job = world.omni.add(LONG)
     await world.type(job)
     card = await world.card("Thinking")

@@ -7,6 +7,7 @@ import pytest
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.posts import MessagePoster
+from bot.domain.access import ContentPolicy
 from bot.domain.cards import CardId, MessageTs, ReplyKind, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, NotAllowedHere, OutcomeUnknown
 from bot.domain.jobs import JobState
@@ -178,6 +179,7 @@ async def test_the_data_of_an_answer_come_into_the_thread_that_its_card_is_in() 
         poster=MessagePoster(board, cards, now, BlockSupport()),
         authorization=FakeAccess(),
         is_shared=FakeAccess().is_shared,
+        content_policy=ContentPolicy(),
         tenant=RULES.tenant,
         bot_user=UserId("U0BOT"),
     )

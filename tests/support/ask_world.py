@@ -13,6 +13,7 @@ from bot.delivery.outcomes import CardOutcomes
 from bot.delivery.posts import MessagePoster
 from bot.delivery.thread import CompletionThread
 from bot.delivery.updates import MessageUpdater
+from bot.domain.access import ContentPolicy
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
@@ -104,6 +105,7 @@ class Stage:
         self.asks = FakeAsks(self.watches)
         self.access = access = FakeAccess()
         self.is_shared = access.is_shared
+        self.content_policy = ContentPolicy()
         self.default_model: ModelId | None = DEFAULT
         self.events = JobEventBus()
 
@@ -161,6 +163,7 @@ class Desks:
             block_support=block_support,
             outcomes=outcomes,
             is_shared=stage.is_shared,
+            content_policy=stage.content_policy,
             now=now,
             tenant=TENANT,
         )
@@ -209,6 +212,7 @@ class Desks:
             cards=stage.watches,
             questions=stage.asks,
             authorization=stage.access,
+            content_policy=stage.content_policy,
             targets=targets,
             lifecycle=cards,
             intents=intents,

@@ -133,6 +133,10 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
             )
         ),
         "unfollowed": (render_unfollowed(replace(CARD, followers=()), STATUSES["executing"], TENANT),),
+        **{
+            f"link_only_{name}": render_card(CARD, STATUSES[name].redacted(), NOW, TENANT)
+            for name in ("executing", "complete", "failed")
+        },
         "withheld": (render_withheld(CARD, STATUSES["complete"], TENANT),),
         "rested": (render_paused(CARD, STATUSES["executing"], TENANT),),
     }

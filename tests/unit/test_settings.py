@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from bot.domain.access import AccessPolicy
+from bot.domain.access import AccessPolicy, ContentPolicy
 from bot.domain.cards import ChannelId, TeamId, UserId
 from bot.domain.errors import SettingsError
 from bot.settings import HINTS, Settings, read_settings
@@ -161,6 +161,8 @@ MALFORMED = [
     ("OMNI_MODEL_ID", "secret"),
     ("ACCESS", "secret"),
     ("ASK_AS", "secret"),
+    ("ANSWERS", "secret"),
+    ("LINK_ONLY_CHANNELS", "D0SECRET"),
     ("ALLOWED_CHANNELS", "#secret"),
     ("ALLOWED_CHANNELS", "C0DATA;C0SECRET"),
     ("ALLOWED_CHANNELS", "U0SECRET"),
@@ -441,6 +443,15 @@ def test_choices_are_case_insensitive(read: Read) -> None:
     assert found.allow_guests and found.allow_shared_channels
     assert read(OMNI_MODEL_ID="550E8400-E29B-41D4-A716-446655440000").omni_model_id == (
         "550e8400-e29b-41d4-a716-446655440000"
+    )
+
+
+def test_content_policy_comes_from_settings(read: Read) -> None:
+    assert read().content_policy == ContentPolicy()
+    assert read(ANSWERS="Link").content_policy == ContentPolicy(is_link_only_everywhere=True)
+    finance = ChannelId("C0FINANCE")
+    assert read(LINK_ONLY_CHANNELS="C0FINANCE").content_policy == ContentPolicy(
+        link_only_channels=frozenset({finance})
     )
 
 

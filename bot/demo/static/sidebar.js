@@ -10,6 +10,7 @@ export const sign = (channel) => ({ public: "hash", private: "lock", direct: "bo
 export function about(channel) {
   if (channel.kind === "direct") return "Your direct message with the bot";
   const shared = channel.is_shared ? "Shared with another company. " : "";
+  if (channel.is_link_only) return "The bot shows only links to Omni here, no questions, answers or data";
   if (channel.has_bot) return `${shared}The bot is a member here`;
   return `${shared}The bot is not a member here: cards go to your direct message`;
 }
@@ -20,6 +21,7 @@ function channelItem(channel, world, go) {
     icon(sign(channel)), element("b", {}, channel.name),
     unread ? element("span", { class: "count", "aria-label": `${unread} new` }, unread) : null,
     channel.is_shared ? element("span", { class: "without" }, "shared") : null,
+    channel.is_link_only ? element("span", { class: "without" }, "links only") : null,
     channel.has_bot ? null : element("span", { class: "without" }, "no bot"));
   made.addEventListener("click", () => go(channel.id));
   return element("li", {}, made);

@@ -69,6 +69,7 @@ ALL = {
     "unfollowed": replies.unfollowed(0),
     "not following": replies.not_following(),
     "resumed": replies.resumed(),
+    "not shown in link only": replies.not_shown_in_link_only(),
     "joined": replies.joined(),
     "followed before": replies.followed_before(),
     "too late to follow": replies.too_late_to_follow(),

@@ -8,6 +8,7 @@ import pytest
 
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.posts import MessagePoster
+from bot.domain.access import ContentPolicy
 from bot.domain.cards import CardId, ChannelId, ChannelRef, MessageTs, UserId
 from bot.domain.errors import (
     JobNotFound,
@@ -62,6 +63,7 @@ class World:
         self.board = FakeBoard()
         self.watches = FakeWatches(replace(a_watch(), message_ts=CARD, closed_at=START, ended=True))
         self.access = FakeAccess()
+        self.content_policy = ContentPolicy()
         self.service = self.open()
 
     def open(self) -> JobDataService:
@@ -73,6 +75,7 @@ class World:
             poster=MessagePoster(self.board, self.watches, now, BlockSupport()),
             authorization=self.access,
             is_shared=self.access.is_shared,
+            content_policy=self.content_policy,
             tenant=TENANT,
             bot_user=BOT,
         )
@@ -112,6 +115,14 @@ async def test_data_is_a_table_and_a_file() -> None:
     upload = world.board.uploaded[0].upload
     assert (upload.name, upload.title) == ("Top products.csv", "Top products")
     assert upload.content.decode("utf-8-sig") == '"Product","Revenue"\r\n"Jeans","5"\r\n"Bags","4"\r\n'
+
+
+async def test_link_only_channel_gets_no_data() -> None:
+    world = World()
+    world.content_policy = ContentPolicy(link_only_channels=frozenset({HERE.id}))
+    world.service = world.open()
+    assert await world.data() == await world.steps() == reply_texts.not_shown_in_link_only()
+    assert world.replies == world.files == [] and world.omni.looked == []
 
 
 async def test_steps_are_one_message() -> None:
