@@ -28,7 +28,7 @@ STATES = {
     "queued": (Script(math.inf), 20.0),
     "executing": (
         Script(4.0, (SEARCHING, (math.inf, "Running query: Customers by plan and month", 2))),
-        15.0,
+        8.5,
     ),
     "delivering": (Script(4.0, (SEARCHING,), math.inf), 40.0),
     "complete": (Script(4.0, ((44.0, "Query returned 42 rows", 3),), 3.0, Complete(CHURN)), 51.0),

@@ -104,10 +104,8 @@ TASKS = [
 ]
 
 BLOCKS: dict[str, list[Block]] = {
-    "tasks": [
-        *TASKS,
-        {"type": "plan", "title": "The same as a plan", "tasks": [TASKS[0] | {"task_id": "4"}]},
-    ],
+    "tasks": TASKS,
+    "plan": [{"type": "plan", "title": "The same as a plan", "tasks": TASKS}],
     "data_table": [DATA_TABLE],
     "charts": [CHART, PIE],
     "table": [TABLE],

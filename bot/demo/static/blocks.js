@@ -54,8 +54,9 @@ function task(view, context) {
   return element("div", { class: `task ${view.status}` }, sign, text);
 }
 
+// Slack folds a plan up after each edit; here it stays open until it is closed.
 function plan(view, context) {
-  return element("section", { class: "plan" }, element("h4", {}, view.title), ...view.tasks.map((each) => task(each, context)));
+  return element("details", { class: "plan", open: "" }, element("summary", {}, view.title), ...view.tasks.map((each) => task(each, context)));
 }
 
 function picture(view, context) {

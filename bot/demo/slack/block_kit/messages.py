@@ -172,6 +172,9 @@ def _judge_whole(blocks: Sequence[Block]) -> Refusal | None:
         return refusal
     if refusal := _judge_data(blocks):
         return refusal
+    if {"plan", "task_card"} <= {block["type"] for block in blocks}:
+        # Reported by apps that use both (gitlab-org/gitlab, merge request 242201). The wording is an assumption.
+        return _invalid_blocks(["plan and task_card are not allowed together [json-pointer:/blocks]"])
     if sum(map(len, _texts(blocks))) + BLOCK_WEIGHT * len(others) > WEIGHT_MOST:
         return Refusal("msg_blocks_too_long")
     return None
@@ -206,9 +209,9 @@ def _judge_data(blocks: Sequence[Block]) -> Refusal | None:
 
 
 def _repeated_ids(blocks: Sequence[Any]) -> Iterator[str]:
-    """Docs: a block_id once per message, an action_id once per block. Here both once per message, since
-    one action_id twice in a message makes a click ambiguous. The wording is an assumption."""
-    for key in ("block_id", "action_id"):
+    """Docs: a block_id once per message, an action_id once per block, nothing about a task_id. Here all once per
+    message, since one action_id twice in a message makes a click ambiguous. The wording is an assumption."""
+    for key in ("block_id", "action_id", "task_id"):
         for value, times in Counter(values_of(blocks, key)).items():
             if times > 1:
                 yield f"{key} `{value}` already exists [json-pointer:/blocks]"

@@ -22,7 +22,18 @@ def test_complete_task_and_plan_pass() -> None:
     source = {"type": "url", "url": "https://example.com/1", "text": "Orders"}
     whole = task(status="complete", details=said(), output=said(), sources=[source], hide_title=False)
     plan = {"type": "plan", "title": "Two steps", "tasks": [task(task_id="2", status="error"), whole]}
-    assert judge("text", [task(), plan]) is None
+    assert judge("text", [plan]) is None
+    assert judge("text", plan["tasks"]) is None
+
+
+def test_plan_is_not_mixed_with_tasks() -> None:
+    refusal = judge("text", [task(), {"type": "plan", "title": "One step", "tasks": [task(task_id="2")]}])
+    assert refusal is not None and refusal.error == "invalid_blocks"
+
+
+def test_task_id_is_used_once() -> None:
+    refusal = judge("text", [{"type": "plan", "title": "Two steps", "tasks": [task(), task()]}])
+    assert refusal is not None and refusal.messages[0].startswith("task_id `1` already exists")
 
 
 @pytest.mark.parametrize(
