@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -95,7 +96,7 @@ class CardLifecycle:
         try:
             await self._poster.post_once(
                 PendingPost(
-                    card,
+                    replace(card, history=status.history),
                     self._content(card, status),
                     card.thread,
                     card.post_started_at,
@@ -123,6 +124,7 @@ class CardLifecycle:
         """Update the card to the job status, if its content changes."""
         status = self._content_policy.visible(card.channel, status)
         if not card.is_message_gone and not card.ended:
+            card = replace(card, history=status.history)
             self._updater.schedule_update(card, ts, self._content(card, status))
 
     async def finalize(self, card: Card, ts: MessageTs, status: JobStatus, chart: ChartFetcher) -> None:

@@ -11,7 +11,7 @@ from bot.tasks import backoff_seconds
 log = structlog.get_logger()
 
 SEVERAL_TABLES = "several tables"
-UNCERTAIN_FEATURES = frozenset({"task_card", SEVERAL_TABLES})
+UNCERTAIN_FEATURES = frozenset({"plan", "task_card", SEVERAL_TABLES})
 """What Slack documents for streamed messages only, and what its pages contradict each other about. If Slack accepts the
 same message without one, it refused that."""
 INTERNAL_ERRORS_BEFORE_FALLBACK = 3

@@ -74,13 +74,13 @@ from bot.domain.jobs import (
     JobId,
     JobState,
     JobStatus,
-    Progress,
     find_reference,
     is_job_request,
     parse_reference,
     was_missed_by_webhooks,
 )
 from bot.domain.messages import Block, Message, Upload
+from bot.domain.progress import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
 from bot.domain.questions import (
     Model,
     ModelId,

@@ -1,11 +1,12 @@
 """Cards: which job is shown in which channel, who follows it, and what was already posted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import NewType
 
 from bot.domain.jobs import JobId, JobState
+from bot.domain.progress import JobHistory
 
 TeamId = NewType("TeamId", str)
 """A Slack workspace, `T…`."""
@@ -124,6 +125,8 @@ class Card:
     """User who asked the same question again."""
     outcome: JobState | None = None
     """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
+    history: JobHistory = field(default=JobHistory(), repr=False)
+    """What is known of the running job. Stored when a post or an edit begins, for the job's next tracker."""
     failure: CardFailure | None = None
     """Why a closed card could not be posted. Deleted once the followers were notified."""
 

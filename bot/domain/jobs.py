@@ -9,6 +9,7 @@ from enum import Enum, StrEnum, auto
 from typing import NewType, Self
 
 from bot.domain.errors import JobNotFound, NotAJobReference, OmniError
+from bot.domain.progress import JobHistory, Progress
 
 JobId = NewType("JobId", str)
 """A job's UUID, lower case with dashes."""
@@ -49,14 +50,6 @@ class JobState(StrEnum):
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self in (JobState.COMPLETE, JobState.FAILED, JobState.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the AI is doing. Omni reports it only while EXECUTING, and not from the start."""
-
-    message: str
-    iteration: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +264,12 @@ Omni's server is being replaced would cost the followers the answer; waiting lon
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """Newest snapshot of a job, and the errors since then. Times are aware UTC."""
+    """Newest snapshot of a job, its progress before, and the errors since then. Times are aware UTC."""
 
     job: Job | None = None
     """Newest snapshot; None before the first."""
     seen_at: datetime | None = None
-    """When the snapshot was taken."""
+    """When the snapshot was taken, or a webhook event that changed it was signed."""
     error: OmniError | None = None
     """Why the latest poll failed; None if it succeeded."""
     failing_since: datetime | None = None
@@ -291,6 +284,8 @@ class JobStatus:
     """Whether an earlier process saw the job."""
     is_missing: bool = False
     """Whether Omni no longer has the job. Final."""
+    past: JobHistory = field(default=JobHistory(), repr=False)
+    """What was known before the snapshot."""
 
     @property
     def is_final(self) -> bool:
@@ -303,14 +298,36 @@ class JobStatus:
         return not self.is_missing and self.job is not None and self.job.state.is_final
 
     def redacted(self) -> Self:
-        """Return the status with a redacted snapshot."""
-        return self if self.job is None else replace(self, job=self.job.redacted())
+        """Return the status with a redacted snapshot, and without the progress before."""
+        job = self.job.redacted() if self.job else None
+        return replace(self, job=job, past=self.past.begun_anew())
 
-    def with_snapshot(self, job: Job, now: datetime) -> Self:
-        """Apply the result of a poll."""
-        return type(self)(job=job, seen_at=now)
+    @property
+    def history(self) -> JobHistory:
+        """What is known with the snapshot."""
+        current = self.job.progress if self.job else None
+        return self.past if current is None else self.past.with_report(current)
 
-    def with_progress(self, progress: Progress) -> Self:
+    @property
+    def is_slow(self) -> bool:
+        """Whether the job takes longer than three of four do. Only a poll or an event changes that."""
+        asked_at, usual = self.job.created_at if self.job else None, self.past.usual_seconds
+        if usual is None or asked_at is None or self.seen_at is None:
+            return False
+        return (self.seen_at - asked_at).total_seconds() > usual[1]
+
+    def with_snapshot(
+        self, job: Job, now: datetime, usual_seconds: tuple[float, float] | None = None
+    ) -> Self:
+        """Apply the result of a poll. `usual_seconds`: the quartiles of how long jobs take now, if known."""
+        past = self.history
+        if job.state is JobState.QUEUED:
+            past = past.begun_anew()
+        if past.usual_seconds is None:
+            past = replace(past, usual_seconds=usual_seconds)
+        return type(self)(job=job, seen_at=now, past=past)
+
+    def with_progress(self, progress: Progress, signed_at: datetime) -> Self:
         """Apply the progress of a webhook event. Ignored before the first poll and in later states."""
         job = self.job
         if job is None or job.state not in (JobState.QUEUED, JobState.EXECUTING):
@@ -319,7 +336,9 @@ class JobStatus:
         if before is not None and progress.iteration is not None and progress.iteration < before:
             return self  # a later event arrived first
         executing = JobState.EXECUTING
-        return replace(self, job=replace(job, state=executing, raw_state=executing.value, progress=progress))
+        job = replace(job, state=executing, raw_state=executing.value, progress=progress)
+        seen_at = max(self.seen_at or signed_at, signed_at)
+        return replace(self, job=job, seen_at=seen_at, past=self.history)
 
     def with_error(self, error: OmniError, now: datetime, seconds: float) -> Self:
         """Apply the error of a poll. `seconds`: monotonic time."""

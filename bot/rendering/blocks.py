@@ -67,13 +67,24 @@ def header(text: str) -> Block:
     return {"type": "header", "text": _plain(text)}
 
 
-def task(task_id: str, title: str) -> Block:
-    """The current step, with Slack's animated progress sign. `title` is plain text.
+def task(task_id: str, title: str, *, is_done: bool) -> Block:
+    """A step with Slack's sign: animated while it runs, a check mark when it is done. `title` is plain text.
 
     Slack does not document whether it works outside of streams, so a plainer variant is needed.
     Source: docs.slack.dev/reference/block-kit/blocks/task-card-block.
     """
-    return {"type": "task_card", "task_id": task_id, "title": title, "status": "in_progress"}
+    status = "complete" if is_done else "in_progress"
+    return {"type": "task_card", "task_id": task_id, "title": title, "status": status}
+
+
+def plan(title: str, tasks: list[Block]) -> Block:
+    """Tasks under a title, which is plain text.
+
+    Slack folds them up after each edit and shows only the title (slackapi/node-slack-sdk#2701), so the title has to say
+    the newest. As with `task`, a plainer variant is needed. A message has either plans or tasks.
+    Source: docs.slack.dev/reference/block-kit/blocks/plan-block.
+    """
+    return {"type": "plan", "title": title, "tasks": tasks}
 
 
 def buttons(

@@ -21,10 +21,10 @@ from bot.domain import (
     is_direct,
 )
 from bot.rendering import answer
-from bot.rendering.blocks import buttons, context, quote, section, task
+from bot.rendering.blocks import buttons, context, plan, quote, section, task
 from bot.rendering.markdown.links import chat_link, written
 from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
-from bot.rendering.status import StatusText, describe
+from bot.rendering.status import StatusText, StepsText, describe
 
 TROUBLE_SHOWN_AFTER_SECONDS = 60.0
 """How long polls may fail before the card says so."""
@@ -45,7 +45,8 @@ _CHECK_IT = "AI-generated: check before you decide."
 def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tuple[Message, ...]:
     """Render the variants of a card, richest first.
 
-    An unchanged status gives equal messages at any `now`, except that a lasting error appears.
+    An unchanged status gives equal messages at any `now`, except that a lasting error appears. Of a status seen later
+    only one thing can differ: that the job takes longer than usual.
 
     Args:
         card: the card.
@@ -64,9 +65,7 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
     below = [section("\n".join(details))] if details else []
     below += [*_buttons(card, status, link), context(_footer(card))]
     text = "\n".join(filter(None, [_said(shown.title, job, _LONGEST_PROMPT), shown.plain_text, *outlook]))
-    # The current step, richest variant first.
-    steps = [[task(card.job, shown.step)], [section(shown.step_line)]] if shown.step else [[]]
-    variants = [Message(text, (*above, *step, *below)) for step in steps]
+    variants = [Message(text, (*above, *steps, *below)) for steps in _steps(card, shown.steps)]
     return *variants, Message("\n".join([text, *written(link), _footer(card)]))
 
 
@@ -167,6 +166,28 @@ def _answered(card: Card, status: JobStatus, job: Job, tenant: str) -> tuple[Mes
         signature=(*written(link), _footer(card)),
     )
     return answer.answer_card(job, frame, tenant)
+
+
+def _steps(card: Card, steps: StepsText) -> list[list[Block]]:
+    """The steps of a running job, richest variant first."""
+    if not steps.lines:
+        return [[]]
+    first = steps.earlier + 1
+    tasks = [
+        *([task(f"{card.job}:earlier", steps.earlier_line, is_done=True)] if steps.earlier else []),
+        *(
+            task(f"{card.job}:{number}", title, is_done=True)
+            for number, title in enumerate(steps.done, start=first)
+        ),
+        *(
+            [task(f"{card.job}:{first + len(steps.done)}", steps.current, is_done=False)]
+            if steps.current
+            else []
+        ),
+    ]
+    # A plan of one task would say the same twice.
+    plans = [[plan(steps.title, tasks)]] if len(tasks) > 1 else []
+    return [*plans, tasks, [section("\n".join(steps.lines))]]
 
 
 def _buttons(card: Card, status: JobStatus, link: str | None) -> list[Block]:

@@ -2,16 +2,54 @@
 
 from dataclasses import dataclass, replace
 
-from bot.domain import Job, JobState, JobStatus, UserId
+from bot.domain import LONGEST_REPORT, Job, JobState, JobStatus, Progress, UserId
 from bot.rendering.markdown.document import to_text
-from bot.rendering.markdown.mrkdwn import code, duration, escape, excerpt, moment, shortened
+from bot.rendering.markdown.mrkdwn import (
+    code,
+    duration,
+    duration_range,
+    escape,
+    excerpt,
+    moment,
+    rounded,
+    shortened,
+)
 from bot.rendering.markdown.parse import parse
 
 _LONGEST_STEP = 250
 """Slack limits a task's title in a stream to 256 (docs.slack.dev/reference/methods/chat.appendStream)."""
-_MOST_READ_OF_A_STEP = 1_000
+_LONGEST_DONE_STEP = 100
+_MOST_READ_OF_A_TOPIC = 1_000
 _LONGEST_REASON = 900
 _LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StepsText:
+    """The steps of a running job, as plain text, oldest first."""
+
+    earlier: int = 0
+    """How many steps before these are only counted."""
+    done: tuple[str, ...] = ()
+    current: str = ""
+    """The step that runs; empty if none is known to run."""
+
+    @property
+    def title(self) -> str:
+        """The current step or, if there is none, how many are done."""
+        return self.current or _count(self.earlier + len(self.done), "step", "done")
+
+    @property
+    def earlier_line(self) -> str:
+        """How many steps are only counted."""
+        return _count(self.earlier, "earlier step")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The steps as lines of mrkdwn."""
+        counted = [f"✓ {self.earlier_line}"] if self.earlier else []
+        done = [f"✓ {shortened(title, 2 * _LONGEST_DONE_STEP)}" for title in self.done]
+        return (*counted, *done, *([escape(self.current)] if self.current else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +62,7 @@ class StatusText:
     """The state, without a period."""
     aside: str = ""
     """Text after the title: when, and how long it took."""
-    step: str = ""
-    """The current step, as plain text."""
+    steps: StepsText = StepsText()
     details: tuple[str, ...] = ()
     """Lines under the title, the most important first."""
 
@@ -35,15 +72,10 @@ class StatusText:
         return " ".join(filter(None, [self.sign, f"*{self.title}*", self.aside]))
 
     @property
-    def step_line(self) -> str:
-        """The current step, as mrkdwn."""
-        return escape(self.step)
-
-    @property
     def plain_text(self) -> str:
-        """Step, details, and the text after the title, for screen readers and notifications."""
+        """Steps, details, and the text after the title, for screen readers and notifications."""
         aside = self.aside.removeprefix("· ")
-        return "\n".join(filter(None, [self.step_line, *self.details, aside[:1].upper() + aside[1:]]))
+        return "\n".join(filter(None, [*self.steps.lines, *self.details, aside[:1].upper() + aside[1:]]))
 
 
 _FORGOTTEN = {
@@ -65,9 +97,16 @@ def describe(
     if status.is_missing and outcome in _FORGOTTEN:
         return _FORGOTTEN[outcome]
     text = _describe(status, cancelled_by)
-    if status.job is None or status.job.branch is None or status.is_missing:
+    job = status.job
+    if job is None or status.is_missing:
         return text
-    return replace(text, aside=f"{text.aside} · branch {code(status.job.branch[:8], 8)}".strip())
+    if not job.state.is_final:
+        text = replace(
+            text, aside=" ".join(filter(None, [*_since(job), *_usual(status)])), steps=_steps(status, job)
+        )
+    if job.branch is not None:
+        text = replace(text, aside=f"{text.aside} · branch {code(job.branch[:8], 8)}".strip())
+    return text
 
 
 def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
@@ -81,13 +120,11 @@ def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
         return StatusText("🔎", "Looking up the job in Omni")
     match job.state:
         case JobState.QUEUED:
-            return StatusText("⏳", "Queued in Omni", _since(job), details=_cancelling(cancelled_by, ""))
+            return StatusText("⏳", "Queued in Omni", details=_cancelling(cancelled_by, ""))
         case JobState.EXECUTING:
-            return StatusText(
-                "⚙️", "Omni is working on it", _since(job), _step(job), _cancelling(cancelled_by)
-            )
+            return StatusText("⚙️", "Omni is working on it", details=_cancelling(cancelled_by))
         case JobState.DELIVERING:
-            return StatusText("📬", "Omni is delivering the answer", _since(job))
+            return StatusText("📬", "Omni is delivering the answer")
         case JobState.COMPLETE:
             return _complete(job)
         case JobState.FAILED:
@@ -100,31 +137,48 @@ def _describe(status: JobStatus, cancelled_by: UserId | None) -> StatusText:
             )
         case _:
             title = f"Still running ({shortened(job.raw_state, _LONGEST_NAME)})"
-            return StatusText("▶️", title, _since(job), details=_cancelling(cancelled_by))
+            return StatusText("▶️", title, details=_cancelling(cancelled_by))
 
 
-def _since(job: Job) -> str:
-    """When the job was asked for, or started."""
-    if job.state is JobState.EXECUTING and job.execution_started_at:
-        return f"· started {moment(job.execution_started_at)}"
-    if job.created_at is None:
-        return ""
-    return f"· {'asked' if job.state is JobState.QUEUED else 'started'} {moment(job.created_at)}"
+def _since(job: Job) -> list[str]:
+    """When the job was asked for: the one time of a running job that stays the same in all of its states."""
+    return [f"· asked {moment(job.created_at)}"] if job.created_at else []
 
 
-def _step(job: Job) -> str:
-    if job.progress is None:
-        return ""
-    number = "" if job.progress.iteration is None else f"Step {job.progress.iteration}"
-    message = " ".join(to_text(parse(job.progress.message[:_MOST_READ_OF_A_STEP])).split())
+def _usual(status: JobStatus) -> list[str]:
+    """How long jobs usually take."""
+    if status.past.usual_seconds is None:
+        return []
+    lower, upper = (rounded(seconds) for seconds in status.past.usual_seconds)
+    usual = duration_range(lower, upper)
+    return [f"· takes longer than usual ({usual})" if status.is_slow else f"· usually {usual}"]
+
+
+def _steps(status: JobStatus, job: Job) -> StepsText:
+    history = status.history
+    titles = [title for each in history.recent if (title := _step(each))]
+    is_at_step = job.state is JobState.EXECUTING and job.progress is not None
+    current = titles.pop() if titles and is_at_step else ""
+    return StepsText(
+        history.earlier, tuple(excerpt(title, _LONGEST_DONE_STEP, 1) for title in titles), current
+    )
+
+
+def _step(progress: Progress) -> str:
+    number = "" if progress.iteration is None else f"Step {progress.iteration}"
+    message = " ".join(to_text(parse(progress.message[:LONGEST_REPORT])).split())
     return excerpt(": ".join(filter(None, [number, message])), _LONGEST_STEP, 1)
+
+
+def _count(number: int, name: str, more: str = "") -> str:
+    return " ".join(filter(None, [str(number), name if number == 1 else f"{name}s", more]))
 
 
 def _complete(job: Job) -> StatusText:
     seconds = job.duration_seconds
     title = "Answered" if seconds is None else f"Answered in {duration(seconds)}"
     at = f"· {moment(job.completed_at)}" if job.completed_at else ""
-    topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_STEP].split()), _LONGEST_NAME)
+    topic = shortened(" ".join((job.topic or "")[:_MOST_READ_OF_A_TOPIC].split()), _LONGEST_NAME)
     aside = " ".join(filter(None, [at, f"· topic {topic}" if topic else ""]))
     return StatusText("✅", title, aside, details=("The answer is in Omni.",) if job.is_redacted else ())
 

@@ -1,4 +1,4 @@
-"""Cards in SQL, one short transaction per call. No prompt and no answer is stored.
+"""Cards in SQL, one short transaction per call. No prompt and no answer is stored; progress while a card is open.
 
 A tracker's write is a compare-and-set on the fencing token of the card's row. So a process that was paused or cut off
 while another process took its job over changes nothing.
@@ -49,6 +49,10 @@ from bot.storage.tables import cards, followers, questions, replies
 from bot.storage.transactions import Transactions, transactional
 
 _is_open = cards.c.closed_at.is_(None)
+
+
+def _closed(at: datetime) -> dict[str, object]:
+    return {"closed_at": at, "history": None}
 
 
 class SqlCardRepository:
@@ -146,7 +150,7 @@ class SqlCardRepository:
 
     @transactional
     def mark_post_started(self, connection: Connection, card: Card, at: datetime | None) -> None:
-        self._update_owned(connection, card, post_started_at=at)
+        self._update_owned(connection, card, post_started_at=at, history=card.history)
 
     @transactional
     def mark_posted(
@@ -179,7 +183,8 @@ class SqlCardRepository:
         is_message = cards.c.message_ts == message_ts
         if fingerprint is None:
             look = ending(card.token) if ended else None
-            self._update_owned(connection, card, is_message, shown_fingerprint=look)
+            history = None if ended else card.history
+            self._update_owned(connection, card, is_message, shown_fingerprint=look, history=history)
             return True
         if ended and self._end_shown(connection, card, message_ts, fingerprint):
             return True
@@ -296,7 +301,7 @@ class SqlCardRepository:
             connection.execute(delete(cards).where(self._is(card.id)))
         else:
             connection.execute(delete(followers).where(followers.c.card == card.id))
-            self._update(connection, card.id, closed_at=left_at, ended=False, outcome=None)
+            self._update(connection, card.id, **_closed(left_at), ended=False, outcome=None)
         for elsewhere in to:
             add_card(connection, elsewhere)
             # Where the job was followed already, but later: who came first is not forgotten with this row.
@@ -348,13 +353,13 @@ class SqlCardRepository:
         there = self._lock_owned(connection, card)
         is_unchanged = (there.followers, there.resumed_at) == (card.followers, card.resumed_at)
         if is_unchanged and not there.is_stale:
-            self._update(connection, card.id, closed_at=at, ended=ended, outcome=outcome)
+            self._update(connection, card.id, **_closed(at), ended=ended, outcome=outcome)
 
     @transactional
     def close_if_unfollowed(self, connection: Connection, card: Card, at: datetime) -> None:
         there = self._lock_owned(connection, card)
         if not there.followers and not there.is_stale:
-            self._update(connection, card.id, closed_at=at)
+            self._update(connection, card.id, **_closed(at))
 
     @transactional
     def remove(self, connection: Connection, card: Card) -> None:

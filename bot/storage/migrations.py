@@ -92,6 +92,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             'notify VARCHAR(16) NOT NULL, changed_at FLOAT NOT NULL, PRIMARY KEY (team, "user"))'
         ),
     ),
+    # Version 12: the progress of running jobs.
+    ("ALTER TABLE watches ADD COLUMN progress TEXT",),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

@@ -4,6 +4,7 @@ Some tables and columns keep the names they were created with, so that two versi
 upgrade. `key` is a column's name in the code.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +20,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
+
+from bot.domain import JobHistory, Progress
 
 metadata = MetaData()
 
@@ -56,6 +60,28 @@ class Flag(TypeDecorator[bool]):
         return None if value is None else bool(value)
 
 
+class History(TypeDecorator[JobHistory]):
+    """What is kept of a running job, stored as JSON; NULL if that is nothing."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: JobHistory | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Convert to JSON, in which PostgreSQL takes every character that Omni may send."""
+        if value is None or value == JobHistory():
+            return None
+        recent = [[each.iteration, each.message] for each in value.recent]
+        return json.dumps({"usual": value.usual_seconds, "earlier": value.earlier, "recent": recent})
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> JobHistory:  # noqa: ARG002
+        """Convert from JSON."""
+        if value is None:
+            return JobHistory()
+        read = json.loads(value)
+        recent = tuple(Progress(message, iteration) for iteration, message in read["recent"])
+        return JobHistory(recent, read["earlier"], read["usual"] and tuple(read["usual"]))
+
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 cards = Table(
@@ -83,6 +109,7 @@ cards = Table(
     Column("retried_by", String(32)),
     Column("outcome", String(16)),
     Column("given_up", String(16), key="failure"),
+    Column("progress", History, key="history"),
     UniqueConstraint("team", "channel", "job"),
     Index("watches_by_job", "job", "closed_at"),
     Index("watches_by_closing", "closed_at"),
@@ -157,7 +184,8 @@ durations = Table(
     Column("ended_at", Time, nullable=False),
     Column("team", String(32)),
 )
-"""How many seconds a team's jobs executed; `ended_at`: when that was stored. Older versions leave `team` NULL."""
+"""How many seconds a team's jobs took; `ended_at`: when that was stored. Older versions leave `team` NULL, and count
+from the start of the work."""
 
 preferences = Table(
     "preferences",

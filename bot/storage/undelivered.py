@@ -20,7 +20,7 @@ class SqlFailedCardRepository:
     @transactional
     def add(self, connection: Connection, card: Card, why: CardFailure, at: datetime) -> None:
         mine = and_(self._is(card.id), cards.c.token == card.token)
-        failed = NOT_POSTED | {"failure": why.name, "closed_at": at, "token": None}
+        failed = NOT_POSTED | {"failure": why.name, "closed_at": at, "token": None, "history": None}
         if connection.execute(update(cards).where(mine).values(failed)).rowcount == 0:
             require_ownership(connection, card, self._team)
         connection.execute(delete(replies).where(replies.c.card == card.id))

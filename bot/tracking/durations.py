@@ -37,8 +37,8 @@ class TypicalDurations:
 
     def record(self, job: Job) -> None:
         """Take over a complete or failed job; a cancelled one says nothing about durations."""
-        if job.state in (JobState.COMPLETE, JobState.FAILED) and job.completed_at and job.begun_at:
-            self._new[job.id] = max(0.0, (job.completed_at - job.begun_at).total_seconds())
+        if job.state in (JobState.COMPLETE, JobState.FAILED) and job.duration_seconds is not None:
+            self._new[job.id] = job.duration_seconds
 
     async def run(self) -> None:
         """Store new durations and read the newest of all processes, until cancelled."""

@@ -1,11 +1,20 @@
 """State of one tracked job: its status, its tasks in progress, and the webhook events about it."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import structlog
 
 from bot.delivery import ChartFetcher
-from bot.domain import CardId, EventKind, FencingToken, JobEvent, JobId, JobNotFound, JobStatus
+from bot.domain import (
+    CardId,
+    EventKind,
+    FencingToken,
+    JobEvent,
+    JobId,
+    JobNotFound,
+    JobStatus,
+)
 from bot.domain.ports import QueuePosition
 from bot.tasks import loop_time
 from bot.tracking.poll_schedule import FASTEST_SECONDS, MAX_SILENCE_SECONDS
@@ -129,7 +138,7 @@ class TrackedJob:
         self._newest_signed_at = max(event.signed_at, self._newest_signed_at)
         before = self.status
         if event.progress is not None and is_newest:
-            self.status = before.with_progress(event.progress)
+            self.status = before.with_progress(event.progress, datetime.fromtimestamp(event.signed_at, UTC))
         return self.status is not before
 
     async def wait_until_due(self, interval_seconds: float) -> None:

@@ -244,10 +244,12 @@ class JobTracker:
         tracked.relies_on_events = is_own and self._events.is_trusted and tracked.end_reported_at is None
         begun = self._events.submitted_job(tracked.job)
         if any(card.message_ts is not None for card in cards):
-            tracked.status = JobStatus(was_seen_before=True)
+            # A card that joined late may have none.
+            history = max((card.history for card in cards), key=lambda history: len(history.recent))
+            tracked.status = JobStatus(was_seen_before=True, past=history)
             tracked.polled_at -= max((self._now() - card.requested_at).total_seconds() for card in cards)
         elif begun is not None and tracked.relies_on_events:
-            tracked.status = tracked.status.with_snapshot(begun, self._now())
+            tracked.status = tracked.status.with_snapshot(begun, self._now(), self._durations.quartiles)
         elif is_own:
             tracked.status = JobStatus(was_seen_before=True)
         if (end := self._events.reported_end(tracked.job)) is not None:
@@ -276,7 +278,7 @@ class JobTracker:
         finally:
             tracked.polled_at = asked_at if position.passed_at is None else position.passed_at
         await self._lifecycle.prepare(job)
-        return tracked.status.with_snapshot(job, self._now())
+        return tracked.status.with_snapshot(job, self._now(), self._durations.quartiles)
 
     async def _with_result(self, job: Job, *, urgent: bool, is_patient: bool) -> Job:
         """Read the answer from the job's result, where its status has none. Raises OmniUnreachable or OmniBusy while

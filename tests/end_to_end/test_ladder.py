@@ -58,16 +58,26 @@ async def test_plainer_variants_are_tried_until_accepted(
     assert "fail" not in card.text
 
 
-async def test_unsupported_task_block_falls_back_to_text(world: World) -> None:
-    slack = Refusing("invalid_blocks", '"task_card"')
+@pytest.mark.parametrize(
+    "signs, refused, kind",
+    [(['"plan"'], 1, "task_card"), (['"plan"', '"task_card"'], 2, "section")],
+    ids=["tasks", "text"],
+)
+async def test_steps_fall_back_and_refusal_is_learned(
+    world: World, signs: list[str], refused: int, kind: str
+) -> None:
+    slack = Refusing("invalid_blocks", *signs)
     world.slack.faults.plan(slack, on="chat.*", times=None)
-    steps = ((1.9, "Searching for fields", 1), (1.9, "Running query", 2))
+    steps = tuple((3.5, f"Searching {number}", number) for number in range(1, 4))
     async with world.bot():
         job = world.omni.add(Script(0.0, steps, 0.0, Complete(ANSWER)))
         await world.type(job)
-        await world.card("Step 1: Searching for fields")
-        await world.card("Step 2: Running query")
+        await world.card("Step 1: Searching 1")
+        await world.card("Step 2: Searching 2")
+        running = await world.card("Step 3: Searching 3")
+        blocks = json.dumps([block for block in running.blocks if block["type"] == kind])
+        assert "Step 1: Searching 1" in blocks and "Step 3: Searching 3" in blocks
         card = await world.card("EMEA")
 
-    assert slack.refused == 1
+    assert slack.refused == refused
     assert '"table"' in json.dumps(card.blocks)

@@ -13,11 +13,12 @@ import pytest
 from bot.delivery import updates
 from bot.delivery.outcomes import CardOutcomes
 from bot.domain.cards import Card, ChannelId, ChannelRef, UserId
-from bot.domain.jobs import Job, JobId, JobState, Progress
+from bot.domain.jobs import Job, JobId, JobState
 from bot.domain.ports.omni import IdentityMapper, OmniQuestions, QueuePosition
 from bot.domain.ports.slack import SlackViews
 from bot.domain.ports.storage import QuestionRepository
 from bot.domain.ports.worker import Runner
+from bot.domain.progress import Progress
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.lookups import Lookups
 from bot.storage.cards import SqlCardRepository

@@ -43,6 +43,7 @@ from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message, Upload
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
+from bot.domain.progress import JobHistory
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
 from bot.domain.results import JobResult
 from bot.ratelimit import Rate
@@ -608,6 +609,10 @@ class FakeAsks:
             self.writes.append(write)
 
 
+def _closed(at: datetime) -> dict[str, object]:
+    return {"closed_at": at, "history": JobHistory()}
+
+
 class FakeWatches:
     """The table of watches in memory. Set `error` to make every call fail; remembers every write.
 
@@ -718,7 +723,7 @@ class FakeWatches:
 
     async def mark_post_started(self, card: Card, at: datetime | None) -> None:
         await self._record("mark_post_started")
-        self._write(card, post_started_at=at)
+        self._write(card, post_started_at=at, history=card.history)
 
     async def mark_posted(
         self,
@@ -756,7 +761,8 @@ class FakeWatches:
         if row.message_ts != message_ts:
             return True
         if fingerprint is None:
-            self._set(card.id, shown_fingerprint=mine if ended else None)
+            history = JobHistory() if ended else card.history
+            self._set(card.id, shown_fingerprint=mine if ended else None, history=history)
         elif row.shown_fingerprint == NEEDS_REDRAW:
             return False
         else:
@@ -835,7 +841,7 @@ class FakeWatches:
         if left_at is None:
             self._forget(card.id)
         else:
-            self._set(card.id, followers=(), closed_at=left_at, ended=False, outcome=None)
+            self._set(card.id, followers=(), **_closed(left_at), ended=False, outcome=None)
         for elsewhere in to:
             merged = self._add(elsewhere)
             if merged.requested_at > elsewhere.requested_at:
@@ -889,13 +895,13 @@ class FakeWatches:
         row = self._write(card)
         is_unchanged = (row.followers, row.resumed_at) == (card.followers, card.resumed_at)
         if is_unchanged and not row.is_stale:
-            self._set(card.id, closed_at=at, ended=ended, outcome=outcome)
+            self._set(card.id, **_closed(at), ended=ended, outcome=outcome)
 
     async def close_if_unfollowed(self, card: Card, at: datetime) -> None:
         await self._record("close_if_unfollowed")
         row = self._write(card)
         if not row.followers and not row.is_stale:
-            self._set(card.id, closed_at=at)
+            self._set(card.id, **_closed(at))
 
     async def remove(self, card: Card) -> None:
         await self._record("remove")
@@ -989,7 +995,7 @@ class FakeGivenUps:
         await self.watches._record("failed_cards.add")
         self.watches._write(card)
         self.watches._have_no_card(card.id)
-        self.watches._set(card.id, closed_at=at, failure=why, token=None)
+        self.watches._set(card.id, **_closed(at), failure=why, token=None)
         if not self.watches.rows[card.id].followers:
             self.watches._forget(card.id)
 

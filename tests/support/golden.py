@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus, Progress
+from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
 from bot.domain.messages import Message
+from bot.domain.progress import JobHistory, Progress
 from bot.rendering.card import (
     render_card,
     render_completion_reply,
@@ -52,6 +53,13 @@ EXECUTING = replace(
     execution_started_at=ASKED,
     progress=Progress("Running query: **Top products** by revenue", 3),
 )
+USUAL = (41.2, 88.0)
+PAST = JobHistory(
+    (Progress("Searching for **revenue** fields", 1), Progress("Query returned 42 rows", 2)), 0, USUAL
+)
+LONG_PAST = JobHistory(
+    tuple(Progress(f"Comparing region {number}", number) for number in range(6, 12)), 5, USUAL
+)
 COMPLETE = replace(
     QUEUED,
     state=JobState.COMPLETE,
@@ -88,10 +96,18 @@ CANCELLED = replace(
 STATUSES = {
     "looking_up": JobStatus(),
     "queued": JobStatus(QUEUED, NOW),
+    "queued_usually": JobStatus(QUEUED, ASKED, past=JobHistory(usual_seconds=USUAL)),
     "executing": JobStatus(EXECUTING, NOW),
+    "executing_after_steps": JobStatus(EXECUTING, ASKED, past=PAST),
+    "executing_after_many_steps": JobStatus(
+        replace(EXECUTING, progress=Progress("Writing the summary", 12)), NOW, past=LONG_PAST
+    ),
     "executing_with_a_long_question": JobStatus(replace(EXECUTING, prompt=LONG_PROMPT), NOW),
     "executing_without_progress": JobStatus(replace(EXECUTING, progress=None), NOW),
     "delivering": JobStatus(replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW),
+    "delivering_after_steps": JobStatus(
+        replace(QUEUED, state=JobState.DELIVERING, raw_state="DELIVERING"), NOW, past=PAST
+    ),
     "unknown_state": JobStatus(replace(QUEUED, state=JobState.UNKNOWN, raw_state="REHEARSING"), NOW),
     "unreachable": JobStatus(EXECUTING, ASKED, OmniUnreachable(), ASKED),
     "limited": JobStatus(EXECUTING, ASKED, OmniBusy(), ASKED),

@@ -156,7 +156,8 @@ class CardRepository(Protocol):
         ...
 
     async def mark_post_started(self, card: Card, at: datetime | None) -> None:
-        """Store that the card is about to be posted; None: the attempt certainly failed. Raises OwnershipLost."""
+        """Store that the card is about to be posted, with its history; None: the attempt certainly failed. Raises
+        OwnershipLost."""
         ...
 
     async def mark_posted(
@@ -177,7 +178,8 @@ class CardRepository(Protocol):
     async def mark_shown(
         self, card: Card, message_ts: MessageTs, fingerprint: str | None, *, ended: bool = False
     ) -> bool:
-        """Store the fingerprint of what the message shows; None: unknown, because an edit begins.
+        """Store the fingerprint of what the message shows; None: unknown, because an edit begins, with whose content
+        the card's history is stored.
 
         `ended`: the edit shows how the job ended. It is stored without ownership too, unless another edit has begun;
         the card can then be claimed again.

@@ -109,3 +109,26 @@ def duration(seconds: float) -> str:
     if minutes:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{rest} s" if rest else "less than a second"
+
+
+def rounded(seconds: float) -> int:
+    """Round a duration as people give it: to 5 s, above 2 min to minutes, above 2 h to hours. At least a second."""
+    for unit in (3_600, 60):
+        if seconds >= 2 * unit:
+            return unit * round(seconds / unit)
+    return max(1, round(seconds) if seconds < 10 else 5 * round(seconds / 5))
+
+
+def duration_range(lower: int, upper: int) -> str:
+    """Format two rounded durations: "40 to 90 s", "45 s to 3 min", "about 60 s"."""
+    (shortest, unit), (longest, longest_unit) = _in_unit(lower), _in_unit(upper)
+    if lower == upper:
+        return f"about {longest} {longest_unit}"
+    return f"{shortest}{'' if unit == longest_unit else f' {unit}'} to {longest} {longest_unit}"
+
+
+def _in_unit(seconds: int) -> tuple[int, str]:
+    for unit, name in ((3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return round(seconds / unit), name
+    return seconds, "s"

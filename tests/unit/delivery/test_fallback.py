@@ -43,8 +43,11 @@ def test_last_variant_is_always_kept() -> None:
     assert palette.supported((TASK,)) == (TASK,)
 
 
-def test_running_card_works_without_task_block() -> None:
+def test_running_card_works_without_plan_and_tasks() -> None:
     palette = BlockSupport()
-    palette.record_refusal(*MESSAGES["executing"][:2])
-    assert palette.supported(MESSAGES["executing"]) == MESSAGES["executing"][1:]
+    running = MESSAGES["executing_after_steps"]
+    palette.record_refusal(*running[:2])
+    assert palette.supported(running) == running[1:]
+    palette.record_refusal(*running[1:3])
+    assert palette.supported(running) == running[2:]
     assert palette.supported(MESSAGES["complete"]) == MESSAGES["complete"]

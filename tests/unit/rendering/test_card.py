@@ -4,6 +4,7 @@ The files in `tests/data/cards/` hold the expected messages; `tests.support.gold
 """
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from markdown_it.token import Token
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import API_CLIENT, ChannelId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniError, OmniUnreachable
-from bot.domain.jobs import JobStatus, Progress
+from bot.domain.jobs import JobState, JobStatus
 from bot.domain.messages import Message
+from bot.domain.progress import MOST_REPORTS, JobHistory, Progress
 from bot.domain.results import JobResult, Step
 from bot.rendering.card import render_card, render_completion_reply, render_paused, render_unfollowed
 from bot.rendering.data_messages import steps_message
@@ -261,23 +263,75 @@ def test_only_beginning_of_step_is_parsed(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(read) == 2 and max(read) <= 1_200
 
 
-def test_progress_is_task_card_or_text() -> None:
-    task_card, plain, words = MESSAGES["executing"]
-    tasks = [block for block in task_card.blocks if block["type"] == "task_card"]
-    assert [(task["status"], task["title"]) for task in tasks] == [
-        ("in_progress", "Step 3: Running query: Top products by revenue")
+def test_steps_are_plan_or_tasks_or_text() -> None:
+    with_plan, with_tasks, plain, words = MESSAGES["executing_after_steps"]
+    (plan,) = [block for block in with_plan.blocks if block["type"] == "plan"]
+    expected = [
+        ("complete", "Step 1: Searching for revenue fields"),
+        ("complete", "Step 2: Query returned 42 rows"),
+        ("in_progress", "Step 3: Running query: Top products by revenue"),
     ]
-    assert "Step 3: Running query: Top products by revenue" in shown(plain)
-    assert [block for block in task_card.blocks if block not in tasks] == [
-        block for block in plain.blocks if block["type"] != "section" or "Step 3" not in block["text"]["text"]
-    ]
+    assert [(task["status"], task["title"]) for task in plan["tasks"]] == expected
+    assert [block for block in with_tasks.blocks if block["type"] == "task_card"] == plan["tasks"]
+    lines = (
+        "✓ Step 1: Searching for revenue fields\n✓ Step 2: Query returned 42 rows\nStep 3: Running query: "
+    )
+    assert any(lines in block["text"]["text"] for block in plain.blocks if block["type"] == "section")
     assert words.blocks == ()
-    assert all("Step 3: Running query" in form.text for form in MESSAGES["executing"])
+    assert all(lines in form.text for form in MESSAGES["executing_after_steps"])
+
+
+def test_first_step_is_one_task() -> None:
+    with_task, plain, _ = MESSAGES["executing"]
+    assert [
+        block["type"] for block in with_task.blocks
+    ] == "section rich_text task_card actions context".split()
+    assert [block["type"] for block in plain.blocks] == "section rich_text section actions context".split()
+
+
+def test_folded_plan_shows_current_step() -> None:
+    """Slack folds a plan up after each edit."""
+    (plan,) = [block for block in MESSAGES["executing_after_steps"][0].blocks if block["type"] == "plan"]
+    assert plan["title"] == "Step 3: Running query: Top products by revenue"
+    (plan,) = [block for block in MESSAGES["delivering_after_steps"][0].blocks if block["type"] == "plan"]
+    assert plan["title"] == "2 steps done" and {task["status"] for task in plan["tasks"]} == {"complete"}
+
+
+def test_older_steps_are_folded_into_a_count() -> None:
+    (plan,) = [b for b in MESSAGES["executing_after_many_steps"][0].blocks if b["type"] == "plan"]
+    first, *others = plan["tasks"]
+    assert (first["title"], len(others)) == ("6 earlier steps", MOST_REPORTS)
+    ids = [task["task_id"] for task in plan["tasks"]]
+    assert len(set(ids)) == len(ids) and ids[-1].endswith(":12"), "a step keeps its id over the edits"
 
 
 def test_without_progress_there_is_no_task() -> None:
     assert len(MESSAGES["executing_without_progress"]) == 2
     assert not any("task_card" in shown(form) for form in MESSAGES["executing_without_progress"])
+
+
+@for_each(
+    "usual, said",
+    [((41.2, 99.0), "usually 40 to 100 s"), ((12.0, 61.0), "takes longer than usual (10 to 60 s)")],
+)
+def test_card_says_how_long_jobs_usually_take(usual: tuple[float, float], said: str) -> None:
+    status = JobStatus(EXECUTING, NOW, past=JobHistory(usual_seconds=usual))
+    for form in render_card(CARD, status, NOW, TENANT):
+        assert said in form.text
+        assert not form.blocks or said in form.blocks[0]["text"]["text"]
+
+
+def test_unknown_usual_duration_is_not_mentioned() -> None:
+    assert "usual" not in MESSAGES["executing"][0].text
+
+
+@for_each("state", [state for state in JobState if not state.is_final])
+def test_running_job_shows_one_time_in_every_state(state: JobState) -> None:
+    times = {
+        re.search(r"asked <!date\^(\d+)\^", shown(running(state=state, execution_started_at=started)))[1]  # type: ignore[index]
+        for started in (None, ASKED, NOW)
+    }
+    assert times == {str(int((ASKED - timedelta(seconds=4)).timestamp()))}
 
 
 @for_each("message", ["work " * 500, "&*_~`<" * 500, "字" * 2_000])

@@ -10,8 +10,9 @@ import pytest
 from bot.domain.access import ContentPolicy
 from bot.domain.cards import ChannelId, ChannelRef, TeamId
 from bot.domain.errors import OmniUnreachable
-from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus, Progress
+from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
 from bot.domain.messages import Message
+from bot.domain.progress import JobHistory, Progress
 from bot.rendering import answer
 from bot.rendering import card as cards
 from tests.support.golden import ASKED, CARD, MESSAGES, NOW, STATUSES, TENANT, all_messages
@@ -57,7 +58,9 @@ def vars_of(job: Job) -> dict[str, object]:
 @for_each("state", list(JobState))
 @pytest.mark.parametrize("error", [None, OmniUnreachable(MARK)])
 def test_card_and_reply_hold_no_marked_text(state: JobState, error: OmniUnreachable | None) -> None:
-    status = JobStatus(marked(state), NOW, error, ASKED if error else None).redacted()
+    past = JobHistory((Progress(MARK, 1),))
+    status = JobStatus(marked(state), NOW, error, ASKED if error else None, past=past).redacted()
+    assert status.history.recent == (), "it would be stored with the card"
     shown: list[Message | None] = [
         *cards.render_card(CARD, status, NOW, TENANT),
         *cards.render_card(replace(CARD, cancelled_by=CARD.requester), status, NOW, TENANT),

@@ -12,6 +12,7 @@ from bot.domain.cards import NEEDS_REDRAW, Card, CardId, ChannelId, ChannelRef, 
 from bot.domain.errors import CardChanged, OwnershipLost, StoreUnavailable
 from bot.domain.jobs import JobId, JobState
 from bot.domain.ports.storage import CardRepository
+from bot.domain.progress import JobHistory, Progress
 from tests.support.databases import (
     ADA,
     GRACE,
@@ -348,3 +349,42 @@ async def test_follower_with_slow_clock_is_seen(store: CardRepository) -> None:
     await store.close(mine, NOON)
     there = await store.get(mine.id)
     assert there is not None and (there.completion_reply_started_at, there.closed_at) == (None, None)
+
+
+# What is kept of a running job
+
+HISTORY = JobHistory((Progress("Searching\x00 for “revenue”", 4), Progress("Running query")), 3, (41.5, 88.0))
+
+
+async def test_history_is_stored_with_each_edit(store: CardRepository) -> None:
+    mine = await with_card(store, "look")
+    for history in (HISTORY, JobHistory()):
+        (taken,) = await taken_up(store)
+        await store.mark_shown(replace(taken, history=history), MessageTs("1.1"), None)
+        await store.mark_shown(replace(taken, history=history), MessageTs("1.1"), "new look")
+        newest = await store.get(mine.id)
+        assert newest is not None and newest.history == history
+
+
+async def test_history_is_stored_with_the_post(store: CardRepository) -> None:
+    mine = await followed(store, ADA)
+    await store.mark_post_started(replace(mine, history=HISTORY), NOON)
+    assert (await taken_up(store))[0].history == HISTORY
+
+
+@pytest.mark.parametrize("way", ["final update", "ended", "unfollowed", "left"])
+async def test_ended_card_keeps_no_history(store: CardRepository, way: str) -> None:
+    mine = replace(await with_card(store, "look"), message_ts=MessageTs("1.1"), history=HISTORY)
+    await store.mark_shown(mine, MessageTs("1.1"), None)
+    match way:
+        case "final update":
+            await store.mark_shown(mine, MessageTs("1.1"), None, ended=True)
+        case "ended":
+            await store.close(mine, NOON, ended=True)
+        case "unfollowed":
+            await store.unfollow(mine.id, ADA)
+            await store.close_if_unfollowed(mine, NOON)
+        case _:
+            assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+    closed = await store.get(mine.id)
+    assert closed is not None and closed.history == JobHistory()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.rendering.markdown.mrkdwn import BREAK, code, escape, excerpt, shortened
+from bot.rendering.markdown.mrkdwn import BREAK, code, duration_range, escape, excerpt, rounded, shortened
 from tests.support.tables import for_each
 
 
@@ -54,3 +54,26 @@ def test_excerpt_marks_a_cut() -> None:
     assert excerpt("one\n\ntwo\nthree", 100, 2) == "one\ntwo…"
     assert excerpt("one\ntwo", 100, 2) == "one\ntwo"
     assert len(excerpt("word " * 50_000, 100, 2)) <= 100
+
+
+@for_each(
+    "lower, upper, expected",
+    [
+        (41.2, 88.0, "40 to 90 s"),
+        (0.2, 4.4, "1 to 4 s"),
+        (58.0, 61.0, "about 60 s"),
+        (45.0, 190.0, "45 s to 3 min"),
+        (117.6, 119.9, "about 2 min"),
+        (130.0, 320.0, "2 to 5 min"),
+        (100.0 * 60, 125.0 * 60, "100 min to 2 h"),
+        (2.2 * 3_600, 4.6 * 3_600, "2 to 5 h"),
+        (0.0, 0.0, "about 1 s"),
+    ],
+)
+def test_range_of_durations_is_rounded(lower: float, upper: float, expected: str) -> None:
+    assert duration_range(rounded(lower), rounded(upper)) == expected
+
+
+@given(st.floats(0.0, 1e6), st.floats(0.0, 1e6))
+def test_rounding_keeps_the_order(one: float, other: float) -> None:
+    assert rounded(min(one, other)) <= rounded(max(one, other))
