@@ -181,7 +181,7 @@ OF_INSTALLATIONS = {"slack_bots", "slack_installations", "slack_oauth_states", "
 async def test_new_database_gets_every_table(path: Path) -> None:
     await (await Database.open(url(path))).close()
     kept = {"schema_version", "watches", "followers", "replies", "asks", "secrets", "budgets", "durations"}
-    assert set(tables(path)) == kept | OF_INSTALLATIONS
+    assert set(tables(path)) == kept | {"preferences"} | OF_INSTALLATIONS
     with pytest.raises(sqlite3.IntegrityError):
         execute(path, f"INSERT INTO schema_version VALUES ({SCHEMA_VERSION})")
 
@@ -256,6 +256,7 @@ def test_no_column_holds_prompts_or_answers() -> None:
         "secrets": {"name", "value"},
         "budgets": {"name", "arrival", "paused_until"},
         "durations": {"job", "seconds", "ended_at", "team"},
+        "preferences": {"team", "user", "notify", "changed_at"},
     }
 
 
