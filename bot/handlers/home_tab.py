@@ -72,12 +72,13 @@ class HomeTabs:
         authorization: Authorization,
         interactions: InteractionRunner,
         state_of: Callable[[JobId], JobState | None],
+        question_of: Callable[[Card], str],
         now: Callable[[], datetime],
         team: TeamId,
         notify_after_seconds: float,
     ) -> None:
-        """`state_of`: state of a job that this process tracks. `team`: the app's workspace. `notify_after_seconds`: how
-        long an answer must have taken for a notification."""
+        """`state_of`: state of a job that this process tracks. `question_of`: as for `FollowService`. `team`: the app's
+        workspace. `notify_after_seconds`: how long an answer must have taken for a notification."""
         self._cards = cards
         self._preferences = preferences
         self._interactions = interactions
@@ -87,6 +88,7 @@ class HomeTabs:
         self._views = views
         self._authorization = authorization
         self._state_of = state_of
+        self._question_of = question_of
         self._team = team
         # Only its user sees a Home tab, so ALLOWED_CHANNELS does not apply to it.
         self._home = ChannelRef(team, ChannelId("D"))
@@ -204,7 +206,8 @@ class HomeTabs:
         )
 
     async def _followed(self, card: Card) -> Followed:
-        return Followed(card, self._state_of(card.job), await self._link(card))
+        state, question = self._state_of(card.job), self._question_of(card)
+        return Followed(card, state, await self._link(card), question)
 
     async def _link(self, card: Card) -> str | None:
         if card.message_ts is None or card.is_message_gone:

@@ -1,12 +1,12 @@
 """The Home tab: the running jobs a user follows, their last finished ones, and when they are notified."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain import Card, JobState, Notify
 from bot.rendering.blocks import context, section
-from bot.rendering.markdown.mrkdwn import code, duration, moment
+from bot.rendering.markdown.mrkdwn import code, duration, moment, one_line
 
 CHOOSE_NOTIFY = "choose_notify"
 """Action id of the menu that says when the user is notified. Its values are those of `Notify`."""
@@ -22,6 +22,7 @@ _STATES = {
     JobState.CANCELLED: "🚫 Cancelled",
 }
 _LONGEST_ID = 60
+_LONGEST_QUESTION = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Followed:
     """None if this process does not track the job."""
     link: str | None = None
     """The card's permalink."""
+    question: str = field(default="", repr=False)
+    """The beginning of the job's question; empty if this process has not seen it."""
 
 
 _CHOICES = {Notify.ALWAYS: "Always", Notify.FAILURES: "Failures only", Notify.NEVER: "Never"}
@@ -123,4 +126,4 @@ def _line(followed: Followed, state: str, when: str) -> str:
     card = f"<{followed.link}|card>" if followed.link else ""
     first = " · ".join(filter(None, [f"*{state}*", when]))
     second = " · ".join(filter(None, [code(followed.card.job, _LONGEST_ID), where, card]))
-    return f"{first}\n{second}"
+    return "\n".join(filter(None, [one_line(followed.question, _LONGEST_QUESTION), first, second]))

@@ -7,12 +7,16 @@ but Slack's permalinks and links to Omni chats.
 from collections.abc import Sequence
 
 from bot.domain import Card, CardFailure, JobId, JobNotFound, KeyRefused, OmniBusy, OmniError, UserId
-from bot.rendering.markdown.mrkdwn import code, moment
+from bot.rendering.markdown.mrkdwn import code, moment, one_line
 
 COMMAND = "/omni-job"
 
 MOST_LISTED = 20
 """Most jobs in one list. Each link to a card costs a request."""
+_LONGEST_QUESTION = 100
+_LONGEST_LIST = 3_900
+"""Most characters of the jobs in a list. Slack cuts a text after 4,000.
+Source: docs.slack.dev/reference/methods/chat.postMessage."""
 
 
 def help_text() -> str:
@@ -188,18 +192,22 @@ def nothing_to_follow() -> str:
     return "I found no Omni job id and no link to an Omni chat in that message."
 
 
-def follows(open_follows: Sequence[tuple[Card, str | None]]) -> str:
-    """List the running jobs a user follows, each with the permalink of its card where there is one."""
+def follows(open_follows: Sequence[tuple[Card, str | None, str | None]]) -> str:
+    """List the running jobs a user follows, each with its card's permalink and its question where they are known."""
     if not open_follows:
         return f"You aren't following any running jobs. To follow one, type `{COMMAND} &lt;id&gt;`."
     lines = ["You follow these running jobs:"]
-    for card, permalink in open_follows[:MOST_LISTED]:
+    for card, permalink, question in open_follows[:MOST_LISTED]:
         channel = card.channel.id
         where = "DMs" if channel.startswith("D") else f"<#{channel}>"
         link = f" · <{permalink}|card>" if permalink else ""
-        lines.append(f"• {code(card.job, 60)} in {where}, asked {moment(card.requested_at)}{link}")
-    if len(open_follows) > MOST_LISTED:
-        lines.append(f"and {len(open_follows) - MOST_LISTED} more.")
+        title = f"{one_line(question, _LONGEST_QUESTION)} · " if question else ""
+        line = f"• {title}{code(card.job, 60)} in {where}, asked {moment(card.requested_at)}{link}"
+        if sum(map(len, lines)) + len(line) > _LONGEST_LIST:
+            break
+        lines.append(line)
+    if (left_out := len(open_follows) + 1 - len(lines)) > 0:
+        lines.append(f"and {left_out} more.")
     return "\n".join(lines)
 
 

@@ -69,10 +69,12 @@ class FollowService:
         authorization: Authorization,
         targets: Targets,
         start: Callable[[JobId], Awaitable[None]],
+        question_of: Callable[[Card], str],
         now: Callable[[], datetime],
         bot_user: UserId,
     ) -> None:
-        """`start` makes sure that a job is tracked."""
+        """`start` makes sure that a job is tracked. `question_of`: what a list may show of the
+        question of a card's job; empty if it is unknown."""
         self._omni = omni
         self._messages = messages
         self._cards = cards
@@ -83,6 +85,7 @@ class FollowService:
         self._authorization = authorization
         self._targets = targets
         self._start = start
+        self._question_of = question_of
         self._now = now
         self._bot_user = bot_user
 
@@ -199,7 +202,8 @@ class FollowService:
             log.error("follows not read", reason=str(error))
             return replies.storage_down()
         links = await asyncio.gather(*(self._link(card) for card in followed[: replies.MOST_LISTED]))
-        return replies.follows(list(zip_longest(followed, links)))
+        questions = [self._question_of(card) for card in followed[: replies.MOST_LISTED]]
+        return replies.follows(list(zip_longest(followed, links, questions)))
 
     async def _follow_job(
         self, question: PendingQuestion, thread: MessageTs | None, found: tuple[JobId, Target]

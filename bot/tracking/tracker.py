@@ -36,7 +36,7 @@ from bot.domain import (
     was_missed_by_webhooks,
 )
 from bot.domain.ports import CardRepository, OmniJobs, QueuePosition
-from bot.tasks import loop_time
+from bot.tasks import RecentKeys, loop_time
 from bot.tracking.conversation_list import ListHint
 from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
@@ -52,6 +52,10 @@ SYNCED_AT_ONCE = 25
 """How many cards of one job are rendered before other tasks get the event loop: about 25 ms."""
 RETRY_SECONDS = 5.0
 """How long a card waits after its task failed, and a job after the database did."""
+LONGEST_QUESTION = 400
+"""How many characters of a question the lists of jobs can show."""
+MOST_QUESTIONS = 2_000
+"""How many ended jobs' questions are remembered."""
 MAX_RESULT_FAILURES = 3
 """After so many failed polls a job ends without the answer that only its result has."""
 
@@ -83,6 +87,15 @@ class JobTracker:
         self._list_hint = list_hint or ListHint()
         self._events.listen(self._on_event, self._fall_back_to_polling)
         self._tracked: dict[JobId, TrackedJob] = {}
+        self._ended_questions: RecentKeys[JobId, str] = RecentKeys(MOST_QUESTIONS)
+        """The beginnings of the questions of jobs that are no longer tracked here."""
+
+    def question_of(self, job: JobId) -> str:
+        """The beginning of a job's question, as far as this process has seen it; empty if it has not. Never stored."""
+        tracked = self._tracked.get(job)
+        if tracked is not None and tracked.status.job is not None:
+            return tracked.status.job.prompt[:LONGEST_QUESTION]
+        return self._ended_questions.get(job, "")
 
     def state_of(self, job: JobId) -> JobState | None:
         """The last known state of a job; None if it is unknown, or not tracked by this process."""
@@ -121,6 +134,8 @@ class JobTracker:
                 await wake.wait()
                 self._on_poll_result(tracked)
         finally:
+            if question := self.question_of(job):
+                self._ended_questions[job] = question
             del self._tracked[job]
             tracked.chart.cancel()
             for task in (tracked.poll, *tracked.card_tasks.values()):

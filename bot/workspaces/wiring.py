@@ -16,7 +16,7 @@ from bot.delivery import (
     MessagePoster,
     MessageUpdater,
 )
-from bot.domain import AccessPolicy, ModelId, SlackUser, TeamId, UserId
+from bot.domain import AccessPolicy, Card, ModelId, SlackUser, TeamId, UserId
 from bot.domain.ports import (
     NO_METRICS,
     CardRepository,
@@ -188,6 +188,11 @@ def build_components(
         list_hint=ports.conversations.hint,
     )
     runner = run(tracker.track)
+
+    def question_of(card: Card) -> str:
+        is_hidden = policy.settings.content_policy.is_link_only(card.channel)
+        return "" if is_hidden else tracker.question_of(card.job)
+
     targets = Targets(ports.messages, shared_channels.is_shared, ports.bot_user)
     intents = Intents(ports.pending_questions, poster.tasks, ports.now, ports.bot_user)
     follow_service = FollowService(
@@ -201,6 +206,7 @@ def build_components(
         authorization=authorization,
         targets=targets,
         start=runner.start,
+        question_of=question_of,
         now=ports.now,
         bot_user=ports.bot_user,
     )
@@ -287,6 +293,7 @@ def build_components(
         authorization=authorization,
         interactions=interactions,
         state_of=tracker.state_of,
+        question_of=question_of,
         now=ports.now,
         team=ports.team,
         notify_after_seconds=policy.settings.notify_after_seconds,

@@ -191,6 +191,7 @@ class Desks:
             authorization=stage.access,
             targets=targets,
             start=self.runner.start,
+            question_of=lambda card: follower.question_of(card.job),
             now=now,
             bot_user=BOT,
         )

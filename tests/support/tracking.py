@@ -240,6 +240,7 @@ def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFo
         authorization=stage.access,
         targets=Targets(stage.board, stage.access.is_shared, UserId("U0BOT")),
         start=start,
+        question_of=lambda _: "",
         now=now,
         bot_user=UserId("U0BOT"),
     )

@@ -53,6 +53,11 @@ def shortened(text: str, limit: int) -> str:
     return _cut(escape(near) + "…" * (len(near) < len(text)), limit)
 
 
+def one_line(text: str, limit: int) -> str:
+    """As `shortened`, with all white space as single spaces."""
+    return shortened(" ".join(text[: limit * _MOST_READ_AHEAD].split()), limit)
+
+
 def code(text: str, limit: int) -> str:
     """Format a short text as inline code, within `limit` characters and two backticks."""
     line = " ".join(strip_control_chars(text[: limit * _MOST_READ_AHEAD]).replace("`", "'").split())

@@ -47,6 +47,7 @@ class House:
         self.interactions = InteractionRunner(tell_nobody, self.views, self.board)
         self.acknowledged = 0
         self.states: dict[JobId, JobState] = {}
+        self.questions: dict[JobId, str] = {}
         self.tabs = HomeTabs(
             cards=self.watches,
             preferences=self.preferences,
@@ -57,6 +58,7 @@ class House:
             views=self.views,
             authorization=self.access,
             state_of=self.states.get,
+            question_of=lambda card: self.questions.get(card.job, ""),
             team=HERE.team,
         )
 
@@ -321,3 +323,18 @@ async def test_failed_choice_is_reported_privately(why: str) -> None:
     (told,) = house.board.posted.values()
     assert told.message.text == (replies.not_for_you() if why == "refused" else replies.storage_down())
     assert house.preferences.rows == {} and house.acknowledged == 1
+
+
+async def test_question_comes_first_and_harmless() -> None:
+    house = House()
+    house.questions[JOB] = "Why did\n*sales* drop, <!channel>? " * 20
+    async with house.kept():
+        await house.open()
+        await asyncio.sleep(1)
+    text = house.views.published[-1][2]["blocks"][1]["text"]["text"]
+    question, state, place = text.split("\n")
+    assert (
+        question.startswith("Why did *\u200bsales*\u200b drop, &lt;\u200b!channel&gt;?")
+        and len(question) <= 150
+    )
+    assert "Running" in state and JOB in place

@@ -91,8 +91,9 @@ ALL = {
     "restarting": replies.restarting(),
     "interrupted": replies.interrupted(JOB),
     "follows nothing": replies.follows([]),
-    "follows": replies.follows([(watch(), CARD), (watch("D0ADA"), None)]),
-    "follows many": replies.follows([(watch(), CARD)] * 300),
+    "follows": replies.follows([(watch(), CARD, "Why did\n*sales* drop?"), (watch("D0ADA"), None, None)]),
+    "follows many": replies.follows([(watch(), CARD, None)] * 300),
+    "follows many questions": replies.follows([(watch(), CARD, "_*~ " * 100)] * 300),
 }
 
 
@@ -135,8 +136,15 @@ def test_list_has_channel_and_time() -> None:
     assert "in DMs" in third
 
 
+def test_listed_question_is_one_plain_line() -> None:
+    assert f"• Why did *\u200bsales*\u200b drop? · `{JOB}` in " in ALL["follows"]
+    assert f"• `{JOB}` in DMs" in ALL["follows"]
+
+
 def test_long_list_is_cut() -> None:
     assert ALL["follows many"].endswith("and 280 more.")
+    *listed, last = ALL["follows many questions"].splitlines()
+    assert last == f"and {300 - len(listed) + 1} more." and len(listed) > 10
 
 
 def test_every_reply_is_in_this_table() -> None:
