@@ -48,7 +48,7 @@ class ModalHandlers:
         follow_service: FollowService,
         ask_service: AskService,
         authorization: Authorization,
-        catalogue: ModelCatalog,
+        models: ModelCatalog,
         views: SlackViews,
         interactions: InteractionRunner,
         team: TeamId,
@@ -57,7 +57,7 @@ class ModalHandlers:
         self._follow_service = follow_service
         self._ask_service = ask_service
         self._authorization = authorization
-        self._models = catalogue
+        self._models = models
         self._views = views
         self._interactions = interactions
         self._team = team

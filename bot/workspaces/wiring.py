@@ -280,7 +280,7 @@ def build_components(
         follow_service=follow_service,
         ask_service=ask_service,
         authorization=authorization,
-        catalogue=models,
+        models=models,
         views=ports.views,
         interactions=interactions,
         team=ports.team,

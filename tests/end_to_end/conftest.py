@@ -57,3 +57,4 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             world = World(slack, omni, tmp_path, url)
             yield world
             await world.close()
+            assert omni.unknown == []

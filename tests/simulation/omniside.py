@@ -136,7 +136,7 @@ class OmniSide(httpx.AsyncBaseTransport):
             return self._conversations(exchange, query)
         if asked := _CONVERSATION.fullmatch(path):
             return self._conversation(asked.group(1))
-        return _problem(404, "Not Found")
+        raise AssertionError(f"not simulated: {exchange.name}")
 
     def _submit(self, exchange: Exchange, question: str) -> Answer:
         plans = self.questions[question]

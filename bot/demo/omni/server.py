@@ -62,6 +62,8 @@ class SimulatedOmni(OmniWorld):
         self.webhooks = Webhooks(now)
         """Omni's webhooks about jobs that requested them."""
         self.hooked = self.webhooks.hook
+        self.unknown: list[str] = []
+        """Requests that lead nowhere, by method and path: what the bot asks of Omni and is not simulated."""
         self.answered_429 = 0
         self.requests_per_minute = requests_per_minute
         self.retry_after = retry_after
@@ -117,6 +119,8 @@ class SimulatedOmni(OmniWorld):
             return web.Response(text=_CHAT_PAGE, content_type="text/html")
         seen = Request(self.now(), request.method, request.path)
         self.requests.append(seen)
+        if request.match_info.http_exception is not None:
+            self.unknown.append(f"{seen.method} {seen.path}")
         # Refused requests count as well: Omni does not say, and this is the stricter reading.
         over_limit = self.last_minute() > self.requests_per_minute
 

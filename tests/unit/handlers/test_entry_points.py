@@ -69,7 +69,7 @@ class Doors(Counter):
         self.asking = FakeAsking()
         self.asks = FakeAsks()
         self.omni = FakeOmni(a_job())
-        self.catalogue = ModelCatalog(
+        self.models = ModelCatalog(
             omni=cast(OmniQuestions, self.asking),
             questions=cast(QuestionRepository, self.asks),
             now=now,
@@ -79,7 +79,7 @@ class Doors(Counter):
             follow_service=cast(FollowService, self.desk),
             ask_service=cast(AskService, self.desk),
             authorization=self.access,
-            catalogue=self.catalogue,
+            models=self.models,
             views=self.views,
             interactions=self.errands,
             team=TEAM,
@@ -213,16 +213,16 @@ async def test_last_model_is_preselected_and_models_cached() -> None:
     doors = Doors()
     doors.asks.last = MODEL
     for _ in range(2):
-        choices = await doors.catalogue.choices(HERE.team, ADA)
+        choices = await doors.models.choices(HERE.team, ADA)
     assert (choices.model, choices.topics) == (MODEL, ("order_items",))
     doors.asks.last = ModelId("gone")
-    assert (await doors.catalogue.choices(HERE.team, ADA)).model is None
+    assert (await doors.models.choices(HERE.team, ADA)).model is None
     doors.asks.error = StoreUnavailable("down")
-    assert (await doors.catalogue.choices(HERE.team, ADA)).models == [Model(MODEL, "Shop")]
+    assert (await doors.models.choices(HERE.team, ADA)).models == [Model(MODEL, "Shop")]
     doors.asking.shared = {}
-    assert (await doors.catalogue.choices(HERE.team, ADA)).models, "remembered"
+    assert (await doors.models.choices(HERE.team, ADA)).models, "remembered"
     await asyncio.sleep(301)
-    assert (await doors.catalogue.choices(HERE.team, ADA)).models == []
+    assert (await doors.models.choices(HERE.team, ADA)).models == []
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_missing_models_are_explained(error: Exception, line: str) -> None
         raise error
 
     doors.asking.models = models  # type: ignore[method-assign]
-    choices = await doors.catalogue.choices(HERE.team, ADA)
+    choices = await doors.models.choices(HERE.team, ADA)
     assert choices.trouble == line and not choices.models
 
 

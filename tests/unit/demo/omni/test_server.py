@@ -199,6 +199,7 @@ class TestRefusals:
     async def test_a_wrong_address_is_404_in_json(self, path: str, caller: Caller) -> None:
         answer = await caller.get(path)
         assert (answer.status_code, answer.json()["status"]) == (404, 404)
+        assert caller.omni.unknown == [f"GET {path}"]
 
     async def test_a_wrong_method_is_405(self, caller: Caller) -> None:
         answer = await caller.client.delete(f"/api/v1/ai/jobs/{caller.omni.add(WHOLE)}")
