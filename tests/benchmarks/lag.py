@@ -29,7 +29,7 @@ from bot.omni.client import OmniClient
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.job_data import JobDataService
 from bot.services.job_results import JobResults
-from tests.support.ask_world import BOT, TENANT, Stage
+from tests.support.ask_world import BOT, TENANT, AskWorld
 from tests.support.fakes import ADA, HERE, FakeAccess, FakeBoard, FakeWatches, FreeLedger, a_watch, now
 
 SIZE = 5_000_000
@@ -121,7 +121,7 @@ async def of_nothing() -> Lag:
 
 async def of_an_answer(answer: str) -> Lag:
     """Follow one job in five places until all of its answer is there."""
-    stage = Stage(*[replace(a_watch(str(number)), channel=_place(number)) for number in range(PLACES)])
+    stage = AskWorld(*[replace(a_watch(str(number)), channel=_place(number)) for number in range(PLACES)])
     status = {"state": JobState.COMPLETE, "resultSummary": answer, "completedAt": now().isoformat()}
     async with omni_that_says(status) as omni:
         stage.omni = omni  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from bot.domain.messages import Message
 from bot.rendering import replies
 from bot.tracking.recovery import look_again
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, Posted, a_job, a_watch, now, said
-from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk
+from tests.support.tracking import LONG, WATCH, Resting, Stage, a_follow_service
 
 pytestmark = pytest.mark.looptime
 
@@ -66,7 +66,7 @@ async def test_whoever_resumes_goes_on_with_the_same_card_to_the_answer() -> Non
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        line = await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
+        line = await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
         assert line == replies.resumed()
         await asyncio.sleep(10)
         assert "Omni is working on it" in stage.shown()[0]
@@ -83,7 +83,10 @@ async def test_whose_job_it_is_not_resumes_nothing() -> None:
     stage.access.hidden = {GRACE}
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, GRACE) == replies.no_such_job()
+        assert (
+            await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, GRACE)
+            == replies.no_such_job()
+        )
         await asyncio.sleep(10)
     assert stage.rests() and stage.row().followers == (ADA,)
 
@@ -92,7 +95,7 @@ async def test_a_resumed_follow_rests_again_after_as_long() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
+        await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
         await asyncio.sleep(LONG - 10)
         assert not stage.rests()
         await asyncio.sleep(60)
@@ -114,7 +117,7 @@ async def test_a_lost_job_is_resumed_and_its_end_told() -> None:
         await lose(stage)
         assert "'Resume'" in str(stage.board.top_level()[0].message.blocks)
         stage.says(JobState.EXECUTING)
-        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == replies.resumed()
+        assert await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == replies.resumed()
         await asyncio.sleep(10)
         assert "Omni is working on it" in stage.shown()[0]
         stage.says(JobState.FAILED)
@@ -152,7 +155,7 @@ async def test_somebody_else_who_resumes_joins() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, GRACE)
+        await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, GRACE)
         await asyncio.sleep(10)
         stage.says(JobState.FAILED)
         await asyncio.sleep(60)
@@ -164,7 +167,7 @@ async def test_a_second_click_is_told_the_same_and_changes_little() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         told = await asyncio.gather(*(desk.resume(WATCH, HERE, CARD, person) for person in (ADA, GRACE, ADA)))
         await asyncio.sleep(10)
         assert not stage.rests()
@@ -177,7 +180,7 @@ async def test_a_command_wakes_a_resting_card_too() -> None:
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
-        line = await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        line = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, GRACE)
         await asyncio.sleep(10)
         assert not stage.rests()
     assert "a card" in said(line)
@@ -188,7 +191,7 @@ async def test_who_joins_a_running_follow_has_it_looked_after_for_as_long_again(
     stage = Resting(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(LONG - 60)
-        await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        await a_follow_service(stage, runner.start).follow(str(JOB), HERE, GRACE)
         await asyncio.sleep(LONG - 60)
         assert not stage.rests()
         await asyncio.sleep(180)
@@ -212,7 +215,7 @@ async def test_a_click_that_does_not_fit_the_table_resumes_nothing(
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
         before, asked = stage.row(), len(stage.omni.asked)
-        line = await a_desk(stage, runner.start).resume(card_id, channel, message_ts, GRACE)
+        line = await a_follow_service(stage, runner.start).resume(card_id, channel, message_ts, GRACE)
         await asyncio.sleep(60)
     assert line == replies.not_resumable()
     assert stage.row() == before
@@ -224,7 +227,10 @@ async def test_whoever_resumes_what_was_forgotten_is_told_what_to_type() -> None
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
         assert await stage.watches.delete_closed(now()) == 1
-        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == replies.not_resumable()
+        assert (
+            await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
+            == replies.not_resumable()
+        )
     assert stage.watches.rows == {}
 
 
@@ -233,7 +239,10 @@ async def test_whoever_resumes_while_the_database_is_down_is_told_so() -> None:
     async with stage.bot() as runner:
         await asyncio.sleep(2 * LONG)
         stage.watches.error = StoreUnavailable("away")
-        assert await a_desk(stage, runner.start).resume(WATCH, HERE, CARD, ADA) == replies.storage_down()
+        assert (
+            await a_follow_service(stage, runner.start).resume(WATCH, HERE, CARD, ADA)
+            == replies.storage_down()
+        )
         stage.watches.error = None
         await asyncio.sleep(60)
         assert stage.rests()
@@ -243,7 +252,7 @@ async def test_a_click_that_comes_before_the_rest_is_stored_is_not_lost() -> Non
     stage = Resting(a_job(), a_watch())
     close = stage.watches.close
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
 
         async def close_after_the_click(card: Card, at: datetime, **how: Any) -> None:
             stage.watches.close = close  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.ratelimit import Rate, RateLimiter
 from tests.support.fakes import ADA, GRACE, HERE, JOB, FakeBoard, FreeLedger, a_job, a_watch, said
-from tests.support.tracking import LONG, WATCH, Resting, Stage, a_desk, direct
+from tests.support.tracking import LONG, WATCH, Resting, Stage, a_follow_service, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -142,7 +142,7 @@ async def test_who_asks_where_an_answer_was_withheld_gets_it_where_they_may(is_s
     assert "not shown here" in stage.shown()[0]
     stage.directory.venues[HERE] = ConversationInfo(is_shared=is_shared)
     async with stage.bot() as runner:
-        line = said(await a_desk(stage, runner.start).follow(JOB, HERE, GRACE))
+        line = said(await a_follow_service(stage, runner.start).follow(JOB, HERE, GRACE))
         await asyncio.sleep(120)
     shown = stage.shown(direct(GRACE)) if is_shared else stage.shown()
     assert "The answer." in shown[0], line

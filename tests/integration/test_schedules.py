@@ -21,7 +21,17 @@ from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch, said
-from tests.support.tracking import FOREIGN, MARIE, RULES, WATCH, Stage, a_desk, a_stage, direct, step
+from tests.support.tracking import (
+    FOREIGN,
+    MARIE,
+    RULES,
+    WATCH,
+    Stage,
+    a_follow_service,
+    a_stage,
+    direct,
+    step,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -44,7 +54,7 @@ async def test_a_deleted_card_that_is_asked_for_again_is_the_one_that_becomes_th
         step(stage, 1)
         await asyncio.sleep(5)
         board.posted.clear()
-        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        line = await a_follow_service(stage, runner.start).follow(JOB, HERE, GRACE)
         assert line is not None
         assert len(stage.shown()) == 1
         step(stage, 2)
@@ -99,7 +109,7 @@ async def test_a_busy_moment_while_a_watch_moves_to_direct_messages_loses_no_fol
     board.closed.add(FOREIGN)
     board.plan("direct", SlackBusy("ratelimited", 1.0))
     async with stage.bot() as runner:
-        line = await a_desk(stage, runner.start).follow(JOB, FOREIGN, ADA)
+        line = await a_follow_service(stage, runner.start).follow(JOB, FOREIGN, ADA)
         await asyncio.sleep(60)
     assert "your DMs" in said(line)
     assert len(stage.shown(direct(ADA))) == len(board.posted) == 1
@@ -110,7 +120,7 @@ async def test_who_joins_a_watch_while_it_moves_to_direct_messages_gets_a_card_t
     board.closed.add(FOREIGN)
     board.direct_seconds = 0.3
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         ada = asyncio.create_task(desk.follow(JOB, FOREIGN, ADA))
         await asyncio.sleep(0.1)
         told = [await desk.follow(JOB, FOREIGN, GRACE), await ada]
@@ -160,7 +170,7 @@ async def test_commands_while_the_database_is_down_are_told_so_and_leave_nothing
     stage, _ = a_stage()
     async with stage.bot() as runner:
         stage.watches.error = StoreUnavailable("disk full")
-        told = {await a_desk(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
+        told = {await a_follow_service(stage, runner.start).follow(JOB, HERE, ADA) for _ in range(3)}
     assert ["database" in said(line) for line in told] == [True]
     assert stage.arrivals._waiting == {}
 
@@ -169,7 +179,7 @@ async def test_whoever_asks_second_takes_no_news_from_whoever_asked_first() -> N
     stage, _ = a_stage()
     card_posted = stage.watches.mark_posted
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         second: list[Message | Reply | str | None] = []
 
         async def posted_as_grace_asks(
@@ -198,7 +208,7 @@ async def test_a_deleted_card_whose_loss_was_noticed_is_posted_again_for_the_nex
         step(stage, 1)
         await asyncio.sleep(5)
         assert stage.watches.rows[WATCH].is_message_gone
-        line = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        line = await a_follow_service(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(5)
     assert "a card" in said(line)
     assert len(stage.shown()) == 1
@@ -227,7 +237,7 @@ async def test_two_who_ask_for_a_deleted_card_at_once_get_one_between_them() -> 
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         board.posted.clear()
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         await asyncio.gather(desk.follow(JOB, HERE, GRACE), desk.follow(JOB, HERE, MARIE))
         await asyncio.sleep(30)
     assert len(stage.shown()) == 1
@@ -272,7 +282,7 @@ async def test_the_loss_of_a_former_card_noticed_late_does_not_mark_the_new_one_
         step(stage, 1)
         while not board.times("update"):
             await asyncio.sleep(0.1)
-        await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        await a_follow_service(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(5)
     assert stage.watches.rows[WATCH].message_ts == "2.0"
     assert not stage.watches.rows[WATCH].is_message_gone
@@ -332,7 +342,7 @@ async def test_a_card_left_unconfirmed_is_told_of_to_those_too_who_asked_for_it_
         await asyncio.sleep(5)
         board.posted.clear()
         board.plan("post", OutcomeUnknown("TimeoutError"))
-        word = await a_desk(stage, runner.start).follow(JOB, HERE, GRACE)
+        word = await a_follow_service(stage, runner.start).follow(JOB, HERE, GRACE)
         await asyncio.sleep(30)
         assert isinstance(word, Reply)
         await word.on_delivered()
@@ -349,7 +359,7 @@ async def test_failure_is_reported_to_each_follower_once() -> None:
     stage, _ = a_stage(a_watch())
     stage.omni.answer, stage.omni.delay_seconds = JobNotFound("404"), 0.5
     async with stage.bot() as runner:
-        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, GRACE)
         assert said(word) == replies.no_such_job()
         assert isinstance(word, Reply)
         await word.on_delivered()

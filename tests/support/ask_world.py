@@ -93,7 +93,7 @@ class ManyJobs(FakeOmni):
         self.jobs[job] = replace(a_job(state, **more), id=job)
 
 
-class Stage:
+class AskWorld:
     """The fakes around the bot. They outlive it: start a second bot on the same stage to simulate a restart."""
 
     def __init__(self, *cards: Card) -> None:
@@ -110,8 +110,8 @@ class Stage:
         self.events = JobEventBus()
 
     @asynccontextmanager
-    async def bot(self) -> AsyncIterator["Desks"]:
-        desks = Desks(self)
+    async def bot(self) -> AsyncIterator["Services"]:
+        desks = Services(self)
         tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.durations.run())]
         await desks.runner.start_missing(await self.watches.open_jobs())
         try:
@@ -124,7 +124,7 @@ class Stage:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def tell_orphans(self) -> None:
+    async def report_interrupted(self) -> None:
         await report_interrupted_questions(self.asks, self.board, now)
 
     def threads(self) -> Sequence[tuple[ChannelId, MessageTs | None]]:
@@ -136,10 +136,10 @@ class Stage:
         return [posted.message.text for posted in self.board.posted.values() if posted.place == direct(user)]
 
 
-class Desks:
+class Services:
     """The services of one process."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: AskWorld) -> None:
         block_support, outcomes, self.steps = BlockSupport(), CardOutcomes(), ShieldedTasks()
         self.drawing = MessageUpdater(
             stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), block_support
@@ -208,7 +208,7 @@ class Desks:
             now=now,
             events=stage.events,
         )
-        self.ask_desk = AskService(
+        self.ask_service = AskService(
             omni=stage.omni,
             cards=stage.watches,
             questions=stage.asks,
@@ -221,7 +221,7 @@ class Desks:
             now=now,
             default_model=stage.default_model,
         )
-        self.ask = Asking(self.ask_desk)
+        self.ask = Asking(self.ask_service)
         self.cancel = CancelService(
             omni=stage.asking, cards=stage.watches, authorization=stage.access, start=self.runner.start
         )
@@ -255,11 +255,11 @@ async def delivered(asked: Awaitable[SavedRequest | Response]) -> Message | None
     return Message(reply) if isinstance(reply, str) else reply
 
 
-def old_card(state: JobState = JobState.COMPLETE, **more: object) -> Stage:
+def old_card(state: JobState = JobState.COMPLETE, **more: object) -> AskWorld:
     """A stage with the final card of another job, in another conversation."""
     ended = replace(a_watch("old"), job=OLD_JOB, message_ts=CARD, closed_at=START, ended=True, outcome=state)
     card = replace(ended, **more)  # type: ignore[arg-type]
-    stage = Stage(card)
+    stage = AskWorld(card)
     stage.omni.says(OLD_JOB, state, conversation=CHAT, model=OLD_MODEL)
     stage.omni.newest = OLD_JOB
     return stage

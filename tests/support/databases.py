@@ -54,7 +54,7 @@ async def followed(
     return next(one for one in await taken_up(store, job) if one.id == added.id)
 
 
-def given_ups_of(table: CardRepository) -> FailedCardRepository:
+def failed_cards_of(table: CardRepository) -> FailedCardRepository:
     """What a table holds of the watches that were given up."""
     if isinstance(table, FakeWatches):
         return FakeGivenUps(table)

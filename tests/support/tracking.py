@@ -228,7 +228,7 @@ class PatientFollowService(FollowService):
         return await outcome_of(super().follow(text, channel, user, request_id=request_id, thread=thread))
 
 
-def a_desk(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFollowService:
+def a_follow_service(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFollowService:
     return PatientFollowService(
         omni=stage.omni,
         messages=stage.board,

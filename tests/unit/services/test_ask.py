@@ -53,8 +53,8 @@ from tests.support.ask_world import (
     OLD,
     OLD_JOB,
     OLD_MODEL,
-    Desks,
-    Stage,
+    AskWorld,
+    Services,
     direct,
     old_card,
     said,
@@ -67,20 +67,20 @@ pytestmark = pytest.mark.looptime
 
 QUESTION = "Top products?"
 CERTAIN = [AskRefused(404), KeyRefused("401"), OmniBusy("429"), OmniUnreachable("no connection")]
-Doing = Callable[[Desks], Awaitable[Message | None]]
+Doing = Callable[[Services], Awaitable[Message | None]]
 
 
 async def ask(
-    desks: Desks, *, user: UserId = ADA, channel: ChannelRef = HERE, **more: object
+    desks: Services, *, user: UserId = ADA, channel: ChannelRef = HERE, **more: object
 ) -> Message | None:
     return await desks.ask.ask(AskRequest(QUESTION, **more), channel, user)  # type: ignore[arg-type]
 
 
-async def follow_up(desks: Desks) -> Message | None:
+async def follow_up(desks: Services) -> Message | None:
     return await desks.ask.follow_up(AskRequest(QUESTION), OLD, HERE, CARD, ADA)
 
 
-async def retry(desks: Desks) -> Message | None:
+async def retry(desks: Services) -> Message | None:
     return await desks.ask.retry(OLD, HERE, CARD, ADA)
 
 
@@ -88,9 +88,9 @@ async def retry(desks: Desks) -> Message | None:
 
 
 async def test_question_is_submitted_once_and_answered() -> None:
-    stage = Stage()
+    stage = AskWorld()
     async with stage.bot() as desks:
-        saved = await desks.ask_desk.ask(AskRequest(f" {QUESTION} "), HERE, ADA)
+        saved = await desks.ask_service.ask(AskRequest(f" {QUESTION} "), HERE, ADA)
         assert isinstance(saved, SavedRequest) and len(stage.asks.rows) == 1
         line = await saved.outcome()
         stage.omni.says(JOB, JobState.COMPLETE, answer="42")
@@ -122,7 +122,7 @@ async def test_interrupted_lookup_is_reported_once(
     is_told: bool,
 ) -> None:
     """By the stopping process, or else by recovery, but not by both."""
-    stage = Stage()
+    stage = AskWorld()
     stage.access.looks_up_for_seconds = 60.0
     async with stage.bot() as desks:
         asking = asyncio.create_task(ask(desks))
@@ -134,12 +134,12 @@ async def test_interrupted_lookup_is_reported_once(
             await interrupted.value.on_delivered()
     assert len(stage.asks.rows) == (0 if is_told else 1)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds())
-    await stage.tell_orphans()
+    await stage.report_interrupted()
     assert stage.told() == ([] if is_told else [ask_replies.interrupted()])
 
 
 async def test_card_with_webhook_needs_no_poll() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.events = JobEventBus(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
     async with stage.bot() as desks:
         await ask(desks)
@@ -156,7 +156,7 @@ async def test_card_with_webhook_needs_no_poll() -> None:
 
 
 async def test_question_is_stored_before_submission() -> None:
-    stage = Stage()
+    stage = AskWorld()
     held: list[int] = []
     stage.asking.on_submit = lambda: held.append(len(stage.asks.rows))
     async with stage.bot() as desks:
@@ -165,7 +165,7 @@ async def test_question_is_stored_before_submission() -> None:
 
 
 async def test_prompt_is_never_stored() -> None:
-    stage = Stage()
+    stage = AskWorld()
     async with stage.bot() as desks:
         await ask(desks)
     assert QUESTION not in repr(stage.asks.rows)
@@ -183,7 +183,7 @@ async def test_prompt_is_never_stored() -> None:
 async def test_model_is_chosen_or_last_or_default(
     chosen: str | None, last: str | None, default: ModelId | None, asked: str | None
 ) -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.default_model = default
     if last:
         earlier = PendingQuestion(
@@ -198,7 +198,7 @@ async def test_model_is_chosen_or_last_or_default(
 
 
 async def test_question_runs_as_the_users_omni_user() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.access.omni_user = OmniUserId("ada in omni")
     async with stage.bot() as desks:
         await ask(desks)
@@ -207,7 +207,7 @@ async def test_question_runs_as_the_users_omni_user() -> None:
 
 @pytest.mark.parametrize("why", ["wished", "shared"])
 async def test_private_or_shared_card_goes_to_dm(why: str) -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.access.shared = {HERE} if why == "shared" else set()
     async with stage.bot() as desks:
         line = await ask(desks, private=why == "wished")
@@ -216,7 +216,7 @@ async def test_private_or_shared_card_goes_to_dm(why: str) -> None:
 
 
 async def test_job_not_found_at_first_gets_a_card() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.omni.jobs[JOB] = JobNotFound("404")
     async with stage.bot() as desks:
         assert await ask(desks) is None
@@ -306,7 +306,7 @@ async def test_forged_button_does_nothing(
 
 @pytest.mark.parametrize("error", CERTAIN, ids=lambda error: type(error).__name__)
 async def test_rejected_question_is_reported_and_deleted(error: OmniError) -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.answers[0] = error
     async with stage.bot() as desks:
         assert said(await ask(desks)) == ask_replies.rejected(error)
@@ -315,7 +315,7 @@ async def test_rejected_question_is_reported_and_deleted(error: OmniError) -> No
 
 
 async def test_rate_limit_storage_down_submits_nothing() -> None:
-    stage = Stage()
+    stage = AskWorld()
 
     async def submit(question: Question) -> Submitted:
         raise StoreUnavailable("away")
@@ -327,12 +327,12 @@ async def test_rate_limit_storage_down_submits_nothing() -> None:
 
 
 async def test_unknown_outcome_is_never_resubmitted() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
         line = await ask(desks)
         await asyncio.sleep(600)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert line is not None and "whether it accepted" in line.text
     (button,) = line.blocks[1]["elements"]
     assert (button["action_id"], button["value"]) == (TRY_AGAIN, QUESTION)
@@ -342,7 +342,7 @@ async def test_unknown_outcome_is_never_resubmitted() -> None:
 
 
 async def test_long_question_has_no_try_again_button() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.answers[0] = SubmitOutcomeUnknown("timeout")
     async with stage.bot() as desks:
         at_most = await desks.ask.ask(AskRequest("x" * 2_000), HERE, ADA)
@@ -356,7 +356,7 @@ async def test_two_deliveries_are_one_question(way: str) -> None:
     stage = old_card()
     request = AskRequest(QUESTION, request_id="5.5")
 
-    async def answered(desks: Desks) -> Message | None:
+    async def answered(desks: Services) -> Message | None:
         if way == "asked":
             return await desks.ask.ask(request, HERE, ADA)
         if way == "followed up":
@@ -373,7 +373,7 @@ async def test_two_deliveries_are_one_question(way: str) -> None:
 
 
 async def test_rollback_spares_the_other_process() -> None:
-    stage = Stage()
+    stage = AskWorld()
     request = AskRequest(QUESTION, request_id="5.5")
     stage.asking.delay_seconds = 20.0
     async with stage.bot() as one, stage.bot() as other:
@@ -395,7 +395,7 @@ async def test_rollback_spares_the_other_process() -> None:
 
 
 async def test_private_question_is_retried_privately() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.answers.extendleft([SubmitOutcomeUnknown("timeout")])
     async with stage.bot() as desks:
         line = await ask(desks, private=True)
@@ -407,7 +407,7 @@ async def test_private_question_is_retried_privately() -> None:
 
 
 async def test_unstored_question_is_not_submitted() -> None:
-    stage = Stage()
+    stage = AskWorld()
     begin = stage.asks.begin
 
     async def stored_without_saying_so(question: PendingQuestion) -> bool:
@@ -418,12 +418,12 @@ async def test_unstored_question_is_not_submitted() -> None:
     async with stage.bot() as desks:
         assert said(await ask(desks)) == replies.storage_down()
         await asyncio.sleep(600)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert stage.asking.submitted == [] and stage.told() == []
 
 
 async def test_binding_is_repeated_until_stored() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
     async with stage.bot() as desks:
         asking = asyncio.create_task(ask(desks))
@@ -434,14 +434,14 @@ async def test_binding_is_repeated_until_stored() -> None:
 
 
 async def test_job_never_stored_is_reported_with_id() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.on_submit = lambda: setattr(stage.asks, "error", StoreUnavailable("away"))
     async with stage.bot() as desks:
         assert JOB in said(await ask(desks))
 
 
 async def test_closed_channel_moves_card_to_dm() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.board.closed.add(HERE)
     async with stage.bot() as desks:
         line = await ask(desks)
@@ -453,9 +453,9 @@ async def test_closed_channel_moves_card_to_dm() -> None:
 # Crashes
 
 
-async def crash_while_submitting(stage: Stage) -> None:
+async def crash_while_submitting(stage: AskWorld) -> None:
     """A process that dies with the question on its way: nobody hears what Omni says."""
-    dying = Desks(stage)
+    dying = Services(stage)
     stage.asking.delay_seconds = 1_000.0
     asking = asyncio.create_task(ask(dying))
     await asyncio.sleep(5)
@@ -465,104 +465,104 @@ async def crash_while_submitting(stage: Stage) -> None:
 
 
 async def test_crashed_question_is_reported_once() -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
-    await stage.tell_orphans()
+    await stage.report_interrupted()
     assert stage.told() == []  # its process may still be there
     await asyncio.sleep(ORPHANED_AFTER.total_seconds())
-    await asyncio.gather(*(stage.tell_orphans() for _ in range(3)))
-    await stage.tell_orphans()
+    await asyncio.gather(*(stage.report_interrupted() for _ in range(3)))
+    await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()]
     assert len(stage.asking.submitted) == 1
 
 
 async def test_undelivered_rejection_is_left_to_recovery() -> None:
-    stage = Stage()
+    stage = AskWorld()
     async with stage.bot() as dying:
         for asked in (AskRequest(" "), AskRequest(QUESTION)):
             stage.asking.answers[0] = AskRefused(404)
-            assert isinstance(await outcome_of(dying.ask_desk.ask(asked, HERE, ADA)), Reply)
+            assert isinstance(await outcome_of(dying.ask_service.ask(asked, HERE, ADA)), Reply)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-    await stage.tell_orphans()
+    await stage.report_interrupted()
     assert stage.told() == 2 * [ask_replies.interrupted()]
 
 
 async def test_failed_crash_report_is_repeated() -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
     stage.board.plan("post", SlackUnreachable("down"))
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()]
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrived", "lost"])
 async def test_unconfirmed_crash_report_arrives_once(arrives: bool) -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
     stage.board.plan("post", OutcomeUnknown("internal_error"), after_effect=arrives)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     with capture_logs() as logged:
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert "interruption reported" not in [entry["event"] for entry in logged]
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()]
     assert len(stage.board.times("direct")) == 2
 
 
 async def test_crash_report_survives_a_kill_once() -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     with (
         patch.object(stage.asks, "mark_reported", side_effect=StoreUnavailable("away")),
         suppress(StoreUnavailable),
     ):
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-    await stage.tell_orphans()
+    await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()]
     assert await stage.asks.interrupted(now() + ORPHANED_AFTER) == []
 
 
 async def test_crash_report_without_history_is_tried_twice() -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
     stage.board.plan("find", ScopeMissing("missing_scope"))
     stage.board.plan("post", *[OutcomeUnknown("internal_error")] * 9)
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert len(stage.board.times("post")) == 2
 
 
 async def test_closed_dms_end_the_crash_report() -> None:
-    stage = Stage()
+    stage = AskWorld()
     await crash_while_submitting(stage)
     stage.board.plan("direct", NotAllowedHere("user_disabled"))
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert len(stage.board.times("direct")) == 1
 
 
 async def test_slow_submission_is_not_interrupted() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.delay_seconds = 900.0
     async with stage.bot() as desks:
         asking = asyncio.create_task(ask(desks))
         for _ in range(14):
             await asyncio.sleep(60)
-            await stage.tell_orphans()
+            await stage.report_interrupted()
         await asking
     assert stage.told() == [] and len(stage.board.top_level()) == 1
 
 
 async def test_stop_during_submission_keeps_the_card() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.delay_seconds = 1.0
     async with stage.bot() as desks:
         asking = asyncio.create_task(ask(desks))
@@ -617,7 +617,7 @@ async def test_mention_in_thread_without_a_card_is_asked_there(prompt: str, priv
 
 
 async def test_question_in_thread_of_shared_channel_goes_to_dm() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.access.shared = {HERE}
     async with stage.bot() as desks:
         await desks.ask.follow_up_in_thread(AskRequest(QUESTION), HERE, MessageTs("7.0"), ADA)
@@ -660,7 +660,7 @@ async def test_unknown_follow_up_has_no_button() -> None:
 # Behind another job
 
 
-def busy_then(*answers: Submitted | OmniError) -> Stage:
+def busy_then(*answers: Submitted | OmniError) -> AskWorld:
     """The card's own job still runs."""
     stage = old_card()
     stage.omni.says(OLD_JOB, JobState.EXECUTING, conversation=CHAT, model=OLD_MODEL)
@@ -678,7 +678,7 @@ async def test_follow_up_waits_for_the_earlier_job() -> None:
         assert said(await follow_up(desks)) == ask_replies.queued()
         await asyncio.sleep(400)
         assert len(stage.asking.submitted) == 1
-        await stage.tell_orphans()
+        await stage.report_interrupted()
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(10)
     assert len(stage.asking.submitted) == 2 and stage.threads() == [(HERE.id, CARD)]
@@ -743,7 +743,7 @@ async def test_waiting_follow_up_is_reported_after_stop() -> None:
     async with stage.bot():
         stage.omni.says(OLD_JOB, JobState.COMPLETE, conversation=CHAT)
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()] and len(stage.asking.submitted) == 1
 
 
@@ -761,8 +761,8 @@ async def test_undelivered_follow_up_outcome_is_repeated(answer: OmniError, unti
     stage.board.forget_plans()
     async with stage.bot():
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
-        await stage.tell_orphans()
-        await stage.tell_orphans()
+        await stage.report_interrupted()
+        await stage.report_interrupted()
     assert stage.told() == [ask_replies.interrupted()]
 
 
@@ -837,7 +837,7 @@ async def test_retry_repeats_question_and_marks_card(state: JobState, thread: Me
     assert stage.watches.rows[OLD].retried_by == ADA
 
 
-async def a_posted_card(stage: Stage, thread: MessageTs | None) -> Posted:
+async def a_posted_card(stage: AskWorld, thread: MessageTs | None) -> Posted:
     ts = await stage.board.post(HERE, Message("the old card"), mark="old/1", thread=thread)
     return stage.board.posted.pop(ts)
 
@@ -897,7 +897,7 @@ async def test_crashed_retry_can_be_repeated_once_reported() -> None:
     await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1)
     async with stage.bot() as desks:
         assert said(await retry(desks)) == ask_replies.already_retried(ADA)
-        await stage.tell_orphans()
+        await stage.report_interrupted()
         assert await retry(desks) is None
     assert stage.told() == [ask_replies.interrupted()]
 
@@ -906,7 +906,7 @@ async def test_crashed_retry_can_be_repeated_once_reported() -> None:
 async def test_database_down_submits_nothing(doing: Doing) -> None:
     stage = old_card(JobState.FAILED)
     stage.watches.error = stage.asks.error = StoreUnavailable("away")
-    desks = Desks(stage)
+    desks = Services(stage)
     assert said(await doing(desks)) == replies.storage_down()
     assert stage.asking.submitted == []
 
@@ -924,7 +924,7 @@ async def test_silent_omni_is_awaited_briefly() -> None:
     [("Feature not enabled", "not turned on"), ("AI credit limit exceeded", "AI credits"), ("", "allow")],
 )
 async def test_refusal_of_omni_is_reported_as_what_it_is(detail: str, says: str) -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.asking.answers[0] = AskRefused(403, f"{detail} for: {QUESTION}")
     with capture_logs() as logged:
         async with stage.bot() as desks:

@@ -19,7 +19,7 @@ from bot.domain.errors import (
 )
 from bot.domain.jobs import JobId, JobState
 from bot.rendering import ask_replies, replies
-from tests.support.ask_world import Desks, Stage, direct, said
+from tests.support.ask_world import AskWorld, Services, direct, said
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_watch
 
 pytestmark = pytest.mark.looptime
@@ -29,15 +29,15 @@ CARD_ID = CardId("watch")
 CANCELLING = f"<@{ADA}> asked to cancel"
 
 
-def running_job(*followers: UserId) -> Stage:
-    return Stage(replace(a_watch(), followers=followers or (ADA,)))
+def running_job(*followers: UserId) -> AskWorld:
+    return AskWorld(replace(a_watch(), followers=followers or (ADA,)))
 
 
-async def cancel(desks: Desks, user: UserId = ADA) -> str:
+async def cancel(desks: Services, user: UserId = ADA) -> str:
     return said(await desks.cancel.cancel(CARD_ID, HERE, CARD, user))
 
 
-def card(stage: Stage) -> str:
+def card(stage: AskWorld) -> str:
     return stage.board.top_level()[0].message.text
 
 
@@ -140,7 +140,7 @@ async def test_canceller_is_stored_before_omni_is_called() -> None:
 
 async def test_all_cards_name_the_canceller() -> None:
     there = ChannelRef(HERE.team, ChannelId("C0THERE"))
-    stage = Stage(a_watch(), a_watch("watch there", there))
+    stage = AskWorld(a_watch(), a_watch("watch there", there))
     async with stage.bot() as desks:
         await asyncio.sleep(5)
         stage.omni.says(JOB, JobState.CANCELLED)
@@ -211,7 +211,7 @@ async def test_following_elsewhere_does_not_allow_cancelling() -> None:
 
 async def test_database_down_calls_no_omni() -> None:
     stage = running_job()
-    desks = Desks(stage)
+    desks = Services(stage)
     stage.watches.error = StoreUnavailable("away")
     assert await cancel(desks) == replies.storage_down()
     assert stage.asking.cancelled == []

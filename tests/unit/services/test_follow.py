@@ -22,7 +22,7 @@ from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, said
-from tests.support.tracking import MARIE, WATCH, Stage, a_desk, a_stage, direct
+from tests.support.tracking import MARIE, WATCH, Stage, a_follow_service, a_stage, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -38,7 +38,7 @@ async def test_a_card_that_came_without_a_word_speaks_for_itself() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
         elsewhere = CardOutcomes()
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         desk._outcomes = elsewhere
         assert await desk.follow(str(JOB), HERE, ADA) is None
         assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
@@ -47,7 +47,7 @@ async def test_a_card_that_came_without_a_word_speaks_for_itself() -> None:
 
 async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> None:
     stage = Stage(a_job(), a_watch())
-    desk = a_desk(stage, nobody)
+    desk = a_follow_service(stage, nobody)
     asking = asyncio.create_task(desk.follow(str(JOB), HERE, GRACE))
     await asyncio.sleep(5.0)
     async with stage.bot():
@@ -65,13 +65,13 @@ def test_of_a_job_that_has_ended_nobody_is_promised_to_hear_how_it_ends() -> Non
 
 async def test_a_card_that_did_not_come_in_time_is_told_to_be_late() -> None:
     stage = Stage(a_job())
-    assert await a_desk(stage, nobody).follow(str(JOB), HERE, ADA) == replies.card_is_late()
+    assert await a_follow_service(stage, nobody).follow(str(JOB), HERE, ADA) == replies.card_is_late()
     assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS)
 
 
 async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
     stage = Stage(a_job())
-    asking = asyncio.create_task(a_desk(stage, nobody).follow(str(JOB), HERE, ADA))
+    asking = asyncio.create_task(a_follow_service(stage, nobody).follow(str(JOB), HERE, ADA))
     await asyncio.sleep(5.0)
     stage.watches.error = StoreUnavailable("away")
     assert said(await asking) == replies.storage_down()
@@ -87,7 +87,7 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
         board.shows_history = False
         board.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         desk._outcomes = CardOutcomes()
         word = await desk.follow(str(JOB), HERE, ADA)
         assert isinstance(word, Reply)
@@ -126,7 +126,7 @@ async def test_waiting_command_reports_an_unconfirmed_card() -> None:
     board.shows_history = False
     board.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
-        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(60)
     assert said(word) == replies.unconfirmed_card()
     assert board.posted == {}
@@ -153,7 +153,7 @@ async def test_user_of_a_dead_process_learns_that_there_is_no_card(error: OmniEr
 async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_were_told() -> None:
     stage = Stage(JobNotFound("404"))
     async with stage.bot() as runner:
-        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(10)
     assert said(word) == replies.no_such_job()
     (given_up,) = stage.watches.rows.values()
@@ -166,7 +166,7 @@ async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_we
 async def test_lost_message_about_a_failure_is_made_up_for() -> None:
     stage = Stage(JobNotFound("404"))
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         desk._outcomes = CardOutcomes()
         assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.no_such_job()
         assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
@@ -176,7 +176,7 @@ async def test_lost_message_about_a_moved_card_is_made_up_for() -> None:
     stage, board = a_stage()
     board.closed.add(HERE)
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         desk._outcomes = CardOutcomes()
         assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.moved_to_dm(None, UserId("U0BOT"))
     assert len(stage.shown(direct(ADA))) == 1
@@ -185,7 +185,7 @@ async def test_lost_message_about_a_moved_card_is_made_up_for() -> None:
 async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_more() -> None:
     stage = Stage(JobNotFound("404"))
     async with stage.bot() as runner:
-        word = await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(1)
     assert isinstance(word, Reply)
     stage.watches.error = StoreUnavailable("away")
@@ -200,9 +200,11 @@ async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_mo
 async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_yet() -> None:
     stage = Stage(JobNotFound("404"))
     async with stage.bot() as runner:
-        await a_desk(stage, runner.start).follow(str(JOB), HERE, ADA)
+        await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         stage.says(JobState.EXECUTING)
-        assert "You follow it" in said(await a_desk(stage, runner.start).follow(str(JOB), HERE, GRACE))
+        assert "You follow it" in said(
+            await a_follow_service(stage, runner.start).follow(str(JOB), HERE, GRACE)
+        )
     (card,) = stage.watches.rows.values()
     assert (card.followers, card.failure) == ((ADA, GRACE), None)
     assert len(stage.shown()) == 1
@@ -215,12 +217,15 @@ async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it(
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, notice_tried = a_desk(stage, runner.start), stage.watches.mark_completion_reply_started
+        desk, mark_started = (
+            a_follow_service(stage, runner.start),
+            stage.watches.mark_completion_reply_started,
+        )
 
         async def tried_after_grace_has_come(card: Card, at: datetime | None) -> None:
-            stage.watches.mark_completion_reply_started = notice_tried  # type: ignore[method-assign]
+            stage.watches.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
             assert "You follow it" in said(await desk.follow(str(JOB), HERE, GRACE))
-            await notice_tried(card, at)
+            await mark_started(card, at)
 
         stage.watches.mark_completion_reply_started = tried_after_grace_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
@@ -235,16 +240,19 @@ async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: 
     stage = Stage(a_job(), a_watch())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, notice_tried = a_desk(stage, runner.start), stage.watches.mark_completion_reply_started
+        desk, mark_started = (
+            a_follow_service(stage, runner.start),
+            stage.watches.mark_completion_reply_started,
+        )
         await desk.follow(str(JOB), HERE, GRACE)
         joined_at = stage.watches.rows[WATCH].tracked_since
-        slow = a_desk(stage, runner.start)
+        slow = a_follow_service(stage, runner.start)
         slow._now = lambda: joined_at - timedelta(seconds=behind_seconds)
 
         async def tried_after_marie_has_come(card: Card, at: datetime | None) -> None:
-            stage.watches.mark_completion_reply_started = notice_tried  # type: ignore[method-assign]
+            stage.watches.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
             await slow.follow(str(JOB), HERE, MARIE)
-            await notice_tried(card, at)
+            await mark_started(card, at)
 
         stage.watches.mark_completion_reply_started = tried_after_marie_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
@@ -258,7 +266,7 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
     lines_told: list[str] = []
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, post = a_desk(stage, runner.start), stage.board.post
+        desk, post = a_follow_service(stage, runner.start), stage.board.post
 
         async def posted_as_grace_comes(
             channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
@@ -294,7 +302,7 @@ async def test_a_click_that_does_not_fit_the_table_stops_nothing(
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         before = stage.watches.rows[WATCH]
-        line = await a_desk(stage, runner.start).stop_following(card_id, channel, message_ts, user)
+        line = await a_follow_service(stage, runner.start).stop_following(card_id, channel, message_ts, user)
         assert stage.watches.rows[WATCH] == before
     assert line == replies.not_following()
 
@@ -311,7 +319,7 @@ async def test_a_click_on_a_card_that_is_only_being_stored_is_waited_for() -> No
     async with stage.bot() as runner:
         await asyncio.sleep(0.5)
         assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].message_ts is None
-        line = await a_desk(stage, runner.start).stop_following(WATCH, HERE, MessageTs("1.0"), ADA)
+        line = await a_follow_service(stage, runner.start).stop_following(WATCH, HERE, MessageTs("1.0"), ADA)
     assert line == replies.unfollowed(0)
 
 
@@ -320,6 +328,6 @@ async def test_a_click_on_a_card_that_is_over_stops_nothing() -> None:
     async with stage.bot() as runner:
         await asyncio.sleep(5)
         stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=START)
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         assert await desk.stop_following(WATCH, HERE, MessageTs("1.0"), ADA) == replies.not_following()
     assert stage.watches.rows[WATCH].followers == (ADA,)

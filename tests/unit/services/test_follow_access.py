@@ -23,7 +23,7 @@ from bot.domain.messages import Message
 from bot.rendering import replies
 from bot.services.targets import has_private_flag, parse_private_flag
 from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
-from tests.support.tracking import Stage, a_desk, direct
+from tests.support.tracking import Stage, a_follow_service, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -34,7 +34,7 @@ CARD = MessageTs("1.0")
 
 async def follow(stage: Stage, text: str = str(JOB), user: UserId = ADA, channel: ChannelRef = HERE) -> str:
     async with stage.bot() as runner:
-        line = await a_desk(stage, runner.start).follow(text, channel, user)
+        line = await a_follow_service(stage, runner.start).follow(text, channel, user)
         await asyncio.sleep(60)
     return said(line)
 
@@ -78,7 +78,7 @@ async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -
     stage.access.owner_only = True
     stage.access.hidden = {GRACE}
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         assert await desk.follow(str(JOB), HERE, ADA) is None
         assert said(await desk.follow(str(JOB), HERE, GRACE)) == replies.no_such_job()
     (card,) = stage.watches.rows.values()
@@ -89,7 +89,7 @@ async def test_user_without_access_can_stop_but_not_resume() -> None:
     stage = Stage(a_job(), replace(a_watch(), message_ts=CARD))
     stage.access.refused[ADA] = "No."
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         assert await desk.resume(a_watch().id, HERE, CARD, ADA) == "No."
         assert await desk.stop_following(a_watch().id, HERE, CARD, ADA) == replies.unfollowed(0)
 
@@ -105,7 +105,7 @@ async def test_follow_button_needs_access(why: str) -> None:
     else:
         stage.access.owner_only, stage.access.hidden = True, {GRACE}
     async with stage.bot() as runner:
-        line = await a_desk(stage, runner.start).join(POSTED.id, HERE, CARD, GRACE)
+        line = await a_follow_service(stage, runner.start).join(POSTED.id, HERE, CARD, GRACE)
     assert line == ("No." if why == "refused" else replies.no_such_job())
     assert stage.watches.rows[POSTED.id].followers == (ADA,)
 
@@ -113,7 +113,7 @@ async def test_follow_button_needs_access(why: str) -> None:
 async def test_follow_button_adds_a_user_once() -> None:
     stage = Stage(a_job(), POSTED)
     async with stage.bot() as runner:
-        desk = a_desk(stage, runner.start)
+        desk = a_follow_service(stage, runner.start)
         with capture_logs() as logs:
             lines = [await desk.join(POSTED.id, HERE, CARD, GRACE) for _ in range(2)]
         await asyncio.sleep(60)
@@ -135,7 +135,7 @@ async def test_follow_button_adds_a_user_once() -> None:
 async def test_follow_button_of_no_running_card(card: Card, ts: MessageTs, line: str) -> None:
     stage = Stage(a_job(), card)
     async with stage.bot() as runner:
-        assert await a_desk(stage, runner.start).join(POSTED.id, HERE, ts, GRACE) == line
+        assert await a_follow_service(stage, runner.start).join(POSTED.id, HERE, ts, GRACE) == line
         assert stage.watches.rows[card.id].followers == (ADA,)
 
 

@@ -19,7 +19,7 @@ from bot.rendering import replies
 from bot.services.ask import AskRequest
 from bot.storage.questions import SqlQuestionRepository
 from tests.support import fakes
-from tests.support.ask_world import Stage, said
+from tests.support.ask_world import AskWorld, said
 from tests.support.databases import ADA, GRACE, HERE, NOON, TEAM, followed, opened, watch
 from tests.support.fakes import FakeAsks, FakeWatches
 
@@ -141,7 +141,7 @@ async def test_question_counts_until_it_came_to_nothing(tables: Tables) -> None:
 
 @pytest.mark.looptime
 async def test_refused_command_gets_the_usual_line() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.watches.most_open_follows = MOST
     jobs = [JobId(str(uuid4())) for _ in range(COMMANDS)]
     stage.omni.jobs |= {job: replace(fakes.a_job(), id=job) for job in jobs}
@@ -158,7 +158,7 @@ async def test_refused_command_gets_the_usual_line() -> None:
 @pytest.mark.looptime
 async def test_refused_resume_gets_the_usual_line() -> None:
     closed = replace(fakes.a_watch(user=fakes.GRACE), message_ts=MessageTs("1.0"), closed_at=fakes.START)
-    stage = Stage(closed)
+    stage = AskWorld(closed)
     stage.watches.most_open_follows = 0
     async with stage.bot() as desks:
         line = await desks.desk.resume(CardId("watch"), fakes.HERE, MessageTs("1.0"), fakes.ADA)
@@ -169,7 +169,7 @@ async def test_refused_resume_gets_the_usual_line() -> None:
 @pytest.mark.looptime
 async def test_follow_button_counts_and_repeats_at_limit() -> None:
     running = replace(fakes.a_watch(user=fakes.GRACE), message_ts=MessageTs("1.0"))
-    stage = Stage(running)
+    stage = AskWorld(running)
     stage.omni.says(running.job, JobState.EXECUTING)
     stage.watches.most_open_follows = 0
     press = (CardId("watch"), fakes.HERE, MessageTs("1.0"))
@@ -181,7 +181,7 @@ async def test_follow_button_counts_and_repeats_at_limit() -> None:
 
 @pytest.mark.looptime
 async def test_refused_question_gets_the_usual_line() -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.watches.most_open_follows = 1
     stage.asking.delay_seconds = 1.0
     async with stage.bot() as desks:

@@ -14,7 +14,7 @@ from bot.services.follow import FollowService
 from bot.services.intents import STORED_WITHIN_SECONDS, SavedRequest
 from bot.tracking.recovery import ORPHANED_AFTER, report_interrupted_questions
 from tests.support.fakes import ADA, HERE, JOB, a_job, now, said
-from tests.support.tracking import Stage, a_desk, direct
+from tests.support.tracking import Stage, a_follow_service, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -23,7 +23,7 @@ CHAT = "0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 async def follow(stage: Stage, text: str = JOB, delivery: str = "") -> str:
     async with stage.bot() as runner:
-        return said(await a_desk(stage, runner.start).follow(text, HERE, ADA, request_id=delivery))
+        return said(await a_follow_service(stage, runner.start).follow(text, HERE, ADA, request_id=delivery))
 
 
 async def start(_job: object) -> None:
@@ -36,7 +36,7 @@ async def start(_job: object) -> None:
 async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
-    saved = await FollowService.follow(a_desk(stage, start), text, HERE, ADA)
+    saved = await FollowService.follow(a_follow_service(stage, start), text, HERE, ADA)
     assert isinstance(saved, SavedRequest)
     assert asyncio.get_running_loop().time() == pytest.approx(0.0)
     (intent,) = stage.asks.rows.values()
@@ -49,7 +49,7 @@ async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> No
 async def test_follow_cut_off_by_crash_is_reported_once() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
-    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     await asyncio.sleep(1.0)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
@@ -64,7 +64,7 @@ async def test_follow_cut_off_by_crash_is_reported_once() -> None:
 async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
-    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     await asyncio.sleep(1.0)
     following.cancel()
     with pytest.raises(InterruptedRequest) as interrupted:
@@ -77,7 +77,7 @@ async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
 async def test_refused_follow_is_forgotten_once_answered() -> None:
     stage = Stage(a_job())
     stage.access.refused[ADA] = "No."
-    word = await a_desk(stage, start).follow(JOB, HERE, ADA)
+    word = await a_follow_service(stage, start).follow(JOB, HERE, ADA)
     assert said(word) == "No." and len(stage.asks.rows) == 1
     assert isinstance(word, Reply)
     await word.on_delivered()
@@ -101,7 +101,7 @@ async def test_follow_without_place_goes_to_dm() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
         nowhere = ChannelRef(HERE.team, ChannelId(""))
-        assert await a_desk(stage, runner.start).follow(JOB, nowhere, ADA) is None
+        assert await a_follow_service(stage, runner.start).follow(JOB, nowhere, ADA) is None
     assert len(stage.shown(direct(ADA))) == 1
 
 
@@ -126,7 +126,7 @@ async def test_slow_database_is_not_waited_for(is_stored: bool) -> None:
 async def test_unbound_follow_is_refused_and_forgotten() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 5.0
-    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     await asyncio.sleep(1.0)
     stage.asks.error = StoreUnavailable("away")
     word = await following
@@ -142,7 +142,7 @@ async def test_unbound_follow_is_refused_and_forgotten() -> None:
 async def test_slow_lookup_is_no_orphan() -> None:
     stage = Stage(a_job())
     stage.access.looks_up_for_seconds = 14.0
-    following = asyncio.create_task(a_desk(stage, start).follow(JOB, HERE, ADA))
+    following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     for _ in range(13):
         await asyncio.sleep(1.0)
         assert list(await stage.asks.interrupted(now() - timedelta(seconds=60))) == []

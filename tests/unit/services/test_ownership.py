@@ -21,7 +21,7 @@ from bot.services.authorization import PolicyAuthorization
 from bot.services.job_data import JobDataService
 from bot.services.lookups import Lookups
 from bot.user_limit import UserLimit
-from tests.support.ask_world import CHAT, OLD_MODEL, Desks, Stage, direct, said
+from tests.support.ask_world import CHAT, OLD_MODEL, AskWorld, Services, direct, said
 from tests.support.fakes import (
     ADA,
     GRACE,
@@ -44,10 +44,10 @@ MINE, CARD = CardId("watch"), MessageTs("100.0")
 LINUS = UserId("U0LINUS")
 OWNERS = {ADA: OmniUserId("a"), GRACE: OmniUserId("g")}
 
-Ways = dict[str, Callable[[Desks, Stage], Awaitable[object]]]
+Ways = dict[str, Callable[[Services, AskWorld], Awaitable[object]]]
 
 
-async def use_shortcut(desks: Desks, stage: Stage) -> None:
+async def use_shortcut(desks: Services, stage: AskWorld) -> None:
     """`Follow Omni job` in the menu of a message that names the job."""
 
     async def ignore(*_: object, **__: object) -> None:
@@ -57,7 +57,7 @@ async def use_shortcut(desks: Desks, stage: Stage) -> None:
     handlers = CommandHandlers(
         follow_service=desks.desk,
         job_data_service=cast(JobDataService, None),
-        ask_service=desks.ask_desk,
+        ask_service=desks.ask_service,
         cancel_service=desks.cancel,
         interactions=errands,
         team=HERE.team,
@@ -94,17 +94,17 @@ RUNNING: dict[str, dict[str, Any]] = {
 }
 
 
-def adas_job(state: JobState = JobState.EXECUTING, **more: object) -> Stage:
+def adas_job(state: JobState = JobState.EXECUTING, **more: object) -> AskWorld:
     """A job that Ada followed first, with its card."""
     card = replace(a_watch(), message_ts=CARD, **more)  # type: ignore[arg-type]
-    stage = Stage(card)
+    stage = AskWorld(card)
     stage.board.posted[CARD] = Posted(HERE, Message("the card"), "watch/1", None)
     stage.omni.says(JOB, state, conversation=CHAT, model=OLD_MODEL)
     stage.access.only_requesters = True
     return stage
 
 
-async def cancel(desks: Desks, card: Card, user: UserId) -> str:
+async def cancel(desks: Services, card: Card, user: UserId) -> str:
     return said(await desks.cancel.cancel(card.id, card.channel, card.message_ts or MessageTs(""), user))
 
 
@@ -147,7 +147,7 @@ async def test_later_follower_cannot_retry(state: JobState, way: str) -> None:
 
 @pytest.mark.parametrize("is_card_gone", [False, True])
 async def test_asked_job_stays_with_asker(is_card_gone: bool) -> None:
-    stage = Stage()
+    stage = AskWorld()
     stage.access.only_requesters = True
     async with stage.bot() as desks:
         await desks.ask.ask(AskRequest("Top products?", ModelId(OLD_MODEL)), HERE, ADA)
@@ -179,7 +179,7 @@ async def test_moved_card_stays_with_first_follower() -> None:
     assert said(line) == replies.not_yours()
 
 
-def with_owners(stage: Stage, **rules: object) -> None:
+def with_owners(stage: AskWorld, **rules: object) -> None:
     """Let each job be shown only to its owner in Omni; this one is Ada's."""
 
     class Users(FakeMembers):

@@ -40,7 +40,7 @@ from tests.support.databases import (
     TEAM,
     THERE,
     empty,
-    given_ups_of,
+    failed_cards_of,
     opened,
     watch,
 )
@@ -189,9 +189,9 @@ async def act(pair: Pair, action: str, which: int, new: Card) -> None:
         "lost job not found": lambda table, _: table.settle_lost(new.job, found=False),
         "close if deserted": lambda table, mine: table.close_if_unfollowed(mine, at),
         "remove": lambda table, mine: table.remove(mine),
-        "give up": lambda table, mine: given_ups_of(table).add(mine, CardFailure.NOWHERE, at),
-        "report": lambda table, _: given_ups_of(table).take_unreported(at - timedelta(minutes=2), at),
-        "told": lambda table, _: given_ups_of(table).mark_reported(id_, person),
+        "give up": lambda table, mine: failed_cards_of(table).add(mine, CardFailure.NOWHERE, at),
+        "report": lambda table, _: failed_cards_of(table).take_unreported(at - timedelta(minutes=2), at),
+        "told": lambda table, _: failed_cards_of(table).mark_reported(id_, person),
     }
     if action == "take up":
         await pair.take_up(new.job)

@@ -1,4 +1,4 @@
-"""Of two follows of one job the newer one holds it, and the older one can change nothing any more."""
+"""Of two trackers of one job the newer one owns it, and the older one can change nothing."""
 
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -20,8 +20,8 @@ from tests.support.databases import (
     NOON,
     OTHER_JOB,
     THERE,
+    failed_cards_of,
     followed,
-    given_ups_of,
     taken_up,
     watch,
 )
@@ -31,32 +31,32 @@ CARD, REPLY = MessageTs("1.1"), MessageTs("1.2")
 FIRST, SECOND = ReplyKind("1"), ReplyKind("2")
 Write = Callable[[CardRepository, Card], Coroutine[Any, Any, object]]
 GUARDED: dict[str, Write] = {
-    "newest": lambda store, mine: store.reload(mine),
-    "card_tried": lambda store, mine: store.mark_post_started(mine, LATER),
-    "card_tried in vain": lambda store, mine: store.mark_post_started(mine, None),
-    "card_shows": lambda store, mine: store.mark_shown(mine, CARD, "newer look"),
-    "card_shows nobody knows what": lambda store, mine: store.mark_shown(mine, CARD, None),
-    "card_shows what it showed": lambda store, mine: store.mark_shown(mine, CARD, "look"),
-    "card_shows of a former card": lambda store, mine: store.mark_shown(mine, MessageTs("0.1"), "old look"),
-    "notice_tried": lambda store, mine: store.mark_completion_reply_started(mine, LATER),
-    "notice_tried in vain": lambda store, mine: store.mark_completion_reply_started(mine, None),
-    "reply_tried": lambda store, mine: store.mark_reply_started(mine, FIRST, LATER),
-    "reply_tried again": lambda store, mine: store.mark_reply_started(mine, SECOND, LATER),
-    "reply_tried in vain": lambda store, mine: store.mark_reply_started(mine, SECOND, None),
+    "reload": lambda store, mine: store.reload(mine),
+    "post started": lambda store, mine: store.mark_post_started(mine, LATER),
+    "post started in vain": lambda store, mine: store.mark_post_started(mine, None),
+    "shown": lambda store, mine: store.mark_shown(mine, CARD, "newer look"),
+    "shown nobody knows what": lambda store, mine: store.mark_shown(mine, CARD, None),
+    "shown what it showed": lambda store, mine: store.mark_shown(mine, CARD, "look"),
+    "shown of a former card": lambda store, mine: store.mark_shown(mine, MessageTs("0.1"), "old look"),
+    "completion reply started": lambda store, mine: store.mark_completion_reply_started(mine, LATER),
+    "completion reply started in vain": lambda store, mine: store.mark_completion_reply_started(mine, None),
+    "reply started": lambda store, mine: store.mark_reply_started(mine, FIRST, LATER),
+    "reply started again": lambda store, mine: store.mark_reply_started(mine, SECOND, LATER),
+    "reply started in vain": lambda store, mine: store.mark_reply_started(mine, SECOND, None),
     "move": lambda store, mine: store.move(mine, [watch(THERE, ADA, job=mine.job)]),
     "move with others": lambda store, mine: store.move(
         replace(mine, followers=(GRACE,)), [watch(THERE, job=mine.job)]
     ),
     "close": lambda store, mine: store.close(mine, LATER),
-    "close_if_deserted": lambda store, mine: store.close_if_unfollowed(mine, LATER),
+    "close_if_unfollowed": lambda store, mine: store.close_if_unfollowed(mine, LATER),
     "remove": lambda store, mine: store.remove(mine),
-    "give_up": lambda store, mine: given_ups_of(store).add(mine, CardFailure.UNCONFIRMED, LATER),
+    "failed card": lambda store, mine: failed_cards_of(store).add(mine, CardFailure.UNCONFIRMED, LATER),
 }
-"""Everything that a follow reads or writes with its claim."""
+"""Everything that a tracker reads or writes with its token."""
 
 
 async def with_card_and_reply(store: CardRepository, job: JobId = JOB) -> Card:
-    """A watch, as a follow has it that has posted its card and begun its notice and another reply."""
+    """A card whose tracker has posted it and has begun its completion reply and another reply."""
     mine = await followed(store, ADA, job=job)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, CARD, "look")
@@ -98,7 +98,7 @@ async def test_old_token_cannot_change_unfollowed_card(store: CardRepository) ->
 
 
 async def test_deleted_card_raises_ownership_lost(store: CardRepository) -> None:
-    for job, name, write in guarded("newest"):
+    for job, name, write in guarded("reload"):
         mine = await with_card_and_reply(store, job)
         await store.remove(mine)
         with pytest.raises(OwnershipLost):
