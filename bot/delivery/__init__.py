@@ -1,5 +1,6 @@
 """Gets messages into Slack once and keeps them current within the rate limits."""
 
+from bot.delivery.card_charts import CardCharts
 from bot.delivery.cards import CardLifecycle
 from bot.delivery.charts import ChartFetcher
 from bot.delivery.direct_messages import (

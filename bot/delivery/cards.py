@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import structlog
 
+from bot.delivery.card_charts import CardCharts, charted, is_due
 from bot.delivery.charts import ChartFetcher
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.outcomes import CardOutcomes, CardPlacement
 from bot.delivery.posts import MessagePoster, PendingPost
-from bot.delivery.thread import CompletionThread
+from bot.delivery.thread import CompletionThread, answered_job
 from bot.delivery.updates import MessageUpdater
 from bot.domain import (
     Card,
@@ -55,6 +56,7 @@ class CardLifecycle:
         updater: MessageUpdater,
         poster: MessagePoster,
         thread: CompletionThread,
+        charts: CardCharts,
         block_support: BlockSupport,
         outcomes: CardOutcomes,
         is_shared: Callable[[ChannelRef], Awaitable[bool]],
@@ -71,6 +73,7 @@ class CardLifecycle:
         self._updater = updater
         self._poster = poster
         self._thread = thread
+        self._charts = charts
         self._block_support = block_support
         self._outcomes = outcomes
         self._is_shared = is_shared
@@ -117,6 +120,8 @@ class CardLifecycle:
                 # It may be there, and would never be updated.
                 await self._fail(newest, CardFailure.UNCONFIRMED)
         else:
+            if status.has_ended:
+                self._charts.record_answer(card)
             self._count_the_end(card, status)
             self._outcomes.resolve(card.id, CardPlacement.POSTED)
 
@@ -136,11 +141,18 @@ class CardLifecycle:
             return
         if status.has_ended and status.job and chat_link(status.job.chat_url, self._tenant) is None:
             log.warning("chat not linked", job=card.job, address=(status.job.chat_url or "")[:100])
-        taken = not card.is_message_gone and await self._show_the_end(card, ts, status)
+        plain, job = self._content(card, status), answered_job(status)
+        replies = await self._cards.replies(card.id) if job is not None else {}
+        content = charted(job, plain, replies) if job is not None else plain
+        taken = not card.is_message_gone and await self._show_the_end(card, ts, status, content)
         newest = await self._cards.reload(card)
         if newest is None:
             return
-        if taken and await self._thread.complete(newest, ts, status, chart, shown_before=card.ended):
+        if taken and job is not None and is_due(newest, replies):
+            chart.start()
+        if taken and await self._thread.complete(newest, ts, status, shown_before=card.ended):
+            if job is not None:
+                await self._charts.deliver(newest, ts, job, plain, chart, replies)
             outcome = status.job.state if status.has_ended and status.job else newest.outcome
             has_ended = newest.ended or status.has_ended
             outcome = outcome if has_ended else JobState.UNKNOWN
@@ -184,13 +196,17 @@ class CardLifecycle:
         if card.message_ts is not None and not card.is_message_gone:
             await self._updater.show_final(card, card.message_ts, self._content(card, status), ended=True)
 
-    async def _show_the_end(self, card: Card, ts: MessageTs, status: JobStatus) -> bool:
+    async def _show_the_end(
+        self, card: Card, ts: MessageTs, status: JobStatus, content: tuple[Message, ...]
+    ) -> bool:
         """Whether the card says how the job ended. If it did before Omni forgot the job, it is left as it is."""
         if card.ended and not status.has_ended and not card.is_stale:
             return True
-        taken = await self._updater.show_final(card, ts, self._content(card, status), ended=status.has_ended)
+        taken = await self._updater.show_final(card, ts, content, ended=status.has_ended)
         if taken and not card.ended:
             self._count_the_end(card, status)
+            if not card.may_show_the_end:
+                self._charts.record_answer(card)
         return taken
 
     def _count_the_end(self, card: Card, status: JobStatus) -> None:

@@ -29,11 +29,15 @@ class ChartFetcher:
         self._job = job
         self._asking: asyncio.Task[bytes | None] | None = None
 
-    async def image(self) -> bytes | None:
-        """The chart as a PNG, fetched at the first call; None if there is none, or Omni did not return it in time."""
+    def start(self) -> "asyncio.Task[bytes | None]":
+        """Begin to fetch the chart, unless that was done before."""
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(), name=f"chart {self._job}")
-        return await asyncio.shield(self._asking)
+        return self._asking
+
+    async def image(self) -> bytes | None:
+        """The chart as a PNG; None if there is none, or Omni did not return it in time."""
+        return await asyncio.shield(self.start())
 
     def cancel(self) -> None:
         """Stop fetching: the job is no longer tracked here."""

@@ -1,6 +1,6 @@
 """What is posted in a card's thread when its job has ended, each once.
 
-    final update of the card -> completion reply, if due -> rest of the answer, in order -> its file -> its chart
+    final update of the card -> completion reply, if due -> rest of the answer, in order -> its file
 
 Replies are stored by their kind, never by their text: after a crash Omni is asked again, and the same answer yields the
 same replies. If there are more or fewer of them by then, existing ones stay and missing ones are posted.
@@ -12,7 +12,6 @@ from datetime import datetime
 
 import structlog
 
-from bot.delivery.charts import ChartFetcher
 from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost, PendingUpload
 from bot.domain import (
     Card,
@@ -44,6 +43,7 @@ FILE = ReplyKind("file")
 IN_OMNI = ReplyKind("in omni")
 """The link to Omni in place of the file, or of what the file does not hold either."""
 CHART = ReplyKind("chart")
+"""The chart as a file, where the card does not show it."""
 Replies = Mapping[ReplyKind, ThreadReply]
 
 
@@ -103,7 +103,7 @@ class CompletionThread:
         """Replies that this process sent and could not confirm."""
 
     async def complete(
-        self, card: Card, message_ts: MessageTs, status: JobStatus, chart: ChartFetcher, *, shown_before: bool
+        self, card: Card, message_ts: MessageTs, status: JobStatus, *, shown_before: bool
     ) -> bool:
         """Post what is missing in the thread. False if the thread is gone or closed to the bot.
 
@@ -118,11 +118,6 @@ class CompletionThread:
         except (NotAllowedHere, MessageGone) as error:
             log.info("thread gone", card=card.id, code=error.code)
             return False
-        if job is not None and CHART not in replies and card.followers:
-            image = await chart.image()
-            # The answer is complete without a chart, so a missing one goes unmentioned.
-            if image is not None:
-                await self._upload(card, thread, CHART, card_module.chart(job, image), replies)
         return True
 
     async def _post_completion_reply(
@@ -176,12 +171,12 @@ class CompletionThread:
         if IN_OMNI in replies:
             return False
         if (begun := replies.get(FILE)) is None:
-            return await self._upload(card, thread, FILE, upload, replies)
+            return await self.upload(card, thread, FILE, upload, replies)
         if begun.ts is None:
             await self._poster.wait_for_other_writer(begun.started_at)
         return await self._is_posted(card, FILE)
 
-    async def _upload(
+    async def upload(
         self, card: Card, thread: MessageTs, kind: ReplyKind, upload: Upload, replies: Replies
     ) -> bool:
         """Upload a file that was not tried before. False if it is not there, or that is unknown."""

@@ -55,6 +55,8 @@ class _PendingUpdate:
     """Set for a final update; resolved when Slack has accepted it."""
     ends: bool = False
     """Whether that final update says how the job ended."""
+    is_optional: bool = False
+    """Whether it is given up if Slack refuses it, and the card stays as it is."""
     not_before: float = 0.0
     """When it may be tried again after a failure."""
     progress_not_before: float = 0.0
@@ -65,6 +67,11 @@ class _PendingUpdate:
     """Whether an edit may have been accepted, or may still be on its way."""
     are_ends_unanswered: bool = False
     """Whether each edit without an answer says how the job ended."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before progress updates."""
+        return self.final is not None and not self.is_optional
 
     @property
     def due_at(self) -> float:
@@ -142,6 +149,26 @@ class MessageUpdater:
 
         Returns whether the card shows it; False if the card can't be edited anymore. Raises OwnershipLost.
         """
+        return await self._show(card, ts, messages, ended=ended)
+
+    async def try_final(self, card: Card, ts: MessageTs, message: Message) -> bool:
+        """Send an edit of a card that shows the end, after all final updates, until Slack accepts or refuses it.
+
+        Returns whether the card shows it. If it was refused, the card is as before; if the caller cancels this, it may
+        show either, until the next `show_final`. Raises OwnershipLost.
+        """
+        # Not stored as an end: if it comes late over the end that a new owner shows, that end is shown again.
+        return await self._show(card, ts, (message,), ended=False, is_optional=True)
+
+    async def _show(
+        self,
+        card: Card,
+        ts: MessageTs,
+        messages: tuple[Message, ...],
+        *,
+        ended: bool,
+        is_optional: bool = False,
+    ) -> bool:
         # Retry can be pressed before Slack has answered an earlier final update.
         while (
             (earlier := self._updates.get(card.id)) is not None
@@ -156,12 +183,15 @@ class MessageUpdater:
             self._forget(update)
             return True
         update.final, update.ends = asyncio.get_running_loop().create_future(), ended
+        update.is_optional = is_optional
         self._changed.set()
         try:
             return await update.final
         except asyncio.CancelledError:
             # A progress update from now on: only the next try finds out whether an edit came too late.
             update.final, update.ends = None, False
+            if is_optional:
+                update.wanted = None
             raise
         finally:
             if not (update.in_flight or update.is_unanswered):
@@ -178,7 +208,7 @@ class MessageUpdater:
                 await self._wait_until_due()
                 next_due = self._next_due()
                 try:
-                    await self._limiter.acquire(urgent=next_due is not None and next_due.final is not None)
+                    await self._limiter.acquire(urgent=next_due is not None and next_due.is_urgent)
                 except StoreUnavailable as error:
                     log.warning("edit budget not reached", reason=str(error))
                     await asyncio.sleep(1.0)
@@ -200,7 +230,7 @@ class MessageUpdater:
         """The card to edit now: final updates first, then the card that has waited longest."""
         now = loop_time()
         due = (u for u in self._updates.values() if u.wanted and not u.in_flight and u.due_at <= now)
-        return min(due, key=lambda update: (update.final is None, update.due_at), default=None)
+        return min(due, key=lambda update: (not update.is_urgent, update.due_at), default=None)
 
     async def _edit(self, update: _PendingUpdate, variants: Variants) -> None:
         message, ends, update.sent = variants.current, update.ends, variants
@@ -211,12 +241,7 @@ class MessageUpdater:
             await self._cards.mark_shown(update.card, update.ts, None, ended=ends)
             await self._messages.update(update.card.channel, update.ts, message)
         except PayloadRefused as error:
-            log.warning("card refused", card=update.card.id, code=error.code)
-            # Newer content that was scheduled meanwhile starts with its richest variant.
-            if variants is update.wanted and not variants.try_next():
-                if update.final is not None:
-                    await self._on_gone(update, error)
-                update.wanted = None  # the next progress update may be accepted
+            await self._on_refused(update, variants, error)
         except (MessageGone, NotAllowedHere) as error:
             await self._on_gone(update, error)
         except SlackBusy as error:
@@ -264,6 +289,31 @@ class MessageUpdater:
             await self._on_lost(update, error, is_late=True, ends=is_end)
         except StoreUnavailable as error:
             # Costs one needless edit later.
+            log.warning("look not stored", card=update.card.id, reason=str(error))
+
+    async def _on_refused(self, update: _PendingUpdate, variants: Variants, error: PayloadRefused) -> None:
+        if update.is_optional:
+            log.info("optional edit refused", card=update.card.id, code=error.code)
+        else:
+            log.warning("card refused", card=update.card.id, code=error.code)
+        # Newer content that was scheduled meanwhile starts with its richest variant.
+        if variants is not update.wanted or variants.try_next():
+            return
+        if update.is_optional:
+            await self._restore(update)
+            update.resolve(False)
+        elif update.final is not None:
+            await self._on_gone(update, error)
+        update.wanted = None  # the next progress update may be accepted
+
+    async def _restore(self, update: _PendingUpdate) -> None:
+        """Store again what the card shows, after an edit that had no effect."""
+        if update.shown is None:
+            return
+        try:
+            await self._cards.mark_shown(update.card, update.ts, update.shown)
+        except (OwnershipLost, StoreUnavailable) as error:
+            # Costs one needless edit.
             log.warning("look not stored", card=update.card.id, reason=str(error))
 
     async def _on_lost(

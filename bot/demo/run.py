@@ -26,6 +26,8 @@ from bot.demo.visitor import LINK_ONLY
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOT = (sys.executable, "-m", "bot")
+_PROCESSING_SECONDS = 1.0
+"""How long Slack processes a picture before a card can show it."""
 _GRACE_SECONDS = 8.0
 """How long the bot may take to end before it is killed."""
 _OURS = (
@@ -39,6 +41,7 @@ _OURS = (
     "ANSWERS",
     "LINK_ONLY_",
     "ASK_AS",
+    "CHART_",
     "MAX_",
     "RETENTION_",
     "HOST",
@@ -81,6 +84,7 @@ async def raised(
         folder = Path(name)
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
             furnish(omni)
+            slack.workspace.files.processing_seconds = _PROCESSING_SECONDS
             program = Program()
             own = _environment(omni, slack, folder) | dict(program.environment)
             # It runs in the temporary folder, so that it doesn't read the user's .env.

@@ -79,7 +79,7 @@ from bot.domain.jobs import (
     parse_reference,
     was_missed_by_webhooks,
 )
-from bot.domain.messages import Block, Message, Upload
+from bot.domain.messages import Block, FileId, Message, Upload
 from bot.domain.progress import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
 from bot.domain.questions import (
     Model,

@@ -110,7 +110,7 @@ class Card:
     closed_at: datetime | None = None
     """When the card was finished: nothing is left to show or report."""
     ended: bool = False
-    """Whether the card shows how the job ended. It is never edited after that."""
+    """Whether the card shows how the job ended. After that only its chart is added."""
     token: FencingToken | None = None
     """Token of the tracker that may write to the row."""
     resumed_at: datetime | None = None

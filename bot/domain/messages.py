@@ -3,10 +3,13 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NewType
 
 Block = dict[str, Any]
 """One Block Kit block, as Slack's JSON."""
+
+FileId = NewType("FileId", str)
+"""A file in Slack, `F…`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Source: docs.slack.dev/reference/block-kit/blocks. Slack sets `block_id`, which must change with every update.
 """
 
-from bot.domain import Block, CardId
+from bot.domain import Block, CardId, FileId
 
 OPEN_CHAT = "open_chat"
 """Action id of the link button. Slack reports its clicks, which only need an ack."""
@@ -43,6 +43,8 @@ LONGEST_VALUE = 2_000
 """Most characters of a button's value. Source: docs.slack.dev/reference/block-kit/block-elements/button-element."""
 LONGEST_SECTION = 3_000
 """Most characters in a section. Source: docs.slack.dev/reference/block-kit/blocks/section-block."""
+MOST_BLOCKS = 50
+"""In a message. Source: docs.slack.dev/reference/block-kit/blocks."""
 
 
 def section(mrkdwn: str) -> Block:
@@ -65,6 +67,14 @@ def quote(text: str) -> Block:
 def header(text: str) -> Block:
     """A heading in plain text, of at most 150 characters."""
     return {"type": "header", "text": _plain(text)}
+
+
+def picture(file: FileId, alt: str) -> Block:
+    """An image in Slack, with alternative text of at most 2,000 characters.
+
+    Source: docs.slack.dev/reference/block-kit/blocks/image-block and composition-objects/slack-file-object.
+    """
+    return {"type": "image", "slack_file": {"id": file}, "alt_text": alt}
 
 
 def task(task_id: str, title: str, *, is_done: bool) -> Block:

@@ -9,6 +9,7 @@ from bot.domain import (
     API_CLIENT,
     Block,
     Card,
+    FileId,
     Job,
     JobNotFound,
     JobState,
@@ -21,7 +22,7 @@ from bot.domain import (
     is_direct,
 )
 from bot.rendering import answer
-from bot.rendering.blocks import buttons, context, plan, quote, section, task
+from bot.rendering.blocks import MOST_BLOCKS, buttons, context, picture, plan, quote, section, task
 from bot.rendering.markdown.links import chat_link, written
 from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
 from bot.rendering.status import StatusText, StepsText, describe
@@ -100,14 +101,32 @@ def rest_in_omni(job: Job, tenant: str) -> Message:
 
 def chart(job: Job, image: bytes) -> Upload:
     """Return the chart of an answer, a PNG, as a file with alternative text."""
-    topic = excerpt(job.topic or "", _LONGEST_TOPIC, 1)
+    topic = _topic(job)
+    return Upload("chart.png", f"Chart: {topic}" if topic else "Chart", image, alt=_chart_alt(job))
+
+
+def with_chart(message: Message, job: Job, file: FileId) -> Message | None:
+    """Return the card of an answer with its chart above the buttons; None if it has no blocks, or too many."""
+    if not 0 < len(message.blocks) < MOST_BLOCKS:
+        return None
+    types = [block["type"] for block in message.blocks]
+    at = types.index("actions") if "actions" in types else len(types)
+    shown = picture(file, _chart_alt(job))
+    return Message(message.text, (*message.blocks[:at], shown, *message.blocks[at:]))
+
+
+def _topic(job: Job) -> str:
+    return excerpt(job.topic or "", _LONGEST_TOPIC, 1)
+
+
+def _chart_alt(job: Job) -> str:
     question = excerpt(job.prompt, _LONGEST_PROMPT, _PROMPT_LINES)
     said = [
         "Chart drawn by Omni.",
-        *[f"Topic: {topic}."] * bool(topic),
+        *[f"Topic: {_topic(job)}."] * bool(_topic(job)),
         *[f"Question: {question}"] * bool(question),
     ]
-    return Upload("chart.png", f"Chart: {topic}" if topic else "Chart", image, alt=" ".join(said))
+    return " ".join(said)
 
 
 def render_unfollowed(card: Card, status: JobStatus, tenant: str) -> Message:

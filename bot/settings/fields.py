@@ -329,6 +329,15 @@ class SettingFields(BaseSettings):
             "a number of seconds from 0 to 86400",
         ),
     ] = 30.0
+    chart_on_card: Annotated[
+        bool,
+        SettingDoc(
+            "Following jobs",
+            "Whether the card shows the chart of an answer; otherwise it is a file in the card's thread: `true` or "
+            "`false`; see [who can see it](security.md#charts)",
+            "true or false",
+        ),
+    ] = True
     max_follow_hours: Annotated[
         float,
         Field(ge=0.1, le=8_760),

@@ -22,6 +22,7 @@ from bot.domain import (
     Block,
     ChannelId,
     ChannelRef,
+    FileId,
     Message,
     MessageGone,
     MessageTs,
@@ -173,7 +174,15 @@ class WebApiMessages:
             )
         )
 
-    async def _send_file(self, upload: Upload) -> str:
+    async def upload_private(self, upload: Upload) -> FileId:
+        """See `SlackMessages.upload_private`."""
+        file = await self._send_file(upload)
+        await self._call(
+            lambda: self._client.files_completeUploadExternal(files=[{"id": file, "title": upload.title}])
+        )
+        return file
+
+    async def _send_file(self, upload: Upload) -> FileId:
         """Send the file to Slack without sharing it. Returns its id."""
         alt = upload.alt[:LONGEST_ALT] if upload.alt else None
         slot = await self._call(
@@ -182,7 +191,7 @@ class WebApiMessages:
             )
         )
         await send_bytes(session_of(self._client), str(slot["upload_url"]), upload.content)
-        return str(slot["file_id"])
+        return FileId(str(slot["file_id"]))
 
     async def permalink(self, channel: ChannelRef, ts: MessageTs) -> str:
         """See `SlackMessages.permalink`."""

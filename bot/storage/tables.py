@@ -135,7 +135,10 @@ replies = Table(
     Column("tried_at", Time, key="started_at", nullable=False),
     Column("ts", String(32)),
 )
-"""The thread replies of each card, see `ThreadReply`; never their content."""
+"""The thread replies of each card, see `ThreadReply`; never their content.
+
+Also the chart on the card, with its file's id as `ts` once the card shows it (`bot.delivery.card_charts.ON_CARD`).
+"""
 
 questions = Table(
     "asks",

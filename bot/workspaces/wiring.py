@@ -10,6 +10,7 @@ from slack_bolt.async_app import AsyncApp
 
 from bot.delivery import (
     BlockSupport,
+    CardCharts,
     CardLifecycle,
     CardOutcomes,
     CompletionThread,
@@ -154,19 +155,28 @@ def build_components(
     block_support = BlockSupport()
     updater = MessageUpdater(ports.messages, ports.cards, edits, block_support, ports.metrics)
     poster = MessagePoster(ports.messages, ports.cards, ports.now, block_support)
+    thread = CompletionThread(
+        cards=ports.cards,
+        preferences=ports.preferences,
+        poster=poster,
+        now=ports.now,
+        tenant=policy.tenant,
+        notify_after_seconds=policy.settings.notify_after_seconds,
+    )
     lifecycle = CardLifecycle(
         messages=ports.messages,
         cards=ports.cards,
         failed_cards=ports.failed_cards,
         updater=updater,
         poster=poster,
-        thread=CompletionThread(
+        thread=thread,
+        charts=CardCharts(
+            messages=ports.messages,
             cards=ports.cards,
-            preferences=ports.preferences,
-            poster=poster,
+            updater=updater,
+            thread=thread,
             now=ports.now,
-            tenant=policy.tenant,
-            notify_after_seconds=policy.settings.notify_after_seconds,
+            is_on_card=policy.settings.chart_on_card,
         ),
         block_support=block_support,
         outcomes=outcomes,

@@ -27,12 +27,14 @@ class Call(Enum):
     CARD = "card"
     EDIT = "running edit"
     LAST_EDIT = "final edit"
+    CHART_EDIT = "chart edit"
     REPLY = "thread reply"
     HISTORY = "conversations.history"
     REPLIES = "conversations.replies"
     DIRECT = "conversations.open"
     PERMALINK = "chat.getPermalink"
     LINE = "response_url"
+    UPLOAD = "files.completeUploadExternal"
 
 
 class Moment(Enum):
@@ -48,7 +50,16 @@ class Moment(Enum):
     """It is answered, and a change of the watches has been committed since."""
 
 
-WRITTEN_ABOUT = (Call.CARD, Call.EDIT, Call.LAST_EDIT, Call.REPLY, Call.HISTORY, Call.REPLIES, Call.DIRECT)
+WRITTEN_ABOUT = (
+    Call.CARD,
+    Call.EDIT,
+    Call.LAST_EDIT,
+    Call.CHART_EDIT,
+    Call.REPLY,
+    Call.HISTORY,
+    Call.REPLIES,
+    Call.DIRECT,
+)
 """The calls whose answer is stored in the table of watches."""
 
 
@@ -139,10 +150,14 @@ async def call_of(request: web.Request) -> Call | None:
         return Call.STATUS
     if request.path.startswith("/response/"):
         return Call.LINE
+    if request.path.startswith("/upload/"):
+        return None
     method = request.match_info.get("method", "")
     sent = unquote_plus(await request.text())
     if method == "chat.postMessage":
         return Call.REPLY if "thread_ts" in sent else Call.CARD
+    if method == "chat.update" and "slack_file" in sent:
+        return Call.CHART_EDIT
     if method == "chat.update":
         return Call.LAST_EDIT if any(heading in sent for heading in HEADINGS.values()) else Call.EDIT
     return next((call for call in Call if call.value == method), None)

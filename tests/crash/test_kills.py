@@ -12,6 +12,8 @@ from random import Random
 
 import pytest
 
+from bot.demo.omni.job_data import bars
+from bot.demo.omni.timeline import Complete
 from tests.crash.kills import POINTS, Call, Kill, Moment, Point
 from tests.crash.nursery import Nursery, a_nursery
 from tests.crash.world import World, a_world, some_end
@@ -120,9 +122,12 @@ class Life:
         """A new follow, such that the bot comes to make the call."""
         end = some_end(self.random, len(self.world.omni.jobs))
         channel = self.world.slack.workspace.channel("random" if call is Call.DIRECT else "data-team").id
+        picture = None
+        if call in (Call.CHART_EDIT, Call.UPLOAD):
+            end, picture = Complete("Answer with a chart."), bars((1.0, 2.0))
         is_long = call in (Call.EDIT, Call.LAST_EDIT, Call.PERMALINK, Call.LINE)
         seconds = 7.0 if is_long else self.random.uniform(1.0, 4.0)
-        follow = await self.world.follow(end, seconds=seconds, channel=channel)
+        follow = await self.world.follow(end, seconds=seconds, channel=channel, picture=picture)
         if call in (Call.PERMALINK, Call.LINE):
             with suppress(TimeoutError):
                 await self.world.until(lambda: bool(self.world.cards(follow)), REACHED_WITHIN_SECONDS)

@@ -11,6 +11,7 @@ from random import Random
 
 from aiohttp import web
 
+from bot.demo.omni.job_data import JobData
 from bot.demo.omni.server import SimulatedOmni
 from bot.demo.omni.timeline import Cancelled, Complete, End, Failed, Script
 from bot.demo.slack.simulator import HISTORY_SCOPES, SimulatedSlack
@@ -135,9 +136,15 @@ class World:
     # People
 
     async def follow(
-        self, end: End, *, seconds: float, channel: str | None = None, user: str | None = None
+        self,
+        end: End,
+        *,
+        seconds: float,
+        channel: str | None = None,
+        user: str | None = None,
+        picture: bytes | None = None,
     ) -> Follow:
-        """A job begins and a person types the command until it is in the database."""
+        """A job begins and a person types the command until it is in the database. `picture`: its chart."""
         await self.connected()
         steps = (
             (OLD_SECONDS, "Starting", 0),
@@ -145,7 +152,12 @@ class World:
             (seconds / 2, "Running query", 2),
         )
         question = f"Question {len(self.omni.jobs)}?"
-        job = self.omni.add(Script(0.0, steps, 0.0, end), prompt=question, age_seconds=OLD_SECONDS)
+        job = self.omni.add(
+            Script(0.0, steps, 0.0, end),
+            prompt=question,
+            age_seconds=OLD_SECONDS,
+            data=JobData(picture=picture),
+        )
         follow = Follow(job, end, channel or self.channel, [user or self.ada])
         self.follows.append(follow)
         await self.join(follow, follow.people[0])
@@ -214,7 +226,12 @@ class World:
         most_cards = 1 + (follow.given_up and follow.kills_over_card)
         if not right or len(cards) > most_cards:
             return f"{follow.job}: {[card.text for card in cards]} instead of {heading!r}"
-        replies = [reply.text for card in right for reply in self.slack.replies(card.channel, card.ts)]
+        thread = [reply for card in right for reply in self.slack.replies(card.channel, card.ts)]
+        files = [file.name for reply in thread for file in reply.files]
+        on_cards = sum(block["type"] == "image" for card in right for block in card.blocks)
+        if on_cards + files.count("chart.png") > 1:
+            return f"{follow.job}: the chart is on {on_cards} cards and in the thread: {files}"
+        replies = [reply.text for reply in thread if not reply.files]
         most_replies = 1 if self.can_look else 1 + follow.kills_over_reply
         if not 1 <= len(replies) <= most_replies or f"<@{follow.people[0]}>" not in replies[0]:
             return f"{follow.job}: replies {replies}"

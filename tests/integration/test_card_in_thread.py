@@ -28,7 +28,7 @@ from tests.support.fakes import (
     a_watch,
     now,
 )
-from tests.support.tracking import PIECES, RULES, TALL, TALLEST, Stage, direct, paragraphs
+from tests.support.tracking import PIECES, RULES, TALL, TALLEST, Stage, charts, direct, paragraphs
 
 pytestmark = pytest.mark.looptime
 
@@ -57,8 +57,8 @@ async def test_the_card_its_notice_and_all_that_follows_are_in_the_thread_of_the
     card, notice, *rest = stage.board.posted.values()
     assert {posted.thread for posted in (card, notice, *rest)} == {ROOT}
     assert notice.message.text.startswith(f"<@{ADA}>")
-    assert [file.thread for file in stage.board.uploaded] == [ROOT, ROOT]
-    assert {file.upload.name for file in stage.board.uploaded} == {"answer.md", "chart.png"}
+    assert [(file.thread, file.upload.name) for file in stage.board.uploaded] == [(ROOT, "answer.md")]
+    assert charts(stage.board) == ["card"]
     seen = paragraphs(card.message, *[posted.message for posted in rest])
     assert seen == list(range(1, len(seen) + 1))
     assert stage.all_closed()

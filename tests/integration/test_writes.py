@@ -42,7 +42,7 @@ from tests.support.fakes import (
     a_job,
     a_watch,
 )
-from tests.support.tracking import RULES, TALLEST, tell_nobody
+from tests.support.tracking import RULES, TALLEST, charts, tell_nobody
 
 PLENTY = Rate(interval_seconds=0.000_001, tolerance_seconds=1.0)
 
@@ -234,10 +234,11 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
             async with asyncio.timeout(20.0):
                 while await store.open_jobs():
                     await asyncio.sleep(0.01)
-    assert len(followed.board.replies()) == 5 and len(followed.board.uploaded) == 2
+    assert len(followed.board.replies()) == 5 and len(followed.board.uploaded) == 1
+    assert charts(followed.board) == ["card"]
     written = writes(sent)
     assert written["replies"] == 2 * (5 + 2)
-    assert written["watches"] == 2 + 1 + 1, "a card, to begin and to end"
+    assert written["watches"] == 2 + 2 + 1 + 1, "a card, its chart, to begin and to end"
 
 
 @pytest.mark.parametrize("cards", [1, 50])

@@ -46,6 +46,9 @@ def _too_little(seen: Seen, plan: JobPlan, card: Posted) -> Iterator[str]:
         return
     replies = seen.continuation(card)
     shown = {number for posted in (card, *replies) for number in _paragraphs(posted.looks[-1])}
+    for file in seen.files(card):
+        if file.name == "answer.md":
+            shown |= set(_paragraphs_of((file.content or b"").decode()))
     is_led_to_omni = any(IN_OMNI in reply.looks[0].text for reply in replies)
     if is_led_to_omni and shown == set(whole[: len(shown)]):
         return
@@ -65,10 +68,3 @@ def _paragraphs(look: Look) -> list[int]:
 
 def _paragraphs_of(text: str) -> list[int]:
     return [int(number) for number in _PARAGRAPH.findall(text)]
-
-
-def charts_are_of_answers(seen: Seen) -> Iterator[str]:
-    """Omni is asked for a chart only of a job that is COMPLETE by then."""
-    for exchange in seen.world.wire.log:
-        if exchange.name.endswith("/vis") and exchange.done and exchange.outcome not in ("COMPLETE", ""):
-            yield f"a chart is asked for by {exchange.name}, of a job that is {exchange.outcome}"

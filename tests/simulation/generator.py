@@ -25,6 +25,7 @@ from tests.simulation.mishaps import (
     kills_over,
     late_edits,
     outages,
+    over_charts,
     pause_near_the_end,
     unheard,
 )
@@ -116,13 +117,15 @@ def plan(seed: int) -> Scenario:
         jobs=jobs,
         actions=tuple(actions),
         fronts=tuple(fronts),
-        upsets=tuple(upsets),
+        upsets=(*upsets, *over_charts(Random(f"over charts {seed}"), jobs)),
         clock_steps=tuple(clock_steps(random)),
         closed_direct_messages=frozenset(random.sample(PEOPLE, 1) if random.random() < 0.15 else ()),
         has_slow_history=Random(f"history {seed}").random() < 0.15,
         is_grid=Random(f"grid {seed}").random() < 0.2,
         listing=_listing(Random(f"listing {seed}")),
         processes=2 if is_shared else 1,
+        files_arrive=Random(f"files {seed}").random() < 0.75,
+        processing_seconds=Random(f"processing {seed}").choice((0.0, 0.0, 0.0, 0.8, 4.0, math.inf)),
     )
 
 

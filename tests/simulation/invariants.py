@@ -7,7 +7,8 @@ from math import inf
 from bot.ratelimit import EDITS_AT_ONCE, EDITS_PER_MINUTE, REQUESTS_AT_ONCE
 from bot.rendering import replies
 from bot.slack.messages import TIMEOUT_SECONDS
-from tests.simulation.continuation import charts_are_of_answers, the_answer_goes_on_once
+from tests.simulation.charts import charts_are_of_answers, charts_are_shown_once, charts_come_soon
+from tests.simulation.continuation import the_answer_goes_on_once
 from tests.simulation.judged import Seen
 from tests.simulation.looks import FINAL, LEFT_ALONE, look_of
 from tests.simulation.lookups import a_busy_slack_is_waited_for
@@ -337,6 +338,8 @@ INVARIANTS: dict[str, Callable[[Seen], Iterator[str]]] = {
     "the end is told once": the_end_is_told_once,
     "the answer goes on once": the_answer_goes_on_once,
     "charts are of answers": charts_are_of_answers,
+    "charts are shown once": charts_are_shown_once,
+    "charts come soon": charts_come_soon,
     "no window over a budget": _budgets,
     "Slack understands": _payloads,
     "no job is denied": _true_denials,

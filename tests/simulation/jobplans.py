@@ -51,7 +51,7 @@ def a_job(random: Random, seed: int, number: int) -> JobPlan:
         cancelled_at=begins + random.uniform(1, 90) if random.random() < 0.1 else None,
         odd_state=(odd, odd + random.uniform(3, 60)) if random.random() < 0.1 else None,
         exists=random.random() > 0.06,
-        chart=random.random() < 0.4,
+        chart=random.random() < 0.7,
     )
 
 

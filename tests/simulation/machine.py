@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import aiohttp
 import httpx
 
 from bot import app
@@ -23,6 +24,7 @@ from bot.clock import SteadyClock
 from bot.domain.errors import SlackUnreachable, StoreUnavailable, TokenRefused
 from bot.settings import Settings
 from bot.slack import NOT_CONNECTED, messages
+from bot.slack.web_api import error_for
 from bot.workspaces import workspace
 from tests.simulation.loop import Process, SimulatedLoop, SimulatedTask, current_process
 from tests.simulation.omniside import API_KEY, BASE_URL, MODEL, OmniSide
@@ -201,7 +203,7 @@ class Machine:
             for module, name, stand_in in (
                 (app, "Database", SimpleNamespace(open=lambda _url: self.disk.open())),
                 (app, "slack_session", lambda: Session(self.slack)),
-                (messages, "send_bytes", _no_way_for_files),
+                (messages, "send_bytes", self._send_bytes),
                 (app, "SocketMode", self._socket),
                 (app, "now", self._now),
                 (app, "Random", lambda: Random(chance.random())),
@@ -234,15 +236,17 @@ class Machine:
         assert running.built is not None
         return _Socket(running, running.built, self.random.uniform(0.05, 1.0))
 
+    async def _send_bytes(self, _session: object, address: str, content: bytes) -> None:
+        try:
+            answer = await self.slack.send(address.rsplit("/", 1)[-1], content)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise SlackUnreachable(type(error).__name__) from error
+        if answer.status != 200:
+            raise error_for("", status=answer.status, retry_after=answer.headers.get("Retry-After"))
+
     def _current(self) -> Running:
         process = current_process()
         return next(running for running in self.running if running.process is process)
-
-
-async def _no_way_for_files(_session: object, _address: str, _content: bytes) -> None:
-    """In the simulation the bytes of files never arrive: what is judged is what then takes their place."""
-    await asyncio.sleep(0.01)
-    raise SlackUnreachable("no_way_for_files")
 
 
 class _Socket:

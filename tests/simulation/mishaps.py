@@ -101,6 +101,24 @@ def kills_over(random: Random, asking: list[Action]) -> list[Upset]:
     ]
 
 
+def over_charts(random: Random, jobs: tuple[JobPlan, ...]) -> list[Upset]:
+    """Now and then the bot is killed or paused over a chart on its way to a card."""
+    return [
+        Upset(
+            random.choice(("kill", "kill", "stop", "pause")),
+            job.begins,
+            random.choice(("left", "arrived", "answered"))
+            + random.choice(
+                (" upload", " files.completeUploadExternal", " chat.update of the end, with a chart")
+            ),
+            random.choice((0, 1, 2, 3, 5, 8, 13)),
+            random.choice((0.3, 3.0, 15.0, 70.0)),
+        )
+        for job in jobs
+        if job.chart and random.random() < 0.25
+    ]
+
+
 SWEEP_FAILS = Front("disk", 20.0, 60.0, 1.0, ("locked",), "GROUP BY watches.job")
 """The table can't be searched for what is open, so the next process takes up nothing for a minute."""
 

@@ -15,6 +15,7 @@ from bot.delivery.posts import COMPLETION_REPLY, MessagePoster, PendingPost
 from bot.delivery.updates import MessageUpdater, _PendingUpdate
 from bot.domain import jobs
 from bot.domain.cards import Card, CardFailure, CardId, MessageTs
+from bot.domain.messages import Message
 from bot.domain.questions import PendingQuestion
 from bot.handlers.background import InteractionRunner
 from bot.omni import http
@@ -292,6 +293,19 @@ def _end_not_stored() -> None:
         return False
 
     _replace(SqlCardRepository, "_end_shown", end_shown)
+
+
+@_fault("a card that may show its chart is not drawn without it before the chart goes to the thread")
+def _chart_left_on_card() -> None:
+    real = MessageUpdater.show_final
+
+    async def show_final(
+        self: MessageUpdater, card: Card, ts: MessageTs, messages: tuple[Message, ...], *, ended: bool = False
+    ) -> bool:
+        is_open = card.ended and card.shown_fingerprint is None
+        return is_open or await real(self, card, ts, messages, ended=ended)
+
+    _replace(MessageUpdater, "show_final", show_final)
 
 
 @_fault("a second person who follows a job takes it over")

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from functools import cached_property
 
+from bot.demo.slack.files import StoredFile
 from tests.simulation.looks import is_card, job_of, mark_of
 from tests.simulation.slackside import Posted
 from tests.simulation.wire import Exchange
@@ -40,7 +41,7 @@ class Posts:
             thread = _thread_of(posted)
             if _is_card(posted):
                 newest[thread] = posted.ts
-            elif posted.thread is not None and not posted.deleted_by_bot:
+            elif posted.thread is not None and not posted.deleted_by_bot and not posted.files:
                 replies[posted.channel, newest.get(thread, posted.thread)].append(posted)
         return replies
 
@@ -51,6 +52,12 @@ class Posts:
     def continuation(self, card: Posted) -> list[Posted]:
         """The replies in which a card's answer goes on."""
         return [reply for reply in self.replies[card.channel, card.ts] if not is_notice(reply.looks[0].text)]
+
+    def files(self, card: Posted) -> list[StoredFile]:
+        """The files in the thread that a card is in or begins; also those of other cards there."""
+        there = card.channel, card.thread or card.ts
+        shared = [each for each in self.slack.posted.values() if (each.channel, each.thread) == there]
+        return [file for each in shared for file in each.files]
 
     @cached_property
     def reply_tries(self) -> dict[tuple[str, str, str], list[Exchange]]:

@@ -111,6 +111,10 @@ class Scenario:
     """How Omni's list of conversations behaves."""
     has_slow_history: bool = False
     """Whether Slack allows one page of 15 messages a minute."""
+    files_arrive: bool = False
+    """Whether the bytes of files arrive in Slack."""
+    processing_seconds: float = 0.0
+    """How long Slack processes a file before a card can show it. Infinite: for ever."""
     processes: int = 1
     """How many processes of the bot run at once on the database, each following all that it finds."""
 

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from bot.demo.slack import events_api
+from bot.demo.slack.files import StoredFile
 from bot.demo.slack.interactions import (
     click_payload,
     command_payload,
@@ -44,6 +45,10 @@ _BEYOND_EDITING = {
 }
 
 
+NOT_USABLE = "invalid slack file"
+"""Outcome of an edit that shows a file that Slack still processes."""
+
+
 @dataclass(slots=True)
 class Look:
     """Content of a message since a time."""
@@ -69,6 +74,8 @@ class Posted:
     exchange: Exchange
     deleted_at: float | None = None
     deleted_by_bot: bool = False
+    files: tuple[StoredFile, ...] = ()
+    """What it shares."""
     written_off: bool = False
     """Slack answered that the bot can't edit it."""
     is_doubtful: bool = False
@@ -91,6 +98,8 @@ class SlackSide:
     told: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """The private lines that were sent, by the secret of the address or by the thread they were sent to."""
     urls: ResponseUrls = field(init=False)
+    files_arrive: bool = True
+    """Whether the bytes of files come through."""
     _under_way: Exchange | None = None
 
     def __post_init__(self) -> None:
@@ -117,6 +126,8 @@ class SlackSide:
             body = dispatch.answer(exchange.name, token, self.tokens, call)
         except Refused as refused:
             exchange.outcome = refused.error
+            if refused.messages and all(each.startswith(NOT_USABLE) for each in refused.messages):
+                exchange.outcome = NOT_USABLE
             self._write_off(exchange)
             if refused.retry_after is None:
                 return Answer(200, json.dumps(refused.body()).encode(), headers)
@@ -139,6 +150,16 @@ class SlackSide:
         exchange.done = True
         return Answer(200, b'{"ok":true}')
 
+    def serve_upload(self, exchange: Exchange) -> Answer:
+        """Take the bytes of a file."""
+        try:
+            self.workspace.files.receive(exchange.args["secret"], exchange.args["content"])
+        except LookupError:
+            exchange.outcome = "not_found"
+            return Answer(404, b"")
+        exchange.done = True
+        return Answer(200, b"OK")
+
     def _write_off(self, exchange: Exchange) -> None:
         if exchange.name == "chat.update" and exchange.outcome in _BEYOND_EDITING:
             posted = self.posted.get((exchange.args["channel"], exchange.args["ts"]))
@@ -154,6 +175,7 @@ class SlackSide:
                 self._under_way.args.get("thread_ts"),
                 [Look(self.now, message["text"], message["blocks"], self._under_way)],
                 self._under_way,
+                files=tuple(self.workspace.files.by_id[file["id"]] for file in message["files"]),
             )
             self.posted[change.channel, message["ts"]] = posted
         elif change.kind == "updated":
@@ -170,6 +192,7 @@ class SlackSide:
         self.told.clear()
         self.urls = ResponseUrls(self.workspace)
         self.workspace.private.clear()
+        self.workspace.files.by_id.clear()
         for channel in self.workspace.channels.values():
             channel.messages.clear()
 
@@ -244,6 +267,13 @@ class SlackSide:
         args = {"secret": secret, "body": body, "text": body["text"]}
         return await self._sent("whisper", "response_url", args, self.serve_whisper)
 
+    async def send(self, secret: str, content: bytes) -> Answer:
+        """Send the bytes of a file, over the wire. Raises what aiohttp raises."""
+        if not self.files_arrive:
+            await asyncio.sleep(0.01)
+            raise aiohttp.ServerDisconnectedError
+        return await self._sent("slack", "upload", {"secret": secret, "content": content}, self.serve_upload)
+
     async def _sent(self, service: str, name: str, args: dict[str, Any], serve: Any) -> Answer:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -270,7 +300,7 @@ class Session:
             args = json.loads(json.dumps(request["json"]))
         else:
             given = {**(request.get("params") or {}), **(request.get("data") or {})}
-            args = {name: str(value) for name, value in given.items() if value is not None}
+            args = dispatch.unpacked({name: str(value) for name, value in given.items() if value is not None})
         args.pop("token", None)
         return _Asking(self._slack.ask(url.rsplit("/", 1)[-1], token, args))
 

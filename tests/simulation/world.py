@@ -111,7 +111,9 @@ class World:
         everyone = set(workspace.users)
         for name in MORE_PLACES:
             workspace.channels[name] = Channel(name, name.lower(), "public", set(everyone))
+        workspace.files.processing_seconds = self.scenario.processing_seconds
         slack = SlackSide(workspace, Limits(distributed=self.scenario.has_slow_history), self.wire)
+        slack.files_arrive = self.scenario.files_arrive
         if not self.scenario.history_scopes:
             slack.scopes = set(SCOPES)
         slack.closed_to_bot = set(self.scenario.closed_direct_messages)
@@ -225,7 +227,9 @@ class World:
 
     def _on_wire(self, what: str, exchange: Exchange) -> None:
         is_end = exchange.name == "chat.update" and look_of(Look(0.0, exchange.args["text"], [])) in FINAL
-        self._event(f"{what} {exchange.name}{' of the end' * is_end}", exchange.process)
+        has_chart = is_end and any(block["type"] == "image" for block in exchange.args["blocks"])
+        more = f"{' of the end' * is_end}{', with a chart' * has_chart}"
+        self._event(f"{what} {exchange.name}{more}", exchange.process)
 
     def _event(self, what: str, process: Process | None) -> None:
         for upset in self._upsets:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from bot.delivery.card_charts import CardCharts
 from bot.delivery.cards import CardLifecycle
 from bot.delivery.direct_messages import Reply
 from bot.delivery.fallback import BlockSupport
@@ -160,6 +161,14 @@ class Services:
             updater=self.drawing,
             poster=posting,
             thread=thread,
+            charts=CardCharts(
+                messages=stage.board,
+                cards=stage.watches,
+                updater=self.drawing,
+                thread=thread,
+                now=now,
+                is_on_card=True,
+            ),
             block_support=block_support,
             outcomes=outcomes,
             is_shared=stage.is_shared,

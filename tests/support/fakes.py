@@ -40,7 +40,7 @@ from bot.domain.errors import (
     ViewGone,
 )
 from bot.domain.jobs import Conversation, Job, JobId, JobState
-from bot.domain.messages import Message, Upload
+from bot.domain.messages import FileId, Message, Upload
 from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
 from bot.domain.progress import JobHistory
@@ -116,6 +116,8 @@ class FakeBoard:
     def __init__(self) -> None:
         self.posted: dict[MessageTs, Posted] = {}
         self.uploaded: list[Uploaded] = []
+        self.private: dict[FileId, Upload] = {}
+        """Files that were uploaded without a channel."""
         self.closed: set[ChannelRef] = set()
         self.gone_threads: set[MessageTs] = set()
         self.on_update: Callable[[], None] = lambda: None
@@ -183,6 +185,13 @@ class FakeBoard:
             raise NotAllowedHere("not_in_channel")
         self.uploaded.append(Uploaded(channel, upload, thread, asyncio.get_running_loop().time()))
         _raise(late)
+
+    async def upload_private(self, upload: Upload) -> FileId:
+        late = self._begin("upload_private")
+        file = FileId(f"F0PRIVATE{len(self.private)}")
+        self.private[file] = upload
+        _raise(late)
+        return file
 
     async def permalink(self, _place: ChannelRef, ts: MessageTs) -> str:
         late = self._begin("permalink")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from bot.domain.cards import Card, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
-from bot.domain.messages import Message
+from bot.domain.messages import FileId, Message
 from bot.domain.progress import JobHistory, Progress
 from bot.rendering.card import (
     render_card,
@@ -19,6 +19,7 @@ from bot.rendering.card import (
     render_paused,
     render_unfollowed,
     render_withheld,
+    with_chart,
 )
 from tests.support.paths import DATA
 
@@ -93,6 +94,7 @@ CANCELLED = replace(
     cancelled_at=ASKED + timedelta(seconds=20),
     cancelled_by="a1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
 )
+CHART = FileId("F0PICTURE")
 STATUSES = {
     "looking_up": JobStatus(),
     "queued": JobStatus(QUEUED, NOW),
@@ -153,6 +155,15 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
             f"link_only_{name}": render_card(CARD, STATUSES[name].redacted(), NOW, TENANT)
             for name in ("executing", "complete", "failed")
         },
+        "complete_with_chart": tuple(
+            filter(
+                None,
+                (
+                    with_chart(message, COMPLETE, CHART)
+                    for message in render_card(CARD, STATUSES["complete"], NOW, TENANT)
+                ),
+            )
+        ),
         "withheld": (render_withheld(CARD, STATUSES["complete"], TENANT),),
         "rested": (render_paused(CARD, STATUSES["executing"], TENANT),),
     }

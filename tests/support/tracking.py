@@ -48,6 +48,7 @@ from tests.support.fakes import (
     FakeWatches,
     FreeLedger,
     a_job,
+    a_watch,
     now,
 )
 
@@ -342,3 +343,39 @@ TALLEST = tall(5, file=True)
 def paragraphs(*messages: Message) -> list[int]:
     """The numbers of the paragraphs in the order in which people see them."""
     return [int(n) for m in messages for n in re.findall(r"paragraph (\d+) of", str(m.blocks or m.text))]
+
+
+CHAT = "https://acme.omniapp.co/chat/550e8400"
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+
+def an_answer(answer: str = TALL, **more: object) -> tuple[Stage, OddBoard]:
+    """A stage on which the job has ended before anybody asks."""
+    stage, board = a_stage(a_watch())
+    stage.says(JobState.COMPLETE, answer=answer, chat_url=CHAT, completed_at=START, **more)
+    return stage, board
+
+
+async def delivered(stage: Stage, seconds: float = 60.0) -> None:
+    async with stage.bot():
+        await asyncio.sleep(seconds)
+
+
+def is_whole(stage: Stage, channel: ChannelRef = HERE) -> bool:
+    """Whether card and replies together show the answer once, in order, with nothing left out."""
+    (card,) = stage.board.top_level(channel)
+    replies = [posted for posted in stage.board.replies() if posted.place == channel]
+    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {channel}
+    seen = paragraphs(card.message, *[posted.message for posted in replies])
+    assert not isinstance(stage.omni.answer, OmniError)
+    whole = len(re.findall("paragraph", stage.omni.answer.answer or ""))
+    return seen == list(range(1, len(seen) + 1)) and seen[-1:] == [whole]
+
+
+def charts(board: FakeBoard) -> list[str]:
+    """Where users see a chart: `card` for each card that shows one, `thread` for each file."""
+    shown = [block for posted in board.posted.values() for block in posted.message.blocks]
+    on_cards = [block["slack_file"]["id"] for block in shown if block["type"] == "image"]
+    assert set(on_cards) <= set(board.private)
+    files = [file for file in board.uploaded if file.upload.name == "chart.png"]
+    return ["card"] * len(on_cards) + ["thread"] * len(files)

@@ -57,7 +57,7 @@ def test_four_settings_are_required(read: Read) -> None:
     assert found.slack_api_url == "https://slack.com/api/"
     assert found.omni_requests_per_minute == 60
     assert found.database_url.get_secret_value() == "sqlite+aiosqlite:///omni-job-bot.sqlite3"
-    assert found.notify_after_seconds == 30.0
+    assert (found.notify_after_seconds, found.chart_on_card) == (30.0, True)
     assert (found.max_follow_hours, found.retention_days) == (24.0, 30.0)
     assert (found.host, found.port, found.metrics_token) == ("127.0.0.1", None, None)
     assert (found.log_level, found.log_format) == ("info", "text")

@@ -1,5 +1,6 @@
 """Files in the simulated workspace, from the promise of an upload to the file in a conversation. No I/O."""
 
+import math
 import mimetypes
 import secrets
 import struct
@@ -34,11 +35,21 @@ class StoredFile:
     content: bytes | None = None
     """None until it was uploaded."""
     url_private: str = ""
+    usable_at: float = math.inf
+    """From when an image block may show it, by Slack's clock."""
 
     @property
     def mimetype(self) -> str:
         """By the name's ending, as Slack guesses it."""
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+    @property
+    def is_for_blocks(self) -> bool:
+        """Whether an image block may show a file of this type.
+
+        Source: docs.slack.dev/reference/block-kit/composition-objects/slack-file-object.
+        """
+        return self.mimetype in ("image/png", "image/jpeg", "image/gif")
 
     @property
     def is_image(self) -> bool:
@@ -84,6 +95,9 @@ class Files:
 
     def __init__(self) -> None:
         self.allowed: Uploads = "all"
+        self.processing_seconds = 0.0
+        """For so long after its upload a file can't be shown by a block: Slack scans it first, for about a second
+        (slackapi/python-slack-sdk#1521), sometimes longer. Infinite: for ever."""
         self.by_id: dict[str, StoredFile] = {}
         self._promised: dict[str, StoredFile] = {}
 

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -155,9 +155,23 @@ class Workspace:
         self, channel: Channel, user: str, files: list[StoredFile], text: str, *, thread: str | None = None
     ) -> StoredMessage:
         """Put files into a channel or thread: they come as one message."""
-        for file in files:
-            file.url_private = f"{self.url}files/{file.id}/{quote(file.name)}"
         return self.post(channel, user, text, thread=thread, files=files)
+
+    def complete(self, file: StoredFile, title: str | None) -> None:
+        """End an upload. Until a message has the file, only the bot can see it."""
+        file.title = title or file.name
+        file.url_private = f"{self.url}files/{file.id}/{quote(file.name)}"
+        file.usable_at = self._now() + self.files.processing_seconds
+
+    def may_show(self, slack_file: Mapping[str, Any]) -> bool:
+        """Whether an image block of the bot may show a file, by its id or its private address."""
+        named = slack_file.get("id"), slack_file.get("url")
+        return any(
+            named in ((file.id, None), (None, file.url_private))
+            and file.is_for_blocks
+            and file.usable_at <= self._now()
+            for file in self.files.by_id.values()
+        )
 
     def update(
         self,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import ChannelRef, MessageTs, UserId
-from bot.domain.messages import Message, Upload
+from bot.domain.messages import FileId, Message, Upload
 
 EphemeralReply = Callable[[str, Message], Awaitable[None]]
 """Sends an ephemeral reply to a response_url; may raise any SlackError."""
@@ -95,6 +95,15 @@ class SlackMessages(Protocol):
             NotAllowedHere: the bot is not a member, or uploads are disabled.
             ScopeMissing: the app was installed without `files:write`.
             OutcomeUnknown: the last of several requests was not answered; before it, nothing is visible.
+        """
+        ...
+
+    async def upload_private(self, upload: Upload) -> FileId:
+        """Upload a file that only the bot can open until a message shows it. May be repeated: each makes a new file.
+
+        Raises:
+            NotAllowedHere: uploads are disabled.
+            ScopeMissing: the app was installed without `files:write`.
         """
         ...
 

@@ -1,22 +1,19 @@
-"""What follows an answered card in its thread, in virtual time: the rest of the answer, its file, its chart."""
+"""What follows an answered card in its thread, in virtual time: the rest of the answer and its file."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from bot.delivery.charts import WAITED_FOR_SECONDS, YIELDS_SECONDS
 from bot.delivery.posts import UPLOADED, UPLOADED_WITHIN_SECONDS
-from bot.delivery.thread import CHART, FILE, IN_OMNI
+from bot.delivery.thread import FILE, IN_OMNI
 from bot.domain.cards import ChannelId, ChannelRef, MessageTs, Notify, ReplyKind, ThreadReply
 from bot.domain.errors import (
     JobNotFound,
     MessageGone,
     NotAllowedHere,
-    OmniBusy,
     OmniError,
     OmniUnreachable,
     OutcomeUnknown,
@@ -33,7 +30,9 @@ from bot.domain.messages import Message, Upload
 from bot.rendering import answer as answer_module
 from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
 from tests.support.tracking import (
+    CHAT,
     PIECES,
+    PNG,
     TALL,
     TALLEST,
     WATCH,
@@ -41,44 +40,16 @@ from tests.support.tracking import (
     Processes,
     Stage,
     a_stage,
+    an_answer,
+    charts,
+    delivered,
     direct,
+    is_whole,
     paragraphs,
     tall,
 )
 
 pytestmark = pytest.mark.looptime
-
-PNG = b"\x89PNG\r\n\x1a\n picture"
-
-CHAT = "https://acme.omniapp.co/chat/550e8400"
-
-
-def is_whole(stage: Stage, channel: ChannelRef = HERE) -> bool:
-    """Whether card and replies together show the answer once, in order, with nothing left out."""
-    (card,) = stage.board.top_level(channel)
-    replies = [posted for posted in stage.board.replies() if posted.place == channel]
-    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {channel}
-    seen = paragraphs(card.message, *[posted.message for posted in replies])
-    return seen == list(range(1, len(seen) + 1)) and seen[-1:] == [
-        len(re.findall("paragraph", answer_of(stage)))
-    ]
-
-
-def answer_of(stage: Stage) -> str:
-    assert not isinstance(stage.omni.answer, OmniError)
-    return stage.omni.answer.answer or ""
-
-
-def an_answer(answer: str = TALL, **more: object) -> tuple[Stage, OddBoard]:
-    """A stage on which the job has ended before anybody asks."""
-    stage, board = a_stage(a_watch())
-    stage.says(JobState.COMPLETE, answer=answer, chat_url=CHAT, completed_at=START, **more)
-    return stage, board
-
-
-async def delivered(stage: Stage, seconds: float = 60.0) -> None:
-    async with stage.bot():
-        await asyncio.sleep(seconds)
 
 
 async def test_long_answer_continues_in_thread() -> None:
@@ -221,7 +192,10 @@ async def test_restart_at_any_step_repeats_no_reply(after_steps: int) -> None:
         set(paragraphs(*[posted.message for posted in board.posted.values()]))
     )
     assert len(board.replies()) == 5
-    assert [posted.upload.name for posted in board.uploaded] == ["answer.md", "chart.png"]
+    assert [posted.upload.name for posted in board.uploaded if posted.upload.name == "answer.md"] == [
+        "answer.md"
+    ]
+    assert len(charts(board)) == 1
     assert stage.all_closed()
 
 
@@ -246,7 +220,10 @@ async def test_second_process_repeats_no_reply(after_steps: int) -> None:
             await asyncio.sleep(0)
         await delivered(stage, 120)
     assert len(board.top_level()) == 1 and len(board.replies()) == 5
-    assert [posted.upload.name for posted in board.uploaded] == ["answer.md", "chart.png"]
+    assert [posted.upload.name for posted in board.uploaded if posted.upload.name == "answer.md"] == [
+        "answer.md"
+    ]
+    assert len(charts(board)) == 1
 
 
 @pytest.mark.parametrize("paused_after_seconds", [0.5, 1.5, 2.5, 3.5, 5.5])
@@ -414,9 +391,7 @@ async def test_card_posted_anew_gets_own_thread() -> None:
     (card,) = board.top_level()
     anew = [posted for posted in board.replies() if posted.thread != "1.0"]
     assert len(anew) == 5
-    assert paragraphs(card.message, *[posted.message for posted in anew])[-1] == answer_of(stage).count(
-        "paragraph"
-    )
+    assert paragraphs(card.message, *[posted.message for posted in anew])[-1] == tall(5).count("paragraph")
     assert stage.all_closed()
 
 
@@ -454,7 +429,7 @@ async def test_thread_is_completed_without_followers() -> None:
     await delivered(stage)
     assert is_whole(stage)
     assert "no longer follows" not in stage.shown()[0]
-    assert stage.omni.charts_asked == [] and board.uploaded == []
+    assert charts(board) == []
     assert stage.all_closed()
 
 
@@ -623,19 +598,6 @@ async def test_cut_answer_is_led_to_omni_once(stopped_after_seconds: float) -> N
     assert stage.all_closed()
 
 
-async def test_chart_comes_last_with_alt_text() -> None:
-    stage, board = an_answer(TALLEST, topic="Orders <!here>", prompt="Top products?\u202e <!channel>")
-    stage.omni.image = PNG
-    await delivered(stage)
-    file, chart = board.uploaded
-    assert file.upload.name == "answer.md"
-    assert (chart.place, chart.thread, chart.upload.content) == (HERE, "1.0", PNG)
-    alt = chart.upload.alt or ""
-    assert "Topic: Orders" in alt and "Question: Top products?" in alt
-    assert not re.search("\u202e|<!(?:here|channel)", f"{alt} {chart.upload.title}")
-    assert stage.all_closed()
-
-
 async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     aside: list[str] = []
 
@@ -654,138 +616,3 @@ async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.Monkey
     assert answer_module._rendered.cache_info().misses == 1
     assert len(stage.board.replies()) == 25
     assert stage.all_closed()
-
-
-async def test_chart_is_fetched_once_for_all_cards() -> None:
-    places = [ChannelRef(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
-    stage = Stage(
-        a_job(JobState.COMPLETE, answer="Short."),
-        *(a_watch(f"watch{number}", place) for number, place in enumerate(places)),
-    )
-    stage.omni.image = PNG
-    stage.omni.chart_seconds = 5.0
-    await delivered(stage)
-    assert len(stage.omni.charts_asked) == 1
-    assert [uploaded.place for uploaded in stage.board.uploaded] == places
-    assert stage.all_closed()
-
-
-async def test_chart_is_fetched_after_answer_below_polls() -> None:
-    stage, board = a_stage(a_watch())
-    async with stage.bot():
-        await asyncio.sleep(5)
-        stage.says(JobState.COMPLETE, answer=TALL)
-        await asyncio.sleep(30)
-    ((asked_at, position),) = stage.omni.charts_asked
-    assert asked_at >= board.times("post")[-1] > board.times("update")[-1]
-    assert position is not None and position.since == asked_at + YIELDS_SECONDS
-
-
-@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
-async def test_job_without_answer_has_no_chart(state: JobState) -> None:
-    stage, _ = a_stage(a_watch())
-    stage.omni.image = PNG
-    stage.says(state)
-    await delivered(stage)
-    assert stage.omni.charts_asked == []
-
-
-async def test_tried_chart_is_not_fetched_again() -> None:
-    stage, board = an_answer("Short.")
-    stage.omni.image = PNG
-    board.plan("upload", OutcomeUnknown("TimeoutError"))
-    await delivered(stage)
-    assert stage.watches.threads[WATCH] == {
-        CHART: ThreadReply(stage.watches.threads[WATCH][CHART].started_at)
-    }
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
-    await delivered(stage)
-    assert len(stage.omni.charts_asked) == 1
-    assert len(board.times("upload")) == 1
-    assert stage.all_closed()
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [NotAllowedHere("not_in_channel"), ScopeMissing("missing_scope"), MessageGone("x"), OutcomeUnknown("x")],
-    ids=lambda refusal: type(refusal).__name__,
-)
-async def test_chart_refused_by_slack_is_left_out(refusal: SlackError) -> None:
-    stage, board = an_answer("Short.")
-    stage.omni.image = PNG
-    board.plan("upload", refusal)
-    await delivered(stage)
-    assert board.uploaded == [] and board.replies() == []
-    assert stage.all_closed()
-
-
-async def test_no_chart_is_no_trouble() -> None:
-    stage, board = an_answer("Short.")
-    await delivered(stage)
-    assert len(stage.omni.charts_asked) == 1
-    assert board.times("upload") == []
-    assert stage.all_closed()
-
-
-@pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("502")])
-async def test_failed_chart_fetch_is_repeated(trouble: OmniError) -> None:
-    stage, board = an_answer("Short.")
-    stage.omni.image = trouble
-    async with stage.bot():
-        await asyncio.sleep(3)
-        stage.omni.image = PNG
-        await asyncio.sleep(30)
-    assert len(board.uploaded) == 1
-    assert stage.all_closed()
-
-
-async def test_unavailable_chart_is_left_out() -> None:
-    stage, _ = an_answer(TALL)
-    stage.omni.image = OmniUnreachable("502")
-    await delivered(stage)
-    assert len(stage.omni.charts_asked) == 3
-    assert is_whole(stage)
-    assert stage.all_closed()
-
-
-async def test_waiting_chart_does_not_keep_card_open() -> None:
-    stage, _ = an_answer(TALL)
-    stage.omni.image = PNG
-    stage.omni.chart_seconds = 10_000.0
-    async with stage.bot():
-        await asyncio.sleep(30)
-        assert is_whole(stage) and not stage.all_closed()
-        await asyncio.sleep(WAITED_FOR_SECONDS)
-        assert stage.all_closed()
-
-
-async def test_card_added_meanwhile_gets_chart() -> None:
-    stage, board = an_answer("Short.")
-    stage.omni.image = PNG
-    stage.omni.chart_seconds = 20.0
-    async with stage.bot() as runner:
-        await asyncio.sleep(5)
-        await stage.watches.add(a_watch("other", ChannelRef(HERE.team, ChannelId("C0OTHER")), GRACE))
-        await stage.watches.add(
-            replace(a_watch("again"), followers=(GRACE,), requester=GRACE, requested_at=now())
-        )
-        await runner.start(JOB)
-        await asyncio.sleep(60)
-    assert len(stage.omni.charts_asked) == 1
-    assert sorted(uploaded.place.id for uploaded in board.uploaded) == ["C0HERE", "C0OTHER"]
-    assert stage.all_closed()
-
-
-def still_running(name: str) -> Callable[[], list[str]]:
-    return lambda: [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(name)]
-
-
-async def test_shutdown_cancels_chart_fetch() -> None:
-    stage, _ = an_answer("Short.")
-    stage.omni.chart_seconds = 10_000.0
-    charts = still_running("chart")
-    async with stage.bot():
-        await asyncio.sleep(5)
-        assert len(charts()) == 1
-    await asyncio.sleep(0)
-    assert charts() == []

@@ -568,3 +568,55 @@ async def test_refused_edit_is_counted_when_accepted() -> None:
         assert (easel.meter.sent, easel.drawing.waiting) == (0, 1)
         await asyncio.sleep(30)
         assert (easel.meter.sent, easel.drawing.waiting) == (1, 0)
+
+
+async def test_optional_edit_goes_after_final_updates() -> None:
+    async with Easel(cards=3, edits_per_minute=12).running() as easel:
+        await easel.finish("the end")
+        added = asyncio.create_task(easel.drawing.try_final(*easel.cards[0], Message("with more")))
+        await asyncio.sleep(0)
+        await asyncio.gather(*(easel.finish("the end", card) for card in (1, 2)))
+        assert easel.edits() == ["the end"]
+        assert await added
+    assert easel.edits() == ["the end", "with more"]
+
+
+async def test_refused_optional_edit_leaves_card_as_it_was() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+        row = easel.watches.rows[easel.cards[0][0].id]
+        assert row.shown_fingerprint == Message("first").fingerprint
+        assert not row.is_message_gone
+        assert await easel.drawing.show_final(row, easel.cards[0][1], look("first"))
+    assert easel.edits() == []
+
+
+async def test_refusal_after_unanswered_edit_stays_unknown() -> None:
+    async with Easel().running() as easel:
+        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+        row = easel.watches.rows[easel.cards[0][0].id]
+        assert await easel.drawing.show_final(row, easel.cards[0][1], look("first"))
+    assert easel.edits() == ["with more", "first"]
+
+
+async def test_cancelled_optional_edit_is_not_sent() -> None:
+    async with Easel(edits_per_minute=6).running() as easel:
+        await easel.finish("the end")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await easel.drawing.try_final(*easel.cards[0], Message("with more"))
+        await asyncio.sleep(60)
+    assert easel.edits() == ["the end"]
+
+
+async def test_late_optional_edit_marks_stale() -> None:
+    async with Easel().running() as easel:
+        card, ts = easel.cards[0]
+        easel.board.on_update = lambda: easel.taken_over(closed_at=START, ended=True)
+        with pytest.raises(OwnershipLost):
+            await easel.drawing.try_final(card, ts, Message("with more"))
+    row = easel.watches.rows[card.id]
+    assert row.is_stale and row.closed_at is None, "the next tracker shows the end again"

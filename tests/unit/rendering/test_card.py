@@ -19,13 +19,21 @@ from bot.domain.jobs import JobState, JobStatus
 from bot.domain.messages import Message
 from bot.domain.progress import MOST_REPORTS, JobHistory, Progress
 from bot.domain.results import JobResult, Step
-from bot.rendering.card import render_card, render_completion_reply, render_paused, render_unfollowed
+from bot.rendering.blocks import section
+from bot.rendering.card import (
+    render_card,
+    render_completion_reply,
+    render_paused,
+    render_unfollowed,
+    with_chart,
+)
 from bot.rendering.data_messages import steps_message
 from bot.rendering.markdown import parse
 from tests.support import outside
 from tests.support.golden import (
     ASKED,
     CARD,
+    CHART,
     COMPLETE,
     EXECUTING,
     FOLDER,
@@ -388,6 +396,19 @@ def test_plainer_variant_has_only_sections() -> None:
     plainer = MESSAGES["complete"][2]
     assert {block["type"] for block in plainer.blocks} <= {"section", "context", "actions", "rich_text"}
     assert "EMEA   |    41" in shown(plainer) and "*Sunglasses* - $678,994" in shown(plainer)
+
+
+def test_chart_is_above_the_buttons() -> None:
+    blocks = MESSAGES["complete_with_chart"][0].blocks
+    assert [block["type"] for block in blocks[-3:]] == ["image", "actions", "context"]
+    assert blocks[-3]["alt_text"] == (
+        "Chart drawn by Omni. Topic: order_items. Question: What are the top 5 products by revenue?"
+    )
+
+
+def test_card_without_room_gets_no_chart() -> None:
+    text, full = Message("Answered."), Message("Answered.", (section("x"),) * 50)
+    assert with_chart(text, COMPLETE, CHART) is None and with_chart(full, COMPLETE, CHART) is None
 
 
 def test_completion_reply_mentions_only_followers() -> None:

@@ -19,7 +19,8 @@ from bot.domain.errors import (
     SlackUnreachable,
     TokenRefused,
 )
-from bot.domain.messages import Upload
+from bot.domain.messages import Message, Upload
+from bot.rendering.blocks import picture
 from bot.slack.web_api import error_for
 from tests.support.slack_messages import CARD, WATCH, World, board_of
 
@@ -63,6 +64,29 @@ async def test_a_large_file_comes_whole(world: World) -> None:
     large = Upload("large.csv", "Large", b"x" * (5 * 1024 * 1024))
     await world.board.upload(world.here, large)
     assert shared(world)[0]["size"] == len(large.content)
+
+
+async def test_private_file_is_in_no_channel(world: World) -> None:
+    file = await world.board.upload_private(Upload("chart.png", "Chart", b"\x89PNG", "Bars"))
+    stored = world.slack.workspace.files.by_id[file]
+    assert (stored.title, stored.content, stored.alt_txt) == ("Chart", b"\x89PNG", "Bars")
+    assert shared(world) == [] and world.slack.messages("data-team") == []
+
+
+async def test_card_shows_private_file(world: World) -> None:
+    file = await world.board.upload_private(Upload("chart.png", "Chart", b"\x89PNG"))
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    await world.board.update(world.here, card, Message("Chart", (picture(file, "Bars"),)))
+    (shown,) = world.slack.messages("data-team")
+    assert shown.blocks == [{"type": "image", "slack_file": {"id": file}, "alt_text": "Bars"}]
+
+
+async def test_card_with_unprocessed_file_is_refused(world: World) -> None:
+    world.slack.workspace.files.processing_seconds = 60.0
+    file = await world.board.upload_private(Upload("chart.png", "Chart", b"\x89PNG"))
+    card = await world.board.post(world.here, CARD, mark=WATCH)
+    with pytest.raises(PayloadRefused):
+        await world.board.update(world.here, card, Message("Chart", (picture(file, "Bars"),)))
 
 
 # Refused

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 Check = Callable[[object, str], Iterator[str]]
 """Takes a value and the JSON pointer to it; yields what is wrong, worded as Slack words it."""
 
+_FILE_ID = re.compile(r"F[A-Z0-9]{8,}")
 _HTTP_URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 
 
@@ -46,6 +47,13 @@ def _link_url(value: object, at: str) -> Iterator[str]:
     """The address of a link in rich text: web or mail, as Slack's own editor makes them."""
     is_mail = isinstance(value, str) and value.startswith("mailto:")
     yield from (string(3000) if is_mail else url(3000))(value, at)
+
+
+def _file_id(value: object, at: str) -> Iterator[str]:
+    """The id of a file. Source of the words: slackapi/python-slack-sdk#1521."""
+    yield from string(255)(value, at)
+    if isinstance(value, str) and value and not _FILE_ID.fullmatch(value):
+        yield f"input must match regex pattern: ^[F][A-Z0-9]{{8,}}$ [json-pointer:{at}]"
 
 
 def boolean(value: object, at: str) -> Iterator[str]:
@@ -169,7 +177,7 @@ def any_text(most: int) -> Check:
 _BLOCK_ID = {"block_id": string(255)}
 _IMAGE = {"alt_text": string(2000)}
 _IMAGE_SOURCE = {"image_url": url(3000)}
-_SLACK_FILE = obj({}, {"id": string(255), "url": url(3000)})
+_SLACK_FILE = obj({}, {"id": _file_id, "url": url(3000)})
 
 CONFIRM = obj(
     {

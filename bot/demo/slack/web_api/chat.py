@@ -74,7 +74,23 @@ def _content(call: Call, *, markdown_allowed: bool = True) -> tuple[str, list[di
         need_content(messages.judge_markdown_text(markdown_text, alone=text is None and blocks is None))
         return str(markdown_text), [{"type": "markdown", "text": markdown_text}]
     need_content(messages.judge(text, blocks, markdown_allowed=markdown_allowed))
-    return text or "", messages.decode_blocks(blocks)
+    decoded = messages.decode_blocks(blocks)
+    _need_files(call, decoded)
+    return text or "", decoded
+
+
+def _need_files(call: Call, blocks: list[dict[str, Any]]) -> None:
+    """Refuse image blocks with files that do not exist, are no images, or were not processed yet.
+
+    Source of code and words: slackapi/python-slack-sdk#1658 and #1797.
+    """
+    problems = tuple(
+        f"invalid slack file [json-pointer:/blocks/{index}/slack_file]"
+        for index, block in enumerate(blocks)
+        if "slack_file" in block and not call.workspace.may_show(block["slack_file"])
+    )
+    if problems:
+        raise Refused("invalid_blocks", problems)
 
 
 def _metadata(call: Call) -> dict[str, Any] | None:

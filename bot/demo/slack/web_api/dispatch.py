@@ -105,7 +105,7 @@ async def read(request: web.Request) -> Read:
             error = "invalid_post_type"
     token = token or args.get("token")
     args.pop("token", None)
-    return Read(token, _unpacked(args), error, client)
+    return Read(token, unpacked(args), error, client)
 
 
 def _client(authorization: str) -> tuple[str, str] | None:
@@ -143,7 +143,7 @@ def _json(text: str) -> tuple[dict[str, Any], str | None]:
     return body, None
 
 
-def _unpacked(args: Mapping[str, Any]) -> dict[str, Any]:
+def unpacked(args: Mapping[str, Any]) -> dict[str, Any]:
     """Blocks, views, metadata and the like may come as JSON in a string; what is no JSON is left for the judge."""
     unpacked = dict(args)
     for name in _JSON_ARGUMENTS:

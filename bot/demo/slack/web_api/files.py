@@ -60,7 +60,7 @@ def _complete_upload(call: Call) -> Answer:
     # `blocks` are left out: with a Markdown block in them Slack answers internal_error (slackapi/node-slack-sdk#2564).
     conversation = _conversation(call)
     for file, title in uploaded:
-        file.title = title or file.name
+        call.workspace.complete(file, title)
     if conversation is not None:
         channel, thread = conversation
         files = [file for file, _ in uploaded]

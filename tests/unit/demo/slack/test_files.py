@@ -1,6 +1,7 @@
 """File uploads to the simulated Slack follow the documentation in all three steps."""
 
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -138,3 +139,52 @@ async def test_each_step_can_fail_on_demand(api: Api) -> None:
     with pytest.raises(aiohttp.ClientError):
         await send(api, begun.body["upload_url"])
     assert (await complete(api, begun.body["file_id"])).ok, "the bytes had arrived"
+
+
+# Files in image blocks
+
+
+async def shown(api: Api, **slack_file: str) -> Answer:
+    image = {"type": "image", "slack_file": slack_file, "alt_text": "Bars"}
+    return await api("chat.postMessage", channel=api.channel("data-team"), text="Chart", blocks=[image])
+
+
+async def private(api: Api, name: str = "chart.png") -> str:
+    """A file without a channel."""
+    file = await uploaded(api, name=name)
+    assert (await api("files.completeUploadExternal", files=json.dumps([{"id": file}]))).ok
+    return file
+
+
+async def test_private_image_is_shown_by_id_or_address(api: Api) -> None:
+    file = await private(api)
+    assert (await shown(api, id=file)).ok
+    assert (await shown(api, url=api.slack.workspace.files.by_id[file].url_private)).ok
+    assert [message.files for message in api.slack.messages("data-team")] == [[], []]
+
+
+async def test_incomplete_upload_is_no_image(api: Api) -> None:
+    answer = await shown(api, id=await uploaded(api, name="chart.png"))
+    assert (answer.error, answer.body["errors"]) == (
+        "invalid_blocks",
+        ["invalid slack file [json-pointer:/blocks/0/slack_file]"],
+    )
+
+
+@pytest.mark.parametrize("name", ["answer.md", "chart.svg"])
+async def test_other_files_are_no_images(api: Api, name: str) -> None:
+    assert (await shown(api, id=await private(api, name))).error == "invalid_blocks"
+
+
+@pytest.mark.parametrize("file", ["F0NOSUCHFILE", "chart.png", "F0short"])
+async def test_unknown_file_is_no_image(api: Api, file: str) -> None:
+    assert (await shown(api, id=file)).error == "invalid_blocks"
+
+
+@pytest.mark.parametrize("seconds", [60.0, math.inf])
+async def test_image_in_processing_is_not_shown(api: Api, seconds: float) -> None:
+    api.slack.workspace.files.processing_seconds = seconds
+    file = await private(api)
+    assert (await shown(api, id=file)).error == "invalid_blocks"
+    api.slack.workspace.files.by_id[file].usable_at = 0.0
+    assert (await shown(api, id=file)).ok

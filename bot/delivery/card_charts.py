@@ -1,0 +1,148 @@
+"""Shows the chart of an answer: on its card by one more edit, or else as a file in the thread.
+
+    final update -> private upload -> edit with the chart, within ON_CARD_WITHIN_SECONDS -> stored as shown
+                                   \\-> otherwise the card without it, certainly -> chart in the thread
+
+That the chart is tried is stored before the upload, and that the card shows it after the edit. If the process dies
+between the two, the next one draws the card without the chart and puts it into the thread.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from bot.delivery.charts import ChartFetcher
+from bot.delivery.thread import CHART, CompletionThread, Replies
+from bot.delivery.updates import MessageUpdater
+from bot.domain import Card, CardId, FileId, Job, Message, MessageTs, ReplyKind, SlackError
+from bot.domain.ports import CardRepository, SlackMessages
+from bot.rendering import card as card_module
+from bot.tasks import RecentKeys, loop_time, retry_until_stored
+
+log = structlog.get_logger()
+
+ON_CARD_WITHIN_SECONDS = 10.0
+"""How long after the answer its card may still change."""
+AGAIN_AFTER_SECONDS = (1.0, 2.0, 2.0, 2.0)
+"""The pauses between tries of the edit. For some seconds after the upload of an image Slack refuses it in a block, with
+`invalid slack file` (slackapi/python-slack-sdk#1521)."""
+ON_CARD = ReplyKind("chart on card")
+"""Stored among the thread replies: when the chart was tried on the card, and its file's id once the card shows it."""
+MOST_REMEMBERED = 1_000
+
+
+def is_due(card: Card, replies: Replies) -> bool:
+    """Whether the chart of a card with an answer is still to be shown, or to be looked for."""
+    return bool(card.followers) and CHART not in replies and _file_on_card(replies) is None
+
+
+def charted(job: Job, plain: tuple[Message, ...], replies: Replies) -> tuple[Message, ...]:
+    """Return the variants of a card that shows its answer: first those with its chart, if the card has it."""
+    if (file := _file_on_card(replies)) is None:
+        return plain
+    return *filter(None, (card_module.with_chart(message, job, file) for message in plain)), *plain
+
+
+def _file_on_card(replies: Replies) -> FileId | None:
+    # A chart in the thread is newer: the card was drawn without it before.
+    there = replies.get(ON_CARD) if CHART not in replies else None
+    return FileId(there.ts) if there is not None and there.ts is not None else None
+
+
+class CardCharts:
+    """Shows the charts of a workspace's answers, each once."""
+
+    def __init__(
+        self,
+        *,
+        messages: SlackMessages,
+        cards: CardRepository,
+        updater: MessageUpdater,
+        thread: CompletionThread,
+        now: Callable[[], datetime],
+        is_on_card: bool,
+    ) -> None:
+        """`is_on_card`: whether cards show charts; otherwise all charts go to the threads."""
+        self._messages = messages
+        self._cards = cards
+        self._updater = updater
+        self._thread = thread
+        self._now = now
+        self._is_on_card = is_on_card
+        self._until: RecentKeys[CardId, float] = RecentKeys(MOST_REMEMBERED)
+        """Until when a card whose answer this process has shown may get its chart."""
+
+    def record_answer(self, card: Card) -> None:
+        """Take note that the card has just begun to show its answer."""
+        self._until[card.id] = loop_time() + ON_CARD_WITHIN_SECONDS
+
+    async def deliver(
+        self,
+        card: Card,
+        ts: MessageTs,
+        job: Job,
+        plain: tuple[Message, ...],
+        chart: ChartFetcher,
+        replies: Replies,
+    ) -> None:
+        """Show the chart of a card whose answer is complete, if it has one. Raises OwnershipLost.
+
+        `plain`: the variants of the card without it. `replies`: as they were when the card was drawn.
+        """
+        # Slack may have refused the chart when the card was drawn again.
+        is_plain = card.shown_fingerprint in [each.fingerprint for each in plain]
+        if not is_due(card, replies) and not (_file_on_card(replies) and is_plain):
+            return
+        if ON_CARD not in replies and await self._show_on_card(card, ts, job, plain, chart):
+            return
+        image = await chart.image()
+        # The answer is complete without a chart, so a missing one goes unmentioned.
+        if image is not None:
+            upload = card_module.chart(job, image)
+            await self._thread.upload(card, card.thread_of(ts), CHART, upload, replies)
+
+    async def _show_on_card(
+        self, card: Card, ts: MessageTs, job: Job, plain: tuple[Message, ...], chart: ChartFetcher
+    ) -> bool:
+        """Whether the card shows its chart, or is gone. Otherwise it certainly does not show it."""
+        until = self._until.get(card.id, 0.0) if self._is_on_card else 0.0
+        shown = next((each for each in plain if each.fingerprint == card.shown_fingerprint), None)
+        if shown is None or loop_time() >= until:
+            return False
+        try:
+            async with asyncio.timeout_at(until):
+                image = await chart.image()
+                if image is None:
+                    return False
+                tried_at = self._now()
+                await self._cards.mark_reply_started(card, ON_CARD, tried_at)
+                file = await self._messages.upload_private(card_module.chart(job, image))
+                message = card_module.with_chart(shown, job, file)
+                is_shown = message is not None and await self._edit(card, ts, message)
+        except (SlackError, TimeoutError) as error:
+            log.info("chart not on card", card=card.id, reason=str(error) or type(error).__name__)
+            is_shown = False
+        if is_shown:
+            shows = partial(self._cards.mark_reply_posted, card.id, ON_CARD, tried_at, MessageTs(file), None)
+            await retry_until_stored(shows, card=card.id)
+            return True
+        newest = await self._cards.reload(card)
+        if newest is None or newest.is_message_gone:
+            return True
+        # An edit that was not answered may have arrived.
+        return not await self._updater.show_final(newest, ts, plain, ended=True)
+
+    async def _edit(self, card: Card, ts: MessageTs, message: Message) -> bool:
+        """Edit the card until Slack accepts the chart. False if it refused it each time."""
+        for pause in (*AGAIN_AFTER_SECONDS, None):
+            newest = await self._cards.reload(card)
+            if newest is None or newest.is_message_gone:
+                return False
+            if await self._updater.try_final(newest, ts, message):
+                return True
+            if pause is not None:
+                await asyncio.sleep(pause)
+        return False
