@@ -1,6 +1,7 @@
 """Fallbacks after a refusal: plainer variants of a message, blocks that Slack accepts, and the pause before a retry."""
 
 import asyncio
+from collections import Counter
 from functools import cached_property
 
 import structlog
@@ -11,9 +12,10 @@ from bot.tasks import backoff_seconds
 log = structlog.get_logger()
 
 SEVERAL_TABLES = "several tables"
-UNCERTAIN_FEATURES = frozenset({"plan", "task_card", SEVERAL_TABLES})
-"""What Slack documents for streamed messages only, and what its pages contradict each other about. If Slack accepts the
-same message without one, it refused that."""
+REFUSALS_TO_LEARN = {"plan": 1, "task_card": 1, SEVERAL_TABLES: 1, "table": 3}
+"""The features without which a refused message may be accepted, and how many such messages in a row teach that Slack
+does not take the feature here. Slack documents plans and task cards for streamed messages only, and its pages contradict each
+other about several tables. It documents tables, so a single refusal may be about the content of one."""
 INTERNAL_ERRORS_BEFORE_FALLBACK = 3
 """After so many internal errors of Slack the variant itself may be the cause."""
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -26,16 +28,25 @@ class BlockSupport:
     """
 
     def __init__(self) -> None:
-        self._refused: frozenset[str] = frozenset()
+        self._refusals: Counter[str] = Counter()
+        """How many messages in a row were refused with each feature and accepted without it."""
 
     def supported(self, variants: tuple[Message, ...]) -> tuple[Message, ...]:
         """The variants that Slack may accept, in their order; always the last one."""
         *richer, last = variants
-        return (*(message for message in richer if not _features(message) & self._refused), last)
+        refused = {
+            feature for feature, times in self._refusals.items() if times >= REFUSALS_TO_LEARN[feature]
+        }
+        return (*(message for message in richer if not _features(message) & refused), last)
 
     def record_refusal(self, refused: Message, taken: Message) -> None:
         """Learn from a variant that was refused while the next plainer one was accepted."""
-        self._refused |= (_features(refused) - _features(taken)) & UNCERTAIN_FEATURES
+        self._refusals.update((_features(refused) - _features(taken)) & REFUSALS_TO_LEARN.keys())
+
+    def record_acceptance(self, taken: Message) -> None:
+        """Learn from an accepted message that its features are accepted."""
+        for feature in _features(taken):
+            self._refusals.pop(feature, None)
 
 
 def _features(message: Message) -> frozenset[str]:
@@ -79,6 +90,7 @@ class Variants:
         """Learn from Slack accepting the current variant."""
         if self._position:
             block_support.record_refusal(self._messages[self._position - 1], self.current)
+        block_support.record_acceptance(self.current)
 
 
 async def back_off(error: SlackError, failures: int) -> int:

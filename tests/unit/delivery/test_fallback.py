@@ -51,3 +51,30 @@ def test_running_card_works_without_plan_and_tasks() -> None:
     palette.record_refusal(*running[1:3])
     assert palette.supported(running) == running[2:]
     assert palette.supported(MESSAGES["complete"]) == MESSAGES["complete"]
+
+
+TABLE, TABLES = of("section", "table"), of("section", "table", "table")
+
+
+def test_refused_tables_are_learned_after_three_messages() -> None:
+    palette = BlockSupport()
+    for _ in range(3):
+        assert palette.supported((TABLES, TABLE, PLAIN, WORDS)) == (TABLES, TABLE, PLAIN, WORDS)
+        palette.record_refusal(refused=TABLE, taken=PLAIN)
+    assert palette.supported((TABLES, TABLE, PLAIN, WORDS)) == (PLAIN, WORDS)
+
+
+def test_accepted_table_forgets_earlier_refusals() -> None:
+    palette = BlockSupport()
+    for _ in range(5):
+        palette.record_refusal(refused=TABLE, taken=PLAIN)
+        palette.record_refusal(refused=TABLE, taken=PLAIN)
+        palette.record_acceptance(TABLE)
+    assert palette.supported((TABLE, WORDS)) == (TABLE, WORDS)
+
+
+def test_several_tables_are_learned_apart_from_one() -> None:
+    palette = BlockSupport()
+    palette.record_refusal(refused=TABLES, taken=TABLE)
+    palette.record_acceptance(TABLE)
+    assert palette.supported((TABLES, TABLE, WORDS)) == (TABLE, WORDS)

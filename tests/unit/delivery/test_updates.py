@@ -224,6 +224,18 @@ async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() ->
     assert easel.palette.supported((task, plain)) == (plain,)
 
 
+async def test_workspace_without_tables_is_learned() -> None:
+    async with Easel(cards=4).running() as easel:
+        plain = Message("as text", ({"type": "section"},))
+        table = Message("as table", ({"type": "table"}, {"type": "section"}))
+        for card, ts in easel.cards:
+            variants = easel.palette.supported((table, plain))
+            easel.board.plan("update", *[PayloadRefused("invalid_blocks")] * (len(variants) - 1))
+            assert await easel.drawing.show_final(card, ts, variants)
+    assert [easel.edits(number) for number in range(4)] == [["as text"]] * 4
+    assert len(easel.board.times("update")) == 3 * 2 + 1
+
+
 async def test_accepted_variant_teaches_nothing() -> None:
     async with Easel().running() as easel:
         card, ts = easel.cards[0]
