@@ -27,6 +27,8 @@ def strip_control_chars(text: str) -> str:
 
     Joiners stay where writing needs them: inside emoji and between non-ASCII characters.
     """
+    if text.isascii() and text.isprintable():
+        return text  # as most texts are
     text = _LINE_ENDS.sub("\n", text)
     text = _BLANK_CONTROLS.sub(" ", text)
     text = _SURROGATES.sub("\ufffd", text)

@@ -18,7 +18,7 @@ from tests.benchmarks import delay, load, sockets, spender, structure, takes, we
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.delay import LISTINGS, Cell, Measured
 from tests.benchmarks.plot import plot
-from tests.benchmarks.rendering import CHARACTERS, rendering_times
+from tests.benchmarks.rendering import CHARACTERS, rendering_times, slowest_hostile_text
 
 SPENDER_SEEDS = 4
 PICTURE = Path(__file__).parents[2] / ".github" / "pictures" / "delay.svg"
@@ -194,6 +194,8 @@ def renderings() -> None:
     _say(f"\nRendering an answer of {CHARACTERS:,} characters: shortest time, and that of the process alone")
     for name, seconds, own_seconds in rendering_times():
         _say(f"{name:<40} {seconds * 1_000:>6.1f} ms {own_seconds * 1_000:>6.1f} ms")
+    unit, whole, quarter = slowest_hostile_text()
+    _say(f"slowest hostile text {unit!r}: {whole:.2f} s, a quarter of it {quarter:.2f} s")
 
 
 MEASUREMENTS: dict[str, Callable[[], None]] = {

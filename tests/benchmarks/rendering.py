@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from bot.demo.sample_answers import QUARTERLY_REVIEW, SOURCES, report
 from bot.domain.jobs import Job, JobId, JobState
 from bot.rendering import answer
+from bot.rendering.markdown.parse import parse
+from bot.rendering.markdown.split import split
+from tests.support.hostile_text import HOSTILE_UNITS
 
 CHARACTERS = 30_000
 TIMES = 20
@@ -31,3 +34,26 @@ def rendering_times() -> Iterator[tuple[str, float, float]]:
             seconds = min(seconds, time.perf_counter() - started)
             own_seconds = min(own_seconds, time.process_time() - own_started)
         yield name, seconds, own_seconds
+
+
+def slowest_hostile_text() -> tuple[str, float, float]:
+    """Return the unit that takes the longest to split when it is repeated as far as an answer is read, the seconds, and
+    those of a quarter of the length. Four times as long is linear, sixteen times a square."""
+    return max(
+        (
+            (
+                unit,
+                _splitting_seconds(unit, answer.MOST_READ),
+                _splitting_seconds(unit, answer.MOST_READ // 4),
+            )
+            for unit in HOSTILE_UNITS
+        ),
+        key=lambda found: found[1],
+    )
+
+
+def _splitting_seconds(unit: str, size: int) -> float:
+    text = unit * (size // len(unit))
+    started = time.process_time()
+    list(split(parse(text), answer.LONGEST_PART))
+    return time.process_time() - started

@@ -44,7 +44,9 @@ def escape_code(text: str) -> str:
 
 def without_mentions(text: str) -> str:
     """Break `<@…>`, `<!…>`, `<#…>` and `@here`. An `@` inside an email address stays."""
-    return _MENTION.sub(lambda found: found.group() + BREAK, text)
+    # Each kind of mention has one of these, and few texts have any.
+    may_mention = "<" in text or "@" in text or ":" in text
+    return _MENTION.sub(lambda found: found.group() + BREAK, text) if may_mention else text
 
 
 def shortened(text: str, limit: int) -> str:

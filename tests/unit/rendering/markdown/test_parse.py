@@ -2,8 +2,13 @@
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it.common.normalize_url import normalizeLink
+
 from bot.rendering.markdown.document import CodeBlock, Table, to_text, words
 from bot.rendering.markdown.parse import parse
+from bot.rendering.markdown.repairs import _NORMAL_ADDRESS
 from bot.rendering.markdown.to_blocks import to_blocks
 from bot.rendering.markdown.to_mrkdwn import to_mrkdwn
 from tests.support.tables import for_each
@@ -220,3 +225,8 @@ def test_too_deep_nesting_is_shown_as_typed() -> None:
 def test_deep_emphasis_is_flat(marks: str) -> None:
     deep = marks * 3_000 + "word" + marks[::-1] * 3_000
     assert "word" in to_text(parse(deep)) and "word" in mrkdwn(deep) and to_blocks(parse(deep), 0)
+
+
+@given(st.from_regex(_NORMAL_ADDRESS, fullmatch=True))
+def test_normal_address_is_already_normalized(address: str) -> None:
+    assert normalizeLink(address) == address
