@@ -7,7 +7,8 @@ from sqlalchemy.engine import make_url
 
 from bot.domain import AccessPolicy, ContentPolicy, OmniAccount, SettingsError
 from bot.encryption import key_list
-from bot.settings.fields import SettingDoc, SettingFields
+from bot.settings.fields import SettingFields
+from bot.settings.values import SettingDoc
 
 
 class Settings(SettingFields):

@@ -1,6 +1,5 @@
 """All settings: type and range, default and documentation of each."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -22,6 +21,7 @@ from bot.settings.values import (
     OmniModelId,
     OmniUrl,
     PublicUrl,
+    SettingDoc,
     SigningSecret,
     SlackApiUrl,
     TeamIds,
@@ -29,24 +29,6 @@ from bot.settings.values import (
 )
 
 _MAKE_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
-
-
-@dataclass(frozen=True, slots=True)
-class SettingDoc:
-    """Documentation of a setting, from which `.env.example` and `docs/settings.md` are generated."""
-
-    section: str
-    """Heading. Settings of one section must follow each other."""
-    description: str
-    """What the setting does, in Markdown, without a final period."""
-    hint: str
-    """What to set it to and where to get it. Completes "set it to …" in error messages."""
-    unset: str = ""
-    """What happens if it is left out and has no default."""
-    where: str = ""
-    """Where to get it."""
-    example: str = ""
-    """A value to show in `.env.example` instead of the default."""
 
 
 class SettingFields(BaseSettings):

@@ -1,4 +1,4 @@
-"""Types of the settings' values, with the checks that apply to each.
+"""Types of the settings' values, with the checks that apply to each, and their documentation.
 
 An error message continues a sentence that begins with the setting's name, and never repeats the value.
 """
@@ -6,6 +6,7 @@ An error message continues a sentence that begins with the setting's name, and n
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +23,25 @@ SHORTEST_TOKEN = 16
 
 SHORTEST_API_TOKEN = 32
 """Least length of `API_TOKEN`, with which one may post in every channel that the bot is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDoc:
+    """Documentation of a setting, from which `.env.example` and `docs/settings.md` are generated."""
+
+    section: str
+    """Heading. Settings of one section must follow each other."""
+    description: str
+    """What the setting does, in Markdown, without a final period."""
+    hint: str
+    """What to set it to and where to get it. Completes "set it to …" in error messages."""
+    unset: str = ""
+    """What happens if it is left out and has no default."""
+    where: str = ""
+    """Where to get it."""
+    example: str = ""
+    """A value to show in `.env.example` instead of the default."""
+
 
 _UNUSABLE = object()
 """Stands for an earlier setting that has a problem of its own, which is reported once."""
