@@ -320,6 +320,14 @@ async def test_withheld_answer_shows_no_chart() -> None:
     assert len(places) == 1 and HERE not in places
 
 
+async def test_card_with_links_only_shows_no_chart() -> None:
+    stage, board = a_charted_answer()
+    stage.rules = replace(stage.rules, settings=Settings.model_construct(answers="link"))
+    await delivered(stage)
+    assert charts(board) == [] and stage.omni.charts_asked == []
+    assert stage.all_closed()
+
+
 # Fetched from Omni
 
 
