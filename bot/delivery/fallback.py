@@ -14,8 +14,8 @@ log = structlog.get_logger()
 SEVERAL_TABLES = "several tables"
 REFUSALS_TO_LEARN = {"plan": 1, "task_card": 1, SEVERAL_TABLES: 1, "table": 3}
 """The features without which a refused message may be accepted, and how many such messages in a row teach that Slack
-does not take the feature here. Slack documents plans and task cards for streamed messages only, and its pages contradict each
-other about several tables. It documents tables, so a single refusal may be about the content of one."""
+does not take the feature here. Slack documents plans and task cards for streamed messages only, and its pages
+contradict each other about several tables. It documents tables, so one refusal may be about the content of one."""
 INTERNAL_ERRORS_BEFORE_FALLBACK = 3
 """After so many internal errors of Slack the variant itself may be the cause."""
 LONGEST_BACKOFF_SECONDS = 60.0
