@@ -22,6 +22,7 @@ PNG = b"\x89PNG\r\n\x1a\n, and a picture"
 _STATUS = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})")
 _CANCEL = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/cancel")
 _CHART = re.compile(r"/api/v1/ai/jobs/([0-9a-f-]{36})/vis")
+_RESULT = re.compile(r"/api/v1/ai/jobs/[0-9a-f-]{36}/result")
 _CONVERSATIONS = "/api/v1/ai/conversations"
 _CONVERSATION = re.compile(r"/api/v1/ai/conversations/([0-9a-f-]{36})")
 
@@ -136,6 +137,9 @@ class OmniSide(httpx.AsyncBaseTransport):
             return self._conversations(exchange, query)
         if asked := _CONVERSATION.fullmatch(path):
             return self._conversation(asked.group(1))
+        if _RESULT.fullmatch(path):
+            # Asked for an answer that the status lacks. The result lacks it as well here.
+            return _problem(404, "Job result not found")
         raise AssertionError(f"not simulated: {exchange.name}")
 
     def _submit(self, exchange: Exchange, question: str) -> Answer:
