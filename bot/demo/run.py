@@ -39,6 +39,7 @@ _OURS = (
     "ADMIN_",
     "ALLOW",
     "ANSWERS",
+    "CHANNEL_",
     "LINK_ONLY_",
     "ASK_AS",
     "CHART_",
@@ -83,10 +84,11 @@ async def raised(
     with TemporaryDirectory(prefix="omni-job-bot-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with SimulatedOmni() as omni, SimulatedSlack() as slack:
-            furnish(omni)
+            support = furnish(omni)
             slack.workspace.files.processing_seconds = _PROCESSING_SECONDS
             program = Program()
             own = _environment(omni, slack, folder) | dict(program.environment)
+            own["CHANNEL_MODELS"] = f"{slack.workspace.channel('sales').id}:{support}:tickets"
             # It runs in the temporary folder, so that it doesn't read the user's .env.
             bot = BotProcess(command, own | dict(environment or {}), folder)
             scene = Scene(omni, slack, bot, program)

@@ -319,10 +319,11 @@ _ANSWERED = tuple(known for known in SAMPLES if known.key not in ("unknown", "ho
 _SUGGESTED = ("quick", "slow", "failing", "chart", "endless")
 
 
-def furnish(omni: OmniWorld) -> None:
-    """Make the simulated Omni one that is worth asking: two models to choose from, and answers to questions."""
-    omni.organization.add_model("Support", "tickets", "agents")
+def furnish(omni: OmniWorld) -> str:
+    """Make the simulated Omni one that is worth asking: two models to choose from, and answers to questions. Returns
+    the id of the second model."""
     omni.course = course
+    return omni.organization.add_model("Support", "tickets", "agents")
 
 
 def course(prompt: str) -> tuple[Script, JobData]:

@@ -82,6 +82,7 @@ from bot.domain.jobs import (
 from bot.domain.messages import Block, FileId, Message, Upload
 from bot.domain.progress import LONGEST_REPORT, MOST_REPORTS, JobHistory, Progress
 from bot.domain.questions import (
+    ChannelDefault,
     Model,
     ModelId,
     OmniUserId,

@@ -76,6 +76,15 @@ class Model:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelDefault:
+    """The model and topic of questions that are asked in a channel and name no model."""
+
+    model: ModelId
+    topic: str | None = None
+    """None: Omni chooses one."""
+
+
 QuestionId = NewType("QuestionId", str)
 """UUID of a pending question. The same for every delivery of a Slack request, so that it is asked once."""
 

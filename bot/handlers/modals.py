@@ -174,7 +174,7 @@ class ModalHandlers:
         except Refused as error:
             await self._update(opened, modals.refused(error.reply))
             return None
-        choices = await self._models.choices(channel.team, user)
+        choices = await self._models.choices(channel, user)
         await self._update(opened, modals.ask(here, choices))
         return None
 
@@ -205,8 +205,9 @@ class ModalHandlers:
     async def _redraw(self, view: modals.View, user: UserId) -> str | None:
         channel = modal_input.channel_of(view)
         try:
-            await self._authorization.check(user, channel or ChannelRef(self._team, NOWHERE))
-            choices = await self._models.choices(self._team, user, modal_input.chosen_model(view))
+            where = channel or ChannelRef(self._team, NOWHERE)
+            await self._authorization.check(user, where)
+            choices = await self._models.choices(where, user, modal_input.chosen_model(view))
         except Refused as error:
             choices = ModelOptions(trouble=error.reply)  # this keeps the input
         await self._update(str(view.get("id") or ""), modals.ask(channel, choices))

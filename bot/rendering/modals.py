@@ -44,6 +44,8 @@ class ModelOptions:
     """The preselected model."""
     topics: Sequence[str] = ()
     """The topics of the preselected model."""
+    topic: str | None = None
+    """The preselected topic."""
     is_loading: bool = False
     """The models are still being loaded."""
     trouble: str = ""
@@ -159,6 +161,8 @@ def _topics(choices: ModelOptions) -> list[Block]:
         "placeholder": _plain("Let Omni choose"),
         "options": [_option(name, name) for name in names],
     }
+    if choices.topic in names and choices.topic:
+        element["initial_option"] = _option(choices.topic, choices.topic)
     # The block id changes with the model, so that Slack drops a chosen topic of another model.
     block = f"{TOPIC} {choices.model}" if choices.model else TOPIC
     return [{**_input(block, "Topic", element), "optional": True}]

@@ -1,6 +1,6 @@
 """Ask Omni a question, ask a follow-up to an answer, or retry a question."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,8 @@ from bot.domain import (
     Authorization,
     Card,
     CardId,
+    ChannelDefault,
+    ChannelId,
     ChannelRef,
     ContentPolicy,
     Conversation,
@@ -76,8 +78,9 @@ class AskService:
         submitter: QuestionSubmitter,
         now: Callable[[], datetime],
         default_model: ModelId | None,
+        channel_defaults: Mapping[ChannelId, ChannelDefault],
     ) -> None:
-        """`default_model`: used until a user has chosen a model."""
+        """`default_model`: used until a user has chosen a model. `channel_defaults`: used there in any case."""
         self._omni = omni
         self._cards = cards
         self._questions = questions
@@ -89,6 +92,7 @@ class AskService:
         self._submitter = submitter
         self._now = now
         self._default_model = default_model
+        self._channel_defaults = channel_defaults
 
     async def ask(self, request: AskRequest, channel: ChannelRef, user: UserId) -> SavedRequest | Response:
         """Ask a question, in direct messages if there is no channel."""
@@ -164,9 +168,7 @@ class AskService:
         channel = await self._targets.resolve(pending.channel, user)
         await self._authorization.check(user, channel, new="question")
         prompt = _checked_prompt(request.prompt)
-        model = request.model or await self._questions.last_model(channel.team, user) or self._default_model
-        if model is None:
-            raise Refused(ask_replies.no_model())
+        model, topic = await self._model_for(request, channel, user)
         as_user = await self._authorization.omni_user_for(user)
         target = await self._targets.choose(channel, user, private=request.private)
         # Its button holds the question.
@@ -174,13 +176,24 @@ class AskService:
         return PreparedQuestion(
             act=Act.ASK,
             pending=pending,
-            question=Question(prompt, model, request.topic, as_user=as_user),
+            question=Question(prompt, model, topic, as_user=as_user),
             target=target,
             thread=request.thread if target.channel == channel else None,
             unconfirmed_reply=ask_replies.maybe_submitted(
                 None if is_link_only else prompt, private=request.private
             ),
         )
+
+    async def _model_for(
+        self, request: AskRequest, channel: ChannelRef, user: UserId
+    ) -> tuple[ModelId, str | None]:
+        """Return the model to ask and the topic, if one is chosen. Raises Refused and StoreUnavailable."""
+        if request.model is None and (default := self._channel_defaults.get(channel.id)) is not None:
+            return default.model, request.topic or default.topic
+        model = request.model or await self._questions.last_model(channel.team, user) or self._default_model
+        if model is None:
+            raise Refused(ask_replies.no_model())
+        return model, request.topic
 
     async def _prepare_follow_up(
         self, prompt: str, card: Card, thread: MessageTs, pending: PendingQuestion

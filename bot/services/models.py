@@ -1,12 +1,15 @@
 """The Omni models and topics that users can choose from, cached."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
 from bot.domain import (
     AskRefused,
+    ChannelDefault,
+    ChannelId,
+    ChannelRef,
     KeyRefused,
     Model,
     ModelId,
@@ -37,21 +40,26 @@ class ModelCatalog:
         questions: QuestionRepository,
         now: Callable[[], datetime],
         default_model: ModelId | None,
+        channel_defaults: Mapping[ChannelId, ChannelDefault],
     ) -> None:
-        """`default_model`: preselected for users who have not chosen a model yet."""
+        """`default_model`: preselected for users who have not chosen a model yet. `channel_defaults`: preselected there
+        for all users."""
         self._omni = omni
         self._questions = questions
         self._now = now
         self._default_model = default_model
+        self._channel_defaults = channel_defaults
         self._models: tuple[Sequence[Model], datetime] | None = None
         self._topics: RecentKeys[ModelId, tuple[Sequence[str], datetime]] = RecentKeys(MOST_CACHED_TOPICS)
 
-    async def choices(self, team: TeamId, user: UserId, model: ModelId | None = None) -> ModelOptions:
-        """Return the options of a user. `model`: the model to preselect; None: the one the user chose last."""
+    async def choices(self, channel: ChannelRef, user: UserId, model: ModelId | None = None) -> ModelOptions:
+        """Return the options of a user in a channel. `model`: the model to preselect; None: the channel's, or else the
+        one that the user chose last."""
+        default = self._channel_defaults.get(channel.id)
         try:
             models = await self._all_models()
             known = {each.id for each in models}
-            chosen = model or await self._last_model(team, user)
+            chosen = model or (default.model if default else await self._last_model(channel.team, user))
             chosen = chosen if chosen in known else self._default_model
             topics = await self._topics_of(chosen) if chosen in known and chosen else ()
         except OmniError as error:
@@ -61,7 +69,8 @@ class ModelCatalog:
             # From the rate limiter, which is in the database too.
             log.warning("models not loaded", reason=str(error))
             return ModelOptions(trouble=replies.storage_down())
-        return ModelOptions(models, chosen if chosen in known else None, topics)
+        topic = default.topic if default is not None and default.model == chosen else None
+        return ModelOptions(models, chosen if chosen in known else None, topics, topic)
 
     async def _last_model(self, team: TeamId, user: UserId) -> ModelId | None:
         try:

@@ -267,6 +267,7 @@ def build_components(
         submitter=submitter,
         now=ports.now,
         default_model=policy.default_model,
+        channel_defaults=policy.settings.channel_models,
     )
     cancel_service = CancelService(
         omni=ports.questions, cards=ports.cards, authorization=authorization, start=runner.start
@@ -276,6 +277,7 @@ def build_components(
         questions=ports.pending_questions,
         now=ports.now,
         default_model=policy.default_model,
+        channel_defaults=policy.settings.channel_models,
     )
     interactions = InteractionRunner(ports.reply_to_response_url, ports.views, ports.messages)
     command_handlers = CommandHandlers(

@@ -20,7 +20,7 @@ from bot.domain.errors import OmniError
 from bot.domain.jobs import Conversation, Job, JobId, JobState
 from bot.domain.messages import Message
 from bot.domain.ports.omni import QueuePosition
-from bot.domain.questions import ModelId
+from bot.domain.questions import ChannelDefault, ModelId
 from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
 from bot.services.cancel import CancelService
@@ -108,6 +108,7 @@ class AskWorld:
         self.is_shared = access.is_shared
         self.content_policy = ContentPolicy()
         self.default_model: ModelId | None = DEFAULT
+        self.channel_defaults: dict[ChannelId, ChannelDefault] = {}
         self.events = JobEventBus()
 
     @asynccontextmanager
@@ -229,6 +230,7 @@ class Services:
             submitter=self.submitting,
             now=now,
             default_model=stage.default_model,
+            channel_defaults=stage.channel_defaults,
         )
         self.ask = Asking(self.ask_service)
         self.cancel = CancelService(

@@ -74,6 +74,7 @@ class Doors(Counter):
             questions=cast(QuestionRepository, self.asks),
             now=now,
             default_model=None,
+            channel_defaults={},
         )
         self.modals = ModalHandlers(
             follow_service=cast(FollowService, self.desk),
@@ -213,16 +214,16 @@ async def test_last_model_is_preselected_and_models_cached() -> None:
     doors = Doors()
     doors.asks.last = MODEL
     for _ in range(2):
-        choices = await doors.models.choices(HERE.team, ADA)
+        choices = await doors.models.choices(HERE, ADA)
     assert (choices.model, choices.topics) == (MODEL, ("order_items",))
     doors.asks.last = ModelId("gone")
-    assert (await doors.models.choices(HERE.team, ADA)).model is None
+    assert (await doors.models.choices(HERE, ADA)).model is None
     doors.asks.error = StoreUnavailable("down")
-    assert (await doors.models.choices(HERE.team, ADA)).models == [Model(MODEL, "Shop")]
+    assert (await doors.models.choices(HERE, ADA)).models == [Model(MODEL, "Shop")]
     doors.asking.shared = {}
-    assert (await doors.models.choices(HERE.team, ADA)).models, "remembered"
+    assert (await doors.models.choices(HERE, ADA)).models, "remembered"
     await asyncio.sleep(301)
-    assert (await doors.models.choices(HERE.team, ADA)).models == []
+    assert (await doors.models.choices(HERE, ADA)).models == []
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ async def test_missing_models_are_explained(error: Exception, line: str) -> None
         raise error
 
     doors.asking.models = models  # type: ignore[method-assign]
-    choices = await doors.models.choices(HERE.team, ADA)
+    choices = await doors.models.choices(HERE, ADA)
     assert choices.trouble == line and not choices.models
 
 

@@ -31,6 +31,7 @@ from bot.domain.errors import (
 from bot.domain.jobs import EventKind, JobEvent, JobId, JobState
 from bot.domain.messages import Message
 from bot.domain.questions import (
+    ChannelDefault,
     ModelId,
     OmniUserId,
     PendingQuestion,
@@ -195,6 +196,28 @@ async def test_model_is_chosen_or_last_or_default(
     assert [question.model for question in stage.asking.submitted] == ([asked] if asked else [])
     assert [question.topic for question in stage.asking.submitted] == (["orders"] if asked else [])
     assert said(line) == ("" if asked else ask_replies.no_model())
+
+
+@pytest.mark.parametrize(
+    "chosen, topic, asked",
+    [
+        (None, None, ("channel's", "tickets")),
+        (None, "orders", ("channel's", "orders")),
+        ("chosen", None, ("chosen", None)),
+    ],
+)
+async def test_channels_model_precedes_the_last_one(
+    chosen: str | None, topic: str | None, asked: tuple[str, str | None]
+) -> None:
+    stage = AskWorld()
+    stage.channel_defaults[HERE.id] = ChannelDefault(ModelId("channel's"), "tickets")
+    earlier = PendingQuestion(
+        QuestionId("earlier"), HERE, ADA, START, START, model=ModelId("last"), job=JobId("x")
+    )
+    stage.asks.rows[earlier.id] = earlier
+    async with stage.bot() as desks:
+        await ask(desks, model=ModelId(chosen) if chosen else None, topic=topic)
+    assert [(question.model, question.topic) for question in stage.asking.submitted] == [asked]
 
 
 async def test_question_runs_as_the_users_omni_user() -> None:
