@@ -186,7 +186,7 @@ SAMPLES = (
         "announced",
         "Announces itself",
         "A CI job calls the API",
-        "Which dashboards did last night's deploy break?",
+        "Which dashboards did tonight's deploy break?",
         Script(
             0.5,
             ((3.0, "Searching for failed queries", 1), (3.0, "Running query: Failures since 2 a.m.", 2)),
