@@ -102,6 +102,13 @@ def test_policy_decides_by_channel(policy: ContentPolicy, link_only: set[Channel
         assert policy.visible(channel, status) == (status.redacted() if channel in link_only else status)
 
 
+def test_status_has_no_field_that_redaction_overlooks() -> None:
+    reduced = {"job", "past"}
+    harmless = {"seen_at", "error", "failing_since", "failures", "was_seen_before", "is_missing"}
+    harmless |= {"not_found_count", "not_found_since"}
+    assert {each.name for each in fields(JobStatus)} == reduced | harmless, "does a new one hold content?"
+
+
 def test_status_without_snapshot_stays() -> None:
     assert JobStatus(is_missing=True).redacted() == JobStatus(is_missing=True)
     assert all_messages() == MESSAGES
