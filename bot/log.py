@@ -188,6 +188,7 @@ class Act(StrEnum):
     ANNOUNCE = "announce"
     """Follow a job in a channel over HTTP, as the user API_CLIENT."""
     CANCEL = "cancel"
+    RATE = "rate"
     USE = "use"
     """Any use of the bot, by a user who may not use it."""
 

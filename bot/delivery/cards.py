@@ -63,10 +63,11 @@ class CardLifecycle:
         content_policy: ContentPolicy,
         now: Callable[[], datetime],
         tenant: str,
+        asks_feedback: bool = False,
         metrics: Metrics = NO_METRICS,
     ) -> None:
         """`is_shared`: whether a channel is shared, so that no answer may be posted there. `tenant`: Omni's address,
-        for chat addresses without a host."""
+        for chat addresses without a host. `asks_feedback`: answers have buttons for feedback."""
         self._messages = messages
         self._cards = cards
         self._failed_cards = failed_cards
@@ -80,6 +81,7 @@ class CardLifecycle:
         self._content_policy = content_policy
         self._now = now
         self._tenant = tenant
+        self._asks_feedback = asks_feedback
         self._metrics = metrics
 
     async def prepare(self, job: Job) -> None:
@@ -216,7 +218,9 @@ class CardLifecycle:
             self._metrics.end_shown(max(0.0, (self._now() - ended_at).total_seconds()))
 
     def _content(self, card: Card, status: JobStatus) -> tuple[Message, ...]:
-        variants = card_module.render_card(card, status, self._now(), self._tenant)
+        variants = card_module.render_card(
+            card, status, self._now(), self._tenant, asks_feedback=self._asks_feedback
+        )
         return self._block_support.supported(variants)
 
     async def _fail(self, card: Card, why: CardFailure) -> None:

@@ -12,7 +12,7 @@ from bot.tasks import backoff_seconds
 log = structlog.get_logger()
 
 SEVERAL_TABLES = "several tables"
-REFUSALS_TO_LEARN = {"plan": 1, "task_card": 1, SEVERAL_TABLES: 1, "table": 3}
+REFUSALS_TO_LEARN = {"plan": 1, "task_card": 1, "context_actions": 1, SEVERAL_TABLES: 1, "table": 3}
 """The features without which a refused message may be accepted, and how many such messages in a row teach that Slack
 does not take the feature here. Slack documents plans and task cards for streamed messages only, and its pages
 contradict each other about several tables. It documents tables, so one refusal may be about the content of one."""

@@ -35,6 +35,7 @@ _OURS = (
     "OMNI_",
     "DATABASE_",
     "NOTIFY_",
+    "FEEDBACK",
     "ACCESS",
     "ADMIN_",
     "ALLOW",
@@ -174,6 +175,7 @@ def _environment(omni: SimulatedOmni, slack: SimulatedSlack, folder: Path) -> di
         "DATABASE_URL": f"sqlite+aiosqlite:///{(folder / 'demo.db').as_posix()}",
         "NOTIFY_AFTER_SECONDS": "30",
         "LINK_ONLY_CHANNELS": slack.workspace.channel(LINK_ONLY).id,
+        "FEEDBACK_CHANNEL": slack.workspace.channel("random").id,
         # One visitor tries all samples.
         "MAX_LOOKUPS_PER_MINUTE": "60",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),

@@ -101,6 +101,7 @@ from bot.domain.results import (
     QueryData,
     QueryDefinition,
     QuerySort,
+    Rating,
     Step,
 )
 from bot.domain.text import INVISIBLE, strip_control_chars

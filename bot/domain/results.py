@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 PENDING = "pending"
 """Status of a query whose rows are not available yet, as may be right after the job's end."""
@@ -9,6 +10,13 @@ ERROR = "error"
 GENERATE_QUERY = "generate_query"
 SUMMARIZE = "summarize"
 """Action types that the bot treats specially. A job may have any others."""
+
+
+class Rating(StrEnum):
+    """A user's feedback on an answer. The values are stored, counted and sent in buttons."""
+
+    HELPFUL = "helpful"
+    UNHELPFUL = "unhelpful"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bot.domain import (
     TeamId,
     parse_reference,
 )
-from bot.rendering import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, TOPIC, WHERE, View
+from bot.rendering import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, REASON, TOPIC, WHERE, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,17 @@ class FollowUpInput:
     """The card's message."""
     thread: MessageTs
     """The thread in which the user gets the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonInput:
+    """Input of the modal that asks for the reason of a rating."""
+
+    reason: str = field(repr=False)
+    card: CardId
+    channel: ChannelRef
+    message_ts: MessageTs
+    """The card's message."""
 
 
 def question(view: View) -> QuestionInput:
@@ -76,6 +87,14 @@ def job(view: View) -> str:
         # An error of a modal is plain text.
         raise InvalidInput(job=str(wrong).replace("`", "")) from None
     return typed
+
+
+def rating_reason(view: View) -> ReasonInput:
+    """Parse the input of `modals.explain_rating`. Raises InvalidInput."""
+    kept, channel = _kept(view), channel_of(view)
+    if channel is None or not (reason := _typed(view, REASON)):
+        raise InvalidInput(reason="Please say what was missing or wrong.")
+    return ReasonInput(reason, CardId(kept.get("watch", "")), channel, MessageTs(kept.get("card", "")))
 
 
 def chosen_model(view: View) -> ModelId | None:

@@ -15,6 +15,7 @@ from bot.domain import (
     ChannelId,
     ChannelRef,
     InvalidInput,
+    Rating,
     Refused,
     SlackError,
     TeamId,
@@ -23,9 +24,26 @@ from bot.domain import (
 from bot.domain.ports import SlackViews
 from bot.handlers import modal_input
 from bot.handlers.background import Interaction, InteractionRunner, ReplyFn
-from bot.rendering import ASK_FOLLOW_UP, ModelOptions, ask_replies, modals, replies
-from bot.services import PRIVATE, AskRequest, AskService, FollowService, ModelCatalog, parse_private_flag
-from bot.slack import channel_of_command, click, user_of
+from bot.rendering import (
+    ASK_FOLLOW_UP,
+    RATE,
+    RATE_HELPFUL,
+    RATE_UNHELPFUL,
+    ModelOptions,
+    ask_replies,
+    modals,
+    replies,
+)
+from bot.services import (
+    PRIVATE,
+    AskRequest,
+    AskService,
+    FeedbackService,
+    FollowService,
+    ModelCatalog,
+    parse_private_flag,
+)
+from bot.slack import ButtonClick, channel_of_command, click, user_of
 
 log = structlog.get_logger()
 
@@ -47,6 +65,7 @@ class ModalHandlers:
         *,
         follow_service: FollowService,
         ask_service: AskService,
+        feedback_service: FeedbackService,
         authorization: Authorization,
         models: ModelCatalog,
         views: SlackViews,
@@ -56,6 +75,7 @@ class ModalHandlers:
         """`team`: the app's workspace, for payloads without one."""
         self._follow_service = follow_service
         self._ask_service = ask_service
+        self._feedback_service = feedback_service
         self._authorization = authorization
         self._models = models
         self._views = views
@@ -69,6 +89,10 @@ class ModalHandlers:
         app.shortcut(ASK_ANYWHERE)(self.on_ask_shortcut)
         app.action(ASK_FOLLOW_UP)(self.on_follow_up_button)
         app.action(modals.CHOOSE_MODEL)(self.on_model_chosen)
+        app.action(RATE)(self.on_rating)
+        app.action(RATE_HELPFUL)(self.on_rating)
+        app.action(RATE_UNHELPFUL)(self.on_rating)
+        app.view(modals.EXPLAIN_RATING)(self.on_reason)
         app.view(modals.ASK)(self.on_question)
         app.view(modals.FOLLOW_UP)(self.on_follow_up)
         app.view(modals.FOLLOW_JOB)(self.on_job)
@@ -121,6 +145,44 @@ class ModalHandlers:
         """Show the topics of the model that was selected."""
         await ack()
         self._run_privately(body, self._redraw(body.get("view") or {}, user_of(body)))
+
+    async def on_rating(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Handle 👍 and 👎."""
+        await ack()
+        clicked = click(body, self._team)
+        reply = self._interactions.reply_to(body, clicked.channel, clicked.user)
+        self._interactions.run(clicked.trigger_id, self._rate(clicked), reply, clicked.user)
+
+    async def _rate(self, clicked: ButtonClick) -> str | None:
+        """Record a rating. A bad one opens a modal that asks why, if the reason would be read."""
+        name, _, card_id = clicked.value.partition(" ")
+        if name not in set(Rating):
+            return replies.nothing_to_show_here()
+        rating, card, opened = Rating(name), CardId(card_id), None
+        if rating is Rating.UNHELPFUL and self._feedback_service.asks_for_reasons:
+            view = modals.explain_rating(card, clicked.channel, clicked.message_ts)
+            opened = await self._opened(clicked.trigger_id, view)
+        try:
+            reply = await self._feedback_service.rate(
+                rating, card, clicked.channel, clicked.message_ts, clicked.user
+            )
+        except Refused as error:
+            if opened is None:
+                return error.reply
+            await self._update(opened, modals.refused(error.reply, "Not helpful"))
+            return None
+        return None if opened else reply
+
+    async def on_reason(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
+        """Handle a submitted reason for 👎."""
+        if (entered := await _parsed(ack, view, modal_input.rating_reason)) is None:
+            return
+        user, channel = user_of(body), entered.channel
+        explaining = self._feedback_service.explain(
+            entered.reason, entered.card, channel, entered.message_ts, user
+        )
+        reply = self._interactions.ephemeral_reply(channel, user)
+        await self._submit(ack, body, explaining, reply, modals.REASON)
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted question."""

@@ -6,6 +6,9 @@ from bot.rendering.blocks import (
     CARD_MENU,
     FOLLOW,
     OPEN_CHAT,
+    RATE,
+    RATE_HELPFUL,
+    RATE_UNHELPFUL,
     RESUME,
     RETRY_JOB,
     SHOW_DATA,
@@ -14,6 +17,7 @@ from bot.rendering.blocks import (
     TRY_AGAIN,
     TRY_AGAIN_PRIVATELY,
 )
+from bot.rendering.card import rating_report
 from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
 from bot.rendering.home_tab import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, Followed
 from bot.rendering.modals import (
@@ -22,6 +26,7 @@ from bot.rendering.modals import (
     MODEL,
     PRIVATELY,
     QUESTION,
+    REASON,
     TOPIC,
     WHERE,
     ModelOptions,

@@ -3,7 +3,7 @@
 Source: docs.slack.dev/reference/block-kit/blocks. Slack sets `block_id`, which must change with every update.
 """
 
-from bot.domain import Block, CardId, FileId
+from bot.domain import Block, CardId, FileId, Rating
 
 OPEN_CHAT = "open_chat"
 """Action id of the link button. Slack reports its clicks, which only need an ack."""
@@ -21,6 +21,11 @@ ASK_FOLLOW_UP = "ask_follow_up"
 """Action ids of the buttons that cancel a job, ask its question again, and ask a follow-up."""
 CARD_MENU = "card_menu"
 """Action id of the overflow menu. The value of an option is an action id and the card's id, with a blank between."""
+RATE = "rate_answer"
+RATE_HELPFUL = "rate_answer_helpful"
+RATE_UNHELPFUL = "rate_answer_unhelpful"
+"""Action ids of the feedback on an answer: of Slack's own buttons, and of the plain ones. The value is a `Rating` and
+the card's id, with a blank between."""
 TRY_AGAIN = "try_again"
 TRY_AGAIN_PRIVATELY = "try_again_privately"
 """Action ids of the button that asks a question again, in the channel or in direct messages. Its value is the
@@ -145,6 +150,32 @@ def try_again(question: str, *, private: bool) -> list[Block]:
         return []
     action = TRY_AGAIN_PRIVATELY if private else TRY_AGAIN
     return [{"type": "actions", "elements": [{**_button(action), "value": question}]}]
+
+
+def feedback_buttons(card: CardId) -> Block:
+    """Slack's own buttons for feedback on an answer, which only messages can hold.
+
+    Source: docs.slack.dev/reference/block-kit/block-elements/feedback-buttons-element.
+    """
+    element = {
+        "type": "feedback_buttons",
+        "action_id": RATE,
+        "positive_button": _feedback("👍", Rating.HELPFUL, card),
+        "negative_button": _feedback("👎", Rating.UNHELPFUL, card),
+    }
+    return {"type": "context_actions", "elements": [element]}
+
+
+def plain_feedback_buttons(card: CardId) -> Block:
+    """The same as plain buttons, where Slack does not take its own."""
+    helpful = {"type": "button", "action_id": RATE_HELPFUL, **_feedback("👍", Rating.HELPFUL, card)}
+    unhelpful = {"type": "button", "action_id": RATE_UNHELPFUL, **_feedback("👎", Rating.UNHELPFUL, card)}
+    return {"type": "actions", "elements": [helpful, unhelpful]}
+
+
+def _feedback(sign: str, rating: Rating, card: CardId) -> Block:
+    label = "Helpful" if rating is Rating.HELPFUL else "Not helpful"
+    return {"text": _plain(sign), "value": f"{rating} {card}", "accessibility_label": label}
 
 
 def _button(action_id: str) -> Block:

@@ -11,20 +11,34 @@ from bot.domain import (
     Card,
     FileId,
     Job,
+    JobId,
     JobNotFound,
     JobState,
     JobStatus,
     KeyRefused,
     Message,
     OmniBusy,
+    Rating,
     Upload,
     UserId,
     is_direct,
+    strip_control_chars,
 )
 from bot.rendering import answer
-from bot.rendering.blocks import MOST_BLOCKS, buttons, context, picture, plan, quote, section, task
+from bot.rendering.blocks import (
+    MOST_BLOCKS,
+    buttons,
+    context,
+    feedback_buttons,
+    picture,
+    plain_feedback_buttons,
+    plan,
+    quote,
+    section,
+    task,
+)
 from bot.rendering.markdown.links import chat_link, written
-from bot.rendering.markdown.mrkdwn import code, excerpt, moment, shortened
+from bot.rendering.markdown.mrkdwn import code, escape, excerpt, moment, shortened
 from bot.rendering.status import StatusText, StepsText, describe
 
 TROUBLE_SHOWN_AFTER_SECONDS = 60.0
@@ -43,7 +57,9 @@ _ASKED_AGAIN = "The bot asks Omni once more in about 10 minutes. To follow the j
 _CHECK_IT = "AI-generated: check before you decide."
 
 
-def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tuple[Message, ...]:
+def render_card(
+    card: Card, status: JobStatus, now: datetime, tenant: str, *, asks_feedback: bool = False
+) -> tuple[Message, ...]:
     """Render the variants of a card, richest first.
 
     An unchanged status gives equal messages at any `now`, except that a lasting error appears. Of a status seen later
@@ -54,10 +70,11 @@ def render_card(card: Card, status: JobStatus, now: datetime, tenant: str) -> tu
         status: the status of its job.
         now: aware UTC.
         tenant: Omni's URL without `/api`, for chat addresses without a host.
+        asks_feedback: whether an answer has buttons for feedback.
     """
     job = status.job
     if job is not None and job.state is JobState.COMPLETE and not (status.is_missing or job.is_redacted):
-        return _answered(card, status, job, tenant)
+        return _answered(card, status, job, tenant, asks_feedback=asks_feedback)
     link = chat_link(job.chat_url, tenant) if job else None
     shown = describe(status, card.cancelled_by, card.outcome)
     outlook = [_ASKED_AGAIN] if _is_resumable(card, status) else _trouble(status, now)
@@ -129,6 +146,20 @@ def _chart_alt(job: Job) -> str:
     return " ".join(said)
 
 
+def rating_report(job: JobId, user: UserId, rating: Rating, reason: str, link: str | None) -> Message:
+    """Render a user's rating of an answer for the operator's channel, with neither question nor answer.
+
+    `reason`: what the user wrote, if anything.
+    """
+    verdict = "found an answer helpful" if rating is Rating.HELPFUL else "did not find an answer helpful"
+    sign = "👍" if rating is Rating.HELPFUL else "👎"
+    line = f"{sign} <@{user}> {verdict} · job {code(job, 60)}"
+    words = strip_control_chars(reason).strip()
+    text = "\n".join([line, *[escape(words)] * bool(words), *written(link)])
+    quoted = [quote(words)] if words else []
+    return Message(text, (section(line), *quoted, *buttons(link)))
+
+
 def render_unfollowed(card: Card, status: JobStatus, tenant: str) -> Message:
     """Render the card whose last follower stopped following."""
     link = chat_link(status.job.chat_url, tenant) if status.job else None
@@ -169,8 +200,18 @@ def render_withheld(card: Card, status: JobStatus, tenant: str) -> Message:
     return Message(text, (section(f"🔒 *{title}*\n{why} {there}"), *buttons(link), context(_footer(card))))
 
 
-def _answered(card: Card, status: JobStatus, job: Job, tenant: str) -> tuple[Message, ...]:
+def _answered(
+    card: Card, status: JobStatus, job: Job, tenant: str, *, asks_feedback: bool
+) -> tuple[Message, ...]:
     """Render the card that shows the answer."""
+    if not asks_feedback:
+        return _framed(card, status, job, tenant)
+    richest, *_ = _framed(card, status, job, tenant, feedback_buttons(card.id))
+    return richest, *_framed(card, status, job, tenant, plain_feedback_buttons(card.id))
+
+
+def _framed(card: Card, status: JobStatus, job: Job, tenant: str, *feedback: Block) -> tuple[Message, ...]:
+    """The answer with what stands around it. `feedback`: the buttons for feedback, if any."""
     link = chat_link(job.chat_url, tenant)
     shown = describe(status)
     caution = (_CHECK_IT,) * answer.has_answer(job)
@@ -179,6 +220,7 @@ def _answered(card: Card, status: JobStatus, job: Job, tenant: str) -> tuple[Mes
         above=(section(shown.heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
             *buttons(link, show=card.id, follow_up=card.id),
+            *feedback,
             context(" ".join([*caution, _footer(card)])),
         ),
         caution="\n".join(filter(None, [shown.plain_text, *caution])),

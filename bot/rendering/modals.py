@@ -18,14 +18,17 @@ View = dict[str, Any]
 ASK = "ask"
 FOLLOW_UP = "follow_up"
 FOLLOW_JOB = "follow_job"
+EXPLAIN_RATING = "explain_rating"
 """The callback ids of the modals."""
 CHOOSE_MODEL = "choose_model"
 """The action id of the model menu. Each model has its own topics."""
-QUESTION, MODEL, TOPIC, WHERE, JOB = "question", "model", "topic", "where", "job"
+QUESTION, MODEL, TOPIC, WHERE, JOB, REASON = "question", "model", "topic", "where", "job", "reason"
 """The block ids of the inputs."""
 
 LONGEST_QUESTION = 3_000
 """Characters. Source: docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element, `max_length`."""
+LONGEST_REASON = 1_000
+"""Characters of a reason for a rating: a few sentences."""
 MOST_OPTIONS = 100
 """Options in a menu. Source: docs.slack.dev/reference/block-kit/block-elements/select-menu-element."""
 _LONGEST_OPTION = 75
@@ -75,9 +78,9 @@ def ask(channel: ChannelRef | None, choices: ModelOptions, *, prompt: str = "") 
     return _view(ASK, "Ask Omni", "Ask", blocks, _channel_metadata(channel))
 
 
-def refused(line: str) -> View:
-    """Render the modal for a user who may not ask. `line` is mrkdwn."""
-    return _view(ASK, "Ask Omni", None, [_context(line)], {})
+def refused(line: str, title: str = "Ask Omni") -> View:
+    """Render the modal for a user who may not use it. `line` is mrkdwn."""
+    return _view(ASK, title, None, [_context(line)], {})
 
 
 def follow_up(card_id: CardId, channel: ChannelRef, message_ts: MessageTs, thread: MessageTs) -> View:
@@ -103,6 +106,23 @@ def follow_job() -> View:
         _context("I'll post the card in your direct messages."),
     ]
     return _view(FOLLOW_JOB, "Follow an Omni job", "Follow", blocks, {})
+
+
+def explain_rating(card_id: CardId, channel: ChannelRef, message_ts: MessageTs) -> View:
+    """Render the modal that asks why an answer is not helpful."""
+    element = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "multiline": True,
+        "max_length": LONGEST_REASON,
+        "focus_on_load": True,
+    }
+    blocks = [
+        _input(REASON, "What was missing or wrong?", element),
+        _context("The people who run this bot read it. The answer itself is not sent to them."),
+    ]
+    metadata = _channel_metadata(channel) | {"watch": card_id, "card": message_ts}
+    return _view(EXPLAIN_RATING, "Not helpful", "Send", blocks, metadata)
 
 
 def _view(

@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from bot.domain import JobState, StoreUnavailable
+from bot.domain import JobState, Rating, StoreUnavailable
 from bot.domain.ports import GaugeSnapshot, RequestOutcome
 from bot.server.health import Health
 from bot.server.http import has_bearer_token
@@ -77,6 +77,9 @@ class PrometheusMetrics:
             "part_up", "Whether a part that the bot depends on works: 1 or 0.", "part"
         )
         self._ready = self._gauge("ready", "Result of /readyz: 1 if ready, else 0.")
+        self._ratings = self._counter("answers_rated", "Ratings of answers by users.", "rating")
+        for rating in Rating:
+            self._ratings.labels(rating.value)
         for outcome in RequestOutcome:
             # Without an initial 0, Prometheus would not see the first failure as an increase.
             self._omni_requests.labels(outcome.value)
@@ -106,6 +109,10 @@ class PrometheusMetrics:
     def end_shown(self, after_seconds: float) -> None:
         """See `Metrics.end_shown`."""
         self._end_delay.observe(after_seconds)
+
+    def answer_rated(self, rating: Rating) -> None:
+        """See `Metrics.answer_rated`."""
+        self._ratings.labels(rating.value).inc()
 
     def text(
         self, readings: Sequence[GaugeSnapshot], *, everywhere: int | None, problems: Mapping[str, str | None]

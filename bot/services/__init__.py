@@ -4,6 +4,7 @@ from bot.services.announcements import AnnouncementService
 from bot.services.ask import AskRequest, AskService
 from bot.services.authorization import KNOWN_FOR_SECONDS, PolicyAuthorization
 from bot.services.cancel import CancelService
+from bot.services.feedback import FeedbackService
 from bot.services.follow import FollowService
 from bot.services.intents import Intents, Response, SavedRequest
 from bot.services.job_data import JobDataService

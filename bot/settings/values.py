@@ -220,6 +220,12 @@ def _ids(initials: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
+def _channel_id(value: str) -> str:
+    if not re.fullmatch(r"[CG][A-Z0-9]+", value):
+        raise ValueError("is not a channel id, which starts with C or G")
+    return value
+
+
 REQUIRED_WITH_CLIENT_ID = AfterValidator(_required_with_client_id)
 """For settings that OAuth needs. The field must validate its default and stand after `slack_client_id`."""
 
@@ -241,6 +247,7 @@ PublicUrl = Annotated[str, AfterValidator(_public_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 OmniModelId = Annotated[ModelId, AfterValidator(_model_id)]
 ChannelDefaults = Annotated[dict[ChannelId, ChannelDefault], NoDecode, BeforeValidator(_channel_defaults)]
+FeedbackChannel = Annotated[ChannelId, AfterValidator(_channel_id)]
 ChannelIds = Annotated[frozenset[ChannelId], NoDecode, _ids("CG")]
 UserIds = Annotated[frozenset[UserId], NoDecode, _ids("UW")]
 TeamIds = Annotated[frozenset[TeamId], NoDecode, _ids("TE")]

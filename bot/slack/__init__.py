@@ -13,6 +13,7 @@ from bot.slack.messages import (
     teams_of,
 )
 from bot.slack.payloads import (
+    ButtonClick,
     IncomingMessage,
     channel_of_command,
     channel_of_message,

@@ -11,9 +11,9 @@ from bot.storage.installations import (
     StateStore,
     delete_uninstalled,
 )
-from bot.storage.preferences import SqlPreferenceRepository
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.tables import secrets, slack_bots, slack_installations, workspaces
 from bot.storage.transactions import Transactions, transactional
 from bot.storage.undelivered import SqlFailedCardRepository
+from bot.storage.user_choices import SqlPreferenceRepository, SqlRatingRepository

@@ -94,6 +94,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # Version 12: the progress of running jobs.
     ("ALTER TABLE watches ADD COLUMN progress TEXT",),
+    (  # Version 13: feedback on answers.
+        (
+            'CREATE TABLE ratings (card VARCHAR(36) NOT NULL, "user" VARCHAR(32) NOT NULL, '
+            'rating VARCHAR(16) NOT NULL, rated_at FLOAT NOT NULL, PRIMARY KEY (card, "user"), '
+            "FOREIGN KEY(card) REFERENCES watches (id) ON DELETE CASCADE)"
+        ),
+    ),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

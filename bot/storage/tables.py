@@ -200,6 +200,16 @@ preferences = Table(
 )
 """When a user wants to be notified, see `Notify`. Users without a row have the default."""
 
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("card", String(36), ForeignKey("watches.id", ondelete="CASCADE"), primary_key=True),
+    Column("user", String(32), primary_key=True),
+    Column("rating", String(16), nullable=False),
+    Column("rated_at", Time, nullable=False),
+)
+"""Each user's feedback on an answer, see `Rating`."""
+
 slack_bots = Table(
     "slack_bots",
     metadata,

@@ -31,6 +31,7 @@ from bot.domain.ports import (
     OmniQuestions,
     PreferenceRepository,
     QuestionRepository,
+    RatingRepository,
     Runner,
     SlackDirectory,
     SlackMessages,
@@ -48,6 +49,7 @@ from bot.services import (
     AnnouncementService,
     AskService,
     CancelService,
+    FeedbackService,
     FollowService,
     Intents,
     JobDataService,
@@ -93,6 +95,7 @@ class Ports:
     job_durations: JobDurationRepository
     pending_questions: QuestionRepository
     preferences: PreferenceRepository
+    ratings: RatingRepository
     reply_to_response_url: EphemeralReply
     now: Callable[[], datetime]
     """The time, aware UTC."""
@@ -184,6 +187,7 @@ def build_components(
         content_policy=policy.settings.content_policy,
         now=ports.now,
         tenant=policy.tenant,
+        asks_feedback=policy.settings.feedback == "on",
         metrics=ports.metrics,
     )
     durations = TypicalDurations(ports.job_durations, ports.now)
@@ -272,6 +276,19 @@ def build_components(
     cancel_service = CancelService(
         omni=ports.questions, cards=ports.cards, authorization=authorization, start=runner.start
     )
+    feedback_service = FeedbackService(
+        omni=ports.omni,
+        messages=ports.messages,
+        cards=ports.cards,
+        ratings=ports.ratings,
+        authorization=authorization,
+        is_shared=is_shared,
+        is_on=policy.settings.feedback == "on",
+        reports_to=policy.settings.feedback_channel,
+        tenant=policy.tenant,
+        now=ports.now,
+        metrics=ports.metrics,
+    )
     models = ModelCatalog(
         omni=ports.questions,
         questions=ports.pending_questions,
@@ -291,6 +308,7 @@ def build_components(
     modal_handlers = ModalHandlers(
         follow_service=follow_service,
         ask_service=ask_service,
+        feedback_service=feedback_service,
         authorization=authorization,
         models=models,
         views=ports.views,

@@ -30,6 +30,7 @@ from bot.storage import (
     SqlPreferenceRepository,
     SqlQuestionRepository,
     SqlRateLimitStore,
+    SqlRatingRepository,
     Transactions,
 )
 from bot.tasks import end
@@ -188,6 +189,7 @@ async def build(resources: SharedResources, credentials: Credentials) -> AsyncIt
             job_durations=SqlJobDurationRepository(resources.transactions, team),
             pending_questions=questions,
             preferences=SqlPreferenceRepository(resources.transactions, team),
+            ratings=SqlRatingRepository(resources.transactions),
             reply_to_response_url=partial(reply_to_response_url, resources.session, resources.metrics),
             now=now,
             team=team,

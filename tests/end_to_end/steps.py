@@ -1,5 +1,11 @@
 """Steps shared by end-to-end tests."""
 
+import json
+from typing import Any
+
+from aiohttp import web
+
+from bot.demo.faults import Serve
 from bot.demo.omni.organization import MODEL
 from bot.rendering.ask_replies import COMMAND
 from tests.end_to_end.world import World
@@ -24,3 +30,21 @@ def requests(world: World) -> list[str]:
     """Requests about jobs, except those for charts."""
     about_jobs = [each for each in world.omni.requests if each.path.startswith("/api/v1/ai/jobs")]
     return [each.method for each in about_jobs if not each.path.endswith("/vis")]
+
+
+class Refusing:
+    """A Slack that refuses variants richer than a given one."""
+
+    def __init__(self, code: str, *signs: str) -> None:
+        self.code = code
+        self.signs = signs
+        """Text that appears only in refused variants."""
+        self.refused = 0
+
+    async def __call__(self, request: web.Request, serve: Serve) -> web.StreamResponse:
+        sent: dict[str, Any] = await request.json()
+        content = json.dumps([sent.get("text"), sent.get("blocks")])
+        if not any(sign in content for sign in self.signs):
+            return await serve()
+        self.refused += 1
+        return web.json_response({"ok": False, "error": self.code})

@@ -39,6 +39,7 @@ from tests.support.fakes import (
     FakeDirectory,
     FakeOmni,
     FakePreferences,
+    FakeRatings,
     a_job,
     a_watch,
 )
@@ -121,6 +122,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
         job_durations=SqlJobDurationRepository(process, HERE.team),
         pending_questions=cast(QuestionRepository, None),
         preferences=FakePreferences(),
+        ratings=FakeRatings(),
         questions=cast(OmniQuestions, None),
         views=cast(SlackViews, None),
         directory=FakeDirectory(),

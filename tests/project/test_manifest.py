@@ -179,6 +179,9 @@ def test_every_button_and_menu_has_a_listener() -> None:
         blocks.CANCEL_JOB,
         blocks.RETRY_JOB,
         blocks.ASK_FOLLOW_UP,
+        blocks.RATE,
+        blocks.RATE_HELPFUL,
+        blocks.RATE_UNHELPFUL,
         blocks.TRY_AGAIN,
         blocks.TRY_AGAIN_PRIVATELY,
         modals.CHOOSE_MODEL,
@@ -190,7 +193,7 @@ def test_every_button_and_menu_has_a_listener() -> None:
 
 
 def test_every_modal_has_a_listener() -> None:
-    assert {modals.ASK, modals.FOLLOW_UP, modals.FOLLOW_JOB} == {
+    assert {modals.ASK, modals.FOLLOW_UP, modals.FOLLOW_JOB, modals.EXPLAIN_RATING} == {
         what for kind, what in routes() if kind == "view"
     }
 

@@ -45,7 +45,7 @@ from bot.domain.ports.metrics import RequestOutcome
 from bot.domain.ports.omni import QueuePosition
 from bot.domain.progress import JobHistory
 from bot.domain.questions import Model, ModelId, OmniUserId, PendingQuestion, Question, QuestionId, Submitted
-from bot.domain.results import JobResult
+from bot.domain.results import JobResult, Rating
 from bot.ratelimit import Rate
 from bot.rendering import replies
 
@@ -474,6 +474,21 @@ class FakeDurations:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+
+
+class FakeRatings:
+    """Ratings, in memory. Set `error` to make every call fail."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[CardId, UserId], Rating] = {}
+        self.error: Exception | None = None
+
+    async def rate(self, card: Card, user: UserId, rating: Rating, _at: datetime) -> bool:
+        if self.error is not None:
+            raise self.error
+        is_new = self.rows.get((card.id, user)) is not rating
+        self.rows[card.id, user] = rating
+        return is_new
 
 
 class FakePreferences:
@@ -1094,6 +1109,10 @@ class FakeMeter:
         self.sent = 0
         self.coalesced = 0
         self.ends: list[float] = []
+        self.ratings: list[Rating] = []
+
+    def answer_rated(self, rating: Rating) -> None:
+        self.ratings.append(rating)
 
     def omni_request(self, outcome: RequestOutcome) -> None:
         self.omni_requests.append(outcome)

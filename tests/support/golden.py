@@ -13,7 +13,9 @@ from bot.domain.errors import JobNotFound, KeyRefused, OmniBusy, OmniUnreachable
 from bot.domain.jobs import Job, JobError, JobId, JobState, JobStatus
 from bot.domain.messages import FileId, Message
 from bot.domain.progress import JobHistory, Progress
+from bot.domain.results import Rating
 from bot.rendering.card import (
+    rating_report,
     render_card,
     render_completion_reply,
     render_paused,
@@ -163,6 +165,11 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
                     for message in render_card(CARD, STATUSES["complete"], NOW, TENANT)
                 ),
             )
+        ),
+        "complete_with_feedback": render_card(CARD, STATUSES["complete"], NOW, TENANT, asks_feedback=True),
+        "rating_helpful": (rating_report(CARD.job, ADA, Rating.HELPFUL, "", COMPLETE.chat_url),),
+        "rating_unhelpful": (
+            rating_report(CARD.job, ADA, Rating.UNHELPFUL, "Returns <!channel> are *missing*.", None),
         ),
         "withheld": (render_withheld(CARD, STATUSES["complete"], TENANT),),
         "rested": (render_paused(CARD, STATUSES["executing"], TENANT),),

@@ -52,6 +52,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "ask_of_many": modals.ask(HERE, ModelOptions(MANY, MANY[-1].id, tuple(f"topic {n}" for n in range(150)))),
     "ask_with_trouble": modals.ask(None, ModelOptions(trouble="Omni can't list its models right now.")),
     "ask_refused": modals.refused(replies.not_for_you()),
+    "explain_rating": modals.explain_rating(CARD.id, HERE, MessageTs("1.1")),
     "follow_up": modals.follow_up(CARD.id, HERE, MessageTs("1.1"), MessageTs("1.1")),
     "follow_job": modals.follow_job(),
     "home_empty": home_tab.home((), (), notify=Notify.ALWAYS, notify_after_seconds=30.0),

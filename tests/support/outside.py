@@ -93,6 +93,8 @@ def _built(block: Raw) -> slackblocks.Block:
             return slackblocks.ContextBlock([_text(element) for element in block["elements"]])
         case "actions":
             return slackblocks.ActionsBlock([_control(element) for element in block["elements"]])
+        case "context_actions":
+            return slackblocks.ContextActionsBlock([_feedback(element) for element in block["elements"]])
         case "markdown":
             return slackblocks.MarkdownBlock(block["text"])
         case "rich_text":
@@ -133,6 +135,14 @@ def _button(button: Raw) -> slackblocks.Button:
     more = {key: button[key] for key in button.keys() - {"type", "text", "confirm"}}
     confirm = _confirm(button["confirm"]) if "confirm" in button else None
     return slackblocks.Button(_text(button["text"]), confirm=confirm, **more)
+
+
+def _feedback(element: Raw) -> slackblocks.FeedbackButtons:
+    parts = {
+        part: slackblocks.FeedbackButton(**{**element[part], "text": _text(element[part]["text"])})
+        for part in ("positive_button", "negative_button")
+    }
+    return slackblocks.FeedbackButtons(**parts, action_id=element["action_id"])
 
 
 def _confirm(dialog: Raw) -> slackblocks.ConfirmationDialogue:

@@ -45,6 +45,7 @@ from tests.support.fakes import (
     FakeMeter,
     FakeOmni,
     FakePreferences,
+    FakeRatings,
     FakeWatches,
     FreeLedger,
     a_job,
@@ -77,6 +78,7 @@ class Stage:
         self.asks = FakeAsks(self.watches)
         self.durations = FakeDurations()
         self.preferences = FakePreferences()
+        self.ratings = FakeRatings()
         self.directory = FakeDirectory()
         self.access = FakeAccess()
         self.meter = FakeMeter()
@@ -98,6 +100,7 @@ class Stage:
             job_durations=self.durations,
             pending_questions=self.asks,
             preferences=self.preferences,
+            ratings=self.ratings,
             questions=cast(OmniQuestions, None),
             views=cast(SlackViews, None),
             directory=self.directory,

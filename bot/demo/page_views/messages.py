@@ -44,7 +44,7 @@ def block(raw: Mapping[str, Any], names: Names) -> View:
                 "fields": [text(field, names) for field in raw.get("fields", [])],
                 "accessory": _element(raw.get("accessory"), names),
             }
-        case "context" | "actions":
+        case "context" | "actions" | "context_actions":
             return {"type": kind, "elements": [_element(each, names) for each in raw.get("elements", [])]}
         case "header":
             return {"type": kind, "text": text(raw.get("text"), names)}
@@ -95,6 +95,18 @@ def _element(raw: Mapping[str, Any] | None, names: Names) -> View | None:
                 "url": raw.get("url"),
                 "style": raw.get("style"),
                 "confirm": _confirm(raw.get("confirm"), names),
+            }
+        case "feedback_buttons":
+            return {
+                "type": "feedback",
+                "buttons": [
+                    {
+                        "text": text(raw[part]["text"], names),
+                        "label": raw[part].get("accessibility_label", ""),
+                        "value": raw[part]["value"],
+                    }
+                    for part in ("positive_button", "negative_button")
+                ],
             }
         case "overflow":
             return {

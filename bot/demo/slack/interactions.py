@@ -131,7 +131,7 @@ def person_json(
 def find_control(message: StoredMessage, name: str) -> Payload | None:
     """The action that a click on a message's button sends, or a choice in its overflow menu; None without such.
 
-    `name`: the button's action_id, or the first word of the option's value.
+    `name`: the button's action_id, or the first word of the value of an option or of a feedback button.
     """
     for index, block in enumerate(message.blocks):
         block_id = block.get("block_id", f"{message.ts[-4:]}{index}")
@@ -141,6 +141,11 @@ def find_control(message: StoredMessage, name: str) -> Payload | None:
             action = {key: element[key] for key in _ACTION_KEYS if key in element}
             if element.get("action_id") == name and element["type"] == "button":
                 return {**action, "block_id": block_id}
+            if element.get("type") == "feedback_buttons":
+                for part in ("positive_button", "negative_button"):
+                    pressed = element.get(part) or {}
+                    if str(pressed.get("value", "")).split(" ")[0] == name:
+                        return {**action, **pressed, "block_id": block_id}
             for option in element.get("options", ()) if element.get("type") == "overflow" else ():
                 if str(option.get("value", "")).split(" ")[0] == name:
                     return {**action, "block_id": block_id, "selected_option": option}

@@ -37,6 +37,16 @@ function overflow(view, context) {
   return made;
 }
 
+// Slack's buttons for feedback. As in a menu, the name of a click is the first word of the value.
+function feedback(view, context) {
+  return element("div", { class: "feedback" }, ...view.buttons.map((each) => {
+    const name = each.value.split(" ")[0];
+    const made = element("button", { class: "button", type: "button", "aria-label": each.label, title: each.label, "data-action": name }, ...words(each.text, context));
+    made.addEventListener("click", () => context.press({ action_id: name }, made));
+    return made;
+  }));
+}
+
 function image(view, context) {
   return element("img", { src: view.url || context.fileUrl(view.file), alt: view.alt, loading: "lazy" });
 }
@@ -68,6 +78,7 @@ function inside(view, context) {
   if (!view) return null;
   if (view.type === "button") return button(view, context);
   if (view.type === "overflow") return overflow(view, context);
+  if (view.type === "feedback") return feedback(view, context);
   if (view.type === "image") return image(view, context);
   if (context.control && CONTROLS.has(view.type)) return context.control(view);
   if (view.type === "text") return element("span", {}, ...words(view.text, context));
@@ -85,6 +96,7 @@ export function block(view, context) {
     }
     case "markdown": return element("div", { class: "words" }, ...words(view.text, context));
     case "context": return element("div", { class: "context" }, ...view.elements.map((each) => inside(each, context)));
+    case "context_actions":
     case "actions": return element("div", { class: "actions" }, ...view.elements.map((each) => inside(each, context)));
     case "header": return element("h4", { class: "card-header" }, ...words(view.text, context));
     case "divider": return element("hr");

@@ -16,5 +16,6 @@ from bot.domain.ports.storage import (
     JobDurationRepository,
     PreferenceRepository,
     QuestionRepository,
+    RatingRepository,
 )
 from bot.domain.ports.worker import Find, Follow, MessageBus, Runner, Runners

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from bot.domain.jobs import JobState
+from bot.domain.results import Rating
 
 
 class RequestOutcome(StrEnum):
@@ -55,6 +56,10 @@ class Metrics(Protocol):
         """Count a final update, so many seconds after the job ended by Omni's clock."""
         ...
 
+    def answer_rated(self, rating: Rating) -> None:
+        """Count a user's feedback on an answer."""
+        ...
+
 
 class NoMetrics:
     """`Metrics` that count nothing."""
@@ -76,6 +81,9 @@ class NoMetrics:
 
     def end_shown(self, after_seconds: float) -> None:
         """See `Metrics.end_shown`."""
+
+    def answer_rated(self, rating: Rating) -> None:
+        """See `Metrics.answer_rated`."""
 
 
 NO_METRICS = NoMetrics()

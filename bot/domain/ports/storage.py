@@ -19,6 +19,7 @@ from bot.domain.cards import (
 )
 from bot.domain.jobs import JobId, JobState
 from bot.domain.questions import ModelId, PendingQuestion, QuestionId
+from bot.domain.results import Rating
 
 
 class FailedCardRepository(Protocol):
@@ -301,6 +302,14 @@ class PreferenceRepository(Protocol):
 
     async def set_notify(self, user: UserId, choice: Notify, at: datetime) -> None:
         """Store when a user wants to be notified, chosen at that time. May be repeated."""
+        ...
+
+
+class RatingRepository(Protocol):
+    """What the users of one team think of answers."""
+
+    async def rate(self, card: Card, user: UserId, rating: Rating, at: datetime) -> bool:
+        """Store a user's rating of a card's answer instead of an earlier one. Returns whether it is new."""
         ...
 
 

@@ -28,6 +28,7 @@ from bot.handlers.messages import MessageHandlers
 from bot.handlers.modals import NOWHERE, ModalHandlers
 from bot.rendering import ask_replies, modals, replies
 from bot.services.ask import AskRequest, AskService
+from bot.services.feedback import FeedbackService
 from bot.services.follow import FollowService
 from bot.services.intents import SavedRequest
 from bot.services.models import ModelCatalog
@@ -79,6 +80,7 @@ class Doors(Counter):
         self.modals = ModalHandlers(
             follow_service=cast(FollowService, self.desk),
             ask_service=cast(AskService, self.desk),
+            feedback_service=cast(FeedbackService, self.desk),
             authorization=self.access,
             models=self.models,
             views=self.views,

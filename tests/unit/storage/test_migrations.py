@@ -123,6 +123,7 @@ async def test_migrated_tables_equal_new_ones(old: Opened, tmp_path: Path) -> No
         "budgets",
         "durations",
         "preferences",
+        "ratings",
         "workspaces",
     }
     assert set(fresh) == ours | {"slack_bots", "slack_installations", "slack_oauth_states"}
@@ -252,7 +253,7 @@ async def test_three_processes_migrate_once(new_postgresql: str) -> None:
         connection.execute("DROP TABLE asks")
         connection.execute("DROP TABLE secrets")
         connection.execute(
-            "DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces, preferences"
+            "DROP TABLE slack_bots, slack_installations, slack_oauth_states, workspaces, preferences, ratings"
         )
         connection.execute("UPDATE schema_version SET version = 1")
     await asyncio.gather(*(open_and_close(new_postgresql) for _ in range(3)))

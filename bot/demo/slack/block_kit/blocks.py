@@ -203,6 +203,20 @@ BUTTON = obj(
 _MENU_OPTION = obj({"text": plain_text(75), "value": string(150)}, {"url": url(3000)})
 OVERFLOW = obj({"options": array(_MENU_OPTION, 5, least=2)}, {"action_id": string(255), "confirm": CONFIRM})
 """Source: docs.slack.dev/reference/block-kit/block-elements/overflow-menu-element, 2 to 5 options."""
+_FEEDBACK = obj({"text": plain_text(75), "value": string(2000)}, {"accessibility_label": string(75)})
+_FEEDBACK_BUTTONS = obj(
+    {"positive_button": _FEEDBACK, "negative_button": _FEEDBACK}, {"action_id": string(255)}
+)
+"""Source: docs.slack.dev/reference/block-kit/block-elements/feedback-buttons-element."""
+_ICON_BUTTON = obj(
+    {"icon": one_of("trash"), "text": plain_text(75)},
+    {"action_id": string(255), "value": string(2000), "confirm": CONFIRM, "accessibility_label": string(75)},
+)
+CONTEXT_ACTIONS = obj(
+    {"elements": array(typed({"feedback_buttons": _FEEDBACK_BUTTONS, "icon_button": _ICON_BUTTON}), 5)},
+    {"block_id": string(255)},
+)
+"""For messages only. Source: docs.slack.dev/reference/block-kit/blocks/context-actions-block."""
 IMAGE_ELEMENT = obj({**_IMAGE, **_IMAGE_SOURCE})
 
 _STYLE = obj({}, dict.fromkeys(("bold", "italic", "strike", "code", "underline"), boolean))

@@ -7,7 +7,17 @@ characters that they have in a stream (docs.slack.dev/reference/methods/chat.app
 
 from collections.abc import Iterator
 
-from bot.demo.slack.block_kit.blocks import Check, array, boolean, obj, one_of, string, typed, url
+from bot.demo.slack.block_kit.blocks import (
+    CONTEXT_ACTIONS,
+    Check,
+    array,
+    boolean,
+    obj,
+    one_of,
+    string,
+    typed,
+    url,
+)
 from bot.demo.slack.block_kit.blocks import block as other_block
 
 TITLE_MOST = 256
@@ -28,6 +38,7 @@ _TASK = obj(
     },
 )
 _BLOCKS: dict[str, Check] = {
+    "context_actions": CONTEXT_ACTIONS,
     "task_card": _TASK,
     "plan": obj(
         {"title": string(TITLE_MOST)},

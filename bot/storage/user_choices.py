@@ -1,12 +1,12 @@
-"""What the users of a team have chosen for themselves, in SQL."""
+"""What the users of a team have chosen: when to be notified, and their feedback on answers. In SQL."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from bot.domain import Notify, TeamId, UserId
-from bot.storage.tables import preferences
+from bot.domain import Card, Notify, Rating, TeamId, UserId
+from bot.storage.tables import preferences, ratings
 from bot.storage.transactions import Transactions, transactional
 
 
@@ -35,6 +35,26 @@ class SqlPreferenceRepository:
         row = {"notify": choice.value, "changed_at": at}
         if not connection.execute(update(preferences).where(mine).values(row)).rowcount:
             connection.execute(insert(preferences).values(row | {"team": self._team, "user": user}))
+
+
+class SqlRatingRepository:
+    """`RatingRepository`. A card's row is of one team, and its ratings are deleted with it."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
+
+    @transactional
+    def rate(self, connection: Connection, card: Card, user: UserId, rating: Rating, at: datetime) -> bool:
+        mine = and_(ratings.c.card == card.id, ratings.c.user == user)
+        before = connection.scalar(select(ratings.c.rating).where(mine))
+        if before == rating:
+            return False
+        row = {"rating": rating.value, "rated_at": at}
+        if before is None:
+            connection.execute(insert(ratings).values(row | {"card": card.id, "user": user}))
+        else:
+            connection.execute(update(ratings).where(mine).values(row))
+        return True
 
 
 def _choice(stored: str | None) -> Notify:

@@ -7,10 +7,14 @@ import pytest
 from sqlalchemy import update
 
 from bot.domain.cards import Notify, TeamId, UserId
+from bot.domain.errors import StoreUnavailable
+from bot.domain.results import Rating
+from bot.storage.cards import SqlCardRepository
 from bot.storage.installations import delete_uninstalled
-from bot.storage.preferences import SqlPreferenceRepository
-from bot.storage.tables import preferences
+from bot.storage.tables import preferences, ratings
+from bot.storage.user_choices import SqlPreferenceRepository, SqlRatingRepository
 from tests.support.databases import ADA, GRACE, NOON, Opened
+from tests.support.fakes import a_watch
 from tests.support.installed import ACME, OTHER, installation, store
 
 TEAM = TeamId("T0")
@@ -75,3 +79,50 @@ async def test_choices_without_app_are_deleted(choices: SqlPreferenceRepository)
     assert [(await one.notify([ADA]))[ADA] for one in teams] == [Notify.NEVER, Notify.NEVER]
     await delete_uninstalled(transactions, NOON + timedelta(days=1))
     assert [(await one.notify([ADA]))[ADA] for one in teams] == [Notify.NEVER, Notify.ALWAYS]
+
+
+async def test_each_user_rates_a_card_once(database: Opened) -> None:
+    transactions = await database.process()
+    repository, cards = (
+        SqlRatingRepository(transactions),
+        SqlCardRepository(transactions, a_watch().channel.team),
+    )
+    card = await cards.add(a_watch())
+    rated = [
+        await repository.rate(card, user, rating, NOON)
+        for user, rating in (
+            (ADA, Rating.HELPFUL),
+            (ADA, Rating.HELPFUL),
+            (GRACE, Rating.HELPFUL),
+            (ADA, Rating.UNHELPFUL),
+        )
+    ]
+    assert rated == [True, False, True, True]
+    rows = await transactions.run(lambda connection: connection.execute(ratings.select()).all())
+    assert {(row.user, row.rating) for row in rows} == {(ADA, "unhelpful"), (GRACE, "helpful")}
+
+
+async def test_ratings_are_deleted_with_their_card(database: Opened) -> None:
+    transactions = await database.process()
+    repository, cards = (
+        SqlRatingRepository(transactions),
+        SqlCardRepository(transactions, a_watch().channel.team),
+    )
+    card = await cards.add(a_watch())
+    await repository.rate(card, ADA, Rating.HELPFUL, NOON)
+    await cards.remove(card)
+    rows = await transactions.run(lambda connection: connection.execute(ratings.select()).all())
+    assert rows == []
+    with pytest.raises(StoreUnavailable):
+        await repository.rate(card, ADA, Rating.HELPFUL, NOON)
+
+
+async def test_simultaneous_ratings_do_not_conflict(database: Opened) -> None:
+    transactions = await database.process()
+    repository, cards = (
+        SqlRatingRepository(transactions),
+        SqlCardRepository(transactions, a_watch().channel.team),
+    )
+    card = await cards.add(a_watch())
+    rated = await asyncio.gather(*(repository.rate(card, ADA, Rating.HELPFUL, NOON) for _ in range(9)))
+    assert sorted(rated) == [False] * 8 + [True]
