@@ -189,6 +189,7 @@ class Act(StrEnum):
     """Follow a job in a channel over HTTP, as the user API_CLIENT."""
     CANCEL = "cancel"
     RATE = "rate"
+    SHARE = "share"
     USE = "use"
     """Any use of the bot, by a user who may not use it."""
 

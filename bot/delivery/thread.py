@@ -127,7 +127,7 @@ class CompletionThread:
         is_due = started_at is not None or needs_completion_reply(
             card, status, self._now(), self._notify_after_seconds, shown_before=shown_before
         )
-        if card.completion_reply_ts is not None or not is_due:
+        if card.completion_reply_ts is not None or not is_due or card.shared_by is not None:
             return
         mentioned = replace(card, followers=await self._to_notify(card, status))
         message = card_module.render_completion_reply(mentioned, status, self._tenant)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from bot.demo.page_views import inputs
@@ -34,7 +35,10 @@ class Visit:
         return self._drawn(self._slack.home(user))
 
     def _drawn(self, view: OpenView | None) -> dict[str, Any] | None:
-        return None if view is None else inputs.surface(view, self._names)
+        if view is None:
+            return None
+        offered = partial(self._slack.conversations, view.user)
+        return inputs.surface(inputs.with_conversations(view, offered), self._names)
 
     async def shortcut(self, user: str, callback_id: str) -> None:
         """A person chooses a global shortcut."""

@@ -123,6 +123,8 @@ class Card:
     """User who cancelled the job with a button, on this card or another."""
     retried_by: UserId | None = None
     """User who asked the same question again."""
+    shared_by: UserId | None = None
+    """User who shared the answer from their direct messages to this channel. No one waits for it here."""
     outcome: JobState | None = None
     """How the job ended, on a closed card. UNKNOWN: Omni did not find the job, and is asked once more."""
     history: JobHistory = field(default=JobHistory(), repr=False)

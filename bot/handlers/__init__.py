@@ -1,5 +1,6 @@
 """Bolt listeners: acknowledge, call a service, reply."""
 
+from bot.handlers.answers import AnswerHandlers
 from bot.handlers.background import InteractionRunner
 from bot.handlers.commands import CommandHandlers
 from bot.handlers.home_tab import HomeTabs

@@ -15,7 +15,20 @@ from bot.domain import (
     TeamId,
     parse_reference,
 )
-from bot.rendering import CHOOSE_MODEL, JOB, MODEL, PRIVATELY, QUESTION, REASON, TOPIC, WHERE, View
+from bot.rendering import (
+    CHANNEL,
+    CHOOSE_MODEL,
+    JOB,
+    MODEL,
+    PRIVATELY,
+    QUESTION,
+    REASON,
+    TOPIC,
+    WHERE,
+    View,
+)
+
+_OPENED_LONG_AGO = "This was opened too long ago. Please close it and press the button again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,19 @@ class ReasonInput:
     """The card's message."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShareInput:
+    """Input of the modal for sharing an answer."""
+
+    card: CardId
+    channel: ChannelRef
+    """Where the card is."""
+    message_ts: MessageTs
+    """The card's message."""
+    target: ChannelRef
+    """The channel that the user picked."""
+
+
 def question(view: View) -> QuestionInput:
     """Parse the input of `modals.ask`. Raises InvalidInput."""
     return QuestionInput(
@@ -69,12 +95,26 @@ def follow_up(view: View) -> FollowUpInput:
     """Parse the input of `modals.follow_up`. Raises InvalidInput."""
     kept, channel = _kept(view), channel_of(view)
     if channel is None:
-        raise InvalidInput(
-            question="This was opened too long ago. Please close it and press the button again."
-        )
+        raise InvalidInput(question=_OPENED_LONG_AGO)
     message_ts = MessageTs(kept.get("card", ""))
     thread = MessageTs(kept.get("thread") or message_ts)
     return FollowUpInput(_prompt(view), CardId(kept.get("watch", "")), channel, message_ts, thread)
+
+
+def share(view: View) -> ShareInput:
+    """Parse the input of `modals.share`. Raises InvalidInput."""
+    kept, channel = _kept(view), channel_of(view)
+    if channel is None:
+        raise InvalidInput(channel=_OPENED_LONG_AGO)
+    target = str((_values(view, CHANNEL).get(CHANNEL) or {}).get("selected_conversation") or "").strip()
+    if not target:
+        raise InvalidInput(channel="Please choose a channel.")
+    return ShareInput(
+        CardId(kept.get("watch", "")),
+        channel,
+        MessageTs(kept.get("card", "")),
+        ChannelRef(channel.team, ChannelId(target)),
+    )
 
 
 def job(view: View) -> str:

@@ -119,7 +119,7 @@ class ModalHandlers:
     async def on_follow_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle the shortcut that opens the modal for a job id."""
         await ack()
-        self._run_privately(body, self._open(_trigger(body), modals.follow_job()))
+        self._run_privately(body, self.open(_trigger(body), modals.follow_job()))
 
     async def on_ask_shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Handle the shortcut that opens the modal for a question."""
@@ -175,46 +175,44 @@ class ModalHandlers:
 
     async def on_reason(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted reason for 👎."""
-        if (entered := await _parsed(ack, view, modal_input.rating_reason)) is None:
+        if (entered := await parsed(ack, view, modal_input.rating_reason)) is None:
             return
         user, channel = user_of(body), entered.channel
         explaining = self._feedback_service.explain(
             entered.reason, entered.card, channel, entered.message_ts, user
         )
         reply = self._interactions.ephemeral_reply(channel, user)
-        await self._submit(ack, body, explaining, reply, modals.REASON)
+        await self.submit(ack, body, explaining, reply, modals.REASON)
 
     async def on_question(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted question."""
-        if (entered := await _parsed(ack, view, modal_input.question)) is None:
+        if (entered := await parsed(ack, view, modal_input.question)) is None:
             return
         user, channel = user_of(body), entered.channel or ChannelRef(self._team, NOWHERE)
         request = AskRequest(entered.prompt, entered.model, entered.topic, entered.private, _trigger(body))
         asking = self._ask_service.ask(request, channel, user)
         reply = self._interactions.ephemeral_reply(channel, user)
-        await self._submit(ack, body, asking, reply, modals.QUESTION)
+        await self.submit(ack, body, asking, reply, modals.QUESTION)
 
     async def on_follow_up(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted follow-up."""
-        if (entered := await _parsed(ack, view, modal_input.follow_up)) is None:
+        if (entered := await parsed(ack, view, modal_input.follow_up)) is None:
             return
         user, channel = user_of(body), entered.channel
         request = AskRequest(entered.prompt, request_id=_trigger(body))
         asking = self._ask_service.follow_up(request, entered.card, channel, entered.message_ts, user)
         reply = self._interactions.ephemeral_reply(channel, user, thread=entered.thread)
-        await self._submit(ack, body, asking, reply, modals.QUESTION)
+        await self.submit(ack, body, asking, reply, modals.QUESTION)
 
     async def on_job(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Handle a submitted job id."""
-        if (text := await _parsed(ack, view, modal_input.job)) is None:
+        if (text := await parsed(ack, view, modal_input.job)) is None:
             return
         user, channel = user_of(body), ChannelRef(self._team, NOWHERE)
         following = self._follow_service.follow(text, channel, user, request_id=_trigger(body))
-        await self._submit(
-            ack, body, following, self._interactions.ephemeral_reply(channel, user), modals.JOB
-        )
+        await self.submit(ack, body, following, self._interactions.ephemeral_reply(channel, user), modals.JOB)
 
-    async def _submit(
+    async def submit(
         self, ack: AsyncAck, body: dict[str, Any], work: Interaction, reply: ReplyFn, block: str
     ) -> None:
         """Start the work of a submitted modal. `block`: the field that shows that the bot is busy: the modal stays
@@ -240,7 +238,7 @@ class ModalHandlers:
         await self._update(opened, modals.ask(here, choices))
         return None
 
-    async def _open(self, trigger: str, view: modals.View) -> str | None:
+    async def open(self, trigger: str, view: modals.View) -> str | None:
         """Open a modal. Return the reply if Slack refuses."""
         return replies.slack_busy() if await self._opened(trigger, view) is None else None
 
@@ -282,7 +280,7 @@ class ModalHandlers:
             log.info("modal not updated", code=error.code)  # most likely closed by now
 
 
-async def _parsed(ack: AsyncAck, view: modals.View, parse: Callable[[modals.View], T]) -> T | None:
+async def parsed(ack: AsyncAck, view: modals.View, parse: Callable[[modals.View], T]) -> T | None:
     """Parse the input. None: it is invalid, and the acknowledgement shows why."""
     try:
         return parse(view)

@@ -21,6 +21,7 @@ from bot.rendering.card import rating_report
 from bot.rendering.data_messages import messages, steps_message, uploads, with_rows
 from bot.rendering.home_tab import CHOOSE_NOTIFY, MOST_FINISHED, MOST_RUNNING, Followed
 from bot.rendering.modals import (
+    CHANNEL,
     CHOOSE_MODEL,
     JOB,
     MODEL,

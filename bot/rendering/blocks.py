@@ -20,7 +20,11 @@ RETRY_JOB = "retry_job"
 ASK_FOLLOW_UP = "ask_follow_up"
 """Action ids of the buttons that cancel a job, ask its question again, and ask a follow-up."""
 CARD_MENU = "card_menu"
-"""Action id of the overflow menu. The value of an option is an action id and the card's id, with a blank between."""
+ANSWER_MENU = "answer_menu"
+"""Action ids of the overflow menus of a running card and of one with an answer. The value of an option is an action id
+and the card's id, with a blank between."""
+SHARE_ANSWER = "share_answer"
+"""Action id in the menu of an answer in direct messages: post it in a channel."""
 RATE = "rate_answer"
 RATE_HELPFUL = "rate_answer_helpful"
 RATE_UNHELPFUL = "rate_answer_unhelpful"
@@ -40,6 +44,7 @@ LABELS = {
     STOP_FOLLOWING: "Stop following",
     RESUME: "Resume",
     RETRY_JOB: "Retry",
+    SHARE_ANSWER: "Share to channel…",
     TRY_AGAIN: "Try again",
     TRY_AGAIN_PRIVATELY: "Try again",
 }
@@ -112,23 +117,27 @@ def buttons(
     stop: CardId | None = None,
     resume: CardId | None = None,
     retry: CardId | None = None,
+    share: CardId | None = None,
 ) -> list[Block]:
     """A row of controls: a button to Omni if there is a link, and each of the others that has a card.
 
-    Beside *Follow*, *Cancel job* and *Stop following* are in a menu: most readers of a channel need neither.
+    Beside *Follow*, *Cancel job* and *Stop following* are in a menu: most readers of a channel need neither. So is
+    *Show steps*, where the answer can be shared.
     """
     elements: list[Block] = []
     if link is not None:
         elements.append({**_button(OPEN_CHAT), "url": link})
     if show is not None:
         elements.append({**_button(SHOW_DATA), "value": show})
-        elements.append({**_button(SHOW_STEPS), "value": show})
+        if share is None:
+            elements.append({**_button(SHOW_STEPS), "value": show})
     if follow_up is not None:
         elements.append({**_button(ASK_FOLLOW_UP), "value": follow_up})
     if follow is not None:
         elements.append({**_button(FOLLOW), "value": follow})
     if follow is not None and stop is not None and cancel is not None:
-        elements.append(_menu((STOP_FOLLOWING, stop), (CANCEL_JOB, cancel)))
+        choices = _menu(CARD_MENU, (STOP_FOLLOWING, stop), (CANCEL_JOB, cancel))
+        elements.append({**choices, "confirm": _CONFIRM_CHOICE})
         cancel = stop = None
     if cancel is not None:
         elements.append({**_button(CANCEL_JOB), "value": cancel, "confirm": _CONFIRM_CANCEL})
@@ -138,6 +147,8 @@ def buttons(
         elements.append({**_button(RESUME), "value": resume})
     if retry is not None:
         elements.append({**_button(RETRY_JOB), "value": retry})
+    if show is not None and share is not None:
+        elements.append(_menu(ANSWER_MENU, (SHOW_STEPS, show), (SHARE_ANSWER, share)))
     return [{"type": "actions", "elements": elements}] if elements else []
 
 
@@ -182,13 +193,13 @@ def _button(action_id: str) -> Block:
     return {"type": "button", "text": _plain(LABELS[action_id]), "action_id": action_id}
 
 
-def _menu(*options: tuple[str, CardId]) -> Block:
+def _menu(action_id: str, *options: tuple[str, CardId]) -> Block:
     """An overflow menu of 2 to 5 actions on cards. Slack has one confirmation for all of its options.
 
     Source: docs.slack.dev/reference/block-kit/block-elements/overflow-menu-element.
     """
     offered = [{"text": _plain(LABELS[action]), "value": f"{action} {card}"} for action, card in options]
-    return {"type": "overflow", "action_id": CARD_MENU, "options": offered, "confirm": _CONFIRM_CHOICE}
+    return {"type": "overflow", "action_id": action_id, "options": offered}
 
 
 def _plain(text: str) -> Block:

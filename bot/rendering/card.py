@@ -219,7 +219,9 @@ def _framed(card: Card, status: JobStatus, job: Job, tenant: str, *feedback: Blo
         spoken=_said(shown.title, job, _LONGEST_PROMPT_WITH_ANSWER),
         above=(section(shown.heading), *_prompt(job, _LONGEST_PROMPT_WITH_ANSWER)),
         below=(
-            *buttons(link, show=card.id, follow_up=card.id),
+            *buttons(
+                link, show=card.id, follow_up=card.id, share=card.id if is_direct(card.channel) else None
+            ),
             *feedback,
             context(" ".join([*caution, _footer(card)])),
         ),
@@ -310,7 +312,9 @@ def _trouble(status: JobStatus, now: datetime) -> list[str]:
 
 
 def _footer(card: Card) -> str:
-    """The requester, the other followers, who retried, and the id for support."""
+    """The requester, the other followers and who retried, or who shared the answer; and the id for support."""
+    if card.shared_by is not None:
+        return f"Shared by <@{card.shared_by}> · job {code(card.job, 60)}"
     others = [follower for follower in card.people if follower != card.requester]
     is_announced = card.requester == API_CLIENT
     followed = "followed" if is_announced else "also followed"

@@ -1,4 +1,6 @@
-"""The modals for asking a question, asking a follow-up and following a job. `handlers.modal_input` reads their input.
+"""The modals for asking a question, asking a follow-up, following a job and sharing an answer.
+
+`handlers.modal_input` reads their input.
 
 Limits and shapes: docs.slack.dev/reference/block-kit and docs.slack.dev/surfaces/modals. When a modal is updated, an
 input keeps its value as long as its block id and action id stay the same.
@@ -19,10 +21,12 @@ ASK = "ask"
 FOLLOW_UP = "follow_up"
 FOLLOW_JOB = "follow_job"
 EXPLAIN_RATING = "explain_rating"
+SHARE = "share"
 """The callback ids of the modals."""
 CHOOSE_MODEL = "choose_model"
 """The action id of the model menu. Each model has its own topics."""
-QUESTION, MODEL, TOPIC, WHERE, JOB, REASON = "question", "model", "topic", "where", "job", "reason"
+QUESTION, MODEL, TOPIC, WHERE, JOB, CHANNEL = "question", "model", "topic", "where", "job", "channel"
+REASON = "reason"
 """The block ids of the inputs."""
 
 LONGEST_QUESTION = 3_000
@@ -86,12 +90,30 @@ def refused(line: str, title: str = "Ask Omni") -> View:
 def follow_up(card_id: CardId, channel: ChannelRef, message_ts: MessageTs, thread: MessageTs) -> View:
     """Render the modal for a follow-up. `thread`: where the ephemeral reply goes."""
     blocks = [_question("What else do you want to know?", "")]
-    metadata = (
-        _channel_metadata(channel)
-        | {"watch": card_id, "card": message_ts}
-        | ({"thread": thread} if thread != message_ts else {})
-    )
+    metadata = _card_metadata(card_id, channel, message_ts)
+    metadata |= {"thread": thread} if thread != message_ts else {}
     return _view(FOLLOW_UP, "Ask a follow-up", "Ask", blocks, metadata)
+
+
+def share(card_id: CardId, channel: ChannelRef, message_ts: MessageTs) -> View:
+    """Render the modal that asks to which channel an answer is shared. `channel`: where its card is.
+
+    Slack offers all channels that the user can see. Whether user and bot are members is checked afterwards. Source:
+    docs.slack.dev/reference/block-kit/composition-objects/conversation-filter-object.
+    """
+    element = {
+        "type": "conversations_select",
+        "action_id": CHANNEL,
+        "placeholder": _plain("Choose a channel"),
+        "filter": {"include": ["public", "private"], "exclude_external_shared_channels": True},
+    }
+    blocks = [
+        _input(CHANNEL, "Channel", element),
+        _context(
+            "I post the question and its answer there once, as shared by you. You and I must both be members."
+        ),
+    ]
+    return _view(SHARE, "Share to channel", "Share", blocks, _card_metadata(card_id, channel, message_ts))
 
 
 def follow_job() -> View:
@@ -213,6 +235,10 @@ def _option(name: str, value: str) -> Block:
 
 def _plain(text: str) -> Block:
     return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def _card_metadata(card_id: CardId, channel: ChannelRef, message_ts: MessageTs) -> dict[str, str]:
+    return _channel_metadata(channel) | {"watch": card_id, "card": message_ts}
 
 
 def _channel_metadata(channel: ChannelRef | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ but Slack's permalinks and links to Omni chats.
 from collections.abc import Sequence
 
 from bot.domain import Card, CardFailure, JobId, JobNotFound, KeyRefused, OmniBusy, OmniError, UserId
+from bot.rendering import answer_replies
 from bot.rendering.markdown.mrkdwn import code, moment, one_line
 
 COMMAND = "/omni-job"
@@ -308,7 +309,9 @@ def restarting() -> str:
 
 
 def interrupted(reference: str) -> str:
-    """The process stopped before it looked up the job. `reference`: as the user typed it. Stands alone, in DMs."""
+    """The process stopped before it looked up the job. `reference`: as stored. Stands alone, in DMs."""
+    if reference.startswith(answer_replies.SHARED):
+        return answer_replies.interrupted()
     return (
         f"I was interrupted before I could follow the job you asked for ({code(reference, 60)}). "
         f"Please run `{COMMAND}` again."

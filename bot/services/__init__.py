@@ -12,5 +12,6 @@ from bot.services.job_results import JobResults
 from bot.services.lookups import Lookups
 from bot.services.models import ModelCatalog
 from bot.services.omni_users import OmniUserMapper
+from bot.services.share import ShareService
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import PRIVATE, SharedChannels, Targets, parse_private_flag

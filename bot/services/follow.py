@@ -242,6 +242,13 @@ class FollowService:
         there = await self._cards.get(card.id)
         return destination.say(await self._link(there) if there else None)
 
+    async def find_posted(self, card: Card) -> tuple[bool, str | None]:
+        """Return whether a card is posted, and its link. A message that a user deleted is forgotten, so that the card
+        is posted again. Raises StoreUnavailable."""
+        is_posted = await self._already_there(card) is not None
+        there = await self._cards.get(card.id) if is_posted else None
+        return is_posted, await self._link(there) if there else None
+
     async def _already_there(self, card: Card) -> str | None:
         """Return the reply that links to a posted card; None if it is not posted yet."""
         while True:

@@ -3,12 +3,17 @@
 Source: docs.slack.dev/reference/objects/user-object and conversation-object.
 """
 
+from functools import partial
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain import ChannelRef, ConversationInfo, SlackUser, TeamId, UserId
+from bot.domain import ChannelRef, ConversationInfo, ScopeMissing, SlackUser, TeamId, UserId
 from bot.slack.web_api import call, field
+
+MEMBERS_PER_PAGE = 999
+"""Source: docs.slack.dev/reference/methods/conversations.members, `limit`."""
+MOST_PAGES = 20
 
 
 class WebApiDirectory:
@@ -33,6 +38,25 @@ class WebApiDirectory:
         """See `SlackDirectory.conversation`."""
         response = await call(lambda: self._client.conversations_info(channel=channel.id))
         return _conversation(field(response, "channel"))
+
+    async def members_among(self, channel: ChannelRef, users: frozenset[UserId]) -> frozenset[UserId]:
+        """See `SlackDirectory.members_among`. Stops at the page that shows the last of the users."""
+        found: set[UserId] = set()
+        cursor = ""
+        for _ in range(MOST_PAGES):
+            page = await call(
+                partial(
+                    self._client.conversations_members,
+                    channel=channel.id,
+                    cursor=cursor or None,
+                    limit=MEMBERS_PER_PAGE,
+                )
+            )
+            found |= users.intersection(field(page, "members"))
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            if found == users or not cursor:
+                return frozenset(found)
+        raise ScopeMissing("too_many_members")
 
 
 def _user(user: UserId, found: dict[str, Any], home: TeamId) -> SlackUser:

@@ -14,6 +14,7 @@ METHOD_SCOPES = {
     "files.completeUploadExternal": {"files:write"},
     "chat.postEphemeral": {"chat:write"},
     "conversations.info": {"channels:read", "groups:read", "mpim:read"},
+    "conversations.members": {"channels:read", "groups:read"},
     "users.info": {"users:read", "users:read.email"},
     "users.lookupByEmail": {"users:read.email"},
     "views.open": set[str](),

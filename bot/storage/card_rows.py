@@ -132,6 +132,7 @@ def add_card(connection: Connection, card: Card) -> None:
             "thread": card.thread,
             "asked_by_bot": card.asked_by_bot,
             "cancelled_by": card.cancelled_by,
+            "shared_by": card.shared_by,
         }
         connection.execute(insert(cards).values(row))
         add_followers(connection, card.id, card.followers)

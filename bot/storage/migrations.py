@@ -101,6 +101,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             "FOREIGN KEY(card) REFERENCES watches (id) ON DELETE CASCADE)"
         ),
     ),
+    # Version 14: answers that were shared to a channel.
+    ("ALTER TABLE watches ADD COLUMN shared_by VARCHAR(32)",),
 )
 """The statements from each version to the next, beginning with version 1. `{number}` is a column that counts.
 

@@ -38,6 +38,7 @@ from bot.domain.ports import (
     SlackViews,
 )
 from bot.handlers import (
+    AnswerHandlers,
     CommandHandlers,
     HomeTabs,
     InteractionRunner,
@@ -59,6 +60,7 @@ from bot.services import (
     PolicyAuthorization,
     QuestionSubmitter,
     SharedChannels,
+    ShareService,
     Targets,
 )
 from bot.settings import Settings
@@ -273,6 +275,20 @@ def build_components(
         default_model=policy.default_model,
         channel_defaults=policy.settings.channel_models,
     )
+    share_service = ShareService(
+        omni=ports.omni,
+        cards=ports.cards,
+        questions=ports.pending_questions,
+        directory=ports.directory,
+        intents=intents,
+        outcomes=outcomes,
+        authorization=authorization,
+        is_shared=is_shared,
+        follow_service=follow_service,
+        start=runner.start,
+        now=ports.now,
+        bot_user=ports.bot_user,
+    )
     cancel_service = CancelService(
         omni=ports.questions, cards=ports.cards, authorization=authorization, start=runner.start
     )
@@ -315,6 +331,13 @@ def build_components(
         interactions=interactions,
         team=ports.team,
     )
+    answer_handlers = AnswerHandlers(
+        job_data_service=job_data_service,
+        share_service=share_service,
+        modal_handlers=modal_handlers,
+        interactions=interactions,
+        team=ports.team,
+    )
     home_tabs = HomeTabs(
         cards=ports.cards,
         preferences=ports.preferences,
@@ -331,6 +354,7 @@ def build_components(
     listeners = (
         command_handlers,
         modal_handlers,
+        answer_handlers,
         MessageHandlers(follow_service, ask_service, interactions, team=ports.team, bot_user=ports.bot_user),
         home_tabs,
     )

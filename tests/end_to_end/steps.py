@@ -7,10 +7,13 @@ from aiohttp import web
 
 from bot.demo.faults import Serve
 from bot.demo.omni.organization import MODEL
+from bot.demo.omni.timeline import Complete, Script
+from bot.demo.slack.workspace import StoredMessage
 from bot.rendering.ask_replies import COMMAND
 from tests.end_to_end.world import World
 
 QUESTION = "Which product sells best?"
+ANSWERED = Script(0.0, (), 0.0, Complete("Bikes sell best."))
 
 
 async def ask(world: World, text: str, *, user: str | None = None, channel: str | None = None) -> None:
@@ -48,3 +51,18 @@ class Refusing:
             return await serve()
         self.refused += 1
         return web.json_response({"ok": False, "error": self.code})
+
+
+async def answer_in_dm(world: World, script: Script = ANSWERED, **job: Any) -> StoredMessage:
+    """Follow an answered job in Ada's direct messages."""
+    await world.type(f"{world.omni.add(script, **job)} private")
+    return await world.card("Bikes sell best", channel=world.slack.dm(world.ada))
+
+
+async def pick_channel(world: World, card: StoredMessage, channel: str, user: str | None = None) -> None:
+    """Choose *Share to channel…* and submit the modal."""
+    person = user or world.ada
+    await world.slack.click(user=person, channel=card.channel, ts=card.ts, action_id="share_answer")
+    await world.slack.until(lambda: world.slack.modal(person) is not None)
+    to = world.slack.workspace.channel(channel).id
+    assert (await world.slack.submit_view({"channel": to}, user=person)).closed

@@ -4,6 +4,7 @@ import pytest
 
 from bot.demo.faults import Fault
 from bot.demo.omni.timeline import Script
+from tests.end_to_end.steps import answer_in_dm, pick_channel
 from tests.end_to_end.world import World
 
 LONG = Script(0.0, ((60.0, "Thinking", 1),))
@@ -35,3 +36,18 @@ async def test_follow_cut_off_by_kill_is_reported(world: World, way: str) -> Non
 
     assert job in note.text
     assert [message.user for message in slack.messages(world.channel) if message.by_bot] == []
+
+
+async def test_share_cut_off_by_kill_is_reported(world: World) -> None:
+    slack = world.slack
+    bot = await world.forked_bot()
+    card = await answer_in_dm(world)
+    slack.faults.plan(SLOW, on="conversations.members", times=None)
+    await pick_channel(world, card, "data-team")
+    bot.kill()
+    await bot.wait()
+    slack.faults.lift()
+    async with world.bot():
+        await slack.until(lambda: any("before I could share" in m.text for m in slack.messages(card.channel)))
+
+    assert slack.messages(world.channel) == []

@@ -25,6 +25,7 @@ from bot.ratelimit import Rate, RateLimiter
 from bot.services.ask import AskService
 from bot.services.cancel import CancelService
 from bot.services.intents import Intents, Response, SavedRequest
+from bot.services.share import ShareService
 from bot.services.submission import QuestionSubmitter
 from bot.services.targets import Targets
 from bot.tasks import ShieldedTasks
@@ -42,6 +43,7 @@ from tests.support.fakes import (
     FakeAsking,
     FakeAsks,
     FakeBoard,
+    FakeDirectory,
     FakeDurations,
     FakeGivenUps,
     FakeOmni,
@@ -107,6 +109,7 @@ class AskWorld:
         self.access = access = FakeAccess()
         self.is_shared = access.is_shared
         self.content_policy = ContentPolicy()
+        self.directory = FakeDirectory()
         self.default_model: ModelId | None = DEFAULT
         self.channel_defaults: dict[ChannelId, ChannelDefault] = {}
         self.events = JobEventBus()
@@ -235,6 +238,20 @@ class Services:
         self.ask = Asking(self.ask_service)
         self.cancel = CancelService(
             omni=stage.asking, cards=stage.watches, authorization=stage.access, start=self.runner.start
+        )
+        self.sharing = ShareService(
+            omni=stage.omni,
+            cards=stage.watches,
+            questions=stage.asks,
+            directory=stage.directory,
+            intents=intents,
+            outcomes=outcomes,
+            authorization=stage.access,
+            is_shared=stage.is_shared,
+            follow_service=desk,
+            start=self.runner.start,
+            now=now,
+            bot_user=BOT,
         )
 
 

@@ -233,6 +233,8 @@ class FakeDirectory:
         self.people: dict[UserId, SlackUser | SlackError] = {}
         self.venues: dict[ChannelRef, ConversationInfo | SlackError] = {}
         self.emails: dict[str, UserId | SlackError] = {}
+        self.absent: dict[ChannelRef, frozenset[UserId]] = {}
+        """Who is not a member of a channel; all others are."""
         self.asked: list[UserId | ChannelRef] = []
         self.error: SlackError | None = None
         self.errors: list[SlackError] = []
@@ -263,6 +265,11 @@ class FakeDirectory:
         if isinstance(found, SlackError):
             raise found
         return found
+
+    async def members_among(self, channel: ChannelRef, users: frozenset[UserId]) -> frozenset[UserId]:
+        self.asked.append(channel)
+        self._fail()
+        return users - self.absent.get(channel, frozenset())
 
     def _fail(self) -> None:
         if self.errors:

@@ -138,6 +138,15 @@ def all_messages() -> dict[str, tuple[Message, ...]]:
     return {
         **{name: render_card(CARD, status, NOW, TENANT) for name, status in STATUSES.items()},
         **{f"notice_{name}": (message,) for name, message in ended.items() if message is not None},
+        "complete_in_direct_messages": render_card(
+            replace(CARD, channel=ChannelRef(CARD.channel.team, ChannelId("D0ADA"))),
+            STATUSES["complete_without_answer"],
+            NOW,
+            TENANT,
+        ),
+        "complete_and_shared": render_card(
+            replace(CARD, shared_by=GRACE), STATUSES["complete_without_answer"], NOW, TENANT
+        ),
         "followed_by_many": render_card(crowd, STATUSES["queued"], NOW, TENANT),
         "executing_to_be_cancelled": render_card(
             replace(CARD, cancelled_by=GRACE), STATUSES["executing"], NOW, TENANT

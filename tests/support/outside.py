@@ -126,7 +126,8 @@ def _control(element: Raw) -> Any:
     if element["type"] != "overflow":
         return _button(element)
     options = [slackblocks.Option(_text(option["text"]), option["value"]) for option in element["options"]]
-    return slackblocks.OverflowMenu(element["action_id"], options, _confirm(element["confirm"]))
+    confirm = _confirm(element["confirm"]) if "confirm" in element else None
+    return slackblocks.OverflowMenu(element["action_id"], options, confirm)
 
 
 def _button(button: Raw) -> slackblocks.Button:

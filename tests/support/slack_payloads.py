@@ -154,7 +154,9 @@ def submitted(view: dict[str, Any], **entered: object) -> dict[str, Any]:
             if "options" in element:
                 state["selected_option"] = element.get("initial_option")
             name = block["block_id"].split(" ")[0]
-            if name in entered:
+            if element["type"] == "conversations_select":
+                state = {"type": element["type"], "selected_conversation": entered.get(name)}
+            elif name in entered:
                 key = "selected_option" if "options" in element else "value"
                 state[key] = {"value": entered[name]} if "options" in element else entered[name]
             values[block["block_id"]] = {element["action_id"]: state}

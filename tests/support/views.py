@@ -58,3 +58,8 @@ def modal(*blocks: View, **more: Any) -> View:
 
 def home(*blocks: View, **more: Any) -> View:
     return {"type": "home", "blocks": list(blocks) or [section()]} | more
+
+
+def conversations(block_id: str = "channel", **more: Any) -> View:
+    element = {"type": "conversations_select", "action_id": f"{block_id}_choice"}
+    return {"type": "input", "block_id": block_id, "label": plain("Channel"), "element": element | more}

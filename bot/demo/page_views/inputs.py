@@ -1,11 +1,13 @@
 """Inputs of a modal as the demo page draws them, and the modal or Home tab around them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bot.demo.page_views import messages
 from bot.demo.page_views.text import Names
 from bot.demo.slack.block_kit import view_state
+from bot.demo.slack.block_kit.view_state import View
 from bot.demo.slack.surfaces import OpenView
 
 
@@ -28,6 +30,17 @@ def surface(shown: OpenView, names: Names) -> messages.View:
         "errors": dict(shown.errors),
         "trouble": shown.trouble,
     }
+
+
+def with_conversations(shown: OpenView, offered: Callable[[View], list[View]]) -> OpenView:
+    """A view whose conversations selects hold their options, which Slack's client adds. `offered`: those of one."""
+    blocks = [
+        {**block, "element": {**block["element"], "options": offered(block["element"])}}
+        if block.get("element", {}).get("type") == "conversations_select"
+        else block
+        for block in shown.content["blocks"]
+    ]
+    return replace(shown, content={**shown.content, "blocks": blocks})
 
 
 def _block(raw: Mapping[str, Any], names: Names) -> messages.View:

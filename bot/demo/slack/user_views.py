@@ -137,12 +137,29 @@ class Surfacing(Conversing):
         for block, element in view_state.inputs(view.content):
             if name not in (element["action_id"], block["block_id"]):
                 continue
-            state = view_state.entered(element, given, view.suggested.get(element["action_id"], ()))
+            suggested = view.suggested.get(element["action_id"], ())
+            if element["type"] == "conversations_select":
+                suggested = self.conversations(view.user, element)
+            state = view_state.entered(element, given, suggested)
             view.values[block["block_id"]][element["action_id"]] = state
             if block["type"] == "input" and not block.get("dispatch_action"):
                 return None
             return {**state, "action_id": element["action_id"], "block_id": block["block_id"]}
         raise LookupError(f"no input {name!r} in {view.content['blocks']}")
+
+    def conversations(self, user: str, element: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What a conversations select offers to a person, as options: the channels that they see and its filter lets
+        through. Source: docs.slack.dev/reference/block-kit/composition-objects/conversation-filter-object."""
+        kinds = {"direct": "im", "private": "private", "public": "public"}
+        wanted = element.get("filter", {})
+        return [
+            {"value": channel.id, "text": {"type": "plain_text", "text": f"#{channel.name}"}}
+            for channel in self.workspace.channels.values()
+            if (channel.kind == "public" or user in channel.members)
+            and not channel.archived
+            and kinds[channel.kind] in wanted.get("include", kinds.values())
+            and not (channel.shared and wanted.get("exclude_external_shared_channels"))
+        ]
 
     async def suggest(self, action_id: str, query: str, *, user: str) -> list[dict[str, Any]]:
         """A person types into an external select of their modal; returns the options that the app offers.

@@ -67,7 +67,7 @@ function choices(view, where, form, label) {
 export function control(view, where, form, { id = fresh(), label = view.placeholder || "Choose" } = {}) {
   switch (view.type) {
     case "plain_text_input": return textInput(view, where, form, id);
-    case "static_select": return menu(view, where, form, id);
+    case "static_select": case "conversations_select": return menu(view, where, form, id);
     case "external_select": return search(view, where, form, id);
     case "radio_buttons": case "checkboxes": return choices(view, where, form, label);
     default: return element("p", { class: "unknown" }, `An input of type “${view.type}”, which this demo does not draw.`);

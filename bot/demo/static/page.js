@@ -107,7 +107,8 @@ function linesHere() {
 function redraw() {
   const channel = channelOf(world.place);
   if (!channel) return;
-  const empty = { title: "Nothing here yet", text: `Pick a sample under “Try it”, or type / below to ask Omni or to follow a job.` };
+  const share = channel.kind === "direct" ? " Share to channel… in the menu of an answer here posts it for others." : "";
+  const empty = { title: "Nothing here yet", text: `Pick a sample under “Try it”, or type / below to ask Omni or to follow a job.${share}` };
   lines.show(`${world.me} ${world.place}`, linesHere(), world, { empty });
   drawThread(channel);
   drawChannels(world, (id) => { go(id); close("side"); });

@@ -37,6 +37,15 @@ class SlackDirectory(Protocol):
         """
         ...
 
+    async def members_among(self, channel: ChannelRef, users: frozenset[UserId]) -> frozenset[UserId]:
+        """Return which of the users are members of a channel.
+
+        Raises:
+            ScopeMissing: the app lacks the `…:read` scope, or the channel has too many members to find out.
+            NotAllowedHere: the bot can't see it.
+        """
+        ...
+
 
 class SlackViews(Protocol):
     """Modals, Home tabs and ephemeral messages."""

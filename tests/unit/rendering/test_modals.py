@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.demo.slack.block_kit.views import judge
-from bot.domain.cards import MessageTs, Notify
+from bot.domain.cards import ChannelId, ChannelRef, MessageTs, Notify
 from bot.domain.errors import InvalidInput
 from bot.domain.questions import Model, ModelId
 from bot.handlers import modal_input
-from bot.handlers.modal_input import FollowUpInput, QuestionInput
+from bot.handlers.modal_input import FollowUpInput, QuestionInput, ShareInput
 from bot.rendering import home_tab, modals
 from bot.rendering.modals import ModelOptions
 from tests.support.golden import CARD
@@ -63,6 +63,9 @@ def test_submitted_input_is_read() -> None:
     )
     job = "550e8400-e29b-41d4-a716-446655440000"
     assert modal_input.job(submitted(VIEWS["follow_job"], job=f" {job} ")) == job
+    there = ChannelRef(HERE.team, ChannelId("C0THERE"))
+    shared = modal_input.share(submitted(VIEWS["share"], channel=there.id))
+    assert shared == ShareInput(CARD.id, HERE, MessageTs("1.1"), there)
 
 
 @pytest.mark.parametrize("typed", [None, "", " \n"])
@@ -71,6 +74,7 @@ def test_empty_input_is_reported_at_its_field(typed: str | None) -> None:
         (modal_input.question, VIEWS["ask"], "question"),
         (modal_input.follow_up, VIEWS["follow_up"], "question"),
         (modal_input.job, VIEWS["follow_job"], "job"),
+        (modal_input.share, VIEWS["share"], "channel"),
     ):
         with pytest.raises(InvalidInput) as wrong:
             read(submitted(view, **{block: typed}))
@@ -96,7 +100,7 @@ def test_malformed_metadata_is_handled(kept: object) -> None:
 
 
 def test_view_without_state_is_invalid_input() -> None:
-    for read in (modal_input.question, modal_input.follow_up, modal_input.job):
+    for read in (modal_input.question, modal_input.follow_up, modal_input.job, modal_input.share):
         with pytest.raises(InvalidInput):
             read({})
     assert modal_input.chosen_model({}) is None

@@ -11,8 +11,9 @@ from bot.demo.slack.records import ORGANIZATION
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.domain.access import ConversationInfo, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
-from bot.domain.errors import NotAllowedHere, ScopeMissing
+from bot.domain.errors import NotAllowedHere, ScopeMissing, SlackError
 from bot.domain.ports.slack import SlackDirectory
+from bot.slack import directory
 from bot.slack.directory import WebApiDirectory, _conversation, _user
 from bot.slack.messages import slack_client, slack_session
 from tests.support.fakes import ADA, GRACE, HERE, FakeDirectory
@@ -247,3 +248,30 @@ async def test_fake_directory_matches_web_api() -> None:
         await directory.user_by_email("grace@example.com")
     fake.emails["grace@example.com"] = GRACE
     assert await directory.user_by_email("grace@example.com") == await directory.user(GRACE)
+
+
+async def test_members_are_found_on_any_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MEMBERS_PER_PAGE", 1)
+    team = world.slack.workspace.channel("data-team")
+    place = ChannelRef(HOME, ChannelId(team.id))
+    everyone = frozenset(map(UserId, team.members))
+    wanted = everyone | {UserId(world.slack.workspace.user("edsger").id)}
+    assert await world.directory.members_among(place, wanted) == everyone
+    last = frozenset({max(everyone)})
+    assert await world.directory.members_among(place, last) == last
+
+
+async def test_members_of_a_huge_channel_are_unknown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MEMBERS_PER_PAGE", 1)
+    monkeypatch.setattr(directory, "MOST_PAGES", 2)
+    place = ChannelRef(HOME, ChannelId(world.slack.workspace.channel("data-team").id))
+    with pytest.raises(ScopeMissing):
+        await world.directory.members_among(place, frozenset({UserId("U0NOBODY")}))
+
+
+@pytest.mark.parametrize("channel, error", [("leadership", NotAllowedHere), ("data-team", ScopeMissing)])
+async def test_members_need_the_bot_and_scopes(world: World, channel: str, error: type[SlackError]) -> None:
+    world.slack.granted_scopes.discard("channels:read")
+    place = ChannelRef(HOME, ChannelId(world.slack.workspace.channel(channel).id))
+    with pytest.raises(error):
+        await world.directory.members_among(place, frozenset({ADA}))

@@ -381,3 +381,9 @@ async def test_former_owner_can_store_its_post(store: CardRepository) -> None:
 async def test_post_for_a_deleted_card_is_refused(store: CardRepository) -> None:
     assert not await store.mark_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")
     assert not await store.mark_completion_reply_posted(CardId("nothing"), NOON, MessageTs("1.1"), "look")
+
+
+async def test_shared_card_names_who_shared_it(store: CardRepository) -> None:
+    mine = await store.add(replace(watch(HERE, ADA), shared_by=ADA))
+    found = await store.get(mine.id)
+    assert found is not None and found.shared_by == ADA

@@ -243,7 +243,7 @@ async def test_three_processes_open_an_empty_database(new_postgresql: str) -> No
 async def test_three_processes_migrate_once(new_postgresql: str) -> None:
     await (await Database.open(new_postgresql)).close()
     fresh = await postgresql_schema(new_postgresql)
-    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up progress".split()
+    added = "claim resumed_at ended thread is_own cancelled_by retried_by outcome given_up progress shared_by".split()
     undo = "ALTER TABLE watches " + ", ".join(f"DROP COLUMN {column}" for column in added)
     with psycopg.connect(new_postgresql.replace("+psycopg", "")) as connection:
         connection.execute(undo)

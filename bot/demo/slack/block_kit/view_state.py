@@ -15,6 +15,7 @@ _INITIAL = {
     "plain_text_input": ("value", "initial_value"),
     "static_select": ("selected_option", "initial_option"),
     "external_select": ("selected_option", "initial_option"),
+    "conversations_select": ("selected_conversation", "initial_conversation"),
     "radio_buttons": ("selected_option", "initial_option"),
     "checkboxes": ("selected_options", "initial_options"),
 }
@@ -102,6 +103,8 @@ def entered(element: View, given: Any, suggested: Sequence[View] = ()) -> dict[s
         return {"type": kind, name: [_option(element, each, suggested) for each in given]}
     if kind == "plain_text_input":
         return {"type": kind, name: given}
+    if kind == "conversations_select":
+        return {"type": kind, name: _option(element, given, suggested)["value"]}
     return {"type": kind, name: _option(element, given, suggested)}
 
 
@@ -141,7 +144,7 @@ def complaints(content: View, values: Values) -> dict[str, str]:
         if given in (None, "", []):
             if not block.get("optional"):
                 found[block["block_id"]] = "Please complete this required field."
-        elif isinstance(given, str) and (complaint := _length(element, given)):
+        elif element["type"] == "plain_text_input" and (complaint := _length(element, given)):
             found[block["block_id"]] = complaint
     return found
 

@@ -97,6 +97,27 @@ def _well_formed_first(shape: Check, *more: Check) -> Check:
     return check
 
 
+_KINDS_OF_CONVERSATIONS = array(one_of("im", "mpim", "private", "public"), 4)
+
+
+def _not_empty(value: object, at: str) -> Iterator[str]:
+    if value == {}:
+        yield f"must have at least one field [json-pointer:{at}]"
+
+
+_FILTER = _well_formed_first(
+    obj(
+        {},
+        {
+            "include": _KINDS_OF_CONVERSATIONS,
+            "exclude_external_shared_channels": boolean,
+            "exclude_bot_users": boolean,
+        },
+    ),
+    _not_empty,
+)
+"""Source: docs.slack.dev/reference/block-kit/composition-objects/conversation-filter-object."""
+
 _SELECTS: dict[str, Check] = {
     "static_select": _well_formed_first(
         obj(
@@ -110,6 +131,16 @@ _SELECTS: dict[str, Check] = {
         ),
         _one_source,
         _offered,
+    ),
+    "conversations_select": obj(
+        {},
+        {
+            **_MENU,
+            "initial_conversation": string(255),
+            "default_to_current_conversation": boolean,
+            "response_url_enabled": boolean,
+            "filter": _FILTER,
+        },
     ),
     "external_select": obj({}, {**_MENU, "min_query_length": _between(0, 3000), "initial_option": _OPTION}),
     "radio_buttons": _well_formed_first(

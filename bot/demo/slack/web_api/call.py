@@ -110,6 +110,24 @@ def need_membership(call: Call, channel: Channel) -> None:
         raise Refused("not_in_channel")
 
 
+def page_number(call: Call, name: str, default: int, least: int, most: int) -> int:
+    """An optional whole number of a method with pages; queries spell it as text.
+
+    Raises:
+        Refused: `invalid_limit` or `invalid_cursor`.
+    """
+    given: Any = call.args.get(name)
+    if given in (None, ""):
+        return default
+    try:
+        value = int(given)
+    except (TypeError, ValueError):
+        raise Refused(f"invalid_{name}") from None
+    if not least <= value <= most:
+        raise Refused(f"invalid_{name}")
+    return value
+
+
 def need_content(refusal: Refusal | None) -> None:
     """Pass on what the judge of payloads said.
 

@@ -1,7 +1,6 @@
 """The methods of the Web API that read conversations, and those about connections. No I/O."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from bot.demo.slack.limits import TIER_2, TIER_3
 from bot.demo.slack.web_api.call import (
@@ -12,6 +11,7 @@ from bot.demo.slack.web_api.call import (
     message_json,
     need_membership,
     need_scope,
+    page_number,
     visible_channel,
 )
 from bot.demo.slack.workspace import Channel, StoredMessage, is_ts
@@ -74,10 +74,10 @@ def _page(
     The cursor is the number of messages already shown. Slack caps a page at 999 (conversations.history)
     and 1,000 (conversations.replies).
     """
-    limit = _number(call, "limit", default_limit, 1, 1000)
+    limit = page_number(call, "limit", default_limit, 1, 1000)
     if call.limits is not None:
         limit = min(limit, call.limits.history_page)
-    start = _number(call, "cursor", 0, 0, len(messages))
+    start = page_number(call, "cursor", 0, 0, len(messages))
     inside = [message for message in messages if _is_inside(call, message.ts)]
     page = [*head, *inside[start : start + limit]]
     more = len(inside) > start + limit
@@ -92,19 +92,6 @@ def _page(
     if more:
         answer["response_metadata"] = {"next_cursor": str(start + limit)}
     return answer
-
-
-def _number(call: Call, name: str, default: int, least: int, most: int) -> int:
-    given: Any = call.args.get(name)
-    if given in (None, ""):
-        return default
-    try:
-        value = int(given)
-    except (TypeError, ValueError):
-        raise Refused(f"invalid_{name}") from None
-    if not least <= value <= most:
-        raise Refused(f"invalid_{name}")
-    return value
 
 
 def _is_inside(call: Call, ts: str) -> bool:
@@ -158,7 +145,7 @@ def _teams_list(call: Call) -> Answer:
     """One workspace a page, so that the pages are read."""
     if not call.workspace.organization:
         raise Refused("not_allowed_token_type")
-    start = _number(call, "cursor", 0, 0, len(call.workspace.teams))
+    start = page_number(call, "cursor", 0, 0, len(call.workspace.teams))
     shown = call.workspace.teams[start : start + 1]
     more = str(start + 1) if start + 1 < len(call.workspace.teams) else ""
     return {

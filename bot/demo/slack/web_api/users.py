@@ -4,7 +4,15 @@ from typing import Any
 
 from bot.demo.slack.limits import TIER_3, TIER_4
 from bot.demo.slack.records import ORGANIZATION, Channel, User
-from bot.demo.slack.web_api.call import Answer, Call, Method, Refused, need_scope, visible_channel
+from bot.demo.slack.web_api.call import (
+    Answer,
+    Call,
+    Method,
+    Refused,
+    need_scope,
+    page_number,
+    visible_channel,
+)
 
 _READ_SCOPE = {"public": "channels:read", "private": "groups:read", "direct": "im:read"}
 
@@ -87,6 +95,21 @@ def _conversations_info(call: Call) -> Answer:
     return {"ok": True, "channel": _channel_json(call, channel)}
 
 
+def _conversations_members(call: Call) -> Answer:
+    """Pages of members. Source: docs.slack.dev/reference/methods/conversations.members."""
+    channel = visible_channel(call)
+    need_scope(call, _READ_SCOPE[channel.kind])
+    members = sorted(channel.members)
+    limit = page_number(call, "limit", 100, 1, 999)
+    start = page_number(call, "cursor", 0, 0, len(members))
+    more = str(start + limit) if start + limit < len(members) else ""
+    return {
+        "ok": True,
+        "members": members[start : start + limit],
+        "response_metadata": {"next_cursor": more},
+    }
+
+
 def _channel_json(call: Call, channel: Channel) -> Answer:
     """Source: docs.slack.dev/reference/objects/conversation-object. Slack may leave `is_ext_shared` out where it is
     false, as here in private channels."""
@@ -116,5 +139,8 @@ PEOPLE_METHODS = {
     "users.lookupByEmail": Method(_users_lookup_by_email, TIER_3, frozenset({"email"}), "users:read.email"),
     "conversations.info": Method(
         _conversations_info, TIER_3, frozenset({"channel", "include_locale", "include_num_members"})
+    ),
+    "conversations.members": Method(
+        _conversations_members, TIER_4, frozenset({"channel", "cursor", "limit"})
     ),
 }

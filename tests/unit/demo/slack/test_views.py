@@ -10,7 +10,17 @@ from bot.demo.slack.simulator import HISTORY_SCOPES, SimulatedSlack
 from bot.demo.slack.surfaces import TRIGGER_SECONDS, TRIGGERS_REMEMBERED
 from tests.support.clock import Clock
 from tests.support.slack_http import Answer, Api, running
-from tests.support.views import external, home, modal, option, plain, section, select, text_input
+from tests.support.views import (
+    conversations,
+    external,
+    home,
+    modal,
+    option,
+    plain,
+    section,
+    select,
+    text_input,
+)
 
 
 @pytest.fixture
@@ -248,3 +258,28 @@ async def test_external_select_loads_options_on_request(api: Api) -> None:
     assert (await opened(api, modal(external()))).ok
     with pytest.raises(LookupError):
         await api.slack.enter({"topic": "orders"}, user="ada")
+
+
+async def test_conversations_select_offers_what_its_filter_allows(api: Api) -> None:
+    channels_only = {"include": ["public", "private"], "exclude_external_shared_channels": True}
+    assert (await opened(api, modal(conversations(filter=channels_only)))).ok
+    for hidden in ("partners", "ada-grace", "old-project"):
+        with pytest.raises(LookupError):
+            await api.slack.enter({"channel": api.channel(hidden)}, user="ada")
+    view = api.slack.modal("ada")
+    assert view is not None
+    for shown in ("data-team", "random", "leadership"):
+        await api.slack.enter({"channel": api.channel(shown)}, user="ada")
+        entered = view.values["channel"]["channel_choice"]
+        assert entered == {"type": "conversations_select", "selected_conversation": api.channel(shown)}
+
+
+async def test_private_channel_is_offered_to_members(api: Api) -> None:
+    await opened(api, modal(conversations()), user="marie")
+    with pytest.raises(LookupError):
+        await api.slack.enter({"channel": api.channel("leadership")}, user="marie")
+
+
+@pytest.mark.parametrize("unknown", [{}, {"include": []}, {"include": ["dm"]}, {"include": "public"}])
+async def test_malformed_conversation_filter_is_refused(api: Api, unknown: dict[str, object]) -> None:
+    assert (await opened(api, modal(conversations(filter=unknown)))).error == "invalid_arguments"

@@ -559,6 +559,7 @@ def test_methods_have_documented_rate_and_scope() -> None:
         "chat.update": (50, "chat:write", "bot"),
         "conversations.history": (50, None, "bot"),
         "conversations.info": (50, None, "bot"),
+        "conversations.members": (100, None, "bot"),
         "conversations.open": (50, "im:write", "bot"),
         "conversations.replies": (50, None, "bot"),
         "files.completeUploadExternal": (100, "files:write", "bot"),
@@ -631,3 +632,18 @@ async def test_dropped_request_has_planned_effect(api: Api) -> None:
 async def test_a_delayed_request_is_answered_later(api: Api) -> None:
     api.slack.faults.plan(Fault("delay", delay_seconds=0.01), on="auth.test")
     assert (await api("auth.test")).ok
+
+
+async def test_members_come_in_pages(api: Api) -> None:
+    channel = api.channel("data-team")
+    first = await api("conversations.members", channel=channel, limit=2)
+    more = first.body["response_metadata"]["next_cursor"]
+    rest = await api("conversations.members", channel=channel, cursor=more)
+    assert {*first.body["members"], *rest.body["members"]} == api.slack.workspace.channel("data-team").members
+    assert rest.body["response_metadata"]["next_cursor"] == ""
+    assert (await api("conversations.members", channel=channel, limit=1000)).error == "invalid_limit"
+    assert (
+        await api("conversations.members", channel=api.channel("leadership"))
+    ).error == "channel_not_found"
+    api.slack.granted_scopes.discard("channels:read")
+    assert (await api("conversations.members", channel=channel)).body["needed"] == "channels:read"

@@ -1,0 +1,56 @@
+"""Texts of the private replies about sharing an answer, as mrkdwn: each says what happened, then what to do."""
+
+from bot.domain import ChannelId, UserId
+
+SHARED = "share/"
+"""What the stored request to share an answer begins with, in place of a job that a user typed."""
+
+
+def shared(channel: ChannelId, permalink: str | None) -> str:
+    """The answer was posted in the channel that the user picked."""
+    answer = f"<{permalink}|the answer>" if permalink else "the answer"
+    return f"I shared {answer} in <#{channel}>."
+
+
+def shared_before(channel: ChannelId, permalink: str | None) -> str:
+    """The channel that the user picked has a card of the job already."""
+    card = f"<{permalink}|a card>" if permalink else "a card"
+    return f"This job already has {card} in <#{channel}>, so I posted nothing there."
+
+
+def not_shared(channel: ChannelId, why: str) -> str:
+    """The answer was not shared. `why`: a reply."""
+    return f"I didn't share the answer in <#{channel}>. {why}"
+
+
+def not_shareable() -> str:
+    """*Share to channel…* was chosen on a card that is not the user's own answer."""
+    return "I can share only an answer in your DMs with me."
+
+
+def answer_gone() -> str:
+    """The answer that is to be shared is no longer in Omni."""
+    return "Omni no longer has this job's answer."
+
+
+def not_both_members(bot_user: UserId) -> str:
+    """The user or the bot is not a member of the channel."""
+    return f"You and I must both be members of it. To add me, type `/invite` <@{bot_user}> there, then share again."
+
+
+def members_unknown() -> str:
+    """The bot can't find out who is a member of the channel."""
+    return "I can't find out whether we are both members of it. Please ask there with `/omni-job` and the job's id."
+
+
+def readable_by_others() -> str:
+    """The channel is shared with another organization."""
+    return "People of another organization may be able to read it."
+
+
+def interrupted() -> str:
+    """The process stopped before it shared an answer. Stands alone, in DMs."""
+    return (
+        "I was interrupted before I could share the answer you picked. "
+        "Please choose *Share to channel…* in its menu again."
+    )
