@@ -211,7 +211,7 @@ async def test_card_without_blocks_leaves_chart_to_thread() -> None:
     stage.omni.image = PNG
     async with stage.bot():
         await asyncio.sleep(5)
-        board.plan("update", *[NOT_READY] * 2)
+        board.plan("update", *[NOT_READY] * 3)
         stage.says(JobState.COMPLETE, answer="Short.")
         await asyncio.sleep(30)
     assert board.posted[CARD].message.blocks == ()
@@ -291,7 +291,7 @@ async def test_chart_refused_at_redraw_goes_to_thread() -> None:
     await board.update(HERE, CARD, Message("A late edit."))
     await stage.watches.mark_stale(WATCH, CARD)
     # Each variant with the chart.
-    board.plan("update", *[NOT_READY] * 2)
+    board.plan("update", *[NOT_READY] * 3)
     await delivered(stage)
     assert charts(board) == ["thread"]
     assert "Short." in board.posted[CARD].message.text
