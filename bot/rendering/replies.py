@@ -45,7 +45,7 @@ def usage(reason: str | None = None) -> str:
 def already_followed(permalink: str | None, *, has_ended: bool = False) -> str:
     """The job already has a card in this channel. `has_ended`: the card shows how the job ended."""
     card = f"<{permalink}|a card>" if permalink else "a card"
-    following = "" if has_ended else " You follow it now, and I'll say how it ends."
+    following = "" if has_ended else " You follow it now. The card will show how it ends."
     return f"This job already has {card} here.{following}"
 
 
@@ -160,12 +160,12 @@ def unfollowed(n_left: int) -> str:
 
 def joined() -> str:
     """*Follow* was pressed."""
-    return "You follow this job now, and I'll say how it ends."
+    return "You follow this job now. Its card will show how it ends."
 
 
 def followed_before() -> str:
     """*Follow* was pressed by a follower."""
-    return "You follow this job already, and I'll say how it ends."
+    return "You follow this job already. Its card will show how it ends."
 
 
 def too_late_to_follow() -> str:
@@ -175,7 +175,7 @@ def too_late_to_follow() -> str:
 
 def resumed() -> str:
     """*Resume* was pressed, by this user or by another just before."""
-    return "I'm following this job again, and I'll say how it ends."
+    return "I'm following this job again. Its card will show how it ends."
 
 
 def not_resumable() -> str:

@@ -58,7 +58,7 @@ async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> N
 def test_of_a_job_that_has_ended_nobody_is_promised_to_hear_how_it_ends() -> None:
     assert (
         replies.already_followed(None)
-        == "This job already has a card here. You follow it now, and I'll say how it ends."
+        == "This job already has a card here. You follow it now. The card will show how it ends."
     )
     assert replies.already_followed(None, has_ended=True) == "This job already has a card here."
 
