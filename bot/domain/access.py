@@ -97,7 +97,7 @@ class AccessPolicy:
     teams: frozenset[TeamId] = field(default=frozenset())
     """Workspaces whose users may use the bot. The bot's own must be listed too."""
     admins: frozenset[UserId] = field(default=frozenset())
-    """Users who may see, cancel and retry every job."""
+    """Users who may use the bot everywhere, and see, cancel and retry every job."""
     allow_guests: bool = False
     allow_shared_channels: bool = False
     """Whether answers may be posted in shared channels."""
@@ -120,9 +120,10 @@ class AccessPolicy:
             return False
         return bool(user.teams & self.teams) if self.teams else not user.is_stranger
 
-    def is_open_in(self, channel: ChannelRef) -> bool:
-        """Return whether the bot may be used in the channel."""
-        return not self.channels or channel.id in self.channels or is_direct(channel)
+    def is_open_in(self, channel: ChannelRef, user: UserId) -> bool:
+        """Return whether the user may use the bot in the channel, if at all."""
+        is_open = not self.channels or channel.id in self.channels or is_direct(channel)
+        return is_open or user in self.admins
 
     def can_manage(self, user: UserId, card: Card) -> bool:
         """See `Authorization.can_manage`."""

@@ -1,5 +1,6 @@
 """Announcements: programs post jobs to channels over HTTP, where no user is at a keyboard."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +27,8 @@ class Announced:
     card: CardId
     is_new: bool
     """False if the job already had a card in the channel. Those mentioned follow it from now on."""
+    not_mentioned: Sequence[str] = ()
+    """Users who were to be mentioned and can't be, each as in the announcement, with the reason after a colon."""
 
 
 class AnnouncementProblem(StrEnum):
@@ -36,8 +39,6 @@ class AnnouncementProblem(StrEnum):
     BOT_NOT_IN_CHANNEL = "bot_not_in_channel"
     CHANNEL_ARCHIVED = "channel_archived"
     CHANNEL_SHARED = "channel_shared"
-    CHANNEL_NOT_ALLOWED = "channel_not_allowed"
-    INVALID_MENTION = "invalid_mention"
     UNCONFIRMED = "unconfirmed"
     """The card may be in the channel. A repeated request could post another one."""
     UNAVAILABLE = "unavailable"

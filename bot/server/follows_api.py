@@ -54,8 +54,6 @@ _STATUSES = {
     AnnouncementProblem.BOT_NOT_IN_CHANNEL: 403,
     AnnouncementProblem.CHANNEL_ARCHIVED: 403,
     AnnouncementProblem.CHANNEL_SHARED: 403,
-    AnnouncementProblem.CHANNEL_NOT_ALLOWED: 403,
-    AnnouncementProblem.INVALID_MENTION: 422,
     AnnouncementProblem.UNCONFIRMED: 409,
     AnnouncementProblem.UNAVAILABLE: 503,
 }
@@ -134,13 +132,14 @@ class _Problem(Exception):
 
 
 class FollowsApi:
-    """The endpoint. Every response is a JSON object: `card_id`, or `error` and `message`.
+    """The endpoint. Every response is a JSON object: `card_id` and `not_mentioned`, or `error` and `message`.
 
     - 202: the card is stored and will be posted,
     - 200: the job has a card in that channel already, with this id,
     - 400, 408, 413, 415: the body is not JSON, too slow, too large, or of another type,
     - 401: no or a wrong token,
-    - 403, 404, 409, 422: see `AnnouncementProblem`; 422 also for a field with an invalid value,
+    - 403, 404, 409: see `AnnouncementProblem`,
+    - 422: a field is missing or has an invalid value,
     - 429: too many requests; `Retry-After` says when the next is accepted,
     - 503: the same request may succeed later.
     """
@@ -162,7 +161,8 @@ class FollowsApi:
             announced = await asyncio.create_task(self._handle(request))
         except _Problem as problem:
             return problem.response
-        return web.json_response({"card_id": announced.card}, status=202 if announced.is_new else 200)
+        answer = {"card_id": announced.card, "not_mentioned": list(announced.not_mentioned)}
+        return web.json_response(answer, status=202 if announced.is_new else 200)
 
     async def _handle(self, request: web.Request) -> Announced:
         if self._token is None or not has_bearer_token(request, self._token):

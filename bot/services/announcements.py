@@ -1,7 +1,7 @@
 """Announces jobs: a program names a job and a channel over HTTP, and the job gets its card there.
 
-The program may do what an admin may do with a command. The operator's rules about channels hold for it too, and its
-card never goes to direct messages instead: it gets the reason, and changes the channel or invites the bot.
+The program may do what an admin may do with a command, so ALLOWED_CHANNELS does not restrict it. Its card never goes to
+direct messages instead of a shared channel or one without the bot: the program gets the reason.
 """
 
 import asyncio
@@ -113,7 +113,8 @@ class AnnouncementService:
     async def _announce(self, announcement: Announcement) -> Announced:
         async with asyncio.timeout(LOOKED_UP_WITHIN_SECONDS):
             await self._check_channel(announcement.channel)
-            followers = (API_CLIENT, *await self._mentioned(announcement.mentions))
+            mentioned, not_mentioned = await self._mentioned(announcement.mentions)
+        followers = (API_CLIENT, *mentioned)
         card = Card(
             CardId(str(uuid4())),
             announcement.job,
@@ -129,15 +130,11 @@ class AnnouncementService:
             for follower in followers:
                 await self._failed_cards.mark_reported(stored.id, follower)
             raise AnnouncementRefused(*_FAILURES[failure])
-        return Announced(stored.id, is_new=stored.id == card.id)
+        return Announced(stored.id, is_new=stored.id == card.id, not_mentioned=not_mentioned)
 
     async def _check_channel(self, channel: ChannelRef) -> None:
         """Check that the card may be posted there. Raises AnnouncementRefused, and SlackError."""
         allows_shared = self._policy.allow_shared_channels
-        if not self._policy.is_open_in(channel):
-            raise AnnouncementRefused(
-                AnnouncementProblem.CHANNEL_NOT_ALLOWED, "The bot may not be used in this channel."
-            )
         try:
             info = await self._channels.get(channel, known_for_seconds=CHANNEL_KNOWN_FOR_SECONDS)
         except ScopeMissing:
@@ -164,27 +161,28 @@ class AnnouncementService:
                 "The channel is shared with another organization, so the bot posts no answers there.",
             )
 
-    async def _mentioned(self, mentions: Sequence[str]) -> Sequence[UserId]:
-        """Look up those mentioned. Raises AnnouncementRefused, with all who can't be mentioned, and SlackError."""
+    async def _mentioned(self, mentions: Sequence[str]) -> tuple[Sequence[UserId], Sequence[str]]:
+        """Return the users to mention, and why others can't be. Raises SlackError.
+
+        A pipeline that mentions the committer must not lose its announcements when that user leaves.
+        """
         found: dict[UserId, None] = {}
-        wrong = []
+        left_out = []
         for mention in dict.fromkeys(mentions):
             is_email = "@" in mention
             try:
                 person = await self._person(mention, is_email=is_email)
             except ScopeMissing:
                 scope = "users:read.email" if is_email else "users:read"
-                wrong.append(f"{mention}: the Slack app has no scope {scope}")
+                left_out.append(f"{mention}: the Slack app has no scope {scope}")
             except NotAllowedHere:
-                wrong.append(f"{mention}: no such user")
+                left_out.append(f"{mention}: no such user")
             else:
                 if self._policy.is_open_to(person):
                     found[person.id] = None
                 else:
-                    wrong.append(f"{mention}: may not use the bot")
-        if wrong:
-            raise AnnouncementRefused(AnnouncementProblem.INVALID_MENTION, f"mention: {'; '.join(wrong)}.")
-        return tuple(found)
+                    left_out.append(f"{mention}: may not use the bot")
+        return tuple(found), tuple(left_out)
 
     async def _person(self, mention: str, *, is_email: bool) -> SlackUser:
         if is_email:

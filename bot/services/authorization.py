@@ -93,7 +93,7 @@ class PolicyAuthorization:
             raise _refused(user, channel, f"unknown: {error.code}", replies.identity_unavailable()) from error
         if not self._policy.is_open_to(person):
             raise _refused(user, channel, "not for them", replies.not_for_you())
-        if not self._policy.is_open_in(channel):
+        if not self._policy.is_open_in(channel, user):
             raise _refused(user, channel, "not there", replies.not_here())
         if asks_omni:
             if self._user_limit.is_exceeded(user):

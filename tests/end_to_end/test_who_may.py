@@ -106,6 +106,17 @@ async def test_strangers_and_forged_values_cancel_nothing(world: World) -> None:
     assert cancels(world) == 0
 
 
+async def test_admins_use_the_bot_in_every_channel(world: World) -> None:
+    job = world.omni.add(LONG)
+    elsewhere = world.slack.workspace.channel("sales").id
+    async with world.bot(allowed_channels=elsewhere, admin_users=world.grace):
+        await world.type(job)
+        await world.told(world.ada, "can't be used in this channel")
+        assert world.slack.messages(world.channel) == []
+        await world.type(job, user=world.grace)
+        await world.card("Omni is working on it")
+
+
 async def test_guests_and_strangers_are_refused(world: World) -> None:
     job = world.omni.add(LONG)
     partners = world.slack.workspace.channel("partners").id

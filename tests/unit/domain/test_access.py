@@ -67,11 +67,17 @@ def test_stricter_policy_never_admits_more(
 
 def test_allowed_channels_always_include_direct_messages() -> None:
     rules = AccessPolicy(channels=frozenset({HERE.id}))
-    assert rules.is_open_in(HERE)
-    assert not rules.is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")))
-    assert not rules.is_open_in(replace(HERE, id=ChannelId("G0GROUP")))
-    assert rules.is_open_in(ChannelRef(HERE.team, ChannelId("D0ADA")))
-    assert AccessPolicy().is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")))
+    assert rules.is_open_in(HERE, ADA)
+    assert not rules.is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")), ADA)
+    assert not rules.is_open_in(replace(HERE, id=ChannelId("G0GROUP")), ADA)
+    assert rules.is_open_in(ChannelRef(HERE.team, ChannelId("D0ADA")), ADA)
+    assert AccessPolicy().is_open_in(replace(HERE, id=ChannelId("C0ELSEWHERE")), ADA)
+
+
+def test_every_channel_is_open_to_admins() -> None:
+    rules = AccessPolicy(channels=frozenset({HERE.id}), admins=frozenset({GRACE}))
+    elsewhere = replace(HERE, id=ChannelId("C0ELSEWHERE"))
+    assert rules.is_open_in(elsewhere, GRACE) and not rules.is_open_in(elsewhere, ADA)
 
 
 def test_only_requester_and_admins_can_manage() -> None:

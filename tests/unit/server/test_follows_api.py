@@ -44,7 +44,8 @@ class Served:
         self.acting.append(acting_user.get())
         if self.error is not None:
             raise self.error
-        return Announced(CardId("card"), is_new=len(self.announced) == 1)
+        not_mentioned = ("a@b.co: no such user",) if announcement.mentions else ()
+        return Announced(CardId("card"), len(self.announced) == 1, not_mentioned)
 
     async def post(self, **changed: object) -> tuple[int, dict[str, Any], str | None]:
         body = {"job_id": JOB, "channel": "C0HERE"} | changed
@@ -66,7 +67,8 @@ async def served() -> AsyncIterator[Served]:
 async def test_request_becomes_an_announcement(served: Served) -> None:
     first = await served.post(job_id=JOB.upper(), thread_ts="1700000000.123456", mention=["U0ADA", "a@b.co"])
     again = await served.post()
-    assert (first[:2], again[:2]) == ((202, {"card_id": "card"}), (200, {"card_id": "card"}))
+    assert first[:2] == (202, {"card_id": "card", "not_mentioned": ["a@b.co: no such user"]})
+    assert again[:2] == (200, {"card_id": "card", "not_mentioned": []})
     here = ChannelRef(ACME, ChannelId("C0HERE"))
     assert served.announced == [
         Announcement(JOB, here, MessageTs("1700000000.123456"), ("U0ADA", "a@b.co")),

@@ -152,26 +152,33 @@ async def test_shared_channel_is_open_where_allowed(info: ConversationInfo | Sco
     assert (await stage.announce()).is_new
 
 
-async def test_channel_outside_allowed_ones_is_refused() -> None:
-    stage = Announcing(
-        AccessPolicy(channels=frozenset({ChannelId("C0OTHER")}), admins=frozenset({API_CLIENT}))
-    )
-    assert (await stage.refusal())[0] is Problem.CHANNEL_NOT_ALLOWED
-    assert stage.directory.asked == []
+async def test_every_channel_is_open_as_to_admins() -> None:
+    stage = Announcing(AccessPolicy(channels=frozenset({ChannelId("C0OTHER")})))
+    assert (await stage.announce()).is_new
 
 
-async def test_all_wrong_mentions_are_named() -> None:
+async def test_users_not_mentioned_are_named_with_reasons() -> None:
     stage = Announcing(AccessPolicy(users=frozenset({ADA})))
     stage.directory.people[UserId("U0GONE")] = NotAllowedHere("user_not_found")
     stage.directory.people[UserId("U0GUEST")] = SlackUser(UserId("U0GUEST"), HOME, is_guest=True)
     stage.directory.emails["a@example.com"] = ScopeMissing("missing_scope")
-    problem, message = await stage.refusal("U0GONE", ADA, "U0GUEST", "a@example.com", GRACE)
-    assert problem is Problem.INVALID_MENTION
-    assert message == (
-        "mention: U0GONE: no such user; U0GUEST: may not use the bot; "
-        "a@example.com: the Slack app has no scope users:read.email; U0GRACE: may not use the bot."
+    announced = await stage.announce("U0GONE", ADA, "U0GUEST", "a@example.com", GRACE)
+    assert announced.not_mentioned == (
+        "U0GONE: no such user",
+        "U0GUEST: may not use the bot",
+        "a@example.com: the Slack app has no scope users:read.email",
+        "U0GRACE: may not use the bot",
     )
-    assert stage.watches.writes == []
+    (card,) = stage.watches.rows.values()
+    assert card.people == (ADA,)
+
+
+async def test_announcement_outlives_all_it_mentions() -> None:
+    stage = Announcing()
+    stage.directory.people[UserId("U0GONE")] = NotAllowedHere("user_not_found")
+    assert (await stage.announce("U0GONE")).is_new
+    (card,) = stage.watches.rows.values()
+    assert card.people == () and card.followers == (API_CLIENT,)
 
 
 async def test_silent_slack_is_unavailable() -> None:
