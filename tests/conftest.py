@@ -14,7 +14,7 @@ from bot.domain.ports.storage import CardRepository
 from bot.storage.database import Database
 from tests.support import postgres
 from tests.support.databases import Opened, empty, opened
-from tests.support.fakes import FakeWatches
+from tests.support.fakes import FakeCards
 
 # Imported modules and collected tests live to the end. Looking for garbage during collection takes a third of its time
 # in each of xdist's processes and finds nothing.
@@ -134,7 +134,7 @@ def kept_in(request: pytest.FixtureRequest) -> str | None:
 async def store(kept_in: str | None) -> AsyncIterator[CardRepository]:
     """An empty card repository, of each kind."""
     if kept_in is None:
-        yield FakeWatches()
+        yield FakeCards()
     else:
         async with opened(kept_in) as database:
             yield await database.store()

@@ -30,7 +30,7 @@ from bot.ratelimit import Rate, RateLimiter
 from bot.services.job_data import JobDataService
 from bot.services.job_results import JobResults
 from tests.support.ask_world import BOT, TENANT, AskWorld
-from tests.support.fakes import ADA, HERE, FakeAccess, FakeBoard, FakeWatches, FreeLedger, a_watch, now
+from tests.support.fakes import ADA, HERE, FakeAccess, FakeCards, FakeSlackMessages, FreeLedger, a_card, now
 
 SIZE = 5_000_000
 """Bytes, as JSON."""
@@ -121,28 +121,28 @@ async def of_nothing() -> Lag:
 
 async def of_an_answer(answer: str) -> Lag:
     """Follow one job in five places until all of its answer is there."""
-    stage = AskWorld(*[replace(a_watch(str(number)), channel=_place(number)) for number in range(PLACES)])
+    stage = AskWorld(*[replace(a_card(str(number)), channel=_place(number)) for number in range(PLACES)])
     status = {"state": JobState.COMPLETE, "resultSummary": answer, "completedAt": now().isoformat()}
     async with omni_that_says(status) as omni:
         stage.omni = omni  # type: ignore[assignment]
         async with probe() as lag, stage.bot(), asyncio.timeout(LONGEST_RUN_SECONDS):
-            while any(card.closed_at is None for card in stage.watches.rows.values()):
+            while any(card.closed_at is None for card in stage.card_repository.rows.values()):
                 await asyncio.sleep(0.1)
-    assert len(stage.board.posted) >= PLACES
+    assert len(stage.fake_slack.posted) >= PLACES
     return lag
 
 
 async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitable[str | None]]) -> Lag:
     """Press a button under the answer of one job."""
-    board = FakeBoard()
-    cards = FakeWatches(replace(a_watch("card"), message_ts=MessageTs("1.0"), ended=True))
+    fake_slack = FakeSlackMessages()
+    cards = FakeCards(replace(a_card("card"), message_ts=MessageTs("1.0"), ended=True))
     async with omni_that_says({"state": JobState.COMPLETE}, {"actions": actions}) as omni:
-        desk = JobDataService(
+        service = JobDataService(
             omni=omni,
             results=JobResults(omni, now),
-            messages=board,
+            messages=fake_slack,
             cards=cards,
-            poster=MessagePoster(board, cards, now, BlockSupport()),
+            poster=MessagePoster(fake_slack, cards, now, BlockSupport()),
             authorization=FakeAccess(),
             is_shared=FakeAccess().is_shared,
             content_policy=ContentPolicy(),
@@ -150,7 +150,7 @@ async def of_a_result(*actions: object, show: Callable[[JobDataService], Awaitab
             bot_user=BOT,
         )
         async with probe() as lag:
-            assert await show(desk) is None
+            assert await show(service) is None
     return lag
 
 
@@ -158,12 +158,12 @@ def _place(number: int) -> ChannelRef:
     return ChannelRef(HERE.team, ChannelId(f"C{number}"))
 
 
-def _show_data(desk: JobDataService) -> Awaitable[str | None]:
-    return desk.show_data(CardId("card"), HERE, MessageTs("1.0"), ADA)
+def _show_data(service: JobDataService) -> Awaitable[str | None]:
+    return service.show_data(CardId("card"), HERE, MessageTs("1.0"), ADA)
 
 
-def _show_steps(desk: JobDataService) -> Awaitable[str | None]:
-    return desk.show_steps(CardId("card"), HERE, MessageTs("1.0"), ADA)
+def _show_steps(service: JobDataService) -> Awaitable[str | None]:
+    return service.show_steps(CardId("card"), HERE, MessageTs("1.0"), ADA)
 
 
 async def main(chosen: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
             channel = slack.workspace.channel(a_channel(slack, number // PER_CHANNEL))
         card = slack.workspace.post(channel, slack.workspace.bot.id, "A card")
         now = datetime.now(UTC)
-        watch = await store.add(
+        posted = await store.add(
             Card(
                 CardId(str(uuid4())),
                 JobId(omni.add(HOURS)),
@@ -62,9 +62,9 @@ async def open_follows(url: str, slack: SimulatedSlack, omni: SimulatedOmni, fol
                 now,
             )
         )
-        _, (watch,) = await store.claim(watch.job)
-        await store.mark_post_started(watch, now)
-        await store.mark_posted(watch.id, now, MessageTs(card.ts), None)
+        _, (posted,) = await store.claim(posted.job)
+        await store.mark_post_started(posted, now)
+        await store.mark_posted(posted.id, now, MessageTs(card.ts), None)
     await opened.close()
 
 

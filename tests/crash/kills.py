@@ -47,7 +47,7 @@ class Moment(Enum):
     BEFORE_COMMIT = "before the commit"
     """It is answered, and what the bot stores about it is not committed."""
     AFTER_COMMIT = "after the commit"
-    """It is answered, and a change of the watches has been committed since."""
+    """It is answered, and a change of the cards has been committed since."""
 
 
 WRITTEN_ABOUT = (
@@ -60,7 +60,7 @@ WRITTEN_ABOUT = (
     Call.REPLIES,
     Call.DIRECT,
 )
-"""The calls whose answer is stored in the table of watches."""
+"""The calls whose answer is stored in the table of cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Kill:
         if self.point.moment is Moment.BEFORE:
             await self._kill(victim)
             return drop(request)
-        before = self._world.table.watches()
+        before = self._world.table.cards()
         response = await serve()
         if not _took_effect(response):
             return response
@@ -132,7 +132,7 @@ class Kill:
 
     async def _kill_after_commit(self, victim: Process, before: list[Any]) -> None:
         try:
-            await self._world.until(lambda: self._world.table.watches() != before, COMMITS_WITHIN_SECONDS)
+            await self._world.until(lambda: self._world.table.cards() != before, COMMITS_WITHIN_SECONDS)
         except TimeoutError:
             self.victim = None  # nothing was to be stored: wait for the next one
             return

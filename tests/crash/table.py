@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-WATCHES = "SELECT * FROM watches ORDER BY id"
+CARDS = "SELECT * FROM watches ORDER BY id"
 FOLLOWED = 'SELECT w.job, f."user" FROM watches w JOIN followers f ON f.watch = w.id'
 BETWEEN_CARD = "SELECT job FROM watches WHERE card_tried_at IS NOT NULL AND card IS NULL"
 BETWEEN_REPLY = "SELECT job FROM watches WHERE notice_tried_at IS NOT NULL AND notice IS NULL"
@@ -18,7 +18,7 @@ OPEN = "SELECT job FROM watches WHERE closed_at IS NULL"
 
 
 class Table:
-    """The watches in one database, SQLite or PostgreSQL, beside the bot that writes them."""
+    """The cards in one database, SQLite or PostgreSQL, beside the bot that writes them."""
 
     def __init__(self, url: str) -> None:
         """`url`: as in DATABASE_URL."""
@@ -31,9 +31,9 @@ class Table:
             self._reader.close()
             self._reader = None
 
-    def watches(self) -> list[Any]:
+    def cards(self) -> list[Any]:
         """Every row, as it is committed now."""
-        return self._rows(WATCHES)
+        return self._rows(CARDS)
 
     def followed(self) -> set[tuple[str, str]]:
         """Which job is followed by whom, open and closed ones."""
@@ -48,7 +48,7 @@ class Table:
         return {job for (job,) in self._rows(UNREPORTED)}
 
     def open_jobs(self) -> set[str]:
-        """The jobs with a watch that is still open."""
+        """The jobs with a card that is still open."""
         return {job for (job,) in self._rows(OPEN)}
 
     def jobs_between_card_and_ts(self) -> set[str]:

@@ -240,5 +240,5 @@ async def test_refused_question_leaves_no_card(world: World) -> None:
 
 
 def _watch_of(world: World, card: StoredMessage) -> str:
-    """The watch's id, as a replayed click would carry it: it was in the card's first look."""
+    """The card's id, as a replayed click would carry it: it was in the card's first look."""
     return str((card.metadata or {})["event_payload"]["mark"]).split("/", maxsplit=1)[0]

@@ -47,17 +47,17 @@ async def rate_twice(world: World) -> None:
 
 
 async def test_reason_is_passed_on_without_the_answer(world: World) -> None:
-    desk = SALES
-    async with world.bot(feedback_channel=desk):
+    service = SALES
+    async with world.bot(feedback_channel=service):
         card = await answered(world)
         await rate(world, card, "unhelpful")
-        await world.slack.until(lambda: len(world.slack.messages(desk)) == 1)
+        await world.slack.until(lambda: len(world.slack.messages(service)) == 1)
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
         done = await world.slack.submit_view({"reason": "Wrong <!channel> year"}, user=world.ada)
         assert done.closed
         await world.told(world.ada, "I passed that on")
 
-    counted, explained = world.slack.messages(desk)
+    counted, explained = world.slack.messages(service)
     assert "Wrong" not in counted.text and "Wrong" in explained.text
     for report in (counted, explained):
         shown = f"{report.text} {report.blocks}"
@@ -68,11 +68,11 @@ async def test_reason_is_passed_on_without_the_answer(world: World) -> None:
 
 @pytest.mark.parametrize("state", ["no such channel", "not a member"])
 async def test_channel_that_takes_no_post_is_said(world: World, state: str) -> None:
-    desk = "C0NOWHERE1"
+    service = "C0NOWHERE1"
     if state == "not a member":
-        desk = SALES
-        await world.slack.remove_bot(desk)
-    async with world.bot(feedback_channel=desk):
+        service = SALES
+        await world.slack.remove_bot(service)
+    async with world.bot(feedback_channel=service):
         card = await answered(world)
         await rate(world, card, "unhelpful")
         await world.slack.until(lambda: world.slack.modal(world.ada) is not None)
@@ -81,8 +81,8 @@ async def test_channel_that_takes_no_post_is_said(world: World, state: str) -> N
 
 
 async def test_feedback_is_refused_like_other_clicks(world: World) -> None:
-    desk = SALES
-    async with world.bot(feedback_channel=desk):
+    service = SALES
+    async with world.bot(feedback_channel=service):
         card = await answered(world)
         await rate(world, card, "helpful", "marie")
         await world.told(world.slack.workspace.user("marie").id, "You can't use this bot")
@@ -92,7 +92,7 @@ async def test_feedback_is_refused_like_other_clicks(world: World) -> None:
         await rate(world, card, "unhelpful", "marie")
         await world.slack.until(lambda: "You can't use this bot" in str(world.slack.modal("marie")))
 
-    assert world.slack.messages(desk) == []
+    assert world.slack.messages(service) == []
 
 
 async def test_feedback_can_be_turned_off(world: World) -> None:

@@ -11,8 +11,8 @@ from bot.domain.cards import CardId, ChannelRef, MessageTs
 from bot.domain.errors import JobNotFound, OmniUnreachable, OutcomeUnknown, StoreUnavailable
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
-from tests.support.fakes import GRACE, HERE, JOB, a_job, a_watch
-from tests.support.tracking import FOREIGN, WATCH, OddBoard, Processes, Stage, direct, step
+from tests.support.fakes import GRACE, HERE, JOB, a_card, a_job
+from tests.support.tracking import CARD_ID, FOREIGN, OddSlack, Processes, Stage, direct, step
 
 pytestmark = pytest.mark.looptime
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.looptime
 async def test_the_newer_of_two_processes_goes_on_and_the_older_one_ends_quietly(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as older:
         await asyncio.sleep(10)
         async with stage.bot():
@@ -43,7 +43,7 @@ async def test_the_newer_of_two_processes_goes_on_and_the_older_one_ends_quietly
 async def test_a_second_process_at_any_step_of_the_first_card_leaves_one_card_and_one_reply(
     after_steps: int,
 ) -> None:
-    stage = Stage(a_job(JobState.FAILED), a_watch())
+    stage = Stage(a_job(JobState.FAILED), a_card())
     async with stage.bot():
         for _ in range(after_steps):
             await asyncio.sleep(0)
@@ -55,18 +55,18 @@ async def test_a_second_process_at_any_step_of_the_first_card_leaves_one_card_an
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.5, 2.0, 5.0, 11.0, 12.5, 20.0])
 async def test_a_second_process_while_a_card_is_unanswered_leaves_one_card(after_seconds: float) -> None:
-    stage = Stage(a_job(), a_watch())
-    stage.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage = Stage(a_job(), a_card())
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
     async with stage.bot():
         await asyncio.sleep(after_seconds)
         async with stage.bot():
             await asyncio.sleep(120)
     assert len(stage.shown()) == 1
-    assert stage.watches.rows[WATCH].message_ts in stage.board.posted
+    assert stage.card_repository.rows[CARD_ID].message_ts in stage.fake_slack.posted
 
 
 async def test_a_process_paused_before_its_post_posts_nothing_when_it_wakes() -> None:
-    stage = Processes(a_job(JobState.FAILED), a_watch())
+    stage = Processes(a_job(JobState.FAILED), a_card())
     async with stage.one_that_can_be_paused() as paused:
         paused.awake.clear()
         async with stage.bot():
@@ -76,7 +76,7 @@ async def test_a_process_paused_before_its_post_posts_nothing_when_it_wakes() ->
     assert len(stage.shown()) == len(stage.told()) == 1
 
 
-class SlowSlack(OddBoard):
+class SlowSlack(OddSlack):
     """Slack takes some posts only much later than it should, or tells much later that it took them."""
 
     def __init__(self) -> None:
@@ -96,57 +96,57 @@ class SlowSlack(OddBoard):
 
 
 async def test_a_card_that_came_too_late_is_deleted_by_whoever_posted_it() -> None:
-    stage = Stage(a_job(), a_watch())
-    stage.board = board = SlowSlack()
-    board.takes_after_seconds = 60.0
+    stage = Stage(a_job(), a_card())
+    stage.fake_slack = fake_slack = SlowSlack()
+    fake_slack.takes_after_seconds = 60.0
     async with stage.bot():
         await asyncio.sleep(2)
         async with stage.bot():
             await asyncio.sleep(30)
-            assert list(board.posted) == ["1.0"]
+            assert list(fake_slack.posted) == ["1.0"]
             await asyncio.sleep(60)
             stage.says(JobState.COMPLETE, answer="The answer.")
             await asyncio.sleep(60)
-    assert board.times("delete") != []
+    assert fake_slack.times("delete") != []
     assert ["The answer." in text for text in stage.shown()] == [True]
-    assert stage.watches.rows[WATCH].message_ts == "1.0"
+    assert stage.card_repository.rows[CARD_ID].message_ts == "1.0"
 
 
 async def test_a_card_that_another_process_found_is_not_deleted_by_whoever_posted_it() -> None:
-    stage = Stage(a_job(), a_watch())
-    stage.board = board = SlowSlack()
-    board.tells_after_seconds = 60.0
+    stage = Stage(a_job(), a_card())
+    stage.fake_slack = fake_slack = SlowSlack()
+    fake_slack.tells_after_seconds = 60.0
     async with stage.bot():
         await asyncio.sleep(2)
         async with stage.bot():
             await asyncio.sleep(30)
-            assert stage.watches.rows[WATCH].message_ts == "1.0"
+            assert stage.card_repository.rows[CARD_ID].message_ts == "1.0"
             step(stage, 1)
             await asyncio.sleep(60)
             assert "step 1" in stage.shown()[0]
-    assert board.times("delete") == []
-    assert list(board.posted) == ["1.0"]
+    assert fake_slack.times("delete") == []
+    assert list(fake_slack.posted) == ["1.0"]
 
 
 async def test_a_reply_that_came_too_late_is_deleted_by_whoever_posted_it() -> None:
-    stage = Stage(a_job(), a_watch())
-    stage.board = board = SlowSlack()
+    stage = Stage(a_job(), a_card())
+    stage.fake_slack = fake_slack = SlowSlack()
     async with stage.bot():
         await asyncio.sleep(5)
-        board.takes_after_seconds = 60.0
+        fake_slack.takes_after_seconds = 60.0
         stage.says(JobState.FAILED)
         await asyncio.sleep(10)
         async with stage.bot():
             await asyncio.sleep(90)
     assert len(stage.told()) == len(stage.shown()) == 1
-    assert stage.watches.rows[WATCH].completion_reply_ts in board.posted
+    assert stage.card_repository.rows[CARD_ID].completion_reply_ts in fake_slack.posted
 
 
 async def test_a_surplus_post_that_slack_does_not_delete_disturbs_nobody() -> None:
-    stage = Stage(a_job(), a_watch())
-    stage.board = board = SlowSlack()
-    board.takes_after_seconds = 60.0
-    board.plan("delete", OutcomeUnknown("fatal_error"))
+    stage = Stage(a_job(), a_card())
+    stage.fake_slack = fake_slack = SlowSlack()
+    fake_slack.takes_after_seconds = 60.0
+    fake_slack.plan("delete", OutcomeUnknown("fatal_error"))
     async with stage.bot():
         await asyncio.sleep(2)
         async with stage.bot():
@@ -161,7 +161,7 @@ async def test_a_surplus_post_that_slack_does_not_delete_disturbs_nobody() -> No
 async def test_a_process_that_wakes_after_the_end_edits_and_tells_nothing_more(
     paused_after_steps: int,
 ) -> None:
-    stage = Processes(a_job(), a_watch())
+    stage = Processes(a_job(), a_card())
     async with stage.one_that_can_be_paused() as paused:
         await asyncio.sleep(5)
         step(stage, 1)
@@ -172,11 +172,11 @@ async def test_a_process_that_wakes_after_the_end_edits_and_tells_nothing_more(
         async with stage.bot():
             stage.says(JobState.FAILED)
             await asyncio.sleep(60)
-            last = stage.board.times("update")
+            last = stage.fake_slack.times("update")
             assert "The job failed" in stage.shown()[0]
             paused.awake.set()
             await asyncio.sleep(120)
-    assert len(stage.board.times("update")) - len(last) <= 1, "no more than what was on its way already"
+    assert len(stage.fake_slack.times("update")) - len(last) <= 1, "no more than what was on its way already"
     assert len(stage.told()) == len(stage.shown()) == 1
     assert stage.all_closed()
 
@@ -187,11 +187,11 @@ async def paused_over_its_last_look(stage: Processes) -> AsyncIterator[None]:
     longer knows the job, and another process follows it."""
     async with stage.one_that_can_be_paused() as paused:
         await asyncio.sleep(5)
-        stage.board.on_update = paused.awake.clear
+        stage.fake_slack.on_update = paused.awake.clear
         stage.says(JobState.FAILED)
         await asyncio.sleep(10)
-        stage.board.on_update = lambda: None
-        assert "The job failed" in stage.shown()[0] and not stage.watches.rows[WATCH].ended
+        stage.fake_slack.on_update = lambda: None
+        assert "The job failed" in stage.shown()[0] and not stage.card_repository.rows[CARD_ID].ended
         async with stage.bot():
             stage.omni.answer = JobNotFound("404")
             await asyncio.sleep(40)
@@ -202,17 +202,17 @@ async def paused_over_its_last_look(stage: Processes) -> AsyncIterator[None]:
 
 async def test_end_shown_by_a_paused_process_stays_though_omni_forgets_the_job() -> None:
     """Simulation seed 777309."""
-    stage = Processes(a_job(), a_watch())
+    stage = Processes(a_job(), a_card())
     async with paused_over_its_last_look(stage):
-        edits = len(stage.board.times("update"))
+        edits = len(stage.fake_slack.times("update"))
     assert "The job failed" in stage.shown()[0]
-    assert len(stage.board.times("update")) == edits
+    assert len(stage.fake_slack.times("update")) == edits
     assert ["The job failed" in text for text in stage.told()] == [True]
     assert stage.all_closed()
 
 
 async def test_outage_is_not_drawn_over_an_end_that_may_be_shown() -> None:
-    stage = Processes(a_job(), a_watch())
+    stage = Processes(a_job(), a_card())
     async with paused_over_its_last_look(stage):
         stage.omni.answer = OmniUnreachable("away")
         await asyncio.sleep(120)
@@ -225,17 +225,17 @@ async def test_outage_is_not_drawn_over_an_end_that_may_be_shown() -> None:
 
 async def test_end_without_an_answer_is_not_replaced_by_trouble() -> None:
     """Simulation seed 900036."""
-    stage = Processes(a_job(), a_watch())
-    stage.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage = Processes(a_job(), a_card())
+    stage.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
     async with paused_over_its_last_look(stage):
         pass
-    shown = [message.text for _, message in stage.board.posted[MessageTs("1.0")].edits]
+    shown = [message.text for _, message in stage.fake_slack.posted[MessageTs("1.0")].edits]
     assert ["The job failed" in text for text in shown] == [True]
 
 
 async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
-    stage = Stage(a_job(), a_watch())
-    card_posted, answers_lost = stage.watches.mark_posted, [StoreUnavailable("connection lost")] * 3
+    stage = Stage(a_job(), a_card())
+    card_posted, answers_lost = stage.card_repository.mark_posted, [StoreUnavailable("connection lost")] * 3
 
     async def stored_but_unanswered(
         card_id: CardId, tried_at: datetime, ts: MessageTs, fingerprint: str | None, *, ended: bool = False
@@ -245,18 +245,18 @@ async def test_a_database_that_loses_its_answer_costs_no_card() -> None:
             raise answers_lost.pop()
         return taken
 
-    stage.watches.mark_posted = stored_but_unanswered  # type: ignore[method-assign]
+    stage.card_repository.mark_posted = stored_but_unanswered  # type: ignore[method-assign]
     async with stage.bot():
         await asyncio.sleep(30)
-    assert list(stage.board.posted) == [stage.watches.rows[WATCH].message_ts]
-    assert stage.board.times("delete") == []
+    assert list(stage.fake_slack.posted) == [stage.card_repository.rows[CARD_ID].message_ts]
+    assert stage.fake_slack.times("delete") == []
 
 
 async def test_who_follows_in_one_process_is_served_by_the_other() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as one, stage.bot():
         await asyncio.sleep(10)
-        await stage.watches.add(a_watch("other", FOREIGN, GRACE))
+        await stage.card_repository.add(a_card("other", FOREIGN, GRACE))
         await one.start(JOB)
         await asyncio.sleep(10)
         stage.says(JobState.FAILED)
@@ -267,19 +267,19 @@ async def test_who_follows_in_one_process_is_served_by_the_other() -> None:
 
 
 async def test_two_processes_move_a_watch_to_direct_messages_once() -> None:
-    stage = Stage(a_job(JobState.FAILED), a_watch("watch", FOREIGN))
-    stage.board.closed.add(FOREIGN)
+    stage = Stage(a_job(JobState.FAILED), a_card("watch", FOREIGN))
+    stage.fake_slack.closed.add(FOREIGN)
     async with stage.bot():
         for _ in range(5):
             await asyncio.sleep(0)
         async with stage.bot():
             await asyncio.sleep(120)
-    assert len(stage.shown(direct(a_watch().requester))) == len(stage.told()) == 1
-    assert len(stage.watches.rows) == 1
+    assert len(stage.shown(direct(a_card().requester))) == len(stage.told()) == 1
+    assert len(stage.card_repository.rows) == 1
 
 
 async def test_processes_that_take_the_job_from_each_other_again_and_again_end_it_once() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as one, stage.bot() as two:
         for number in range(20):
             step(stage, number)

@@ -24,9 +24,9 @@ from tests.support.databases import (
     THERE,
     Opened,
     followed,
+    new_card,
     opened,
     taken_up,
-    watch,
 )
 
 LATER = NOON + timedelta(minutes=1)
@@ -66,7 +66,7 @@ async def test_simultaneous_commands_make_one_card(
     async with in_the_middle(three) as connection:
         # Both look and find nothing, and wait to insert.
         await connection.execute(text("LOCK TABLE watches IN SHARE MODE"))
-        adding = await waiting(one.add(watch(HERE, ADA)), two.add(watch(HERE, GRACE)))
+        adding = await waiting(one.add(new_card(HERE, ADA)), two.add(new_card(HERE, GRACE)))
     added = [await add for add in adding]
     (kept,) = await taken_up(three)
     assert set(kept.followers) == {ADA, GRACE}
@@ -77,10 +77,10 @@ async def test_repeated_delivery_makes_one_follower(
     stores: list[SqlCardRepository],
 ) -> None:
     one, two, three = stores
-    await three.add(watch(HERE, GRACE))
+    await three.add(new_card(HERE, GRACE))
     async with in_the_middle(three) as connection:
         await connection.execute(text("LOCK TABLE followers IN SHARE MODE"))
-        adding = await waiting(one.add(watch(HERE, ADA)), two.add(watch(HERE, ADA)))
+        adding = await waiting(one.add(new_card(HERE, ADA)), two.add(new_card(HERE, ADA)))
     for add in adding:
         await add
     (kept,) = await taken_up(three)
@@ -104,7 +104,7 @@ async def test_double_resume_makes_one_follower(
 
 async def test_thirty_commands_make_one_card(stores: list[SqlCardRepository]) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
-    adding = (stores[number % 3].add(watch(HERE, person)) for number, person in enumerate(people))
+    adding = (stores[number % 3].add(new_card(HERE, person)) for number, person in enumerate(people))
     added = await asyncio.gather(*adding)
     assert len({one.id for one in added}) == 1
     (kept,) = await taken_up(stores[0])
@@ -118,7 +118,7 @@ async def test_joining_keeps_an_unfollowed_card_open(
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
         # Grace's command finds Ada's watch, Ada leaves, and the follow finds nobody.
-        await connection.run_sync(add_card, watch(HERE, GRACE))
+        await connection.run_sync(add_card, new_card(HERE, GRACE))
         assert await three.unfollow(mine.id, ADA) == 0
         closing = await waiting(one.close_if_unfollowed(mine, LATER))
     await asyncio.gather(*closing, return_exceptions=True)
@@ -131,7 +131,7 @@ async def test_joining_keeps_a_closing_card_open(stores: list[SqlCardRepository]
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await connection.run_sync(add_card, watch(HERE, GRACE, asked_at=LATER))
+        await connection.run_sync(add_card, new_card(HERE, GRACE, asked_at=LATER))
         (closing,) = await waiting(one.close(mine, LATER))
     await closing
     assert list(await one.open_jobs()) == [JOB]
@@ -144,7 +144,7 @@ async def test_command_reopens_a_closing_card(
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
         await connection.execute(text("UPDATE watches SET closed_at = 1"))
-        (adding,) = await waiting(two.add(watch(HERE, GRACE)))
+        (adding,) = await waiting(two.add(new_card(HERE, GRACE)))
     await adding
     (kept,) = await taken_up(two)
     assert (kept.id, kept.requester, kept.followers) == (mine.id, ADA, (ADA, GRACE))
@@ -157,8 +157,8 @@ async def test_command_during_a_move_gets_new_card(
     mine = await followed(one, ADA)
     async with in_the_middle(one) as connection:
         await connection.execute(text("DELETE FROM watches"))
-        await connection.run_sync(add_card, watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA))
-        (adding,) = await waiting(two.add(watch(HERE, GRACE)))
+        await connection.run_sync(add_card, new_card(ChannelRef(TEAM, ChannelId("D0ADA")), ADA))
+        (adding,) = await waiting(two.add(new_card(HERE, GRACE)))
     await adding
     assert {(kept.channel, kept.followers) for kept in await taken_up(two)} == {
         (ChannelRef(TEAM, ChannelId("D0ADA")), (ADA,)),
@@ -171,8 +171,8 @@ async def test_move_includes_a_joining_follower(stores: list[SqlCardRepository])
     one, two, _ = stores
     mine = await followed(one, ADA)
     async with in_the_middle(two) as connection:
-        await connection.run_sync(add_card, watch(HERE, GRACE))
-        (moving,) = await waiting(one.move(mine, [watch(THERE, ADA)]))
+        await connection.run_sync(add_card, new_card(HERE, GRACE))
+        (moving,) = await waiting(one.move(mine, [new_card(THERE, ADA)]))
     assert await moving is False
 
 
@@ -202,7 +202,7 @@ async def test_write_behind_a_newer_claim_is_lost(stores: list[SqlCardRepository
 
 async def test_one_of_three_trackers_owns_the_job(stores: list[SqlCardRepository]) -> None:
     for number in range(20):
-        await stores[0].add(watch(ChannelRef(TEAM, ChannelId(f"C{number}"))))
+        await stores[0].add(new_card(ChannelRef(TEAM, ChannelId(f"C{number}"))))
     for _ in range(5):
         claims = await asyncio.gather(*(store.claim(JOB) for store in stores))
         looked = await asyncio.gather(

@@ -35,13 +35,13 @@ from tests.support.fakes import (
     ADA,
     HERE,
     JOB,
-    FakeBoard,
     FakeDirectory,
     FakeOmni,
     FakePreferences,
     FakeRatings,
+    FakeSlackMessages,
+    a_card,
     a_job,
-    a_watch,
 )
 from tests.support.tracking import RULES, TALLEST, charts, tell_nobody
 
@@ -72,7 +72,7 @@ class Followed:
     """A job that is followed over a real database."""
 
     omni: MeteredOmni
-    board: FakeBoard
+    fake_slack: FakeSlackMessages
     runner: Runner
     process: Transactions
 
@@ -84,7 +84,7 @@ class Followed:
     async def goes_on(self, step: int) -> None:
         """The job takes a step; wait until people see it and the database knows."""
         self.omni.answer = a_job(progress=Progress(f"step {step}", step))
-        await until(lambda: f"step {step}" in self.board.top_level()[0].message.text)
+        await until(lambda: f"step {step}" in self.fake_slack.top_level()[0].message.text)
         async with asyncio.timeout(10.0):
             while not all(
                 card.shown_fingerprint
@@ -105,18 +105,22 @@ def now() -> datetime:
 
 
 def just_asked() -> Card:
-    return replace(a_watch(), requested_at=now())
+    return replace(a_card(), requested_at=now())
 
 
 @asynccontextmanager
 async def following(database: Opened) -> AsyncIterator[Followed]:
     process = await database.process()
-    ledger, store, board = SqlRateLimitStore(process, now), SqlCardRepository(process, HERE.team), FakeBoard()
+    ledger, store, fake_slack = (
+        SqlRateLimitStore(process, now),
+        SqlCardRepository(process, HERE.team),
+        FakeSlackMessages(),
+    )
     requests, edits = RateLimiter(ledger, "omni", PLENTY), RateLimiter(ledger, "chat.update", PLENTY)
     omni = MeteredOmni(requests)
     world = Ports(
         omni=omni,
-        messages=board,
+        messages=fake_slack,
         cards=store,
         failed_cards=SqlFailedCardRepository(process, HERE.team),
         job_durations=SqlJobDurationRepository(process, HERE.team),
@@ -137,7 +141,7 @@ async def following(database: Opened) -> AsyncIterator[Followed]:
     parts = build_components(world, RULES, edits, CardOutcomes(), TaskRunner)
     task = asyncio.create_task(parts.updater.run())
     try:
-        yield Followed(omni, board, parts.runner, process)
+        yield Followed(omni, fake_slack, parts.runner, process)
     finally:
         await parts.runner.stop()
         await parts.poster.tasks.drain()
@@ -153,7 +157,7 @@ async def followed(database: Opened) -> AsyncIterator[Followed]:
     async with following(database) as followed:
         await SqlCardRepository(followed.process, HERE.team).add(just_asked())
         await followed.runner.start(JOB)
-        await until(lambda: followed.board.posted)
+        await until(lambda: followed.fake_slack.posted)
         await followed.goes_on(0)
         yield followed
 
@@ -184,13 +188,13 @@ async def test_an_unchanged_job_costs_one_write_per_question_and_that_is_the_bud
 async def test_a_change_that_people_see_costs_two_writes_and_one_of_the_edits_budget(
     followed: Followed, changes: int
 ) -> None:
-    edits = len(followed.board.times("update"))
+    edits = len(followed.fake_slack.times("update"))
     with statements(followed.process.database) as sent:
         asked = len(followed.omni.asked)
         for step in range(1, changes + 1):
             await followed.goes_on(step)
         asked = len(followed.omni.asked) - asked
-    assert len(followed.board.times("update")) - edits == changes
+    assert len(followed.fake_slack.times("update")) - edits == changes
     written = writes(sent)
     assert set(written) == {"watches", "budgets"}
     assert written["watches"] == 2 * changes
@@ -206,15 +210,15 @@ async def test_a_whole_life_costs_two_writes_for_all_that_people_see_and_one_to_
         with statements(followed.process.database) as sent:
             await store.add(just_asked())
             await followed.runner.start(JOB)
-            await until(lambda: followed.board.posted)
+            await until(lambda: followed.fake_slack.posted)
             for step in range(3):
                 await followed.goes_on(step)
             followed.omni.answer = a_job(JobState.FAILED)
-            await until(followed.board.replies)
+            await until(followed.fake_slack.replies)
             async with asyncio.timeout(10.0):
                 while await store.open_jobs():
                     await asyncio.sleep(0.01)
-    seen = len(followed.board.posted) + len(followed.board.times("update"))
+    seen = len(followed.fake_slack.posted) + len(followed.fake_slack.times("update"))
     assert seen == 1 + 3 + 1 + 1, "a card, three steps, the end, a reply"
     written = writes(sent)
     to_add, to_begin, to_end = 1, 1, 1
@@ -236,8 +240,8 @@ async def test_an_answer_that_goes_on_in_its_thread_costs_two_writes_for_each_re
             async with asyncio.timeout(20.0):
                 while await store.open_jobs():
                     await asyncio.sleep(0.01)
-    assert len(followed.board.replies()) == 5 and len(followed.board.uploaded) == 1
-    assert charts(followed.board) == ["card"]
+    assert len(followed.fake_slack.replies()) == 5 and len(followed.fake_slack.uploaded) == 1
+    assert charts(followed.fake_slack) == ["card"]
     written = writes(sent)
     assert written["replies"] == 2 * (5 + 2)
     assert written["watches"] == 2 + 2 + 1 + 1, "a card, its chart, to begin and to end"
@@ -249,7 +253,7 @@ async def test_a_look_at_the_table_is_two_reads_however_many_cards_there_are(
 ) -> None:
     store = await database.store(HERE.team)
     for number in range(cards):
-        await store.add(a_watch(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))))
+        await store.add(a_card(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))))
     claim, _ = await store.claim(JOB)
     with statements(store.transactions.database) as sent:
         assert len(await store.open_cards(JOB, claim)) == cards

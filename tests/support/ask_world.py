@@ -41,17 +41,17 @@ from tests.support.fakes import (
     START,
     FakeAccess,
     FakeAsking,
-    FakeAsks,
-    FakeBoard,
+    FakeCards,
     FakeDirectory,
     FakeDurations,
-    FakeGivenUps,
+    FakeFailedCards,
     FakeOmni,
     FakePreferences,
-    FakeWatches,
+    FakeQuestions,
+    FakeSlackMessages,
     FreeLedger,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 from tests.support.tracking import PatientFollowService, outcome_of
@@ -102,10 +102,10 @@ class AskWorld:
     def __init__(self, *cards: Card) -> None:
         self.omni = ManyJobs()
         self.asking = FakeAsking()
-        self.board = FakeBoard()
-        self.watches = FakeWatches(*cards)
-        self.given_ups = FakeGivenUps(self.watches)
-        self.asks = FakeAsks(self.watches)
+        self.fake_slack = FakeSlackMessages()
+        self.card_repository = FakeCards(*cards)
+        self.failed_cards = FakeFailedCards(self.card_repository)
+        self.questions = FakeQuestions(self.card_repository)
         self.access = access = FakeAccess()
         self.is_shared = access.is_shared
         self.content_policy = ContentPolicy()
@@ -116,29 +116,31 @@ class AskWorld:
 
     @asynccontextmanager
     async def bot(self) -> AsyncIterator["Services"]:
-        desks = Services(self)
-        tasks = [asyncio.create_task(desks.drawing.run()), asyncio.create_task(desks.durations.run())]
-        await desks.runner.start_missing(await self.watches.open_jobs())
+        services = Services(self)
+        tasks = [asyncio.create_task(services.drawing.run()), asyncio.create_task(services.durations.run())]
+        await services.runner.start_missing(await self.card_repository.open_jobs())
         try:
-            yield desks
+            yield services
         finally:
-            await desks.submitting.stop()
-            await desks.runner.stop()
-            await desks.steps.drain()
+            await services.submitting.stop()
+            await services.runner.stop()
+            await services.steps.drain()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def report_interrupted(self) -> None:
-        await report_interrupted_questions(self.asks, self.board, now)
+        await report_interrupted_questions(self.questions, self.fake_slack, now)
 
     def threads(self) -> Sequence[tuple[ChannelId, MessageTs | None]]:
         """The channel and thread of each message."""
-        return [(posted.place.id, posted.thread) for posted in self.board.posted.values()]
+        return [(posted.place.id, posted.thread) for posted in self.fake_slack.posted.values()]
 
     def told(self, user: UserId = ADA) -> list[str]:
         """The texts in a user's direct messages."""
-        return [posted.message.text for posted in self.board.posted.values() if posted.place == direct(user)]
+        return [
+            posted.message.text for posted in self.fake_slack.posted.values() if posted.place == direct(user)
+        ]
 
 
 class Services:
@@ -147,11 +149,14 @@ class Services:
     def __init__(self, stage: AskWorld) -> None:
         block_support, outcomes, self.steps = BlockSupport(), CardOutcomes(), ShieldedTasks()
         self.drawing = MessageUpdater(
-            stage.board, stage.watches, RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)), block_support
+            stage.fake_slack,
+            stage.card_repository,
+            RateLimiter(FreeLedger(), "edits", Rate(1.0, 0.0)),
+            block_support,
         )
-        posting = MessagePoster(stage.board, stage.watches, now, block_support)
+        posting = MessagePoster(stage.fake_slack, stage.card_repository, now, block_support)
         thread = CompletionThread(
-            cards=stage.watches,
+            cards=stage.card_repository,
             preferences=FakePreferences(),
             poster=posting,
             now=now,
@@ -159,15 +164,15 @@ class Services:
             notify_after_seconds=30.0,
         )
         cards = CardLifecycle(
-            messages=stage.board,
-            cards=stage.watches,
-            failed_cards=stage.given_ups,
+            messages=stage.fake_slack,
+            cards=stage.card_repository,
+            failed_cards=stage.failed_cards,
             updater=self.drawing,
             poster=posting,
             thread=thread,
             charts=CardCharts(
-                messages=stage.board,
-                cards=stage.watches,
+                messages=stage.fake_slack,
+                cards=stage.card_repository,
                 updater=self.drawing,
                 thread=thread,
                 now=now,
@@ -183,7 +188,7 @@ class Services:
         self.durations = TypicalDurations(FakeDurations(), now)
         follower = JobTracker(
             omni=stage.omni,
-            cards=stage.watches,
+            cards=stage.card_repository,
             lifecycle=cards,
             now=now,
             durations=self.durations,
@@ -191,15 +196,15 @@ class Services:
             events=stage.events,
         )
         self.runner = TaskRunner(follower.track)
-        intents = Intents(stage.asks, self.steps, now, BOT)
-        targets = Targets(stage.board, stage.is_shared, BOT)
-        self.desk = desk = PatientFollowService(
+        intents = Intents(stage.questions, self.steps, now, BOT)
+        targets = Targets(stage.fake_slack, stage.is_shared, BOT)
+        self.follow = follow_service = PatientFollowService(
             omni=stage.omni,
-            messages=stage.board,
-            cards=stage.watches,
-            questions=stage.asks,
+            messages=stage.fake_slack,
+            cards=stage.card_repository,
+            questions=stage.questions,
             intents=intents,
-            failed_cards=stage.given_ups,
+            failed_cards=stage.failed_cards,
             outcomes=outcomes,
             authorization=stage.access,
             targets=targets,
@@ -211,11 +216,11 @@ class Services:
         self.submitting = QuestionSubmitter(
             omni=stage.omni,
             omni_questions=stage.asking,
-            messages=stage.board,
-            questions=stage.asks,
+            messages=stage.fake_slack,
+            questions=stage.questions,
             intents=intents,
             outcomes=outcomes,
-            follow_service=desk,
+            follow_service=follow_service,
             start=self.runner.start,
             steps=self.steps,
             now=now,
@@ -223,8 +228,8 @@ class Services:
         )
         self.ask_service = AskService(
             omni=stage.omni,
-            cards=stage.watches,
-            questions=stage.asks,
+            cards=stage.card_repository,
+            questions=stage.questions,
             authorization=stage.access,
             content_policy=stage.content_policy,
             targets=targets,
@@ -237,18 +242,21 @@ class Services:
         )
         self.ask = Asking(self.ask_service)
         self.cancel = CancelService(
-            omni=stage.asking, cards=stage.watches, authorization=stage.access, start=self.runner.start
+            omni=stage.asking,
+            cards=stage.card_repository,
+            authorization=stage.access,
+            start=self.runner.start,
         )
         self.sharing = ShareService(
             omni=stage.omni,
-            cards=stage.watches,
-            questions=stage.asks,
+            cards=stage.card_repository,
+            questions=stage.questions,
             directory=stage.directory,
             intents=intents,
             outcomes=outcomes,
             authorization=stage.access,
             is_shared=stage.is_shared,
-            follow_service=desk,
+            follow_service=follow_service,
             start=self.runner.start,
             now=now,
             bot_user=BOT,
@@ -285,7 +293,7 @@ async def delivered(asked: Awaitable[SavedRequest | Response]) -> Message | None
 
 def old_card(state: JobState = JobState.COMPLETE, **more: object) -> AskWorld:
     """A stage with the final card of another job, in another conversation."""
-    ended = replace(a_watch("old"), job=OLD_JOB, message_ts=CARD, closed_at=START, ended=True, outcome=state)
+    ended = replace(a_card("old"), job=OLD_JOB, message_ts=CARD, closed_at=START, ended=True, outcome=state)
     card = replace(ended, **more)  # type: ignore[arg-type]
     stage = AskWorld(card)
     stage.omni.says(OLD_JOB, state, conversation=CHAT, model=OLD_MODEL)

@@ -18,7 +18,7 @@ from bot.storage.database import Database
 from bot.storage.rate_limits import SqlRateLimitStore
 from bot.storage.transactions import Transactions
 from bot.storage.undelivered import SqlFailedCardRepository
-from tests.support.fakes import FakeGivenUps, FakeWatches
+from tests.support.fakes import FakeCards, FakeFailedCards
 
 TEAM = TeamId("T0ACME")
 HERE = ChannelRef(TEAM, ChannelId("C0HERE"))
@@ -29,35 +29,35 @@ ADA, GRACE, LINUS = UserId("U0ADA"), UserId("U0GRACE"), UserId("U0LINUS")
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123_457, tzinfo=UTC)
 
 
-def watch(
+def new_card(
     channel: ChannelRef = HERE,
     *people: UserId,
     job: JobId = JOB,
     asked_at: datetime = NOON,
     name: str | None = None,
 ) -> Card:
-    """A new watch, followed by Ada unless told otherwise."""
+    """A new card, followed by Ada unless others are named."""
     followers = people or (ADA,)
     return Card(CardId(name or str(uuid4())), job, channel, followers[0], followers, asked_at)
 
 
 async def taken_up(store: CardRepository, job: JobId = JOB) -> list[Card]:
-    """A job's open watches, as a follow that begins now has them."""
+    """A job's open cards, as a follow that begins now has them."""
     return list((await store.claim(job))[1])
 
 
 async def followed(
     store: CardRepository, *people: UserId, channel: ChannelRef = HERE, job: JobId = JOB
 ) -> Card:
-    """A new watch, as a follow that has just begun has it."""
-    added = await store.add(watch(channel, *people, job=job))
+    """A new card, as a follow that has just begun has it."""
+    added = await store.add(new_card(channel, *people, job=job))
     return next(one for one in await taken_up(store, job) if one.id == added.id)
 
 
 def failed_cards_of(table: CardRepository) -> FailedCardRepository:
-    """What a table holds of the watches that were given up."""
-    if isinstance(table, FakeWatches):
-        return FakeGivenUps(table)
+    """What a table holds of the cards that were given up."""
+    if isinstance(table, FakeCards):
+        return FakeFailedCards(table)
     assert isinstance(table, SqlCardRepository)
     return SqlFailedCardRepository(table.transactions, TEAM)
 
@@ -91,7 +91,7 @@ class Opened:
         return self._processes[-1]
 
     async def store(self, team: TeamId = TEAM, most_open_follows: int | None = None) -> SqlCardRepository:
-        """A team's watches, as one more process has them."""
+        """A team's cards, as one more process has them."""
         return SqlCardRepository(await self.process(), team, most_open_follows)
 
     async def ledger(self) -> SqlRateLimitStore:

@@ -63,7 +63,7 @@ def now() -> datetime:
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
-def a_watch(name: str = "watch", channel: ChannelRef = HERE, user: UserId = ADA) -> Card:
+def a_card(name: str = "watch", channel: ChannelRef = HERE, user: UserId = ADA) -> Card:
     return Card(CardId(name), JOB, channel, user, (user,), START)
 
 
@@ -91,7 +91,7 @@ class FreeLedger:
 
 @dataclass
 class Posted:
-    """A message as the board holds it."""
+    """A message as Slack holds it."""
 
     place: ChannelRef
     message: Message
@@ -102,7 +102,7 @@ class Posted:
 
 @dataclass
 class Uploaded:
-    """A file as the board holds it."""
+    """A file as Slack holds it."""
 
     place: ChannelRef
     upload: Upload
@@ -110,7 +110,7 @@ class Uploaded:
     at: float
 
 
-class FakeBoard:
+class FakeSlackMessages:
     """Slack as a dictionary. `plan` makes the next calls of a method fail, before or after their effect."""
 
     def __init__(self) -> None:
@@ -519,16 +519,16 @@ class FakePreferences:
             raise self.error
 
 
-class FakeAsks:
-    """The table of asks in memory, beside a table of watches, whose errors they share. Set `error` to make every call
-    of this one alone fail.
+class FakeQuestions:
+    """The table of questions in memory, beside a table of cards, whose errors they share. Set `error` to make every
+    call of this one alone fail.
 
-    The rules are those of `bot.askstore.SqlQuestionRepository`: the store's tests hold one against the other.
+    The rules are those of `SqlQuestionRepository`: the tests of the storage compare both.
     """
 
-    def __init__(self, cards: "FakeWatches") -> None:
-        self.watches = cards
-        cards.asks = self
+    def __init__(self, cards: "FakeCards") -> None:
+        self.card_repository = cards
+        cards.questions = self
         self.rows: dict[QuestionId, PendingQuestion] = {}
         self.told_of: set[QuestionId] = set()
         self.writes: list[str] = []
@@ -538,16 +538,16 @@ class FakeAsks:
         await self._record("begin")
         if question.id in self.rows:
             return False
-        self.watches._make_sure_of_limit(question.user, question.channel.team)
+        self.card_repository._make_sure_of_limit(question.user, question.channel.team)
         self.rows[question.id] = question
         return True
 
     async def claim_retry(self, question_id: QuestionId, card: CardId, by: UserId) -> bool:
         await self._record("claim_retry")
-        found = self.watches.rows.get(card)
+        found = self.card_repository.rows.get(card)
         if found is None or found.retried_by is not None or not self._is_in_hand(question_id):
             return False
-        self.watches.rows[card] = replace(found, retried_by=by)
+        self.card_repository.rows[card] = replace(found, retried_by=by)
         self.rows[question_id] = replace(self.rows[question_id], retry_of=card)
         return True
 
@@ -562,10 +562,12 @@ class FakeAsks:
         if question_id in self.rows and self.rows[question_id].job is None:
             self.rows[question_id] = replace(self.rows[question_id], job=card.job)
             if self.rows[question_id].follow is None:
-                self.watches.askers[card.job] = self.rows[question_id].user
-            self.watches._add(card)
+                self.card_repository.askers[card.job] = self.rows[question_id].user
+            self.card_repository._add(card)
         here = [
-            row for row in self.watches.rows.values() if (row.channel, row.job) == (card.channel, card.job)
+            row
+            for row in self.card_repository.rows.values()
+            if (row.channel, row.job) == (card.channel, card.job)
         ]
         return here[0] if here else card
 
@@ -599,8 +601,8 @@ class FakeAsks:
 
     async def count(self, team: TeamId, user: UserId, since: datetime) -> int:
         await self._record()
-        questions = [row for row in self._of(team, user) if row.follow is None]
-        return len([row for row in questions if row.asked_at >= since])
+        asked = [row for row in self._of(team, user) if row.follow is None]
+        return len([row for row in asked if row.asked_at >= since])
 
     async def last_model(self, team: TeamId, user: UserId) -> ModelId | None:
         await self._record()
@@ -628,13 +630,13 @@ class FakeAsks:
         mine = self.rows.get(question_id)
         if mine is None or not self._is_in_hand(question_id) or mine.retry_of is None:
             return
-        card = self.watches.rows.get(mine.retry_of)
+        card = self.card_repository.rows.get(mine.retry_of)
         if card is not None and card.retried_by == mine.user:
-            self.watches.rows[card.id] = replace(card, retried_by=None)
+            self.card_repository.rows[card.id] = replace(card, retried_by=None)
 
     async def _record(self, write: str = "") -> None:
         await asyncio.sleep(0)
-        if (error := self.error or self.watches.error) is not None:
+        if (error := self.error or self.card_repository.error) is not None:
             raise error
         if write:
             self.writes.append(write)
@@ -644,10 +646,10 @@ def _closed(at: datetime) -> dict[str, object]:
     return {"closed_at": at, "history": JobHistory()}
 
 
-class FakeWatches:
-    """The table of watches in memory. Set `error` to make every call fail; remembers every write.
+class FakeCards:
+    """The table of cards in memory. Set `error` to make every call fail; remembers every write.
 
-    The rules are those of `bot.store.SqlCardRepository`: the store's tests hold one against the other.
+    The rules are those of `SqlCardRepository`: the tests of the storage compare both.
     """
 
     def __init__(self, *cards: Card) -> None:
@@ -655,7 +657,7 @@ class FakeWatches:
         self.threads: dict[CardId, dict[ReplyKind, ThreadReply]] = {}
         """The replies that go on from each card."""
         self.most_open_follows: int | None = None
-        self.asks: FakeAsks | None = None
+        self.questions: FakeQuestions | None = None
         """Those beside it, of which the ones in hand count among a person's follows."""
         self.askers: dict[JobId, UserId] = {}
         """Who asked for the jobs that the bot has begun."""
@@ -958,13 +960,13 @@ class FakeWatches:
         if user == API_CLIENT:
             return
         count = sum(user in row.followers and row.channel.team == team for row in self._open())
-        if self.asks is not None:
-            count += sum(self.asks._is_in_hand(ask.id) for ask in self.asks._of(team, user))
+        if self.questions is not None:
+            count += sum(self.questions._is_in_hand(ask.id) for ask in self.questions._of(team, user))
         if self.most_open_follows is not None and count >= self.most_open_follows:
             raise TooManyFollows(self.most_open_follows)
 
     def _open(self, job: JobId | None = None) -> list[Card]:
-        """The open watches, of one job or of all, oldest first."""
+        """The open cards, of one job or of all, oldest first."""
         found = [row for row in self.rows.values() if row.closed_at is None and job in (None, row.job)]
         return sorted(found, key=lambda row: (row.requested_at, row.id))
 
@@ -1016,41 +1018,41 @@ class FakeWatches:
             self.rows[card_id] = replace(self.rows[card_id], **facts)  # type: ignore[arg-type]
 
 
-class FakeGivenUps:
-    """`FailedCardRepository` of a table of watches in memory, whose errors they share."""
+class FakeFailedCards:
+    """`FailedCardRepository` of a table of cards in memory, whose errors they share."""
 
-    def __init__(self, cards: FakeWatches) -> None:
-        self.watches = cards
+    def __init__(self, cards: FakeCards) -> None:
+        self.card_repository = cards
 
     async def add(self, card: Card, why: CardFailure, at: datetime) -> None:
-        await self.watches._record("failed_cards.add")
-        self.watches._write(card)
-        self.watches._have_no_card(card.id)
-        self.watches._set(card.id, **_closed(at), failure=why, token=None)
-        if not self.watches.rows[card.id].followers:
-            self.watches._forget(card.id)
+        await self.card_repository._record("failed_cards.add")
+        self.card_repository._write(card)
+        self.card_repository._have_no_card(card.id)
+        self.card_repository._set(card.id, **_closed(at), failure=why, token=None)
+        if not self.card_repository.rows[card.id].followers:
+            self.card_repository._forget(card.id)
 
     async def take_unreported(self, before: datetime, at: datetime) -> Card | None:
-        await self.watches._record("failed_cards.take_unreported")
-        found = [row for row in self.watches.rows.values() if row.failure is not None]
+        await self.card_repository._record("failed_cards.take_unreported")
+        found = [row for row in self.card_repository.rows.values() if row.failure is not None]
         overdue = [
             row for row in found if (row.completion_reply_started_at or row.closed_at or before) < before
         ]
         if not overdue:
             return None
         taken = min(overdue, key=lambda row: (row.requested_at, row.id))
-        self.watches._set(taken.id, completion_reply_started_at=at)
+        self.card_repository._set(taken.id, completion_reply_started_at=at)
         return taken
 
     async def mark_reported(self, card_id: CardId, follower: UserId) -> None:
-        await self.watches._record("failed_cards.mark_reported")
-        row = self.watches.rows.get(card_id)
+        await self.card_repository._record("failed_cards.mark_reported")
+        row = self.card_repository.rows.get(card_id)
         if row is None or row.failure is None:
             return
         left = tuple(user for user in row.followers if user != follower)
-        self.watches._set(card_id, followers=left)
+        self.card_repository._set(card_id, followers=left)
         if not left:
-            self.watches._forget(card_id)
+            self.card_repository._forget(card_id)
 
 
 def said(outcome: Reply | Message | str | None) -> str:

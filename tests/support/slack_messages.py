@@ -10,7 +10,7 @@ from bot.domain.cards import CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.messages import Message
 from bot.slack.messages import WebApiMessages, slack_client, slack_session
 
-WATCH = CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
+CARD_ID = CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11")
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "*Top products*"}}
 
@@ -18,11 +18,11 @@ CARD = Message("Top products: running", (SECTION,))
 
 
 class World:
-    """A simulated Slack and our board on it."""
+    """A simulated Slack and the bot's messages in it."""
 
-    def __init__(self, slack: SimulatedSlack, board: WebApiMessages) -> None:
+    def __init__(self, slack: SimulatedSlack, messages: WebApiMessages) -> None:
         self.slack = slack
-        self.board = board
+        self.messages = messages
         self.here = self.place("data-team")
 
     def place(self, channel: str) -> ChannelRef:
@@ -36,6 +36,6 @@ class World:
 
 
 @asynccontextmanager
-async def board_of(slack: SimulatedSlack) -> AsyncIterator[WebApiMessages]:
+async def messages_of(slack: SimulatedSlack) -> AsyncIterator[WebApiMessages]:
     async with slack_session() as session:
         yield WebApiMessages(slack_client(slack.bot_token, slack.api_url, session))

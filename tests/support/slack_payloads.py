@@ -16,7 +16,7 @@ from bot.services.ask import AskService
 from bot.services.cancel import CancelService
 from bot.services.follow import FollowService
 from bot.services.job_data import JobDataService
-from tests.support.fakes import FakeBoard
+from tests.support.fakes import FakeSlackMessages
 
 TEAM = TeamId("T0ACME")
 
@@ -40,7 +40,7 @@ def click(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | changed).items() if value is not None}
 
 
-class RememberingDesk:
+class RememberingService:
     """Remembers what it was asked, and answers after a while what the test says."""
 
     def __init__(self) -> None:
@@ -101,20 +101,20 @@ class Counter:
     """Handlers between desks and a person, all of which remember."""
 
     def __init__(self) -> None:
-        self.desk = RememberingDesk()
+        self.service = RememberingService()
         self.views = RememberingViews()
-        self.board = FakeBoard()
+        self.fake_slack = FakeSlackMessages()
         self.told: list[tuple[str, str]] = []
         self.refusals: list[Exception] = []
         self.acknowledged_at: list[float] = []
         self.acknowledged: list[dict[str, Any]] = []
-        self.errands = InteractionRunner(self._whisper, self.views, self.board)
+        self.interactions = InteractionRunner(self._whisper, self.views, self.fake_slack)
         self.handlers = CommandHandlers(
-            follow_service=cast(FollowService, self.desk),
-            job_data_service=cast(JobDataService, self.desk),
-            ask_service=cast(AskService, self.desk),
-            cancel_service=cast(CancelService, self.desk),
-            interactions=self.errands,
+            follow_service=cast(FollowService, self.service),
+            job_data_service=cast(JobDataService, self.service),
+            ask_service=cast(AskService, self.service),
+            cancel_service=cast(CancelService, self.service),
+            interactions=self.interactions,
             team=TEAM,
         )
 

@@ -37,19 +37,19 @@ from tests.support.fakes import (
     HERE,
     START,
     FakeAccess,
-    FakeAsks,
-    FakeBoard,
+    FakeCards,
     FakeDirectory,
     FakeDurations,
-    FakeGivenUps,
+    FakeFailedCards,
     FakeMeter,
     FakeOmni,
     FakePreferences,
+    FakeQuestions,
     FakeRatings,
-    FakeWatches,
+    FakeSlackMessages,
     FreeLedger,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 
@@ -72,10 +72,10 @@ class Stage:
     def __init__(self, job: Job | OmniError, *cards: Card) -> None:
         self.omni = FakeOmni(a_job())
         self.omni.answer = job
-        self.board = FakeBoard()
-        self.watches = FakeWatches(*cards)
-        self.given_ups = FakeGivenUps(self.watches)
-        self.asks = FakeAsks(self.watches)
+        self.fake_slack = FakeSlackMessages()
+        self.card_repository = FakeCards(*cards)
+        self.failed_cards = FakeFailedCards(self.card_repository)
+        self.questions = FakeQuestions(self.card_repository)
         self.durations = FakeDurations()
         self.preferences = FakePreferences()
         self.ratings = FakeRatings()
@@ -92,13 +92,13 @@ class Stage:
     async def bot(self) -> AsyncIterator[Runner]:
         world = Ports(
             omni=self.omni,
-            messages=self.board,
-            cards=self.watches,
-            failed_cards=self.given_ups,
+            messages=self.fake_slack,
+            cards=self.card_repository,
+            failed_cards=self.failed_cards,
             reply_to_response_url=tell_nobody,
             now=now,
             job_durations=self.durations,
-            pending_questions=self.asks,
+            pending_questions=self.questions,
             preferences=self.preferences,
             ratings=self.ratings,
             questions=cast(OmniQuestions, None),
@@ -117,7 +117,7 @@ class Stage:
         self.states = lambda: parts.tracker.states
         drawing = asyncio.create_task(parts.updater.run())
         durations = asyncio.create_task(parts.durations.run())
-        await parts.runner.start_missing(await self.watches.open_jobs())
+        await parts.runner.start_missing(await self.card_repository.open_jobs())
         try:
             yield parts.runner
         finally:
@@ -130,32 +130,32 @@ class Stage:
     async def report_failures(self) -> None:
         """Report failed cards by direct message, once no command can be replying."""
         await report_failed_cards(
-            self.given_ups, self.board, lambda: now() + REPORT_FAILURE_AFTER + timedelta(seconds=1)
+            self.failed_cards, self.fake_slack, lambda: now() + REPORT_FAILURE_AFTER + timedelta(seconds=1)
         )
 
     def expects(self, card_id: CardId) -> asyncio.Future[CardOutcome]:
-        """Somebody waits to hear what becomes of a watch."""
+        """Somebody waits to hear what becomes of a card."""
         return self.waiting.enter_context(self.arrivals.subscribe(card_id))
 
     def says(self, state: JobState, **more: object) -> None:
         self.omni.answer = a_job(state, **more)
 
     def shown(self, channel: ChannelRef = HERE) -> list[str]:
-        return [posted.message.text for posted in self.board.top_level(channel)]
+        return [posted.message.text for posted in self.fake_slack.top_level(channel)]
 
     def told(self) -> list[str]:
-        return [posted.message.text for posted in self.board.replies()]
+        return [posted.message.text for posted in self.fake_slack.replies()]
 
     def all_closed(self) -> bool:
-        return all(card.closed_at is not None for card in self.watches.rows.values())
+        return all(card.closed_at is not None for card in self.card_repository.rows.values())
 
 
 MARIE = UserId("U0MARIE")
 
-WATCH = CardId("watch")
+CARD_ID = CardId("watch")
 
 
-class OddBoard(FakeBoard):
+class OddSlack(FakeSlackMessages):
     """Slack in the moods that these tests need."""
 
     def __init__(self) -> None:
@@ -204,11 +204,11 @@ class OddBoard(FakeBoard):
         return await super().open_dm(channel, user)
 
 
-def a_stage(*cards: Card) -> tuple[Stage, OddBoard]:
-    """A stage of a running job, with the odd board."""
+def a_stage(*cards: Card) -> tuple[Stage, OddSlack]:
+    """A stage of a running job, with the odd Slack."""
     stage = Stage(a_job(), *cards)
-    stage.board = board = OddBoard()
-    return stage, board
+    stage.fake_slack = fake_slack = OddSlack()
+    return stage, fake_slack
 
 
 async def outcome_of(request: Awaitable[SavedRequest | Response]) -> Response:
@@ -235,14 +235,14 @@ class PatientFollowService(FollowService):
 def a_follow_service(stage: Stage, start: Callable[[JobId], Awaitable[None]]) -> PatientFollowService:
     return PatientFollowService(
         omni=stage.omni,
-        messages=stage.board,
-        cards=stage.watches,
-        questions=stage.asks,
-        intents=Intents(stage.asks, ShieldedTasks(), now, UserId("U0BOT")),
-        failed_cards=stage.given_ups,
+        messages=stage.fake_slack,
+        cards=stage.card_repository,
+        questions=stage.questions,
+        intents=Intents(stage.questions, ShieldedTasks(), now, UserId("U0BOT")),
+        failed_cards=stage.failed_cards,
         outcomes=stage.arrivals,
         authorization=stage.access,
-        targets=Targets(stage.board, stage.access.is_shared, UserId("U0BOT")),
+        targets=Targets(stage.fake_slack, stage.access.is_shared, UserId("U0BOT")),
         start=start,
         question_of=lambda _: "",
         now=now,
@@ -273,7 +273,7 @@ class Resting(Stage):
         return "The bot stopped watching" in self.shown()[0]
 
     def row(self) -> Card:
-        return self.watches.rows[WATCH]
+        return self.card_repository.rows[CARD_ID]
 
 
 class Paused:
@@ -302,19 +302,19 @@ class Processes(Stage):
     @asynccontextmanager
     async def one_that_can_be_paused(self) -> AsyncIterator[Paused]:
         """A process whose every way to Slack and to the table leads through the same switch."""
-        cards, board = self.watches, self.board
-        to_watches, to_board = Paused(cards), Paused(board)
-        to_board.awake = to_watches.awake
-        self.watches, self.board = cast(FakeWatches, to_watches), cast(FakeBoard, to_board)
+        cards, fake_slack = self.card_repository, self.fake_slack
+        to_cards, to_slack = Paused(cards), Paused(fake_slack)
+        to_slack.awake = to_cards.awake
+        self.card_repository, self.fake_slack = cast(FakeCards, to_cards), cast(FakeSlackMessages, to_slack)
         try:
             async with self.bot():
-                self.watches, self.board = cards, board
+                self.card_repository, self.fake_slack = cards, fake_slack
                 try:
-                    yield to_watches
+                    yield to_cards
                 finally:
-                    to_watches.awake.set()
+                    to_cards.awake.set()
         finally:
-            self.watches, self.board = cards, board
+            self.card_repository, self.fake_slack = cards, fake_slack
 
 
 PIECES = 3
@@ -352,11 +352,11 @@ CHAT = "https://acme.omniapp.co/chat/550e8400"
 PNG = b"\x89PNG\r\n\x1a\n picture"
 
 
-def an_answer(answer: str = TALL, **more: object) -> tuple[Stage, OddBoard]:
+def an_answer(answer: str = TALL, **more: object) -> tuple[Stage, OddSlack]:
     """A stage on which the job has ended before anybody asks."""
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     stage.says(JobState.COMPLETE, answer=answer, chat_url=CHAT, completed_at=START, **more)
-    return stage, board
+    return stage, fake_slack
 
 
 async def delivered(stage: Stage, seconds: float = 60.0) -> None:
@@ -366,19 +366,19 @@ async def delivered(stage: Stage, seconds: float = 60.0) -> None:
 
 def is_whole(stage: Stage, channel: ChannelRef = HERE) -> bool:
     """Whether card and replies together show the answer once, in order, with nothing left out."""
-    (card,) = stage.board.top_level(channel)
-    replies = [posted for posted in stage.board.replies() if posted.place == channel]
-    assert {stage.board.posted[posted.thread].place for posted in replies if posted.thread} <= {channel}
+    (card,) = stage.fake_slack.top_level(channel)
+    replies = [posted for posted in stage.fake_slack.replies() if posted.place == channel]
+    assert {stage.fake_slack.posted[posted.thread].place for posted in replies if posted.thread} <= {channel}
     seen = paragraphs(card.message, *[posted.message for posted in replies])
     assert not isinstance(stage.omni.answer, OmniError)
     whole = len(re.findall("paragraph", stage.omni.answer.answer or ""))
     return seen == list(range(1, len(seen) + 1)) and seen[-1:] == [whole]
 
 
-def charts(board: FakeBoard) -> list[str]:
+def charts(fake_slack: FakeSlackMessages) -> list[str]:
     """Where users see a chart: `card` for each card that shows one, `thread` for each file."""
-    shown = [block for posted in board.posted.values() for block in posted.message.blocks]
+    shown = [block for posted in fake_slack.posted.values() for block in posted.message.blocks]
     on_cards = [block["slack_file"]["id"] for block in shown if block["type"] == "image"]
-    assert set(on_cards) <= set(board.private)
-    files = [file for file in board.uploaded if file.upload.name == "chart.png"]
+    assert set(on_cards) <= set(fake_slack.private)
+    files = [file for file in fake_slack.uploaded if file.upload.name == "chart.png"]
     return ["card"] * len(on_cards) + ["thread"] * len(files)

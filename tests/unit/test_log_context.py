@@ -15,7 +15,7 @@ from bot.domain.messages import Message
 from bot.handlers.background import InteractionRunner
 from bot.log import bind_job
 from bot.worker.runner import TaskRunner
-from tests.support.fakes import JOB, FakeBoard, FakeViews
+from tests.support.fakes import JOB, FakeSlackMessages, FakeViews
 
 OTHER = JobId("660e8400-e29b-41d4-a716-446655440000")
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ async def test_interaction_lines_carry_id_and_job(
     async def tell(message: Message) -> None:
         raise AssertionError(message)
 
-    interactions = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeBoard())
+    interactions = InteractionRunner(reply_to_url=unheard, views=FakeViews(), messages=FakeSlackMessages())
     interactions.run("one", look_up(JOB), tell, UserId("U0ADA"))
     interactions.run("two", look_up(OTHER), tell, UserId("U0ADA"))
     await interactions.drain()

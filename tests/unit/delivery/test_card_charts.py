@@ -28,12 +28,12 @@ from bot.domain.errors import (
 from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.settings import Settings
-from tests.support.fakes import GRACE, HERE, JOB, a_job, a_watch, now
+from tests.support.fakes import GRACE, HERE, JOB, a_card, a_job, now
 from tests.support.tracking import (
+    CARD_ID,
     PNG,
     TALL,
-    WATCH,
-    OddBoard,
+    OddSlack,
     Processes,
     Stage,
     a_stage,
@@ -49,10 +49,10 @@ CARD = MessageTs("1.0")
 NOT_READY = PayloadRefused("invalid_blocks")
 
 
-def a_charted_answer(answer: str = "Short.", **more: object) -> tuple[Stage, OddBoard]:
-    stage, board = an_answer(answer, **more)
+def a_charted_answer(answer: str = "Short.", **more: object) -> tuple[Stage, OddSlack]:
+    stage, fake_slack = an_answer(answer, **more)
     stage.omni.image = PNG
-    return stage, board
+    return stage, fake_slack
 
 
 def ids_of(message: Message) -> list[str]:
@@ -61,19 +61,19 @@ def ids_of(message: Message) -> list[str]:
 
 def reopen(stage: Stage) -> None:
     """As a process leaves the card behind that dies before it closes it."""
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
 
 
 # On the card
 
 
 async def test_card_shows_chart_above_its_buttons() -> None:
-    stage, board = a_charted_answer(topic="Orders <!here>", prompt="Top products?\u202e <!channel>")
+    stage, fake_slack = a_charted_answer(topic="Orders <!here>", prompt="Top products?\u202e <!channel>")
     await delivered(stage)
-    assert charts(board) == ["card"]
-    (card,) = board.top_level()
+    assert charts(fake_slack) == ["card"]
+    (card,) = fake_slack.top_level()
     picture = card.message.blocks[ids_of(card.message).index("actions") - 1]
-    assert picture["slack_file"] == {"id": next(iter(board.private))}
+    assert picture["slack_file"] == {"id": next(iter(fake_slack.private))}
     alt = picture["alt_text"]
     assert "Topic: Orders" in alt and "Question: Top products?" in alt
     assert not re.search("\u202e|<!(?:here|channel)", alt)
@@ -81,61 +81,61 @@ async def test_card_shows_chart_above_its_buttons() -> None:
 
 
 async def test_answer_does_not_wait_for_chart() -> None:
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     stage.omni.image, stage.omni.chart_seconds = PNG, 6.0
     async with stage.bot():
         await asyncio.sleep(5)
         stage.says(JobState.COMPLETE, answer="Short.")
         await asyncio.sleep(60)
-    (answered_at, answer), (charted_at, charted) = board.posted[CARD].edits[-2:]
+    (answered_at, answer), (charted_at, charted) = fake_slack.posted[CARD].edits[-2:]
     assert "Short." in answer.text == charted.text
     assert "image" not in ids_of(answer) and "image" in ids_of(charted)
     assert 6.0 <= charted_at - answered_at <= ON_CARD_WITHIN_SECONDS
 
 
 async def test_chart_follows_long_answer_on_its_card() -> None:
-    stage, board = a_charted_answer(TALL)
+    stage, fake_slack = a_charted_answer(TALL)
     await delivered(stage)
-    assert is_whole(stage) and charts(board) == ["card"]
+    assert is_whole(stage) and charts(fake_slack) == ["card"]
 
 
 async def test_late_chart_goes_to_thread() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     stage.omni.chart_seconds = ON_CARD_WITHIN_SECONDS + 1.0
     await delivered(stage)
-    assert charts(board) == ["thread"]
-    assert board.posted[CARD].edits == [] and board.private == {}
-    (chart,) = board.uploaded
+    assert charts(fake_slack) == ["thread"]
+    assert fake_slack.posted[CARD].edits == [] and fake_slack.private == {}
+    (chart,) = fake_slack.uploaded
     assert (chart.place, chart.thread, chart.upload.content) == (HERE, CARD, PNG)
     assert stage.all_closed()
 
 
 async def test_operator_can_keep_charts_in_threads() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     stage.rules = replace(stage.rules, settings=Settings.model_construct(chart_on_card=False))
     await delivered(stage)
-    assert charts(board) == ["thread"] and board.private == {}
+    assert charts(fake_slack) == ["thread"] and fake_slack.private == {}
 
 
 # Refused by Slack
 
 
 async def test_file_in_processing_is_tried_again() -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", NOT_READY, NOT_READY)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", NOT_READY, NOT_READY)
     await delivered(stage)
-    assert charts(board) == ["card"] and len(board.private) == 1
-    first, *_, last = board.times("update")
+    assert charts(fake_slack) == ["card"] and len(fake_slack.private) == 1
+    first, *_, last = fake_slack.times("update")
     assert last - first == pytest.approx(sum(AGAIN_AFTER_SECONDS[:2]), abs=0.5)
     assert stage.all_closed()
 
 
 async def test_refused_chart_goes_to_thread() -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", *[NOT_READY] * 20)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", *[NOT_READY] * 20)
     await delivered(stage)
-    assert charts(board) == ["thread"]
-    assert len(board.times("update")) == 1 + len(AGAIN_AFTER_SECONDS), "the card needs no other edit"
+    assert charts(fake_slack) == ["thread"]
+    assert len(fake_slack.times("update")) == 1 + len(AGAIN_AFTER_SECONDS), "the card needs no other edit"
     assert stage.all_closed()
 
 
@@ -145,43 +145,43 @@ async def test_refused_chart_goes_to_thread() -> None:
     ids=lambda refusal: refusal.code,
 )
 async def test_refused_private_upload_leaves_thread(refusal: SlackError) -> None:
-    stage, board = a_charted_answer()
-    board.plan("upload_private", refusal)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("upload_private", refusal)
     await delivered(stage)
-    assert charts(board) == ["thread"] and board.times("update") == []
+    assert charts(fake_slack) == ["thread"] and fake_slack.times("update") == []
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_unanswered_chart_edit_is_repeated(arrives: bool) -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=arrives)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=arrives)
     await delivered(stage)
-    assert charts(board) == ["card"]
+    assert charts(fake_slack) == ["card"]
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("refusals", [[NOT_READY] * 5, [OutcomeUnknown("TimeoutError")] * 3])
 async def test_uncertain_chart_is_taken_off_card(refusals: list[SlackError]) -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
-    board.plan("update", *refusals)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+    fake_slack.plan("update", *refusals)
     await delivered(stage)
-    assert charts(board) == ["thread"]
+    assert charts(fake_slack) == ["thread"]
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("trouble", [SlackUnreachable("no_connection"), SlackBusy("ratelimited", 12.0)])
 async def test_chart_edit_beyond_deadline_is_dropped(trouble: SlackError) -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", *[trouble] * 5)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", *[trouble] * 5)
     await delivered(stage, 120)
-    assert charts(board) == ["thread"]
-    assert all("image" not in ids_of(message) for _, message in board.posted[CARD].edits)
+    assert charts(fake_slack) == ["thread"]
+    assert all("image" not in ids_of(message) for _, message in fake_slack.posted[CARD].edits)
     assert stage.all_closed()
 
 
-class SlowEdits(OddBoard):
+class SlowEdits(OddSlack):
     """Slack answers edits so late that a chart shows after its time."""
 
     async def update(self, channel: ChannelRef, ts: MessageTs, message: Message) -> None:
@@ -192,30 +192,30 @@ class SlowEdits(OddBoard):
 async def test_edit_that_crosses_deadline_is_undone() -> None:
     stage, _ = an_answer("Short.")
     stage.omni.image, stage.omni.chart_seconds = PNG, 3.0
-    stage.board = board = SlowEdits()
+    stage.fake_slack = fake_slack = SlowEdits()
     await delivered(stage)
-    assert charts(board) == ["thread"]
+    assert charts(fake_slack) == ["thread"]
     assert stage.all_closed()
 
 
 async def test_deleted_card_gets_no_chart() -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", MessageGone("message_not_found"))
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", MessageGone("message_not_found"))
     await delivered(stage, 60)
-    assert charts(board) == []
+    assert charts(fake_slack) == []
     assert stage.all_closed()
 
 
 async def test_card_without_blocks_leaves_chart_to_thread() -> None:
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     stage.omni.image = PNG
     async with stage.bot():
         await asyncio.sleep(5)
-        board.plan("update", *[NOT_READY] * 3)
+        fake_slack.plan("update", *[NOT_READY] * 3)
         stage.says(JobState.COMPLETE, answer="Short.")
         await asyncio.sleep(30)
-    assert board.posted[CARD].message.blocks == ()
-    assert charts(board) == ["thread"]
+    assert fake_slack.posted[CARD].message.blocks == ()
+    assert charts(fake_slack) == ["thread"]
 
 
 # Over crashes
@@ -223,42 +223,42 @@ async def test_card_without_blocks_leaves_chart_to_thread() -> None:
 
 @pytest.mark.parametrize("after_steps", [*range(0, 80, 2), *range(80, 400, 20)])
 async def test_restart_at_any_step_shows_one_chart(after_steps: int) -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     async with stage.bot():
         for _ in range(after_steps):
             await asyncio.sleep(0)
     await delivered(stage, 120)
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("stopped_after_seconds", [n / 4 for n in range(24)])
 async def test_restart_between_tries_shows_one_chart(stopped_after_seconds: float) -> None:
-    stage, board = a_charted_answer()
-    board.plan("update", NOT_READY)
-    board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("update", NOT_READY)
+    fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
     await delivered(stage, stopped_after_seconds)
-    board.forget_plans()
+    fake_slack.forget_plans()
     await delivered(stage, 120)
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("after_steps", range(0, 80, 4))
 async def test_second_process_shows_no_second_chart(after_steps: int) -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     async with stage.bot():
         for _ in range(after_steps):
             await asyncio.sleep(0)
         await delivered(stage, 120)
         await asyncio.sleep(120)
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("paused_after_seconds", [n / 8 for n in range(24)])
 async def test_paused_process_shows_no_second_chart(paused_after_seconds: float) -> None:
-    stage = Processes(a_job(), a_watch())
+    stage = Processes(a_job(), a_card())
     stage.omni.image, stage.omni.chart_seconds = PNG, 0.5
     async with stage.one_that_can_be_paused() as paused:
         await asyncio.sleep(6)
@@ -269,62 +269,62 @@ async def test_paused_process_shows_no_second_chart(paused_after_seconds: float)
         paused.awake.set()
         await asyncio.sleep(120)
         await delivered(stage, 120)
-    assert len(charts(stage.board)) == 1
+    assert len(charts(stage.fake_slack)) == 1
     assert stage.all_closed()
 
 
 async def test_card_drawn_again_keeps_its_chart() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     await delivered(stage)
-    await board.update(HERE, CARD, Message("A late edit."))
-    await stage.watches.mark_stale(WATCH, CARD)
+    await fake_slack.update(HERE, CARD, Message("A late edit."))
+    await stage.card_repository.mark_stale(CARD_ID, CARD)
     await delivered(stage)
-    assert charts(board) == ["card"]
-    assert "Short." in board.posted[CARD].message.text
+    assert charts(fake_slack) == ["card"]
+    assert "Short." in fake_slack.posted[CARD].message.text
     assert len(stage.omni.charts_asked) == 1
     assert stage.all_closed()
 
 
 async def test_chart_refused_at_redraw_goes_to_thread() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     await delivered(stage)
-    await board.update(HERE, CARD, Message("A late edit."))
-    await stage.watches.mark_stale(WATCH, CARD)
+    await fake_slack.update(HERE, CARD, Message("A late edit."))
+    await stage.card_repository.mark_stale(CARD_ID, CARD)
     # Each variant with the chart.
-    board.plan("update", *[NOT_READY] * 3)
+    fake_slack.plan("update", *[NOT_READY] * 3)
     await delivered(stage)
-    assert charts(board) == ["thread"]
-    assert "Short." in board.posted[CARD].message.text
+    assert charts(fake_slack) == ["thread"]
+    assert "Short." in fake_slack.posted[CARD].message.text
     assert stage.all_closed()
 
 
 async def test_chart_of_dead_process_goes_to_thread() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     await delivered(stage)
-    stage.watches.threads[WATCH][ON_CARD] = ThreadReply(now())
+    stage.card_repository.threads[CARD_ID][ON_CARD] = ThreadReply(now())
     reopen(stage)
     await delivered(stage)
-    assert charts(board) == ["thread"]
+    assert charts(fake_slack) == ["thread"]
     assert stage.all_closed()
 
 
 async def test_withheld_answer_shows_no_chart() -> None:
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     stage.omni.image = PNG
     async with stage.bot():
         await asyncio.sleep(5)
         stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.says(JobState.COMPLETE, answer="Short.")
         await asyncio.sleep(60)
-    places = [posted.place for posted in board.posted.values() if "image" in ids_of(posted.message)]
+    places = [posted.place for posted in fake_slack.posted.values() if "image" in ids_of(posted.message)]
     assert len(places) == 1 and HERE not in places
 
 
 async def test_card_with_links_only_shows_no_chart() -> None:
-    stage, board = a_charted_answer()
+    stage, fake_slack = a_charted_answer()
     stage.rules = replace(stage.rules, settings=Settings.model_construct(answers="link"))
     await delivered(stage)
-    assert charts(board) == [] and stage.omni.charts_asked == []
+    assert charts(fake_slack) == [] and stage.omni.charts_asked == []
     assert stage.all_closed()
 
 
@@ -336,30 +336,30 @@ async def test_chart_is_fetched_once_for_all_cards(is_on_card: bool) -> None:
     places = [ChannelRef(HERE.team, ChannelId(f"C{number}")) for number in range(5)]
     stage = Stage(
         a_job(JobState.COMPLETE, answer="Short."),
-        *(a_watch(f"watch{number}", place) for number, place in enumerate(places)),
+        *(a_card(f"watch{number}", place) for number, place in enumerate(places)),
     )
     stage.rules = replace(stage.rules, settings=Settings.model_construct(chart_on_card=is_on_card))
     stage.omni.image = PNG
     await delivered(stage)
     assert len(stage.omni.charts_asked) == 1
-    assert charts(stage.board) == ["card" if is_on_card else "thread"] * 5
+    assert charts(stage.fake_slack) == ["card" if is_on_card else "thread"] * 5
     assert stage.all_closed()
 
 
 async def test_chart_is_fetched_with_answer_below_polls() -> None:
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     async with stage.bot():
         await asyncio.sleep(5)
         stage.says(JobState.COMPLETE, answer=TALL)
         await asyncio.sleep(30)
     ((asked_at, position),) = stage.omni.charts_asked
-    assert asked_at == pytest.approx(board.times("update")[-1], abs=0.1)
+    assert asked_at == pytest.approx(fake_slack.times("update")[-1], abs=0.1)
     assert position is not None and position.since == asked_at + YIELDS_SECONDS
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
 async def test_job_without_answer_has_no_chart(state: JobState) -> None:
-    stage, _ = a_stage(a_watch())
+    stage, _ = a_stage(a_card())
     stage.omni.image = PNG
     stage.says(state)
     await delivered(stage)
@@ -367,15 +367,15 @@ async def test_job_without_answer_has_no_chart(state: JobState) -> None:
 
 
 async def test_tried_chart_is_not_fetched_again() -> None:
-    stage, board = a_charted_answer()
-    board.plan("upload_private", ScopeMissing("missing_scope"))
-    board.plan("upload", OutcomeUnknown("TimeoutError"))
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("upload_private", ScopeMissing("missing_scope"))
+    fake_slack.plan("upload", OutcomeUnknown("TimeoutError"))
     await delivered(stage)
-    assert stage.watches.threads[WATCH][CHART].ts is None
+    assert stage.card_repository.threads[CARD_ID][CHART].ts is None
     reopen(stage)
     await delivered(stage)
     assert len(stage.omni.charts_asked) == 1
-    assert len(board.times("upload")) == 1
+    assert len(fake_slack.times("upload")) == 1
     assert stage.all_closed()
 
 
@@ -385,31 +385,31 @@ async def test_tried_chart_is_not_fetched_again() -> None:
     ids=lambda refusal: type(refusal).__name__,
 )
 async def test_chart_refused_by_slack_is_left_out(refusal: SlackError) -> None:
-    stage, board = a_charted_answer()
-    board.plan("upload_private", refusal)
-    board.plan("upload", refusal)
+    stage, fake_slack = a_charted_answer()
+    fake_slack.plan("upload_private", refusal)
+    fake_slack.plan("upload", refusal)
     await delivered(stage)
-    assert board.uploaded == [] and board.replies() == []
+    assert fake_slack.uploaded == [] and fake_slack.replies() == []
     assert stage.all_closed()
 
 
 async def test_no_chart_is_no_trouble() -> None:
-    stage, board = an_answer("Short.")
+    stage, fake_slack = an_answer("Short.")
     await delivered(stage)
     assert len(stage.omni.charts_asked) == 1
-    assert board.times("upload") == []
+    assert fake_slack.times("upload") == []
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("trouble", [OmniBusy("429"), OmniUnreachable("502")])
 async def test_failed_chart_fetch_is_repeated(trouble: OmniError) -> None:
-    stage, board = an_answer("Short.")
+    stage, fake_slack = an_answer("Short.")
     stage.omni.image = trouble
     async with stage.bot():
         await asyncio.sleep(3)
         stage.omni.image = PNG
         await asyncio.sleep(30)
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
     assert stage.all_closed()
 
 
@@ -434,19 +434,19 @@ async def test_waiting_chart_does_not_keep_card_open() -> None:
 
 
 async def test_card_added_meanwhile_gets_chart() -> None:
-    stage, board = an_answer("Short.")
+    stage, fake_slack = an_answer("Short.")
     stage.omni.image = PNG
     stage.omni.chart_seconds = 20.0
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        await stage.watches.add(a_watch("other", ChannelRef(HERE.team, ChannelId("C0OTHER")), GRACE))
-        await stage.watches.add(
-            replace(a_watch("again"), followers=(GRACE,), requester=GRACE, requested_at=now())
+        await stage.card_repository.add(a_card("other", ChannelRef(HERE.team, ChannelId("C0OTHER")), GRACE))
+        await stage.card_repository.add(
+            replace(a_card("again"), followers=(GRACE,), requester=GRACE, requested_at=now())
         )
         await runner.start(JOB)
         await asyncio.sleep(60)
     assert len(stage.omni.charts_asked) == 1
-    assert sorted(uploaded.place.id for uploaded in board.uploaded) == ["C0HERE", "C0OTHER"]
+    assert sorted(uploaded.place.id for uploaded in fake_slack.uploaded) == ["C0HERE", "C0OTHER"]
     assert stage.all_closed()
 
 

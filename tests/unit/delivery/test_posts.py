@@ -27,18 +27,18 @@ from bot.domain.errors import (
 from bot.domain.messages import Message
 from bot.domain.ports import CardRepository
 from bot.tasks import STORED_WITHIN_SECONDS
-from tests.support.fakes import HERE, START, FakeBoard, a_watch, now
+from tests.support.fakes import HERE, START, FakeSlackMessages, a_card, now
 
 pytestmark = pytest.mark.looptime
 
 
-class Desk:
+class Stage:
     """A poster between a fake Slack and a table that keeps what the poster writes."""
 
     def __init__(self) -> None:
-        self.board = FakeBoard()
-        self.palette = BlockSupport()
-        self.posting = MessagePoster(self.board, cast(CardRepository, self), now, self.palette)
+        self.fake_slack = FakeSlackMessages()
+        self.block_support = BlockSupport()
+        self.posting = MessagePoster(self.fake_slack, cast(CardRepository, self), now, self.block_support)
         self.tries: list[datetime | None] = []
         self.stored: list[tuple[MessageTs, str | None]] = []
         self.stored_for: list[datetime] = []
@@ -52,7 +52,7 @@ class Desk:
         self, *forms: str | Message, tried_at: datetime | None = None, slot: ReplyKind | None = None
     ) -> None:
         messages = tuple(form if isinstance(form, Message) else Message(form) for form in forms or ("hello",))
-        await self.posting.post_once(PendingPost(a_watch(), messages, None, tried_at, slot))
+        await self.posting.post_once(PendingPost(a_card(), messages, None, tried_at, slot))
 
     async def mark_post_started(self, _card: Card, at: datetime | None) -> None:
         self.tries.append(at)
@@ -90,248 +90,248 @@ class Desk:
 
     @property
     def held(self) -> list[str]:
-        return [posted.message.text for posted in self.board.top_level()]
+        return [posted.message.text for posted in self.fake_slack.top_level()]
 
 
 async def test_start_is_stored_before_ts() -> None:
-    desk = Desk()
-    await desk.post()
-    assert desk.held == ["hello"]
-    assert desk.tries == [START]
-    assert desk.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
+    stage = Stage()
+    await stage.post()
+    assert stage.held == ["hello"]
+    assert stage.tries == [START]
+    assert stage.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
 
 
 async def test_ts_is_stored_for_its_own_try() -> None:
-    desk = Desk()
-    desk.board.plan("post", SlackUnreachable("no_connection"), SlackUnreachable("no_connection"))
-    await desk.post()
-    assert desk.tries == [START, None, START + timedelta(seconds=1), None, START + timedelta(seconds=3)]
-    assert desk.stored_for == [START + timedelta(seconds=3)]
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
-    await desk.post()
-    assert desk.stored_for[-1:] == desk.tries[-1:]
+    stage = Stage()
+    stage.fake_slack.plan("post", SlackUnreachable("no_connection"), SlackUnreachable("no_connection"))
+    await stage.post()
+    assert stage.tries == [START, None, START + timedelta(seconds=1), None, START + timedelta(seconds=3)]
+    assert stage.stored_for == [START + timedelta(seconds=3)]
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    await stage.post()
+    assert stage.stored_for[-1:] == stage.tries[-1:]
 
 
 async def test_found_post_is_stored_for_later_try() -> None:
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
-    await desk.post(tried_at=START - timedelta(days=1))
-    assert desk.held == ["hello"]
-    assert desk.stored_for == desk.tries == [START]
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    await stage.post(tried_at=START - timedelta(days=1))
+    assert stage.held == ["hello"]
+    assert stage.stored_for == stage.tries == [START]
 
 
 async def test_ts_is_retried_while_database_is_down() -> None:
-    desk = Desk()
-    desk.database_is_away = True
-    posting = asyncio.create_task(desk.post())
+    stage = Stage()
+    stage.database_is_away = True
+    posting = asyncio.create_task(stage.post())
     await asyncio.sleep(90.0)
-    assert desk.held == ["hello"] and desk.stored == []
-    desk.database_is_away = False
+    assert stage.held == ["hello"] and stage.stored == []
+    stage.database_is_away = False
     await posting
-    assert desk.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
-    assert desk.board.times("delete") == []
+    assert stage.stored == [(MessageTs("1.0"), Message("hello").fingerprint)]
+    assert stage.fake_slack.times("delete") == []
 
 
 async def test_unstored_post_is_found_by_next_try() -> None:
-    desk = Desk()
-    desk.database_is_away = True
+    stage = Stage()
+    stage.database_is_away = True
     with pytest.raises(StoreUnavailable):
-        await desk.post()
+        await stage.post()
     assert STORED_WITHIN_SECONDS <= asyncio.get_running_loop().time() <= STORED_WITHIN_SECONDS + 10
-    desk.database_is_away = False
-    await desk.post(tried_at=desk.tries[0])
-    assert desk.held == ["hello"]
-    assert desk.stored == [(MessageTs("1.0"), None)]
+    stage.database_is_away = False
+    await stage.post(tried_at=stage.tries[0])
+    assert stage.held == ["hello"]
+    assert stage.stored == [(MessageTs("1.0"), None)]
 
 
 async def test_post_of_replaced_try_is_deleted() -> None:
-    desk = Desk()
-    desk.is_replaced = True
-    await desk.post()
-    assert desk.held == [] and desk.board.times("delete") != []
+    stage = Stage()
+    stage.is_replaced = True
+    await stage.post()
+    assert stage.held == [] and stage.fake_slack.times("delete") != []
 
 
 async def test_undeletable_surplus_post_is_left() -> None:
-    desk = Desk()
-    desk.is_replaced = True
-    desk.board.plan("delete", SlackUnreachable("no_connection"))
-    await desk.post()
-    assert desk.held == ["hello"] and len(desk.board.times("delete")) == 1
+    stage = Stage()
+    stage.is_replaced = True
+    stage.fake_slack.plan("delete", SlackUnreachable("no_connection"))
+    await stage.post()
+    assert stage.held == ["hello"] and len(stage.fake_slack.times("delete")) == 1
 
 
 async def test_unsearchable_try_waits_for_its_process() -> None:
-    desk = Desk()
-    desk.board.plan("find", ScopeMissing("missing_scope"))
+    stage = Stage()
+    stage.fake_slack.plan("find", ScopeMissing("missing_scope"))
     with pytest.raises(DeliveryUnknown):
-        await desk.post(tried_at=START - timedelta(seconds=3))
+        await stage.post(tried_at=START - timedelta(seconds=3))
     assert 12.0 <= asyncio.get_running_loop().time() < 14.0
-    assert desk.held == []
+    assert stage.held == []
 
 
 @pytest.mark.parametrize("behind_seconds", [0, 120])
 async def test_late_post_of_dead_process_is_found(
     behind_seconds: float,
 ) -> None:
-    desk = Desk()
+    stage = Stage()
     tried_at = START - timedelta(seconds=behind_seconds)
 
     async def arrive_late() -> None:
         await asyncio.sleep(6)
-        await desk.board.post(HERE, Message("hello"), mark=f"watch/{tried_at.timestamp():.6f}")
+        await stage.fake_slack.post(HERE, Message("hello"), mark=f"watch/{tried_at.timestamp():.6f}")
 
     arriving = asyncio.create_task(arrive_late())
     await asyncio.sleep(3)
-    await desk.post(tried_at=tried_at)
+    await stage.post(tried_at=tried_at)
     await arriving
-    assert desk.held == ["hello"]
+    assert stage.held == ["hello"]
 
 
 async def test_known_unsent_post_needs_no_search() -> None:
     """Even where nobody may look for it: this process knows that there is nothing to be found."""
-    desk = Desk()
-    desk.board.plan("post", SlackBusy("ratelimited", 1.0))
-    desk.withdrawals_are_lost = True
+    stage = Stage()
+    stage.fake_slack.plan("post", SlackBusy("ratelimited", 1.0))
+    stage.withdrawals_are_lost = True
     with pytest.raises(StoreUnavailable):
-        await desk.post()
-    desk.withdrawals_are_lost = False
-    desk.board.plan("find", ScopeMissing("missing_scope"))
-    await desk.post(tried_at=desk.tries[0])
-    assert desk.held == ["hello"] and desk.board.times("find") == []
+        await stage.post()
+    stage.withdrawals_are_lost = False
+    stage.fake_slack.plan("find", ScopeMissing("missing_scope"))
+    await stage.post(tried_at=stage.tries[0])
+    assert stage.held == ["hello"] and stage.fake_slack.times("find") == []
 
 
 async def test_unsearchable_old_try_is_reported_at_once() -> None:
-    desk = Desk()
-    desk.board.plan("find", ScopeMissing("missing_scope"))
+    stage = Stage()
+    stage.fake_slack.plan("find", ScopeMissing("missing_scope"))
     with pytest.raises(DeliveryUnknown):
-        await desk.post(tried_at=START - timedelta(days=1))
+        await stage.post(tried_at=START - timedelta(days=1))
     assert asyncio.get_running_loop().time() == 0.0
 
 
 async def test_unanswered_post_is_found_not_repeated() -> None:
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
-    await desk.post()
-    assert desk.held == ["hello"]
-    assert desk.stored == [(MessageTs("1.0"), None)]
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    await stage.post()
+    assert stage.held == ["hello"]
+    assert stage.stored == [(MessageTs("1.0"), None)]
 
 
 async def test_simultaneous_replies_have_distinct_marks() -> None:
-    desk = Desk()
-    await desk.post("one", slot=ReplyKind("1"))
-    await desk.post("other", slot=ReplyKind("2"), tried_at=desk.tries[0])
-    assert desk.held == ["one", "other"]
+    stage = Stage()
+    await stage.post("one", slot=ReplyKind("1"))
+    await stage.post("other", slot=ReplyKind("2"), tried_at=stage.tries[0])
+    assert stage.held == ["one", "other"]
 
 
 async def test_lost_post_is_repeated_after_last_search() -> None:
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("ServerDisconnectedError"))
-    await desk.post()
-    first, second = desk.board.times("post")
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("ServerDisconnectedError"))
+    await stage.post()
+    first, second = stage.fake_slack.times("post")
     assert second - first >= 12
-    assert desk.held == ["hello"]
+    assert stage.held == ["hello"]
 
 
 async def test_unsearchable_unanswered_post_is_not_repeated() -> None:
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
-    desk.board.plan("find", ScopeMissing("missing_scope"))
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage.fake_slack.plan("find", ScopeMissing("missing_scope"))
     with pytest.raises(DeliveryUnknown):
-        await desk.post()
-    assert desk.held == ["hello"]
+        await stage.post()
+    assert stage.held == ["hello"]
 
 
 async def test_earlier_try_is_searched_for_first() -> None:
-    desk = Desk()
-    await desk.post()
-    await desk.post(tried_at=desk.tries[0])
-    assert desk.held == ["hello"]
+    stage = Stage()
+    await stage.post()
+    await stage.post(tried_at=stage.tries[0])
+    assert stage.held == ["hello"]
 
 
 async def test_earlier_try_that_never_arrived_is_repeated() -> None:
-    desk = Desk()
-    await desk.post(tried_at=START - timedelta(minutes=5))
-    assert desk.held == ["hello"]
+    stage = Stage()
+    await stage.post(tried_at=START - timedelta(minutes=5))
+    assert stage.held == ["hello"]
 
 
 @pytest.mark.parametrize("started_at", [START - timedelta(minutes=5), None], ids=["restarted", "unanswered"])
 async def test_reply_to_deleted_card_is_not_posted_again(started_at: datetime | None) -> None:
     """Slack would put it at the top level of the channel."""
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"))
-    desk.board.plan("find", MessageGone("thread_not_found"))
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"))
+    stage.fake_slack.plan("find", MessageGone("thread_not_found"))
     with pytest.raises(MessageGone):
-        await desk.post(tried_at=started_at, slot=ReplyKind("1"))
-    assert desk.held == []
+        await stage.post(tried_at=started_at, slot=ReplyKind("1"))
+    assert stage.held == []
 
 
 async def test_failed_search_is_repeated() -> None:
-    desk = Desk()
-    desk.board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
-    desk.board.plan(
+    stage = Stage()
+    stage.fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage.fake_slack.plan(
         "find", SlackBusy("ratelimited", 30.0), SlackUnreachable("no_connection"), OutcomeUnknown("x")
     )
-    await desk.post()
-    assert desk.held == ["hello"]
+    await stage.post()
+    assert stage.held == ["hello"]
 
 
 async def test_retry_after_is_respected() -> None:
-    desk = Desk()
-    desk.board.plan("post", SlackBusy("rate_limited", 30.0))
-    await desk.post()
-    assert desk.board.times("post") == [0.0, 30.0]
+    stage = Stage()
+    stage.fake_slack.plan("post", SlackBusy("rate_limited", 30.0))
+    await stage.post()
+    assert stage.fake_slack.times("post") == [0.0, 30.0]
 
 
 async def test_refused_variant_falls_back_to_plainer() -> None:
-    desk = Desk()
-    desk.board.plan("post", PayloadRefused("invalid_blocks"))
-    await desk.post("rich", "plain")
-    assert desk.held == ["plain"]
-    assert desk.stored == [(MessageTs("1.0"), Message("plain").fingerprint)]
+    stage = Stage()
+    stage.fake_slack.plan("post", PayloadRefused("invalid_blocks"))
+    await stage.post("rich", "plain")
+    assert stage.held == ["plain"]
+    assert stage.stored == [(MessageTs("1.0"), Message("plain").fingerprint)]
 
 
 async def test_refused_block_is_remembered() -> None:
-    desk = Desk()
+    stage = Stage()
     task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
     plain = Message("step 1, plain", ({"type": "section"},))
-    desk.board.plan("post", PayloadRefused("invalid_blocks"))
-    await desk.post(task, plain)
-    assert desk.held == ["step 1, plain"]
-    assert desk.palette.supported((task, plain)) == (plain,)
+    stage.fake_slack.plan("post", PayloadRefused("invalid_blocks"))
+    await stage.post(task, plain)
+    assert stage.held == ["step 1, plain"]
+    assert stage.block_support.supported((task, plain)) == (plain,)
 
 
 async def test_revoked_token_backs_off_to_a_minute() -> None:
-    desk = Desk()
-    desk.board.plan("post", *[TokenRefused("token_revoked")] * 20)
-    await desk.post()
-    times = desk.board.times("post")
-    assert desk.held == ["hello"]
+    stage = Stage()
+    stage.fake_slack.plan("post", *[TokenRefused("token_revoked")] * 20)
+    await stage.post()
+    times = stage.fake_slack.times("post")
+    assert stage.held == ["hello"]
     assert times[-1] - times[-2] == 60.0
 
 
 async def test_closed_channel_is_reported_at_once() -> None:
-    desk = Desk()
-    desk.board.closed.add(HERE)
+    stage = Stage()
+    stage.fake_slack.closed.add(HERE)
     with pytest.raises(NotAllowedHere):
-        await desk.post()
+        await stage.post()
 
 
 async def test_cancelled_caller_does_not_stop_post() -> None:
-    desk = Desk()
-    task = asyncio.create_task(desk.post())
-    while not desk.held:
+    stage = Stage()
+    task = asyncio.create_task(stage.post())
+    while not stage.held:
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await desk.posting.tasks.drain()
-    assert len(desk.stored) == 1
+    await stage.posting.tasks.drain()
+    assert len(stage.stored) == 1
 
 
 async def test_nothing_is_posted_without_stored_start() -> None:
-    desk = Desk()
-    desk.intents_are_unconfirmed = True
+    stage = Stage()
+    stage.intents_are_unconfirmed = True
     with pytest.raises(StoreUnavailable):
-        await desk.post()
-    assert desk.held == [] and desk.stored == []
+        await stage.post()
+    assert stage.held == [] and stage.stored == []
 
 
 FAILURES = st.lists(
@@ -354,48 +354,48 @@ FAILURES = st.lists(
 async def test_any_failures_leave_exactly_one_post(
     failures: list[tuple[SlackError, bool]],
 ) -> None:
-    desk = Desk()
+    stage = Stage()
     for error, took_effect in failures:
-        desk.board.plan("post", error, after_effect=took_effect and isinstance(error, OutcomeUnknown))
+        stage.fake_slack.plan("post", error, after_effect=took_effect and isinstance(error, OutcomeUnknown))
     if sum(isinstance(error, PayloadRefused) for error, _ in failures) < 2:
-        await desk.post("rich", "plain")
-        assert len(desk.held) == len(desk.stored) == 1
+        await stage.post("rich", "plain")
+        assert len(stage.held) == len(stage.stored) == 1
         return
     try:
-        await desk.post("rich", "plain")
+        await stage.post("rich", "plain")
     except NotAllowedHere as refused:
-        assert refused.code == "invalid_blocks" and desk.held == []
+        assert refused.code == "invalid_blocks" and stage.held == []
     else:
-        assert len(desk.held) == 1
+        assert len(stage.held) == 1
 
 
 async def test_refused_plain_variant_is_final() -> None:
-    desk = Desk()
-    desk.board.plan("post", *[PayloadRefused("invalid_blocks")] * 2)
+    stage = Stage()
+    stage.fake_slack.plan("post", *[PayloadRefused("invalid_blocks")] * 2)
     with pytest.raises(NotAllowedHere):
-        await desk.post("rich", "plain")
-    assert desk.held == [] and desk.stored == []
+        await stage.post("rich", "plain")
+    assert stage.held == [] and stage.stored == []
 
 
 async def test_unconfirmed_start_without_post_needs_no_search() -> None:
     """The database took the intent and could not say so: this process knows that it posted nothing."""
-    desk = Desk()
-    desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
-    desk.intents_are_unconfirmed = True
+    stage = Stage()
+    stage.fake_slack.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    stage.intents_are_unconfirmed = True
     with pytest.raises(StoreUnavailable):
-        await desk.post()
-    desk.intents_are_unconfirmed = False
-    await desk.post(tried_at=desk.tries[-1])
-    assert desk.held == ["hello"]
+        await stage.post()
+    stage.intents_are_unconfirmed = False
+    await stage.post(tried_at=stage.tries[-1])
+    assert stage.held == ["hello"]
 
 
 async def test_unconfirmed_start_elsewhere_is_searched_for() -> None:
-    desk = Desk()
-    desk.board.plan("find", *[ScopeMissing("missing_scope")] * 10)
-    desk.intents_are_unconfirmed = True
+    stage = Stage()
+    stage.fake_slack.plan("find", *[ScopeMissing("missing_scope")] * 10)
+    stage.intents_are_unconfirmed = True
     with pytest.raises(StoreUnavailable):
-        await desk.post()
-    desk.intents_are_unconfirmed = False
+        await stage.post()
+    stage.intents_are_unconfirmed = False
     with pytest.raises(DeliveryUnknown):
-        await desk.post(tried_at=START - timedelta(seconds=5))
-    assert desk.held == []
+        await stage.post(tried_at=START - timedelta(seconds=5))
+    assert stage.held == []

@@ -28,15 +28,15 @@ from bot.domain.errors import (
 from bot.domain.jobs import Job, JobError, JobState
 from bot.domain.messages import Message, Upload
 from bot.rendering import answer as answer_module
-from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, now
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_card, a_job, now
 from tests.support.tracking import (
+    CARD_ID,
     CHAT,
     PIECES,
     PNG,
     TALL,
     TALLEST,
-    WATCH,
-    OddBoard,
+    OddSlack,
     Processes,
     Stage,
     a_stage,
@@ -53,24 +53,24 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_long_answer_continues_in_thread() -> None:
-    stage, board = an_answer()
+    stage, fake_slack = an_answer()
     await delivered(stage)
     assert is_whole(stage)
-    assert [reply.thread for reply in board.replies()] == [MessageTs("1.0")] * PIECES
-    assert board.times("find") == []
-    assert board.uploaded == []
+    assert [reply.thread for reply in fake_slack.replies()] == [MessageTs("1.0")] * PIECES
+    assert fake_slack.times("find") == []
+    assert fake_slack.uploaded == []
     assert stage.all_closed()
 
 
 async def test_short_answer_posts_no_replies() -> None:
-    stage, board = an_answer("Short.")
+    stage, fake_slack = an_answer("Short.")
     await delivered(stage)
-    assert board.replies() == [] and board.uploaded == []
-    assert set(stage.watches.writes) == {"claim", "mark_post_started", "mark_posted", "close"}
+    assert fake_slack.replies() == [] and fake_slack.uploaded == []
+    assert set(stage.card_repository.writes) == {"claim", "mark_post_started", "mark_posted", "close"}
 
 
 async def test_completion_reply_precedes_rest_of_answer() -> None:
-    stage, _ = a_stage(a_watch())
+    stage, _ = a_stage(a_card())
     async with stage.bot():
         await asyncio.sleep(40)
         stage.says(JobState.COMPLETE, answer=TALL)
@@ -85,7 +85,7 @@ async def test_quick_answer_gets_no_late_completion_reply() -> None:
     stage.omni.chart_seconds = 60.0
     async with stage.bot() as runner:
         await asyncio.sleep(20)
-        await stage.watches.add(replace(a_watch("again", user=GRACE), requested_at=now()))
+        await stage.card_repository.add(replace(a_card("again", user=GRACE), requested_at=now()))
         await runner.start(JOB)
         await asyncio.sleep(25)
     await delivered(stage, 90)
@@ -104,7 +104,7 @@ END: dict[str, Job | OmniError] = {
 @pytest.mark.parametrize("end", END)
 @pytest.mark.parametrize("choice", Notify)
 async def test_each_follower_is_mentioned_as_they_chose(choice: Notify, end: str) -> None:
-    stage, _ = a_stage(replace(a_watch(), followers=(ADA, GRACE)))
+    stage, _ = a_stage(replace(a_card(), followers=(ADA, GRACE)))
     stage.preferences.rows[GRACE] = choice
     async with stage.bot():
         await asyncio.sleep(40)
@@ -118,43 +118,47 @@ async def test_each_follower_is_mentioned_as_they_chose(choice: Notify, end: str
 
 async def test_no_reply_where_nobody_wants_one() -> None:
     stage, _ = an_answer("Done.")
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], requested_at=START - timedelta(hours=1))
+    stage.card_repository.rows[CARD_ID] = replace(
+        stage.card_repository.rows[CARD_ID], requested_at=START - timedelta(hours=1)
+    )
     stage.preferences.rows[ADA] = Notify.FAILURES
     await delivered(stage)
-    assert stage.board.replies() == [] and stage.watches.rows[WATCH].closed_at is not None
+    assert stage.fake_slack.replies() == [] and stage.card_repository.rows[CARD_ID].closed_at is not None
 
 
 async def test_unreadable_choices_delay_the_reply() -> None:
     stage, _ = an_answer("Done.")
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], requested_at=START - timedelta(hours=1))
+    stage.card_repository.rows[CARD_ID] = replace(
+        stage.card_repository.rows[CARD_ID], requested_at=START - timedelta(hours=1)
+    )
     stage.preferences.error = StoreUnavailable("away")
     async with stage.bot():
         await asyncio.sleep(20)
-        assert stage.board.replies() == []
+        assert stage.fake_slack.replies() == []
         stage.preferences.error = None
         await asyncio.sleep(20)
-    (reply,) = stage.board.replies()
+    (reply,) = stage.fake_slack.replies()
     assert f"<@{ADA}>" in reply.message.text
 
 
 async def test_slow_answer_notifies_after_crash() -> None:
-    stage, board = a_stage(a_watch())
+    stage, fake_slack = a_stage(a_card())
     async with stage.bot():
         await asyncio.sleep(40)
-        board.plan("post", *[SlackUnreachable("down")] * 10)
+        fake_slack.plan("post", *[SlackUnreachable("down")] * 10)
         stage.says(JobState.COMPLETE, answer="Short.", completed_at=now())
         await asyncio.sleep(10)
     assert "Short." in stage.shown()[0]
-    board.forget_plans()
+    fake_slack.forget_plans()
     await delivered(stage)
     (notice,) = stage.told()
     assert notice.startswith(f"<@{ADA}>")
 
 
 async def test_posts_keep_one_second_per_channel() -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     await delivered(stage)
-    times = board.times("post")
+    times = fake_slack.times("post")
     assert len(times) == 1 + 5
     assert times[-1] - times[0] >= 4.0
 
@@ -162,8 +166,8 @@ async def test_posts_keep_one_second_per_channel() -> None:
 @pytest.mark.parametrize("unanswered", range(PIECES))
 @pytest.mark.parametrize("takes_effect", [True, False], ids=["arrived", "lost"])
 async def test_unanswered_reply_is_posted_once_in_order(unanswered: int, takes_effect: bool) -> None:
-    stage, board = an_answer()
-    post, calls = board.post, 0
+    stage, fake_slack = an_answer()
+    post, calls = fake_slack.post, 0
 
     async def post_unanswered(
         channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
@@ -171,10 +175,10 @@ async def test_unanswered_reply_is_posted_once_in_order(unanswered: int, takes_e
         nonlocal calls
         calls += thread is not None
         if thread is not None and calls == unanswered + 1:
-            board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=takes_effect)
+            fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=takes_effect)
         return await post(channel, message, mark=mark, thread=thread)
 
-    board.post = post_unanswered  # type: ignore[method-assign]
+    fake_slack.post = post_unanswered  # type: ignore[method-assign]
     await delivered(stage, 120)
     assert is_whole(stage)
     assert stage.all_closed()
@@ -182,20 +186,20 @@ async def test_unanswered_reply_is_posted_once_in_order(unanswered: int, takes_e
 
 @pytest.mark.parametrize("after_steps", [*range(0, 60, 4), *range(60, 400, 20)])
 async def test_restart_at_any_step_repeats_no_reply(after_steps: int) -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     stage.omni.image = PNG
     async with stage.bot():
         for _ in range(after_steps):
             await asyncio.sleep(0)
     await delivered(stage, 120)
-    assert paragraphs(*[posted.message for posted in board.posted.values()]) == sorted(
-        set(paragraphs(*[posted.message for posted in board.posted.values()]))
+    assert paragraphs(*[posted.message for posted in fake_slack.posted.values()]) == sorted(
+        set(paragraphs(*[posted.message for posted in fake_slack.posted.values()]))
     )
-    assert len(board.replies()) == 5
-    assert [posted.upload.name for posted in board.uploaded if posted.upload.name == "answer.md"] == [
+    assert len(fake_slack.replies()) == 5
+    assert [posted.upload.name for posted in fake_slack.uploaded if posted.upload.name == "answer.md"] == [
         "answer.md"
     ]
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
     assert stage.all_closed()
 
 
@@ -203,32 +207,32 @@ async def test_restart_at_any_step_repeats_no_reply(after_steps: int) -> None:
 async def test_restart_at_any_second_repeats_no_reply(
     after_seconds: float,
 ) -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     await delivered(stage, after_seconds)
-    before = list(board.posted)
+    before = list(fake_slack.posted)
     await delivered(stage, 60)
-    assert list(board.posted)[: len(before)] == before
-    assert len(board.replies()) == 5 and len(board.uploaded) == 1
+    assert list(fake_slack.posted)[: len(before)] == before
+    assert len(fake_slack.replies()) == 5 and len(fake_slack.uploaded) == 1
 
 
 @pytest.mark.parametrize("after_steps", range(0, 80, 4))
 async def test_second_process_repeats_no_reply(after_steps: int) -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     stage.omni.image = PNG
     async with stage.bot():
         for _ in range(after_steps):
             await asyncio.sleep(0)
         await delivered(stage, 120)
-    assert len(board.top_level()) == 1 and len(board.replies()) == 5
-    assert [posted.upload.name for posted in board.uploaded if posted.upload.name == "answer.md"] == [
+    assert len(fake_slack.top_level()) == 1 and len(fake_slack.replies()) == 5
+    assert [posted.upload.name for posted in fake_slack.uploaded if posted.upload.name == "answer.md"] == [
         "answer.md"
     ]
-    assert len(charts(board)) == 1
+    assert len(charts(fake_slack)) == 1
 
 
 @pytest.mark.parametrize("paused_after_seconds", [0.5, 1.5, 2.5, 3.5, 5.5])
 async def test_process_resumed_after_end_posts_nothing(paused_after_seconds: float) -> None:
-    stage = Processes(a_job(JobState.COMPLETE, answer=TALLEST), a_watch())
+    stage = Processes(a_job(JobState.COMPLETE, answer=TALLEST), a_card())
     stage.omni.image = PNG
     async with stage.one_that_can_be_paused() as paused:
         await asyncio.sleep(paused_after_seconds)
@@ -236,106 +240,106 @@ async def test_process_resumed_after_end_posts_nothing(paused_after_seconds: flo
         await delivered(stage, 120)
         paused.awake.set()
         await asyncio.sleep(60)
-    assert len(stage.board.top_level()) == 1 and len(stage.board.replies()) == 5
-    assert len(stage.board.uploaded) <= 2
+    assert len(stage.fake_slack.top_level()) == 1 and len(stage.fake_slack.replies()) == 5
+    assert len(stage.fake_slack.uploaded) <= 2
     assert stage.all_closed()
 
 
 async def test_restart_adds_only_missing_replies() -> None:
-    stage, board = an_answer(tall(2))
+    stage, fake_slack = an_answer(tall(2))
     async with stage.bot():
-        while len(board.replies()) < 2:
+        while len(fake_slack.replies()) < 2:
             await asyncio.sleep(0.01)
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
     for replies, there in ((4, 4), (1, 4)):
         stage.says(JobState.COMPLETE, answer=tall(replies), completed_at=START)
         await delivered(stage)
-        assert len(board.replies()) == there
-        assert board.times("find") == [], "what is known to be there is not looked for"
+        assert len(fake_slack.replies()) == there
+        assert fake_slack.times("find") == [], "what is known to be there is not looked for"
         assert stage.all_closed()
-        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+        stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
 
 
 async def test_refused_reply_falls_back_at_once() -> None:
-    stage, board = an_answer()
-    post = board.post
+    stage, fake_slack = an_answer()
+    post = fake_slack.post
 
     async def refuse_blocks(
         channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
     ) -> MessageTs:
         if thread is not None and message.blocks:
-            board.plan("post", PayloadRefused("invalid_blocks"))
+            fake_slack.plan("post", PayloadRefused("invalid_blocks"))
         return await post(channel, message, mark=mark, thread=thread)
 
-    board.post = refuse_blocks  # type: ignore[method-assign]
+    fake_slack.post = refuse_blocks  # type: ignore[method-assign]
     await delivered(stage)
-    replies = board.replies()
+    replies = fake_slack.replies()
     assert len(replies) == PIECES
     assert all(reply.message.blocks == () for reply in replies)
-    times = board.times("post")
+    times = fake_slack.times("post")
     assert times[-1] - times[0] <= len(times), "no wait but a place's second between two messages"
 
 
 async def test_unsearchable_reply_is_repeated_at_most_once() -> None:
-    stage, board = an_answer()
-    board.shows_history = False
+    stage, fake_slack = an_answer()
+    fake_slack.shows_history = False
     await delivered(stage)
     forget_whether_it_arrived(stage, PIECES)
     await delivered(stage)
-    assert len(board.replies()) == PIECES + 1
+    assert len(fake_slack.replies()) == PIECES + 1
     assert stage.all_closed()
 
 
 async def test_unsearchable_skipped_reply_is_not_repeated() -> None:
-    stage, board = an_answer()
-    board.shows_history = False
+    stage, fake_slack = an_answer()
+    fake_slack.shows_history = False
     await delivered(stage)
     forget_whether_it_arrived(stage, 1)
     await delivered(stage)
-    assert len(board.replies()) == PIECES
+    assert len(fake_slack.replies()) == PIECES
     assert stage.all_closed()
 
 
 def forget_whether_it_arrived(stage: Stage, number: int) -> None:
     """As a process leaves that part of an answer behind that dies over it, the card still open."""
-    thread, slot = stage.watches.threads[WATCH], ReplyKind(str(number))
+    thread, slot = stage.card_repository.threads[CARD_ID], ReplyKind(str(number))
     assert thread[slot].ts
     thread[slot] = ThreadReply(thread[slot].started_at)
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
 
 
 async def test_unsearchable_unanswered_reply_delays_no_other() -> None:
-    stage, board = an_answer()
-    board.shows_history = False
+    stage, fake_slack = an_answer()
+    fake_slack.shows_history = False
     async with stage.bot():
-        while not stage.board.posted:
+        while not stage.fake_slack.posted:
             await asyncio.sleep(0)
-        board.plan("post", OutcomeUnknown("TimeoutError"))
+        fake_slack.plan("post", OutcomeUnknown("TimeoutError"))
         await asyncio.sleep(60)
-    assert len(board.replies()) == PIECES - 1
+    assert len(fake_slack.replies()) == PIECES - 1
     assert stage.all_closed()
 
 
 async def test_unsearchable_reply_stays_unrepeated_on_retry() -> None:
-    stage, board = an_answer()
-    board.shows_history = False
+    stage, fake_slack = an_answer()
+    fake_slack.shows_history = False
     async with stage.bot() as runner:
-        while not stage.board.posted:
+        while not stage.fake_slack.posted:
             await asyncio.sleep(0)
-        board.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
+        fake_slack.plan("post", OutcomeUnknown("TimeoutError"), after_effect=True)
         await asyncio.sleep(60)
-        assert len(board.replies()) == PIECES
-        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+        assert len(fake_slack.replies()) == PIECES
+        stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
         await runner.start(JOB)
         await asyncio.sleep(60)
-    assert len(board.replies()) == PIECES
+    assert len(fake_slack.replies()) == PIECES
     assert stage.all_closed()
 
 
 async def test_unsearchable_reply_stays_unrepeated_after_outage() -> None:
-    stage, board = an_answer()
-    board.shows_history = False
-    post = board.post
+    stage, fake_slack = an_answer()
+    fake_slack.shows_history = False
+    post = fake_slack.post
     replies = 0
 
     async def take_it_and_say_nothing(
@@ -346,32 +350,32 @@ async def test_unsearchable_reply_stays_unrepeated_after_outage() -> None:
         replies += thread is not None
         if replies == 1:
             replies += 1
-            stage.watches.error = StoreUnavailable("away")
+            stage.card_repository.error = StoreUnavailable("away")
             raise OutcomeUnknown("TimeoutError")
         return ts
 
-    board.post = take_it_and_say_nothing  # type: ignore[method-assign]
+    fake_slack.post = take_it_and_say_nothing  # type: ignore[method-assign]
     async with stage.bot():
         await asyncio.sleep(30)
-        stage.watches.error = None
+        stage.card_repository.error = None
         await asyncio.sleep(60)
-    assert len(board.replies()) == PIECES
+    assert len(fake_slack.replies()) == PIECES
     assert stage.all_closed()
 
 
 async def test_card_deleted_meanwhile_is_posted_anew() -> None:
-    stage, board = an_answer()
-    post = board.post
+    stage, fake_slack = an_answer()
+    post = fake_slack.post
 
     async def post_to_a_thread_just_deleted(
         channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
     ) -> MessageTs:
-        if thread == "1.0" and len(board.replies()) == 1:
-            board.posted.clear()
+        if thread == "1.0" and len(fake_slack.replies()) == 1:
+            fake_slack.posted.clear()
             raise MessageGone("thread_not_found")
         return await post(channel, message, mark=mark, thread=thread)
 
-    board.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
+    fake_slack.post = post_to_a_thread_just_deleted  # type: ignore[method-assign]
     await delivered(stage)
     assert is_whole(stage)
     assert stage.all_closed()
@@ -379,79 +383,79 @@ async def test_card_deleted_meanwhile_is_posted_anew() -> None:
 
 async def test_card_posted_anew_gets_own_thread() -> None:
     """The deleted card's thread may take replies still; the chore of the old card must not fill the new one's."""
-    stage, board = an_answer(tall(5))
+    stage, fake_slack = an_answer(tall(5))
     async with stage.bot() as runner:
-        while len(board.replies()) < 2:
+        while len(fake_slack.replies()) < 2:
             await asyncio.sleep(0.1)
-        old = board.posted.pop(MessageTs("1.0"))
-        await stage.watches.forget_message(WATCH, MessageTs("1.0"))
+        old = fake_slack.posted.pop(MessageTs("1.0"))
+        await stage.card_repository.forget_message(CARD_ID, MessageTs("1.0"))
         await runner.start(JOB)
         await asyncio.sleep(60)
     assert old.thread is None
-    (card,) = board.top_level()
-    anew = [posted for posted in board.replies() if posted.thread != "1.0"]
+    (card,) = fake_slack.top_level()
+    anew = [posted for posted in fake_slack.replies() if posted.thread != "1.0"]
     assert len(anew) == 5
     assert paragraphs(card.message, *[posted.message for posted in anew])[-1] == tall(5).count("paragraph")
     assert stage.all_closed()
 
 
 async def test_closed_thread_moves_answer_to_direct_messages() -> None:
-    stage, board = an_answer()
-    board.plan("permalink", NotAllowedHere("not_in_channel"))
+    stage, fake_slack = an_answer()
+    fake_slack.plan("permalink", NotAllowedHere("not_in_channel"))
     async with stage.bot():
-        while len(board.replies()) < 2:
+        while len(fake_slack.replies()) < 2:
             await asyncio.sleep(0.1)
-        board.closed.add(HERE)
+        fake_slack.closed.add(HERE)
         await asyncio.sleep(60)
     assert is_whole(stage, direct(ADA))
     assert stage.all_closed()
 
 
 async def test_database_outage_loses_no_reply() -> None:
-    stage, board = an_answer()
+    stage, fake_slack = an_answer()
     async with stage.bot():
-        while len(board.replies()) < 2:
+        while len(fake_slack.replies()) < 2:
             await asyncio.sleep(0.1)
-        stage.watches.error = StoreUnavailable("away")
+        stage.card_repository.error = StoreUnavailable("away")
         await asyncio.sleep(60)
-        stage.watches.error = None
+        stage.card_repository.error = None
         await asyncio.sleep(60)
     assert is_whole(stage)
     assert stage.all_closed()
 
 
 async def test_thread_is_completed_without_followers() -> None:
-    stage, board = an_answer()
+    stage, fake_slack = an_answer()
     stage.omni.image = PNG
     await delivered(stage, 1.5)
-    assert len(board.replies()) < PIECES
-    stage.watches.let_follow(WATCH)
+    assert len(fake_slack.replies()) < PIECES
+    stage.card_repository.let_follow(CARD_ID)
     await delivered(stage)
     assert is_whole(stage)
     assert "no longer follows" not in stage.shown()[0]
-    assert charts(board) == []
+    assert charts(fake_slack) == []
     assert stage.all_closed()
 
 
 async def test_job_lost_meanwhile_leaves_thread_as_it_is() -> None:
-    stage, board = an_answer()
+    stage, fake_slack = an_answer()
     await delivered(stage, 1.5)
-    there = len(board.replies())
+    there = len(fake_slack.replies())
     stage.omni.answer = OmniUnreachable("500")
     await delivered(stage, 30)
-    assert len(board.replies()) == there < PIECES
+    assert len(fake_slack.replies()) == there < PIECES
     assert not stage.all_closed()
 
 
 async def test_answer_beyond_five_replies_is_uploaded() -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     await delivered(stage)
-    assert len(board.replies()) == 5
-    (file,) = board.uploaded
+    assert len(fake_slack.replies()) == 5
+    (file,) = fake_slack.uploaded
     assert (file.place, file.thread, file.upload.name) == (HERE, "1.0", "answer.md")
     assert file.upload.content.decode().count("paragraph") == TALLEST.count("paragraph")
-    assert file.at >= board.times("post")[-1]
-    assert stage.watches.threads[WATCH][FILE].ts == UPLOADED
+    assert file.at >= fake_slack.times("post")[-1]
+    assert stage.card_repository.threads[CARD_ID][FILE].ts == UPLOADED
     assert stage.all_closed()
 
 
@@ -475,23 +479,23 @@ def is_led_to_omni(stage: Stage) -> bool:
 async def test_missing_file_is_replaced_by_link(
     refusal: SlackError,
 ) -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", refusal)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", refusal)
     await delivered(stage)
     assert is_led_to_omni(stage)
-    assert len(board.times("upload")) == 1
+    assert len(fake_slack.times("upload")) == 1
     assert stage.all_closed()
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
     await delivered(stage)
     assert is_led_to_omni(stage)
-    assert len(board.times("upload")) == 1, "nor is it tried again after a restart"
+    assert len(fake_slack.times("upload")) == 1, "nor is it tried again after a restart"
 
 
 async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", OutcomeUnknown("TimeoutError"), after_effect=True)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", OutcomeUnknown("TimeoutError"), after_effect=True)
     await delivered(stage)
-    assert len(board.uploaded) == 1
+    assert len(fake_slack.uploaded) == 1
     assert is_led_to_omni(stage)
 
 
@@ -501,37 +505,37 @@ async def test_an_unanswered_upload_that_arrived_is_not_repeated() -> None:
     ids=lambda trouble: trouble.code,
 )
 async def test_failed_upload_is_repeated(trouble: SlackError) -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", trouble)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", trouble)
     await delivered(stage, 90)
-    assert len(board.uploaded) == 1
+    assert len(fake_slack.uploaded) == 1
     assert len(stage.told()) == 5
     assert stage.all_closed()
 
 
 async def test_restart_between_uploads_keeps_file() -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", *[SlackUnreachable("no_connection")] * 5)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", *[SlackUnreachable("no_connection")] * 5)
     async with stage.bot():
-        while len(board.times("upload")) < 5:
+        while len(fake_slack.times("upload")) < 5:
             await asyncio.sleep(0.1)
     await delivered(stage)
-    assert len(board.uploaded) == 1
+    assert len(fake_slack.uploaded) == 1
     assert len(stage.told()) == 5
 
 
 async def test_file_refused_for_minutes_becomes_link() -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", *[SlackUnreachable("no_connection")] * 100)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", *[SlackUnreachable("no_connection")] * 100)
     await delivered(stage, UPLOADED_WITHIN_SECONDS + 120)
     assert is_led_to_omni(stage)
-    assert board.uploaded == []
+    assert fake_slack.uploaded == []
     assert stage.all_closed()
 
 
 async def test_upload_deadline_is_shared_by_processes() -> None:
-    stage, board = an_answer(TALLEST)
-    board.plan("upload", *[SlackUnreachable("no_connection")] * 1_000)
+    stage, fake_slack = an_answer(TALLEST)
+    fake_slack.plan("upload", *[SlackUnreachable("no_connection")] * 1_000)
     for _ in range(6):
         await delivered(stage, UPLOADED_WITHIN_SECONDS / 2)
     assert is_led_to_omni(stage)
@@ -540,17 +544,17 @@ async def test_upload_deadline_is_shared_by_processes() -> None:
 
 async def a_process_died_over_the_file(stage: Stage) -> None:
     await delivered(stage)
-    stage.board.uploaded.clear()
-    stage.watches.threads[WATCH][FILE] = ThreadReply(now())
-    stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=None)
+    stage.fake_slack.uploaded.clear()
+    stage.card_repository.threads[CARD_ID][FILE] = ThreadReply(now())
+    stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=None)
 
 
 async def test_file_of_dead_process_becomes_link() -> None:
-    stage, board = an_answer(TALLEST)
+    stage, fake_slack = an_answer(TALLEST)
     await a_process_died_over_the_file(stage)
     for _ in range(3):
         await delivered(stage)
-    assert board.uploaded == []
+    assert fake_slack.uploaded == []
     assert is_led_to_omni(stage)
     assert stage.all_closed()
 
@@ -560,15 +564,15 @@ async def test_upload_of_other_process_is_awaited() -> None:
     await a_process_died_over_the_file(stage)
     async with stage.bot():
         await asyncio.sleep(8)
-        tried_at = stage.watches.threads[WATCH][FILE].started_at
-        assert await stage.watches.mark_reply_posted(WATCH, FILE, tried_at, UPLOADED, None)
+        tried_at = stage.card_repository.threads[CARD_ID][FILE].started_at
+        assert await stage.card_repository.mark_reply_posted(CARD_ID, FILE, tried_at, UPLOADED, None)
         await asyncio.sleep(60)
     assert len(stage.told()) == 5
-    assert IN_OMNI not in stage.watches.threads[WATCH]
+    assert IN_OMNI not in stage.card_repository.threads[CARD_ID]
     assert stage.all_closed()
 
 
-class SlowUploads(OddBoard):
+class SlowUploads(OddSlack):
     """Slack takes its time over files."""
 
     async def upload(self, channel: ChannelRef, upload: Upload, *, thread: MessageTs | None = None) -> None:
@@ -578,22 +582,22 @@ class SlowUploads(OddBoard):
 
 async def test_shutdown_lets_upload_finish() -> None:
     stage, _ = an_answer(TALLEST)
-    stage.board = board = SlowUploads()
+    stage.fake_slack = fake_slack = SlowUploads()
     async with stage.bot():
-        while FILE not in stage.watches.threads.get(WATCH, {}):
+        while FILE not in stage.card_repository.threads.get(CARD_ID, {}):
             await asyncio.sleep(0.1)
-    assert stage.watches.threads[WATCH][FILE].ts == UPLOADED
+    assert stage.card_repository.threads[CARD_ID][FILE].ts == UPLOADED
     await delivered(stage)
-    assert len(board.uploaded) == 1 and len(stage.told()) == 5
+    assert len(fake_slack.uploaded) == 1 and len(stage.told()) == 5
     assert stage.all_closed()
 
 
 @pytest.mark.parametrize("stopped_after_seconds", [60.0, *(5.0 + n / 4 for n in range(8))])
 async def test_cut_answer_is_led_to_omni_once(stopped_after_seconds: float) -> None:
-    stage, board = an_answer(TALLEST, answer_is_cut=True)
+    stage, fake_slack = an_answer(TALLEST, answer_is_cut=True)
     await delivered(stage, stopped_after_seconds)
     await delivered(stage)
-    assert [file.upload.name for file in board.uploaded] == ["answer.md"]
+    assert [file.upload.name for file in fake_slack.uploaded] == ["answer.md"]
     assert is_led_to_omni(stage)
     assert stage.all_closed()
 
@@ -609,10 +613,10 @@ async def test_answer_is_rendered_once_for_all_places(monkeypatch: pytest.Monkey
     answer_module._rendered.cache_clear()
     stage = Stage(
         a_job(JobState.COMPLETE, answer=TALLEST),
-        *(a_watch(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
+        *(a_card(f"watch{number}", ChannelRef(HERE.team, ChannelId(f"C{number}"))) for number in range(5)),
     )
     await delivered(stage)
     assert aside == ["prepare"]
     assert answer_module._rendered.cache_info().misses == 1
-    assert len(stage.board.replies()) == 25
+    assert len(stage.fake_slack.replies()) == 25
     assert stage.all_closed()

@@ -24,7 +24,7 @@ from bot.domain.errors import (
 )
 from bot.domain.messages import Message
 from bot.ratelimit import Rate, RateLimiter
-from tests.support.fakes import HERE, JOB, START, FakeBoard, FakeMeter, FakeWatches, FreeLedger, a_watch
+from tests.support.fakes import HERE, JOB, START, FakeCards, FakeMeter, FakeSlackMessages, FreeLedger, a_card
 
 pytestmark = pytest.mark.looptime
 
@@ -37,16 +37,16 @@ class Easel:
     """A drawing over a fake Slack, with as many cards as asked for."""
 
     def __init__(self, cards: int = 1, edits_per_minute: int | None = None) -> None:
-        self.board = FakeBoard()
-        self.watches = FakeWatches()
+        self.fake_slack = FakeSlackMessages()
+        self.card_repository = FakeCards()
         self.ledger = FreeLedger() if edits_per_minute is None else SlowLedger(60 / edits_per_minute)
-        self.palette = BlockSupport()
+        self.block_support = BlockSupport()
         self.meter = FakeMeter()
         self.drawing = MessageUpdater(
-            self.board,
-            self.watches,
+            self.fake_slack,
+            self.card_repository,
             RateLimiter(self.ledger, "edits", Rate(1.0, 0.0)),
-            self.palette,
+            self.block_support,
             self.meter,
         )
         self.cards: list[tuple[Card, MessageTs]] = []
@@ -55,10 +55,10 @@ class Easel:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Easel"]:
         for number in range(self.number):
-            card = a_watch(f"watch{number}")
-            ts = await self.board.post(HERE, Message("first"), mark=card.id)
+            card = a_card(f"watch{number}")
+            ts = await self.fake_slack.post(HERE, Message("first"), mark=card.id)
             card = replace(card, message_ts=ts, shown_fingerprint=Message("first").fingerprint)
-            self.watches.rows[card.id] = card
+            self.card_repository.rows[card.id] = card
             self.cards.append((card, ts))
         task = asyncio.create_task(self.drawing.run())
         try:
@@ -69,8 +69,8 @@ class Easel:
 
     def taken_over(self, **facts: object) -> None:
         """Another process follows the job of the first card by now, and has left its row so."""
-        row = self.watches.rows[self.cards[0][0].id]
-        self.watches.rows[row.id] = replace(row, token=FencingToken("another"), **facts)  # type: ignore[arg-type]
+        row = self.card_repository.rows[self.cards[0][0].id]
+        self.card_repository.rows[row.id] = replace(row, token=FencingToken("another"), **facts)  # type: ignore[arg-type]
 
     def show(self, text: str, card: int = 0) -> None:
         self.drawing.schedule_update(*self.cards[card], look(text))
@@ -79,10 +79,10 @@ class Easel:
         return await self.drawing.show_final(*self.cards[card], look(text))
 
     def edits(self, card: int = 0) -> list[str]:
-        return [message.text for _, message in self.board.posted[self.cards[card][1]].edits]
+        return [message.text for _, message in self.fake_slack.posted[self.cards[card][1]].edits]
 
     def edited_at(self, card: int = 0) -> list[float]:
-        return [time for time, _ in self.board.posted[self.cards[card][1]].edits]
+        return [time for time, _ in self.fake_slack.posted[self.cards[card][1]].edits]
 
 
 class SlowLedger(FreeLedger):
@@ -146,7 +146,7 @@ async def test_going_back_to_what_is_shown_withdraws_the_wish() -> None:
 
 async def test_going_back_while_the_edit_is_under_way_draws_it_back() -> None:
     async with Easel().running() as easel:
-        easel.board.on_update = lambda: easel.show("first")
+        easel.fake_slack.on_update = lambda: easel.show("first")
         easel.show("second")
         await asyncio.sleep(10)
     assert easel.edits() == ["second", "first"]
@@ -176,7 +176,7 @@ async def test_the_queue_grows_with_the_cards_and_not_with_time() -> None:
 
 async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
     async with Easel(cards=2).running() as easel:
-        easel.board.plan("update", SlackBusy("ratelimited", 20.0))
+        easel.fake_slack.plan("update", SlackBusy("ratelimited", 20.0))
         easel.show("second", 0)
         await asyncio.sleep(1)
         easel.show("second", 1)
@@ -187,21 +187,21 @@ async def test_slacks_429_pauses_every_edit_and_loses_none() -> None:
 @pytest.mark.parametrize("error", [SlackUnreachable("no_connection"), OutcomeUnknown("fatal_error")])
 async def test_the_last_look_is_tried_until_slack_has_taken_it(error: SlackError) -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", *([error] * 30))
+        easel.fake_slack.plan("update", *([error] * 30))
         assert await easel.finish("done")
     assert easel.edits() == ["done"]
 
 
 async def test_an_edit_that_was_not_answered_is_repeated_even_if_it_was_taken() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         assert await easel.finish("done")
     assert easel.edits() == ["done", "done"]
 
 
 async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_again() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", PayloadRefused("invalid_blocks"), PayloadRefused("msg_too_long"))
+        easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"), PayloadRefused("msg_too_long"))
         forms = (Message("rich"), Message("plain"), Message("words"))
         card, ts = easel.cards[0]
         assert await easel.drawing.show_final(card, ts, forms)
@@ -210,7 +210,7 @@ async def test_refused_forms_are_left_for_plainer_ones_at_once_and_not_tried_aga
         )
         await asyncio.sleep(30)
     assert easel.edits() == ["words"]
-    assert easel.board.times("update")[-1] < 1.0
+    assert easel.fake_slack.times("update")[-1] < 1.0
 
 
 async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() -> None:
@@ -218,10 +218,10 @@ async def test_a_block_that_slack_refused_while_it_took_the_rest_is_learned() ->
         card, ts = easel.cards[0]
         task = Message("step 1", ({"type": "task_card"}, {"type": "section"}))
         plain = Message("step 1, plain", ({"type": "section"},))
-        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
         assert await easel.drawing.show_final(card, ts, (task, plain))
     assert easel.edits() == ["step 1, plain"]
-    assert easel.palette.supported((task, plain)) == (plain,)
+    assert easel.block_support.supported((task, plain)) == (plain,)
 
 
 async def test_workspace_without_tables_is_learned() -> None:
@@ -229,11 +229,11 @@ async def test_workspace_without_tables_is_learned() -> None:
         plain = Message("as text", ({"type": "section"},))
         table = Message("as table", ({"type": "table"}, {"type": "section"}))
         for card, ts in easel.cards:
-            variants = easel.palette.supported((table, plain))
-            easel.board.plan("update", *[PayloadRefused("invalid_blocks")] * (len(variants) - 1))
+            variants = easel.block_support.supported((table, plain))
+            easel.fake_slack.plan("update", *[PayloadRefused("invalid_blocks")] * (len(variants) - 1))
             assert await easel.drawing.show_final(card, ts, variants)
     assert [easel.edits(number) for number in range(4)] == [["as text"]] * 4
-    assert len(easel.board.times("update")) == 3 * 2 + 1
+    assert len(easel.fake_slack.times("update")) == 3 * 2 + 1
 
 
 async def test_accepted_variant_teaches_nothing() -> None:
@@ -241,24 +241,24 @@ async def test_accepted_variant_teaches_nothing() -> None:
         card, ts = easel.cards[0]
         forms = (Message("step 1", ({"type": "task_card"},)), Message("step 1, plain"))
         assert await easel.drawing.show_final(card, ts, forms)
-    assert easel.palette.supported(forms) == forms
+    assert easel.block_support.supported(forms) == forms
 
 
 @pytest.mark.parametrize("error", [MessageGone("message_not_found"), NotAllowedHere("is_inactive")])
 async def test_gone_card_is_remembered(error: SlackError) -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", error)
+        easel.fake_slack.plan("update", error)
         assert not await easel.finish("done")
-    assert easel.watches.rows[easel.cards[0][0].id].is_message_gone
+    assert easel.card_repository.rows[easel.cards[0][0].id].is_message_gone
 
 
 async def test_update_waits_for_database() -> None:
     async with Easel().running() as easel:
-        easel.watches.error = StoreUnavailable("locked")
+        easel.card_repository.error = StoreUnavailable("locked")
         finishing = asyncio.create_task(easel.finish("done"))
         await asyncio.sleep(30)
         assert easel.edits() == []
-        easel.watches.error = None
+        easel.card_repository.error = None
         assert await finishing
     assert easel.edits() == ["done"]
 
@@ -267,14 +267,14 @@ async def test_unstored_edit_invalidates_fingerprint() -> None:
     async with Easel().running() as easel:
 
         def database_goes_down() -> None:
-            easel.watches.error = StoreUnavailable("locked")
+            easel.card_repository.error = StoreUnavailable("locked")
 
-        easel.board.on_update = database_goes_down
+        easel.fake_slack.on_update = database_goes_down
         assert await easel.finish("nobody follows this")
-        easel.board.on_update = lambda: None
-        easel.watches.error = None
+        easel.fake_slack.on_update = lambda: None
+        easel.card_repository.error = None
         card, ts = easel.cards[0]
-        assert await easel.drawing.show_final(easel.watches.rows[card.id], ts, look("first"))
+        assert await easel.drawing.show_final(easel.card_repository.rows[card.id], ts, look("first"))
     assert easel.edits() == ["nobody follows this", "first"]
 
 
@@ -282,7 +282,9 @@ async def test_edit_in_flight_has_no_fingerprint() -> None:
     async with Easel().running() as easel:
         card, _ = easel.cards[0]
         claimed: list[str | None] = []
-        easel.board.on_update = lambda: claimed.append(easel.watches.rows[card.id].shown_fingerprint)
+        easel.fake_slack.on_update = lambda: claimed.append(
+            easel.card_repository.rows[card.id].shown_fingerprint
+        )
         assert await easel.finish("done")
     assert claimed == [None]
 
@@ -290,12 +292,12 @@ async def test_edit_in_flight_has_no_fingerprint() -> None:
 async def test_shown_fingerprint_survives_restart() -> None:
     async with Easel().running() as easel:
         assert await easel.finish("done")
-    assert easel.watches.rows[easel.cards[0][0].id].shown_fingerprint == Message("done").fingerprint
+    assert easel.card_repository.rows[easel.cards[0][0].id].shown_fingerprint == Message("done").fingerprint
 
 
 async def test_unanswered_edit_invalidates_earlier_content() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.show("second")
         await asyncio.sleep(1)
         easel.show("first")
@@ -307,14 +309,14 @@ async def test_refusal_of_replaced_update_keeps_newer_rich() -> None:
     async with Easel().running() as easel:
         card, ts = easel.cards[0]
         newer = (Message("rich"), Message("plain"))
-        easel.board.plan("update", PayloadRefused("invalid_blocks"))
-        begin = easel.board._begin
+        easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
+        begin = easel.fake_slack._begin
 
         def overtaken(method: str) -> SlackError | None:
             easel.drawing.schedule_update(card, ts, newer)
             return begin(method)
 
-        easel.board._begin = overtaken  # type: ignore[method-assign]
+        easel.fake_slack._begin = overtaken  # type: ignore[method-assign]
         easel.drawing.schedule_update(card, ts, (Message("old rich"), Message("old plain")))
         await asyncio.sleep(10)
     assert easel.edits() == ["rich"]
@@ -322,7 +324,7 @@ async def test_refusal_of_replaced_update_keeps_newer_rich() -> None:
 
 async def test_no_update_follows_a_final_one() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", SlackUnreachable("no_connection"))
+        easel.fake_slack.plan("update", SlackUnreachable("no_connection"))
         finishing = asyncio.create_task(easel.finish("done"))
         await asyncio.sleep(1)
         easel.show("running")
@@ -333,22 +335,22 @@ async def test_no_update_follows_a_final_one() -> None:
 
 async def test_defect_affects_one_card_only() -> None:
     async with Easel(cards=2).running() as easel:
-        easel.board.plan("update", ZeroDivisionError())  # type: ignore[arg-type]
+        easel.fake_slack.plan("update", ZeroDivisionError())  # type: ignore[arg-type]
         assert all(await asyncio.gather(easel.finish("done", 0), easel.finish("done", 1)))
 
 
 async def test_card_owned_elsewhere_is_not_edited() -> None:
     async with Easel().running() as easel:
         easel.show("second")
-        await easel.watches.claim(JOB)
+        await easel.card_repository.claim(JOB)
         await asyncio.sleep(30)
     assert easel.edits() == []
-    assert easel.board.times("update") == []
+    assert easel.fake_slack.times("update") == []
 
 
 async def test_final_update_raises_ownership_lost() -> None:
     async with Easel().running() as easel:
-        await easel.watches.claim(JOB)
+        await easel.card_repository.claim(JOB)
         with pytest.raises(OwnershipLost):
             await easel.finish("done")
         await asyncio.sleep(30)
@@ -358,23 +360,23 @@ async def test_final_update_raises_ownership_lost() -> None:
 async def test_ownership_lost_during_edit_marks_stale() -> None:
     async with Easel().running() as easel:
         card, _ = easel.cards[0]
-        easel.board.on_update = easel.taken_over
+        easel.fake_slack.on_update = easel.taken_over
         with pytest.raises(OwnershipLost):
             await easel.finish("done")
-        easel.board.on_update = lambda: None
+        easel.fake_slack.on_update = lambda: None
         await asyncio.sleep(30)
     assert easel.edits() == ["done"]
-    assert easel.watches.rows[card.id].shown_fingerprint == NEEDS_REDRAW, (
+    assert easel.card_repository.rows[card.id].shown_fingerprint == NEEDS_REDRAW, (
         "the other process must not rely on it"
     )
 
 
 async def test_regained_card_is_updated_again() -> None:
     async with Easel().running() as easel:
-        claim, _ = await easel.watches.claim(JOB)
+        claim, _ = await easel.card_repository.claim(JOB)
         with pytest.raises(OwnershipLost):
             await easel.finish("done")
-        (card,) = await easel.watches.open_cards(JOB, claim)
+        (card,) = await easel.card_repository.open_cards(JOB, claim)
         assert await easel.drawing.show_final(card, easel.cards[0][1], look("done"))
     assert easel.edits() == ["done"]
 
@@ -384,7 +386,7 @@ async def test_final_updates_run_in_order() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         first = asyncio.create_task(easel.drawing.show_final(card, ts, look("failed"), ended=True))
         await asyncio.sleep(0.5)
         second = asyncio.create_task(
@@ -404,16 +406,16 @@ async def test_late_edit_after_successor_is_mended(is_closed: bool) -> None:
 
         closed_at = START if is_closed else None
         shown = Message("the answer").fingerprint
-        easel.board.on_update = lambda: easel.taken_over(
+        easel.fake_slack.on_update = lambda: easel.taken_over(
             shown_fingerprint=shown, ended=True, closed_at=closed_at
         )
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
-        row = easel.watches.rows[card.id]
+        row = easel.card_repository.rows[card.id]
         assert (row.shown_fingerprint, row.closed_at, row.ended) == (NEEDS_REDRAW, None, True)
-        assert await easel.watches.open_jobs() == [JOB]
+        assert await easel.card_repository.open_jobs() == [JOB]
         with pytest.raises(OwnershipLost):
-            await easel.watches.close(replace(row, token=FencingToken("another")), START)
+            await easel.card_repository.close(replace(row, token=FencingToken("another")), START)
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -421,13 +423,15 @@ async def test_late_end_does_not_doubt_an_end_already_shown(is_answered: bool) -
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
+        easel.fake_slack.on_update = lambda: easel.taken_over(
+            shown_fingerprint="end", ended=True, closed_at=START
+        )
         if not is_answered:
-            easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+            easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         with pytest.raises(OwnershipLost):
             await easel.drawing.show_final(card, ts, look("failed"), ended=True)
         await asyncio.sleep(5)
-        row = easel.watches.rows[card.id]
+        row = easel.card_repository.rows[card.id]
         assert (row.shown_fingerprint, row.closed_at, row.ended) == ("end", START, True)
 
 
@@ -435,25 +439,27 @@ async def test_late_running_look_doubts_an_end_drawn_after_it() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(0.5)
         easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
         with pytest.raises(OwnershipLost):
             await easel.drawing.show_final(card, ts, look("failed"), ended=True)
         await asyncio.sleep(5)
-        assert easel.watches.rows[card.id].shown_fingerprint == NEEDS_REDRAW
+        assert easel.card_repository.rows[card.id].shown_fingerprint == NEEDS_REDRAW
 
 
 async def test_unanswered_edit_of_replaced_process_marks_stale() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.on_update = lambda: easel.taken_over(shown_fingerprint="end", ended=True, closed_at=START)
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.on_update = lambda: easel.taken_over(
+            shown_fingerprint="end", ended=True, closed_at=START
+        )
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(10)
-        row = easel.watches.rows[card.id]
+        row = easel.card_repository.rows[card.id]
         assert (row.shown_fingerprint, row.closed_at, row.ended) == (NEEDS_REDRAW, None, True)
 
 
@@ -463,13 +469,15 @@ async def test_final_update_is_repeated_if_marked_stale() -> None:
         (card, ts) = easel.cards[0]
 
         def doubted_by_another_process() -> None:
-            easel.board.on_update = lambda: None
-            easel.watches.rows[card.id] = replace(easel.watches.rows[card.id], shown_fingerprint=NEEDS_REDRAW)
+            easel.fake_slack.on_update = lambda: None
+            easel.card_repository.rows[card.id] = replace(
+                easel.card_repository.rows[card.id], shown_fingerprint=NEEDS_REDRAW
+            )
 
-        easel.board.on_update = doubted_by_another_process
+        easel.fake_slack.on_update = doubted_by_another_process
         assert await easel.drawing.show_final(card, ts, look("failed"), ended=True)
     assert easel.edits() == ["failed", "failed"]
-    row = easel.watches.rows[card.id]
+    row = easel.card_repository.rows[card.id]
     assert (row.shown_fingerprint, row.ended) == (Message("failed").fingerprint, True)
 
 
@@ -479,18 +487,18 @@ async def test_unanswered_final_edit_marks_stale_after_cancel() -> None:
         (card, _) = easel.cards[0]
 
         def cut_off() -> None:
-            easel.watches.error = StoreUnavailable("away")
+            easel.card_repository.error = StoreUnavailable("away")
 
-        easel.board.on_update = cut_off
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.on_update = cut_off
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
         finishing = asyncio.create_task(easel.finish("rests"))
         await asyncio.sleep(1)
-        easel.watches.error = None
+        easel.card_repository.error = None
         easel.taken_over(shown_fingerprint="end", closed_at=START)
         finishing.cancel()
         await asyncio.gather(finishing, return_exceptions=True)
         await asyncio.sleep(300)
-    row = easel.watches.rows[card.id]
+    row = easel.card_repository.rows[card.id]
     assert (row.shown_fingerprint, row.closed_at) == (NEEDS_REDRAW, None)
 
 
@@ -501,34 +509,34 @@ async def test_late_edit_marks_stale_after_outage() -> None:
 
         def taken_over_and_cut_off() -> None:
             easel.taken_over(closed_at=START)
-            easel.watches.error = StoreUnavailable("away")
+            easel.card_repository.error = StoreUnavailable("away")
 
-        easel.board.on_update = taken_over_and_cut_off
+        easel.fake_slack.on_update = taken_over_and_cut_off
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(30)
-        assert easel.watches.rows[card.id].closed_at == START
-        easel.watches.error = None
+        assert easel.card_repository.rows[card.id].closed_at == START
+        easel.card_repository.error = None
         await asyncio.sleep(10)
-        assert easel.watches.rows[card.id].closed_at is None
+        assert easel.card_repository.rows[card.id].closed_at is None
 
 
 async def test_late_edit_keeps_new_owner() -> None:
     easel = Easel()
     async with easel.running():
         (card, ts) = easel.cards[0]
-        easel.board.on_update = easel.taken_over
+        easel.fake_slack.on_update = easel.taken_over
         easel.drawing.schedule_update(card, ts, look("running"))
         await asyncio.sleep(5)
-    assert easel.watches.rows[card.id].token == FencingToken("another")
+    assert easel.card_repository.rows[card.id].token == FencingToken("another")
 
 
 async def test_update_uses_newest_fencing_token() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", SlackUnreachable("no_connection"))
+        easel.fake_slack.plan("update", SlackUnreachable("no_connection"))
         easel.show("second")
         await asyncio.sleep(0.5)
-        claim, _ = await easel.watches.claim(JOB)
-        (card,) = await easel.watches.open_cards(JOB, claim)
+        claim, _ = await easel.card_repository.claim(JOB)
+        (card,) = await easel.card_repository.open_cards(JOB, claim)
         easel.drawing.schedule_update(card, easel.cards[0][1], look("second"))
         await asyncio.sleep(10)
     assert easel.edits() == ["second"]
@@ -537,7 +545,7 @@ async def test_update_uses_newest_fencing_token() -> None:
 async def test_lost_card_does_not_affect_others() -> None:
     async with Easel(cards=2).running() as easel:
         card, _ = easel.cards[0]
-        easel.watches.rows[card.id] = replace(card, token=FencingToken("another"))
+        easel.card_repository.rows[card.id] = replace(card, token=FencingToken("another"))
         easel.show("second", 0)
         assert await easel.finish("done", 1)
     assert (easel.edits(0), easel.edits(1)) == ([], ["done"])
@@ -565,7 +573,7 @@ async def test_repeated_update_is_not_coalesced() -> None:
 
 async def test_update_replaced_in_flight_counts_as_sent() -> None:
     async with Easel().running() as easel:
-        easel.board.on_update = lambda: easel.show("newer") if len(easel.edits()) == 0 else None
+        easel.fake_slack.on_update = lambda: easel.show("newer") if len(easel.edits()) == 0 else None
         easel.show("sent")
         await asyncio.sleep(10)
         assert easel.edits() == ["sent", "newer"]
@@ -574,7 +582,7 @@ async def test_update_replaced_in_flight_counts_as_sent() -> None:
 
 async def test_refused_edit_is_counted_when_accepted() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", SlackBusy("ratelimited", 5.0))
+        easel.fake_slack.plan("update", SlackBusy("ratelimited", 5.0))
         easel.show("look")
         await asyncio.sleep(1)
         assert (easel.meter.sent, easel.drawing.waiting) == (0, 1)
@@ -595,9 +603,9 @@ async def test_optional_edit_goes_after_final_updates() -> None:
 
 async def test_refused_optional_edit_leaves_card_as_it_was() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
         assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
-        row = easel.watches.rows[easel.cards[0][0].id]
+        row = easel.card_repository.rows[easel.cards[0][0].id]
         assert row.shown_fingerprint == Message("first").fingerprint
         assert not row.is_message_gone
         assert await easel.drawing.show_final(row, easel.cards[0][1], look("first"))
@@ -606,10 +614,10 @@ async def test_refused_optional_edit_leaves_card_as_it_was() -> None:
 
 async def test_refusal_after_unanswered_edit_stays_unknown() -> None:
     async with Easel().running() as easel:
-        easel.board.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
-        easel.board.plan("update", PayloadRefused("invalid_blocks"))
+        easel.fake_slack.plan("update", OutcomeUnknown("TimeoutError"), after_effect=True)
+        easel.fake_slack.plan("update", PayloadRefused("invalid_blocks"))
         assert not await easel.drawing.try_final(*easel.cards[0], Message("with more"))
-        row = easel.watches.rows[easel.cards[0][0].id]
+        row = easel.card_repository.rows[easel.cards[0][0].id]
         assert await easel.drawing.show_final(row, easel.cards[0][1], look("first"))
     assert easel.edits() == ["with more", "first"]
 
@@ -627,8 +635,8 @@ async def test_cancelled_optional_edit_is_not_sent() -> None:
 async def test_late_optional_edit_marks_stale() -> None:
     async with Easel().running() as easel:
         card, ts = easel.cards[0]
-        easel.board.on_update = lambda: easel.taken_over(closed_at=START, ended=True)
+        easel.fake_slack.on_update = lambda: easel.taken_over(closed_at=START, ended=True)
         with pytest.raises(OwnershipLost):
             await easel.drawing.try_final(card, ts, Message("with more"))
-    row = easel.watches.rows[card.id]
+    row = easel.card_repository.rows[card.id]
     assert row.is_stale and row.closed_at is None, "the next tracker shows the end again"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bot.domain.access import AccessPolicy, SlackUser
 from bot.domain.cards import ChannelId, ChannelRef, TeamId, UserId
-from tests.support.fakes import ADA, GRACE, HERE, a_watch
+from tests.support.fakes import ADA, GRACE, HERE, a_card
 from tests.support.tables import for_each
 
 OWN, PARTNER = TeamId("T0"), TeamId("T0PARTNER")
@@ -81,7 +81,7 @@ def test_every_channel_is_open_to_admins() -> None:
 
 
 def test_only_requester_and_admins_can_manage() -> None:
-    card = replace(a_watch(user=ADA), followers=(ADA, GRACE))
+    card = replace(a_card(user=ADA), followers=(ADA, GRACE))
     assert AccessPolicy().can_manage(ADA, card)
     assert not AccessPolicy().can_manage(GRACE, card), "following is not enough"
     assert AccessPolicy(admins=frozenset({GRACE})).can_manage(GRACE, card)

@@ -30,33 +30,33 @@ class Menu(Counter):
     def __init__(self) -> None:
         super().__init__()
         forms = ModalHandlers(
-            follow_service=cast(FollowService, self.desk),
-            ask_service=cast(AskService, self.desk),
-            feedback_service=cast(FeedbackService, self.desk),
+            follow_service=cast(FollowService, self.service),
+            ask_service=cast(AskService, self.service),
+            feedback_service=cast(FeedbackService, self.service),
             authorization=FakeAccess(),
-            models=cast(ModelCatalog, self.desk),
+            models=cast(ModelCatalog, self.service),
             views=self.views,
-            interactions=self.errands,
+            interactions=self.interactions,
             team=TEAM,
         )
         self.answers = AnswerHandlers(
-            job_data_service=cast(JobDataService, self.desk),
-            share_service=cast(ShareService, self.desk),
+            job_data_service=cast(JobDataService, self.service),
+            share_service=cast(ShareService, self.service),
             modal_handlers=forms,
-            interactions=self.errands,
+            interactions=self.interactions,
             team=TEAM,
         )
 
     async def choose(self, value: str | None) -> None:
         chosen = [{"type": "overflow", "selected_option": {"value": value}}]
         await self.press(self.answers.on_menu, click(actions=chosen))
-        await self.errands.drain()
+        await self.interactions.drain()
 
 
 async def test_show_steps_in_menu_acts_like_its_button() -> None:
     menu = Menu()
     await menu.choose("show_steps watch")
-    assert menu.desk.asked == [("show_steps", *CARD, ADA)]
+    assert menu.service.asked == [("show_steps", *CARD, ADA)]
     assert menu.told == [(URL, "line")]
 
 
@@ -78,15 +78,15 @@ async def test_unopened_modal_is_reported() -> None:
 async def test_unknown_choice_does_nothing(value: str | None) -> None:
     menu = Menu()
     await menu.choose(value)
-    assert menu.desk.asked == [] and menu.told == [(URL, replies.nothing_to_show_here())]
+    assert menu.service.asked == [] and menu.told == [(URL, replies.nothing_to_show_here())]
 
 
 async def test_picked_channel_is_shared_to() -> None:
     menu = Menu()
     view = submitted(modals.share(*CARD), channel=THERE.id)
     await menu.accept(menu.answers.on_share, {"user": {"id": ADA}, "trigger_id": "t"}, view)
-    await menu.errands.drain()
-    assert menu.desk.asked == [("share", *CARD, THERE, ADA, "t")]
+    await menu.interactions.drain()
+    assert menu.service.asked == [("share", *CARD, THERE, ADA, "t")]
     assert [(user, line) for _, user, line, _ in menu.views.whispered] == [(ADA, "line")]
 
 
@@ -96,4 +96,4 @@ async def test_missing_channel_is_shown_at_its_field() -> None:
     assert menu.acknowledged == [
         {"response_action": "errors", "errors": {"channel": "Please choose a channel."}}
     ]
-    assert menu.desk.asked == []
+    assert menu.service.asked == []

@@ -23,8 +23,8 @@ CLICK = (CardId("watch"), HERE, MessageTs("1.1"), ADA)
 async def test_resume_passes_card_channel_and_user() -> None:
     counter = Counter()
     await counter.resume()
-    await counter.errands.drain()
-    assert counter.desk.asked == [("resume", *CLICK)]
+    await counter.interactions.drain()
+    assert counter.service.asked == [("resume", *CLICK)]
     assert counter.told == [(URL, "line")]
 
 
@@ -36,9 +36,9 @@ async def test_each_button_calls_its_service() -> None:
     await counter.press(counter.handlers.on_show_steps, click(trigger_id="fourth"))
     await counter.press(counter.handlers.on_cancel, click(trigger_id="fifth"))
     await counter.press(counter.handlers.on_follow, click(trigger_id="sixth"))
-    await counter.errands.drain()
+    await counter.interactions.drain()
     asked = ["stop_following", "resume", "show_data", "show_steps", "cancel", "join"]
-    assert counter.desk.asked == [(name, *CLICK) for name in asked]
+    assert counter.service.asked == [(name, *CLICK) for name in asked]
 
 
 @pytest.mark.parametrize("option, asked", [("stop_following", "stop_following"), ("cancel_job", "cancel")])
@@ -46,24 +46,24 @@ async def test_menu_choice_acts_like_its_button(option: str, asked: str) -> None
     counter = Counter()
     chosen = [{"type": "overflow", "selected_option": {"value": f"{option} watch"}}]
     await counter.press(counter.handlers.on_card_menu, click(actions=chosen))
-    await counter.errands.drain()
-    assert counter.desk.asked == [(asked, *CLICK)]
+    await counter.interactions.drain()
+    assert counter.service.asked == [(asked, *CLICK)]
 
 
 @pytest.mark.parametrize("value", ["", "watch", "follow watch", "delete_all watch", None])
 async def test_unknown_menu_choice_does_nothing(value: str | None) -> None:
     counter = Counter()
     await counter.press(counter.handlers.on_card_menu, click(actions=[{"selected_option": {"value": value}}]))
-    await counter.errands.drain()
-    assert counter.desk.asked == [] and counter.told == [(URL, replies.nothing_to_show_here())]
+    await counter.interactions.drain()
+    assert counter.service.asked == [] and counter.told == [(URL, replies.nothing_to_show_here())]
 
 
 async def test_duplicate_click_is_answered_once() -> None:
     counter = Counter()
     for trigger in ("one", "one", "two"):
         await counter.resume(trigger_id=trigger)
-    await counter.errands.drain()
-    assert len(counter.desk.asked) == len(counter.told) == 2
+    await counter.interactions.drain()
+    assert len(counter.service.asked) == len(counter.told) == 2
     assert len(counter.acknowledged_at) == 3
 
 
@@ -84,15 +84,15 @@ async def test_incomplete_click_reaches_the_service(
 ) -> None:
     counter = Counter()
     await counter.resume(**changed)
-    await counter.errands.drain()
-    assert counter.desk.asked == [("resume", *asked)]
+    await counter.interactions.drain()
+    assert counter.service.asked == [("resume", *asked)]
 
 
 async def test_defect_is_reported_to_the_user() -> None:
     counter = Counter()
-    counter.desk.answer = ZeroDivisionError("a defect")
+    counter.service.answer = ZeroDivisionError("a defect")
     await counter.resume()
-    await counter.errands.drain()
+    await counter.interactions.drain()
     assert counter.told == [(URL, replies.broken())]
 
 
@@ -101,7 +101,7 @@ async def test_undelivered_reply_is_sent_once_more(refusal: Exception) -> None:
     counter = Counter()
     counter.refusals = [refusal]
     await counter.resume()
-    await counter.errands.drain()
+    await counter.interactions.drain()
     assert counter.told == [(URL, "line")]
 
 
@@ -110,14 +110,14 @@ async def test_undeliverable_reply_is_dropped(refusals: list[Exception]) -> None
     counter = Counter()
     counter.refusals = refusals
     await counter.resume()
-    await counter.errands.drain()
+    await counter.interactions.drain()
     assert counter.told == []
 
 
 async def test_shutdown_is_reported_to_waiting_users() -> None:
     counter = Counter()
     await counter.resume()
-    draining = asyncio.create_task(counter.errands.drain())
+    draining = asyncio.create_task(counter.interactions.drain())
     await asyncio.sleep(0.5)
     draining.cancel()
     await asyncio.gather(draining, return_exceptions=True)
@@ -141,10 +141,12 @@ async def test_interrupted_request_is_deleted_once_reported(
         except asyncio.CancelledError:
             raise InterruptedRequest(forget) from None
 
-    counter.errands.run("one", errand(), counter.errands.reply_to({"response_url": URL}, HERE, ADA), ADA)
+    counter.interactions.run(
+        "one", errand(), counter.interactions.reply_to({"response_url": URL}, HERE, ADA), ADA
+    )
     with suppress(TimeoutError):
         async with asyncio.timeout(0.5):
-            await counter.errands.drain()
+            await counter.interactions.drain()
     assert forgot == [replies.restarting()] * forgotten
 
 
@@ -152,7 +154,7 @@ async def test_expired_response_url_falls_back_to_ephemeral() -> None:
     counter = Counter()
     counter.refusals = [SlackError("http_404")]
     await counter.resume()
-    await counter.errands.drain()
+    await counter.interactions.drain()
     assert counter.told == []
     assert counter.views.whispered == [(HERE, ADA, "line", None)]
 
@@ -161,7 +163,7 @@ async def test_unanswered_response_url_has_no_fallback() -> None:
     counter = Counter()
     counter.refusals = [OutcomeUnknown("TimeoutError")]
     await counter.resume()
-    await counter.errands.drain()
+    await counter.interactions.drain()
     assert counter.told == [] and counter.views.whispered == []
 
 
@@ -173,8 +175,8 @@ async def test_try_again_asks_the_buttons_value() -> None:
     await counter.accept(
         counter.handlers.on_try_again_privately, click(actions=question, trigger_id="another")
     )
-    await counter.errands.drain()
-    assert counter.desk.asked == [
+    await counter.interactions.drain()
+    assert counter.service.asked == [
         ("ask", AskRequest("Top products?", request_id="one"), HERE, ADA),
         ("ask", AskRequest("Top products?", private=True, request_id="another"), HERE, ADA),
     ]
@@ -191,7 +193,7 @@ async def test_duplicate_is_acknowledged_only_once_saved() -> None:
     assert counter.acknowledged_at == [], "the desk has not answered yet"
     await asyncio.gather(*listening)
     await counter.accept(counter.handlers.on_retry, click(trigger_id="one"))
-    assert len(counter.acknowledged_at) == 3 and len(counter.desk.asked) == 1
+    assert len(counter.acknowledged_at) == 3 and len(counter.service.asked) == 1
 
 
 class Storing:
@@ -247,5 +249,5 @@ async def test_duplicate_retry_is_done_once() -> None:
     counter = Counter()
     for _ in range(2):
         await counter.accept(counter.handlers.on_retry, click())
-    await counter.errands.drain()
-    assert counter.desk.asked == [("retry", *CLICK, "trigger")]
+    await counter.interactions.drain()
+    assert counter.service.asked == [("retry", *CLICK, "trigger")]

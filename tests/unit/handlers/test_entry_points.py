@@ -48,7 +48,7 @@ CHAT = "https://acme.omniapp.co/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 CHAT_ID = "/chat/0b9d3f3e-6c1f-4b53-9f6f-2f1f1f6a0c11"
 
 
-class FakeAsks:
+class FakeQuestions:
     """Which model people chose last."""
 
     def __init__(self) -> None:
@@ -68,33 +68,37 @@ class Doors(Counter):
         super().__init__()
         self.access = FakeAccess()
         self.asking = FakeAsking()
-        self.asks = FakeAsks()
+        self.questions = FakeQuestions()
         self.omni = FakeOmni(a_job())
         self.models = ModelCatalog(
             omni=cast(OmniQuestions, self.asking),
-            questions=cast(QuestionRepository, self.asks),
+            questions=cast(QuestionRepository, self.questions),
             now=now,
             default_model=None,
             channel_defaults={},
         )
         self.modals = ModalHandlers(
-            follow_service=cast(FollowService, self.desk),
-            ask_service=cast(AskService, self.desk),
-            feedback_service=cast(FeedbackService, self.desk),
+            follow_service=cast(FollowService, self.service),
+            ask_service=cast(AskService, self.service),
+            feedback_service=cast(FeedbackService, self.service),
             authorization=self.access,
             models=self.models,
             views=self.views,
-            interactions=self.errands,
+            interactions=self.interactions,
             team=TEAM,
         )
         self.mentions = MessageHandlers(
-            cast(FollowService, self.desk), cast(AskService, self.desk), self.errands, team=TEAM, bot_user=BOT
+            cast(FollowService, self.service),
+            cast(AskService, self.service),
+            self.interactions,
+            team=TEAM,
+            bot_user=BOT,
         )
 
     async def accept(self, listener: Any, body: dict[str, Any], *more: object) -> None:
         """Have a listener that waits for a desk to store something. These desks never say so, but answer."""
         await asyncio.wait_for(listener(self._ack, body, *more), 3.0)
-        await self.errands.drain()
+        await self.interactions.drain()
 
     async def have(self, listener: Any, body: dict[str, Any], *more: object) -> None:
         """Hand something to a listener."""
@@ -105,7 +109,7 @@ class Doors(Counter):
         self.acknowledged.append(answer | ({"text": text} if text else {}))
 
     def posted_directly(self) -> list[str]:
-        return [posted.message.text for posted in self.board.top_level(DIRECT)]
+        return [posted.message.text for posted in self.fake_slack.top_level(DIRECT)]
 
 
 def command(text: str) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def event(kind: str = "app_mention", text: str = f"<@{BOT}> Top products?", **mo
 async def test_question_is_asked_where_it_was_typed(typed: str, wish: AskRequest) -> None:
     doors = Doors()
     await doors.accept(doors.modals.on_ask_command, command(typed))
-    assert doors.desk.asked == [("ask", wish, HERE, ADA)]
+    assert doors.service.asked == [("ask", wish, HERE, ADA)]
     assert doors.told == [(URL, "line")]
 
 
@@ -167,20 +171,20 @@ async def test_command_is_acknowledged_once_saved() -> None:
 async def test_bare_command_opens_modal_with_choices() -> None:
     doors = Doors()
     await doors.press(doors.modals.on_ask_command, command(""))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((trigger, opened),) = doors.views.opened
     ((view_id, filled),) = doors.views.updated
     assert trigger == "trigger" and "Loading" in str(opened)
     assert view_id == "V1" and "Shop" in str(filled)
     assert modal_input.channel_of(filled) == HERE
-    assert doors.desk.asked == [] and doors.told == []
+    assert doors.service.asked == [] and doors.told == []
 
 
 async def test_denied_user_sees_reason_and_no_models() -> None:
     doors = Doors()
     doors.access.refused[ADA] = replies.not_for_you()
     await doors.press(doors.modals.on_ask_command, command(""))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((_, filled),) = doors.views.updated
     assert replies.not_for_you() in str(filled) and "Shop" not in str(filled)
     assert "submit" not in filled
@@ -190,7 +194,7 @@ async def test_denied_follow_up_modal_has_no_input() -> None:
     doors = Doors()
     doors.access.refused[ADA] = replies.not_for_you()
     await doors.press(doors.modals.on_follow_up_button, click())
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((_, filled),) = doors.views.updated
     assert replies.not_for_you() in str(filled) and "submit" not in filled
 
@@ -199,7 +203,7 @@ async def test_unopened_modal_is_reported() -> None:
     doors = Doors()
     doors.views.error = SlackError("expired_trigger_id")
     await doors.press(doors.modals.on_ask_command, command(""))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     assert doors.told == [(URL, replies.slack_busy())]
 
 
@@ -214,13 +218,13 @@ async def test_help_is_in_the_acknowledgement() -> None:
 
 async def test_last_model_is_preselected_and_models_cached() -> None:
     doors = Doors()
-    doors.asks.last = MODEL
+    doors.questions.last = MODEL
     for _ in range(2):
         choices = await doors.models.choices(HERE, ADA)
     assert (choices.model, choices.topics) == (MODEL, ("order_items",))
-    doors.asks.last = ModelId("gone")
+    doors.questions.last = ModelId("gone")
     assert (await doors.models.choices(HERE, ADA)).model is None
-    doors.asks.error = StoreUnavailable("down")
+    doors.questions.error = StoreUnavailable("down")
     assert (await doors.models.choices(HERE, ADA)).models == [Model(MODEL, "Shop")]
     doors.asking.shared = {}
     assert (await doors.models.choices(HERE, ADA)).models, "remembered"
@@ -254,7 +258,7 @@ async def test_selected_model_shows_its_topics() -> None:
     doors.asking.shared[Model(other, "Warehouse")] = ("stock",)
     view = submitted(VIEWS["ask"], model=other) | {"id": "V9"}
     await doors.press(doors.modals.on_model_chosen, interaction(view=view))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((view_id, redrawn),) = doors.views.updated
     assert view_id == "V9" and "stock" in str(redrawn)
     assert modal_input.channel_of(redrawn) == modal_input.channel_of(view)
@@ -265,7 +269,7 @@ async def test_limit_is_shown_in_the_kept_modal() -> None:
     doors.access.refused[ADA] = "Wait."
     view = submitted(VIEWS["ask"], model=MODEL) | {"id": "V9"}
     await doors.press(doors.modals.on_model_chosen, interaction(view=view))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((_, redrawn),) = doors.views.updated
     assert "Wait." in str(redrawn) and redrawn["callback_id"] == modals.ASK
     assert modal_input.channel_of(redrawn) == modal_input.channel_of(view)
@@ -278,7 +282,7 @@ async def test_modal_asks_in_its_channel() -> None:
     doors = Doors()
     view = submitted(modals.ask(HERE, modals.ModelOptions()), question="Top products?", where="private")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.desk.asked == [
+    assert doors.service.asked == [
         ("ask", AskRequest("Top products?", private=True, request_id="trigger"), HERE, ADA)
     ]
     assert doors.views.whispered == [(HERE, ADA, "line", None)]
@@ -288,7 +292,7 @@ async def test_modal_without_channel_asks_in_dm() -> None:
     doors = Doors()
     view = submitted(modals.ask(None, modals.ModelOptions()), question="Top products?")
     await doors.accept(doors.modals.on_question, interaction(), view)
-    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id="trigger"), NO_PLACE, ADA)]
+    assert doors.service.asked == [("ask", AskRequest("Top products?", request_id="trigger"), NO_PLACE, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -299,11 +303,11 @@ async def test_follow_up_replies_in_the_cards_thread(
     doors = Doors()
     container = {"channel_id": HERE.id, "message_ts": "1.1"} | ({"thread_ts": thread} if thread else {})
     await doors.press(doors.modals.on_follow_up_button, click(container=container))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     ((_, opened),) = doors.views.opened
     view = submitted(opened, question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(trigger_id="other"), view)
-    assert doors.desk.asked == [
+    assert doors.service.asked == [
         (
             "follow_up",
             AskRequest("And by region?", request_id="other"),
@@ -342,7 +346,7 @@ async def test_modal_follows_job_in_dm() -> None:
     doors = Doors()
     view = submitted(modals.follow_job(), job=str(JOB))
     await doors.accept(doors.modals.on_job, interaction(), view)
-    assert doors.desk.asked == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
+    assert doors.service.asked == [("follow", str(JOB), NO_PLACE, ADA, "trigger")]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +362,7 @@ async def test_missing_input_is_shown_in_the_modal(listener: str, view: dict[str
     await doors.accept(getattr(doors.modals, listener), interaction(), submitted(view, **{block: " "}))
     (answer,) = doors.acknowledged
     assert answer["response_action"] == "errors" and set(cast(dict[str, str], answer["errors"])) == {block}
-    assert doors.desk.asked == []
+    assert doors.service.asked == []
 
 
 @pytest.mark.parametrize(
@@ -373,7 +377,7 @@ async def test_invalid_job_is_shown_in_the_modal(typed: str, told: str) -> None:
     await doors.accept(doors.modals.on_job, interaction(), submitted(modals.follow_job(), job=typed))
     (answer,) = doors.acknowledged
     assert answer["response_action"] == "errors" and told in cast(dict[str, str], answer["errors"])["job"]
-    assert doors.desk.asked == []
+    assert doors.service.asked == []
 
 
 async def test_duplicate_modal_is_asked_once() -> None:
@@ -381,7 +385,7 @@ async def test_duplicate_modal_is_asked_once() -> None:
     view = submitted(VIEWS["ask"], question="Top products?")
     for _ in range(2):
         await doors.accept(doors.modals.on_question, interaction(), view)
-    assert len(doors.desk.asked) == 1 and len(doors.acknowledged) == 2
+    assert len(doors.service.asked) == 1 and len(doors.acknowledged) == 2
 
 
 @pytest.mark.parametrize("error", [NotAllowedHere("user_not_in_channel"), SlackError("channel_not_found")])
@@ -390,8 +394,8 @@ async def test_undeliverable_ephemeral_reply_goes_to_dm(error: SlackError) -> No
     doors.views.error = error
     view = submitted(VIEWS["follow_up"], question="And by region?")
     await doors.accept(doors.modals.on_follow_up, interaction(), view)
-    assert [posted.message.text for posted in doors.board.posted.values()] == ["line"]
-    assert next(iter(doors.board.posted.values())).thread is None, "that thread is elsewhere"
+    assert [posted.message.text for posted in doors.fake_slack.posted.values()] == ["line"]
+    assert next(iter(doors.fake_slack.posted.values())).thread is None, "that thread is elsewhere"
 
 
 async def test_rate_limited_reply_is_sent_once_more() -> None:
@@ -402,7 +406,7 @@ async def test_rate_limited_reply_is_sent_once_more() -> None:
     await asyncio.sleep(1.5)
     doors.views.error = None
     await accepting
-    assert len(doors.views.whispered) == 1 and doors.board.posted == {}
+    assert len(doors.views.whispered) == 1 and doors.fake_slack.posted == {}
 
 
 # Shortcuts
@@ -413,7 +417,7 @@ async def test_message_shortcut_follows_named_job() -> None:
     message = {"text": "see below", "blocks": [{"type": "section", "text": {"text": f"It is <{CHAT}|here>"}}]}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.handlers.on_follow_message, body)
-    assert doors.desk.asked == [("follow", CHAT_ID, HERE, ADA, "trigger", None)]
+    assert doors.service.asked == [("follow", CHAT_ID, HERE, ADA, "trigger", None)]
     assert doors.told == [(URL, "line")]
 
 
@@ -423,21 +427,21 @@ async def test_message_shortcut_on_a_reply_follows_in_its_thread(ts: str, thread
     message = {"text": str(JOB), "ts": ts, "thread_ts": "1.1"}
     body = interaction(channel={"id": HERE.id}, message=message, response_url=URL)
     await doors.accept(doors.handlers.on_follow_message, body)
-    assert doors.desk.asked == [("follow", str(JOB), HERE, ADA, "trigger", thread)]
+    assert doors.service.asked == [("follow", str(JOB), HERE, ADA, "trigger", thread)]
 
 
 async def test_message_shortcut_without_job_says_so() -> None:
     doors = Doors()
     body = interaction(channel={"id": HERE.id}, message={"text": "hello"}, response_url=URL)
     await doors.accept(doors.handlers.on_follow_message, body)
-    assert doors.desk.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
+    assert doors.service.asked == [] and doors.told == [(URL, replies.nothing_to_follow())]
 
 
 async def test_global_shortcuts_open_their_modals() -> None:
     doors = Doors()
     await doors.press(doors.modals.on_follow_shortcut, interaction(trigger_id="one"))
     await doors.press(doors.modals.on_ask_shortcut, interaction(trigger_id="two"))
-    await doors.errands.drain()
+    await doors.interactions.drain()
     assert [view["callback_id"] for _, view in doors.views.opened] == [modals.FOLLOW_JOB, modals.ASK]
     assert [trigger for trigger, _ in doors.views.opened] == ["one", "two"]
 
@@ -517,8 +521,8 @@ def test_only_visible_text_is_searched() -> None:
 async def test_mention_asks_or_follows_up(body: dict[str, Any], asked: tuple[object, ...]) -> None:
     doors = Doors()
     await doors.mentions.on_mention(body)
-    await doors.errands.drain()
-    assert doors.desk.asked == [asked]
+    await doors.interactions.drain()
+    assert doors.service.asked == [asked]
     thread = body["event"].get("thread_ts")
     assert doors.views.whispered == [(HERE, ADA, "line", thread if thread != "5.5" else None)]
 
@@ -528,8 +532,8 @@ async def test_mention_event_without_a_mention_is_ignored(thread: str | None) ->
     doors = Doors()
     for text in ("thanks, looks good to me", "<@U0GRACE> please look", ""):
         assert (await doors.mentions.on_mention(event(text=text, thread_ts=thread))).status == 200
-    await doors.errands.drain()
-    assert doors.desk.asked == [] and doors.views.whispered == []
+    await doors.interactions.drain()
+    assert doors.service.asked == [] and doors.views.whispered == []
 
 
 @pytest.mark.parametrize(
@@ -557,16 +561,16 @@ async def test_what_slack_linked_is_words_again(text: str, words: str, is_direct
         await doors.mentions.on_message(event("message", text, channel_type="im", channel=DIRECT.id))
     else:
         await doors.mentions.on_mention(event(text=f"<@{BOT}> {text}"))
-    await doors.errands.drain()
-    assert [asked[1] for asked in doors.desk.asked] == [AskRequest(words, request_id=SAID)]
+    await doors.interactions.drain()
+    assert [asked[1] for asked in doors.service.asked] == [AskRequest(words, request_id=SAID)]
 
 
 @pytest.mark.parametrize("text", [f"<@{BOT}>", f"<@{BOT}> help "])
 async def test_empty_mention_gets_help(text: str) -> None:
     doors = Doors()
     await doors.mentions.on_mention(event(text=text))
-    await doors.errands.drain()
-    assert doors.desk.asked == [] and doors.views.whispered[0][2] == ask_replies.help_text()
+    await doors.interactions.drain()
+    assert doors.service.asked == [] and doors.views.whispered[0][2] == ask_replies.help_text()
 
 
 @pytest.mark.parametrize(
@@ -584,16 +588,16 @@ async def test_obvious_words_are_answered_locally(text: str, told: str, thread: 
     doors = Doors()
     said = event("message", text, channel_type="im", channel=DIRECT.id, thread_ts=thread)
     await doors.mentions.on_message(said)
-    await doors.errands.drain()
-    assert [name for name, *_ in doors.desk.asked] == ["follows"] * (told == "line")
+    await doors.interactions.drain()
+    assert [name for name, *_ in doors.service.asked] == ["follows"] * (told == "line")
     assert doors.posted_directly() == ([told] if thread is None else [])
 
 
 async def test_direct_message_is_a_question() -> None:
     doors = Doors()
     await doors.mentions.on_message(event("message", "Top products?", channel_type="im", channel=DIRECT.id))
-    await doors.errands.drain()
-    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
+    await doors.interactions.drain()
+    assert doors.service.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
     assert doors.posted_directly() == ["line"]
 
 
@@ -602,8 +606,8 @@ async def test_question_with_file_or_broadcast_is_asked(subtype: str) -> None:
     doors = Doors()
     fields = {"channel_type": "im", "channel": DIRECT.id, "subtype": subtype}
     await doors.mentions.on_message(event("message", "Top products?", **fields))
-    await doors.errands.drain()
-    assert doors.desk.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
+    await doors.interactions.drain()
+    assert doors.service.asked == [("ask", AskRequest("Top products?", request_id=SAID), DIRECT, ADA)]
 
 
 @pytest.mark.parametrize(
@@ -621,16 +625,16 @@ async def test_other_messages_are_no_questions(changed: dict[str, Any]) -> None:
     doors = Doors()
     fields = {"channel_type": "im", "channel": DIRECT.id} | changed
     await doors.mentions.on_message(event("message", "Top products?", **fields))
-    await doors.errands.drain()
-    assert doors.desk.asked == []
+    await doors.interactions.drain()
+    assert doors.service.asked == []
 
 
 async def test_repeated_event_is_answered_once() -> None:
     doors = Doors()
     for _ in range(3):
         await doors.mentions.on_mention(event())
-    await doors.errands.drain()
-    assert len(doors.desk.asked) == 1
+    await doors.interactions.drain()
+    assert len(doors.service.asked) == 1
 
 
 async def test_edited_message_is_answered_once() -> None:
@@ -640,11 +644,11 @@ async def test_edited_message_is_answered_once() -> None:
     await doors.mentions.on_mention(forgotten | {"event_id": "Ev3"})
     corrected = event(text=f"<@{BOT}> Top product?", edited={"user": ADA, "ts": "6.6"}) | {"event_id": "Ev2"}
     await doors.mentions.on_mention(corrected)
-    await doors.errands.drain()
-    assert len(doors.desk.asked) == 1
+    await doors.interactions.drain()
+    assert len(doors.service.asked) == 1
     await doors.mentions.on_mention(event(ts="7.7") | {"event_id": "Ev4"})
-    await doors.errands.drain()
-    assert len(doors.desk.asked) == 2, "where nothing was asked at first"
+    await doors.interactions.drain()
+    assert len(doors.service.asked) == 2, "where nothing was asked at first"
 
 
 # More at once than the bot does
@@ -664,8 +668,8 @@ async def test_commands_beyond_the_most_are_declined(full: Doors) -> None:
     for listener in (full.handlers.on_command, full.modals.on_ask_command):
         await full.have(listener, command(str(JOB)) | {"trigger_id": str(listener)})
     assert full.acknowledged[1:] == [{"text": replies.busy()}] * 2
-    await full.errands.drain()
-    assert [name for name, *_ in full.desk.asked] == ["resume"]
+    await full.interactions.drain()
+    assert [name for name, *_ in full.service.asked] == ["resume"]
     assert full.told == [(URL, "line")]
 
 
@@ -673,9 +677,9 @@ async def test_clicks_beyond_the_most_are_declined(full: Doors) -> None:
     for listener in (full.handlers.on_resume, full.handlers.on_retry):
         await full.have(listener, click(trigger_id=str(listener)))
         await asyncio.sleep(0.1)
-    await full.errands.drain()
+    await full.interactions.drain()
     assert full.told == [(URL, replies.busy())] * 2 + [(URL, "line")]
-    assert len(full.desk.asked) == 1
+    assert len(full.service.asked) == 1
 
 
 async def test_clicks_of_one_user_decline_no_other() -> None:
@@ -683,22 +687,22 @@ async def test_clicks_of_one_user_decline_no_other() -> None:
     for number in range(background.MAX_UNSAVED):
         await doors.have(doors.handlers.on_resume, click(trigger_id=f"{number}"))
     await doors.have(doors.handlers.on_resume, click(trigger_id="other", user={"id": "U0BEA"}))
-    await doors.errands.drain()
-    assert len(doors.desk.asked) == background.MAX_UNSAVED_PER_USER + 1
+    await doors.interactions.drain()
+    assert len(doors.service.asked) == background.MAX_UNSAVED_PER_USER + 1
 
 
 async def test_declined_question_stays_in_its_modal(full: Doors) -> None:
     view = submitted(VIEWS["ask"], question="Top products?")
     await full.have(full.modals.on_question, interaction(), view)
     assert full.acknowledged[-1] == {"response_action": "errors", "errors": {"question": replies.busy()}}
-    await full.errands.drain()
+    await full.interactions.drain()
     await full.accept(full.modals.on_question, interaction(trigger_id="again"), view)
-    assert [name for name, *_ in full.desk.asked] == ["resume", "ask"]
+    assert [name for name, *_ in full.service.asked] == ["resume", "ask"]
 
 
 async def test_mention_beyond_the_most_is_declined(full: Doors) -> None:
     await full.mentions.on_mention(event())
-    await full.errands.drain()
+    await full.interactions.drain()
     assert [text for _, _, text, _ in full.views.whispered] == [replies.busy()]
 
 
@@ -711,15 +715,15 @@ async def test_saved_request_makes_room(monkeypatch: pytest.MonkeyPatch) -> None
         await stored.wait()
         return SavedRequest(slow_outcome)
 
-    tell = doors.errands.reply_to({"response_url": URL}, HERE, ADA)
+    tell = doors.interactions.reply_to({"response_url": URL}, HERE, ADA)
     accepting = asyncio.create_task(
-        doors.errands.ack_when_saved(cast(AsyncAck, doors._ack), "first", wait(), tell)
+        doors.interactions.ack_when_saved(cast(AsyncAck, doors._ack), "first", wait(), tell)
     )
     await asyncio.sleep(0.1)
-    was_full = doors.errands.is_full
+    was_full = doors.interactions.is_full
     stored.set()
     await accepting
-    assert (was_full, doors.errands.is_full, doors.errands.running) == (True, False, 1)
+    assert (was_full, doors.interactions.is_full, doors.interactions.running) == (True, False, 1)
 
 
 async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
@@ -729,7 +733,7 @@ async def test_declining_is_logged_once_a_minute(full: Doors) -> None:
     assert [line["event"] for line in logged] == ["requests declined"]
 
 
-class SlowDesk:
+class SlowService:
     """Stores what it is asked after so many seconds, and answers long after that."""
 
     def __init__(self, seconds: float) -> None:
@@ -752,9 +756,9 @@ class SlowDesk:
 async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None:
     doors = Doors()
     doors.mentions = MessageHandlers(
-        cast(FollowService, SlowDesk(0.5)),
-        cast(AskService, SlowDesk(0.5)),
-        doors.errands,
+        cast(FollowService, SlowService(0.5)),
+        cast(AskService, SlowService(0.5)),
+        doors.interactions,
         team=TEAM,
         bot_user=BOT,
     )
@@ -764,9 +768,9 @@ async def test_mention_is_acknowledged_once_stored(said: dict[str, Any]) -> None
 
 async def test_unstored_mention_is_taken_when_redelivered() -> None:
     doors = Doors()
-    slow = SlowDesk(10.0)
+    slow = SlowService(10.0)
     doors.mentions = MessageHandlers(
-        cast(FollowService, slow), cast(AskService, slow), doors.errands, team=TEAM, bot_user=BOT
+        cast(FollowService, slow), cast(AskService, slow), doors.interactions, team=TEAM, bot_user=BOT
     )
     assert (await doors.mentions.on_mention(event())).status == 503
     assert asyncio.get_running_loop().time() < 3.0

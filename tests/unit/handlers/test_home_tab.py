@@ -23,10 +23,10 @@ from tests.support.fakes import (
     HERE,
     JOB,
     FakeAccess,
-    FakeBoard,
+    FakeCards,
     FakePreferences,
-    FakeWatches,
-    a_watch,
+    FakeSlackMessages,
+    a_card,
     now,
 )
 from tests.support.slack_payloads import RememberingViews, click
@@ -39,22 +39,22 @@ class House:
     """Home tabs over a table."""
 
     def __init__(self) -> None:
-        self.watches = FakeWatches(a_watch())
+        self.card_repository = FakeCards(a_card())
         self.views = RememberingViews()
-        self.board = FakeBoard()
+        self.fake_slack = FakeSlackMessages()
         self.access = FakeAccess()
         self.preferences = FakePreferences()
-        self.interactions = InteractionRunner(tell_nobody, self.views, self.board)
+        self.interactions = InteractionRunner(tell_nobody, self.views, self.fake_slack)
         self.acknowledged = 0
         self.states: dict[JobId, JobState] = {}
         self.questions: dict[JobId, str] = {}
         self.tabs = HomeTabs(
-            cards=self.watches,
+            cards=self.card_repository,
             preferences=self.preferences,
             interactions=self.interactions,
             now=now,
             notify_after_seconds=30.0,
-            messages=self.board,
+            messages=self.fake_slack,
             views=self.views,
             authorization=self.access,
             state_of=self.states.get,
@@ -120,25 +120,27 @@ async def test_what_ends_moves_from_one_list_to_the_other() -> None:
         await house.open()
         await asyncio.sleep(1)
         assert "Running" in house.shown() and "Answered" not in house.shown()
-        row = house.watches.rows[CardId("watch")]
-        house.watches.rows[row.id] = replace(row, closed_at=now(), outcome=JobState.COMPLETE, ended=True)
+        row = house.card_repository.rows[CardId("watch")]
+        house.card_repository.rows[row.id] = replace(
+            row, closed_at=now(), outcome=JobState.COMPLETE, ended=True
+        )
         await asyncio.sleep(5)
     assert "Answered" in house.shown() and "You aren't following any running jobs" in house.shown()
 
 
 async def test_each_card_is_linked_and_its_address_looked_up_once() -> None:
     house = House()
-    row = house.watches.rows[CardId("watch")]
+    row = house.card_repository.rows[CardId("watch")]
     ts = MessageTs("1.0")
-    house.watches.rows[row.id] = replace(row, message_ts=ts)
+    house.card_repository.rows[row.id] = replace(row, message_ts=ts)
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
         assert "example.slack.com" not in house.shown(), "the card is gone"
-        house.board.posted[ts] = None  # type: ignore[assignment]
+        house.fake_slack.posted[ts] = None  # type: ignore[assignment]
         await asyncio.sleep(30)
     assert "example.slack.com/1.0" in house.shown()
-    assert len(house.board.times("permalink")) == 2
+    assert len(house.fake_slack.times("permalink")) == 2
 
 
 async def test_whoever_may_not_use_the_bot_sees_why_and_no_job() -> None:
@@ -260,13 +262,13 @@ async def test_trouble_with_one_tab_ends_no_others(what: str) -> None:
         case "slack":
             house.views.error = SlackError("not_enabled")
         case "database":
-            house.watches.error = StoreUnavailable("down")
+            house.card_repository.error = StoreUnavailable("down")
         case "defect":
-            house.watches.error = ZeroDivisionError("a defect")
+            house.card_repository.error = ZeroDivisionError("a defect")
     async with house.kept():
         await house.open()
         await asyncio.sleep(1)
-        house.views.error = house.watches.error = None
+        house.views.error = house.card_repository.error = None
         await house.open(GRACE)
         await asyncio.sleep(5)
     assert GRACE in [person for _, person, _ in house.views.published]
@@ -301,7 +303,7 @@ async def test_choice_is_stored_and_shown_at_once() -> None:
     assert len(house.times()) == len(before) + 1
     (menu,) = [block["accessory"] for block in house.views.published[-1][2]["blocks"] if "accessory" in block]
     assert menu["initial_option"]["text"]["text"] == "Failures only"
-    assert house.board.posted == {}, "no reply"
+    assert house.fake_slack.posted == {}, "no reply"
 
 
 @pytest.mark.parametrize("value", ["", "sometimes", "ALWAYS", None])
@@ -320,7 +322,7 @@ async def test_failed_choice_is_reported_privately(why: str) -> None:
     else:
         house.preferences.error = StoreUnavailable("away")
     await house.choose("never")
-    (told,) = house.board.posted.values()
+    (told,) = house.fake_slack.posted.values()
     assert told.message.text == (replies.not_for_you() if why == "refused" else replies.storage_down())
     assert house.preferences.rows == {} and house.acknowledged == 1
 

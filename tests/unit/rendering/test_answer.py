@@ -22,7 +22,7 @@ from tests.support.tables import for_each
 TENANT = "https://acme.omniapp.co"
 CHAT = "https://acme.omniapp.co/chat/1"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
-WATCH = Card(
+A_CARD = Card(
     id=CardId("watch"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
     channel=ChannelRef(TeamId("T0"), ChannelId("C0")),
@@ -34,11 +34,11 @@ BLOCKS, SECTIONS, TEXT, LAST = 0, -3, -2, -1
 
 
 def job(answer: str | None, chat: str | None = CHAT) -> Job:
-    return Job(WATCH.job, JobState.COMPLETE, "COMPLETE", "Top products?", chat_url=chat, answer=answer)
+    return Job(A_CARD.job, JobState.COMPLETE, "COMPLETE", "Top products?", chat_url=chat, answer=answer)
 
 
 def card_of(answer: str | None, chat: str | None = CHAT) -> tuple[Message, ...]:
-    return render_card(WATCH, JobStatus(job(answer, chat), NOW), NOW, TENANT)
+    return render_card(A_CARD, JobStatus(job(answer, chat), NOW), NOW, TENANT)
 
 
 def shown(message: Message) -> str:
@@ -124,7 +124,7 @@ def test_cut_answer_ends_with_omni_link(chat: str | None, ending: str) -> None:
 def test_cut_blank_answer_continues_in_omni() -> None:
     blank = replace(job("\u200b" * 5_000 + "Short."), answer_is_cut=True)
     assert continuation(blank, TENANT).goes_on_in_omni
-    assert "continues in the thread" in render_card(WATCH, JobStatus(blank, NOW), NOW, TENANT)[BLOCKS].text
+    assert "continues in the thread" in render_card(A_CARD, JobStatus(blank, NOW), NOW, TENANT)[BLOCKS].text
 
 
 @for_each("answer", [paragraphs(2_000), "[" * 150_000, "start" + "\n" * 150_000 + "end"])
@@ -140,7 +140,7 @@ def test_only_the_beginning_is_parsed_once(answer: str, monkeypatch: pytest.Monk
     tall = job(answer)
     answer_module.prepare(tall, TENANT)
     for _ in range(5):
-        render_card(WATCH, JobStatus(tall, NOW), NOW, TENANT)
+        render_card(A_CARD, JobStatus(tall, NOW), NOW, TENANT)
         continuation(replace(tall, topic="read anew"), TENANT)
     assert len(parsed) == 1 and parsed[0] <= MOST_READ
 

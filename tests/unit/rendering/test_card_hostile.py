@@ -23,7 +23,7 @@ from tests.support.tables import for_each
 TENANT = "https://acme.omniapp.co"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
 PEOPLE = tuple(UserId(f"U0FOLLOWER{n:03}") for n in range(120))
-WATCH = Card(
+A_CARD = Card(
     id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
     channel=ChannelRef(TeamId("T0ACME"), ChannelId("C0DATA")),
@@ -86,7 +86,7 @@ chats = st.one_of(
 )
 jobs = st.builds(
     Job,
-    id=st.just(WATCH.job),
+    id=st.just(A_CARD.job),
     state=st.sampled_from(JobState),
     raw_state=texts,
     prompt=texts,
@@ -110,9 +110,9 @@ def every_message(job: Job) -> Iterator[Message]:
         JobStatus(job, NOW, is_missing=True),
     )
     for status in sights:
-        yield from render_card(WATCH, status, NOW, TENANT)
-        yield render_unfollowed(WATCH, status, TENANT)
-        if (reply := render_completion_reply(WATCH, status, TENANT)) is not None:
+        yield from render_card(A_CARD, status, NOW, TENANT)
+        yield render_unfollowed(A_CARD, status, TENANT)
+        if (reply := render_completion_reply(A_CARD, status, TENANT)) is not None:
             yield reply
     for forms in answer.continuation(job, TENANT).replies:
         yield from forms
@@ -166,7 +166,7 @@ def test_no_job_pings_breaks_or_overfills(job: Job) -> None:
 def test_no_repeated_fragment_pings_breaks_or_overfills(state: JobState, breaker: str) -> None:
     full = breaker * (30_000 // len(breaker))
     job = Job(
-        id=WATCH.job,
+        id=A_CARD.job,
         state=state,
         raw_state=full,
         prompt=full + full,

@@ -41,7 +41,7 @@ TENANT = "https://acme.omniapp.co"
 NOW = datetime(2026, 5, 4, 14, 4, tzinfo=UTC)
 ADA = UserId("U0ADABYRON")
 CHANNEL = "C0DATATEAM"
-WATCH = Card(
+A_CARD = Card(
     id=CardId("watch"),
     job=JobId("550e8400-e29b-41d4-a716-446655440000"),
     channel=ChannelRef(TeamId("T0OMNIDEMO"), ChannelId(CHANNEL)),
@@ -72,7 +72,7 @@ REPAIRED = {
 
 def job(name: str) -> Job:
     return Job(
-        WATCH.job,
+        A_CARD.job,
         JobState.COMPLETE,
         "COMPLETE",
         "What sold best?",
@@ -84,7 +84,7 @@ def job(name: str) -> Job:
 
 @cache
 def forms_of_card(name: str) -> tuple[Message, ...]:
-    return render_card(WATCH, JobStatus(job(name), NOW), NOW, TENANT)
+    return render_card(A_CARD, JobStatus(job(name), NOW), NOW, TENANT)
 
 
 @cache

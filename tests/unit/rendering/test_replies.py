@@ -16,7 +16,7 @@ CARD = "https://acme.slack.com/archives/C0DATA/p1"
 CHAT = "https://acme.omniapp.co/chat/1"
 
 
-def watch(channel: str = "C0DATA") -> Card:
+def a_card(channel: str = "C0DATA") -> Card:
     return Card(
         id=CardId("7d0f3c1e-8a51-4f2b-9a6e-0d7b0a9c5e11"),
         job=JobId("550e8400-e29b-41d4-a716-446655440000"),
@@ -91,9 +91,9 @@ ALL = {
     "restarting": replies.restarting(),
     "interrupted": replies.interrupted(JOB),
     "follows nothing": replies.follows([]),
-    "follows": replies.follows([(watch(), CARD, "Why did\n*sales* drop?"), (watch("D0ADA"), None, None)]),
-    "follows many": replies.follows([(watch(), CARD, None)] * 300),
-    "follows many questions": replies.follows([(watch(), CARD, "_*~ " * 100)] * 300),
+    "follows": replies.follows([(a_card(), CARD, "Why did\n*sales* drop?"), (a_card("D0ADA"), None, None)]),
+    "follows many": replies.follows([(a_card(), CARD, None)] * 300),
+    "follows many questions": replies.follows([(a_card(), CARD, "_*~ " * 100)] * 300),
 }
 
 

@@ -20,7 +20,7 @@ from bot.domain.questions import PendingQuestion, QuestionId
 from bot.omni.webhooks import SIGNATURE, TIMESTAMP, webhook_for
 from bot.server.http import LARGEST_BODY_BYTES, serve
 from bot.server.omni_webhooks import WebhookContext, WebhookEndpoint
-from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeMeter, FakeWatches
+from tests.support.fakes import ADA, HERE, JOB, START, FakeCards, FakeMeter, FakeQuestions
 from tests.support.network import a_free_port
 
 SECRET = b"s" * 32
@@ -36,13 +36,13 @@ class Door:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.told: list[tuple[TeamId, JobId, EventKind]] = []
-        self.asks = FakeAsks(FakeWatches())
+        self.questions = FakeQuestions(FakeCards())
         for ask, job in ((ASK, JOB), (OTHER, OTHER_JOB)):
-            self.asks.rows[ask] = PendingQuestion(ask, HERE, ADA, START, START, job=job)
+            self.questions.rows[ask] = PendingQuestion(ask, HERE, ADA, START, START, job=job)
         self.now = datetime.now(UTC)
         self.meter = FakeMeter()
         self.door = WebhookEndpoint(lambda: self.now, self.meter)
-        self.door.context = WebhookContext(SECRET, self.asks.get, self._tell)
+        self.door.context = WebhookContext(SECRET, self.questions.get, self._tell)
 
     def _tell(self, team: TeamId, job: JobId, event: JobEvent) -> None:
         self.told.append((team, job, event.kind))
@@ -102,7 +102,7 @@ async def test_event_reaches_the_questions_job(door: Door) -> None:
     ],
 )
 async def test_unsigned_request_causes_no_query(door: Door, changed: dict[str, str]) -> None:
-    door.asks.error = AssertionError("nobody may ask")
+    door.questions.error = AssertionError("nobody may ask")
     assert await door.send(changed=changed) == 401
     assert await door.post(f"{door.url}/omni/webhook/T0/{ASK}", {}, b"{}") == 401
     assert door.told == []
@@ -175,7 +175,7 @@ async def test_large_body_is_not_read(door: Door) -> None:
 
 
 async def test_event_of_unknown_question_is_dropped(door: Door) -> None:
-    del door.asks.rows[ASK]
+    del door.questions.rows[ASK]
     assert await door.send() == 200
     assert door.told == []
 
@@ -186,20 +186,20 @@ async def test_no_other_address_gets_in(door: Door, path: str) -> None:
 
 
 async def test_early_end_waits_for_its_job(door: Door) -> None:
-    door.asks.rows[ASK] = replace(door.asks.rows[ASK], job=None)
+    door.questions.rows[ASK] = replace(door.questions.rows[ASK], job=None)
     sending = asyncio.create_task(door.send())
     await asyncio.sleep(0.4)
     assert door.told == []
-    door.asks.rows[ASK] = replace(door.asks.rows[ASK], job=JOB)
+    door.questions.rows[ASK] = replace(door.questions.rows[ASK], job=JOB)
     assert await sending == 200
     assert door.told == [ENDED]
 
 
 async def test_unavailable_database_gives_503(door: Door) -> None:
     body = an_end()
-    door.asks.error = StoreUnavailable("away")
+    door.questions.error = StoreUnavailable("away")
     assert await door.send(body) == 503
-    door.asks.error = None
+    door.questions.error = None
     assert await door.send(body) == 200
     assert door.told == [ENDED]
 

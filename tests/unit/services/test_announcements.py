@@ -28,11 +28,11 @@ from tests.support.fakes import (
     GRACE,
     HERE,
     JOB,
+    FakeCards,
     FakeDirectory,
-    FakeGivenUps,
-    FakeWatches,
+    FakeFailedCards,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 from tests.support.tracking import Stage
@@ -46,10 +46,10 @@ Problem = AnnouncementProblem
 class Announcing:
     """The service over a table, with a tracker that the test plays."""
 
-    def __init__(self, policy: AccessPolicy | None = None, watches: FakeWatches | None = None) -> None:
+    def __init__(self, policy: AccessPolicy | None = None, card_repository: FakeCards | None = None) -> None:
         self.directory = FakeDirectory()
-        self.watches = watches or FakeWatches()
-        self.given_ups = FakeGivenUps(self.watches)
+        self.card_repository = card_repository or FakeCards()
+        self.failed_cards = FakeFailedCards(self.card_repository)
         self.outcomes = CardOutcomes()
         self.started: list[JobId] = []
         self.post: Callable[[CardId], Awaitable[None]] = self.succeed
@@ -57,8 +57,8 @@ class Announcing:
             policy=policy or AccessPolicy(),
             directory=self.directory,
             people=Lookups(self.directory.user),
-            cards=self.watches,
-            failed_cards=self.given_ups,
+            cards=self.card_repository,
+            failed_cards=self.failed_cards,
             outcomes=self.outcomes,
             start=self._start,
             now=now,
@@ -74,7 +74,7 @@ class Announcing:
 
     async def _start(self, job: JobId) -> None:
         self.started.append(job)
-        for card in list(self.watches.rows):
+        for card in list(self.card_repository.rows):
             await self.post(card)
 
     async def succeed(self, card: CardId) -> None:
@@ -92,8 +92,8 @@ async def tracked(stage: Stage) -> AsyncIterator[AnnouncementService]:
             policy=AccessPolicy(),
             directory=stage.directory,
             people=Lookups(stage.directory.user),
-            cards=stage.watches,
-            failed_cards=stage.given_ups,
+            cards=stage.card_repository,
+            failed_cards=stage.failed_cards,
             outcomes=stage.arrivals,
             start=runner.start,
             now=now,
@@ -104,7 +104,7 @@ async def test_each_mentioned_user_follows_once() -> None:
     stage = Announcing()
     stage.directory.emails["grace@example.com"] = GRACE
     announced = await stage.announce(ADA, "Grace@Example.com", GRACE, ADA)
-    (card,) = stage.watches.rows.values()
+    (card,) = stage.card_repository.rows.values()
     assert announced == Announced(card.id, is_new=True)
     assert (card.requester, card.followers, card.people) == (
         API_CLIENT,
@@ -115,9 +115,9 @@ async def test_each_mentioned_user_follows_once() -> None:
 
 
 async def test_users_card_keeps_its_requester() -> None:
-    stage = Announcing(watches=FakeWatches(a_watch()))
+    stage = Announcing(card_repository=FakeCards(a_card()))
     announced = await stage.announce(GRACE)
-    (card,) = stage.watches.rows.values()
+    (card,) = stage.card_repository.rows.values()
     assert announced == Announced(CardId("watch"), is_new=False)
     assert (card.requester, card.followers) == (ADA, (ADA, API_CLIENT, GRACE))
 
@@ -139,7 +139,7 @@ async def test_closed_channel_stores_nothing(
     stage.directory.venues[HERE] = info
     with capture_logs() as logs:
         assert (await stage.refusal())[0] is problem
-    assert stage.watches.writes == []
+    assert stage.card_repository.writes == []
     assert [(line["user"], line["outcome"]) for line in logs if line["event"] == "audit"] == [
         ("API", f"refused: {problem.value}")
     ]
@@ -169,7 +169,7 @@ async def test_users_not_mentioned_are_named_with_reasons() -> None:
         "a@example.com: the Slack app has no scope users:read.email",
         "U0GRACE: may not use the bot",
     )
-    (card,) = stage.watches.rows.values()
+    (card,) = stage.card_repository.rows.values()
     assert card.people == (ADA,)
 
 
@@ -177,7 +177,7 @@ async def test_announcement_outlives_all_it_mentions() -> None:
     stage = Announcing()
     stage.directory.people[UserId("U0GONE")] = NotAllowedHere("user_not_found")
     assert (await stage.announce("U0GONE")).is_new
-    (card,) = stage.watches.rows.values()
+    (card,) = stage.card_repository.rows.values()
     assert card.people == () and card.followers == (API_CLIENT,)
 
 
@@ -185,12 +185,12 @@ async def test_silent_slack_is_unavailable() -> None:
     stage = Announcing()
     stage.directory.error = OutcomeUnknown("internal_error")
     assert (await stage.refusal())[0] is Problem.UNAVAILABLE
-    assert stage.watches.writes == []
+    assert stage.card_repository.writes == []
 
 
 async def test_database_down_is_unavailable() -> None:
     stage = Announcing()
-    stage.watches.error = StoreUnavailable("gone")
+    stage.card_repository.error = StoreUnavailable("gone")
     assert (await stage.refusal())[0] is Problem.UNAVAILABLE
 
 
@@ -200,7 +200,7 @@ async def test_late_card_is_accepted() -> None:
     started = asyncio.get_running_loop().time()
     announced = await stage.announce()
     assert asyncio.get_running_loop().time() - started == pytest.approx(POSTED_WITHIN_SECONDS)
-    assert announced.card in stage.watches.rows
+    assert announced.card in stage.card_repository.rows
 
 
 @pytest.mark.parametrize(
@@ -216,36 +216,36 @@ async def test_unknown_job_leaves_nothing(
             await service.announce(Announcement(JOB, HERE, mentions=(ADA,)))
         await stage.report_failures()
     assert refused.value.problem is problem
-    assert stage.watches.rows == {} and stage.board.posted == {}, "the program was told, not Ada"
+    assert stage.card_repository.rows == {} and stage.fake_slack.posted == {}, "the program was told, not Ada"
 
 
 async def test_another_users_follow_of_unknown_job_is_still_reported() -> None:
-    stage = Stage(JobNotFound("404"), a_watch())
+    stage = Stage(JobNotFound("404"), a_card())
     async with tracked(stage) as service:
         with pytest.raises(AnnouncementRefused):
             await service.announce(Announcement(JOB, HERE))
         await stage.report_failures()
-    (posted,) = stage.board.posted.values()
+    (posted,) = stage.fake_slack.posted.values()
     assert posted.place.id == f"D{ADA}"
 
 
 async def test_channel_closed_to_posts_is_refused() -> None:
     stage = Stage(a_job())
-    stage.board.closed.add(HERE)
+    stage.fake_slack.closed.add(HERE)
     async with tracked(stage) as service:
         with pytest.raises(AnnouncementRefused) as refused:
             await service.announce(Announcement(JOB, HERE))
     assert refused.value.problem is Problem.BOT_NOT_IN_CHANNEL
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 async def test_mentioned_users_get_the_card_of_a_closed_channel() -> None:
     stage = Stage(a_job())
-    stage.board.closed.add(HERE)
+    stage.fake_slack.closed.add(HERE)
     async with tracked(stage) as service:
         await service.announce(Announcement(JOB, HERE, mentions=(ADA, GRACE)))
         await asyncio.sleep(5)
-        assert {posted.place.id for posted in stage.board.posted.values()} == {f"D{ADA}", f"D{GRACE}"}
+        assert {posted.place.id for posted in stage.fake_slack.posted.values()} == {f"D{ADA}", f"D{GRACE}"}
         stage.says(JobState.FAILED)
         await asyncio.sleep(30)
     assert stage.all_closed()
@@ -253,15 +253,15 @@ async def test_mentioned_users_get_the_card_of_a_closed_channel() -> None:
 
 async def test_card_lost_later_is_logged() -> None:
     stage = Stage(JobNotFound("404"))
-    stage.watches.rows[CardId("late")] = replace(
-        a_watch("late", user=API_CLIENT), closed_at=now(), failure=CardFailure.NO_SUCH_JOB
+    stage.card_repository.rows[CardId("late")] = replace(
+        a_card("late", user=API_CLIENT), closed_at=now(), failure=CardFailure.NO_SUCH_JOB
     )
     with capture_logs() as logs:
         await stage.report_failures()
     assert [(line["card"], line["why"]) for line in logs if line["log_level"] == "warning"] == [
         ("late", "NO_SUCH_JOB")
     ]
-    assert stage.watches.rows == {} and stage.board.posted == {}
+    assert stage.card_repository.rows == {} and stage.fake_slack.posted == {}
 
 
 async def test_last_person_leaving_keeps_the_card() -> None:
@@ -269,7 +269,7 @@ async def test_last_person_leaving_keeps_the_card() -> None:
     async with tracked(stage) as service:
         announced = await service.announce(Announcement(JOB, HERE, mentions=(ADA,)))
         await asyncio.sleep(5)
-        await stage.watches.unfollow(announced.card, ADA)
+        await stage.card_repository.unfollow(announced.card, ADA)
         await asyncio.sleep(5)
         stage.says(JobState.COMPLETE, answer="The answer.")
         await asyncio.sleep(60)

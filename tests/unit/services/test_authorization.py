@@ -38,11 +38,11 @@ from tests.support.fakes import (
     GRACE,
     HERE,
     JOB,
+    FakeCards,
     FakeDirectory,
     FakeOmni,
-    FakeWatches,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 
@@ -70,7 +70,7 @@ class FakeOmniUsers:
         return self.users.get(user)
 
 
-class FakeAsks:
+class FakeQuestions:
     """When people asked."""
 
     def __init__(self) -> None:
@@ -87,8 +87,8 @@ class Door:
         self.directory = FakeDirectory()
         self.omni = FakeOmni(a_job())
         self.omni_users = FakeOmniUsers()
-        self.watches = FakeWatches()
-        self.asks = FakeAsks()
+        self.card_repository = FakeCards()
+        self.questions = FakeQuestions()
         self.venues = SharedChannels(self.directory, allow_shared=bool(rules.get("allow_shared_channels")))
         self.user_limit = UserLimit(2)
         self.keeper = PolicyAuthorization(
@@ -96,8 +96,8 @@ class Door:
             omni=self.omni,
             people=Lookups(self.directory.user),
             identities=self.omni_users,
-            cards=self.watches,
-            questions=cast(QuestionRepository, self.asks),
+            cards=self.card_repository,
+            questions=cast(QuestionRepository, self.questions),
             now=now,
             user_limit=self.user_limit,
         )
@@ -206,7 +206,7 @@ async def test_missing_job_reads_like_another_users(job: JobId | None) -> None:
 @pytest.mark.parametrize("by_bot, user, may", [(True, ADA, True), (True, GRACE, False), (False, ADA, False)])
 async def test_whoever_asked_through_the_bot_owns_the_job(by_bot: bool, user: UserId, may: bool) -> None:
     door = Door(only_owners=True)
-    await door.watches.add(replace(a_watch(), asked_by_bot=by_bot))
+    await door.card_repository.add(replace(a_card(), asked_by_bot=by_bot))
     membership = a_job(user="a0a0a0a0-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
     door.omni.answer = membership
     with capture_logs() as logged:
@@ -268,16 +268,16 @@ async def test_people_ask_in_their_own_name_unless_the_operator_says_otherwise()
 async def test_one_person_follows_and_asks_only_so_much() -> None:
     door = Door(most_open_follows=2, most_asks_per_hour=3)
     other = ChannelRef(HERE.team, ChannelId("C0OTHER"))
-    await door.watches.add(a_watch("one"))
+    await door.card_repository.add(a_card("one"))
     assert await refusal(door.keeper.check(ADA, HERE, new="follow")) is None
-    await door.watches.add(a_watch("two", other))
+    await door.card_repository.add(a_card("two", other))
     assert await refusal(door.keeper.check(ADA, HERE, new="follow")) == replies.too_many_follows(2)
     assert await refusal(door.keeper.check(GRACE, HERE, new="question")) is None
-    door.asks.asked_at[GRACE] = [now()] * 3
+    door.questions.asked_at[GRACE] = [now()] * 3
     assert await refusal(door.keeper.check(GRACE, HERE, new="question")) is None, (
         "the one at hand is among them"
     )
-    door.asks.asked_at[GRACE] = [now()] * 4
+    door.questions.asked_at[GRACE] = [now()] * 4
     assert await refusal(door.keeper.check(GRACE, HERE, new="question")) == replies.too_many_questions(3)
     assert await refusal(door.keeper.check(GRACE, HERE, new="follow")) is None, "following is no asking"
     await asyncio.sleep(3_601)
@@ -286,7 +286,7 @@ async def test_one_person_follows_and_asks_only_so_much() -> None:
 
 async def test_limits_that_can_not_be_read_are_an_error() -> None:
     door = Door()
-    door.watches.error = StoreUnavailable("down")
+    door.card_repository.error = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):
         await refusal(door.keeper.check(ADA, HERE, new="follow"))
 
@@ -366,7 +366,7 @@ async def test_a_cards_last_look_waits_until_slack_says_who_reads_it() -> None:
 
 async def test_every_refusal_leaves_a_line_in_the_audit_trail() -> None:
     door = Door(only_owners=True, most_open_follows=1, users=frozenset({ADA}))
-    await door.watches.add(a_watch("one"))
+    await door.card_repository.add(a_card("one"))
     with capture_logs() as logs:
         await refusal(door.keeper.check(GRACE, HERE))
         await refusal(door.keeper.check_visible(GRACE, a_job(user=ADA_IN_OMNI)))

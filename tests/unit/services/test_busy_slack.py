@@ -27,16 +27,16 @@ from bot.workspaces.wiring import Ports, build_components
 from tests.support.fakes import (
     HERE,
     JOB,
-    FakeAsks,
-    FakeBoard,
+    FakeCards,
     FakeDirectory,
     FakeDurations,
-    FakeGivenUps,
+    FakeFailedCards,
     FakeOmni,
     FakePreferences,
+    FakeQuestions,
     FakeRatings,
+    FakeSlackMessages,
     FakeViews,
-    FakeWatches,
     FreeLedger,
     a_job,
     now,
@@ -77,8 +77,8 @@ class Bot:
     """The bot's side of the command, between fakes."""
 
     def __init__(self, directory: FakeDirectory) -> None:
-        self.board = FakeBoard()
-        self.watches = FakeWatches()
+        self.fake_slack = FakeSlackMessages()
+        self.card_repository = FakeCards()
         self.told: list[str] = []
         self.acknowledged: list[float] = []
         self._directory = directory
@@ -92,14 +92,14 @@ class Bot:
             omni=omni,
             questions=cast(OmniQuestions, None),
             identities=cast(IdentityMapper, None),
-            messages=self.board,
+            messages=self.fake_slack,
             directory=self._directory,
             people=Lookups(self._directory.user),
             views=FakeViews(),
-            cards=self.watches,
-            failed_cards=FakeGivenUps(self.watches),
+            cards=self.card_repository,
+            failed_cards=FakeFailedCards(self.card_repository),
             job_durations=FakeDurations(),
-            pending_questions=FakeAsks(self.watches),
+            pending_questions=FakeQuestions(self.card_repository),
             preferences=FakePreferences(),
             ratings=FakeRatings(),
             reply_to_response_url=self._whisper,
@@ -144,7 +144,7 @@ async def test_200_channels_get_their_cards() -> None:
             await asyncio.sleep(TYPED_WITHIN_SECONDS / len(PLACES))
         await asyncio.sleep(300.0)
 
-    assert Counter(posted.place for posted in bot.board.posted.values()) == Counter(PLACES)
+    assert Counter(posted.place for posted in bot.fake_slack.posted.values()) == Counter(PLACES)
     assert set(bot.told) <= {replies.card_is_late()}
     assert len(bot.acknowledged) == len(PLACES) and max(bot.acknowledged) < 3.0
     assert directory.refused["users.info"] == 0, "each is looked up once"

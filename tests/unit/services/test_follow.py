@@ -21,8 +21,8 @@ from bot.domain.errors import (
 from bot.domain.jobs import JobId, JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
-from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_job, a_watch, said
-from tests.support.tracking import MARIE, WATCH, Stage, a_follow_service, a_stage, direct
+from tests.support.fakes import ADA, GRACE, HERE, JOB, START, a_card, a_job, said
+from tests.support.tracking import CARD_ID, MARIE, Stage, a_follow_service, a_stage, direct
 
 pytestmark = pytest.mark.looptime
 
@@ -38,17 +38,17 @@ async def test_a_card_that_came_without_a_word_speaks_for_itself() -> None:
     stage = Stage(a_job())
     async with stage.bot() as runner:
         elsewhere = CardOutcomes()
-        desk = a_follow_service(stage, runner.start)
-        desk._outcomes = elsewhere
-        assert await desk.follow(str(JOB), HERE, ADA) is None
+        service = a_follow_service(stage, runner.start)
+        service._outcomes = elsewhere
+        assert await service.follow(str(JOB), HERE, ADA) is None
         assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
     assert len(stage.shown()) == 1
 
 
 async def test_a_second_who_asks_hears_of_a_card_that_came_without_a_word() -> None:
-    stage = Stage(a_job(), a_watch())
-    desk = a_follow_service(stage, nobody)
-    asking = asyncio.create_task(desk.follow(str(JOB), HERE, GRACE))
+    stage = Stage(a_job(), a_card())
+    service = a_follow_service(stage, nobody)
+    asking = asyncio.create_task(service.follow(str(JOB), HERE, GRACE))
     await asyncio.sleep(5.0)
     async with stage.bot():
         line = await asking
@@ -73,23 +73,23 @@ async def test_a_table_that_can_not_be_asked_in_the_end_is_told_too() -> None:
     stage = Stage(a_job())
     asking = asyncio.create_task(a_follow_service(stage, nobody).follow(str(JOB), HERE, ADA))
     await asyncio.sleep(5.0)
-    stage.watches.error = StoreUnavailable("away")
+    stage.card_repository.error = StoreUnavailable("away")
     assert said(await asking) == replies.storage_down()
 
 
 @pytest.mark.parametrize("is_confirmed", [True, False])
 async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is_confirmed: bool) -> None:
-    stage, board = a_stage()
+    stage, fake_slack = a_stage()
     if is_confirmed:
-        board.closed |= {HERE, direct(ADA)}
-        board.plan("direct", *[NotAllowedHere("user_disabled")] * 9)
+        fake_slack.closed |= {HERE, direct(ADA)}
+        fake_slack.plan("direct", *[NotAllowedHere("user_disabled")] * 9)
     else:
-        board.shows_history = False
-        board.plan("post", OutcomeUnknown("TimeoutError"))
+        fake_slack.shows_history = False
+        fake_slack.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
-        desk._outcomes = CardOutcomes()
-        word = await desk.follow(str(JOB), HERE, ADA)
+        service = a_follow_service(stage, runner.start)
+        service._outcomes = CardOutcomes()
+        word = await service.follow(str(JOB), HERE, ADA)
         assert isinstance(word, Reply)
         await word.on_delivered()
         await asyncio.sleep(60)
@@ -101,15 +101,15 @@ async def test_where_words_are_lost_both_ways_a_person_is_told_once_and_truly(is
 # A card that nobody can confirm
 
 OLD = replace(
-    a_watch(), requested_at=START - timedelta(minutes=1), post_started_at=START - timedelta(seconds=50)
+    a_card(), requested_at=START - timedelta(minutes=1), post_started_at=START - timedelta(seconds=50)
 )
 """Asked for so long ago that nobody waits with the command any more."""
 
 
 async def test_unconfirmed_card_of_a_dead_process_is_reported() -> None:
     tried = replace(OLD, followers=(ADA, GRACE))
-    stage, board = a_stage(tried)
-    board.shows_history = False
+    stage, fake_slack = a_stage(tried)
+    fake_slack.shows_history = False
     async with stage.bot():
         await asyncio.sleep(60)
         await stage.report_failures()
@@ -117,22 +117,22 @@ async def test_unconfirmed_card_of_a_dead_process_is_reported() -> None:
         (told,) = stage.shown(direct(person))
         assert "did not confirm the card" in told and JOB in told
     assert stage.shown(HERE) == []
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
     assert stage.omni.asked != []
 
 
 async def test_waiting_command_reports_an_unconfirmed_card() -> None:
-    stage, board = a_stage()
-    board.shows_history = False
-    board.plan("post", OutcomeUnknown("TimeoutError"))
+    stage, fake_slack = a_stage()
+    fake_slack.shows_history = False
+    fake_slack.plan("post", OutcomeUnknown("TimeoutError"))
     async with stage.bot() as runner:
         word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(60)
     assert said(word) == replies.unconfirmed_card()
-    assert board.posted == {}
+    assert fake_slack.posted == {}
     assert isinstance(word, Reply)
     await word.on_delivered()
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 @pytest.mark.parametrize("error", [JobNotFound("404"), KeyRefused("401")])
@@ -140,11 +140,11 @@ async def test_user_of_a_dead_process_learns_that_there_is_no_card(error: OmniEr
     stage = Stage(error, replace(OLD, post_started_at=None))
     async with stage.bot():
         await asyncio.sleep(5)
-        assert stage.board.posted == {}
+        assert stage.fake_slack.posted == {}
         await stage.report_failures()
     (line,) = stage.shown(direct(ADA))
     assert JOB in line
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 # Told first, forgotten then
@@ -156,29 +156,29 @@ async def test_who_asked_for_a_job_that_nobody_knows_is_remembered_until_they_we
         word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(10)
     assert said(word) == replies.no_such_job()
-    (given_up,) = stage.watches.rows.values()
+    (given_up,) = stage.card_repository.rows.values()
     assert (given_up.followers, given_up.failure) == ((ADA,), CardFailure.NO_SUCH_JOB)
     assert isinstance(word, Reply)
     await word.on_delivered()
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 async def test_lost_message_about_a_failure_is_made_up_for() -> None:
     stage = Stage(JobNotFound("404"))
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
-        desk._outcomes = CardOutcomes()
-        assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.no_such_job()
+        service = a_follow_service(stage, runner.start)
+        service._outcomes = CardOutcomes()
+        assert said(await service.follow(str(JOB), HERE, ADA)) == replies.no_such_job()
         assert asyncio.get_running_loop().time() == pytest.approx(ARRIVES_WITHIN_SECONDS, abs=1.0)
 
 
 async def test_lost_message_about_a_moved_card_is_made_up_for() -> None:
-    stage, board = a_stage()
-    board.closed.add(HERE)
+    stage, fake_slack = a_stage()
+    fake_slack.closed.add(HERE)
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
-        desk._outcomes = CardOutcomes()
-        assert said(await desk.follow(str(JOB), HERE, ADA)) == replies.moved_to_dm(None, UserId("U0BOT"))
+        service = a_follow_service(stage, runner.start)
+        service._outcomes = CardOutcomes()
+        assert said(await service.follow(str(JOB), HERE, ADA)) == replies.moved_to_dm(None, UserId("U0BOT"))
     assert len(stage.shown(direct(ADA))) == 1
 
 
@@ -188,13 +188,13 @@ async def test_who_could_not_be_told_while_the_database_was_away_is_told_once_mo
         word = await a_follow_service(stage, runner.start).follow(str(JOB), HERE, ADA)
         await asyncio.sleep(1)
     assert isinstance(word, Reply)
-    stage.watches.error = StoreUnavailable("away")
+    stage.card_repository.error = StoreUnavailable("away")
     await word.on_delivered()
-    stage.watches.error = None
+    stage.card_repository.error = None
     await stage.report_failures()
     (told,) = stage.shown(direct(ADA))
     assert JOB in told and "Omni has no such job" in told
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_yet() -> None:
@@ -205,7 +205,7 @@ async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_y
         assert "You follow it" in said(
             await a_follow_service(stage, runner.start).follow(str(JOB), HERE, GRACE)
         )
-    (card,) = stage.watches.rows.values()
+    (card,) = stage.card_repository.rows.values()
     assert (card.followers, card.failure) == ((ADA, GRACE), None)
     assert len(stage.shown()) == 1
 
@@ -214,20 +214,20 @@ async def test_who_asks_again_for_what_was_given_up_joins_whoever_was_not_told_y
 
 
 async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, mark_started = (
+        service, mark_started = (
             a_follow_service(stage, runner.start),
-            stage.watches.mark_completion_reply_started,
+            stage.card_repository.mark_completion_reply_started,
         )
 
         async def tried_after_grace_has_come(card: Card, at: datetime | None) -> None:
-            stage.watches.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
-            assert "You follow it" in said(await desk.follow(str(JOB), HERE, GRACE))
+            stage.card_repository.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
+            assert "You follow it" in said(await service.follow(str(JOB), HERE, GRACE))
             await mark_started(card, at)
 
-        stage.watches.mark_completion_reply_started = tried_after_grace_has_come  # type: ignore[method-assign]
+        stage.card_repository.mark_completion_reply_started = tried_after_grace_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     (reply,) = stage.told()
@@ -237,24 +237,24 @@ async def test_who_joins_before_the_reply_of_a_lost_job_is_begun_is_named_in_it(
 
 @pytest.mark.parametrize("behind_seconds", [2.0, 0.0])
 async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: float) -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, mark_started = (
+        service, mark_started = (
             a_follow_service(stage, runner.start),
-            stage.watches.mark_completion_reply_started,
+            stage.card_repository.mark_completion_reply_started,
         )
-        await desk.follow(str(JOB), HERE, GRACE)
-        joined_at = stage.watches.rows[WATCH].tracked_since
+        await service.follow(str(JOB), HERE, GRACE)
+        joined_at = stage.card_repository.rows[CARD_ID].tracked_since
         slow = a_follow_service(stage, runner.start)
         slow._now = lambda: joined_at - timedelta(seconds=behind_seconds)
 
         async def tried_after_marie_has_come(card: Card, at: datetime | None) -> None:
-            stage.watches.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
+            stage.card_repository.mark_completion_reply_started = mark_started  # type: ignore[method-assign]
             await slow.follow(str(JOB), HERE, MARIE)
             await mark_started(card, at)
 
-        stage.watches.mark_completion_reply_started = tried_after_marie_has_come  # type: ignore[method-assign]
+        stage.card_repository.mark_completion_reply_started = tried_after_marie_has_come  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     (reply,) = stage.told()
@@ -262,19 +262,19 @@ async def test_who_joins_by_a_clock_that_is_behind_is_named_too(behind_seconds: 
 
 
 async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised_to_be_told() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     lines_told: list[str] = []
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        desk, post = a_follow_service(stage, runner.start), stage.board.post
+        service, post = a_follow_service(stage, runner.start), stage.fake_slack.post
 
         async def posted_as_grace_comes(
             channel: ChannelRef, message: Message, *, mark: str, thread: MessageTs | None = None
         ) -> MessageTs:
-            lines_told.append(said(await desk.follow(str(JOB), HERE, GRACE)))
+            lines_told.append(said(await service.follow(str(JOB), HERE, GRACE)))
             return await post(channel, message, mark=mark, thread=thread)
 
-        stage.board.post = posted_as_grace_comes  # type: ignore[method-assign]
+        stage.fake_slack.post = posted_as_grace_comes  # type: ignore[method-assign]
         stage.omni.answer = JobNotFound("404")
         await asyncio.sleep(450)
     assert len(stage.told()) == len(lines_told) == 1
@@ -289,45 +289,47 @@ async def test_who_joins_while_the_reply_of_a_lost_job_is_posted_is_not_promised
     "card_id, channel, message_ts, user",
     [
         (CardId("another"), HERE, MessageTs("1.0"), ADA),
-        (WATCH, ChannelRef(HERE.team, ChannelId("C0ELSE")), MessageTs("1.0"), ADA),
-        (WATCH, HERE, MessageTs("9.9"), ADA),
-        (WATCH, HERE, MessageTs("1.0"), UserId("U0STRANGER")),
+        (CARD_ID, ChannelRef(HERE.team, ChannelId("C0ELSE")), MessageTs("1.0"), ADA),
+        (CARD_ID, HERE, MessageTs("9.9"), ADA),
+        (CARD_ID, HERE, MessageTs("1.0"), UserId("U0STRANGER")),
     ],
     ids=["another watch", "another place", "another card", "a stranger"],
 )
 async def test_a_click_that_does_not_fit_the_table_stops_nothing(
     card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
 ) -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        before = stage.watches.rows[WATCH]
+        before = stage.card_repository.rows[CARD_ID]
         line = await a_follow_service(stage, runner.start).stop_following(card_id, channel, message_ts, user)
-        assert stage.watches.rows[WATCH] == before
+        assert stage.card_repository.rows[CARD_ID] == before
     assert line == replies.not_following()
 
 
 async def test_a_click_on_a_card_that_is_only_being_stored_is_waited_for() -> None:
-    stage = Stage(a_job(), a_watch())
-    card_posted = stage.watches.mark_posted
+    stage = Stage(a_job(), a_card())
+    card_posted = stage.card_repository.mark_posted
 
     async def stored_a_second_later(*posted: Any, **more: Any) -> bool:
         await asyncio.sleep(1.0)
         return await card_posted(*posted, **more)
 
-    stage.watches.mark_posted = stored_a_second_later  # type: ignore[method-assign]
+    stage.card_repository.mark_posted = stored_a_second_later  # type: ignore[method-assign]
     async with stage.bot() as runner:
         await asyncio.sleep(0.5)
-        assert len(stage.shown()) == 1 and stage.watches.rows[WATCH].message_ts is None
-        line = await a_follow_service(stage, runner.start).stop_following(WATCH, HERE, MessageTs("1.0"), ADA)
+        assert len(stage.shown()) == 1 and stage.card_repository.rows[CARD_ID].message_ts is None
+        line = await a_follow_service(stage, runner.start).stop_following(
+            CARD_ID, HERE, MessageTs("1.0"), ADA
+        )
     assert line == replies.unfollowed(0)
 
 
 async def test_a_click_on_a_card_that_is_over_stops_nothing() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as runner:
         await asyncio.sleep(5)
-        stage.watches.rows[WATCH] = replace(stage.watches.rows[WATCH], closed_at=START)
-        desk = a_follow_service(stage, runner.start)
-        assert await desk.stop_following(WATCH, HERE, MessageTs("1.0"), ADA) == replies.not_following()
-    assert stage.watches.rows[WATCH].followers == (ADA,)
+        stage.card_repository.rows[CARD_ID] = replace(stage.card_repository.rows[CARD_ID], closed_at=START)
+        service = a_follow_service(stage, runner.start)
+        assert await service.stop_following(CARD_ID, HERE, MessageTs("1.0"), ADA) == replies.not_following()
+    assert stage.card_repository.rows[CARD_ID].followers == (ADA,)

@@ -22,7 +22,7 @@ from bot.domain.jobs import JobState
 from bot.domain.messages import Message
 from bot.rendering import replies
 from bot.services.targets import has_private_flag, parse_private_flag
-from tests.support.fakes import ADA, GRACE, HERE, JOB, a_job, a_watch, said
+from tests.support.fakes import ADA, GRACE, HERE, JOB, a_card, a_job, said
 from tests.support.tracking import Stage, a_follow_service, direct
 
 pytestmark = pytest.mark.looptime
@@ -48,7 +48,7 @@ async def test_whoever_may_not_follow_is_told_so_and_nothing_is_begun(why: str) 
     stage = Stage(a_job())
     getattr(stage.access, why)[ADA] = "No."
     assert await follow(stage) == "No."
-    assert stage.watches.rows == {} and stage.board.posted == {} and not asks_omni(stage)
+    assert stage.card_repository.rows == {} and stage.fake_slack.posted == {} and not asks_omni(stage)
 
 
 async def test_job_of_another_user_is_not_followed() -> None:
@@ -56,7 +56,7 @@ async def test_job_of_another_user_is_not_followed() -> None:
     stage.access.owner_only = True
     stage.access.hidden = {ADA}
     assert await follow(stage) == replies.no_such_job()
-    assert stage.watches.rows == {} and stage.board.posted == {}
+    assert stage.card_repository.rows == {} and stage.fake_slack.posted == {}
 
 
 @pytest.mark.parametrize("judged, line", [(True, replies.no_such_job()), (False, replies.chat_without_job())])
@@ -78,23 +78,23 @@ async def test_ones_own_job_is_followed_and_joined_by_nobody_whose_it_is_not() -
     stage.access.owner_only = True
     stage.access.hidden = {GRACE}
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
-        assert await desk.follow(str(JOB), HERE, ADA) is None
-        assert said(await desk.follow(str(JOB), HERE, GRACE)) == replies.no_such_job()
-    (card,) = stage.watches.rows.values()
+        service = a_follow_service(stage, runner.start)
+        assert await service.follow(str(JOB), HERE, ADA) is None
+        assert said(await service.follow(str(JOB), HERE, GRACE)) == replies.no_such_job()
+    (card,) = stage.card_repository.rows.values()
     assert card.followers == (ADA,)
 
 
 async def test_user_without_access_can_stop_but_not_resume() -> None:
-    stage = Stage(a_job(), replace(a_watch(), message_ts=CARD))
+    stage = Stage(a_job(), replace(a_card(), message_ts=CARD))
     stage.access.refused[ADA] = "No."
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
-        assert await desk.resume(a_watch().id, HERE, CARD, ADA) == "No."
-        assert await desk.stop_following(a_watch().id, HERE, CARD, ADA) == replies.unfollowed(0)
+        service = a_follow_service(stage, runner.start)
+        assert await service.resume(a_card().id, HERE, CARD, ADA) == "No."
+        assert await service.stop_following(a_card().id, HERE, CARD, ADA) == replies.unfollowed(0)
 
 
-POSTED = replace(a_watch(), message_ts=CARD)
+POSTED = replace(a_card(), message_ts=CARD)
 
 
 @pytest.mark.parametrize("why", ["refused", "not theirs"])
@@ -107,19 +107,19 @@ async def test_follow_button_needs_access(why: str) -> None:
     async with stage.bot() as runner:
         line = await a_follow_service(stage, runner.start).join(POSTED.id, HERE, CARD, GRACE)
     assert line == ("No." if why == "refused" else replies.no_such_job())
-    assert stage.watches.rows[POSTED.id].followers == (ADA,)
+    assert stage.card_repository.rows[POSTED.id].followers == (ADA,)
 
 
 async def test_follow_button_adds_a_user_once() -> None:
     stage = Stage(a_job(), POSTED)
     async with stage.bot() as runner:
-        desk = a_follow_service(stage, runner.start)
+        service = a_follow_service(stage, runner.start)
         with capture_logs() as logs:
-            lines = [await desk.join(POSTED.id, HERE, CARD, GRACE) for _ in range(2)]
+            lines = [await service.join(POSTED.id, HERE, CARD, GRACE) for _ in range(2)]
         await asyncio.sleep(60)
     assert lines == [replies.joined(), replies.followed_before()]
-    assert stage.watches.rows[POSTED.id].followers == (ADA, GRACE)
-    assert stage.watches.rows[POSTED.id].requester == ADA
+    assert stage.card_repository.rows[POSTED.id].followers == (ADA, GRACE)
+    assert stage.card_repository.rows[POSTED.id].requester == ADA
     assert [line["outcome"] for line in logs if line["event"] == "audit"] == ["followed"]
 
 
@@ -136,7 +136,7 @@ async def test_follow_button_of_no_running_card(card: Card, ts: MessageTs, line:
     stage = Stage(a_job(), card)
     async with stage.bot() as runner:
         assert await a_follow_service(stage, runner.start).join(POSTED.id, HERE, ts, GRACE) == line
-        assert stage.watches.rows[card.id].followers == (ADA,)
+        assert stage.card_repository.rows[card.id].followers == (ADA,)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,15 @@ async def test_where_nobody_can_tell_whose_a_job_is_nothing_is_begun(error: Exce
     stage.access.owner_only = True
     stage.access.error = error
     assert await follow(stage) == line
-    assert stage.watches.rows == {} and stage.board.posted == {}
+    assert stage.card_repository.rows == {} and stage.fake_slack.posted == {}
 
 
 async def test_omni_is_asked_nothing_more_where_everybody_may_see_every_job() -> None:
     stage = Stage(OmniBusy())
     await follow(stage)
-    assert len(stage.watches.rows) == 1, "a job that Omni does not tell of right now is followed all the same"
+    assert len(stage.card_repository.rows) == 1, (
+        "a job that Omni does not tell of right now is followed all the same"
+    )
 
 
 @pytest.mark.parametrize("text", [f"{JOB} private", f"`{JOB}`  Private "])
@@ -194,19 +196,19 @@ async def test_in_a_shared_channel_the_card_goes_to_direct_messages_and_a_line_s
 )
 async def test_where_there_are_no_direct_messages_nothing_is_begun(error: Exception, line: str) -> None:
     stage = Stage(a_job())
-    stage.board.plan("direct", error)  # type: ignore[arg-type]
+    stage.fake_slack.plan("direct", error)  # type: ignore[arg-type]
     assert await follow(stage, f"{JOB} private") == line
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot():
         await asyncio.sleep(20)
         stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.says(JobState.COMPLETE, answer=SECRET)
         await asyncio.sleep(60)
-    (card,) = stage.board.top_level()
+    (card,) = stage.fake_slack.top_level()
     assert not any(SECRET in str(message) for _, message in card.edits)
     assert "not shown here" in card.message.text
     assert stage.told() == []
@@ -215,11 +217,11 @@ async def test_a_channel_that_was_shared_meanwhile_never_gets_the_answer() -> No
 
 
 async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
-    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), replace(a_watch(), followers=(ADA, GRACE)))
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), replace(a_card(), followers=(ADA, GRACE)))
     stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     async with stage.bot():
         await asyncio.sleep(60)
-    moved = {card.channel: card for card in stage.watches.rows.values()}
+    moved = {card.channel: card for card in stage.card_repository.rows.values()}
     assert {place: card.requester for place, card in moved.items()} == {
         direct(ADA): ADA,
         direct(GRACE): ADA,
@@ -227,7 +229,7 @@ async def test_whose_card_was_moved_is_still_who_asked_first() -> None:
 
 
 async def test_a_card_that_is_late_in_a_channel_that_was_shared_meanwhile_goes_to_direct_messages() -> None:
-    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), a_watch())
+    stage = Stage(a_job(JobState.COMPLETE, answer=SECRET), a_card())
     stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
     async with stage.bot():
         await asyncio.sleep(60)
@@ -239,7 +241,7 @@ async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error:
     stage = Stage(a_job())
     stage.access.shared = {HERE}
     stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
-    stage.board.plan("direct", error)
+    stage.fake_slack.plan("direct", error)
     line = await follow(stage)
     assert line == replies.kept_private(None)
     assert stage.shown() == [] and len(stage.shown(direct(ADA))) == 1
@@ -247,17 +249,17 @@ async def test_a_follow_in_a_shared_channel_survives_a_slack_that_is_busy(error:
 
 async def test_an_edit_that_comes_after_the_end_was_withheld_is_undone() -> None:
     """Of a process that was paused over it; what it showed is overtaken, and nobody follows the job there any more."""
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot() as runner:
         await asyncio.sleep(20)
         stage.directory.venues[HERE] = ConversationInfo(is_shared=True)
         stage.says(JobState.COMPLETE, answer=SECRET)
         await asyncio.sleep(200)
-        (card,) = stage.board.top_level()
+        (card,) = stage.fake_slack.top_level()
         assert "not shown here" in card.message.text
-        await stage.board.update(HERE, CARD, Message("Omni is working on it"))
-        await stage.watches.mark_stale(a_watch().id, CARD)
-        await runner.start_missing(await stage.watches.open_jobs())
+        await stage.fake_slack.update(HERE, CARD, Message("Omni is working on it"))
+        await stage.card_repository.mark_stale(a_card().id, CARD)
+        await runner.start_missing(await stage.card_repository.open_jobs())
         await asyncio.sleep(20)
     assert "no longer follows" in card.message.text and "goes on" not in card.message.text
     assert SECRET not in f"{card.message}"
@@ -265,7 +267,7 @@ async def test_an_edit_that_comes_after_the_end_was_withheld_is_undone() -> None
 
 
 async def test_an_answer_waits_for_slack_to_say_who_reads_along() -> None:
-    stage = Stage(a_job(), a_watch())
+    stage = Stage(a_job(), a_card())
     async with stage.bot():
         await asyncio.sleep(20)
         stage.directory.errors = [SlackUnreachable("no_connection"), SlackBusy("ratelimited", 20.0)]

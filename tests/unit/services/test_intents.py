@@ -39,11 +39,11 @@ async def test_follow_is_stored_before_any_lookup(text: str, follows: str) -> No
     saved = await FollowService.follow(a_follow_service(stage, start), text, HERE, ADA)
     assert isinstance(saved, SavedRequest)
     assert asyncio.get_running_loop().time() == pytest.approx(0.0)
-    (intent,) = stage.asks.rows.values()
+    (intent,) = stage.questions.rows.values()
     assert (intent.follow, intent.user, intent.channel, intent.job) == (follows, ADA, HERE, None)
     await saved.outcome()
-    (intent,) = stage.asks.rows.values()
-    assert intent.job == JOB and len(stage.watches.rows) == 1
+    (intent,) = stage.questions.rows.values()
+    assert intent.job == JOB and len(stage.card_repository.rows) == 1
 
 
 async def test_follow_cut_off_by_crash_is_reported_once() -> None:
@@ -56,9 +56,9 @@ async def test_follow_cut_off_by_crash_is_reported_once() -> None:
     await asyncio.gather(following, return_exceptions=True)
     for _ in range(3):
         await asyncio.sleep(ORPHANED_AFTER.total_seconds() + 1.0)
-        await report_interrupted_questions(stage.asks, stage.board, now)
+        await report_interrupted_questions(stage.questions, stage.fake_slack, now)
     assert stage.shown(direct(ADA)) == [replies.interrupted(JOB)]
-    assert stage.watches.rows == {}
+    assert stage.card_repository.rows == {}
 
 
 async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
@@ -69,25 +69,25 @@ async def test_follow_cut_off_by_shutdown_is_then_forgotten() -> None:
     following.cancel()
     with pytest.raises(InterruptedRequest) as interrupted:
         await following
-    assert len(stage.asks.rows) == 1
+    assert len(stage.questions.rows) == 1
     await interrupted.value.on_delivered()
-    assert stage.asks.rows == {}
+    assert stage.questions.rows == {}
 
 
 async def test_refused_follow_is_forgotten_once_answered() -> None:
     stage = Stage(a_job())
     stage.access.refused[ADA] = "No."
     word = await a_follow_service(stage, start).follow(JOB, HERE, ADA)
-    assert said(word) == "No." and len(stage.asks.rows) == 1
+    assert said(word) == "No." and len(stage.questions.rows) == 1
     assert isinstance(word, Reply)
     await word.on_delivered()
-    assert stage.asks.rows == {}
+    assert stage.questions.rows == {}
 
 
 async def test_typing_error_stores_nothing() -> None:
     stage = Stage(a_job())
     await follow(stage, "banana")
-    assert stage.asks.writes == []
+    assert stage.questions.writes == []
 
 
 async def test_command_delivered_to_two_processes_follows_once() -> None:
@@ -108,7 +108,7 @@ async def test_follow_without_place_goes_to_dm() -> None:
 @pytest.mark.parametrize("is_stored", [True, False])
 async def test_slow_database_is_not_waited_for(is_stored: bool) -> None:
     stage = Stage(a_job())
-    begin = stage.asks.begin
+    begin = stage.questions.begin
 
     async def slow(question: PendingQuestion) -> bool:
         if is_stored:
@@ -116,11 +116,11 @@ async def test_slow_database_is_not_waited_for(is_stored: bool) -> None:
         await asyncio.sleep(10.0)
         return True
 
-    stage.asks.begin = slow  # type: ignore[method-assign]
+    stage.questions.begin = slow  # type: ignore[method-assign]
     assert await follow(stage) == replies.storage_down()
     assert asyncio.get_running_loop().time() == pytest.approx(STORED_WITHIN_SECONDS)
     await asyncio.sleep(1.0)
-    assert stage.asks.rows == {} == stage.watches.rows
+    assert stage.questions.rows == {} == stage.card_repository.rows
 
 
 async def test_unbound_follow_is_refused_and_forgotten() -> None:
@@ -128,15 +128,15 @@ async def test_unbound_follow_is_refused_and_forgotten() -> None:
     stage.access.looks_up_for_seconds = 5.0
     following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     await asyncio.sleep(1.0)
-    stage.asks.error = StoreUnavailable("away")
+    stage.questions.error = StoreUnavailable("away")
     word = await following
     assert said(word) == replies.storage_down()
     assert isinstance(word, Reply)
     await word.on_delivered()
     await asyncio.sleep(1.0)
-    stage.asks.error = None
+    stage.questions.error = None
     await asyncio.sleep(30.0)
-    assert stage.asks.rows == {} == stage.watches.rows
+    assert stage.questions.rows == {} == stage.card_repository.rows
 
 
 async def test_slow_lookup_is_no_orphan() -> None:
@@ -145,6 +145,6 @@ async def test_slow_lookup_is_no_orphan() -> None:
     following = asyncio.create_task(a_follow_service(stage, start).follow(JOB, HERE, ADA))
     for _ in range(13):
         await asyncio.sleep(1.0)
-        assert list(await stage.asks.interrupted(now() - timedelta(seconds=60))) == []
+        assert list(await stage.questions.interrupted(now() - timedelta(seconds=60))) == []
     await following
-    assert len(stage.watches.rows) == 1
+    assert len(stage.card_repository.rows) == 1

@@ -34,11 +34,11 @@ from tests.support.fakes import (
     HERE,
     START,
     FakeAccess,
-    FakeBoard,
+    FakeCards,
     FakeOmni,
-    FakeWatches,
+    FakeSlackMessages,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 
@@ -60,8 +60,8 @@ class World:
     def __init__(self, result: JobResult = RESULT) -> None:
         self.omni = FakeOmni(a_job(JobState.COMPLETE, completed_at=START))
         self.finds(result)
-        self.board = FakeBoard()
-        self.watches = FakeWatches(replace(a_watch(), message_ts=CARD, closed_at=START, ended=True))
+        self.fake_slack = FakeSlackMessages()
+        self.card_repository = FakeCards(replace(a_card(), message_ts=CARD, closed_at=START, ended=True))
         self.access = FakeAccess()
         self.content_policy = ContentPolicy()
         self.service = self.open()
@@ -70,9 +70,9 @@ class World:
         return JobDataService(
             omni=self.omni,
             results=JobResults(self.omni, now),
-            messages=self.board,
-            cards=self.watches,
-            poster=MessagePoster(self.board, self.watches, now, BlockSupport()),
+            messages=self.fake_slack,
+            cards=self.card_repository,
+            poster=MessagePoster(self.fake_slack, self.card_repository, now, BlockSupport()),
             authorization=self.access,
             is_shared=self.access.is_shared,
             content_policy=self.content_policy,
@@ -98,13 +98,15 @@ class World:
 
     @property
     def replies(self) -> list[str]:
-        assert all((posted.place, posted.thread) == (HERE, CARD) for posted in self.board.posted.values())
-        return [posted.message.text for posted in self.board.posted.values()]
+        assert all(
+            (posted.place, posted.thread) == (HERE, CARD) for posted in self.fake_slack.posted.values()
+        )
+        return [posted.message.text for posted in self.fake_slack.posted.values()]
 
     @property
     def files(self) -> list[str]:
-        assert all((file.place, file.thread) == (HERE, CARD) for file in self.board.uploaded)
-        return [file.upload.name for file in self.board.uploaded]
+        assert all((file.place, file.thread) == (HERE, CARD) for file in self.fake_slack.uploaded)
+        return [file.upload.name for file in self.fake_slack.uploaded]
 
 
 async def test_data_is_a_table_and_a_file() -> None:
@@ -112,7 +114,7 @@ async def test_data_is_a_table_and_a_file() -> None:
     assert await world.data() is None
     (text,) = world.replies
     assert text.startswith("Top products: 2 rows.")
-    upload = world.board.uploaded[0].upload
+    upload = world.fake_slack.uploaded[0].upload
     assert (upload.name, upload.title) == ("Top products.csv", "Top products")
     assert upload.content.decode("utf-8-sig") == '"Product","Revenue"\r\n"Jeans","5"\r\n"Bags","4"\r\n'
 
@@ -153,7 +155,7 @@ async def test_concurrent_clicks_post_once() -> None:
 async def test_deleted_result_is_posted_again() -> None:
     world = World()
     await world.data()
-    world.board.posted.clear()
+    world.fake_slack.posted.clear()
     assert await world.data() is None
     assert len(world.replies) == 1
 
@@ -183,12 +185,12 @@ async def test_forged_click_shows_nothing(
 ) -> None:
     world = World()
     assert await world.data(card_id, channel, message_ts) == reply_texts.nothing_to_show_here()
-    assert world.board.calls == [] and world.omni.looked == [] and world.omni.asked == []
+    assert world.fake_slack.calls == [] and world.omni.looked == [] and world.omni.asked == []
 
 
 async def test_database_down_is_reported() -> None:
     world = World()
-    world.watches.error = StoreUnavailable("away")
+    world.card_repository.error = StoreUnavailable("away")
     assert await world.data() == reply_texts.storage_down()
 
 
@@ -233,7 +235,7 @@ async def test_chart_block_only_without_omni_chart() -> None:
         world = World()
         world.omni.image = picture
         await world.data()
-        (posted,) = world.board.posted.values()
+        (posted,) = world.fake_slack.posted.values()
         assert ("data_visualization" in str(posted.message.blocks)) is drawn
 
 
@@ -242,18 +244,18 @@ async def test_chart_block_only_without_omni_chart() -> None:
 
 async def test_refused_message_gets_a_plainer_variant() -> None:
     world = World()
-    world.board.plan("post", PayloadRefused("invalid_blocks"), PayloadRefused("invalid_blocks"))
+    world.fake_slack.plan("post", PayloadRefused("invalid_blocks"), PayloadRefused("invalid_blocks"))
     assert await world.data() is None
-    (posted,) = world.board.posted.values()
+    (posted,) = world.fake_slack.posted.values()
     assert [block["type"] for block in posted.message.blocks] == ["section", "section"]
 
 
 async def test_closed_thread_gets_a_link_to_omni() -> None:
     world = World()
-    world.board.closed.add(HERE)
+    world.fake_slack.closed.add(HERE)
     assert await world.data() == reply_texts.not_shown_here(BOT, LINK)
     assert f"<{LINK}|in Omni>" in reply_texts.not_shown_here(BOT, LINK)
-    assert [name for _, name in world.board.calls] == ["post"]
+    assert [name for _, name in world.fake_slack.calls] == ["post"]
 
 
 @pytest.mark.parametrize(
@@ -268,17 +270,17 @@ async def test_refused_upload_still_posts_the_table(
     error: SlackError,
 ) -> None:
     world = World(replace(RESULT, queries=(TOP, replace(TOP, name="Other"))))
-    world.board.plan("upload", error)
+    world.fake_slack.plan("upload", error)
     assert await world.data() == reply_texts.no_files_here(LINK)
     assert (len(world.replies), world.files) == (2, [])
-    assert len(world.board.times("upload")) == 1
+    assert len(world.fake_slack.times("upload")) == 1
     assert await world.data() is None, "uploads are allowed now: only the missing files are posted"
     assert (len(world.replies), len(world.files)) == (2, 2)
 
 
 async def test_malformed_chat_link_is_not_shown() -> None:
     world = World(replace(RESULT, chat_url="https://ada@evil.example/chat/1"))
-    world.board.closed.add(HERE)
+    world.fake_slack.closed.add(HERE)
     line = await world.data()
     assert line == reply_texts.not_shown_here(BOT, None) and "evil" not in line
 
@@ -286,7 +288,7 @@ async def test_malformed_chat_link_is_not_shown() -> None:
 @pytest.mark.parametrize("method", ["post", "upload"])
 async def test_unconfirmed_post_is_not_repeated(method: str) -> None:
     world = World()
-    world.board.plan(method, OutcomeUnknown("TimeoutError"), after_effect=True)
+    world.fake_slack.plan(method, OutcomeUnknown("TimeoutError"), after_effect=True)
     assert await world.data() == reply_texts.unconfirmed_in_thread()
     await world.data()
     assert (len(world.replies), len(world.files)) == (1, 1)
@@ -296,7 +298,7 @@ async def test_unconfirmed_post_is_not_repeated(method: str) -> None:
 @pytest.mark.parametrize("method", ["post", "upload"])
 async def test_next_click_posts_what_failed(method: str, error: SlackError) -> None:
     world = World()
-    world.board.plan(method, error)
+    world.fake_slack.plan(method, error)
     assert await world.data() == reply_texts.slack_down(LINK)
     assert await world.data() is None
     assert (len(world.replies), len(world.files)) == (1, 1)
@@ -304,25 +306,25 @@ async def test_next_click_posts_what_failed(method: str, error: SlackError) -> N
 
 async def test_busy_slack_is_awaited_briefly() -> None:
     world = World()
-    world.board.plan("post", SlackBusy("ratelimited", 7.0))
+    world.fake_slack.plan("post", SlackBusy("ratelimited", 7.0))
     assert await world.data() is None
     assert asyncio.get_running_loop().time() >= 7.0
     world.service = world.open()
-    world.board.plan("post", *[SlackBusy("ratelimited", 7.0)] * 4)
+    world.fake_slack.plan("post", *[SlackBusy("ratelimited", 7.0)] * 4)
     assert await world.data() == reply_texts.slack_down(LINK)
 
 
 async def test_posts_respect_the_channel_rate() -> None:
     world = World(replace(RESULT, queries=tuple(replace(TOP, name=f"{n}") for n in range(5))))
     assert await world.data() is None
-    times = world.board.times("post")
+    times = world.fake_slack.times("post")
     assert len(times) == 4 and times[-1] - times[0] >= 2.0
 
 
 async def test_missing_permalink_is_left_out() -> None:
     world = World()
     await world.data()
-    world.board.plan("permalink", SlackUnreachable("no_connection"))
+    world.fake_slack.plan("permalink", SlackUnreachable("no_connection"))
     assert await world.data() == reply_texts.already_shown(None)
 
 
@@ -338,7 +340,7 @@ async def test_large_result_is_rendered_in_a_thread(monkeypatch: pytest.MonkeyPa
     world = World(replace(RESULT, queries=(replace(TOP, csv=rows),)))
     assert await world.data() is None
     assert in_thread == ["_data"]
-    assert "the first 20 rows of 100,000" in str(next(iter(world.board.posted.values())).message.blocks)
+    assert "the first 20 rows of 100,000" in str(next(iter(world.fake_slack.posted.values())).message.blocks)
 
 
 @pytest.mark.parametrize("show", ["show_data", "show_steps"])
@@ -351,7 +353,7 @@ async def test_data_are_shown_only_where_allowed(show: str, why: str) -> None:
         world.access.shared = {HERE}
     reply = "No." if why == "user" else reply_texts.not_shown_where_shared()
     assert await getattr(world.service, show)(CARD_ID, HERE, CARD, ADA) == reply
-    assert world.board.posted == {} and world.board.uploaded == []
+    assert world.fake_slack.posted == {} and world.fake_slack.uploaded == []
 
 
 @pytest.mark.parametrize("show", ["show_data", "show_steps"])
@@ -360,7 +362,7 @@ async def test_hidden_job_shows_nothing(show: str) -> None:
     world.access.owner_only = True
     world.access.hidden = {GRACE}
     assert await getattr(world.service, show)(CARD_ID, HERE, CARD, GRACE) == reply_texts.no_such_job()
-    assert world.board.posted == {} and world.board.uploaded == []
+    assert world.fake_slack.posted == {} and world.fake_slack.uploaded == []
     assert await getattr(world.service, show)(CARD_ID, HERE, CARD, ADA) is None
 
 

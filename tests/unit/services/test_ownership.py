@@ -31,8 +31,8 @@ from tests.support.fakes import (
     FakeDirectory,
     FakeMembers,
     Posted,
+    a_card,
     a_job,
-    a_watch,
     now,
 )
 from tests.support.fakes import said as told
@@ -47,19 +47,19 @@ OWNERS = {ADA: OmniUserId("a"), GRACE: OmniUserId("g")}
 Ways = dict[str, Callable[[Services, AskWorld], Awaitable[object]]]
 
 
-async def use_shortcut(desks: Services, stage: AskWorld) -> None:
+async def use_shortcut(services: Services, stage: AskWorld) -> None:
     """`Follow Omni job` in the menu of a message that names the job."""
 
     async def ignore(*_: object, **__: object) -> None:
         pass
 
-    errands = InteractionRunner(ignore, cast(SlackViews, None), stage.board)
+    interactions = InteractionRunner(ignore, cast(SlackViews, None), stage.fake_slack)
     handlers = CommandHandlers(
-        follow_service=desks.desk,
+        follow_service=services.follow,
         job_data_service=cast(JobDataService, None),
-        ask_service=desks.ask_service,
-        cancel_service=desks.cancel,
-        interactions=errands,
+        ask_service=services.ask_service,
+        cancel_service=services.cancel,
+        interactions=interactions,
         team=HERE.team,
     )
     body: dict[str, Any] = {
@@ -71,15 +71,15 @@ async def use_shortcut(desks: Services, stage: AskWorld) -> None:
         "response_url": "https://hooks.slack.com/x",
     }
     await handlers.on_follow_message(ignore, body)  # type: ignore[arg-type]
-    await errands.drain()
+    await interactions.drain()
 
 
 COMES: Ways = {
-    "here": lambda desks, _: desks.desk.follow(JOB, HERE, GRACE),
-    "elsewhere": lambda desks, _: desks.desk.follow(JOB, THERE, GRACE),
-    "privately": lambda desks, _: desks.desk.follow(f"{JOB} private", HERE, GRACE),
+    "here": lambda services, _: services.follow.follow(JOB, HERE, GRACE),
+    "elsewhere": lambda services, _: services.follow.follow(JOB, THERE, GRACE),
+    "privately": lambda services, _: services.follow.follow(f"{JOB} private", HERE, GRACE),
     "by shortcut": use_shortcut,
-    "by resume": lambda desks, _: desks.desk.resume(MINE, HERE, CARD, GRACE),
+    "by resume": lambda services, _: services.follow.resume(MINE, HERE, CARD, GRACE),
 }
 RUNNING: dict[str, dict[str, Any]] = {
     "followed": {},
@@ -96,52 +96,52 @@ RUNNING: dict[str, dict[str, Any]] = {
 
 def adas_job(state: JobState = JobState.EXECUTING, **more: object) -> AskWorld:
     """A job that Ada followed first, with its card."""
-    card = replace(a_watch(), message_ts=CARD, **more)  # type: ignore[arg-type]
+    card = replace(a_card(), message_ts=CARD, **more)  # type: ignore[arg-type]
     stage = AskWorld(card)
-    stage.board.posted[CARD] = Posted(HERE, Message("the card"), "watch/1", None)
+    stage.fake_slack.posted[CARD] = Posted(HERE, Message("the card"), "watch/1", None)
     stage.omni.says(JOB, state, conversation=CHAT, model=OLD_MODEL)
     stage.access.only_requesters = True
     return stage
 
 
-async def cancel(desks: Services, card: Card, user: UserId) -> str:
-    return said(await desks.cancel.cancel(card.id, card.channel, card.message_ts or MessageTs(""), user))
+async def cancel(services: Services, card: Card, user: UserId) -> str:
+    return said(await services.cancel.cancel(card.id, card.channel, card.message_ts or MessageTs(""), user))
 
 
 @pytest.mark.parametrize("way", COMES)
 @pytest.mark.parametrize("before", RUNNING)
 async def test_later_follower_cannot_cancel(before: str, way: str) -> None:
     stage = adas_job(**RUNNING[before])
-    async with stage.bot() as desks:
+    async with stage.bot() as services:
         await asyncio.sleep(5)
-        await COMES[way](desks, stage)
+        await COMES[way](services, stage)
         await asyncio.sleep(10)
-        cards = stage.watches.rows
+        cards = stage.card_repository.rows
         theirs = [card for card in cards.values() if GRACE in card.followers]
         assert len(theirs) == 1
         for card in cards.values():
-            assert await cancel(desks, card, GRACE) == replies.not_yours()
+            assert await cancel(services, card, GRACE) == replies.not_yours()
         assert stage.asking.cancelled == [] and cards[MINE].requester == ADA
         if theirs[0].id == MINE:
-            assert f"Asked by <@{ADA}>, also followed by" in str(stage.board.posted[CARD].message.blocks)
-        assert await cancel(desks, cards[MINE], ADA) == ask_replies.cancelled()
+            assert f"Asked by <@{ADA}>, also followed by" in str(stage.fake_slack.posted[CARD].message.blocks)
+        assert await cancel(services, cards[MINE], ADA) == ask_replies.cancelled()
 
 
 @pytest.mark.parametrize("way", [way for way in COMES if way != "by resume"])
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
 async def test_later_follower_cannot_retry(state: JobState, way: str) -> None:
     stage = adas_job(state, closed_at=START, ended=True, outcome=state)
-    async with stage.bot() as desks:
+    async with stage.bot() as services:
         await asyncio.sleep(5)
-        await COMES[way](desks, stage)
+        await COMES[way](services, stage)
         await asyncio.sleep(10)
-        for card in list(stage.watches.rows.values()):
-            line = await desks.ask.retry(card.id, card.channel, card.message_ts, GRACE)
+        for card in list(stage.card_repository.rows.values()):
+            line = await services.ask.retry(card.id, card.channel, card.message_ts, GRACE)
             assert said(line) == replies.not_yours()
         assert stage.asking.submitted == []
-        (listed,) = await stage.watches.ended_cards(HERE.team, ADA, 9)
+        (listed,) = await stage.card_repository.ended_cards(HERE.team, ADA, 9)
         assert listed.id == MINE, "her Home tab keeps it"
-        assert await desks.ask.retry(MINE, HERE, CARD, ADA) is None
+        assert await services.ask.retry(MINE, HERE, CARD, ADA) is None
     assert len(stage.asking.submitted) == 1
 
 
@@ -149,33 +149,33 @@ async def test_later_follower_cannot_retry(state: JobState, way: str) -> None:
 async def test_asked_job_stays_with_asker(is_card_gone: bool) -> None:
     stage = AskWorld()
     stage.access.only_requesters = True
-    async with stage.bot() as desks:
-        await desks.ask.ask(AskRequest("Top products?", ModelId(OLD_MODEL)), HERE, ADA)
+    async with stage.bot() as services:
+        await services.ask.ask(AskRequest("Top products?", ModelId(OLD_MODEL)), HERE, ADA)
         await asyncio.sleep(5)
-        (hers,) = stage.watches.rows.values()
+        (hers,) = stage.card_repository.rows.values()
         if is_card_gone:
-            await stage.watches.remove(hers)
-        await desks.desk.follow(f"{JOB} private", HERE, GRACE)
+            await stage.card_repository.remove(hers)
+        await services.follow.follow(f"{JOB} private", HERE, GRACE)
         await asyncio.sleep(5)
-        (his,) = [card for card in stage.watches.rows.values() if card.channel == direct(GRACE)]
-        assert await cancel(desks, his, GRACE) == replies.not_yours()
+        (his,) = [card for card in stage.card_repository.rows.values() if card.channel == direct(GRACE)]
+        assert await cancel(services, his, GRACE) == replies.not_yours()
         assert stage.asking.cancelled == []
         # Somebody who may act presses the button of any card of the job.
-        assert await cancel(desks, his, ADA) == ask_replies.cancelled()
+        assert await cancel(services, his, ADA) == ask_replies.cancelled()
 
 
 async def test_moved_card_stays_with_first_follower() -> None:
     stage = adas_job(followers=(GRACE,))
     stage.access.shared = {HERE}
-    async with stage.bot() as desks:
+    async with stage.bot() as services:
         await asyncio.sleep(1)
-        await desks.desk.follow(f"{JOB} private", HERE, GRACE)
+        await services.follow.follow(f"{JOB} private", HERE, GRACE)
         await asyncio.sleep(5)
         stage.omni.says(JOB, JobState.FAILED, conversation=CHAT, model=OLD_MODEL)
         await asyncio.sleep(30)
-        (his,) = [card for card in stage.watches.rows.values() if GRACE in card.followers]
+        (his,) = [card for card in stage.card_repository.rows.values() if GRACE in card.followers]
         assert (his.channel, his.requester) == (direct(GRACE), ADA)
-        line = await desks.ask.retry(his.id, his.channel, his.message_ts, GRACE)
+        line = await services.ask.retry(his.id, his.channel, his.message_ts, GRACE)
     assert said(line) == replies.not_yours()
 
 
@@ -192,8 +192,8 @@ def with_owners(stage: AskWorld, **rules: object) -> None:
         people=Lookups(directory.user),
         omni=stage.omni,
         identities=Users(),
-        cards=stage.watches,
-        questions=stage.asks,
+        cards=stage.card_repository,
+        questions=stage.questions,
         now=now,
         user_limit=UserLimit(1_000),
     )
@@ -205,27 +205,27 @@ def with_owners(stage: AskWorld, **rules: object) -> None:
 async def test_owners_job_is_closed_to_others(before: str) -> None:
     stage = adas_job(**RUNNING[before])
     with_owners(stage)
-    async with stage.bot() as desks:
+    async with stage.bot() as services:
         await asyncio.sleep(5)
-        kept = stage.watches.rows.get(MINE)
+        kept = stage.card_repository.rows.get(MINE)
         for way in ("here", "elsewhere", "privately", "by resume"):
-            line = await COMES[way](desks, stage)
+            line = await COMES[way](services, stage)
             assert told(line) == replies.no_such_job()  # type: ignore[arg-type]
-        assert said(await desks.ask.retry(MINE, HERE, CARD, GRACE)) == replies.not_yours()
-        follow_up = await desks.ask.follow_up(AskRequest("And?", request_id="x"), MINE, HERE, CARD, GRACE)
+        assert said(await services.ask.retry(MINE, HERE, CARD, GRACE)) == replies.not_yours()
+        follow_up = await services.ask.follow_up(AskRequest("And?", request_id="x"), MINE, HERE, CARD, GRACE)
         assert said(follow_up) == replies.no_such_job()
-        assert said(await desks.cancel.cancel(MINE, HERE, CARD, GRACE)) == replies.not_yours()
-        assert stage.watches.rows == {MINE: kept}
+        assert said(await services.cancel.cancel(MINE, HERE, CARD, GRACE)) == replies.not_yours()
+        assert stage.card_repository.rows == {MINE: kept}
     assert stage.asking.submitted == [] and stage.asking.cancelled == []
 
 
 async def test_admin_acts_but_takes_nothing() -> None:
     stage = adas_job(followers=(), closed_at=START)
     with_owners(stage, admins=frozenset({LINUS}))
-    async with stage.bot() as desks:
-        await desks.desk.follow(JOB, HERE, LINUS)
+    async with stage.bot() as services:
+        await services.follow.follow(JOB, HERE, LINUS)
         await asyncio.sleep(5)
-        assert await cancel(desks, stage.watches.rows[MINE], LINUS) == ask_replies.cancelled()
-        kept = stage.watches.rows[MINE]
+        assert await cancel(services, stage.card_repository.rows[MINE], LINUS) == ask_replies.cancelled()
+        kept = stage.card_repository.rows[MINE]
     assert (kept.requester, kept.followers) == (ADA, (LINUS,))
     assert stage.omni.jobs[JOB] == replace(a_job(), conversation=CHAT, model=OLD_MODEL, user=OWNERS[ADA])

@@ -50,10 +50,10 @@ async def test_answer_is_posted_for_no_one_in_particular() -> None:
     async with world.bot() as services:
         assert "I shared <https://example.slack.com/" in await share(services)
         await asyncio.sleep(60)
-    (card,) = world.board.top_level(HERE)
+    (card,) = world.fake_slack.top_level(HERE)
     assert "42" in card.message.text and f"Shared by <@{ADA}>" in str(card.message.blocks)
-    assert world.board.replies() == []
-    (shared,) = [row for row in world.watches.rows.values() if row.channel == HERE]
+    assert world.fake_slack.replies() == []
+    (shared,) = [row for row in world.card_repository.rows.values() if row.channel == HERE]
     assert shared.closed_at is not None and shared.ended
 
 
@@ -62,7 +62,7 @@ async def test_second_share_links_to_the_first() -> None:
     async with world.bot() as services:
         await share(services)
         assert "already has <https://" in await share(services, request="other")
-    assert len(world.board.top_level(HERE)) == 1
+    assert len(world.fake_slack.top_level(HERE)) == 1
 
 
 async def test_deleted_card_is_posted_again() -> None:
@@ -70,11 +70,11 @@ async def test_deleted_card_is_posted_again() -> None:
     async with world.bot() as services:
         await share(services)
         await asyncio.sleep(60)
-        (ts,) = [ts for ts, posted in world.board.posted.items() if posted.place == HERE]
-        del world.board.posted[ts]
+        (ts,) = [ts for ts, posted in world.fake_slack.posted.items() if posted.place == HERE]
+        del world.fake_slack.posted[ts]
         assert await share(services, request="other") == replies.card_is_late()
         await asyncio.sleep(60)
-    assert len(world.board.top_level(HERE)) == 1
+    assert len(world.fake_slack.top_level(HERE)) == 1
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ async def test_forged_card_is_unknown(where: dict[str, object]) -> None:
     world = answered()
     async with world.bot() as services:
         assert await share(services, **where) == replies.nothing_to_show_here()  # type: ignore[arg-type]
-    assert world.board.posted == {}
+    assert world.fake_slack.posted == {}
 
 
 @pytest.mark.parametrize("more", [{"ended": False, "closed_at": None}, {"channel": HERE}], ids=str)
 async def test_only_an_answer_in_dms_is_shared(more: dict[str, object]) -> None:
     world = answered()
-    world.watches.rows[OLD] = replace(world.watches.rows[OLD], **more)  # type: ignore[arg-type]
+    world.card_repository.rows[OLD] = replace(world.card_repository.rows[OLD], **more)  # type: ignore[arg-type]
     async with world.bot() as services:
-        channel = world.watches.rows[OLD].channel
+        channel = world.card_repository.rows[OLD].channel
         assert await share(services, channel=channel) == answer_replies.not_shareable()
 
 
@@ -107,7 +107,9 @@ async def refused(world: AskWorld, target: ChannelRef = HERE) -> str:
     async with world.bot() as services:
         line = await share(services, target=target)
         await asyncio.sleep(5)
-    assert world.board.top_level(target) == [] and world.asks.rows == {}, "nothing is left to report"
+    assert world.fake_slack.top_level(target) == [] and world.questions.rows == {}, (
+        "nothing is left to report"
+    )
     assert line.startswith(f"I didn't share the answer in <#{target.id}>. ")
     return line
 
@@ -163,9 +165,9 @@ async def test_silent_omni_is_reported() -> None:
 async def test_database_failure_is_reported() -> None:
     world = answered()
     async with world.bot() as services:
-        world.watches.error = StoreUnavailable("gone")
+        world.card_repository.error = StoreUnavailable("gone")
         assert await share(services) == replies.storage_down()
-        world.watches.error = None
+        world.card_repository.error = None
 
 
 async def test_interrupted_share_is_reported() -> None:
@@ -180,4 +182,4 @@ async def test_one_answer_goes_to_several_channels() -> None:
     async with world.bot() as services:
         await share(services)
         await share(services, target=OTHER_CHANNEL, request="other")
-    assert [len(world.board.top_level(channel)) for channel in (HERE, OTHER_CHANNEL)] == [1, 1]
+    assert [len(world.fake_slack.top_level(channel)) for channel in (HERE, OTHER_CHANNEL)] == [1, 1]

@@ -36,7 +36,7 @@ from bot.slack.messages import WebApiMessages, identify, may_connect, slack_clie
 from bot.slack.scopes import OPTIONAL_SCOPES, REQUIRED_SCOPES
 from bot.slack.web_api import LONGEST_RETRY_AFTER_SECONDS, error_for
 from tests.support.fakes import FakeMeter
-from tests.support.slack_messages import CARD, SECTION, WATCH, World, board_of
+from tests.support.slack_messages import CARD, CARD_ID, SECTION, World, messages_of
 
 asyncio.set_event_loop(None)  # as in tests/demo/conftest.py
 
@@ -133,38 +133,38 @@ def test_whatever_slack_says_it_means_something(code: str, status: int, retry_af
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with SimulatedSlack(limits=False) as slack, board_of(slack) as board:
-        yield World(slack, board)
+    async with SimulatedSlack(limits=False) as slack, messages_of(slack) as messages:
+        yield World(slack, messages)
 
 
 async def test_post_has_mark_and_no_unfurling(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
     (posted,) = world.slack.messages("data-team")
     assert (posted.ts, posted.text, posted.blocks) == (ts, CARD.text, [SECTION])
-    assert posted.metadata == {"event_type": "omni_job_watch", "event_payload": {"mark": WATCH}}
+    assert posted.metadata == {"event_type": "omni_job_watch", "event_payload": {"mark": CARD_ID}}
     (call,) = world.slack.calls("chat.postMessage")
     assert str(call.args["unfurl_links"]).lower() in ("false", "0")
     assert str(call.args["unfurl_media"]).lower() in ("false", "0")
 
 
 async def test_a_reply_goes_into_its_thread(world: World) -> None:
-    parent = await world.board.post(world.here, CARD, mark=WATCH)
-    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    parent = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    ts = await world.messages.post(world.here, Message("It failed."), mark=CARD_ID, thread=parent)
     (reply,) = world.slack.replies("data-team", parent)
     assert (reply.ts, reply.text) == (ts, "It failed.")
     assert len(world.slack.messages("data-team")) == 1
 
 
 async def test_reply_without_parent_is_deleted(world: World) -> None:
-    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    parent = await world.messages.post(world.here, CARD, mark=CARD_ID)
     await world.slack.delete_message("data-team", parent)
     with pytest.raises(MessageGone):
-        await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+        await world.messages.post(world.here, Message("It failed."), mark=CARD_ID, thread=parent)
     assert world.slack.messages("data-team") == []
 
 
 async def test_reply_stays_if_parent_exists(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent = await world.board.post(world.here, CARD, mark=WATCH)
+    parent = await world.messages.post(world.here, CARD, mark=CARD_ID)
     post = AsyncWebClient.chat_postMessage
 
     async def say_less(self: AsyncWebClient, **arguments: Any) -> AsyncSlackResponse:
@@ -173,36 +173,36 @@ async def test_reply_stays_if_parent_exists(world: World, monkeypatch: pytest.Mo
         return answer
 
     monkeypatch.setattr(AsyncWebClient, "chat_postMessage", say_less)
-    ts = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=parent)
+    ts = await world.messages.post(world.here, Message("It failed."), mark=CARD_ID, thread=parent)
     assert [reply.ts for reply in world.slack.replies("data-team", parent)] == [ts]
 
 
 async def test_an_update_brings_its_own_blocks(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
     newer = {"type": "section", "text": {"type": "mrkdwn", "text": "*Done*"}}
-    await world.board.update(world.here, ts, Message("Top products: done", (newer,)))
+    await world.messages.update(world.here, ts, Message("Top products: done", (newer,)))
     (posted,) = world.slack.messages("data-team")
     assert (posted.text, posted.blocks) == ("Top products: done", [newer])
 
 
 async def test_update_replaces_content_and_keeps_mark(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
-    await world.board.update(world.here, ts, Message("Top products: done"))
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    await world.messages.update(world.here, ts, Message("Top products: done"))
     (posted,) = world.slack.messages("data-team")
     assert (posted.text, posted.blocks, posted.edits) == ("Top products: done", [], 1)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == ts
 
 
 _CALLS: dict[str, Callable[[World], Awaitable[object]]] = {
-    "post": lambda world: world.board.post(world.here, CARD, mark=WATCH),
-    "update": lambda world: world.board.update(world.here, MessageTs("1777900000.000100"), CARD),
-    "find": lambda world: world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO),
-    "find in a thread": lambda world: world.board.find_by_metadata(
-        world.here, mark=WATCH, since=LONG_AGO, thread=MessageTs("1777900000.000100")
+    "post": lambda world: world.messages.post(world.here, CARD, mark=CARD_ID),
+    "update": lambda world: world.messages.update(world.here, MessageTs("1777900000.000100"), CARD),
+    "find": lambda world: world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO),
+    "find in a thread": lambda world: world.messages.find_by_metadata(
+        world.here, mark=CARD_ID, since=LONG_AGO, thread=MessageTs("1777900000.000100")
     ),
-    "delete": lambda world: world.board.delete(world.here, MessageTs("1777900000.000100")),
-    "permalink": lambda world: world.board.permalink(world.here, MessageTs("1777900000.000100")),
-    "direct": lambda world: world.board.open_dm(world.here, world.person("ada")),
+    "delete": lambda world: world.messages.delete(world.here, MessageTs("1777900000.000100")),
+    "permalink": lambda world: world.messages.permalink(world.here, MessageTs("1777900000.000100")),
+    "direct": lambda world: world.messages.open_dm(world.here, world.person("ada")),
 }
 
 
@@ -270,23 +270,23 @@ async def test_both_rate_limit_codes_have_retry_after(
 async def test_empty_429_has_retry_after(world: World, header: str, body: str, content_type: str) -> None:
     world.slack.faults.plan(Fault("status", 429, body, content_type, ((header, "9"),)))
     with pytest.raises(SlackBusy) as raised:
-        await world.board.post(world.here, CARD, mark=WATCH)
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
     assert raised.value.retry_after_seconds == 9.0
 
 
 async def test_nobody_listening_is_certainly_not_done(world: World) -> None:
     await world.slack.close()
     with pytest.raises(SlackUnreachable):
-        await world.board.post(world.here, CARD, mark=WATCH)
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
 
 
 async def test_lost_response_leaves_one_message(world: World) -> None:
     world.slack.faults.plan(RESET_AFTER, on="chat.postMessage")
     with pytest.raises(OutcomeUnknown):
-        await world.board.post(world.here, CARD, mark=WATCH)
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
     assert len(world.slack.calls("chat.postMessage")) == 1
     (posted,) = world.slack.messages("data-team")
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == posted.ts
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == posted.ts
 
 
 async def test_lost_request_leaves_no_message(
@@ -294,90 +294,90 @@ async def test_lost_request_leaves_no_message(
 ) -> None:
     world.slack.faults.plan(RESET_BEFORE, on="chat.postMessage")
     with pytest.raises(OutcomeUnknown):
-        await world.board.post(world.here, CARD, mark=WATCH)
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
     assert len(world.slack.calls("chat.postMessage")) == 1
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) is None
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) is None
 
 
 @pytest.mark.parametrize("kind", [RESET_BEFORE, RESET_AFTER], ids=["before", "after"])
 async def test_stale_connection_is_not_retried(world: World, kind: Fault) -> None:
-    await world.board.post(world.here, CARD, mark=WATCH)
+    await world.messages.post(world.here, CARD, mark=CARD_ID)
     world.slack.faults.plan(kind, on="chat.postMessage")
     with pytest.raises(OutcomeUnknown):
-        await world.board.post(world.here, CARD, mark=WATCH)
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
     assert len(world.slack.calls("chat.postMessage")) == 2
 
 
 async def test_late_response_has_unknown_outcome(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_module, "TIMEOUT_SECONDS", 0.2)
     world.slack.faults.plan(Fault("delay", delay_seconds=0.6))
-    async with board_of(world.slack) as hasty:
+    async with messages_of(world.slack) as hasty:
         with pytest.raises(OutcomeUnknown):
-            await hasty.post(world.here, CARD, mark=WATCH)
+            await hasty.post(world.here, CARD, mark=CARD_ID)
 
 
 @pytest.mark.parametrize("channel", ["random", "leadership", "old-project", "ada-grace"])
 async def test_forbidden_channel_is_not_allowed(world: World, channel: str) -> None:
     with pytest.raises(NotAllowedHere):
-        await world.board.post(world.place(channel), CARD, mark=WATCH)
+        await world.messages.post(world.place(channel), CARD, mark=CARD_ID)
 
 
 async def test_invalid_message_is_refused(world: World) -> None:
     bad = Message("text", ({"type": "section"},))
     with pytest.raises(PayloadRefused):
-        await world.board.post(world.here, bad, mark=WATCH)
+        await world.messages.post(world.here, bad, mark=CARD_ID)
 
 
 async def test_deleted_card_is_gone(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
     await world.slack.delete_message("data-team", ts)
     with pytest.raises(MessageGone):
-        await world.board.update(world.here, ts, CARD)
+        await world.messages.update(world.here, ts, CARD)
     with pytest.raises(MessageGone):
-        await world.board.permalink(world.here, ts)
+        await world.messages.permalink(world.here, ts)
     with pytest.raises(MessageGone):
-        await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=ts)
+        await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO, thread=ts)
 
 
 async def test_delete_is_idempotent(world: World) -> None:
-    card = await world.board.post(world.here, CARD, mark=WATCH)
-    kept = await world.board.post(world.here, CARD, mark=WATCH)
+    card = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    kept = await world.messages.post(world.here, CARD, mark=CARD_ID)
     for _ in range(2):
-        await world.board.delete(world.here, card)
+        await world.messages.delete(world.here, card)
     assert [posted.ts for posted in world.slack.messages("data-team")] == [kept]
 
 
 async def test_somebody_elses_message_is_not_deleted(world: World) -> None:
     said = await world.slack.say("hello", user="ada", channel="data-team")
     with pytest.raises(SlackError):
-        await world.board.delete(world.here, MessageTs(said.ts))
+        await world.messages.delete(world.here, MessageTs(said.ts))
     assert len(world.slack.messages("data-team")) == 1
 
 
 async def test_a_permalink_leads_to_the_message(world: World) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
-    link = await world.board.permalink(world.here, ts)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    link = await world.messages.permalink(world.here, ts)
     assert link.endswith(f"/archives/{world.here.id}/p{ts.replace('.', '')}")
 
 
 async def test_direct_message_can_be_opened(world: World) -> None:
-    place = await world.board.open_dm(world.here, world.person("ada"))
+    place = await world.messages.open_dm(world.here, world.person("ada"))
     assert place == ChannelRef(world.here.team, ChannelId(world.slack.dm("ada")))
-    assert await world.board.open_dm(world.here, world.person("ada")) == place
-    await world.board.post(place, CARD, mark=WATCH)
+    assert await world.messages.open_dm(world.here, world.person("ada")) == place
+    await world.messages.post(place, CARD, mark=CARD_ID)
     assert len(world.slack.messages(place.id)) == 1
 
 
 async def test_bots_and_strangers_have_no_direct_message(world: World) -> None:
     for nobody in (world.slack.bot_user, "U0STRANGER"):
         with pytest.raises(NotAllowedHere):
-            await world.board.open_dm(world.here, UserId(nobody))
+            await world.messages.open_dm(world.here, UserId(nobody))
 
 
 async def test_direct_message_needs_its_scope(world: World) -> None:
     world.slack.granted_scopes.discard("im:write")
     with pytest.raises(ScopeMissing):
-        await world.board.open_dm(world.here, world.person("ada"))
+        await world.messages.open_dm(world.here, world.person("ada"))
 
 
 async def test_uninstall_refuses_the_token(world: World) -> None:
@@ -391,76 +391,82 @@ async def test_uninstall_refuses_the_token(world: World) -> None:
 async def test_refused_token_is_remembered_until_accepted(
     world: World, call: Callable[[World], Awaitable[object]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert world.board.refused is None
+    assert world.messages.refused is None
     for code in ("token_revoked", "account_inactive"):
         world.refuses(code)
         with pytest.raises(TokenRefused):
             await call(world)
-        assert world.board.refused == code
+        assert world.messages.refused == code
     assert capsys.readouterr().out.count("slack token refused") == 1, "logged once, not with every call"
-    await world.board.post(world.here, CARD, mark=WATCH)
-    assert world.board.refused is None
+    await world.messages.post(world.here, CARD, mark=CARD_ID)
+    assert world.messages.refused is None
 
 
 @pytest.mark.parametrize("code", ["internal_error", "not_in_channel", "missing_scope", "ratelimited"])
 async def test_other_errors_keep_the_token(world: World, code: str) -> None:
     world.refuses(code)
     with pytest.raises(SlackError):
-        await world.board.post(world.here, CARD, mark=WATCH)
-    assert world.board.refused is None
+        await world.messages.post(world.here, CARD, mark=CARD_ID)
+    assert world.messages.refused is None
 
 
 async def test_card_is_found_by_its_mark(world: World) -> None:
     other = CardId("other")
     await world.slack.say("hello", user="ada", channel="data-team")
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
-    await world.board.post(world.here, CARD, mark=other)
-    await world.board.post(world.here, Message("reply"), mark=other, thread=ts)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
-    assert await world.board.find_by_metadata(world.here, mark=CardId("nothing"), since=LONG_AGO) is None
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    await world.messages.post(world.here, CARD, mark=other)
+    await world.messages.post(world.here, Message("reply"), mark=other, thread=ts)
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == ts
+    assert await world.messages.find_by_metadata(world.here, mark=CardId("nothing"), since=LONG_AGO) is None
 
 
 async def test_reply_is_found_in_its_thread(world: World) -> None:
-    card = await world.board.post(world.here, CARD, mark=WATCH)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) is None
+    card = await world.messages.post(world.here, CARD, mark=CARD_ID)
+    assert (
+        await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO, thread=card) is None
+    )
     await world.slack.say("hm", user="ada", channel="data-team")
-    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == card
+    reply = await world.messages.post(world.here, Message("It failed."), mark=CARD_ID, thread=card)
+    assert (
+        await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO, thread=card) == reply
+    )
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == card
 
 
 async def test_search_ignores_older_messages(world: World) -> None:
-    await world.board.post(world.here, CARD, mark=WATCH)
+    await world.messages.post(world.here, CARD, mark=CARD_ID)
     soon = datetime.now(UTC) + timedelta(seconds=5)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=soon) is None
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=soon) is None
 
 
 @pytest.mark.parametrize("n_later", [0, 1, 199, 200, 450])
 async def test_search_reads_all_pages(world: World, n_later: int) -> None:
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
     for _ in range(n_later):
         await world.slack.say("chatter", user="ada", channel="data-team")
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == ts
     assert len(world.slack.calls("conversations.history")) == n_later // 200 + 1
 
 
 async def test_reply_is_found_in_long_thread(world: World) -> None:
-    card = await world.board.post(world.here, CARD, mark=WATCH)
+    card = await world.messages.post(world.here, CARD, mark=CARD_ID)
     channel = world.slack.workspace.channel("data-team")
     for _ in range(450):
         world.slack.workspace.post(channel, world.person("ada"), "chatter", thread=card)
-    reply = await world.board.post(world.here, Message("It failed."), mark=WATCH, thread=card)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO, thread=card) == reply
+    reply = await world.messages.post(world.here, Message("It failed."), mark=CARD_ID, thread=card)
+    assert (
+        await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO, thread=card) == reply
+    )
 
 
 async def test_search_needs_history_scope() -> None:
-    async with SimulatedSlack(limits=False, history_scopes=False) as slack, board_of(slack) as board:
-        here = World(slack, board).here
-        ts = await board.post(here, CARD, mark=WATCH)
+    async with SimulatedSlack(limits=False, history_scopes=False) as slack, messages_of(slack) as messages:
+        here = World(slack, messages).here
+        ts = await messages.post(here, CARD, mark=CARD_ID)
         with pytest.raises(ScopeMissing):
-            await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO)
+            await messages.find_by_metadata(here, mark=CARD_ID, since=LONG_AGO)
         with pytest.raises(ScopeMissing):
-            await board.find_by_metadata(here, mark=WATCH, since=LONG_AGO, thread=ts)
+            await messages.find_by_metadata(here, mark=CARD_ID, since=LONG_AGO, thread=ts)
 
 
 @pytest.fixture
@@ -472,16 +478,16 @@ async def distributed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
         now[0] += seconds
 
     monkeypatch.setattr(slack_module, "asyncio", SimpleNamespace(sleep=sleep))
-    async with SimulatedSlack(distributed=True, now=lambda: now[0]) as slack, board_of(slack) as board:
-        yield World(slack, board)
+    async with SimulatedSlack(distributed=True, now=lambda: now[0]) as slack, messages_of(slack) as messages:
+        yield World(slack, messages)
 
 
 async def test_search_goes_on_after_a_429(distributed: World) -> None:
     world = distributed
-    ts = await world.board.post(world.here, CARD, mark=WATCH)
+    ts = await world.messages.post(world.here, CARD, mark=CARD_ID)
     for _ in range(40):
         await world.slack.say("chatter", user="ada", channel="data-team")
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) == ts
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) == ts
     cursors = [call.args.get("cursor") for call in world.slack.calls("conversations.history") if call.ok]
     assert cursors == [None, "15", "30"], "each page is read once"
 
@@ -489,23 +495,23 @@ async def test_search_goes_on_after_a_429(distributed: World) -> None:
 async def test_search_ends_after_some_pages(distributed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_module, "MOST_PAGES", 2)
     world = distributed
-    await world.board.post(world.here, CARD, mark=WATCH)
+    await world.messages.post(world.here, CARD, mark=CARD_ID)
     for _ in range(40):
         await world.slack.say("chatter", user="ada", channel="data-team")
     with pytest.raises(ScopeMissing, match="too_many_messages"):
-        await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO)
+        await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO)
 
 
 async def test_search_ignores_metadata_of_other_apps(world: World) -> None:
     channel = world.slack.workspace.channel("data-team")
     for metadata in (
-        {"event_type": "other", "event_payload": {"mark": WATCH}},
+        {"event_type": "other", "event_payload": {"mark": CARD_ID}},
         {"event_type": "omni_job_watch", "event_payload": {}},
         {"event_type": "omni_job_watch", "event_payload": {"mark": 3}},
         {},
     ):
         world.slack.workspace.post(channel, world.slack.bot_user, "x", metadata=metadata)
-    assert await world.board.find_by_metadata(world.here, mark=WATCH, since=LONG_AGO) is None
+    assert await world.messages.find_by_metadata(world.here, mark=CARD_ID, since=LONG_AGO) is None
 
 
 async def test_identify_returns_user_and_scopes(world: World) -> None:
@@ -537,7 +543,7 @@ async def test_no_token_is_in_any_error(world: World) -> None:
     for fault in (*BODIES.values(), RESET_AFTER, too_many_requests(1)):
         world.slack.faults.plan(fault)
         with pytest.raises(SlackError) as raised:
-            await world.board.post(world.here, CARD, mark=WATCH)
+            await world.messages.post(world.here, CARD, mark=CARD_ID)
         chain: BaseException | None = raised.value
         while chain is not None:
             assert world.slack.bot_token not in f"{chain} {chain!r}"
@@ -577,14 +583,14 @@ async def test_calls_are_counted_by_method(fault: Fault | None, outcome: Request
         if fault is not None:
             slack.faults.plan(fault)
         with suppress(SlackError):
-            await world.board.post(world.here, CARD, mark=WATCH)
+            await world.messages.post(world.here, CARD, mark=CARD_ID)
     assert meter.slack_calls == [("chat.postMessage", outcome)]
 
 
 async def test_unsent_call_is_counted_separately() -> None:
     meter = FakeMeter()
     async with slack_session() as session:
-        board = WebApiMessages(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
+        messages = WebApiMessages(slack_client("xoxb-1", "http://127.0.0.1:9/", session, meter))
         with pytest.raises(SlackUnreachable):
-            await board.permalink(ChannelRef(TeamId("T0"), ChannelId("C0")), MessageTs("1.0"))
+            await messages.permalink(ChannelRef(TeamId("T0"), ChannelId("C0")), MessageTs("1.0"))
     assert meter.slack_calls == [("chat.getPermalink", RequestOutcome.NOT_SENT)]

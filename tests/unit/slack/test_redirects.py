@@ -59,8 +59,8 @@ async def call_web_api(url: str) -> None:
 
 async def post_message(url: str) -> None:
     async with slack_session() as session:
-        board = WebApiMessages(slack_client("xoxb-secret", f"{url}/api/", session))
-        await board.post(HERE, CARD, mark="mark")
+        messages = WebApiMessages(slack_client("xoxb-secret", f"{url}/api/", session))
+        await messages.post(HERE, CARD, mark="mark")
 
 
 async def reply_privately(url: str) -> None:

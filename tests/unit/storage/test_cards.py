@@ -1,4 +1,4 @@
-"""What every table of watches must do: the two in SQL, and the one in memory that other tests use."""
+"""What every table of cards must do: the two in SQL, and the one in memory that other tests use."""
 
 import asyncio
 from dataclasses import replace
@@ -23,22 +23,22 @@ from tests.support.databases import (
     THERE,
     Opened,
     followed,
+    new_card,
     taken_up,
-    watch,
 )
 
 # Adding
 
 
 async def test_new_card_is_stored(store: CardRepository) -> None:
-    mine = watch(HERE, ADA, GRACE)
+    mine = new_card(HERE, ADA, GRACE)
     assert await store.add(mine) == mine
     assert await store.get(mine.id) == mine
 
 
 async def test_what_was_never_stored_is_not_there(store: CardRepository) -> None:
     assert await store.get(CardId("nothing")) is None
-    assert await store.reload(watch()) is None
+    assert await store.reload(new_card()) is None
     assert await taken_up(store) == []
     assert list(await store.open_jobs()) == []
     assert list(await store.followed_cards(TEAM, ADA)) == []
@@ -47,9 +47,9 @@ async def test_what_was_never_stored_is_not_there(store: CardRepository) -> None
 async def test_second_request_adds_a_follower(
     store: CardRepository,
 ) -> None:
-    first = await store.add(watch(HERE, ADA))
+    first = await store.add(new_card(HERE, ADA))
     later = NOON + timedelta(minutes=1)
-    merged = await store.add(watch(HERE, GRACE, asked_at=later))
+    merged = await store.add(new_card(HERE, GRACE, asked_at=later))
     assert merged == replace(first, followers=(ADA, GRACE), resumed_at=later)
     assert [one.id for one in await taken_up(store)] == [first.id]
 
@@ -58,23 +58,23 @@ async def test_first_card_is_the_oldest(
     store: CardRepository,
 ) -> None:
     assert await store.first_card(JOB) is None
-    later = await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    later = await store.add(new_card(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
     assert await store.first_card(JOB) == later
-    first = await store.add(watch(HERE, ADA))
+    first = await store.add(new_card(HERE, ADA))
     assert await store.first_card(JOB) == first
     assert await store.first_card(OTHER_JOB) is None
 
 
 async def test_asking_twice_follows_once(store: CardRepository) -> None:
-    await store.add(watch(HERE, ADA))
-    assert (await store.add(watch(HERE, ADA))).followers == (ADA,)
+    await store.add(new_card(HERE, ADA))
+    assert (await store.add(new_card(HERE, ADA))).followers == (ADA,)
 
 
 async def test_followers_stay_in_the_order_they_came(database: Opened) -> None:
     people = [UserId(f"U{number:03}") for number in (7, 3, 9, 1, 5)]
     store = await database.store()
     for person in people:
-        await store.add(watch(HERE, person))
+        await store.add(new_card(HERE, person))
     await database.close()
     (kept,) = await taken_up(await database.store())
     assert list(kept.followers) == people
@@ -83,20 +83,20 @@ async def test_followers_stay_in_the_order_they_came(database: Opened) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        watch(THERE),
-        watch(HERE, job=OTHER_JOB),
+        new_card(THERE),
+        new_card(HERE, job=OTHER_JOB),
     ],
     ids=["another channel", "another job"],
 )
 async def test_elsewhere_is_another_watch(store: CardRepository, other: Card) -> None:
-    mine = await store.add(watch(HERE))
+    mine = await store.add(new_card(HERE))
     assert await store.add(other) == other
     assert await store.get(mine.id) == mine
 
 
 async def test_simultaneous_commands_make_one_card(store: CardRepository) -> None:
     people = [UserId(f"U{number:03}") for number in range(30)]
-    added = await asyncio.gather(*(store.add(watch(HERE, person)) for person in people))
+    added = await asyncio.gather(*(store.add(new_card(HERE, person)) for person in people))
     assert len({one.id for one in added}) == 1
     (kept,) = await taken_up(store)
     assert sorted(kept.followers) == people
@@ -110,7 +110,7 @@ async def test_closed_watch_opens_again_for_all(store: CardRepository) -> None:
     await store.mark_completion_reply_posted(old.id, NOON, MessageTs("1.2"), None)
     await store.close(old, NOON)
     later = NOON + timedelta(hours=1)
-    again = await store.add(watch(HERE, LINUS, asked_at=later))
+    again = await store.add(new_card(HERE, LINUS, asked_at=later))
     assert again == replace(
         old,
         followers=(ADA, GRACE, LINUS),
@@ -129,9 +129,9 @@ async def test_card_of_ended_job_stays_closed(store: CardRepository) -> None:
     await store.mark_post_started(old, NOON)
     await store.mark_posted(old.id, NOON, MessageTs("1.1"), "the answer")
     await store.close(old, NOON, ended=True)
-    await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
+    await store.add(new_card(HERE, LINUS, asked_at=NOON + timedelta(hours=1)))
     await store.resume(old.id, LINUS, NOON + timedelta(hours=2))
-    again = await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(hours=3)))
+    again = await store.add(new_card(HERE, LINUS, asked_at=NOON + timedelta(hours=3)))
     assert again == await store.get(old.id)
     assert (again.requester, again.followers) == (ADA, (ADA, GRACE, LINUS))
     assert (again.closed_at, again.ended) == (NOON, True)
@@ -158,16 +158,16 @@ async def test_deserted_watch_keeps_its_requester(store: CardRepository, is_clos
     if is_closed:
         await store.close_if_unfollowed(old, NOON)
     later = NOON + timedelta(hours=1)
-    again = await store.add(watch(HERE, GRACE, asked_at=later))
+    again = await store.add(new_card(HERE, GRACE, asked_at=later))
     assert again == replace(old, followers=(GRACE,), resumed_at=later, token=None)
-    assert (await store.add(watch(HERE, ADA, asked_at=later))).followers == (GRACE, ADA)
+    assert (await store.add(new_card(HERE, ADA, asked_at=later))).followers == (GRACE, ADA)
 
 
 async def test_first_follower_stays_first_after_coming_back(store: CardRepository) -> None:
     mine = await followed(store, ADA)
-    await store.add(watch(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
+    await store.add(new_card(THERE, GRACE, asked_at=NOON + timedelta(minutes=1)))
     await store.unfollow(mine.id, ADA)
-    await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(minutes=2)))
+    await store.add(new_card(HERE, ADA, asked_at=NOON + timedelta(minutes=2)))
     first = await store.first_card(JOB)
     assert first is not None and (first.id, first.requester) == (mine.id, ADA)
 
@@ -176,14 +176,14 @@ async def test_closed_card_can_be_followed_again(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
     await store.unfollow(mine.id, GRACE)
     await store.close(replace(mine, followers=(ADA,)), NOON)
-    assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+    assert (await store.add(new_card(HERE, GRACE))).followers == (ADA, GRACE)
 
 
 # Following
 
 
 async def test_leaving_tells_how_many_are_left(store: CardRepository) -> None:
-    mine = await store.add(watch(HERE, ADA, GRACE))
+    mine = await store.add(new_card(HERE, ADA, GRACE))
     assert await store.unfollow(mine.id, ADA) == 1
     assert await store.unfollow(mine.id, GRACE) == 0
     kept = await store.get(mine.id)
@@ -191,23 +191,23 @@ async def test_leaving_tells_how_many_are_left(store: CardRepository) -> None:
 
 
 async def test_unfollowing_without_following_changes_nothing(store: CardRepository) -> None:
-    mine = await store.add(watch(HERE, ADA))
+    mine = await store.add(new_card(HERE, ADA))
     assert await store.unfollow(mine.id, GRACE) is None
     assert await store.unfollow(CardId("nothing"), ADA) is None
     assert await store.get(mine.id) == mine
 
 
 async def test_double_click_unfollows_once(store: CardRepository) -> None:
-    mine = await store.add(watch(HERE, ADA, GRACE))
+    mine = await store.add(new_card(HERE, ADA, GRACE))
     left = await asyncio.gather(store.unfollow(mine.id, ADA), store.unfollow(mine.id, ADA))
     assert sorted(left, key=str) == [1, None]
 
 
 async def test_followed_cards_are_newest_first(store: CardRepository) -> None:
     await store.close(await followed(store, ADA, job=OTHER_JOB), NOON)
-    old = await store.add(watch(HERE, ADA, asked_at=NOON))
-    new = await store.add(watch(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
-    await store.add(watch(ChannelRef(TEAM, ChannelId("C0GRACE")), GRACE))
+    old = await store.add(new_card(HERE, ADA, asked_at=NOON))
+    new = await store.add(new_card(THERE, GRACE, ADA, asked_at=NOON + timedelta(minutes=1)))
+    await store.add(new_card(ChannelRef(TEAM, ChannelId("C0GRACE")), GRACE))
     assert list(await store.followed_cards(TEAM, ADA)) == [new, old]
     await store.unfollow(new.id, ADA)
     assert list(await store.followed_cards(TEAM, ADA)) == [old]
@@ -215,17 +215,17 @@ async def test_followed_cards_are_newest_first(store: CardRepository) -> None:
 
 async def test_open_cards_are_oldest_first(store: CardRepository) -> None:
     await store.close(await followed(store, channel=ChannelRef(TEAM, ChannelId("C0DONE"))), NOON)
-    new = await store.add(watch(HERE, asked_at=NOON + timedelta(minutes=1)))
-    old = await store.add(watch(THERE, asked_at=NOON))
-    await store.add(watch(HERE, job=OTHER_JOB))
+    new = await store.add(new_card(HERE, asked_at=NOON + timedelta(minutes=1)))
+    old = await store.add(new_card(THERE, asked_at=NOON))
+    await store.add(new_card(HERE, job=OTHER_JOB))
     assert [one.id for one in await taken_up(store)] == [old.id, new.id]
 
 
 async def test_open_jobs_are_distinct_oldest_first(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for minutes, job in enumerate(jobs):
-        await store.add(watch(THERE, job=job, asked_at=NOON + timedelta(minutes=10 + minutes)))
-    await store.add(watch(HERE, job=jobs[3], asked_at=NOON))
+        await store.add(new_card(THERE, job=job, asked_at=NOON + timedelta(minutes=10 + minutes)))
+    await store.add(new_card(HERE, job=jobs[3], asked_at=NOON))
     await store.close(await followed(store, job=OTHER_JOB), NOON)
     assert list(await store.open_jobs()) == [jobs[3], jobs[0], jobs[1], jobs[2], jobs[4]]
 
@@ -384,6 +384,6 @@ async def test_post_for_a_deleted_card_is_refused(store: CardRepository) -> None
 
 
 async def test_shared_card_names_who_shared_it(store: CardRepository) -> None:
-    mine = await store.add(replace(watch(HERE, ADA), shared_by=ADA))
+    mine = await store.add(replace(new_card(HERE, ADA), shared_by=ADA))
     found = await store.get(mine.id)
     assert found is not None and found.shared_by == ADA

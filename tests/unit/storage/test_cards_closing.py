@@ -1,4 +1,4 @@
-"""How a watch moves, closes, goes on and is forgotten, in every table of watches."""
+"""How a card moves, closes, goes on and is forgotten, in every table of cards."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -25,13 +25,13 @@ from tests.support.databases import (
     THERE,
     Opened,
     followed,
+    new_card,
     taken_up,
-    watch,
 )
 
 
 async def with_card(store: CardRepository, look: str) -> Card:
-    """A watch of Ada's whose card shows that look, as its follow had it before it was posted."""
+    """A card of Ada whose message shows that content, as its tracker had it before it was posted."""
     mine = await followed(store, ADA)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, MessageTs("1.1"), look)
@@ -43,7 +43,7 @@ async def with_card(store: CardRepository, look: str) -> Card:
 
 async def test_card_moves_to_each_follower(store: CardRepository) -> None:
     mine = await followed(store, ADA, GRACE)
-    to = [watch(ChannelRef(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
+    to = [new_card(ChannelRef(TEAM, ChannelId(f"D{person}")), person) for person in (ADA, GRACE)]
     assert await store.move(mine, to)
     assert await store.get(mine.id) is None
     assert {one.id for one in await taken_up(store)} == {one.id for one in to}
@@ -53,7 +53,7 @@ async def test_left_card_stays_closed_until_stale(
     store: CardRepository,
 ) -> None:
     mine = await with_card(store, "withheld")
-    assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+    assert await store.move(mine, [new_card(THERE, ADA)], left_at=NOON)
     left = await store.get(mine.id)
     assert left is not None and (left.followers, left.closed_at) == ((), NOON)
     await store.mark_stale(mine.id, MessageTs("1.1"))
@@ -61,9 +61,9 @@ async def test_left_card_stays_closed_until_stale(
 
 
 async def test_move_merges_with_an_existing_card(store: CardRepository) -> None:
-    there = await store.add(watch(THERE, GRACE))
+    there = await store.add(new_card(THERE, GRACE))
     mine = await followed(store, ADA)
-    assert await store.move(mine, [watch(THERE, ADA), watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA)])
+    assert await store.move(mine, [new_card(THERE, ADA), new_card(ChannelRef(TEAM, ChannelId("D0ADA")), ADA)])
     merged = await store.get(there.id)
     assert merged == replace(there, followers=(GRACE, ADA), token=mine.token, resumed_at=NOON)
     assert len(await taken_up(store)) == 2
@@ -73,7 +73,7 @@ async def test_move_keeps_a_later_resume(store: CardRepository) -> None:
     there = await followed(store, GRACE, channel=THERE)
     await store.resume(there.id, GRACE, NOON + timedelta(days=2))
     mine = await followed(store, ADA)
-    assert await store.move(mine, [watch(THERE, ADA)])
+    assert await store.move(mine, [new_card(THERE, ADA)])
     kept = await store.get(there.id)
     assert kept is not None and kept.tracked_since == NOON + timedelta(days=2)
 
@@ -81,11 +81,11 @@ async def test_move_keeps_a_later_resume(store: CardRepository) -> None:
 async def test_move_keeps_who_came_first(store: CardRepository) -> None:
     later = NOON + timedelta(minutes=1)
     mine = await followed(store, ADA)
-    await store.add(watch(HERE, GRACE, asked_at=later))
-    await store.add(watch(THERE, GRACE, asked_at=later))
+    await store.add(new_card(HERE, GRACE, asked_at=later))
+    await store.add(new_card(THERE, GRACE, asked_at=later))
     await store.unfollow(mine.id, ADA)
     left = next(one for one in await taken_up(store) if one.id == mine.id)
-    assert await store.move(left, [replace(watch(THERE, GRACE), requester=ADA)])
+    assert await store.move(left, [replace(new_card(THERE, GRACE), requester=ADA)])
     first = await store.first_card(left.job)
     assert first is not None
     assert (first.channel, first.requester, first.followers) == (THERE, ADA, (GRACE,))
@@ -93,8 +93,8 @@ async def test_move_keeps_who_came_first(store: CardRepository) -> None:
 
 async def test_move_leaves_no_follower_behind(store: CardRepository) -> None:
     mine = await followed(store, ADA)
-    both = await store.add(watch(HERE, GRACE))
-    assert not await store.move(mine, [watch(THERE, ADA)])
+    both = await store.add(new_card(HERE, GRACE))
+    assert not await store.move(mine, [new_card(THERE, ADA)])
     assert await store.get(mine.id) == both
     assert len(await taken_up(store)) == 1
 
@@ -102,10 +102,10 @@ async def test_move_leaves_no_follower_behind(store: CardRepository) -> None:
 async def test_move_is_atomic(database: Opened) -> None:
     store = await database.store()
     mine = await followed(store, ADA)
-    taken = await store.add(watch(HERE, GRACE, job=OTHER_JOB))
-    clash = replace(watch(THERE, ADA), id=taken.id)
+    taken = await store.add(new_card(HERE, GRACE, job=OTHER_JOB))
+    clash = replace(new_card(THERE, ADA), id=taken.id)
     with pytest.raises(StoreUnavailable):
-        await store.move(mine, [watch(ChannelRef(TEAM, ChannelId("D0ADA")), ADA), clash])
+        await store.move(mine, [new_card(ChannelRef(TEAM, ChannelId("D0ADA")), ADA), clash])
     assert list(await store.followed_cards(TEAM, ADA)) == [mine]
 
 
@@ -132,7 +132,7 @@ async def test_a_removed_watch_leaves_no_follower_behind(store: CardRepository) 
     mine = await followed(store, ADA, GRACE)
     await store.remove(mine)
     assert await store.get(mine.id) is None
-    assert (await store.add(watch(HERE, LINUS, name=mine.id))).followers == (LINUS,)
+    assert (await store.add(new_card(HERE, LINUS, name=mine.id))).followers == (LINUS,)
 
 
 async def test_resumed_card_keeps_its_followers(
@@ -156,7 +156,7 @@ async def test_resumed_card_keeps_its_followers(
 
 
 async def close_as_lost(store: CardRepository) -> Card:
-    """A watch of Ada's whose followers were told that Omni does not know the job any more."""
+    """A card of Ada whose followers were notified that Omni no longer knows the job."""
     mine = replace(await with_card(store, "lost"), message_ts=MessageTs("1.1"))
     await store.mark_completion_reply_started(mine, NOON)
     await store.mark_completion_reply_posted(mine.id, NOON, MessageTs("1.2"), None)
@@ -210,11 +210,11 @@ async def test_whoever_presses_resume_second_joins(store: CardRepository) -> Non
 
 
 async def joins(store: CardRepository, mine: Card) -> None:
-    await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
+    await store.add(new_card(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
 
 
 async def asks_again(store: CardRepository, mine: Card) -> None:
-    await store.add(watch(HERE, ADA, asked_at=NOON + timedelta(days=1)))
+    await store.add(new_card(HERE, ADA, asked_at=NOON + timedelta(days=1)))
 
 
 async def presses_resume(store: CardRepository, mine: Card) -> None:
@@ -246,7 +246,7 @@ async def test_new_command_restarts_the_time_limit(store: CardRepository) -> Non
     await store.resume(mine.id, ADA, NOON + timedelta(days=2))
     (again,) = await taken_up(store)
     await store.close(again, NOON)
-    anew = await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
+    anew = await store.add(new_card(HERE, GRACE, asked_at=NOON + timedelta(days=1)))
     assert anew.tracked_since == NOON + timedelta(days=1)
 
 
@@ -254,11 +254,11 @@ async def test_only_old_closed_cards_are_deleted(store: CardRepository) -> None:
     jobs = [JobId(str(uuid4())) for _ in range(5)]
     for hours, job in enumerate(jobs):
         await store.close(await followed(store, ADA, GRACE, job=job), NOON + timedelta(hours=hours))
-    still_open = await store.add(watch(job=JobId(str(uuid4())), asked_at=NOON - timedelta(days=900)))
+    still_open = await store.add(new_card(job=JobId(str(uuid4())), asked_at=NOON - timedelta(days=900)))
     assert await store.delete_closed(NOON + timedelta(hours=3)) == 3
     assert await store.delete_closed(NOON + timedelta(hours=3)) == 0
     assert list(await store.open_jobs()) == [still_open.job]
-    again = [await store.add(watch(HERE, LINUS, job=job, name=f"new {job[:8]}")) for job in jobs]
+    again = [await store.add(new_card(HERE, LINUS, job=job, name=f"new {job[:8]}")) for job in jobs]
     assert [one.id.startswith("new") for one in again] == [True, True, True, False, False]
 
 
@@ -328,7 +328,7 @@ async def test_stale_card_is_closed_only_without_message(
     await store.mark_stale(mine.id, MessageTs("1.1"))
     await store.close(mine, NOON)
     with pytest.raises(CardChanged):
-        await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+        await store.move(mine, [new_card(THERE, ADA)], left_at=NOON)
     await store.unfollow(mine.id, ADA)
     await store.close_if_unfollowed(mine, NOON)
     doubted = await store.get(mine.id)
@@ -341,9 +341,9 @@ async def test_stale_card_is_closed_only_without_message(
 
 async def test_follower_with_slow_clock_is_seen(store: CardRepository) -> None:
     await followed(store, ADA)
-    await store.add(watch(HERE, GRACE, asked_at=NOON + timedelta(seconds=10)))
+    await store.add(new_card(HERE, GRACE, asked_at=NOON + timedelta(seconds=10)))
     (mine,) = await taken_up(store)
-    await store.add(watch(HERE, LINUS, asked_at=NOON + timedelta(seconds=8)))
+    await store.add(new_card(HERE, LINUS, asked_at=NOON + timedelta(seconds=8)))
     with pytest.raises(CardChanged):
         await store.mark_completion_reply_started(mine, NOON)
     await store.close(mine, NOON)
@@ -385,6 +385,6 @@ async def test_ended_card_keeps_no_history(store: CardRepository, way: str) -> N
             await store.unfollow(mine.id, ADA)
             await store.close_if_unfollowed(mine, NOON)
         case _:
-            assert await store.move(mine, [watch(THERE, ADA)], left_at=NOON)
+            assert await store.move(mine, [new_card(THERE, ADA)], left_at=NOON)
     closed = await store.get(mine.id)
     assert closed is not None and closed.history == JobHistory()

@@ -41,12 +41,12 @@ from tests.support.databases import (
     THERE,
     empty,
     failed_cards_of,
+    new_card,
     opened,
-    watch,
 )
-from tests.support.fakes import FakeAsks, FakeWatches
+from tests.support.fakes import FakeCards, FakeQuestions
 
-NOTHING = watch(name="nothing")
+NOTHING = new_card(name="nothing")
 ELSEWHERE = ChannelRef(TEAM, ChannelId("D0ELSE"))
 ACTIONS = [
     *("add", "add", "unfollow", "take up", "take up", "resume", "restart", "forget"),
@@ -83,7 +83,7 @@ class Pair:
     """A store and the table in memory beside it, to which the same is done."""
 
     store: CardRepository
-    model: FakeWatches = field(default_factory=FakeWatches)
+    model: FakeCards = field(default_factory=FakeCards)
     claims: dict[FencingToken, str] = field(default_factory=dict)
     """What each claim of either is called in both."""
     held: list[tuple[Card, Card]] = field(default_factory=lambda: [(NOTHING, NOTHING)])
@@ -210,7 +210,7 @@ async def play(url: str, actions: list[tuple[str, int, ChannelRef, JobId, UserId
                 pair.store = await database.store()
             else:
                 at = NOON + timedelta(minutes=minute)
-                await act(pair, action, which, watch(place, person, job=job, asked_at=at))
+                await act(pair, action, which, new_card(place, person, job=job, asked_at=at))
         await pair.make_sure()
 
 
@@ -240,14 +240,14 @@ AskCall = Callable[[QuestionRepository], Awaitable[object]]
 
 
 async def do_with_asks(
-    store: QuestionRepository, model: FakeAsks, action: str, which: int, new: PendingQuestion
+    store: QuestionRepository, model: FakeQuestions, action: str, which: int, new: PendingQuestion
 ) -> None:
     """Do one thing to both tables of asks, and see that the same comes of it."""
     ids = [*model.rows, QuestionId("nothing")]
     id_ = ids[which % len(ids)]
     seen = model.rows.get(id_, new)
     job = JobId(f"{which}{JOB[1:]}")
-    bound = watch(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
+    bound = new_card(HERE, new.user, job=job, name=f"watch of {new.id}", asked_at=new.asked_at)
     calls: dict[str, AskCall] = {
         "begin": lambda table: table.begin(new),
         "retry": lambda table: table.claim_retry(id_, CardId("card"), new.user),
@@ -263,22 +263,25 @@ async def do_with_asks(
 
 async def play_asks(url: str, actions: list[tuple[str, int, UserId]]) -> None:
     async with opened(url) as database:
-        cards, modelled = await database.store(), FakeWatches()
-        asks, model = SqlQuestionRepository(await database.process(), HERE.team), FakeAsks(modelled)
+        cards, modelled = await database.store(), FakeCards()
+        questions, model = (
+            SqlQuestionRepository(await database.process(), HERE.team),
+            FakeQuestions(modelled),
+        )
         for table in (cards, modelled):
-            await table.add(watch(HERE, ADA, name="card"))
+            await table.add(new_card(HERE, ADA, name="card"))
         for minute, (action, which, person) in enumerate(actions):
             at = NOON + timedelta(minutes=minute)
             chosen = ModelId(f"model {which}") if which % 2 else None
             new = PendingQuestion(QuestionId(f"ask {minute}"), HERE, person, at, at, model=chosen)
-            await do_with_asks(asks, model, action, which, new)
+            await do_with_asks(questions, model, action, which, new)
             later = at + timedelta(minutes=1)
-            assert await asks.interrupted(later) == await model.interrupted(later)
+            assert await questions.interrupted(later) == await model.interrupted(later)
             assert await cards.get(CardId("card")) == modelled.rows[CardId("card")]
             assert await cards.open_jobs() == await modelled.open_jobs()
             for user in (ADA, GRACE):
-                assert await asks.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
-                assert await asks.last_model(TEAM, user) == await model.last_model(TEAM, user)
+                assert await questions.count(TEAM, user, NOON) == await model.count(TEAM, user, NOON)
+                assert await questions.last_model(TEAM, user) == await model.last_model(TEAM, user)
         for id_ in modelled.rows:
             assert await cards.get(id_) == modelled.rows[id_]
 
@@ -311,7 +314,7 @@ def test_a_time_comes_back_to_the_microsecond(
             store = await database.store()
             for at in times:
                 job = JobId(str(uuid4()))
-                await store.add(watch(job=job, asked_at=at))
+                await store.add(new_card(job=job, asked_at=at))
                 _, (mine,) = await store.claim(job)
                 await store.mark_post_started(mine, at)
                 assert await store.get(mine.id) == replace(mine, requested_at=at, post_started_at=at)

@@ -1,4 +1,4 @@
-"""What goes on from a card in its thread, as every table of watches keeps it."""
+"""What goes on from a card in its thread, as every table of cards keeps it."""
 
 import asyncio
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from bot.domain.cards import Card, CardId, MessageTs, ReplyKind, ThreadReply
 from bot.domain.errors import OwnershipLost
 from bot.domain.ports.storage import CardRepository
-from tests.support.databases import ADA, GRACE, HERE, JOB, NOON, THERE, Opened, followed, taken_up, watch
+from tests.support.databases import ADA, GRACE, HERE, JOB, NOON, THERE, Opened, followed, new_card, taken_up
 
 CARD = MessageTs("1.1")
 FIRST, SECOND, FILE = ReplyKind("1"), ReplyKind("2"), ReplyKind("file")
@@ -17,7 +17,7 @@ LATER = NOON + timedelta(seconds=20)
 
 
 async def with_card(store: CardRepository, *, ended: bool = True) -> Card:
-    """A watch whose card is posted, as its follow has it."""
+    """A card whose message is posted, as its tracker has it."""
     mine = await followed(store, ADA)
     await store.mark_post_started(mine, NOON)
     await store.mark_posted(mine.id, NOON, CARD, "the answer", ended=ended)
@@ -126,7 +126,7 @@ async def test_no_reply_starts_under_an_old_message(
 
 async def test_moved_card_begins_a_new_thread(store: CardRepository) -> None:
     mine = await with_two_replies(store)
-    elsewhere = watch(THERE, ADA)
+    elsewhere = new_card(THERE, ADA)
     assert await store.move(mine, [elsewhere])
     assert await store.replies(mine.id) == await store.replies(elsewhere.id) == {}
 
@@ -134,7 +134,7 @@ async def test_moved_card_begins_a_new_thread(store: CardRepository) -> None:
 async def test_removed_card_leaves_no_reply(store: CardRepository) -> None:
     mine = await with_two_replies(store)
     await store.remove(mine)
-    await store.add(watch(HERE, GRACE, name=mine.id))
+    await store.add(new_card(HERE, GRACE, name=mine.id))
     assert await store.replies(mine.id) == {}
 
 
@@ -151,7 +151,7 @@ async def test_refollowed_card_keeps_its_thread(
 ) -> None:
     mine = await with_two_replies(store)
     await store.unfollow(mine.id, ADA)
-    assert (await store.add(watch(HERE, GRACE))).id == mine.id
+    assert (await store.add(new_card(HERE, GRACE))).id == mine.id
     assert await store.replies(mine.id) == BOTH
 
 

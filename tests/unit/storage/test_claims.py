@@ -22,8 +22,8 @@ from tests.support.databases import (
     THERE,
     failed_cards_of,
     followed,
+    new_card,
     taken_up,
-    watch,
 )
 
 LATER = NOON + timedelta(seconds=30)
@@ -43,9 +43,9 @@ GUARDED: dict[str, Write] = {
     "reply started": lambda store, mine: store.mark_reply_started(mine, FIRST, LATER),
     "reply started again": lambda store, mine: store.mark_reply_started(mine, SECOND, LATER),
     "reply started in vain": lambda store, mine: store.mark_reply_started(mine, SECOND, None),
-    "move": lambda store, mine: store.move(mine, [watch(THERE, ADA, job=mine.job)]),
+    "move": lambda store, mine: store.move(mine, [new_card(THERE, ADA, job=mine.job)]),
     "move with others": lambda store, mine: store.move(
-        replace(mine, followers=(GRACE,)), [watch(THERE, job=mine.job)]
+        replace(mine, followers=(GRACE,)), [new_card(THERE, job=mine.job)]
     ),
     "close": lambda store, mine: store.close(mine, LATER),
     "close_if_unfollowed": lambda store, mine: store.close_if_unfollowed(mine, LATER),
@@ -121,7 +121,7 @@ async def test_each_claim_is_another(store: CardRepository) -> None:
 async def test_reading_cards_detects_lost_ownership(
     store: CardRepository,
 ) -> None:
-    await store.add(watch())
+    await store.add(new_card())
     older, _ = await store.claim(JOB)
     newer, _ = await store.claim(JOB)
     with pytest.raises(OwnershipLost):
@@ -130,14 +130,14 @@ async def test_reading_cards_detects_lost_ownership(
 
 
 async def test_one_lost_card_is_enough(store: CardRepository) -> None:
-    mine = await store.add(watch(HERE))
-    other = await store.add(watch(THERE))
+    mine = await store.add(new_card(HERE))
+    other = await store.add(new_card(THERE))
     older, _ = await store.claim(JOB)
     kept = await store.get(mine.id)
     assert kept is not None
     await store.close(kept, NOON)
     newer, _ = await store.claim(JOB)
-    await store.add(watch(HERE, GRACE))
+    await store.add(new_card(HERE, GRACE))
     with pytest.raises(OwnershipLost):
         await store.open_cards(JOB, older)
     assert {one.id for one in await store.open_cards(JOB, newer)} == {mine.id, other.id}
@@ -145,7 +145,7 @@ async def test_one_lost_card_is_enough(store: CardRepository) -> None:
 
 async def test_a_claim_covers_one_job(store: CardRepository) -> None:
     other = await followed(store, job=OTHER_JOB)
-    await store.add(watch())
+    await store.add(new_card())
     await store.claim(JOB)
     assert await store.reload(other) == other
 
@@ -154,7 +154,7 @@ async def test_new_card_gets_the_trackers_token(
     store: CardRepository,
 ) -> None:
     mine = await followed(store)
-    new = await store.add(watch(THERE, GRACE))
+    new = await store.add(new_card(THERE, GRACE))
     assert new.token is None
     claim = mine.token
     assert claim is not None
@@ -166,12 +166,12 @@ async def test_new_card_gets_the_trackers_token(
 
 async def reopened_by_a_command(store: CardRepository, mine: Card) -> None:
     await store.close(mine, NOON)
-    await store.add(watch(HERE, GRACE))
+    await store.add(new_card(HERE, GRACE))
 
 
 async def taken_over_by_a_command(store: CardRepository, mine: Card) -> None:
     await store.unfollow(mine.id, ADA)
-    await store.add(watch(HERE, GRACE))
+    await store.add(new_card(HERE, GRACE))
 
 
 async def resumed(store: CardRepository, mine: Card) -> None:

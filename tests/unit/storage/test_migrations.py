@@ -16,7 +16,7 @@ from bot.domain.errors import DatabaseTooNew, StoreUnavailable
 from bot.storage import migrations
 from bot.storage.database import Database
 from bot.storage.migrations import SCHEMA_VERSION
-from tests.support.databases import ADA, GRACE, JOB, LINUS, Opened, opened, taken_up, watch
+from tests.support.databases import ADA, GRACE, JOB, LINUS, Opened, new_card, opened, taken_up
 
 VERSION_1 = """
 CREATE TABLE schema_version (
@@ -161,7 +161,7 @@ async def test_open_cards_survive_migration(old: Opened) -> None:
     store = await old.store()
     (kept,) = await taken_up(store)
     await store.mark_shown(kept, MessageTs("1777896001.000100"), "newer look")
-    assert (await store.add(watch(kept.channel, LINUS))).followers == (GRACE, ADA, LINUS)
+    assert (await store.add(new_card(kept.channel, LINUS))).followers == (GRACE, ADA, LINUS)
     await store.resume(CardId("closed"), UserId("U0ADA"), kept.requested_at)
     assert len(await taken_up(store)) == 2
 

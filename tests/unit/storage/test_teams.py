@@ -21,7 +21,7 @@ from bot.storage.questions import SqlQuestionRepository
 from bot.storage.tables import metadata
 from bot.storage.transactions import Transactions
 from bot.storage.undelivered import SqlFailedCardRepository
-from tests.support.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, Opened, taken_up, watch
+from tests.support.databases import ADA, GRACE, HERE, JOB, NOON, OTHER_JOB, TEAM, Opened, new_card, taken_up
 
 THEIRS = TeamId("T0THEIRS")
 THERE = ChannelRef(THEIRS, HERE.id)
@@ -63,20 +63,20 @@ class Neighbours:
 async def neighbours(database: Opened) -> Neighbours:
     process = await database.process()
     theirs, their_asks = SqlCardRepository(process, THEIRS), SqlQuestionRepository(process, THEIRS)
-    await theirs.add(watch(THERE, ADA, GRACE))
+    await theirs.add(new_card(THERE, ADA, GRACE))
     (running,) = await taken_up(theirs)
     await theirs.mark_post_started(running, NOON)
     await theirs.mark_posted(running.id, NOON, CARD, "look")
     running = replace(running, message_ts=CARD, post_started_at=NOON, shown_fingerprint="look")
     await theirs.mark_completion_reply_started(running, NOON)
     await theirs.mark_reply_started(running, KIND, NOON)
-    await theirs.add(watch(THERE, ADA, job=OTHER_JOB))
+    await theirs.add(new_card(THERE, ADA, job=OTHER_JOB))
     (ended,) = await taken_up(theirs, OTHER_JOB)
     await theirs.close(ended, NOON, ended=True, outcome=JobState.FAILED)
-    await theirs.add(watch(THERE, ADA, job=THIRD_JOB))
+    await theirs.add(new_card(THERE, ADA, job=THIRD_JOB))
     (unfollowed,) = await taken_up(theirs, THIRD_JOB)
     await theirs.unfollow(unfollowed.id, ADA)
-    await theirs.add(watch(THERE, ADA, job=FOURTH_JOB))
+    await theirs.add(new_card(THERE, ADA, job=FOURTH_JOB))
     (failed,) = await taken_up(theirs, FOURTH_JOB)
     await SqlFailedCardRepository(process, THEIRS).add(failed, CardFailure.NO_SUCH_JOB, NOON)
     ask = PendingQuestion(QuestionId("ask"), THERE, ADA, NOON, NOON, model=ModelId("model"))
@@ -100,7 +100,7 @@ async def _claimed(neighbours: Neighbours) -> object:
 
 
 async def _bound_to(neighbours: Neighbours) -> ChannelRef:
-    return (await neighbours.questions.bind(neighbours.ask.id, watch(HERE))).channel
+    return (await neighbours.questions.bind(neighbours.ask.id, new_card(HERE))).channel
 
 
 CARDS: dict[str, tuple[Call, object]] = {
@@ -130,7 +130,7 @@ CARDS: dict[str, tuple[Call, object]] = {
     "replies": (lambda n: n.cards.replies(n.running.id), {}),
     "mark_reply_started": (lambda n: n.cards.mark_reply_started(n.running, KIND, None), LOST),
     "mark_reply_posted": (lambda n: n.cards.mark_reply_posted(n.running.id, KIND, NOON, REPLY, None), False),
-    "move": (lambda n: n.cards.move(n.running, [watch(HERE)]), LOST),
+    "move": (lambda n: n.cards.move(n.running, [new_card(HERE)]), LOST),
     "forget_message": (lambda n: n.cards.forget_message(n.running.id, CARD), None),
     "resume": (lambda n: n.cards.resume(n.running.id, UserId("U0NEW"), MUCH_LATER), None),
     "close": (lambda n: n.cards.close(n.running, NOON, ended=True), LOST),
@@ -191,10 +191,10 @@ async def test_other_teams_rows_stay_unread_and_unchanged(neighbours: Neighbours
 async def test_channel_of_another_team_is_refused(neighbours: Neighbours) -> None:
     before = await neighbours.rows()
     strangers: list[Call] = [
-        lambda n: n.cards.add(watch(THERE)),
-        lambda n: n.cards.move(n.running, [watch(HERE), watch(THERE)]),
+        lambda n: n.cards.add(new_card(THERE)),
+        lambda n: n.cards.move(n.running, [new_card(HERE), new_card(THERE)]),
         lambda n: n.questions.begin(replace(n.ask, id=QuestionId("new"))),
-        lambda n: n.questions.bind(QuestionId("mine"), watch(THERE)),
+        lambda n: n.questions.bind(QuestionId("mine"), new_card(THERE)),
     ]
     for call in strangers:
         with pytest.raises(ValueError, match="not of T0ACME"):
@@ -204,7 +204,7 @@ async def test_channel_of_another_team_is_refused(neighbours: Neighbours) -> Non
 
 async def test_two_teams_follow_one_job_independently(neighbours: Neighbours) -> None:
     ours, theirs = neighbours.cards, SqlCardRepository(neighbours.process, THEIRS)
-    mine = await ours.add(watch(HERE, ADA))
+    mine = await ours.add(new_card(HERE, ADA))
     (taken,) = await taken_up(ours)
     assert taken.id == mine.id and await ours.open_jobs() == [JOB]
     await ours.set_canceller(JOB, ADA, instead_of=None)

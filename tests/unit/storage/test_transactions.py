@@ -37,21 +37,21 @@ from tests.support.databases import (
     Clock,
     Opened,
     failed_cards_of,
+    new_card,
     opened,
     steps,
-    watch,
 )
 from tests.support.postgres import Cable
 from tests.support.rates import RATE
 
-SECRET = watch(name="secret")
+SECRET = new_card(name="secret")
 
 COUNTS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :most)"
 """Begins a query of SQLite that takes a while."""
 
 
 CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
-    "add": lambda store: store.add(watch()),
+    "add": lambda store: store.add(new_card()),
     "get": lambda store: store.get(SECRET.id),
     "reload": lambda store: store.reload(SECRET),
     "claim": lambda store: store.claim(JOB),
@@ -78,7 +78,7 @@ CALLS: dict[str, Callable[[SqlCardRepository], Coroutine[Any, Any, object]]] = {
     "mark_reply_posted": lambda store: store.mark_reply_posted(
         SECRET.id, ReplyKind("1"), NOON, MessageTs("1.1"), None
     ),
-    "move": lambda store: store.move(SECRET, [watch()]),
+    "move": lambda store: store.move(SECRET, [new_card()]),
     "forget_message": lambda store: store.forget_message(SECRET.id, MessageTs("1.1")),
     "resume": lambda store: store.resume(SECRET.id, ADA, NOON),
     "close": lambda store: store.close(SECRET, NOON),
@@ -116,7 +116,7 @@ async def process(database: Opened) -> Transactions:
 
 async def test_failed_transaction_changes_nothing(process: Transactions) -> None:
     store = SqlCardRepository(process, TEAM)
-    mine = await store.add(watch())
+    mine = await store.add(new_card())
 
     def break_down(connection: Connection) -> None:
         connection.execute(text("DELETE FROM watches"))
@@ -130,12 +130,12 @@ async def test_failed_transaction_changes_nothing(process: Transactions) -> None
 @pytest.mark.parametrize("after_steps", [*range(12), 20, 40, 80, 160])
 async def test_cancelled_caller_does_not_break_a_transaction(database: Opened, after_steps: int) -> None:
     store = await database.store()
-    mine = watch(HERE, ADA, GRACE)
+    mine = new_card(HERE, ADA, GRACE)
     adding = asyncio.create_task(store.add(mine))
     await steps(after_steps)
     adding.cancel()
     await asyncio.gather(adding, return_exceptions=True)
-    other = watch(THERE, LINUS)
+    other = new_card(THERE, LINUS)
     assert await asyncio.wait_for(store.add(other), 5.0) == other
     await database.close()
     kept = await (await database.store()).get(mine.id)
@@ -144,7 +144,7 @@ async def test_cancelled_caller_does_not_break_a_transaction(database: Opened, a
 
 async def test_drain_waits_and_refuses_new_transactions(process: Transactions) -> None:
     store = SqlCardRepository(process, TEAM)
-    adding = [asyncio.create_task(store.add(watch(HERE, person))) for person in (ADA, GRACE)]
+    adding = [asyncio.create_task(store.add(new_card(HERE, person))) for person in (ADA, GRACE)]
     await steps(1)
     for task in adding:
         task.cancel()
@@ -153,7 +153,7 @@ async def test_drain_waits_and_refuses_new_transactions(process: Transactions) -
         await process.drain()
         assert (await connection.execute(text("SELECT count(*) FROM followers"))).scalar_one() in (1, 2)
     with pytest.raises(StoreUnavailable, match="the process ends"):
-        await store.add(watch(THERE))
+        await store.add(new_card(THERE))
 
 
 # Unavailable
@@ -194,7 +194,7 @@ async def without_tables(own: str) -> AsyncIterator[SqlCardRepository]:
     async with opened(own) as database:
         store = await database.store()
         async with store.transactions.database.engine.begin() as connection:
-            for table in ("followers", "replies", "watches", "budgets", "schema_version"):
+            for table in ("followers", "replies", "ratings", "watches", "budgets", "schema_version"):
                 await connection.execute(text(f"DROP TABLE {table}"))
         yield store
 
@@ -244,15 +244,15 @@ async def _do(process: Transactions, statement: TextClause) -> None:
 async def test_sqlite_recovers_from_another_programs_lock(sqlite: str, tmp_path: Path) -> None:
     async with opened(sqlite) as database:
         store = await database.store()
-        await store.add(watch(HERE, ADA))
+        await store.add(new_card(HERE, ADA))
         async with store.transactions.database.engine.connect() as connection:
             await connection.exec_driver_sql("PRAGMA busy_timeout=50")
         with closing(sqlite3.connect(tmp_path / "bot.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreUnavailable, match="database is locked"):
-                await store.add(watch(HERE, GRACE))
+                await store.add(new_card(HERE, GRACE))
             other.execute("ROLLBACK")
-        assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+        assert (await store.add(new_card(HERE, GRACE))).followers == (ADA, GRACE)
 
 
 @pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
@@ -264,11 +264,11 @@ async def test_missing_sqlite_file_is_unavailable(sqlite: str, tmp_path: Path, i
         if is_replaced:
             path.write_bytes(elsewhere.read_bytes())
         with pytest.raises(StoreUnavailable, match=r"bot\.sqlite3 was deleted or replaced"):
-            await store.add(watch())
+            await store.add(new_card())
         with pytest.raises(StoreUnavailable):
             await store.transactions.writes(NOON)
         elsewhere.rename(path)
-        await store.add(watch())
+        await store.add(new_card())
 
 
 # Overload
@@ -299,7 +299,7 @@ async def test_burst_neither_locks_nor_leaks(database: Opened) -> None:
         nonlocal stored, refused
         try:
             for _ in range(2):
-                await store.add(watch(job=JobId(str(uuid4()))))
+                await store.add(new_card(job=JobId(str(uuid4()))))
                 stored += 1
         except StoreUnavailable:
             refused += 1
@@ -320,7 +320,7 @@ async def test_wait_for_a_connection_is_bounded(own: str, monkeypatch: pytest.Mo
             for _ in range(database_module.CONNECTIONS if database.is_shared else 1):
                 await busy.enter_async_context(engine.connect())
             with pytest.raises(StoreUnavailable, match="no connection free"):
-                await store.add(watch())
+                await store.add(new_card())
         assert await store.open_jobs() == []
 
 
@@ -363,12 +363,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_wait_for_a_locked_row_is_bounded(postgresql: str) -> None:
     async with opened(postgresql) as database:
         store, other = await database.store(), await database.process()
-        mine = await store.add(watch())
+        mine = await store.add(new_card())
         async with other.database.engine.begin() as connection:
             await connection.execute(text("SELECT * FROM watches FOR UPDATE"))
             with pytest.raises(StoreUnavailable, match="no answer within"):
-                await store.add(watch(HERE, GRACE))
-        assert (await store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+                await store.add(new_card(HERE, GRACE))
+        assert (await store.add(new_card(HERE, GRACE))).followers == (ADA, GRACE)
         assert (await store.unfollow(mine.id, ADA)) == 1
 
 
@@ -388,7 +388,7 @@ async def test_busy_connections_are_unavailable_only_meanwhile(postgresql: str) 
 async def test_more_calls_than_connections_are_served(postgresql: str) -> None:
     async with opened(postgresql) as database:
         store = await database.store()
-        mine = await store.add(watch())
+        mine = await store.add(new_card())
         found = await asyncio.gather(*(store.get(mine.id) for _ in range(10 * database_module.CONNECTIONS)))
     assert set(found) == {mine}
 
@@ -398,11 +398,11 @@ async def test_database_is_used_again_after_an_outage(postgresql: str) -> None:
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
             store = await database.store()
-            mine = await store.add(watch())
+            mine = await store.add(new_card())
             cable.cut()
             for _ in range(3):
                 with pytest.raises(StoreUnavailable) as error:
-                    await store.add(watch(HERE, GRACE))
+                    await store.add(new_card(HERE, GRACE))
                 assert "\n" not in str(error.value)
             with pytest.raises(StoreUnavailable):
                 await store.transactions.writes(NOON)
@@ -414,7 +414,7 @@ async def test_broken_idle_connections_are_replaced(postgresql: str) -> None:
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
             store = await database.store()
-            mine = await store.add(watch())
+            mine = await store.add(new_card())
             await asyncio.gather(*(store.get(mine.id) for _ in range(8)))
             cable.cut()
             cable.mend()
@@ -428,7 +428,7 @@ async def test_silent_database_is_unavailable_in_time(postgresql: str) -> None:
     async with Cable(postgresql.replace("+psycopg", "")).laid() as cable:
         async with opened(cable.url.replace("postgresql://", "postgresql+psycopg://")) as database:
             store = await database.store()
-            mine = await store.add(watch())
+            mine = await store.add(new_card())
             cable.fall_silent()
             for _ in range(3):
                 began = loop.time()
@@ -443,14 +443,14 @@ async def test_paused_process_blocks_no_row(postgresql: str, monkeypatch: pytest
     monkeypatch.setattr(database_module, "PAUSED_AT_MOST_SECONDS", 1)
     async with opened(postgresql) as database:
         store, paused = await database.store(), await database.process()
-        await store.add(watch())
+        await store.add(new_card())
 
         def pause_in_the_middle(connection: Connection) -> None:
             connection.execute(text("SELECT * FROM watches FOR UPDATE"))
-            assert await_only(store.add(watch(HERE, GRACE))).followers == (ADA, GRACE)
+            assert await_only(store.add(new_card(HERE, GRACE))).followers == (ADA, GRACE)
             connection.execute(text("UPDATE watches SET card_gone = 1"))
 
         with pytest.raises(StoreUnavailable):
             await paused.run(pause_in_the_middle)
-        assert (await store.add(watch(HERE, LINUS))).followers == (ADA, GRACE, LINUS)
+        assert (await store.add(new_card(HERE, LINUS))).followers == (ADA, GRACE, LINUS)
         assert await SqlCardRepository(paused, TEAM).open_jobs() == [JOB]

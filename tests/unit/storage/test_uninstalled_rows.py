@@ -10,7 +10,7 @@ from bot.storage.cards import SqlCardRepository
 from bot.storage.installations import delete_uninstalled
 from bot.storage.questions import SqlQuestionLookup, SqlQuestionRepository
 from bot.storage.transactions import Transactions
-from tests.support.databases import ADA, NOON, Opened, watch
+from tests.support.databases import ADA, NOON, Opened, new_card
 from tests.support.installed import ACME, OTHER, installation, store
 
 DAY = timedelta(days=1)
@@ -26,7 +26,7 @@ async def followed(transactions: Transactions, team: TeamId, *, days_ago: float)
     place, name = ChannelRef(team, ChannelId("C0HERE")), f"{team} {days_ago}"
     asked_at = NOON - days_ago * DAY
     mine = await SqlCardRepository(transactions, team).add(
-        watch(place, ADA, name=name[:36], asked_at=asked_at)
+        new_card(place, ADA, name=name[:36], asked_at=asked_at)
     )
     await SqlQuestionRepository(transactions, team).begin(
         PendingQuestion(QuestionId(name), place, UserId(ADA), asked_at, asked_at)

@@ -14,7 +14,7 @@ from bot.storage.installations import delete_uninstalled
 from bot.storage.tables import preferences, ratings
 from bot.storage.user_choices import SqlPreferenceRepository, SqlRatingRepository
 from tests.support.databases import ADA, GRACE, NOON, Opened
-from tests.support.fakes import a_watch
+from tests.support.fakes import a_card
 from tests.support.installed import ACME, OTHER, installation, store
 
 TEAM = TeamId("T0")
@@ -85,9 +85,9 @@ async def test_each_user_rates_a_card_once(database: Opened) -> None:
     transactions = await database.process()
     repository, cards = (
         SqlRatingRepository(transactions),
-        SqlCardRepository(transactions, a_watch().channel.team),
+        SqlCardRepository(transactions, a_card().channel.team),
     )
-    card = await cards.add(a_watch())
+    card = await cards.add(a_card())
     rated = [
         await repository.rate(card, user, rating, NOON)
         for user, rating in (
@@ -106,9 +106,9 @@ async def test_ratings_are_deleted_with_their_card(database: Opened) -> None:
     transactions = await database.process()
     repository, cards = (
         SqlRatingRepository(transactions),
-        SqlCardRepository(transactions, a_watch().channel.team),
+        SqlCardRepository(transactions, a_card().channel.team),
     )
-    card = await cards.add(a_watch())
+    card = await cards.add(a_card())
     await repository.rate(card, ADA, Rating.HELPFUL, NOON)
     await cards.remove(card)
     rows = await transactions.run(lambda connection: connection.execute(ratings.select()).all())
@@ -121,8 +121,8 @@ async def test_simultaneous_ratings_do_not_conflict(database: Opened) -> None:
     transactions = await database.process()
     repository, cards = (
         SqlRatingRepository(transactions),
-        SqlCardRepository(transactions, a_watch().channel.team),
+        SqlCardRepository(transactions, a_card().channel.team),
     )
-    card = await cards.add(a_watch())
+    card = await cards.add(a_card())
     rated = await asyncio.gather(*(repository.rate(card, ADA, Rating.HELPFUL, NOON) for _ in range(9)))
     assert sorted(rated) == [False] * 8 + [True]

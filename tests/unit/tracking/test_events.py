@@ -93,12 +93,12 @@ async def test_an_event_of_a_team_that_is_open_elsewhere_is_passed_on() -> None:
 
 
 async def test_another_teams_follow_of_the_same_job_hears_nothing() -> None:
-    board = EventRouter()
-    mine = Follows(board.connect(HERE.team, webhook), JOB)
-    others = Follows(board.connect(OTHER_TEAM, webhook), JOB)
-    board.tell(HERE.team, JOB, ENDED)
-    board.disconnect(OTHER_TEAM)
-    board.tell(OTHER_TEAM, JOB, ENDED)
+    router = EventRouter()
+    mine = Follows(router.connect(HERE.team, webhook), JOB)
+    others = Follows(router.connect(OTHER_TEAM, webhook), JOB)
+    router.tell(HERE.team, JOB, ENDED)
+    router.disconnect(OTHER_TEAM)
+    router.tell(OTHER_TEAM, JOB, ENDED)
     assert (mine.heard, others.heard) == ([ENDED], [])
 
 

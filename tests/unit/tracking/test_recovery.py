@@ -15,7 +15,17 @@ from bot.domain.questions import PendingQuestion, QuestionId
 from bot.rendering import ask_replies, replies
 from bot.tracking.recovery import SWEEP_SECONDS, look_again, report_interrupted_questions, sweep, sweep_asks
 from tests.support.ask_world import OLD_JOB, ManyJobs
-from tests.support.fakes import ADA, HERE, JOB, START, FakeAsks, FakeBoard, FakeWatches, a_watch, now
+from tests.support.fakes import (
+    ADA,
+    HERE,
+    JOB,
+    START,
+    FakeCards,
+    FakeQuestions,
+    FakeSlackMessages,
+    a_card,
+    now,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -39,7 +49,7 @@ class RememberingRunner:
 
 
 @asynccontextmanager
-async def swept(cards: FakeWatches, retention_days: float = 30.0) -> AsyncIterator[RememberingRunner]:
+async def swept(cards: FakeCards, retention_days: float = 30.0) -> AsyncIterator[RememberingRunner]:
     runner = RememberingRunner()
     task = asyncio.create_task(sweep(cards, runner, now, retention_days=retention_days))
     try:
@@ -50,28 +60,28 @@ async def swept(cards: FakeWatches, retention_days: float = 30.0) -> AsyncIterat
 
 
 async def test_every_open_job_is_taken_up_at_once_and_again_every_minute() -> None:
-    cards = FakeWatches(a_watch())
+    cards = FakeCards(a_card())
     async with swept(cards) as runner:
         await asyncio.sleep(0.1)
         assert runner.ensured == [(0.0, [JOB])]
-        cards.rows[CardId("watch")] = replace(a_watch(), closed_at=now())
+        cards.rows[CardId("watch")] = replace(a_card(), closed_at=now())
         await asyncio.sleep(2 * SWEEP_SECONDS)
     assert runner.ensured == [(0.0, [JOB]), (SWEEP_SECONDS, []), (2 * SWEEP_SECONDS, [])]
 
 
 async def test_what_was_closed_longer_ago_than_it_is_kept_is_forgotten() -> None:
     closed = {
-        days: replace(a_watch(f"{days}"), closed_at=START - timedelta(days=days)) for days in (29, 31, 900)
+        days: replace(a_card(f"{days}"), closed_at=START - timedelta(days=days)) for days in (29, 31, 900)
     }
-    ancient = replace(a_watch("open"), requested_at=START - timedelta(days=900))
-    cards = FakeWatches(*closed.values(), ancient)
+    ancient = replace(a_card("open"), requested_at=START - timedelta(days=900))
+    cards = FakeCards(*closed.values(), ancient)
     async with swept(cards):
         await asyncio.sleep(0.1)
         assert set(cards.rows) == {"29", "open"}
 
 
 async def test_it_is_kept_as_long_as_the_operator_wants() -> None:
-    cards = FakeWatches(replace(a_watch(), closed_at=START))
+    cards = FakeCards(replace(a_card(), closed_at=START))
     async with swept(cards, retention_days=0.5):
         await asyncio.sleep(12 * 3_600 - 30)
         assert set(cards.rows) == {"watch"}
@@ -81,7 +91,7 @@ async def test_it_is_kept_as_long_as_the_operator_wants() -> None:
 
 @pytest.mark.parametrize("who", ["table", "queue"])
 async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: str) -> None:
-    cards = FakeWatches(a_watch())
+    cards = FakeCards(a_card())
     async with swept(cards) as runner:
         cards.error = StoreUnavailable("away") if who == "table" else None
         runner.error = StoreUnavailable("away") if who == "queue" else None
@@ -96,8 +106,8 @@ async def test_a_database_that_is_away_is_asked_again_with_the_next_sweep(who: s
 
 
 async def test_unreadable_lost_job_delays_no_other() -> None:
-    lost = replace(a_watch(), closed_at=START - timedelta(hours=1), outcome=JobState.UNKNOWN)
-    cards, omni, started = FakeWatches(replace(lost, id=CardId("old"), job=OLD_JOB), lost), ManyJobs(), []
+    lost = replace(a_card(), closed_at=START - timedelta(hours=1), outcome=JobState.UNKNOWN)
+    cards, omni, started = FakeCards(replace(lost, id=CardId("old"), job=OLD_JOB), lost), ManyJobs(), []
     omni.jobs[OLD_JOB] = OmniUnreachable("HTTP 500")
 
     async def start(job: JobId) -> None:
@@ -114,39 +124,39 @@ async def test_unreadable_lost_job_delays_no_other() -> None:
 
 
 async def test_a_process_that_is_alone_tells_at_once_of_what_the_one_before_it_left() -> None:
-    asks, board = FakeAsks(FakeWatches()), FakeBoard()
+    questions, fake_slack = FakeQuestions(FakeCards()), FakeSlackMessages()
     started = START + timedelta(seconds=10)
     for name, at in (("orphan", START), ("mine", started)):
-        await asks.begin(PendingQuestion(QuestionId(name), HERE, ADA, at, at))
-    sweeping = sweep_asks(asks, board, lambda: started, retention_days=30.0, alone_since=started)
+        await questions.begin(PendingQuestion(QuestionId(name), HERE, ADA, at, at))
+    sweeping = sweep_asks(questions, fake_slack, lambda: started, retention_days=30.0, alone_since=started)
     task = asyncio.create_task(sweeping)
     await asyncio.sleep(1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert asks.told_of == {"orphan"}
+    assert questions.told_of == {"orphan"}
 
 
 async def test_orphaned_follow_is_reported_as_one() -> None:
-    asks, board = FakeAsks(FakeWatches()), FakeBoard()
-    await asks.begin(PendingQuestion(QuestionId("orphan"), HERE, ADA, START, START, follow=JOB))
+    questions, fake_slack = FakeQuestions(FakeCards()), FakeSlackMessages()
+    await questions.begin(PendingQuestion(QuestionId("orphan"), HERE, ADA, START, START, follow=JOB))
     started = START + timedelta(seconds=10)
-    await report_interrupted_questions(asks, board, lambda: started, alone_since=started)
-    assert [posted.message.text for posted in board.posted.values()] == [replies.interrupted(JOB)]
+    await report_interrupted_questions(questions, fake_slack, lambda: started, alone_since=started)
+    assert [posted.message.text for posted in fake_slack.posted.values()] == [replies.interrupted(JOB)]
 
 
 async def test_orphaned_asks_are_told_of_and_old_ones_forgotten_though_the_database_was_away() -> None:
-    asks, board = FakeAsks(FakeWatches()), FakeBoard()
+    questions, fake_slack = FakeQuestions(FakeCards()), FakeSlackMessages()
     for name, at in (("orphan", START), ("old", START - timedelta(days=31))):
-        await asks.begin(
+        await questions.begin(
             PendingQuestion(QuestionId(name), HERE, ADA, at, at, job=None if name == "orphan" else JOB)
         )
-    asks.error = StoreUnavailable("away")
-    task = asyncio.create_task(sweep_asks(asks, board, now, retention_days=30.0))
+    questions.error = StoreUnavailable("away")
+    task = asyncio.create_task(sweep_asks(questions, fake_slack, now, retention_days=30.0))
     await asyncio.sleep(10 * SWEEP_SECONDS)
-    assert set(asks.rows) == {"orphan", "old"}
-    asks.error = None
+    assert set(questions.rows) == {"orphan", "old"}
+    questions.error = None
     await asyncio.sleep(3 * SWEEP_SECONDS)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert set(asks.rows) == {"orphan"} == asks.told_of
-    assert [posted.message.text for posted in board.posted.values()] == [ask_replies.interrupted()]
+    assert set(questions.rows) == {"orphan"} == questions.told_of
+    assert [posted.message.text for posted in fake_slack.posted.values()] == [ask_replies.interrupted()]

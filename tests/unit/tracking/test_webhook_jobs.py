@@ -14,12 +14,12 @@ from bot.domain.progress import Progress
 from bot.domain.questions import Webhook
 from bot.tracking.events import JobEventBus
 from bot.tracking.poll_schedule import MAX_SILENCE_SECONDS
-from tests.support.fakes import HERE, JOB, START, a_job, a_watch, now
+from tests.support.fakes import HERE, JOB, START, a_card, a_job, now
 from tests.support.tracking import Stage
 
 pytestmark = pytest.mark.looptime
 
-MINE = replace(a_watch(), asked_by_bot=True)
+MINE = replace(a_card(), asked_by_bot=True)
 ENDED = JobEvent(EventKind.ENDED, START.timestamp())
 UNCLEAR = JobEvent(EventKind.UNCLEAR, START.timestamp())
 
@@ -38,7 +38,7 @@ def progress(message: str, iteration: int | None = None, seconds: float = 0.0) -
 
 def card(stage: Stage) -> str:
     """All that the one card here says."""
-    (posted,) = stage.board.top_level()
+    (posted,) = stage.fake_slack.top_level()
     return f"{posted.message.text} {posted.message.blocks}"
 
 
@@ -229,8 +229,8 @@ async def test_where_words_between_processes_may_be_missed_polling_returns() -> 
 
 
 async def test_a_job_that_was_begun_elsewhere_is_polled_as_ever() -> None:
-    polled = Stage(a_job(), a_watch())
-    stage = Stage(a_job(), a_watch())
+    polled = Stage(a_job(), a_card())
+    stage = Stage(a_job(), a_card())
     stage.events = JobEventBus(lambda ask: Webhook(f"https://jobs.example.com/{ask}", "secret"))
     async with stage.bot(), polled.bot():
         await asyncio.sleep(120)
@@ -238,12 +238,12 @@ async def test_a_job_that_was_begun_elsewhere_is_polled_as_ever() -> None:
 
 
 async def test_a_second_card_elsewhere_of_a_job_that_is_told_of_costs_nothing() -> None:
-    elsewhere = replace(a_watch("second"), channel=replace(HERE, id=type(HERE.id)("C0THERE")))
+    elsewhere = replace(a_card("second"), channel=replace(HERE, id=type(HERE.id)("C0THERE")))
     stage = told(MINE, elsewhere)
     async with stage.bot():
         await asyncio.sleep(MAX_SILENCE_SECONDS - 1)
     assert stage.omni.asked == []
-    assert len(stage.board.top_level()) == len(stage.board.top_level(elsewhere.channel)) == 1
+    assert len(stage.fake_slack.top_level()) == len(stage.fake_slack.top_level(elsewhere.channel)) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bot.domain.jobs import Job, JobId
 from bot.domain.ports import QueuePosition
 from bot.ratelimit import POLLS_EVERY, Rate, RateLimiter
 from bot.tracking.poll_schedule import poll_interval_seconds
-from tests.support.fakes import FakeOmni, a_job, a_watch, now
+from tests.support.fakes import FakeOmni, a_card, a_job, now
 from tests.support.rates import MemoryLedger, in_virtual_time, worst_minute
 from tests.support.tracking import Stage
 
@@ -77,7 +77,7 @@ def test_no_request_idles_while_a_job_is_due(
     jobs: int, age_seconds: float, latency_seconds: float, asked: list[float]
 ) -> None:
     async def judged() -> None:
-        cards = [replace(a_watch(f"watch{number}"), job=JobId(f"job {number}")) for number in range(jobs)]
+        cards = [replace(a_card(f"watch{number}"), job=JobId(f"job {number}")) for number in range(jobs)]
         stage = Stage(a_job(), *cards)
         stage.omni = omni = ManyJobs(age_seconds, latency_seconds)
         async with stage.bot():

@@ -17,7 +17,7 @@ from bot.worker.pg_notify import CHANNEL, MOST_WAITING, PgNotify
 from tests.support.postgres import Cable
 from tests.support.processes import until
 
-WATCH = CardId("watch")
+CARD_ID = CardId("watch")
 
 
 class Speaker:
@@ -143,6 +143,6 @@ async def test_outbox_is_bounded(postgresql: str) -> None:
 
 async def test_outcome_reaches_another_process(three: list[Speaker]) -> None:
     one, two, _ = (CardOutcomes(each.relay) for each in three)
-    with one.subscribe(WATCH) as waiting:
-        two.resolve(WATCH, CardFailure.NO_SUCH_JOB)
+    with one.subscribe(CARD_ID) as waiting:
+        two.resolve(CARD_ID, CardFailure.NO_SUCH_JOB)
         assert await asyncio.wait_for(waiting, 1.0) is CardFailure.NO_SUCH_JOB

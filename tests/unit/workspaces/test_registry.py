@@ -303,14 +303,14 @@ async def test_key_budget_is_shared_by_jobs(world: World) -> None:
 
 
 async def test_one_refused_token_is_not_fatal() -> None:
-    boards = [SimpleNamespace(refused=None), SimpleNamespace(refused="account_inactive")]
+    each_messages = [SimpleNamespace(refused=None), SimpleNamespace(refused="account_inactive")]
     several = Workspaces(cast(Any, None), cast(Any, None))
     assert several.refused() is None, "installed nowhere yet, it is ready to be"
-    for number, board in enumerate(boards):
-        running = SimpleNamespace(workspace=SimpleNamespace(messages=board))
+    for number, messages in enumerate(each_messages):
+        running = SimpleNamespace(workspace=SimpleNamespace(messages=messages))
         several._running[TeamId(f"T{number}")] = cast(Any, running)
     assert several.refused() is None
-    boards[0].refused = "token_revoked"
+    each_messages[0].refused = "token_revoked"
     assert several.refused() == "token_revoked"
 
 
