@@ -1,8 +1,7 @@
 """Gets messages into Slack once and keeps them current within the rate limits."""
 
-from bot.delivery.card_charts import CardCharts
+from bot.delivery.card_charts import CardCharts, ChartFetcher
 from bot.delivery.cards import CardLifecycle
-from bot.delivery.charts import ChartFetcher
 from bot.delivery.direct_messages import (
     SETTLED_AFTER_SECONDS,
     InterruptedRequest,

@@ -1,4 +1,4 @@
-"""Shows the chart of an answer: on its card by one more edit, or else as a file in the thread.
+"""Fetches the chart of an answer and shows it: on its card by one more edit, or else as a file in the thread.
 
     final update -> private upload -> edit with the chart, within ON_CARD_WITHIN_SECONDS -> stored as shown
                                    \\-> otherwise the card without it, certainly -> chart in the thread
@@ -14,24 +14,85 @@ from functools import partial
 
 import structlog
 
-from bot.delivery.charts import ChartFetcher
 from bot.delivery.thread import CHART, CompletionThread, Replies
 from bot.delivery.updates import MessageUpdater
-from bot.domain import Card, CardId, FileId, Job, Message, MessageTs, ReplyKind, SlackError
-from bot.domain.ports import CardRepository, SlackMessages
+from bot.domain import (
+    Card,
+    CardId,
+    FileId,
+    Job,
+    JobId,
+    Message,
+    MessageTs,
+    OmniBusy,
+    OmniError,
+    OmniUnreachable,
+    ReplyKind,
+    SlackError,
+    StoreUnavailable,
+)
+from bot.domain.ports import CardRepository, OmniJobs, QueuePosition, SlackMessages
 from bot.rendering import card as card_module
 from bot.tasks import RecentKeys, loop_time, retry_until_stored
 
 log = structlog.get_logger()
 
+WAITED_FOR_SECONDS = 300.0
+"""After that the answer stays without a chart, so that its card can be closed."""
+FETCHED_AGAIN_AFTER_SECONDS = (5.0, 20.0)
+"""The pauses between tries; after the last try there is no chart."""
+YIELDS_SECONDS = 60.0
+"""For so long each poll goes before a chart. After that a chart goes now and then while polls use up the budget."""
 ON_CARD_WITHIN_SECONDS = 10.0
 """How long after the answer its card may still change."""
-AGAIN_AFTER_SECONDS = (1.0, 2.0, 2.0, 2.0)
+EDITED_AGAIN_AFTER_SECONDS = (1.0, 2.0, 2.0, 2.0)
 """The pauses between tries of the edit. For some seconds after the upload of an image Slack refuses it in a block, with
 `invalid slack file` (slackapi/python-slack-sdk#1521)."""
 ON_CARD = ReplyKind("chart on card")
 """Stored among the thread replies: when the chart was tried on the card, and its file's id once the card shows it."""
 MOST_REMEMBERED = 1_000
+
+
+class ChartFetcher:
+    """Fetches the chart of an answered job once for all of the job's cards, after the polls of other jobs."""
+
+    def __init__(self, omni: OmniJobs, job: JobId) -> None:
+        self._omni = omni
+        self._job = job
+        self._asking: asyncio.Task[bytes | None] | None = None
+
+    def start(self) -> "asyncio.Task[bytes | None]":
+        """Begin to fetch the chart, unless that was done before."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name=f"chart {self._job}")
+        return self._asking
+
+    async def image(self) -> bytes | None:
+        """The chart as a PNG; None if there is none, or Omni did not return it in time."""
+        return await asyncio.shield(self.start())
+
+    def cancel(self) -> None:
+        """Stop fetching: the job is no longer tracked here."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(WAITED_FOR_SECONDS):
+                return await self._ask_again_and_again()
+        except (OmniError, StoreUnavailable, TimeoutError) as error:
+            log.info("no chart", job=self._job, error=type(error).__name__, reason=str(error))
+            return None
+
+    async def _ask_again_and_again(self) -> bytes | None:
+        yields_until = loop_time() + YIELDS_SECONDS
+        for pause in FETCHED_AGAIN_AFTER_SECONDS:
+            try:
+                return await self._omni.chart(self._job, position=QueuePosition(yields_until, is_chart=True))
+            except (OmniBusy, OmniUnreachable, StoreUnavailable) as error:
+                log.debug("chart not got", job=self._job, error=type(error).__name__)
+            await asyncio.sleep(pause)
+        return await self._omni.chart(self._job, position=QueuePosition(yields_until, is_chart=True))
 
 
 def is_due(card: Card, replies: Replies) -> bool:
@@ -137,7 +198,7 @@ class CardCharts:
 
     async def _edit(self, card: Card, ts: MessageTs, message: Message) -> bool:
         """Edit the card until Slack accepts the chart. False if it refused it each time."""
-        for pause in (*AGAIN_AFTER_SECONDS, None):
+        for pause in (*EDITED_AGAIN_AFTER_SECONDS, None):
             newest = await self._cards.reload(card)
             if newest is None or newest.is_message_gone:
                 return False

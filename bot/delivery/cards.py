@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from bot.delivery.card_charts import CardCharts, charted, is_due
-from bot.delivery.charts import ChartFetcher
+from bot.delivery.card_charts import CardCharts, ChartFetcher, charted, is_due
 from bot.delivery.fallback import BlockSupport
 from bot.delivery.outcomes import CardOutcomes, CardPlacement
 from bot.delivery.posts import MessagePoster, PendingPost

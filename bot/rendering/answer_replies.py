@@ -1,4 +1,4 @@
-"""Texts of the private replies about sharing an answer, as mrkdwn: each says what happened, then what to do."""
+"""Private replies about sharing and rating an answer, as mrkdwn: each says what happened, then what to do."""
 
 from bot.domain import ChannelId, UserId
 
@@ -53,4 +53,26 @@ def interrupted() -> str:
     return (
         "I was interrupted before I could share the answer you picked. "
         "Please choose *Share to channel…* in its menu again."
+    )
+
+
+def feedback_is_off() -> str:
+    """The operator has turned feedback off since the card was posted."""
+    return "Feedback is turned off here."
+
+
+def rated(*, is_new: bool) -> str:
+    """A rating of an answer is recorded, or was before."""
+    return "Thanks for your feedback." if is_new else "You have said that already. Thanks."
+
+
+def reason_passed_on() -> str:
+    """The reason of a rating is in the operator's channel."""
+    return "Thanks, I passed that on."
+
+
+def reason_not_passed_on() -> str:
+    """The reason of a rating could not be posted. It is not stored anywhere."""
+    return (
+        "Your 👎 is counted, but I could not pass on the reason. Please try again later, or tell your admin."
     )

@@ -222,28 +222,6 @@ def nothing_to_show_here() -> str:
     return f"I no longer know this card. To get a new one, type `{COMMAND}` with the id on the card."
 
 
-def feedback_is_off() -> str:
-    """The operator has turned feedback off since the card was posted."""
-    return "Feedback is turned off here."
-
-
-def rated(*, is_new: bool) -> str:
-    """A rating of an answer is recorded, or was before."""
-    return "Thanks for your feedback." if is_new else "You have said that already. Thanks."
-
-
-def reason_passed_on() -> str:
-    """The reason of a rating is in the operator's channel."""
-    return "Thanks, I passed that on."
-
-
-def reason_not_passed_on() -> str:
-    """The reason of a rating could not be posted. It is not stored anywhere."""
-    return (
-        "Your 👎 is counted, but I could not pass on the reason. Please try again later, or tell your admin."
-    )
-
-
 def already_shown(permalink: str | None) -> str:
     """The data or steps are in the thread already."""
     there = f"<{permalink}|here in the card's thread>" if permalink else "in the card's thread"

@@ -26,7 +26,7 @@ from bot.domain import (
 )
 from bot.domain.ports import CardRepository, Metrics, OmniJobs, RatingRepository, SlackMessages
 from bot.log import Act, audit, bind_job
-from bot.rendering import rating_report, replies
+from bot.rendering import answer_replies, rating_report, replies
 from bot.rendering.markdown.links import chat_link
 from bot.services.targets import load_clicked_card
 
@@ -84,7 +84,7 @@ class FeedbackService:
             audit(Act.RATE, user, channel, rating, job=card.job)
             self._metrics.answer_rated(rating)
             await self._report(card, user, rating)
-        return replies.rated(is_new=is_new)
+        return answer_replies.rated(is_new=is_new)
 
     async def explain(
         self, reason: str, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId
@@ -99,11 +99,11 @@ class FeedbackService:
             return replies.storage_down()
         audit(Act.RATE, user, channel, "gave a reason", job=card.job)
         is_sent = await self._report(card, user, Rating.UNHELPFUL, reason)
-        return replies.reason_passed_on() if is_sent else replies.reason_not_passed_on()
+        return answer_replies.reason_passed_on() if is_sent else answer_replies.reason_not_passed_on()
 
     async def _load(self, card_id: CardId, channel: ChannelRef, message_ts: MessageTs, user: UserId) -> Card:
         if not self._is_on:
-            raise Refused(replies.feedback_is_off())
+            raise Refused(answer_replies.feedback_is_off())
         await self._authorization.check(user, channel, asks_omni=self._reports_to is not None)
         card = await load_clicked_card(self._cards, card_id, channel, message_ts)
         if card is None or not card.ended:

@@ -1,4 +1,4 @@
-"""State of one tracked job: its status, its tasks in progress, and the webhook events about it."""
+"""State of one tracked job: its status, its tasks in progress, the webhook events about it, and when it is polled."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -16,8 +16,7 @@ from bot.domain import (
     JobStatus,
 )
 from bot.domain.ports import QueuePosition
-from bot.tasks import loop_time
-from bot.tracking.poll_schedule import FASTEST_SECONDS, MAX_SILENCE_SECONDS
+from bot.tasks import backoff_seconds, loop_time
 
 log = structlog.get_logger()
 
@@ -29,6 +28,29 @@ the end. Omni doesn't document how long the state lasts."""
 WATCHED_CLOSELY_SECONDS = 10.0
 """A job whose cancellation was requested, or whose end was reported by a webhook, is polled at once and then often for
 this long: users wait for it."""
+FASTEST_SECONDS = 2.0
+"""The interval in a job's first minute, and while its users wait for it to end."""
+LONGEST_BACKOFF_SECONDS = 60.0
+"""The longest pause after failed polls."""
+MAX_SILENCE_SECONDS = 30.0
+"""How long after the last webhook a job is polled. Progress events come every few seconds, so polls are rare; during a
+single query of minutes there are two per minute. It is also how much later an end is noticed whose webhook was lost."""
+
+
+def poll_interval_seconds(age_seconds: float, failures: int = 0) -> float:
+    """Seconds from one poll of a job to the next, if the budget allows. Otherwise the rate limiter decides.
+
+    Omni advises 2 to 5 seconds. Source: its OpenAPI document, `GET /api/v1/ai/jobs/{jobId}`.
+
+    Args:
+        age_seconds: for how long the job has been executing, or queued if it has not begun.
+        failures: number of consecutive failed polls; each doubles the pause.
+    """
+    if failures:
+        return backoff_seconds(failures, first=FASTEST_SECONDS, longest=LONGEST_BACKOFF_SECONDS)
+    if age_seconds < 60.0:
+        return FASTEST_SECONDS
+    return 3.0 if age_seconds < 600.0 else 5.0
 
 
 class TrackedJob:

@@ -40,8 +40,13 @@ from bot.tasks import RecentKeys, loop_time
 from bot.tracking.conversation_list import ListHint
 from bot.tracking.durations import TypicalDurations
 from bot.tracking.events import JobEventBus
-from bot.tracking.poll_schedule import poll_interval_seconds
-from bot.tracking.tracked_job import ENDS_WITHIN_SECONDS, PATIENCE_SECONDS, TrackedJob, log_change
+from bot.tracking.tracked_job import (
+    ENDS_WITHIN_SECONDS,
+    PATIENCE_SECONDS,
+    TrackedJob,
+    log_change,
+    poll_interval_seconds,
+)
 from bot.user_limit import acting_user
 
 log = structlog.get_logger()

@@ -23,7 +23,7 @@ from bot.demo.omni.conversations import Listing
 from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.workspace import Channel
 from bot.ratelimit import omni_rate
-from bot.tracking.poll_schedule import poll_interval_seconds
+from bot.tracking.tracked_job import poll_interval_seconds
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.takes import Takes
 from tests.simulation.looks import FINAL, job_of, look_of

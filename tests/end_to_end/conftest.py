@@ -15,7 +15,7 @@ from bot.demo.omni.server import SimulatedOmni
 from bot.demo.slack.simulator import SimulatedSlack
 from bot.server.slack_events import PATH
 from bot.services import submission
-from bot.tracking import poll_schedule
+from bot.tracking import tracked_job
 from tests.end_to_end.world import World, a_free_port
 from tests.support.postgres import database
 
@@ -42,7 +42,7 @@ def _worlds(metafunc: pytest.Metafunc) -> Iterator[object]:
 @pytest.fixture(autouse=True)
 def _fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll more often than the bot would, so that the tests wait less."""
-    monkeypatch.setattr(poll_schedule, "FASTEST_SECONDS", 0.5)
+    monkeypatch.setattr(tracked_job, "FASTEST_SECONDS", 0.5)
     monkeypatch.setattr(submission, "CONVERSATION_POLL_SECONDS", 0.5)
 
 

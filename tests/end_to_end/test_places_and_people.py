@@ -4,7 +4,7 @@ import pytest
 
 from bot.demo.omni.timeline import Complete, Script
 from bot.demo.slack.workspace import User
-from bot.tracking import poll_schedule
+from bot.tracking import tracked_job
 from tests.end_to_end.world import World
 
 DATABASES = ("SQLite", "PostgreSQL")
@@ -167,7 +167,7 @@ async def test_help_and_list_are_ephemeral(world: World) -> None:
 async def test_many_followers_cost_one_followers_requests(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poll_schedule, "FASTEST_SECONDS", 2.0)  # as in earnest, below the rate limit
+    monkeypatch.setattr(tracked_job, "FASTEST_SECONDS", 2.0)  # as in earnest, below the rate limit
     job = world.omni.add(LONG)
     people = [User(f"U0PERSON{number:02}", f"person{number}", f"Person {number}") for number in range(50)]
     for person in people:

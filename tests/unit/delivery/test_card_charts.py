@@ -7,8 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from bot.delivery.card_charts import AGAIN_AFTER_SECONDS, ON_CARD, ON_CARD_WITHIN_SECONDS
-from bot.delivery.charts import WAITED_FOR_SECONDS, YIELDS_SECONDS
+from bot.delivery.card_charts import (
+    EDITED_AGAIN_AFTER_SECONDS,
+    ON_CARD,
+    ON_CARD_WITHIN_SECONDS,
+    WAITED_FOR_SECONDS,
+    YIELDS_SECONDS,
+)
 from bot.delivery.thread import CHART
 from bot.domain.access import ConversationInfo
 from bot.domain.cards import ChannelId, ChannelRef, MessageTs, ThreadReply
@@ -126,7 +131,7 @@ async def test_file_in_processing_is_tried_again() -> None:
     await delivered(stage)
     assert charts(fake_slack) == ["card"] and len(fake_slack.private) == 1
     first, *_, last = fake_slack.times("update")
-    assert last - first == pytest.approx(sum(AGAIN_AFTER_SECONDS[:2]), abs=0.5)
+    assert last - first == pytest.approx(sum(EDITED_AGAIN_AFTER_SECONDS[:2]), abs=0.5)
     assert stage.all_closed()
 
 
@@ -135,7 +140,9 @@ async def test_refused_chart_goes_to_thread() -> None:
     fake_slack.plan("update", *[NOT_READY] * 20)
     await delivered(stage)
     assert charts(fake_slack) == ["thread"]
-    assert len(fake_slack.times("update")) == 1 + len(AGAIN_AFTER_SECONDS), "the card needs no other edit"
+    assert len(fake_slack.times("update")) == 1 + len(EDITED_AGAIN_AFTER_SECONDS), (
+        "the card needs no other edit"
+    )
     assert stage.all_closed()
 
 

@@ -2,16 +2,19 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 from bot.demo.slack.block_kit.messages import judge
 from bot.domain.cards import Card, CardFailure, CardId, ChannelId, ChannelRef, TeamId, UserId
 from bot.domain.errors import JobNotFound, OmniBusy
 from bot.domain.jobs import JobId
-from bot.rendering import replies
+from bot.rendering import answer_replies, replies
 from tests.support.tables import for_each
 
 BOT = UserId("U0BOT")
 CARD = "https://acme.slack.com/archives/C0DATA/p1"
+
+CHANNEL = ChannelId("C0DATA")
 
 CHAT = "https://acme.omniapp.co/chat/1"
 
@@ -90,6 +93,22 @@ ALL = {
     "unconfirmed in the thread": replies.unconfirmed_in_thread(),
     "restarting": replies.restarting(),
     "interrupted": replies.interrupted(JOB),
+    "interrupted share": replies.interrupted(f"{answer_replies.SHARED}{JOB}"),
+    "shared": answer_replies.shared(CHANNEL, CARD),
+    "shared, no link": answer_replies.shared(CHANNEL, None),
+    "shared before": answer_replies.shared_before(CHANNEL, CARD),
+    "shared before, no link": answer_replies.shared_before(CHANNEL, None),
+    "not shared": answer_replies.not_shared(CHANNEL, answer_replies.readable_by_others()),
+    "not shareable": answer_replies.not_shareable(),
+    "answer gone": answer_replies.answer_gone(),
+    "not both members": answer_replies.not_both_members(BOT),
+    "members unknown": answer_replies.members_unknown(),
+    "share interrupted": answer_replies.interrupted(),
+    "feedback is off": answer_replies.feedback_is_off(),
+    "rated": answer_replies.rated(is_new=True),
+    "rated before": answer_replies.rated(is_new=False),
+    "reason passed on": answer_replies.reason_passed_on(),
+    "reason not passed on": answer_replies.reason_not_passed_on(),
     "follows nothing": replies.follows([]),
     "follows": replies.follows([(a_card(), CARD, "Why did\n*sales* drop?"), (a_card("D0ADA"), None, None)]),
     "follows many": replies.follows([(a_card(), CARD, None)] * 300),
@@ -147,9 +166,11 @@ def test_long_list_is_cut() -> None:
     assert last == f"and {300 - len(listed) + 1} more." and len(listed) > 10
 
 
-def test_every_reply_is_in_this_table() -> None:
-    made = {
-        name for name, made in vars(replies).items() if getattr(made, "__module__", "") == replies.__name__
-    }
-    said = Path(__file__).read_text("utf-8")
-    assert [name for name in sorted(made) if name[0] != "_" and f" replies.{name}(" not in said] == []
+@for_each("module", [replies, answer_replies])
+def test_every_reply_is_in_this_table(module: ModuleType) -> None:
+    made = {name for name, made in vars(module).items() if getattr(made, "__module__", "") == module.__name__}
+    called = Path(__file__).read_text("utf-8")
+    name_of_module = module.__name__.rpartition(".")[2]
+    assert [
+        name for name in sorted(made) if name[0] != "_" and f" {name_of_module}.{name}(" not in called
+    ] == []

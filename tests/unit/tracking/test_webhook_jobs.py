@@ -13,7 +13,7 @@ from bot.domain.jobs import ON_ITS_WAY_SECONDS, EventKind, Job, JobEvent, JobSta
 from bot.domain.progress import Progress
 from bot.domain.questions import Webhook
 from bot.tracking.events import JobEventBus
-from bot.tracking.poll_schedule import MAX_SILENCE_SECONDS
+from bot.tracking.tracked_job import MAX_SILENCE_SECONDS
 from tests.support.fakes import HERE, JOB, START, a_card, a_job, now
 from tests.support.tracking import Stage
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.domain.jobs import Job, JobId
 from bot.domain.ports import QueuePosition
 from bot.ratelimit import POLLS_EVERY, Rate, RateLimiter
-from bot.tracking.poll_schedule import poll_interval_seconds
+from bot.tracking.tracked_job import poll_interval_seconds
 from tests.support.fakes import FakeOmni, a_card, a_job, now
 from tests.support.rates import MemoryLedger, in_virtual_time, worst_minute
 from tests.support.tracking import Stage

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.tracking.poll_schedule import FASTEST_SECONDS, LONGEST_BACKOFF_SECONDS, poll_interval_seconds
+from bot.tracking.tracked_job import FASTEST_SECONDS, LONGEST_BACKOFF_SECONDS, poll_interval_seconds
 
 
 @pytest.mark.parametrize(
